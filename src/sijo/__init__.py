@@ -1,0 +1,1 @@
+"""sijo: compact language models that label text nobody trained them to label."""
