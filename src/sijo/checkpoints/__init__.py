@@ -1,0 +1,1 @@
+"""Folders in Hugging Face layout: found, read safely, made into a model."""

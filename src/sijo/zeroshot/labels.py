@@ -1,0 +1,159 @@
+"""What there is to choose from: names, and what each name means."""
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sijo.errors import SettingError, TextError, nearest
+
+Labels = Sequence[str] | Mapping[str, str | Sequence[str]]
+"""Names, or names with one description or several."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """One class, by name and optionally in other words."""
+
+    name: str
+    descriptions: tuple[str, ...] = ()
+
+    def phrases(self, template: str) -> tuple[str, ...]:
+        """The sentences that stand for the label: the template with its name, then its descriptions."""
+        return (template.replace("{}", self.name), *self.descriptions)
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """Labels in the order given, each name once.
+
+    >>> LabelSet.of({"sport": "games, teams and athletes", "tax": ()}).names
+    ('sport', 'tax')
+    """
+
+    labels: tuple[Label, ...]
+
+    def __post_init__(self) -> None:
+        if not self.labels:
+            raise SettingError('no labels were given; name them, as in --labels "business,sport,tech"')
+        seen: dict[str, str] = {}
+        for label in self.labels:
+            if not isinstance(label.name, str) or not label.name.strip():
+                raise SettingError(
+                    f"label {len(seen) + 1} of {len(self.labels)} is {label.name!r}; a label is a word or a phrase"
+                )
+            check_text(label.name, f"the label {label.name!r}")
+            folded = " ".join(label.name.casefold().split())
+            if folded in seen:
+                raise SettingError(
+                    f"the label {label.name!r} is given twice (the other is {seen[folded]!r}); leave one out"
+                )
+            seen[folded] = label.name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names, in order."""
+        return tuple(label.name for label in self.labels)
+
+    @classmethod
+    def of(cls, labels: Labels) -> "LabelSet":
+        """From a list of names, or from a mapping of names to descriptions.
+
+        Raises SettingError for a label that is empty or given twice, or a bare string.
+        """
+        if isinstance(labels, str | bytes):
+            raise SettingError(
+                f"labels={labels!r} is one string, and a comma may belong to a label; pass a list of labels"
+            )
+        if not isinstance(labels, Mapping):
+            return cls(tuple(Label(name) for name in labels))
+        return cls(
+            tuple(
+                Label(name, (said,) if isinstance(said, str) else tuple(said or ()))
+                for name, said in labels.items()
+            )
+        )
+
+    @classmethod
+    def parse(cls, line: str) -> "LabelSet":
+        """From one line of names with commas between; a name that holds a comma stands in quotes.
+
+        >>> LabelSet.parse('sport, "Lisbon, Portugal"').names
+        ('sport', 'Lisbon, Portugal')
+        """
+        try:
+            names = next(csv.reader([line], strict=True, skipinitialspace=True), [])
+        except csv.Error as error:
+            raise SettingError(
+                f"--labels {line!r} cannot be split at its commas ({error}); put a label that holds a comma "
+                "or a quote in double quotes, or use --labels-file"
+            ) from None
+        return cls.of([name.strip() for name in names])
+
+    @classmethod
+    def read(cls, path: Path) -> "LabelSet":
+        """From a file: `.txt` with a name a line, `.csv` with name,description, or `.json` with either.
+
+        In a CSV the first column is the name and every further one a description; its first line is
+        the header `label,description`.
+        """
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise TextError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}); convert it") from None
+        except (FileNotFoundError, IsADirectoryError):
+            there = [file.name for file in path.parent.glob("*")] if path.parent.is_dir() else []
+            raise SettingError(f"there is no labels file {path}{nearest(path.name, there)}") from None
+        match path.suffix.lower():
+            case ".json":
+                try:
+                    labels = json.loads(text)
+                except ValueError as error:
+                    raise TextError(f"{path} is not JSON: {error}") from None
+                if not isinstance(labels, list | dict):
+                    raise TextError(f"{path} must hold a list of labels or an object of label: description")
+            case ".csv":
+                rows = [row for row in csv.reader(text.splitlines()) if any(row)]
+                if not rows or rows[0][0].strip().casefold() != "label":
+                    raise TextError(f"{path} must begin with the line: label,description")
+                names = [row[0].strip() for row in rows[1:]]
+                twice = next((name for name in names if names.count(name) > 1), None)
+                if twice is not None:
+                    raise SettingError(f"the label {twice!r} is given twice in {path}; leave one out")
+                labels = {row[0].strip(): [said for said in row[1:] if said.strip()] for row in rows[1:]}
+            case ".txt":
+                labels = [line.strip() for line in text.splitlines() if line.strip()]
+            case other:
+                raise SettingError(f"{path} ends in {other!r}; a labels file is .txt, .csv or .json")
+        return cls.of(labels)
+
+
+def union(sets: Iterable[LabelSet]) -> tuple[Label, ...]:
+    """Every distinct label of several sets, in order of first sight."""
+    return tuple(dict.fromkeys(label for labels in sets for label in labels.labels))
+
+
+def check_template(template: str) -> str:
+    """The template, once it is sure that it has one place for the label.
+
+    >>> check_template("This text is about {}.")
+    'This text is about {}.'
+    """
+    if template.count("{}") != 1:
+        raise SettingError(
+            f"the template {template!r} needs the two characters {{}} exactly once, where the label goes, "
+            'as in "This text is about {}."'
+        )
+    check_text(template, "the template")
+    return template
+
+
+def check_text(text: str, what: str) -> None:
+    """Raise SettingError when a text cannot be written as UTF-8: it holds half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise SettingError(
+            f"{what} holds a lone surrogate (U+{ord(text[error.start]):04X}), which no text has; remove it"
+        ) from None
