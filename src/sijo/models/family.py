@@ -37,6 +37,4 @@ class Family:
 
     def heads_among(self, names: Iterable[str]) -> tuple[str, ...]:
         """The heads whose tensors are among these names."""
-        return tuple(
-            head for head, prefix in self.heads.items() if any(name.startswith(prefix) for name in names)
-        )
+        return tuple(head for head, prefix in self.heads.items() if any(name.startswith(prefix) for name in names))

@@ -17,7 +17,7 @@ def table(rows: int, width: int) -> nn.Embedding:
     weight = torch.empty(rows, width)
     if not weight.is_meta:
         nn.init.normal_(weight, std=0.02)
-    return nn.Embedding.from_pretrained(weight, freeze=False)
+    return nn.Embedding(rows, width, _weight=weight)
 
 
 class Embeddings(nn.Module):

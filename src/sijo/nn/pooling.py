@@ -5,7 +5,6 @@ Letters: B batch, L length, D width.
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 Pooling = Literal["mean", "cls", "max"]

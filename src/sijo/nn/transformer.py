@@ -3,6 +3,7 @@
 Letters: B batch, L length, D width of the hidden states, F width inside the feed-forward part.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sijo.errors import TextError
-from sijo.nn.architecture import Architecture
+from sijo.nn.architecture import Activation, Architecture
 from sijo.nn.attention import SelfAttention, padding_bias
 from sijo.nn.embeddings import Embeddings
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "gelu_new": partial(F.gelu, approximate="tanh"),
     "relu": F.relu,
@@ -61,7 +62,7 @@ class Transformer(nn.Module):
     """An encoder built from an `Architecture`.
 
     >>> import torch
-    >>> from sijo.nn.architecture import Architecture, Learned
+    >>> from sijo.nn.architecture import Activation, Architecture, Learned
     >>> tiny = Transformer(Architecture(vocab_size=99, embedding_size=8, hidden_size=16, heads=2,
     ...     intermediate_size=32, schedule=(0, 1), positions=Learned(count=64)))
     >>> tiny(torch.tensor([[5, 6, 7]])).last_hidden_state.shape

@@ -1,0 +1,325 @@
+"""`sijo classify`: a table in, the same table with labels out."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from sijo.app.progress import Progress
+from sijo.errors import SettingError, SijoError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from sijo.checkpoints.load import Model
+    from sijo.text.tables import Block, TextTable
+    from sijo.zeroshot.classifier import Row, ZeroShotClassifier
+    from sijo.zeroshot.labels import LabelSet
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class LabelSettings:
+    """What to choose from, and the model that chooses: the same for every command that labels."""
+
+    labels: str | None = None
+    """What to choose from, as "business,sport,tech"; a label that holds a comma stands in double quotes."""
+    labels_file: Path | None = None
+    """Labels from a file: .txt (one a line), .csv (label,description) or .json."""
+    model: str | None = None
+    """A model folder or org/name; without it the built-in sentence encoder."""
+    revision: str | None = None
+    """Branch, tag or commit of an org/name model."""
+    none_label: str | None = None
+    """A name for "none of these", which may then win."""
+    none_threshold: float | None = None
+    """The score (a cosine) below which no label fits; fitted by default."""
+    hypothesis_template: str | None = None
+    """The sentence a label is put in; "This is about {}." by default."""
+    temperature: float | None = None
+    """Softmax temperature of the scores; fitted by default."""
+    long_text: Literal["windows", "truncate"] = "windows"
+    """Read all of a text longer than the model, in windows, or only its first window."""
+    cache: Path | None = None
+    """A folder that keeps text vectors, so that other labels on the same texts cost little."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Precision of the weights."""
+    input_format: Literal["text", "csv", "jsonl", "parquet"] | None = None
+    """What the input holds; told from its suffix by default, and text (one a line) for a pipe."""
+    delimiter: str | None = None
+    """Between the fields of a CSV: a comma by default, a tab in .tsv."""
+    quiet: Annotated[bool, Parameter(alias="-q")] = False
+    """No progress and no summary."""
+
+    def label_set(self) -> "LabelSet | None":
+        """The labels given by --labels or --labels-file; None when neither was."""
+        from sijo.zeroshot.labels import LabelSet
+
+        if self.labels is not None and self.labels_file is not None:
+            raise SettingError("--labels and --labels-file both say what to choose from; pass one of them")
+        if self.labels_file is not None:
+            return LabelSet.read(self.labels_file)
+        return None if self.labels is None else LabelSet.parse(self.labels)
+
+    def opened(
+        self, labels: "LabelSet | None", *, multi_label: bool = False, threshold: float = 0.5
+    ) -> tuple["ZeroShotClassifier", "Model"]:
+        """The library's classifier with these settings, and its model; bad labels are refused first."""
+        from sijo.checkpoints.load import load
+        from sijo.zeroshot.classifier import ZeroShotClassifier
+
+        classifier = ZeroShotClassifier(
+            None if labels is None else {label.name: label.descriptions for label in labels.labels},
+            multi_label=multi_label,
+            hypothesis_template=self.hypothesis_template,
+            none_label=self.none_label,
+            none_threshold=self.none_threshold,
+            threshold=threshold,
+            temperature=self.temperature,
+            long_text=self.long_text,
+            cache=self.cache,
+        )
+        if labels is not None:
+            classifier.fit()
+        model = load(self.model, revision=self.revision, dtype=self.dtype)
+        classifier.set_params(model=model)
+        return classifier, model
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ClassifySettings(LabelSettings):
+    """How rows are labelled, and where the answers go."""
+
+    column: str | None = None
+    """The column with the text: "text", or the only one, by default."""
+    labels_column: str | None = None
+    """A column that holds each row's own labels, as a list or with commas between."""
+    multi_label: bool = False
+    """Judge each label by itself, so that several or none may fit."""
+    threshold: float = 0.5
+    """With --multi-label: the probability from which a label is given."""
+    output: Annotated[Path | None, Parameter(alias="-o")] = None
+    """A .csv, .jsonl or .parquet to write; it appears whole or not at all."""
+    format: Literal["table", "jsonl", "csv"] | None = None
+    """How to print without --output: table at a terminal, jsonl in a pipe."""
+    all_scores: bool = False
+    """Add label_scores: the probability of every label."""
+    resume: bool = False
+    """Go on with a run that was stopped: same input, labels and output."""
+    overwrite: bool = False
+    """Replace an output, or an unfinished run, that is there."""
+
+
+@dataclass
+class Tally:
+    """What the summary tells of the rows."""
+
+    rows: int = 0
+    empty: int = 0
+    windowed: int = 0
+    truncated: int = 0
+
+    def add(self, rows: Sequence["Row"]) -> None:
+        """Count some more rows."""
+        self.rows += len(rows)
+        self.empty += sum(row.tokens == 0 for row in rows)
+        self.windowed += sum(row.windows > 1 for row in rows)
+        self.truncated += sum(row.truncated for row in rows)
+
+    def notes(self, limit: int) -> Iterator[str]:
+        """What a person should know beside the number of rows; `limit` is the model's, in tokens."""
+        if self.empty:
+            yield f"{self.empty:,} rows hold no text; they were given no label"
+        if self.windowed:
+            yield f"{self.windowed:,} texts are longer than the model's {limit} tokens and were read in windows"
+        if self.truncated:
+            yield f"{self.truncated:,} texts were cut at the model's {limit} tokens, as --long-text truncate asks"
+
+
+def run(source: str, settings: ClassifySettings) -> None:
+    """Label the rows of `source` as the settings say, to a file or to standard output."""
+    labels = settings.label_set()
+    if (labels is None) == (settings.labels_column is None):
+        raise SettingError(
+            "say what to choose from with one of --labels, --labels-file and --labels-column, "
+            'as in --labels "business,sport,tech"'
+        )
+    if settings.output is None and (settings.resume or settings.overwrite):
+        raise SettingError("--resume and --overwrite are about a file; name it with --output")
+
+    from sijo.text.tables import TextTable
+
+    table = TextTable(source, kind=settings.input_format, column=settings.column, delimiter=settings.delimiter)
+    if settings.output is None:
+        _to_stdout(table, labels, settings)
+    else:
+        _to_file(table, labels, settings, settings.output)
+
+
+def _to_file(table: "TextTable", labels: "LabelSet | None", settings: ClassifySettings, output: Path) -> None:
+    from sijo.app.job import Job
+    from sijo.app.output import format_of
+
+    format_of(output)  # refuses a suffix before the model is opened
+    classifier, model = settings.opened(labels, multi_label=settings.multi_label, threshold=settings.threshold)
+    tally, blocks = Tally(), 0
+    with (
+        Job(
+            output,
+            settings=_deciding(classifier, model, labels, settings),
+            resume=settings.resume,
+            overwrite=settings.overwrite,
+        ) as job,
+        Progress(shown=not settings.quiet) as progress,
+    ):
+        if job.complete:
+            _say(f"{output} is complete already", settings)
+            return
+        kept = 0
+        try:
+            for block in table.blocks():
+                blocks += 1
+                if job.done(block):
+                    kept += len(block.texts)
+                    progress.skip(table.share())
+                    continue
+                rows = list(_rows(block, classifier, settings))
+                job.write(block, _added(rows, settings))
+                tally.add(rows)
+                progress.add(len(rows), table.share())
+        except BaseException:
+            if kept + tally.rows:
+                _say(
+                    f"{kept + tally.rows:,} rows are done and kept; the same command with --resume goes on",
+                    settings,
+                )
+            raise
+        job.finish(blocks)
+    _summary(tally, model, settings, progress, f"{kept + tally.rows:,} rows in {output}")
+
+
+def _to_stdout(table: "TextTable", labels: "LabelSet | None", settings: ClassifySettings) -> None:
+    from sijo.app.output import Piece, stream
+
+    format = settings.format or ("table" if sys.stdout.isatty() else "jsonl")
+    classifier, model = settings.opened(labels, multi_label=settings.multi_label, threshold=settings.threshold)
+    tally = Tally()
+    with Progress(shown=not settings.quiet, bar=not sys.stdout.isatty()) as progress:
+
+        def labelled() -> Iterator[tuple["Block", list["Row"]]]:
+            for block in table.blocks():
+                rows = list(_rows(block, classifier, settings))
+                yield block, rows
+                tally.add(rows)
+                progress.add(len(rows), table.share())
+
+        if format == "table":
+            for block, rows in labelled():
+                _print_table(block.texts, rows, first=block.number == 0)
+        else:
+            pieces = (Piece(block.columns, _added(rows, settings), block.kind) for block, rows in labelled())
+            stream(pieces, format, sys.stdout.buffer)
+    _summary(tally, model, settings, progress, f"{tally.rows:,} rows")
+
+
+def _rows(block: "Block", classifier: "ZeroShotClassifier", settings: ClassifySettings) -> Iterator["Row"]:
+    """The answers for a block."""
+    if settings.labels_column is None:
+        return classifier.stream(block.texts)
+    return classifier.stream(block.texts, _own_labels(block, settings.labels_column))
+
+
+def _own_labels(block: "Block", column: str) -> Iterator[list[str]]:
+    """Each row's own labels, from a column of lists or of strings with commas."""
+    from sijo.zeroshot.labels import LabelSet
+
+    for place, value in enumerate(block.values(column)):
+        try:
+            if isinstance(value, list):
+                names = [str(name) for name in value]
+            elif isinstance(value, str) and value.lstrip().startswith("["):
+                names = [str(name) for name in json.loads(value)]
+            else:
+                names = list(LabelSet.parse(str(value or "")).names)
+            LabelSet.of(names)
+        except (SijoError, ValueError) as error:
+            raise SettingError(f"row {block.first_row + place + 1}, column {column!r}: {error}") from None
+        yield names
+
+
+def _added(rows: Sequence["Row"], settings: ClassifySettings) -> "pa.Table":
+    """Our columns for some rows."""
+    import pyarrow as pa
+
+    columns: dict[str, pa.Array] = {}
+    if settings.multi_label:
+        columns["labels"] = pa.array([row.fitting for row in rows], pa.list_(pa.string()))
+        columns["scores"] = pa.array([row.scores[: len(row.fitting)] for row in rows], pa.list_(pa.float64()))
+    else:
+        columns["label"] = pa.array([row.label for row in rows], pa.string())
+        columns["score"] = pa.array([row.score if row.tokens else None for row in rows], pa.float64())
+    if settings.all_scores:
+        pairs = [list(zip(row.labels, row.scores, strict=True)) for row in rows]
+        columns["label_scores"] = pa.array(pairs, pa.map_(pa.string(), pa.float64()))
+    columns["tokens"] = pa.array([row.tokens for row in rows], pa.int64())
+    columns["windows"] = pa.array([row.windows for row in rows], pa.int64())
+    columns["truncated"] = pa.array([row.truncated for row in rows], pa.bool_())
+    return pa.table(columns)
+
+
+def _deciding(
+    classifier: "ZeroShotClassifier", model: "Model", labels: "LabelSet | None", settings: ClassifySettings
+) -> dict[str, object]:
+    """Everything that decides the answers: a resumed run must have the same."""
+    calibration = classifier.calibration
+    return {
+        "labels": None if labels is None else {label.name: label.descriptions for label in labels.labels},
+        "labels_column": settings.labels_column,
+        "model": model.fingerprint,
+        "dtype": settings.dtype,
+        "hypothesis_template": settings.hypothesis_template,
+        "none_label": settings.none_label,
+        "none_score": calibration.none_score,
+        "temperature": calibration.temperature,
+        "multi_label": settings.multi_label,
+        "threshold": settings.threshold,
+        "long_text": settings.long_text,
+        "all_scores": settings.all_scores,
+    }
+
+
+def _print_table(texts: Sequence[str], rows: Sequence["Row"], *, first: bool) -> None:
+    """A line for each row: label, probability, and as much of the text as fits."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, show_header=first)
+    table.add_column("label", style="bold", max_width=32)
+    table.add_column("score", justify="right", style="cyan")
+    table.add_column("text", no_wrap=True, overflow="ellipsis", ratio=1)
+    for text, row in zip(texts, rows, strict=True):
+        table.add_row(
+            Text(", ".join(row.fitting) or "–"),
+            f"{row.score:.2f}" if row.tokens else "–",
+            Text(" ".join(text.split())),
+        )
+    Console().print(table)
+
+
+def _summary(tally: Tally, model: "Model", settings: ClassifySettings, progress: Progress, what: str) -> None:
+    speed = f" ({progress.seconds:.1f} s, {progress.rows_per_second:,.0f} rows/s)" if tally.rows else ""
+    _say(what + speed, settings)
+    tokenizer = model.tokenizer
+    for note in tally.notes(tokenizer.max_length - tokenizer.special_tokens):
+        _say(note, settings)
+
+
+def _say(line: str, settings: LabelSettings) -> None:
+    if not settings.quiet:
+        print(line, file=sys.stderr)  # noqa: T201

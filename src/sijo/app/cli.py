@@ -1,0 +1,123 @@
+"""The command `sijo`: reads its arguments, makes one library call, and leaves with a meaning.
+
+Results go to standard output, everything else to standard error. Exit codes: 0 done; 1 failed while
+running; 2 wrong usage or setting; 3 bad input; 4 unsafe or unsupported model refused; 5 damaged
+checkpoint; 74 input/output, such as a full disk; 130 and 143 after SIGINT and SIGTERM; 141 when the
+reader of a pipe has gone.
+"""
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+from cyclopts import App, CycloptsError, Parameter
+
+import sijo
+from sijo.app import classify as classifying
+from sijo.app import evaluate as evaluating
+from sijo.errors import SettingError, SijoError
+
+app = App(
+    name="sijo",
+    help="Compact language models that label text nobody trained them to label, on one ordinary CPU.",
+    help_epilogue="Add --debug to any command for the whole story of an error.",
+    help_format="markdown",
+    version=sijo.__version__,
+    suppress_keyboard_interrupt=False,
+    default_parameter=Parameter(negative=()),
+)
+
+
+@app.command
+def classify(input: str = "-", /, *, settings: classifying.ClassifySettings | None = None) -> None:
+    """Label each row of a file with labels that no model was trained on.
+
+    INPUT is a .txt, .csv, .tsv, .jsonl or .parquet file, also as .gz, .bz2 or .xz, or - for standard
+    input. Every input column is kept, in order. Added to each row: label, score (its probability),
+    tokens, windows (in how many pieces it was read) and truncated; with --multi-label, labels and
+    scores are lists. A name that the input already has gets the prefix predicted_.
+
+        sijo classify news.csv --column text --labels "business,sport,technology" -o out.parquet
+
+        echo "the pitch was soaked" | sijo classify --labels "football,weather,cooking"
+    """
+    classifying.run(input, settings or classifying.ClassifySettings())
+
+
+@app.command
+def evaluate(*, settings: evaluating.EvaluateSettings | None = None) -> None:
+    """Measure how well a model labels texts whose labels are known, with 95 % intervals.
+
+    Prints accuracy, macro-F1, calibration error (ECE), a line for each label and the confusion
+    matrix; as one JSON object in a pipe or with --format json.
+
+        sijo evaluate --data examples/requests.csv --text-column text --label-column domain
+
+    Give --labels-file to put a description beside each label.
+    """
+    evaluating.run(settings or evaluating.EvaluateSettings())
+
+
+class Terminated(BaseException):
+    """SIGTERM came. Not an Exception, so that nothing on the way takes it for a failure."""
+
+
+def main() -> NoReturn:
+    """Run the command that the arguments name; leaves by `sys.exit`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and give its exit code; an error is one sentence on standard error."""
+    debug = "--debug" in arguments
+    tokens = [argument for argument in arguments if argument != "--debug"]
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+    except BaseException as error:
+        if debug:
+            raise
+        return _told(error)
+    return 0
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _told(error: BaseException) -> int:
+    """Say what went wrong, and give the exit code that says it too."""
+    code, sentence = _meaning(error)
+    if isinstance(error, OSError):
+        # what is left in the buffer of a closed pipe or a full disk must not fail again at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if sentence:
+        print(f"sijo: {sentence}", file=sys.stderr)  # noqa: T201
+    return code
+
+
+def _meaning(error: BaseException) -> tuple[int, str]:
+    match error:
+        case SystemExit():
+            return (error.code if isinstance(error.code, int) else 0), ""
+        case SijoError():
+            return error.exit_code, str(error)
+        case CycloptsError():
+            return SettingError.exit_code, " ".join(str(error).split()) + " See: sijo --help"
+        case KeyboardInterrupt():
+            return 130, "interrupted"
+        case Terminated():
+            return 143, "terminated"
+        case BrokenPipeError():
+            return 141, ""
+        case OSError():
+            where = f": {error.filename}" if error.filename else ""
+            return 74, f"{error.strerror or error}{where}"
+        case _:
+            return (
+                1,
+                f"failed: {type(error).__name__}: {error}. Run it again with --debug for the whole story",
+            )

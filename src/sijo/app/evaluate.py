@@ -1,0 +1,121 @@
+"""`sijo evaluate`: texts whose labels are known in, how well they were labelled out."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from cyclopts import Parameter
+
+import sijo
+from sijo.app.classify import LabelSettings
+from sijo.app.progress import Progress
+from sijo.errors import SettingError, TextError
+
+if TYPE_CHECKING:
+    from sijo.checkpoints.load import Model
+    from sijo.text.tables import Block
+    from sijo.zeroshot.calibration import Calibration
+    from sijo.zeroshot.evaluation import Evaluation
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSettings(LabelSettings):
+    """What is measured, on what, and how it is shown."""
+
+    task: Literal["zero-shot"] = "zero-shot"
+    """What the model is asked to do."""
+    data: str | None = None
+    """The file with texts and their labels: .csv, .tsv, .jsonl or .parquet, or - for standard input."""
+    text_column: str = "text"
+    """The column with the text."""
+    label_column: str = "label"
+    """The column with the right label; its values are the labels unless --labels or --labels-file names them."""
+    format: Literal["table", "json"] | None = None
+    """Tables for people, or one JSON object; by default json in a pipe."""
+    plot: Path | None = None
+    """A .png, .svg or .pdf to draw the confusion matrix and the reliability curve in."""
+    resamples: int = 1000
+    """Bootstrap resamples behind each interval."""
+    seed: int = 0
+    """Where the resamples start from."""
+
+
+def run(settings: EvaluateSettings) -> None:
+    """Label the texts, compare, and print."""
+    if settings.data is None:
+        raise SettingError("name the file with texts and their labels: --data FILE")
+    import numpy as np
+
+    from sijo.text.tables import TextTable
+    from sijo.zeroshot.evaluation import evaluate
+    from sijo.zeroshot.labels import LabelSet
+    from sijo.zeroshot.plots import check, plot
+
+    if settings.plot is not None:
+        check(settings.plot)  # refused before an hour's work, not after it
+    table = TextTable(
+        settings.data, kind=settings.input_format, column=settings.text_column, delimiter=settings.delimiter
+    )
+    blocks = list(table.blocks())  # texts that somebody labelled by hand fit in memory
+    gold = [label for block in blocks for label in _gold(block, settings.label_column)]
+    labels = settings.label_set() or LabelSet.of(sorted(set(gold) - {settings.none_label}))
+    classifier, model = settings.opened(labels)
+    probabilities = []
+    with Progress(shown=not settings.quiet) as progress:
+        for block in blocks:
+            probabilities.append(classifier.predict_proba(block.texts))
+            progress.add(len(block.texts), (block.first_row + len(block.texts)) / len(gold))
+    names = [str(name) for name in classifier.classes_]
+    found = evaluate(gold, np.concatenate(probabilities), names, resamples=settings.resamples, seed=settings.seed)
+    if settings.plot is not None:
+        plot(found, settings.plot)
+    _print(found, classifier.calibration, model, settings, progress)
+
+
+def _gold(block: "Block", column: str) -> list[str]:
+    """The right labels of a block, refused where one is missing."""
+    labels = block.values(column)
+    for place, label in enumerate(labels):
+        if not isinstance(label, str) or not label:
+            raise TextError(
+                f"row {block.first_row + place + 1}: the column {column!r} holds {label!r}, not a label; "
+                "leave out rows whose label is not known"
+            )
+    return [str(label) for label in labels]
+
+
+def _print(
+    found: "Evaluation",
+    calibration: "Calibration",
+    model: "Model",
+    settings: EvaluateSettings,
+    progress: Progress,
+) -> None:
+    if (settings.format or ("table" if sys.stdout.isatty() else "json")) == "json":
+        about = {
+            "task": settings.task,
+            "data": settings.data,
+            "model": str(model.source),
+            "temperature": calibration.temperature,
+            "none_score": calibration.none_score,
+            "calibration": calibration.origin,
+            "rows_per_second": round(progress.rows_per_second, 1),
+            "sijo": sijo.__version__,
+        }
+        print(json.dumps(about | found.to_dict(), ensure_ascii=False, allow_nan=False))  # noqa: T201
+        return
+    from rich.console import Console
+
+    from sijo.zeroshot.evaluation import table
+
+    console = Console()
+    console.print(table(found))
+    console.print(
+        f"\n{progress.seconds:.1f} s, {progress.rows_per_second:,.0f} rows/s. Temperature "
+        f"{calibration.temperature:g}, from: {calibration.origin}",
+        style="dim",
+        highlight=False,
+    )

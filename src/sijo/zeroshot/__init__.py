@@ -1,0 +1,1 @@
+"""Labels for text, with no training on the labels: scorers, the classifier, and how well it did."""
