@@ -260,7 +260,7 @@ class _Rows:
         self.gold_N, self.given_N, self.confidence_N, self.right_N = gold_N, given_N, confidence_N, right_N
         self.count = len(gold_N)
         self.gap_N = right_N - confidence_N
-        starts_U = np.arange(len(confidence_N))
+        starts_U = np.unique(confidence_N, return_index=True)[1]
         self.bounds = np.append(starts_U, self.count)  # rows of equal confidence lie between two of these
         # where bins meet, in doubled ranks so that the middle of an even group is whole; -(-a // b) rounds up
         self.cuts = -(-2 * self.count * np.arange(bins + 1) // bins)
@@ -289,7 +289,9 @@ class _Rows:
             accuracy = float(self.right_N[start:end].mean())
             drawn_R = chance.binomial(end - start, accuracy, size=resamples) / (end - start)
             confidence = float(self.confidence_N[start:end].mean())
-            found.append(Bin(confidence=confidence, accuracy=_interval(accuracy, drawn_R), count=int(end - start)))
+            found.append(
+                Bin(confidence=confidence, accuracy=_interval(accuracy, drawn_R), count=int(end - start))
+            )
         return tuple(found)
 
 

