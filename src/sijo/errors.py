@@ -15,13 +15,13 @@ class SijoError(Exception):
     exit_code = 1
 
 
-class SettingError(SijoError):
+class SettingError(SijoError, ValueError):
     """Change a setting, an argument or a path."""
 
     exit_code = 2
 
 
-class TextError(SijoError):
+class TextError(SijoError, ValueError):
     """Mend the text or the file that holds it."""
 
     exit_code = 3

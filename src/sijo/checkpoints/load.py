@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sijo.checkpoints.locate import locate
-from sijo.checkpoints.sentence import SentenceSettings, read_json, sentence_settings
+from sijo.checkpoints.sentence import SentenceSettings, read_object, sentence_settings
 from sijo.checkpoints.weights import fill, read_weights, weights_file
 from sijo.errors import CheckpointError, RefusedError, SettingError, nearest
 from sijo.models import FAMILIES
@@ -102,7 +102,10 @@ def load(
     folder = locate(model, revision=revision)
     config = _config(folder)
     family = FAMILIES[str(config["model_type"])]
-    architecture = family.architecture(config)
+    try:
+        architecture = family.architecture(config)
+    except SettingError as error:  # fields that are right one by one, but not together
+        raise RefusedError(f"{folder / 'config.json'}: {error}") from None
     weights = read_weights(weights_file(folder))
     heads = family.heads_among(weights)
     if head is not None:
@@ -143,12 +146,10 @@ def _config(folder: Path) -> dict[str, object]:
     file = folder / "config.json"
     if not file.is_file():
         raise CheckpointError(f"{folder} has no config.json: it is not a model, or was copied in part")
-    config = read_json(file)
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{file} is not a JSON object; copy it again")
+    config = read_object(file)
     if "auto_map" in config:
         raise RefusedError(f"{file} asks to run code of its own (auto_map); sijo never does. Choose another model")
-    if config.get("model_type") not in FAMILIES:
+    if str(config.get("model_type")) not in FAMILIES:
         raise RefusedError(
             f"{file} is of the architecture {config.get('model_type')!r}, which sijo does not know; "
             f"it knows {', '.join(FAMILIES)}"

@@ -70,8 +70,9 @@ def built_in() -> Path:
 def offline() -> bool:
     """Whether the user has forbidden the network.
 
-    >>> import os; os.environ["HF_HUB_OFFLINE"] = "1"
-    >>> offline()
+    >>> from unittest.mock import patch
+    >>> with patch.dict(os.environ, HF_HUB_OFFLINE="1"):
+    ...     offline()
     True
     """
     yes = {"1", "ON", "YES", "TRUE"}
@@ -81,7 +82,7 @@ def offline() -> bool:
 def _from_hub(repo: str, revision: str | None) -> Path:
     try:
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
     except ImportError:
         raise SettingError(
             f"there is no folder {repo}, and to look it up on the Hub sijo needs: pip install 'sijo[hub]'"
@@ -90,6 +91,10 @@ def _from_hub(repo: str, revision: str | None) -> Path:
         cached = Path(snapshot_download(repo, revision=revision, allow_patterns=FILES, local_files_only=True))
         if (cached / "config.json").is_file() and any(cached.glob("*.safetensors")):
             return cached
+    except HFValidationError as error:
+        raise SettingError(
+            f"there is no folder {repo}, and no model on the Hub can be called so: {error}"
+        ) from None
     except LocalEntryNotFoundError:
         pass
     if offline():

@@ -40,6 +40,14 @@ def read_json(file: Path) -> Any:
         raise CheckpointError(f"{file} is not whole JSON ({error}); copy it again") from None
 
 
+def read_object(file: Path) -> dict[str, Any]:
+    """The fields of a JSON object in a checkpoint; CheckpointError when it is damaged or something else."""
+    fields = read_json(file)
+    if not isinstance(fields, dict):
+        raise CheckpointError(f"{file} is not a JSON object; copy it again")
+    return fields
+
+
 def sentence_settings(folder: Path) -> SentenceSettings:
     """Read the sentence encoder's settings from a checkpoint folder, if it has any.
 
@@ -61,7 +69,9 @@ def sentence_settings(folder: Path) -> SentenceSettings:
     if pooling is None:
         raise RefusedError(f"{folder / 'modules.json'} has no Pooling step, so it gives no sentence vectors")
     limits = folder / "sentence_bert_config.json"
-    length = read_json(limits).get("max_seq_length") if limits.is_file() else None
+    length = read_object(limits).get("max_seq_length") if limits.is_file() else None
+    if length is not None and (type(length) is not int or length < 1):
+        raise CheckpointError(f"{limits} has max_seq_length {length!r}, not a number of tokens; copy it again")
     return SentenceSettings(pooling=pooling, max_length=length, trained=True)
 
 
@@ -83,7 +93,7 @@ def _list(file: Path) -> list[dict[str, Any]]:
 def _pooling(file: Path) -> Pooling:
     if not file.is_file():
         raise CheckpointError(f"{file} is absent, though modules.json names it; copy the folder again")
-    settings = read_json(file)
+    settings = read_object(file)
     chosen = [key for key, on in settings.items() if key.startswith("pooling_mode_") and on is True]
     if len(chosen) != 1 or chosen[0] not in MODES:
         raise RefusedError(f"{file} asks for the pooling {chosen}; sijo has one of {list(MODES)}")

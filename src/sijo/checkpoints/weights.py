@@ -18,6 +18,8 @@ MAGIC = {
     b"\x93NUMPY": "a numpy file",
     b"\x1f\x8b": "a gzip archive",
 }
+LONGEST_HEADER = 100_000_000
+"""Bytes that the safetensors format allows a header."""
 
 
 def weights_file(folder: Path) -> Path:
@@ -49,8 +51,8 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     with file.open("rb") as opened:
         start = opened.read(8)
     for magic, what in MAGIC.items():
-        # a safetensors file begins with the length of its header: 8 bytes, the last ones zero
-        if start.startswith(magic) and (len(start) < 8 or any(start[5:])):
+        # the first 8 bytes of a safetensors file are the length of its header, and may look like a magic number
+        if start.startswith(magic) and (len(start) < 8 or int.from_bytes(start, "little") > LONGEST_HEADER):
             raise RefusedError(f"{file} is {what} under a safetensors name; it is not opened. Find another copy")
     try:
         with safe_open(str(file), framework="pt") as tensors:

@@ -22,10 +22,11 @@ def padding_bias(attention_mask: Tensor, like: Tensor) -> Tensor:
     Returns (B, 1, 1, K).
 
     >>> padding_bias(torch.tensor([[1, 0]]), torch.zeros(())).tolist()[0][0][0]
-    [-0.0, -3.4028234663852886e+38]
+    [0.0, -3.4028234663852886e+38]
     """
-    lowest = torch.finfo(like.dtype).min
-    return (~attention_mask.bool()).to(like.dtype)[:, None, None, :] * lowest
+    pad_BK = ~attention_mask.bool()
+    bias_BK = torch.zeros(pad_BK.shape, dtype=like.dtype, device=like.device)
+    return bias_BK.masked_fill(pad_BK, torch.finfo(like.dtype).min)[:, None, None, :]
 
 
 class SelfAttention(nn.Module):

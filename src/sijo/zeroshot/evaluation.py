@@ -289,9 +289,7 @@ class _Rows:
             accuracy = float(self.right_N[start:end].mean())
             drawn_R = chance.binomial(end - start, accuracy, size=resamples) / (end - start)
             confidence = float(self.confidence_N[start:end].mean())
-            found.append(
-                Bin(confidence=confidence, accuracy=_interval(accuracy, drawn_R), count=int(end - start))
-            )
+            found.append(Bin(confidence=confidence, accuracy=_interval(accuracy, drawn_R), count=int(end - start)))
         return tuple(found)
 
 

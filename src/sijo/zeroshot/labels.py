@@ -1,6 +1,7 @@
 """What there is to choose from: names, and what each name means."""
 
 import csv
+import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -66,14 +67,8 @@ class LabelSet:
             raise SettingError(
                 f"labels={labels!r} is one string, and a comma may belong to a label; pass a list of labels"
             )
-        if not isinstance(labels, Mapping):
-            return cls(tuple(Label(name) for name in labels))
-        return cls(
-            tuple(
-                Label(name, (said,) if isinstance(said, str) else tuple(said or ()))
-                for name, said in labels.items()
-            )
-        )
+        pairs = labels.items() if isinstance(labels, Mapping) else ((name, ()) for name in labels)
+        return cls(tuple(Label(name, _descriptions(name, said)) for name, said in pairs))
 
     @classmethod
     def parse(cls, line: str) -> "LabelSet":
@@ -108,25 +103,32 @@ class LabelSet:
         match path.suffix.lower():
             case ".json":
                 try:
-                    labels = json.loads(text)
+                    found = json.loads(text, object_pairs_hook=list)  # pairs, so that a name given twice is seen
                 except ValueError as error:
                     raise TextError(f"{path} is not JSON: {error}") from None
-                if not isinstance(labels, list | dict):
+                if not isinstance(found, list):
                     raise TextError(f"{path} must hold a list of labels or an object of label: description")
+                pairs = [pair if isinstance(pair, tuple) else (pair, ()) for pair in found]
             case ".csv":
-                rows = [row for row in csv.reader(text.splitlines()) if any(row)]
+                rows = [row for row in csv.reader(io.StringIO(text, newline="")) if any(row)]
                 if not rows or rows[0][0].strip().casefold() != "label":
                     raise TextError(f"{path} must begin with the line: label,description")
-                names = [row[0].strip() for row in rows[1:]]
-                twice = next((name for name in names if names.count(name) > 1), None)
-                if twice is not None:
-                    raise SettingError(f"the label {twice!r} is given twice in {path}; leave one out")
-                labels = {row[0].strip(): [said for said in row[1:] if said.strip()] for row in rows[1:]}
+                pairs = [(row[0].strip(), row[1:]) for row in rows[1:]]
             case ".txt":
-                labels = [line.strip() for line in text.splitlines() if line.strip()]
+                pairs = [(line.strip(), ()) for line in text.split("\n") if line.strip()]
             case other:
                 raise SettingError(f"{path} ends in {other!r}; a labels file is .txt, .csv or .json")
-        return cls.of(labels)
+        return cls(tuple(Label(name, _descriptions(name, said)) for name, said in pairs))
+
+
+def _descriptions(name: str, said: object) -> tuple[str, ...]:
+    """What was said of a label, one description or a list of them; empty ones are none."""
+    given = (said,) if isinstance(said, str) else () if said is None else said
+    if not isinstance(given, Sequence) or not all(isinstance(text, str) for text in given):
+        raise SettingError(f"the description of {name!r} is {said!r}; give a text or a list of texts")
+    for text in given:
+        check_text(text, f"a description of {name!r}")
+    return tuple(text for text in given if text.strip())
 
 
 def union(sets: Iterable[LabelSet]) -> tuple[Label, ...]:

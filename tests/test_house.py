@@ -1,0 +1,77 @@
+"""The house keeps its shape: who may import whom, what starts fast, and that the installed package is tested."""
+
+import ast
+import importlib.metadata
+from pathlib import Path
+
+import pytest
+
+import sijo
+
+PACKAGE = Path(sijo.__file__).parent
+MAY_IMPORT = {
+    "errors": set(),
+    "text": {"errors"},
+    "nn": {"errors"},
+    "models": {"errors", "nn"},
+    "checkpoints": {"errors", "text", "nn", "models"},
+    "inference": {"errors", "text", "nn", "models", "checkpoints"},
+    "zeroshot": {"errors", "text", "nn", "models", "checkpoints", "inference"},
+    "app": {"errors", "text", "nn", "models", "checkpoints", "inference", "zeroshot"},
+}
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def room(path: Path) -> str:
+    """The room a file is in; `errors.py` is one by itself."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> list[ast.Import | ast.ImportFrom]:
+    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
+def test_every_room_is_in_the_table():
+    """Catches a room nobody decided on, such as `utils`."""
+    assert {room(path) for path in FILES} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_one_way(path: Path):
+    """Catches a room that imports upward, a relative import, and transformers in the package."""
+    for node in imported(path):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+        assert not (isinstance(node, ast.ImportFrom) and node.level), f"line {node.lineno}: relative import"
+        for name in names:
+            first, _, rest = name.partition(".")
+            assert first != "transformers", f"line {node.lineno}: transformers is for tests and benchmarks"
+            if first == "sijo" and rest:
+                other = rest.partition(".")[0]
+                assert other == room(path) or other in MAY_IMPORT[room(path)], (
+                    f"line {node.lineno}: {room(path)} may not import {other}"
+                )
+
+
+def test_every_module_says_what_it_is_for():
+    """Catches a file whose border nobody wrote down."""
+    silent = [str(path) for path in FILES if not ast.get_docstring(ast.parse(path.read_text()))]
+    assert not silent
+
+
+def test_the_installed_package_is_tested():
+    """Catches tests that import the source folder while the built package lacks a file."""
+    try:
+        installed = importlib.metadata.distribution("sijo")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("sijo is not installed here; `make test` installs it")
+    assert Path(str(installed.locate_file("sijo/__init__.py"))) == Path(sijo.__file__)
+    assert (PACKAGE / "py.typed").is_file()
+    assert installed.version == sijo.__version__
+
+
+def test_public_names_are_there():
+    """Catches a public name whose room was renamed."""
+    for name in sijo.__all__:
+        assert getattr(sijo, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Classifier'"):
+        _ = sijo.Classifier
