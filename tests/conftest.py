@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import signal
 import string
@@ -13,6 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+
+# two workers, each with a thread for each core, hinder each other more than they help
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 WORDS = (
     "the a of to in and is was not for we you it they one two new old good bad sea land rain sun game team ball "

@@ -1,6 +1,7 @@
 """`sijo classify`: a table in, the same table with labels out."""
 
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from sijo.app.progress import Progress
-from sijo.errors import SettingError, SijoError
+from sijo.errors import SettingError, SijoError, TextError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -72,6 +73,10 @@ class LabelSettings:
         from sijo.checkpoints.load import load
         from sijo.zeroshot.classifier import ZeroShotClassifier
 
+        if not 0 <= threshold <= 1:
+            raise SettingError(f"--threshold {threshold} is not a probability; give a number from 0 to 1")
+        if self.none_threshold is not None and not math.isfinite(self.none_threshold):
+            raise SettingError(f"--none-threshold {self.none_threshold} is not a score; a cosine lies between -1 and 1")
         classifier = ZeroShotClassifier(
             None if labels is None else {label.name: label.descriptions for label in labels.labels},
             multi_label=multi_label,
@@ -163,7 +168,7 @@ def run(source: str, settings: ClassifySettings) -> None:
 
 def _to_file(table: "TextTable", labels: "LabelSet | None", settings: ClassifySettings, output: Path) -> None:
     from sijo.app.job import Job
-    from sijo.app.output import format_of
+    from sijo.app.output import Piece, Plan, format_of
 
     format_of(output)  # refuses a suffix before the model is opened
     classifier, model = settings.opened(labels, multi_label=settings.multi_label, threshold=settings.threshold)
@@ -189,7 +194,10 @@ def _to_file(table: "TextTable", labels: "LabelSet | None", settings: ClassifySe
                     progress.skip(table.share())
                     continue
                 rows = list(_rows(block, classifier, settings))
-                job.write(block, _added(rows, settings))
+                added = _added(rows, settings)
+                if block.number == 0:
+                    Plan.of([Piece(block.columns, added, block.kind)])  # a name that is taken is refused now
+                job.write(block, added)
                 tally.add(rows)
                 progress.add(len(rows), table.share())
         except BaseException:
@@ -231,24 +239,22 @@ def _rows(block: "Block", classifier: "ZeroShotClassifier", settings: ClassifySe
     """The answers for a block."""
     if settings.labels_column is None:
         return classifier.stream(block.texts)
-    return classifier.stream(block.texts, _own_labels(block, settings.labels_column))
+    return classifier.stream(block.texts, _own_labels(block, settings.labels_column, settings))
 
 
-def _own_labels(block: "Block", column: str) -> Iterator[list[str]]:
+def _own_labels(block: "Block", column: str, settings: ClassifySettings) -> Iterator[list[str]]:
     """Each row's own labels, from a column of lists or of strings with commas."""
+    from sijo.zeroshot.classifier import ZeroShotClassifier
     from sijo.zeroshot.labels import LabelSet
 
     for place, value in enumerate(block.values(column)):
         try:
-            if isinstance(value, list):
-                names = [str(name) for name in value]
-            elif isinstance(value, str) and value.lstrip().startswith("["):
-                names = [str(name) for name in json.loads(value)]
-            else:
-                names = list(LabelSet.parse(str(value or "")).names)
-            LabelSet.of(names)
-        except (SijoError, ValueError) as error:
-            raise SettingError(f"row {block.first_row + place + 1}, column {column!r}: {error}") from None
+            if isinstance(value, str) and value.lstrip().startswith("["):
+                value = json.loads(value)  # noqa: PLW2901
+            names = value if isinstance(value, list) else list(LabelSet.parse(str(value or "")).names)
+            ZeroShotClassifier(names, multi_label=settings.multi_label, none_label=settings.none_label).fit()
+        except (SijoError, ValueError, RecursionError) as error:
+            raise TextError(f"row {block.first_row + place + 1}, column {column!r}: {error}") from None
         yield names
 
 

@@ -9,10 +9,11 @@ reader of a pipe has gone.
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError
 
 import sijo
 from sijo.app import classify as classifying
@@ -30,8 +31,22 @@ app = App(
 )
 
 
+def _source(kind: object, tokens: Sequence[Token]) -> str:
+    """INPUT as it was given: `-` is standard input, anything else that begins so an option nobody knows."""
+    given = tokens[0].value
+    if given.startswith("-") and given != "-":
+        options = app["classify"].assemble_argument_collection()
+        raise UnknownOptionError(token=tokens[0], argument_collection=options)
+    return given
+
+
 @app.command
-def classify(input: str = "-", /, *, settings: classifying.ClassifySettings | None = None) -> None:
+def classify(
+    input: Annotated[str, Parameter(allow_leading_hyphen=True, converter=_source)] = "-",
+    /,
+    *,
+    settings: classifying.ClassifySettings | None = None,
+) -> None:
     """Label each row of a file with labels that no model was trained on.
 
     INPUT is a .txt, .csv, .tsv, .jsonl or .parquet file, also as .gz, .bz2 or .xz, or - for standard
@@ -101,6 +116,8 @@ def _told(error: BaseException) -> int:
 
 def _meaning(error: BaseException) -> tuple[int, str]:
     match error:
+        case SystemExit() if isinstance(error.__context__, BrokenPipeError):
+            return 141, ""  # rich found the reader gone
         case SystemExit():
             return (error.code if isinstance(error.code, int) else 0), ""
         case SijoError():

@@ -4,7 +4,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -27,7 +27,7 @@ class EvaluateSettings(LabelSettings):
 
     task: Literal["zero-shot"] = "zero-shot"
     """What the model is asked to do."""
-    data: str | None = None
+    data: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
     """The file with texts and their labels: .csv, .tsv, .jsonl or .parquet, or - for standard input."""
     text_column: str = "text"
     """The column with the text."""

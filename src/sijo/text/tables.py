@@ -125,6 +125,8 @@ class TextTable:
     ) -> None:
         self._path = None if str(source) == "-" else Path(source)
         self.name = "standard input" if self._path is None else str(self._path)
+        if self._path is None and sys.stdin is None:
+            raise SettingError("standard input is closed; name a file, or send the text through a pipe")
         if self._path is not None:
             _must_be_readable(self._path)
         suffixes = [] if self._path is None else [suffix.lower() for suffix in self._path.suffixes]

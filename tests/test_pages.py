@@ -1,0 +1,68 @@
+"""What the pages say is run: every `sijo` command and every Python example, and every link leads somewhere."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from sijo.app.cli import app
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md")), ROOT / "examples/README.md"]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+COMMANDS = [
+    (page, line.removeprefix("$ "))
+    for page in PAGES
+    for block in blocks(page, "console")
+    for line in block.splitlines()
+    if line.startswith("$ ")
+]
+
+
+@pytest.mark.parametrize("page, command", COMMANDS, ids=lambda given: getattr(given, "name", given))
+def test_commands_do_what_the_page_says(page, command, sijo_cli, built_in, tmp_path, monkeypatch):
+    """Catches an option renamed in the code and not on the page, and an example file that has moved."""
+    if command.startswith("make "):
+        assert re.search(rf"^{command.split()[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        return
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    said = re.fullmatch(r'echo "(.*)" \| (.*)', command)
+    arguments = shlex.split(said[2] if said else command)
+    assert arguments[0] == "sijo"
+    ran = sijo_cli(*arguments[1:], stdin=f"{said[1]}\n".encode() if said else b"")
+    assert ran.code == 0, ran.err
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
+def test_python_examples_run(page, built_in, capsys):
+    """Catches a name or an argument that the library no longer has, and a result that is another."""
+    for block in blocks(page, "python"):
+        source, want = [], []
+        lines = block.splitlines()
+        for line, after in zip(lines, [*lines[1:], ""], strict=True):
+            asked = after.startswith("# ") and line and not line.startswith((" ", "#"))
+            source.append(f"print(repr({line}))" if asked else line)
+            want += [line.removeprefix("# ")] if line.startswith("# ") else []
+        exec("\n".join(source), {})
+        assert capsys.readouterr().out.splitlines() == want
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "benchmarks/README.md"], ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    """Catches a page or an example that was moved or never written."""
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_every_command_is_on_a_page():
+    """Catches a command that nobody can find in the manual."""
+    text = "".join(page.read_text() for page in PAGES)
+    names = [name for name in app if not name.startswith("-")]
+    assert names and [name for name in names if f"sijo {name}" not in text] == []
