@@ -93,7 +93,7 @@ def options(description: str | None) -> argparse.ArgumentParser:
     """A parser with the options that every benchmark has; the module's docstring is the help."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     cache = Path("~/.cache/sijo-benchmarks")
-    parser.add_argument("--data", type=Path, default=cache, help=f"folder for the two packages of text ({cache})")
+    parser.add_argument("--data", type=Path, default=cache, help=f"folder for the packages of text ({cache})")
     parser.add_argument("--seed", type=int, default=0, help="start of everything drawn by chance (0)")
     parser.add_argument("--output", type=Path, help="a file to save the record in, beside printing it")
     return parser

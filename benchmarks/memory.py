@@ -1,8 +1,8 @@
 """How much more memory `sijo classify` takes for a long table than for a short one.
 
-Two CSV files, 5,000 and 100,000 rows, of distinct short texts (5 to 20 words, put together from TREC questions
-and the requests in examples/requests.csv) are each labelled by the command, to a Parquet file
-and again to a pipe. What counts is the largest resident set of the child process (`os.wait4`, so
+Two CSV files, 5,000 and 100,000 rows of distinct short texts (5 to 20 words, put together from TREC
+questions and the requests in examples/requests.csv), are each labelled by the command, to a Parquet
+file and again to a pipe. What counts is the largest resident set of the child process (`os.wait4`, so
 Linux or macOS), in MB of a million bytes, and how much it grows from the short table to the long one.
 """
 
@@ -65,7 +65,12 @@ def main() -> None:
     """Run the command on both tables in both ways, and print the record."""
     parser = data.options(__doc__)
     parser.add_argument(
-        "--rows", type=int, nargs=2, default=[5_000, 100_000], metavar=("FEW", "MANY"), help="(5000 100000)"
+        "--rows",
+        type=int,
+        nargs=2,
+        default=[5_000, 100_000],
+        metavar=("FEW", "MANY"),
+        help="rows of the two tables (5000 100000)",
     )
     parser.add_argument("--repeats", type=int, default=3, help="times each is run; medians count (3)")
     given = parser.parse_args()

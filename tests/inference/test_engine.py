@@ -9,8 +9,8 @@ import torch
 import sijo
 from sijo.errors import SettingError
 from sijo.inference.engine import Engine, unit
-from sijo.inference.store import VectorStore
-from sijo.text.batches import by_length, groups
+from sijo.inference.store import Entry, VectorStore
+from sijo.text.batches import by_length, groups, padded_length
 
 TEXTS = [
     "the sun and the sea",
@@ -92,6 +92,27 @@ def test_batches_stay_within_the_budget_and_hold_each_sequence_once():
     assert padded <= 1.1 * sum(lengths)
 
 
+def test_a_model_may_read_any_number_of_tokens(tiny_copy):
+    """Catches padding past a model's last place: 30 tokens are padded to 32 where there is room."""
+    (tiny_copy / "sentence_bert_config.json").write_text('{"max_seq_length": 63}')
+    model = sijo.load(tiny_copy)
+    model.transformer.embeddings.places.weight.data = model.transformer.embeddings.places.weight.data[:63]
+    got = Engine(model).encode(["sea " * 100, "sun"])
+    assert (got.tokens.tolist(), got.windows.tolist()) == ([100, 1], [2, 1])
+    np.testing.assert_allclose(got.vectors[1], one_by_one(model, "sun")[0], rtol=0, atol=2e-6)
+
+
+def test_batches_come_in_few_shapes():
+    """Catches a width for every length: kernels are kept for each shape, and memory would grow with the file."""
+    chance = np.random.default_rng(0)
+    widths = set()
+    for _ in range(50):
+        lengths = chance.integers(3, 257, size=500).tolist()
+        widths |= {padded_length(lengths[batch[0]]) for batch in by_length(lengths, token_budget=4096)}
+    assert len(widths) <= 36
+    assert all(length <= padded_length(length) <= length + 7 for length in range(1, 600))
+
+
 def test_groups_close_by_rows_or_characters():
     """Catches one huge text that brings others with it, and a last group lost."""
     assert list(groups(["a" * 9, "b", "c"], characters=5)) == [["a" * 9], ["b", "c"]]
@@ -123,6 +144,14 @@ def test_the_store_gives_back_the_same_bits_and_saves_the_model_work(model, tmp_
     second = again.encode(TEXTS[::-1])
     for field in ("vectors", "tokens", "windows", "truncated"):
         assert np.array_equal(getattr(first, field), getattr(second, field)[::-1]), field
+
+
+def test_the_store_tells_many_texts_apart(tmp_path):
+    """Catches keys that collide, and a request for more texts than one query may name."""
+    store = VectorStore(tmp_path, fingerprint="a")
+    store.put({f"text {n}": Entry(np.full(2, n, np.float32), n, 1, n % 2 == 1) for n in range(3_000)})
+    found = store.get([f"text {n}" for n in range(2_999, -1, -1)])
+    assert all(found[f"text {n}"].tokens == n == found[f"text {n}"].vector[0] for n in range(3_000))
 
 
 def test_the_store_keeps_models_apart(model, tmp_path):

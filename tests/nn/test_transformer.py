@@ -187,11 +187,13 @@ def test_padding_does_not_matter():
     torch.testing.assert_close(padded, alone, rtol=0, atol=1e-5)
 
 
-def test_a_row_of_padding_alone_is_no_nan():
-    """Catches minus infinity as the mask: a fully padded row would become NaN and spoil its batch's loss."""
-    model = scramble(Transformer(architecture()))
-    states = model(torch.zeros(2, 4, dtype=torch.int64), torch.tensor([[1, 1, 1, 1], [0, 0, 0, 0]]))
-    assert torch.isfinite(states.last_hidden_state).all()
+def test_a_row_of_padding_alone_attends_evenly():
+    """Catches minus infinity as the mask: such a row would then be NaN or zeros, and not as in the released code."""
+    part = scramble(SelfAttention(architecture()))
+    hidden_BLD = torch.randn(1, 4, 28, generator=torch.Generator().manual_seed(3))
+    got = part(hidden_BLD, padding_bias(torch.zeros(1, 4), like=hidden_BLD))
+    want = part.out(part.value(hidden_BLD).mean(1, keepdim=True)).expand_as(got)
+    torch.testing.assert_close(got, want, rtol=0, atol=1e-5)
 
 
 def test_shared_layers_are_counted_once_and_all_weights_learn():

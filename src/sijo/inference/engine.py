@@ -16,7 +16,7 @@ from sijo.checkpoints.load import Model, load
 from sijo.errors import SettingError
 from sijo.inference.store import Entry, VectorStore
 from sijo.nn.pooling import pool
-from sijo.text.batches import by_length, groups
+from sijo.text.batches import by_length, groups, padded_length
 
 LongText = Literal["windows", "truncate"]
 
@@ -123,10 +123,9 @@ class Engine:
     def _vectors(self, sequences: Sequence[Sequence[int]]) -> np.ndarray:
         """One pooled vector for each token sequence, (n, D) float32."""
         lengths_B1 = torch.tensor([[len(ids)] for ids in sequences])
-        longest = int(lengths_B1.max())
-        ids_BL = torch.tensor([[*ids, *[0] * (longest - len(ids))] for ids in sequences])
-        padded = int(lengths_B1.min()) < longest
-        keep_BL = torch.arange(longest) < lengths_B1 if padded else None
+        width = min(padded_length(int(lengths_B1.max())), self.model.tokenizer.max_length)
+        ids_BL = torch.tensor([[*ids, *[0] * (width - len(ids))] for ids in sequences])
+        keep_BL = torch.arange(width) < lengths_B1 if int(lengths_B1.min()) < width else None
         hidden_BLD = self.model(ids_BL, keep_BL).last_hidden_state
         vectors: np.ndarray = pool(hidden_BLD, keep_BL, self.model.sentence.pooling).float().numpy()
         return vectors

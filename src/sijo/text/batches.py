@@ -3,10 +3,23 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 
+def padded_length(length: int) -> int:
+    """The width a batch is padded to when its longest sequence has `length` tokens.
+
+    A multiple of 4, and of 8 beyond 32: some dozens of widths instead of hundreds. Matrix kernels are
+    made, and kept, for each shape they meet; without this, memory grows over the first 40,000 rows.
+
+    >>> [padded_length(n) for n in (2, 4, 9, 33, 256)]
+    [4, 4, 12, 40, 256]
+    """
+    step = 4 if length <= 32 else 8
+    return -(-length // step) * step
+
+
 def by_length(lengths: Sequence[int], *, token_budget: int) -> Iterator[list[int]]:
     """Batches of sequence numbers, longest first, none wider than it need be.
 
-    A batch takes sequences as long as its longest one times their count stays within the budget;
+    A batch takes sequences as long as their count times its padded length stays within the budget;
     one that is longer than the budget goes alone. Longest first, so that memory peaks at once.
 
     lengths       tokens of each sequence
@@ -18,7 +31,7 @@ def by_length(lengths: Sequence[int], *, token_budget: int) -> Iterator[list[int
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     batch: list[int] = []
     for i in order:
-        if batch and (len(batch) + 1) * lengths[batch[0]] > token_budget:
+        if batch and (len(batch) + 1) * padded_length(lengths[batch[0]]) > token_budget:
             yield batch
             batch = []
         batch.append(i)
