@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from sijo.checkpoints.load import load as load
     from sijo.errors import SijoError as SijoError
     from sijo.inference.engine import encode as encode
-    from sijo.zeroshot.classifier import Row as Row
     from sijo.zeroshot.classifier import ZeroShotClassifier as ZeroShotClassifier
+    from sijo.zeroshot.labeller import Row as Row
 
 __version__ = "0.1.0"
 
 _ROOMS = {
     "Model": "sijo.checkpoints.load",
-    "Row": "sijo.zeroshot.classifier",
+    "Row": "sijo.zeroshot.labeller",
     "SijoError": "sijo.errors",
     "ZeroShotClassifier": "sijo.zeroshot.classifier",
     "encode": "sijo.inference.engine",

@@ -1,7 +1,6 @@
 """`sijo classify`: a table in, the same table with labels out."""
 
 import json
-import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
     from sijo.checkpoints.load import Model
     from sijo.text.tables import Block, TextTable
-    from sijo.zeroshot.classifier import Row, ZeroShotClassifier
+    from sijo.zeroshot.labeller import Labeller, Row
     from sijo.zeroshot.labels import LabelSet
 
 
@@ -68,31 +67,35 @@ class LabelSettings:
 
     def opened(
         self, labels: "LabelSet | None", *, multi_label: bool = False, threshold: float = 0.5
-    ) -> tuple["ZeroShotClassifier", "Model"]:
-        """The library's classifier with these settings, and its model; bad labels are refused first."""
+    ) -> tuple["Labeller", "Model"]:
+        """What labels texts by these settings, and its model; bad labels are refused before that is opened."""
         from sijo.checkpoints.load import load
-        from sijo.zeroshot.classifier import ZeroShotClassifier
+        from sijo.zeroshot.labeller import Choice, Labeller
+        from sijo.zeroshot.scorers import open_scorer
 
-        if not 0 <= threshold <= 1:
-            raise SettingError(f"--threshold {threshold} is not a probability; give a number from 0 to 1")
-        if self.none_threshold is not None and not math.isfinite(self.none_threshold):
-            raise SettingError(f"--none-threshold {self.none_threshold} is not a score; a cosine lies between -1 and 1")
-        classifier = ZeroShotClassifier(
-            None if labels is None else {label.name: label.descriptions for label in labels.labels},
+        choice = Choice(
+            template=self.hypothesis_template,
             multi_label=multi_label,
-            hypothesis_template=self.hypothesis_template,
+            threshold=threshold,
             none_label=self.none_label,
             none_threshold=self.none_threshold,
-            threshold=threshold,
             temperature=self.temperature,
-            long_text=self.long_text,
-            cache=self.cache,
         )
         if labels is not None:
-            classifier.fit()
+            choice.check(labels)
         model = load(self.model, revision=self.revision, dtype=self.dtype)
-        classifier.set_params(model=model)
-        return classifier, model
+        if not model.sentence.trained:
+            self.say(
+                f"{model.source} has no modules.json, so it was not trained to give sentence vectors; "
+                "the mean of its tokens is a guess"
+            )
+        scorer = open_scorer("auto", model, long_text=self.long_text, cache=self.cache)
+        return Labeller(scorer, choice, labels), model
+
+    def say(self, line: str) -> None:
+        """Tell a person something beside the results, unless --quiet."""
+        if not self.quiet:
+            print(line, file=sys.stderr)  # noqa: T201
 
 
 @Parameter(name="*")
@@ -171,19 +174,19 @@ def _to_file(table: "TextTable", labels: "LabelSet | None", settings: ClassifySe
     from sijo.app.output import Piece, Plan, format_of
 
     format_of(output)  # refuses a suffix before the model is opened
-    classifier, model = settings.opened(labels, multi_label=settings.multi_label, threshold=settings.threshold)
+    labeller, model = settings.opened(labels, multi_label=settings.multi_label, threshold=settings.threshold)
     tally, blocks = Tally(), 0
     with (
         Job(
             output,
-            settings=_deciding(classifier, model, labels, settings),
+            settings=_deciding(labeller, model, labels, settings),
             resume=settings.resume,
             overwrite=settings.overwrite,
         ) as job,
         Progress(shown=not settings.quiet) as progress,
     ):
         if job.complete:
-            _say(f"{output} is complete already", settings)
+            settings.say(f"{output} is complete already")
             return
         kept = 0
         try:
@@ -193,21 +196,20 @@ def _to_file(table: "TextTable", labels: "LabelSet | None", settings: ClassifySe
                     kept += len(block.texts)
                     progress.skip(table.share())
                     continue
-                rows = list(_rows(block, classifier, settings))
+                rows = list(_rows(block, labeller, settings))
                 added = _added(rows, settings)
                 if block.number == 0:
                     Plan.of([Piece(block.columns, added, block.kind)])  # a name that is taken is refused now
                 job.write(block, added)
                 tally.add(rows)
                 progress.add(len(rows), table.share())
+            job.finish(blocks)
         except BaseException:
             if kept + tally.rows:
-                _say(
-                    f"{kept + tally.rows:,} rows are done and kept; the same command with --resume goes on",
-                    settings,
+                settings.say(
+                    f"{kept + tally.rows:,} rows are done and kept; the same command with --resume goes on"
                 )
             raise
-        job.finish(blocks)
     _summary(tally, model, settings, progress, f"{kept + tally.rows:,} rows in {output}")
 
 
@@ -215,13 +217,13 @@ def _to_stdout(table: "TextTable", labels: "LabelSet | None", settings: Classify
     from sijo.app.output import Piece, stream
 
     format = settings.format or ("table" if sys.stdout.isatty() else "jsonl")
-    classifier, model = settings.opened(labels, multi_label=settings.multi_label, threshold=settings.threshold)
+    labeller, model = settings.opened(labels, multi_label=settings.multi_label, threshold=settings.threshold)
     tally = Tally()
     with Progress(shown=not settings.quiet, bar=not sys.stdout.isatty()) as progress:
 
         def labelled() -> Iterator[tuple["Block", list["Row"]]]:
             for block in table.blocks():
-                rows = list(_rows(block, classifier, settings))
+                rows = list(_rows(block, labeller, settings))
                 yield block, rows
                 tally.add(rows)
                 progress.add(len(rows), table.share())
@@ -235,16 +237,15 @@ def _to_stdout(table: "TextTable", labels: "LabelSet | None", settings: Classify
     _summary(tally, model, settings, progress, f"{tally.rows:,} rows")
 
 
-def _rows(block: "Block", classifier: "ZeroShotClassifier", settings: ClassifySettings) -> Iterator["Row"]:
+def _rows(block: "Block", labeller: "Labeller", settings: ClassifySettings) -> Iterator["Row"]:
     """The answers for a block."""
     if settings.labels_column is None:
-        return classifier.stream(block.texts)
-    return classifier.stream(block.texts, _own_labels(block, settings.labels_column, settings))
+        return labeller.stream(block.texts)
+    return labeller.stream(block.texts, _own_labels(block, settings.labels_column, labeller))
 
 
-def _own_labels(block: "Block", column: str, settings: ClassifySettings) -> Iterator[list[str]]:
+def _own_labels(block: "Block", column: str, labeller: "Labeller") -> Iterator[list[str]]:
     """Each row's own labels, from a column of lists or of strings with commas."""
-    from sijo.zeroshot.classifier import ZeroShotClassifier
     from sijo.zeroshot.labels import LabelSet
 
     for place, value in enumerate(block.values(column)):
@@ -252,7 +253,7 @@ def _own_labels(block: "Block", column: str, settings: ClassifySettings) -> Iter
             if isinstance(value, str) and value.lstrip().startswith("["):
                 value = json.loads(value)  # noqa: PLW2901
             names = value if isinstance(value, list) else list(LabelSet.parse(str(value or "")).names)
-            ZeroShotClassifier(names, multi_label=settings.multi_label, none_label=settings.none_label).fit()
+            labeller.choice.check(LabelSet.of(names))
         except (SijoError, ValueError, RecursionError) as error:
             raise TextError(f"row {block.first_row + place + 1}, column {column!r}: {error}") from None
         yield names
@@ -279,10 +280,10 @@ def _added(rows: Sequence["Row"], settings: ClassifySettings) -> "pa.Table":
 
 
 def _deciding(
-    classifier: "ZeroShotClassifier", model: "Model", labels: "LabelSet | None", settings: ClassifySettings
+    labeller: "Labeller", model: "Model", labels: "LabelSet | None", settings: ClassifySettings
 ) -> dict[str, object]:
     """Everything that decides the answers: a resumed run must have the same."""
-    calibration = classifier.calibration
+    calibration = labeller.calibration
     return {
         "labels": None if labels is None else {label.name: label.descriptions for label in labels.labels},
         "labels_column": settings.labels_column,
@@ -320,12 +321,7 @@ def _print_table(texts: Sequence[str], rows: Sequence["Row"], *, first: bool) ->
 
 def _summary(tally: Tally, model: "Model", settings: ClassifySettings, progress: Progress, what: str) -> None:
     speed = f" ({progress.seconds:.1f} s, {progress.rows_per_second:,.0f} rows/s)" if tally.rows else ""
-    _say(what + speed, settings)
+    settings.say(what + speed)
     tokenizer = model.tokenizer
     for note in tally.notes(tokenizer.max_length - tokenizer.special_tokens):
-        _say(note, settings)
-
-
-def _say(line: str, settings: LabelSettings) -> None:
-    if not settings.quiet:
-        print(line, file=sys.stderr)  # noqa: T201
+        settings.say(note)

@@ -62,17 +62,17 @@ def run(settings: EvaluateSettings) -> None:
     blocks = list(table.blocks())  # texts that somebody labelled by hand fit in memory
     gold = [label for block in blocks for label in _gold(block, settings.label_column)]
     labels = settings.label_set() or LabelSet.of(sorted(set(gold) - {settings.none_label}))
-    classifier, model = settings.opened(labels)
+    labeller, model = settings.opened(labels)
     probabilities = []
     with Progress(shown=not settings.quiet) as progress:
         for block in blocks:
-            probabilities.append(classifier.predict_proba(block.texts))
+            probabilities.append(labeller.probabilities(block.texts))
             progress.add(len(block.texts), (block.first_row + len(block.texts)) / len(gold))
-    names = [str(name) for name in classifier.classes_]
+    names = [*labels.names, settings.none_label] if settings.none_label else list(labels.names)
     found = evaluate(gold, np.concatenate(probabilities), names, resamples=settings.resamples, seed=settings.seed)
     if settings.plot is not None:
         plot(found, settings.plot)
-    _print(found, classifier.calibration, model, settings, progress)
+    _print(found, labeller.calibration, model, settings, progress)
 
 
 def _gold(block: "Block", column: str) -> list[str]:

@@ -1,8 +1,6 @@
 """The front door: texts and labels in, labels with probabilities out, nothing trained in between."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,36 +8,13 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags
 
-from sijo.checkpoints.load import Dtype, Model, load
+from sijo.checkpoints.load import Dtype, Model
 from sijo.errors import SettingError, TextError, nearest
-from sijo.inference.engine import Encoded, Engine, LongText
-from sijo.inference.store import VectorStore
-from sijo.text.batches import groups
+from sijo.inference.engine import LongText
 from sijo.zeroshot.calibration import Calibration
-from sijo.zeroshot.labels import Labels, LabelSet, check_template, union
-from sijo.zeroshot.scorers import SCORERS, Scorer
-
-
-@dataclass(frozen=True)
-class Row:
-    """The answer for one text."""
-
-    label: str | None
-    """The label chosen; None where the text has no tokens or, with `multi_label`, nothing fits."""
-    score: float
-    """Its probability; with no label, the highest there is."""
-    labels: tuple[str, ...]
-    """All candidates, best first."""
-    scores: tuple[float, ...]
-    """Their probabilities, in the same order."""
-    fitting: tuple[str, ...]
-    """The labels given to the text: at most one, or with `multi_label` all that reach the threshold."""
-    tokens: int
-    """Tokens in the text, special ones not counted."""
-    windows: int
-    """How many windows it was read in: more than 1 where it is longer than the model."""
-    truncated: bool
-    """Whether tokens were left unread."""
+from sijo.zeroshot.labeller import Choice, Labeller, Row
+from sijo.zeroshot.labels import Labels, LabelSet
+from sijo.zeroshot.scorers import Scorer, open_scorer
 
 
 class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -101,18 +76,16 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X  texts, needed only for temperature="fit"
         y  a label for each text
         """
-        if self.labels is None:
-            if y is None:
-                raise SettingError("there are no labels: pass labels= to the classifier, or y to fit")
-            self.labels_ = LabelSet.of(sorted(set(y)))
-        else:
-            self.labels_ = LabelSet.of(self.labels)
-        self._check(self.labels_)
+        if self.labels is None and y is None:
+            raise SettingError("there are no labels: pass labels= to the classifier, or y to fit")
+        self.labels_ = LabelSet.of(sorted(set(y or ())) if self.labels is None else self.labels)
+        self._choice().check(self.labels_)
         if self.temperature == "fit":
             if X is None or y is None:
                 raise SettingError('temperature="fit" needs texts and their labels: call fit(X, y)')
             gold = self._columns(y)
-            scores = np.concatenate([scores for scores, _, _ in self._scored(X, None)])
+            labeller = Labeller(self._scorer(), self._choice(), self.labels_)
+            scores = np.concatenate([scores for scores, _, _ in labeller.scored(X)])
             self.calibration_ = Calibration.fit(scores, gold, origin=f"fit on {len(gold)} texts")
         return self
 
@@ -121,7 +94,6 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises TextError for a text without tokens when there is no `none_label` to give it.
         """
-        labels = self._label_set()
         if self.multi_label:
             return (self.predict_proba(X) >= self.threshold).astype(int)
         chosen = []
@@ -131,15 +103,14 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     f"text {number} has no words to label; leave it out, or give none_label= a name for it"
                 )
             chosen.append(row.label)
-        return np.array(chosen, dtype=np.array(labels.names).dtype if self.none_label is None else str)
+        return np.array(chosen, dtype=self.classes_.dtype)
 
     def predict_proba(self, X: Iterable[str]) -> np.ndarray:
         """Probabilities, (n, number of `classes_`) float64, in the order of `classes_`.
 
         They sum to 1 in each row, unless `multi_label`. A text without tokens gets the same for each label.
         """
-        rows = [self._probabilities(scores) for scores, _, _ in self._scored(X, None)]
-        return np.concatenate(rows) if rows else np.zeros((0, len(self.classes_)))
+        return self._labeller().probabilities(X)
 
     def classify(self, texts: Iterable[str], labels: Sequence[Labels] | None = None) -> list[Row]:
         """A `Row` for each text: label, probability, every candidate, and how much of the text was read.
@@ -153,131 +124,61 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def stream(self, texts: Iterable[str], labels: Iterable[Labels] | None = None) -> Iterator[Row]:
         """As `classify`, row by row for a stream of any length, in constant memory."""
-        for scores, encoded, sets in self._scored(texts, labels):
-            yield from self._rows(scores, encoded, sets)
+        return self._labeller(own=labels is None).stream(texts, labels)
 
     @property
     def classes_(self) -> np.ndarray:
         """The labels in the order of `predict_proba`, with the none label last where there is one."""
-        names = self._label_set().names
-        return np.array([*names, self.none_label] if self._has_none else names)
+        names = self._labels().names
+        return np.array([*names, self.none_label] if self.none_label and not self.multi_label else names)
 
     @property
     def calibration(self) -> Calibration:
         """The temperature and none score in use, and where they came from."""
-        base = getattr(self, "calibration_", None) or self._open().calibration
-        if self.temperature == "fit" and not hasattr(self, "calibration_"):
-            raise SettingError('temperature="fit" was asked for but not done yet: call fit(X, y) first')
-        temperature = base.temperature if self.temperature in (None, "fit") else float(self.temperature or 0)
-        none_score = base.none_score if self.none_threshold is None else self.none_threshold
-        given = (temperature, none_score) != (base.temperature, base.none_score)
-        return Calibration(temperature, none_score, "as given" if given else base.origin)
+        return self._labeller().calibration
 
-    @property
-    def _has_none(self) -> bool:
-        return self.none_label is not None and not self.multi_label
-
-    def _scored(
-        self, texts: Iterable[str], labels: Iterable[Labels] | None
-    ) -> Iterator[tuple[np.ndarray, Encoded, list[LabelSet]]]:
-        """Bounded groups of texts with their scores (n, L), minus infinity where a row lacks a label."""
-        if isinstance(texts, str):
-            raise SettingError("texts is one string; pass a list of texts")
-        scorer = self._open()
-        template = check_template(self.hypothesis_template or scorer.template)
-        own = None if labels is not None else self._label_set()
-        theirs = iter(labels) if labels is not None else None
-        for group in groups(_checked(texts)):
-            if own is not None:
-                scores, encoded = scorer.score(group, own.labels, template)
-                yield scores, encoded, [own]
-                continue
-            assert theirs is not None
-            sets = [LabelSet.of(labels) for labels in islice(theirs, len(group))]
-            if len(sets) < len(group):
-                raise SettingError("there are fewer label sets than texts; give one for each text")
-            for one in sets:
-                self._check(one)
-            every = union(sets)
-            scores, encoded = scorer.score(group, every, template)
-            has = np.array([[label in one.labels for label in every] for one in sets])
-            yield np.where(has, scores, -np.inf), encoded, sets
-
-    def _probabilities(self, scores: np.ndarray) -> np.ndarray:
-        calibration = self.calibration
-        if self.multi_label:
-            return calibration.each(scores)
-        return calibration.with_none(scores) if self._has_none else calibration.softmax(scores)
-
-    def _rows(self, scores: np.ndarray, encoded: Encoded, sets: list[LabelSet]) -> Iterator[Row]:
-        every = [label.name for label in (sets[0].labels if len(sets) == 1 else union(sets))]
-        names = [*every, self.none_label] if self._has_none else every
-        probabilities = self._probabilities(scores)
-        order = np.argsort(-probabilities, axis=-1, kind="stable")
-        for i, best in enumerate(order):
-            theirs = [j for j in best if j >= len(every) or np.isfinite(scores[i, j])]
-            labels = tuple(str(names[j]) for j in theirs)
-            ranked = tuple(float(probabilities[i, j]) for j in theirs)
-            empty = encoded.tokens[i] == 0
-            if self.multi_label:
-                fitting = tuple(
-                    label for label, p in zip(labels, ranked, strict=True) if p >= self.threshold and not empty
-                )
-            elif empty:
-                fitting = () if self.none_label is None else (self.none_label,)
-            else:
-                fitting = labels[:1]
-            label = fitting[0] if fitting else self.none_label
-            yield Row(
-                label=label,
-                score=ranked[labels.index(label)] if label in labels else ranked[0],
-                labels=labels,
-                scores=ranked,
-                fitting=fitting,
-                tokens=int(encoded.tokens[i]),
-                windows=int(encoded.windows[i]),
-                truncated=bool(encoded.truncated[i]),
-            )
-
-    def _label_set(self) -> LabelSet:
+    def _labels(self) -> LabelSet:
         if hasattr(self, "labels_"):
-            return self.labels_
+            fitted: LabelSet = self.labels_
+            return fitted
         if self.labels is None:
             raise SettingError("there are no labels: pass labels= to the classifier, or y to fit")
-        labels = LabelSet.of(self.labels)
-        self._check(labels)
-        return labels
+        return LabelSet.of(self.labels)
 
-    def _check(self, labels: LabelSet) -> None:
-        if len(labels.labels) == 1 and not self.multi_label and self.none_label is None:
-            raise SettingError(
-                f"with the one label {labels.names[0]!r} there is nothing to choose between; add a label, "
-                "give none_label (--none-label), or judge it by itself with multi_label (--multi-label)"
-            )
-        if self.none_label is not None and self.none_label in labels.names:
-            raise SettingError(f"the none label {self.none_label!r} is also one of the labels; rename one")
+    def _choice(self) -> Choice:
+        return Choice(
+            template=self.hypothesis_template,
+            multi_label=self.multi_label,
+            threshold=self.threshold,
+            none_label=self.none_label,
+            none_threshold=self.none_threshold,
+            temperature=None if self.temperature == "fit" else self.temperature,
+        )
+
+    def _labeller(self, *, own: bool = True) -> Labeller:
+        """What answers under the present settings; `own` is False where each text brings its labels."""
+        if self.temperature == "fit" and not hasattr(self, "calibration_"):
+            raise SettingError('temperature="fit" was asked for but not done yet: call fit(X, y) first')
+        labels, choice = (self._labels() if own else None), self._choice()
+        if labels is not None:
+            choice.check(labels)  # before the model is opened
+        return Labeller(self._scorer(), choice, labels, getattr(self, "calibration_", None))
 
     def _columns(self, y: Sequence[str]) -> np.ndarray:
-        column = {name: j for j, name in enumerate(self._label_set().names)}
+        column = {name: j for j, name in enumerate(self._labels().names)}
         for label in y:
             if label not in column:
                 raise TextError(f"y holds {label!r}, which is not a label{nearest(str(label), column)}")
         return np.array([column[label] for label in y])
 
-    def _open(self) -> Scorer:
+    def _scorer(self) -> Scorer:
         """The scorer with its model, opened at first use and again when a setting of it changes."""
         key = (self.model, self.scorer, self.long_text, self.cache, self.dtype)
         if getattr(self, "_opened", (None, None))[0] != key:
-            name = "embedding" if self.scorer == "auto" else self.scorer
-            if name not in SCORERS:
-                raise SettingError(
-                    f"no scorer {name!r}{nearest(name, SCORERS)}; there are auto, {', '.join(SCORERS)}"
-                )
-            model = self.model if isinstance(self.model, Model) else load(self.model, dtype=self.dtype)
-            store = None
-            if self.cache is not None:
-                store = VectorStore(Path(self.cache), fingerprint=f"{self.long_text}-{model.fingerprint}")
-            self._opened = key, SCORERS[name](Engine(model, long_text=self.long_text, store=store))
+            self._opened = (
+                key,
+                open_scorer(self.scorer, self.model, long_text=self.long_text, cache=self.cache, dtype=self.dtype),
+            )
         scorer: Scorer = self._opened[1]
         return scorer
 
@@ -294,17 +195,3 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.classifier_tags.multi_label = True
         tags.no_validation = True
         return tags
-
-
-def _checked(texts: Iterable[str]) -> Iterator[str]:
-    """The texts, each a string that UTF-8 can hold."""
-    for number, text in enumerate(texts, start=1):
-        if not isinstance(text, str):
-            raise TextError(
-                f"text {number} is of type {type(text).__name__}; pass strings, '' for a text that is absent"
-            )
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise TextError(f"text {number} holds a lone surrogate, which no text has; remove it") from None
-        yield text

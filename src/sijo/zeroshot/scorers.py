@@ -4,11 +4,15 @@ A scorer gives raw scores; `calibration.py` makes them probabilities.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from sijo.inference.engine import Encoded, Engine, unit
+from sijo.checkpoints.load import Dtype, Model, load
+from sijo.errors import SettingError, nearest
+from sijo.inference.engine import Encoded, Engine, LongText, unit
+from sijo.inference.store import VectorStore
 from sijo.zeroshot.calibration import MINILM, Calibration
 from sijo.zeroshot.labels import Label
 
@@ -62,3 +66,28 @@ class EmbeddingScorer:
 
 SCORERS = {"embedding": EmbeddingScorer}
 """Every scorer by name."""
+
+
+def open_scorer(
+    name: str,
+    model: str | Path | Model | None,
+    *,
+    long_text: LongText = "windows",
+    cache: str | Path | None = None,
+    dtype: Dtype = "float32",
+) -> Scorer:
+    """A scorer with its model opened.
+
+    name   one of `SCORERS`, or "auto" for the one that suits the model
+    model  a folder, an `org/name`, an opened model, or None for the built-in one
+
+    The other settings are those of `ZeroShotClassifier`.
+    """
+    kind = "embedding" if name == "auto" else name
+    if kind not in SCORERS:
+        raise SettingError(f"no scorer {name!r}{nearest(name, SCORERS)}; there are auto, {', '.join(SCORERS)}")
+    opened = model if isinstance(model, Model) else load(model, dtype=dtype)
+    store = None
+    if cache is not None:
+        store = VectorStore(Path(cache), fingerprint=f"{long_text}-{opened.fingerprint}")
+    return SCORERS[kind](Engine(opened, long_text=long_text, store=store))

@@ -1,0 +1,210 @@
+"""Texts in, rows out: the choice among labels, shared by the classifier and the command line.
+
+Here, and not in `classifier.py`, because scikit-learn takes two seconds to import and only an
+estimator needs it.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+
+import numpy as np
+
+from sijo.errors import SettingError, TextError
+from sijo.inference.engine import Encoded
+from sijo.text.batches import groups
+from sijo.zeroshot.calibration import Calibration
+from sijo.zeroshot.labels import Labels, LabelSet, check_template, union
+from sijo.zeroshot.scorers import Scorer
+
+
+@dataclass(frozen=True)
+class Row:
+    """The answer for one text."""
+
+    label: str | None
+    """The label chosen; None where the text has no tokens or, with `multi_label`, nothing fits."""
+    score: float
+    """Its probability; with no label, the highest there is."""
+    labels: tuple[str, ...]
+    """All candidates, best first."""
+    scores: tuple[float, ...]
+    """Their probabilities, in the same order."""
+    fitting: tuple[str, ...]
+    """The labels given to the text: at most one, or with `multi_label` all that reach the threshold."""
+    tokens: int
+    """Tokens in the text, special ones not counted."""
+    windows: int
+    """How many windows it was read in: more than 1 where it is longer than the model."""
+    truncated: bool
+    """Whether tokens were left unread."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """How a label is chosen by its scores; refused at birth when it makes no sense."""
+
+    template: str | None = None
+    """The sentence a label is put in, with {} for its name; None for the scorer's own."""
+    multi_label: bool = False
+    """Judge each label by itself, so that several or none may fit."""
+    threshold: float = 0.5
+    """With `multi_label`, the probability from which a label is given."""
+    none_label: str | None = None
+    """A name for "none of these"; None leaves that answer out."""
+    none_threshold: float | None = None
+    """Raw score (for embeddings a cosine) below which no label fits; None for the fitted one."""
+    temperature: float | None = None
+    """Softmax temperature; None for the fitted one."""
+
+    def __post_init__(self) -> None:
+        if self.template is not None:
+            check_template(self.template)
+        if not 0 <= self.threshold <= 1:
+            raise SettingError(f"threshold={self.threshold} is no probability; give a number from 0 to 1")
+        if self.none_threshold is not None and not math.isfinite(self.none_threshold):
+            raise SettingError(f"none_threshold={self.none_threshold} is no score; a cosine lies between -1 and 1")
+        if self.temperature is not None and not (0 < self.temperature < math.inf):
+            raise SettingError(f"temperature={self.temperature} must be above 0; the built-in model's is 0.0655")
+
+    @property
+    def has_none(self) -> bool:
+        """Whether none of these is one of the answers that share a probability of 1."""
+        return self.none_label is not None and not self.multi_label
+
+    def check(self, labels: LabelSet) -> None:
+        """Raise SettingError when there is nothing to choose among these labels."""
+        if len(labels.labels) == 1 and not self.multi_label and self.none_label is None:
+            raise SettingError(
+                f"with the one label {labels.names[0]!r} there is nothing to choose between; add a label, "
+                "give none_label (--none-label), or judge it by itself with multi_label (--multi-label)"
+            )
+        if self.none_label is not None and self.none_label in labels.names:
+            raise SettingError(f"the none label {self.none_label!r} is also one of the labels; rename one")
+
+
+class Labeller:
+    """A scorer and a choice: gives each text its row.
+
+    scorer  says how well a label fits a text
+    choice  what is made of that
+    labels  the labels of every text that brings none of its own
+    fitted  replaces the scorer's own calibration
+    """
+
+    def __init__(
+        self, scorer: Scorer, choice: Choice, labels: LabelSet | None, fitted: Calibration | None = None
+    ) -> None:
+        if labels is not None:
+            choice.check(labels)
+        self.scorer = scorer
+        self.choice = choice
+        self.labels = labels
+        self._fitted = fitted or scorer.calibration
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """The temperature and none score in use, and where they came from."""
+        choice, fitted = self.choice, self._fitted
+        if choice.temperature is None and choice.none_threshold is None:
+            return fitted
+        temperature = fitted.temperature if choice.temperature is None else choice.temperature
+        none_score = fitted.none_score if choice.none_threshold is None else choice.none_threshold
+        return Calibration(temperature, none_score, "as given")
+
+    def stream(self, texts: Iterable[str], labels: Iterable[Labels] | None = None) -> Iterator[Row]:
+        """A row for each text, for a stream of any length, in constant memory.
+
+        labels  a label set for each text, in place of the labeller's own
+        """
+        for scores, encoded, sets in self.scored(texts, labels):
+            yield from self._rows(scores, encoded, sets)
+
+    def probabilities(self, texts: Iterable[str]) -> np.ndarray:
+        """(n, L) float64 in the order of the labels, or (n, L + 1) with none of these last."""
+        rows = [self._probabilities(scores) for scores, _, _ in self.scored(texts)]
+        width = len(self._own.labels) + self.choice.has_none
+        return np.concatenate(rows) if rows else np.zeros((0, width))
+
+    def scored(
+        self, texts: Iterable[str], labels: Iterable[Labels] | None = None
+    ) -> Iterator[tuple[np.ndarray, Encoded, list[LabelSet]]]:
+        """Bounded groups of texts: raw scores (n, L), how much was read, and the label sets.
+
+        There is one label set for all texts, or one for each; then the columns are all labels of
+        all sets, with minus infinity where a row lacks a label.
+        """
+        if isinstance(texts, str):
+            raise SettingError("texts is one string; pass a list of texts")
+        template = self.choice.template or self.scorer.template
+        theirs = None if labels is None else iter(labels)
+        for group in groups(_checked(texts)):
+            if theirs is None:
+                yield *self.scorer.score(group, self._own.labels, template), [self._own]
+                continue
+            sets = [LabelSet.of(some) for some in islice(theirs, len(group))]
+            if len(sets) < len(group):
+                raise SettingError("there are fewer label sets than texts; give one for each text")
+            for one in sets:
+                self.choice.check(one)
+            every = union(sets)
+            scores, encoded = self.scorer.score(group, every, template)
+            has = np.array([[label in one.labels for label in every] for one in sets])
+            yield np.where(has, scores, -np.inf), encoded, sets
+
+    @property
+    def _own(self) -> LabelSet:
+        if self.labels is None:
+            raise SettingError("there are no labels: pass labels= to the classifier, or y to fit")
+        return self.labels
+
+    def _probabilities(self, scores: np.ndarray) -> np.ndarray:
+        if self.choice.multi_label:
+            return self.calibration.each(scores)
+        return self.calibration.with_none(scores) if self.choice.has_none else self.calibration.softmax(scores)
+
+    def _rows(self, scores: np.ndarray, encoded: Encoded, sets: list[LabelSet]) -> Iterator[Row]:
+        choice = self.choice
+        names: list[str | None] = [label.name for label in (sets[0].labels if len(sets) == 1 else union(sets))]
+        there = np.isfinite(scores)
+        if choice.has_none:
+            names.append(choice.none_label)
+            there = np.concatenate([there, np.ones((len(there), 1), bool)], axis=1)
+        probabilities = self._probabilities(scores)
+        order = np.argsort(-probabilities, axis=-1, kind="stable")
+        for i, best in enumerate(order):
+            theirs = [j for j in best if there[i, j]]
+            labels = tuple(str(names[j]) for j in theirs)
+            ranked = tuple(float(probabilities[i, j]) for j in theirs)
+            fitting: tuple[str, ...] = labels[:1]
+            if encoded.tokens[i] == 0:
+                fitting = (str(choice.none_label),) if choice.has_none else ()
+            elif choice.multi_label:
+                fitting = tuple(name for name, p in zip(labels, ranked, strict=True) if p >= choice.threshold)
+            label = fitting[0] if fitting else choice.none_label
+            yield Row(
+                label=label,
+                score=ranked[labels.index(label)] if label in labels else ranked[0],
+                labels=labels,
+                scores=ranked,
+                fitting=fitting,
+                tokens=int(encoded.tokens[i]),
+                windows=int(encoded.windows[i]),
+                truncated=bool(encoded.truncated[i]),
+            )
+
+
+def _checked(texts: Iterable[str]) -> Iterator[str]:
+    """The texts, each a string that UTF-8 can hold."""
+    for number, text in enumerate(texts, start=1):
+        if not isinstance(text, str):
+            raise TextError(
+                f"text {number} is of type {type(text).__name__}; pass strings, '' for a text that is absent"
+            )
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise TextError(f"text {number} holds a lone surrogate, which no text has; remove it") from None
+        yield text
