@@ -24,9 +24,7 @@ def main() -> None:
     blocks = list(TextTable(HERE / "requests.csv").blocks())
     texts = [text for block in blocks for text in block.texts]
     gold = [str(domain) for block in blocks for domain in block.values("domain")]
-    described = {
-        label.name: label.descriptions for label in LabelSet.read(HERE / "domains.csv").labels
-    }
+    described = {label.name: label.descriptions for label in LabelSet.read(HERE / "domains.csv").labels}
     names = list(described)
 
     model = sijo.load()

@@ -10,7 +10,6 @@ import io
 import json
 import os
 import resource
-import signal
 import statistics
 import subprocess
 import sys
@@ -88,7 +87,12 @@ def parquet(table):
         (3, "a.csv", b"id,text\n1,a\n2,b,c\n", ["line 3", "fields is 3, but 2"]),
         (3, "a.csv", b'id,text\n1,"a\n2,b\n', ["line 2", "quote is not closed"]),
         (3, "a.csv", b"text,text\na,b\n", ["'text' twice"]),
-        (3, "a.txt.gz", gzip.compress(os.urandom(5000).hex().encode())[:2000], ["cut short or damaged"]),
+        (
+            3,
+            "a.txt.gz",
+            gzip.compress(b"".join(b"%d\n" % number**9 for number in range(999)), mtime=0)[:2000],
+            ["cut short or damaged"],
+        ),
         (3, "a.txt.gz", b"not packed at all", ["cut short or damaged"]),
         (3, "a.parquet", parquet(pa.table({"text": ["a", "b"]}))[:-20], ["cut short or damaged"]),
         (3, "a.parquet", parquet(pa.table({"text": ["a", "b"]}))[:60], ["cut short or damaged"]),
@@ -132,12 +136,13 @@ def test_an_unknown_command_is_hinted_at(refused):
         ("temperature", ("--temperature", "nan")),
         ("template", ("--hypothesis-template", "no place")),
         ("template", ("--hypothesis-template", "{} and {}")),
-        ("none-threshold", ("--none-label", "other", "--none-threshold", "nan")),
+        ("is no score", ("--none-label", "other", "--none-threshold", "nan")),
         ("threshold", ("--multi-label", "--threshold", "1.5")),
         ("threshold", ("--multi-label", "--threshold", "nan")),
         ("'sea' is also one of the labels", ("--none-label", "sea")),
         ("--output", ("--resume",)),
         ("--output", ("--overwrite",)),
+        ("--format is about printing", ("--format", "csv", "--output", "a.csv")),
     ],
 )
 def test_settings_that_will_not_do(bad, words, arguments):
@@ -148,23 +153,24 @@ def test_settings_that_will_not_do(bad, words, arguments):
 def test_input_that_is_odd_but_right(classify, write):
     # kills: a mark that ends up in the first column's name, a lost last line, a needless refusal
     ran = classify(write("a.csv", b"\xef\xbb\xbftext\nthe sea\n"))
-    assert [list(row)[0] for row in ran.rows()] == ["text"] and ran.rows()[0]["tokens"] == 2
+    assert [next(iter(row)) for row in ran.rows()] == ["text"] and ran.rows()[0]["tokens"] == 2
     assert [row["text"] for row in classify(write("b.txt", b"no end")).rows()] == ["no end"]
     assert classify(write("c.tsv", "id\ttext\n1\tthe sea\n")).rows()[0]["id"] == "1"
 
 
 def test_a_text_of_a_million_characters(classify, write, tmp_path):
     # kills: a text cut in silence, a limit on a field, tokens counted with the special ones
-    path, output = write("long.csv", "id,text\n1," + "a sea " * 170_000 + "\n2,rain\n"), tmp_path / "out.parquet"
-    ran = classify(path, "--output", output)
-    long, short = pq.read_table(output).to_pylist()
-    assert (long["tokens"], long["windows"], long["truncated"]) == (340_000, -(-340_000 // 30), False)
+    words = 41_667  # of 24 characters with the space, and one token each
+    path = write("long.csv", "id,text\n1," + "electroencephalographic " * words + "\n2,rain\n")
+    ran = classify(path, "--output", tmp_path / "out.parquet")
+    long, short = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    assert len(long["text"]) == 24 * words > 1_000_000
+    assert (long["tokens"], long["windows"], long["truncated"]) == (words, -(-words // 30), False)
     assert (short["tokens"], short["windows"]) == (1, 1)
-    assert len(long["text"]) == 1_020_000
     assert "read in windows" in ran.err
     ran = classify(path, "--long-text", "truncate")
     assert [row["truncated"] for row in ran.rows()] == [True, False] and "were cut at" in ran.err
-    assert ran.rows()[0]["tokens"] == 340_000
+    assert ran.rows()[0]["tokens"] == words
 
 
 def test_an_empty_text_keeps_its_row_and_gets_no_label(classify):
@@ -174,7 +180,7 @@ def test_an_empty_text_keeps_its_row_and_gets_no_label(classify):
     empty = ran.rows()[2]
     assert (empty["label"], empty["score"], empty["tokens"]) == (None, None, 0)
     assert all(row["label"] in ("sea", "land") for row in ran.rows() if row["text"])
-    assert "hold no text" in ran.err
+    assert "rows without text, given no label: " in ran.err
     rows = classify("--multi-label", stdin=b"\n").rows()
     assert (rows[0]["labels"], rows[0]["scores"]) == ([], [])
 
@@ -185,18 +191,18 @@ def test_an_empty_text_keeps_its_row_and_gets_no_label(classify):
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_an_error_in_the_middle_keeps_what_is_done(sijo_cli, classify, tiny_model, write, tmp_path, suffix):
     # kills: hours of work lost to one bad row, or a resumed run that repeats or skips rows
-    good = "id,text\n" + "".join(f"{number},the sea {number}\n" for number in range(5000))
-    path, output = write("long.csv", good.replace("\n4500,", "\n4500,too,many,")), tmp_path / f"out.{suffix}"
+    good = "id,text\n" + "".join(f"{number},the sea {number}\n" for number in range(2500))
+    path, output = write("long.csv", good.replace("\n2400,", "\n2400,too,many,")), tmp_path / f"out.{suffix}"
     ran = sijo_cli("classify", path, *LABELS, "--model", tiny_model, "--output", output)
-    ran.must_say(3, "line 4502")
-    assert "4,096 rows are done and kept" in ran.err and "--resume" in ran.err and ran.out == b""
+    ran.must_say(3, "line 2402")
+    assert "2,048 rows are done and kept" in ran.err and "--resume" in ran.err and ran.out == b""
     assert not output.exists()
 
     again = sijo_cli("classify", path, *LABELS, "--model", tiny_model, "--output", output)
     again.must_say(2, "unfinished run", "--resume", "--overwrite")
     write("long.csv", good)
     ran = classify(path, "--output", output, "--resume")
-    assert ran.out == b"" and f"5,000 rows in {output}" in ran.err
+    assert ran.out == b"" and f"2,500 rows in {output}" in ran.err
     other = tmp_path / f"undisturbed.{suffix}"
     classify(path, "--output", other)
     assert output.read_bytes() == other.read_bytes()
@@ -342,7 +348,7 @@ def test_outputs_that_cannot_be_written(bad, write, tmp_path):
 
 def test_a_full_disk_keeps_what_is_done(sijo_cli, classify, tiny_model, write, tmp_path, monkeypatch):
     # kills: half an output, or a trace, when a disk fills up; finished blocks lost
-    path = write("a.txt", "the sea\n" * 5000)
+    path = write("a.txt", "the sea\n" * 2500)
     syncs = []
 
     def full(handle):
@@ -385,32 +391,18 @@ def test_a_disk_that_is_truly_full(sijo_cli, classify, tiny_model, write, tmp_pa
         subprocess.run(["umount", str(disk)], check=True)
 
 
-@pytest.mark.parametrize("format", ["jsonl", "csv", "table"])
-def test_standard_output_that_is_full(start, tiny_model, write, format):
-    # kills: exit code 0 for rows that nobody got, or Python's own complaint at exit
-    arguments = ("classify", write("a.txt", "the sea\n" * 10), *LABELS, "--model", tiny_model, "--format", format)
-    start(*arguments, stdout="/dev/full").wait().must_say(74, "No space left on device")
-
-
-@pytest.mark.parametrize("format", ["jsonl", "table"])
-def test_a_reader_that_has_gone(start, tiny_model, write, tmp_path, format):
-    # kills: `sijo classify … | head` that ends in a trace
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    arguments = (
-        "classify",
-        write("a.txt", "the sea\n" * 20_000),
-        *LABELS,
-        "--model",
-        tiny_model,
-        "--format",
-        format,
-    )
-    process = start(*arguments, stdout=pipe)
-    with pipe.open("rb") as reader:
-        assert reader.readline()
-    ran = process.wait()
-    assert ran.code == 141 and ran.err == ""
+@pytest.mark.parametrize("code, said", [(74, "sijo: No space left on device\n"), (141, "")])
+def test_help_that_nobody_gets(code, said):
+    # kills: exit code 0 for it, or Python's own complaint as it clears up; a process that ends as they really do
+    if code == 74:
+        out = os.open("/dev/full", os.O_WRONLY)
+    else:
+        reader, out = os.pipe()
+        os.close(reader)
+    command = [sys.executable, "-c", "from sijo.app.cli import main; main()", "--version"]
+    ran = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(out)
+    assert (ran.returncode, ran.stderr) == (code, said)
 
 
 def test_a_name_that_the_input_has_gets_a_prefix(classify, bad, write):
@@ -494,7 +486,7 @@ def test_every_format_in_by_file_and_by_pipe_and_out(classify, write, tmp_path, 
 
 def test_a_pipe_gets_json_lines_and_a_table_when_asked(classify):
     # kills: colour or a bar in a file, a summary among the rows
-    stdin = "the sea\n[red]rain[/red]\n\n".encode()
+    stdin = b"the sea\n[red]rain[/red]\n\n"
     ran = classify(stdin=stdin)
     assert [row["text"] for row in ran.rows()] == ["the sea", "[red]rain[/red]", ""]
     assert "3 rows" in ran.err
@@ -522,7 +514,7 @@ def test_multi_label_and_all_scores(classify):
     assert list(scores) == everything["labels"] and list(scores.values()) == everything["scores"]
     assert everything["scores"] == sorted(scores.values(), reverse=True) and len(scores) == 4
     assert some["labels"] == [label for label in scores if scores[label] >= 0.5]
-    assert list(one["label_scores"])[0] == one["label"] and one["label_scores"][one["label"]] == one["score"]
+    assert next(iter(one["label_scores"])) == one["label"] and one["label_scores"][one["label"]] == one["score"]
     assert abs(sum(one["label_scores"].values()) - 1) < 1e-9
     assert "label" not in some and "labels" not in one
 
@@ -577,13 +569,9 @@ def test_evaluate_prints_strict_json(sijo_cli, tiny_model, write, tmp_path):
     assert plot.read_text().lstrip().startswith("<?xml")
     ran = sijo_cli("evaluate", "--data", path, "--model", tiny_model, "--resamples", 100, "--format", "table")
     assert ran.code == 0 and "accuracy" in ran.out.decode().casefold()
-    none = sijo_cli(
-        "evaluate", "--data", "-", "--input-format", "csv", "--model", tiny_model, "--resamples", 100, "--none-label", "other",
-        stdin=(GOLD + "rain,other\n").encode(),
-    )  # fmt: skip
+    piped = ("--data", "-", "--input-format", "csv", "--none-label", "other", "--resamples", 100)
+    none = sijo_cli("evaluate", *piped, "--model", tiny_model, stdin=(GOLD + "rain,other\n").encode())
     assert none.code == 0 and json.loads(none.out, parse_constant=strict)["rows"] == 13
-    agreed = [row["label"] for row in sijo_cli("classify", path, *LABELS, "--model", tiny_model).rows()]
-    assert len(agreed) == 12
 
 
 @pytest.mark.parametrize(
@@ -626,12 +614,6 @@ def test_help_and_version(sijo_cli):
     assert sijo_cli("--version").out.decode().strip() == sijo.__version__
 
 
-def test_debug_tells_the_whole_story(start, tiny_model):
-    # kills: a --debug that is taken for an unknown option, or shows no more
-    ran = start("classify", "--debug", "--labels", "sea", "--model", tiny_model).wait()
-    assert ran.code != 0 and "Traceback" in ran.err and "sijo.errors.TextError" in ran.err
-
-
 def test_a_failure_of_ours_is_told_as_one(sijo_cli, tiny_model, monkeypatch):
     # kills: a stack trace for a person who can do nothing with it
     def broken(*_, **__):
@@ -640,33 +622,6 @@ def test_a_failure_of_ours_is_told_as_one(sijo_cli, tiny_model, monkeypatch):
     monkeypatch.setattr(TextTable, "blocks", broken)
     ran = sijo_cli("classify", *LABELS, "--model", tiny_model, stdin=b"the sea\n")
     ran.must_say(1, "failed: ZeroDivisionError: by zero", "--debug")
-
-
-@pytest.mark.parametrize(
-    "sent, code, word", [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
-)
-def test_a_signal_in_the_middle_keeps_what_is_done(
-    start, until, classify, tiny_model, write, tmp_path, sent, code, word
-):
-    # kills: work lost to Ctrl-C, a trace, a run that cannot be resumed from a pipe
-    rows = b"the sea\n" * 6000
-    pipe, output = tmp_path / "pipe", tmp_path / "out.csv"
-    os.mkfifo(pipe)
-    process = start("classify", "-", *LABELS, "--model", tiny_model, "--output", output, stdin=pipe)
-    with pipe.open("wb") as feeder:
-        feeder.write(rows[: 5000 * 8])
-        feeder.flush()
-        until(lambda: len(list(tmp_path.glob(".out.csv.sijo-run/chunk-????????"))) == 2)
-        os.kill(process.pid, sent)
-        ran = process.wait()
-    pipe.unlink()
-    ran.must_say(code, word)
-    assert "4,096 rows are done and kept; the same command with --resume goes on" in ran.err
-    assert not output.exists()
-    classify("-", "--output", output, "--resume", stdin=rows)
-    classify(write("in.txt", rows), "--output", tmp_path / "want.csv")
-    assert output.read_bytes() == (tmp_path / "want.csv").read_bytes()
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["in.txt", "out.csv", "want.csv"]
 
 
 def test_standard_input_that_is_closed():
@@ -680,23 +635,30 @@ def test_standard_input_that_is_closed():
 
 def test_importing_and_helping_wait_for_nothing():
     # kills: a heavy import at the top of a module on the way to --help
-    heavy = "torch sklearn pyarrow numpy transformers matplotlib tokenizers safetensors pandas".split()
+    heavy = ("torch", "sklearn", "pyarrow", "numpy", "transformers", "matplotlib", "tokenizers", "pandas")
     code = (
-        "import sys, time; began = time.process_time(); import sijo; took = time.process_time() - began\n"
-        "print(took); import sijo.app.cli; sijo.app.cli.run(['--help']); sijo.app.cli.run(['classify', '--help'])\n"
-        f"print('loaded', [name for name in {heavy} if name in sys.modules])"
+        "import sys, time; began = time.process_time(); import sijo; print(time.process_time() - began)\n"
+        "from sijo.app.cli import run; run(['--help'])\n"
+        f"print([name for name in {heavy} if name in sys.modules])"
     )
     imports, helps = [], []
     for _ in range(5):
-        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        lines = ran.stdout.splitlines()
-        assert lines[-1] == "loaded []"
-        imports.append(float(lines[0]))
         # seconds of the processor: other tests run at the same time, and a start is all computing
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        command = [sys.executable, "-c", "from sijo.app.cli import main; main()", "--help"]
-        subprocess.run(command, capture_output=True, check=True)
+        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        lines = ran.stdout.splitlines()
+        assert lines[-1] == "[]" and "classify" in ran.stdout
+        imports.append(float(lines[0]))
         helps.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
     assert statistics.median(imports) < 0.3
     assert statistics.median(helps) < 0.5
+
+
+def test_escape_characters_do_not_reach_a_terminal(sijo_cli, tiny_model, tmp_path):
+    # catches a text that clears the screen, or worse, when it is shown
+    (tmp_path / "a.txt").write_bytes(b"the sea \x1b[2J and \x07 sun\n")
+    ran = sijo_cli(
+        "classify", tmp_path / "a.txt", "--labels", "sea,sun", "--model", tiny_model, "--format", "table"
+    )
+    assert ran.code == 0 and b"sea" in ran.out and b"\x1b[2J" not in ran.out and b"\x07" not in ran.out

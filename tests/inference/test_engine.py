@@ -133,7 +133,7 @@ def test_encode_gives_unit_vectors_in_order(tiny_model, model):
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), [1, 0, 1], atol=1e-6)
     raw = sijo.encode(model, ["sea", "", "sun"], normalize=False)
     np.testing.assert_allclose(unit(raw), vectors, atol=1e-7)
-    assert sijo.encode(model, []).shape == (0, 16)
+    assert sijo.encode(model, []).shape == Engine(model).encode([]).vectors.shape == (0, 16)
 
 
 def test_the_store_gives_back_the_same_bits_and_saves_the_model_work(model, tmp_path, monkeypatch):

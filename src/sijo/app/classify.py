@@ -142,11 +142,11 @@ class Tally:
     def notes(self, limit: int) -> Iterator[str]:
         """What a person should know beside the number of rows; `limit` is the model's, in tokens."""
         if self.empty:
-            yield f"{self.empty:,} rows hold no text; they were given no label"
+            yield f"rows without text, given no label: {self.empty:,}"
         if self.windowed:
-            yield f"{self.windowed:,} texts are longer than the model's {limit} tokens and were read in windows"
+            yield f"texts longer than the model's {limit} tokens, read in windows: {self.windowed:,}"
         if self.truncated:
-            yield f"{self.truncated:,} texts were cut at the model's {limit} tokens, as --long-text truncate asks"
+            yield f"texts cut at the model's {limit} tokens, as --long-text truncate asks: {self.truncated:,}"
 
 
 def run(source: str, settings: ClassifySettings) -> None:
@@ -159,6 +159,9 @@ def run(source: str, settings: ClassifySettings) -> None:
         )
     if settings.output is None and (settings.resume or settings.overwrite):
         raise SettingError("--resume and --overwrite are about a file; name it with --output")
+
+    if settings.output is not None and settings.format is not None:
+        raise SettingError("--format is about printing; with --output the file's suffix says its format")
 
     from sijo.text.tables import TextTable
 
@@ -210,7 +213,7 @@ def _to_file(table: "TextTable", labels: "LabelSet | None", settings: ClassifySe
                     f"{kept + tally.rows:,} rows are done and kept; the same command with --resume goes on"
                 )
             raise
-    _summary(tally, model, settings, progress, f"{kept + tally.rows:,} rows in {output}")
+    _summary(tally, model, settings, progress, f"{_counted(kept + tally.rows)} in {output}")
 
 
 def _to_stdout(table: "TextTable", labels: "LabelSet | None", settings: ClassifySettings) -> None:
@@ -234,7 +237,11 @@ def _to_stdout(table: "TextTable", labels: "LabelSet | None", settings: Classify
         else:
             pieces = (Piece(block.columns, _added(rows, settings), block.kind) for block, rows in labelled())
             stream(pieces, format, sys.stdout.buffer)
-    _summary(tally, model, settings, progress, f"{tally.rows:,} rows")
+    _summary(tally, model, settings, progress, _counted(tally.rows))
+
+
+def _counted(rows: int) -> str:
+    return "1 row" if rows == 1 else f"{rows:,} rows"
 
 
 def _rows(block: "Block", labeller: "Labeller", settings: ClassifySettings) -> Iterator["Row"]:
@@ -314,7 +321,7 @@ def _print_table(texts: Sequence[str], rows: Sequence["Row"], *, first: bool) ->
         table.add_row(
             Text(", ".join(row.fitting) or "–"),
             f"{row.score:.2f}" if row.tokens else "–",
-            Text(" ".join(text.split())),
+            Text("".join(c if c.isprintable() else " " for c in text)),  # an escape would reach the terminal
         )
     Console().print(table)
 

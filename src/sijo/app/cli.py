@@ -90,6 +90,8 @@ def run(arguments: list[str]) -> int:
     tokens = [argument for argument in arguments if argument != "--debug"]
     signal.signal(signal.SIGTERM, _terminate)
     try:
+        if sys.stdout is None:
+            raise OSError("standard output is closed; give it a file or /dev/null")
         app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except BaseException as error:
@@ -106,7 +108,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 def _told(error: BaseException) -> int:
     """Say what went wrong, and give the exit code that says it too."""
     code, sentence = _meaning(error)
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and sys.stdout is not None:
         # what is left in the buffer of a closed pipe or a full disk must not fail again at the end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if sentence:

@@ -39,6 +39,11 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.vectors)
 
+    def only(self, row: int) -> "Encoded":
+        """One of the texts, as an `Encoded` of length 1."""
+        at = slice(row, row + 1)
+        return Encoded(self.vectors[at], self.tokens[at], self.windows[at], self.truncated[at])
+
 
 class Engine:
     """An encoder with a plan: texts in, one vector each out.
@@ -92,8 +97,9 @@ class Engine:
                 self.store.put(encoded)
             entries |= encoded
         rows = [entries[text] for text in texts]
+        width = self.model.architecture.hidden_size
         return Encoded(
-            np.array([row.vector for row in rows], np.float32).reshape(len(rows), -1),
+            np.array([row.vector for row in rows], np.float32).reshape(len(rows), width),
             np.array([row.tokens for row in rows], np.int64),
             np.array([row.windows for row in rows], np.int64),
             np.array([row.truncated for row in rows], bool),

@@ -20,6 +20,7 @@ def pool(hidden_BLD: Tensor, attention_mask: Tensor | None, pooling: Pooling) ->
     Returns (B, D).
     Source: Reimers & Gurevych 2019 (arXiv:1908.10084), section 3.
 
+    >>> import torch
     >>> states = torch.tensor([[[1.0, 4.0], [3.0, 2.0], [9.0, 9.0]]])
     >>> pool(states, torch.tensor([[1, 1, 0]]), "mean").tolist()
     [[2.0, 3.0]]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tokenizers
 
-from sijo.errors import CheckpointError, RefusedError, SettingError
+from sijo.errors import CheckpointError, RefusedError
 
 KNOWN_PATTERNS: frozenset[str] = frozenset()
 """Regular expressions that published tokenizers use; any other is refused, since one can run for ever."""
@@ -29,7 +29,7 @@ class Tokenizer:
         self.max_length = max_length
         self.special_tokens = inner.num_special_tokens_to_add(is_pair=False)
         if max_length <= self.special_tokens:
-            raise SettingError(
+            raise CheckpointError(
                 f"max_length={max_length} leaves no room for text beside {self.special_tokens} special tokens; "
                 f"use at least {self.special_tokens + 1}"
             )
@@ -43,9 +43,9 @@ class Tokenizer:
         expression that sijo does not know.
         """
         try:
-            settings = json.loads(path.read_bytes())
-            inner = tokenizers.Tokenizer.from_str(json.dumps(settings, ensure_ascii=False))
-        except Exception as error:  # the library raises plain Exception
+            text = path.read_text(encoding="utf-8")
+            settings = json.loads(text)
+        except (ValueError, RecursionError) as error:
             raise CheckpointError(f"{path} is not a whole tokenizer.json: {error}. Copy it again.") from None
         for pattern in _patterns(settings):
             if pattern not in KNOWN_PATTERNS:
@@ -53,6 +53,10 @@ class Tokenizer:
                     f"{path} cuts text with the regular expression {pattern[:60]!r}, which sijo does not know "
                     "and will not run; use a model with a published tokenizer"
                 )
+        try:
+            inner = tokenizers.Tokenizer.from_str(text)
+        except Exception as error:  # the library raises plain Exception
+            raise CheckpointError(f"{path} is not a whole tokenizer.json: {error}. Copy it again.") from None
         return cls(inner, max_length=max_length)
 
     @property

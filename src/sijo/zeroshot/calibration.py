@@ -8,7 +8,6 @@ Here "none of these" is a rival with the constant score s0, and T says how much 
     each label by itself           p_y = exp(s_y / T) / (exp(s_y / T) + exp(s0 / T))
 
 So none wins exactly where every label scores below s0, and a label alone is even odds at s0.
-A score of minus infinity is a label that a row does not have.
 """
 
 from dataclasses import dataclass
@@ -39,7 +38,7 @@ class Calibration:
             raise SettingError(f"temperature={self.temperature} must be above 0; the built-in model's is 0.0655")
 
     def softmax(self, scores: np.ndarray) -> np.ndarray:
-        """Probabilities (n, L) that sum to 1 in each row; scores may hold minus infinity, but not only."""
+        """Probabilities (n, L) that sum to 1 in each row."""
         raised = np.exp((scores - scores.max(-1, keepdims=True)) / self.temperature)
         shares: np.ndarray = raised / raised.sum(-1, keepdims=True)
         return shares

@@ -85,7 +85,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 raise SettingError('temperature="fit" needs texts and their labels: call fit(X, y)')
             gold = self._columns(y)
             labeller = Labeller(self._scorer(), self._choice(), self.labels_)
-            scores = np.concatenate([scores for scores, _, _ in labeller.scored(X)])
+            scores = np.concatenate([scores for scores, _ in labeller.scored(X)])
             self.calibration_ = Calibration.fit(scores, gold, origin=f"fit on {len(gold)} texts")
         return self
 

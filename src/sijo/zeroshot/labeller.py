@@ -5,7 +5,7 @@ estimator needs it.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -119,40 +119,35 @@ class Labeller:
 
         labels  a label set for each text, in place of the labeller's own
         """
-        for scores, encoded, sets in self.scored(texts, labels):
-            yield from self._rows(scores, encoded, sets)
-
-    def probabilities(self, texts: Iterable[str]) -> np.ndarray:
-        """(n, L) float64 in the order of the labels, or (n, L + 1) with none of these last."""
-        rows = [self._probabilities(scores) for scores, _, _ in self.scored(texts)]
-        width = len(self._own.labels) + self.choice.has_none
-        return np.concatenate(rows) if rows else np.zeros((0, width))
-
-    def scored(
-        self, texts: Iterable[str], labels: Iterable[Labels] | None = None
-    ) -> Iterator[tuple[np.ndarray, Encoded, list[LabelSet]]]:
-        """Bounded groups of texts: raw scores (n, L), how much was read, and the label sets.
-
-        There is one label set for all texts, or one for each; then the columns are all labels of
-        all sets, with minus infinity where a row lacks a label.
-        """
-        if isinstance(texts, str):
-            raise SettingError("texts is one string; pass a list of texts")
-        template = self.choice.template or self.scorer.template
-        theirs = None if labels is None else iter(labels)
+        if labels is None:
+            for scores, encoded in self.scored(texts):
+                yield from self._rows(scores, self._own.names, encoded)
+            return
+        theirs = iter(labels)
         for group in groups(_checked(texts)):
-            if theirs is None:
-                yield *self.scorer.score(group, self._own.labels, template), [self._own]
-                continue
             sets = [LabelSet.of(some) for some in islice(theirs, len(group))]
             if len(sets) < len(group):
                 raise SettingError("there are fewer label sets than texts; give one for each text")
-            for one in sets:
-                self.choice.check(one)
             every = union(sets)
-            scores, encoded = self.scorer.score(group, every, template)
-            has = np.array([[label in one.labels for label in every] for one in sets])
-            yield np.where(has, scores, -np.inf), encoded, sets
+            column = {label: j for j, label in enumerate(every)}
+            scores, encoded = self.scorer.score(group, every, self._template)
+            for i, one in enumerate(sets):
+                self.choice.check(one)
+                columns = [column[label] for label in one.labels]
+                yield from self._rows(scores[i : i + 1, columns], one.names, encoded.only(i))
+
+    def probabilities(self, texts: Iterable[str]) -> np.ndarray:
+        """(n, L) float64 in the order of the labels, or (n, L + 1) with none of these last."""
+        rows = [self._probabilities(scores) for scores, _ in self.scored(texts)]
+        width = len(self._own.labels) + self.choice.has_none
+        return np.concatenate(rows) if rows else np.zeros((0, width))
+
+    def scored(self, texts: Iterable[str]) -> Iterator[tuple[np.ndarray, Encoded]]:
+        """Raw scores (n, L) of bounded groups of texts, and how much of each text was read."""
+        if isinstance(texts, str):
+            raise SettingError("texts is one string; pass a list of texts")
+        for group in groups(_checked(texts)):
+            yield self.scorer.score(group, self._own.labels, self._template)
 
     @property
     def _own(self) -> LabelSet:
@@ -160,29 +155,30 @@ class Labeller:
             raise SettingError("there are no labels: pass labels= to the classifier, or y to fit")
         return self.labels
 
+    @property
+    def _template(self) -> str:
+        return self.choice.template or self.scorer.template
+
     def _probabilities(self, scores: np.ndarray) -> np.ndarray:
         if self.choice.multi_label:
             return self.calibration.each(scores)
         return self.calibration.with_none(scores) if self.choice.has_none else self.calibration.softmax(scores)
 
-    def _rows(self, scores: np.ndarray, encoded: Encoded, sets: list[LabelSet]) -> Iterator[Row]:
+    def _rows(self, scores: np.ndarray, names: Sequence[str], encoded: Encoded) -> Iterator[Row]:
+        """The answers for scores (n, L) of texts that share their labels."""
         choice = self.choice
-        names: list[str | None] = [label.name for label in (sets[0].labels if len(sets) == 1 else union(sets))]
-        there = np.isfinite(scores)
-        if choice.has_none:
-            names.append(choice.none_label)
-            there = np.concatenate([there, np.ones((len(there), 1), bool)], axis=1)
+        if choice.none_label is not None and choice.has_none:
+            names = [*names, choice.none_label]
         probabilities = self._probabilities(scores)
-        order = np.argsort(-probabilities, axis=-1, kind="stable")
+        order = np.argsort(-probabilities, axis=-1, kind="stable")  # stable: equals stay in the order given
         for i, best in enumerate(order):
-            theirs = [j for j in best if there[i, j]]
-            labels = tuple(str(names[j]) for j in theirs)
-            ranked = tuple(float(probabilities[i, j]) for j in theirs)
-            fitting: tuple[str, ...] = labels[:1]
+            labels = tuple(names[j] for j in best)
+            ranked = tuple(probabilities[i, best].tolist())
+            fitting = labels[:1]
             if encoded.tokens[i] == 0:
-                fitting = (str(choice.none_label),) if choice.has_none else ()
+                fitting = (names[-1],) if choice.has_none else ()
             elif choice.multi_label:
-                fitting = tuple(name for name, p in zip(labels, ranked, strict=True) if p >= choice.threshold)
+                fitting = labels[: sum(p >= choice.threshold for p in ranked)]
             label = fitting[0] if fitting else choice.none_label
             yield Row(
                 label=label,

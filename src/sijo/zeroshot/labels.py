@@ -104,7 +104,7 @@ class LabelSet:
             case ".json":
                 try:
                     found = json.loads(text, object_pairs_hook=list)  # pairs, so that a name given twice is seen
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     raise TextError(f"{path} is not JSON: {error}") from None
                 if not isinstance(found, list):
                     raise TextError(f"{path} must hold a list of labels or an object of label: description")
