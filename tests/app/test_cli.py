@@ -169,7 +169,7 @@ def test_a_text_of_a_million_characters(classify, write, tmp_path):
     assert (short["tokens"], short["windows"]) == (1, 1)
     assert "read in windows" in ran.err
     ran = classify(path, "--long-text", "truncate")
-    assert [row["truncated"] for row in ran.rows()] == [True, False] and "were cut at" in ran.err
+    assert [row["truncated"] for row in ran.rows()] == [True, False] and "texts cut at" in ran.err
     assert ran.rows()[0]["tokens"] == words
 
 

@@ -188,7 +188,7 @@ def test_padding_does_not_matter():
 
 
 def test_a_row_of_padding_alone_attends_evenly():
-    """Catches minus infinity as the mask: such a row would then be NaN or zeros, and not as in the released code."""
+    """Catches minus infinity as the mask: such a row is then NaN or zeros, unlike the released code."""
     part = scramble(SelfAttention(architecture()))
     hidden_BLD = torch.randn(1, 4, 28, generator=torch.Generator().manual_seed(3))
     got = part(hidden_BLD, padding_bias(torch.zeros(1, 4), like=hidden_BLD))
