@@ -1,6 +1,7 @@
 """The engine changes how fast texts are read, never what comes out or in which order."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -102,6 +103,17 @@ def test_a_model_may_read_any_number_of_tokens(tiny_copy):
     np.testing.assert_allclose(got.vectors[1], one_by_one(model, "sun")[0], rtol=0, atol=2e-6)
 
 
+def test_a_model_that_wants_lower_case_gets_it(tiny_copy):
+    """Catches a setting of the folder passed over in silence: capitals would then be unknown words."""
+    tokenizer = json.loads((tiny_copy / "tokenizer.json").read_text())
+    tokenizer["normalizer"]["lowercase"] = False
+    (tiny_copy / "tokenizer.json").write_text(json.dumps(tokenizer))
+    cased = sijo.encode(str(tiny_copy), ["The Sea", "the sea"])
+    (tiny_copy / "sentence_bert_config.json").write_text('{"max_seq_length": 32, "do_lower_case": true}')
+    lowered = sijo.encode(str(tiny_copy), ["The Sea", "the sea"])
+    assert np.array_equal(lowered[0], lowered[1]) and not np.allclose(cased[0], cased[1])
+
+
 def test_batches_come_in_few_shapes():
     """Catches a width for every length: kernels are kept for each shape, and memory would grow with the file."""
     chance = np.random.default_rng(0)
@@ -133,6 +145,8 @@ def test_encode_gives_unit_vectors_in_order(tiny_model, model):
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), [1, 0, 1], atol=1e-6)
     raw = sijo.encode(model, ["sea", "", "sun"], normalize=False)
     np.testing.assert_allclose(unit(raw), vectors, atol=1e-7)
+    with pytest.raises(SettingError, match="one string"):
+        sijo.encode(model, "the sea")
     assert sijo.encode(model, []).shape == Engine(model).encode([]).vectors.shape == (0, 16)
 
 

@@ -28,6 +28,8 @@ class SentenceSettings:
     """How a vector is made of the tokens."""
     max_length: int | None = None
     """Longest input in tokens, special ones counted; None when only the network sets a limit."""
+    lowercase: bool = False
+    """Whether texts are put in lower case before the tokenizer sees them."""
     trained: bool = False
     """Whether the folder says it is a sentence encoder; if not, mean pooling is only a guess."""
 
@@ -69,10 +71,12 @@ def sentence_settings(folder: Path) -> SentenceSettings:
     if pooling is None:
         raise RefusedError(f"{folder / 'modules.json'} has no Pooling step, so it gives no sentence vectors")
     limits = folder / "sentence_bert_config.json"
-    length = read_object(limits).get("max_seq_length") if limits.is_file() else None
+    set_too = read_object(limits) if limits.is_file() else {}
+    length = set_too.get("max_seq_length")
     if length is not None and (type(length) is not int or length < 1):
         raise CheckpointError(f"{limits} has max_seq_length {length!r}, not a number of tokens; copy it again")
-    return SentenceSettings(pooling=pooling, max_length=length, trained=True)
+    lowercase = set_too.get("do_lower_case") is True
+    return SentenceSettings(pooling=pooling, max_length=length, lowercase=lowercase, trained=True)
 
 
 def inside(folder: Path, name: str) -> Path:

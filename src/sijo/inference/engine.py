@@ -108,7 +108,7 @@ class Engine:
     def _read(self, texts: Sequence[str]) -> Iterator[Entry]:
         """Run the model over texts; yields an entry for each."""
         tokenizer = self.model.tokenizer
-        whole = tokenizer.windows(texts)
+        whole = tokenizer.windows([text.lower() for text in texts] if self.model.sentence.lowercase else texts)
         tokens = [tokenizer.count(windows) for windows in whole]
         read = [windows[:1] if self.long_text == "truncate" else windows for windows in whole]
         owners = [i for i, windows in enumerate(read) if tokens[i] for _ in windows]

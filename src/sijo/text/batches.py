@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from sijo.errors import SettingError
+
 
 def padded_length(length: int) -> int:
     """The width a batch is padded to when its longest sequence has `length` tokens.
@@ -42,9 +44,13 @@ def by_length(lengths: Sequence[int], *, token_budget: int) -> Iterator[list[int
 def groups(texts: Iterable[str], *, rows: int = 2048, characters: int = 250_000) -> Iterator[list[str]]:
     """Bounded groups of a stream, in order: each ends at `rows` texts, or once it holds `characters`.
 
+    Raises SettingError for one string in place of many.
+
     >>> list(groups(["aa", "bb", "cc"], rows=2048, characters=3))
     [['aa', 'bb'], ['cc']]
     """
+    if isinstance(texts, str):
+        raise SettingError("texts is one string, and would be read letter by letter; pass a list of texts")
     group: list[str] = []
     held = 0
     for text in texts:

@@ -144,8 +144,6 @@ class Labeller:
 
     def scored(self, texts: Iterable[str]) -> Iterator[tuple[np.ndarray, Encoded]]:
         """Raw scores (n, L) of bounded groups of texts, and how much of each text was read."""
-        if isinstance(texts, str):
-            raise SettingError("texts is one string; pass a list of texts")
         for group in groups(_checked(texts)):
             yield self.scorer.score(group, self._own.labels, self._template)
 
@@ -194,6 +192,8 @@ class Labeller:
 
 def _checked(texts: Iterable[str]) -> Iterator[str]:
     """The texts, each a string that UTF-8 can hold."""
+    if isinstance(texts, str):
+        raise SettingError("texts is one string; pass a list of texts")
     for number, text in enumerate(texts, start=1):
         if not isinstance(text, str):
             raise TextError(
