@@ -128,7 +128,7 @@ def test_batches_come_in_few_shapes():
 def test_groups_close_by_rows_or_characters():
     """Catches one huge text that brings others with it, and a last group lost."""
     assert list(groups(["a" * 9, "b", "c"], characters=5)) == [["a" * 9], ["b", "c"]]
-    assert list(groups("abcde", rows=2)) == [["a", "b"], ["c", "d"], ["e"]]
+    assert list(groups(list("abcde"), rows=2)) == [["a", "b"], ["c", "d"], ["e"]]
 
 
 def test_settings_are_refused(model):
