@@ -281,3 +281,37 @@ def until(true, *, seconds=30):
 def until_fixture():
     """`until(call)` waits for a call to give a true value."""
     return until
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write bytes or UTF-8 text to a file of that name; gives its path."""
+
+    def write(name, content):
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """`small_disk(size)` mounts a file system of that size, or changes it; skips where that is not permitted."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+
+    def sized(size):
+        options = f"remount,size={size}" if disk.is_mount() else f"size={size}"
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)]
+        try:
+            permitted = subprocess.run(command, capture_output=True, check=False).returncode == 0
+        except FileNotFoundError:
+            permitted = False
+        if not permitted:
+            pytest.skip("mounting a file system is not permitted here")
+        return disk
+
+    yield sized
+    if disk.is_mount():
+        subprocess.run(["umount", str(disk)], check=True)

@@ -47,16 +47,6 @@ def bad(refused, tiny_model):
     return run
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write(name, content):
-        path = tmp_path / name
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return path
-
-    return write
-
-
 def parquet(table):
     sink = io.BytesIO()
     pq.write_table(table, sink)
@@ -367,28 +357,17 @@ def test_a_full_disk_keeps_what_is_done(sijo_cli, classify, tiny_model, write, t
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_a_disk_that_is_truly_full(sijo_cli, classify, tiny_model, write, tmp_path):
+def test_a_disk_that_is_truly_full(sijo_cli, classify, tiny_model, write, small_disk):
     # kills: what only a real file system does
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]
-    try:
-        allowed = subprocess.run(mount, capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        allowed = False
-    if not allowed:
-        pytest.skip("mounting a file system is not permitted here")
-    try:
-        path = write("a.txt", "the sea\n" * 9000)
-        ran = sijo_cli("classify", path, *LABELS, "--model", tiny_model, "--output", disk / "out.jsonl")
-        ran.must_say(74, "No space left on device")
-        assert "rows are done and kept" in ran.err and not (disk / "out.jsonl").exists()
-        subprocess.run(["mount", "-o", "remount,size=16m", str(disk)], check=True)
-        classify(path, "--output", disk / "out.jsonl", "--resume")
-        assert len((disk / "out.jsonl").read_bytes().splitlines()) == 9000
-        assert [file.name for file in disk.iterdir()] == ["out.jsonl"]
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
+    disk = small_disk("512k")
+    path = write("a.txt", "the sea\n" * 9000)
+    ran = sijo_cli("classify", path, *LABELS, "--model", tiny_model, "--output", disk / "out.jsonl")
+    ran.must_say(74, "No space left on device")
+    assert "rows are done and kept" in ran.err and not (disk / "out.jsonl").exists()
+    small_disk("16m")
+    classify(path, "--output", disk / "out.jsonl", "--resume")
+    assert len((disk / "out.jsonl").read_bytes().splitlines()) == 9000
+    assert [file.name for file in disk.iterdir()] == ["out.jsonl"]
 
 
 @pytest.mark.parametrize("code, said", [(74, "sijo: No space left on device\n"), (141, "")])

@@ -26,18 +26,6 @@ RECORDS = '{"text": "one", "id": "007"}\n\n{"id":8,"text":null}\n{"text": "thr\\
 
 
 @pytest.fixture
-def write(tmp_path):
-    """Write bytes or UTF-8 text to a file of that name."""
-
-    def write(name, content):
-        path = tmp_path / name
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return path
-
-    return write
-
-
-@pytest.fixture
 def piped(monkeypatch):
     """Put bytes, or a stream of them, on standard input."""
 
