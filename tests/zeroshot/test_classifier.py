@@ -119,6 +119,8 @@ def test_each_text_may_have_labels_of_its_own(make):
         assert row.labels == want.labels and row.scores == pytest.approx(want.scores, abs=1e-5)
     with pytest.raises(SettingError, match="fewer label sets than texts"):
         make().classify(TEXTS, sets[:2])
+    with pytest.raises(SettingError, match="more label sets than texts"):
+        make().classify(TEXTS[:2], sets)
     with pytest.raises(SettingError, match="nothing to choose between"):
         make().classify(TEXTS[:1], [["sea"]])
 
@@ -172,7 +174,9 @@ def test_other_bad_settings_are_refused(make):
         ({"scorer": "embeding"}, "did you mean 'embedding'"),
         ({"temperature": -1.0}, "must be above 0"),
         ({"temperature": "fit"}, "call fit"),
-        ({"none_label": "sea"}, "also one of the labels"),
+        ({"none_label": "Sea "}, "also one of the labels"),
+        ({"none_label": " "}, "is no name"),
+        ({"none_label": "other", "multi_label": True}, "Leave one out"),
     ):
         with pytest.raises(SettingError, match=message):
             make(**settings).predict(TEXTS)
@@ -243,8 +247,10 @@ def test_the_other_checks_of_scikit_learn_that_apply(check):
 
 
 def test_labels_come_from_y(make):
-    clf = make(labels=None).fit(TEXTS, ["sea", "bank", "game", "game", "sea"])
+    clf = make(labels=None).fit(TEXTS, np.array(["sea", "bank", "game", "game", "sea"]))
     assert list(clf.classes_) == ["bank", "game", "sea"]
+    with pytest.raises(SettingError, match="5 texts and 2 labels"):
+        clf.fit(TEXTS, ["sea", "bank"])
     with pytest.raises(TextError, match="y holds 'see', which is not a label; did you mean 'sea'"):
         make(temperature="fit").fit(TEXTS, ["see"] * 5)
 
@@ -266,6 +272,8 @@ def test_fitted_numbers_are_used(make):
     clf = make(temperature="fit").fit(TEXTS, gold)
     assert clf.calibration.origin == "fit on 5 texts"
     assert clf.calibration.temperature == clf.calibration_.temperature != 0.1
+    assert clf.set_params(temperature=0.3).fit(TEXTS, gold).calibration.temperature == 0.3
+    assert not hasattr(clf, "calibration_")
 
 
 def test_a_stream_is_answered_before_it_ends(make):

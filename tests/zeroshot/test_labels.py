@@ -56,6 +56,7 @@ def test_descriptions(tmp_path):
         ("l.txt", b"caf\xe9\n", TextError, "is not UTF-8"),
         ("l.csv", b"name,words\nsea,\n", TextError, "must begin with the line: label"),
         ("l.csv", b"label\nsea\nsea\n", SettingError, "given twice"),
+        ("l.csv", b'label,description\nsea,"salt\nsun,warm\n', TextError, "is not CSV"),
         ("l.json", b"{", TextError, "is not JSON"),
         ("l.json", b'"sea"', TextError, "must hold a list"),
         ("l.json", b"[1, 2]", SettingError, "a word or a phrase"),

@@ -142,7 +142,7 @@ class Tally:
     def notes(self, limit: int) -> Iterator[str]:
         """What a person should know beside the number of rows; `limit` is the model's, in tokens."""
         if self.empty:
-            yield f"rows without text, given no label: {self.empty:,}"
+            yield f"rows without text: {self.empty:,}"
         if self.windowed:
             yield f"texts longer than the model's {limit} tokens, read in windows: {self.windowed:,}"
         if self.truncated:
@@ -210,7 +210,8 @@ def _to_file(table: "TextTable", labels: "LabelSet | None", settings: ClassifySe
         except BaseException:
             if kept + tally.rows:
                 settings.say(
-                    f"{kept + tally.rows:,} rows are done and kept; the same command with --resume goes on"
+                    f"{kept + tally.rows:,} rows are done and kept; the same command with --resume "
+                    f"{'in place of --overwrite ' if settings.overwrite else ''}goes on"
                 )
             raise
     _summary(tally, model, settings, progress, f"{_counted(kept + tally.rows)} in {output}")
@@ -259,7 +260,9 @@ def _own_labels(block: "Block", column: str, labeller: "Labeller") -> Iterator[l
         try:
             if isinstance(value, str) and value.lstrip().startswith("["):
                 value = json.loads(value)  # noqa: PLW2901
-            names = value if isinstance(value, list) else list(LabelSet.parse(str(value or "")).names)
+            if value is not None and not isinstance(value, list | str):
+                raise ValueError(f"{value!r} is neither a list of labels nor names with commas between")
+            names = value if isinstance(value, list) else list(LabelSet.parse(value or "").names)
             labeller.choice.check(LabelSet.of(names))
         except (SijoError, ValueError, RecursionError) as error:
             raise TextError(f"row {block.first_row + place + 1}, column {column!r}: {error}") from None

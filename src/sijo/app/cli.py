@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -89,6 +90,8 @@ def run(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     tokens = [argument for argument in arguments if argument != "--debug"]
     signal.signal(signal.SIGTERM, _terminate)
+    if sys.stderr is None:  # closed by the caller; print would otherwise write to standard output
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     try:
         if sys.stdout is None:
             raise OSError("standard output is closed; give it a file or /dev/null")

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 import sijo
 from sijo.app.classify import LabelSettings
 from sijo.app.progress import Progress
-from sijo.errors import SettingError, TextError
+from sijo.errors import SettingError, TextError, nearest
 
 if TYPE_CHECKING:
     from sijo.checkpoints.load import Model
@@ -62,27 +62,37 @@ def run(settings: EvaluateSettings) -> None:
     blocks = list(table.blocks())  # texts that somebody labelled by hand fit in memory
     gold = [label for block in blocks for label in _gold(block, settings.label_column)]
     labels = settings.label_set() or LabelSet.of(sorted(set(gold) - {settings.none_label}))
+    names = [*labels.names, settings.none_label] if settings.none_label else list(labels.names)
+    if strange := set(gold) - set(names):  # told before the texts are read, not after
+        first = gold.index(min(strange, key=gold.index))
+        raise TextError(
+            f"row {first + 1}: the label {gold[first]!r} is not one of the {len(names)} labels"
+            f"{nearest(gold[first], names)}. Mend the row, or add the label"
+        )
     labeller, model = settings.opened(labels)
     probabilities = []
     with Progress(shown=not settings.quiet) as progress:
         for block in blocks:
             probabilities.append(labeller.probabilities(block.texts))
             progress.add(len(block.texts), (block.first_row + len(block.texts)) / len(gold))
-    names = [*labels.names, settings.none_label] if settings.none_label else list(labels.names)
     found = evaluate(gold, np.concatenate(probabilities), names, resamples=settings.resamples, seed=settings.seed)
+    _print(found, labeller.calibration, model, settings, progress)
     if settings.plot is not None:
         plot(found, settings.plot)
-    _print(found, labeller.calibration, model, settings, progress)
 
 
 def _gold(block: "Block", column: str) -> list[str]:
-    """The right labels of a block, refused where one is missing."""
+    """The right labels of a block, refused where one or its text is missing."""
     labels = block.values(column)
     for place, label in enumerate(labels):
         if not isinstance(label, str) or not label:
             raise TextError(
                 f"row {block.first_row + place + 1}: the column {column!r} holds {label!r}, not a label; "
                 "leave out rows whose label is not known"
+            )
+        if not block.texts[place].strip():
+            raise TextError(
+                f"row {block.first_row + place + 1} has no text to label; leave it out of the measurement"
             )
     return [str(label) for label in labels]
 

@@ -45,7 +45,7 @@ class Job:
     overwrite  start over, and at the end replace an output that is there; a run that was begun
                so may still do so when it is resumed
 
-    Everything is checked, and the folder locked, at once, so before a model loads.
+    Everything is checked, and the folder locked, at once, so before a text is read.
     Raises SettingError when the output cannot be or may not be written, when an unfinished run
     is in the way or at work, or when a resumed run has other settings.
     """

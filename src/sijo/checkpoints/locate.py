@@ -36,9 +36,13 @@ def locate(model: str | Path | None, *, revision: str | None = None) -> Path:
     holds nothing and the network cannot be asked.
     """
     if model is None:
+        if revision is not None:
+            raise SettingError(f"revision {revision!r} needs a model on the Hub; name it as org/name")
         return built_in()
     folder = Path(model).expanduser()
     if folder.is_dir():
+        if revision is not None:
+            raise SettingError(f"{folder} is a folder, which has no revision {revision!r}; leave the revision out")
         return folder
     if folder.exists():
         raise SettingError(f"{folder} is a file; name the folder that holds config.json and model.safetensors")
@@ -89,7 +93,9 @@ def _from_hub(repo: str, revision: str | None) -> Path:
         ) from None
     try:
         cached = Path(snapshot_download(repo, revision=revision, allow_patterns=FILES, local_files_only=True))
-        if (cached / "config.json").is_file() and any(cached.glob("*.safetensors")):
+        # another program may have fetched a part, and without modules.json an encoder would be pooled by guess
+        whole = all((cached / name).is_file() for name in ("config.json", "tokenizer.json", "modules.json"))
+        if offline() or (whole and any(cached.glob("*.safetensors"))):
             return cached
     except HFValidationError as error:
         raise SettingError(

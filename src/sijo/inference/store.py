@@ -44,7 +44,7 @@ class VectorStore:
         except FileExistsError:
             raise SettingError(f"the cache {folder} is a file; name a folder") from None
         with self._mended():
-            self._database = sqlite3.connect(self.file, timeout=60)
+            self._database = sqlite3.connect(self.file, timeout=60, check_same_thread=False)
             self._database.execute(
                 "CREATE TABLE IF NOT EXISTS vectors "
                 "(text BLOB PRIMARY KEY, vector BLOB, tokens INTEGER, windows INTEGER, truncated INTEGER) "

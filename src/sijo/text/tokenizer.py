@@ -12,7 +12,7 @@ import tokenizers
 from sijo.errors import CheckpointError, RefusedError
 
 KNOWN_PATTERNS: frozenset[str] = frozenset()
-"""Regular expressions that published tokenizers use; any other is refused, since one can run for ever."""
+"""Regular expressions that are run; BERT's tokenizers have none. Any other is refused: one can run for ever."""
 
 
 class Tokenizer:
@@ -51,7 +51,7 @@ class Tokenizer:
             if pattern not in KNOWN_PATTERNS:
                 raise RefusedError(
                     f"{path} cuts text with the regular expression {pattern[:60]!r}, which sijo does not know "
-                    "and will not run; use a model with a published tokenizer"
+                    "and will not run, since it could run for ever; choose another model"
                 )
         try:
             inner = tokenizers.Tokenizer.from_str(text)

@@ -78,13 +78,18 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         if self.labels is None and y is None:
             raise SettingError("there are no labels: pass labels= to the classifier, or y to fit")
-        self.labels_ = LabelSet.of(sorted(set(y or ())) if self.labels is None else self.labels)
+        if X is not None and y is not None and len(X) != len(y):
+            raise SettingError(f"there are {len(X)} texts and {len(y)} labels; give one label for each text")
+        self.__dict__.pop("calibration_", None)
+        self.labels_ = LabelSet.of(sorted(set(() if y is None else y)) if self.labels is None else self.labels)
         self._choice().check(self.labels_)
         if self.temperature == "fit":
             if X is None or y is None:
                 raise SettingError('temperature="fit" needs texts and their labels: call fit(X, y)')
             gold = self._columns(y)
             labeller = Labeller(self._scorer(), self._choice(), self.labels_)
+            if not len(X):
+                raise SettingError('temperature="fit" needs texts and their labels; there are none')
             scores = np.concatenate([scores for scores, _ in labeller.scored(X)])
             self.calibration_ = Calibration.fit(scores, gold, origin=f"fit on {len(gold)} texts")
         return self
@@ -130,7 +135,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def classes_(self) -> np.ndarray:
         """The labels in the order of `predict_proba`, with the none label last where there is one."""
         names = self._labels().names
-        return np.array([*names, self.none_label] if self.none_label and not self.multi_label else names)
+        return np.array([*names, self.none_label] if self._choice().has_none else names)
 
     @property
     def calibration(self) -> Calibration:

@@ -16,7 +16,7 @@ from sijo.errors import SettingError, TextError
 from sijo.inference.engine import Encoded
 from sijo.text.batches import groups
 from sijo.zeroshot.calibration import Calibration
-from sijo.zeroshot.labels import Labels, LabelSet, check_template, union
+from sijo.zeroshot.labels import Labels, LabelSet, check_template, check_text, folded, union
 from sijo.zeroshot.scorers import Scorer
 
 
@@ -25,7 +25,8 @@ class Row:
     """The answer for one text."""
 
     label: str | None
-    """The label chosen; None where the text has no tokens or, with `multi_label`, nothing fits."""
+    """The label chosen; None where the text has no tokens (and there is no none label) or, with
+    `multi_label`, where nothing fits."""
     score: float
     """Its probability; with no label, the highest there is."""
     labels: tuple[str, ...]
@@ -60,6 +61,15 @@ class Choice:
     """Softmax temperature; None for the fitted one."""
 
     def __post_init__(self) -> None:
+        if self.none_label is not None:
+            if not self.none_label.strip():
+                raise SettingError(f"the none label {self.none_label!r} is no name; give a word, or leave it out")
+            check_text(self.none_label, "the none label")
+            if self.multi_label:
+                raise SettingError(
+                    "a none label (--none-label) is one answer among labels that exclude each other; with "
+                    "multi_label (--multi-label) a text that nothing fits simply gets no label. Leave one out"
+                )
         if self.template is not None:
             check_template(self.template)
         if not 0 <= self.threshold <= 1:
@@ -72,7 +82,7 @@ class Choice:
     @property
     def has_none(self) -> bool:
         """Whether none of these is one of the answers that share a probability of 1."""
-        return self.none_label is not None and not self.multi_label
+        return self.none_label is not None
 
     def check(self, labels: LabelSet) -> None:
         """Raise SettingError when there is nothing to choose among these labels."""
@@ -81,7 +91,7 @@ class Choice:
                 f"with the one label {labels.names[0]!r} there is nothing to choose between; add a label, "
                 "give none_label (--none-label), or judge it by itself with multi_label (--multi-label)"
             )
-        if self.none_label is not None and self.none_label in labels.names:
+        if self.none_label is not None and folded(self.none_label) in map(folded, labels.names):
             raise SettingError(f"the none label {self.none_label!r} is also one of the labels; rename one")
 
 
@@ -124,7 +134,7 @@ class Labeller:
                 yield from self._rows(scores, self._own.names, encoded)
             return
         theirs = iter(labels)
-        for group in groups(_checked(texts)):
+        for group in groups(_checked(texts), rows=256):  # each is scored against all labels of its group
             sets = [LabelSet.of(some) for some in islice(theirs, len(group))]
             if len(sets) < len(group):
                 raise SettingError("there are fewer label sets than texts; give one for each text")
@@ -135,6 +145,8 @@ class Labeller:
                 self.choice.check(one)
                 columns = [column[label] for label in one.labels]
                 yield from self._rows(scores[i : i + 1, columns], one.names, encoded.only(i))
+        if next(theirs, None) is not None:
+            raise SettingError("there are more label sets than texts; give one for each text")
 
     def probabilities(self, texts: Iterable[str]) -> np.ndarray:
         """(n, L) float64 in the order of the labels, or (n, L + 1) with none of these last."""
@@ -165,7 +177,7 @@ class Labeller:
     def _rows(self, scores: np.ndarray, names: Sequence[str], encoded: Encoded) -> Iterator[Row]:
         """The answers for scores (n, L) of texts that share their labels."""
         choice = self.choice
-        if choice.none_label is not None and choice.has_none:
+        if choice.none_label is not None:
             names = [*names, choice.none_label]
         probabilities = self._probabilities(scores)
         order = np.argsort(-probabilities, axis=-1, kind="stable")  # stable: equals stay in the order given

@@ -39,18 +39,17 @@ class LabelSet:
         if not self.labels:
             raise SettingError('no labels were given; name them, as in --labels "business,sport,tech"')
         seen: dict[str, str] = {}
-        for label in self.labels:
+        for place, label in enumerate(self.labels, start=1):
             if not isinstance(label.name, str) or not label.name.strip():
                 raise SettingError(
                     f"label {len(seen) + 1} of {len(self.labels)} is {label.name!r}; a label is a word or a phrase"
                 )
             check_text(label.name, f"the label {label.name!r}")
-            folded = " ".join(label.name.casefold().split())
-            if folded in seen:
+            same = seen.setdefault(folded(label.name), label.name)
+            if len(seen) < place:
                 raise SettingError(
-                    f"the label {label.name!r} is given twice (the other is {seen[folded]!r}); leave one out"
+                    f"the label {label.name!r} is given twice (the other is {same!r}); leave one out"
                 )
-            seen[folded] = label.name
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -110,7 +109,10 @@ class LabelSet:
                     raise TextError(f"{path} must hold a list of labels or an object of label: description")
                 pairs = [pair if isinstance(pair, tuple) else (pair, ()) for pair in found]
             case ".csv":
-                rows = [row for row in csv.reader(io.StringIO(text, newline="")) if any(row)]
+                try:
+                    rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if any(row)]
+                except csv.Error as error:
+                    raise TextError(f"{path} is not CSV ({error}); close and double its quotes") from None
                 if not rows or rows[0][0].strip().casefold() != "label":
                     raise TextError(f"{path} must begin with the line: label,description")
                 pairs = [(row[0].strip(), row[1:]) for row in rows[1:]]
@@ -129,6 +131,11 @@ def _descriptions(name: str, said: object) -> tuple[str, ...]:
     for text in given:
         check_text(text, f"a description of {name!r}")
     return tuple(text for text in given if text.strip())
+
+
+def folded(name: str) -> str:
+    """What two names share that differ only in case or blanks."""
+    return " ".join(name.casefold().split())
 
 
 def union(sets: Iterable[LabelSet]) -> tuple[Label, ...]:

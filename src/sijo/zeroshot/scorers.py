@@ -33,7 +33,7 @@ class EmbeddingScorer:
     """How near is the label's vector to the text's: their cosine.
 
     A label's vector is the mean of its phrases' unit vectors: the template with its name, and each
-    description. Vectors of labels are kept, so a label costs its encoding once.
+    description. The vectors of the last labels are kept, so labels that stay cost their encoding once.
 
     Source: Yin et al. 2019 (arXiv:1909.00161) name the baseline; Reimers & Gurevych 2019
     (arXiv:1908.10084) the encoders.
@@ -44,7 +44,7 @@ class EmbeddingScorer:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._phrases: dict[str, np.ndarray] = {}
+        self._kept: tuple[object, np.ndarray] | None = None
 
     def score(self, texts: Sequence[str], labels: Sequence[Label], template: str) -> tuple[np.ndarray, Encoded]:
         """Cosines (n, L) float64; 0 for a text without tokens."""
@@ -53,15 +53,14 @@ class EmbeddingScorer:
 
     def _vectors(self, labels: Sequence[Label], template: str) -> np.ndarray:
         """One unit vector for each label, (L, D) float64."""
-        phrases = [label.phrases(template) for label in labels]
-        new = [phrase for said in phrases for phrase in said if phrase not in self._phrases]
-        if len(self._phrases) > 100_000:  # a stream whose every row brings labels of its own
-            self._phrases.clear()
-            new = [phrase for said in phrases for phrase in said]
-        if new:
-            vectors = unit(self.engine.encode(new).vectors.astype(np.float64))
-            self._phrases.update(zip(new, vectors, strict=True))
-        return unit(np.array([np.mean([self._phrases[phrase] for phrase in said], 0) for said in phrases]))
+        key = (tuple(labels), template)
+        if self._kept is None or self._kept[0] != key:
+            phrases = [label.phrases(template) for label in labels]
+            vectors = unit(self.engine.encode([phrase for said in phrases for phrase in said]).vectors)
+            ends = np.cumsum([len(said) for said in phrases])[:-1]
+            means = [part.astype(np.float64).mean(0) for part in np.split(vectors, ends)]
+            self._kept = key, unit(np.array(means))
+        return self._kept[1]
 
 
 SCORERS = {"embedding": EmbeddingScorer}
