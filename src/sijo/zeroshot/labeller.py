@@ -189,7 +189,7 @@ class Labeller:
                 fitting = (names[-1],) if choice.has_none else ()
             elif choice.multi_label:
                 fitting = labels[: sum(p >= choice.threshold for p in ranked)]
-            label = fitting[0] if fitting else choice.none_label
+            label = fitting[0] if fitting else None
             yield Row(
                 label=label,
                 score=ranked[labels.index(label)] if label in labels else ranked[0],
