@@ -8,21 +8,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sijo.checkpoints.load import Model as Model
+    from sijo.checkpoints.load import create as create
     from sijo.checkpoints.load import load as load
+    from sijo.checkpoints.save import save as save
     from sijo.errors import SijoError as SijoError
     from sijo.inference.engine import encode as encode
+    from sijo.nn.architecture import Architecture as Architecture
     from sijo.zeroshot.classifier import ZeroShotClassifier as ZeroShotClassifier
     from sijo.zeroshot.labeller import Row as Row
 
 __version__ = "0.1.0"
 
 _ROOMS = {
+    "Architecture": "sijo.nn.architecture",
     "Model": "sijo.checkpoints.load",
     "Row": "sijo.zeroshot.labeller",
     "SijoError": "sijo.errors",
     "ZeroShotClassifier": "sijo.zeroshot.classifier",
+    "create": "sijo.checkpoints.load",
     "encode": "sijo.inference.engine",
     "load": "sijo.checkpoints.load",
+    "save": "sijo.checkpoints.save",
 }
 __all__ = [*_ROOMS, "__version__"]  # noqa: PLE0604
 

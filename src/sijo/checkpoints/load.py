@@ -1,91 +1,113 @@
-"""From a checkpoint folder to a model that answers."""
+"""From a checkpoint folder, or a published size, to a model that answers."""
 
 import hashlib
 import logging
+from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from sijo.checkpoints.folder import present, read_object, verify
 from sijo.checkpoints.locate import locate
-from sijo.checkpoints.sentence import SentenceSettings, read_object, sentence_settings
-from sijo.checkpoints.weights import fill, read_weights, weights_file
+from sijo.checkpoints.names import NameTable, full_name, held
+from sijo.checkpoints.sentence import SentenceSettings, sentence_settings
+from sijo.checkpoints.weights import read_weights, weight_files
 from sijo.errors import CheckpointError, RefusedError, SettingError, nearest
-from sijo.models import FAMILIES
+from sijo.models import FAMILIES, published
+from sijo.models.family import Config, Family, HeadName, Layout
+from sijo.models.mix import plainest
 from sijo.nn.architecture import Architecture
-from sijo.nn.transformer import Output, Transformer
+from sijo.nn.heads import POOLER, Network, build
 from sijo.text.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 Dtype = Literal["float32", "bfloat16", "float16"]
+HEADS: tuple[str, ...] = get_args(HeadName)
+NEW = "new:"
+TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "spm.model", "spiece.model", "vocab.json")
 
 
-class Model(torch.nn.Module):
+class Model(Network):
     """A network, its tokenizer and what its folder says of both.
 
-    Calling it reads a batch of token ids; see `Transformer.forward` for shapes.
+    Calling it reads a batch of token ids and gives an `Output`; see `Transformer.forward` for shapes.
     """
 
     def __init__(
         self,
-        transformer: Transformer,
-        tokenizer: Tokenizer,
+        family: Family,
+        config: Mapping[str, object],
+        layouts: Mapping[str, Layout],
         *,
-        source: Path,
-        sentence: SentenceSettings,
-        heads: tuple[str, ...],
-        unused: tuple[str, ...],
+        heads: tuple[str, ...] = (),
+        unused: tuple[str, ...] = (),
+        tokenizer: Tokenizer | None = None,
+        sentence: SentenceSettings | None = None,
+        source: Path | None = None,
     ) -> None:
-        super().__init__()
-        self.transformer = transformer
-        self.tokenizer = tokenizer
-        self.source = source
-        self.sentence = sentence
+        read = family.config.read(config)
+        super().__init__(architecture_of(read), {name: layout.head(read) for name, layout in layouts.items()})
+        self.family = family
+        self.config = dict(config)
+        self.layouts = dict(layouts)
         self.heads = heads
         self.unused = unused
+        self.labels: tuple[str, ...] = read.labels
+        self.sentence = sentence or SentenceSettings()
+        self.source = source
+        self._tokenizer = tokenizer
 
     @property
-    def architecture(self) -> Architecture:
-        """What the network is."""
-        return self.transformer.architecture
+    def tokenizer(self) -> Tokenizer:
+        """What cuts text for the network; an error tells where the model has none."""
+        if self._tokenizer is not None:
+            return self._tokenizer
+        if self.source is None:
+            raise SettingError("this model was made without a tokenizer; give it one with create(…, tokenizer=…)")
+        raise CheckpointError(f"{self.source} has no tokenizer.json: it was copied in part, or needs conversion")
+
+    @property
+    def has_tokenizer(self) -> bool:
+        """Whether it can read text, and not only token ids."""
+        return self._tokenizer is not None
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest of every file that decides the model's vectors, and the precision; 64 hexadecimal digits."""
-        digest = hashlib.blake2b(f"{next(self.parameters()).dtype} {self.sentence}".encode(), digest_size=32)
-        for name in ("config.json", "model.safetensors", "tokenizer.json"):
-            with (self.source / name).open("rb") as file:
-                digest.update(hashlib.file_digest(file, "blake2b").digest())
+        """A digest of all that decides the model's answers: weights, config, tokenizer; 64 hexadecimal digits."""
+        words = f"{next(self.parameters()).dtype} {self.sentence} {self.head_values} {sorted(self.config.items())}"
+        digest = hashlib.blake2b(words.encode(), digest_size=32)
+        if self._tokenizer is not None:
+            digest.update(self._tokenizer.fingerprint.encode())
+        files = [] if self.source is None else weight_files(self.source)
+        for file in files:
+            with file.open("rb") as opened:
+                digest.update(hashlib.file_digest(opened, "blake2b").digest())
+        for name, tensor in () if files else self.state_dict().items():
+            digest.update(name.encode() + tensor.contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
-
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        output_hidden_states: bool = False,
-    ) -> Output:
-        """As `Transformer.forward`."""
-        output: Output = self.transformer(input_ids, attention_mask, token_type_ids, output_hidden_states)
-        return output
 
 
 def load(
     model: str | Path | None = None,
-    head: str | None = None,
+    head: str | Sequence[str] | None = None,
     revision: str | None = None,
     dtype: Dtype = "float32",
+    *,
+    labels: Sequence[str] | None = None,
 ) -> Model:
     """Open a checkpoint folder in Hugging Face layout.
 
     model     a folder, an `org/name` on the Hub, or None for the built-in sentence encoder
-    head      only None so far: the encoder alone
+    head      a head that the folder holds, `new:` and a name for a fresh one, or several of them; None for
+              the encoder alone
     revision  branch, tag or commit on the Hub
     dtype     precision of the weights in memory
+    labels    names of the columns of a fresh classification head
 
     Nothing in the folder is executed. Tensors that no part of the model uses are named in the
     model's `unused`.
@@ -94,57 +116,105 @@ def load(
     architecture sijo lacks) or CheckpointError (absent or damaged files).
 
     >>> model = load()
-    >>> model.architecture.layers, model.architecture.hidden_size
-    (6, 384)
+    >>> model.architecture.layers, model.architecture.hidden_size, model.heads
+    (6, 384, ())
     """
     if dtype not in DTYPES:
         raise SettingError(f"no dtype {dtype!r}{nearest(dtype, DTYPES)}; there are {', '.join(DTYPES)}")
     folder = locate(model, revision=revision)
-    config = _config(folder)
-    family = FAMILIES[str(config["model_type"])]
-    try:
-        architecture = family.architecture(config)
-    except SettingError as error:  # fields that are right one by one, but not together
-        raise RefusedError(f"{folder / 'config.json'}: {error}") from None
-    weights = read_weights(weights_file(folder))
-    heads = family.heads_among(weights)
+    verify(folder)
+    fields = config_fields(folder)
+    family = FAMILIES[str(fields["model_type"])]
+    if labels is not None:
+        fields |= labelled(labels)
+    config = family.config.read(fields)
+    weights, there = _weights(folder, family, config, fields)
+    layouts = {name: layout for name, layout in there.items() if name == POOLER}
+    fresh: set[str] = set()
     if head is not None:
-        raise SettingError(
-            f"head={head!r} cannot be loaded: this version opens encoders alone (head=None). "
-            f"{folder} holds these heads: {', '.join(heads) or 'none'}"
-        )
+        layouts, fresh = _heads([head] if isinstance(head, str) else head, there, family, config, folder)
+    for name in layouts.keys() - fresh:
+        _tied(layouts[name], weights, config, folder)
 
-    ours = {theirs: family.ours(theirs) for theirs in weights}
     with torch.device("meta"):
-        transformer = Transformer(architecture)
-    filled = {our: weights[theirs] for theirs, our in ours.items() if our is not None}
-    fill(transformer, filled, source=folder, dtype=DTYPES[dtype])
-    unused = tuple(
-        name
-        for name, our in ours.items()
-        if our is None and name.removeprefix(family.prefix) not in family.left_behind
-    )
-    if unused:
-        log.info("%s: the encoder alone does not use %s", folder, ", ".join(unused))
-
-    sentence = sentence_settings(folder)
-    if not (folder / "tokenizer.json").is_file():
-        raise CheckpointError(f"{folder} has no tokenizer.json: it was copied in part, or needs conversion")
-    limit = min(sentence.max_length or architecture.positions.count, architecture.positions.count)
-    tokenizer = Tokenizer.load(folder / "tokenizer.json", max_length=limit)
-    if tokenizer.vocab_size > architecture.vocab_size:
-        raise CheckpointError(
-            f"{folder}: the tokenizer knows {tokenizer.vocab_size} tokens and the network only "
-            f"{architecture.vocab_size}; tokenizer.json and model.safetensors are of different models"
+        opened = Model(
+            family,
+            fields,
+            layouts,
+            heads=tuple(name for name in there if name != POOLER),
+            sentence=sentence_settings(folder),
+            source=folder,
         )
-    opened = Model(transformer, tokenizer, source=folder, sentence=sentence, heads=heads, unused=unused)
+    for name in fresh:
+        opened.head[name] = build(opened.head_values[name], opened.architecture).to(DTYPES[dtype])
+    _fill(opened, weights, config, fresh=fresh, dtype=DTYPES[dtype])
+    if opened.unused:
+        log.info("%s: %s does not use %s", folder, head or "the encoder alone", ", ".join(opened.unused))
+    opened._tokenizer = _tokenizer(folder, family, opened)
     return opened.eval()
 
 
-def _config(folder: Path) -> dict[str, object]:
+def create(
+    size: str | Architecture,
+    head: str | Sequence[str] | None = None,
+    *,
+    labels: Sequence[str] | None = None,
+    tokenizer: Tokenizer | None = None,
+) -> Model:
+    """A model with fresh weights, of a published size or of any architecture.
+
+    size       a name such as "albert-base-v2", or an `Architecture`
+    head       the name of a head, or several; None for the encoder alone
+    labels     names of the columns of a classification head
+    tokenizer  what cuts text for it
+
+    >>> from dataclasses import replace
+    >>> small = published("deberta-v3-small")[1].architecture()
+    >>> with torch.device("meta"):
+    ...     mixed = create(replace(small, schedule=(0,) * 6, embedding_size=128, widening="before_norm"), "rtd")
+    >>> mixed.family.model_type, sum(weight.numel() for weight in mixed.transformer.parameters())
+    ('sijo', 23979264)
+    """
+    if isinstance(size, str):
+        family, _ = published(size)
+        fields = dict(family.sizes[size])
+    else:
+        family, fields = said(size)
+    if labels is not None:
+        fields |= labelled(labels)
+    config = family.config.read(fields)
+    names = [] if head is None else [head] if isinstance(head, str) else head
+    layouts = {known(name): new_layout(family, config, name) for name in names}
+    return Model(family, fields, layouts, tokenizer=tokenizer).eval()
+
+
+def said(architecture: Architecture) -> tuple[Family, dict[str, object]]:
+    """The first family whose config can say all of an architecture, and what it says; `sijo` can say any."""
+    for family in FAMILIES.values():
+        try:
+            return family, family.fields(architecture)
+        except SettingError:
+            continue
+    raise SettingError("this architecture cannot be written down; give it sizes above 0")
+
+
+def peek(model: str | Path | None, revision: str | None = None) -> tuple[str, ...]:
+    """The heads that a folder holds, without making a model of it.
+
+    >>> peek(None)
+    ()
+    """
+    folder = locate(model, revision=revision)
+    fields = config_fields(folder)
+    family = FAMILIES[str(fields["model_type"])]
+    _, there = _weights(folder, family, family.config.read(fields), fields)
+    return tuple(name for name in there if name != POOLER)
+
+
+def config_fields(folder: Path) -> dict[str, object]:
     """The fields of config.json, once it is sure that sijo can build what they describe."""
-    file = folder / "config.json"
-    if not file.is_file():
+    file = present(folder, "config.json")
+    if file is None:
         raise CheckpointError(f"{folder} has no config.json: it is not a model, or was copied in part")
     config = read_object(file)
     if "auto_map" in config:
@@ -155,3 +225,143 @@ def _config(folder: Path) -> dict[str, object]:
             f"it knows {', '.join(FAMILIES)}"
         )
     return config
+
+
+def architecture_of(config: Config) -> Architecture:
+    """The network that a config describes; RefusedError for fields that are right one by one, but not together."""
+    try:
+        return config.architecture()
+    except SettingError as error:
+        raise RefusedError(f"the config cannot be built: {error}") from None
+
+
+def labelled(labels: Sequence[str]) -> dict[str, object]:
+    """What a config.json says of a classification head's columns."""
+    if isinstance(labels, str) or len(labels) < 1:
+        raise SettingError(f"labels={labels!r} must be a list of names, at least one")
+    return {
+        "id2label": {str(i): name for i, name in enumerate(labels)},
+        "label2id": {name: i for i, name in enumerate(labels)},
+    }
+
+
+def new_layout(family: Family, config: Config, head: str) -> Layout:
+    """The layout of a head that is to be made: the family's, or for one it never had, the plainest."""
+    for layout in family.layouts(config):
+        if layout.name == head and layout.when(config):
+            return layout
+    return plainest(head, config)
+
+
+def known(head: str) -> str:
+    """The name itself, unless nobody knows a head of that name: SettingError."""
+    if head not in HEADS:
+        raise SettingError(f"no head {head!r}{nearest(head, HEADS)}; there are {', '.join(HEADS)}")
+    return head
+
+
+def _weights(
+    folder: Path, family: Family, config: Config, fields: Mapping[str, object]
+) -> tuple[dict[str, Tensor], dict[str, Layout]]:
+    """The tensors of a folder by their full published names, and the heads among them."""
+    weights: dict[str, Tensor] = {}
+    for name, tensor in read_weights(folder).items():
+        full = full_name(family, name)
+        if full in weights:
+            raise CheckpointError(f"{folder} holds {full} twice, once as {name}; copy the folder again")
+        weights[full] = tensor
+    for layout in family.layouts(config):
+        for copy, original in layout.copies.items():
+            if copy in weights and original not in weights:
+                weights[original] = weights.pop(copy)
+    said = fields.get("architectures")
+    names = [str(name) for name in said] if isinstance(said, list) else []
+    return weights, held(family, config, weights, names)
+
+
+def _heads(
+    heads: Iterable[str], there: Mapping[str, Layout], family: Family, config: Config, folder: Path
+) -> tuple[dict[str, Layout], set[str]]:
+    """The layouts of the heads asked for, and which of them are fresh ones."""
+    layouts, fresh = {}, set()
+    for head in heads:
+        name = known(head.removeprefix(NEW))
+        if head.startswith(NEW):
+            layouts[name] = new_layout(family, config, name)
+            fresh.add(name)
+        elif name in there:
+            layouts[name] = there[name]
+        else:
+            listed = ", ".join(other for other in there if other != POOLER) or "none"
+            raise SettingError(
+                f"{folder} holds no {name} head; it holds: {listed}. Use one of them, head=None for the "
+                f'encoder alone, or head="{NEW}{name}" for a fresh one'
+            )
+    return layouts, fresh
+
+
+def _tied(layout: Layout, weights: dict[str, Tensor], config: Config, folder: Path) -> None:
+    """Make sure that what is published twice is the same twice."""
+    for copy, original in layout.copies.items():
+        if copy not in weights:
+            same = config.tie_word_embeddings or not copy.endswith("weight")
+        else:
+            same = torch.equal(weights.pop(copy), weights[original])
+        if not same:
+            raise RefusedError(
+                f"{folder} has an output table {copy} of its own (tie_word_embeddings is false), and sijo "
+                f"reads outputs with the table of tokens; load it with head=None, or choose a tied model"
+            )
+
+
+def _fill(model: Model, weights: dict[str, Tensor], config: Config, *, fresh: Set[str], dtype: torch.dtype) -> None:
+    """Give a model built on the meta device its weights, and name what was not used.
+
+    Raises CheckpointError that lists what was not filled, what has another shape, and what was not used.
+    """
+    family = model.family
+    drawn = tuple(f"head.{name}." for name in fresh)
+    tensors = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(drawn)}
+    wanted = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    layouts = {name: layout for name, layout in model.layouts.items() if name not in fresh}
+    table = NameTable(family, config, layouts, wanted)
+    filled = table.to_ours(weights)
+    behind = {family.prefix + name for name in family.left_behind}
+    model.unused = tuple(sorted(set(weights) - set(table.names.values()) - behind))
+    absent = [f"{table.names.get(name, name)} {shape}" for name, shape in wanted.items() if name not in filled]
+    misshapen = [
+        f"{table.names[name]} is {tuple(filled[name].shape)}, not {shape}"
+        for name, shape in wanted.items()
+        if name in filled and tuple(filled[name].shape) != shape
+    ]
+    if absent or misshapen:
+        raise CheckpointError(
+            f"{model.source} does not hold the weights its config.json describes: {len(absent)} of {len(wanted)} "
+            f"tensors are absent and {len(misshapen)} have another shape "
+            f"({_few([*misshapen, *(f'no {name}' for name in absent)])})"
+            + (f"; not used: {_few(model.unused)}" if model.unused else "")
+            + "; copy the folder again"
+        )
+    cast = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in filled.items()}
+    model.load_state_dict(cast, strict=not fresh, assign=True)
+
+
+def _few(names: Iterable[str], most: int = 4) -> str:
+    listed = list(names)
+    return "; ".join(listed[:most]) + (f"; and {len(listed) - most} more" if len(listed) > most else "")
+
+
+def _tokenizer(folder: Path, family: Family, model: Model) -> Tokenizer | None:
+    """The folder's tokenizer, if there is one, for inputs of the length that network and training allow."""
+    if not [name for name in TOKENIZER_FILES if present(folder, name)]:  # each is looked at: none may lead outside
+        return None
+    a = model.architecture
+    limits = [model.sentence.max_length, a.places, a.distances.span if a.distances else None]
+    longest = min(limit for limit in limits if limit)
+    tokenizer = Tokenizer.open(folder, model_type=family.model_type, max_length=longest)
+    if tokenizer.vocab_size > a.vocab_size:
+        raise CheckpointError(
+            f"{folder}: the tokenizer knows {tokenizer.vocab_size} tokens and the network only "
+            f"{a.vocab_size}; tokenizer.json and model.safetensors are of different models"
+        )
+    return tokenizer

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sijo.checkpoints.folder import present, read_json, read_object
 from sijo.errors import CheckpointError, RefusedError
 from sijo.nn.pooling import Pooling
 
@@ -34,44 +35,29 @@ class SentenceSettings:
     """Whether the folder says it is a sentence encoder; if not, mean pooling is only a guess."""
 
 
-def read_json(file: Path) -> Any:
-    """The value in a JSON file of a checkpoint; CheckpointError when it is damaged."""
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{file} is not whole JSON ({error}); copy it again") from None
-
-
-def read_object(file: Path) -> dict[str, Any]:
-    """The fields of a JSON object in a checkpoint; CheckpointError when it is damaged or something else."""
-    fields = read_json(file)
-    if not isinstance(fields, dict):
-        raise CheckpointError(f"{file} is not a JSON object; copy it again")
-    return fields
-
-
 def sentence_settings(folder: Path) -> SentenceSettings:
     """Read the sentence encoder's settings from a checkpoint folder, if it has any.
 
     The classes that modules.json names are never imported. Raises RefusedError for a step or a
     pooling that sijo does not have, since leaving it out would change the vectors.
     """
-    if not (folder / "modules.json").is_file():
+    listed = present(folder, "modules.json")
+    if listed is None:
         return SentenceSettings()
     pooling: Pooling | None = None
-    for step in _list(folder / "modules.json"):
+    for step in _list(listed):
         kind = str(step.get("type", "")).rpartition(".")[2]
         if kind not in STEPS:
             raise RefusedError(
-                f"{folder / 'modules.json'} has the step {step.get('type')!r}; sijo knows {', '.join(STEPS)} "
+                f"{listed} has the step {step.get('type')!r}; sijo knows {', '.join(STEPS)} "
                 "and would give other vectors without it"
             )
         if kind == "Pooling":
-            pooling = _pooling(inside(folder, str(step.get("path", ""))) / "config.json")
+            pooling = _pooling(folder, f"{step.get('path', '')}/config.json")
     if pooling is None:
         raise RefusedError(f"{folder / 'modules.json'} has no Pooling step, so it gives no sentence vectors")
-    limits = folder / "sentence_bert_config.json"
-    set_too = read_object(limits) if limits.is_file() else {}
+    limits = present(folder, "sentence_bert_config.json")
+    set_too = {} if limits is None else read_object(limits)
     length = set_too.get("max_seq_length")
     if length is not None and (type(length) is not int or length < 1):
         raise CheckpointError(f"{limits} has max_seq_length {length!r}, not a number of tokens; copy it again")
@@ -79,12 +65,28 @@ def sentence_settings(folder: Path) -> SentenceSettings:
     return SentenceSettings(pooling=pooling, max_length=length, lowercase=lowercase, trained=True)
 
 
-def inside(folder: Path, name: str) -> Path:
-    """The path of a name found in a checkpoint's file; RefusedError when it leads out of the folder."""
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise RefusedError(f"{folder} names {name!r}, which lies outside of it; this is not opened")
-    return path
+def write_sentence_settings(settings: SentenceSettings, folder: Path, *, width: int) -> None:
+    """Write the settings of a trained sentence encoder as sentence-transformers reads them.
+
+    width  of the vectors
+    """
+    if not settings.trained:
+        return
+    steps = [("", "Transformer"), ("1_Pooling", "Pooling")]
+    modes = {name: mode == settings.pooling for name, mode in MODES.items()}
+    (folder / "1_Pooling").mkdir()
+    for name, content in {
+        "modules.json": [
+            {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for i, (path, kind) in enumerate(steps)
+        ],
+        "1_Pooling/config.json": {"word_embedding_dimension": width, **modes},
+        "sentence_bert_config.json": {
+            "max_seq_length": settings.max_length,
+            "do_lower_case": settings.lowercase,
+        },
+    }.items():
+        (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _list(file: Path) -> list[dict[str, Any]]:
@@ -94,9 +96,10 @@ def _list(file: Path) -> list[dict[str, Any]]:
     return steps
 
 
-def _pooling(file: Path) -> Pooling:
-    if not file.is_file():
-        raise CheckpointError(f"{file} is absent, though modules.json names it; copy the folder again")
+def _pooling(folder: Path, name: str) -> Pooling:
+    file = present(folder, name)
+    if file is None:
+        raise CheckpointError(f"{folder / name} is absent, though modules.json names it; copy the folder again")
     settings = read_object(file)
     chosen = [key for key, on in settings.items() if key.startswith("pooling_mode_") and on is True]
     if len(chosen) != 1 or chosen[0] not in MODES:

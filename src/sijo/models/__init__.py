@@ -3,7 +3,35 @@
 `FAMILIES` is the one place where a family is listed, by the `model_type` of its config.json.
 """
 
-from sijo.models import bert
-from sijo.models.family import Family
+from sijo.errors import SettingError, nearest
+from sijo.models import albert, bert, ctrl, deberta, distilbert, electra, mix
+from sijo.models.family import Config, Family
 
-FAMILIES: dict[str, Family] = {"bert": bert.FAMILY}
+FAMILIES: dict[str, Family] = {
+    family.model_type: family
+    for family in (
+        bert.FAMILY,
+        albert.FAMILY,
+        distilbert.FAMILY,
+        electra.FAMILY,
+        deberta.DEBERTA,
+        deberta.DEBERTA_V2,
+        ctrl.FAMILY,
+        mix.FAMILY,
+    )
+}
+SIZES: dict[str, Family] = {name: family for family in FAMILIES.values() for name in family.sizes}
+"""Every published size by name, and its family."""
+
+
+def published(name: str) -> tuple[Family, Config]:
+    """The family and the config of a published size.
+
+    >>> family, config = published("albert-base-v2")
+    >>> family.model_type, config.architecture().layers, config.architecture().blocks
+    ('albert', 12, 1)
+    """
+    if name not in SIZES:
+        raise SettingError(f"no published size {name!r}{nearest(name, SIZES)}; there are {', '.join(SIZES)}")
+    family = SIZES[name]
+    return family, family.config.read(family.sizes[name])

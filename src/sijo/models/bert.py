@@ -4,90 +4,151 @@ Sentence encoders such as all-MiniLM are this network with other weights.
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sijo.models.family import (
+    Config,
+    Eps,
+    Family,
+    Layers,
+    Layout,
+    Names,
+    Share,
+    Size,
+    judging,
+    over_dense,
+    per_block,
+    spans,
+    tagging,
+)
+from sijo.nn.architecture import Activation, Architecture, Dropout, Learned, PostNorm
+from sijo.nn.heads import POOLER, Head, Judgement, Vocabulary
 
-from sijo.errors import RefusedError
-from sijo.models.family import Family
-from sijo.nn.architecture import Activation, Architecture, Learned
 
+class BertConfig(Config):
+    """What a BERT's config.json says."""
 
-class Config(BaseModel):
-    """The fields of a BERT config.json that sijo acts on; every other field is left unread.
+    what = "BERT"
+    plain: ClassVar[Names] = {
+        "vocab_size": "vocab_size",
+        "hidden_size": "hidden_size",
+        "num_hidden_layers": "layers",
+        "num_attention_heads": "heads",
+        "intermediate_size": "intermediate_size",
+        "type_vocab_size": "token_types",
+        "hidden_act": "activation",
+        "layer_norm_eps": "norm.eps",
+        "hidden_dropout_prob": "dropout.hidden",
+        "attention_probs_dropout_prob": "dropout.attention",
+        "initializer_range": "initializer_range",
+    }
 
-    A field with one possible value is there to refuse the others by name.
-    """
-
-    model_config = ConfigDict(extra="ignore", strict=True)
-
-    vocab_size: int = Field(gt=0, le=10_000_000)
-    hidden_size: int = Field(gt=0, le=65_536)
-    num_hidden_layers: int = Field(gt=0, le=1_000)
-    num_attention_heads: int = Field(gt=0, le=1_024)
-    intermediate_size: int = Field(gt=0, le=1_048_576)
-    max_position_embeddings: int = Field(512, gt=0, le=1_048_576)
-    type_vocab_size: int = Field(2, ge=0, le=1_024)
+    vocab_size: Size = 30_522
+    hidden_size: Size
+    num_hidden_layers: Layers
+    num_attention_heads: Size
+    intermediate_size: Size
+    max_position_embeddings: Size = 512
+    type_vocab_size: int = 2
     hidden_act: Activation = "gelu"
-    layer_norm_eps: float = Field(1e-12, gt=0, lt=1)
-    hidden_dropout_prob: float = Field(0.1, ge=0, lt=1)
-    attention_probs_dropout_prob: float = Field(0.1, ge=0, lt=1)
+    layer_norm_eps: Eps = 1e-12
+    hidden_dropout_prob: Share = 0.1
+    attention_probs_dropout_prob: Share = 0.1
+    classifier_dropout: Share | None = None
     position_embedding_type: Literal["absolute"] = "absolute"
     is_decoder: Literal[False] = False
     add_cross_attention: Literal[False] = False
 
+    def architecture(self) -> Architecture:
+        drop = self.hidden_dropout_prob
+        return Architecture(
+            **self.same(),
+            embedding_size=self.hidden_size,
+            schedule=tuple(range(self.num_hidden_layers)),
+            positions=Learned(count=self.max_position_embeddings),
+            norm=PostNorm(eps=self.layer_norm_eps),
+            dropout=Dropout(
+                embeddings=drop, attention=self.attention_probs_dropout_prob, attention_output=drop, hidden=drop
+            ),
+        )
 
-def architecture(fields: Mapping[str, object]) -> Architecture:
-    """The `Architecture` that a BERT config describes.
+    @classmethod
+    def fields(cls, architecture: Architecture, heads: Mapping[str, Head]) -> dict[str, object]:
+        return super().fields(architecture, heads) | {"max_position_embeddings": architecture.places or 512}
 
-    >>> architecture({"vocab_size": 30522, "hidden_size": 384, "num_hidden_layers": 6,
-    ...               "num_attention_heads": 12, "intermediate_size": 1536}).layers
-    6
-    """
-    try:
-        config = Config.model_validate(fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        given = f"is {first['input']!r}" if field in fields else "is missing"
-        raise RefusedError(
-            f"the config's {field} {given}, which sijo cannot build a BERT from: {first['msg']}"
-        ) from None
-    return Architecture(
-        vocab_size=config.vocab_size,
-        embedding_size=config.hidden_size,
-        hidden_size=config.hidden_size,
-        heads=config.num_attention_heads,
-        intermediate_size=config.intermediate_size,
-        schedule=tuple(range(config.num_hidden_layers)),
-        positions=Learned(count=config.max_position_embeddings),
-        token_types=config.type_vocab_size,
-        activation=config.hidden_act,
-        norm_eps=config.layer_norm_eps,
-        dropout=config.hidden_dropout_prob,
-        attention_dropout=config.attention_probs_dropout_prob,
+    @property
+    def head_dropout(self) -> float:
+        """What a classification head drops."""
+        return self.hidden_dropout_prob if self.classifier_dropout is None else self.classifier_dropout
+
+
+BLOCK: Names = {
+    "blocks.{n}.attention.query": "encoder.layer.{n}.attention.self.query",
+    "blocks.{n}.attention.key": "encoder.layer.{n}.attention.self.key",
+    "blocks.{n}.attention.value": "encoder.layer.{n}.attention.self.value",
+    "blocks.{n}.attention.out": "encoder.layer.{n}.attention.output.dense",
+    "blocks.{n}.attention_norm": "encoder.layer.{n}.attention.output.LayerNorm",
+    "blocks.{n}.widen": "encoder.layer.{n}.intermediate.dense",
+    "blocks.{n}.narrow": "encoder.layer.{n}.output.dense",
+    "blocks.{n}.output_norm": "encoder.layer.{n}.output.LayerNorm",
+}
+EMBEDDINGS: Names = {
+    "embeddings.tokens": "embeddings.word_embeddings",
+    "embeddings.places": "embeddings.position_embeddings",
+    "embeddings.segments": "embeddings.token_type_embeddings",
+    "embeddings.norm": "embeddings.LayerNorm",
+}
+
+
+def masked_lm(tokens: str, **says: Any) -> Layout:
+    """The masked LM head as BERT released it; `tokens` is the table of tokens."""
+    return Layout(
+        "mlm",
+        lambda config: Vocabulary(activation=config.hidden_act),
+        {
+            "dense": "cls.predictions.transform.dense",
+            "norm": "cls.predictions.transform.LayerNorm",
+            "bias": "cls.predictions.bias",
+        },
+        copies={"cls.predictions.decoder.weight": tokens, "cls.predictions.decoder.bias": "cls.predictions.bias"},
+        says=says,
     )
 
 
-NAMES = (
-    ("embeddings.tokens", "embeddings.word_embeddings"),
-    ("embeddings.places", "embeddings.position_embeddings"),
-    ("embeddings.segments", "embeddings.token_type_embeddings"),
-    ("embeddings.norm", "embeddings.LayerNorm"),
-    ("blocks.{n}.attention.query", "encoder.layer.{n}.attention.self.query"),
-    ("blocks.{n}.attention.key", "encoder.layer.{n}.attention.self.key"),
-    ("blocks.{n}.attention.value", "encoder.layer.{n}.attention.self.value"),
-    ("blocks.{n}.attention.out", "encoder.layer.{n}.attention.output.dense"),
-    ("blocks.{n}.attention_norm", "encoder.layer.{n}.attention.output.LayerNorm"),
-    ("blocks.{n}.widen", "encoder.layer.{n}.intermediate.dense"),
-    ("blocks.{n}.narrow", "encoder.layer.{n}.output.dense"),
-    ("blocks.{n}.output_norm", "encoder.layer.{n}.output.LayerNorm"),
-)
+def over_pooler(config: "BertConfig", labels: int) -> Judgement:
+    """Labels over the pooler."""
+    return over_dense(labels, "tanh", config.head_dropout)
+
+
+POOLED = Judgement(dense="tanh", answers="vector")
+
+
+def size(hidden: int, layers: int, **other: object) -> dict[str, object]:
+    """Config fields of a published size whose heads are 64 wide and whose inner layer is four times as wide."""
+    heads, inner = hidden // 64, 4 * hidden
+    layered = {"hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads}
+    return {**layered, "intermediate_size": inner, **other}
+
 
 FAMILY = Family(
-    architecture=architecture,
+    model_type="bert",
+    stem="Bert",
+    config=BertConfig,
     prefix="bert.",
-    names=NAMES,
-    left_behind={"embeddings.position_ids": "counts 0, 1, 2, …; not learned"},
-    heads={"mlm": "cls.predictions.", "sequence-classification": "classifier."},
+    roots=("embeddings", "encoder", "pooler"),
+    names=lambda config: per_block({**EMBEDDINGS, **BLOCK}, config.num_hidden_layers),
+    layouts=lambda config: (
+        masked_lm("bert.embeddings.word_embeddings.weight"),
+        *judging(over_pooler, {"dense": "bert.pooler.dense", "out": "classifier"}),
+        tagging("head_dropout"),
+        spans(),
+        Layout(POOLER, lambda config: POOLED, {"dense": "bert.pooler.dense"}),
+    ),
+    sizes={
+        "bert-base-uncased": size(768, 12),
+        "bert-large-uncased": size(1024, 24),
+        "bert-base-cased": size(768, 12, vocab_size=28_996),
+        "bert-large-cased": size(1024, 24, vocab_size=28_996),
+        "bert-base-multilingual-cased": size(768, 12, vocab_size=119_547),
+    },
 )

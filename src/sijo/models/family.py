@@ -1,40 +1,200 @@
-"""What sijo must know of a published family: how to read its config and what its tensors are called."""
+"""What sijo must know of a published family, as data: config fields, heads, and what tensors are called."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Annotated, Any, ClassVar, Literal
 
-from sijo.nn.architecture import Architecture
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-Name = tuple[str, str]
-"""Our name and the published one; `{n}` stands for the number of a block."""
+from sijo.errors import RefusedError, SettingError
+from sijo.nn.architecture import LARGEST, MOST_LAYERS, Activation, Architecture
+from sijo.nn.heads import POOLER, Head, Judgement
+
+Size = Annotated[int, Field(gt=0, le=LARGEST)]
+Layers = Annotated[int, Field(gt=0, le=MOST_LAYERS)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Eps = Annotated[float, Field(gt=0, lt=1)]
+Names = Mapping[str, str]
+"""Our module, or our tensor, and the published one; `{n}` stands for the number of a block."""
+
+HeadName = Literal[
+    "mlm",
+    "lm",
+    "rtd",
+    "sop",
+    "sequence-classification",
+    "token-classification",
+    "question-answering",
+    "multiple-choice",
+]
+CLASSES = {
+    "mlm": "ForMaskedLM",
+    "lm": "LMHeadModel",
+    "rtd": "ForPreTraining",
+    "sop": "ForPreTraining",
+    "sequence-classification": "ForSequenceClassification",
+    "token-classification": "ForTokenClassification",
+    "question-answering": "ForQuestionAnswering",
+    "multiple-choice": "ForMultipleChoice",
+    POOLER: "Model",
+}
+"""How the classes in transformers end, which config.json names under `architectures`."""
+
+
+class Config(BaseModel):
+    """The fields of a config.json that sijo acts on; every other field is left unread.
+
+    A field with one possible value is there to refuse the others by name.
+    """
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+    what: ClassVar[str]
+    plain: ClassVar[Names] = {}
+    """Fields that can be read off an `Architecture`, and what they are called there."""
+
+    initializer_range: Annotated[float, Field(ge=0, le=10)] = 0.02
+    tie_word_embeddings: bool = True
+    num_labels: Annotated[int, Field(gt=0, le=1_000_000)] | None = None
+    id2label: dict[str, str] | None = None
+
+    @classmethod
+    def read(cls, fields: Mapping[str, object]) -> Any:
+        """The config in these fields; RefusedError names the first one that sijo cannot act on."""
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(map(str, first["loc"]))
+            given = f"is {first['input']!r}" if str(first["loc"][0]) in fields else "is missing"
+            raise RefusedError(
+                f"the config's {name} {given}, which sijo cannot build a {cls.what} from: {first['msg']}"
+            ) from None
+
+    def architecture(self) -> Architecture:
+        """The network that the config describes."""
+        raise NotImplementedError
+
+    @classmethod
+    def fields(cls, architecture: Architecture, heads: Mapping[str, Head]) -> dict[str, object]:
+        """The other way: what to write in a config.json. Read again, it may turn out to say something else."""
+        return {theirs: attrgetter(ours)(architecture) for theirs, ours in cls.plain.items()}
+
+    def same(self) -> dict[str, Any]:
+        """The plain fields that an `Architecture` has itself, by its name for them."""
+        known = Architecture.__dataclass_fields__
+        return {ours: getattr(self, theirs) for theirs, ours in self.plain.items() if ours in known}
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of a classification head's columns, in order."""
+        if self.id2label is None:
+            return tuple(f"LABEL_{i}" for i in range(self.num_labels or 2))
+        columns = [str(i) for i in range(len(self.id2label))]
+        if set(self.id2label) != set(columns):
+            raise RefusedError(f"the config's id2label names the columns {sorted(self.id2label)}, not 0, 1, 2, …")
+        return tuple(self.id2label[column] for column in columns)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way in which a head was published."""
+
+    name: str
+    """What the head is loaded by."""
+    head: Callable[[Any], Head]
+    """From the config to the head."""
+    names: Names
+    """Our modules of the head and the published ones, with the prefix they have beside a head."""
+    copies: Names = field(default_factory=dict)
+    """Published tensors that repeat another of the checkpoint, and which."""
+    when: Callable[[Any], bool] = lambda config: True
+    """Whether a config can mean this layout."""
+    says: Mapping[str, object] = field(default_factory=dict)
+    """What config.json must say for transformers to look for this layout."""
+
+
+def over_dense(labels: int, activation: Activation, dropout: float, dense_dropout: float = 0.0) -> Judgement:
+    """Labels of a text, over a dense layer over its first token."""
+    return Judgement(labels=labels, dense=activation, dropout=dropout, dense_dropout=dense_dropout)
+
+
+def tagging(dropout: str) -> Layout:
+    """A linear layer over each token; `dropout` is the config's field, or property, of what is dropped before."""
+    return Layout(
+        "token-classification",
+        lambda config: Judgement(labels=len(config.labels), reads="each", dropout=getattr(config, dropout)),
+        {"out": "classifier"},
+    )
+
+
+def spans(dropout: str | None = None) -> Layout:
+    """A score for each token as the start and as the end of an answer; `dropout` as for `tagging`."""
+    return Layout(
+        "question-answering",
+        lambda config: Judgement(labels=2, reads="each", dropout=getattr(config, dropout) if dropout else 0.0),
+        {"out": "qa_outputs"},
+    )
+
+
+def judging(over: Callable[[Any, int], Head], names: Names) -> tuple[Layout, Layout]:
+    """The two heads that judge a whole text; `over` makes one from the config and a number of labels."""
+    return (
+        Layout("sequence-classification", lambda config: over(config, len(config.labels)), names),
+        Layout("multiple-choice", lambda config: over(config, 1), names),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """A published family of models, as data."""
+    """A published family of models; `checkpoints/names.py` applies its rules."""
 
-    architecture: Callable[[Mapping[str, object]], Architecture]
-    """Reads the fields of a config.json; raises RefusedError for a value that has no counterpart here."""
+    model_type: str
+    """Its name in config.json."""
+    stem: str
+    """What its classes in transformers begin with."""
+    config: type[Config]
     prefix: str
     """What stands before the encoder's names in a checkpoint that also holds a head, such as `bert.`."""
-    names: tuple[Name, ...]
-    """Our modules and the published ones."""
-    left_behind: Mapping[str, str]
-    """Published tensors that carry nothing learned, and why: never reported as unused."""
-    heads: Mapping[str, str]
-    """Heads a checkpoint may hold, by the prefix of their tensors."""
+    roots: tuple[str, ...]
+    """The first parts of the encoder's own names, by which a checkpoint without prefix is told."""
+    names: Callable[[Any], Names | None]
+    """From the config to our modules and the published ones, without the prefix; None where they are ours."""
+    layouts: Callable[[Any], tuple[Layout, ...]]
+    """How heads were published; where there are several ways for one, the more particular first."""
+    fused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Tensors that were published as one, rows of each head by turns, and ours."""
+    left_behind: tuple[str, ...] = ("embeddings.position_ids",)
+    """Published tensors that carry nothing learned, such as the numbers 0, 1, 2, …: never reported as unused."""
+    old_prefixes: tuple[str, ...] = ()
+    """What stood in place of the prefix in older or joint checkpoints."""
+    sizes: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    """Config fields of the published checkpoints, by name."""
 
-    def ours(self, theirs: str) -> str | None:
-        """Our name of a published tensor of the encoder, or None when it is not one."""
-        name = theirs.removeprefix(self.prefix).replace(".gamma", ".weight").replace(".beta", ".bias")
-        module, _, leaf = name.rpartition(".")
-        for our, published in self.names:
-            pattern = re.escape(published).replace(r"\{n\}", r"(\d+)")
-            if found := re.fullmatch(pattern, module):
-                return f"{our.format(n=found[1] if found.groups() else '')}.{leaf}"
-        return None
+    def published(self, heads: Iterable[str]) -> str:
+        """The class in transformers for an encoder with these heads; of several, the last one's."""
+        return self.stem + CLASSES[[POOLER, *heads][-1]]
 
-    def heads_among(self, names: Iterable[str]) -> tuple[str, ...]:
-        """The heads whose tensors are among these names."""
-        return tuple(head for head, prefix in self.heads.items() if any(name.startswith(prefix) for name in names))
+    def fields(self, architecture: Architecture, heads: Mapping[str, Head] | None = None) -> dict[str, object]:
+        """What a config.json of this family says of a network; SettingError where it cannot say all of it."""
+        fields = self.config.fields(architecture, heads or {})
+        try:
+            said = self.config.read(fields).architecture()
+        except (RefusedError, SettingError):
+            said = None
+        if said != architecture:
+            raise SettingError(f"a {self.config.what} cannot be of this architecture")
+        return fields
+
+
+def per_block(names: Names, blocks: int) -> Names:
+    """Names with `{n}` written out for each block.
+
+    >>> per_block({"a": "b", "blocks.{n}": "layer.{n}"}, 2)
+    {'a': 'b', 'blocks.0': 'layer.0', 'blocks.1': 'layer.1'}
+    """
+    return {
+        our.format(n=n): theirs.format(n=n)
+        for our, theirs in names.items()
+        for n in (range(blocks) if "{n}" in our else (0,))
+    }

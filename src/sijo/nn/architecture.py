@@ -1,16 +1,34 @@
 """What a network is, as a value: its sizes, and a choice among a few mechanisms.
 
 A field is a dimension or a choice of part, never a switch inside a part. What papers brought as
-models are values here: ALBERT is a `schedule` that repeats and a narrow `embedding_size`; BERT is
-the plain case.
+models are values here: ALBERT is a `schedule` that repeats and a narrow `embedding_size`, DeBERTa a
+choice of `distances`, CTRL a Transformer that reads to the left. BERT is the plain case.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from sijo.errors import SettingError
 
-Activation = Literal["gelu", "gelu_new", "relu", "silu"]
+LARGEST = 10_000_000
+"""Of any size: a number beyond it is a slip, and would ask for terabytes."""
+MOST_LAYERS = 1_000
+
+Activation = Literal["gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh", "linear"]
+Term = Literal["c2p", "p2c"]
+
+
+def _sizes(**sizes: int) -> None:
+    """Refuse a size that nothing can be built of."""
+    for name, size in sizes.items():
+        if not 1 <= size <= LARGEST:
+            raise SettingError(f"{name}={size} is no size; give a number from 1 to {LARGEST:,}")
+
+
+def _eps(**sums: float) -> None:
+    for name, eps in sums.items():
+        if not 0 < eps < 1:
+            raise SettingError(f"{name}={eps} must lie between 0 and 1, such as 1e-12")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,17 +37,131 @@ class Learned:
 
     count: int
     """How many places there are: the longest input in tokens."""
+    kind: Literal["learned"] = "learned"
+
+    def __post_init__(self) -> None:
+        _sizes(count=self.count)
 
 
-Positions = Learned  # the next parts (sinusoidal, disentangled) join here as a union
+@dataclass(frozen=True, kw_only=True)
+class Sinusoidal:
+    """A wave for each place, added to the token's own vector (Vaswani et al. 2017, section 3.5)."""
+
+    count: int
+    """How many places there are: the longest input in tokens."""
+    layout: Literal["interleaved", "halves"] = "interleaved"
+    """Sine and cosine by turns, in a table that is kept with the weights but not trained, as DistilBERT's (whose
+    published tables hold learned values under that name); or all sines before all cosines, computed, as CTRL's."""
+    kind: Literal["sinusoidal"] = "sinusoidal"
+
+    def __post_init__(self) -> None:
+        _sizes(count=self.count)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disentangled:
+    """Attention that scores words and distances apart (DeBERTa, section 3.1)."""
+
+    span: int
+    """The furthest distance told apart, in tokens; beyond it all are alike."""
+    buckets: int = 0
+    """Rows on each side of zero into which distances fall, coarser further off; 0 keeps each apart (v1)."""
+    terms: tuple[Term, ...] = ("c2p", "p2c")
+    """Which products are added to word on word: c2p, word on distance; p2c, distance on word."""
+    projections: Literal["shared", "own"] = "shared"
+    """Whether distances pass through the words' query and key projections (v2, v3) or through their own (v1)."""
+    norm: Literal["none", "layer_norm"] = "none"
+    """What the table of distances passes through before the first layer."""
+    key_bias: bool = True
+    """Whether keys have a bias; v1's have none."""
+
+    def __post_init__(self) -> None:
+        _sizes(span=self.span, buckets=self.buckets or 1)
+        if self.buckets == 1:
+            raise SettingError(
+                "buckets=1 cannot tell left from right; use 0 to keep every distance apart, or 2 and more"
+            )
+        if self.buckets and self.span <= self.buckets // 2 + 1:
+            raise SettingError(
+                f"span={self.span} tokens must exceed buckets/2 + 1 = {self.buckets // 2 + 1}; "
+                "use buckets=0 to keep every distance apart"
+            )
+        if len(set(self.terms)) != len(self.terms) or not set(self.terms) <= {"c2p", "p2c"}:
+            raise SettingError(f"terms={self.terms} must name c2p and p2c at most once each; there are no others")
+
+    @property
+    def rows(self) -> int:
+        """Rows of the table of distances."""
+        return 2 * (self.buckets or self.span)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convolution:
+    """A convolution over the embeddings, added to the first layer (released DeBERTa-v2 xlarge and xxlarge)."""
+
+    kernel: int = 3
+    """Tokens it sees at once; odd, so that its middle is a token."""
+    groups: int = 1
+    """Into how many groups of channels it is split."""
+    activation: Activation = "tanh"
+    """The bend after it."""
+
+    def __post_init__(self) -> None:
+        _sizes(kernel=self.kernel, groups=self.groups)
+        if self.kernel % 2 == 0:
+            raise SettingError(f"kernel={self.kernel} has no middle token; use an odd number such as 3")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostNorm:
+    """LayerNorm after each addition (BERT)."""
+
+    eps: float = 1e-12
+    """Added to the variance."""
+    kind: Literal["post"] = "post"
+
+    def __post_init__(self) -> None:
+        _eps(eps=self.eps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreNorm:
+    """LayerNorm before each part, and once more at the end (CTRL)."""
+
+    eps: float = 1e-6
+    """Added to the variance."""
+    final_eps: float = 1e-6
+    """Added to the variance in the last one."""
+    kind: Literal["pre"] = "pre"
+
+    def __post_init__(self) -> None:
+        _eps(eps=self.eps, final_eps=self.final_eps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dropout:
+    """Which share of values is dropped in training, by place."""
+
+    embeddings: float = 0.1
+    attention: float = 0.1
+    """Of the attention weights."""
+    attention_output: float = 0.1
+    """Of what attention adds; DistilBERT drops none there."""
+    hidden: float = 0.1
+    """Of what the feed-forward part adds, of the table of distances and of the convolution."""
+
+    def __post_init__(self) -> None:
+        for name, share in vars(self).items():
+            if not 0 <= share < 1:
+                raise SettingError(f"dropout {name}={share} is no share to drop; give a number from 0 to below 1")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """The sizes of a Transformer encoder and the mechanisms it is made of.
+    """The sizes of a Transformer and the mechanisms it is made of.
 
-    >>> tiny = Architecture(vocab_size=99, embedding_size=8, hidden_size=16, heads=2,
-    ...                     intermediate_size=32, schedule=(0, 0, 0), positions=Learned(count=64))
+    >>> tiny = Architecture(vocab_size=99, embedding_size=8, hidden_size=16, heads=2, intermediate_size=32,
+    ...                     schedule=(0, 0, 0), positions=Learned(count=64), widening="after_norm")
     >>> tiny.layers, tiny.blocks        # three layers that share one block's weights, as ALBERT
     (3, 1)
     """
@@ -37,7 +169,7 @@ class Architecture:
     vocab_size: int
     """Rows of the token table."""
     embedding_size: int
-    """Width of the embedding tables; where it differs from `hidden_size`, a projection follows them."""
+    """Width of the embedding tables."""
     hidden_size: int
     """Width of the hidden states."""
     heads: int
@@ -46,20 +178,42 @@ class Architecture:
     """Width inside the feed-forward part."""
     schedule: tuple[int, ...]
     """Which block of weights each layer uses, in order: (0, 1, 2) shares nothing, (0, 0, 0) all."""
-    positions: Positions
-    """How a token learns where it stands."""
+    positions: Learned | Sinusoidal | None = None
+    """What tells a token where it stands, added to its vector; None for nothing."""
+    distances: Disentangled | None = None
+    """What attention makes of how far apart two tokens stand; None for nothing."""
     token_types: int = 0
     """Rows of the segment table; 0 for none."""
+    reads: Literal["both_sides", "left"] = "both_sides"
+    """Which tokens a token attends to: all, or itself and those before it."""
+    entry: Literal["norm", "scale"] = "norm"
+    """What becomes of the sum of tables: LayerNorm; or nothing, but tokens are multiplied by the root of the
+    width first (CTRL)."""
+    widening: Literal["after_norm", "before_norm"] | None = None
+    """Where a linear map leads from `embedding_size` to `hidden_size`: after the entry's norm, with a bias
+    (ALBERT, ELECTRA), or before it, without (DeBERTa)."""
+    convolution: Convolution | None = None
+    """A convolution beside the first layer."""
     activation: Activation = "gelu"
     """The bend in the feed-forward part; `gelu_new` is the tanh approximation."""
-    norm_eps: float = 1e-12
-    """Added to the variance in each LayerNorm."""
-    dropout: float = 0.1
-    """Share of hidden values dropped in training."""
-    attention_dropout: float = 0.1
-    """Share of attention weights dropped in training."""
+    norm: PostNorm | PreNorm = PostNorm()
+    """Where LayerNorm stands in a layer."""
+    dropout: Dropout = field(default_factory=Dropout)
+    """What is dropped in training."""
+    initializer_range: float = 0.02
+    """Standard deviation of fresh weights."""
 
     def __post_init__(self) -> None:
+        _sizes(
+            vocab_size=self.vocab_size,
+            embedding_size=self.embedding_size,
+            hidden_size=self.hidden_size,
+            heads=self.heads,
+            intermediate_size=self.intermediate_size,
+            token_types=self.token_types or 1,
+        )
+        if self.layers > MOST_LAYERS:
+            raise SettingError(f"schedule has {self.layers:,} layers; sijo builds at most {MOST_LAYERS:,}")
         if self.hidden_size % self.heads:
             raise SettingError(
                 f"hidden_size={self.hidden_size} cannot be split into heads={self.heads} equal heads; "
@@ -69,6 +223,15 @@ class Architecture:
             raise SettingError(
                 f"schedule={self.schedule} must name blocks 0, 1, 2, … without a gap; "
                 "(0, 1, 2) gives each of three layers its own weights"
+            )
+        if self.embedding_size != self.hidden_size and self.widening is None:
+            raise SettingError(
+                f"embedding_size={self.embedding_size} and hidden_size={self.hidden_size} differ, so something "
+                'must lead from one to the other: widening="after_norm" (ALBERT) or "before_norm" (DeBERTa)'
+            )
+        if self.convolution is not None and self.hidden_size % self.convolution.groups:
+            raise SettingError(
+                f"convolution.groups={self.convolution.groups} must divide hidden_size={self.hidden_size}"
             )
 
     @property
@@ -80,3 +243,8 @@ class Architecture:
     def blocks(self) -> int:
         """How many layers have weights of their own."""
         return max(self.schedule, default=-1) + 1
+
+    @property
+    def places(self) -> int | None:
+        """The longest input in tokens; None when the network itself sets no limit."""
+        return None if self.positions is None else self.positions.count

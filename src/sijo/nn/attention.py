@@ -1,55 +1,101 @@
 """Each token gathers from the others what it needs.
 
-Letters: B batch, H heads, Q queries, K keys, L length, D width, C width of one head (D / H).
+Letters: B batch, H heads, Q queries, K keys, L length, P distances, D width, C width of one head.
 """
+
+import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from sijo.nn.architecture import Architecture
+from sijo.nn.distances import DistanceScores
 
 
-def padding_bias(attention_mask: Tensor, like: Tensor) -> Tensor:
-    """What is added to a score so that padding is not read: 0 at real tokens, the lowest number elsewhere.
+@dataclass(frozen=True)
+class View:
+    """What a token may read in this batch, the same in every layer."""
 
-    A finite number rather than minus infinity: a row that is all padding then attends evenly
-    instead of turning into NaN, as in the released code.
+    unseen: Tensor | None = None
+    """True where a query must not read a key, broadcast to (B, H, Q, K); None where all read all."""
+    bias: Tensor | None = None
+    """The same as numbers to add to scores: 0, or the lowest there is."""
+    distances: Tensor | None = None
+    """(P, D): the vector of each distance between two tokens of the batch."""
 
-    attention_mask  (B, K), 1 or True at real tokens
-    like            a tensor of the dtype wanted
 
-    Returns (B, 1, 1, K).
+def view(architecture: Architecture, keep_BL: Tensor | None, like: Tensor) -> View:
+    """What may be read: no padding, and nothing to the right where the network reads to the left.
 
-    >>> padding_bias(torch.tensor([[1, 0]]), torch.zeros(())).tolist()[0][0][0]
+    keep_BL  True at real tokens; None when there is no padding
+    like     a tensor (B, L, …) of the dtype the scores will have
+
+    The lowest number rather than minus infinity is added: a row that is all padding then attends
+    evenly instead of turning into NaN, as in the released code.
+
+    >>> sizes = {"vocab_size": 9, "embedding_size": 2, "hidden_size": 2, "intermediate_size": 2}
+    >>> tiny = Architecture(**sizes, heads=1, schedule=(0,))
+    >>> view(tiny, torch.tensor([[True, False]]), torch.zeros(1, 2)).bias.tolist()[0][0][0]
     [0.0, -3.4028234663852886e+38]
     """
-    pad_BK = ~attention_mask.bool()
-    bias_BK = torch.zeros(pad_BK.shape, dtype=like.dtype, device=like.device)
-    return bias_BK.masked_fill(pad_BK, torch.finfo(like.dtype).min)[:, None, None, :]
+    unseen = None
+    if keep_BL is not None:
+        unseen = ~keep_BL[:, None, None, :]
+        if architecture.distances is not None:  # DeBERTa hides every key from a padded query
+            unseen = unseen | ~keep_BL[:, None, :, None]
+    if architecture.reads == "left":
+        length = like.shape[1]
+        ahead = torch.ones(length, length, dtype=torch.bool, device=like.device).triu(1)
+        unseen = ahead if unseen is None else unseen | ahead
+    if unseen is None:
+        return View()
+    bias = torch.zeros(unseen.shape, dtype=like.dtype, device=like.device)
+    return View(unseen, bias.masked_fill(unseen, torch.finfo(like.dtype).min))
 
 
 class SelfAttention(nn.Module):
-    """Scaled dot-product attention of a sequence on itself (Vaswani et al. 2017, section 3.2)."""
+    """Scaled dot-product attention of a sequence on itself (Vaswani et al. 2017, section 3.2).
+
+    With distances, the score of a pair is the sum of up to three products, each divided by the root
+    of their number too (DeBERTa, section 3.1).
+    """
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        width = architecture.hidden_size
+        width, apart = architecture.hidden_size, architecture.distances
         self.heads = architecture.heads
-        self.dropout = architecture.attention_dropout
+        self.dropout = architecture.dropout.attention
         self.query = nn.Linear(width, width)
-        self.key = nn.Linear(width, width)
+        self.key = nn.Linear(width, width, bias=apart is None or apart.key_bias)
         self.value = nn.Linear(width, width)
         self.out = nn.Linear(width, width)
+        self.distances = None if apart is None else DistanceScores(architecture, apart)
+        products = 1 + (len(apart.terms) if apart else 0)
+        self.scale = 1 / math.sqrt(width // self.heads * products)
 
-    def forward(self, hidden_BLD: Tensor, bias_BHQK: Tensor | None) -> Tensor:
-        """hidden_BLD (B, L, D); bias added to the scores, broadcast to (B, H, Q, K). Returns (B, L, D)."""
-        q_BHLC, k_BHLC, v_BHLC = (
-            part(hidden_BLD).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for part in (self.query, self.key, self.value)
+    def forward(self, query_BQD: Tensor, hidden_BKD: Tensor, view: View) -> Tensor:
+        """Queries from query_BQD, keys and values from hidden_BKD; Q and K are the same L. Returns (B, Q, D)."""
+        q_BHQC, k_BHKC, v_BHKC = (
+            part(states).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part, states in ((self.query, query_BQD), (self.key, hidden_BKD), (self.value, hidden_BKD))
         )
-        read_BHLC = scaled_dot_product_attention(
-            q_BHLC, k_BHLC, v_BHLC, attn_mask=bias_BHQK, dropout_p=self.dropout if self.training else 0.0
+        if q_BHQC.dtype == torch.float16:  # whose largest number is 65,504: sums of scores pass it
+            q_BHQC, k_BHKC, v_BHKC = q_BHQC.float(), k_BHKC.float(), v_BHKC.float()
+        bias = view.bias
+        if self.distances is not None and view.distances is not None:
+            apart = self.distances(q_BHQC, k_BHKC, view.distances, self.query, self.key, self.scale)
+            if apart is not None:
+                lowest = torch.finfo(apart.dtype).min
+                bias = apart if view.unseen is None else apart.masked_fill(view.unseen, lowest)
+        read_BHQC = scaled_dot_product_attention(
+            q_BHQC,
+            k_BHKC,
+            v_BHKC,
+            attn_mask=None if bias is None else bias.to(q_BHQC.dtype),
+            dropout_p=self.dropout if self.training else 0.0,
+            scale=self.scale,
         )
-        out_BLD: Tensor = self.out(read_BHLC.transpose(1, 2).flatten(2))
-        return out_BLD
+        out_BQD: Tensor = self.out(read_BHQC.transpose(1, 2).flatten(2).to(query_BQD.dtype))
+        return out_BQD

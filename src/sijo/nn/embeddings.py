@@ -3,47 +3,107 @@
 Letters: B batch, L length, E width of the tables, D width of the hidden states.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
-from sijo.nn.architecture import Architecture
+from sijo.nn.architecture import Architecture, Learned, Sinusoidal
 
 
 def table(rows: int, width: int) -> nn.Embedding:
-    """An embedding table, started as BERT's: normal, mean 0, standard deviation 0.02.
+    """An embedding table with nothing drawn yet: `start` in `transformer.py` does that.
 
-    Nothing is drawn on the meta device: there torch would first import its compiler, two seconds of it.
+    (Where torch itself draws on the meta device, it first imports its compiler: two seconds.)
     """
-    weight = torch.empty(rows, width)
-    if not weight.is_meta:
-        nn.init.normal_(weight, std=0.02)
-    return nn.Embedding(rows, width, _weight=weight)
+    return nn.Embedding(rows, width, _weight=torch.empty(rows, width))
+
+
+def waves(places: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Sines and cosines of each place at width / 2 frequencies, in double precision as CTRL's were trained.
+
+    places  integers of any shape
+    width   of the vectors they are made for; an odd one has one sine more
+
+    Returns two float64 tensors of shape (*places, width / 2).
+    Source: Vaswani et al. 2017, section 3.5.
+
+    >>> [round(float(part[1]), 4) for part in waves(torch.tensor(1), 8)]    # 1 / 10000^(2/8) = 0.1
+    [0.0998, 0.995]
+    """
+    even = torch.arange(0, width, 2, dtype=torch.float64, device=places.device)
+    angles = places[..., None] / 10_000 ** (even / width)
+    return angles.sin(), angles[..., : width // 2].cos()
 
 
 class Embeddings(nn.Module):
-    """Token, place and segment vectors, summed, normalised, and widened where the tables are narrow.
+    """Token, place and segment vectors: summed, normalised or scaled, and widened where the tables are narrow.
 
-    Source: BERT, section 3.2; the projection after the norm, with a bias, as ALBERT (section 3.1,
-    factorised embedding) and ELECTRA released it.
+    Source: BERT, section 3.2. Factorised tables: ALBERT, section 3.1, the map after the norm as ALBERT
+    and ELECTRA released it; before the norm and without a bias as DeBERTa did.
     """
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        a = architecture
-        self.tokens = table(a.vocab_size, a.embedding_size)
-        self.places = table(a.positions.count, a.embedding_size)
-        self.segments = table(a.token_types, a.embedding_size) if a.token_types else None
-        self.norm = nn.LayerNorm(a.embedding_size, eps=a.norm_eps)
-        self.dropout = nn.Dropout(a.dropout)
-        self.project = (
-            nn.Linear(a.embedding_size, a.hidden_size) if a.embedding_size != a.hidden_size else nn.Identity()
+        a = self.architecture = architecture
+        positions, after = a.positions, a.widening == "after_norm"
+        stored = isinstance(positions, Learned) or (
+            isinstance(positions, Sinusoidal) and positions.layout == "interleaved"
         )
+        self.tokens = table(a.vocab_size, a.embedding_size)
+        self.places = table(positions.count, a.embedding_size) if positions and stored else None
+        if self.places is not None and isinstance(positions, Sinusoidal):
+            self.places.weight.requires_grad_(False)
+        self.segments = table(a.token_types, a.embedding_size) if a.token_types else None
+        self.project = nn.Linear(a.embedding_size, a.hidden_size, bias=after) if a.widening else None
+        self.norm = (
+            nn.LayerNorm(a.embedding_size if after else a.hidden_size, eps=a.norm.eps)
+            if a.entry == "norm"
+            else None
+        )
+        self.dropout = nn.Dropout(a.dropout.embeddings)
 
-    def forward(self, input_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
-        """input_ids, token_type_ids (B, L) int64, segments 0 where none are given; returns (B, L, D)."""
-        summed_BLE = self.tokens(input_ids) + self.places.weight[: input_ids.shape[1]]
+    def start(self) -> None:
+        """Fill a table of waves; the other tables are drawn like all weights."""
+        positions = self.architecture.positions
+        if self.places is not None and isinstance(positions, Sinusoidal):
+            sines, cosines = waves(torch.arange(positions.count), self.architecture.embedding_size)
+            with torch.no_grad():
+                self.places.weight[:, 0::2] = sines.float()
+                self.places.weight[:, 1::2] = cosines.float()
+
+    def forward(
+        self, input_ids: Tensor, token_type_ids: Tensor | None, position_ids: Tensor | None, keep_BL: Tensor | None
+    ) -> Tensor:
+        """Returns (B, L, D).
+
+        input_ids       (B, L) int64
+        token_type_ids  (B, L) int64, or None for segment 0
+        position_ids    (B, L) int64, or None for 0, 1, 2, …
+        keep_BL         True at real tokens; a network of distances gives padding a vector of zeros
+        """
+        summed_BLE = self.tokens(input_ids)
+        if self.architecture.entry == "scale":
+            summed_BLE = summed_BLE * math.sqrt(self.architecture.embedding_size)
+        if self.architecture.positions is not None:
+            summed_BLE = summed_BLE + self._places(input_ids, position_ids).to(summed_BLE.dtype)
         if self.segments is not None:
             rows = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
             summed_BLE = summed_BLE + self.segments(rows)
-        projected: Tensor = self.project(self.dropout(self.norm(summed_BLE)))
-        return projected
+        before = self.architecture.widening == "before_norm"
+        if before and self.project is not None:
+            summed_BLE = self.project(summed_BLE)
+        if self.norm is not None:
+            summed_BLE = self.norm(summed_BLE)
+        if self.architecture.distances is not None and keep_BL is not None:
+            summed_BLE = summed_BLE * keep_BL[..., None]
+        hidden_BLD: Tensor = self.dropout(summed_BLE)
+        return hidden_BLD if before or self.project is None else self.project(hidden_BLD)
+
+    def _places(self, input_ids: Tensor, position_ids: Tensor | None) -> Tensor:
+        if position_ids is None:
+            position_ids = torch.arange(input_ids.shape[1], device=input_ids.device)
+        if self.places is not None:
+            stored: Tensor = self.places(position_ids)
+            return stored
+        return torch.cat(waves(position_ids, self.architecture.embedding_size), dim=-1)

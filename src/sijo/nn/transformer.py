@@ -3,23 +3,30 @@
 Letters: B batch, L length, D width of the hidden states, F width inside the feed-forward part.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sijo.errors import TextError
-from sijo.nn.architecture import Activation, Architecture
-from sijo.nn.attention import SelfAttention, padding_bias
+from sijo.nn.architecture import Activation, Architecture, PreNorm
+from sijo.nn.architecture import Convolution as ConvolutionChoice
+from sijo.nn.attention import SelfAttention, View, view
+from sijo.nn.distances import DistanceTable
 from sijo.nn.embeddings import Embeddings
 
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "gelu_new": partial(F.gelu, approximate="tanh"),
+    "gelu_pytorch_tanh": partial(F.gelu, approximate="tanh"),
     "relu": F.relu,
     "silu": F.silu,
+    "swish": F.silu,
+    "tanh": torch.tanh,
+    "linear": lambda states: states,
 }
 
 
@@ -28,42 +35,94 @@ class Output:
     """What a forward pass gives back."""
 
     last_hidden_state: Tensor
-    """(B, L, D) float, after the last layer."""
+    """(B, L, D) float, after the last layer and, with pre-norm, the final norm."""
     hidden_states: tuple[Tensor, ...] | None = None
     """Each (B, L, D): the embeddings, then the states after each layer; only when asked for."""
     logits: Tensor | None = None
-    """What the loaded head answers; None without a head."""
+    """What the loaded head answers; None without a head, and with several."""
+    answers: Mapping[str, Tensor] = field(default_factory=dict)
+    """What each loaded head answers, by its name."""
+    pooler_output: Tensor | None = None
+    """(B, D), where the encoder was published with a pooler and no head was loaded over it."""
+
+
+def start(module: nn.Module, *, std: float) -> None:
+    """Draw fresh weights in place: normal ones, biases 0, norms 1 and 0 (BERT's released code).
+
+    Nothing is drawn on the meta device.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Linear | nn.Embedding | nn.Conv1d) and not part.weight.is_meta:
+            nn.init.normal_(part.weight, std=std)
+            if getattr(part, "bias", None) is not None:
+                nn.init.zeros_(part.bias)  # type: ignore[arg-type]
+    for part in module.modules():
+        if isinstance(part, Embeddings) and not part.tokens.weight.is_meta:
+            part.start()
 
 
 class Block(nn.Module):
-    """Attention, then a feed-forward part; each is added to its input and then normalised (post-norm)."""
+    """Attention, then a feed-forward part, each added to its input; LayerNorm after or before each."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         a = architecture
         self.attention = SelfAttention(a)
-        self.attention_norm = nn.LayerNorm(a.hidden_size, eps=a.norm_eps)
+        self.attention_norm = nn.LayerNorm(a.hidden_size, eps=a.norm.eps)
         self.widen = nn.Linear(a.hidden_size, a.intermediate_size)
         self.narrow = nn.Linear(a.intermediate_size, a.hidden_size)
-        self.output_norm = nn.LayerNorm(a.hidden_size, eps=a.norm_eps)
-        self.dropout = nn.Dropout(a.dropout)
+        self.output_norm = nn.LayerNorm(a.hidden_size, eps=a.norm.eps)
+        self.attention_dropout = nn.Dropout(a.dropout.attention_output)
+        self.dropout = nn.Dropout(a.dropout.hidden)
         self.activation = ACTIVATIONS[a.activation]
+        self.norm_first = isinstance(a.norm, PreNorm)
 
-    def forward(self, hidden_BLD: Tensor, bias_BHQK: Tensor | None) -> Tensor:
-        """hidden_BLD (B, L, D) and the bias on attention scores; returns (B, L, D)."""
-        read_BLD = self.dropout(self.attention(hidden_BLD, bias_BHQK))
-        hidden_BLD = self.attention_norm(hidden_BLD + read_BLD)
-        fed_BLD = self.dropout(self.narrow(self.activation(self.widen(hidden_BLD))))
-        out_BLD: Tensor = self.output_norm(hidden_BLD + fed_BLD)
+    def forward(self, hidden_BLD: Tensor, view: View, query_BLD: Tensor | None = None) -> Tensor:
+        """Returns (B, L, D).
+
+        hidden_BLD  what is read from
+        view        what of it may be read
+        query_BLD   who reads, and what is added to; None for hidden_BLD itself
+        """
+        query_BLD = hidden_BLD if query_BLD is None else query_BLD
+        if self.norm_first:
+            normed_BLD = self.attention_norm(query_BLD)
+            query_BLD = query_BLD + self.attention_dropout(self.attention(normed_BLD, normed_BLD, view))
+            return query_BLD + self._feed(self.output_norm(query_BLD))
+        read_BLD = self.attention_dropout(self.attention(query_BLD, hidden_BLD, view))
+        query_BLD = self.attention_norm(query_BLD + read_BLD)
+        out_BLD: Tensor = self.output_norm(query_BLD + self._feed(query_BLD))
+        return out_BLD
+
+    def _feed(self, hidden_BLD: Tensor) -> Tensor:
+        fed_BLD: Tensor = self.dropout(self.narrow(self.activation(self.widen(hidden_BLD))))
+        return fed_BLD
+
+
+class Convolution(nn.Module):
+    """Near tokens seen at once, added to the first layer's output (released DeBERTa-v2 code; no paper has it)."""
+
+    def __init__(self, architecture: Architecture, choice: ConvolutionChoice) -> None:
+        super().__init__()
+        width = architecture.hidden_size
+        self.mix = nn.Conv1d(width, width, choice.kernel, padding=choice.kernel // 2, groups=choice.groups)
+        self.norm = nn.LayerNorm(width, eps=architecture.norm.eps)
+        self.dropout = nn.Dropout(architecture.dropout.hidden)
+        self.activation = ACTIVATIONS[choice.activation]
+
+    def forward(self, embedded_BLD: Tensor, layer_BLD: Tensor, keep_BL: Tensor | None) -> Tensor:
+        """From the embeddings and the first layer's output, both (B, L, D), what takes the latter's place."""
+        keep = 1 if keep_BL is None else keep_BL[..., None].to(embedded_BLD.dtype)
+        mixed_BLD = self.mix((embedded_BLD * keep).transpose(1, 2)).transpose(1, 2) * keep
+        out_BLD: Tensor = self.norm(layer_BLD + self.activation(self.dropout(mixed_BLD))) * keep
         return out_BLD
 
 
 class Transformer(nn.Module):
-    """An encoder built from an `Architecture`.
+    """A stack of blocks over embeddings, built from an `Architecture`, with fresh weights.
 
-    >>> import torch
-    >>> from sijo.nn.architecture import Activation, Architecture, Learned
-    >>> tiny = Transformer(Architecture(vocab_size=99, embedding_size=8, hidden_size=16, heads=2,
+    >>> from sijo.nn.architecture import Architecture, Learned
+    >>> tiny = Transformer(Architecture(vocab_size=99, embedding_size=16, hidden_size=16, heads=2,
     ...     intermediate_size=32, schedule=(0, 1), positions=Learned(count=64)))
     >>> tiny(torch.tensor([[5, 6, 7]])).last_hidden_state.shape
     torch.Size([1, 3, 16])
@@ -71,9 +130,13 @@ class Transformer(nn.Module):
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self.architecture = architecture
-        self.embeddings = Embeddings(architecture)
-        self.blocks = nn.ModuleList(Block(architecture) for _ in range(architecture.blocks))
+        a = self.architecture = architecture
+        self.embeddings = Embeddings(a)
+        self.distances = None if a.distances is None else DistanceTable(a, a.distances)
+        self.blocks = nn.ModuleList(Block(a) for _ in range(a.blocks))
+        self.convolution = None if a.convolution is None else Convolution(a, a.convolution)
+        self.final_norm = nn.LayerNorm(a.hidden_size, eps=a.norm.final_eps) if isinstance(a.norm, PreNorm) else None
+        start(self, std=a.initializer_range)
 
     def forward(
         self,
@@ -81,27 +144,42 @@ class Transformer(nn.Module):
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         output_hidden_states: bool = False,
+        position_ids: Tensor | None = None,
     ) -> Output:
         """Read a batch of token ids.
 
         input_ids             (B, L) int64
         attention_mask        (B, L), 1 or True at real tokens; None when there is no padding
-        token_type_ids        (B, L) int64; None when all are 0
+        token_type_ids        (B, L) int64; None when all are 0; a network without segments does not read them
         output_hidden_states  keep the states after every layer too
+        position_ids          (B, L) int64; None for 0, 1, 2, …
 
         Raises TextError when L exceeds the places the architecture knows.
         """
-        limit = self.architecture.positions.count
-        if input_ids.shape[1] > limit:
+        limit = self.architecture.places
+        if limit is not None and input_ids.shape[1] > limit:
             raise TextError(
                 f"an input of {input_ids.shape[1]} tokens is longer than the {limit} places this "
                 "model knows; cut it into windows, as sijo.encode does"
             )
-        hidden_BLD = self.embeddings(input_ids, token_type_ids)
-        bias = None if attention_mask is None else padding_bias(attention_mask, like=hidden_BLD)
-        states = [hidden_BLD]
-        for block in self.architecture.schedule:
-            hidden_BLD = self.blocks[block](hidden_BLD, bias)
+        keep_BL = None if attention_mask is None else attention_mask.bool()
+        embedded_BLD = hidden_BLD = self.embeddings(input_ids, token_type_ids, position_ids, keep_BL)
+        seen = self.view(keep_BL, embedded_BLD)
+        states = [embedded_BLD]
+        for layer, block in enumerate(self.architecture.schedule):
+            hidden_BLD = self.blocks[block](hidden_BLD, seen)
+            if layer == 0 and self.convolution is not None:
+                hidden_BLD = self.convolution(embedded_BLD, hidden_BLD, keep_BL)
             if output_hidden_states:
                 states.append(hidden_BLD)
+        if self.final_norm is not None:
+            hidden_BLD = self.final_norm(hidden_BLD)
+            states[-1] = hidden_BLD
         return Output(hidden_BLD, tuple(states) if output_hidden_states else None)
+
+    def view(self, keep_BL: Tensor | None, like: Tensor) -> View:
+        """What a token may read, and how far away everything is, for hidden states (B, L, D)."""
+        seen = view(self.architecture, keep_BL, like)
+        if self.distances is None:
+            return seen
+        return View(seen.unseen, seen.bias, self.distances(like.shape[1]))

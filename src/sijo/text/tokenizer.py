@@ -1,25 +1,76 @@
 """From words to token ids, and a long text cut into windows a model can read.
 
 The work is done by the `tokenizers` library; this module decides what is cut, and counts it.
+How the files a model was published with become such a tokenizer is in `published.py`.
 """
 
+import base64
+import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import tokenizers
 
-from sijo.errors import CheckpointError, RefusedError
+from sijo.errors import CheckpointError, RefusedError, SettingError, TextError
+from sijo.text import published
+from sijo.text.spm import check_charsmap
+
+PATTERNS = {
+    # GPT-2's words, in the two spellings that are about
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+    r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+    # spaces put together, by transformers 4 and 5 for ALBERT, DeBERTa and their like
+    r"\s{2,}|[\n\r\t]",
+    r"[\n\r\t]",
+    r"\n",
+    r"\s+",
+    published.SPACES,
+    published.WHITESPACE,
+    published.EDGES,
+    published.CTRL_WORD,
+    published.BEFORE_MARK,
+    published.FENCED,
+}
+"""The regular expressions a tokenizer.json may carry: each needs time in proportion to the text."""
+CODES = re.compile(r"\[(\\x\{[0-9a-f]+\}-?)+\]")
+"""A bare class of characters is as quick, whatever is in it; ALBERT's accents are one."""
+USUAL = {
+    "unk_token": ("[UNK]", "<unk>"),
+    "cls_token": ("[CLS]",),
+    "sep_token": ("[SEP]",),
+    "pad_token": ("[PAD]", "<pad>"),
+    "mask_token": ("[MASK]", "<mask>"),
+}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two texts as one input, the first cut where it had to be."""
+
+    input_ids: list[int]
+    token_type_ids: list[int]
+    """0 at the first text and its special tokens, 1 at the second's, as the template says."""
+    tokens: int
+    """Tokens of the whole first text, special tokens not counted."""
+    unread: int
+    """How many of them, from its end, were cut."""
 
 
 class Tokenizer:
-    """A `tokenizer.json` and the longest input its model reads.
+    """A tokenizer and the longest input its model reads.
 
-    Any truncation or padding that the file asks for is switched off: sijo cuts into windows itself
+    Any truncation or padding that its file asks for is switched off: sijo cuts into windows itself
     and says so, and pads each batch to its own length.
     """
 
-    def __init__(self, inner: tokenizers.Tokenizer, *, max_length: int) -> None:
+    def __init__(
+        self, inner: tokenizers.Tokenizer, *, max_length: int, names: Mapping[str, str] | None = None
+    ) -> None:
         inner.no_padding()
         inner.no_truncation()
         self._inner = inner
@@ -30,36 +81,88 @@ class Tokenizer:
                 f"max_length={max_length} leaves no room for text beside {self.special_tokens} special tokens; "
                 f"use at least {self.special_tokens + 1}"
             )
+        known = {role: next(filter(self._has, usual), None) for role, usual in USUAL.items()}
+        known |= {role: name for role, name in (names or {}).items() if self._has(name)}
+        self._names = {role: name for role, name in known.items() if name is not None}
+        self._ctrl = getattr(inner.model, "end_of_word_suffix", None) == published.END
+        self._unknown = inner.token_to_id(inner.model.unk_token) if self._ctrl else None
+        self._frame = _frame(inner)
         inner.enable_truncation(max_length)
+
+    @classmethod
+    def open(cls, folder: Path, *, model_type: str, max_length: int) -> "Tokenizer":
+        """Read a folder's tokenizer.json, or else the files that a model of this type was published with.
+
+        A tokenizer.json stands for itself. Of tokenizer_config.json only the names of special tokens
+        are read beside it; beside published files every setting has its effect or is refused by name.
+
+        Raises CheckpointError when neither is there or a file is damaged, and RefusedError for what
+        sijo cannot do or will not run.
+
+        >>> from sijo.checkpoints.locate import built_in
+        >>> tokenizer = Tokenizer.open(built_in(), model_type="bert", max_length=256)
+        >>> tokenizer.windows(["A short poem."])
+        [[[101, 1037, 2460, 5961, 1012, 102]]]
+        """
+        settings = published.Settings(folder)
+        if (folder / "tokenizer.json").is_file():
+            inner = _read(folder / "tokenizer.json")
+        else:
+            inner = published.build(folder, model_type=model_type, settings=settings)
+        names = {role: name for role in published.ROLES if (name := settings.name(role))}
+        tokenizer = cls(inner, max_length=max_length, names=names)
+        if model_type == "distilbert":
+            tokenizer._inputs = tuple(name for name in tokenizer._inputs if name != "token_type_ids")
+        return tokenizer
 
     @classmethod
     def load(cls, path: Path, *, max_length: int) -> "Tokenizer":
         """Read a tokenizer.json.
 
         Raises CheckpointError when the file is damaged and RefusedError when it carries a regular
-        expression: BERT's have none, and one can run for ever.
+        expression that is not among the known ones: one can run for ever.
         """
-        try:
-            text = path.read_text(encoding="utf-8")
-            settings = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise CheckpointError(f"{path} is not a whole tokenizer.json: {error}. Copy it again.") from None
-        pattern = next(_patterns(settings), None)
-        if pattern is not None:
-            raise RefusedError(
-                f"{path} cuts text with the regular expression {pattern[:60]!r}, which sijo does not know "
-                "and will not run, since it could run for ever; choose another model"
-            )
-        try:
-            inner = tokenizers.Tokenizer.from_str(text)
-        except Exception as error:  # the library raises plain Exception
-            raise CheckpointError(f"{path} is not a whole tokenizer.json: {error}. Copy it again.") from None
-        return cls(inner, max_length=max_length)
+        return cls(_read(path), max_length=max_length)
 
-    @property
+    @cached_property
     def vocab_size(self) -> int:
         """How many token ids there are, added tokens included."""
+        if self._ctrl:
+            return sum(number < published.STEP for number in self._inner.get_vocab().values())
         return int(self._inner.get_vocab_size())
+
+    @property
+    def kind(self) -> str:
+        """How words are cut: "WordPiece", "Unigram" or "BPE"."""
+        return type(self._inner.model).__name__
+
+    @property
+    def pad_id(self) -> int:
+        """The id that fills a batch up; 0 when there is no token for it."""
+        return self.id(self._names.get("pad_token", "")) or 0
+
+    @property
+    def mask_id(self) -> int | None:
+        """The id of the token that hides another, if there is one."""
+        return self.id(self._names["mask_token"]) if "mask_token" in self._names else None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of all that decides the ids, 64 hexadecimal digits."""
+        return hashlib.blake2b(self._inner.to_str().encode(), digest_size=32).hexdigest()
+
+    def id(self, token: str) -> int | None:
+        """The id of a token as its vocabulary spells it, such as "[MASK]", "##ing" or "▁the", if there is one."""
+        names = (published.to_merged(token), token) if self._ctrl else (token,)
+        found = (self._inner.token_to_id(name) for name in names)
+        return next((number for number in found if number is not None and number < published.STEP), None)
+
+    def token(self, number: int) -> str | None:
+        """The token of an id as its vocabulary spells it; None if there is none."""
+        name = self._inner.id_to_token(number) if 0 <= number < published.STEP else None
+        if not self._ctrl or name is None or name in self._names.values():
+            return name
+        return name.removesuffix(published.END) if name.endswith(published.END) else name + "@@"
 
     def windows(self, texts: Sequence[str]) -> list[list[list[int]]]:
         """The token ids of each text, in windows of at most `max_length`, special tokens in each.
@@ -67,21 +170,139 @@ class Tokenizer:
         An empty text is one window of special tokens alone.
         """
         encodings = self._inner.encode_batch_fast(list(texts))
-        return [[window.ids for window in (first, *first.overflowing)] for first in encodings]
+        return [[self._known(window.ids) for window in (first, *first.overflowing)] for first in encodings]
 
     def count(self, windows: Sequence[Sequence[int]]) -> int:
         """How many tokens of text stand in these windows, special tokens not counted."""
         return sum(map(len, windows)) - self.special_tokens * len(windows)
 
+    def pairs(self, firsts: Sequence[str], seconds: Sequence[str]) -> list[Pair]:
+        """Each first text with its second as one input of at most `max_length` tokens.
 
-def _patterns(settings: object) -> Iterator[str]:
-    """Every regular expression in a tokenizer.json, wherever it stands outside the vocabulary."""
+        Only first texts are cut, at their end. Equal texts are read once.
+
+        Raises TextError when a second text leaves no room for its first.
+
+        >>> from sijo.checkpoints.locate import built_in
+        >>> tokenizer = Tokenizer.open(built_in(), model_type="bert", max_length=10)
+        >>> tokenizer.pairs(["A poem of three short lines."], ["About verse."])
+        [Pair(input_ids=[101, 1037, 5961, 1997, 102, 2055, 7893, 1012, 102, ...
+        """
+        if len(firsts) != len(seconds):
+            raise SettingError(f"{len(firsts)} first texts cannot be paired with {len(seconds)} second ones")
+        distinct = list(dict.fromkeys((*firsts, *seconds)))
+        encodings = self._inner.encode_batch_fast(distinct, add_special_tokens=False)
+        # truncation cuts a long text into pieces, none twice; together they are the whole
+        ids = {
+            text: self._known([number for part in (first, *first.overflowing) for number in part.ids])
+            for text, first in zip(distinct, encodings, strict=True)
+        }
+        room = self.max_length - sum(len(special) for _, special, _ in self._frame)
+        return [
+            self._pair(ids[first], ids[second], room, second) for first, second in zip(firsts, seconds, strict=True)
+        ]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of these tokens, special ones left out."""
+        return str(self._inner.decode(list(ids), skip_special_tokens=True))
+
+    def save(self, folder: Path) -> None:
+        """Write tokenizer.json and a tokenizer_config.json with which `transformers` cuts alike.
+
+        CTRL's own tokenizer there reads vocab.json and merges.txt, so they are written too.
+        """
+        settings = json.loads(self._inner.to_str()) | {"truncation": None, "padding": None}
+        config: dict[str, object] = {
+            "tokenizer_class": "CTRLTokenizer" if self._ctrl else "PreTrainedTokenizerFast",
+            "model_max_length": self.max_length,
+            "model_input_names": self._inputs,
+            "clean_up_tokenization_spaces": False,
+            **self._names,
+        }
+        files: dict[str, object] = {"tokenizer.json": settings, "tokenizer_config.json": config}
+        if self._ctrl:
+            files["vocab.json"] = {self.token(number): number for number in range(self.vocab_size)}
+            merges = ["#version: 0.2", *(" ".join(pair) for pair in settings["model"]["merges"])]
+            (folder / "merges.txt").write_text("\n".join(merges) + "\n", encoding="utf-8", newline="\n")
+        for name, content in files.items():
+            text = json.dumps(content, indent=2, ensure_ascii=False)
+            (folder / name).write_text(text + "\n", encoding="utf-8", newline="\n")
+
+    @cached_property
+    def _inputs(self) -> tuple[str, ...]:
+        typed = any(kind for _, _, kind in self._frame) and not self._ctrl
+        return ("input_ids", "token_type_ids", "attention_mask") if typed else ("input_ids", "attention_mask")
+
+    def _has(self, name: str) -> bool:
+        return self._inner.token_to_id(name) is not None
+
+    def _known(self, ids: list[int]) -> list[int]:
+        if self._unknown is None:
+            return ids
+        return [number if number < published.STEP else self._unknown for number in ids]
+
+    def _pair(self, first: list[int], second: list[int], room: int, text: str) -> Pair:
+        room -= len(second)
+        if room < 1:
+            raise TextError(
+                f"the second text {text[:40]!r} has {len(second)} tokens, and of {self.max_length} that leaves no "
+                f"room for the first; shorten it to at most {len(second) + room - 1}"
+            )
+        ids: list[int] = []
+        types: list[int] = []
+        for side, special, kind in self._frame:
+            part = special if side is None else (first[:room], second)[side]
+            ids += part
+            types += [kind] * len(part)
+        return Pair(ids, types, len(first), max(0, len(first) - room))
+
+
+def _read(path: Path) -> tokenizers.Tokenizer:
+    try:
+        text = path.read_text(encoding="utf-8")
+        settings = json.loads(text)
+        for part in _parts(settings):
+            pattern = part.get("Regex")
+            if pattern is not None and pattern not in PATTERNS and not CODES.fullmatch(str(pattern)):
+                raise RefusedError(
+                    f"{path} cuts text with the regular expression {str(pattern)[:60]!r}, which sijo does not know "
+                    "and will not run, since it could run for ever; choose another model"
+                )
+            if part.get("type") == "Precompiled":
+                check_charsmap(base64.b64decode(str(part.get("precompiled_charsmap") or "")))
+        return tokenizers.Tokenizer.from_str(text)
+    except RefusedError:
+        raise
+    except Exception as error:  # the library raises plain Exception
+        raise CheckpointError(f"{path} is not a whole tokenizer.json: {error}. Copy it again.") from None
+
+
+def _parts(settings: object) -> Iterator[Mapping[str, Any]]:
+    """Every object in a tokenizer.json, wherever it stands outside the vocabulary."""
     if isinstance(settings, dict):
+        yield settings
         for key, value in settings.items():
-            if key == "Regex":
-                yield str(value)
-            elif key not in ("vocab", "merges"):
-                yield from _patterns(value)
+            if key not in ("vocab", "merges"):
+                yield from _parts(value)
     elif isinstance(settings, list):
         for value in settings:
-            yield from _patterns(value)
+            yield from _parts(value)
+
+
+def _frame(inner: tokenizers.Tokenizer) -> list[tuple[int | None, list[int], int]]:
+    """What a pair is made of, in order: special tokens, or text 0 or 1, each with its token type.
+
+    Asked of the tokenizer, which may say it in one of five ways.
+    """
+    for probe in "a0가":
+        try:
+            pair = inner.encode(probe, probe)
+        except Exception as error:
+            raise CheckpointError(f"this tokenizer cannot read a single letter: {error}. Copy it again.") from None
+        frame: list[tuple[int | None, list[int], int]] = []
+        for number, kind, side in zip(pair.ids, pair.type_ids, pair.sequence_ids, strict=True):
+            if side is None or not frame or frame[-1][0] != side:
+                frame.append((side, [number] if side is None else [], kind))
+        if {0, 1} <= {side for side, _, _ in frame}:
+            return frame
+    raise CheckpointError("this tokenizer finds no token in any text; copy it again")

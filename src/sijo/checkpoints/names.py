@@ -1,0 +1,116 @@
+"""Published tensor names to ours and back, by the rules that a family states as data.
+
+A rule names a module, or one tensor, on both sides; it is read from whichever side is asked. A full
+name is the present published one, with the prefix that a checkpoint with a head has.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from sijo.models.family import Config, Family, Layout
+
+
+def full_name(family: Family, published: str) -> str:
+    """The full name of a published tensor, whatever its age.
+
+    `gamma` and `beta` were weight and bias, a bare encoder has no prefix, `module.` is a training wrapper's.
+
+    >>> from sijo.models import FAMILIES
+    >>> full_name(FAMILIES["bert"], "embeddings.LayerNorm.gamma")
+    'bert.embeddings.LayerNorm.weight'
+    """
+    name = published.removeprefix("module.")
+    for old in family.old_prefixes:
+        if name.startswith(old):
+            name = family.prefix + name.removeprefix(old)
+    for old, new in ((".gamma", ".weight"), (".beta", ".bias")):
+        name = name.removesuffix(old) + new if name.endswith(old) else name
+    return family.prefix + name if name.partition(".")[0] in family.roots else name
+
+
+def held(
+    family: Family, config: Config, names: Iterable[str], architectures: Iterable[str] = ()
+) -> dict[str, Layout]:
+    """The heads whose tensors are all among these full names, each in the layout that is there.
+
+    Where two heads share tensors (a `classifier` may judge a text or each token), what the config
+    calls itself decides; where it is silent, all that could be are held.
+    """
+    present, found = set(names), dict[str, Layout]()
+    for layout in family.layouts(config):
+        if layout.when(config) and all(
+            name in present or f"{name}.weight" in present for name in layout.names.values()
+        ):
+            found.setdefault(layout.name, layout)
+    told = [layout for layout in found.values() if family.published([layout.name]) in set(architectures)]
+    return {
+        head: layout
+        for head, layout in found.items()
+        if layout in told or not any(set(layout.names.values()) & set(other.names.values()) for other in told)
+    }
+
+
+class NameTable:
+    """The full published name of each of our tensors, for one network; of fused ones, the name they share.
+
+    One of ours that is absent from `names` has no place in this family's checkpoints.
+    """
+
+    def __init__(self, family: Family, config: Config, layouts: Mapping[str, Layout], ours: Iterable[str]) -> None:
+        architecture = config.architecture()
+        self.heads = architecture.heads
+        self.fused = {
+            family.prefix + theirs.format(n=n): [f"transformer.{our.format(n=n)}" for our in group]
+            for theirs, group in family.fused.items()
+            for n in range(architecture.blocks)
+        }
+        self.names: dict[str, str] = {}
+        rules = family.names(config)
+        if rules is None:
+            self.names = {name: name for name in ours}
+            return
+        known = {f"transformer.{our}": family.prefix + theirs for our, theirs in rules.items()}
+        for head, layout in layouts.items():
+            known |= {f"head.{head}.{our}": theirs for our, theirs in layout.names.items()}
+        known |= {our: theirs for theirs, group in self.fused.items() for our in group}
+        for name in ours:
+            module, _, leaf = name.rpartition(".")
+            if name in known:
+                self.names[name] = known[name]
+            elif module in known:
+                self.names[name] = f"{known[module]}.{leaf}"
+
+    def to_ours(self, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Our tensors, as far as they are among the published ones."""
+        ours = {our: published[theirs] for our, theirs in self.names.items() if theirs in published}
+        for theirs, group in self.fused.items():
+            if theirs in published:
+                ours |= zip(group, apart(published[theirs], len(group), self.heads), strict=True)
+        return ours
+
+    def to_theirs(self, ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The published tensors."""
+        published = {self.names[our]: tensor for our, tensor in ours.items()}
+        for theirs, group in self.fused.items():
+            published[theirs] = together([ours[our] for our in group], self.heads)
+        return published
+
+
+def apart(fused: Tensor, parts: int, heads: int) -> list[Tensor]:
+    """Matrices that were published as one, the rows of each head by turns (DeBERTa v1's in_proj).
+
+    fused  (heads · parts · C, D)
+
+    Returns a tensor (heads · C, D) for each part.
+
+    >>> [part.ravel().tolist() for part in apart(torch.arange(8)[:, None], parts=2, heads=2)]
+    [[0, 1, 4, 5], [2, 3, 6, 7]]
+    """
+    return [part.flatten(0, 1) for part in fused.reshape(heads, parts, -1, *fused.shape[1:]).unbind(1)]
+
+
+def together(parts: Iterable[Tensor], heads: int) -> Tensor:
+    """The other way."""
+    return torch.stack([part.reshape(heads, -1, *part.shape[1:]) for part in parts], 1).flatten(0, 2)

@@ -1,0 +1,100 @@
+"""From a model to a checkpoint folder, whole or not at all."""
+
+import json
+from collections.abc import Mapping
+from itertools import product
+from pathlib import Path
+
+from sijo.checkpoints.folder import whole_folder
+from sijo.checkpoints.load import Model
+from sijo.checkpoints.names import NameTable
+from sijo.checkpoints.sentence import write_sentence_settings
+from sijo.checkpoints.weights import write_weights
+from sijo.errors import SettingError
+from sijo.models import FAMILIES, mix
+from sijo.models.family import Family, Layout
+from sijo.nn.heads import POOLER
+
+KEPT = ("id2label", "label2id", "pad_token_id", "bos_token_id", "eos_token_id", "problem_type")
+"""Fields of a config that say nothing of the network and go with it into another family's."""
+
+
+def save(model: Model, folder: str | Path, *, overwrite: bool = False, shard_bytes: int = 5_000_000_000) -> Path:
+    """Write a model as a folder in Hugging Face layout, with a manifest of SHA-256 digests.
+
+    model        what `load` or `create` gave, trained or not
+    folder       a folder that is not there yet
+    overwrite    replace a model that is there
+    shard_bytes  the most one file of weights may hold
+
+    Names and config are those of the family the model came from, or of the first whose config can
+    say what it is, so that transformers opens it; what only sijo can build says `model_type:
+    "sijo"`. The folder appears whole or not at all, at whatever instant this is killed.
+
+    Returns the folder.
+    Raises SettingError when there is one already.
+
+    >>> import tempfile
+    >>> from sijo.checkpoints.load import load
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     folder = save(load(), Path(place) / "copy")
+    ...     load(folder).architecture == load().architecture
+    True
+    """
+    family, fields, layouts = _form(model)
+    config = family.config.read(fields)
+    tensors = model.state_dict()
+    theirs = NameTable(family, config, layouts, tensors).to_theirs(tensors)
+    if set(layouts) <= {POOLER}:  # transformers saves an encoder alone without prefix
+        theirs = {name.removeprefix(family.prefix): tensor for name, tensor in theirs.items()}
+    fields |= {
+        "model_type": family.model_type,
+        "architectures": [family.published(layouts)],
+        "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
+    }
+    with whole_folder(Path(folder), overwrite=overwrite) as fresh:
+        (fresh / "config.json").write_text(
+            json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+        write_weights(fresh, theirs, shard_bytes=shard_bytes)
+        if model.has_tokenizer:
+            model.tokenizer.save(fresh)
+        write_sentence_settings(model.sentence, fresh, width=model.architecture.hidden_size)
+        card = None if model.source is None else model.source / "README.md"
+        if card is not None and card.is_file():
+            (fresh / "README.md").write_bytes(card.read_bytes())
+    return Path(folder)
+
+
+def _form(model: Model) -> tuple[Family, dict[str, object], dict[str, Layout]]:
+    """The family to save in, the fields of its config, and the layouts of the heads.
+
+    As it was opened, if that still says what the model is; else as the first family that can say it.
+    """
+    opened = model.family
+    if opened is not mix.FAMILY and _says(opened, model.config, model.layouts, model):
+        return opened, dict(model.config), model.layouts
+    kept = {name: model.config[name] for name in KEPT if name in model.config}
+    for family in (opened, *FAMILIES.values()):
+        try:
+            fields = kept | family.fields(model.architecture, model.head_values)
+        except SettingError:
+            continue
+        ways = family.layouts(family.config.read(fields))
+        for chosen in product(*([way for way in ways if way.name == name] for name in model.head_values)):
+            layouts = {layout.name: layout for layout in chosen}
+            said = fields | {name: value for layout in chosen for name, value in layout.says.items()}
+            if _says(family, said, layouts, model):
+                return family, said, layouts
+    raise AssertionError("a mix can say anything")
+
+
+def _says(family: Family, fields: Mapping[str, object], layouts: Mapping[str, Layout], model: Model) -> bool:
+    """Whether a config of these fields, with these layouts, describes all of the model."""
+    config = family.config.read(fields)
+    if config.architecture() != model.architecture:
+        return False
+    if {name: layout.head(config) for name, layout in layouts.items()} != model.head_values:
+        return False
+    tensors = model.state_dict()
+    return len(NameTable(family, config, layouts, tensors).names) == len(tensors)

@@ -1,0 +1,271 @@
+"""DeBERTa v1 (He et al. 2020, arXiv:2006.03654), v2, and v3 (He et al. 2021, arXiv:2111.09543).
+
+No token has a place of its own: attention scores words and distances apart. v1 keeps every distance
+and projects them by themselves; v2 and v3 share the words' projections and put distances in buckets
+that widen; v2's largest have a convolution. v3 is v2 as a network, learned by spotting replaced
+tokens. Absolute places come back in the masked LM head alone (`EnhancedMaskedLMHead`).
+
+Where paper, first code and transformers differ: docs/deberta.md.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from sijo.errors import RefusedError
+from sijo.models.bert import BLOCK, EMBEDDINGS, BertConfig, masked_lm, size
+from sijo.models.family import (
+    Eps,
+    Family,
+    Layout,
+    Names,
+    Share,
+    Size,
+    judging,
+    over_dense,
+    per_block,
+    spans,
+    tagging,
+)
+from sijo.nn.architecture import Activation, Architecture, Convolution, Disentangled, Learned, Term
+from sijo.nn.heads import Head, Judgement, Vocabulary
+
+
+def _terms(said: object) -> object:
+    """`"p2c|c2p"`, a list or nothing, as terms in our order; what is no term is left for the refusal."""
+    terms = [term.strip().lower() for term in said.split("|")] if isinstance(said, str) else said
+    return tuple(sorted(terms)) if isinstance(terms, list | tuple) else () if terms is None else terms
+
+
+class DebertaConfig(BertConfig):
+    """What the config.json of a v1 says. Absent fields mean what they mean in transformers: no DeBERTa."""
+
+    what = "DeBERTa"
+
+    vocab_size: Size = 50_265
+    type_vocab_size: int = Field(0, ge=0, le=1_000)
+    layer_norm_eps: Eps = 1e-7
+    embedding_size: Size | None = None
+    relative_attention: Literal[True] = Field(False, validate_default=True)
+    max_relative_positions: Annotated[int, Field(ge=-1, le=1_000_000)] = -1
+    position_biased_input: bool = True
+    pos_att_type: Annotated[tuple[Term, ...], BeforeValidator(_terms)] = ()
+    pooler_dropout: Share = 0.0
+    pooler_hidden_act: Activation = "gelu"
+    pooler_hidden_size: Size | None = None
+    cls_dropout: Share | None = None
+    attention_head_size: Size | None = None
+    talking_head: Literal[False] = False
+
+    def architecture(self) -> Architecture:
+        for name, given, must in (
+            ("pooler_hidden_size", self.pooler_hidden_size, self.hidden_size),
+            ("attention_head_size", self.attention_head_size, self.hidden_size // self.num_attention_heads),
+        ):
+            if given not in (None, must):
+                raise RefusedError(f"the config's {name} is {given}; sijo builds a DeBERTa only with {must} here")
+        embedding = self.embedding_size or self.hidden_size
+        return replace(
+            super().architecture(),
+            embedding_size=embedding,
+            widening=None if embedding == self.hidden_size else "before_norm",
+            positions=Learned(count=self.max_position_embeddings) if self.position_biased_input else None,
+            distances=self.distances(),
+        )
+
+    @property
+    def span(self) -> int:
+        """The furthest distance told apart."""
+        return self.max_relative_positions if self.max_relative_positions > 0 else self.max_position_embeddings
+
+    def distances(self) -> Disentangled:
+        """v1's: every distance by itself, with projections of its own; and no key has a bias."""
+        return Disentangled(span=self.span, terms=self.pos_att_type, projections="own", key_bias=False)
+
+    @classmethod
+    def fields(cls, architecture: Architecture, heads: Mapping[str, Head]) -> dict[str, object]:
+        a = architecture
+        span, terms = (a.distances.span, a.distances.terms) if a.distances else (512, ())
+        return super().fields(a, heads) | {
+            "embedding_size": a.embedding_size,
+            "relative_attention": a.distances is not None,
+            "max_position_embeddings": a.places or span,
+            "max_relative_positions": -1 if span == (a.places or span) else span,
+            "position_biased_input": a.positions is not None,
+            "pos_att_type": list(terms),
+        }
+
+    @property
+    def head_dropout(self) -> float:
+        return self.hidden_dropout_prob if self.cls_dropout is None else self.cls_dropout
+
+
+class DebertaV2Config(DebertaConfig):
+    """What the config.json of a v2 or v3 says."""
+
+    vocab_size: Size = 128_100
+    position_buckets: Annotated[int, Field(ge=-1, le=1_000_000)] = -1
+    norm_rel_ebd: Literal["none", "layer_norm"] = "none"
+    share_att_key: bool = False
+    conv_kernel_size: Annotated[int, Field(ge=0, le=1_001)] = 0
+    conv_act: Activation = "tanh"
+    conv_groups: Size = 1
+
+    def architecture(self) -> Architecture:
+        if not self.conv_kernel_size:
+            return super().architecture()
+        convolution = Convolution(kernel=self.conv_kernel_size, groups=self.conv_groups, activation=self.conv_act)
+        return replace(super().architecture(), convolution=convolution)
+
+    def distances(self) -> Disentangled:
+        """v2's and v3's."""
+        return Disentangled(
+            span=self.span,
+            buckets=max(self.position_buckets, 0),
+            terms=self.pos_att_type,
+            projections="shared" if self.share_att_key else "own",
+            norm=self.norm_rel_ebd,
+        )
+
+    @classmethod
+    def fields(cls, architecture: Architecture, heads: Mapping[str, Head]) -> dict[str, object]:
+        fields = super().fields(architecture, heads)
+        if architecture.distances is not None:
+            fields |= {
+                "position_buckets": architecture.distances.buckets or -1,
+                "norm_rel_ebd": architecture.distances.norm,
+                "share_att_key": architecture.distances.projections == "shared",
+            }
+        if architecture.convolution is not None:
+            fields |= {
+                "conv_kernel_size": architecture.convolution.kernel,
+                "conv_act": architecture.convolution.activation,
+                "conv_groups": architecture.convolution.groups,
+            }
+        return fields
+
+
+def over_pooler(config: DebertaConfig, labels: int) -> Judgement:
+    """Labels over the "context pooler"."""
+    return over_dense(labels, config.pooler_hidden_act, config.head_dropout, config.pooler_dropout)
+
+
+SHARED: Names = {
+    **EMBEDDINGS,
+    **BLOCK,
+    "embeddings.project": "embeddings.embed_proj",
+    "distances.rows": "encoder.rel_embeddings",
+}
+V1: Names = {
+    **{ours: theirs for ours, theirs in SHARED.items() if not ours.endswith(("query", "key", "value"))},
+    "blocks.{n}.attention.query.bias": "encoder.layer.{n}.attention.self.q_bias",
+    "blocks.{n}.attention.value.bias": "encoder.layer.{n}.attention.self.v_bias",
+    "blocks.{n}.attention.distances.key": "encoder.layer.{n}.attention.self.pos_proj",
+    "blocks.{n}.attention.distances.query": "encoder.layer.{n}.attention.self.pos_q_proj",
+}
+IN_PROJ = {
+    "encoder.layer.{n}.attention.self.in_proj.weight": (
+        "blocks.{n}.attention.query.weight",
+        "blocks.{n}.attention.key.weight",
+        "blocks.{n}.attention.value.weight",
+    )
+}
+V2: Names = {
+    **SHARED,
+    "blocks.{n}.attention.query": "encoder.layer.{n}.attention.self.query_proj",
+    "blocks.{n}.attention.key": "encoder.layer.{n}.attention.self.key_proj",
+    "blocks.{n}.attention.value": "encoder.layer.{n}.attention.self.value_proj",
+    "blocks.{n}.attention.distances.key": "encoder.layer.{n}.attention.self.pos_key_proj",
+    "blocks.{n}.attention.distances.query": "encoder.layer.{n}.attention.self.pos_query_proj",
+    "distances.norm": "encoder.LayerNorm",
+    "convolution.mix": "encoder.conv.conv",
+    "convolution.norm": "encoder.conv.LayerNorm",
+}
+LM_PREDICTIONS: Names = {
+    "dense": "lm_predictions.lm_head.dense",
+    "norm": "lm_predictions.lm_head.LayerNorm",
+    "bias": "lm_predictions.lm_head.bias",
+}
+
+
+def _enhanced(config: DebertaConfig) -> bool:
+    """Whether the places in a checkpoint can be the mask decoder's."""
+    return not config.position_biased_input and config.embedding_size in (None, config.hidden_size)
+
+
+LAYOUTS = (
+    Layout(
+        "mlm",
+        lambda config: Vocabulary(activation=config.hidden_act, places=config.max_position_embeddings),
+        {**LM_PREDICTIONS, "places": "deberta.embeddings.position_embeddings"},
+        when=_enhanced,
+        says={"legacy": False},
+    ),
+    Layout("mlm", lambda config: Vocabulary(activation=config.hidden_act), LM_PREDICTIONS, says={"legacy": False}),
+    masked_lm("deberta.embeddings.word_embeddings.weight", legacy=True),
+    Layout(
+        "rtd",
+        lambda config: Judgement(reads="each_with_first", dense=config.hidden_act, answers="one"),
+        {
+            "dense": "mask_predictions.dense",
+            "norm": "mask_predictions.LayerNorm",
+            "out": "mask_predictions.classifier",
+        },
+    ),
+    *judging(over_pooler, {"dense": "pooler.dense", "out": "classifier"}),
+    tagging("hidden_dropout_prob"),
+    spans(),
+)
+
+
+def _size(hidden: int, layers: int, **other: object) -> dict[str, object]:
+    apart = {"relative_attention": True, "position_biased_input": False, "pos_att_type": "c2p|p2c"}
+    return size(hidden, layers, **apart, **other)
+
+
+def _v2(hidden: int, layers: int, **other: object) -> dict[str, object]:
+    buckets = {"position_buckets": 256, "norm_rel_ebd": "layer_norm", "share_att_key": True}
+    return _size(hidden, layers, **buckets, **other)
+
+
+DEBERTA = Family(
+    model_type="deberta",
+    stem="Deberta",
+    config=DebertaConfig,
+    prefix="deberta.",
+    roots=("embeddings", "encoder"),
+    names=lambda config: per_block(V1, config.num_hidden_layers),
+    fused=IN_PROJ,
+    layouts=lambda config: LAYOUTS,
+    old_prefixes=("bert.",),
+    sizes={
+        "deberta-base": _size(768, 12),
+        "deberta-large": _size(1024, 24),
+        "deberta-xlarge": _size(1024, 48),
+    },
+)
+DEBERTA_V2 = Family(
+    model_type="deberta-v2",
+    stem="DebertaV2",
+    config=DebertaV2Config,
+    prefix="deberta.",
+    roots=("embeddings", "encoder"),
+    names=lambda config: per_block(V2, config.num_hidden_layers),
+    layouts=lambda config: LAYOUTS,
+    old_prefixes=("bert.",),
+    sizes={
+        "deberta-v2-xlarge": _v2(1536, 24, conv_kernel_size=3, conv_act="gelu"),
+        "deberta-v2-xxlarge": _v2(1536, 48, conv_kernel_size=3, conv_act="gelu"),
+        "deberta-v3-xsmall": _v2(384, 12),
+        "deberta-v3-small": _v2(768, 6),
+        "deberta-v3-base": _v2(768, 12),
+        "deberta-v3-large": _v2(1024, 24),
+        "mdeberta-v3-base": _v2(768, 12, vocab_size=251_000),
+        "deberta-v3-xsmall-generator": _v2(384, 6),
+        "deberta-v3-small-generator": _v2(768, 3),
+        "deberta-v3-base-generator": _v2(768, 6),
+        "deberta-v3-large-generator": _v2(1024, 12),
+    },
+)

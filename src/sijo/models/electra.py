@@ -1,0 +1,98 @@
+"""ELECTRA (Clark et al. 2020, arXiv:2003.10555): an encoder that learns by spotting replaced tokens.
+
+As a network it is BERT with a table that may be narrower than the blocks. What is new is the
+objective: a generator, whose head is `mlm`, replaces tokens, and the discriminator's `rtd` spots them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal
+
+from sijo.models.bert import BLOCK, EMBEDDINGS, BertConfig, size
+from sijo.models.family import Family, Layers, Layout, Share, Size, over_dense, per_block, spans, tagging
+from sijo.nn.architecture import Activation, Architecture
+from sijo.nn.heads import Head, Judgement, Vocabulary
+
+
+class ElectraConfig(BertConfig):
+    """What an ELECTRA's config.json says."""
+
+    what = "ELECTRA"
+
+    embedding_size: Size = 128
+    hidden_size: Size = 256
+    num_hidden_layers: Layers = 12
+    num_attention_heads: Size = 4
+    intermediate_size: Size = 1024
+    summary_type: Literal["first"] = "first"
+    summary_use_proj: Literal[True] = True
+    summary_proj_to_labels: Literal[False] = False
+    summary_activation: Activation | None = "gelu"
+    summary_first_dropout: Share = 0.0
+    summary_last_dropout: Share = 0.1
+
+    def architecture(self) -> Architecture:
+        return replace(
+            super().architecture(),
+            embedding_size=self.embedding_size,
+            widening=None if self.embedding_size == self.hidden_size else "after_norm",
+        )
+
+    @classmethod
+    def fields(cls, architecture: Architecture, heads: Mapping[str, Head]) -> dict[str, object]:
+        return super().fields(architecture, heads) | {"embedding_size": architecture.embedding_size}
+
+
+def classification(config: ElectraConfig) -> Judgement:
+    """The head as transformers trains it; the paper's own has no dense layer between (docs/electra.md)."""
+    return over_dense(len(config.labels), "gelu", config.head_dropout, config.head_dropout)
+
+
+def multiple_choice(config: ElectraConfig) -> Judgement:
+    """The head over transformers' "sequence summary"."""
+    activation = config.summary_activation or "linear"
+    return over_dense(1, activation, config.summary_last_dropout, config.summary_first_dropout)
+
+
+FAMILY = Family(
+    model_type="electra",
+    stem="Electra",
+    config=ElectraConfig,
+    prefix="electra.",
+    roots=("embeddings", "embeddings_project", "encoder"),
+    names=lambda config: per_block(
+        {**EMBEDDINGS, "embeddings.project": "embeddings_project", **BLOCK}, config.num_hidden_layers
+    ),
+    layouts=lambda config: (
+        Layout(
+            "mlm",
+            lambda config: Vocabulary(activation="gelu"),
+            {
+                "dense": "generator_predictions.dense",
+                "norm": "generator_predictions.LayerNorm",
+                "bias": "generator_lm_head.bias",
+            },
+            copies={"generator_lm_head.weight": "electra.embeddings.word_embeddings.weight"},
+        ),
+        Layout(
+            "rtd",
+            lambda config: Judgement(reads="each", dense=config.hidden_act, answers="one"),
+            {"dense": "discriminator_predictions.dense", "out": "discriminator_predictions.dense_prediction"},
+        ),
+        Layout(
+            "sequence-classification", classification, {"dense": "classifier.dense", "out": "classifier.out_proj"}
+        ),
+        tagging("head_dropout"),
+        spans(),
+        Layout("multiple-choice", multiple_choice, {"dense": "sequence_summary.summary", "out": "classifier"}),
+    ),
+    old_prefixes=("discriminator.electra.", "generator.electra.", "discriminator.", "generator."),
+    sizes={
+        "electra-small-discriminator": size(256, 12, embedding_size=128),
+        "electra-small-generator": size(256, 12, embedding_size=128),
+        "electra-base-discriminator": size(768, 12, embedding_size=768),
+        "electra-base-generator": size(256, 12, embedding_size=768),
+        "electra-large-discriminator": size(1024, 24, embedding_size=1024),
+        "electra-large-generator": size(256, 24, embedding_size=1024),
+    },
+)

@@ -1,0 +1,91 @@
+"""What no paper published: any `Architecture` with any heads, under `model_type: "sijo"`.
+
+The config holds the values as they are, and tensors keep our own names.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from sijo.errors import RefusedError, SettingError
+from sijo.models.family import Config, Family, HeadName, Layout, over_dense
+from sijo.nn.architecture import Architecture
+from sijo.nn.heads import Head, Judgement, Vocabulary
+
+
+class MixConfig(Config):
+    """A config.json of ours."""
+
+    what = "sijo model"
+
+    network: dict[str, Any]
+    """The fields of an `Architecture`."""
+    heads: dict[HeadName | Literal["pooler"], dict[str, Any]] = Field(default_factory=dict)
+    """The fields of each head, by its name."""
+
+    def architecture(self) -> Architecture:
+        architecture: Architecture = _value(Architecture, self.network)
+        return architecture
+
+    @classmethod
+    def fields(cls, architecture: Architecture, heads: Mapping[str, Head]) -> dict[str, object]:
+        return {"network": asdict(architecture), "heads": {name: asdict(head) for name, head in heads.items()}}
+
+
+def plainest(head: str, config: Config) -> Layout:
+    """A head as BERT, ELECTRA or CTRL has it, for a family that never had one."""
+    labels, activation = len(config.labels), config.architecture().activation
+    heads: dict[str, Head] = {
+        "mlm": Vocabulary(activation=activation),
+        "lm": Vocabulary(),
+        "rtd": Judgement(reads="each", dense=activation, answers="one"),
+        "sop": over_dense(2, "tanh", 0.1),
+        "sequence-classification": over_dense(labels, "tanh", 0.1),
+        "token-classification": Judgement(labels=labels, reads="each", dropout=0.1),
+        "question-answering": Judgement(labels=2, reads="each"),
+        "multiple-choice": over_dense(1, "tanh", 0.1),
+    }
+    return _layout(head, heads[head])
+
+
+def _layout(name: str, head: Head) -> Layout:
+    return Layout(name, lambda config: head, {})
+
+
+def _value(kind: Any, said: object) -> Any:
+    """A value from its JSON; RefusedError names the first field that cannot be, or that nobody knows."""
+    try:
+        value = TypeAdapter(kind).validate_json(json.dumps(said), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise RefusedError(f"the config's {field or 'architecture'} cannot be built: {first['msg']}") from None
+    except SettingError as error:
+        raise RefusedError(f"the config's architecture cannot be built: {error}") from None
+    if strange := sorted(_strange(said, asdict(value))):
+        raise RefusedError(f"the config has fields that this sijo does not know: {', '.join(strange)}; update sijo")
+    return value
+
+
+def _strange(said: Any, known: Any) -> Iterable[str]:
+    """The fields of nested objects that are not known."""
+    for name, value in said.items() if isinstance(said, dict) else ():
+        if not isinstance(known, dict) or name not in known:
+            yield name
+        else:
+            yield from _strange(value, known[name])
+
+
+FAMILY = Family(
+    model_type="sijo",
+    stem="Sijo",
+    config=MixConfig,
+    prefix="",
+    roots=(),
+    names=lambda config: None,
+    layouts=lambda config: tuple(_layout(name, _value(Head, head)) for name, head in config.heads.items()),
+    left_behind=(),
+)

@@ -1,0 +1,136 @@
+"""Where one token stands from another, and what attention makes of it.
+
+DeBERTa gives a token no position of its own. It scores each pair of tokens three times: word on
+word, word on distance, and distance on word. This module turns distances into rows of a table and
+those rows into scores; `attention.py` adds them to its own.
+
+Letters: B batch, H heads, Q queries, K keys, L length, P distances, D width, C width of one head.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from sijo.nn.architecture import Architecture, Disentangled
+from sijo.nn.embeddings import table
+
+
+def distance_bucket(distance: Tensor, *, buckets: int, span: int) -> Tensor:
+    """The bucket of each signed distance: exact close by, coarser further off.
+
+    Distances up to buckets / 2 keep their own value. Beyond that, buckets widen with distance;
+    everything `span` - 1 tokens away or more shares the last.
+
+    distance  integers, tokens from key to query (i - j), any shape
+    buckets   how many buckets on each side of zero; 0 keeps every distance apart
+    span      the furthest distance told apart, in tokens
+
+    Returns integers of the same shape, in (-buckets, buckets), or in (-span, span) without buckets.
+    Source: released DeBERTa-v2 code, da_utils.py; the paper gives no formula.
+
+    >>> distance_bucket(torch.tensor([0, 128, -130, 9000]), buckets=256, span=512).tolist()
+    [0, 128, -130, 255]
+    """
+    near = distance.clamp(1 - span, span - 1)
+    if not buckets:
+        return near
+    half = buckets // 2
+    far = near.abs().clamp(min=half).double()
+    steps = (far / half).log() / math.log((span - 1) / half) * (half - 1)
+    rounded = (steps - 1e-9).ceil().long()  # a step that is whole may come out a hair above, and one too far
+    return torch.where(near.abs() <= half, near, (half + rounded) * near.sign())
+
+
+class DistanceTable(nn.Module):
+    """A vector for each bucket of distances, shared by all layers."""
+
+    def __init__(self, architecture: Architecture, distances: Disentangled) -> None:
+        super().__init__()
+        self.distances = distances
+        self.rows = table(distances.rows, architecture.hidden_size)
+        self.norm = (
+            nn.LayerNorm(architecture.hidden_size, eps=architecture.norm.eps)
+            if distances.norm == "layer_norm"
+            else None
+        )
+
+    def forward(self, length: int) -> Tensor:
+        """The vectors of the distances length - 1, …, 0, …, 1 - length, and one more for even strides.
+
+        Only these occur among `length` tokens; nothing is computed for the rest of the table.
+        Returns (P, D) with P = 2 · length.
+        """
+        distance_P = torch.arange(length - 1, -length - 1, -1, device=self.rows.weight.device)
+        half = self.distances.rows // 2
+        bucket_P = distance_bucket(distance_P, buckets=self.distances.buckets, span=self.distances.span)
+        rows_PD: Tensor = self.rows((bucket_P + half).clamp(0, 2 * half - 1))
+        return rows_PD if self.norm is None else self.norm(rows_PD)
+
+
+def skew(scores_BHLP: Tensor) -> Tensor:
+    """From scores by distance to scores by place: out[i, j] = scores[i, L - 1 - i + j].
+
+    A view: row i of the result begins one score earlier than row i - 1 did, so flattened rows that are
+    one score shorter fall into place.
+
+    scores_BHLP  (B, H, L, 2 L), its last dimension ordered from distance L - 1 downwards
+
+    Returns (B, H, L, L).
+
+    >>> skew(torch.arange(8.0).view(1, 1, 2, 4))[0, 0].tolist()
+    [[1.0, 2.0], [4.0, 5.0]]
+    """
+    length = scores_BHLP.shape[-2]
+    shifted = scores_BHLP.flatten(-2)[..., length - 1 : length - 1 + length * (2 * length - 1)]
+    return shifted.reshape(*shifted.shape[:-1], length, 2 * length - 1)[..., :length]
+
+
+class DistanceScores(nn.Module):
+    """What the distance of a query and a key adds to their score.
+
+    score(i, j) += q_i · Kr[d] (c2p) + Qr[d] · k_j (p2c), both at the distance d = i - j. The paper's
+    equation 4 has j - i in the second; the released weights need i - j (docs/deberta.md).
+
+    Source: DeBERTa (He et al. 2020, arXiv:2006.03654), section 3.1.
+    """
+
+    def __init__(self, architecture: Architecture, distances: Disentangled) -> None:
+        super().__init__()
+        width, own = architecture.hidden_size, distances.projections == "own"
+        self.terms = distances.terms
+        self.heads = architecture.heads
+        self.dropout = nn.Dropout(architecture.dropout.hidden)
+        self.key = nn.Linear(width, width, bias=distances.key_bias) if own and "c2p" in self.terms else None
+        self.query = nn.Linear(width, width) if own and "p2c" in self.terms else None
+
+    def forward(
+        self,
+        q_BHLC: Tensor,
+        k_BHLC: Tensor,
+        rows_PD: Tensor,
+        query: nn.Linear,
+        key: nn.Linear,
+        scale: float,
+    ) -> Tensor | None:
+        """Scores (B, H, L, L), or None where no term was chosen.
+
+        q_BHLC, k_BHLC  queries and keys of the words
+        rows_PD         what DistanceTable gives for L
+        query, key      the words' projections, for distances that have none of their own
+        scale           what every product is multiplied by
+        """
+        rows_PD = self.dropout(rows_PD)
+        scores: Tensor | None = None
+        if "c2p" in self.terms:
+            kr_HPC = self._split((self.key or key)(rows_PD) * scale).to(q_BHLC.dtype)
+            scores = skew(q_BHLC @ kr_HPC.transpose(-1, -2))
+        if "p2c" in self.terms:
+            # the same view with keys as rows wants distances that rise, and gives the scores transposed
+            qr_HPC = self._split((self.query or query)(rows_PD) * scale).to(k_BHLC.dtype).roll(1, dims=-2).flip(-2)
+            by_key = skew(k_BHLC @ qr_HPC.transpose(-1, -2)).transpose(-1, -2)
+            scores = by_key if scores is None else scores + by_key
+        return scores
+
+    def _split(self, rows_PD: Tensor) -> Tensor:
+        return rows_PD.view(len(rows_PD), self.heads, -1).transpose(0, 1)

@@ -1,0 +1,248 @@
+"""What a network answers: one part for each kind of question, as values and as modules.
+
+A head reads the hidden states, and where its output is a token also the table of tokens, which it
+never owns. Names and layouts in published checkpoints are the business of `models/`.
+
+Letters: B batch, L length, D width of the hidden states, E width of the tables, V tokens, N labels.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sijo.errors import SettingError, TextError
+from sijo.nn.architecture import Activation, Architecture
+from sijo.nn.embeddings import table
+from sijo.nn.transformer import ACTIVATIONS, Output, Transformer, start
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vocabulary:
+    """Which token stands here, or comes next? The table of tokens again, and a bias."""
+
+    activation: Activation | None = None
+    """The bend of a dense layer and a norm before it (BERT's masked LM head); None for neither (CTRL)."""
+    places: int = 0
+    """Rows of a table of places for DeBERTa's enhanced mask decoder; 0 for a head that reads the last layer."""
+    kind: Literal["vocabulary"] = "vocabulary"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What is this text, or each token of it? A linear layer over states, with a dense one before it or not.
+
+    BERT's classifier is a dense layer with tanh over the first state; ELECTRA's replaced-token head
+    one with gelu over each; a tagger has none. A span is two labels, start and end, for each token.
+    """
+
+    labels: int = 1
+    """How many scores it gives."""
+    reads: Literal["first", "last", "each", "each_with_first"] = "first"
+    """The state of the first token, of the last that is no padding, of each, or of each the norm of its sum
+    with the first's (DeBERTa-v3's replaced-token head)."""
+    dense: Activation | None = None
+    """The bend of a dense layer before the scores; None for no such layer."""
+    dense_dropout: float = 0.0
+    """Share dropped before the dense layer."""
+    dropout: float = 0.0
+    """Share dropped before the scores."""
+    bias: bool = True
+    """Whether the scores have a bias; CTRL's have none."""
+    answers: Literal["labels", "one", "vector"] = "labels"
+    """A score for each label; one score, without a dimension for it; or what the dense layer gives (a pooler)."""
+    kind: Literal["judgement"] = "judgement"
+
+
+POOLER = "pooler"
+"""The name of the head that is part of an encoder as published: its answer is no question's."""
+
+Head = Vocabulary | Judgement
+
+
+@dataclass(frozen=True)
+class Read:
+    """What a network has read: all that a head may look at."""
+
+    output: Output
+    keep: Tensor | None
+    """(B, L), True at real tokens; None when there is no padding."""
+    transformer: Transformer
+
+
+class VocabularyHead(nn.Module):
+    """Logits (B, L, V): dense, activation and norm, then the table of tokens and a bias."""
+
+    states = False
+
+    def __init__(self, head: Vocabulary, architecture: Architecture) -> None:
+        super().__init__()
+        a, dense = architecture, head.activation is not None
+        if a.hidden_size != a.embedding_size and not (dense and not head.places):
+            raise SettingError(
+                f"this head needs hidden states as wide as the table of tokens, and hidden_size={a.hidden_size} "
+                f"is not embedding_size={a.embedding_size}; use an activation and places=0"
+            )
+        self.dense = nn.Linear(a.hidden_size, a.embedding_size) if dense else None
+        self.norm = nn.LayerNorm(a.embedding_size, eps=a.norm.eps) if dense else None
+        self.bias = nn.Parameter(torch.zeros(a.vocab_size))
+        self.activation = ACTIVATIONS[head.activation or "linear"]
+
+    def forward(self, read: Read) -> Tensor:
+        """Scores of all tokens at every place."""
+        return self.decode(read.output.last_hidden_state, read.transformer)
+
+    def decode(self, states: Tensor, transformer: Transformer) -> Tensor:
+        """Logits (…, V) from states (…, D)."""
+        if self.dense is not None and self.norm is not None:
+            states = self.norm(self.activation(self.dense(states)))
+        return F.linear(states, transformer.embeddings.tokens.weight, self.bias)
+
+
+class EnhancedVocabularyHead(VocabularyHead):
+    """The same behind DeBERTa's enhanced mask decoder, where a token at last learns its absolute place.
+
+    The last layer is run twice over the states before it: H = states[-2]; the queries are first
+    H + places, then its own answer; keys and values are H both times.
+
+    Source: DeBERTa, section 3.2; released code, `apps/models/masked_language_model.py`.
+    """
+
+    states = True
+
+    def __init__(self, head: Vocabulary, architecture: Architecture) -> None:
+        super().__init__(head, architecture)
+        self.places = table(head.places, architecture.embedding_size)
+
+    def forward(self, read: Read) -> Tensor:
+        """Scores of all tokens at every place."""
+        assert read.output.hidden_states is not None
+        transformer, hidden_BLD = read.transformer, read.output.hidden_states[-2]
+        last = transformer.blocks[transformer.architecture.schedule[-1]]
+        seen = transformer.view(read.keep, hidden_BLD)
+        length, limit = hidden_BLD.shape[1], len(self.places.weight)
+        if length > limit:
+            raise TextError(
+                f"an input of {length} tokens is longer than the {limit} places this model's masked LM head "
+                "knows; cut it into windows"
+            )
+        query_BLD = hidden_BLD + self.places.weight[:length]
+        for _ in range(2):
+            query_BLD = last(hidden_BLD, seen, query_BLD)
+        return self.decode(query_BLD, transformer)
+
+
+class JudgementHead(nn.Module):
+    """Logits (B, N) for a text or (B, L, N) for tokens, N gone where one score is asked for."""
+
+    states = False
+
+    def __init__(self, head: Judgement, architecture: Architecture) -> None:
+        super().__init__()
+        width, vector = architecture.hidden_size, head.answers == "vector"
+        self.value = head
+        normed = head.reads == "each_with_first"
+        self.norm = nn.LayerNorm(width, eps=architecture.norm.eps) if normed else None
+        self.dense = nn.Linear(width, width) if head.dense else None
+        self.out = None if vector else nn.Linear(width, head.labels, bias=head.bias)
+        self.dense_dropout = nn.Dropout(head.dense_dropout)
+        self.dropout = nn.Dropout(head.dropout)
+        self.activation = ACTIVATIONS[head.dense or "linear"]
+
+    def forward(self, read: Read) -> Tensor:
+        """The scores, or the vector."""
+        states = pick(read, self.value.reads)
+        if self.norm is not None:
+            states = self.norm(states)
+        if self.dense is not None:
+            states = self.activation(self.dense(self.dense_dropout(states)))
+        if self.out is None:
+            return states
+        scores: Tensor = self.out(self.dropout(states))
+        return scores.squeeze(-1) if self.value.answers == "one" else scores
+
+
+def pick(read: Read, which: Literal["first", "last", "each", "each_with_first"]) -> Tensor:
+    """The states (B, D) of each row's first token, or its last that is no padding; or (B, L, D) of all."""
+    hidden_BLD = read.output.last_hidden_state
+    if which == "first":
+        return hidden_BLD[:, 0]
+    if which == "last":
+        keep_BL = torch.ones(hidden_BLD.shape[:2], device=hidden_BLD.device) if read.keep is None else read.keep
+        last_B = (keep_BL * torch.arange(hidden_BLD.shape[1], device=hidden_BLD.device)).argmax(1)
+        return hidden_BLD[torch.arange(len(hidden_BLD), device=hidden_BLD.device), last_B]
+    return hidden_BLD if which == "each" else hidden_BLD + hidden_BLD[:, :1]
+
+
+def build(head: Head, architecture: Architecture) -> nn.Module:
+    """The module of a head, with fresh weights."""
+    module: nn.Module
+    if isinstance(head, Judgement):
+        module = JudgementHead(head, architecture)
+    else:
+        module = (EnhancedVocabularyHead if head.places else VocabularyHead)(head, architecture)
+    start(module, std=architecture.initializer_range)
+    return module
+
+
+class Network(nn.Module):
+    """A Transformer and the heads over it.
+
+    >>> from sijo.nn.architecture import Architecture, Learned
+    >>> tiny = Architecture(vocab_size=99, embedding_size=16, hidden_size=16, heads=2, intermediate_size=32,
+    ...                     schedule=(0,), positions=Learned(count=8))
+    >>> network = Network(tiny, {"sequence-classification": Judgement(labels=3)})
+    >>> network(torch.tensor([[5, 6, 7], [8, 9, 0]]), torch.tensor([[1, 1, 1], [1, 1, 0]])).logits.shape
+    torch.Size([2, 3])
+    """
+
+    def __init__(self, architecture: Architecture, heads: Mapping[str, Head] | None = None) -> None:
+        super().__init__()
+        self.transformer = Transformer(architecture)
+        self.head_values = dict(heads or {})
+        self.head = nn.ModuleDict({name: build(head, architecture) for name, head in self.head_values.items()})
+
+    @property
+    def architecture(self) -> Architecture:
+        """What the network is."""
+        return self.transformer.architecture
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        output_hidden_states: bool = False,
+        position_ids: Tensor | None = None,
+    ) -> Output:
+        """As `Transformer.forward`, with what the heads answer.
+
+        Input of three dimensions (B, C, L) is C choices a row, for a head of one label: its logits are (B, C).
+        """
+        if input_ids.dim() == 3:
+            ids, mask, types, places = (
+                None if given is None else given.flatten(0, 1)
+                for given in (input_ids, attention_mask, token_type_ids, position_ids)
+            )
+            output: Output = self(ids, mask, types, output_hidden_states, places)
+            if output.logits is None or output.logits.shape[1:] != (1,):
+                raise SettingError(
+                    "an input of three dimensions is for a multiple-choice head; load the model with it"
+                )
+            logits = output.logits.view(input_ids.shape[:2])
+            return replace(output, logits=logits, answers=dict.fromkeys(output.answers, logits))
+        states = output_hidden_states or any(head.states for head in self.head.values())
+        output = self.transformer(input_ids, attention_mask, token_type_ids, states, position_ids)
+        read = Read(output, None if attention_mask is None else attention_mask.bool(), self.transformer)
+        answers: dict[str, Tensor] = {name: head(read) for name, head in self.head.items()}
+        pooled = answers.pop(POOLER, None)
+        return replace(
+            output,
+            hidden_states=output.hidden_states if output_hidden_states else None,
+            pooler_output=pooled,
+            answers=answers,
+            logits=next(iter(answers.values())) if len(answers) == 1 else None,
+        )

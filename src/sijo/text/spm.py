@@ -1,0 +1,143 @@
+"""What a SentencePiece file says: its pieces, how it was trained, and its map of characters.
+
+A `spm.model` or `spiece.model` is a protobuf message. It is read here in one pass, bounded by its own
+length, so that no native parser meets a stranger's file.
+"""
+
+import math
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
+"""Kinds of pieces, as the file numbers them."""
+
+
+class Model(NamedTuple):
+    """Pieces, each with its score and kind, and two groups of settings by their numbers in the format."""
+
+    pieces: list[tuple[str, float, int]]
+    trainer: dict[int, int | bytes]
+    normalizer: dict[int, int | bytes]
+
+    def byte_fallback(self) -> bool:
+        """Whether a character that no piece holds is written in bytes."""
+        return bool(self.trainer.get(35, 0))
+
+    def strange(self) -> str | None:
+        """A setting that changes ids and that sijo has nothing for."""
+        asked = {
+            "a model_type other than unigram": self.trainer.get(3, 1) != 1,
+            "treat_whitespace_as_suffix": self.trainer.get(24, 0),
+            "escape_whitespaces=false": not self.normalizer.get(5, 1),
+            "pieces out of use": any(kind == UNUSED for _, _, kind in self.pieces),
+        }
+        return next((name for name, yes in asked.items() if yes), None)
+
+    def rule(self) -> str:
+        """The name of the rule its map of characters was made by."""
+        return _bytes(self.normalizer.get(1, b"")).decode()
+
+    def charsmap(self) -> bytes:
+        """Its map of characters, checked; empty when it has none."""
+        blob = _bytes(self.normalizer.get(2, b""))
+        check_charsmap(blob)
+        return blob
+
+    def dummy_prefix(self) -> bool:
+        """Whether each text begins with a space of its own."""
+        return bool(self.normalizer.get(3, 1))
+
+    def remove_extra_whitespaces(self) -> bool:
+        """Whether runs of spaces become one and the ends have none."""
+        return bool(self.normalizer.get(4, 1))
+
+
+def read_model(data: bytes) -> Model:
+    """Read spm.model or spiece.model; ValueError when it is not whole."""
+    model = Model([], {}, {})
+    for number, value in _fields(data):
+        if number == 1:
+            piece = dict(_fields(_bytes(value)))
+            score = struct.unpack("<f", _bytes(piece.get(2, bytes(4))))[0]
+            if not math.isfinite(score):
+                raise ValueError("a score is not a number")
+            model.pieces.append((_bytes(piece.get(1, b"")).decode(), score, _int(piece.get(3, NORMAL))))
+        elif number in (2, 3):
+            (model.trainer if number == 2 else model.normalizer).update(_fields(_bytes(value)))
+    return model
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """The fields of a protobuf message, in one pass: numbers as they are, everything else as bytes."""
+    at = 0
+    while at < len(data):
+        key, at = _number(data, at)
+        match key & 7:
+            case 0:
+                value: int | bytes
+                value, at = _number(data, at)
+                yield key >> 3, value
+                continue
+            case 1 | 5 as width:
+                length = 8 if width == 1 else 4
+            case 2:
+                length, at = _number(data, at)
+            case _:
+                raise ValueError("it is not a SentencePiece model")
+        if length > len(data) - at:
+            raise ValueError("it ends too early")
+        yield key >> 3, data[at : at + length]
+        at += length
+
+
+def _number(data: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(data):
+            raise ValueError("it ends too early")
+        value |= (data[at] & 127) << shift
+        at += 1
+        if data[at - 1] < 128:
+            return value, at
+    raise ValueError("it is not a SentencePiece model")
+
+
+def _bytes(value: int | bytes) -> bytes:
+    if not isinstance(value, bytes):
+        raise ValueError("it is not a SentencePiece model")
+    return value
+
+
+def _int(value: int | bytes) -> int:
+    if not isinstance(value, int):
+        raise ValueError("it is not a SentencePiece model")
+    return value
+
+
+def check_charsmap(blob: bytes) -> None:
+    """Make sure that looking a character up in a precompiled map cannot leave the map.
+
+    The map is a length, a double array of 32-bit units, and NUL-ended replacements. The native code
+    follows its offsets unchecked and ends the process's work with a panic where one leads outside.
+    Raises ValueError.
+    """
+    if not blob:
+        return
+    size = int.from_bytes(blob[:4], "little")
+    if len(blob) < 8 or size % 4 or not 4 <= size <= len(blob) - 4:
+        raise ValueError("its map of characters is cut short")
+    units = struct.unpack_from(f"<{size // 4}I", blob, 4)
+    texts = blob[4 + size :]
+    texts.decode()
+    count, leaf = len(units), 1 << 31
+    for at, unit in enumerate(units):
+        if unit & leaf:
+            continue
+        base = at ^ ((unit >> 10) << ((unit & 512) >> 6))
+        if base | 255 >= count:
+            raise ValueError("its map of characters leads outside of itself")
+        if unit & 256:  # a match ends here, and its replacement begins at
+            place = units[base] & (leaf - 1)
+            if place >= len(texts) or texts[place] & 0xC0 == 0x80:
+                raise ValueError("its map of characters names a replacement that is not there")
