@@ -12,13 +12,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError
 
 import sijo
 from sijo.app import classify as classifying
 from sijo.app import evaluate as evaluating
+from sijo.app import inspect as inspecting
 from sijo.errors import SettingError, SijoError
 
 app = App(
@@ -74,6 +75,54 @@ def evaluate(*, settings: evaluating.EvaluateSettings | None = None) -> None:
     Give --labels-file to put a description beside each label.
     """
     evaluating.run(settings or evaluating.EvaluateSettings())
+
+
+@app.command
+def inspect(model: str | None = None, /, *, settings: inspecting.InspectSettings | None = None) -> None:
+    """Show what is in a model's folder: architecture, parameters, heads, tokenizer, files, licence.
+
+    MODEL is a folder or an org/name; without it the built-in model. What would not load is named, and
+    is the command's own exit code: 4 for what is unsafe or unsupported, 5 for damage.
+
+        sijo inspect models/deberta-v3-small
+    """
+    inspecting.run(model, settings or inspecting.InspectSettings())
+
+
+@app.command
+def convert(
+    source: Path,
+    out: Path,
+    /,
+    *,
+    size: str | None = None,
+    model_type: str | None = None,
+    part: Literal["discriminator", "generator"] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Make a folder that sijo and transformers open of a checkpoint in another form.
+
+    SOURCE is a folder, or a file of weights: a pickle by torch.save (.bin, .pt, .pth, .ckpt), which is
+    read by a separate process without network that takes tensors alone; or safetensors by the names
+    of the papers' first code in TensorFlow.
+
+        sijo convert old/pytorch_model.bin models/new
+
+    Parameters
+    ----------
+    size
+        A published size, such as albert-base-v2, where there is no config.json.
+    model_type
+        What it is (bert, albert, …), where its config does not say so.
+    part
+        Which of the two networks of an ELECTRA by its first code.
+    overwrite
+        Replace a model that is there.
+    """
+    from sijo.checkpoints.convert import convert as converted
+
+    made = converted(source, out, size=size, model_type=model_type, part=part, overwrite=overwrite)
+    print(made)  # noqa: T201
 
 
 class Terminated(BaseException):

@@ -29,6 +29,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 Dtype = Literal["float32", "bfloat16", "float16"]
 HEADS: tuple[str, ...] = get_args(HeadName)
 NEW = "new:"
+LEAST_TENSORS = 12
+"""No block has fewer: DeBERTa v1, which fuses three, has 13."""
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "spm.model", "spiece.model", "vocab.json")
 
 
@@ -136,6 +138,12 @@ def load(
     for name in layouts.keys() - fresh:
         _tied(layouts[name], weights, config, folder)
 
+    blocks = architecture_of(config).blocks
+    if blocks * LEAST_TENSORS > len(weights):  # known before a thousand layers are built, if only to count them
+        raise CheckpointError(
+            f"{folder} does not hold the weights its config.json describes: {len(weights)} tensors cannot be "
+            f"those of {blocks:,} layers, many are absent; copy the folder again"
+        )
     with torch.device("meta"):
         opened = Model(
             family,
@@ -216,7 +224,11 @@ def config_fields(folder: Path) -> dict[str, object]:
     file = present(folder, "config.json")
     if file is None:
         raise CheckpointError(f"{folder} has no config.json: it is not a model, or was copied in part")
-    config = read_object(file)
+    return buildable(read_object(file), file)
+
+
+def buildable(config: dict[str, object], file: Path) -> dict[str, object]:
+    """The fields themselves, once it is sure that they ask for no code and are of a family that sijo knows."""
     if "auto_map" in config:
         raise RefusedError(f"{file} asks to run code of its own (auto_map); sijo never does. Choose another model")
     if str(config.get("model_type")) not in FAMILIES:

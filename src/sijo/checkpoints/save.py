@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 
-from sijo.checkpoints.folder import whole_folder
+from sijo.checkpoints.folder import present, whole_folder
 from sijo.checkpoints.load import Model
 from sijo.checkpoints.names import NameTable
 from sijo.checkpoints.sentence import write_sentence_settings
@@ -60,8 +60,8 @@ def save(model: Model, folder: str | Path, *, overwrite: bool = False, shard_byt
         if model.has_tokenizer:
             model.tokenizer.save(fresh)
         write_sentence_settings(model.sentence, fresh, width=model.architecture.hidden_size)
-        card = None if model.source is None else model.source / "README.md"
-        if card is not None and card.is_file():
+        card = None if model.source is None else present(model.source, "README.md")
+        if card is not None:
             (fresh / "README.md").write_bytes(card.read_bytes())
     return Path(folder)
 

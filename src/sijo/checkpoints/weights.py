@@ -78,11 +78,11 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     """
     files = weight_files(folder)
     if files == [folder / WEIGHTS]:
-        return _read(files[0])
+        return read_file(files[0])
     weights: dict[str, Tensor] = {}
     wanted = _weight_map(folder)
     for file in files:
-        shard = _read(file)
+        shard = read_file(file)
         name_of_shard = file.relative_to(folder).as_posix()
         listed = {name for name, place in wanted.items() if place == name_of_shard}
         astray = [f"no {name}" for name in sorted(listed - shard.keys())]
@@ -155,7 +155,8 @@ def _shard(folder: Path, name: str) -> Path:
     return file
 
 
-def _read(file: Path) -> dict[str, Tensor]:
+def read_file(file: Path) -> dict[str, Tensor]:
+    """Every tensor of one safetensors file, mapped from it; raises as `read_weights` does."""
     try:
         _check(file)
         with safe_open(str(file), framework="pt") as tensors:
