@@ -17,6 +17,8 @@ import pytest
 
 # two workers, each with a thread for each core, hinder each other more than they help
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# tests import the two things they share, `battery` and `reference`, by these names
+sys.path.append(str(Path(__file__).parent))
 
 WORDS = ["the", "a", "of", "to", "in", "and", "is", "was", "not", "for", "we", "you", "it", "they", "one", "two"]
 WORDS += [

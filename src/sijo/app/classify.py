@@ -15,7 +15,6 @@ from sijo.errors import SettingError, SijoError, TextError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from sijo.checkpoints.load import Model
     from sijo.text.tables import Block, TextTable
     from sijo.zeroshot.labeller import Labeller, Row
     from sijo.zeroshot.labels import LabelSet
@@ -34,18 +33,24 @@ class LabelSettings:
     """A model folder or org/name; without it the built-in sentence encoder."""
     revision: str | None = None
     """Branch, tag or commit of an org/name model."""
+    scorer: Literal["auto", "embedding", "entailment"] = "auto"
+    """How labels are scored: by vectors, by a head trained on entailment, or as suits the model."""
+    entailment_column: str | None = None
+    """The column of the model's head that says entailment, by name or number; its config tells by default."""
+    contradiction_column: str | None = None
+    """The column that says the opposite, likewise."""
     none_label: str | None = None
     """A name for "none of these", which may then win."""
     none_threshold: float | None = None
-    """The score (a cosine) below which no label fits; fitted by default."""
+    """The score below which no label fits: a cosine, fitted, or for entailment its logit above its rival's, 0."""
     hypothesis_template: str | None = None
-    """The sentence a label is put in; "This is about {}." by default."""
+    """The sentence a label is put in; "This is about {}." by default, for entailment "This example is {}."."""
     temperature: float | None = None
-    """Softmax temperature of the scores; fitted by default."""
-    long_text: Literal["windows", "truncate"] = "windows"
-    """Read all of a text longer than the model, in windows, or only its first window."""
+    """Softmax temperature of the scores; fitted for embeddings, 1 for entailment by default."""
+    long_text: Literal["windows", "truncate"] | None = None
+    """Read a text longer than the model in windows (embeddings do), or only its start (entailment always does)."""
     cache: Path | None = None
-    """A folder that keeps text vectors, so that other labels on the same texts cost little."""
+    """A folder that keeps what the model gave, so that other labels on the same texts cost only what is new."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of the weights."""
     input_format: Literal["text", "csv", "jsonl", "parquet"] | None = None
@@ -65,11 +70,8 @@ class LabelSettings:
             return LabelSet.read(self.labels_file)
         return None if self.labels is None else LabelSet.parse(self.labels)
 
-    def opened(
-        self, labels: "LabelSet | None", *, multi_label: bool = False, threshold: float = 0.5
-    ) -> tuple["Labeller", "Model"]:
-        """What labels texts by these settings, and its model; bad labels are refused before that is opened."""
-        from sijo.checkpoints.load import load
+    def opened(self, labels: "LabelSet | None", *, multi_label: bool = False, threshold: float = 0.5) -> "Labeller":
+        """What labels texts by these settings; bad labels are refused before its model is opened."""
         from sijo.zeroshot.labeller import Choice, Labeller
         from sijo.zeroshot.scorers import open_scorer
 
@@ -83,14 +85,23 @@ class LabelSettings:
         )
         if labels is not None:
             choice.check(labels)
-        model = load(self.model, revision=self.revision, dtype=self.dtype)
-        if not model.sentence.trained:
+        scorer = open_scorer(
+            self.scorer,
+            self.model,
+            revision=self.revision,
+            long_text=self.long_text,
+            cache=self.cache,
+            dtype=self.dtype,
+            entailment_column=self.entailment_column,
+            contradiction_column=self.contradiction_column,
+        )
+        model = scorer.engine.model
+        if scorer.name == "embedding" and not model.sentence.trained:
             self.say(
                 f"{model.source} has no modules.json, so it was not trained to give sentence vectors; "
                 "the mean of its tokens is a guess"
             )
-        scorer = open_scorer("auto", model, long_text=self.long_text, cache=self.cache)
-        return Labeller(scorer, choice, labels), model
+        return Labeller(scorer, choice, labels)
 
     def say(self, line: str) -> None:
         """Tell a person something beside the results, unless --quiet."""
@@ -139,13 +150,20 @@ class Tally:
         self.windowed += sum(row.windows > 1 for row in rows)
         self.truncated += sum(row.truncated for row in rows)
 
-    def notes(self, limit: int) -> Iterator[str]:
-        """What a person should know beside the number of rows; `limit` is the model's, in tokens."""
+    def notes(self, labeller: "Labeller") -> Iterator[str]:
+        """What a person should know beside the number of rows."""
+        tokenizer = labeller.scorer.engine.model.tokenizer
+        limit = tokenizer.max_length - tokenizer.special_tokens
         if self.empty:
             yield f"rows without text: {self.empty:,}"
         if self.windowed:
             yield f"texts longer than the model's {limit} tokens, read in windows: {self.windowed:,}"
-        if self.truncated:
+        if self.truncated and labeller.scorer.name == "entailment":
+            yield (
+                f"texts cut to fit the model's {tokenizer.max_length} tokens together with a label's sentence: "
+                f"{self.truncated:,}"
+            )
+        elif self.truncated:
             yield f"texts cut at the model's {limit} tokens, as --long-text truncate asks: {self.truncated:,}"
 
 
@@ -177,12 +195,12 @@ def _to_file(table: "TextTable", labels: "LabelSet | None", settings: ClassifySe
     from sijo.app.output import Piece, Plan, format_of
 
     format_of(output)  # refuses a suffix before the model is opened
-    labeller, model = settings.opened(labels, multi_label=settings.multi_label, threshold=settings.threshold)
+    labeller = settings.opened(labels, multi_label=settings.multi_label, threshold=settings.threshold)
     tally, blocks = Tally(), 0
     with (
         Job(
             output,
-            settings=_deciding(labeller, model, labels, settings),
+            settings=_deciding(labeller, labels, settings),
             resume=settings.resume,
             overwrite=settings.overwrite,
         ) as job,
@@ -193,7 +211,7 @@ def _to_file(table: "TextTable", labels: "LabelSet | None", settings: ClassifySe
             return
         kept = 0
         try:
-            for block in table.blocks():
+            for block in table.blocks(rows=labeller.scorer.rows):
                 blocks += 1
                 if job.done(block):
                     kept += len(block.texts)
@@ -214,19 +232,19 @@ def _to_file(table: "TextTable", labels: "LabelSet | None", settings: ClassifySe
                     f"{'in place of --overwrite ' if settings.overwrite else ''}goes on"
                 )
             raise
-    _summary(tally, model, settings, progress, f"{_counted(kept + tally.rows)} in {output}")
+    _summary(tally, labeller, settings, progress, f"{_counted(kept + tally.rows)} in {output}")
 
 
 def _to_stdout(table: "TextTable", labels: "LabelSet | None", settings: ClassifySettings) -> None:
     from sijo.app.output import Piece, stream
 
     format = settings.format or ("table" if sys.stdout.isatty() else "jsonl")
-    labeller, model = settings.opened(labels, multi_label=settings.multi_label, threshold=settings.threshold)
+    labeller = settings.opened(labels, multi_label=settings.multi_label, threshold=settings.threshold)
     tally = Tally()
     with Progress(shown=not settings.quiet, bar=not sys.stdout.isatty()) as progress:
 
         def labelled() -> Iterator[tuple["Block", list["Row"]]]:
-            for block in table.blocks():
+            for block in table.blocks(rows=labeller.scorer.rows):
                 rows = list(_rows(block, labeller, settings))
                 yield block, rows
                 tally.add(rows)
@@ -238,7 +256,7 @@ def _to_stdout(table: "TextTable", labels: "LabelSet | None", settings: Classify
         else:
             pieces = (Piece(block.columns, _added(rows, settings), block.kind) for block, rows in labelled())
             stream(pieces, format, sys.stdout.buffer)
-    _summary(tally, model, settings, progress, _counted(tally.rows))
+    _summary(tally, labeller, settings, progress, _counted(tally.rows))
 
 
 def _counted(rows: int) -> str:
@@ -289,15 +307,14 @@ def _added(rows: Sequence["Row"], settings: ClassifySettings) -> "pa.Table":
     return pa.table(columns)
 
 
-def _deciding(
-    labeller: "Labeller", model: "Model", labels: "LabelSet | None", settings: ClassifySettings
-) -> dict[str, object]:
+def _deciding(labeller: "Labeller", labels: "LabelSet | None", settings: ClassifySettings) -> dict[str, object]:
     """Everything that decides the answers: a resumed run must have the same."""
-    calibration = labeller.calibration
+    calibration, scorer = labeller.calibration, labeller.scorer
     return {
         "labels": None if labels is None else {label.name: label.descriptions for label in labels.labels},
         "labels_column": settings.labels_column,
-        "model": model.fingerprint,
+        "model": scorer.engine.model.fingerprint,
+        "scorer": scorer.name,
         "dtype": settings.dtype,
         "hypothesis_template": settings.hypothesis_template,
         "none_label": settings.none_label,
@@ -305,7 +322,7 @@ def _deciding(
         "temperature": calibration.temperature,
         "multi_label": settings.multi_label,
         "threshold": settings.threshold,
-        "long_text": settings.long_text,
+        **scorer.settings,
         "all_scores": settings.all_scores,
     }
 
@@ -329,9 +346,8 @@ def _print_table(texts: Sequence[str], rows: Sequence["Row"], *, first: bool) ->
     Console().print(table)
 
 
-def _summary(tally: Tally, model: "Model", settings: ClassifySettings, progress: Progress, what: str) -> None:
+def _summary(tally: Tally, labeller: "Labeller", settings: ClassifySettings, progress: Progress, what: str) -> None:
     speed = f" ({progress.seconds:.1f} s, {progress.rows_per_second:,.0f} rows/s)" if tally.rows else ""
     settings.say(what + speed)
-    tokenizer = model.tokenizer
-    for note in tally.notes(tokenizer.max_length - tokenizer.special_tokens):
+    for note in tally.notes(labeller):
         settings.say(note)

@@ -81,10 +81,13 @@ def evaluate(*, settings: evaluating.EvaluateSettings | None = None) -> None:
 def inspect(model: str | None = None, /, *, settings: inspecting.InspectSettings | None = None) -> None:
     """Show what is in a model's folder: architecture, parameters, heads, tokenizer, files, licence.
 
-    MODEL is a folder or an org/name; without it the built-in model. What would not load is named, and
-    is the command's own exit code: 4 for what is unsafe or unsupported, 5 for damage.
+    MODEL is a folder or an org/name; without it the built-in model. Encoder and heads are opened as
+    any command opens them, and nothing is run. What would not load is named with the reason, which is
+    also the exit code: 4 for what is unsafe or unsupported, 5 for damage.
 
         sijo inspect models/deberta-v3-small
+
+        sijo inspect models/deberta-v3-small --format json | jq .parameters_by_part
     """
     inspecting.run(model, settings or inspecting.InspectSettings())
 
@@ -103,10 +106,15 @@ def convert(
     """Make a folder that sijo and transformers open of a checkpoint in another form.
 
     SOURCE is a folder, or a file of weights: a pickle by torch.save (.bin, .pt, .pth, .ckpt), which is
-    read by a separate process without network that takes tensors alone; or safetensors by the names
-    of the papers' first code in TensorFlow.
+    read by a separate process without network that takes tensors alone; or safetensors, also by the
+    names of the papers' first code in TensorFlow. The config, tokenizer and card beside it go along.
+
+    OUT appears whole, once its encoder and heads have been opened, or not at all. Its path is printed;
+    what was left out and why is told on standard error.
 
         sijo convert old/pytorch_model.bin models/new
+
+        sijo convert old/electra.safetensors models/spotter --size electra-small-discriminator --part discriminator
 
     Parameters
     ----------
@@ -115,14 +123,16 @@ def convert(
     model_type
         What it is (bert, albert, …), where its config does not say so.
     part
-        Which of the two networks of an ELECTRA by its first code.
+        Which of the two networks of an ELECTRA that was saved with both.
     overwrite
         Replace a model that is there.
     """
     from sijo.checkpoints.convert import convert as converted
 
-    made = converted(source, out, size=size, model_type=model_type, part=part, overwrite=overwrite)
-    print(made)  # noqa: T201
+    def tell(sentence: str) -> None:
+        print(_printable(sentence), file=sys.stderr)  # noqa: T201
+
+    print(converted(source, out, size=size, model_type=model_type, part=part, overwrite=overwrite, tell=tell))  # noqa: T201
 
 
 class Terminated(BaseException):
@@ -164,8 +174,13 @@ def _told(error: BaseException) -> int:
         # what is left in the buffer of a closed pipe or a full disk must not fail again at the end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if sentence:
-        print(f"sijo: {sentence}", file=sys.stderr)  # noqa: T201
+        print(f"sijo: {_printable(sentence)}", file=sys.stderr)  # noqa: T201
     return code
+
+
+def _printable(sentence: str) -> str:
+    """The words without what would steer a terminal: a stranger's file may have named a tensor so."""
+    return "".join(letter if letter.isprintable() else " " for letter in sentence)
 
 
 def _meaning(error: BaseException) -> tuple[int, str]:

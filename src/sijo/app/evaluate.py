@@ -14,10 +14,9 @@ from sijo.app.progress import Progress
 from sijo.errors import SettingError, TextError, nearest
 
 if TYPE_CHECKING:
-    from sijo.checkpoints.load import Model
     from sijo.text.tables import Block
-    from sijo.zeroshot.calibration import Calibration
     from sijo.zeroshot.evaluation import Evaluation
+    from sijo.zeroshot.labeller import Labeller
 
 
 @Parameter(name="*")
@@ -69,14 +68,15 @@ def run(settings: EvaluateSettings) -> None:
             f"row {first + 1}: the label {gold[first]!r} is not one of the {len(names)} labels"
             f"{nearest(gold[first], names)}. Mend the row, or add the label"
         )
-    labeller, model = settings.opened(labels)
-    probabilities = []
+    labeller = settings.opened(labels)
+    probabilities, cut = [], 0
     with Progress(shown=not settings.quiet) as progress:
-        for block in blocks:
-            probabilities.append(labeller.probabilities(block.texts))
-            progress.add(len(block.texts), (block.first_row + len(block.texts)) / len(gold))
+        for some, reading in labeller.judged(text for block in blocks for text in block.texts):
+            probabilities.append(some)
+            cut += int(reading.truncated.sum())
+            progress.add(len(some), sum(map(len, probabilities)) / len(gold))
     found = evaluate(gold, np.concatenate(probabilities), names, resamples=settings.resamples, seed=settings.seed)
-    _print(found, labeller.calibration, model, settings, progress)
+    _print(found, labeller, cut, settings, progress)
     if settings.plot is not None:
         plot(found, settings.plot)
 
@@ -98,17 +98,16 @@ def _gold(block: "Block", column: str) -> list[str]:
 
 
 def _print(
-    found: "Evaluation",
-    calibration: "Calibration",
-    model: "Model",
-    settings: EvaluateSettings,
-    progress: Progress,
+    found: "Evaluation", labeller: "Labeller", cut: int, settings: EvaluateSettings, progress: Progress
 ) -> None:
+    calibration, scorer = labeller.calibration, labeller.scorer
     if (settings.format or ("table" if sys.stdout.isatty() else "json")) == "json":
         about = {
             "task": settings.task,
             "data": settings.data,
-            "model": str(model.source),
+            "model": str(scorer.engine.model.source),
+            "scorer": scorer.name,
+            "texts_cut": cut,
             "temperature": calibration.temperature,
             "none_score": calibration.none_score,
             "calibration": calibration.origin,
@@ -123,6 +122,8 @@ def _print(
 
     console = Console()
     console.print(table(found))
+    if cut:
+        console.print(f"\n{cut:,} of the texts are longer than the model, and were read in part.")
     console.print(
         f"\n{progress.seconds:.1f} s, {progress.rows_per_second:,.0f} rows/s. Temperature "
         f"{calibration.temperature:g}, from: {calibration.origin}",

@@ -4,26 +4,42 @@ Only here is a pickle read, by a process in a locked room (`pickled.py`).
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from sijo.checkpoints.folder import present, read_object, whole_folder
-from sijo.checkpoints.load import TOKENIZER_FILES, buildable, load
+from sijo.checkpoints.folder import LONGEST_JSON, present, read_object, verify, whole_folder
+from sijo.checkpoints.load import TOKENIZER_FILES, buildable, labelled, load
 from sijo.checkpoints.names import full_name, held
 from sijo.checkpoints.pickled import read_pickled
 from sijo.checkpoints.tensorflow import from_tensorflow, is_tensorflow
-from sijo.checkpoints.weights import PICKLED, WEIGHTS, read_file, read_weights, write_weights
-from sijo.errors import CheckpointError, RefusedError, SettingError, nearest
+from sijo.checkpoints.weights import INDEX, MOST_SHARDS, PICKLED, WEIGHTS, read_file, read_weights, write_weights
+from sijo.errors import CheckpointError, RefusedError, SettingError, SijoError, nearest
 from sijo.models import FAMILIES, SIZES
-from sijo.models.family import Config, Family
+from sijo.models.family import Config, Family, Layout
+from sijo.nn.heads import POOLER
 
-CONFIGS = ("config.json", "bert_config.json", "albert_config.json", "electra_config.json", "model_config.json")
-"""What the first codes called it, too."""
-BESIDE = (*TOKENIZER_FILES, "README.md", "modules.json", "sentence_bert_config.json", "1_Pooling/config.json")
+log = logging.getLogger(__name__)
+Tell = Callable[[str], object]
+CONFIGS = ("config.json", "bert_config.json", "albert_config.json", "model_config.json")
+"""What the first codes called it."""
+BIN, BIN_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
+BY_TORCH = (".bin", ".pt", ".pth", ".ckpt")
+BESIDE = (
+    *(*TOKENIZER_FILES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("modules.json", "sentence_bert_config.json", "README.md", "LICENSE", "NOTICE"),
+)
+"""What goes along."""
+PRESENT = {"30k-clean.model": "spiece.model"}
+"""What goes along under another name: the first ALBERT's vocabulary."""
+LARGEST = 16 * LONGEST_JSON
+"""Bytes of such a file."""
 
 
 def convert(
@@ -34,6 +50,7 @@ def convert(
     model_type: str | None = None,
     part: str | None = None,
     overwrite: bool = False,
+    tell: Tell = log.info,
 ) -> Path:
     """Make a folder that sijo and transformers open of a checkpoint in another form.
 
@@ -42,38 +59,51 @@ def convert(
     target      a folder that is not there yet
     size        a published size, where there is no config.json
     model_type  what it is, where its config does not say so
-    part        "discriminator" or "generator", of an ELECTRA by its first code
+    part        "discriminator" or "generator", of an ELECTRA that was saved with both
     overwrite   replace a model that is there
+    tell        is told, a sentence at a time, what was left out and why, and what the folder holds
 
-    All tensors are kept, under their present names; the tokenizer's files and the card go with them. The
-    new folder is opened once before it takes its place.
+    Tensors keep their numbers and get their present names; the tokenizer's files and the card go with
+    them. Encoder and heads are opened once before the folder takes its place.
 
     Returns the folder. Raises what `load` raises, and RefusedError for a pickle that holds more than tensors.
     """
-    source = Path(source).expanduser()
+    source, target = Path(source).expanduser(), Path(target).expanduser()
     folder = source if source.is_dir() else source.parent
-    if not source.exists():
-        raise SettingError(f"there is no {source}; name a folder, or a file of weights")
+    _may(source, target, overwrite=overwrite)
     fields = _fields(folder, size=size, model_type=model_type)
     family = FAMILIES[str(fields["model_type"])]
     config = family.config.read(fields)
-    with _tensors(source) as found, whole_folder(Path(target), overwrite=overwrite) as fresh:
-        tensors = from_tensorflow(found, family.model_type, part=part) if is_tensorflow(found) else found
-        named = _named(family, config, tensors)
+    with _tensors(source, tell) as tensors:
+        named = _named(family, config, _present(tensors, family, config, part, tell), tell)
         said = fields.get("architectures")
-        for layout in held(family, config, named, said if isinstance(said, list) else []).values():
-            fields |= layout.says
-            for copy, original in layout.copies.items():
-                if copy in named and original in named and torch.equal(named[copy], named[original]):
-                    del named[copy]
-        (fresh / "config.json").write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
-        write_weights(fresh, named)
-        for name in BESIDE:
-            if (file := present(folder, name)) is not None:
-                (fresh / name).parent.mkdir(exist_ok=True)
-                (fresh / name).write_bytes(file.read_bytes())
-        load(fresh)  # what cannot be opened is not left behind
-    return Path(target)
+        heads = held(family, config, named, said if isinstance(said, list) else [])
+        heads.pop(POOLER, None)
+        fields |= _says(heads, named, fields)
+        with whole_folder(target, overwrite=overwrite) as fresh:
+            write_weights(fresh, named)
+            _copy(folder, fresh)
+            _write(fresh, fields)
+            try:
+                opening = _opening(fresh, heads, tell)
+            except SijoError as error:  # told of what was given: the fresh folder is about to go
+                raise type(error)(str(error).replace(str(fresh), str(source))) from error
+            if not said:
+                classes = [family.published([name]) for name in opening] or [family.published([])]
+                _write(fresh, fields | {"architectures": classes})
+    return target
+
+
+def _may(source: Path, target: Path, *, overwrite: bool) -> None:
+    """Refuse at once what would be refused, or regretted, after all the work."""
+    if not source.exists():
+        raise SettingError(f"there is no {source}; name a folder, or a file of weights")
+    if os.path.lexists(target) and not overwrite:
+        raise SettingError(f"{target} exists already; name another folder, or allow it to be overwritten")
+    if source.resolve().is_relative_to(target.resolve()):
+        raise SettingError(f"{target} holds {source} itself, which would be lost; name another folder")
+    if source.is_dir():
+        verify(source)
 
 
 def _fields(folder: Path, *, size: str | None, model_type: str | None) -> dict[str, object]:
@@ -84,47 +114,149 @@ def _fields(folder: Path, *, size: str | None, model_type: str | None) -> dict[s
         return {"model_type": SIZES[size].model_type} | dict(SIZES[size].sizes[size])
     config = next((file for name in CONFIGS if (file := present(folder, name))), None)
     if config is None:
-        raise CheckpointError(f"{folder} has no config.json; say what it is with size, such as albert-base-v2")
+        raise SettingError(
+            f"{folder} has no config.json; say what it is with --size, such as albert-base-v2 (in Python: size=)"
+        )
     fields = read_object(config)
-    if model_type is not None:
-        fields["model_type"] = model_type
-    elif "model_type" not in fields:
-        fields["model_type"] = config.name.partition("_config")[0]  # bert_config.json says it in its name
-    return buildable(fields, config)
+    kind = model_type or fields.get("model_type") or config.name.partition("_config")[0]
+    if kind in ("config.json", "model"):  # a name that says nothing
+        raise SettingError(
+            f"{config} has no model_type; say it with --model-type (in Python: model_type=), one of "
+            f"{', '.join(FAMILIES)}"
+        )
+    return buildable(fields | {"model_type": kind}, config)
 
 
 @contextmanager
-def _tensors(source: Path) -> Iterator[Mapping[str, Tensor]]:
+def _tensors(source: Path, tell: Tell) -> Iterator[Mapping[str, Tensor]]:
     """The tensors of a folder or a file, by whatever names they have there."""
-    file = source
-    if source.is_dir():
-        pickles = sorted(path for path in source.iterdir() if path.suffix in PICKLED)
-        if (source / WEIGHTS).exists() or (source / f"{WEIGHTS}.index.json").exists() or not pickles:
-            yield read_weights(source)
-            return
-        if len(pickles) > 1:
-            raise SettingError(
-                f"{source} holds {len(pickles)} pickles, such as {pickles[0].name}; name the one with the weights"
-            )
-        file = pickles[0]
-    safe = present(file.parent, file.name)
-    if safe is None:
-        raise SettingError(f"there is no {file}")
-    if file.suffix == ".safetensors":
-        yield read_file(safe)
-    elif file.suffix in (".bin", ".pt", ".pth", ".ckpt"):
-        with read_pickled(safe) as tensors:
-            yield tensors
-    else:
-        raise RefusedError(f"{file} is neither safetensors nor a .bin, .pt, .pth or .ckpt by torch.save")
+    folder, files = (source, _files(source)) if source.is_dir() else (source.parent, {source.name: None})
+    if not files:
+        yield read_weights(source)
+        return
+    found: dict[str, Tensor] = {}
+    with ExitStack() as rooms:
+        for name, listed in files.items():
+            file = present(folder, name)
+            if file is None:
+                raise CheckpointError(f"{folder / name} is absent, though {BIN_INDEX} names it; copy it again")
+            if file.suffix == ".safetensors":
+                tensors = read_file(file)
+            elif file.suffix in BY_TORCH:
+                tell(f"reading {name} in a process of its own")
+                tensors = rooms.enter_context(read_pickled(file))
+            else:
+                raise RefusedError(f"{file} is neither safetensors nor a {', '.join(BY_TORCH)} by torch.save")
+            if listed is not None and (astray := sorted(listed ^ tensors.keys())):
+                raise CheckpointError(f"{file} and {BIN_INDEX} disagree about {astray[0]}; copy the folder again")
+            found |= tensors
+        yield found
 
 
-def _named(family: Family, config: Config, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors by their full present names, without those that carry nothing learned."""
-    behind = {family.prefix + name for name in family.left_behind}
+def _files(folder: Path) -> Mapping[str, set[str] | None]:
+    """The files of weights, and the tensors that an index says are in each; none where `load` knows them itself."""
+    if present(folder, WEIGHTS) or present(folder, INDEX):
+        return {}
+    if index := present(folder, BIN_INDEX):
+        shard_of = read_object(index).get("weight_map")
+        shards = set(map(str, shard_of.values())) if isinstance(shard_of, dict) else set()
+        if not isinstance(shard_of, dict) or not 0 < len(shards) <= MOST_SHARDS:
+            raise CheckpointError(f"{index} has no weight_map that names a file for each tensor; copy it again")
+        return {name: {tensor for tensor, at in shard_of.items() if at == name} for name in sorted(shards)}
+    if present(folder, BIN):
+        return {BIN: None}
+    names = sorted(path.name for path in folder.iterdir() if path.suffix in (".safetensors", *PICKLED))
+    if len(names) > 1:
+        raise SettingError(
+            f"{folder} holds {len(names)} files that may be its weights, such as {names[0]} and {names[1]}; "
+            "name the one"
+        )
+    return dict.fromkeys(names)
+
+
+def _present(
+    tensors: Mapping[str, Tensor], family: Family, config: Config, part: str | None, tell: Tell
+) -> Mapping[str, Tensor]:
+    """The tensors of one network, by names with dots."""
+    if is_tensorflow(tensors):
+        return from_tensorflow(tensors, family, config, part=part, tell=tell)
+    if part is None:
+        return tensors
+    chosen = {name: tensor for name, tensor in tensors.items() if name.startswith(f"{part}.")}
+    if not chosen or family.model_type != "electra":
+        raise SettingError(f"here are no two networks, of which one is a {part}; leave part={part} out")
+    tell(f"left out {len(tensors) - len(chosen)} of the other network")
+    return chosen
+
+
+def _named(family: Family, config: Config, tensors: Mapping[str, Tensor], tell: Tell) -> dict[str, Tensor]:
+    """The tensors by their full present names, without those that carry nothing of their own."""
     named = {full_name(family, name): tensor for name, tensor in tensors.items()}
     if len(named) < len(tensors):
         raise CheckpointError(
-            f"{len(tensors) - len(named)} of these tensors have the name of another; copy it again"
+            f"{len(tensors) - len(named)} of these tensors have the name of another; copy it again, or name one of "
+            "two networks that were saved together with --part (in Python: part=)"
         )
-    return {name: tensor for name, tensor in named.items() if name not in behind}
+    left = {family.prefix + name: "it holds nothing learned" for name in family.left_behind}
+    for name in named:
+        if name.endswith("._weight") and name.replace("._weight", ".weight") in named:
+            left[name] = "it is the difference from the generator's table, and their sum is here as weight"
+    for copy, original in [item for layout in family.layouts(config) for item in layout.copies.items()]:
+        if copy in named and original not in named:
+            named[original] = named.pop(copy)
+        elif copy in named and torch.equal(named[copy], named[original]):
+            left[copy] = f"it is {original} once more"
+    for name in sorted(left.keys() & named.keys()):
+        del named[name]
+        tell(f"left out {name}: {left[name]}")
+    return named
+
+
+def _says(
+    heads: Mapping[str, Layout], named: Mapping[str, Tensor], fields: Mapping[str, object]
+) -> dict[str, object]:
+    """What config.json must say for these heads to be found: their layout, and as many labels as they have rows."""
+    says: dict[str, object] = {}
+    for name, layout in heads.items():
+        says |= layout.says
+        out = named.get(f"{layout.names.get('out')}.weight")
+        if name.endswith("classification") and out is not None and not {"id2label", "num_labels"} & fields.keys():
+            says |= labelled([f"LABEL_{i}" for i in range(len(out))])
+    return says
+
+
+def _copy(folder: Path, fresh: Path) -> None:
+    """The files that go along, as far as they are there."""
+    pooling = [f"{path.name}/config.json" for path in folder.glob("*_Pooling")]
+    for name in (*BESIDE, *PRESENT, *pooling):
+        file, to = present(folder, name), fresh / PRESENT.get(name, name)
+        if file is None or to.exists():
+            continue
+        if file.stat().st_size > LARGEST:
+            raise CheckpointError(f"{file} is longer than {LARGEST} bytes, which cannot be; copy it again")
+        to.parent.mkdir(exist_ok=True)
+        shutil.copyfile(file, to)
+
+
+def _write(fresh: Path, fields: Mapping[str, object]) -> None:
+    (fresh / "config.json").write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _opening(fresh: Path, heads: Mapping[str, Layout], tell: Tell) -> list[str]:
+    """The heads that open; raises the error of one that does not, unless its tensors are another's that does."""
+    unused = set(load(fresh).unused)
+    failed: dict[str, SijoError] = {}
+    for name in heads:
+        try:
+            unused &= set(load(fresh, name).unused)
+        except SijoError as error:
+            failed[name] = error
+    opening = [name for name in heads if name not in failed]
+    read = {heads[name].names.get("out") for name in opening}
+    for name, reason in failed.items():
+        if heads[name].names.get("out", name) not in read:
+            raise reason
+    tell(f"holds {', '.join(['the encoder', *opening])}")
+    if unused:
+        tell(f"holds what no part reads: {', '.join(sorted(unused)[:20])}{', …' if len(unused) > 20 else ''}")
+    return opening

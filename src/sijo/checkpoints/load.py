@@ -19,7 +19,7 @@ from sijo.errors import CheckpointError, RefusedError, SettingError, nearest
 from sijo.models import FAMILIES, published
 from sijo.models.family import Config, Family, HeadName, Layout
 from sijo.models.mix import plainest
-from sijo.nn.architecture import Architecture
+from sijo.nn.architecture import LARGEST, Architecture
 from sijo.nn.heads import POOLER, Network, build
 from sijo.text.tokenizer import Tokenizer
 
@@ -369,6 +369,10 @@ def _tokenizer(folder: Path, family: Family, model: Model) -> Tokenizer | None:
         return None
     a = model.architecture
     limits = [model.sentence.max_length, a.places, a.distances.span if a.distances else None]
+    config = present(folder, "tokenizer_config.json")
+    if config is not None and model.sentence.max_length is None:
+        said = read_object(config).get("model_max_length")  # 1e30 where transformers knew of no limit
+        limits.append(said if type(said) is int and 0 < said < LARGEST else None)
     longest = min(limit for limit in limits if limit)
     tokenizer = Tokenizer.open(folder, model_type=family.model_type, max_length=longest)
     if tokenizer.vocab_size > a.vocab_size:

@@ -5,44 +5,65 @@ what a family called differently altogether stands in `RENAMED`. A kernel is a m
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from torch import Tensor
 
-from sijo.errors import CheckpointError, SettingError
+from sijo.errors import CheckpointError, RefusedError, SettingError
+from sijo.models.family import Config, Family
 
-SKIPPED = re.compile(
-    r"adam|lamb|adagrad|momentum|(^|/)(global_step|temperature|beta[12]_power|signal_early_stopping)$"
+OPTIMIZER = re.compile(
+    r"(^|/)((adam|adagrad|lamb|momentum)\w*|beta[12]_power|global_step|temperature|signal_early_stopping)(/|$)"
 )
-"""What an optimizer left behind."""
+"""What training left behind, in lower case."""
 RENAMED: Mapping[str, tuple[tuple[str, str], ...]] = {
     "albert": (
-        (r"^(module/)?bert/encoder/transformer/group_(\d+)/inner_group_(\d+)/",
-         "albert/encoder/albert_layer_groups/\\2/albert_layers/\\3/"),
+        (r"^bert/encoder/transformer/group_(\d+)/inner_group_(\d+)/",
+         "albert/encoder/albert_layer_groups/\\1/albert_layers/\\2/"),
         (r"/attention_1/self/", "/attention/"),
         (r"/attention_1/output/dense/", "/attention/dense/"),
         (r"/ffn_1/intermediate/output/dense/", "/ffn_output/"),
         (r"/ffn_1/intermediate/dense/", "/ffn/"),
         (r"(albert_layers/\d+)/LayerNorm_1/", "\\1/full_layer_layer_norm/"),
         (r"(albert_layers/\d+)/LayerNorm/", "\\1/attention/LayerNorm/"),
-        (r"^(module/)?bert/", "albert/"),
+        (r"^bert/", "albert/"),
         (r"^albert/pooler/dense/", "albert/pooler/"),
-        (r"^(module/)?cls/predictions/transform/", "predictions/"),
-        (r"^(module/)?cls/predictions/output_bias$", "predictions/bias"),
-        (r"^(module/)?cls/seq_relationship/output_", "sop_classifier/classifier/"),
+        (r"^cls/predictions/(transform/|output_)", "predictions/"),
+        (r"^cls/seq_relationship/output_", "sop_classifier/classifier/"),
     ),
     "bert": (
-        (r"^module/", ""),
         (r"^cls/predictions/output_bias$", "cls/predictions/bias"),
         (r"^cls/seq_relationship/output_", "cls/seq_relationship/"),
-        (r"^output_(weights|bias)$", "classifier/\\1"),
     ),
     "electra": (
         (r"^discriminator_predictions/dense_1/", "discriminator_predictions/dense_prediction/"),
         (r"^generator_predictions/output_bias$", "generator_lm_head/bias"),
     ),
 }  # fmt: skip
-"""Patterns and what they become, in order, before what is the same for all."""
+"""Patterns and what they become, in order; then comes what is the same for all."""
+ALIKE = (
+    (r"^cls/squad/output_", "qa_outputs/"),
+    (r"^output_", "classifier/"),
+    (r"/layer_(\d+)/", "/layer/\\1/"),
+    (r"_embeddings$", "_embeddings/weight"),
+    (r"/(kernel|gamma|weights)$", "/weight"),
+    (r"/beta$", "/bias"),
+)
+CTRL = {
+    "w": "transformer.w.weight",
+    "b": "lm_head.bias",
+    "gamma": "transformer.layernorm.weight",
+    "beta": "transformer.layernorm.bias",
+}
+"""What stands outside of CTRL's blocks, by the last part of its name."""
+CTRL_BLOCK = [f"layernorm{n}.{leaf}" for n in (1, 2) for leaf in ("bias", "weight")] + [
+    f"{part}.{leaf}"
+    for part in (*(f"multi_head_attention.{map}" for map in ("Wq", "Wk", "Wv", "dense")), "ffn.0", "ffn.2")
+    for leaf in ("bias", "weight")
+]
+"""What stands in one, in the order that its variables are numbered in."""
+UNREAD = {"bert": ("cls.seq_relationship",)}
+"""What no head of ours reads, and is kept: which sentence comes next."""
 PARTS = ("discriminator", "generator")
 
 
@@ -56,88 +77,123 @@ def is_tensorflow(names: Iterable[str]) -> bool:
 
 
 def from_tensorflow(
-    tensors: Mapping[str, Tensor], model_type: str, *, part: str | None = None
+    tensors: Mapping[str, Tensor],
+    family: Family,
+    config: Config,
+    *,
+    part: str | None = None,
+    tell: Callable[[str], object],
 ) -> dict[str, Tensor]:
-    """The tensors by their present names, kernels turned round, optimizer state left out.
+    """The tensors by their present names, kernels turned round, without what an optimizer kept.
 
-    tensors     by TensorFlow's names
-    model_type  whose they are: bert, albert, electra or ctrl
-    part        of an ELECTRA, which was saved with both: "discriminator" or "generator"
+    tensors  by TensorFlow's names
+    family   whose they are: bert, albert, electra or ctrl
+    config   what the network is: no name may lead outside of it
+    part     of an ELECTRA, which was saved with both: "discriminator" or "generator"
+    tell     is told what was left out
 
-    Raises SettingError for another model type, or an ELECTRA without a part.
+    Raises SettingError for another family, or an ELECTRA without a part; RefusedError that lists the
+    names which nothing in such a network has; CheckpointError where the variables of a block are not whole.
 
     >>> import torch
-    >>> made = from_tensorflow({"bert/encoder/layer_3/output/dense/kernel": torch.zeros(8, 2)}, "bert")
+    >>> from sijo.models import published
+    >>> old = {"bert/encoder/layer_3/output/dense/kernel": torch.zeros(8, 2), "global_step": torch.tensor(9)}
+    >>> made = from_tensorflow(old, *published("bert-base-uncased"), tell=print)
+    left out 1 of the optimizer, such as global_step
     >>> {name: tuple(tensor.shape) for name, tensor in made.items()}
     {'bert.encoder.layer.3.output.dense.weight': (2, 8)}
     """
-    kept = {name.removesuffix(":0"): tensor for name, tensor in tensors.items() if not SKIPPED.search(name.lower())}
-    if model_type == "ctrl":
-        return _ctrl(kept)
-    if model_type not in RENAMED:
-        raise SettingError(
-            f"sijo knows TensorFlow's names for {', '.join(RENAMED)} and ctrl, not for {model_type}; "
-            "convert it with its own code first"
-        )
-    if model_type == "electra":
-        if part not in PARTS:
+    plain = {name: name.removesuffix(":0").removeprefix("module/") for name in tensors}
+    kept = {name: old for name, old in plain.items() if not OPTIMIZER.search(old.lower())}
+    if left := sorted(plain.keys() - kept.keys()):
+        tell(f"left out {len(left)} of the optimizer, such as {left[0]}")
+    match family.model_type:
+        case "ctrl":
+            new = _ctrl(kept)
+        case "electra":
+            mine = _electra(kept, part)
+            if other := sorted(kept.keys() - mine.keys()):
+                tell(f"left out {len(other)} of the other network, such as {other[0]}")
+            new = {name: _renamed(old, "electra") for name, old in mine.items()}
+        case model_type if model_type in RENAMED:
+            new = {name: _renamed(old, model_type) for name, old in kept.items()}
+        case model_type:
             raise SettingError(
-                f"an ELECTRA of the first code holds two networks; say which one: part={' or part='.join(PARTS)}"
+                f"these are TensorFlow's names, and sijo knows those of ctrl, {', '.join(RENAMED)}, not of "
+                f"{model_type}; convert it with its own code first"
             )
-        kept = _electra(kept, part)
-    return {_renamed(name, model_type): _turned(name, tensor) for name, tensor in kept.items()}
+    there = _modules(family, config)
+    strange = sorted(name[:99] for name, to in new.items() if not {to, to.rpartition(".")[0]} & there)
+    if strange:
+        raise RefusedError(
+            f"{len(strange)} of {len(new)} variables have no place in a {config.what} of this config: "
+            f"{', '.join(strange[:6])}{', …' if len(strange) > 6 else ''}; is it another model, or of another size?"
+        )
+    first: dict[str, str] = {}
+    if twice := sorted(name for name, to in new.items() if first.setdefault(to, name) != name):
+        raise CheckpointError(f"{twice[0]} and {first[new[twice[0]]]} are both {new[twice[0]]}; copy it again")
+    turned = {name for name in new if plain[name].endswith("kernel") and tensors[name].dim() == 2}
+    return {to: tensors[name].T if name in turned else tensors[name] for name, to in new.items()}
+
+
+def _modules(family: Family, config: Config) -> set[str]:
+    """The present names of all that such a network with any of its heads is made of."""
+    there = {family.prefix + theirs for theirs in (family.names(config) or {}).values()}
+    for layout in family.layouts(config):
+        there |= {*layout.names.values(), *layout.copies}
+    return there | set(UNREAD.get(family.model_type, ()))
 
 
 def _renamed(name: str, model_type: str) -> str:
-    for pattern, new in RENAMED[model_type]:
-        name = re.sub(pattern, new, name)
-    name = re.sub(r"/layer_(\d+)/", r"/layer/\1/", name).replace("/", ".")
-    name = re.sub(r"\.(kernel|gamma|weights)$", ".weight", re.sub(r"\.beta$", ".bias", name))
-    return f"{name}.weight" if name.endswith("_embeddings") else name
+    for pattern, to in (*RENAMED[model_type], *ALIKE):
+        name = re.sub(pattern, to, name)
+    return name.replace("/", ".")
 
 
-def _turned(name: str, tensor: Tensor) -> Tensor:
-    return tensor.T if name.endswith("kernel") else tensor
-
-
-def _electra(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
+def _electra(names: Mapping[str, str], part: str | None) -> dict[str, str]:
     """One of the two networks. The generator has no embeddings of its own but for their projection."""
+    makes = {name: old for name, old in names.items() if old.startswith("generator")}
+    spots = {name: old for name, old in names.items() if name not in makes}
+    if part is None and not makes:
+        part = "discriminator"
+    if part not in PARTS:
+        raise SettingError(
+            f"this ELECTRA holds two networks; say which one with --part {' or --part '.join(PARTS)} "
+            "(in Python: part=)"
+        )
     if part == "discriminator":
-        return {name: tensor for name, tensor in tensors.items() if not name.startswith("generator")}
-    shared = {name: tensor for name, tensor in tensors.items() if name.startswith("electra/embeddings/")}
-    own = {
-        name if name.startswith("generator_") else name.replace("generator/", "electra/", 1): tensor
-        for name, tensor in tensors.items()
-        if name.startswith("generator")
-    }
-    return shared | own
+        return spots
+    own = {name: re.sub("^generator/", "electra/", old) for name, old in makes.items()}
+    tables = {name: old for name, old in spots.items() if old.startswith("electra/embeddings/")}
+    return own | {name: old for name, old in tables.items() if old not in own.values()}
 
 
-def _ctrl(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _ctrl(names: Mapping[str, str]) -> dict[str, str]:
     """CTRL's variables are numbered over the whole graph: within a block their order says what they are."""
-    made, blocks = {}, dict[int, list[str]]()
-    for name, tensor in tensors.items():
-        if found := re.search(r"encoder_layer(?:_(\d+))?/", name):
+    blocks: dict[int, list[str]] = {}
+    made = {}
+    for name, old in names.items():
+        if found := re.search(r"(?:^|/)encoder_layer(?:_(\d{1,4}))?/", old):
             blocks.setdefault(int(found[1] or 0), []).append(name)
-        elif name.endswith("/w") or name == "w":
-            made["transformer.w.weight"] = tensor
-        elif name.endswith("/b") or name == "b":
-            made["lm_head.bias"] = tensor
-        elif name.endswith(("/gamma", "/beta")):
-            made[f"transformer.layernorm.{'weight' if name.endswith('gamma') else 'bias'}"] = tensor
         else:
-            raise CheckpointError(f"{name!r} is no variable of a CTRL; is this another model's checkpoint?")
-    parts = ["layernorm1", "layernorm2", *(f"multi_head_attention.{what}" for what in ("Wq", "Wk", "Wv", "dense"))]
-    for n, names in blocks.items():
-        ordered = sorted(names, key=_by_number)
-        if len(ordered) != 16:
-            raise CheckpointError(f"block {n} of this CTRL has {len(ordered)} variables, not 16; copy it again")
-        leaves = [f"{what}.{leaf}" for what in [*parts, "ffn.0", "ffn.2"] for leaf in ("bias", "weight")]
-        for leaf, name in zip(leaves, ordered, strict=True):
-            made[f"transformer.h.{n}.{leaf}"] = _turned(name, tensors[name])
+            made[name] = CTRL.get(old.rpartition("/")[2], old)
+    for n, block in blocks.items():
+        ordered = sorted(block, key=lambda name: _numbers(names[name]))
+        leaves = [names[name].rpartition("/")[2] for name in ordered]
+        if leaves != ["beta", "gamma"] * 2 + ["bias", "kernel"] * 6:
+            raise CheckpointError(
+                f"block {n} of this CTRL has {len(block)} variables, {', '.join(sorted(block)[:3])}, …, which are "
+                "not two norms and six maps, each with a bias; copy it again"
+            )
+        made |= {name: f"transformer.h.{n}.{what}" for name, what in zip(ordered, CTRL_BLOCK, strict=True)}
     return made
 
 
-def _by_number(name: str) -> list[tuple[str, int]]:
-    """Sorts as letters do, and numbers by their size; `dense` before `dense_1`."""
-    return [(word, int(number or -1)) for word, number in re.findall(r"([^/\d]+?)_?(\d*)(?:/|$)", name)]
+def _numbers(name: str) -> list[tuple[str, int]]:
+    """Sorts as letters do, and numbers by their size; `dense` before `dense_1`.
+
+    >>> sorted(["a/dense_10/bias", "a/dense_9/kernel", "a/dense/bias"], key=_numbers)
+    ['a/dense/bias', 'a/dense_9/kernel', 'a/dense_10/bias']
+    """
+    found = (re.fullmatch(r"(.*?)_?(\d{0,9})", word, re.DOTALL) for word in name.split("/"))
+    return [(word[1], int(word[2] or -1)) for word in found if word]

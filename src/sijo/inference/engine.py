@@ -1,58 +1,80 @@
-"""Many texts through an encoder, fast, in order, and in constant memory.
+"""Many texts, or pairs of them, through a model, fast, in order, and in constant memory.
 
 Texts are taken in bounded groups; each group is tokenized at once, cut into windows where a text is
 longer than the model, sorted by length, and run in batches of about equal numbers of tokens.
+
+Letters: B batch, L length, D width of the hidden states, C columns of a head's logits.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from sijo.checkpoints.load import Model, load
 from sijo.errors import SettingError
-from sijo.inference.store import Entry, VectorStore
+from sijo.inference.store import AnyKey, Entry, VectorStore
 from sijo.nn.pooling import pool
 from sijo.text.batches import by_length, groups, padded_length
+from sijo.text.tokenizer import Pair
 
 LongText = Literal["windows", "truncate"]
 
 TOKEN_BUDGET = 4096
+PAIR_HEAD = "sequence-classification"
+"""The head that reads pairs."""
+AT_ONCE = 1_000_000
+"""Characters that are tokenized, and kept in a store, together."""
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """The vectors of some texts, and how much of each was read."""
+class Reading:
+    """How much was read of some texts."""
 
-    vectors: np.ndarray
-    """(n, D) float32, one row a text, of any length; all zeros for a text without tokens."""
     tokens: np.ndarray
     """(n,) int64: how many tokens each text has, special ones not counted."""
     windows: np.ndarray
     """(n,) int64: in how many windows each text was read."""
     truncated: np.ndarray
-    """(n,) bool: True where tokens were left unread, which only `long_text="truncate"` does."""
+    """(n,) bool: True where tokens were left unread: by `long_text="truncate"`, or in a pair."""
 
     def __len__(self) -> int:
-        return len(self.vectors)
+        return len(self.tokens)
 
-    def only(self, row: int) -> "Encoded":
-        """One of the texts, as an `Encoded` of length 1."""
+    def only(self, row: int) -> "Reading":
+        """One of the texts, as a `Reading` of length 1."""
         at = slice(row, row + 1)
-        return Encoded(self.vectors[at], self.tokens[at], self.windows[at], self.truncated[at])
+        return Reading(self.tokens[at], self.windows[at], self.truncated[at])
+
+
+@dataclass(frozen=True)
+class Encoded(Reading):
+    """The vectors of some texts, and how much of each was read."""
+
+    vectors: np.ndarray
+    """(n, D) float32, one row a text, of any length; all zeros for a text without tokens."""
+
+
+@dataclass(frozen=True)
+class PairLogits(Reading):
+    """What a head says of some pairs, and how much of the first text of each was read."""
+
+    logits: np.ndarray
+    """(n, C) float32, one row a pair."""
 
 
 class Engine:
-    """An encoder with a plan: texts in, one vector each out.
+    """A model with a plan: texts in, one vector each out, or pairs in and a head's logits out.
 
     model         what `sijo.load` gives
     token_budget  tokens of a batch, padding included; more needs more memory
     long_text     "windows" reads the whole of a text longer than the model, in windows whose vectors
                   are averaged by their tokens; "truncate" reads its first window and says so
-    store         where vectors are kept between runs
+    store         where vectors, or logits, are kept between runs
 
     >>> engine = Engine(load())
     >>> engine.encode(["a cat", "", "a dog"]).tokens.tolist()
@@ -88,22 +110,43 @@ class Engine:
 
         Equal texts are encoded once. With a store, only texts that it has not seen are encoded.
         """
-        unique = list(dict.fromkeys(texts))
-        entries = {} if self.store is None else self.store.get(unique)
-        fresh = [text for text in unique if text not in entries]
-        if fresh:
-            encoded = dict(zip(fresh, self._read(fresh), strict=True))
+        rows = self._entries(texts, self._read)
+        vectors = _stacked(rows, self.model.architecture.hidden_size)
+        return Encoded(*_counts(rows), vectors)
+
+    def score_pairs(self, firsts: Sequence[str], seconds: Sequence[str]) -> PairLogits:
+        """What the model's head says of each pair, such as a text and a hypothesis about it.
+
+        A pair that is longer than the model loses the end of its first text, never of its second,
+        whatever `long_text` says: `truncated` tells which. Equal pairs are read once, and a text is
+        tokenized once for all its pairs. With a store, only pairs that it has not seen are read.
+
+        Raises SettingError when the model was opened without a head for pairs, and TextError when
+        the second text leaves no room for the first.
+
+        >>> fresh = load(head="new:sequence-classification", labels=["entailment", "contradiction"])
+        >>> Engine(fresh).score_pairs(["a cat sleeps"] * 2, ["This is a cat.", "This is a dog."]).logits.shape
+        (2, 2)
+        """
+        if PAIR_HEAD not in self.model.head_values:
+            raise SettingError(
+                f"{self.model.source or 'the model'} was opened without a head that reads pairs; open it with "
+                f"sijo.load(..., head={PAIR_HEAD!r}). It holds: {', '.join(self.model.heads) or 'none'}"
+            )
+        rows = self._entries(list(zip(firsts, seconds, strict=True)), self._read_pairs)
+        logits = _stacked(rows, len(self.model.labels))
+        return PairLogits(*_counts(rows), logits)
+
+    def _entries(self, keys: Sequence[AnyKey], read: Callable[[Sequence[AnyKey]], Iterable[Entry]]) -> list[Entry]:
+        """An entry for each text or pair: from the store, or read, each distinct one once."""
+        unique = list(dict.fromkeys(keys))
+        known = {} if self.store is None else self.store.get(unique)
+        for part in _parts([key for key in unique if key not in known]):
+            new = dict(zip(part, read(part), strict=True))
             if self.store is not None:
-                self.store.put(encoded)
-            entries |= encoded
-        rows = [entries[text] for text in texts]
-        width = self.model.architecture.hidden_size
-        return Encoded(
-            np.array([row.vector for row in rows], np.float32).reshape(len(rows), width),
-            np.array([row.tokens for row in rows], np.int64),
-            np.array([row.windows for row in rows], np.int64),
-            np.array([row.truncated for row in rows], bool),
-        )
+                self.store.put(new)
+            known |= new
+        return [known[key] for key in keys]
 
     def _read(self, texts: Sequence[str]) -> Iterator[Entry]:
         """Run the model over texts; yields an entry for each."""
@@ -125,16 +168,69 @@ class Engine:
         for i in range(len(texts)):
             yield Entry(vectors[i], tokens[i], len(read[i]), len(read[i]) < len(whole[i]))
 
+    def _read_pairs(self, pairs: Sequence[tuple[str, str]]) -> Iterator[Entry]:
+        """Run the model over pairs; yields an entry for each."""
+        found = self.model.tokenizer.pairs([first for first, _ in pairs], [second for _, second in pairs])
+        batches = list(by_length([len(pair.input_ids) for pair in found], token_budget=self.token_budget))
+        sorted_logits = np.concatenate([self._logits([found[i] for i in batch]) for batch in batches])
+        logits = np.empty_like(sorted_logits)
+        logits[np.concatenate(batches)] = sorted_logits
+        for pair, row in zip(found, logits, strict=True):
+            yield Entry(row, pair.tokens, 1, pair.unread > 0)
+
     @torch.inference_mode()
     def _vectors(self, sequences: Sequence[Sequence[int]]) -> np.ndarray:
         """One pooled vector for each token sequence, (n, D) float32."""
-        lengths_B1 = torch.tensor([[len(ids)] for ids in sequences])
-        width = min(padded_length(int(lengths_B1.max())), self.model.tokenizer.max_length)
-        ids_BL = torch.tensor([[*ids, *[0] * (width - len(ids))] for ids in sequences])
-        keep_BL = torch.arange(width) < lengths_B1 if int(lengths_B1.min()) < width else None
+        ids_BL, keep_BL = self._padded(sequences)
         hidden_BLD = self.model(ids_BL, keep_BL).last_hidden_state
         vectors: np.ndarray = pool(hidden_BLD, keep_BL, self.model.sentence.pooling).float().numpy()
         return vectors
+
+    @torch.inference_mode()
+    def _logits(self, pairs: Sequence[Pair]) -> np.ndarray:
+        """What the head says of each pair, (n, C) float32."""
+        ids_BL, keep_BL = self._padded([pair.input_ids for pair in pairs])
+        width = ids_BL.shape[1]
+        types_BL = torch.tensor(
+            [[*pair.token_type_ids, *[0] * (width - len(pair.token_type_ids))] for pair in pairs]
+        )
+        logits: np.ndarray = self.model(ids_BL, keep_BL, types_BL).answers[PAIR_HEAD].float().numpy()
+        return logits
+
+    def _padded(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor | None]:
+        """Token ids (B, L) of one width, and where they are real; None for the latter without padding."""
+        tokenizer = self.model.tokenizer
+        lengths_B1 = torch.tensor([[len(ids)] for ids in sequences])
+        width = min(padded_length(int(lengths_B1.max())), tokenizer.max_length)
+        ids_BL = torch.tensor([[*ids, *[tokenizer.pad_id] * (width - len(ids))] for ids in sequences])
+        return ids_BL, torch.arange(width) < lengths_B1 if int(lengths_B1.min()) < width else None
+
+
+def _parts(keys: Sequence[AnyKey]) -> Iterator[list[AnyKey]]:
+    """The keys in order, in parts of about `AT_ONCE` characters."""
+    part: list[AnyKey] = []
+    held = 0
+    for key in keys:
+        part.append(key)
+        held += len(key) if isinstance(key, str) else len(key[0]) + len(key[1])
+        if held >= AT_ONCE:
+            yield part
+            part, held = [], 0
+    if part:
+        yield part
+
+
+def _stacked(rows: Sequence[Entry], width: int) -> np.ndarray:
+    return np.array([row.vector for row in rows], np.float32).reshape(len(rows), width)
+
+
+def _counts(rows: Sequence[Entry]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Tokens, windows and whether truncated, for each row."""
+    return (
+        np.array([row.tokens for row in rows], np.int64),
+        np.array([row.windows for row in rows], np.int64),
+        np.array([row.truncated for row in rows], bool),
+    )
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

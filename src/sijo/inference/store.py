@@ -1,7 +1,8 @@
-"""Text vectors kept between runs, so that new labels on old texts cost only the labels.
+"""What a model gave, kept between runs, so that new labels on old texts cost only what is new.
 
-One SQLite file for each model and way of reading, so vectors of two models never meet. SQLite
-keeps the file whole when a run is killed, and lets several runs use it at once.
+For a text that is its vector, for a pair of texts the logits. One SQLite file for each model and way
+of reading, so what two models gave never meets. SQLite keeps the file whole when a run is killed,
+and lets several runs use it at once.
 """
 
 import hashlib
@@ -10,25 +11,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from sijo.errors import SettingError
 
+Key = str | tuple[str, str]
+"""A text, or a pair of them."""
+AnyKey = TypeVar("AnyKey", bound=Key)
+
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of one text."""
+    """What is known of one text, or of one pair."""
 
     vector: np.ndarray
-    """(D,) float32."""
+    """(D,) float32: a text's vector, or a pair's logits."""
     tokens: int
     windows: int
     truncated: bool
 
 
 class VectorStore:
-    """Vectors by text, in `folder`, for the one model that `fingerprint` names.
+    """Vectors by text or by pair, in `folder`, for the one model that `fingerprint` names.
 
     >>> import tempfile
     >>> store = VectorStore(Path(tempfile.mkdtemp()), fingerprint="ab12")
@@ -51,8 +57,8 @@ class VectorStore:
                 "WITHOUT ROWID"
             )
 
-    def get(self, texts: Sequence[str]) -> dict[str, Entry]:
-        """The entries of those texts that are known."""
+    def get(self, texts: Sequence[AnyKey]) -> dict[AnyKey, Entry]:
+        """The entries of those texts, or pairs, that are known."""
         by_key = {_key(text): text for text in texts}
         found = {}
         with self._mended():
@@ -65,7 +71,7 @@ class VectorStore:
                     found[by_key[key]] = entry
         return found
 
-    def put(self, entries: Mapping[str, Entry]) -> None:
+    def put(self, entries: Mapping[AnyKey, Entry]) -> None:
         """Keep entries; all of them, or on an error none."""
         rows = (
             (
@@ -93,5 +99,9 @@ class VectorStore:
             ) from None
 
 
-def _key(text: str) -> bytes:
-    return hashlib.blake2b(text.encode(), digest_size=20).digest()
+def _key(text: Key) -> bytes:
+    if isinstance(text, str):
+        return hashlib.blake2b(text.encode(), digest_size=20).digest()
+    first, second = (part.encode() for part in text)
+    border = len(first).to_bytes(16)  # "a" with "bc" is another pair than "ab" with "c"
+    return hashlib.blake2b(first + second, digest_size=20, salt=border, person=b"pair").digest()

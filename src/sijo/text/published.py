@@ -196,12 +196,14 @@ def _add_tokens(
 ) -> None:
     """Special and added tokens at the ids they are declared at, and the template around a text and a pair."""
     names = {role: name for role in ROLES if (name := settings.name(role, defaults.get(role)))}
+    # SentencePiece never sees them, and its leading space would stand in front of each
+    raw = {"normalized": False} if isinstance(inner.model, models.Unigram) else {}
     declared: dict[int, AddedToken] = {}
     if (folder / "added_tokens.json").is_file():
         for content, number in read_object(folder / "added_tokens.json").items():
-            declared[number] = added({}, content, special=content in names.values())
+            declared[number] = added(raw, content, special=content in names.values())
     for number, flags in settings.fields.get("added_tokens_decoder", {}).items():
-        declared[int(number)] = added(flags, flags["content"], special=flags.get("special") is True)
+        declared[int(number)] = added({**flags, **raw}, flags["content"], special=flags.get("special") is True)
     for number, token in sorted(declared.items(), key=lambda pair: pair[0]):
         (inner.add_special_tokens if token.special else inner.add_tokens)([token])
         if inner.token_to_id(token.content) != number:

@@ -139,7 +139,7 @@ class Tokenizer:
     @property
     def pad_id(self) -> int:
         """The id that fills a batch up; 0 when there is no token for it."""
-        return self.id(self._names.get("pad_token", "")) or 0
+        return (self.id(self._names["pad_token"]) if "pad_token" in self._names else None) or 0
 
     @property
     def mask_id(self) -> int | None:
@@ -263,7 +263,7 @@ def _read(path: Path) -> tokenizers.Tokenizer:
         settings = json.loads(text)
         for part in _parts(settings):
             pattern = part.get("Regex")
-            if pattern is not None and pattern not in PATTERNS and not CODES.fullmatch(str(pattern)):
+            if pattern is not None and str(pattern) not in PATTERNS and not CODES.fullmatch(str(pattern)):
                 raise RefusedError(
                     f"{path} cuts text with the regular expression {str(pattern)[:60]!r}, which sijo does not know "
                     "and will not run, since it could run for ever; choose another model"

@@ -1,5 +1,6 @@
 """The front door: texts and labels in, labels with probabilities out, nothing trained in between."""
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -22,17 +23,22 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     labels               names, or a mapping of names to descriptions
     model                a folder, an `org/name`, an opened model, or None for the built-in one
-    scorer               "auto", or the name of one in `sijo.zeroshot.scorers`
+    scorer               "embedding", "entailment", or "auto" for the one that suits the model: see `open_scorer`
     multi_label          judge each label by itself, so that several or none may fit
     hypothesis_template  the sentence a label is put in, with {} for its name; None for the scorer's own
     none_label           a name for "none of these"; None leaves that answer out
-    none_threshold       raw score (for embeddings a cosine) below which no label fits; None for the fitted one
+    none_threshold       raw score below which no label fits: a cosine for embeddings, for entailment its logit
+                         above the contradiction's; None for the scorer's own
     threshold            with `multi_label`, the probability from which a label is given
-    temperature          softmax temperature; None for the fitted one, "fit" to fit it (and the none
+    temperature          softmax temperature; None for the scorer's own, "fit" to fit it (and the none
                          threshold, unless given) on the texts passed to `fit`
-    long_text            "windows" reads all of a long text, "truncate" its first window
-    cache                a folder where text vectors are kept between runs
+    long_text            "windows" reads all of a long text, "truncate" its first window; None for what the
+                         scorer does: embeddings read windows, entailment cuts, and knows nothing else
+    cache                a folder where text vectors, or the logits of pairs, are kept between runs
     dtype                precision of the weights
+    entailment_column    name or number of the column of the model's head that says entailment; None to
+                         look it up among the names in its config
+    contradiction_column  the same for the column that says the opposite
 
     Nothing needs fitting. `fit` without labels of its own takes them from y.
 
@@ -53,9 +59,11 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         none_threshold: float | None = None,
         threshold: float = 0.5,
         temperature: float | Literal["fit"] | None = None,
-        long_text: LongText = "windows",
+        long_text: LongText | None = None,
         cache: str | Path | None = None,
         dtype: Dtype = "float32",
+        entailment_column: str | int | None = None,
+        contradiction_column: str | int | None = None,
     ) -> None:
         self.labels = labels
         self.model = model
@@ -69,9 +77,14 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.long_text = long_text
         self.cache = cache
         self.dtype = dtype
+        self.entailment_column = entailment_column
+        self.contradiction_column = contradiction_column
 
     def fit(self, X: Sequence[str] | None = None, y: Sequence[str] | None = None) -> "ZeroShotClassifier":
         """Check the labels; take them from y where none were given; fit the temperature where asked to.
+
+        What is fitted for labels that compete does not do for labels judged by themselves or against
+        none, when entailment scores them: after such a change, fit again.
 
         X  texts, needed only for temperature="fit"
         y  a label for each text
@@ -92,6 +105,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 raise SettingError('temperature="fit" needs texts and their labels; there are none')
             scores = np.concatenate([scores for scores, _ in labeller.scored(X)])
             self.calibration_ = Calibration.fit(scores, gold, origin=f"fit on {len(gold)} texts")
+            self._fitted_absolute = self._choice().absolute
         return self
 
     def predict(self, X: Iterable[str]) -> np.ndarray:
@@ -101,21 +115,28 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         if self.multi_label:
             return (self.predict_proba(X) >= self.threshold).astype(int)
-        chosen = []
+        chosen, cut = [], 0
         for number, row in enumerate(self.stream(X), start=1):
             if row.label is None:
                 raise TextError(
                     f"text {number} has no words to label; leave it out, or give none_label= a name for it"
                 )
             chosen.append(row.label)
+            cut += row.truncated
+        self._tell(cut)
         return np.array(chosen, dtype=self.classes_.dtype)
 
     def predict_proba(self, X: Iterable[str]) -> np.ndarray:
         """Probabilities, (n, number of `classes_`) float64, in the order of `classes_`.
 
-        They sum to 1 in each row, unless `multi_label`. A text without tokens gets the same for each label.
+        They sum to 1 in each row, unless `multi_label`. Embeddings give a text without tokens the same
+        for each label; entailment gives what its head makes of the label alone.
         """
-        return self._labeller().probabilities(X)
+        labeller = self._labeller()
+        judged = list(labeller.judged(X))
+        self._tell(sum(int(reading.truncated.sum()) for _, reading in judged))
+        width = len(self.classes_)
+        return np.concatenate([probabilities for probabilities, _ in judged] or [np.zeros((0, width))])
 
     def classify(self, texts: Iterable[str], labels: Sequence[Labels] | None = None) -> list[Row]:
         """A `Row` for each text: label, probability, every candidate, and how much of the text was read.
@@ -167,7 +188,22 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels, choice = (self._labels() if own else None), self._choice()
         if labels is not None:
             choice.check(labels)  # before the model is opened
-        return Labeller(self._scorer(), choice, labels, getattr(self, "calibration_", None))
+        scorer, fitted = self._scorer(), getattr(self, "calibration_", None)
+        if fitted is not None and not scorer.one_scale and choice.absolute != self._fitted_absolute:
+            raise SettingError(
+                "the temperature was fitted before multi_label or none_label changed, and with them what the "
+                f"{scorer.name} scorer's scores mean; call fit(X, y) again"
+            )
+        return Labeller(scorer, choice, labels, fitted)
+
+    def _tell(self, cut: int) -> None:
+        """Warn of texts that were cut where nobody asked for it, since an array has no room to say so."""
+        if cut and self.long_text is None:
+            warnings.warn(
+                f"{cut:,} of the texts did not fit the model beside their labels, and only the start of each was "
+                'read: classify() tells which; long_text="truncate" says that this is meant',
+                stacklevel=3,
+            )
 
     def _columns(self, y: Sequence[str]) -> np.ndarray:
         column = {name: j for j, name in enumerate(self._labels().names)}
@@ -178,12 +214,16 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _scorer(self) -> Scorer:
         """The scorer with its model, opened at first use and again when a setting of it changes."""
-        key = (self.model, self.scorer, self.long_text, self.cache, self.dtype)
+        settings: dict[str, Any] = {
+            "long_text": self.long_text,
+            "cache": self.cache,
+            "dtype": self.dtype,
+            "entailment_column": self.entailment_column,
+            "contradiction_column": self.contradiction_column,
+        }
+        key = (self.model, self.scorer, *settings.values())
         if getattr(self, "_opened", (None, None))[0] != key:
-            self._opened = (
-                key,
-                open_scorer(self.scorer, self.model, long_text=self.long_text, cache=self.cache, dtype=self.dtype),
-            )
+            self._opened = key, open_scorer(self.scorer, self.model, **settings)
         scorer: Scorer = self._opened[1]
         return scorer
 

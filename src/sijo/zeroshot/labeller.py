@@ -13,10 +13,10 @@ from itertools import islice
 import numpy as np
 
 from sijo.errors import SettingError, TextError
-from sijo.inference.engine import Encoded
+from sijo.inference.engine import Reading
 from sijo.text.batches import groups
 from sijo.zeroshot.calibration import Calibration
-from sijo.zeroshot.labels import Labels, LabelSet, check_template, check_text, folded, union
+from sijo.zeroshot.labels import Label, Labels, LabelSet, check_template, check_text, folded, union
 from sijo.zeroshot.scorers import Scorer
 
 
@@ -56,9 +56,10 @@ class Choice:
     none_label: str | None = None
     """A name for "none of these"; None leaves that answer out."""
     none_threshold: float | None = None
-    """Raw score (for embeddings a cosine) below which no label fits; None for the fitted one."""
+    """Raw score below which no label fits: a cosine for embeddings, for entailment its logit above the
+    contradiction's; None for the scorer's own."""
     temperature: float | None = None
-    """Softmax temperature; None for the fitted one."""
+    """Softmax temperature; None for the scorer's own."""
 
     def __post_init__(self) -> None:
         if self.none_label is not None:
@@ -83,6 +84,11 @@ class Choice:
     def has_none(self) -> bool:
         """Whether none of these is one of the answers that share a probability of 1."""
         return self.none_label is not None
+
+    @property
+    def absolute(self) -> bool:
+        """Whether scores are held against the none score, not only against each other."""
+        return self.multi_label or self.has_none
 
     def check(self, labels: LabelSet) -> None:
         """Raise SettingError when there is nothing to choose among these labels."""
@@ -130,34 +136,45 @@ class Labeller:
         labels  a label set for each text, in place of the labeller's own
         """
         if labels is None:
-            for scores, encoded in self.scored(texts):
-                yield from self._rows(scores, self._own.names, encoded)
+            for scores, reading in self.scored(texts):
+                yield from self._rows(scores, self._own.names, reading)
             return
         theirs = iter(labels)
-        for group in groups(_checked(texts), rows=256):  # each is scored against all labels of its group
+        for group in groups(_checked(texts), rows=min(self.scorer.rows, 256)):  # scored against all its labels
             sets = [LabelSet.of(some) for some in islice(theirs, len(group))]
             if len(sets) < len(group):
                 raise SettingError("there are fewer label sets than texts; give one for each text")
-            every = union(sets)
-            column = {label: j for j, label in enumerate(every)}
-            scores, encoded = self.scorer.score(group, every, self._template)
-            for i, one in enumerate(sets):
+            for one in sets:
                 self.choice.check(one)
-                columns = [column[label] for label in one.labels]
-                yield from self._rows(scores[i : i + 1, columns], one.names, encoded.only(i))
+            every = union(sets)
+            place = {label: j for j, label in enumerate(every)}
+            columns = [[place[label] for label in one.labels] for one in sets]
+            asked = np.zeros((len(group), len(every)), bool)
+            for i, some in enumerate(columns):
+                asked[i, some] = True
+            scores, reading = self._score(group, every, asked)
+            for i, (one, some) in enumerate(zip(sets, columns, strict=True)):
+                yield from self._rows(scores[i : i + 1, some], one.names, reading.only(i))
         if next(theirs, None) is not None:
             raise SettingError("there are more label sets than texts; give one for each text")
 
-    def probabilities(self, texts: Iterable[str]) -> np.ndarray:
-        """(n, L) float64 in the order of the labels, or (n, L + 1) with none of these last."""
-        rows = [self._probabilities(scores) for scores, _ in self.scored(texts)]
-        width = len(self._own.labels) + self.choice.has_none
-        return np.concatenate(rows) if rows else np.zeros((0, width))
+    def judged(self, texts: Iterable[str]) -> Iterator[tuple[np.ndarray, Reading]]:
+        """Probabilities of bounded groups of texts, and how much of each text was read.
 
-    def scored(self, texts: Iterable[str]) -> Iterator[tuple[np.ndarray, Encoded]]:
+        They are (n, L) float64 in the order of the labels, or (n, L + 1) with none of these last.
+        """
+        for scores, reading in self.scored(texts):
+            yield self._probabilities(scores), reading
+
+    def scored(self, texts: Iterable[str]) -> Iterator[tuple[np.ndarray, Reading]]:
         """Raw scores (n, L) of bounded groups of texts, and how much of each text was read."""
-        for group in groups(_checked(texts)):
-            yield self.scorer.score(group, self._own.labels, self._template)
+        for group in groups(_checked(texts), rows=self.scorer.rows):
+            yield self._score(group, self._own.labels)
+
+    def _score(
+        self, texts: Sequence[str], labels: Sequence[Label], asked: np.ndarray | None = None
+    ) -> tuple[np.ndarray, Reading]:
+        return self.scorer.score(texts, labels, self._template, absolute=self.choice.absolute, asked=asked)
 
     @property
     def _own(self) -> LabelSet:
@@ -174,7 +191,7 @@ class Labeller:
             return self.calibration.each(scores)
         return self.calibration.with_none(scores) if self.choice.has_none else self.calibration.softmax(scores)
 
-    def _rows(self, scores: np.ndarray, names: Sequence[str], encoded: Encoded) -> Iterator[Row]:
+    def _rows(self, scores: np.ndarray, names: Sequence[str], reading: Reading) -> Iterator[Row]:
         """The answers for scores (n, L) of texts that share their labels."""
         choice = self.choice
         if choice.none_label is not None:
@@ -185,7 +202,7 @@ class Labeller:
             labels = tuple(names[j] for j in best)
             ranked = tuple(probabilities[i, best].tolist())
             fitting = labels[:1]
-            if encoded.tokens[i] == 0:
+            if reading.tokens[i] == 0:
                 fitting = (names[-1],) if choice.has_none else ()
             elif choice.multi_label:
                 fitting = labels[: sum(p >= choice.threshold for p in ranked)]
@@ -196,9 +213,9 @@ class Labeller:
                 labels=labels,
                 scores=ranked,
                 fitting=fitting,
-                tokens=int(encoded.tokens[i]),
-                windows=int(encoded.windows[i]),
-                truncated=bool(encoded.truncated[i]),
+                tokens=int(reading.tokens[i]),
+                windows=int(reading.windows[i]),
+                truncated=bool(reading.truncated[i]),
             )
 
 

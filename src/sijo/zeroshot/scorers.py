@@ -1,32 +1,66 @@
 """How well does this label fit this text? One class for each kind of head that can answer.
 
-A scorer gives raw scores; `calibration.py` makes them probabilities.
+A scorer gives raw scores; `calibration.py` makes them probabilities. The scorer that compares vectors
+is here, the one that reads text and label together in `entailment.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, get_args
 
 import numpy as np
+import torch
 
-from sijo.checkpoints.load import Dtype, Model, load
+from sijo.checkpoints.load import DTYPES, Dtype, Model, load, peek
+from sijo.checkpoints.locate import locate
+from sijo.checkpoints.sentence import sentence_settings
 from sijo.errors import SettingError, nearest
-from sijo.inference.engine import Encoded, Engine, LongText, unit
+from sijo.inference.engine import Engine, LongText, Reading, unit
 from sijo.inference.store import VectorStore
 from sijo.zeroshot.calibration import MINILM, Calibration
+from sijo.zeroshot.entailment import EntailmentScorer
 from sijo.zeroshot.labels import Label
 
 
 class Scorer(Protocol):
     """What the classifier asks of a scorer."""
 
+    name: str
+    """What it is called in `SCORERS`."""
+    head: str | None
+    """The head its model is opened with; None for the encoder alone."""
+    long_texts: tuple[LongText, ...]
+    """What it can do with a text longer than the model; the first is what it does unless told."""
+    rows: int
+    """Texts it is best given at a time: more sort better, fewer are answered sooner."""
+    one_scale: bool
+    """Whether its scores are the same, absolute or not, so that one calibration does for both."""
     template: str
     """The sentence a label is put in unless the user gives another."""
     calibration: Calibration
     """What makes its scores probabilities unless the user fits or gives another."""
+    engine: Engine
+    """What reads the texts, and its model."""
 
-    def score(self, texts: Sequence[str], labels: Sequence[Label], template: str) -> tuple[np.ndarray, Encoded]:
-        """Scores (n, L) float64, and how much of each text was read."""
+    @property
+    def settings(self) -> dict[str, object]:
+        """What else decides the scores, for the record of a run."""
+
+    def score(
+        self,
+        texts: Sequence[str],
+        labels: Sequence[Label],
+        template: str,
+        *,
+        absolute: bool = False,
+        asked: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, Reading]:
+        """Scores (n, L) float64, and how much of each text was read.
+
+        absolute  they are to be held against the none score, not only against each other
+        asked     (n, L) bool, the scores that are wanted, one or more in each row; None for all. The
+                  others may be anything
+        """
 
 
 class EmbeddingScorer:
@@ -39,6 +73,11 @@ class EmbeddingScorer:
     (arXiv:1908.10084) the encoders.
     """
 
+    name = "embedding"
+    head: str | None = None
+    long_texts: tuple[LongText, ...] = ("windows", "truncate")
+    rows = 2048
+    one_scale = True
     template = "This is about {}."
     calibration = MINILM
 
@@ -46,8 +85,21 @@ class EmbeddingScorer:
         self.engine = engine
         self._kept: tuple[object, np.ndarray] | None = None
 
-    def score(self, texts: Sequence[str], labels: Sequence[Label], template: str) -> tuple[np.ndarray, Encoded]:
-        """Cosines (n, L) float64; 0 for a text without tokens."""
+    @property
+    def settings(self) -> dict[str, object]:
+        """What else decides the scores, for the record of a run."""
+        return {"long_text": self.engine.long_text}
+
+    def score(
+        self,
+        texts: Sequence[str],
+        labels: Sequence[Label],
+        template: str,
+        *,
+        absolute: bool = False,
+        asked: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, Reading]:
+        """Cosines (n, L) float64, absolute or not, all of them; 0 for a text without tokens."""
         encoded = self.engine.encode(texts)
         return unit(encoded.vectors.astype(np.float64)) @ self._vectors(labels, template).T, encoded
 
@@ -63,7 +115,9 @@ class EmbeddingScorer:
         return self._kept[1]
 
 
-SCORERS = {"embedding": EmbeddingScorer}
+SCORERS: dict[str, type[EmbeddingScorer] | type[EntailmentScorer]] = {
+    scorer.name: scorer for scorer in (EmbeddingScorer, EntailmentScorer)
+}
 """Every scorer by name."""
 
 
@@ -71,22 +125,92 @@ def open_scorer(
     name: str,
     model: str | Path | Model | None,
     *,
-    long_text: LongText = "windows",
+    revision: str | None = None,
+    long_text: LongText | None = None,
     cache: str | Path | None = None,
     dtype: Dtype = "float32",
+    entailment_column: str | int | None = None,
+    contradiction_column: str | int | None = None,
 ) -> Scorer:
     """A scorer with its model opened.
 
-    name   one of `SCORERS`, or "auto" for the one that suits the model
-    model  a folder, an `org/name`, an opened model, or None for the built-in one
+    name      one of `SCORERS`, or "auto" for the one that suits the model: `entailment` where its folder
+              is no sentence encoder and holds a classification head with a column called entailment,
+              or where a column is named here; `embedding` where it holds no such head
+    model     a folder, an `org/name`, an opened model, or None for the built-in one. A model that was
+              opened without the head its scorer needs is opened again, with it
+    revision  branch, tag or commit on the Hub
 
-    The other settings are those of `ZeroShotClassifier`.
+    The other settings are those of `ZeroShotClassifier`. Raises SettingError for settings that do not
+    suit the scorer, and under "auto" for a classification head that is not known to say entailment.
+
+    >>> open_scorer("auto", None).name
+    'embedding'
+    >>> head = load(head="new:sequence-classification", labels=["not_entailment", "entailment"])
+    >>> open_scorer("entailment", head).settings["entailment_column"]
+    1
     """
-    kind = "embedding" if name == "auto" else name
-    if kind not in SCORERS:
+    if name != "auto" and name not in SCORERS:
         raise SettingError(f"no scorer {name!r}{nearest(name, SCORERS)}; there are auto, {', '.join(SCORERS)}")
-    opened = model if isinstance(model, Model) else load(model, dtype=dtype)
+    named = {
+        setting: column
+        for setting, column in (
+            ("entailment_column", entailment_column),
+            ("contradiction_column", contradiction_column),
+        )
+        if column is not None
+    }
+    given = model if isinstance(model, Model) else locate(model, revision=revision)
+    kind = SCORERS[_suited(given, named) if name == "auto" else name]
+    if named and kind is not EntailmentScorer:
+        raise SettingError(
+            f"{next(iter(named))}={next(iter(named.values()))!r} says how the entailment scorer reads a head, "
+            f"but scorer={name!r} reads none; leave one of the two out"
+        )
+    chosen = kind.long_texts[0] if long_text is None else long_text
+    if chosen not in kind.long_texts and chosen in get_args(LongText):
+        raise SettingError(
+            f"long_text={chosen!r} is nothing the {kind.name} scorer can do, which reads text and label together "
+            f"and cuts the text; leave it out, say {kind.long_texts[0]!r}, or part long texts beforehand"
+        )
+    opened = _opened(given, kind.head, dtype)
+    if name == "auto" and kind is EntailmentScorer and not named:
+        _must_say_entailment(opened)
     store = None
     if cache is not None:
-        store = VectorStore(Path(cache), fingerprint=f"{long_text}-{opened.fingerprint}")
-    return SCORERS[kind](Engine(opened, long_text=long_text, store=store))
+        store = VectorStore(Path(cache), fingerprint=f"{chosen}-{opened.fingerprint}")
+    engine = Engine(opened, long_text=chosen, store=store)
+    return EntailmentScorer(engine, **named) if kind is EntailmentScorer else kind(engine)
+
+
+def _suited(given: Path | Model, named: Mapping[str, object]) -> str:
+    """The name of the scorer that suits a model, by what its folder holds."""
+    if named:
+        return EntailmentScorer.name
+    sentence = given.sentence if isinstance(given, Model) else sentence_settings(given)
+    if sentence.trained:
+        return EmbeddingScorer.name
+    heads = {*given.heads, *given.head_values} if isinstance(given, Model) else peek(given)
+    return EntailmentScorer.name if EntailmentScorer.head in heads else EmbeddingScorer.name
+
+
+def _opened(given: Path | Model, head: str | None, dtype: Dtype) -> Model:
+    """The model with its head: as it is given, or opened from its folder."""
+    if not isinstance(given, Model):
+        return load(given, head=head, dtype=dtype)
+    if head is None or head in given.head_values or given.source is None:
+        return given
+    held = next(given.parameters()).dtype
+    same: dict[torch.dtype, Dtype] = {DTYPES[name]: name for name in get_args(Dtype)}
+    return load(given.source, head=head, dtype=same[held])
+
+
+def _must_say_entailment(model: Model) -> None:
+    """Raise SettingError for a head whose columns do not speak of entailment: of sentiment, or of nothing."""
+    if not any("entail" in label.casefold() for label in model.labels):
+        raise SettingError(
+            f"{model.source or 'the model'} is no sentence encoder, and none of the columns of its classification "
+            f"head, {list(model.labels)}, is called entailment, so it cannot be told how it would score labels. If "
+            "it was trained on entailment, name the column: entailment_column= (--entailment-column). To compare "
+            'vectors of its encoder, say scorer="embedding" (--scorer embedding)'
+        )

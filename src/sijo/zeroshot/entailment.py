@@ -1,0 +1,227 @@
+"""Does the text entail that the label fits? What a head trained on entailment says of each label.
+
+A label becomes a sentence, its hypothesis. The head reads text and hypothesis together and gives one
+number for each of its columns; which of them says entailment stands in its config, is looked up there,
+and is never guessed.
+
+Letters: P pairs of a text and a hypothesis, C columns of the head's logits, L labels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from sijo.errors import SettingError, TextError, nearest
+from sijo.inference.engine import PAIR_HEAD, Engine, LongText, Reading
+from sijo.zeroshot.calibration import Calibration
+from sijo.zeroshot.labels import Label
+
+Role = Literal["entailment", "contradiction", "neutral"]
+
+
+def role(label: str) -> Role | None:
+    """What a column is by its published name; None for a name that does not say.
+
+    Case, blanks and punctuation do not count.
+
+    >>> [role(name) for name in ("ENTAILMENT", "Not-Entailment", "contradict", "neutral", "LABEL_0")]
+    ['entailment', 'contradiction', 'contradiction', 'neutral', None]
+    """
+    name = "".join(letter for letter in label.casefold() if letter.isalnum())
+    if name.startswith("entail") or name in ("true", "yes"):
+        return "entailment"
+    if name.startswith(("contra", "notentail", "nonentail")) or name in ("false", "no"):
+        return "contradiction"
+    if name in ("neutral", "maybe", "unknown"):
+        return "neutral"
+    return None
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which of a head's columns say that the text entails the hypothesis, and that it does not."""
+
+    entailment: int
+    """Counted from 0, as the next."""
+    contradiction: int | None
+    """None for a head of one column: entailment's rival is then the constant 0."""
+
+    @classmethod
+    def find(
+        cls,
+        labels: Sequence[str],
+        *,
+        entailment: str | int | None = None,
+        contradiction: str | int | None = None,
+    ) -> "Columns":
+        """Looked up among the names of a head's columns, or as the user names them.
+
+        labels         the names of the columns, in order
+        entailment     the name or number of the one that says so; None to look it up
+        contradiction  the same for its rival; of two columns it is the other one
+
+        Raises SettingError when a column cannot be told, or two say the same.
+
+        >>> Columns.find(["contradiction", "neutral", "entailment"])
+        Columns(entailment=2, contradiction=0)
+        >>> Columns.find(["LABEL_0", "LABEL_1"], entailment="LABEL_1")
+        Columns(entailment=1, contradiction=0)
+        """
+        yes = _place(labels, "entailment", entailment)
+        if yes is None:
+            raise SettingError(_untold(labels, "entailment"))
+        if len(labels) == 1:
+            if contradiction is not None:
+                raise SettingError(
+                    f"contradiction_column={contradiction!r}, but the model has the one column {labels[0]!r}, "
+                    "whose rival is always 0; leave the contradiction column out"
+                )
+            return cls(yes, None)
+        if len(labels) == 2 and contradiction is None:
+            return cls(yes, 1 - yes)
+        no = _place(labels, "contradiction", contradiction)
+        if no is None:
+            raise SettingError(_untold(labels, "contradiction"))
+        if yes == no:
+            raise SettingError(
+                f"entailment_column and contradiction_column are both {labels[yes]!r}, column {yes} of "
+                f"{list(labels)}; name two columns"
+            )
+        return cls(yes, no)
+
+    def scores(self, logits_PC: np.ndarray, *, absolute: bool) -> np.ndarray:
+        """The score (P,) of each pair, float64: entailment's logit, when `absolute` less its rival's.
+
+        >>> logits = np.array([[-1.0, 0.0, 2.0]])
+        >>> columns = Columns(entailment=2, contradiction=0)
+        >>> columns.scores(logits, absolute=False).tolist(), columns.scores(logits, absolute=True).tolist()
+        ([2.0], [3.0])
+        """
+        logits_PC = logits_PC.astype(np.float64)
+        entailed_P: np.ndarray = logits_PC[:, self.entailment]
+        if not absolute or self.contradiction is None:
+            return entailed_P
+        above_P: np.ndarray = entailed_P - logits_PC[:, self.contradiction]
+        return above_P
+
+
+def _place(labels: Sequence[str], wanted: Role, named: str | int | None) -> int | None:
+    """The number of the column that the user names, or else of the one whose name has that role."""
+    if named is None:
+        found = [place for place, label in enumerate(labels) if role(label) == wanted]
+        return found[0] if len(found) == 1 else None
+    if named in labels:
+        return list(labels).index(str(named))
+    number = int(named) if isinstance(named, int) or (named.isascii() and named.isdigit()) else -1
+    if isinstance(named, bool) or not 0 <= number < len(labels):
+        raise SettingError(
+            f"{wanted}_column={named!r} is none of the model's columns {list(labels)}"
+            f"{nearest(str(named), labels)}; give a name of these, or a number from 0 to {len(labels) - 1}"
+        )
+    return number
+
+
+def _untold(labels: Sequence[str], what: Role) -> str:
+    """Why a column cannot be told, and how to say which it is."""
+    found = [label for label in labels if role(label) == what]
+    why = f"{found} all say {what}" if found else f"none of them says {what}"
+    example = repr(labels[-1])
+    way = f"name it by {what}_column= (--{what}-column), as in {example} or {len(labels) - 1}"
+    if what == "entailment" and len(labels) > 2 and sum(role(label) == "contradiction" for label in labels) != 1:
+        way += ", and its rival by contradiction_column= (--contradiction-column)"
+    return f"the model's columns are {list(labels)}, and {why}: {way}. The model's page tells what they are"
+
+
+class EntailmentScorer:
+    """How strongly the text entails the label's hypothesis: the template with the label's name.
+
+    Labels that compete are scored by entailment's logit e; a label that is judged by itself, or
+    against none of these, by e - c, which is 0 where contradiction is as likely. Each description of a
+    label is a hypothesis as it stands, and the best one counts.
+
+    A text that is too long beside its hypothesis is cut, and `Reading.truncated` says so; with several
+    hypotheses, where any of them cut it.
+
+    engine                a model opened with its head
+    entailment_column     name or number of the column that says entailment, where its name does not
+    contradiction_column  the same for its rival
+
+    Source: Yin et al. 2019 (arXiv:1909.00161), section 5; the scores are those of the zero-shot
+    pipeline of transformers, and docs/zero-shot.md tells where that one errs.
+    """
+
+    name = "entailment"
+    head: str | None = PAIR_HEAD
+    long_texts: tuple[LongText, ...] = ("truncate",)
+    rows = 128
+    one_scale = False
+    template = "This example is {}."
+    calibration = Calibration(
+        temperature=1.0, none_score=0.0, origin="not fitted: the model's own logits, as it was trained"
+    )
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        entailment_column: str | int | None = None,
+        contradiction_column: str | int | None = None,
+    ) -> None:
+        self.engine = engine
+        self.columns = Columns.find(
+            engine.model.labels, entailment=entailment_column, contradiction=contradiction_column
+        )
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What else decides the scores, for the record of a run."""
+        return {
+            "long_text": "truncate",
+            "entailment_column": self.columns.entailment,
+            "contradiction_column": self.columns.contradiction,
+        }
+
+    def score(
+        self,
+        texts: Sequence[str],
+        labels: Sequence[Label],
+        template: str,
+        *,
+        absolute: bool = False,
+        asked: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, Reading]:
+        """Scores (n, L) float64, -inf where not asked for; a pass through the model for each pair."""
+        asked = np.ones((len(texts), len(labels)), bool) if asked is None else asked
+        phrases = [label.phrases(template) for label in labels]
+        pairs = [
+            (row, column, phrase)
+            for row, column in zip(*(places.tolist() for places in asked.nonzero()), strict=True)
+            for phrase in phrases[column]
+        ]
+        rows, columns = np.array([(row, column) for row, column, _ in pairs], int).reshape(-1, 2).T
+        try:
+            said = self.engine.score_pairs([texts[row] for row in rows], [phrase for _, _, phrase in pairs])
+        except TextError:
+            self._check_room(labels, template)
+            raise
+        scores = np.full(asked.shape, -np.inf)
+        np.maximum.at(scores, (rows, columns), self.columns.scores(said.logits, absolute=absolute))
+        tokens, truncated = np.zeros(len(texts), np.int64), np.zeros(len(texts), bool)
+        tokens[rows] = said.tokens
+        np.logical_or.at(truncated, rows, said.truncated)
+        return scores, Reading(tokens, np.ones(len(texts), np.int64), truncated)
+
+    def _check_room(self, labels: Sequence[Label], template: str) -> None:
+        """Raise SettingError for a label whose sentence leaves no room for a text beside it."""
+        tokenizer = self.engine.model.tokenizer
+        for label in labels:
+            for phrase in label.phrases(template):
+                try:
+                    tokenizer.pairs(["a"], [phrase])
+                except TextError:
+                    raise SettingError(
+                        f"the label {label.name!r} makes the sentence {phrase[:60]!r}…, which leaves no room for a "
+                        f"text in the {tokenizer.max_length} tokens the model reads; shorten it, or its template"
+                    ) from None
