@@ -26,7 +26,6 @@ PARTS = {
     "transformer.blocks.": "layers",
     "transformer.convolution.": "convolution",
     "transformer.final_norm.": "final norm",
-    "head.pooler.": "pooler",
 }
 ALIKE = ("sequence-classification", "token-classification", "multiple-choice")
 """Heads whose tensors have the same names: where the config does not say which it is, one that opens is enough."""
@@ -154,6 +153,7 @@ def _count(model: "Model", sizes: dict[str, int], seen: set[str]) -> None:
     new = [name for name in tensors if table.names[name] not in seen]
     for name in new:
         part = next((part for prefix, part in PARTS.items() if name.startswith(prefix)), name.split(".")[1])
+        part = "pooler" if "pooler" in table.names[name].split(".") else part  # of a head, or the encoder's own
         sizes[part] = sizes.get(part, 0) + tensors[name].numel()
     seen |= {table.names[name] for name in new}
 
@@ -178,6 +178,8 @@ def licence(folder: Path) -> str | None:
             key = key if nested else line.partition(":")[0]
             value = line if nested else line.partition(":")[2]
             said.setdefault(key, []).append(value.partition(" #")[0].strip(" -[]\"'"))
+        else:
+            return None
     value = ", ".join(filter(None, said.get("license", [])))
     own = " ".join(filter(None, said.get("license_name", []))) if value == "other" else ""
     return f"{value}: {own}" if own else value or None
@@ -239,13 +241,15 @@ def _about(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """What is known of a model, line by line."""
     yield "folder", found["folder"]
     if found["architecture"] is not None:
-        yield "model", f"{found['model_type']}, {found['dtype']}"
+        mixed = found["model_type"] == "sijo"
+        yield "model", f"{found['model_type']}{' (not in transformers)' if mixed else ''}, {found['dtype']}"
         for number, line in enumerate(_in_words(found)):
             yield ("" if number else "network"), line
         yield "parameters", f"{found['parameters']:,}"
         for part, count in found["parameters_by_part"].items():
             yield f"  {part}", f"{count:>{len(format(found['parameters'], ','))},}"
-        heads = [f"{name} ({kind or 'not in transformers'})" for name, kind in found["heads"].items()]
+        kinds = found["heads"].items()
+        heads = [name if mixed else f"{name} ({kind or 'not in transformers'})" for name, kind in kinds]
         yield "heads", _few(heads) or "none"
         if found["labels"]:
             yield "labels", _few(found["labels"])

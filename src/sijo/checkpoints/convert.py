@@ -78,7 +78,7 @@ def convert(
         named = _named(family, config, _present(tensors, family, config, part, tell), tell)
         said = fields.get("architectures")
         heads = held(family, config, named, said if isinstance(said, list) else [])
-        heads.pop(POOLER, None)
+        bare = [] if heads.pop(POOLER, None) is None else [family.published([])]
         fields |= _says(heads, named, fields)
         with whole_folder(target, overwrite=overwrite) as fresh:
             write_weights(fresh, named)
@@ -87,10 +87,11 @@ def convert(
             try:
                 opening = _opening(fresh, heads, tell)
             except SijoError as error:  # told of what was given: the fresh folder is about to go
-                raise type(error)(str(error).replace(str(fresh), str(source))) from error
+                words = str(error).replace(f"{fresh}/", f"{folder}/").replace(str(fresh), str(source))
+                raise type(error)(words) from error
             if not said:
-                classes = [family.published([name]) for name in opening] or [family.published([])]
-                _write(fresh, fields | {"architectures": classes})
+                classes = [*(family.published([name]) for name in opening), *bare]
+                _write(fresh, fields | {"architectures": classes or [family.published([])]})
     return target
 
 
@@ -182,7 +183,8 @@ def _present(
         return from_tensorflow(tensors, family, config, part=part, tell=tell)
     if part is None:
         return tensors
-    chosen = {name: tensor for name, tensor in tensors.items() if name.startswith(f"{part}.")}
+    mine = f"{part}."
+    chosen = {name.removeprefix(mine): tensor for name, tensor in tensors.items() if name.startswith(mine)}
     if not chosen or family.model_type != "electra":
         raise SettingError(f"here are no two networks, of which one is a {part}; leave part={part} out")
     tell(f"left out {len(tensors) - len(chosen)} of the other network")

@@ -375,9 +375,9 @@ def _tokenizer(folder: Path, family: Family, model: Model) -> Tokenizer | None:
         limits.append(said if type(said) is int and 0 < said < LARGEST else None)
     longest = min(limit for limit in limits if limit)
     tokenizer = Tokenizer.open(folder, model_type=family.model_type, max_length=longest)
-    if tokenizer.vocab_size > a.vocab_size:
+    if tokenizer.largest_id >= a.vocab_size:
         raise CheckpointError(
-            f"{folder}: the tokenizer knows {tokenizer.vocab_size} tokens and the network only "
-            f"{a.vocab_size}; tokenizer.json and model.safetensors are of different models"
+            f"{folder}: the tokenizer knows tokens up to number {tokenizer.largest_id} and the network only "
+            f"{a.vocab_size} in all; tokenizer.json and model.safetensors are of different models"
         )
     return tokenizer

@@ -7,6 +7,7 @@ How the files a model was published with become such a tokenizer is in `publishe
 import base64
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -132,6 +133,14 @@ class Tokenizer:
         return int(self._inner.get_vocab_size())
 
     @property
+    def largest_id(self) -> int:
+        """The largest number a text can become, special tokens included: the network's table must be longer."""
+        numbers = [
+            number for number in self._inner.get_vocab().values() if not self._ctrl or number < published.STEP
+        ]
+        return max(0, *numbers, *self._inner.encode("").ids, *self._inner.encode("", "").ids)
+
+    @property
     def kind(self) -> str:
         """How words are cut: "WordPiece", "Unigram" or "BPE"."""
         return type(self._inner.model).__name__
@@ -185,8 +194,9 @@ class Tokenizer:
 
         >>> from sijo.checkpoints.locate import built_in
         >>> tokenizer = Tokenizer.open(built_in(), model_type="bert", max_length=10)
-        >>> tokenizer.pairs(["A poem of three short lines."], ["About verse."])
-        [Pair(input_ids=[101, 1037, 5961, 1997, 102, 2055, 7893, 1012, 102, ...
+        >>> pair = tokenizer.pairs(["A poem of three short lines."], ["About verse."])[0]
+        >>> tokenizer.decode(pair.input_ids), pair.token_type_ids, pair.tokens, pair.unread
+        ('a poem of three about verse.', [0, 0, 0, 0, 0, 0, 1, 1, 1, 1], 7, 3)
         """
         if len(firsts) != len(seconds):
             raise SettingError(f"{len(firsts)} first texts cannot be paired with {len(seconds)} second ones")
