@@ -89,8 +89,9 @@ class Model(Network):
         for file in files:
             with file.open("rb") as opened:
                 digest.update(hashlib.file_digest(opened, "blake2b").digest())
-        for name, tensor in () if files else self.state_dict().items():
-            digest.update(name.encode() + tensor.contiguous().view(torch.uint8).numpy().tobytes())
+        for name, tensor in self.state_dict().items():
+            if not files or name.startswith("head."):  # a fresh head is in no file
+                digest.update(name.encode() + tensor.contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
 
@@ -135,6 +136,8 @@ def load(
     fresh: set[str] = set()
     if head is not None:
         layouts, fresh = _heads([head] if isinstance(head, str) else head, there, family, config, folder)
+    if labels is not None and not fresh:
+        raise SettingError(f'labels= names the columns of a fresh head, head="{NEW}…"; a published one has its own')
     for name in layouts.keys() - fresh:
         _tied(layouts[name], weights, config, folder)
 
@@ -331,15 +334,21 @@ def _fill(model: Model, weights: dict[str, Tensor], config: Config, *, fresh: Se
 
     Raises CheckpointError that lists what was not filled, what has another shape, and what was not used.
     """
-    family = model.family
-    drawn = tuple(f"head.{name}." for name in fresh)
-    tensors = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(drawn)}
-    wanted = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    layouts = {name: layout for name, layout in model.layouts.items() if name not in fresh}
-    table = NameTable(family, config, layouts, wanted)
-    filled = table.to_ours(weights)
+    family, drawn = model.family, tuple(f"head.{name}." for name in fresh)
+    pooler = {
+        theirs for layout in family.layouts(config) if layout.name == POOLER for theirs in layout.names.values()
+    }
+    table = NameTable(family, config, model.layouts, model.state_dict())
+
+    def from_file(name: str) -> bool:  # a fresh head over the pooler goes on from the pooler, as in transformers
+        theirs = table.names.get(name, "")
+        return not name.startswith(drawn) or (theirs.rpartition(".")[0] in pooler and theirs in weights)
+
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items() if from_file(name)}
+    filled = {name: tensor for name, tensor in table.to_ours(weights).items() if name in wanted}
     behind = {family.prefix + name for name in family.left_behind}
-    model.unused = tuple(sorted(set(weights) - set(table.names.values()) - behind))
+    used = {table.names[name] for name in filled}
+    model.unused = tuple(sorted(set(weights) - used - behind))
     absent = [f"{table.names.get(name, name)} {shape}" for name, shape in wanted.items() if name not in filled]
     misshapen = [
         f"{table.names[name]} is {tuple(filled[name].shape)}, not {shape}"
@@ -373,7 +382,7 @@ def _tokenizer(folder: Path, family: Family, model: Model) -> Tokenizer | None:
     if config is not None and model.sentence.max_length is None:
         said = read_object(config).get("model_max_length")  # 1e30 where transformers knew of no limit
         limits.append(said if type(said) is int and 0 < said < LARGEST else None)
-    longest = min(limit for limit in limits if limit)
+    longest = min((limit for limit in limits if limit), default=LARGEST)
     tokenizer = Tokenizer.open(folder, model_type=family.model_type, max_length=longest)
     if tokenizer.largest_id >= a.vocab_size:
         raise CheckpointError(

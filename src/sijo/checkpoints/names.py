@@ -21,7 +21,9 @@ def full_name(family: Family, published: str) -> str:
     >>> full_name(FAMILIES["bert"], "embeddings.LayerNorm.gamma")
     'bert.embeddings.LayerNorm.weight'
     """
-    name = published.removeprefix("module.")
+    name = published
+    for wrapper in family.wrappers:
+        name = name.removeprefix(wrapper)
     for old in family.old_prefixes:
         if name.startswith(old):
             name = family.prefix + name.removeprefix(old)
@@ -81,6 +83,11 @@ class NameTable:
                 self.names[name] = known[name]
             elif module in known:
                 self.names[name] = f"{known[module]}.{leaf}"
+
+    def whole(self, ours: Iterable[str]) -> bool:
+        """Whether each of our tensors has a place, and none takes another's."""
+        merged = sum(len(group) - 1 for group in self.fused.values())
+        return self.names.keys() == set(ours) and len(set(self.names.values())) == len(self.names) - merged
 
     def to_ours(self, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Our tensors, as far as they are among the published ones."""

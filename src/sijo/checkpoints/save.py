@@ -1,7 +1,7 @@
 """From a model to a checkpoint folder, whole or not at all."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import product
 from pathlib import Path
 
@@ -73,7 +73,7 @@ def _form(model: Model) -> tuple[Family, dict[str, object], dict[str, Layout]]:
     """
     opened = model.family
     if opened is not mix.FAMILY and _says(opened, model.config, model.layouts, model):
-        return opened, dict(model.config), model.layouts
+        return opened, dict(model.config) | _says_too(model.layouts.values()), model.layouts
     kept = {name: model.config[name] for name in KEPT if name in model.config}
     for family in (opened, *FAMILIES.values()):
         try:
@@ -83,7 +83,7 @@ def _form(model: Model) -> tuple[Family, dict[str, object], dict[str, Layout]]:
         ways = family.layouts(family.config.read(fields))
         for chosen in product(*([way for way in ways if way.name == name] for name in model.head_values)):
             layouts = {layout.name: layout for layout in chosen}
-            said = fields | {name: value for layout in chosen for name, value in layout.says.items()}
+            said = fields | _says_too(chosen)
             if _says(family, said, layouts, model):
                 return family, said, layouts
     raise AssertionError("a mix can say anything")
@@ -97,4 +97,9 @@ def _says(family: Family, fields: Mapping[str, object], layouts: Mapping[str, La
     if {name: layout.head(config) for name, layout in layouts.items()} != model.head_values:
         return False
     tensors = model.state_dict()
-    return len(NameTable(family, config, layouts, tensors).names) == len(tensors)
+    return NameTable(family, config, layouts, tensors).whole(tensors)
+
+
+def _says_too(layouts: Iterable[Layout]) -> dict[str, object]:
+    """What config.json must say for transformers to look for these layouts."""
+    return {name: value for layout in layouts for name, value in layout.says.items()}

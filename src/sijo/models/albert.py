@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
-from pydantic import Field
-
 from sijo.errors import RefusedError
 from sijo.models.bert import EMBEDDINGS, POOLED, BertConfig, over_pooler, size
 from sijo.models.family import Family, Layers, Layout, Names, Share, Size, judging, spans, tagging
@@ -34,7 +32,6 @@ class AlbertConfig(BertConfig):
     hidden_dropout_prob: Share = 0.0
     attention_probs_dropout_prob: Share = 0.0
     classifier_dropout_prob: Share = 0.1
-    type_vocab_size: int = Field(2, gt=0, le=1_000)
     ln_type: Literal["postln"] = "postln"
 
     def architecture(self) -> Architecture:

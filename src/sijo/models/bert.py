@@ -6,6 +6,8 @@ Sentence encoders such as all-MiniLM are this network with other weights.
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+from pydantic import Field
+
 from sijo.models.family import (
     Config,
     Eps,
@@ -49,7 +51,7 @@ class BertConfig(Config):
     num_attention_heads: Size
     intermediate_size: Size
     max_position_embeddings: Size = 512
-    type_vocab_size: int = 2
+    type_vocab_size: int = Field(2, gt=0, le=1_000)
     hidden_act: Activation = "gelu"
     layer_norm_eps: Eps = 1e-12
     hidden_dropout_prob: Share = 0.1

@@ -3,7 +3,7 @@
 No token has a place of its own: attention scores words and distances apart. v1 keeps every distance
 and projects them by themselves; v2 and v3 share the words' projections and put distances in buckets
 that widen; v2's largest have a convolution. v3 is v2 as a network, learned by spotting replaced
-tokens. Absolute places come back in the masked LM head alone (`EnhancedMaskedLMHead`).
+tokens. Absolute places come back in the masked LM head alone (`EnhancedVocabularyHead`).
 
 Where paper, first code and transformers differ: docs/deberta.md.
 """

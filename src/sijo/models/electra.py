@@ -86,7 +86,7 @@ FAMILY = Family(
         spans(),
         Layout("multiple-choice", multiple_choice, {"dense": "sequence_summary.summary", "out": "classifier"}),
     ),
-    old_prefixes=("discriminator.electra.", "generator.electra.", "discriminator.", "generator."),
+    wrappers=("module.", "discriminator.", "generator."),
     sizes={
         "electra-small-discriminator": size(256, 12, embedding_size=128),
         "electra-small-generator": size(256, 12, embedding_size=128),

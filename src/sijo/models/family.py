@@ -68,7 +68,7 @@ class Config(BaseModel):
             name = ".".join(map(str, first["loc"]))
             given = f"is {first['input']!r}" if str(first["loc"][0]) in fields else "is missing"
             raise RefusedError(
-                f"the config's {name} {given}, which sijo cannot build a {cls.what} from: {first['msg']}"
+                f"the config's {name} {given}, which no {cls.what} of sijo's can have: {first['msg']}"
             ) from None
 
     def architecture(self) -> Architecture:
@@ -167,7 +167,9 @@ class Family:
     left_behind: tuple[str, ...] = ("embeddings.position_ids",)
     """Published tensors that carry nothing learned, such as the numbers 0, 1, 2, …: never reported as unused."""
     old_prefixes: tuple[str, ...] = ()
-    """What stood in place of the prefix in older or joint checkpoints."""
+    """What stood in place of the prefix in older checkpoints."""
+    wrappers: tuple[str, ...] = ("module.",)
+    """What training programs put before every name."""
     sizes: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """Config fields of the published checkpoints, by name."""
 
@@ -183,7 +185,7 @@ class Family:
         except (RefusedError, SettingError):
             said = None
         if said != architecture:
-            raise SettingError(f"a {self.config.what} cannot be of this architecture")
+            raise SettingError(f"no {self.config.what} is of this architecture; save it as a mix")
         return fields
 
 

@@ -100,7 +100,7 @@ class Block(nn.Module):
 
 
 class Convolution(nn.Module):
-    """Near tokens seen at once, added to the first layer's output (released DeBERTa-v2 code; no paper has it)."""
+    """Near tokens seen at once, added to the first layer's output (released DeBERTa-v2 code)."""
 
     def __init__(self, architecture: Architecture, choice: ConvolutionChoice) -> None:
         super().__init__()

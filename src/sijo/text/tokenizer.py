@@ -7,7 +7,6 @@ How the files a model was published with become such a tokenizer is in `publishe
 import base64
 import hashlib
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
