@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sijo.models.family import Config, Family, Layout
+from sijo.nn.heads import POOLER
 
 
 def full_name(family: Family, published: str) -> str:
@@ -46,11 +47,14 @@ def held(
             name in present or f"{name}.weight" in present for name in layout.names.values()
         ):
             found.setdefault(layout.name, layout)
-    told = [layout for layout in found.values() if family.published([layout.name]) in set(architectures)]
+    rivals = {head: layout for head, layout in found.items() if head != POOLER}  # the pooler lies under others
+    told = [layout for head, layout in rivals.items() if family.published([head]) in set(architectures)]
     return {
         head: layout
         for head, layout in found.items()
-        if layout in told or not any(set(layout.names.values()) & set(other.names.values()) for other in told)
+        if head == POOLER
+        or layout in told
+        or not any(set(layout.names.values()) & set(other.names.values()) for other in told)
     }
 
 

@@ -8,6 +8,7 @@ list of allowed names is an audit hook of Python, which compiled code could pass
 
 import contextlib
 import ctypes
+import errno
 import io
 import json
 import math
@@ -40,6 +41,8 @@ ROOM = 2**28
 """Bytes of memory, and bytes of file, allowed beside a multiple of the file's own size."""
 MOST_TIMES = 4
 """How many times its own size a file's tensors may take: tied tensors are stored once and written for each name."""
+DISK_FULL = 74
+"""How the process leaves where there is no room for the tensors."""
 CLONE_NEWUSER, CLONE_NEWNET, PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 0x10000000, 0x40000000, 1, 38
 CHILD = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from sijo.checkpoints import pickled; pickled.main()"
@@ -95,6 +98,8 @@ def read_pickled(file: Path, *, seconds: float = 600) -> Iterator["dict[str, Ten
                 reason = (voice.read().decode(errors="replace").splitlines() or ["for a reason untold"])[-1]
             if code == RefusedError.exit_code:
                 raise RefusedError(f"{file} {reason}; it is not opened. Ask for a safetensors version of the model")
+            if code == DISK_FULL:
+                raise OSError(errno.ENOSPC, f"no room for the tensors of {file} in {place}")
             ended = "" if code == CheckpointError.exit_code else f"ended its reader with code {code}: "
             raise CheckpointError(f"{file} {ended}{reason}; copy or download it again")
         yield read_weights(out)
@@ -111,6 +116,8 @@ def main() -> NoReturn:
     except (RefusedError, CheckpointError) as error:
         _end(error.exit_code, str(error))
     except (MemoryError, OSError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            _end(DISK_FULL, str(error))
         _end(CheckpointError.exit_code, f"needs more room than a file of its size may ({error})")
     _end(0)
 

@@ -29,6 +29,12 @@ class CtrlConfig(Config):
         "embd_pdrop": "dropout.embeddings",
         "initializer_range": "initializer_range",
     }
+    aliases: ClassVar[Names] = {
+        "max_position_embeddings": "n_positions",
+        "hidden_size": "n_embd",
+        "num_attention_heads": "n_head",
+        "num_hidden_layers": "n_layer",
+    }
 
     vocab_size: Size = 246_534
     n_positions: Size = 256

@@ -40,6 +40,11 @@ class DistilBertConfig(Config):
         "attention_dropout": "dropout.attention",
         "initializer_range": "initializer_range",
     }
+    aliases: ClassVar[Names] = {
+        "hidden_size": "dim",
+        "num_attention_heads": "n_heads",
+        "num_hidden_layers": "n_layers",
+    }
 
     vocab_size: Size = 30_522
     max_position_embeddings: Size = 512

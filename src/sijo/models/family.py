@@ -52,6 +52,8 @@ class Config(BaseModel):
     what: ClassVar[str]
     plain: ClassVar[Names] = {}
     """Fields that can be read off an `Architecture`, and what they are called there."""
+    aliases: ClassVar[Names] = {}
+    """Other names under which transformers takes a field, and the field's own, which goes before."""
 
     initializer_range: Annotated[float, Field(ge=0, le=10)] = 0.02
     tie_word_embeddings: bool = True
@@ -61,6 +63,8 @@ class Config(BaseModel):
     @classmethod
     def read(cls, fields: Mapping[str, object]) -> Any:
         """The config in these fields; RefusedError names the first one that sijo cannot act on."""
+        other = {cls.aliases[name]: value for name, value in fields.items() if name in cls.aliases}
+        fields = other | dict(fields)
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
