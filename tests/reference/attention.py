@@ -1,0 +1,83 @@
+"""Attention of one sequence on itself, with and without distances, pair by pair.
+
+Sources: Vaswani et al. 2017, section 3.2; He et al. 2020 (DeBERTa), section 3.1, as the released weights
+have it: both terms look up the distance i - j from key to query.
+"""
+
+import math
+
+from reference.plain import add, dot, linear, shares
+
+
+def bucket(distance, buckets, span):
+    """The bucket of a signed distance, by whole numbers alone.
+
+    Beyond mid = buckets // 2 it is mid + ceil(log(r / mid) / log((span - 1) / mid) * (mid - 1)): the least
+    k for which (r / mid)^(mid - 1) <= ((span - 1) / mid)^k. First, nothing is further than span - 1.
+    """
+    r, mid = min(abs(distance), span - 1), buckets // 2
+    if not buckets or r <= mid:
+        return int(math.copysign(r, distance))
+    k = 0
+    while r ** (mid - 1) * mid**k > (span - 1) ** k * mid ** (mid - 1):
+        k += 1
+    return int(math.copysign(mid + k, distance))
+
+
+def row(i, j, buckets, span):
+    """The row of the table of distances for query i and key j: the middle one where they are the same token."""
+    return bucket(i - j, buckets, span) + (buckets or span)
+
+
+def heads_of(vector, heads):
+    """A vector cut into equal parts, one a head."""
+    size = len(vector) // heads
+    return [vector[h * size : (h + 1) * size] for h in range(heads)]
+
+
+def attention(queries, states, part, heads, may, table=None, apart=None):
+    """What each query reads from the states, through the output map.
+
+    queries  the vectors that ask
+    states   the vectors that are read
+    part     name -> (matrix, bias or None): query, key, value, out; with distances of their own also
+             distances.query and distances.key
+    may      may[i][j]: whether query i may read state j
+    table    the rows of the table of distances, ready for the projections; None for plain attention
+    apart    the choice of distances: span, buckets, terms
+    """
+    q, k, v = (
+        [heads_of(linear(x, *part[name]), heads) for x in given]
+        for name, given in (("query", queries), ("key", states), ("value", states))
+    )
+    terms = apart.terms if apart else ()
+    if terms:
+        needed = {row(i, j, apart.buckets, apart.span) for i in range(len(queries)) for j in range(len(states))}
+        key, query = (part.get(f"distances.{name}", part[name]) for name in ("key", "query"))
+        place_key, place_query = (
+            {at: heads_of(linear(table[at], *of), heads) for at in needed} if term in terms else None
+            for term, of in (("c2p", key), ("p2c", query))
+        )
+    out = []
+    for i in range(len(queries)):
+        read = []
+        for h in range(heads):
+            scores = []
+            for j in range(len(states)):
+                score = dot(q[i][h], k[j][h])
+                if terms:
+                    at = row(i, j, apart.buckets, apart.span)
+                if "c2p" in terms:
+                    score += dot(q[i][h], place_key[at][h])
+                if "p2c" in terms:
+                    score += dot(place_query[at][h], k[j][h])
+                scores.append(score / math.sqrt(len(q[i][h]) * (1 + len(terms))))
+            share = shares(scores, may[i])
+            read += [math.fsum(share[j] * v[j][h][c] for j in range(len(states))) for c in range(len(v[0][h]))]
+        out.append(linear(read, *part["out"]))
+    return out
+
+
+def plus(states, more):
+    """Two sequences of vectors, added."""
+    return [add(a, b) for a, b in zip(states, more, strict=True)]
