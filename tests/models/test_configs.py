@@ -107,7 +107,7 @@ TOGETHER = [
     ("distilbert", {"n_heads": 5}, "heads=5"),
     ("ctrl", {"n_head": 5}, "heads=5"),
     ("albert", {"num_hidden_layers": 3, "num_hidden_groups": 2}, "num_hidden_layers 3 .* num_hidden_groups"),
-    ("albert", {"inner_group_num": 501}, "num_hidden_groups 1 of 501"),
+    ("albert", {"inner_group_num": 501}, "inner_group_num 501 is more than"),
     ("deberta-v2", {"conv_kernel_size": 4}, "kernel=4"),
     ("deberta-v2", {"conv_kernel_size": 3, "conv_groups": 5}, "groups=5"),
     ("deberta-v2", {"position_buckets": 70}, "span=32"),

@@ -214,6 +214,20 @@ def test_places_make_a_masked_lm_head_the_mask_decoder(shelf, changed, model_typ
     assert load(told).unused[0].startswith("deberta.embeddings.position_embeddings")
 
 
+def test_rows_of_in_proj_go_by_heads(shelf):
+    # kills: the first third taken for all queries
+    truth = truth_of(shelf, "deberta", None)
+    model, theirs = truth.open(), battery.tensors_of(truth.folder)
+    heads, width = model.architecture.heads, model.architecture.hidden_size
+    fused = theirs["encoder.layer.0.attention.self.in_proj.weight"]
+    part = width // heads
+    for number, name in enumerate(("query", "key", "value")):
+        ours = getattr(model.transformer.blocks[0].attention, name).weight
+        for head in range(heads):
+            start = (3 * head + number) * part
+            assert torch.equal(ours[head * part : (head + 1) * part], fused[start : start + part])
+
+
 def test_a_name_that_comes_twice_is_refused(shelf, changed):
     # kills: one of two tensors chosen by the order in the file
     truth = lm(shelf, "bert")

@@ -87,13 +87,18 @@ def test_every_layer_matches_the_formulas(name):
         assert gap < 1e-10, f"after layer {depth}: {gap}"
 
 
-@pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("name", ["bert", "deberta", "ctrl"])
+@pytest.mark.parametrize(
+    "name, head",
+    [
+        (name, head)
+        for name in ("bert", "deberta", "ctrl")
+        for head in HEADS
+        if (name, head) != ("ctrl", "enhanced masked lm")  # whose second pass is defined for norms that come after
+    ],
+)
 def test_every_head_matches_the_formulas(name, head):
     # kills: a dense layer, norm, bend or bias left out or moved, the last place taken for the last token, the first
     # token added after the norm, the decoder's queries read as keys, or its places added twice
-    if name == "ctrl" and HEADS[head].kind == "vocabulary" and HEADS[head].places:
-        pytest.skip("the decoder's second pass is defined with the norm after each part")
     model = scrambled(Network(architecture(**NETWORKS[name]), {head: HEADS[head]}))
     with torch.inference_mode():
         output = model(*batch(IDS, KEEP, TYPES))

@@ -6,10 +6,12 @@ rows of a linear map's matrix are its outputs, as they are stored.
 """
 
 import math
+import operator
 
 
 def dot(a, b):
-    return math.fsum(x * y for x, y in zip(a, b, strict=True))
+    assert len(a) == len(b)
+    return math.fsum(map(operator.mul, a, b))
 
 
 def add(*vectors):

@@ -11,9 +11,9 @@ FAMILIES: dict[str, Family] = {
     family.model_type: family
     for family in (
         bert.FAMILY,
-        albert.FAMILY,
         distilbert.FAMILY,
         electra.FAMILY,
+        albert.FAMILY,
         deberta.DEBERTA,
         deberta.DEBERTA_V2,
         ctrl.FAMILY,

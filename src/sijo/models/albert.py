@@ -11,7 +11,7 @@ from typing import Literal
 from sijo.errors import RefusedError
 from sijo.models.bert import EMBEDDINGS, POOLED, BertConfig, over_pooler, size
 from sijo.models.family import Family, Layers, Layout, Names, Share, Size, judging, spans, tagging
-from sijo.nn.architecture import Activation, Architecture
+from sijo.nn.architecture import MOST_LAYERS, Activation, Architecture
 from sijo.nn.heads import POOLER, Head, Vocabulary
 
 
@@ -36,10 +36,15 @@ class AlbertConfig(BertConfig):
 
     def architecture(self) -> Architecture:
         layers, groups, inner = self.num_hidden_layers, self.num_hidden_groups, self.inner_group_num
-        if layers % groups or layers * inner > 1_000:
+        if layers * inner > MOST_LAYERS:
+            raise RefusedError(
+                f"the config's num_hidden_layers {layers} times inner_group_num {inner} is more than the "
+                f"{MOST_LAYERS:,} layers that sijo builds"
+            )
+        if layers % groups:
             raise RefusedError(
                 f"the config's num_hidden_layers {layers} cannot be shared out evenly among its num_hidden_groups "
-                f"{groups} of {inner}; public programs disagree about which layer uses which group then"
+                f"{groups}; public programs disagree about which layer uses which group then"
             )
         return replace(
             super().architecture(),

@@ -6,6 +6,7 @@ The config holds the values as they are, and tensors keep our own names.
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from functools import cache
 from typing import Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -58,7 +59,7 @@ def _layout(name: str, head: Head) -> Layout:
 def _value(kind: Any, said: object) -> Any:
     """A value from its JSON; RefusedError names the first field that cannot be, or that nobody knows."""
     try:
-        value = TypeAdapter(kind).validate_json(json.dumps(said), strict=True)
+        value = _adapter(kind).validate_json(json.dumps(said), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
@@ -68,6 +69,12 @@ def _value(kind: Any, said: object) -> Any:
     if strange := sorted(_strange(said, asdict(value))):
         raise RefusedError(f"the config has fields that this sijo does not know: {', '.join(strange)}; update sijo")
     return value
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """What reads values of a kind; made once, for it takes longer than all the rest of a small model."""
+    return TypeAdapter(kind)
 
 
 def _strange(said: Any, known: Any) -> Iterable[str]:
