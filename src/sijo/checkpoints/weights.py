@@ -65,7 +65,7 @@ def weight_files(folder: Path) -> list[Path]:
         raise RefusedError(
             f"{folder} holds its weights only as {pickled[0]}, a pickle, which can run code when opened; "
             f"sijo reads {WEIGHTS} only. Ask for a safetensors version of the model, or make one with "
-            f"`sijo convert {folder}`"
+            f"`sijo convert {folder} NEW`"
         )
     raise CheckpointError(f"{folder} has no {WEIGHTS}: it is not a model, or was copied in part")
 
