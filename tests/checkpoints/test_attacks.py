@@ -131,7 +131,8 @@ def test_pickles_under_six_names(tiny_copy, tmp_path, spoil, name):
     # kills: torch.load or numpy.load, by whatever name the file goes; a refusal with no way out
     (tiny_copy / "model.safetensors").unlink()
     (tiny_copy / name).write_bytes(spoil(tmp_path / "sprung"))
-    must_refuse(tiny_copy, name, "a pickle, which can run code", f"`sijo convert {tiny_copy} NEW`", kinds=RefusedError)
+    way_out = f"`sijo convert {tiny_copy} NEW`"
+    must_refuse(tiny_copy, name, "a pickle, which can run code", way_out, kinds=RefusedError)
     assert not (tmp_path / "sprung").exists()
 
 
