@@ -3,7 +3,6 @@
 Only here is a pickle read, by a process in a locked room (`pickled.py`).
 """
 
-import json
 import logging
 import os
 import shutil
@@ -14,12 +13,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sijo.checkpoints.folder import LONGEST_JSON, present, read_object, verify, whole_folder
+from sijo.checkpoints.folder import LONGEST_JSON, present, read_object, verify, whole_folder, write_json
 from sijo.checkpoints.load import TOKENIZER_FILES, buildable, labelled, load
 from sijo.checkpoints.names import full_name, held
 from sijo.checkpoints.pickled import read_pickled
 from sijo.checkpoints.tensorflow import from_tensorflow, is_tensorflow
-from sijo.checkpoints.weights import INDEX, MOST_SHARDS, PICKLED, WEIGHTS, read_file, read_weights, write_weights
+from sijo.checkpoints.weights import INDEX, PICKLED, WEIGHTS, read_file, read_weights, weight_map, write_weights
 from sijo.errors import CheckpointError, RefusedError, SettingError, SijoError, nearest
 from sijo.models import FAMILIES, SIZES
 from sijo.models.family import Config, Family, Layout
@@ -83,15 +82,15 @@ def convert(
         with whole_folder(target, overwrite=overwrite) as fresh:
             write_weights(fresh, named)
             _copy(folder, fresh)
-            _write(fresh, fields)
+            write_json(fresh / "config.json", fields)
             try:
                 opening = _opening(fresh, heads, tell)
             except SijoError as error:  # told of what was given: the fresh folder is about to go
                 words = str(error).replace(f"{fresh}/", f"{folder}/").replace(str(fresh), str(source))
                 raise type(error)(words) from error
             if not said:
-                classes = [*(family.published([name]) for name in opening), *bare]
-                _write(fresh, fields | {"architectures": classes or [family.published([])]})
+                classes = [*(family.published([name]) for name in opening), *bare] or [family.published([])]
+                write_json(fresh / "config.json", fields | {"architectures": classes})
     return target
 
 
@@ -159,11 +158,9 @@ def _files(folder: Path) -> Mapping[str, set[str] | None]:
     if present(folder, WEIGHTS) or present(folder, INDEX):
         return {}
     if index := present(folder, BIN_INDEX):
-        shard_of = read_object(index).get("weight_map")
-        shards = set(map(str, shard_of.values())) if isinstance(shard_of, dict) else set()
-        if not isinstance(shard_of, dict) or not 0 < len(shards) <= MOST_SHARDS:
-            raise CheckpointError(f"{index} has no weight_map that names a file for each tensor; copy it again")
-        return {name: {tensor for tensor, at in shard_of.items() if at == name} for name in sorted(shards)}
+        shard_of = weight_map(index)
+        shards = sorted(set(shard_of.values()))
+        return {name: {tensor for tensor, at in shard_of.items() if at == name} for name in shards}
     if present(folder, BIN):
         return {BIN: None}
     names = sorted(path.name for path in folder.iterdir() if path.suffix in (".safetensors", *PICKLED))
@@ -238,10 +235,6 @@ def _copy(folder: Path, fresh: Path) -> None:
             raise CheckpointError(f"{file} is longer than {LARGEST} bytes, which cannot be; copy it again")
         to.parent.mkdir(exist_ok=True)
         shutil.copyfile(file, to)
-
-
-def _write(fresh: Path, fields: Mapping[str, object]) -> None:
-    (fresh / "config.json").write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _opening(fresh: Path, heads: Mapping[str, Layout], tell: Tell) -> list[str]:

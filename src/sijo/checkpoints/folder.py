@@ -124,6 +124,11 @@ def read_object(file: Path) -> dict[str, Any]:
     return fields
 
 
+def write_json(file: Path, content: object) -> None:
+    """Write a JSON file of a checkpoint as people read it: indented, letters as they are."""
+    file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def digests(folder: Path) -> dict[str, tuple[int, str]]:
     """The size in bytes and the SHA-256 of every file in a folder and below, by name and in order of names.
 

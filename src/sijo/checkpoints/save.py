@@ -1,11 +1,10 @@
 """From a model to a checkpoint folder, whole or not at all."""
 
-import json
 from collections.abc import Iterable, Mapping
 from itertools import product
 from pathlib import Path
 
-from sijo.checkpoints.folder import present, whole_folder
+from sijo.checkpoints.folder import present, whole_folder, write_json
 from sijo.checkpoints.load import Model
 from sijo.checkpoints.names import NameTable
 from sijo.checkpoints.sentence import write_sentence_settings
@@ -53,9 +52,7 @@ def save(model: Model, folder: str | Path, *, overwrite: bool = False, shard_byt
         "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
     }
     with whole_folder(Path(folder), overwrite=overwrite) as fresh:
-        (fresh / "config.json").write_text(
-            json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        write_json(fresh / "config.json", fields)
         write_weights(fresh, theirs, shard_bytes=shard_bytes)
         if model.has_tokenizer:
             model.tokenizer.save(fresh)

@@ -4,12 +4,11 @@ Written by sentence-transformers: `modules.json` names the steps, `1_Pooling/con
 pooling, `sentence_bert_config.json` the longest input.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sijo.checkpoints.folder import present, read_json, read_object
+from sijo.checkpoints.folder import present, read_json, read_object, write_json
 from sijo.errors import CheckpointError, RefusedError
 from sijo.nn.pooling import Pooling
 
@@ -86,7 +85,7 @@ def write_sentence_settings(settings: SentenceSettings, folder: Path, *, width: 
             "do_lower_case": settings.lowercase,
         },
     }.items():
-        (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_json(folder / name, content)
 
 
 def _list(file: Path) -> list[dict[str, Any]]:

@@ -59,7 +59,7 @@ def weight_files(folder: Path) -> list[Path]:
     if file is not None:
         return [file]
     if present(folder, INDEX) is not None:
-        return [_shard(folder, name) for name in sorted(set(_weight_map(folder).values()))]
+        return [_shard(folder, name) for name in sorted(set(weight_map(folder / INDEX).values()))]
     pickled = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLED)
     if pickled:
         raise RefusedError(
@@ -80,7 +80,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     if files == [folder / WEIGHTS]:
         return read_file(files[0])
     weights: dict[str, Tensor] = {}
-    wanted = _weight_map(folder)
+    wanted = weight_map(folder / INDEX)
     for file in files:
         shard = read_file(file)
         name_of_shard = file.relative_to(folder).as_posix()
@@ -137,9 +137,8 @@ def write_weights(folder: Path, tensors: dict[str, Tensor], *, shard_bytes: int 
     (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 
-def _weight_map(folder: Path) -> dict[str, str]:
+def weight_map(index: Path) -> dict[str, str]:
     """Which shard holds which tensor, as the index says."""
-    index = folder / INDEX
     shard_of = read_object(index).get("weight_map")
     if not isinstance(shard_of, dict) or not shard_of or not all(isinstance(at, str) for at in shard_of.values()):
         raise CheckpointError(f"{index} has no weight_map that names a file for each tensor; copy it again")

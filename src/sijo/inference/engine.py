@@ -200,9 +200,10 @@ class Engine:
     def _padded(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor | None]:
         """Token ids (B, L) of one width, and where they are real; None for the latter without padding."""
         tokenizer = self.model.tokenizer
+        pad = tokenizer.pad_id
         lengths_B1 = torch.tensor([[len(ids)] for ids in sequences])
         width = min(padded_length(int(lengths_B1.max())), tokenizer.max_length)
-        ids_BL = torch.tensor([[*ids, *[tokenizer.pad_id] * (width - len(ids))] for ids in sequences])
+        ids_BL = torch.tensor([[*ids, *[pad] * (width - len(ids))] for ids in sequences])
         return ids_BL, torch.arange(width) < lengths_B1 if int(lengths_B1.min()) < width else None
 
 
