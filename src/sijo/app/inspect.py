@@ -160,7 +160,7 @@ def _count(model: "Model", sizes: dict[str, int], seen: set[str]) -> None:
 
 def licence(folder: Path) -> str | None:
     """The licence that the heading of a model card names."""
-    from sijo.checkpoints.folder import present
+    from sijo.folder import present
 
     card = present(folder, "README.md")
     if card is None:
@@ -193,7 +193,7 @@ def _names(folder: Path) -> Iterator[str]:
 
 def _measured(folder: Path, name: str, errors: dict[str, Exception]) -> dict[str, Any]:
     """A file's size and digest; None for one that must not be opened, or cannot."""
-    from sijo.checkpoints.folder import present
+    from sijo.folder import present
 
     size = sha256 = None
     try:

@@ -19,7 +19,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from sijo.app.output import WRITERS, Piece, Plan, format_of, values
 from sijo.errors import SettingError, TextError
+from sijo.folder import sync, whole_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -99,9 +100,9 @@ class Job:
             self._overwrite = earlier["overwrite"]
         else:
             self._empty()
-            with _whole(self.folder / "settings.json") as out:
+            with whole_file(self.folder / "settings.json") as out:
                 out.write(json.dumps({"overwrite": self._overwrite, "settings": settings}).encode())
-            _sync(self.folder.parent)
+            sync(self.folder.parent)
         self._begun = True
 
     def done(self, block: "Block") -> bool:
@@ -133,7 +134,7 @@ class Job:
             with pa.ipc.new_stream(buffer, table.schema) as part:
                 part.write_table(table)
         content = buffer.getvalue()
-        with _whole(self._chunk(block.number)) as out:
+        with whole_file(self._chunk(block.number)) as out:
             out.write(blake2b(content, digest_size=DIGEST_BYTES).digest())
             out.write(content)
 
@@ -152,17 +153,17 @@ class Job:
             )
         plan = Plan.of(self._pieces(blocks))
         whole = self.folder / "whole"
-        with _whole(whole) as out, closing(WRITERS[self.format](out, plan)) as writer:
+        with whole_file(whole) as out, closing(WRITERS[self.format](out, plan)) as writer:
             for piece in self._pieces(blocks):
                 writer.write(piece)
         if self.output.exists() and not self._overwrite:
             raise SettingError(
                 f"output {self.output} was made by someone else during the run; move it away, then --resume"
             )
-        with _whole(self.folder / "placed.json") as out:
+        with whole_file(self.folder / "placed.json") as out:
             out.write(json.dumps(_identity(whole)).encode())
         whole.replace(self.output)
-        _sync(self.output.parent)
+        sync(self.output.parent)
         self._remove()
 
     def close(self) -> None:
@@ -247,31 +248,6 @@ def _locked(folder: Path) -> BinaryIO:
             raise SettingError(
                 f"another process is at work in {folder} ({error.strerror}); wait for it, or name another output"
             ) from error
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[BinaryIO]:
-    """A file to write, which comes to stand at `path` once it is whole and on disk, or never does."""
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    try:
-        with temporary.open("wb") as out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.replace(path)
-        _sync(path.parent)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _sync(folder: Path) -> None:
-    """Bring renames in a folder to disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _identity(path: Path) -> list[int]:

@@ -13,13 +13,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sijo.checkpoints.folder import LONGEST_JSON, present, read_object, verify, whole_folder, write_json
 from sijo.checkpoints.load import TOKENIZER_FILES, buildable, labelled, load
 from sijo.checkpoints.names import full_name, held
 from sijo.checkpoints.pickled import read_pickled
 from sijo.checkpoints.tensorflow import from_tensorflow, is_tensorflow
 from sijo.checkpoints.weights import INDEX, PICKLED, WEIGHTS, read_file, read_weights, weight_map, write_weights
 from sijo.errors import CheckpointError, RefusedError, SettingError, SijoError, nearest
+from sijo.folder import LONGEST_JSON, present, read_object, verify, whole_folder, write_json
 from sijo.models import FAMILIES, SIZES
 from sijo.models.family import Config, Family, Layout
 from sijo.nn.heads import POOLER

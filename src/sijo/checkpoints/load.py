@@ -10,12 +10,12 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from sijo.checkpoints.folder import present, read_object, verify
 from sijo.checkpoints.locate import locate
 from sijo.checkpoints.names import NameTable, full_name, held
 from sijo.checkpoints.sentence import SentenceSettings, sentence_settings
 from sijo.checkpoints.weights import read_weights, weight_files
 from sijo.errors import CheckpointError, RefusedError, SettingError, nearest
+from sijo.folder import present, read_object, verify
 from sijo.models import FAMILIES, published
 from sijo.models.family import Config, Family, HeadName, Layout
 from sijo.models.mix import plainest

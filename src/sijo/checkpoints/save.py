@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping
 from itertools import product
 from pathlib import Path
 
-from sijo.checkpoints.folder import present, whole_folder, write_json
 from sijo.checkpoints.load import Model
 from sijo.checkpoints.names import NameTable
 from sijo.checkpoints.sentence import write_sentence_settings
 from sijo.checkpoints.weights import write_weights
 from sijo.errors import SettingError
+from sijo.folder import present, whole_folder, write_json
 from sijo.models import FAMILIES, mix
 from sijo.models.family import Family, Layout
 from sijo.nn.heads import POOLER

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sijo.checkpoints.folder import present, read_json, read_object, write_json
 from sijo.errors import CheckpointError, RefusedError
+from sijo.folder import present, read_json, read_object, write_json
 from sijo.nn.pooling import Pooling
 
 STEPS = ("Transformer", "Pooling", "Normalize")

@@ -15,8 +15,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from sijo.checkpoints.folder import LONGEST_JSON, parse_json, present, read_object
 from sijo.errors import CheckpointError, RefusedError, SettingError
+from sijo.folder import LONGEST_JSON, parse_json, present, read_object
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -123,12 +123,12 @@ def write_weights(folder: Path, tensors: dict[str, Tensor], *, shard_bytes: int 
         shards[-1][name] = tensor
         room -= tensor.nbytes
     if len(shards) == 1:
-        _write(folder / WEIGHTS, tensors)
+        write_file(folder / WEIGHTS, tensors)
         return
     weight_map: dict[str, str] = {}
     for number, shard in enumerate(shards, start=1):
         file = folder / f"model-{number:05}-of-{len(shards):05}.safetensors"
-        _write(file, shard)
+        write_file(file, shard)
         weight_map |= dict.fromkeys(shard, file.name)
     index = {
         "metadata": {"total_size": sum(tensor.nbytes for tensor in tensors.values())},
@@ -208,7 +208,7 @@ def _span(file: Path, name: str, entry: Any) -> tuple[int, int]:
     return begin, end
 
 
-def _write(file: Path, tensors: dict[str, Tensor]) -> None:
+def write_file(file: Path, tensors: dict[str, Tensor]) -> None:
     """One safetensors file: 8 bytes for the length of the header, the header, and the tensors side by side.
 
     Not the library's writer: that one hides the number of an I/O error and lets no other user read the file.

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from sijo.checkpoints import folder as folders
-from sijo.checkpoints.folder import digests, inside, parse_json, present, verify, whole_folder
+from sijo import folder as folders
 from sijo.errors import CheckpointError, RefusedError, SettingError
+from sijo.folder import digests, inside, parse_json, present, verify, whole_folder
 
 FILES = {"config.json": b"{}", "model.safetensors": b"weights" * 1000, "1_Pooling/config.json": b"[]"}
 
@@ -257,7 +257,7 @@ import fcntl, json, os, signal, sys
 from pathlib import Path
 sys.path[:0] = [sys.argv[4]]
 from test_folder import fill, save
-from sijo.checkpoints import folder as folders
+from sijo import folder as folders
 
 target, how, old = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "old"
 import shutil
@@ -412,8 +412,8 @@ def test_what_a_living_process_writes_is_left_alone(tmp_path):
 def test_nothing_is_renamed_before_it_is_on_the_disk(tmp_path, monkeypatch):
     # kills: a power cut that leaves the name without the bytes
     done = []
-    real_sync, real_rename = folders._sync, Path.rename
-    monkeypatch.setattr(folders, "_sync", lambda path: (done.append(path.name), real_sync(path)))
+    real_sync, real_rename = folders.sync, Path.rename
+    monkeypatch.setattr(folders, "sync", lambda path: (done.append(path.name), real_sync(path)))
     monkeypatch.setattr(Path, "rename", lambda path, to: (done.append("rename"), real_rename(path, to)))
     save(tmp_path / "model")
     at = done.index("rename")

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, BinaryIO
 
 import sijo
 from sijo.errors import CheckpointError, RefusedError, SettingError
@@ -180,6 +180,30 @@ def verify(folder: Path) -> None:
 
 
 @contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which takes its name when the block ends and all of it is on the disk, or leaves no trace.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     with whole_file(Path(place) / "poem.txt") as out:
+    ...         _ = out.write(b"three short lines")
+    ...     [path.name for path in Path(place).iterdir()]
+    ['poem.txt']
+    """
+    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    try:
+        with temporary.open("wb") as out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(path)
+        sync(path.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
 def whole_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """A fresh folder to write into, which takes the target's place when the block ends, or leaves no trace.
 
@@ -230,7 +254,7 @@ def _put(fresh: Path, target: Path) -> None:
         if old is not None:
             target.rename(old)
         fresh.rename(target)
-        _sync(target.parent)
+        sync(target.parent)
     except BaseException:
         if old is not None and old.exists():
             if target.exists():
@@ -296,11 +320,12 @@ def _alone(parent: Path) -> Iterator[None]:
 def _to_disk(folder: Path) -> None:
     for place, _, files in os.walk(folder, topdown=False):
         for name in files:
-            _sync(Path(place) / name)
-        _sync(Path(place))
+            sync(Path(place) / name)
+        sync(Path(place))
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Bring a file, or the list of names in a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
