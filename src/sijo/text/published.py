@@ -2,16 +2,18 @@
 
 `vocab.txt` is WordPiece, `spm.model` and `spiece.model` are SentencePiece unigram models, `vocab.json`
 with `merges.txt` is byte-level BPE or CTRL's. The `tokenizers` library does the cutting; what is here
-makes it cut as the released code does. Where it cannot, `docs/tokenizers.md` says so.
+makes it cut as the released code does. Where it cannot, `docs/tokenizers.md` says so. The same parts
+make a tokenizer of a vocabulary that was learned here, in `vocabulary.py`.
 
 A setting of tokenizer_config.json that changes ids has its effect or is refused by name.
 """
 
 import json
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
@@ -51,6 +53,16 @@ ONLY: dict[str, tuple[object, ...]] = {
 """Settings with one value that is known here; any other is refused."""
 CLASSES = ("Bert", "DistilBert", "Electra", "Albert", "Deberta", "DebertaV2", "CTRL", "PreTrained")
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+NAMES = {
+    "unk_token": "[UNK]",
+    "sep_token": "[SEP]",
+    "pad_token": "[PAD]",
+    "cls_token": "[CLS]",
+    "mask_token": "[MASK]",
+}
+"""Special tokens where no file names others: in this order they are added, if the vocabulary lacks them."""
+ALBERT_NAMES = NAMES | {"unk_token": "<unk>", "pad_token": "<pad>"}
+CTRL_NAMES = {"unk_token": "<unk>"}
 
 EXTENDING = r"[\p{M}\x{200c}\x{200d}\x{e33}\x{eb3}\x{ff9e}\x{ff9f}\x{1f3fb}-\x{1f3ff}]"
 FENCE = "\ufdd0"  # not a character of any text; keeps a mark away from the letter before it
@@ -64,16 +76,23 @@ SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 class Settings:
     """What tokenizer_config.json and special_tokens_map.json say, with the names of special tokens."""
 
-    def __init__(self, folder: Path) -> None:
-        self.file = folder / "tokenizer_config.json"
-        self.fields: dict[str, Any] = {}
+    def __init__(self, file: Path, fields: Mapping[str, Any]) -> None:
+        self.file = file
+        self.fields = fields
+
+    @classmethod
+    def read(cls, folder: Path) -> "Settings":
+        """Those of a folder; none where the files are absent."""
+        fields: dict[str, Any] = {}
         for name in ("special_tokens_map.json", "tokenizer_config.json"):
             if (folder / name).is_file():
-                self.fields |= read_object(folder / name)
-        if "auto_map" in self.fields:
+                fields |= read_object(folder / name)
+        self = cls(folder / "tokenizer_config.json", fields)
+        if "auto_map" in fields:
             raise RefusedError(
                 f"{self.file} asks to run code of its own (auto_map); sijo never does. Choose another model"
             )
+        return self
 
     def flag(self, name: str, default: bool | None, *, allowed: tuple[bool | None, ...] = (True, False)) -> Any:
         """The value of a setting, or its default; RefusedError when it has no effect here."""
@@ -130,20 +149,26 @@ def build(folder: Path, *, model_type: str, settings: Settings) -> Tokenizer:
     with _whole(file):
         match file.suffix:
             case ".txt":
-                inner, defaults = _wordpiece(file, settings), _names(pad="[PAD]", unk="[UNK]")
+                inner, defaults = wordpiece(_lines(file), settings), NAMES
             case ".model":
                 albert = model_type == "albert" or (model_type == "sijo" and name == "spiece.model")
-                defaults = _names(pad="<pad>", unk="<unk>") if albert else _names(pad="[PAD]", unk="[UNK]")
+                defaults = ALBERT_NAMES if albert else NAMES
                 inner = _unigram(
                     file, settings, albert=albert, unknown=settings.name("unk_token", defaults["unk_token"])
                 )
             case _:
                 merges = _merges(folder / "merges.txt")
-                ctrl = any(right.endswith(END) for _, right in merges)
-                defaults = {"unk_token": "<unk>"} if ctrl else _names(pad="[PAD]", unk="[UNK]")
-                vocabulary = _vocabulary(file)
-                inner = (_ctrl if ctrl else _byte_level)(vocabulary, merges, settings)
-        _add_tokens(inner, folder, settings, defaults, strips=name not in ("vocab.txt", "spm.model"))
+                spaced = any(right.endswith(END) for _, right in merges)
+                defaults = CTRL_NAMES if spaced else NAMES
+                inner = (ctrl if spaced else byte_level)(_vocabulary(file), merges, settings)
+        more = folder / "added_tokens.json"
+        add_tokens(
+            inner,
+            settings,
+            defaults,
+            strips=name not in ("vocab.txt", "spm.model"),
+            more=read_object(more) if more.is_file() else {},
+        )
     return inner
 
 
@@ -186,22 +211,26 @@ def _bytes(file: Path) -> bytes:
     return data
 
 
-def _names(*, pad: str, unk: str) -> dict[str, str]:
-    named = {"pad_token": pad, "unk_token": unk, "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
-    return {role: named[role] for role in ROLES if role in named}
-
-
-def _add_tokens(
-    inner: Tokenizer, folder: Path, settings: Settings, defaults: Mapping[str, str], *, strips: bool
+def add_tokens(
+    inner: Tokenizer,
+    settings: Settings,
+    defaults: Mapping[str, str],
+    *,
+    strips: bool,
+    more: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
-    """Special and added tokens at the ids they are declared at, and the template around a text and a pair."""
+    """Special and added tokens at the ids they are declared at, and the template around a text and a pair.
+
+    defaults  special tokens by their roles, where the settings name no other
+    strips    whether the mask takes the space before it, if the settings do not say
+    more      ids of added tokens, as added_tokens.json has them
+    """
     names = {role: name for role in ROLES if (name := settings.name(role, defaults.get(role)))}
     # SentencePiece never sees them, and its leading space would stand in front of each
     raw = {"normalized": False} if isinstance(inner.model, models.Unigram) else {}
     declared: dict[int, AddedToken] = {}
-    if (folder / "added_tokens.json").is_file():
-        for content, number in read_object(folder / "added_tokens.json").items():
-            declared[number] = added(raw, content, special=content in names.values())
+    for content, number in more.items():
+        declared[number] = added(raw, content, special=content in names.values())
     for number, flags in settings.fields.get("added_tokens_decoder", {}).items():
         declared[int(number)] = added({**flags, **raw}, flags["content"], special=flags.get("special") is True)
     for number, token in sorted(declared.items(), key=lambda pair: pair[0]):
@@ -213,8 +242,8 @@ def _add_tokens(
             )
     for role, name in names.items():
         inner.add_special_tokens([settings.special(role, name, lstrip=strips and role == "mask_token")])
-    more = settings.fields.get("additional_special_tokens") or settings.fields.get("extra_special_tokens") or []
-    for value in more.values() if isinstance(more, dict) else more:
+    extra = settings.fields.get("additional_special_tokens") or settings.fields.get("extra_special_tokens") or []
+    for value in extra.values() if isinstance(extra, dict) else extra:
         flags = value if isinstance(value, dict) else {}
         inner.add_special_tokens([added(flags, str(flags.get("content", value)), special=True)])
     if "cls_token" in names and "sep_token" in names:
@@ -226,10 +255,14 @@ def _add_tokens(
         )
 
 
-def _wordpiece(file: Path, settings: Settings) -> Tokenizer:
-    lines = _read(file).replace("\r\n", "\n").removesuffix("\n").split("\n")
+def _lines(file: Path) -> list[str]:
+    return _read(file).replace("\r\n", "\n").removesuffix("\n").split("\n")
+
+
+def wordpiece(tokens: Sequence[str], settings: Settings) -> Tokenizer:
+    """BERT's: words, then the longest piece first. Tokens stand in the order of their ids."""
     unknown = settings.name("unk_token", "[UNK]")
-    ids = {token: number for number, token in enumerate(lines)}
+    ids = {token: number for number, token in enumerate(tokens)}
     if unknown not in ids:
         raise ValueError(f"it has no {unknown}")
     inner = Tokenizer(models.WordPiece(ids, unk_token=unknown, max_input_chars_per_word=100))
@@ -265,14 +298,15 @@ def _vocabulary(file: Path) -> dict[str, int]:
     return ids
 
 
-def _byte_level(ids: dict[str, int], merges: list[tuple[str, str]], settings: Settings) -> Tokenizer:
+def byte_level(ids: dict[str, int], merges: list[tuple[str, str]], settings: Settings) -> Tokenizer:
+    """GPT-2's, and DeBERTa's: pairs of bytes, each byte written as a letter."""
     inner = Tokenizer(models.BPE(ids, merges))
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=settings.flag("add_prefix_space", False))
     inner.decoder = decoders.ByteLevel()
     return inner
 
 
-def _ctrl(ids: dict[str, int], merges: list[tuple[str, str]], settings: Settings) -> Tokenizer:
+def ctrl(ids: dict[str, int], merges: list[tuple[str, str]], settings: Settings) -> Tokenizer:
     """CTRL writes `un@@ able`, the merges `un able</w>`: each token is renamed as the merges call it."""
     unknown = settings.name("unk_token", "<unk>")
     if unknown not in ids:
@@ -296,6 +330,15 @@ def to_merged(token: str) -> str:
     return token.removesuffix("@@") if token.endswith("@@") else token + END
 
 
+def from_merged(piece: str) -> str:
+    """What CTRL's vocabulary calls a token of that name among its merges.
+
+    >>> from_merged("un"), from_merged("able</w>")
+    ('un@@', 'able')
+    """
+    return piece.removesuffix(END) if piece.endswith(END) else f"{piece}@@"
+
+
 def _unigram(file: Path, settings: Settings, *, albert: bool, unknown: str | None) -> Tokenizer:
     model = spm.read_model(_bytes(file))
     texts = [text for text, _, _ in model.pieces]
@@ -307,16 +350,26 @@ def _unigram(file: Path, settings: Settings, *, albert: bool, unknown: str | Non
     if model.byte_fallback() and kinds.count(spm.BYTE) != 256:
         raise ValueError("it falls back on bytes but lacks some of the 256")
     settings.flag("add_prefix_space", True, allowed=(True,))
+    if unknown and unknown not in texts:  # the piece "<unk>" of a DeBERTa is shown as [UNK]
+        model.pieces[kinds.index(spm.UNKNOWN)] = (unknown, 0.0, spm.UNKNOWN)
+    return unigram(model, settings, albert=albert, mapped=_charsmap(file, model))
+
+
+def unigram(
+    model: spm.Model, settings: Settings, *, albert: bool, mapped: list[normalizers.Normalizer]
+) -> Tokenizer:
+    """SentencePiece's, with ALBERT's own steps before it or without.
+
+    mapped  what stands for the model's map of characters
+    """
+    texts = [text for text, _, _ in model.pieces]
+    kinds = [kind for _, _, kind in model.pieces]
     scores = _scores(model, albert=albert)
     number = kinds.index(spm.UNKNOWN)
-    if unknown and unknown not in texts:  # the piece "<unk>" of a DeBERTa is shown as [UNK]
-        texts[number] = unknown
     inner = Tokenizer(
         models.Unigram(list(zip(texts, scores, strict=True)), number, byte_fallback=model.byte_fallback())
     )
-    inner.normalizer = normalizers.Sequence(
-        [*_before(settings, albert=albert), *_charsmap(file, model), *_spaces(model)]
-    )
+    inner.normalizer = normalizers.Sequence([*before(settings, albert=albert), *mapped, *_spaces(model)])
     joined = any(SPACE in text[1:] for text, kind in zip(texts, kinds, strict=True) if kind == spm.NORMAL)
     inner.pre_tokenizer = pre_tokenizers.Metaspace(SPACE, prepend_scheme="never", split=not joined)
     strip = [decoders.Strip(" ", 1, 0)] if model.dummy_prefix() else []
@@ -351,7 +404,7 @@ def _scores(model: spm.Model, *, albert: bool) -> list[float]:
     return scores
 
 
-def _before(settings: Settings, *, albert: bool) -> list[normalizers.Normalizer]:
+def before(settings: Settings, *, albert: bool) -> list[normalizers.Normalizer]:
     """What the released code does to a text before SentencePiece sees it."""
     steps: list[normalizers.Normalizer] = []
     if albert:

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 """Kinds of pieces, as the file numbers them."""
+BYTE_FALLBACK = 35
+"""The number of that setting of the trainer."""
 
 
 class Model(NamedTuple):
@@ -22,7 +24,7 @@ class Model(NamedTuple):
 
     def byte_fallback(self) -> bool:
         """Whether a character that no piece holds is written in bytes."""
-        return bool(self.trainer.get(35, 0))
+        return bool(self.trainer.get(BYTE_FALLBACK, 0))
 
     def strange(self) -> str | None:
         """A setting that changes ids and that sijo has nothing for."""

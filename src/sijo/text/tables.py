@@ -9,6 +9,7 @@ What the texts are for, and how results are written, belongs elsewhere.
 import bz2
 import csv
 import gzip
+import io
 import json
 import lzma
 import shutil
@@ -38,7 +39,20 @@ SUFFIXES: dict[str, Kind] = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
-DECOMPRESS: dict[str, Callable[[IO[bytes]], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+
+
+def _unzstd(packed: IO[bytes]) -> io.BufferedReader:
+    import pyarrow as pa
+
+    return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(packed, "r"), "zstd"))
+
+
+DECOMPRESS: dict[str, Callable[[IO[bytes]], Any]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+    ".zst": _unzstd,
+}
 OTHER_ENCODINGS = (  # by the mark at the start; UTF-32 first, since one of its marks begins with UTF-16's
     (b"\xff\xfe\x00\x00", "UTF-32"),
     (b"\x00\x00\xfe\xff", "UTF-32"),
@@ -93,7 +107,7 @@ class Block:
 class TextTable:
     """A file, or standard input, of rows with one text each.
 
-    source     a path, or "-" for standard input; .gz, .bz2 and .xz are decompressed on the way
+    source     a path, or "-" for standard input; .gz, .bz2, .xz and .zst are decompressed on the way
     kind       what it holds; by default told from the suffix, and plain text for "-"
     column     where the text is; by default `text`, else the only column (of strings)
     delimiter  what parts the fields of a CSV; by default a comma, or a tab for .tsv
@@ -129,9 +143,7 @@ class TextTable:
             raise SettingError("standard input is closed; name a file, or send the text through a pipe")
         if self._path is not None:
             _must_be_readable(self._path)
-        suffixes = [] if self._path is None else [suffix.lower() for suffix in self._path.suffixes]
-        self._packed = suffixes.pop() if suffixes and suffixes[-1] in DECOMPRESS else None
-        suffix = suffixes[-1] if suffixes else ""
+        suffix, self._packed = ("", None) if self._path is None else ending(self._path)
         self.kind = self._kind(kind, suffix)
         self._delimiter = self._delimit(delimiter, suffix)
         self._guessed = delimiter is None
@@ -147,12 +159,14 @@ class TextTable:
         else:
             self._reading = reading  # a pipe gives its first rows once
 
-    def blocks(self, *, rows: int = 2048, characters: int = 250_000) -> Iterator[Block]:
+    def blocks(self, *, rows: int = 2048, characters: int = 250_000, up_to_fault: bool = False) -> Iterator[Block]:
         """Every row in order, in blocks whose borders depend on nothing but the content.
 
-        rows        a block closes after so many rows
-        characters  or once its texts hold so many characters, so that it exceeds them by less
-                    than its last text
+        rows         a block closes after so many rows
+        characters   or once its texts hold so many characters, so that it exceeds them by less
+                     than its last text
+        up_to_fault  give the rows between the last border and a broken row too, as a shorter block; a
+                     mended file then has another block in its place
 
         A file can be read again and gives the same blocks; a pipe raises SettingError.
         Raises TextError at the first row that is broken, after the blocks before it.
@@ -162,7 +176,7 @@ class TextTable:
         reading, self._reading = self._reading, None
         if reading is None and not self._rereadable:
             raise SettingError(f"{self.name} is a pipe and was read already; save it to a file to read it again")
-        return self._blocks(reading, rows, characters)
+        return self._blocks(reading, rows, characters, up_to_fault)
 
     def share(self) -> float | None:
         """How much of the source has been read, from 0 to 1; None for a pipe of lines.
@@ -171,7 +185,7 @@ class TextTable:
         """
         return self._share
 
-    def _blocks(self, begun: "_Reading | None", rows: int, characters: int) -> Iterator[Block]:
+    def _blocks(self, begun: "_Reading | None", rows: int, characters: int, up_to_fault: bool) -> Iterator[Block]:
         reading = begun or self._open()
         number, first_row, held = 0, 0, 0
         texts: list[str] = []
@@ -193,6 +207,10 @@ class TextTable:
             if texts:
                 yield block()
             self._share = reading.share(first_row + len(texts))
+        except TextError:
+            if up_to_fault and texts:
+                yield block()
+            raise
         finally:
             reading.close()
 
@@ -390,6 +408,17 @@ def _read_parquet(stream: IO[bytes], name: str, asked: str | None) -> _Reading:
     return _Reading(columns, column, rows(), table, share=lambda done: done / max(rows_in_all, 1))
 
 
+def ending(path: Path) -> tuple[str, str | None]:
+    """The suffix that tells what a file holds, and the one that tells how it is packed, in lower case.
+
+    >>> ending(Path("Books.Part1.TXT.gz")), ending(Path("README"))
+    (('.txt', '.gz'), ('', None))
+    """
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    packed = suffixes.pop() if suffixes and suffixes[-1] in DECOMPRESS else None
+    return suffixes[-1] if suffixes else "", packed
+
+
 def _holds_strings(kind: "pa.DataType") -> bool:
     from pyarrow import types
 
@@ -412,30 +441,26 @@ def _strings(columns: tuple[str, ...]) -> Callable[[list[Sequence[str]]], "pa.Ta
 
 def _lines(stream: IO[bytes], name: str) -> Iterator[str]:
     """Lines of UTF-8 with their ends kept; a mark at the start is dropped."""
-    for number, raw in enumerate(_undamaged_lines(stream, name), 1):
-        where = f"{name}, line {number}"
-        for mark, encoding in OTHER_ENCODINGS if number == 1 else ():
-            if raw.startswith(mark):
-                remedy = f"convert it with `iconv -f {encoding} -t utf-8`"
-                raise TextError(f"{name} is {encoding}, not UTF-8; {remedy}")
-        try:
-            line = raw.decode()
-        except UnicodeDecodeError as error:
-            raise TextError(
-                f"{where}: byte {error.start + 1} of the line, 0x{raw[error.start]:02x}, is not UTF-8; "
-                "convert the file, for example with `iconv -f latin1 -t utf-8`"
-            ) from None
-        if "\0" in line:
-            raise TextError(f"{where} holds a NUL character; remove it, or convert the file if it is UTF-16")
-        if number == 1:
-            line = line.removeprefix("\ufeff")
-        if line:
-            yield line
-
-
-def _undamaged_lines(stream: IO[bytes], name: str) -> Iterator[bytes]:
     with _undamaged(name):
-        yield from stream  # bytes part only at b"\n", never at U+2028 or a form feed
+        for number, raw in enumerate(stream, 1):  # bytes part only at b"\n", never at U+2028 or a form feed
+            where = f"{name}, line {number}"
+            for mark, encoding in OTHER_ENCODINGS if number == 1 else ():
+                if raw.startswith(mark):
+                    remedy = f"convert it with `iconv -f {encoding} -t utf-8`"
+                    raise TextError(f"{name} is {encoding}, not UTF-8; {remedy}")
+            try:
+                line = raw.decode()
+            except UnicodeDecodeError as error:
+                raise TextError(
+                    f"{where}: byte {error.start + 1} of the line, 0x{raw[error.start]:02x}, is not UTF-8; "
+                    "convert the file, for example with `iconv -f latin1 -t utf-8`"
+                ) from None
+            if "\0" in line:
+                raise TextError(f"{where} holds a NUL character; remove it, or convert the file if it is UTF-16")
+            if number == 1:
+                line = line.removeprefix("\ufeff")
+            if line:
+                yield line
 
 
 @contextmanager

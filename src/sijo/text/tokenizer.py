@@ -8,13 +8,16 @@ import base64
 import hashlib
 import json
 import re
+import string
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tokenizers
+from numpy.typing import NDArray
 
 from sijo.errors import CheckpointError, RefusedError, SettingError, TextError
 from sijo.text import published
@@ -64,12 +67,22 @@ class Pair:
 class Tokenizer:
     """A tokenizer and the longest input its model reads.
 
+    inner       cuts the text
+    max_length  in tokens, special ones included
+    names       special tokens by their roles, such as "mask_token"; the usual names by default
+    typed       whether its model has token types, where the template gives any
+
     Any truncation or padding that its file asks for is switched off: sijo cuts into windows itself
     and says so, and pads each batch to its own length.
     """
 
     def __init__(
-        self, inner: tokenizers.Tokenizer, *, max_length: int, names: Mapping[str, str] | None = None
+        self,
+        inner: tokenizers.Tokenizer,
+        *,
+        max_length: int,
+        names: Mapping[str, str] | None = None,
+        typed: bool = True,
     ) -> None:
         inner.no_padding()
         inner.no_truncation()
@@ -87,6 +100,8 @@ class Tokenizer:
         self._ctrl = getattr(inner.model, "end_of_word_suffix", None) == published.END
         self._unknown = inner.token_to_id(inner.model.unk_token) if self._ctrl else None
         self._frame = _frame(inner)
+        typed = typed and not self._ctrl and any(kind for _, _, kind in self._frame)
+        self._inputs = ("input_ids", *(["token_type_ids"] if typed else []), "attention_mask")
         inner.enable_truncation(max_length)
 
     @classmethod
@@ -104,16 +119,13 @@ class Tokenizer:
         >>> tokenizer.windows(["A short poem."])
         [[[101, 1037, 2460, 5961, 1012, 102]]]
         """
-        settings = published.Settings(folder)
+        settings = published.Settings.read(folder)
         if (folder / "tokenizer.json").is_file():
             inner = _read(folder / "tokenizer.json")
         else:
             inner = published.build(folder, model_type=model_type, settings=settings)
         names = {role: name for role in published.ROLES if (name := settings.name(role))}
-        tokenizer = cls(inner, max_length=max_length, names=names)
-        if model_type == "distilbert":
-            tokenizer._inputs = tuple(name for name in tokenizer._inputs if name != "token_type_ids")
-        return tokenizer
+        return cls(inner, max_length=max_length, names=names, typed=model_type != "distilbert")
 
     @classmethod
     def load(cls, path: Path, *, max_length: int) -> "Tokenizer":
@@ -147,12 +159,61 @@ class Tokenizer:
     @property
     def pad_id(self) -> int:
         """The id that fills a batch up; 0 when there is no token for it."""
-        return (self.id(self._names["pad_token"]) if "pad_token" in self._names else None) or 0
+        return self._role("pad_token") or 0
 
     @property
     def mask_id(self) -> int | None:
         """The id of the token that hides another, if there is one."""
-        return self.id(self._names["mask_token"]) if "mask_token" in self._names else None
+        return self._role("mask_token")
+
+    @property
+    def cls_id(self) -> int | None:
+        """The id of the token that stands before a text, if there is one."""
+        return self._role("cls_token")
+
+    @property
+    def sep_id(self) -> int | None:
+        """The id of the token that stands after a text, and between two, if there is one."""
+        return self._role("sep_token")
+
+    @cached_property
+    def special_ids(self) -> tuple[int, ...]:
+        """The ids of all special tokens, smallest first: those around a text, the unknown, codes, and others."""
+        declared = self._inner.get_added_tokens_decoder().items()
+        framing = (number for _, special, _ in self._frame for number in special)
+        return tuple(sorted({*(number for number, token in declared if token.special), *framing}))
+
+    @cached_property
+    def starts_word(self) -> NDArray[np.bool_]:
+        """Whether each token begins a word, one for each id; a token that does not belongs to the word before it.
+
+        WordPiece  every token without "##" (ELECTRA, BERT)
+        Unigram    begins with "▁" or "<", is one ASCII punctuation mark, or holds a character that is
+                   neither an ASCII letter nor such a mark: a digit, 한, £ (ALBERT)
+        BPE        begins with a space, or is one white space, control or punctuation character of ASCII
+                   (DeBERTa): the first word of a text begins with no space, and letters after a line's end
+                   go on
+
+        Special tokens begin a word of their own. Raises SettingError for CTRL's tokens, which say where
+        a word goes on and not where one begins.
+        Source: the released code of each, where it masks whole words.
+
+        >>> from sijo.checkpoints.locate import built_in
+        >>> tokenizer = Tokenizer.open(built_in(), model_type="bert", max_length=256)
+        >>> [bool(tokenizer.starts_word[tokenizer.id(token)]) for token in ("poem", "##s", "[SEP]")]
+        [True, False, True]
+        """
+        if self._ctrl:
+            raise SettingError(
+                "CTRL's tokens say where a word goes on (un@@ able), not where one begins; choose single tokens "
+                "in place of whole words, or another tokenizer"
+            )
+        begins = {"WordPiece": _begins_wordpiece, "Unigram": _begins_unigram}.get(self.kind, _begins_byte_pairs)
+        starts = np.zeros(self.largest_id + 1, dtype=np.bool_)
+        for token, number in self._inner.get_vocab().items():
+            starts[number] = begins(token)
+        starts[list(self.special_ids)] = True
+        return starts
 
     @cached_property
     def fingerprint(self) -> str:
@@ -161,16 +222,16 @@ class Tokenizer:
 
     def id(self, token: str) -> int | None:
         """The id of a token as its vocabulary spells it, such as "[MASK]", "##ing" or "▁the", if there is one."""
-        names = (published.to_merged(token), token) if self._ctrl else (token,)
+        names = (token, published.to_merged(token)) if self._ctrl else (token,)
         found = (self._inner.token_to_id(name) for name in names)
-        return next((number for number in found if number is not None and number < published.STEP), None)
+        return next((number for number in found if number is not None and self.token(number) == token), None)
 
     def token(self, number: int) -> str | None:
         """The token of an id as its vocabulary spells it; None if there is none."""
         name = self._inner.id_to_token(number) if 0 <= number < published.STEP else None
-        if not self._ctrl or name is None or name in self._names.values():
+        if not self._ctrl or name is None or number in self.special_ids:
             return name
-        return name.removesuffix(published.END) if name.endswith(published.END) else name + "@@"
+        return published.from_merged(name)
 
     def windows(self, texts: Sequence[str]) -> list[list[list[int]]]:
         """The token ids of each text, in windows of at most `max_length`, special tokens in each.
@@ -179,6 +240,21 @@ class Tokenizer:
         """
         encodings = self._inner.encode_batch_fast(list(texts))
         return [[self._known(window.ids) for window in (first, *first.overflowing)] for first in encodings]
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The token ids of each text as a whole, however long, without the special tokens around it.
+
+        >>> from sijo.checkpoints.locate import built_in
+        >>> tokenizer = Tokenizer.open(built_in(), model_type="bert", max_length=4)
+        >>> tokenizer.ids(["A short poem.", ""])
+        [[1037, 2460, 5961, 1012], []]
+        """
+        encodings = self._inner.encode_batch_fast(list(texts), add_special_tokens=False)
+        # truncation cuts a long text into pieces, none twice; together they are the whole
+        return [
+            self._known([number for part in (first, *first.overflowing) for number in part.ids])
+            for first in encodings
+        ]
 
     def count(self, windows: Sequence[Sequence[int]]) -> int:
         """How many tokens of text stand in these windows, special tokens not counted."""
@@ -200,12 +276,7 @@ class Tokenizer:
         if len(firsts) != len(seconds):
             raise SettingError(f"{len(firsts)} first texts cannot be paired with {len(seconds)} second ones")
         distinct = list(dict.fromkeys((*firsts, *seconds)))
-        encodings = self._inner.encode_batch_fast(distinct, add_special_tokens=False)
-        # truncation cuts a long text into pieces, none twice; together they are the whole
-        ids = {
-            text: self._known([number for part in (first, *first.overflowing) for number in part.ids])
-            for text, first in zip(distinct, encodings, strict=True)
-        }
+        ids = dict(zip(distinct, self.ids(distinct), strict=True))
         room = self.max_length - sum(len(special) for _, special, _ in self._frame)
         return [
             self._pair(ids[first], ids[second], room, second) for first, second in zip(firsts, seconds, strict=True)
@@ -214,6 +285,35 @@ class Tokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """The text of these tokens, special ones left out."""
         return str(self._inner.decode(list(ids), skip_special_tokens=True))
+
+    def with_specials(self, names: Sequence[str]) -> "Tokenizer":
+        """This tokenizer with more special tokens, such as control codes, at the end of its vocabulary.
+
+        Each is found wherever it stands in a text, before anything is cut, so a name should be one that
+        no text holds: "<reviews>". What is a special token already stays what it is.
+
+        Raises SettingError for a name that is an ordinary token, or blank.
+
+        >>> from sijo.checkpoints.locate import built_in
+        >>> tokenizer = Tokenizer.open(built_in(), model_type="bert", max_length=9).with_specials(["<news>"])
+        >>> tokenizer.id("<news>"), tokenizer.vocab_size
+        (30522, 30523)
+        """
+        settings, number = json.loads(self._inner.to_str()), self.largest_id + 1
+        fresh = []
+        for name in dict.fromkeys(names):
+            known = self._inner.token_to_id(name)
+            if not name.strip() or (known is not None and known not in self.special_ids):
+                what = "is a token of the text already" if name.strip() else "is blank"
+                raise SettingError(f"the special token {name!r} {what}; use another name, such as '<reviews>'")
+            if known is None:
+                fresh.append(published.added({}, name, special=True))
+        if self._ctrl:  # the library counts steps of merging too; the next id is known here alone
+            settings["model"]["vocab"] |= {token.content: number + more for more, token in enumerate(fresh)}
+        inner = tokenizers.Tokenizer.from_str(json.dumps(settings))
+        inner.add_special_tokens(fresh)
+        typed = "token_type_ids" in self._inputs
+        return Tokenizer(inner, max_length=self.max_length, names=self._names, typed=typed)
 
     def save(self, folder: Path) -> None:
         """Write tokenizer.json and a tokenizer_config.json with which `transformers` cuts alike.
@@ -237,10 +337,8 @@ class Tokenizer:
             text = json.dumps(content, indent=2, ensure_ascii=False)
             (folder / name).write_text(text + "\n", encoding="utf-8", newline="\n")
 
-    @cached_property
-    def _inputs(self) -> tuple[str, ...]:
-        typed = any(kind for _, _, kind in self._frame) and not self._ctrl
-        return ("input_ids", "token_type_ids", "attention_mask") if typed else ("input_ids", "attention_mask")
+    def _role(self, role: str) -> int | None:
+        return self.id(self._names[role]) if role in self._names else None
 
     def _has(self, name: str) -> bool:
         return self._inner.token_to_id(name) is not None
@@ -264,6 +362,21 @@ class Tokenizer:
             ids += part
             types += [kind] * len(part)
         return Pair(ids, types, len(first), max(0, len(first) - room))
+
+
+def _begins_wordpiece(token: str) -> bool:
+    return not token.startswith("##")
+
+
+def _begins_unigram(token: str) -> bool:
+    inside = string.ascii_letters + string.punctuation
+    alone = len(token) == 1 and token in string.punctuation
+    return alone or token.startswith("<") or any(letter not in inside for letter in token)
+
+
+def _begins_byte_pairs(token: str) -> bool:
+    # bytes 0 to 32 and 127, as GPT-2 writes them; 32, the space, is Ġ
+    return token[:1] == "Ġ" or (len(token) == 1 and (token in string.punctuation or 256 <= ord(token) <= 289))
 
 
 def _read(path: Path) -> tokenizers.Tokenizer:

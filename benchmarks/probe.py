@@ -1,0 +1,135 @@
+"""What a pretrained model knows that the same network untrained does not: a linear probe.
+
+    python benchmarks/probe.py MODEL_FOLDER [MODEL_FOLDER ...]
+
+Each model, and the same architecture with freshly drawn weights and the same tokenizer, turns texts into
+vectors: the mean over all tokens, special ones included, of the hidden states after the last layer,
+and after the middle one. On these vectors, each dimension scaled to variance 1, a logistic regression
+learns the labels of
+
+  TREC             5,381 distinct questions, 6 labels
+  BBC News         2,127 distinct articles, 5 labels
+
+from 80 % of the texts, with the penalty that serves best in 3-fold cross-validation within them, and is
+asked about the others. The split is the same for all. Texts are cut at 128 tokens.
+
+Accuracy on the texts held out, with 95 % bootstrap intervals. The gain is the trained model's accuracy less
+the mean one of several untrained networks, on the same resampled texts: where its interval lies above
+zero, the model learned something of language, not only of its tokenizer. Beside it stands the share
+of the commonest label.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import data
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegressionCV
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import sijo
+from sijo.nn.pooling import pool
+from sijo.text.batches import by_length, padded_length
+from sijo.zeroshot.evaluation import TAILS, Interval
+
+MAX_LENGTH = 128
+TOKEN_BUDGET = 4096
+PENALTIES = np.logspace(-4, 0, 5)
+LAYERS = ("last", "middle")
+
+
+@torch.inference_mode()
+def vectors(model: sijo.Model, texts: Sequence[str]) -> np.ndarray:
+    """The means over tokens after the last and the middle layer, shape (2, n, D) float32."""
+    lower = model.sentence.lowercase
+    windows = model.tokenizer.windows([text.lower() for text in texts] if lower else texts)
+    sequences = [ids[0][:MAX_LENGTH] for ids in windows]
+    found = np.zeros((len(LAYERS), len(texts), model.architecture.hidden_size), np.float32)
+    for batch in by_length([len(ids) for ids in sequences], token_budget=TOKEN_BUDGET):
+        lengths_B1 = torch.tensor([[len(sequences[i])] for i in batch])
+        width = min(padded_length(int(lengths_B1.max())), model.tokenizer.max_length)
+        ids_BL = torch.full((len(batch), width), model.tokenizer.pad_id)
+        for row, i in enumerate(batch):
+            ids_BL[row, : len(sequences[i])] = torch.tensor(sequences[i], dtype=torch.long)
+        keep_BL = torch.arange(width) < lengths_B1
+        states = model(ids_BL, keep_BL, output_hidden_states=True).hidden_states
+        for place, hidden_BLD in enumerate((states[-1], states[len(states) // 2])):
+            found[place, batch] = pool(hidden_BLD, keep_BL, "mean").float().numpy()
+    return found
+
+
+def right(vectors_ND: np.ndarray, gold_N: np.ndarray, learn: np.ndarray, ask: np.ndarray) -> np.ndarray:
+    """Which of the rows `ask` a logistic regression labels rightly, learned on the rows `learn`; bool."""
+    probe = make_pipeline(
+        StandardScaler(),
+        LogisticRegressionCV(
+            Cs=PENALTIES, cv=3, l1_ratios=(0,), use_legacy_attributes=False, max_iter=500, tol=1e-3
+        ),
+    )
+    probe.fit(vectors_ND[learn], gold_N[learn])
+    return probe.predict(vectors_ND[ask]) == gold_N[ask]
+
+
+def interval(scores_N: np.ndarray, rows_RN: np.ndarray) -> Interval:
+    """The mean of a score by row, and where it falls in resamples of the rows."""
+    low, high = np.quantile(scores_N[rows_RN].mean(1), TAILS)
+    return Interval(float(scores_N.mean()), float(low), float(high))
+
+
+def main() -> None:
+    """Probe every model and its untrained twins on both sets, and print the record."""
+    parser = data.options(__doc__)
+    parser.add_argument("models", nargs="+", type=Path, help="folders in Hugging Face layout")
+    parser.add_argument("--untrained", type=int, default=3, help="untrained networks beside each model (3)")
+    parser.add_argument("--resamples", type=int, default=1000, help="bootstrap resamples (1000)")
+    given = parser.parse_args()
+
+    questions, kinds, _ = data.trec(given.data)
+    articles = dict(zip(*data.bbc(given.data), strict=True))  # each once, or one might be learned and asked
+    sets = {"TREC": (questions, np.array(kinds)), "BBC News": (list(articles), np.array(list(articles.values())))}
+    split, sizes = {}, {}
+    for name, (texts, gold_N) in sets.items():
+        learn, ask = train_test_split(
+            np.arange(len(texts)), test_size=0.2, stratify=gold_N, random_state=given.seed
+        )
+        labels, counts = np.unique(gold_N[ask], return_counts=True)
+        rows_RN = np.random.default_rng(given.seed).integers(len(ask), size=(given.resamples, len(ask)))
+        split[name] = learn, ask, rows_RN
+        sizes[name] = {"learned": len(learn), "asked": len(ask), "labels": len(labels)}
+        sizes[name]["commonest"] = round(float(counts.max() / len(ask)), 4)
+        data.say(f"{name}: {sizes[name]}")
+
+    figures: dict[str, object] = {}
+    data.say(f"{'':<26}{'trained':>22}{'untrained':>22}{'gain':>25}")
+    for folder in given.models:
+        trained = sijo.load(folder)
+        twins = []
+        for number in range(given.untrained):
+            torch.manual_seed(given.seed + number)
+            twins.append(sijo.create(trained.architecture, tokenizer=trained.tokenizer))
+        for name, (texts, gold_N) in sets.items():
+            learn, ask, rows_RN = split[name]
+            found = [vectors(model, texts) for model in (trained, *twins)]
+            for place, layer in enumerate(LAYERS):
+                hits = [right(one[place], gold_N, learn, ask).astype(float) for one in found]
+                fresh_N = np.mean(hits[1:], axis=0)
+                said = {
+                    "trained": interval(hits[0], rows_RN),
+                    "untrained": interval(fresh_N, rows_RN),
+                    "gain": interval(hits[0] - fresh_N, rows_RN),
+                }
+                data.say(
+                    f"{folder.name[:10]:<11}{name:<9}{layer:<6}"
+                    + "   ".join(f"{value!s:>22}" for value in said.values())
+                )
+                figures[f"{folder.name}, {name}, {layer}"] = said | {
+                    "untrained_each": [round(float(hit.mean()), 4) for hit in hits[1:]]
+                }
+    data.report(given, sizes, figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""One network and what it is asked, several questions over one forward pass (ALBERT: mlm and sop)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from torch import nn
+
+from sijo.errors import SettingError
+from sijo.nn.heads import Network, Read
+from sijo.objectives.question import Question
+from sijo.objectives.tally import Tally
+
+
+class Objective(Protocol):
+    """Something that can be asked of one network."""
+
+    part: str
+    """What its loss is called."""
+    head: str
+    """The head that answers."""
+
+    def pose(self, question: Question, seed: int) -> Question:
+        """Ask it: all chance is drawn here, each sample's from its own dice."""
+
+    def count(self, question: Question) -> int:
+        """How much it asks, in a batch or a piece of one."""
+
+    def answer(self, head: Any, read: Read, question: Question) -> Tally:
+        """What it makes of the head's answers."""
+
+
+def read(network: Network, question: Question, *heads: nn.Module) -> Read:
+    """What a network reads in a question, with the states after every layer where one of these heads needs them."""
+    states = any(head.needs_layers for head in heads)
+    keep = question.padding
+    output = network.transformer(question.input_ids, keep, question.token_type_ids, states)
+    return Read(output, keep, network.transformer)
+
+
+class Joint(nn.Module):
+    """A network under one objective or several.
+
+    network     with the heads of the objectives
+    objectives  posed in this order, each on what the one before left: sop, then mlm
+    """
+
+    def __init__(self, network: Network, objectives: Sequence[Objective]) -> None:
+        super().__init__()
+        for objective in objectives:
+            if objective.head not in network.head:
+                raise SettingError(
+                    f"this objective needs a head {objective.head!r}, and the network has "
+                    f"{', '.join(network.head) or 'none'}; open it with that head, or with a fresh one"
+                )
+        self.network = network
+        self.objectives = tuple(objectives)
+        self.weights: Mapping[str, float] = {objective.part: 1.0 for objective in objectives}
+
+    def pose(self, question: Question, seed: int) -> Question:
+        """Ask all of it of a clean batch."""
+        for objective in self.objectives:
+            question = objective.pose(question, seed)
+        return question
+
+    def forward(self, question: Question) -> dict[str, Tally]:
+        """A tally for each part of the loss, from one reading."""
+        heads = [self.network.head[objective.head] for objective in self.objectives]
+        seen = read(self.network, question, *heads)
+        return {
+            objective.part: objective.answer(head, seen, question)
+            for objective, head in zip(self.objectives, heads, strict=True)
+        }
+
+    def counts(self, question: Question) -> dict[str, int]:
+        """How much each part is asked, in a batch or a piece of one."""
+        return {objective.part: objective.count(question) for objective in self.objectives}
+
+    def networks(self) -> dict[str, dict[str, Any]]:
+        """What is worth keeping: the weights of each network by its own names."""
+        return {"model": self.network.state_dict()}

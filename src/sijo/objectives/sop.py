@@ -1,0 +1,59 @@
+"""Sentence order (`sop`): did these two segments change places? (ALBERT, section 3.1.)"""
+
+from dataclasses import replace
+
+import torch
+
+from sijo.nn.heads import JudgementHead, Read
+from sijo.objectives.question import Question
+from sijo.objectives.tally import Tally, cross_entropy
+from sijo.text.chance import chance
+
+
+class Ordered:
+    """Put the second segment first in half of the inputs, and ask in which.
+
+    Needs      a head `sop`; inputs of two segments (data.segments="two")
+    Parts      sop: cross-entropy of each input; label 1 is "changed places"
+    Neighbours before `Masked` in a list of objectives, since it moves what that one hides
+    Source     Lan et al. 2019 (arXiv:1909.11942), section 3.1. Unlike the released script every label is a
+               fair coin: no input is made of two documents (docs/albert.md)
+    """
+
+    part = "sop"
+    head = "sop"
+
+    def pose(self, question: Question, seed: int) -> Question:
+        """Exchange segments; the special tokens between and after them stay where the layout has them."""
+        place_L = torch.arange(question.input_ids.shape[1])
+        from_BL = place_L.repeat(len(question), 1)
+        second_BL = torch.zeros_like(question.keep)
+        coins = [chance(seed, "order", *map(int, number)).random() < 0.5 for number in question.numbers]
+        for row, (coin, (first, second)) in enumerate(zip(coins, question.parts.tolist(), strict=True)):
+            if not second:
+                continue  # a document of one token: either answer is a guess
+            text = question.special[row].logical_not().nonzero()[:, 0]
+            start, middle, end = int(text[0]), int(text[first]), int(text[-1]) + 1
+            if coin:
+                between = place_L[start + first : middle]
+                from_BL[row, start:end] = torch.cat([place_L[middle:end], between, place_L[start : start + first]])
+                middle += second - first
+            second_BL[row] = place_L >= middle
+        moved = question.input_ids.gather(1, from_BL)
+        return replace(
+            question,
+            input_ids=moved,
+            truth=moved,
+            special=question.special.gather(1, from_BL),
+            token_type_ids=(second_BL & question.keep).long(),
+            swapped=torch.tensor(coins, dtype=torch.int64),
+        )
+
+    def count(self, question: Question) -> int:
+        """Inputs."""
+        return len(question)
+
+    def answer(self, head: JudgementHead, read: Read, question: Question) -> Tally:
+        """Two logits an input."""
+        assert question.swapped is not None
+        return cross_entropy(head(read), question.swapped)

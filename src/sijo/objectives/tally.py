@@ -1,0 +1,49 @@
+"""What an objective answers: a sum and a count, to be divided once, by the count of the whole batch."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class Tally:
+    """A loss as a sum over what was asked.
+
+    Means of uneven pieces cannot be averaged; sums and counts can. Pieces of a batch, and processes
+    that share one, then give the gradient of the whole.
+    """
+
+    total: Tensor
+    """() float: the sum of the losses of all that was asked."""
+    count: int
+    """How much was asked."""
+    right: Tensor
+    """() int64: how much of it was answered right."""
+
+
+def cross_entropy(logits: Tensor, truth: Tensor) -> Tally:
+    """The negative log-probability of what is true, in float32.
+
+    logits  (N, V) float
+    truth   (N,) int64
+
+    >>> import torch
+    >>> tally = cross_entropy(torch.tensor([[0.0, 0.0], [9.0, 0.0]]), torch.tensor([1, 0]))
+    >>> round(float(tally.total), 4), tally.count, int(tally.right)     # ln 2, and next to nothing
+    (0.6933, 2, 1)
+    """
+    total = F.cross_entropy(logits.float(), truth, reduction="sum")
+    return Tally(total, len(truth), (logits.argmax(-1) == truth).sum())
+
+
+def binary(logits: Tensor, truth: Tensor) -> Tally:
+    """The same for yes or no: `logits` (N,) is the logit of yes, `truth` (N,) bool.
+
+    >>> import torch
+    >>> tally = binary(torch.tensor([0.0, -9.0]), torch.tensor([True, False]))
+    >>> round(float(tally.total), 4), tally.count, int(tally.right)
+    (0.6933, 2, 1)
+    """
+    total = F.binary_cross_entropy_with_logits(logits.float(), truth.float(), reduction="sum")
+    return Tally(total, len(truth), ((logits > 0) == truth).sum())

@@ -1,0 +1,197 @@
+"""One run among several processes: who is who, whose weights, who waits for whom.
+
+`torchrun` starts the processes and says how many they are; one that was started alone is a world of
+one, and everything here is then next to nothing. Every process poses the questions of the whole batch,
+which is cheap, and answers its share of the pieces: losses and gradients are those of one process.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Literal
+
+import torch
+from torch import distributed as dist
+from torch import nn
+
+from sijo.errors import SettingError, SijoError
+from sijo.nn.heads import EnhancedVocabularyHead, Network
+
+LONG = timedelta(days=30)
+"""How long the others wait while one prepares the corpus."""
+
+
+class ProcessError(SijoError):
+    """A process of the run failed or fell silent: start the run again with --resume."""
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes of a run, seen from one of them."""
+
+    rank: int = 0
+    """Which one this is."""
+    size: int = 1
+    """How many there are."""
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    """Where it computes."""
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    """Whether each has all weights, or a share."""
+    timeout: float = 600.0
+    """Seconds that one waits for the others."""
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that writes."""
+        return self.rank == 0
+
+    def wrapped(self, objective: nn.Module) -> nn.Module:
+        """The objective, as the loop calls it: alone, with all weights in each process, or with a share of them."""
+        if self.size == 1:
+            return objective
+        if self.strategy == "ddp":
+            return nn.parallel.DistributedDataParallel(
+                objective,
+                device_ids=[self.device.index] if self.device.type == "cuda" else None,
+                broadcast_buffers=False,
+                gradient_as_bucket_view=True,
+            )
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        mesh = init_device_mesh(self.device.type, (self.size,))
+        for block in _used_once(objective):
+            fully_shard(block, mesh=mesh)
+        fully_shard(objective, mesh=mesh)
+        return objective
+
+    def accumulating(self, wrapped: nn.Module, *, last: bool) -> Any:
+        """A context for a backward pass: gradients are only added up here until the last piece, then shared."""
+        if self.size == 1:
+            return nullcontext()
+        if isinstance(wrapped, nn.parallel.DistributedDataParallel):
+            return nullcontext() if last else wrapped.no_sync()
+        wrapped.set_requires_gradient_sync(last)  # type: ignore[operator]
+        return nullcontext()
+
+    def summed(self, numbers: Sequence[float]) -> list[float]:
+        """The sum over processes of each number, in float64."""
+        return self._reduced(numbers, dist.ReduceOp.SUM)
+
+    def most(self, numbers: Sequence[float]) -> list[float]:
+        """The greatest of each number over processes."""
+        return self._reduced(numbers, dist.ReduceOp.MAX)
+
+    def _reduced(self, numbers: Sequence[float], how: Any) -> list[float]:
+        if self.size == 1:
+            return list(numbers)
+        tensor = torch.tensor(numbers, dtype=torch.float64, device=self.device)
+        dist.all_reduce(tensor, how)
+        result: list[float] = tensor.tolist()
+        return result
+
+    def alike(self, what: str, digest: str) -> None:
+        """Make sure that all processes have the same; SettingError names those that differ from the first."""
+        if self.size == 1:
+            return
+        number = int(digest[:12], 16)  # 48 bits, exact in float64
+        found = self.summed([float(number) if rank == self.rank else 0.0 for rank in range(self.size)])
+        other = [rank for rank, one in enumerate(found) if one != found[0]]
+        if other:
+            raise SettingError(
+                f"process {', '.join(map(str, other))} of {self.size} has {what} other than process 0; start all "
+                "with the same command, files and version of sijo"
+            )
+
+    @contextmanager
+    def first_alone(self, what: str) -> Iterator[bool]:
+        """A block that the first process runs; the others enter it as False, and leave once the first is through.
+
+        Where the first fails, so do they: nobody is left waiting.
+        """
+        if self.size == 1:
+            yield True
+            return
+        store, key = dist.distributed_c10d._get_default_store(), f"sijo/{what}"
+        if self.first:
+            try:
+                yield True
+            except BaseException as error:
+                with suppress(Exception):
+                    store.set(key, f"failed: {error}")
+                raise
+            store.set(key, "done")
+            return
+        yield False
+        store.wait([key], LONG)
+        said = store.get(key).decode()
+        if said != "done":
+            raise ProcessError(f"process 0 {said}")
+
+    @contextmanager
+    def watched(self, step: int) -> Iterator[None]:
+        """A block in which processes wait for one another; one that falls silent is named."""
+        try:
+            yield
+        except RuntimeError as error:  # gloo and NCCL raise nothing more particular
+            if self.size == 1 or isinstance(error, SijoError):
+                raise
+            silent = self._silent(step)
+            named = ", ".join(f"process {rank}" for rank in silent) or "another process"
+            raise ProcessError(
+                f"{named} of {self.size} did not answer at step {step}, within {self.timeout:g} seconds or at all; "
+                "the last checkpoint is kept. Start the run again with --resume"
+            ) from error
+
+    def _silent(self, step: int) -> list[int]:
+        """The processes that do not say within two seconds that they too are in trouble."""
+        with suppress(Exception):
+            store = dist.distributed_c10d._get_default_store()
+            store.set(f"sijo/trouble/{step}/{self.rank}", "")
+            time.sleep(2)
+            return [rank for rank in range(self.size) if not store.check([f"sijo/trouble/{step}/{rank}"])]
+        return []
+
+
+def join(*, strategy: Literal["ddp", "fsdp"], timeout: float, device: Literal["auto", "cpu", "cuda"]) -> World:
+    """Meet the other processes, as `torchrun` or another launcher has told us of them in the environment.
+
+    RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT are read; without them the world is this
+    process alone.
+    """
+    size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    if device == "cuda" and not torch.cuda.is_available():
+        raise SettingError('run.device="cuda", but torch finds no GPU here; set run.device="cpu" or "auto"')
+    on_gpu = device != "cpu" and torch.cuda.is_available()
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    place = torch.device("cuda", local) if on_gpu else torch.device("cpu")
+    if on_gpu:
+        torch.cuda.set_device(place)
+    if size > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(seconds=timeout))
+    return World(rank, size, place, strategy, timeout)
+
+
+def leave() -> None:
+    """Part from the other processes."""
+    if dist.is_initialized():
+        with suppress(Exception):
+            dist.destroy_process_group()
+
+
+def _used_once(objective: nn.Module) -> list[nn.Module]:
+    """The blocks that one forward pass uses once. The others stay with the root: a block that is used again
+    would add up its gradients in another order than without shares."""
+    found: list[nn.Module] = []
+    for network in objective.modules():
+        if isinstance(network, Network):
+            schedule = network.architecture.schedule
+            enhanced = any(isinstance(head, EnhancedVocabularyHead) for head in network.head.values())
+            again = schedule[-1:] if enhanced else ()  # the mask decoder runs the last one twice more
+            for number, block in enumerate(network.transformer.blocks):
+                if (*schedule, *again).count(number) == 1:
+                    found.append(block)
+    return found

@@ -1,0 +1,209 @@
+"""Recipes by name: the published settings of each paper, and a `-tiny` of each for two cores and a coffee.
+
+A recipe is a value of `RunSettings`, so whatever it says can be changed by path. Where a paper and its
+released code differ, the paper's table goes before, and docs/pretraining.md tells the difference.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from sijo.models import published
+from sijo.nn.architecture import Architecture, Dropout, Sinusoidal
+from sijo.text.masking import Masking
+from sijo.text.samples import SampleSettings
+from sijo.training.optimizers import OptimizerSettings
+from sijo.training.schedules import ScheduleSettings
+from sijo.training.settings import LoopSettings, ObjectiveSettings, RunSettings, TokenizerSettings
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings with a name."""
+
+    settings: RunSettings
+    """All that decides the run, but its text."""
+    source: str
+    """Where the settings were published, or what they are for."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.settings.recipe
+
+
+ELECTRA_MASKING = Masking(choice="token", mask=0.85, keep=0.15, random=0.0)
+ALBERT_MASKING = Masking(choice="ngram", most=20)
+DEBERTA_MASKING = Masking(choice="deberta_ngram")
+DEBERTA_V3_MASKING = Masking(choice="deberta_ngram", longest=1, mask=1.0, keep=0.0, random=0.0)
+UNIGRAM = TokenizerSettings(kind="unigram", family="deberta-v2", vocab_size=128_000, cased=True)
+
+
+def _architecture(size: str) -> Architecture:
+    architecture: Architecture = published(size)[1].architecture()
+    return architecture
+
+
+def _bert() -> RunSettings:
+    return RunSettings(
+        recipe="bert-base",
+        model=_architecture("bert-base-uncased"),
+        objective=ObjectiveSettings(parts=("mlm",), masking=Masking(choice="token")),
+        data=SampleSettings(length=512, cut="documents", short=0.1),
+        optimizer=OptimizerSettings(kind="adamw_uncorrected"),
+        schedule=ScheduleSettings(peak=1e-4, shape="linear_from_start", warmup_steps=10_000),
+        run=LoopSettings(steps=1_000_000, batch=256, save_every=5_000),
+    )
+
+
+def _electra(
+    size: str, generator: Architecture, *, length: int, batch: int, steps: int, peak: float, share: float = 0.15
+) -> RunSettings:
+    most = int((share + 0.005) * length)
+    return RunSettings(
+        recipe=f"electra-{size}",
+        model=_architecture(f"electra-{size}-discriminator"),
+        generator=generator,
+        objective=ObjectiveSettings(
+            parts=("rtd",), masking=replace(ELECTRA_MASKING, share=share, most=most), sharing="tied", weight=50.0
+        ),
+        data=SampleSettings(length=length, cut="documents", segments="one_or_two", short=0.05),
+        optimizer=OptimizerSettings(kind="adamw_uncorrected"),
+        schedule=ScheduleSettings(peak=peak, shape="linear_times_warmup", warmup_steps=10_000),
+        run=LoopSettings(steps=steps, batch=batch, save_every=5_000),
+    )
+
+
+def _narrower(architecture: Architecture, width: int) -> Architecture:
+    """ELECTRA's generator: as deep as its discriminator, its table as wide, its layers `width` wide."""
+    heads = max(1, width // 64)
+    return replace(architecture, hidden_size=width, heads=heads, intermediate_size=4 * width, widening="after_norm")
+
+
+def _albert(size: str) -> RunSettings:
+    return RunSettings(
+        recipe=f"albert-{size}",
+        model=_architecture(f"albert-{size}-v2"),
+        objective=ObjectiveSettings(parts=("mlm", "sop"), masking=ALBERT_MASKING),
+        tokenizer=TokenizerSettings(kind="unigram", family="albert", vocab_size=30_000),
+        data=SampleSettings(length=512, cut="documents", segments="two", short=0.1),
+        optimizer=OptimizerSettings(kind="lamb"),
+        schedule=ScheduleSettings(peak=0.00176, shape="linear_from_start", warmup_steps=3_125),
+        run=LoopSettings(steps=125_000, batch=4_096, save_every=1_000),
+    )
+
+
+def _deberta() -> RunSettings:
+    return RunSettings(
+        recipe="deberta-base",
+        model=_architecture("deberta-base"),
+        objective=ObjectiveSettings(parts=("mlm",), masking=DEBERTA_MASKING),
+        tokenizer=TokenizerSettings(kind="bpe", family="deberta", vocab_size=50_265, cased=True),
+        data=SampleSettings(length=512, cut="stream"),
+        optimizer=OptimizerSettings(kind="adamw_uncorrected"),
+        schedule=ScheduleSettings(peak=2e-4, shape="linear", warmup_steps=10_000),
+        run=LoopSettings(steps=1_000_000, batch=2_048, save_every=5_000),
+    )
+
+
+def _deberta_v3(size: str, *, peak: float) -> RunSettings:
+    return RunSettings(
+        recipe=f"deberta-v3-{size}",
+        model=_architecture(f"deberta-v3-{size}"),
+        generator=_architecture(f"deberta-v3-{size}-generator"),
+        objective=ObjectiveSettings(parts=("rtd",), masking=DEBERTA_V3_MASKING, sharing="gdes", weight=50.0),
+        tokenizer=UNIGRAM,
+        data=SampleSettings(length=512, cut="stream"),
+        optimizer=OptimizerSettings(kind="adamw_uncorrected", betas=(0.9, 0.98)),
+        schedule=ScheduleSettings(peak=peak, shape="linear", warmup_steps=10_000),
+        run=LoopSettings(steps=500_000, batch=8_192, save_every=2_000),
+    )
+
+
+def _ctrl() -> RunSettings:
+    return RunSettings(
+        recipe="ctrl",
+        model=replace(_architecture("ctrl"), positions=Sinusoidal(count=256, layout="halves")),
+        objective=ObjectiveSettings(parts=("clm",)),
+        tokenizer=TokenizerSettings(kind="bpe", family="ctrl", vocab_size=246_534, cased=True),
+        data=SampleSettings(length=256, cut="stream"),
+        optimizer=OptimizerSettings(kind="adagrad", weight_decay=0.0),
+        schedule=ScheduleSettings(peak=0.05, shape="constant", warmup_steps=25_000),
+        run=LoopSettings(steps=800_000, batch=1_024, clip=0.25, save_every=5_000),
+    )
+
+
+LENGTH, WIDTH = 128, 256
+"""Tokens of an input, and the width of its states, in the tiny recipes."""
+
+
+def _small(architecture: Architecture, *, layers: int = 4, table: int = WIDTH) -> Architecture:
+    """A published network cut down to a few layers of width 256; no dropout, for it sees its text once or twice."""
+    positions, distances = architecture.positions, architecture.distances
+    return replace(
+        architecture,
+        embedding_size=table,
+        hidden_size=WIDTH,
+        heads=4,
+        intermediate_size=4 * WIDTH,
+        schedule=(0,) * layers if architecture.blocks == 1 else tuple(range(layers)),
+        positions=None if positions is None else replace(positions, count=LENGTH),
+        distances=None if distances is None else replace(distances, span=LENGTH, buckets=distances.buckets // 8),
+        widening=None if table == WIDTH else "after_norm",
+        dropout=Dropout(embeddings=0.0, attention=0.0, attention_output=0.0, hidden=0.0),
+    )
+
+
+def _tiny(
+    settings: RunSettings, name: str, model: Architecture, generator: Architecture | None = None
+) -> RunSettings:
+    """A published recipe on two cores: its objective and its choices, a small network, a short run."""
+    masking = settings.objective.masking
+    most = None if masking.most is None else int((masking.share + 0.005) * LENGTH)
+    return replace(
+        settings,
+        recipe=f"{name}-tiny",
+        model=model,
+        generator=generator,
+        objective=replace(settings.objective, masking=replace(masking, most=most)),
+        tokenizer=replace(settings.tokenizer, vocab_size=8_192),
+        data=replace(settings.data, length=LENGTH),
+        optimizer=OptimizerSettings(kind="adamw", betas=(0.9, 0.98)),
+        schedule=ScheduleSettings(peak=1e-3, shape="linear", warmup_share=0.05),
+        run=LoopSettings(steps=2_000, batch=32, save_every=250),
+    )
+
+
+def _recipes() -> Iterable[Recipe]:
+    bert, deberta, ctrl, albert = _bert(), _deberta(), _ctrl(), _albert("base")
+    narrow = _narrower(_architecture("electra-small-discriminator"), 64)
+    small = _electra("small", narrow, length=128, batch=128, steps=1_000_000, peak=5e-4)
+    yield Recipe(bert, "Devlin et al. 2018, section A.2; without next-sentence prediction")
+    yield Recipe(small, "Clark et al. 2020, table 6: the generator a quarter as wide")
+    generator = _architecture("electra-base-generator")
+    base = _electra("base", generator, length=512, batch=256, steps=766_000, peak=2e-4)
+    yield Recipe(base, "Clark et al. 2020, table 6: the generator a third as wide")
+    generator = _architecture("electra-large-generator")
+    large = _electra("large", generator, length=512, batch=2_048, steps=400_000, peak=2e-4, share=0.25)
+    yield Recipe(large, "Clark et al. 2020, table 6, ELECTRA-400K: the generator a quarter as wide")
+    yield Recipe(deberta, "He et al. 2020, table 8")
+    for size, peak in (("small", 6e-4), ("base", 6e-4), ("large", 3e-4)):
+        yield Recipe(_deberta_v3(size, peak=peak), "He et al. 2021, appendix: the generator half as deep")
+    yield Recipe(albert, "Lan et al. 2019, section 4.1")
+    yield Recipe(_albert("xxlarge"), "Lan et al. 2019, section 4.1")
+    yield Recipe(ctrl, "Keskar et al. 2019, section 3")
+
+    cut = _small(small.model, table=128)
+    v3 = _deberta_v3("small", peak=6e-4)
+    for settings in (
+        _tiny(bert, "bert", _small(bert.model)),
+        _tiny(small, "electra", cut, _narrower(cut, 128)),
+        _tiny(deberta, "deberta", _small(deberta.model)),
+        _tiny(v3, "deberta-v3", _small(v3.model), _small(v3.model, layers=2)),
+        _tiny(albert, "albert", _small(albert.model, table=128)),
+        _tiny(ctrl, "ctrl", _small(ctrl.model)),
+    ):
+        yield Recipe(settings, "for two cores and a quarter of an hour")
+
+
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in _recipes()}
+"""All recipes by name."""

@@ -1,0 +1,319 @@
+"""From settings and text to a finished model: tokenizer, corpus, networks, the loop, and what is left at the end.
+
+OUT/settings.json   all that decides the run
+OUT/tokenizer/      the tokenizer, where it was trained here
+OUT/corpus/         the shards, where they were prepared here
+OUT/checkpoints/    where it can go on (`state.py`)
+OUT/metrics.jsonl   what happened (`watch.py`)
+OUT/model/          the model; for rtd OUT/discriminator/ and OUT/generator/
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sijo.checkpoints.load import Model, create, load, new_layout, peek, said
+from sijo.checkpoints.locate import locate
+from sijo.checkpoints.save import save
+from sijo.errors import CheckpointError, SettingError
+from sijo.folder import lock, read_object, whole_file, whole_folder
+from sijo.nn.architecture import Architecture
+from sijo.nn.heads import Head
+from sijo.objectives.clm import Causal
+from sijo.objectives.joint import Joint, Objective
+from sijo.objectives.mlm import Masked
+from sijo.objectives.rtd import Replaced
+from sijo.objectives.sop import Ordered
+from sijo.text.corpus import documents, sources
+from sijo.text.samples import Samples
+from sijo.text.shards import Corpus, Progress, prepare
+from sijo.text.tokenizer import Tokenizer
+from sijo.text.vocabulary import train_tokenizer
+from sijo.training import state
+from sijo.training.distributed import join, leave
+from sijo.training.loop import Run, Step, train
+from sijo.training.optimizers import fill
+from sijo.training.settings import RunSettings, differences, read
+from sijo.training.watch import Watch
+
+EVERY_SECONDS = 10.0
+"""Between two words about the corpus."""
+HEADS = {"mlm": "mlm", "sop": "sop", "clm": "lm", "rtd": "rtd"}
+"""Which head each part of an objective trains."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """What a run reads."""
+
+    sources: Sequence[str]
+    """Files, folders, globs, `code=PATH`; or the one folder of a prepared corpus."""
+    column: str | None = None
+    """The column with the text."""
+    code_column: str | None = None
+    """The column with each document's control code."""
+    skip_bad: bool = False
+    """Whether files that cannot be read are named and skipped."""
+    tokenizer: str | None = None
+    """A folder or org/name whose tokenizer is used; None to train one, or to use that of `start`."""
+
+
+def pretrain(
+    settings: RunSettings,
+    text: Text,
+    out: Path,
+    *,
+    resume: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+    tell: Callable[[str], None] = lambda sentence: None,
+    begun: Callable[[Run], None] = lambda run: None,
+) -> Iterator[Step]:
+    """Run a recipe from raw text to a finished model; yields each step when it is done.
+
+    settings  a recipe's, changed or not
+    text      what it reads
+    out       the run's folder
+    resume    go on where a run in that folder stopped, with the same settings; or begin
+    stop      asked before every step: whether to save and leave
+    tell      where words for a person go
+    begun     called once with all that the loop works with, before the first step
+
+    Under `torchrun` every process makes this call, and the first one writes.
+
+    Raises SettingError for what cannot be done, before anything is begun, and what `train` raises.
+    """
+    loop = settings.run
+    world = join(strategy=loop.strategy, timeout=loop.timeout, device=loop.device)
+    with ExitStack() as stack:
+        stack.callback(leave)
+        with world.first_alone("prepare") as first:
+            if first:
+                stack.callback(os.close, _begin(settings, out, resume=resume))
+                tokenizer, corpus = _prepared(settings, text, out, tell)
+        if not world.first:
+            tokenizer, corpus = _prepared(settings, text, out, tell)
+        run = Run(
+            settings=settings,
+            objective=assemble(settings, tokenizer, corpus).to(world.device),
+            samples=Samples(corpus, tokenizer, settings.data),
+            folder=out,
+            watch=stack.enter_context(Watch(out, settings, tokenizer, writes=world.first)),
+            world=world,
+            stop=stop,
+            tell=tell if world.first else lambda sentence: None,
+        )
+        begun(run)
+        share = 0.0
+        for step in train(run):
+            share = step.share
+            yield step
+        with world.first_alone("export") as first:
+            if first and (share >= 1 or not stop()):
+                export(settings, tokenizer, out)
+
+
+def assemble(settings: RunSettings, tokenizer: Tokenizer, corpus: Corpus | None = None) -> Joint | Replaced:
+    """The objective with its network or networks, fresh from the run's seed or begun from other weights.
+
+    corpus  whose tokens are counted, where rare ones are asked for rather than frequent ones
+    """
+    wanted, networks = settings.objective, _networks(settings, tokenizer)
+    for network in networks.values():
+        network.transformer.recompute = settings.run.recompute
+    counts = _counted(corpus, tokenizer) if wanted.masking.choice == "frequency" else None
+    if wanted.parts == ("rtd",):
+        return Replaced(
+            networks["generator"],
+            networks["discriminator"],
+            Masked(wanted.masking, tokenizer, counts),
+            sharing=wanted.sharing,
+            weight=wanted.weight,
+            started=settings.start.model is not None,
+        )
+    made: dict[str, Callable[[], Objective]] = {
+        "sop": Ordered,  # first, since it moves the tokens that mlm hides
+        "mlm": lambda: Masked(wanted.masking, tokenizer, counts),
+        "clm": Causal,
+    }
+    return Joint(networks["model"], [make() for part, make in made.items() if part in wanted.parts])
+
+
+def export(settings: RunSettings, tokenizer: Tokenizer, out: Path) -> list[Path]:
+    """Make models of a run's newest checkpoint, in Hugging Face layout; returns their folders.
+
+    What is kept is the average of the weights where the run has one, and tables with their offset
+    added. Raises CheckpointError when there is no whole checkpoint.
+    """
+    found = state.newest(out / "checkpoints")
+    if found is None:
+        raise CheckpointError(f"{out} has no whole checkpoint to make a model of; run it again with --resume")
+    objective = assemble(settings, tokenizer)
+    fill(dict(objective.named_parameters()), found.weights | _averaged(found.average), "weights of the run")
+    folders = []
+    for name, model in _networks(settings, tokenizer).items():
+        model.load_state_dict(objective.networks()[name])
+        folders.append(save(model, out / name, overwrite=True))
+    return folders
+
+
+def _counted(corpus: Corpus | None, tokenizer: Tokenizer) -> np.ndarray:
+    """How often each token occurs in a corpus, (V,) int64; read shard by shard."""
+    counts = np.zeros(tokenizer.largest_id + 1, dtype=np.int64)
+    for shard in () if corpus is None else corpus.shards:
+        for start in range(0, len(shard.tokens), 1 << 24):
+            counts += np.bincount(shard.tokens[start : start + (1 << 24)], minlength=len(counts))
+    return counts
+
+
+def _averaged(average: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor for name, tensor in average.items() if name != "updates"}
+
+
+def _begin(settings: RunSettings, out: Path, *, resume: bool) -> int:
+    """Take a run's folder, new or begun with the same settings; returns the handle of its lock."""
+    begun = out / "settings.json"
+    if begun.is_file() and not resume:
+        raise SettingError(f"there is a run in {out}; --resume goes on with it, or name another folder")
+    if out.exists() and not begun.is_file() and any(path.name[0] != "." for path in out.iterdir()):
+        raise SettingError(f"{out} holds other things than a run; name another folder")
+    if begun.is_file() and (other := differences(read(read_object(begun)), settings)):
+        raise SettingError(
+            f"the run in {out} was begun with {'; '.join(other[:4])}{'; …' if len(other) > 4 else ''}; give the "
+            "same settings, or begin another run"
+        )
+    own = out / ".lock"  # not the folder itself, which `whole_folder` locks for each thing in it
+    own.mkdir(parents=True, exist_ok=True)
+    handle = lock(own)
+    if handle is None:
+        raise SettingError(f"another process is at work in {out}; wait for it, or stop it")
+    with whole_file(begun) as file:
+        file.write(json.dumps(settings.to_json(), indent=2).encode() + b"\n")
+    return handle
+
+
+def _prepared(
+    settings: RunSettings, text: Text, out: Path, tell: Callable[[str], None]
+) -> tuple[Tokenizer, Corpus]:
+    """The run's tokenizer and corpus: given, there from before, or made now."""
+    shards = Path(text.sources[0])
+    ready = len(text.sources) == 1 and (shards / "index.json").is_file()
+    given = text.tokenizer or settings.start.model
+    place = out / "tokenizer" if given is None else locate(given)
+    if given is None and not place.exists():
+        if ready:
+            raise SettingError(
+                f"{shards} is a prepared corpus; give the tokenizer that it was prepared with too (--tokenizer)"
+            )
+        tell("training a tokenizer")
+        with whole_folder(place) as fresh:
+            _trained(settings, text).save(fresh)
+    family: str = settings.tokenizer.family
+    if (place / "config.json").is_file():
+        family = str(read_object(place / "config.json").get("model_type", family))
+    tokenizer = Tokenizer.open(place, model_type=family, max_length=settings.data.length)
+    if ready:
+        return tokenizer, Corpus.open(shards)
+    if (out / "corpus").exists():
+        return tokenizer, Corpus.open(out / "corpus")
+    told = [time.monotonic()]
+
+    def progress(far: Progress) -> None:
+        if time.monotonic() - told[0] > EVERY_SECONDS:
+            told[0] = time.monotonic()
+            tell(f"preparing the corpus: {far.share:.0%}, {far.documents:,} documents, {far.tokens:,} tokens")
+
+    tell("preparing the corpus")
+    corpus = prepare(
+        sources(text.sources),
+        tokenizer,
+        out / "corpus",
+        column=text.column,
+        code_column=text.code_column,
+        skip_bad=text.skip_bad,
+        resume=True,
+        tell=progress,
+    )
+    counts = corpus.counts
+    tell(
+        f"{counts.kept:,} documents, {corpus.tokens:,} tokens; left out: {counts.duplicates:,} duplicates, "
+        f"{counts.empty:,} empty"
+    )
+    for file, fault in counts.bad.items():
+        tell(f"skipped: {file}: {fault}")
+    return tokenizer, corpus
+
+
+def _trained(settings: RunSettings, text: Text) -> Tokenizer:
+    """A tokenizer of the run's text; every control code that stands beside it becomes a token."""
+    codes: set[str] = set()
+
+    def sentences() -> Iterator[str]:
+        for source in sources(text.sources):
+            for document in documents(source, column=text.column, code_column=text.code_column):
+                if document.code is not None:
+                    codes.add(document.code)
+                yield from document.sentences
+
+    wanted = settings.tokenizer
+    tokenizer, _ = train_tokenizer(
+        sentences(),
+        kind=wanted.kind,
+        family=wanted.family,
+        vocab_size=wanted.vocab_size,
+        cased=wanted.cased,
+        max_length=settings.data.length,
+    )
+    return tokenizer.with_specials(sorted(codes)) if codes else tokenizer
+
+
+def heads(settings: RunSettings) -> Iterator[tuple[Architecture, dict[str, Head]]]:
+    """The networks of a run as values, each with the heads it learns by."""
+    for architecture, names in _wanted(settings).values():
+        family, fields = said(architecture)
+        config = family.config.read(fields)
+        yield architecture, {name: new_layout(family, config, name).head(config) for name in names}
+
+
+def _wanted(settings: RunSettings) -> dict[str, tuple[Architecture, list[str]]]:
+    """Networks by the folder they will be left in, and the names of their heads."""
+    parts = settings.objective.parts
+    if parts == ("rtd",) and settings.generator is not None:
+        return {"generator": (settings.generator, ["mlm"]), "discriminator": (settings.model, ["rtd"])}
+    return {"model": (settings.model, [HEADS[part] for part in ("sop", "mlm", "clm") if part in parts])}
+
+
+def _networks(settings: RunSettings, tokenizer: Tokenizer) -> dict[str, Model]:
+    """The networks of a run by the folder they will be left in, fresh or begun from others."""
+    torch.manual_seed(settings.run.seed)
+    starts = {"generator": settings.start.generator}
+    return {
+        name: _network(architecture, names, starts.get(name, settings.start.model), tokenizer, settings)
+        for name, (architecture, names) in _wanted(settings).items()
+    }
+
+
+def _network(
+    architecture: Architecture, names: list[str], start: str | None, tokenizer: Tokenizer, settings: RunSettings
+) -> Model:
+    if start is None:
+        return create(replace(architecture, vocab_size=tokenizer.largest_id + 1), names, tokenizer=tokenizer)
+    held = peek(start)
+    model = load(start, [name if name in held else f"new:{name}" for name in names])
+    known, places = model.architecture.vocab_size, model.architecture.places
+    if tokenizer.largest_id >= known:
+        raise SettingError(
+            f"{start} knows {known} tokens, and the tokenizer numbers them up to {tokenizer.largest_id}; use the "
+            "model's own tokenizer"
+        )
+    if places is not None and places < settings.data.length:
+        raise SettingError(f"data.length={settings.data.length} is longer than the {places} places of {start}")
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()  # no longer mapped from the file
+    return model

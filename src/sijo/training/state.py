@@ -1,0 +1,101 @@
+"""The checkpoints of a run: whole or absent, the newest whole one found again, old ones cleared away.
+
+    OUT/checkpoints/step-00000500/
+        weights.safetensors    every weight of the objective, by its name there
+        optimizer.safetensors  what the optimizer remembers of each
+        average.safetensors    their moving average, where the run keeps one
+        state.json             where the run stood, and what it ran on
+        manifest.json          a SHA-256 for each file
+
+No random state is kept: all chance is a function of the seed, the step and the sample. Tensors are whole,
+whatever number of processes they were shared among, so a run may go on among more or fewer.
+"""
+
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from sijo.checkpoints.weights import read_file, write_file
+from sijo.errors import CheckpointError
+from sijo.folder import read_object, verify, whole_folder, write_json
+
+NAME = re.compile(r"step-(\d{8,})")
+DAMAGED = ".damaged"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a checkpoint holds."""
+
+    step: int
+    """How many updates of the weights it comes after."""
+    fields: dict[str, Any]
+    """What state.json says."""
+    weights: dict[str, Tensor]
+    """By name, mapped from the file."""
+    optimizer: dict[str, Tensor]
+    """What the optimizer remembers, by "<weight>.<slot>"."""
+    average: dict[str, Tensor]
+    """The moving average of the weights; empty where the run keeps none."""
+
+
+def save(folder: Path, saved: Saved, *, keep: int) -> Path:
+    """Write a checkpoint beside the others, then let go of all but the newest `keep`.
+
+    Nothing is cleared away before the new one is whole and on the disk. Raises OSError when that cannot
+    be, and the others are as they were.
+    """
+    target = folder / f"step-{saved.step:08}"
+    with whole_folder(target) as fresh:
+        write_json(fresh / "state.json", {"step": saved.step} | saved.fields)
+        for name in ("weights", "optimizer", "average"):
+            if tensors := getattr(saved, name):
+                write_file(fresh / f"{name}.safetensors", tensors)
+    for _, old in steps(folder)[:-keep]:
+        shutil.rmtree(old)
+    return target
+
+
+def newest(folder: Path, tell: Callable[[str], None] = lambda sentence: None) -> Saved | None:
+    """The newest checkpoint that is as it was saved; None when there is none.
+
+    A damaged one is told of and moved aside as NAME.damaged, never deleted; what a killed process left
+    half written is cleared away. Only one process may call it at a time.
+    """
+    for litter in folder.glob(".step-*.part"):
+        shutil.rmtree(litter, ignore_errors=True)
+    for step, place in reversed(steps(folder)):
+        try:
+            return _read(place, step)
+        except CheckpointError as error:
+            aside = place.with_name(place.name + DAMAGED)
+            while aside.exists():
+                aside = aside.with_name(aside.name + DAMAGED)
+            place.rename(aside)
+            tell(f"{error}. It is kept as {aside.name}, and the checkpoint before it is used")
+    return None
+
+
+def steps(folder: Path) -> list[tuple[int, Path]]:
+    """The checkpoints in a folder with their steps, oldest first; nothing is said of whether they are whole."""
+    found = [(NAME.fullmatch(path.name), path) for path in folder.glob("step-*")]
+    return sorted((int(name[1]), path) for name, path in found if name is not None)
+
+
+def _read(place: Path, step: int) -> Saved:
+    if not (place / "manifest.json").is_file():
+        raise CheckpointError(f"{place} has no manifest.json, so it was not written to its end")
+    verify(place)
+    fields = read_object(place / "state.json")
+    if fields.pop("step", None) != step:
+        raise CheckpointError(f"{place} is a checkpoint of another step, renamed")
+    parts = {
+        name: read_file(file) if (file := place / f"{name}.safetensors").is_file() else {}
+        for name in ("weights", "optimizer", "average")
+    }
+    return Saved(step, fields, **parts)
