@@ -25,8 +25,8 @@ from pathlib import Path
 import data
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegressionCV
-from sklearn.model_selection import train_test_split
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -41,34 +41,33 @@ PENALTIES = np.logspace(-4, 0, 5)
 LAYERS = ("last", "middle")
 
 
-@torch.inference_mode()
-def vectors(model: sijo.Model, texts: Sequence[str]) -> np.ndarray:
-    """The means over tokens after the last and the middle layer, shape (2, n, D) float32."""
+def cut(model: sijo.Model, texts: Sequence[str]) -> list[list[int]]:
+    """The token ids of each text, special ones included, up to MAX_LENGTH."""
     lower = model.sentence.lowercase
     windows = model.tokenizer.windows([text.lower() for text in texts] if lower else texts)
-    sequences = [ids[0][:MAX_LENGTH] for ids in windows]
-    found = np.zeros((len(LAYERS), len(texts), model.architecture.hidden_size), np.float32)
+    return [first[:MAX_LENGTH] for first, *_ in windows]
+
+
+@torch.inference_mode()
+def vectors(model: sijo.Model, sequences: Sequence[Sequence[int]]) -> np.ndarray:
+    """The means over tokens after the last and the middle layer, shape (2, n, D) float32."""
+    pad = model.tokenizer.pad_id
+    found = np.zeros((len(LAYERS), len(sequences), model.architecture.hidden_size), np.float32)
     for batch in by_length([len(ids) for ids in sequences], token_budget=TOKEN_BUDGET):
         lengths_B1 = torch.tensor([[len(sequences[i])] for i in batch])
         width = min(padded_length(int(lengths_B1.max())), model.tokenizer.max_length)
-        ids_BL = torch.full((len(batch), width), model.tokenizer.pad_id)
-        for row, i in enumerate(batch):
-            ids_BL[row, : len(sequences[i])] = torch.tensor(sequences[i], dtype=torch.long)
+        ids_BL = torch.tensor([[*sequences[i], *[pad] * (width - len(sequences[i]))] for i in batch])
         keep_BL = torch.arange(width) < lengths_B1
         states = model(ids_BL, keep_BL, output_hidden_states=True).hidden_states
         for place, hidden_BLD in enumerate((states[-1], states[len(states) // 2])):
-            found[place, batch] = pool(hidden_BLD, keep_BL, "mean").float().numpy()
+            found[place, batch] = pool(hidden_BLD, keep_BL, "mean").numpy()
     return found
 
 
 def right(vectors_ND: np.ndarray, gold_N: np.ndarray, learn: np.ndarray, ask: np.ndarray) -> np.ndarray:
     """Which of the rows `ask` a logistic regression labels rightly, learned on the rows `learn`; bool."""
-    probe = make_pipeline(
-        StandardScaler(),
-        LogisticRegressionCV(
-            Cs=PENALTIES, cv=3, l1_ratios=(0,), use_legacy_attributes=False, max_iter=500, tol=1e-3
-        ),
-    )
+    steps = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500, tol=1e-3))
+    probe = GridSearchCV(steps, {"logisticregression__C": PENALTIES}, cv=3)
     probe.fit(vectors_ND[learn], gold_N[learn])
     return probe.predict(vectors_ND[ask]) == gold_N[ask]
 
@@ -83,7 +82,7 @@ def main() -> None:
     """Probe every model and its untrained twins on both sets, and print the record."""
     parser = data.options(__doc__)
     parser.add_argument("models", nargs="+", type=Path, help="folders in Hugging Face layout")
-    parser.add_argument("--untrained", type=int, default=3, help="untrained networks beside each model (3)")
+    parser.add_argument("--untrained", type=int, default=2, help="untrained networks beside each model (2)")
     parser.add_argument("--resamples", type=int, default=1000, help="bootstrap resamples (1000)")
     given = parser.parse_args()
 
@@ -112,7 +111,8 @@ def main() -> None:
             twins.append(sijo.create(trained.architecture, tokenizer=trained.tokenizer))
         for name, (texts, gold_N) in sets.items():
             learn, ask, rows_RN = split[name]
-            found = [vectors(model, texts) for model in (trained, *twins)]
+            sequences = cut(trained, texts)
+            found = [vectors(model, sequences) for model in (trained, *twins)]
             for place, layer in enumerate(LAYERS):
                 hits = [right(one[place], gold_N, learn, ask).astype(float) for one in found]
                 fresh_N = np.mean(hits[1:], axis=0)

@@ -9,6 +9,7 @@ import string
 import subprocess
 import sys
 import time
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -224,11 +225,15 @@ def refused(sijo_cli, tmp_path):
 class Process:
     """A `sijo` of its own, forked from a process that has imported everything but done nothing yet."""
 
-    def __init__(self, nursery, arguments, folder, *, stdin, stdout):
+    numbers = count()
+
+    def __init__(self, nursery, arguments, folder, *, stdin, stdout, environment):
         self._nursery = nursery
-        self._out, self._err = folder / "process.out", folder / "process.err"
+        number = next(Process.numbers)
+        self._out, self._err = folder / f"{number}.out", folder / f"{number}.err"
         order = {
             "arguments": [str(argument) for argument in arguments],
+            "environment": environment,
             "files": [str(stdin), str(stdout or self._out), str(self._err)],
         }
         print(json.dumps(order), file=nursery.stdin, flush=True)
@@ -240,7 +245,7 @@ class Process:
 
     def wait(self):
         """Wait for its end. A signal that killed it is a negative code, as in `subprocess`."""
-        print("wait", file=self._nursery.stdin, flush=True)
+        print(json.dumps({"wait": self.pid}), file=self._nursery.stdin, flush=True)
         code = int(self._nursery.stdout.readline())
         out = self._out.read_bytes() if self._out.exists() else b""
         err = self.said()
@@ -265,8 +270,8 @@ def start(nursery, tmp_path_factory):
     """`start(*arguments)` begins a command in a process of its own; gives a `Process`."""
     folder = tmp_path_factory.mktemp("processes")
 
-    def start(*arguments, stdin="/dev/null", stdout=None):
-        return Process(nursery, arguments, folder, stdin=stdin, stdout=stdout)
+    def start(*arguments, stdin="/dev/null", stdout=None, **environment):
+        return Process(nursery, arguments, folder, stdin=stdin, stdout=stdout, environment=environment)
 
     return start
 

@@ -1,4 +1,4 @@
-"""Forks a `sijo` process for each order on standard input; started by the fixture `nursery`.
+"""Forks a `sijo` process for each order on standard input, or waits for one; started by the fixture `nursery`.
 
 Importing torch takes seconds and a fork milliseconds. Nothing is computed before the fork, so a
 child has no thread of a parent to miss. It goes through `main` as any other, and leaves out only
@@ -22,6 +22,7 @@ import sijo.app.evaluate
 import sijo.app.job
 import sijo.checkpoints.load
 import sijo.text.tables
+import sijo.training.run
 import sijo.zeroshot.classifier
 
 READY = (pyarrow.compute, pyarrow.parquet, rich.console, torch, sijo)
@@ -32,19 +33,20 @@ def main():
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is born deaf to it
     orders = os.fdopen(os.dup(0), "r")
     answers = os.fdopen(os.dup(1), "w")
-    while order := orders.readline():
+    while line := orders.readline():
+        order = json.loads(line)
+        if "wait" in order:
+            print(os.waitstatus_to_exitcode(os.waitpid(order["wait"], 0)[1]), file=answers, flush=True)
+            continue
         child = os.fork()
         if child == 0:
-            become(json.loads(order))
+            become(order)
             live()
         print(child, file=answers, flush=True)
-        assert orders.readline() == "wait\n"
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        print(code, file=answers, flush=True)
 
 
 def become(order):
-    """Take the arguments and the three files of an order."""
+    """Take the arguments, the environment and the three files of an order."""
     for number, (file, how) in enumerate(
         zip(order["files"], (os.O_RDONLY, os.O_WRONLY | os.O_CREAT, os.O_WRONLY | os.O_CREAT), strict=True)
     ):
@@ -52,6 +54,7 @@ def become(order):
         os.dup2(handle, number)
         os.close(handle)
     sys.argv = ["sijo", *order["arguments"]]
+    os.environ |= order["environment"]
 
 
 def live():

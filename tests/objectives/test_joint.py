@@ -26,9 +26,15 @@ def test_loss_and_gradients_are_those_of_albert_for_pretraining(tokenizer, quest
     # kills: labels of the order the wrong way round, segments that keep their token types when they change places,
     # masks set before the exchange, two means added with other weights than 1 and 1
     config = transformers.AlbertConfig(
-        vocab_size=tokenizer.vocab_size, embedding_size=12, hidden_size=16, num_attention_heads=2, num_hidden_layers=3,
-        intermediate_size=24, max_position_embeddings=32, classifier_dropout_prob=0.0,
-    )  # fmt: skip
+        vocab_size=tokenizer.vocab_size,
+        embedding_size=12,
+        hidden_size=16,
+        num_attention_heads=2,
+        num_hidden_layers=3,
+        intermediate_size=24,
+        max_position_embeddings=32,
+        classifier_dropout_prob=0.0,
+    )
     theirs = moved(transformers.AlbertForPreTraining(config), seed=4).eval()
     network = opened(theirs, tmp_path / "albert", ["sop", "mlm"])
     ours = Joint(network, [Ordered(), Masked(Masking(choice="ngram", share=0.3), tokenizer)])
@@ -36,22 +42,21 @@ def test_loss_and_gradients_are_those_of_albert_for_pretraining(tokenizer, quest
     loss, gradients = learned(ours, question)
 
     labels = torch.where(question.asked, question.truth, -100)
-    want = theirs(
+    answer = theirs(
         question.input_ids,
         question.keep.long(),
         question.token_type_ids,
         labels=labels,
         sentence_order_label=question.swapped,
     )
-    want.loss.backward()
+    answer.loss.backward()
     assert 0 < int(question.swapped.sum()) < len(question)
-    assert loss == pytest.approx(want.loss.item(), abs=1e-5)
+    assert loss == pytest.approx(answer.loss.item(), abs=1e-5)
     names = published_names(network)
     assert set(gradients) == {f"network.{name}" for name in names}
     for name, public in names.items():
-        torch.testing.assert_close(
-            gradients[f"network.{name}"], theirs.get_parameter(public).grad, rtol=1e-5, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
-        )  # fmt: skip
+        mine, want = gradients[f"network.{name}"], theirs.get_parameter(public).grad
+        torch.testing.assert_close(mine, want, rtol=1e-5, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
 
 
 def test_segments_change_places_and_nothing_else(tokenizer, corpus):
@@ -172,7 +177,8 @@ def test_a_code_of_two_tokens_is_never_asked_for(tokenizer):
     document = corpus_of(tokenizer, [["the sea was old"]], code=0, codes=(Code(7, 8),))
     samples = Samples(document, tokenizer, SampleSettings(length=16, cut="stream"))
     question = Causal().pose(clean(samples.batch(0, 1, seed=0)), 0)
-    asked = [(here, after) for here, after, there in zip(*(part[0].tolist() for part in (question.input_ids, question.truth, question.asked)), strict=True) if there]  # fmt: skip
+    seen = zip(*(part[0].tolist() for part in (question.input_ids, question.truth, question.asked)), strict=True)
+    asked = [(here, after) for here, after, there in seen if there]
     the, sea, was, old = tokenizer.ids(["the sea was old"])[0]
     assert asked == [(8, the), (the, sea), (sea, was), (was, old)]
 

@@ -34,7 +34,7 @@ def plain_draw(logits, throw):
 
 @pytest.fixture
 def pair(tokenizer, tmp_path):
-    """transformers' generator and discriminator with shared embeddings, every weight moved; and ours of the same."""
+    """transformers' pair of networks with shared embeddings, every weight moved; and ours of the same."""
     shared = {"vocab_size": tokenizer.vocab_size, "embedding_size": 16, "max_position_embeddings": 32}
     sizes = {"num_attention_heads": 2, "num_hidden_layers": 2, "intermediate_size": 24}
     small = transformers.ElectraConfig(hidden_size=8, **sizes, **shared)

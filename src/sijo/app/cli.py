@@ -21,6 +21,7 @@ from sijo.app import classify as classifying
 from sijo.app import evaluate as evaluating
 from sijo.app import inspect as inspecting
 from sijo.app import pretrain as pretraining
+from sijo.app import tokenizer as tokenizing
 from sijo.errors import SettingError, SijoError
 
 app = App(
@@ -153,6 +154,29 @@ def convert(
         print(_printable(sentence), file=sys.stderr)  # noqa: T201
 
     print(converted(source, out, size=size, model_type=model_type, part=part, overwrite=overwrite, tell=tell))  # noqa: T201
+
+
+tokenizer = App(name="tokenizer", help="Make a tokenizer from raw text.")
+app.command(tokenizer)
+
+
+@tokenizer.command(name="train", help_format="markdown")
+def train_tokenizer(
+    *files: Annotated[str, Parameter(allow_leading_hyphen=True, converter=_source)],
+    settings: tokenizing.TrainSettings,
+) -> None:
+    """Learn a tokenizer's vocabulary from raw text, and measure it on text it has not seen.
+
+    FILES are .txt, .csv, .tsv, .jsonl or .parquet files, also as .gz, .bz2 or .xz, folders of them,
+    patterns such as "data/*.txt", or - for standard input. The same texts give the same bytes, in any
+    order. OUT holds tokenizer.json and tokenizer_config.json, which sijo and transformers open, and
+    report.json; the report is also printed.
+
+        sijo tokenizer train --kind wordpiece --vocab-size 8000 --out words corpus/
+
+        zcat web.jsonl.gz | sijo tokenizer train --kind bpe --vocab-size 32000 --out pairs --input-format jsonl -
+    """
+    tokenizing.run(files, settings)
 
 
 class Terminated(BaseException):

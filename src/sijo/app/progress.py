@@ -52,7 +52,7 @@ class Telling:
         self._first_share = share
 
     def say(self, sentence: str) -> None:
-        """Tell a person something beside that."""
+        """Tell something beside, above the bar where there is one."""
         if self._live is not None:
             self._live.console.print(sentence, markup=False, highlight=False)
         elif self._shown:
@@ -108,26 +108,22 @@ class Progress(Telling):
 
 
 class RunProgress(Telling):
-    """Follows a run in training.
-
-    steps  how many it has; None where time ends it
-    """
+    """Follows a run in training of at most so many steps."""
 
     doing = "preparing"
-    _begun = False
 
-    def __init__(self, steps: int | None, *, shown: bool = True) -> None:
+    def __init__(self, steps: int, *, shown: bool = True) -> None:
         super().__init__(shown=shown)
         self._steps = steps
+        self._begun = False
 
     def add(self, step: "Step", speed: "Speed") -> None:
         """A step is done."""
         now = time.perf_counter()
-        if not self._begun:  # the corpus was prepared before it, or a run that stopped goes on
+        if not self._begun:  # a corpus was prepared until now, or a run that was stopped goes on
             self._begun, self._started = True, now
             self.skip(step.share)
         self.seconds = now - self._started
-        whole = f"/{self._steps:,}" if self._steps else f", {step.share:.0%} of the time"
         losses = " ".join(f"{part} {loss:.3g}" for part, loss in step.losses.items())
         rate = f"{speed.tokens_per_second:,.0f} tokens/s, {speed.matmul_share:.0%} of peak"
-        self._tell(f"step {step.number:,}{whole}, {losses}, {rate}", step.share)
+        self._tell(f"step {step.number:,}/{self._steps:,} ({step.share:.0%}), {losses}, {rate}", step.share)

@@ -42,6 +42,7 @@ import sijo
 from sijo.errors import CheckpointError, RefusedError, SettingError, TextError
 from sijo.folder import MANIFEST, present, read_object, sync, verify, whole_file, whole_folder, write_json
 from sijo.text.batches import groups
+from sijo.text.codes import code_ids
 from sijo.text.corpus import Document, Seen, Source, digest, opened, read
 from sijo.text.tokenizer import USUAL, Tokenizer
 
@@ -447,9 +448,7 @@ class _Making:
         return self._numbers[name]
 
     def _ids(self, name: str) -> tuple[int, ...]:
-        """The tokens of a control code: the one that is spelled like it, or else those of its text."""
-        one = self.tokenizer.id(name)
-        ids = tuple(self.tokenizer.ids([name])[0]) if one is None else (one,)
+        ids = code_ids(name, self.tokenizer)
         if not ids or any(self.tokenizer.id(unknown) in ids for unknown in USUAL["unk_token"]):
             raise SettingError(
                 f"the tokenizer has no tokens for the control code {name!r}; give it another name, or train the "

@@ -5,12 +5,9 @@ out of it the same in every run. A stream larger than memory is read once: a has
 a budget allows, and the library never sees more. What a vocabulary is worth is measured on text that was
 held back from it. How texts are read out of files belongs elsewhere.
 
-Two things vary from run to run in the library as it stands, and are undone here:
-
-BPE and WordPiece  letters inside and at the ends of words are numbered as a hash table hands them out, and
-                   equal counts are decided by number: all letters are given in order, as special tokens
-unigram            sums differ in the last bits, which moves scores and the order of pieces; letters that
-                   the model lost come back with penalties in a hash table's order
+The library's byte pairs and WordPiece vary from run to run as they stand: letters inside and at the ends
+of words are numbered as a hash table hands them out, and equal counts are decided by number. So all letters
+are given to it in order, as special tokens. Unigram models are learned in `unigram.py`.
 """
 
 import json
@@ -29,7 +26,7 @@ import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers, trainers
 
 from sijo.errors import SettingError, TextError, nearest
-from sijo.text import published, spm
+from sijo.text import published, spm, unigram
 from sijo.text.batches import groups
 from sijo.text.tokenizer import Tokenizer
 
@@ -63,8 +60,6 @@ ALIKE = (
     r"|\p{N}+|[^\p{L}\p{M}\p{N}▁]+)"
 )
 """What one piece of a unigram model may hold: letters of one script, digits, or marks. For learning only."""
-GRAIN = 1024
-"""Steps of a unigram score between whole numbers. A coarser step hides what varies from run to run: 1e-12."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,8 +145,11 @@ def train_tokenizer(
     family = family_of(kind, family)
     if not FEWEST <= characters <= MOST:
         raise SettingError(f"characters={characters} to learn from; use {FEWEST:,} to {MOST:,}")
+    if max_length < 3:
+        raise SettingError(f"max_length={max_length} leaves no room for text beside special tokens; use 3 or more")
     text = _chosen(texts, characters=characters, seed=seed)
-    settings = published.Settings(Path(), {"do_lower_case": not cased, "keep_accents": cased})
+    folded = not cased and family in ("bert", "distilbert", "electra", "albert")
+    settings = published.Settings(Path(), {"do_lower_case": folded, "keep_accents": not folded})
     names = {"albert": published.ALBERT_NAMES, "ctrl": published.CTRL_NAMES}.get(family, published.NAMES)
     more = [name for name in dict.fromkeys(specials) if name not in names.values()]
     size = vocab_size - len(more)
@@ -399,34 +397,18 @@ def _unigram(
 
     form = made([(published.SPACE, 0.0)])
     letters = _letters(sample, form)
+    raw: Counter[str] = Counter()
+    for piece in letters.texts(sample):
+        raw.update(piece.split())
+    alike = pre_tokenizers.Split(tokenizers.Regex(ALIKE), "removed", invert=True)
+    words: Counter[str] = Counter()
+    for word, count in raw.items():
+        for part, _ in alike.pre_tokenize_str(form.normalizer.normalize_str(word)):
+            words[part] += count
+    alone = len(set().union(*words))
     room = size - len(given) - (0 if albert else 1)  # DeBERTa's [MASK] is the last of all
-    _must_fit(size - room + len(letters.kept) + 1, size, f"{len(letters.kept):,} letters and a space")
-    form.pre_tokenizer = pre_tokenizers.Split(tokenizers.Regex(ALIKE), "removed", invert=True)
-    trainer = trainers.UnigramTrainer(
-        vocab_size=room + 1, special_tokens=[unknown], unk_token=unknown, show_progress=False
-    )
-    learned = _learned(models.Unigram(), trainer, form, letters.texts(sample))
-    pieces = _canonical([(piece, score) for piece, score in learned["vocab"] if piece != unknown])
-    alone = sum(len(piece) == 1 for piece, _ in pieces)  # more than above where marks were composed
     _must_fit(size - room + alone, size, f"{alone:,} letters, a space among them,")
-    longer = {piece for piece, _ in [pair for pair in pieces if len(pair[0]) > 1][: room - alone]}
-    return made([pair for pair in pieces if len(pair[0]) == 1 or pair[0] in longer]), letters
-
-
-def _canonical(pieces: list[tuple[str, float]]) -> list[tuple[str, float]]:
-    """Pieces and scores, best first, without what varies from run to run.
-
-    Letters that the model had lost get its lowest score again: the library gives each 0.0001 more than
-    the one before, in an order that varies.
-
-    >>> _canonical([("a", -1.00000000001), ("b", -2.9999), ("c", -3.0), ("ab", -1.0)])
-    [('a', -1.0), ('ab', -1.0), ('b', -3.0), ('c', -3.0)]
-    """
-    lowest = min(score for _, score in pieces)
-    lost = lowest + 0.0001 * sum(len(piece) == 1 for piece, _ in pieces)
-    scores = ((piece, lowest if len(piece) == 1 and score < lost else score) for piece, score in pieces)
-    rounded = [(piece, round(score * GRAIN) / GRAIN) for piece, score in scores]
-    return sorted(rounded, key=lambda pair: (-pair[1], pair[0]))
+    return made(unigram.learn(words, room)), letters
 
 
 def _options(size: int, given: list[str]) -> dict[str, Any]:
@@ -489,6 +471,7 @@ def _measured(inner: tokenizers.Tokenizer, unknown: str, sample: Sample) -> dict
     shown = [inner.decode([n], skip_special_tokens=False).removeprefix("##").strip() for n in range(len(counts))]
     tokens = max(int(counts.sum()), 1)
     special = {token.content for token in inner.get_added_tokens_decoder().values()}
+    long = sorted((token for token in {*shown} - special if len(token) > 1), key=lambda token: (-len(token), token))
     return {
         "characters_measured": sample.characters,
         "characters_covered": 1 - lost_letters / max(letters, 1),
@@ -497,5 +480,5 @@ def _measured(inner: tokenizers.Tokenizer, unknown: str, sample: Sample) -> dict
         "tokens_per_character": tokens / max(sample.characters, 1),
         "single_letters": int(counts[[len(token) < 2 for token in shown]].sum()) / tokens,
         "unknown": int(counts[number]) / tokens,
-        "longest": tuple(sorted({*shown} - special, key=lambda token: (-len(token), token))[:LONGEST]),
+        "longest": tuple(long[:LONGEST]),
     }

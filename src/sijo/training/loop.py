@@ -152,7 +152,7 @@ def train(run: Run) -> Iterator[Step]:
             started = time.perf_counter()
             at.seconds = started - began
             with world.watched(at.step + 1):
-                stopping, seconds = world.most([float(run.stop()), at.seconds])
+                stopping, seconds = world.most([float(bool(run.stop())), at.seconds])
             if stopping or training.share(at.step, seconds) >= 1:
                 break
             question = coming.result()

@@ -205,11 +205,11 @@ def layer_scales(settings: OptimizerSettings, model: nn.Module) -> dict[str, flo
     scale is layer_decay ^ (L + 1 - depth); all around it, heads above all, has 1. ELECTRA's released
     code counts a layer more, that of a pooler it no longer had: its last layer has layer_decay ^ 2.
     """
-    scales = {name: 1.0 for name, _ in model.named_parameters(remove_duplicate=False)}
+    scales = {name: 1.0 for name, _ in model.named_parameters()}
     for path, part in model.named_modules():
         if isinstance(part, Transformer):
             above = part.architecture.layers + (1 if settings.layer_rule == "corrected" else 2)
-            for name, _ in part.named_parameters(remove_duplicate=False):
+            for name, _ in part.named_parameters():
                 scales[f"{path}.{name}" if path else name] = settings.layer_decay ** (above - depth(part, name))
     return scales
 

@@ -31,6 +31,7 @@ from sijo.objectives.joint import Joint, Objective
 from sijo.objectives.mlm import Masked
 from sijo.objectives.rtd import Replaced
 from sijo.objectives.sop import Ordered
+from sijo.text.codes import code_token
 from sijo.text.corpus import documents, sources
 from sijo.text.samples import Samples
 from sijo.text.shards import Corpus, Progress, prepare
@@ -270,7 +271,7 @@ def _trained(settings: RunSettings, text: Text) -> Tokenizer:
         cased=wanted.cased,
         max_length=settings.data.length,
     )
-    return tokenizer.with_specials(sorted(codes)) if codes else tokenizer
+    return tokenizer.with_specials([code_token(code) for code in sorted(codes)]) if codes else tokenizer
 
 
 def heads(settings: RunSettings) -> Iterator[tuple[Architecture, dict[str, Head]]]:

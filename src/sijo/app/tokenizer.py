@@ -1,0 +1,143 @@
+"""`sijo tokenizer train`: raw text in, a tokenizer and what it is worth out."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from sijo.app.progress import Progress
+from sijo.errors import SettingError
+
+if TYPE_CHECKING:
+    from sijo.text.tables import TextTable
+    from sijo.text.vocabulary import Report
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """What kind of tokenizer, how large, and where it goes."""
+
+    kind: Literal["wordpiece", "unigram", "bpe"]
+    """How words are cut: WordPiece (BERT's), unigram (SentencePiece's) or byte pairs."""
+    vocab_size: int
+    """Tokens, special ones included; a short text may hold fewer."""
+    out: Path
+    """The folder to be; it appears whole or not at all."""
+    family: (
+        Literal["bert", "distilbert", "electra", "albert", "deberta-v2", "deberta-v3", "deberta", "ctrl"] | None
+    ) = None
+    """Whose special tokens, template and way to cut; by default bert, albert or deberta, as the kind is."""
+    cased: bool = False
+    """Keep capitals and accents, which BERT's family and ALBERT fold; the others keep them always."""
+    special: tuple[str, ...] = ()
+    """One more special token, such as a control code, at the end of the vocabulary; repeat for each."""
+    max_length: int = 512
+    """Tokens of the longest input, special ones included."""
+    characters: int = 20_000_000
+    """To learn from; of a longer text so much is chosen, and memory holds no more."""
+    seed: int = 0
+    """Of that choice."""
+    column: str | None = None
+    """The column with the text: "text", or the only one, by default."""
+    input_format: Literal["text", "csv", "jsonl", "parquet"] | None = None
+    """What standard input holds; text, one a line, by default."""
+    format: Literal["table", "json"] | None = None
+    """How the report is printed: a table for people, or one JSON object; by default json in a pipe."""
+    overwrite: bool = False
+    """Replace a tokenizer that is there."""
+    quiet: Annotated[bool, Parameter(alias="-q")] = False
+    """No progress."""
+
+
+def run(files: Sequence[str], settings: TrainSettings) -> None:
+    """Learn from the files, write the folder, and print the report."""
+    from sijo.folder import whole_folder, write_json
+    from sijo.text.vocabulary import train_tokenizer
+
+    tables = _opened(files, settings)
+    with (
+        whole_folder(settings.out, overwrite=settings.overwrite) as folder,  # refused before an hour's work
+        Progress(shown=not settings.quiet) as progress,
+    ):
+        tokenizer, report = train_tokenizer(
+            _texts(tables, progress),
+            kind=settings.kind,
+            vocab_size=settings.vocab_size,
+            family=settings.family,
+            cased=settings.cased,
+            specials=settings.special,
+            max_length=settings.max_length,
+            characters=settings.characters,
+            seed=settings.seed,
+        )
+        tokenizer.save(folder)
+        write_json(folder / "report.json", report.to_dict())
+    if (settings.format or ("table" if sys.stdout.isatty() else "json")) == "json":
+        print(json.dumps({"folder": str(settings.out)} | report.to_dict(), ensure_ascii=False))  # noqa: T201
+    else:
+        _print(report)
+    if report.vocab_size < report.vocab_size_asked and not settings.quiet:
+        print(  # noqa: T201
+            f"{report.vocab_size_asked:,} tokens were asked for, and the text holds only {report.vocab_size:,}",
+            file=sys.stderr,
+        )
+
+
+def _opened(files: Sequence[str], settings: TrainSettings) -> list["TextTable"]:
+    """Every file, folder or pattern, and standard input, at its start."""
+    from sijo.text.corpus import opened, sources
+    from sijo.text.tables import TextTable
+
+    if not files:
+        raise SettingError("name the files to learn from: .txt, .csv, .jsonl or .parquet, folders, or - for a pipe")
+    tables = [opened(source, column=settings.column) for source in sources([name for name in files if name != "-"])]
+    if "-" in files:
+        tables.append(TextTable("-", kind=settings.input_format, column=settings.column))
+    return tables
+
+
+def _texts(tables: Sequence["TextTable"], progress: Progress) -> Iterator[str]:
+    for place, table in enumerate(tables):
+        for block in table.blocks():
+            yield from block.texts
+            share = table.share()
+            progress.add(len(block.texts), None if share is None else (place + share) / len(tables))
+
+
+def _print(report: "Report") -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(justify="right", style="cyan")
+    table.add_column(style="dim")
+    where = "text held back" if report.held_back else "the text it has learned from"
+    left_out = f"{report.letters_left_out:,} rarer ones left out" if report.letters_left_out else ""
+    for name, value, note in (
+        (
+            "tokens",
+            f"{report.vocab_size:,}",
+            f"of {report.vocab_size_asked:,} asked for, {report.family}'s {report.kind}",
+        ),
+        ("letters", f"{report.letters:,}", left_out),
+        ("texts", f"{report.texts:,}", f"{report.characters:,} characters"),
+        ("learned from", f"{report.characters_learned_from:,}", f"characters, chosen with seed {report.seed}"),
+        ("measured on", f"{report.characters_measured:,}", f"characters of {where}"),
+        ("characters covered", f"{report.characters_covered:.2%}", ""),
+        ("words covered", f"{report.words_covered:.2%}", ""),
+        ("tokens a word", f"{report.tokens_per_word:.3f}", f"{report.tokens_per_character:.3f} a character"),
+        ("single letters", f"{report.single_letters:.2%}", "of all tokens"),
+        ("unknown", f"{report.unknown:.2%}", "of all tokens"),
+    ):
+        table.add_row(name, value, Text(note))
+    console = Console()
+    console.print(table)
+    longest = " ".join("".join(letter for letter in token if letter.isprintable()) for token in report.longest)
+    console.print(Text(f"\nlongest tokens: {longest}", style="dim"))
