@@ -29,6 +29,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 import sijo
 from sijo.nn.pooling import pool
@@ -68,7 +69,8 @@ def right(vectors_ND: np.ndarray, gold_N: np.ndarray, learn: np.ndarray, ask: np
     """Which of the rows `ask` a logistic regression labels rightly, learned on the rows `learn`; bool."""
     steps = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500, tol=1e-3))
     probe = GridSearchCV(steps, {"logisticregression__C": PENALTIES}, cv=3)
-    probe.fit(vectors_ND[learn], gold_N[learn])
+    with threadpool_limits(1):  # threads that wait for each other cost such small products more than they save
+        probe.fit(vectors_ND[learn], gold_N[learn])
     return probe.predict(vectors_ND[ask]) == gold_N[ask]
 
 
@@ -102,8 +104,8 @@ def main() -> None:
         data.say(f"{name}: {sizes[name]}")
 
     figures: dict[str, object] = {}
-    data.say(f"{'':<26}{'trained':>22}{'untrained':>22}{'gain':>25}")
     for folder in given.models:
+        data.say(f"{folder}\n{'':<16}{'trained':<24}{'untrained':<24}gain")
         trained = sijo.load(folder)
         twins = []
         for number in range(given.untrained):
@@ -121,13 +123,9 @@ def main() -> None:
                     "untrained": interval(fresh_N, rows_RN),
                     "gain": interval(hits[0] - fresh_N, rows_RN),
                 }
-                data.say(
-                    f"{folder.name[:10]:<11}{name:<9}{layer:<6}"
-                    + "   ".join(f"{value!s:>22}" for value in said.values())
-                )
-                figures[f"{folder.name}, {name}, {layer}"] = said | {
-                    "untrained_each": [round(float(hit.mean()), 4) for hit in hits[1:]]
-                }
+                data.say(f"{name:<9}{layer:<7}" + "".join(f"{value!s:<24}" for value in said.values()))
+                each = {"untrained_each": [round(float(hit.mean()), 4) for hit in hits[1:]]}
+                figures[f"{folder}: {name}, {layer}"] = said | each
     data.report(given, sizes, figures)
 
 

@@ -1,36 +1,37 @@
-"""Pretraining on a Ray cluster: python examples/ray_train.py electra-base --corpus text/ --out /shared/runs/electra
+"""Pretraining on a Ray cluster: python examples/ray_train.py electra-base /shared/runs/electra text/
 
 Ray Train places the workers, tells each of the others, and starts all of them again when one is lost; sijo finds
-them in the environment as it does under torchrun, and --resume makes a restart exact. OUT must be on a disk
-that all workers share. Needs `pip install "ray[train]"`.
+them as it does under torchrun, and resuming makes a restart exact. The run's folder must be on a disk that all
+workers share. Needs `pip install "ray[train]"`. SIJO_WORKERS=2 and SIJO_GPU=0 say how many, and on what.
 """
 
 import os
 import sys
+from pathlib import Path
+from typing import Any
 
 import ray.train
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
-WORKERS = int(os.environ.get("SIJO_WORKERS", "2"))
-ON_GPU = os.environ.get("SIJO_GPU", "0") == "1"
 
+def work(given: dict[str, Any]) -> None:
+    """One worker: the library's call, in this process."""
+    from sijo.training.recipes import RECIPES
+    from sijo.training.run import Text, pretrain
 
-def work(given: dict[str, list[str]]) -> None:
-    """One worker: the command line, in this process."""
-    from sijo.app.cli import run
-
-    code = run(["pretrain", *given["arguments"], "--resume", "--quiet"])
-    if code:
-        raise RuntimeError(f"sijo pretrain ended with exit code {code}")
-    ray.train.report({})
+    settings, text = RECIPES[given["recipe"]].settings, Text(sources=given["corpus"])
+    for step in pretrain(settings, text, Path(given["out"]), resume=True):
+        if step.saved is not None:
+            ray.train.report({"step": step.number, "loss": step.loss, **step.losses})
 
 
 if __name__ == "__main__":
-    trainer = TorchTrainer(
+    recipe, out, *corpus = sys.argv[1:]
+    workers, gpu = int(os.environ.get("SIJO_WORKERS", "2")), os.environ.get("SIJO_GPU", "0") == "1"
+    TorchTrainer(
         work,
-        train_loop_config={"arguments": sys.argv[1:]},
-        scaling_config=ScalingConfig(num_workers=WORKERS, use_gpu=ON_GPU),
+        train_loop_config={"recipe": recipe, "out": os.path.realpath(out), "corpus": corpus},
+        scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu),
         run_config=RunConfig(failure_config=FailureConfig(max_failures=3)),
-    )
-    trainer.fit()
+    ).fit()

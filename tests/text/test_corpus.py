@@ -143,6 +143,8 @@ def test_words_that_mean_nothing(here, words, message):
         ["今日は雨。", "傘がない！", "なぜ？", "三時。行った"],
         ["?!", "!", "Ok."],
         ["Well?!”)", "Yes."],
+        ["「雨だ。」", "『はい！』", "（なぜ？）", "【了。】", "《終。》", "〈次。〉", "後"],
+        ["«No.»", "‘Yes.’", "{So.}", "[Ok.]", "'Well.'", "End"],
     ],
 )
 def test_where_a_sentence_ends(parts):

@@ -252,7 +252,8 @@ def test_codes_a_tokenizer_cannot_tell(tokenizer, tmp_path, write, codes, messag
     # kills: a code that is [UNK] or nothing at all, and two that a network would take for one
     given = [Source(write(f"{i}.txt", "The sea."), code) for i, code in enumerate(codes)]
     before = contents(tmp_path)
-    with pytest.raises(SettingError, match=message):
+    with pytest.raises(SettingError, match=message), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards, "read", lambda *table, **how: pytest.fail("told after hours of work"))
         prepare(given, tokenizer, tmp_path / "corpus")
     assert contents(tmp_path) == before
     rows = write("a.csv", "text,kind\n" + "".join(f"{'the ' * i}sea,{code}\n" for i, code in enumerate(codes)))
@@ -337,6 +338,7 @@ def test_a_run_stopped_by_a_fault_goes_on_past_it_when_asked(tokenizer, tmp_path
     assert corpus.fingerprint == prepare(given, tokenizer, tmp_path / "other", skip_bad=True).fingerprint
 
 
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file systems have no such names")
 def test_a_name_that_is_no_utf8(tokenizer, tmp_path):
     # kills: an index that cannot be written at the very end
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.txt"))
@@ -546,6 +548,7 @@ def test_a_resumed_preparation_goes_on_and_does_nothing_twice(unfinished, tokeni
     # kills: a resumed run that starts over, and one that reads again what is done
     want = prepare(unfinished, tokenizer, tmp_path / "want", shard_tokens=100).fingerprint
     done = json.loads((tmp_path / ".corpus.preparing" / "progress.json").read_text())["counts"]["kept"]
+    seen = (tmp_path / ".corpus.preparing" / "seen").stat().st_size
     first, real, texts = [], Tokenizer.ids, 0
 
     def ids(self, given):
@@ -557,6 +560,7 @@ def test_a_resumed_preparation_goes_on_and_does_nothing_twice(unfinished, tokeni
     corpus = prepare(unfinished, tokenizer, tmp_path / "corpus", shard_tokens=100, resume=True, tell=first.append)
     assert corpus.fingerprint == want
     assert first[0].documents > done > 15
+    assert seen == 8 * done  # 8 bytes for each, and each once
     assert texts == sum(len(document) for _, document in told(corpus)[done:])
 
 
@@ -628,6 +632,13 @@ def test_what_stands_in_the_way(unfinished, tokenizer, tmp_path):
         prepare(unfinished, tokenizer, target, **how)
     assert prepare(unfinished[:1], tokenizer, target, overwrite=True).documents == 12
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "other", "texts"]
+
+
+def test_an_unfinished_preparation_is_started_over_when_asked(unfinished, tokenizer, tmp_path):
+    # kills: what was begun with other files mixed into the new corpus
+    corpus = prepare(unfinished[1:], tokenizer, tmp_path / "corpus", overwrite=True)
+    assert corpus.fingerprint == prepare(unfinished[1:], tokenizer, tmp_path / "want").fingerprint
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "texts", "want"]
 
 
 def test_a_finished_corpus_is_opened(tokenizer, tiny_model, tmp_path, write):
@@ -718,8 +729,10 @@ def test_nobody_writes_into_an_open_corpus(made, tmp_path):
     assert contents(made) == before
     read, write = os.pipe()
     if os.fork() == 0:  # another process
-        os.write(write, json.dumps(told(Corpus.open(made))).encode())
-        os._exit(0)
+        try:
+            os.write(write, json.dumps(told(Corpus.open(made))).encode())
+        finally:
+            os._exit(0)
     os.close(write)
     with os.fdopen(read) as pipe:
         assert list(map(tuple, json.load(pipe))) == told(one)
@@ -744,6 +757,15 @@ def test_damage_is_found(made, name, spoil):
         assert Corpus.open(made).tokens  # the last line end
         return
     with pytest.raises(CheckpointError, match=r"copy"):
+        Corpus.open(made)
+
+
+def test_a_file_that_no_digest_covers_is_found(made):
+    # kills: damage that the manifest does not speak of
+    manifest = json.loads((made / "manifest.json").read_text())
+    del manifest["files"]["00001.tokens"]
+    (made / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match=r"index\.json does not say what manifest\.json lists"):
         Corpus.open(made)
 
 

@@ -77,9 +77,9 @@ def peak(monkeypatch):
 
 
 def batch(tokenizer, *texts):
-    """A clean batch of texts, the first the longest or not."""
+    """A clean batch of texts, none without padding."""
     rows = [[tokenizer.cls_id, *ids, tokenizer.sep_id] for ids in tokenizer.ids(texts)]
-    shape = len(rows), max(map(len, rows))
+    shape = len(rows), max(map(len, rows)) + 3
     ids, keep, special = np.zeros(shape, np.int64), np.zeros(shape, bool), np.ones(shape, bool)
     for number, row in enumerate(rows):
         ids[number, : len(row)], keep[number, : len(row)] = row, True
@@ -264,22 +264,24 @@ def words(tokenizer, ids):
 
 
 def test_an_example_of_masked_tokens(tokenizer, masked):
-    # kills: the clean text shown for the hidden one, a guess at the wrong place or of a network with dropout,
-    # padding, a network left in eval mode, dice thrown
-    asked = question(masked, tokenizer, "the old sea", "the good old sea and the rain and the sun", seed=3)
-    assert asked.asked[0].any() and not asked.keep[0].all()
+    # kills: the clean text shown for the hidden one, a guess at the wrong place or of a network with dropout, a
+    # short text where there is a longer one, the whole batch read, a network left in eval mode, dice thrown
+    asked = question(masked, tokenizer, "the sea", "the old sea and the rain", "was sun", seed=3)
+    assert asked.asked[1].any()
+    read = []
+    masked.network.transformer.register_forward_pre_hook(lambda module, given: read.append(given[0].shape))
     dice = torch.get_rng_state()
     made = example(masked, asked, tokenizer)
     assert torch.equal(torch.get_rng_state(), dice)
     assert masked.training and masked.network.transformer.embeddings.dropout.training
 
-    length = int(asked.keep[0].sum())
     masked.eval()
-    logits = masked.network(asked.input_ids[:1, :length], None, asked.token_type_ids[:1, :length]).logits[0]
+    assert read.pop()[0] == 1 and not read
+    logits = masked.network(asked.input_ids[1:2, :8], None, asked.token_type_ids[1:2, :8]).logits[0]
     assert made["objective"] == "mlm"
-    assert made["text"] == words(tokenizer, asked.input_ids[0, :length])
-    assert made["truth"] == ["[CLS]", "the", "old", "sea", "[SEP]"]
-    assert made["asked"] == asked.asked[0, :length].tolist()
+    assert made["text"] == words(tokenizer, asked.input_ids[1, :8])
+    assert made["truth"] == ["[CLS]", "the", "old", "sea", "and", "the", "rain", "[SEP]"]
+    assert made["asked"] == asked.asked[1, :8].tolist()
     best = words(tokenizer, logits.argmax(-1))
     assert made["guess"] == [one if there else None for one, there in zip(best, made["asked"], strict=True)]
 
@@ -292,7 +294,7 @@ def test_an_example_of_next_tokens(architecture, tokenizer, follows):
     )
     objective = Joint(network, [Causal()])
     given = batch(tokenizer, "the old sea was good")
-    given.special[0, -1] = False  # a window of a stream ends within a text
+    given.special[0, given.keep[0].sum() - 1] = False  # a window of a stream ends within a text
     if follows:
         given.next_ids[0] = tokenizer.id("rain")
     made = example(objective, objective.pose(clean(given), 0), tokenizer)
@@ -316,7 +318,7 @@ def test_an_example_of_replaced_tokens(architecture, tokenizer):
     made = example(objective, asked, tokenizer)
     assert made["objective"] == "rtd"
     assert made["truth"] == ["[CLS]", "the", "old", "sea", "was", "sea", "and", "sea", "[SEP]"]
-    assert made["asked"] == asked.asked[0].tolist()
+    assert made["asked"] == asked.asked[0, :9].tolist()
     assert "[MASK]" not in made["text"]
     assert made["replaced"] == [one != other for one, other in zip(made["text"], made["truth"], strict=True)]
     assert 0 < sum(made["replaced"]) < sum(made["asked"])

@@ -9,7 +9,8 @@ reader of a pipe has gone.
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import reduce
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Literal, NoReturn
@@ -35,18 +36,22 @@ app = App(
 )
 
 
-def _source(kind: object, tokens: Sequence[Token]) -> str:
-    """INPUT as it was given: `-` is standard input, anything else that begins so an option nobody knows."""
-    given = tokens[0].value
-    if given.startswith("-") and given != "-":
-        options = app["classify"].assemble_argument_collection()
-        raise UnknownOptionError(token=tokens[0], argument_collection=options)
-    return given
+def _source(*command: str) -> Callable[[object, Sequence[Token]], str]:
+    """The INPUT of a command as it was given: `-` is standard input, what else begins so an option nobody knows."""
+
+    def read(kind: object, tokens: Sequence[Token]) -> str:
+        given = tokens[0].value
+        if given.startswith("-") and given != "-":
+            options = reduce(App.__getitem__, command, app).assemble_argument_collection()
+            raise UnknownOptionError(token=tokens[0], argument_collection=options)
+        return given
+
+    return read
 
 
 @app.command(help_format="markdown")
 def classify(
-    input: Annotated[str, Parameter(allow_leading_hyphen=True, converter=_source)] = "-",
+    input: Annotated[str, Parameter(allow_leading_hyphen=True, converter=_source("classify"))] = "-",
     /,
     *,
     settings: classifying.ClassifySettings | None = None,
@@ -96,6 +101,29 @@ def pretrain(recipe: str | None = None, /, *, settings: pretraining.PretrainSett
         torchrun --nproc-per-node 2 --no-python sijo pretrain bert-tiny --corpus novels/ --out runs/bert
     """
     pretraining.run(recipe, settings or pretraining.PretrainSettings())
+
+
+@app.command(help_format="markdown")
+def report(*runs: Path, out: Path | None = None) -> None:
+    """Draw what happened in a run of pretraining into one HTML file, and print its path.
+
+    RUNS are folders that sijo pretrain was given as --out; several are drawn beside each other. The file
+    needs no network, script or other file: loss by objective, learning rate, gradient norm and speed, what
+    the run has cost, its settings, and texts with what was hidden and guessed, or replaced and spotted. A run
+    that is under way or was interrupted is drawn as far as it has come.
+
+        sijo report runs/electra
+
+        sijo report runs/electra runs/bert --out both.html
+
+    Parameters
+    ----------
+    out
+        The file to write; report.html in the run's folder by default.
+    """
+    from sijo.app import report as reporting
+
+    reporting.run(runs, out)
 
 
 @app.command(help_format="markdown")
@@ -162,15 +190,15 @@ app.command(tokenizer)
 
 @tokenizer.command(name="train", help_format="markdown")
 def train_tokenizer(
-    *files: Annotated[str, Parameter(allow_leading_hyphen=True, converter=_source)],
+    *files: Annotated[str, Parameter(allow_leading_hyphen=True, converter=_source("tokenizer", "train"))],
     settings: tokenizing.TrainSettings,
 ) -> None:
     """Learn a tokenizer's vocabulary from raw text, and measure it on text it has not seen.
 
     FILES are .txt, .csv, .tsv, .jsonl or .parquet files, also as .gz, .bz2 or .xz, folders of them,
-    patterns such as "data/*.txt", or - for standard input. The same texts give the same bytes, in any
-    order. OUT holds tokenizer.json and tokenizer_config.json, which sijo and transformers open, and
-    report.json; the report is also printed.
+    patterns such as "data/*.txt", or - for standard input. The same text gives the same bytes. OUT holds
+    tokenizer.json and tokenizer_config.json, which sijo and transformers open, and report.json; the
+    report is also printed.
 
         sijo tokenizer train --kind wordpiece --vocab-size 8000 --out words corpus/
 

@@ -101,12 +101,13 @@ def run(folders: Sequence[Path], out: Path | None) -> None:
     out = out or folders[0] / "report.html"
     if out.suffix.lower() not in (".html", ".htm"):
         raise SettingError(f"--out {out} must end in .html, for that is what is written")
-    if not out.parent.is_dir():
-        raise SettingError(f"--out {out} cannot be written: there is no folder {out.parent}")
     if find_spec("matplotlib") is None:
         raise SettingError('drawing needs matplotlib: pip install "sijo[plot]"')
     alike = len({folder.resolve().name for folder in folders}) < len(folders)
-    text = page([read(folder, str(folder) if alike else folder.resolve().name) for folder in folders])
+    runs = [read(folder, str(folder) if alike else folder.resolve().name) for folder in folders]
+    if not out.parent.is_dir():
+        raise SettingError(f"--out {out} cannot be written: there is no folder {out.parent}")
+    text = page(runs)
     with whole_file(out) as file:
         file.write(text.encode("utf-8", "replace"))  # half of a surrogate pair is no letter
     print(out)  # noqa: T201
@@ -170,10 +171,11 @@ def page(runs: Sequence[Seen]) -> str:
         tag("title", ", ".join(one.name for one in runs), " · sijo"),
         tag("style", Html(STYLE.read_text(encoding="utf-8"))),
     )
+    told = [section("Texts" if len(runs) == 1 else f"Texts of {one.name}", *texts(one)) for one in runs]
     body = (
         *(header(one, number, several=len(runs) > 1) for number, one in enumerate(runs, 1)),
         section("Curves", curves(runs)),
-        *(section("Texts" if len(runs) == 1 else f"Texts of {one.name}", *texts(one)) for one in runs),
+        *told,
         section("Settings", settings(runs)),
         tag("footer", f"Drawn by sijo {sijo.__version__} from the run’s own files."),
     )
@@ -341,16 +343,17 @@ def drawing(series: Sequence[Numbers], form: Form, *, from_zero: bool, smooth: b
         figure = Figure(figsize=(4.2, 2.3), layout="constrained")
         axes = figure.subplots()
         for (steps, values), colour in zip(series, RUNS, strict=False):
-            axes.plot(*thinned(steps, values), color=colour, linewidth=0.9, alpha=0.3 if smooth else 1)
+            like: Any = {"color": colour, "marker": "o" if len(steps) == 1 else None, "markersize": 3}
+            axes.plot(*thinned(steps, values), linewidth=0.9, alpha=0.3 if smooth else 1, **like)
             if smooth:
-                axes.plot(*thinned(steps, smoothed(values)), color=colour, linewidth=1.6)
+                axes.plot(*thinned(steps, smoothed(values)), linewidth=1.6, **like)
         if from_zero:
             axes.set_ylim(bottom=0)
         axes.grid(axis="y", linewidth=0.6)
         axes.tick_params(length=0)
         axes.spines[["top", "right", "left"]].set_visible(False)
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: form(value)))
         figure.savefig(out := io.StringIO(), format="svg", transparent=True)

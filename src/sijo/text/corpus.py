@@ -27,7 +27,7 @@ LONGEST_DOCUMENT = 1_000_000
 SENTENCE_END = re.compile(
     r"[.!?…。！？]"
     r"(?<!\b[A-Za-z]\.)(?<!\bMr\.)(?<!\bMs\.)(?<!\bDr\.)(?<!\bSt\.)(?<!\bvs\.)(?<!\bMrs\.)(?<!\bProf\.)"
-    r"[\"'”’»)\]}」』】）》]*+\s++"
+    r"[\"'”’»)\]}」』】）》〉›]*+\s++"
 )
 """Where a sentence may end; nothing in it is tried twice, so it needs time in proportion to the text."""
 

@@ -229,6 +229,18 @@ def prepare(
     Raises SettingError for settings or codes that will not do, when something is at `folder` or in the making
     there, and when a resumed preparation was begun with others; TextError at a fault in a file, or
     when no document is left. What was done until then stays, to be resumed.
+
+    >>> import tempfile
+    >>> from sijo.checkpoints.locate import built_in
+    >>> tokenizer = Tokenizer.open(built_in(), model_type="bert", max_length=256)
+    >>> poems = Path(tempfile.mkdtemp()) / "poems.txt"
+    >>> _ = poems.write_text("One line. Another line.\\n\\nA new poem.\\n\\none line, another line")
+    >>> corpus = prepare([Source(poems)], tokenizer, poems.parent / "corpus")
+    >>> corpus.documents, corpus.sentences, corpus.tokens, corpus.counts.duplicates
+    (2, 3, 10, 1)
+    >>> shard = corpus.shards[0]
+    >>> shard.sentences.tolist(), shard.documents.tolist(), tokenizer.decode(shard.tokens[3:6].tolist())
+    ([0, 3, 6, 10], [0, 2, 3], 'another line.')
     """
     if resume and overwrite:
         raise SettingError("resume goes on with a preparation and overwrite starts it over; pass one of them")
@@ -240,9 +252,7 @@ def prepare(
     work = target.with_name(f".{target.name}.preparing")
     if resume and target.exists() and not work.exists():
         return _finished(target, tokenizer)
-    settings = _settings(
-        sources, tokenizer=tokenizer.fingerprint, column=column, code_column=code_column, shard_tokens=shard_tokens
-    )
+    given = {"column": column, "code_column": code_column, "shard_tokens": shard_tokens}
     with _alone_in(work):
         earlier = _begun(work)
         if resume and target.exists() and not earlier:
@@ -253,6 +263,7 @@ def prepare(
             raise SettingError(
                 f"an unfinished preparation of {target} is in {work}; resume it, or overwrite it to start over"
             )
+        settings = _settings(sources, tokenizer=tokenizer.fingerprint, **given)
         if earlier and resume:
             _must_agree(earlier["settings"], settings)
             overwrite = earlier["overwrite"]

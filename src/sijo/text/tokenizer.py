@@ -302,7 +302,7 @@ class Tokenizer:
         settings, number = json.loads(self._inner.to_str()), self.largest_id + 1
         fresh = []
         for name in dict.fromkeys(names):
-            known = self._inner.token_to_id(name)
+            known = self._inner.token_to_id(name) if (own := self.id(name)) is None else own
             if not name.strip() or (known is not None and known not in self.special_ids):
                 what = "is a token of the text already" if name.strip() else "is blank"
                 raise SettingError(f"the special token {name!r} {what}; use another name, such as '<reviews>'")

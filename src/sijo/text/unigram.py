@@ -45,7 +45,7 @@ def learn(words: Mapping[str, int], size: int) -> list[tuple[str, float]]:
 
     >>> pieces = learn({"▁sea": 9, "▁seas": 3, "▁oar": 5, "▁oars": 1}, 20)
     >>> [piece for piece, _ in pieces if len(piece) > 1], len(pieces)
-X
+    (['▁sea', '▁oar', '▁seas'], 9)
     """
     text = sorted(words.items())
     scores = _scores(_seeds(text, SEEDS * size))
@@ -78,7 +78,7 @@ def _seeds(text: Words, size: int) -> dict[str, int]:
             found[piece] = found.get(piece, 0) + count
         while len(found) > MOST_SUBSTRINGS:
             found = {piece: count for piece, count in found.items() if count > rare}
-            rare *= 2
+            rare += len(found) > MOST_SUBSTRINGS // 2
     covers = ((count * len(piece), piece) for piece, count in found.items() if count > 1)
     return letters | {piece: cover for cover, piece in nlargest(size, covers)}
 

@@ -1,7 +1,7 @@
 """A vocabulary learned from raw text, and a tokenizer of it as a family's published ones are.
 
 The `tokenizers` library does the learning; this module decides what it learns from, and makes what comes
-out of it the same in every run. A stream larger than memory is read once: a hash chooses as much of it as
+out of it the same in every run. A stream larger than memory is read once: chance chooses as much of it as
 a budget allows, and the library never sees more. What a vocabulary is worth is measured on text that was
 held back from it. How texts are read out of files belongs elsewhere.
 
@@ -16,7 +16,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from hashlib import blake2b
 from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -28,6 +27,7 @@ from tokenizers import models, normalizers, pre_tokenizers, trainers
 from sijo.errors import SettingError, TextError, nearest
 from sijo.text import published, spm, unigram
 from sijo.text.batches import groups
+from sijo.text.chance import digest
 from sijo.text.tokenizer import Tokenizer
 
 Kind = Literal["wordpiece", "unigram", "bpe"]
@@ -54,6 +54,8 @@ LONGEST = 10
 SEEN = 2
 """Times that a pair of pieces must stand in the text to become one."""
 MARKS = re.compile(r"@(?=@)|<(?=/w>)|<(?=unk>)")
+SHELTERED = {"\u200d": "\ufdd1", "\uff5e": "\ufdd2"}
+"""What SentencePiece keeps and the library would change, the joiner in emoji and ～; and what no text holds."""
 EAST = r"\p{Han}\p{Hiragana}\p{Katakana}"
 ALIKE = (
     rf"▁?(?:[{EAST}]+|\p{{Hangul}}+|[[\p{{L}}\p{{M}}]&&[^{EAST}\p{{Hangul}}]]+"
@@ -124,15 +126,15 @@ def train_tokenizer(
 ) -> tuple[Tokenizer, Report]:
     """Learn a vocabulary from texts, in one pass and in memory for `characters` of them.
 
-    texts       in any order; the same texts give the same tokenizer, byte for byte, in any order
+    texts       read once; the same in the same order give the same tokenizer, byte for byte
     kind        "wordpiece", "unigram" or "bpe"
     vocab_size  tokens, special ones included; a short text may hold fewer
     family      whose special tokens, template and way to cut; bert, albert and deberta by default
     cased       capitals stay, in a family that folds them: BERT's, DistilBERT's, ELECTRA's and ALBERT's
     specials    more special tokens, such as control codes, at the end of the vocabulary
     max_length  tokens of the longest input, special ones included
-    characters  to learn from; of a longer text, pieces of 1,000 characters are chosen by a hash
-    seed        of that hash
+    characters  to learn from; of more, pieces of 1,000 characters are chosen by chance
+    seed        of that chance
 
     Raises SettingError for what cannot be, such as a vocabulary that its letters alone overfill, and
     TextError where there is nothing to learn from.
@@ -255,24 +257,33 @@ def _chosen(texts: Iterable[str], *, characters: int, seed: int) -> Text:
     if isinstance(texts, str):
         raise SettingError("texts is one string, and would be read letter by letter; pass a list of texts")
     text = Text(Sample(characters), Sample(min(characters // HELD_SHARE, MOST_HELD)))
-    key = f"vocabulary {seed}".encode()
+    pieces = 0
     for one in texts:
         if not one.strip():
             continue
         text.texts += 1
         text.characters += len(one)
+        if not _is_sound(one):
+            raise TextError(
+                f"text {text.texts}, {one[:40]!r}, holds half of a surrogate pair; decode it anew, as UTF-8"
+            )
         for piece in _pieces(one):
-            try:
-                digest = blake2b(piece.encode(), key=key, digest_size=8).digest()
-            except UnicodeEncodeError:
-                raise TextError(
-                    f"text {text.texts}, {one[:40]!r}, holds half of a surrogate pair; decode it anew, as UTF-8"
-                ) from None
-            number, held = divmod(int.from_bytes(digest), HELD_SHARE)
+            number, held = divmod(digest(seed, "vocabulary", pieces), HELD_SHARE)
+            pieces += 1
             (text.learned if held else text.held).add(number, piece)
-    if not text.learned.characters:
-        raise TextError("there is no text to learn a vocabulary from, or hardly any; give more")
+    if not text.texts:
+        raise TextError("there is no text to learn a vocabulary from; give at least one that is not blank")
+    if not text.learned.characters:  # so short that all was held back
+        text.learned, text.held = text.held, text.learned
     return text
+
+
+def _is_sound(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _pieces(text: str) -> Iterator[str]:
@@ -391,9 +402,7 @@ def _unigram(
     def made(pieces: list[tuple[str, float]]) -> tokenizers.Tokenizer:
         normal = [(piece, score, spm.NORMAL) for piece, score in pieces]
         model = spm.Model([*given, *normal], {spm.BYTE_FALLBACK: len(octets)}, {})
-        # SentencePiece's rule nmt_nfkc as the library has it, not as the table that published files carry
-        mapped = [normalizers.Nmt(), normalizers.NFKC()]
-        return published.unigram(model, settings, albert=albert, mapped=mapped)
+        return published.unigram(model, settings, albert=albert, mapped=_nmt_nfkc())
 
     form = made([(published.SPACE, 0.0)])
     letters = _letters(sample, form)
@@ -409,6 +418,13 @@ def _unigram(
     room = size - len(given) - (0 if albert else 1)  # DeBERTa's [MASK] is the last of all
     _must_fit(size - room + alone, size, f"{alone:,} letters, a space among them,")
     return made(unigram.learn(words, room)), letters
+
+
+def _nmt_nfkc() -> list[normalizers.Normalizer]:
+    """SentencePiece's rule of that name as the library has it, in place of the table that published files carry."""
+    away = [normalizers.Replace(letter, shelter) for letter, shelter in SHELTERED.items()]
+    back = [normalizers.Replace(shelter, letter) for letter, shelter in SHELTERED.items()]
+    return [*away, normalizers.Nmt(), normalizers.NFKC(), *back]
 
 
 def _options(size: int, given: list[str]) -> dict[str, Any]:

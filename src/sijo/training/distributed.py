@@ -56,7 +56,6 @@ class World:
             return nn.parallel.DistributedDataParallel(
                 objective,
                 device_ids=[self.device.index] if self.device.type == "cuda" else None,
-                broadcast_buffers=False,
                 gradient_as_bucket_view=True,
             )
         from torch.distributed.device_mesh import init_device_mesh
@@ -124,12 +123,14 @@ class World:
                     store.set(key, f"failed: {error}")
                 raise
             store.set(key, "done")
+            self.most([0.0])  # whoever keeps the store must not leave before the others have read it
             return
         yield False
         store.wait([key], LONG)
         said = store.get(key).decode()
         if said != "done":
             raise ProcessError(f"process 0 {said}")
+        self.most([0.0])
 
     @contextmanager
     def watched(self, step: int) -> Iterator[None]:

@@ -14,7 +14,7 @@ from sijo.text.tokenizer import Tokenizer
 
 
 def example(objective: Joint | Replaced, question: Question, tokenizer: Tokenizer) -> dict[str, Any] | None:
-    """What is made of the first text of a posed batch, without dropout; None where no token is asked for.
+    """What is made of the longest text of a posed batch, without dropout; None where no token is asked for.
 
     Under FSDP every process must call it, since none has all weights.
 
@@ -22,7 +22,8 @@ def example(objective: Joint | Replaced, question: Question, tokenizer: Tokenize
     was asked for; `truth`; `guess`, None where nothing was asked; and for rtd `replaced` and `spotted`,
     the probability that a token was. Under clm a token is asked for at the place before it.
     """
-    row = question.rows([0]).to(next(objective.parameters()).device)
+    lengths = question.lengths
+    row = question.rows([lengths.index(max(lengths))]).to(next(objective.parameters()).device)
     learning = objective.training
     with ExitStack() as stack:
         stack.callback(objective.train, learning)

@@ -29,6 +29,9 @@ LANES = 16
 otherwise than the rest (a quarter of Adam's mean squares differ in their last bit), and shards end elsewhere
 than the whole: it is given only tensors of which no shard has anything left over."""
 
+PIECE = 32_768
+"""Numbers that are squared and summed at once."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSettings:
@@ -275,7 +278,7 @@ def squares(tensors: Sequence[Tensor]) -> Tensor:
     """The sum of squares of each tensor, over all of its shards; (n,) float64."""
     if not tensors:
         return torch.zeros(0, dtype=torch.float64)
-    sums = torch.stack([torch.linalg.vector_norm(local(one), dtype=torch.float64).square() for one in tensors])
+    sums = torch.stack([_square(local(one)) for one in tensors])
     shards: dict[tuple[Any, int], list[int]] = {}
     for place, one in enumerate(tensors):
         if isinstance(one, DTensor):
@@ -344,6 +347,12 @@ def whole(tensor: Tensor) -> Tensor:
     """All of a tensor, without its history: gathered from every process, which all must ask, or itself."""
     tensor = tensor.detach()
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def _square(tensor: Tensor) -> Tensor:
+    # on a CPU in pieces that its cache holds: at once, a copy in float64 would be made of all, in twice the time
+    pieces = torch.split(tensor.reshape(-1), PIECE) if tensor.is_cpu else [tensor]
+    return torch.stack([torch.linalg.vector_norm(piece, dtype=torch.float64).square() for piece in pieces]).sum()
 
 
 def _slots(optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str]) -> Iterator[tuple[str, Tensor]]:

@@ -132,12 +132,12 @@ def _ctrl() -> RunSettings:
     )
 
 
-LENGTH, WIDTH = 128, 256
+LENGTH, WIDTH = 128, 128
 """Tokens of an input, and the width of its states, in the tiny recipes."""
 
 
 def _small(architecture: Architecture, *, layers: int = 4, table: int = WIDTH) -> Architecture:
-    """A published network cut down to a few layers of width 256; no dropout, for it sees its text once or twice."""
+    """A published network cut down to a few layers of width 128; no dropout, for it sees its text once or twice."""
     positions, distances = architecture.positions, architecture.distances
     return replace(
         architecture,
@@ -168,8 +168,8 @@ def _tiny(
         tokenizer=replace(settings.tokenizer, vocab_size=8_192),
         data=replace(settings.data, length=LENGTH),
         optimizer=OptimizerSettings(kind="adamw", betas=(0.9, 0.98)),
-        schedule=ScheduleSettings(peak=1e-3, shape="linear", warmup_share=0.05),
-        run=LoopSettings(steps=2_000, batch=32, save_every=250),
+        schedule=ScheduleSettings(peak=2e-3, shape="linear", warmup_share=0.05),
+        run=LoopSettings(steps=1_000, batch=32, save_every=250),
     )
 
 
@@ -192,14 +192,14 @@ def _recipes() -> Iterable[Recipe]:
     yield Recipe(_albert("xxlarge"), "Lan et al. 2019, section 4.1")
     yield Recipe(ctrl, "Keskar et al. 2019, section 3")
 
-    cut = _small(small.model, table=128)
+    cut = _small(small.model, table=64)
     v3 = _deberta_v3("small", peak=6e-4)
     for settings in (
         _tiny(bert, "bert", _small(bert.model)),
-        _tiny(small, "electra", cut, _narrower(cut, 128)),
+        _tiny(small, "electra", cut, _narrower(cut, 64)),
         _tiny(deberta, "deberta", _small(deberta.model)),
         _tiny(v3, "deberta-v3", _small(v3.model), _small(v3.model, layers=2)),
-        _tiny(albert, "albert", _small(albert.model, table=128)),
+        _tiny(albert, "albert", _small(albert.model, table=64)),
         _tiny(ctrl, "ctrl", _small(ctrl.model)),
     ):
         yield Recipe(settings, "for two cores and a quarter of an hour")

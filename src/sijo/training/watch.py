@@ -122,7 +122,7 @@ class Watch:
             self._tracker.log(step.number, metrics | timing)
 
     def example(self, objective: "Joint | Replaced", question: "Question") -> None:
-        """Write down what the networks make of the first text of a batch; all processes must take part."""
+        """Write down what the networks make of the longest text of a batch; all processes must take part."""
         from sijo.training.examples import example
 
         made = example(objective, question, self.tokenizer)

@@ -1,0 +1,82 @@
+"""What is told of long work on standard error. Each test names the fault it is to catch."""
+
+import io
+from types import SimpleNamespace
+
+import pytest
+
+from sijo.app import progress
+from sijo.app.progress import Progress, RunProgress
+from sijo.training.watch import Speed
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that a test sets: `clock.at = seconds`."""
+    clock = SimpleNamespace(at=0.0)
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: clock.at)
+    return clock
+
+
+def step(number, of):
+    return SimpleNamespace(number=number, share=number / of, losses={"mlm": 6.9123, "rtd": 0.25})
+
+
+SPEED = Speed(tokens_per_second=5120.4, matmul_share=0.413)
+
+
+def test_a_run_in_a_log(clock, capsys):
+    # kills: a line for each step, a part of the loss left out, a share for per cent, time left that counts the hour
+    # of preparing a corpus, or the steps of before a run was resumed
+    with RunProgress(2000) as shown:
+        clock.at = 3600.0
+        shown.add(step(1001, 2000), SPEED)
+        for number in range(1002, 1005):
+            clock.at += 1.0
+            shown.add(step(number, 2000), SPEED)
+        clock.at = 3619.0
+        shown.add(step(1020, 2000), SPEED)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "step 1,001/2,000 (50%), mlm 6.91 rtd 0.25, 5,120 tokens/s, 41% of peak",
+        "step 1,020/2,000 (51%), mlm 6.91 rtd 0.25, 5,120 tokens/s, 41% of peak, 16:20 left",
+    ]
+
+
+def test_rows_in_a_log(clock, capsys):
+    # kills: rows of now for rows so far, time left that counts what was there before
+    with Progress() as shown:
+        shown.skip(0.5)
+        clock.at = 4.0
+        shown.add(100, 0.55)
+        clock.at = 20.0
+        shown.add(300, 0.6)
+    assert capsys.readouterr().err == "400 rows, 20 rows/s, 1:20 left\n"
+    assert shown.seconds == 20.0
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_words_beside_it(clock, capsys, shown):
+    # kills: a --quiet run that speaks
+    with RunProgress(10, shown=shown) as run:
+        run.say("preparing [the corpus]")
+        clock.at = 60.0
+        run.add(step(1, 10), SPEED)
+    said = capsys.readouterr().err.splitlines()
+    assert (said[:1] == ["preparing [the corpus]"]) == shown and len(said) == 2 * shown
+
+
+def test_a_bar_at_a_terminal(clock, monkeypatch):
+    # kills: lines that scroll at a terminal, words in brackets taken for colours, a bar that stays behind
+    monkeypatch.setattr("sys.stderr", err := io.StringIO())
+    monkeypatch.setattr(err, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    with RunProgress(10) as run:
+        run.say("preparing [the corpus]")
+        clock.at = 60.0
+        run.add(step(5, 10), SPEED)
+        run._live.refresh()
+    said = err.getvalue()
+    assert "preparing [the corpus]" in said and "step 5/10 (50%), mlm 6.91 rtd 0.25" in said and "━" in said
+    assert said.rstrip().endswith("\x1b[2K") or said.endswith("\x1b[?25h")
