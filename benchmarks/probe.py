@@ -85,21 +85,27 @@ def main() -> None:
     parser = data.options(__doc__)
     parser.add_argument("models", nargs="+", type=Path, help="folders in Hugging Face layout")
     parser.add_argument("--untrained", type=int, default=2, help="untrained networks beside each model (2)")
+    parser.add_argument("--texts", type=int, help="so many texts of each set, drawn by chance (all)")
     parser.add_argument("--resamples", type=int, default=1000, help="bootstrap resamples (1000)")
     given = parser.parse_args()
+    if given.untrained < 1:
+        parser.error("--untrained must be at least 1: a gain is over something")
 
     questions, kinds, _ = data.trec(given.data)
     articles = dict(zip(*data.bbc(given.data), strict=True))  # each once, or one might be learned and asked
-    sets = {"TREC": (questions, np.array(kinds)), "BBC News": (list(articles), np.array(list(articles.values())))}
+    sets = {}
+    for name, pairs in (("TREC", zip(questions, kinds, strict=True)), ("BBC News", articles.items())):
+        texts, labels = zip(*data.some(list(pairs), given.texts, given.seed), strict=True)
+        sets[name] = texts, np.array(labels)
     split, sizes = {}, {}
     for name, (texts, gold_N) in sets.items():
         learn, ask = train_test_split(
             np.arange(len(texts)), test_size=0.2, stratify=gold_N, random_state=given.seed
         )
-        labels, counts = np.unique(gold_N[ask], return_counts=True)
+        counts = np.unique_counts(gold_N[ask]).counts
         rows_RN = np.random.default_rng(given.seed).integers(len(ask), size=(given.resamples, len(ask)))
         split[name] = learn, ask, rows_RN
-        sizes[name] = {"learned": len(learn), "asked": len(ask), "labels": len(labels)}
+        sizes[name] = {"learned": len(learn), "asked": len(ask), "labels": len(counts)}
         sizes[name]["commonest"] = round(float(counts.max() / len(ask)), 4)
         data.say(f"{name}: {sizes[name]}")
 

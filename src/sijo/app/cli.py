@@ -58,7 +58,7 @@ def classify(
 ) -> None:
     """Label each row of a file with labels that no model was trained on.
 
-    INPUT is a .txt, .csv, .tsv, .jsonl or .parquet file, also as .gz, .bz2 or .xz, or - for standard
+    INPUT is a .txt, .csv, .tsv, .jsonl or .parquet file, also as .gz, .bz2, .xz or .zst, or - for standard
     input. Every input column is kept, in order. Added to each row: label, score (its probability),
     tokens, windows (in how many pieces it was read) and truncated; with --multi-label, labels and
     scores are lists. A name that the input already has gets the prefix predicted_.

@@ -1,8 +1,9 @@
 """How weights are moved: by which rule, which of them decay, and how long a gradient may be.
 
-Weights may be whole or shards of FSDP2 (`DTensor`). What is summed over a whole tensor or over all of them is
-summed in float64, so that it comes out alike however they are cut; the rest is a matter of single numbers.
-The moments of every rule stand from the start, at zero, so that what a checkpoint must hold is known.
+Weights may be whole or shards of FSDP2 (`DTensor`), with the same result to the bit. What is summed over
+a whole tensor, or over all of them, is summed in float64; the rest is a matter of single numbers, if kernels
+are chosen with care (`LANES`). What a rule remembers is there from the start, so that it is known what a
+checkpoint must hold.
 """
 
 import math
@@ -86,7 +87,7 @@ class Lamb(torch.optim.Optimizer):
         v = b2 v + (1 - b2) g²       w = w - rate |w| / |u| u
 
     As Google released it with ALBERT: no bias correction, no bound on |w| / |u|, which is 1 where either
-    length is 0 and for what does not decay (groups with `decayed` False).
+    length is 0 and for what does not decay (groups with `decayed` False). A step takes memory for u.
 
     Source: You et al. 2020 (arXiv:1904.00962), algorithm 2; released ALBERT code, lamb_optimizer.py.
     """
@@ -107,9 +108,7 @@ class Lamb(torch.optim.Optimizer):
             # torch's own Adam, made to read all but once: from 0, at rate 1, it leaves -m / (sqrt(v) + eps)
             adamw(
                 [local(move) for move in moves],
-                [
-                    local(weight.grad).contiguous() for weight in weights
-                ],  # it reads memory in order, whatever the strides
+                [local(weight.grad).contiguous() for weight in weights],  # strides are not looked at
                 [local(self.state[weight]["exp_avg"]) for weight in weights],
                 [local(self.state[weight]["exp_avg_sq"]) for weight in weights],
                 [],
