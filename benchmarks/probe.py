@@ -102,7 +102,7 @@ def main() -> None:
         learn, ask = train_test_split(
             np.arange(len(texts)), test_size=0.2, stratify=gold_N, random_state=given.seed
         )
-        counts = np.unique_counts(gold_N[ask]).counts
+        counts = np.unique(gold_N[ask], return_counts=True)[1]
         rows_RN = np.random.default_rng(given.seed).integers(len(ask), size=(given.resamples, len(ask)))
         split[name] = learn, ask, rows_RN
         sizes[name] = {"learned": len(learn), "asked": len(ask), "labels": len(counts)}

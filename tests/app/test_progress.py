@@ -79,4 +79,4 @@ def test_a_bar_at_a_terminal(clock, monkeypatch):
         run._live.refresh()
     said = err.getvalue()
     assert "preparing [the corpus]" in said and "step 5/10 (50%), mlm 6.91 rtd 0.25" in said and "━" in said
-    assert said.rstrip().endswith("\x1b[2K") or said.endswith("\x1b[?25h")
+    assert said.endswith("\x1b[1A\x1b[2K")  # one line up, and that line cleared

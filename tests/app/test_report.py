@@ -3,6 +3,7 @@
 Each test names the fault it is to catch. Pages are read with Python's own parser of HTML.
 """
 
+import errno
 import json
 import math
 import re
@@ -83,7 +84,7 @@ def lay(folder, *, settings=SETTINGS, lines=4, timings=4, examples=(MLM, RTD), *
     tables = {
         "metrics.jsonl": [
             LINE
-            | {"step": 10 * n, "samples": 320 * n, "tokens": 4000 * n, "mlm": 7 / n, "mlm_right": n / 10, **more}
+            | {"step": 10 * n, "samples": 320 * n, "tokens": 4000 * n, "mlm": 7 / n, "mlm_right": n / 200, **more}
             for n in range(1, lines + 1)
         ],
         "timings.jsonl": [TIMING | {"step": 10 * n, "seconds": 900.0 * n} for n in range(1, timings + 1)],
@@ -103,7 +104,7 @@ def drawn(*folders, out=None):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A finished run with everything, and its page."""
-    folder = lay(tmp_path_factory.mktemp("runs") / "first", rtd=0.4, rtd_right=0.9)
+    folder = lay(tmp_path_factory.mktemp("runs") / "first", lines=80, rtd=0.4, rtd_right=0.9)
     for step, size in ((500, 3), (1000, 5)):
         place = folder / "checkpoints" / f"step-{step:08}"
         place.mkdir(parents=True)
@@ -124,9 +125,9 @@ def test_what_a_run_has_come_to(whole):
     page = Page(whole[1])
     told = dict(zip(page.having("dt"), page.having("dd"), strict=True))
     assert told == {
-        "steps": "40",
-        "samples": "1,280",
-        "tokens": "16,000",
+        "steps": "800",
+        "samples": "25,600",
+        "tokens": "320,000",
         "hours": "1",
         "tokens a second": "2,666",
         "share of matmul peak": "31 %",
@@ -141,12 +142,14 @@ def test_what_a_run_has_come_to(whole):
 def test_there_is_a_curve_of_each_number(whole):
     # kills: an objective left out or drawn under another's name, a number at the end that is not the curve's
     captions = Page(whole[1]).having("figcaption")
-    last = f"{smoothed([7 / n for n in range(1, 5)])[-1]:.3g}"
+    loss, right = (
+        smoothed(values)[-1] for values in ([7 / n for n in range(1, 81)], [n / 2 for n in range(1, 81)])
+    )
     assert captions == [
-        f"loss, masked tokens{last}",
+        f"loss, masked tokens{loss:.3g}",
         "loss, replaced tokens0.4",
         "loss, weighted sum26.5",
-        "answered right, masked tokens40 %",
+        f"answered right, masked tokens{right:.3g} %",
         "answered right, replaced tokens90 %",
         "learning rate0.0001",
         "gradient norm0.5",
@@ -265,11 +268,12 @@ def test_nothing_is_fetched_or_run(whole):
 
 
 def test_the_same_run_gives_the_same_bytes(whole, monkeypatch):
-    # kills: a date, names drawn by chance, a person's own matplotlib settings
+    # kills: a date, names drawn by chance or given twice, a person's own matplotlib settings
     folder, before = whole
     monkeypatch.setitem(mpl.rcParams, "axes.facecolor", "pink")
     monkeypatch.setitem(mpl.rcParams, "lines.linestyle", ":")
     assert drawn(folder) == before
+    assert " id=" not in before
 
 
 def test_every_colour_is_known_by_day_and_by_night(whole):
@@ -316,12 +320,18 @@ def test_an_interrupted_run_is_drawn_as_far_as_it_came(tmp_path):
     page = Page(drawn(run))
     assert page.having("dd")[0] == "10"
     assert "parameters" not in page.text
-    assert drawing([([10], [0.5])], str, from_zero=False, smooth=True).count("<path") > drawing(
-        [([], [])], str, from_zero=False, smooth=True
-    ).count("<path")
+    for smooth in (True, False):
+        one = drawing([([10], [0.5])], str, from_zero=False, smooth=smooth)
+        assert re.search(
+            r'd="M (\S+ \S+) \nL \1 \n" style="[^"]*stroke: var\(--run1\); stroke-width: 4; [^"]*round"', one
+        )
 
 
-def test_damage_leaves_the_old_report(tmp_path, sijo_cli):
+def full(handle):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_damage_leaves_the_old_report(tmp_path, sijo_cli, monkeypatch):
     # kills: a report that is cut short, a trace, a file left beside
     run = lay(tmp_path / "run")
     (run / "report.html").write_text("old")
@@ -331,6 +341,9 @@ def test_damage_leaves_the_old_report(tmp_path, sijo_cli):
         sijo_cli("report", run).must_say(3, "line 2 of", "examples.jsonl")
     (run / "metrics.jsonl").write_text('{"step": 1}\n\n{"step": 2}\n')
     sijo_cli("report", run).must_say(3, "line 2 of", "metrics.jsonl")
+    monkeypatch.setattr("sijo.folder.os.fsync", full)
+    (run / "metrics.jsonl").write_text("")
+    sijo_cli("report", lay(run, lines=0, timings=0)).must_say(74, "No space left")
     assert (run / "report.html").read_text() == "old"
     assert sorted(run.iterdir()) == names
 

@@ -318,7 +318,12 @@ def smoothed(values: Sequence[float]) -> list[float]:
 
 
 def thinned(steps: Sequence[float], values: Sequence[float]) -> Numbers:
-    """A curve of at most `POINTS`: of each stretch its lowest and its highest, in order, so that a spike stays."""
+    """A curve of at most `POINTS`: of each stretch its lowest and its highest, in order, so that a spike stays.
+
+    A single point is given twice: a line of no length, whose round ends are a dot.
+    """
+    if len(steps) == 1:
+        return [*steps, *steps], [*values, *values]
     if len(steps) <= POINTS:
         return list(steps), list(values)
     stretches = POINTS // 2
@@ -331,7 +336,7 @@ def thinned(steps: Sequence[float], values: Sequence[float]) -> Numbers:
 
 
 def drawing(series: Sequence[Numbers], form: Form, *, from_zero: bool, smooth: bool) -> Html:
-    """Curves as SVG in the page's colours: each number faint, their moving average over it."""
+    """Curves as SVG in the page's colours: each number faint, their moving average, or they again, over it."""
     import matplotlib as mpl
     from matplotlib import style
     from matplotlib.figure import Figure  # not pyplot, which keeps state and may look for a screen
@@ -343,10 +348,10 @@ def drawing(series: Sequence[Numbers], form: Form, *, from_zero: bool, smooth: b
         figure = Figure(figsize=(4.2, 2.3), layout="constrained")
         axes = figure.subplots()
         for (steps, values), colour in zip(series, RUNS, strict=False):
-            like: Any = {"color": colour, "marker": "o" if len(steps) == 1 else None, "markersize": 3}
-            axes.plot(*thinned(steps, values), linewidth=0.9, alpha=0.3 if smooth else 1, **like)
-            if smooth:
-                axes.plot(*thinned(steps, smoothed(values)), linewidth=1.6, **like)
+            like: Any = {"color": colour, "solid_capstyle": "round"}
+            axes.plot(*thinned(steps, values), linewidth=0.9, alpha=0.3, **like)
+            main = smoothed(values) if smooth else values
+            axes.plot(*thinned(steps, main), linewidth=4 if len(steps) == 1 else 1.5, **like)
         if from_zero:
             axes.set_ylim(bottom=0)
         axes.grid(axis="y", linewidth=0.6)

@@ -143,6 +143,7 @@ class Dropout:
     """Which share of values is dropped in training, by place."""
 
     embeddings: float = 0.1
+    """Of the sum of tables."""
     attention: float = 0.1
     """Of the attention weights."""
     attention_output: float = 0.1

@@ -217,8 +217,9 @@ class Tokenizer:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest of all that decides the ids, 64 hexadecimal digits."""
-        return hashlib.blake2b(self._inner.to_str().encode(), digest_size=32).hexdigest()
+        """A digest of all that decides the ids of a text, wherever it is then cut; 64 hexadecimal digits."""
+        settings = json.loads(self._inner.to_str()) | {"truncation": None}
+        return hashlib.blake2b(json.dumps(settings).encode(), digest_size=32).hexdigest()
 
     def id(self, token: str) -> int | None:
         """The id of a token as its vocabulary spells it, such as "[MASK]", "##ing" or "▁the", if there is one."""

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from heapq import heappop, heappush
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -54,6 +55,7 @@ LONGEST = 10
 SEEN = 2
 """Times that a pair of pieces must stand in the text to become one."""
 MARKS = re.compile(r"@(?=@)|<(?=/w>)|<(?=unk>)")
+"""Where the marks of CTRL's vocabulary begin: "@@", "</w>" and "<unk>"."""
 SHELTERED = {"\u200d": "\ufdd1", "\uff5e": "\ufdd2"}
 """What SentencePiece keeps and the library would change, the joiner in emoji and ～; and what no text holds."""
 EAST = r"\p{Han}\p{Hiragana}\p{Katakana}"
@@ -212,7 +214,8 @@ def family_of(kind: Kind, family: Family | None) -> Family:
 class Sample:
     """Of all pieces that come, those with the smallest numbers, as many as a budget of characters allows.
 
-    Which they are does not depend on the order in which they come. Memory holds the budget, and no more.
+    Numbers differ. Which pieces they are does not depend on the order in which they come, and memory holds
+    the budget and no more.
 
     >>> sample = Sample(10)
     >>> for number, piece in [(7, "line"), (3, "three"), (5, "short")]:
@@ -233,7 +236,7 @@ class Sample:
             return
         heappush(self._heap, (-number, piece))
         self.characters += len(piece)
-        while self._heap and (self.characters > self._budget or -self._heap[0][0] >= self._end):
+        while self.characters > self._budget:
             largest, dropped = heappop(self._heap)
             self.characters -= len(dropped)
             self._end = -largest
@@ -470,8 +473,10 @@ def _measured(inner: tokenizers.Tokenizer, unknown: str, sample: Sample) -> dict
     counts = np.zeros(inner.get_vocab_size(), dtype=np.int64)
     words = letters = lost_words = lost_letters = 0
     for texts in groups(sample):
-        for text, encoding in zip(texts, inner.encode_batch(texts, add_special_tokens=False), strict=True):
-            counts += np.bincount(encoding.ids, minlength=len(counts))
+        encodings = inner.encode_batch(texts, add_special_tokens=False)
+        ids = np.fromiter(chain.from_iterable(encoding.ids for encoding in encodings), dtype=np.int64)
+        counts += np.bincount(ids, minlength=len(counts))
+        for text, encoding in zip(texts, encodings, strict=True):
             parted = text.split()
             words += len(parted)
             letters += sum(map(len, parted))

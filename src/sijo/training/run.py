@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ import torch
 from sijo.checkpoints.load import Model, create, load, new_layout, peek, said
 from sijo.checkpoints.locate import locate
 from sijo.checkpoints.save import save
-from sijo.errors import CheckpointError, SettingError
+from sijo.errors import CheckpointError, SettingError, TextError
 from sijo.folder import lock, read_object, whole_file, whole_folder
 from sijo.nn.architecture import Architecture
 from sijo.nn.heads import Head
@@ -32,7 +32,7 @@ from sijo.objectives.mlm import Masked
 from sijo.objectives.rtd import Replaced
 from sijo.objectives.sop import Ordered
 from sijo.text.codes import code_token
-from sijo.text.corpus import documents, sources
+from sijo.text.corpus import documents, opened, sources
 from sijo.text.samples import Samples
 from sijo.text.shards import Corpus, Progress, prepare
 from sijo.text.tokenizer import Tokenizer
@@ -42,7 +42,7 @@ from sijo.training.distributed import join, leave
 from sijo.training.loop import Run, Step, train
 from sijo.training.optimizers import fill
 from sijo.training.settings import RunSettings, differences, read
-from sijo.training.watch import Watch
+from sijo.training.watch import Watch, check_tracker
 
 EVERY_SECONDS = 10.0
 """Between two words about the corpus."""
@@ -91,6 +91,7 @@ def pretrain(
     Raises SettingError for what cannot be done, before anything is begun, and what `train` raises.
     """
     loop = settings.run
+    _check(settings, text)
     world = join(strategy=loop.strategy, timeout=loop.timeout, device=loop.device)
     with ExitStack() as stack:
         stack.callback(leave)
@@ -177,6 +178,23 @@ def _averaged(average: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: tensor for name, tensor in average.items() if name != "updates"}
 
 
+def _check(settings: RunSettings, text: Text) -> None:
+    """Refuse what is sure to fail, before a folder is begun."""
+    check_tracker(settings.run.tracker)
+    if not _ready(text):
+        for source in sources(text.sources):
+            with suppress(TextError) if text.skip_bad else nullcontext():
+                opened(source, column=text.column, code_column=text.code_column)
+    for model in (text.tokenizer, settings.start.model, settings.start.generator):
+        if model is not None:
+            locate(model)
+
+
+def _ready(text: Text) -> bool:
+    """Whether the text is a corpus that was prepared before."""
+    return len(text.sources) == 1 and (Path(text.sources[0]) / "index.json").is_file()
+
+
 def _begin(settings: RunSettings, out: Path, *, resume: bool) -> int:
     """Take a run's folder, new or begun with the same settings; returns the handle of its lock."""
     begun = out / "settings.json"
@@ -203,8 +221,7 @@ def _prepared(
     settings: RunSettings, text: Text, out: Path, tell: Callable[[str], None]
 ) -> tuple[Tokenizer, Corpus]:
     """The run's tokenizer and corpus: given, there from before, or made now."""
-    shards = Path(text.sources[0])
-    ready = len(text.sources) == 1 and (shards / "index.json").is_file()
+    shards, ready = Path(text.sources[0]), _ready(text)
     given = text.tokenizer or settings.start.model
     place = out / "tokenizer" if given is None else locate(given)
     if given is None and not place.exists():
@@ -257,10 +274,11 @@ def _trained(settings: RunSettings, text: Text) -> Tokenizer:
 
     def sentences() -> Iterator[str]:
         for source in sources(text.sources):
-            for document in documents(source, column=text.column, code_column=text.code_column):
-                if document.code is not None:
-                    codes.add(document.code)
-                yield from document.sentences
+            with suppress(TextError) if text.skip_bad else nullcontext():
+                for document in documents(source, column=text.column, code_column=text.code_column):
+                    if document.code is not None:
+                        codes.add(document.code)
+                    yield from document.sentences
 
     wanted = settings.tokenizer
     tokenizer, _ = train_tokenizer(

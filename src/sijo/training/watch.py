@@ -11,9 +11,11 @@ Each is only added to. A checkpoint remembers how long they were, and a resumed 
 import importlib.util
 import json
 import os
+import secrets
+import sys
 from collections import deque
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self
 
@@ -239,17 +241,32 @@ class TensorBoard:
 
 
 class Hosted:
-    """A run of wandb, or of trackio, which answers to the same calls."""
+    """A run of wandb or of trackio, which answer to the same calls.
 
-    def __init__(self, package: str, folder: Path, settings: Mapping[str, Any], **more: Any) -> None:
+    Its identity stands in RUN/tracker-id, so that a resumed run goes on with the same curves there, and
+    two runs in folders of one name stay two.
+    """
+
+    def __init__(self, package: str, folder: Path, settings: Mapping[str, Any]) -> None:
         self._module = importlib.import_module(package)
-        self._module.init(project="sijo", name=folder.resolve().name, config=dict(settings), **more)
+        kept = folder / "tracker-id"
+        if not kept.is_file():
+            kept.write_text(secrets.token_hex(4))
+        number, name = kept.read_text(), folder.resolve().name
+        about = {"name": name, "id": number, "dir": str(folder)}
+        if package == "trackio":  # knows runs by their names
+            about = {"name": f"{name}-{number}"}
+        self._call("init", project="sijo", config=dict(settings), resume="allow", **about)
 
     def log(self, step: int, fields: Mapping[str, float]) -> None:
-        self._module.log(dict(fields), step=step)
+        self._call("log", {name: value for name, value in fields.items() if name != "step"}, step=step)
 
     def close(self) -> None:
-        self._module.finish()
+        self._call("finish")
+
+    def _call(self, name: str, /, *arguments: object, **named: object) -> None:
+        with redirect_stdout(sys.stderr):  # standard output is for results
+            getattr(self._module, name)(*arguments, **named)
 
 
 def open_tracker(name: Tracker, folder: Path, settings: Mapping[str, Any]) -> Tracking | None:
@@ -260,10 +277,8 @@ def open_tracker(name: Tracker, folder: Path, settings: Mapping[str, Any]) -> Tr
             return None
         case "tensorboard":
             return TensorBoard(folder, settings)
-        case "wandb":
-            return Hosted("wandb", folder, settings, dir=str(folder), resume="auto")
-        case "trackio":
-            return Hosted("trackio", folder, settings, resume="allow")
+        case _:
+            return Hosted(name, folder, settings)
 
 
 def check_tracker(name: Tracker) -> None:

@@ -1,0 +1,100 @@
+"""A run killed again and again, beside one that was not: do they leave the same bytes?
+
+    python benchmarks/kills.py --kills 200
+
+`sijo pretrain` is killed with SIGKILL at random instants, a third of them while a checkpoint is being written,
+and resumed each time, until it has been killed so often and is done. A run that ends before enough kills is
+begun again. Then the weights, the optimizer's memory, the moving average and metrics.jsonl are compared with those
+of an undisturbed run, by SHA-256. Threads are pinned to one, since sums depend on their number.
+"""
+
+import hashlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import data
+
+SMALL = (
+    "run.steps=240",
+    "run.save_every=4",
+    "run.batch=8",
+    "run.average=0.9",
+    "data.length=32",
+    "model.dropout.hidden=0.1",
+    *(f"{network}.{size}" for network in ("model", "generator") for size in ("heads=2", "intermediate_size=64")),
+)
+
+
+def digest(out: Path) -> str:
+    """All that a run must leave alike."""
+    last = max((out / "checkpoints").glob("step-????????"))
+    files = [*sorted(last.glob("*.safetensors")), out / "metrics.jsonl"]
+    return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()
+
+
+def main() -> None:
+    parser = data.options(__doc__)
+    parser.add_argument("--kills", type=int, default=200, help="how many (200)")
+    given = parser.parse_args()
+    chance, place = random.Random(given.seed), Path(tempfile.mkdtemp())
+    source = place / "requests.txt"
+    source.write_text("\n\n".join(data.requests()), encoding="utf-8")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def begin(out: Path, *more: str) -> subprocess.Popen[bytes]:
+        settings = ("--set", *SMALL, "tokenizer.vocab_size=500", f"run.seed={given.seed}")
+        command = (
+            *data.SIJO,
+            "pretrain",
+            "electra-tiny",
+            "--out",
+            str(out),
+            "--resume",
+            "--quiet",
+            *settings,
+            *more,
+        )
+        return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+
+    whole, out = place / "whole", place / "run"
+    assert begin(whole, "--corpus", str(source)).wait() == 0
+    prepared = ("--corpus", str(whole / "corpus"), "--tokenizer", str(whole / "tokenizer"))
+    want, killed, saving, wrong, runs = digest(whole), 0, 0, 0, 0
+    started = time.perf_counter()
+    while True:
+        process = begin(out, *prepared)
+        aimed, until = killed % 3 == 0, time.monotonic() + chance.uniform(2.5, 7.0)
+        while process.poll() is None and time.monotonic() < until and killed < given.kills:
+            if aimed and time.monotonic() > until - 2 and any(out.glob("checkpoints/.step-*.part")):
+                break
+            time.sleep(0.001)
+        during = any(out.glob("checkpoints/.step-*.part"))
+        if killed < given.kills and process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+            killed, saving = killed + 1, saving + during
+        process.wait()
+        if process.returncode == 0:
+            runs, wrong = runs + 1, wrong + (digest(out) != want)
+            shutil.rmtree(out)
+            if killed >= given.kills:
+                break
+        elif process.returncode != -signal.SIGKILL:
+            raise SystemExit(f"the run failed with exit code {process.returncode}")
+        if killed and killed % 20 == 0:
+            data.say(f"{killed} kills, {saving} of them in a save, {runs} runs done, {wrong} with other bytes")
+    shutil.rmtree(place)
+    data.report(
+        given,
+        {"kills": killed, "in_a_save": saving, "runs": runs},
+        {"runs_with_other_bytes": wrong, "seconds": time.perf_counter() - started},
+    )
+
+
+if __name__ == "__main__":
+    main()
