@@ -95,7 +95,7 @@ def run(recipe: str | None, given: PretrainSettings) -> None:
         for step in steps:
             if first:
                 progress.add(step, begun[0].watch.speed)
-    if stopped.by is not None:
+    if stopped.by is not None and not begun[0].finished:
         if first and not given.quiet:
             print(f"saved in {given.out}; the same command with --resume goes on", file=sys.stderr)  # noqa: T201
         stopped.leave()

@@ -13,7 +13,7 @@ def code_token(name: str) -> str:
 
 
 def code_ids(name: str, tokenizer: Tokenizer) -> tuple[int, ...]:
-    """The tokens of a code: its own, or the word that is spelled like it (CTRL's codes are words), or its text's."""
+    """The tokens of a code: its own, or the word that is spelled like it (CTRL's are words), or its text's."""
     for spelled in (code_token(name), name):
         if (one := tokenizer.id(spelled)) is not None:
             return (one,)

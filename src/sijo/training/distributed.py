@@ -157,11 +157,14 @@ class World:
         return []
 
 
-def join(*, strategy: Literal["ddp", "fsdp"], timeout: float, device: Literal["auto", "cpu", "cuda"]) -> World:
-    """Meet the other processes, as `torchrun` or another launcher has told us of them in the environment.
+@contextmanager
+def join(
+    *, strategy: Literal["ddp", "fsdp"], timeout: float, device: Literal["auto", "cpu", "cuda"]
+) -> Iterator[World]:
+    """Meet the other processes, as `torchrun` or another launcher has told us of them; part from them at the end.
 
-    RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT are read; without them the world is this
-    process alone.
+    RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT are read from the environment; without them the
+    world is this process alone. Where a launcher has joined them already, they are left joined.
     """
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     if device == "cuda" and not torch.cuda.is_available():
@@ -171,16 +174,15 @@ def join(*, strategy: Literal["ddp", "fsdp"], timeout: float, device: Literal["a
     place = torch.device("cuda", local) if on_gpu else torch.device("cpu")
     if on_gpu:
         torch.cuda.set_device(place)
-    if size > 1 and not dist.is_initialized():
+    joins = size > 1 and not dist.is_initialized()
+    if joins:
         dist.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(seconds=timeout))
-    return World(rank, size, place, strategy, timeout)
-
-
-def leave() -> None:
-    """Part from the other processes."""
-    if dist.is_initialized():
-        with suppress(Exception):
-            dist.destroy_process_group()
+    try:
+        yield World(rank, size, place, strategy, timeout)
+    finally:
+        if joins:
+            with suppress(Exception):
+                dist.destroy_process_group()
 
 
 def _used_once(objective: nn.Module) -> list[nn.Module]:

@@ -132,6 +132,8 @@ class Run:
     """Asked before every step: whether to save and leave."""
     tell: Callable[[str], None] = lambda sentence: None
     """Where words for a person go."""
+    finished: bool = False
+    """Whether the last step has been made, or the time is up."""
 
 
 def train(run: Run) -> Iterator[Step]:
@@ -153,7 +155,8 @@ def train(run: Run) -> Iterator[Step]:
             at.seconds = started - began
             with world.watched(at.step + 1):
                 stopping, seconds = world.most([float(bool(run.stop())), at.seconds])
-            if stopping or training.share(at.step, seconds) >= 1:
+            run.finished = training.share(at.step, seconds) >= 1
+            if stopping or run.finished:
                 break
             question = coming.result()
             coming = ahead.submit(_posed, run, at.step + 1)
@@ -219,7 +222,7 @@ class _Training:
         norm = gradient_norm(self.names) if limit is None else clip(self.names, limit)
         if fault := at.fault(loss, norm, settings.run.divergence):
             self.optimizer.zero_grad()
-            place = self.save() or self.checkpoints
+            place = self.save()
             raise DivergedError(
                 f"at step {at.step + 1} {fault}; the state before it is kept in {place}. {self._named(question)}. "
                 "Try a lower schedule.peak, a longer warm-up or a lower run.clip, in a new run"
@@ -274,7 +277,7 @@ class _Training:
         summed = world.summed([*totals.values(), *right.values()])
         return dict(zip(totals, summed, strict=False)), dict(zip(right, summed[len(totals) :], strict=True))
 
-    def save(self) -> Path | None:
+    def save(self) -> Path:
         """Write a checkpoint, unless there is one of this step: all take part, the first process writes."""
         run, at, world = self.run, self.at, self.run.world
         target = self.checkpoints / f"step-{at.step:08}"

@@ -38,7 +38,7 @@ from sijo.text.shards import Corpus, Progress, prepare
 from sijo.text.tokenizer import Tokenizer
 from sijo.text.vocabulary import train_tokenizer
 from sijo.training import state
-from sijo.training.distributed import join, leave
+from sijo.training.distributed import join
 from sijo.training.loop import Run, Step, train
 from sijo.training.optimizers import fill
 from sijo.training.settings import RunSettings, differences, read
@@ -92,9 +92,9 @@ def pretrain(
     """
     loop = settings.run
     _check(settings, text)
-    world = join(strategy=loop.strategy, timeout=loop.timeout, device=loop.device)
     with ExitStack() as stack:
-        stack.callback(leave)
+        joined = join(strategy=loop.strategy, timeout=loop.timeout, device=loop.device)
+        world = stack.enter_context(joined)
         with world.first_alone("prepare") as first:
             if first:
                 stack.callback(os.close, _begin(settings, out, resume=resume))
@@ -112,13 +112,11 @@ def pretrain(
             tell=tell if world.first else lambda sentence: None,
         )
         begun(run)
-        share = 0.0
-        for step in train(run):
-            share = step.share
-            yield step
-        with world.first_alone("export") as first:
-            if first and (share >= 1 or not stop()):
-                export(settings, tokenizer, out)
+        yield from train(run)
+        if run.finished:
+            with world.first_alone("export") as first:
+                if first:
+                    export(settings, tokenizer, out)
 
 
 def assemble(settings: RunSettings, tokenizer: Tokenizer, corpus: Corpus | None = None) -> Joint | Replaced:
