@@ -17,14 +17,13 @@ head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 srun torchrun --nnodes "$SLURM_NNODES" --nproc-per-node "${SLURM_GPUS_ON_NODE:-1}" \
     --rdzv-backend c10d --rdzv-endpoint "$head:29500" --rdzv-id "$SLURM_JOB_ID" \
     --no-python sijo pretrain "$@" --resume &
-run=$!
-trap 'kill -TERM $run' TERM
+run=$! asked=
+trap 'asked=yes; kill -TERM $run' TERM
 wait $run
 code=$?
 while kill -0 $run 2>/dev/null; do  # a signal ended the wait, not the run
     wait $run
     code=$?
 done
-# 143: asked to stop, and saved
-[ "$code" -eq 143 ] && scontrol requeue "$SLURM_JOB_ID"
+[ -n "$asked" ] && [ "$code" -ne 0 ] && scontrol requeue "$SLURM_JOB_ID"
 exit "$code"

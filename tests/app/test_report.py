@@ -120,7 +120,7 @@ def whole(tmp_path_factory):
 
 
 def test_what_a_run_has_come_to(whole):
-    # kills: the first line for the last, seconds for hours, a share for per cent, weights of an old checkpoint or
+    # kills: the first line for the last, a step's time for the run's, a share for per cent, weights of an old checkpoint or
     # of both networks in one number, a finished run called interrupted
     page = Page(whole[1])
     told = dict(zip(page.having("dt"), page.having("dd"), strict=True))
@@ -128,7 +128,7 @@ def test_what_a_run_has_come_to(whole):
         "steps": "800",
         "samples": "25,600",
         "tokens": "320,000",
-        "hours": "1",
+        "time": "20 hours",
         "tokens a second": "2,666",
         "share of matmul peak": "31 %",
         "parameters, generator": "11",

@@ -18,6 +18,7 @@ from statistics import median
 from typing import Any
 
 import sijo
+from sijo.app.pretrain import spoken
 from sijo.errors import SettingError, TextError
 from sijo.folder import present, read_object, whole_file
 from sijo.training.watch import FILES, read_lines
@@ -204,7 +205,7 @@ def cost(one: Seen) -> Iterator[tuple[str, str]]:
         if values := numbers(one.metrics, key)[1]:
             yield "steps" if key == "step" else key, form(values[-1])
     if seconds := numbers(one.timings, "seconds")[1]:
-        yield "hours", three(seconds[-1] / 3600)
+        yield "time", spoken(seconds[-1])
     for key, (title, form) in SPEEDS.items():
         if values := numbers(one.timings, key)[1]:
             yield title, form(median(values))
@@ -359,7 +360,7 @@ def drawing(series: Sequence[Numbers], form: Form, *, from_zero: bool, smooth: b
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}" if step % 1 == 0 else ""))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: form(value)))
         figure.savefig(out := io.StringIO(), format="svg", transparent=True)
     return themed(out.getvalue())
