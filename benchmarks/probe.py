@@ -105,8 +105,8 @@ def main() -> None:
         counts = np.unique(gold_N[ask], return_counts=True)[1]
         rows_RN = np.random.default_rng(given.seed).integers(len(ask), size=(given.resamples, len(ask)))
         split[name] = learn, ask, rows_RN
-        sizes[name] = {"learned": len(learn), "asked": len(ask), "labels": len(counts)}
-        sizes[name]["commonest"] = round(float(counts.max() / len(ask)), 4)
+        commonest = round(float(counts.max() / len(ask)), 4)
+        sizes[name] = {"learned": len(learn), "asked": len(ask), "labels": len(counts), "commonest": commonest}
         data.say(f"{name}: {sizes[name]}")
 
     figures: dict[str, object] = {}

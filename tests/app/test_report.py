@@ -120,15 +120,15 @@ def whole(tmp_path_factory):
 
 
 def test_what_a_run_has_come_to(whole):
-    # kills: the first line for the last, a step's time for the run's, a share for per cent, weights of an old checkpoint or
-    # of both networks in one number, a finished run called interrupted
+    # kills: the first line for the last, one line's time for the run's, a share for per cent, weights of an old
+    # checkpoint or of both networks in one number, a finished run called interrupted
     page = Page(whole[1])
     told = dict(zip(page.having("dt"), page.having("dd"), strict=True))
     assert told == {
         "steps": "800",
         "samples": "25,600",
         "tokens": "320,000",
-        "time": "20 hours",
+        "time": "60 minutes",
         "tokens a second": "2,666",
         "share of matmul peak": "31 %",
         "parameters, generator": "11",
@@ -439,7 +439,7 @@ def test_a_long_curve_keeps_its_spikes():
 @pytest.mark.parametrize(
     "tokens, text",
     [
-        (["[CLS]", "sail", "##ing", ",", "[SEP]"], "_[CLS] sail ##ing , [SEP]"),
+        (["[CLS]", "sail", "##ing", ",", "[SEP]"], "_[CLS] sail_##ing , [SEP]"),
         (["▁sail", "ing", ",", "▁on", "</s>"], "_▁sail_ing_, ▁on </s>"),
         (["I", "Ġam", "bled", "[SEP]"], "_I Ġam_bled [SEP]"),
         (["am@@", "bled", "on"], "_am@@_bled on"),
@@ -448,7 +448,7 @@ def test_a_long_curve_keeps_its_spikes():
 def test_words_are_joined(tokens, text):
     # kills: "sail ##ing", or a sentence without spaces, in one of the kinds of tokenizers
     got = "".join((" " if space else "_") + token for space, token in zip(spaces(tokens), tokens, strict=True))
-    assert got.replace("_##", " ##") == text
+    assert got == text
 
 
 def test_markup_is_told_from_words():

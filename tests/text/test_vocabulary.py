@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tracemalloc
 import unicodedata
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -290,8 +291,8 @@ def test_a_long_text_is_chosen_in_pieces_without_parting_words():
 
 def test_a_short_text_is_learned_even_if_all_of_it_was_held_back():
     # kills: one text in twenty for which there is "no text"
-    for number in range(60):
-        tokenizer, report = train_tokenizer([f"poem {number}"], kind="wordpiece", vocab_size=99)
+    for seed in range(60):
+        tokenizer, report = train_tokenizer(["poem"], kind="wordpiece", vocab_size=99, seed=seed)
         assert tokenizer.id("p") and not report.held_back and report.characters_learned_from == report.characters
 
 
@@ -365,6 +366,15 @@ def test_unigram_pieces_that_are_missed_least_go():
         assert unigram._without(piece, scores) == best
 
 
+def test_unigram_keeps_all_letters_and_makes_as_many_pieces_as_asked_for():
+    # kills: a letter lost that only whole words hold; pieces lost after the last round
+    words = Counter(f"▁{word}" for line in references.english()[:80] for word in line.split())
+    letters = set("".join(words))
+    for size in (len(letters), 120, 250):
+        pieces = dict(unigram.learn(words, size))
+        assert len(pieces) == size and letters <= set(pieces)
+
+
 def test_unigram_seeds_stay_within_a_bound(monkeypatch):
     # kills: every substring of a long text without spaces held at once; frequent ones forgotten
     chance = random.Random(8)
@@ -421,6 +431,14 @@ def test_a_vocabulary_as_small_as_can_be(family):
 # --- what pretraining asks of a tokenizer -----------------------------------------------------------------
 
 
+def test_names_of_special_tokens_stay_when_there_are_more(made):
+    # kills: names that are not the usual ones lost
+    inner = tokenizers.Tokenizer.from_str(made["bert"][0]._inner.to_str())
+    named = Tokenizer(inner, max_length=9, names={"mask_token": "<news>", "sep_token": "[UNK]"})
+    larger = named.with_specials(["<more>"])
+    assert larger.mask_id == named.mask_id == named.id("<news>") and larger.sep_id == named.id("[UNK]")
+
+
 def test_ids_are_whole_and_without_special_tokens(made):
     # kills: truncation; the frame left in
     for tokenizer, _ in made.values():
@@ -470,6 +488,16 @@ def test_words_begin_where_the_pre_tokenizer_cuts(made):
         if "[" not in line:
             normal = tokenizer._inner.normalizer.normalize_str(line)
             assert sum(tokenizer.starts_word[ids]) == len(cut.pre_tokenize_str(normal)), ascii(line)
+
+
+def test_more_special_tokens_of_a_ctrl_with_steps_between(tmp_path):
+    # kills: an id beyond the steps of merging, which have no ids that a network knows
+    references.write_ctrl(tmp_path, references.english()[:300])
+    tokenizer = Tokenizer.open(tmp_path, model_type="ctrl", max_length=99)
+    assert tokenizer.vocab_size < len(tokenizer._inner.get_vocab())
+    larger = tokenizer.with_specials(["<news>"])
+    assert larger.id("<news>") == tokenizer.vocab_size and larger.vocab_size == tokenizer.vocab_size + 1
+    assert larger.ids(["the <news>"]) == [[tokenizer.id("the"), tokenizer.vocab_size]]
 
 
 @pytest.mark.parametrize("family", KINDS)

@@ -120,7 +120,7 @@ class DistanceScores(nn.Module):
         query, key      the words' projections, for distances that have none of their own
         scale           what every product is multiplied by
         """
-        rows_PD = self.dropout(rows_PD)
+        rows_PD = self.dropout(rows_PD).view_as(rows_PD)  # a node: a layer's two gradients are added before others'
         scores: Tensor | None = None
         if "c2p" in self.terms:
             kr_HPC = self._split((self.key or key)(rows_PD) * scale).to(q_BHLC.dtype)

@@ -22,6 +22,8 @@ from sijo.nn.heads import EnhancedVocabularyHead, Network
 
 LONG = timedelta(days=30)
 """How long the others wait while one prepares the corpus."""
+PATIENCE = 30.0
+"""Seconds that the first process waits until the others have heard of what it did."""
 
 
 class ProcessError(SijoError):
@@ -114,23 +116,25 @@ class World:
         if self.size == 1:
             yield True
             return
-        store, key = dist.distributed_c10d._get_default_store(), f"sijo/{what}"
-        if self.first:
-            try:
-                yield True
-            except BaseException as error:
-                with suppress(Exception):
-                    store.set(key, f"failed: {error}")
-                raise
-            store.set(key, "done")
-            self.most([0.0])  # whoever keeps the store must not leave before the others have read it
+        store, key, said = dist.distributed_c10d._get_default_store(), f"sijo/{what}", "done"
+        if not self.first:
+            yield False
+            store.wait([key], LONG)
+            said = store.get(key).decode()
+            store.set(f"{key}/{self.rank}", "heard")
+            if said != "done":
+                raise ProcessError(f"process 0 {said}")
             return
-        yield False
-        store.wait([key], LONG)
-        said = store.get(key).decode()
-        if said != "done":
-            raise ProcessError(f"process 0 {said}")
-        self.most([0.0])
+        try:
+            yield True
+        except BaseException as error:
+            said = f"failed: {error}"
+            raise
+        finally:
+            store.set(key, said)
+            with suppress(Exception):  # the store may be this process's, so it stays until it has been heard
+                heard = [f"{key}/{rank}" for rank in range(1, self.size)]
+                store.wait(heard, timedelta(seconds=min(self.timeout, PATIENCE)))
 
     @contextmanager
     def watched(self, step: int) -> Iterator[None]:

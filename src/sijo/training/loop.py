@@ -155,20 +155,19 @@ def train(run: Run) -> Iterator[Step]:
             at.seconds = started - began
             with world.watched(at.step + 1):
                 stopping, seconds = world.most([float(bool(run.stop())), at.seconds])
-            run.finished = training.share(at.step, seconds) >= 1
-            if stopping or run.finished:
-                break
-            question = coming.result()
-            coming = ahead.submit(_posed, run, at.step + 1)
-            with world.watched(at.step + 1):
+                run.finished = training.share(at.step, seconds) >= 1
+                if stopping or run.finished:
+                    training.save()
+                    return
+                question = coming.result()
+                coming = ahead.submit(_posed, run, at.step + 1)
                 step = training.update(question, seconds)
-            step = replace(step, seconds=time.perf_counter() - started)
-            run.watch.add(step)
-            if at.step % loop.save_every == 0:
-                run.watch.example(run.objective, question)
-                step = replace(step, saved=training.save())
+                step = replace(step, seconds=time.perf_counter() - started)
+                run.watch.add(step)
+                if at.step % loop.save_every == 0:
+                    run.watch.example(run.objective, question)
+                    step = replace(step, saved=training.save())
             yield step
-        training.save()
 
 
 class _Training:
