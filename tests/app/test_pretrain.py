@@ -34,7 +34,7 @@ def test_from_raw_text_to_a_model(sijo_cli, tmp_path):
     model = sijo.load(out / "model", "mlm")
     assert model.tokenizer.vocab_size == 500 and model.architecture.hidden_size == 16
     assert {path.name for path in out.iterdir() if path.name[0] != "."} == {
-        *("settings.json", "tokenizer", "corpus", "checkpoints", "model"),
+        *("settings.json", "text.json", "tokenizer", "corpus", "checkpoints", "model"),
         *("metrics.jsonl", "timings.jsonl", "examples.jsonl"),
     }
     prepared = ("--corpus", out / "corpus", "--tokenizer", out / "tokenizer")

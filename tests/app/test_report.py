@@ -421,6 +421,10 @@ def test_smoothing_in_plain_numbers():
         want = math.fsum(w * v for w, v in zip(weights, values, strict=True)) / math.fsum(weights)
         assert got == pytest.approx(want, abs=1e-12)
     assert smoothed([4.0, 1.0]) == [4.0, 1.0]
+    noisy = list(range(120)), [float(n % 2) for n in range(120)]
+    one, other = (drawing([noisy], str, from_zero=False, smooth=smooth) for smooth in (True, False))
+    strong, again = (re.search(r'd="([^"]*)" style="[^"]*stroke-width: 1.5', svg)[1] for svg in (one, other))
+    assert len(set(re.findall(r" (\S+) \n", again))) < 6 < len(set(re.findall(r" (\S+) \n", strong)))
 
 
 def test_a_long_curve_keeps_its_spikes():

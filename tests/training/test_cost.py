@@ -109,8 +109,8 @@ def test_a_run_is_the_sum_of_its_networks():
 
 
 def test_peak_is_the_median_of_products(monkeypatch):
-    # kills: n³ without its factor 2, a size too small since its first product was slow, a mean that one interruption spoils,
-    # chance drawn from the run's own dice, threads that stay changed
+    # kills: n³ without its factor 2, a size too small since its first product was slow, a mean that one interruption
+    # spoils, chance drawn from the run's own dice, threads that stay changed
     clock, sizes = [0.0], []
 
     def product(a, b):

@@ -15,6 +15,7 @@ from sijo.errors import CheckpointError, SettingError
 from sijo.training import loop as looping
 from sijo.training import state
 from sijo.training.loop import DivergedError, Standing
+from sijo.training.run import Text, _begin
 from training.conftest import digest, small
 
 GOLDEN = Path(__file__).with_name("golden.json")
@@ -339,6 +340,8 @@ def test_two_runs_cannot_share_a_folder(run, tmp_path):
     with pytest.raises(SettingError, match=r"begun with run.steps=12, not 13"):
         run("bert", out, "run.steps=13", resume=True)
     run("bert", out, "run.keep=1", resume=True)
+    with pytest.raises(SettingError, match=r"begun with sources \[.*corpus'\], not \['other.txt'\]"):
+        _begin(small("bert", "run.keep=1"), Text(sources=["other.txt"]), out, resume=True)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.doc").touch()
     with pytest.raises(SettingError, match="holds other things"):

@@ -118,7 +118,7 @@ step.seconds = 0.25
 
 def ran(folder, settings, tokenizer, objective, *, saved=None, until=STEPS):
     """A run, from what was saved on; gives what each save gave."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     saves, first = {}, saved["step"] + 1 if saved else 1
     with Watch(folder, settings, tokenizer) as watch:
         watch.resume(saved and saved["watch"], objective)
@@ -395,7 +395,7 @@ def test_hosted_trackers_are_told(tmp_path, settings, tokenizer, masked, fake, c
     # key that trackio keeps for itself, a run that is never finished, words on standard output
     told = fake(name)
     tracked = replace(settings, run=replace(settings.run, tracker=name))
-    for place in ("a", "a", "b"):
+    for place in ("x/a", "x/a", "y/a"):
         ran(tmp_path / place, tracked, tokenizer, masked, until=4)
     begun = [named for call, _, named in told if call == "init"]
     who = [(one["name"], one.get("id")) for one in begun]
@@ -403,7 +403,7 @@ def test_hosted_trackers_are_told(tmp_path, settings, tokenizer, masked, fake, c
     assert all(one["project"] == "sijo" and one["resume"] == "allow" for one in begun)
     assert all(one["config"] == tracked.to_json() for one in begun)
     if name == "wandb":
-        assert begun[0]["name"] == "a" and begun[0]["dir"] == str(tmp_path / "a")
+        assert begun[0]["name"] == "a" and begun[0]["dir"] == str(tmp_path / "x" / "a")
     call, (fields,), named = told[1]
     assert (call, named) == ("log", {"step": 3})
     assert fields.keys() > {"mlm", "lr", "tokens_per_second", "seconds"} and "step" not in fields

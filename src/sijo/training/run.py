@@ -1,6 +1,7 @@
 """From settings and text to a finished model: tokenizer, corpus, networks, the loop, and what is left at the end.
 
-OUT/settings.json   all that decides the run
+OUT/settings.json   all that decides the run, but its text
+OUT/text.json       what text that is
 OUT/tokenizer/      the tokenizer, where it was trained here
 OUT/corpus/         the shards, where they were prepared here
 OUT/checkpoints/    where it can go on (`state.py`)
@@ -13,7 +14,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,7 @@ def pretrain(
         world = stack.enter_context(joined)
         with world.first_alone("prepare") as first:
             if first:
-                stack.callback(os.close, _begin(settings, out, resume=resume))
+                stack.callback(os.close, _begin(settings, text, out, resume=resume))
                 tokenizer, corpus = _prepared(settings, text, out, tell)
         if not world.first:
             tokenizer, corpus = _prepared(settings, text, out, tell)
@@ -193,14 +194,21 @@ def _ready(text: Text) -> bool:
     return len(text.sources) == 1 and (Path(text.sources[0]) / "index.json").is_file()
 
 
-def _begin(settings: RunSettings, out: Path, *, resume: bool) -> int:
-    """Take a run's folder, new or begun with the same settings; returns the handle of its lock."""
-    begun = out / "settings.json"
+def _begin(settings: RunSettings, text: Text, out: Path, *, resume: bool) -> int:
+    """Take a run's folder, new or begun with the same settings and text; returns the handle of its lock."""
+    begun, reading = out / "settings.json", out / "text.json"
+    words = {name: value for name, value in asdict(text).items() if name != "skip_bad"}
+    words["sources"] = [*text.sources]
     if begun.is_file() and not resume:
         raise SettingError(f"there is a run in {out}; --resume goes on with it, or name another folder")
     if out.exists() and not begun.is_file() and any(path.name[0] != "." for path in out.iterdir()):
         raise SettingError(f"{out} holds other things than a run; name another folder")
-    if begun.is_file() and (other := differences(read(read_object(begun)), settings)):
+    other = differences(read(read_object(begun)), settings) if begun.is_file() else []
+    earlier = read_object(reading) if reading.is_file() else words
+    other += [
+        f"{name} {earlier.get(name)}, not {words[name]}" for name in words if earlier.get(name) != words[name]
+    ]
+    if other:
         raise SettingError(
             f"the run in {out} was begun with {'; '.join(other[:4])}{'; …' if len(other) > 4 else ''}; give the "
             "same settings, or begin another run"
@@ -210,8 +218,9 @@ def _begin(settings: RunSettings, out: Path, *, resume: bool) -> int:
     handle = lock(own)
     if handle is None:
         raise SettingError(f"another process is at work in {out}; wait for it, or stop it")
-    with whole_file(begun) as file:
-        file.write(json.dumps(settings.to_json(), indent=2).encode() + b"\n")
+    for place, content in ((reading, words), (begun, settings.to_json())):
+        with whole_file(place) as file:
+            file.write(json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
     return handle
 
 
