@@ -10,7 +10,7 @@ from typing import Literal
 
 from sijo.errors import RefusedError
 from sijo.models.bert import EMBEDDINGS, POOLED, BertConfig, over_pooler, size
-from sijo.models.family import Family, Layers, Layout, Names, Share, Size, judging, spans, tagging
+from sijo.models.family import Family, Layers, Layout, Names, Share, Size, judging, over_dense, spans, tagging
 from sijo.nn.architecture import MOST_LAYERS, Activation, Architecture
 from sijo.nn.heads import POOLER, Head, Vocabulary
 
@@ -139,7 +139,7 @@ FAMILY = Family(
         ),
         Layout(
             "sop",
-            lambda config: over_pooler(config, 2),
+            lambda config: over_dense(2, "tanh", 0.0),  # as trained; transformers drops before it
             {"dense": "albert.pooler", "out": "sop_classifier.classifier"},
         ),
         *judging(over_pooler, {"dense": "albert.pooler", "out": "classifier"}),

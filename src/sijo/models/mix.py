@@ -37,13 +37,17 @@ class MixConfig(Config):
 
 
 def plainest(head: str, config: Config) -> Layout:
-    """A head as BERT, ELECTRA or CTRL has it, for a family that never had one."""
-    labels, activation = len(config.labels), config.architecture().activation
+    """A head as BERT, ELECTRA, DeBERTa or CTRL has it, for a family that never had one."""
+    labels, architecture = len(config.labels), config.architecture()
+    activation, apart = architecture.activation, architecture.distances
+    alike = architecture.embedding_size == architecture.hidden_size
+    # where no token knows its place, the mask decoder tells it, as DeBERTa's does
+    places = apart.span if apart and architecture.positions is None and alike else 0
     heads: dict[str, Head] = {
-        "mlm": Vocabulary(activation=activation),
+        "mlm": Vocabulary(activation=activation, places=places),
         "lm": Vocabulary(),
         "rtd": Judgement(reads="each", dense=activation, answers="one"),
-        "sop": over_dense(2, "tanh", 0.1),
+        "sop": over_dense(2, "tanh", 0.0),
         "sequence-classification": over_dense(labels, "tanh", 0.1),
         "token-classification": Judgement(labels=labels, reads="each", dropout=0.1),
         "question-answering": Judgement(labels=2, reads="each"),
