@@ -57,7 +57,7 @@ def write_corpus(folder: Path, tokens: int, seed: int) -> None:
             "format": 1,
             "dtype": "uint16",
             "vocab_size": tokenizer.vocab_size,
-            "tokenizer": tokenizer.fingerprint,
+            "tokenizer": tokenizer.text_fingerprint,
             "codes": [],
             "shards": about,
             "counts": {"read": 0, "kept": 0},

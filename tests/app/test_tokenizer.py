@@ -1,11 +1,16 @@
 """`sijo tokenizer train`: raw text in files and pipes becomes a folder, whole or not at all, and a report."""
 
 import gzip
+import inspect
 import json
+from dataclasses import fields
+from typing import get_args, get_type_hints
 
 import pytest
 
+from sijo.app.tokenizer import TrainSettings
 from sijo.text.tokenizer import Tokenizer
+from sijo.text.vocabulary import Family, Kind, train_tokenizer
 
 POEM = "the sea is old and the rain is new\nwe cook bread in the rain\n\nthe old sea\n" * 40
 
@@ -110,3 +115,13 @@ def test_what_cannot_be_leaves_nothing(code, words, arguments, refused, write):
     write("spaces.txt", " \n\n")
     write("broken.jsonl", '{"text": "a"}\n{"text": "b"}\n{"text"\n')
     refused(code, words, *arguments)
+
+
+def test_the_command_offers_what_the_library_has():
+    # kills: a family, a kind or another budget in the library alone; the command repeats them to start fast
+    hints = get_type_hints(TrainSettings)
+    families, _ = get_args(hints["family"])
+    assert get_args(families) == get_args(Family) and get_args(hints["kind"]) == get_args(Kind)
+    defaults = {field.name: field.default for field in fields(TrainSettings)}
+    library = inspect.signature(train_tokenizer).parameters
+    assert all(defaults[name] == library[name].default for name in ("characters", "seed", "max_length", "cased"))

@@ -57,7 +57,7 @@ def corpus_of(tokenizer, documents, *, code=None, codes=()):
         code=code,
     )
     return SimpleNamespace(
-        shards=(shard,), codes=codes, tokenizer=tokenizer.fingerprint, folder="memory", fingerprint="memory"
+        shards=(shard,), codes=codes, tokenizer=tokenizer.text_fingerprint, folder="memory", fingerprint="memory"
     )
 
 

@@ -121,7 +121,7 @@ def test_what_goes_in_comes_out(tokenizer, tmp_path, small):
     assert corpus.documents == len(want) == 36
     assert corpus.sentences == sum(len(document) for _, document in want)
     assert corpus.tokens == sum(len(ids) for _, document in want for ids in document)
-    assert (corpus.vocab_size, corpus.tokenizer) == (tokenizer.vocab_size, tokenizer.fingerprint)
+    assert (corpus.vocab_size, corpus.tokenizer) == (tokenizer.vocab_size, tokenizer.text_fingerprint)
     assert corpus.codes == () and {shard.code for shard in corpus.shards} == {None}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "texts"]
 
@@ -155,7 +155,7 @@ def test_the_layout_others_read(tokenizer, tmp_path, write):
         "format": 1,
         "dtype": "uint16",
         "vocab_size": tokenizer.vocab_size,
-        "tokenizer": tokenizer.fingerprint,
+        "tokenizer": tokenizer.text_fingerprint,
         "codes": [{"name": "Rain", "ids": [rain]}, {"name": "Land", "ids": [land]}],
         "shards": [
             {"name": "00000", "code": 0, "tokens": 6, "sentences": 2, "documents": 1},

@@ -84,7 +84,7 @@ class Model(Network):
         words = f"{next(self.parameters()).dtype} {self.sentence} {self.head_values} {sorted(self.config.items())}"
         digest = hashlib.blake2b(words.encode(), digest_size=32)
         if self._tokenizer is not None:
-            digest.update(f"{self._tokenizer.fingerprint} {self._tokenizer.max_length}".encode())
+            digest.update(self._tokenizer.fingerprint.encode())
         files = [] if self.source is None else weight_files(self.source)
         for file in files:
             with file.open("rb") as opened:

@@ -81,7 +81,7 @@ class Samples:
     """
 
     def __init__(self, corpus: Corpus, tokenizer: Tokenizer, settings: SampleSettings) -> None:
-        if corpus.tokenizer != tokenizer.fingerprint:
+        if corpus.tokenizer != tokenizer.text_fingerprint:
             raise SettingError(
                 f"{corpus.folder} was prepared with another tokenizer than the run's; prepare it again, or give "
                 "the tokenizer it was prepared with"

@@ -126,7 +126,7 @@ class Corpus:
     vocab_size: int
     """Of the tokenizer."""
     tokenizer: str
-    """The fingerprint of the tokenizer."""
+    """The `text_fingerprint` of the tokenizer."""
     counts: Counts
     fingerprint: str
     """A digest of the digests of all files, 64 hexadecimal digits: equal for equal corpora."""
@@ -263,7 +263,7 @@ def prepare(
             raise SettingError(
                 f"an unfinished preparation of {target} is in {work}; resume it, or overwrite it to start over"
             )
-        settings = _settings(sources, tokenizer=tokenizer.fingerprint, **given)
+        settings = _settings(sources, tokenizer=tokenizer.text_fingerprint, **given)
         if earlier and resume:
             _must_agree(earlier["settings"], settings)
             overwrite = earlier["overwrite"]
@@ -350,7 +350,7 @@ class _Making:
             "format": FORMAT,
             "dtype": self.dtype,
             "vocab_size": self.tokenizer.vocab_size,
-            "tokenizer": self.tokenizer.fingerprint,
+            "tokenizer": self.tokenizer.text_fingerprint,
             "codes": [{"name": code.name, "ids": list(code.ids)} for code in self.codes],
             "shards": [shard.about() for shard in self.shards],
             "counts": asdict(self.counts),
@@ -565,7 +565,7 @@ def _allow_files(count: int) -> None:
 def _finished(folder: Path, tokenizer: Tokenizer) -> Corpus:
     """The corpus that a resumed preparation finds finished."""
     corpus = Corpus.open(folder)
-    if corpus.tokenizer != tokenizer.fingerprint:
+    if corpus.tokenizer != tokenizer.text_fingerprint:
         raise SettingError(f"{folder} was prepared with another tokenizer; name another folder, or overwrite it")
     return corpus
 

@@ -217,7 +217,12 @@ class Tokenizer:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest of all that decides the ids of a text, wherever it is then cut; 64 hexadecimal digits."""
+        """A digest of all that decides the ids, 64 hexadecimal digits."""
+        return hashlib.blake2b(self._inner.to_str().encode(), digest_size=32).hexdigest()
+
+    @cached_property
+    def text_fingerprint(self) -> str:
+        """The same for the ids of a text as a whole: one digest for inputs of any length."""
         settings = json.loads(self._inner.to_str()) | {"truncation": None}
         return hashlib.blake2b(json.dumps(settings).encode(), digest_size=32).hexdigest()
 
