@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import gc
 import gzip
 import io
 import json
@@ -699,9 +700,10 @@ def test_memory_does_not_grow_with_the_corpus(tokenizer, tmp_path, small, no_wai
     # kills: documents, tokens or sentences held until the end
     peaks = []
     monkeypatch.setitem(TextTable.blocks.__kwdefaults__, "characters", 500)
-    for count in (100, 1_200):
+    for count in (100, 6_000):
         text = "\n\n".join("\n".join(poem) for poem in poems(count, seed=count))
         (tmp_path / "a.txt").write_text(text)
+        gc.collect()  # what others left, and would be cleared away in between
         tracemalloc.start()
         prepare([Source(tmp_path / "a.txt")], tokenizer, tmp_path / "corpus", overwrite=True)
         peaks.append(tracemalloc.get_traced_memory()[1])

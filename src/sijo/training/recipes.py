@@ -132,8 +132,8 @@ def _ctrl() -> RunSettings:
     )
 
 
-LENGTH, WIDTH = 128, 128
-"""Tokens of an input, and the width of its states, in the tiny recipes."""
+LENGTH, WIDTH, VOCABULARY = 128, 128, 4_096
+"""Tokens of an input, the width of its states, and tokens in all, in the tiny recipes."""
 
 
 def _small(architecture: Architecture, *, layers: int = 2, table: int = WIDTH) -> Architecture:
@@ -141,6 +141,7 @@ def _small(architecture: Architecture, *, layers: int = 2, table: int = WIDTH) -
     positions, distances = architecture.positions, architecture.distances
     return replace(
         architecture,
+        vocab_size=VOCABULARY,
         embedding_size=table,
         hidden_size=WIDTH,
         heads=4,
@@ -170,7 +171,7 @@ def _tiny(
         model=model,
         generator=generator,
         objective=replace(settings.objective, masking=replace(masking, most=most)),
-        tokenizer=replace(settings.tokenizer, vocab_size=4_096),
+        tokenizer=replace(settings.tokenizer, vocab_size=VOCABULARY),
         data=replace(settings.data, length=LENGTH),
         optimizer=OptimizerSettings(kind="adamw", betas=(0.9, 0.98)),
         schedule=ScheduleSettings(peak=2e-3, shape="linear", warmup_share=0.05),
