@@ -26,6 +26,7 @@ SETTINGS = (
     "run.log_every=50",
     "data.length=64",
     "data.cut=stream",
+    "data.short=0",
     "model.hidden_size=32",
     "model.embedding_size=32",
     "model.heads=2",
@@ -60,7 +61,7 @@ def write_corpus(folder: Path, tokens: int, seed: int) -> None:
             "tokenizer": tokenizer.text_fingerprint,
             "codes": [],
             "shards": about,
-            "counts": {"read": 0, "kept": 0},
+            "counts": dict.fromkeys(("read", "kept"), sum(shard["documents"] for shard in about)),
         }
         (fresh / "index.json").write_text(json.dumps(index))
     tokenizer.save(folder.parent)
