@@ -1,6 +1,6 @@
 """What memory a run takes: over two thousand steps, and from a corpus ten times as large as it may have.
 
-    python benchmarks/pretraining_memory.py --limit 800
+    python benchmarks/pretraining_memory.py --limit 900
 
 A corpus of random tokens, ten times the limit, is written as shards; then a small model is trained on it by a child
 process whose private memory the kernel limits (RLIMIT_DATA), for 2,000 steps over windows from all of it. The
