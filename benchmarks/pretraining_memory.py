@@ -79,7 +79,7 @@ def private(pid: int) -> int:
 def main() -> None:
     parser = data.options(__doc__)
     parser.add_argument(
-        "--limit", type=int, default=800, help="megabytes of private memory that the child may have (800)"
+        "--limit", type=int, default=900, help="megabytes of private memory that the child may have (900)"
     )
     parser.add_argument("--steps", type=int, default=2_000, help="of the run (2,000)")
     given = parser.parse_args()
