@@ -350,9 +350,9 @@ def test_other_settings_are_refused(tmp_path):
     # kills: half the rows answered by another model
     begin(tmp_path / "out.csv")
     for settings, told in [
-        (SETTINGS | {"threshold": 0.6}, "threshold = 0.5, but now it is 0.6"),
-        (SETTINGS | {"new": 1}, "new = unset, but now it is 1"),
-        ({"threshold": 0.5}, "labels = "),
+        (SETTINGS | {"threshold": 0.6}, "threshold: 0.5, and now it is 0.6"),
+        (SETTINGS | {"new": 1}, "new: not given, and now it is 1"),
+        ({"threshold": 0.5}, "labels: "),
     ]:
         with pytest.raises(SettingError, match=told):
             run(tmp_path / "out.csv", resume=True, settings=settings)

@@ -575,7 +575,7 @@ def test_a_resumed_preparation_goes_on_and_does_nothing_twice(unfinished, tokeni
         ("sijo", r'begun with sijo: ".*", and now it is "0\.0\.0"'),
         ("fewer", r"begun with the number of files: 3, and now it is 2"),
         ("other", r"begun with /.*/d\.txt: not given, and now it is \"8 bytes, changed 20"),
-        ("order", r"begun with another order of its files"),
+        ("order", r"begun with the same in another order"),
         ("code", r"begun with sea=/.*/a\.txt: not given, and now it is"),
         ("longer", r'begun with /.*/a\.txt: "(\d+) bytes, .*", and now it is "(?!\1 )\d+ bytes'),
         ("touched", r'begun with /.*/a\.txt: "(\d+) bytes, .*", and now it is "\1 bytes, changed 20'),

@@ -14,20 +14,18 @@ by one rename at the end, and only then does the folder go. How rows look in a f
 `output.py`; where blocks come from, to `text/tables.py`.
 """
 
-import errno
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import closing
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from sijo.app.output import WRITERS, Piece, Plan, format_of, values
 from sijo.errors import SettingError, TextError
-from sijo.folder import sync, whole_file
+from sijo.folder import begun, locked, must_agree, read_json, sync, unlocked, whole_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -69,7 +67,7 @@ class Job:
         self.complete = False
         self._overwrite = overwrite
         self._begun = False
-        self._lock = _locked(self.folder)
+        self._lock = locked(self.folder)
         try:
             self._begin(json.loads(json.dumps(settings, default=str)), resume)
         except BaseException:
@@ -79,14 +77,14 @@ class Job:
     def _begin(self, settings: dict[str, Any], resume: bool) -> None:
         for litter in [*self.folder.glob("*.tmp-*"), self.folder / "whole"]:
             litter.unlink(missing_ok=True)
-        earlier = _load(self.folder / "settings.json")
+        earlier = begun(self.folder)
         if earlier and not (resume or self._overwrite):
             raise SettingError(
                 f"an unfinished run for {self.output} is in {self.folder}; "
                 "--resume goes on with it, --overwrite starts over"
             )
         if resume and self.output.exists():
-            if not earlier or _load(self.folder / "placed.json") == _identity(self.output):
+            if not earlier or self._placed():
                 self.complete = True
                 self._remove()
                 return
@@ -96,7 +94,7 @@ class Job:
                     "move it away, then --resume"
                 )
         if earlier and resume:
-            _must_agree(earlier["settings"], settings)
+            must_agree(earlier["settings"], settings, what="run")
             self._overwrite = earlier["overwrite"]
         else:
             self._empty()
@@ -219,35 +217,12 @@ class Job:
     def _remove(self) -> None:
         self._begun = False
         self._empty()
-        (self.folder / "lock").unlink(missing_ok=True)
-        with suppress(OSError):  # another process may be moving in
-            self.folder.rmdir()
+        unlocked(self.folder)
 
-
-def _locked(folder: Path) -> BinaryIO:
-    """A run's folder, made if need be, and taken for this process as long as the file is open."""
-    path = folder / "lock"
-    while True:
-        try:
-            folder.mkdir(exist_ok=True)
-            lock = path.open("ab")
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise  # another folder on that disk would be no remedy
-            raise SettingError(
-                f"cannot write in {folder.parent} ({error.strerror}); name an output in a folder that is "
-                "there and may be written to"
-            ) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists() and os.path.samestat(path.stat(), os.fstat(lock.fileno())):
-                return lock
-            lock.close()  # the process before us removed the folder in the meantime
-        except OSError as error:
-            lock.close()
-            raise SettingError(
-                f"another process is at work in {folder} ({error.strerror}); wait for it, or name another output"
-            ) from error
+    def _placed(self) -> bool:
+        """Whether the output is this run's own."""
+        path = self.folder / "placed.json"
+        return path.exists() and read_json(path) == _identity(self.output)
 
 
 def _identity(path: Path) -> list[int]:
@@ -256,23 +231,9 @@ def _identity(path: Path) -> list[int]:
     return [about.st_ino, about.st_size, about.st_mtime_ns]
 
 
-def _load(path: Path) -> Any:
-    return json.loads(path.read_bytes()) if path.exists() else None
-
-
 def _digest(block: "Block") -> str:
     """What a block holds, in 32 bytes: by its values, since Arrow's own bytes may differ for the same."""
     schema = [(field.name, str(field.type)) for field in block.columns.schema]
     columns = [values(column, finite=False) for column in block.columns.columns]
     content = json.dumps([block.kind, block.first_row, block.texts, schema, columns])
     return blake2b(content.encode(), digest_size=DIGEST_BYTES).hexdigest()
-
-
-def _must_agree(earlier: dict[str, Any], now: dict[str, Any]) -> None:
-    for name in {**now, **earlier}:
-        old, new = (json.dumps(given[name]) if name in given else "unset" for given in (earlier, now))
-        if old != new:
-            raise SettingError(
-                f"the run to be resumed was begun with {name} = {old}, but now it is {new}; "
-                "give it as it was, or start over with --overwrite"
-            )

@@ -20,7 +20,6 @@ that goes on cuts off what came after, reads on from there, and makes the same b
 cut from the shards by `samples.py`; files become documents in `corpus.py`.
 """
 
-import fcntl
 import filecmp
 import hashlib
 import json
@@ -40,7 +39,20 @@ import numpy as np
 
 import sijo
 from sijo.errors import CheckpointError, RefusedError, SettingError, TextError
-from sijo.folder import MANIFEST, present, read_object, sync, verify, whole_file, whole_folder, write_json
+from sijo.folder import (
+    MANIFEST,
+    begun,
+    locked,
+    must_agree,
+    present,
+    read_object,
+    sync,
+    unlocked,
+    verify,
+    whole_file,
+    whole_folder,
+    write_json,
+)
 from sijo.text.batches import groups
 from sijo.text.codes import code_ids
 from sijo.text.corpus import Document, Seen, Source, digest, opened, read
@@ -265,7 +277,7 @@ def prepare(
             )
         settings = _settings(sources, tokenizer=tokenizer.text_fingerprint, **given)
         if earlier and resume:
-            _must_agree(earlier["settings"], settings)
+            must_agree(earlier["settings"], settings, what="preparation")
             overwrite = earlier["overwrite"]
         else:
             _clear(work)
@@ -318,7 +330,8 @@ class _Making:
         self.folder, self.tokenizer, self.shard_tokens = folder, tokenizer, shard_tokens
         ids = max(tokenizer.vocab_size, tokenizer.largest_id + 1)
         self.dtype = "uint16" if ids <= 1 << 16 else "uint32"
-        progress = _load(folder / "progress.json") or NOTHING
+        path = folder / "progress.json"
+        progress = read_object(path) if path.exists() else NOTHING
         self.source: int = progress["source"]
         self.documents: int = progress["documents"]
         self.counts = Counts(**progress["counts"])
@@ -582,52 +595,22 @@ def _settings(sources: Sequence[Source], **given: object) -> dict[str, Any]:
     return settings
 
 
-def _must_agree(earlier: dict[str, Any], now: dict[str, Any]) -> None:
-    remedy = "give it as it was, or start over with overwrite"
-    for name in {**now, **earlier}:
-        old, new = (json.dumps(given[name]) if name in given else "not given" for given in (earlier, now))
-        if old != new:
-            raise SettingError(
-                f"the preparation to be resumed was begun with {name}: {old}, and now it is {new}; {remedy}"
-            )
-    if list(earlier) != list(now):
-        raise SettingError(f"the preparation to be resumed was begun with another order of its files; {remedy}")
-
-
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
     """A folder to work in, held against other processes. It goes when it holds nothing to be resumed."""
-    path = folder / "lock"
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            lock = path.open("ab")
-        except FileNotFoundError:  # the process before us removed the folder in the meantime
-            continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.close()
-            raise SettingError(
-                f"another process is at work in {folder} ({error.strerror}); wait for it, or name another folder"
-            ) from error
-        if path.exists() and os.path.samestat(path.stat(), os.fstat(lock.fileno())):
-            break
-        lock.close()
-    with lock:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
         try:
             yield
         finally:
             if not _begun(folder):
                 _clear(folder)
-                path.unlink()
-                with suppress(OSError):  # another process may be moving in
-                    folder.rmdir()
+                unlocked(folder)
 
 
 def _begun(folder: Path) -> Any:
     """The settings of what can be resumed there, and whether it may overwrite; None when there is nothing."""
-    settings = _load(folder / "settings.json")
+    settings = begun(folder)
     # one that may overwrite is remembered at once, or what it is to replace would be taken for its work
     worth = settings is not None and (settings["overwrite"] or (folder / "progress.json").exists())
     return settings if worth else None
@@ -652,10 +635,6 @@ def _link(file: Path, name: Path) -> None:
 
 def _same(file: Path, other: Path) -> bool:
     return other.exists() and (file.samefile(other) or filecmp.cmp(file, other, shallow=False))
-
-
-def _load(path: Path) -> Any:
-    return json.loads(path.read_bytes()) if path.exists() else None
 
 
 def _legible(text: str) -> str:
