@@ -1,12 +1,13 @@
-"""One network and what it is asked, several questions over one forward pass (ALBERT: mlm and sop)."""
+"""What a run learns, and its plain case: one network, several questions over one pass (ALBERT: mlm and sop)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 from sijo.errors import SettingError
 from sijo.nn.heads import Network, Read
+from sijo.objectives.mlm import Masked
 from sijo.objectives.question import Question
 from sijo.objectives.tally import Tally
 
@@ -37,7 +38,35 @@ def read(network: Network, question: Question, *heads: nn.Module) -> Read:
     return Read(output, keep, network.transformer)
 
 
-class Joint(nn.Module):
+class Learning(nn.Module):
+    """What a run learns: the networks that are moved, what they are asked, and how the answers are weighed.
+
+    Its parameters are what the optimizer moves and what a checkpoint holds.
+    """
+
+    weights: Mapping[str, float]
+    """Of each part of the loss, by its name."""
+    asked: float = 1.0
+    """The share of its tokens for which a head `mlm` has to answer; for estimates of the cost alone."""
+
+    def pose(self, question: Question, seed: int) -> Question:
+        """Ask it of a clean batch: all chance is drawn here, each sample's from its own dice."""
+        raise NotImplementedError
+
+    def forward(self, question: Question) -> dict[str, Tally]:
+        """A tally for each part of the loss, of a batch or a piece of one."""
+        raise NotImplementedError
+
+    def counts(self, question: Question) -> dict[str, int]:
+        """How much each part is asked, in a batch or a piece of one."""
+        raise NotImplementedError
+
+    def networks(self) -> dict[str, dict[str, Tensor]]:
+        """What is worth keeping: the weights of each network by its own names."""
+        raise NotImplementedError
+
+
+class Joint(Learning):
     """A network under one objective or several.
 
     network     with the heads of the objectives
@@ -54,7 +83,8 @@ class Joint(nn.Module):
                 )
         self.network = network
         self.objectives = tuple(objectives)
-        self.weights: Mapping[str, float] = {objective.part: 1.0 for objective in objectives}
+        self.weights = {objective.part: 1.0 for objective in objectives}
+        self.asked = next((one.masking.share for one in objectives if isinstance(one, Masked)), 1.0)
 
     def pose(self, question: Question, seed: int) -> Question:
         """Ask all of it of a clean batch."""
@@ -75,6 +105,6 @@ class Joint(nn.Module):
         """How much each part is asked, in a batch or a piece of one."""
         return {objective.part: objective.count(question) for objective in self.objectives}
 
-    def networks(self) -> dict[str, dict[str, Any]]:
-        """What is worth keeping: the weights of each network by its own names."""
+    def networks(self) -> dict[str, dict[str, Tensor]]:
+        """The one network."""
         return {"model": self.network.state_dict()}

@@ -41,6 +41,8 @@ class Question:
     """(B,) int64: 1 where the segments changed places."""
     dice: Tensor | None = None
     """(B, L) float64 in [0, 1): one throw for each token that a generator may put in."""
+    labels: Tensor | None = None
+    """(B, …): what a person said of each input; (B, L) where it is of each token."""
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -87,4 +89,5 @@ def clean(batch: Batch) -> Question:
         numbers=torch.from_numpy(np.stack([batch.epochs, batch.numbers], 1)),
         parts=torch.from_numpy(batch.parts),
         next_ids=torch.from_numpy(batch.next_ids),
+        labels=None if batch.labels is None else torch.from_numpy(batch.labels),
     )

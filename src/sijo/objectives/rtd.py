@@ -6,9 +6,8 @@ token whether it stood there. Both learn at once, each from its own loss: nothin
 Letters: B batch, L length, N tokens asked for, V tokens, E width of the tables.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,7 @@ from torch.nn import functional as F
 
 from sijo.errors import SettingError
 from sijo.nn.heads import Network
-from sijo.objectives.joint import read
+from sijo.objectives.joint import Learning, read
 from sijo.objectives.mlm import Masked
 from sijo.objectives.question import Question
 from sijo.objectives.tally import Tally, binary, cross_entropy
@@ -73,7 +72,7 @@ def share(generator: Network, discriminator: Network, sharing: Sharing, *, start
         setattr(large, name, ours if sharing == "tied" else OffsetTable(ours, kept))
 
 
-class Replaced(nn.Module):
+class Replaced(Learning):
     """Spot the tokens that a small masked model guessed in place of the real ones.
 
     Needs      two networks over one vocabulary, with the heads `mlm` and `rtd`
@@ -109,7 +108,8 @@ class Replaced(nn.Module):
         self.generator = generator
         self.discriminator = discriminator
         self.masked = masked
-        self.weights: Mapping[str, float] = {"mlm": 1.0, "rtd": weight}
+        self.weights = {"mlm": 1.0, "rtd": weight}
+        self.asked = masked.masking.share
         share(generator, discriminator, sharing, started=started)
 
     def pose(self, question: Question, seed: int) -> Question:
@@ -147,7 +147,7 @@ class Replaced(nn.Module):
         scores: Tensor = self.discriminator.head["rtd"](read(self.discriminator, question))
         return scores
 
-    def networks(self) -> dict[str, dict[str, Any]]:
+    def networks(self) -> dict[str, dict[str, Tensor]]:
         """What is worth keeping: the weights of both networks by their own names, tables merged."""
         kept = {"generator": self.generator.state_dict(), "discriminator": self.discriminator.state_dict()}
         for name, part in self.discriminator.named_modules():

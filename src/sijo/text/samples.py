@@ -70,6 +70,8 @@ class Batch:
     """(B,) int64: which samples these are."""
     epochs: np.ndarray
     """(B,) int64: how often the corpus had been read before."""
+    labels: np.ndarray | None = None
+    """What a person said of each input, a row for each; None where nobody was asked."""
 
 
 class Samples:
@@ -106,6 +108,11 @@ class Samples:
 
     def __len__(self) -> int:
         return int(self._first[-1])
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that is read, equal for equal texts under one tokenizer."""
+        return self.corpus.fingerprint
 
     def batch(self, position: int, count: int, *, seed: int) -> Batch:
         """The inputs at places position, …, position + count - 1 of a run that reads the corpus again and again."""

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from sijo.objectives.joint import Joint, read
+from sijo.objectives.joint import Joint, Learning, read
 from sijo.objectives.question import Question
 from sijo.objectives.rtd import Replaced
 from sijo.text.tokenizer import Tokenizer
 
 
-def example(objective: Joint | Replaced, question: Question, tokenizer: Tokenizer) -> dict[str, Any] | None:
+def example(objective: Learning, question: Question, tokenizer: Tokenizer) -> dict[str, Any] | None:
     """What is made of the longest text of a posed batch, without dropout; None where no token is asked for.
 
     Under FSDP every process must call it, since none has all weights.
@@ -33,7 +33,11 @@ def example(objective: Joint | Replaced, question: Question, tokenizer: Tokenize
             sharded.unshard()
             stack.callback(sharded.reshard)
         stack.enter_context(torch.no_grad())
-        made = _replaced(objective, row) if isinstance(objective, Replaced) else _guessed(objective, row)
+        made = None
+        if isinstance(objective, Replaced):
+            made = _replaced(objective, row)
+        elif isinstance(objective, Joint):
+            made = _guessed(objective, row)
     if made is not None:
         for name in ("text", "truth", "guess"):
             made[name] = [None if number is None else tokenizer.token(number) or "?" for number in made[name]]

@@ -14,17 +14,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from sijo.errors import SijoError
-from sijo.objectives.joint import Joint
+from sijo.objectives.joint import Learning
 from sijo.objectives.question import Question, clean
-from sijo.objectives.rtd import Replaced
 from sijo.text.batches import by_length
 from sijo.text.chance import digest
-from sijo.text.samples import Samples
+from sijo.text.samples import Batch
 from sijo.training import state
 from sijo.training.average import Average
 from sijo.training.distributed import World
@@ -38,7 +37,7 @@ from sijo.training.optimizers import (
     state_tensors,
     whole,
 )
-from sijo.training.settings import RunSettings
+from sijo.training.settings import Settings
 from sijo.training.watch import Watch
 
 SMOOTHING = 0.98
@@ -112,16 +111,30 @@ class Standing:
         self.step += 1
 
 
+class Source(Protocol):
+    """Inputs by their places in a run that reads all of them again and again: a corpus, or labelled examples."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for equal inputs."""
+
+    def __len__(self) -> int:
+        """Inputs of one reading."""
+
+    def batch(self, position: int, count: int, *, seed: int) -> Batch:
+        """Those at places position, …, position + count - 1: a function of these numbers and the seed alone."""
+
+
 @dataclass(kw_only=True)
 class Run:
     """What the loop works with."""
 
-    settings: RunSettings
+    settings: Settings
     """All that decides it."""
-    objective: Joint | Replaced
+    objective: Learning
     """With fresh weights, or those it goes on from."""
-    samples: Samples
-    """The corpus, cut."""
+    samples: Source
+    """What is read."""
     folder: Path
     """Where its checkpoints are."""
     watch: Watch
@@ -315,7 +328,7 @@ def _posed(run: Run, step: int) -> Question:
 
 def _fingerprint(run: Run, found: state.Saved | None) -> str:
     """A digest of what all processes must have alike before the first step."""
-    words = f"{run.settings} {run.samples.corpus.fingerprint} {found and found.step} {torch.__version__}"
+    words = f"{run.settings} {run.samples.fingerprint} {found and found.step} {torch.__version__}"
     digested = hashlib.blake2b(words.encode(), digest_size=16)
     for _, weight in run.objective.named_parameters():
         digested.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().data)

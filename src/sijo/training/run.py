@@ -102,10 +102,12 @@ def pretrain(
                 tokenizer, corpus = _prepared(settings, text, out, tell)
         if not world.first:
             tokenizer, corpus = _prepared(settings, text, out, tell)
+        samples = Samples(corpus, tokenizer, settings.data)
+        settings = settings.lasting(len(samples))
         run = Run(
             settings=settings,
             objective=assemble(settings, tokenizer, corpus).to(world.device),
-            samples=Samples(corpus, tokenizer, settings.data),
+            samples=samples,
             folder=out,
             watch=stack.enter_context(Watch(out, settings, tokenizer, writes=world.first)),
             world=world,

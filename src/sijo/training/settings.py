@@ -6,12 +6,13 @@ Every field is one sentence, which is also its help. A name nobody knows is refu
 import ast
 import inspect
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from itertools import pairwise
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_type_hints
 
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
@@ -25,6 +26,7 @@ from sijo.training.optimizers import OptimizerSettings
 from sijo.training.schedules import ScheduleSettings
 from sijo.training.watch import Tracker
 
+Kept = TypeVar("Kept", bound="Settings")
 Part = Literal["mlm", "sop", "clm", "rtd"]
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 FREE = (
@@ -111,6 +113,8 @@ class LoopSettings:
 
     steps: int = 1_000
     """Updates of the weights."""
+    epochs: float | None = None
+    """How often the text is read, which then decides `steps`; None to go by these."""
     max_time: Duration | None = None
     """A budget of wall-clock time, such as 15m or 2h, that shapes the schedule and ends the run; None for none."""
     batch: int = 32
@@ -148,6 +152,8 @@ class LoopSettings:
         for name in ("steps", "batch", "micro_tokens", "log_every", "save_every", "keep"):
             if getattr(self, name) < 1:
                 raise SettingError(f"run.{name}={getattr(self, name)} must be 1 or more")
+        if self.epochs is not None and not 0 < self.epochs < math.inf:
+            raise SettingError(f"run.epochs={self.epochs} reads nothing; give a number above 0, or null")
         if self.max_time is not None and self.max_time <= 0:
             raise SettingError(f"run.max_time={self.max_time} seconds is no budget; give one such as 15m or 2h")
         if self.clip is not None and self.clip <= 0:
@@ -159,8 +165,32 @@ class LoopSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunSettings:
-    """All that decides a run, but its text."""
+class Settings:
+    """What decides every run, whatever it learns."""
+
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    """How the weights are moved."""
+    schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
+    """How fast, when."""
+    run: LoopSettings = field(default_factory=LoopSettings)
+    """How long, how much at once."""
+
+    def lasting(self, inputs: int) -> Self:
+        """The same with `run.steps` for the epochs that are asked for, over so many inputs."""
+        if self.run.epochs is None:
+            return self
+        steps = max(1, math.ceil(self.run.epochs * inputs / self.run.batch))
+        return replace(self, run=replace(self.run, steps=steps))
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON can say it; `read` gives the same value again."""
+        said: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return said
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings(Settings):
+    """All that decides a run over raw text, but the text."""
 
     recipe: str = ""
     """The recipe it was begun from."""
@@ -176,12 +206,6 @@ class RunSettings:
     """The tokenizer to train where none is given."""
     data: SampleSettings = field(default_factory=SampleSettings)
     """How the corpus is cut."""
-    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
-    """How the weights are moved."""
-    schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
-    """How fast, when."""
-    run: LoopSettings = field(default_factory=LoopSettings)
-    """How long, how much at once."""
 
     def __post_init__(self) -> None:
         parts = self.objective.parts
@@ -205,18 +229,13 @@ class RunSettings:
                     f"set {name}.positions.count"
                 )
 
-    def to_json(self) -> dict[str, Any]:
-        """As JSON can say it; `read` gives the same value again."""
-        said: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return said
 
-
-def read(said: Mapping[str, Any]) -> RunSettings:
+def read(said: Mapping[str, Any], kind: type[Kept] = RunSettings) -> Kept:  # type: ignore[assignment]
     """The settings in JSON's words; SettingError names the first that cannot be, or that nobody knows."""
     for path in paths(said):
-        _known(path)
+        _known(path, kind)
     try:
-        settings: RunSettings = _adapter().validate_python(dict(said))
+        settings: Kept = _adapter(kind).validate_python(dict(said))  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
         cause = first.get("ctx", {}).get("error")
@@ -227,7 +246,7 @@ def read(said: Mapping[str, Any]) -> RunSettings:
     return settings
 
 
-def changed(settings: RunSettings, changes: Iterable[str]) -> RunSettings:
+def changed(settings: Kept, changes: Iterable[str]) -> Kept:
     """The settings with some replaced, each given as "path=value".
 
     A value is JSON (0.5, true, null, [0, 0]), or else the word itself.
@@ -244,7 +263,7 @@ def changed(settings: RunSettings, changes: Iterable[str]) -> RunSettings:
         path, given, value = change.partition("=")
         if not given:
             raise SettingError(f"--set {change!r} has no value; write it as path=value, such as run.steps=1000")
-        _known(path)
+        _known(path, type(settings))
         *before, last = path.split(".")
         at = said
         for part in before:
@@ -255,10 +274,10 @@ def changed(settings: RunSettings, changes: Iterable[str]) -> RunSettings:
             at[last] = json.loads(value)
         except json.JSONDecodeError:
             at[last] = value
-    return read(said)
+    return read(said, type(settings))
 
 
-def differences(earlier: RunSettings, now: RunSettings) -> list[str]:
+def differences(earlier: Settings, now: Settings) -> list[str]:
     """What a resumed run has otherwise than it was begun, one phrase each, but for what may differ."""
     old, new = dict(leaves(earlier.to_json())), dict(leaves(now.to_json()))
     return [
@@ -288,9 +307,9 @@ def paths(said: Mapping[str, Any], prefix: str = "") -> list[str]:
 
 
 @cache
-def described() -> dict[str, str]:
-    """Every setting by its path, with its sentence: what `sijo pretrain --settings` prints."""
-    return dict(_described(RunSettings))
+def described(kind: type[Settings] = RunSettings) -> dict[str, str]:
+    """Every setting by its path, with its sentence: what `--settings` prints."""
+    return dict(_described(kind))
 
 
 def _described(kind: type, prefix: str = "") -> Iterable[tuple[str, str]]:
@@ -311,10 +330,10 @@ def _dataclasses_in(hint: Any) -> list[type]:
 
 @cache
 def _sentences(kind: type) -> dict[str, str]:
-    """The string below each field of a dataclass."""
+    """The string below each field of a dataclass, and of those it is a kind of."""
+    found = {name: said for base in kind.__bases__ if is_dataclass(base) for name, said in _sentences(base).items()}
     body = ast.parse(inspect.getsource(kind)).body[0]
     assert isinstance(body, ast.ClassDef)
-    found = {}
     for one, after in pairwise(body.body):
         match one, after:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(sentence))):
@@ -322,13 +341,13 @@ def _sentences(kind: type) -> dict[str, str]:
     return found
 
 
-def _known(path: str) -> None:
-    known = described()
+def _known(path: str, kind: type[Settings]) -> None:
+    known = described(kind)  # type: ignore[arg-type]
     if path not in known:
-        near = nearest(path, known) or f"; those of {path.partition('.')[0]} are listed by sijo pretrain --settings"
+        near = nearest(path, known) or f"; those of {path.partition('.')[0]} are listed by --settings"
         raise SettingError(f"no setting {path!r}{near}")
 
 
 @cache
-def _adapter() -> TypeAdapter[Any]:
-    return TypeAdapter(RunSettings)
+def _adapter(kind: type[Settings]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)

@@ -23,12 +23,11 @@ from sijo.errors import SettingError, TextError
 from sijo.folder import parse_json, sync
 
 if TYPE_CHECKING:
-    from sijo.objectives.joint import Joint
+    from sijo.objectives.joint import Learning
     from sijo.objectives.question import Question
-    from sijo.objectives.rtd import Replaced
     from sijo.text.tokenizer import Tokenizer
     from sijo.training.loop import Step
-    from sijo.training.settings import RunSettings
+    from sijo.training.settings import Settings
 
 Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
 FILES = ("metrics.jsonl", "timings.jsonl", "examples.jsonl")
@@ -56,9 +55,7 @@ class Watch:
     Raises SettingError where the tracker that the settings name is not installed.
     """
 
-    def __init__(
-        self, folder: Path, settings: "RunSettings", tokenizer: "Tokenizer", *, writes: bool = True
-    ) -> None:
+    def __init__(self, folder: Path, settings: "Settings", tokenizer: "Tokenizer", *, writes: bool = True) -> None:
         self.folder = folder
         self.settings = settings
         self.tokenizer = tokenizer
@@ -76,7 +73,7 @@ class Watch:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def resume(self, saved: Mapping[str, Any] | None, objective: "Joint | Replaced") -> None:
+    def resume(self, saved: Mapping[str, Any] | None, objective: "Learning") -> None:
         """Begin; or go on from `saved`, which `flush` gave when a checkpoint was written."""
         if not self.writes:
             return
@@ -92,6 +89,7 @@ class Watch:
             lines = Lines(self.folder / name, keep_bytes=saved["bytes"].get(name, 0))
             self._files[name] = self._stack.enter_context(lines)
         sync(self.folder)
+        self._asked = objective.asked
         self._networks = [part for part in objective.modules() if isinstance(part, Network)]
         dtype = torch.bfloat16 if self.settings.run.precision == "bfloat16" else torch.float32
         device = next(objective.parameters()).device.type
@@ -123,7 +121,7 @@ class Watch:
         if self._tracker is not None:
             self._tracker.log(step.number, metrics | timing)
 
-    def example(self, objective: "Joint | Replaced", question: "Question") -> None:
+    def example(self, objective: "Learning", question: "Question") -> None:
         """Write down what the networks make of the longest text of a batch; all processes must take part."""
         from sijo.training.examples import example
 
@@ -151,7 +149,7 @@ class Watch:
         flops = training_flops(
             self._networks,
             length,
-            share=self.settings.objective.masking.share,
+            share=self._asked,
             sequences=max(1, int(run.micro_tokens / length)),
         )
         return Speed(tokens / seconds, flops * tokens / seconds / self._peak)
