@@ -12,13 +12,14 @@ PACKAGE = Path(sijo.__file__).parent
 MAY_IMPORT = {
     "errors": set(),
     "folder": {"errors"},
+    "store": {"errors"},
     "text": {"errors", "folder"},
     "nn": {"errors"},
     "models": {"errors", "nn"},
     "objectives": {"errors", "text", "nn", "models"},
     "checkpoints": {"errors", "folder", "text", "nn", "models"},
-    "inference": {"errors", "folder", "text", "nn", "models", "checkpoints"},
-    "training": {"errors", "folder", "text", "nn", "models", "objectives", "checkpoints"},
+    "inference": {"errors", "folder", "store", "text", "nn", "models", "checkpoints"},
+    "training": {"errors", "folder", "store", "text", "nn", "models", "objectives", "checkpoints"},
     "zeroshot": {"errors", "folder", "text", "nn", "models", "checkpoints", "inference"},
 }
 MAY_IMPORT["app"] = {*MAY_IMPORT}
@@ -26,7 +27,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__in
 
 
 def room(path: Path) -> str:
-    """The room a file is in; `errors.py` and `folder.py` are each one by itself."""
+    """The room a file is in; `errors.py`, `folder.py` and `store.py` are each one by itself."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 

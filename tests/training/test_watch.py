@@ -176,7 +176,7 @@ def test_what_a_line_says(tmp_path, settings, tokenizer, masked):
     tokens, seconds = sum(one.tokens for one in last), 3 * step.seconds
     length = tokens / 3 / settings.run.batch
     flops = cost.training_flops(
-        [masked.network], length, share=settings.objective.masking.share, sequences=int(4096 / length)
+        [masked.network], length, share=masked.asked, sequences=int(4096 / length)
     )
     assert timing == pytest.approx(
         {

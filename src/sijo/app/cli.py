@@ -19,6 +19,7 @@ from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError
 
 import sijo
 from sijo.app import classify as classifying
+from sijo.app import distill as distilling
 from sijo.app import evaluate as evaluating
 from sijo.app import inspect as inspecting
 from sijo.app import pretrain as pretraining
@@ -101,6 +102,27 @@ def pretrain(recipe: str | None = None, /, *, settings: pretraining.PretrainSett
         torchrun --nproc-per-node 2 --no-python sijo pretrain bert-tiny --corpus novels/ --out runs/bert
     """
     pretraining.run(recipe, settings or pretraining.PretrainSettings())
+
+
+@app.command(help_format="markdown")
+def distill(recipe: str | None = None, /, *, settings: distilling.DistillSettings | None = None) -> None:
+    """Teach a smaller model what a larger one knows, from raw text without labels.
+
+    RECIPE is a way to teach (--list tells all), or the settings.json of an earlier run: by default
+    `distilbert-tiny` for a teacher with a language modelling head, `sentence` for an encoder of sentences. The
+    student is half as deep as its teacher and begins with every other of its layers; --set model.… makes it
+    otherwise: fewer layers, narrower tables, shared blocks, another attention. Checkpoints, curves and --resume are
+    those of sijo pretrain; the student is left in OUT/model.
+
+        sijo distill --teacher sentence-transformers/all-MiniLM-L6-v2 --corpus notes.txt --out runs/small
+
+        sijo distill distilbert --teacher bert-base-uncased --corpus books/ --out runs/distilbert
+
+        sijo distill minilm-tiny --teacher bert-base-uncased --corpus books/ --out runs/mini \
+            --set teacher.cache=lessons --set model.hidden_size=384 --set model.embedding_size=384 \
+            --set model.intermediate_size=1536 --set teacher.relation_heads=12
+    """
+    distilling.run(recipe, settings or distilling.DistillSettings())
 
 
 @app.command(help_format="markdown")

@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +60,11 @@ def run(recipe: str | None, given: PretrainSettings) -> None:
     if given.list:
         show_recipes(given.format)
         return
-    settings = resolved(recipe, given.set or [])
+    go(resolved(recipe, given.set or []), given)
+
+
+def go(settings: "RunSettings", given: PretrainSettings) -> None:
+    """Make the run, or print its settings where that is asked for."""
     if given.settings:
         show_settings(settings, given.format)
         return
@@ -94,6 +98,7 @@ def run(recipe: str | None, given: PretrainSettings) -> None:
         )
         for step in steps:
             if first:
+                progress.steps = begun[0].settings.run.steps
                 progress.add(step, begun[0].watch.speed)
     if stopped.by is not None and not begun[0].finished:
         if first and not given.quiet:
@@ -221,17 +226,27 @@ def show_settings(settings: "RunSettings", format: Literal["table", "json"] | No
     from sijo.training.settings import described, leaves
 
     sentences = described()
-    values = leaves(settings.to_json())
+    show(
+        [
+            {"setting": path, "value": value, "means": sentences.get(path, "")}
+            for path, value in leaves(settings.to_json())
+        ],
+        format,
+    )
+
+
+def show(rows: Sequence[Mapping[str, object]], format: Literal["table", "json"] | None) -> None:
+    """Print rows of like fields: a table for people, JSON lines in a pipe."""
     if format == "json" or (format is None and not sys.stdout.isatty()):
-        for path, value in values:
-            print(json.dumps({"setting": path, "value": value, "means": sentences.get(path, "")}))  # noqa: T201
+        for row in rows:
+            print(json.dumps(row))  # noqa: T201
         return
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("setting", "value", "what it means")
-    for path, value in values:
-        table.add_row(path, json.dumps(value), sentences.get(path, ""))
+    table = Table(*rows[0])
+    for row in rows:
+        table.add_row(*(value if isinstance(value, str) else json.dumps(value) for value in row.values()))
     Console().print(table)
 
 

@@ -114,7 +114,7 @@ class RunProgress(Telling):
 
     def __init__(self, steps: int, *, shown: bool = True) -> None:
         super().__init__(shown=shown)
-        self._steps = steps
+        self.steps = steps
         self._begun = False
 
     def add(self, step: "Step", speed: "Speed") -> None:
@@ -126,4 +126,4 @@ class RunProgress(Telling):
         self.seconds = now - self._started
         losses = " ".join(f"{part} {loss:.3g}" for part, loss in step.losses.items())
         rate = f"{speed.tokens_per_second:,.0f} tokens/s, {speed.matmul_share:.0%} of peak"
-        self._tell(f"step {step.number:,}/{self._steps:,} ({step.share:.0%}), {losses}, {rate}", step.share)
+        self._tell(f"step {step.number:,}/{self.steps:,} ({step.share:.0%}), {losses}, {rate}", step.share)

@@ -30,9 +30,9 @@ class Objective(Protocol):
         """What it makes of the head's answers."""
 
 
-def read(network: Network, question: Question, *heads: nn.Module) -> Read:
-    """What a network reads in a question, with the states after every layer where one of these heads needs them."""
-    states = any(head.needs_layers for head in heads)
+def read(network: Network, question: Question, *heads: nn.Module, layers: bool = False) -> Read:
+    """What a network reads in a question, and the states after every layer if `layers` or these heads ask so."""
+    states = layers or any(head.needs_layers for head in heads)
     keep = question.padding
     output = network.transformer(question.input_ids, keep, question.token_type_ids, states)
     return Read(output, keep, network.transformer)

@@ -18,8 +18,8 @@ class Tally:
     """() float: the sum of the losses of all that was asked."""
     count: int
     """How much was asked."""
-    right: Tensor
-    """() int64: how much of it was answered right."""
+    right: Tensor | None = None
+    """() int64: how much of it was answered right; None where nothing is right or wrong."""
 
 
 def cross_entropy(logits: Tensor, truth: Tensor) -> Tally:

@@ -59,7 +59,7 @@ class Step:
     losses: dict[str, float]
     """The mean loss of each part of the objective."""
     right: dict[str, float]
-    """The share of each part that was answered right."""
+    """The share of each part that was answered right, where there is a right and a wrong."""
     loss: float
     """Their weighted sum, which is what is made small."""
     rate: float
@@ -265,7 +265,7 @@ class _Training:
         loop, world, objective = self.run.settings.run, self.run.world, self.run.objective
         pieces = list(by_length(question.lengths, token_budget=loop.micro_tokens))
         rounds = -(-len(pieces) // world.size)
-        totals, right = dict.fromkeys(counts, 0.0), dict.fromkeys(counts, 0.0)
+        totals, right = dict.fromkeys(counts, 0.0), dict[str, float]()
         for turn in range(rounds):
             number = turn * world.size + world.rank
             mine = number < len(pieces)  # who has no piece left reads one for nothing, so that nobody waits in vain
@@ -283,9 +283,10 @@ class _Training:
                 )
                 # both ways of sharing divide the sum over processes by their number
                 (loss * (world.size if mine else 0.0)).backward()
-            for name, tally in tallies.items() if mine else ():
-                totals[name] += tally.total.item()
-                right[name] += tally.right.item()
+            for name, tally in tallies.items():
+                totals[name] += tally.total.item() * mine
+                if tally.right is not None:
+                    right[name] = right.get(name, 0.0) + tally.right.item() * mine
         summed = world.summed([*totals.values(), *right.values()])
         return dict(zip(totals, summed, strict=False)), dict(zip(right, summed[len(totals) :], strict=True))
 

@@ -5,15 +5,25 @@ released code differ, the paper's table goes before, and docs/pretraining.md tel
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
+from sijo.checkpoints.load import load
 from sijo.models import published
 from sijo.nn.architecture import Architecture, Dropout, Sinusoidal
+from sijo.objectives.distillation import Teaching
 from sijo.text.masking import Masking
 from sijo.text.samples import SampleSettings
 from sijo.training.optimizers import OptimizerSettings
 from sijo.training.schedules import ScheduleSettings
-from sijo.training.settings import LoopSettings, ObjectiveSettings, RunSettings, TokenizerSettings
+from sijo.training.settings import (
+    LoopSettings,
+    ObjectiveSettings,
+    Part,
+    RunSettings,
+    TeacherSettings,
+    TokenizerSettings,
+)
+from sijo.training.student import distilled, half
 
 
 @dataclass(frozen=True)
@@ -130,6 +140,116 @@ def _ctrl() -> RunSettings:
         schedule=ScheduleSettings(peak=0.05, shape="constant", warmup_steps=25_000),
         run=LoopSettings(steps=800_000, batch=1_024, clip=0.25, save_every=5_000),
     )
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """A way to teach, with a name; with a teacher it becomes the settings of a run."""
+
+    name: str
+    """What it is called."""
+    source: str
+    """Where it was published, or what it is for."""
+    teaching: Teaching
+    """What is learned from the teacher."""
+    masked: bool
+    """Whether the student learns from text too: mlm, or under a teacher that reads to the left clm."""
+    data: SampleSettings
+    """How the corpus is cut."""
+    optimizer: OptimizerSettings
+    """How the weights are moved."""
+    schedule: ScheduleSettings
+    """How fast, when."""
+    run: LoopSettings
+    """How long, how much at once."""
+
+    def settings(self, teacher: str) -> RunSettings:
+        """A run whose student is half as deep as the teacher (and of BERT a DistilBERT).
+
+        teacher  a folder or org/name, whose config is read
+
+        Raises as `load` does where there is no such model.
+        """
+        architecture = load(teacher).architecture
+        left = architecture.reads == "left"
+        parts: tuple[Part, ...] = () if not self.masked else ("clm",) if left else ("mlm",)
+        return RunSettings(
+            recipe=self.name,
+            model=distilled(architecture) if self.masked else half(architecture),
+            teacher=TeacherSettings(model=teacher, **asdict(self.teaching)),
+            objective=ObjectiveSettings(parts=parts, masking=Masking(choice="frequency")),
+            data=replace(
+                self.data,
+                cut="stream" if left else self.data.cut,
+                length=min(self.data.length, architecture.places or self.data.length),
+            ),
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            run=self.run,
+        )
+
+
+DISTILBERT = Teaching(soft=5.0, hard=2.0, cosine=1.0, temperature=2.0)
+MINILM = Teaching(hard=0.0, relations=1.0)
+_ADAMW = OptimizerSettings(kind="adamw", betas=(0.9, 0.98), weight_decay=0.0)
+_SHORT = SampleSettings(length=128, cut="documents")
+
+DISTILLATIONS: dict[str, Distillation] = {
+    way.name: way
+    for way in (
+        Distillation(
+            "distilbert",
+            "Sanh et al. 2019, section 3, and the released script: batches of 2,000",
+            DISTILBERT,
+            masked=True,
+            data=SampleSettings(length=512, cut="documents"),
+            optimizer=_ADAMW,
+            schedule=ScheduleSettings(peak=5e-4, warmup_share=0.05),
+            run=LoopSettings(epochs=3, batch=2_000, micro_tokens=2_048, clip=5.0),
+        ),
+        Distillation(
+            "distilbert-tiny",
+            "the same in batches of 32, for two cores",
+            DISTILBERT,
+            masked=True,
+            data=_SHORT,
+            optimizer=_ADAMW,
+            schedule=ScheduleSettings(peak=2e-4, warmup_share=0.05),
+            run=LoopSettings(epochs=1, batch=32, micro_tokens=1_024, clip=5.0),
+        ),
+        Distillation(
+            "minilm",
+            "Wang et al. 2020 (MiniLMv2), section 4.1; 48 relation heads go with a width of 768",
+            MINILM,
+            masked=False,
+            data=SampleSettings(length=512, cut="documents"),
+            optimizer=OptimizerSettings(kind="adamw", betas=(0.9, 0.999), weight_decay=0.01),
+            schedule=ScheduleSettings(peak=6e-4, warmup_steps=4_000),
+            run=LoopSettings(steps=400_000, batch=256, save_every=5_000),
+        ),
+        Distillation(
+            "minilm-tiny",
+            "the same in batches of 32, for two cores",
+            MINILM,
+            masked=False,
+            data=_SHORT,
+            optimizer=_ADAMW,
+            schedule=ScheduleSettings(peak=4e-4, warmup_share=0.05),
+            run=LoopSettings(epochs=1, batch=32),
+        ),
+        Distillation(
+            "sentence",
+            "vectors of texts, for encoders behind the embedding scorer, on two cores",
+            Teaching(hard=0.0, vectors=1.0),
+            masked=False,
+            data=SampleSettings(length=64, cut="documents"),
+            optimizer=_ADAMW,
+            schedule=ScheduleSettings(peak=3e-4, warmup_share=0.05),
+            run=LoopSettings(epochs=1, batch=64),
+        ),
+    )
+}
+"""All ways to teach by name."""
 
 
 LENGTH, WIDTH, VOCABULARY = 128, 128, 4_096

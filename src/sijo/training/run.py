@@ -28,7 +28,7 @@ from sijo.folder import lock, read_object, whole_file, whole_folder
 from sijo.nn.architecture import Architecture
 from sijo.nn.heads import Head
 from sijo.objectives.clm import Causal
-from sijo.objectives.joint import Joint, Objective
+from sijo.objectives.joint import Joint, Learning, Objective
 from sijo.objectives.mlm import Masked
 from sijo.objectives.rtd import Replaced
 from sijo.objectives.sop import Ordered
@@ -43,6 +43,7 @@ from sijo.training.distributed import join
 from sijo.training.loop import Run, Step, train
 from sijo.training.optimizers import fill
 from sijo.training.settings import RunSettings, differences, read
+from sijo.training.student import taught
 from sijo.training.watch import Watch, check_tracker
 
 EVERY_SECONDS = 10.0
@@ -122,7 +123,7 @@ def pretrain(
                     export(settings, tokenizer, out)
 
 
-def assemble(settings: RunSettings, tokenizer: Tokenizer, corpus: Corpus | None = None) -> Joint | Replaced:
+def assemble(settings: RunSettings, tokenizer: Tokenizer, corpus: Corpus | None = None) -> Learning:
     """The objective with its network or networks, fresh from the run's seed or begun from other weights.
 
     corpus  whose tokens are counted, where rare ones are asked for rather than frequent ones
@@ -130,7 +131,8 @@ def assemble(settings: RunSettings, tokenizer: Tokenizer, corpus: Corpus | None 
     wanted, networks = settings.objective, _networks(settings, tokenizer)
     for network in networks.values():
         network.transformer.recompute = settings.run.recompute
-    counts = _counted(corpus, tokenizer) if wanted.masking.choice == "frequency" else None
+    by_count = wanted.masking.choice == "frequency" or settings.teacher is not None
+    counts = _counted(corpus, tokenizer) if by_count else None
     if wanted.parts == ("rtd",):
         return Replaced(
             networks["generator"],
@@ -140,6 +142,11 @@ def assemble(settings: RunSettings, tokenizer: Tokenizer, corpus: Corpus | None 
             weight=wanted.weight,
             started=settings.start.model is not None,
         )
+    if settings.teacher is not None:
+        own: Masked | Causal | None = None
+        if wanted.parts:
+            own = Causal() if "clm" in wanted.parts else Masked(wanted.masking, tokenizer, counts)
+        return taught(settings.teacher, networks["model"], own, tokenizer, counts)
     made: dict[str, Callable[[], Objective]] = {
         "sop": Ordered,  # first, since it moves the tokens that mlm hides
         "mlm": lambda: Masked(wanted.masking, tokenizer, counts),
@@ -186,7 +193,8 @@ def _check(settings: RunSettings, text: Text) -> None:
         for source in sources(text.sources):
             with suppress(TextError) if text.skip_bad else nullcontext():
                 opened(source, column=text.column, code_column=text.code_column)
-    for model in (text.tokenizer, settings.start.model, settings.start.generator):
+    teacher = None if settings.teacher is None else settings.teacher.model
+    for model in (text.tokenizer, settings.start.model, settings.start.generator, teacher):
         if model is not None:
             locate(model)
 
@@ -232,6 +240,8 @@ def _prepared(
     """The run's tokenizer and corpus: given, there from before, or made now."""
     shards, ready = Path(text.sources[0]), _ready(text)
     given = text.tokenizer or settings.start.model
+    if given is None and settings.teacher is not None:
+        given = settings.teacher.model
     place = out / "tokenizer" if given is None else locate(given)
     if given is None and not place.exists():
         if ready:
@@ -331,7 +341,13 @@ def _network(
     architecture: Architecture, names: list[str], start: str | None, tokenizer: Tokenizer, settings: RunSettings
 ) -> Model:
     if start is None:
-        return create(replace(architecture, vocab_size=tokenizer.largest_id + 1), names, tokenizer=tokenizer)
+        teacher = None if settings.teacher is None else load(settings.teacher.model)
+        if teacher is None or teacher.tokenizer.text_fingerprint != tokenizer.text_fingerprint:
+            architecture = replace(architecture, vocab_size=tokenizer.largest_id + 1)
+        model = create(architecture, names, tokenizer=tokenizer)
+        if teacher is not None:
+            model.sentence = teacher.sentence
+        return model
     held = peek(start)
     model = load(start, [name if name in held else f"new:{name}" for name in names])
     known, places = model.architecture.vocab_size, model.architecture.places

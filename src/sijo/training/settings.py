@@ -18,6 +18,7 @@ from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 from sijo.errors import SettingError, SijoError, nearest
 from sijo.nn.architecture import Architecture
+from sijo.objectives.distillation import Teaching
 from sijo.objectives.rtd import Sharing
 from sijo.text.masking import Masking
 from sijo.text.samples import SampleSettings
@@ -87,8 +88,8 @@ class ObjectiveSettings:
     """Of the discriminator's loss beside the generator's."""
 
     def __post_init__(self) -> None:
-        if not self.parts or len(set(self.parts)) != len(self.parts):
-            raise SettingError(f"objective.parts={list(self.parts)} must name at least one objective, each once")
+        if len(set(self.parts)) != len(self.parts):
+            raise SettingError(f"objective.parts={list(self.parts)} must name each objective once")
         for alone in ("rtd", "clm"):
             if alone in self.parts and len(self.parts) > 1:
                 raise SettingError(
@@ -105,6 +106,27 @@ class StartSettings:
     """A folder or org/name; for rtd the discriminator's."""
     generator: str | None = None
     """The generator's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherSettings(Teaching):
+    """A model to learn from, and what of it."""
+
+    model: str
+    """A folder or org/name."""
+    layers: tuple[int, ...] | None = None
+    """Which of the teacher's layers, counted from 0, the student's begin with; None spreads them evenly, [] begins
+    with fresh weights."""
+    cache: str | None = None
+    """A folder where the teacher's answers are kept, so that another student of the same text costs no reading by
+    the teacher; they are rounded to bfloat16, and `top` logits are kept."""
+    top: int = 32
+    """Logits a token that are kept in the cache; all others count as one."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.top < 1:
+            raise SettingError(f"teacher.top={self.top} keeps nothing; give 1 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +222,8 @@ class RunSettings(Settings):
     """For rtd: the network that guesses."""
     start: StartSettings = field(default_factory=StartSettings)
     """Weights to go on from."""
+    teacher: TeacherSettings | None = None
+    """A model to learn from beside the text."""
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     """What it is taught."""
     tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
@@ -209,13 +233,19 @@ class RunSettings(Settings):
 
     def __post_init__(self) -> None:
         parts = self.objective.parts
+        if not parts and self.teacher is None:
+            raise SettingError("objective.parts=[] must name at least one objective, unless a teacher is given")
+        if self.teacher is not None and len(parts) + ("rtd" in parts) + ("sop" in parts) > 1:
+            raise SettingError(
+                f"objective.parts={list(parts)}: beside a teacher the objective is mlm or clm alone, or none"
+            )
         if "rtd" in parts and self.generator is None:
             raise SettingError("objective.parts=['rtd'] needs a generator; give its sizes as generator.…")
         if "clm" in parts and self.model.reads != "left":
             raise SettingError(
                 'objective clm asks for the next token, so the network must not see it: model.reads="left"'
             )
-        if "clm" not in parts and self.model.reads == "left":
+        if parts and "clm" not in parts and self.model.reads == "left":
             raise SettingError(
                 'a network that reads to the left (model.reads="left") learns clm, not ' + ", ".join(parts)
             )

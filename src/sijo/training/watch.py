@@ -106,7 +106,9 @@ class Watch:
         self._lately.append((step.tokens, step.seconds))
         means = {"gradient_norm": step.gradient_norm, "loss": step.loss}
         for part, loss in step.losses.items():
-            means |= {part: loss, f"{part}_right": step.right[part]}
+            means[part] = loss
+            if part in step.right:
+                means[f"{part}_right"] = step.right[part]
         for name, value in {"steps": 1, "tokens": step.tokens, "seconds": step.seconds, **means}.items():
             self._sums[name] = self._sums.get(name, 0) + value
         if step.number % self.settings.run.log_every:
