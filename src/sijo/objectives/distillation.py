@@ -39,6 +39,8 @@ vectors    (B, D) float: one for each text
 """
 ROWS = ("vectors",)
 """Parts of a lesson that have a row for each text, not for each token."""
+PARTS = ("soft", "squared", "cosine", "relations", "vectors")
+"""Of the loss that a teacher gives, by their names."""
 UNSEEN = -1e9
 """A score whose share is 0 in every precision, and whose difference to itself is 0 too."""
 
@@ -218,17 +220,7 @@ class Taught(Learning):
         self.teacher = (teacher,)  # in a tuple for those who look through a module's attributes
         self.own = own
         self.pooling = pooling
-        self.weights = {
-            name: weight
-            for name, weight in {
-                "soft": teaching.soft,
-                "squared": teaching.squared,
-                "cosine": teaching.cosine,
-                "relations": teaching.relations,
-                "vectors": teaching.vectors,
-            }.items()
-            if weight
-        }
+        self.weights = {name: weight for name in PARTS if (weight := getattr(teaching, name))}
         if own is not None and teaching.hard:
             self.weights = {own.part: teaching.hard} | self.weights
         narrow, wide = student.architecture.hidden_size, teacher.network.architecture.hidden_size

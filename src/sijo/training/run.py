@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from sijo.checkpoints.card import Card, Metric, licence
 from sijo.checkpoints.load import Model, create, load, new_layout, peek, said
 from sijo.checkpoints.locate import locate
 from sijo.checkpoints.save import save
@@ -28,6 +29,7 @@ from sijo.folder import lock, read_object, whole_file, whole_folder
 from sijo.nn.architecture import Architecture
 from sijo.nn.heads import Head
 from sijo.objectives.clm import Causal
+from sijo.objectives.distillation import PARTS
 from sijo.objectives.joint import Joint, Learning, Objective
 from sijo.objectives.mlm import Masked
 from sijo.objectives.rtd import Replaced
@@ -42,12 +44,16 @@ from sijo.training import state
 from sijo.training.distributed import join
 from sijo.training.loop import Run, Step, train
 from sijo.training.optimizers import fill
-from sijo.training.settings import RunSettings, differences, read
+from sijo.training.settings import RunSettings, differences, leaves, read
 from sijo.training.student import taught
-from sijo.training.watch import Watch, check_tracker
+from sijo.training.watch import Watch, check_tracker, read_lines
 
 EVERY_SECONDS = 10.0
 """Between two words about the corpus."""
+PLACES = ("start.model", "start.generator", "teacher.model", "teacher.cache")
+"""Settings that are paths of this machine, of which a card tells the last part or nothing."""
+TASKS = {"mlm": "fill-mask", "lm": "text-generation"}
+"""What the Hub calls that which a head does."""
 HEADS = {"mlm": "mlm", "sop": "sop", "clm": "lm", "rtd": "rtd"}
 """Which head each part of an objective trains."""
 
@@ -169,8 +175,31 @@ def export(settings: RunSettings, tokenizer: Tokenizer, out: Path) -> list[Path]
     folders = []
     for name, model in _networks(settings, tokenizer).items():
         model.load_state_dict(objective.networks()[name])
-        folders.append(save(model, out / name, overwrite=True))
+        folders.append(save(model, out / name, card=_card(settings, model, out), overwrite=True))
     return folders
+
+
+def _card(settings: RunSettings, model: Model, out: Path) -> Card:
+    """What there is to say of a model that a run leaves: what it read, whom it learned from, how well at last."""
+    teacher, last = settings.teacher, read_lines(out / "metrics.jsonl")[-1:]
+    sources = read_object(out / "text.json")["sources"] if (out / "text.json").is_file() else []
+    tasks = [task for head, task in TASKS.items() if head in model.head_values]
+    return Card(
+        title=settings.recipe or "a model of sijo",
+        task="sentence-similarity" if model.sentence.trained else next(iter(tasks), None),
+        base_model=settings.start.model,
+        teacher=None if teacher is None else teacher.model,
+        teacher_licence=None if teacher is None else licence(locate(teacher.model)),
+        data={Path(source).name: None for source in sources},
+        metrics=[
+            Metric(f"loss: {part}", line[part], None, None, None)
+            for line in last
+            for part in line
+            if f"{part}_right" in line or part in PARTS
+        ],
+        measured_on="the text it learned from, at the end",
+        settings={path: value for path, value in leaves(settings.to_json()) if path not in PLACES},
+    )
 
 
 def _counted(corpus: Corpus | None, tokenizer: Tokenizer) -> np.ndarray:
