@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 
 import sijo
 from sijo.app import inspect as inspecting
-from sijo.app.inspect import inspect, licence
+from sijo.app.inspect import inspect
+from sijo.checkpoints.card import licence
 from sijo.models import FAMILIES
 from sijo.nn.architecture import Architecture, Convolution, Disentangled, Learned, PreNorm, Sinusoidal
 
@@ -211,30 +212,6 @@ def test_files_that_are_never_opened(told, tiny_copy, monkeypatch):
     found = told(tiny_copy)
     assert sorted(found["never_opened"]) == foreign and not (tiny_copy / "sprung").exists()
     assert found["would_not_load"].keys() == {"pipe"} and "pipe or a device" in found["would_not_load"]["pipe"]
-
-
-@pytest.mark.parametrize(
-    "card, name",
-    [
-        ("---\nlicense: mit\n---\n", "mit"),
-        ("\ufeff---\r\nlicense: 'cc-by-4.0'  # of the data too\r\n---\r\n", "cc-by-4.0"),
-        ("---\nlanguage: ko\nlicense:\n- mit\n- apache-2.0\n---\n", "mit, apache-2.0"),
-        ("---\nlicense: [mit, bsd]\n---\n", "mit, bsd"),
-        ("---\nlicense: other\nlicense_name: my-terms\nlicense_link: LICENSE\n---\n", "other: my-terms"),
-        ("---\nmodel-index:\n- name: x\n  license: mit\n---\n", None),
-        ("---\nlicense: mit\nlicense_name: my-terms\n---\n", "mit"),
-        ("---\nlicense:\n  - mit\n---\n", "mit"),
-        ("# A card\nlicense: mit\n---\n", None),
-        ("---\nlicense: mit\n# A card\n", None),
-        ("---\nlanguage: en\n---\nlicense: mit\n", None),
-        ("---\nlicense:\n---\n", None),
-        ("", None),
-    ],
-)
-def test_the_licence_in_a_card(tmp_path, card, name):
-    # kills: a line of the text taken for the heading's, a list cut to nothing, a licence of something else
-    (tmp_path / "README.md").write_bytes(card.encode())
-    assert licence(tmp_path) == name
 
 
 def test_huge_cards_and_many_files_stay_bounded(tiny_copy, tmp_path, sijo_cli):

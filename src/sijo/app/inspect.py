@@ -37,8 +37,6 @@ FOREIGN = (".py", ".so", ".sh", ".h5", ".onnx", ".msgpack", ".ot", ".tflite", ".
 """What sijo never opens, beside pickles."""
 ABSENT = ("DebertaForPreTraining", "DebertaV2ForPreTraining", "DebertaForMultipleChoice")
 """Heads that were published, and that transformers has no class for."""
-HEADING = 1_000
-"""Lines of a card's heading that are read, and characters of each."""
 
 
 @Parameter(name="*")
@@ -68,6 +66,8 @@ def run(model: str | None, settings: InspectSettings) -> None:
 
 def inspect(folder: Path) -> tuple[dict[str, Any], Exception | None]:
     """What is in a model's folder, as plain values under names that are always there, and why it would not load."""
+    from sijo.checkpoints.card import licence
+
     errors: dict[str, Exception] = {}
     found: dict[str, Any] = dict.fromkeys(
         ("model_type", "dtype", "layers", "blocks", "architecture", "parameters", "labels", "tokenizer")
@@ -156,33 +156,6 @@ def _count(model: "Model", sizes: dict[str, int], seen: set[str]) -> None:
         part = "pooler" if "pooler" in table.names[name].split(".") else part  # of a head, or the encoder's own
         sizes[part] = sizes.get(part, 0) + tensors[name].numel()
     seen |= {table.names[name] for name in new}
-
-
-def licence(folder: Path) -> str | None:
-    """The licence that the heading of a model card names."""
-    from sijo.folder import present
-
-    card = present(folder, "README.md")
-    if card is None:
-        return None
-    said: dict[str, list[str]] = {}
-    key = ""
-    with card.open(encoding="utf-8-sig", errors="replace") as file:
-        lines = (file.readline(HEADING).rstrip() for _ in range(HEADING))
-        if next(lines) != "---":
-            return None
-        for line in lines:
-            if line == "---":
-                break
-            nested = line.startswith((" ", "-", "#"))
-            key = key if nested else line.partition(":")[0]
-            value = line if nested else line.partition(":")[2]
-            said.setdefault(key, []).append(value.partition(" #")[0].strip(" -[]\"'"))
-        else:
-            return None
-    value = ", ".join(filter(None, said.get("license", [])))
-    own = " ".join(filter(None, said.get("license_name", []))) if value == "other" else ""
-    return f"{value}: {own}" if own else value or None
 
 
 def _names(folder: Path) -> Iterator[str]:

@@ -1,14 +1,17 @@
 """From a model to a checkpoint folder, whole or not at all."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
+from sijo.checkpoints.card import CARD, Card, licence, write_card
 from sijo.checkpoints.load import Model
 from sijo.checkpoints.names import NameTable
 from sijo.checkpoints.sentence import write_sentence_settings
 from sijo.checkpoints.weights import write_weights
-from sijo.errors import SettingError
+from sijo.errors import SettingError, SijoError
 from sijo.folder import present, whole_folder, write_json
 from sijo.models import FAMILIES, mix
 from sijo.models.family import Family, Layout
@@ -18,11 +21,20 @@ KEPT = ("id2label", "label2id", "pad_token_id", "bos_token_id", "eos_token_id", 
 """Fields of a config that say nothing of the network and go with it into another family's."""
 
 
-def save(model: Model, folder: str | Path, *, overwrite: bool = False, shard_bytes: int = 5_000_000_000) -> Path:
+def save(
+    model: Model,
+    folder: str | Path,
+    *,
+    card: Card | None = None,
+    overwrite: bool = False,
+    shard_bytes: int = 5_000_000_000,
+) -> Path:
     """Write a model as a folder in Hugging Face layout, with a manifest of SHA-256 digests.
 
     model        what `load` or `create` gave, trained or not
     folder       a folder that is not there yet
+    card         what its README.md is to tell; None for the card of the folder it came from, as it is. A base
+                 model whose licence the card does not name is taken to be in that folder, and its card asked
     overwrite    replace a model that is there
     shard_bytes  the most one file of weights may hold
 
@@ -57,10 +69,20 @@ def save(model: Model, folder: str | Path, *, overwrite: bool = False, shard_byt
         if model.has_tokenizer:
             model.tokenizer.save(fresh)
         write_sentence_settings(model.sentence, fresh, width=model.architecture.hidden_size)
-        card = None if model.source is None else present(model.source, "README.md")
         if card is not None:
-            (fresh / "README.md").write_bytes(card.read_bytes())
+            write_card(fresh, _with_licence(card, model.source))
+        elif model.source is not None and (old := present(model.source, CARD)):
+            (fresh / CARD).write_bytes(old.read_bytes())
     return Path(folder)
+
+
+def _with_licence(card: Card, source: Path | None) -> Card:
+    """The card with what the card of its base model names, where that can be read: it is no part of the model."""
+    if source is None or card.base_model is None or card.base_licence is not None:
+        return card
+    with suppress(SijoError, OSError):
+        return replace(card, base_licence=licence(source))
+    return card
 
 
 def _form(model: Model) -> tuple[Family, dict[str, object], dict[str, Layout]]:
