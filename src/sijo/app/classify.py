@@ -20,21 +20,29 @@ if TYPE_CHECKING:
     from sijo.zeroshot.labels import LabelSet
 
 
+UNTOLD = (
+    "say what to choose from with one of --labels, --labels-file and --labels-column, "
+    'as in --labels "business,sport,tech"; only a model that was trained on labels has its own'
+)
+
+
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class LabelSettings:
     """What to choose from, and the model that chooses: the same for every command that labels."""
 
     labels: str | None = None
-    """What to choose from, as "business,sport,tech"; a label that holds a comma stands in double quotes."""
+    """What to choose from, as "business,sport,tech"; a label that holds a comma stands in double quotes. A model
+    that was trained on labels needs none: it chooses among all of its own."""
     labels_file: Path | None = None
     """Labels from a file: .txt (one a line), .csv (label,description) or .json."""
     model: str | None = None
     """A model folder or org/name; without it the built-in sentence encoder."""
     revision: str | None = None
     """Branch, tag or commit of an org/name model."""
-    scorer: Literal["auto", "embedding", "entailment"] = "auto"
-    """How labels are scored: by vectors, by a head trained on entailment, or as suits the model."""
+    scorer: Literal["auto", "embedding", "entailment", "trained"] = "auto"
+    """How labels are scored: by vectors, by a head trained on entailment, by one trained on the labels, or
+    as suits the model."""
     entailment_column: str | None = None
     """The column of the model's head that says entailment, by name or number; its config tells by default."""
     contradiction_column: str | None = None
@@ -46,9 +54,9 @@ class LabelSettings:
     hypothesis_template: str | None = None
     """The sentence a label is put in; "This is about {}." by default, for entailment "This example is {}."."""
     temperature: float | None = None
-    """Softmax temperature of the scores; fitted for embeddings, 1 for entailment by default."""
+    """Softmax temperature of the scores; fitted for embeddings, 1 for heads by default."""
     long_text: Literal["windows", "truncate"] | None = None
-    """Read a text longer than the model in windows (embeddings do), or only its start (entailment always does)."""
+    """Read a text longer than the model in windows (the default), or only its start (entailment always does)."""
     cache: Path | None = None
     """A folder that keeps what the model gave, so that other labels on the same texts cost only what is new."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -70,9 +78,20 @@ class LabelSettings:
             return LabelSet.read(self.labels_file)
         return None if self.labels is None else LabelSet.parse(self.labels)
 
-    def opened(self, labels: "LabelSet | None", *, multi_label: bool = False, threshold: float = 0.5) -> "Labeller":
-        """What labels texts by these settings; bad labels are refused before its model is opened."""
+    def opened(
+        self,
+        labels: "LabelSet | None",
+        *,
+        otherwise: "Sequence[str] | None" = None,
+        multi_label: bool | None = None,
+        threshold: float = 0.5,
+    ) -> "Labeller":
+        """What labels texts by these settings; bad labels are refused before its model is opened.
+
+        otherwise  the labels where none are given, unless the model was trained on its own
+        """
         from sijo.zeroshot.labeller import Choice, Labeller
+        from sijo.zeroshot.labels import LabelSet
         from sijo.zeroshot.scorers import open_scorer
 
         choice = Choice(
@@ -101,6 +120,8 @@ class LabelSettings:
                 f"{model.source} has no modules.json, so it was not trained to give sentence vectors; "
                 "the mean of its tokens is a guess"
             )
+        if labels is None and otherwise is not None and scorer.known is None:
+            labels = LabelSet.of(otherwise)
         return Labeller(scorer, choice, labels)
 
     def say(self, line: str) -> None:
@@ -118,8 +139,8 @@ class ClassifySettings(LabelSettings):
     """The column with the text: "text", or the only one, by default."""
     labels_column: str | None = None
     """A column that holds each row's own labels, as a list or with commas between."""
-    multi_label: bool = False
-    """Judge each label by itself, so that several or none may fit."""
+    multi_label: bool | None = None
+    """Judge each label by itself, so that several or none may fit; a model that was trained to does so unasked."""
     threshold: float = 0.5
     """With --multi-label: the probability from which a label is given."""
     output: Annotated[Path | None, Parameter(alias="-o")] = None
@@ -170,11 +191,8 @@ class Tally:
 def run(source: str, settings: ClassifySettings) -> None:
     """Label the rows of `source` as the settings say, to a file or to standard output."""
     labels = settings.label_set()
-    if (labels is None) == (settings.labels_column is None):
-        raise SettingError(
-            "say what to choose from with one of --labels, --labels-file and --labels-column, "
-            'as in --labels "business,sport,tech"'
-        )
+    if (settings.labels_column is None) == (labels is None) and (labels is not None or settings.model is None):
+        raise SettingError(UNTOLD)
     if settings.output is None and (settings.resume or settings.overwrite):
         raise SettingError("--resume and --overwrite are about a file; name it with --output")
 
@@ -190,17 +208,25 @@ def run(source: str, settings: ClassifySettings) -> None:
         _to_file(table, labels, settings, settings.output)
 
 
+def _opened(labels: "LabelSet | None", settings: ClassifySettings) -> "Labeller":
+    """What labels the rows; SettingError when nobody says what to choose from, not even the model."""
+    labeller = settings.opened(labels, multi_label=settings.multi_label, threshold=settings.threshold)
+    if labeller.labels is None and settings.labels_column is None:
+        raise SettingError(UNTOLD)
+    return labeller
+
+
 def _to_file(table: "TextTable", labels: "LabelSet | None", settings: ClassifySettings, output: Path) -> None:
     from sijo.app.job import Job
     from sijo.app.output import Piece, Plan, format_of
 
     format_of(output)  # refuses a suffix before the model is opened
-    labeller = settings.opened(labels, multi_label=settings.multi_label, threshold=settings.threshold)
+    labeller = _opened(labels, settings)
     tally, blocks = Tally(), 0
     with (
         Job(
             output,
-            settings=_deciding(labeller, labels, settings),
+            settings=_deciding(labeller, settings),
             resume=settings.resume,
             overwrite=settings.overwrite,
         ) as job,
@@ -218,7 +244,7 @@ def _to_file(table: "TextTable", labels: "LabelSet | None", settings: ClassifySe
                     progress.skip(table.share())
                     continue
                 rows = list(_rows(block, labeller, settings))
-                added = _added(rows, settings)
+                added = _added(rows, labeller, settings)
                 if block.number == 0:
                     Plan.of([Piece(block.columns, added, block.kind)])  # a name that is taken is refused now
                 job.write(block, added)
@@ -239,7 +265,7 @@ def _to_stdout(table: "TextTable", labels: "LabelSet | None", settings: Classify
     from sijo.app.output import Piece, stream
 
     format = settings.format or ("table" if sys.stdout.isatty() else "jsonl")
-    labeller = settings.opened(labels, multi_label=settings.multi_label, threshold=settings.threshold)
+    labeller = _opened(labels, settings)
     tally = Tally()
     with Progress(shown=not settings.quiet, bar=not sys.stdout.isatty()) as progress:
 
@@ -254,7 +280,9 @@ def _to_stdout(table: "TextTable", labels: "LabelSet | None", settings: Classify
             for block, rows in labelled():
                 _print_table(block.texts, rows, first=block.number == 0)
         else:
-            pieces = (Piece(block.columns, _added(rows, settings), block.kind) for block, rows in labelled())
+            pieces = (
+                Piece(block.columns, _added(rows, labeller, settings), block.kind) for block, rows in labelled()
+            )
             stream(pieces, format, sys.stdout.buffer)
     _summary(tally, labeller, settings, progress, _counted(tally.rows))
 
@@ -281,18 +309,18 @@ def _own_labels(block: "Block", column: str, labeller: "Labeller") -> Iterator[l
             if value is not None and not isinstance(value, list | str):
                 raise ValueError(f"{value!r} is neither a list of labels nor names with commas between")
             names = value if isinstance(value, list) else list(LabelSet.parse(value or "").names)
-            labeller.choice.check(LabelSet.of(names))
+            labeller.check(LabelSet.of(names))
         except (SijoError, ValueError, RecursionError) as error:
             raise TextError(f"row {block.first_row + place + 1}, column {column!r}: {error}") from None
         yield names
 
 
-def _added(rows: Sequence["Row"], settings: ClassifySettings) -> "pa.Table":
+def _added(rows: Sequence["Row"], labeller: "Labeller", settings: ClassifySettings) -> "pa.Table":
     """Our columns for some rows."""
     import pyarrow as pa
 
     columns: dict[str, pa.Array] = {}
-    if settings.multi_label:
+    if labeller.choice.multi_label:
         columns["labels"] = pa.array([row.fitting for row in rows], pa.list_(pa.string()))
         columns["scores"] = pa.array([row.scores[: len(row.fitting)] for row in rows], pa.list_(pa.float64()))
     else:
@@ -307,9 +335,9 @@ def _added(rows: Sequence["Row"], settings: ClassifySettings) -> "pa.Table":
     return pa.table(columns)
 
 
-def _deciding(labeller: "Labeller", labels: "LabelSet | None", settings: ClassifySettings) -> dict[str, object]:
+def _deciding(labeller: "Labeller", settings: ClassifySettings) -> dict[str, object]:
     """Everything that decides the answers: a resumed run must have the same."""
-    calibration, scorer = labeller.calibration, labeller.scorer
+    calibration, scorer, labels = labeller.calibration, labeller.scorer, labeller.labels
     return {
         "labels": None if labels is None else {label.name: label.descriptions for label in labels.labels},
         "labels_column": settings.labels_column,
@@ -320,7 +348,7 @@ def _deciding(labeller: "Labeller", labels: "LabelSet | None", settings: Classif
         "none_label": settings.none_label,
         "none_score": calibration.none_score,
         "temperature": calibration.temperature,
-        "multi_label": settings.multi_label,
+        "multi_label": labeller.choice.multi_label,
         "threshold": settings.threshold,
         **scorer.settings,
         "all_scores": settings.all_scores,

@@ -31,7 +31,8 @@ class EvaluateSettings(LabelSettings):
     text_column: str = "text"
     """The column with the text."""
     label_column: str = "label"
-    """The column with the right label; its values are the labels unless --labels or --labels-file names them."""
+    """The column with the right label; its values are the labels unless --labels or --labels-file names them, or
+    the model was trained on its own."""
     format: Literal["table", "json"] | None = None
     """Tables for people, or one JSON object; by default json in a pipe."""
     plot: Path | None = None
@@ -50,7 +51,7 @@ def run(settings: EvaluateSettings) -> None:
 
     from sijo.text.tables import TextTable
     from sijo.zeroshot.evaluation import evaluate
-    from sijo.zeroshot.labels import LabelSet
+    from sijo.zeroshot.labels import folded
     from sijo.zeroshot.plots import check, plot
 
     if settings.plot is not None:
@@ -60,15 +61,24 @@ def run(settings: EvaluateSettings) -> None:
     )
     blocks = list(table.blocks())  # texts that somebody labelled by hand fit in memory
     gold = [label for block in blocks for label in _gold(block, settings.label_column)]
-    labels = settings.label_set() or LabelSet.of(sorted(set(gold) - {settings.none_label}))
-    names = [*labels.names, settings.none_label] if settings.none_label else list(labels.names)
+    labels = settings.label_set()
+    labeller = settings.opened(labels, otherwise=sorted(set(gold) - {settings.none_label}))
+    if labeller.choice.multi_label:
+        raise SettingError(
+            "the model was trained to judge each label by itself, and may give a text several or none; what is "
+            "measured here is one label a text. Use a model that chooses one"
+        )
+    assert labeller.labels is not None
+    names = [*labeller.labels.names, settings.none_label] if settings.none_label else list(labeller.labels.names)
+    if labels is None and labeller.scorer.known is not None:  # its own spelling may be another than the file's
+        spelled = {folded(name): name for name in names}
+        gold = [spelled.get(folded(label), label) for label in gold]
     if strange := set(gold) - set(names):  # told before the texts are read, not after
         first = gold.index(min(strange, key=gold.index))
         raise TextError(
             f"row {first + 1}: the label {gold[first]!r} is not one of the {len(names)} labels"
             f"{nearest(gold[first], names)}. Mend the row, or add the label"
         )
-    labeller = settings.opened(labels)
     probabilities, cut = [], 0
     with Progress(shown=not settings.quiet) as progress:
         for some, reading in labeller.judged(text for block in blocks for text in block.texts):

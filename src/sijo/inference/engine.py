@@ -25,8 +25,8 @@ from sijo.text.tokenizer import Pair
 LongText = Literal["windows", "truncate"]
 
 TOKEN_BUDGET = 4096
-PAIR_HEAD = "sequence-classification"
-"""The head that reads pairs."""
+CLASSIFIER = "sequence-classification"
+"""The head that judges a whole text, or a pair of them."""
 AT_ONCE = 1_000_000
 """Characters that are tokenized, and kept in a store, together."""
 
@@ -60,20 +60,20 @@ class Encoded(Reading):
 
 
 @dataclass(frozen=True)
-class PairLogits(Reading):
-    """What a head says of some pairs, and how much of the first text of each was read."""
+class Logits(Reading):
+    """What a head says of some texts or pairs, and how much was read: of a pair, of its first text."""
 
     logits: np.ndarray
-    """(n, C) float32, one row a pair."""
+    """(n, C) float32, one row a text or pair."""
 
 
 class Engine:
-    """A model with a plan: texts in, one vector each out, or pairs in and a head's logits out.
+    """A model with a plan: texts in, one vector each out; or texts or pairs in, and a head's logits out.
 
     model         what `sijo.load` gives
     token_budget  tokens of a batch, padding included; more needs more memory
-    long_text     "windows" reads the whole of a text longer than the model, in windows whose vectors
-                  are averaged by their tokens; "truncate" reads its first window and says so
+    long_text     "windows" reads the whole of a text longer than the model, in windows whose vectors,
+                  or logits, are averaged by their tokens; "truncate" reads its first window and says so
     store         where vectors, or logits, are kept between runs
 
     >>> engine = Engine(load())
@@ -110,11 +110,30 @@ class Engine:
 
         Equal texts are encoded once. With a store, only texts that it has not seen are encoded.
         """
-        rows = self._entries(texts, self._read)
-        vectors = _stacked(rows, self.model.architecture.hidden_size)
+        width = self.model.architecture.hidden_size
+        rows = self._entries(texts, lambda new: self._read(self._cased(new), self._vectors, width))
+        vectors = _stacked(rows, width)
         return Encoded(*_counts(rows), vectors)
 
-    def score_pairs(self, firsts: Sequence[str], seconds: Sequence[str]) -> PairLogits:
+    def judge(self, texts: Sequence[str]) -> Logits:
+        """What the model's head says of each text by itself.
+
+        The logits of a text read in windows are the mean of its windows', by their tokens. A text without
+        tokens is read as the special tokens around it; where there are none of those either, logits are 0.
+        Equal texts are read once. With a store, only texts that it has not seen are read.
+
+        Raises SettingError when the model was opened without a head that judges texts.
+
+        >>> fresh = load(head="new:sequence-classification", labels=["sport", "tax", "weather"])
+        >>> Engine(fresh).judge(["a late goal", "rain"]).logits.shape
+        (2, 3)
+        """
+        self._must_judge()
+        width = len(self.model.labels)
+        rows = self._entries(texts, lambda new: self._read(new, self._judgements, width, blank=True))
+        return Logits(*_counts(rows), _stacked(rows, width))
+
+    def score_pairs(self, firsts: Sequence[str], seconds: Sequence[str]) -> Logits:
         """What the model's head says of each pair, such as a text and a hypothesis about it.
 
         A pair that is longer than the model loses the end of its first text, never of its second,
@@ -128,14 +147,21 @@ class Engine:
         >>> Engine(fresh).score_pairs(["a cat sleeps"] * 2, ["This is a cat.", "This is a dog."]).logits.shape
         (2, 2)
         """
-        if PAIR_HEAD not in self.model.head_values:
-            raise SettingError(
-                f"{self.model.source or 'the model'} was opened without a head that reads pairs; open it with "
-                f"sijo.load(..., head={PAIR_HEAD!r}). It holds: {', '.join(self.model.heads) or 'none'}"
-            )
+        self._must_judge()
         rows = self._entries(list(zip(firsts, seconds, strict=True)), self._read_pairs)
         logits = _stacked(rows, len(self.model.labels))
-        return PairLogits(*_counts(rows), logits)
+        return Logits(*_counts(rows), logits)
+
+    def _must_judge(self) -> None:
+        if CLASSIFIER not in self.model.head_values:
+            raise SettingError(
+                f"{self.model.source or 'the model'} was opened without a head that judges texts; open it with "
+                f"sijo.load(..., head={CLASSIFIER!r}). It holds: {', '.join(self.model.heads) or 'none'}"
+            )
+
+    def _cased(self, texts: Sequence[str]) -> Sequence[str]:
+        """The texts as the sentence encoder was trained to see them."""
+        return [text.lower() for text in texts] if self.model.sentence.lowercase else texts
 
     def _entries(self, keys: Sequence[AnyKey], read: Callable[[Sequence[AnyKey]], Iterable[Entry]]) -> list[Entry]:
         """An entry for each text or pair: from the store, or read, each distinct one once."""
@@ -148,21 +174,34 @@ class Engine:
             known |= new
         return [known[key] for key in keys]
 
-    def _read(self, texts: Sequence[str]) -> Iterator[Entry]:
-        """Run the model over texts; yields an entry for each."""
+    def _read(
+        self,
+        texts: Sequence[str],
+        answers: Callable[[Sequence[Sequence[int]]], np.ndarray],
+        width: int,
+        *,
+        blank: bool = False,
+    ) -> Iterator[Entry]:
+        """Run the model over texts; yields an entry for each.
+
+        answers  what is wanted of each token sequence, (n, width) float32
+        blank    whether a text without tokens is read too, if special tokens stand around it
+        """
         tokenizer = self.model.tokenizer
-        whole = tokenizer.windows([text.lower() for text in texts] if self.model.sentence.lowercase else texts)
+        whole = tokenizer.windows(texts)
         tokens = [tokenizer.count(windows) for windows in whole]
         read = [windows[:1] if self.long_text == "truncate" else windows for windows in whole]
-        owners = [i for i, windows in enumerate(read) if tokens[i] for _ in windows]
-        sequences = [ids for i, windows in enumerate(read) if tokens[i] for ids in windows]
+        parts = [
+            (i, ids) for i, windows in enumerate(read) for ids in windows if tokens[i] or (blank and len(ids) > 0)
+        ]
+        owners, sequences = [i for i, _ in parts], [ids for _, ids in parts]
 
-        totals = np.zeros((len(texts), self.model.architecture.hidden_size), np.float64)
+        totals = np.zeros((len(texts), width), np.float64)
         weights = np.zeros((len(texts), 1))
         for batch in by_length([len(ids) for ids in sequences], token_budget=self.token_budget):
             lengths = np.array([[len(sequences[i])] for i in batch])
             rows = [owners[i] for i in batch]
-            np.add.at(totals, rows, self._vectors([sequences[i] for i in batch]) * lengths)
+            np.add.at(totals, rows, answers([sequences[i] for i in batch]) * lengths)
             np.add.at(weights, rows, lengths)
         vectors = (totals / np.maximum(weights, 1)).astype(np.float32)
         for i in range(len(texts)):
@@ -187,6 +226,12 @@ class Engine:
         return vectors
 
     @torch.inference_mode()
+    def _judgements(self, sequences: Sequence[Sequence[int]]) -> np.ndarray:
+        """What the head says of each token sequence, (n, C) float32."""
+        logits: np.ndarray = self.model(*self._padded(sequences)).answers[CLASSIFIER].float().numpy()
+        return logits
+
+    @torch.inference_mode()
     def _logits(self, pairs: Sequence[Pair]) -> np.ndarray:
         """What the head says of each pair, (n, C) float32."""
         ids_BL, keep_BL = self._padded([pair.input_ids for pair in pairs])
@@ -194,7 +239,7 @@ class Engine:
         types_BL = torch.tensor(
             [[*pair.token_type_ids, *[0] * (width - len(pair.token_type_ids))] for pair in pairs]
         )
-        logits: np.ndarray = self.model(ids_BL, keep_BL, types_BL).answers[PAIR_HEAD].float().numpy()
+        logits: np.ndarray = self.model(ids_BL, keep_BL, types_BL).answers[CLASSIFIER].float().numpy()
         return logits
 
     def _padded(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor | None]:

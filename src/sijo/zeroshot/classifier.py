@@ -21,10 +21,12 @@ from sijo.zeroshot.scorers import Scorer, open_scorer
 class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Labels text with classes that nobody trained it for; a scikit-learn classifier.
 
-    labels               names, or a mapping of names to descriptions
+    labels               names, or a mapping of names to descriptions; None for those the model was trained on
     model                a folder, an `org/name`, an opened model, or None for the built-in one
-    scorer               "embedding", "entailment", or "auto" for the one that suits the model: see `open_scorer`
-    multi_label          judge each label by itself, so that several or none may fit
+    scorer               "embedding", "entailment", "trained", or "auto" for the one that suits the model: see
+                         `open_scorer`
+    multi_label          judge each label by itself, so that several or none may fit; None for what the model
+                         was trained to do, and one label a text where it was trained for neither
     hypothesis_template  the sentence a label is put in, with {} for its name; None for the scorer's own
     none_label           a name for "none of these"; None leaves that answer out
     none_threshold       raw score below which no label fits: a cosine for embeddings, for entailment its logit
@@ -33,14 +35,15 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     temperature          softmax temperature; None for the scorer's own, "fit" to fit it (and the none
                          threshold, unless given) on the texts passed to `fit`
     long_text            "windows" reads all of a long text, "truncate" its first window; None for what the
-                         scorer does: embeddings read windows, entailment cuts, and knows nothing else
-    cache                a folder where text vectors, or the logits of pairs, are kept between runs
+                         scorer does: entailment cuts, and knows nothing else; the others read windows
+    cache                a folder where text vectors, or logits, are kept between runs
     dtype                precision of the weights
     entailment_column    name or number of the column of the model's head that says entailment; None to
                          look it up among the names in its config
     contradiction_column  the same for the column that says the opposite
 
-    Nothing needs fitting. `fit` without labels of its own takes them from y.
+    Nothing needs fitting. `fit` without labels of its own takes them from y, unless the model was trained on its
+    own.
 
     >>> clf = ZeroShotClassifier(labels=["cooking", "football"])
     >>> clf.predict(["Knead the dough for ten minutes.", "He scored in extra time."]).tolist()
@@ -52,7 +55,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels: Labels | None = None,
         model: str | Path | Model | None = None,
         scorer: str = "auto",
-        multi_label: bool = False,
+        multi_label: bool | None = None,
         hypothesis_template: str | None = None,
         none_label: str | None = None,
         *,
@@ -89,12 +92,14 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X  texts, needed only for temperature="fit"
         y  a label for each text
         """
-        if self.labels is None and y is None:
-            raise SettingError("there are no labels: pass labels= to the classifier, or y to fit")
         if X is not None and y is not None and len(X) != len(y):
             raise SettingError(f"there are {len(X)} texts and {len(y)} labels; give one label for each text")
         self.__dict__.pop("calibration_", None)
-        self.labels_ = LabelSet.of(sorted(set(() if y is None else y)) if self.labels is None else self.labels)
+        self.__dict__.pop("labels_", None)
+        if self.labels is not None or y is None or self._scorer().known is not None:
+            self.labels_ = self._labels()
+        else:
+            self.labels_ = LabelSet.of(sorted(set(y)))
         self._choice().check(self.labels_)
         if self.temperature == "fit":
             if X is None or y is None:
@@ -105,7 +110,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 raise SettingError('temperature="fit" needs texts and their labels; there are none')
             scores = np.concatenate([scores for scores, _ in labeller.scored(X)])
             self.calibration_ = Calibration.fit(scores, gold, origin=f"fit on {len(gold)} texts")
-            self._fitted_absolute = self._choice().absolute
+            self._fitted_absolute = labeller.choice.absolute
         return self
 
     def predict(self, X: Iterable[str]) -> np.ndarray:
@@ -113,10 +118,12 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises TextError for a text without tokens when there is no `none_label` to give it.
         """
-        if self.multi_label:
-            return (self.predict_proba(X) >= self.threshold).astype(int)
+        labeller = self._labeller()
+        if labeller.choice.multi_label:
+            probabilities, tokens = self._judged(labeller, X)
+            return ((probabilities >= self.threshold) & (tokens > 0)[:, None]).astype(int)
         chosen, cut = [], 0
-        for number, row in enumerate(self.stream(X), start=1):
+        for number, row in enumerate(labeller.stream(X), start=1):
             if row.label is None:
                 raise TextError(
                     f"text {number} has no words to label; leave it out, or give none_label= a name for it"
@@ -130,13 +137,10 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Probabilities, (n, number of `classes_`) float64, in the order of `classes_`.
 
         They sum to 1 in each row, unless `multi_label`. Embeddings give a text without tokens the same
-        for each label; entailment gives what its head makes of the label alone.
+        for each label; entailment gives what its head makes of the label alone, a trained head what it
+        makes of no words.
         """
-        labeller = self._labeller()
-        judged = list(labeller.judged(X))
-        self._tell(sum(int(reading.truncated.sum()) for _, reading in judged))
-        width = len(self.classes_)
-        return np.concatenate([probabilities for probabilities, _ in judged] or [np.zeros((0, width))])
+        return self._judged(self._labeller(), X)[0]
 
     def classify(self, texts: Iterable[str], labels: Sequence[Labels] | None = None) -> list[Row]:
         """A `Row` for each text: label, probability, every candidate, and how much of the text was read.
@@ -163,13 +167,24 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """The temperature and none score in use, and where they came from."""
         return self._labeller().calibration
 
+    def _judged(self, labeller: Labeller, X: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities (n, number of `classes_`), and the tokens (n,) of each text; warns of cuts."""
+        judged = list(labeller.judged(X))
+        self._tell(sum(int(reading.truncated.sum()) for _, reading in judged), calls=2)
+        none = np.zeros((0, len(self.classes_))), np.zeros(0, np.int64)
+        probabilities = np.concatenate([probabilities for probabilities, _ in judged] or [none[0]])
+        return probabilities, np.concatenate([reading.tokens for _, reading in judged] or [none[1]])
+
     def _labels(self) -> LabelSet:
         if hasattr(self, "labels_"):
             fitted: LabelSet = self.labels_
             return fitted
-        if self.labels is None:
+        if self.labels is not None:
+            return LabelSet.of(self.labels)
+        known = self._scorer().known
+        if known is None:
             raise SettingError("there are no labels: pass labels= to the classifier, or y to fit")
-        return LabelSet.of(self.labels)
+        return LabelSet.of(known.names)
 
     def _choice(self) -> Choice:
         return Choice(
@@ -189,20 +204,24 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if labels is not None:
             choice.check(labels)  # before the model is opened
         scorer, fitted = self._scorer(), getattr(self, "calibration_", None)
-        if fitted is not None and not scorer.one_scale and choice.absolute != self._fitted_absolute:
+        labeller = Labeller(scorer, choice, labels, fitted)
+        if fitted is not None and not scorer.one_scale and labeller.choice.absolute != self._fitted_absolute:
             raise SettingError(
                 "the temperature was fitted before multi_label or none_label changed, and with them what the "
                 f"{scorer.name} scorer's scores mean; call fit(X, y) again"
             )
-        return Labeller(scorer, choice, labels, fitted)
+        return labeller
 
-    def _tell(self, cut: int) -> None:
-        """Warn of texts that were cut where nobody asked for it, since an array has no room to say so."""
+    def _tell(self, cut: int, *, calls: int = 1) -> None:
+        """Warn of texts that were cut where nobody asked for it, since an array has no room to say so.
+
+        calls  how many calls of ours lie between this one and the user's line
+        """
         if cut and self.long_text is None:
             warnings.warn(
                 f"{cut:,} of the texts did not fit the model beside their labels, and only the start of each was "
                 'read: classify() tells which; long_text="truncate" says that this is meant',
-                stacklevel=3,
+                stacklevel=2 + calls,
             )
 
     def _columns(self, y: Sequence[str]) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from sijo.errors import SettingError, TextError, nearest
-from sijo.inference.engine import PAIR_HEAD, Engine, LongText, Reading
+from sijo.inference.engine import CLASSIFIER, Engine, LongText, Reading
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labels import Label
 
@@ -153,10 +153,11 @@ class EntailmentScorer:
     """
 
     name = "entailment"
-    head: str | None = PAIR_HEAD
+    head: str | None = CLASSIFIER
     long_texts: tuple[LongText, ...] = ("truncate",)
     rows = 128
     one_scale = False
+    known = None
     template = "This example is {}."
     calibration = Calibration(
         temperature=1.0, none_score=0.0, origin="not fitted: the model's own logits, as it was trained"

@@ -6,7 +6,7 @@ estimator needs it.
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 
@@ -18,6 +18,7 @@ from sijo.text.batches import groups
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labels import Label, Labels, LabelSet, check_template, check_text, folded, union
 from sijo.zeroshot.scorers import Scorer
+from sijo.zeroshot.trained import Known
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,9 @@ class Choice:
 
     template: str | None = None
     """The sentence a label is put in, with {} for its name; None for the scorer's own."""
-    multi_label: bool = False
-    """Judge each label by itself, so that several or none may fit."""
+    multi_label: bool | None = None
+    """Judge each label by itself, so that several or none may fit; None for what the model was trained to do,
+    and one label a text where it was trained for neither."""
     threshold: float = 0.5
     """With `multi_label`, the probability from which a label is given."""
     none_label: str | None = None
@@ -88,11 +90,42 @@ class Choice:
     @property
     def absolute(self) -> bool:
         """Whether scores are held against the none score, not only against each other."""
-        return self.multi_label or self.has_none
+        return bool(self.multi_label) or self.has_none
+
+    def settled(self, known: Known | None) -> "Choice":
+        """The same with nothing left open, once it is sure that it suits the scorer.
+
+        known  the labels the scorer was trained on, if it knows no others
+
+        Raises SettingError for what a head that was trained on its labels cannot do.
+        """
+        if known is None:
+            return replace(self, multi_label=bool(self.multi_label))
+        if self.template is not None:
+            raise SettingError(
+                f"the template {self.template!r} (--hypothesis-template) puts a label in a sentence, and this "
+                "model's head was trained on its labels and reads the text alone; leave the template out"
+            )
+        if self.multi_label is not None and self.multi_label != known.multi_label:
+            raise SettingError(
+                "multi_label=False asks for one label a text, and this model was trained to judge each of its "
+                "labels by itself (problem_type multi_label_classification); leave it out"
+                if known.multi_label
+                else "multi_label (--multi-label) judges each label by itself, and this model was trained to "
+                "choose one of its own: what it says of one means nothing without the others; leave it out"
+            )
+        if self.none_label is not None or (self.none_threshold is not None and not known.multi_label):
+            given = "none_label" if self.none_label is not None else "none_threshold"
+            raise SettingError(
+                f"{given} (--{given.replace('_', '-')}) needs a score for none of these, which this model's head, "
+                "trained on its labels alone, does not have; leave it out"
+                + ("; a text that no label fits gets none by itself" if known.multi_label else "")
+            )
+        return replace(self, multi_label=known.multi_label)
 
     def check(self, labels: LabelSet) -> None:
-        """Raise SettingError when there is nothing to choose among these labels."""
-        if len(labels.labels) == 1 and not self.multi_label and self.none_label is None:
+        """Raise SettingError when there is nothing to choose among these labels, as far as that is settled."""
+        if len(labels.labels) == 1 and self.multi_label is False and self.none_label is None:
             raise SettingError(
                 f"with the one label {labels.names[0]!r} there is nothing to choose between; add a label, "
                 "give none_label (--none-label), or judge it by itself with multi_label (--multi-label)"
@@ -106,19 +139,34 @@ class Labeller:
 
     scorer  says how well a label fits a text
     choice  what is made of that
-    labels  the labels of every text that brings none of its own
+    labels  the labels of every text that brings none of its own; None for those the scorer was trained on,
+            if it was
     fitted  replaces the scorer's own calibration
+
+    Raises SettingError for labels that the scorer does not know, and for a choice it cannot make.
     """
 
     def __init__(
         self, scorer: Scorer, choice: Choice, labels: LabelSet | None, fitted: Calibration | None = None
     ) -> None:
-        if labels is not None:
-            choice.check(labels)
+        known = scorer.known
         self.scorer = scorer
-        self.choice = choice
-        self.labels = labels
+        self.choice = choice.settled(known)
+        self.labels = LabelSet.of(known.names) if labels is None and known is not None else labels
+        if self.labels is not None:
+            self.check(self.labels)
         self._fitted = fitted or scorer.calibration
+
+    def check(self, labels: LabelSet) -> None:
+        """Raise SettingError when the scorer does not know these labels, or there is nothing to choose."""
+        if self.scorer.known is not None:
+            self.scorer.known.places(labels.labels)
+            if len(labels.labels) == 1 and not self.choice.multi_label:
+                raise SettingError(
+                    f"with the one label {labels.names[0]!r} there is nothing to choose between; name more of the "
+                    f"model's labels, or none for all {len(self.scorer.known.names)} of them"
+                )
+        self.choice.check(labels)
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -145,7 +193,7 @@ class Labeller:
             if len(sets) < len(group):
                 raise SettingError("there are fewer label sets than texts; give one for each text")
             for one in sets:
-                self.choice.check(one)
+                self.check(one)
             every = union(sets)
             place = {label: j for j, label in enumerate(every)}
             columns = [[place[label] for label in one.labels] for one in sets]

@@ -1,7 +1,8 @@
 """How well does this label fit this text? One class for each kind of head that can answer.
 
 A scorer gives raw scores; `calibration.py` makes them probabilities. The scorer that compares vectors
-is here, the one that reads text and label together in `entailment.py`.
+is here, the one that reads text and label together in `entailment.py`, and the one whose labels were
+trained in `trained.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,11 +16,12 @@ from sijo.checkpoints.load import DTYPES, Dtype, Model, load, peek
 from sijo.checkpoints.locate import locate
 from sijo.checkpoints.sentence import sentence_settings
 from sijo.errors import SettingError, nearest
-from sijo.inference.engine import Engine, LongText, Reading, unit
+from sijo.inference.engine import CLASSIFIER, Engine, LongText, Reading, unit
 from sijo.inference.store import VectorStore
 from sijo.zeroshot.calibration import MINILM, Calibration
 from sijo.zeroshot.entailment import EntailmentScorer
 from sijo.zeroshot.labels import Label
+from sijo.zeroshot.trained import Known, TrainedScorer, columns
 
 
 class Scorer(Protocol):
@@ -41,6 +43,10 @@ class Scorer(Protocol):
     """What makes its scores probabilities unless the user fits or gives another."""
     engine: Engine
     """What reads the texts, and its model."""
+
+    @property
+    def known(self) -> Known | None:
+        """The labels it was trained on, where it can score no others."""
 
     @property
     def settings(self) -> dict[str, object]:
@@ -78,6 +84,7 @@ class EmbeddingScorer:
     long_texts: tuple[LongText, ...] = ("windows", "truncate")
     rows = 2048
     one_scale = True
+    known = None
     template = "This is about {}."
     calibration = MINILM
 
@@ -115,8 +122,8 @@ class EmbeddingScorer:
         return self._kept[1]
 
 
-SCORERS: dict[str, type[EmbeddingScorer] | type[EntailmentScorer]] = {
-    scorer.name: scorer for scorer in (EmbeddingScorer, EntailmentScorer)
+SCORERS: dict[str, type[EmbeddingScorer] | type[EntailmentScorer] | type[TrainedScorer]] = {
+    scorer.name: scorer for scorer in (EmbeddingScorer, EntailmentScorer, TrainedScorer)
 }
 """Every scorer by name."""
 
@@ -134,21 +141,23 @@ def open_scorer(
 ) -> Scorer:
     """A scorer with its model opened.
 
-    name      one of `SCORERS`, or "auto" for the one that suits the model: `entailment` where its folder
-              is no sentence encoder and holds a classification head with a column called entailment,
-              or where a column is named here; `embedding` where it holds no such head
+    name      one of `SCORERS`, or "auto" for the one that suits the model: `trained` where its folder holds
+              a classification head none of whose columns is called entailment; `entailment` where one
+              is, and the folder is no sentence encoder, or where a column is named here; else `embedding`
     model     a folder, an `org/name`, an opened model, or None for the built-in one. A model that was
               opened without the head its scorer needs is opened again, with it
     revision  branch, tag or commit on the Hub
 
     The other settings are those of `ZeroShotClassifier`. Raises SettingError for settings that do not
-    suit the scorer, and under "auto" for a classification head that is not known to say entailment.
+    suit the scorer, and for a head that it cannot score labels by.
 
     >>> open_scorer("auto", None).name
     'embedding'
     >>> head = load(head="new:sequence-classification", labels=["not_entailment", "entailment"])
     >>> open_scorer("entailment", head).settings["entailment_column"]
     1
+    >>> open_scorer("auto", load(head="new:sequence-classification", labels=["sport", "tax"])).known.names
+    ('sport', 'tax')
     """
     if name != "auto" and name not in SCORERS:
         raise SettingError(f"no scorer {name!r}{nearest(name, SCORERS)}; there are auto, {', '.join(SCORERS)}")
@@ -165,7 +174,7 @@ def open_scorer(
     if named and kind is not EntailmentScorer:
         raise SettingError(
             f"{next(iter(named))}={next(iter(named.values()))!r} says how the entailment scorer reads a head, "
-            f"but scorer={name!r} reads none; leave one of the two out"
+            f"but scorer={name!r} does not read one so; leave one of the two out"
         )
     chosen = kind.long_texts[0] if long_text is None else long_text
     if chosen not in kind.long_texts and chosen in get_args(LongText):
@@ -174,11 +183,10 @@ def open_scorer(
             f"and cuts the text; leave it out, say {kind.long_texts[0]!r}, or part long texts beforehand"
         )
     opened = _opened(given, kind.head, dtype)
-    if name == "auto" and kind is EntailmentScorer and not named:
-        _must_say_entailment(opened)
     store = None
     if cache is not None:
-        store = VectorStore(Path(cache), fingerprint=f"{chosen}-{opened.fingerprint}")
+        given_by = "head-" if kind is TrainedScorer else ""  # of an opened model, text vectors have the same digest
+        store = VectorStore(Path(cache), fingerprint=f"{given_by}{chosen}-{opened.fingerprint}")
     engine = Engine(opened, long_text=chosen, store=store)
     return EntailmentScorer(engine, **named) if kind is EntailmentScorer else kind(engine)
 
@@ -187,11 +195,13 @@ def _suited(given: Path | Model, named: Mapping[str, object]) -> str:
     """The name of the scorer that suits a model, by what its folder holds."""
     if named:
         return EntailmentScorer.name
-    sentence = given.sentence if isinstance(given, Model) else sentence_settings(given)
-    if sentence.trained:
-        return EmbeddingScorer.name
     heads = {*given.heads, *given.head_values} if isinstance(given, Model) else peek(given)
-    return EntailmentScorer.name if EntailmentScorer.head in heads else EmbeddingScorer.name
+    if CLASSIFIER not in heads:
+        return EmbeddingScorer.name
+    if not any("entail" in column.casefold() for column in columns(given)):
+        return TrainedScorer.name
+    sentence = given.sentence if isinstance(given, Model) else sentence_settings(given)
+    return EmbeddingScorer.name if sentence.trained else EntailmentScorer.name
 
 
 def _opened(given: Path | Model, head: str | None, dtype: Dtype) -> Model:
@@ -203,14 +213,3 @@ def _opened(given: Path | Model, head: str | None, dtype: Dtype) -> Model:
     held = next(given.parameters()).dtype
     same: dict[torch.dtype, Dtype] = {DTYPES[name]: name for name in get_args(Dtype)}
     return load(given.source, head=head, dtype=same[held])
-
-
-def _must_say_entailment(model: Model) -> None:
-    """Raise SettingError for a head whose columns do not speak of entailment: of sentiment, or of nothing."""
-    if not any("entail" in label.casefold() for label in model.labels):
-        raise SettingError(
-            f"{model.source or 'the model'} is no sentence encoder, and none of the columns of its classification "
-            f"head, {list(model.labels)}, is called entailment, so it cannot be told how it would score labels. If "
-            "it was trained on entailment, name the column: entailment_column= (--entailment-column). To compare "
-            'vectors of its encoder, say scorer="embedding" (--scorer embedding)'
-        )
