@@ -19,7 +19,7 @@ class DistillSettings(pretrain.PretrainSettings):
     """What is learned from whom; the rest is as in pretraining."""
 
     teacher: str | None = None
-    """The model to learn from: a folder or org/name."""
+    """The model to learn from: a folder or org/name; without it, the built-in sentence encoder."""
 
 
 def run(recipe: str | None, given: DistillSettings) -> None:
@@ -44,8 +44,6 @@ def resolved(recipe: str | None, given: DistillSettings) -> "RunSettings":
 
     if recipe is not None and recipe not in DISTILLATIONS and Path(recipe).suffix == ".json":
         return pretrain.resolved(recipe, given.set or [])
-    if given.teacher is None:
-        raise SettingError("--teacher is needed: a model to learn from, a folder or org/name")
     if recipe is None:
         recipe = "distilbert-tiny" if {"mlm", "lm"} & {*peek(given.teacher)} else "sentence"
     if recipe not in DISTILLATIONS:

@@ -163,10 +163,10 @@ class Distillation:
     run: LoopSettings
     """How long, how much at once."""
 
-    def settings(self, teacher: str) -> RunSettings:
+    def settings(self, teacher: str | None) -> RunSettings:
         """A run whose student is half as deep as the teacher (and of BERT a DistilBERT).
 
-        teacher  a folder or org/name, whose config is read
+        teacher  a folder or org/name, or None for the built-in sentence encoder
 
         Raises as `load` does where there is no such model.
         """

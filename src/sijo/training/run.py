@@ -188,7 +188,7 @@ def _card(settings: RunSettings, model: Model, out: Path) -> Card:
         title=settings.recipe or "a model of sijo",
         task="sentence-similarity" if model.sentence.trained else next(iter(tasks), None),
         base_model=settings.start.model,
-        teacher=None if teacher is None else teacher.model,
+        teacher=None if teacher is None else locate(teacher.model).name,
         teacher_licence=None if teacher is None else licence(locate(teacher.model)),
         data={Path(source).name: None for source in sources},
         metrics=[
@@ -222,10 +222,12 @@ def _check(settings: RunSettings, text: Text) -> None:
         for source in sources(text.sources):
             with suppress(TextError) if text.skip_bad else nullcontext():
                 opened(source, column=text.column, code_column=text.code_column)
-    teacher = None if settings.teacher is None else settings.teacher.model
-    for model in (text.tokenizer, settings.start.model, settings.start.generator, teacher):
+    for model in (text.tokenizer, settings.start.model, settings.start.generator):
         if model is not None:
             locate(model)
+    if settings.teacher is not None:  # made once for nothing: whether the two can be compared is then known
+        tokenizer = _opened(settings, locate(text.tokenizer or settings.start.model or settings.teacher.model))
+        assemble(replace(settings, teacher=replace(settings.teacher, cache=None)), tokenizer)
 
 
 def _ready(text: Text) -> bool:
@@ -269,10 +271,12 @@ def _prepared(
     """The run's tokenizer and corpus: given, there from before, or made now."""
     shards, ready = Path(text.sources[0]), _ready(text)
     given = text.tokenizer or settings.start.model
-    if given is None and settings.teacher is not None:
-        given = settings.teacher.model
-    place = out / "tokenizer" if given is None else locate(given)
-    if given is None and not place.exists():
+    place = own = out / "tokenizer"
+    if given is not None:
+        place = locate(given)
+    elif settings.teacher is not None:
+        place = locate(settings.teacher.model)
+    if place == own and not own.exists():
         if ready:
             raise SettingError(
                 f"{shards} is a prepared corpus; give the tokenizer that it was prepared with too (--tokenizer)"
@@ -280,10 +284,7 @@ def _prepared(
         tell("training a tokenizer")
         with whole_folder(place) as fresh:
             _trained(settings, text).save(fresh)
-    family: str = settings.tokenizer.family
-    if (place / "config.json").is_file():
-        family = str(read_object(place / "config.json").get("model_type", family))
-    tokenizer = Tokenizer.open(place, model_type=family, max_length=settings.data.length)
+    tokenizer = _opened(settings, place)
     if ready:
         return tokenizer, Corpus.open(shards)
     if (out / "corpus").exists():
@@ -314,6 +315,14 @@ def _prepared(
     for file, fault in counts.bad.items():
         tell(f"skipped: {file}: {fault}")
     return tokenizer, corpus
+
+
+def _opened(settings: RunSettings, place: Path) -> Tokenizer:
+    """The tokenizer in a folder, for inputs as long as the run's."""
+    family: str = settings.tokenizer.family
+    if (place / "config.json").is_file():
+        family = str(read_object(place / "config.json").get("model_type", family))
+    return Tokenizer.open(place, model_type=family, max_length=settings.data.length)
 
 
 def _trained(settings: RunSettings, text: Text) -> Tokenizer:

@@ -112,8 +112,8 @@ class StartSettings:
 class TeacherSettings(Teaching):
     """A model to learn from, and what of it."""
 
-    model: str
-    """A folder or org/name."""
+    model: str | None = None
+    """A folder or org/name; None for the built-in sentence encoder."""
     layers: tuple[int, ...] | None = None
     """Which of the teacher's layers, counted from 0, the student's begin with; None spreads them evenly, [] begins
     with fresh weights."""

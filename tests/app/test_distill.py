@@ -1,0 +1,89 @@
+"""`sijo distill` as it is typed."""
+
+import json
+
+import pytest
+import torch
+
+import sijo
+from training.conftest import REQUESTS
+
+FEW = ("run.epochs=null", "run.steps=3", "run.batch=4", "data.length=16", "run.save_every=2")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """So small a network is slower with two."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_a_sentence_encoder_is_halved(sijo_cli, tiny_model, tmp_path):
+    # kills: the wrong recipe by default, a student that is no sentence encoder any more, a card without its teacher
+    out = tmp_path / "run"
+    ran = sijo_cli(
+        "distill", "--teacher", tiny_model, "--corpus", REQUESTS, "--column", "text", "-o", out, "-q", "--set", *FEW
+    )
+    assert ran.code == 0, ran.err
+    assert ran.out.decode().split() == [str(out / "model")] and ran.err == ""
+    settings = json.loads((out / "settings.json").read_text())
+    assert settings["recipe"] == "sentence" and settings["teacher"]["vectors"] == 1
+    student, teacher = sijo.load(out / "model"), sijo.load(tiny_model)
+    assert (student.architecture.layers, teacher.architecture.layers) == (1, 2)
+    assert student.sentence == teacher.sentence
+    card = (out / "model" / "README.md").read_text()
+    assert "tiny" in card and str(tmp_path) not in card
+    labelled = sijo_cli(
+        "classify", REQUESTS, "--model", out / "model", "--labels", "travel,money", "--column", "text"
+    )
+    assert labelled.code == 0 and len(labelled.rows()) == 300
+    again = sijo_cli(
+        "distill", out / "settings.json", "--corpus", REQUESTS, "--column", "text", "-o", tmp_path / "two", "-q"
+    )
+    assert again.code == 0, again.err
+    weights = [(folder / "model" / "model.safetensors").read_bytes() for folder in (out, tmp_path / "two")]
+    assert weights[0] == weights[1]
+
+
+def test_a_teacher_with_a_head_gives_soft_targets(sijo_cli, tiny_model, tmp_path):
+    # kills: the recipe for sentences where distributions can be had
+    teacher = tmp_path / "teacher"
+    sijo.save(sijo.load(tiny_model, "new:mlm"), teacher)
+    ran = sijo_cli("distill", "--teacher", teacher, "--settings", "--format", "json")
+    assert ran.code == 0, ran.err
+    values = {row["setting"]: row["value"] for row in ran.rows()}
+    assert values["recipe"] == "distilbert-tiny" and values["teacher.soft"] == 5.0
+    assert values["model.token_types"] == 0 and values["objective.masking.choice"] == "frequency"
+    assert all(row["means"] for row in ran.rows() if row["setting"].startswith("teacher."))
+
+
+def test_what_recipes_there_are(sijo_cli):
+    # kills: a recipe that is not listed, or listed without what it learns
+    ran = sijo_cli("distill", "--list", "--format", "json")
+    assert {row["recipe"] for row in ran.rows()} == {
+        *("distilbert", "distilbert-tiny", "minilm", "minilm-tiny", "sentence")
+    }
+    assert ran.rows()[0]["learns"] == "soft 5, hard 2, cosine 1"
+    assert "distilbert" in sijo_cli("distill", "--list", "--format", "table").out.decode()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("minlm",), "did you mean 'minilm'?"),
+        (("sentence", "--set", "teacher.vector=1"), "did you mean 'teacher.vectors'?"),
+        (("sentence", "--set", "model.hidden_size=8", "model.embedding_size=8"), "set model.hidden_size"),
+        (("distilbert-tiny",), "has no mlm head"),
+        (("sentence", "--teacher", "nowhere"), "nowhere"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_begun(sijo_cli, tiny_model, tmp_path, given, message):
+    # kills: an hour of preparing a corpus for a run that cannot be
+    out = tmp_path / "run"
+    teacher = () if "--teacher" in given else ("--teacher", tiny_model)
+    name, *rest = given
+    ran = sijo_cli("distill", name, *teacher, "--corpus", REQUESTS, "--column", "text", "-o", out, *rest)
+    assert ran.code == 2 and message in ran.err, ran.err
+    assert not (out / "corpus").exists()
