@@ -1,6 +1,6 @@
 """A batch with something asked of it: all chance has been drawn, so it can be cut into pieces.
 
-Letters: B batch, L length.
+Letters: B batch, C choices, L length.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,10 @@ from sijo.text.samples import Batch
 
 @dataclass(frozen=True)
 class Question:
-    """What a network is to read and what it is asked. Every tensor has a row for each input of the batch."""
+    """What a network is to read and what it is asked. Every tensor has a row for each input of the batch.
+
+    Where an input is several to choose from, C of them, (B, L) is (B, C, L) everywhere.
+    """
 
     input_ids: Tensor
     """(B, L) int64: what the network reads."""
@@ -42,7 +45,7 @@ class Question:
     dice: Tensor | None = None
     """(B, L) float64 in [0, 1): one throw for each token that a generator may put in."""
     labels: Tensor | None = None
-    """(B, …): what a person said of each input; (B, L) where it is of each token."""
+    """(B, …): what a person said of each input; what is said of tokens moves to `truth` when it is posed."""
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -50,7 +53,7 @@ class Question:
     @property
     def lengths(self) -> list[int]:
         """Real tokens of each row."""
-        counted: list[int] = self.keep.sum(1).tolist()
+        counted: list[int] = self.keep.flatten(1).sum(1).tolist()
         return counted
 
     @property
@@ -61,13 +64,14 @@ class Question:
     def rows(self, chosen: Sequence[int]) -> "Question":
         """Some rows, in this order, no wider than they need be."""
         index = torch.as_tensor(chosen, dtype=torch.int64)
-        width = min(padded_length(int(self.keep[index].sum(1).max())), self.keep.shape[1])
+        width = min(padded_length(int(self.keep[index].sum(-1).max())), self.keep.shape[-1])
         cut: dict[str, Any] = {}
         for field in fields(self):
             tensor = getattr(self, field.name)
             if tensor is not None:
                 whole = tensor[index]
-                cut[field.name] = whole[:, :width] if tensor.shape[1:] == self.keep.shape[1:] else whole
+                by_token = tensor.shape == self.keep.shape and field.name != "labels"
+                cut[field.name] = whole[..., :width] if by_token else whole
         return Question(**cut)
 
     def to(self, device: torch.device) -> "Question":

@@ -408,6 +408,95 @@ def _read_parquet(stream: IO[bytes], name: str, asked: str | None) -> _Reading:
     return _Reading(columns, column, rows(), table, share=lambda done: done / max(rows_in_all, 1))
 
 
+def records(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every row of a table as its fields, whatever they hold, with the words that say where it stands.
+
+    path  .csv, .tsv, .jsonl or .parquet, compressed or not; or .json: one array of objects, one object, or lines
+
+    CSV gives strings, the others what they hold. Raises SettingError for a path or ending that will not do and
+    TextError for a broken row, as `TextTable` does.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     _ = (Path(place) / "rows.jsonl").write_text('{"words": ["a", "b"]}')
+    ...     [fields for _, fields in records(Path(place) / "rows.jsonl")]
+    [{'words': ['a', 'b']}]
+    """
+    path = Path(path)
+    _must_be_readable(path)
+    suffix, packed = ending(path)
+    kind = "json" if suffix == ".json" else SUFFIXES.get(suffix, "text")
+    if kind == "text":
+        known = (*(name for name, kind in SUFFIXES.items() if kind != "text"), ".json")
+        raise SettingError(
+            f"{path} holds no columns by its ending; give one of {_listed(known)}, with or without "
+            f"{_listed(tuple(DECOMPRESS))}"
+        )
+    name = str(path)
+    with ExitStack() as stack:
+        raw = stack.enter_context(path.open("rb"))
+        stream: IO[bytes] = stack.enter_context(DECOMPRESS[packed](raw)) if packed else raw
+        if kind == "parquet":
+            if packed:
+                stream = _spooled(stream, stack.enter_context(tempfile.TemporaryFile()), name)
+            yield from _parquet_records(stream, name)
+        elif kind == "csv":
+            yield from _csv_fields(_lines(stream, name), name, "\t" if suffix == ".tsv" else ",")
+        elif kind == "jsonl":
+            yield from ((where, record) for where, _, record in _json_records(_lines(stream, name), name))
+        else:
+            yield from _whole_json(_lines(stream, name), name)
+
+
+def _csv_fields(lines: Iterator[str], name: str, delimiter: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    rows = _csv_records(lines, name, delimiter)
+    _, header = next(rows, (0, []))
+    columns = _distinct(name, header)
+    for line, cells in rows:
+        if len(cells) != len(columns):
+            raise TextError(
+                f"{name}, line {line}: the number of fields is {len(cells)}, but {len(columns)} in the header; "
+                f"make them the same, with quotes around a field that holds {delimiter!r}"
+            )
+        yield f"{name}, line {line}", dict(zip(columns, cells, strict=True))
+
+
+def _parquet_records(stream: IO[bytes], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    with _undamaged(name, pa.ArrowException, UnicodeDecodeError):
+        file = pa.parquet.ParquetFile(stream, pre_buffer=False, buffer_size=1 << 20)
+        batches, before = file.iter_batches(PARQUET_ROWS), 0
+    while True:
+        with _undamaged(f"{name}, after row {before},", pa.ArrowException, UnicodeDecodeError):
+            batch = next(batches, None)
+            rows = [] if batch is None else batch.to_pylist()
+        if batch is None:
+            return
+        yield from ((f"{name}, row {before + place}", row) for place, row in enumerate(rows, 1))
+        before += len(batch)
+
+
+def _whole_json(lines: Iterator[str], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    text = "".join(lines)
+    try:
+        said = json.loads(text)
+    except json.JSONDecodeError as error:
+        if error.msg != "Extra data":
+            raise TextError(
+                f"{name} is not JSON ({error.msg}, line {error.lineno}, character {error.colno}); mend it, or make "
+                "it anew"
+            ) from None
+        lines = iter(text.splitlines(keepends=True))
+        yield from ((where, record) for where, _, record in _json_records(lines, name))
+        return
+    for number, record in enumerate(said if isinstance(said, list) else [said], 1):
+        if not isinstance(record, dict):
+            raise TextError(f"{name}, record {number} is {JSON_NAMES.get(type(record), 'null')}, not an object")
+        yield f"{name}, record {number}", record
+
+
 def ending(path: Path) -> tuple[str, str | None]:
     """The suffix that tells what a file holds, and the one that tells how it is packed, in lower case.
 

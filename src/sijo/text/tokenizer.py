@@ -64,6 +64,27 @@ class Pair:
     """How many of them, from its end, were cut."""
 
 
+@dataclass(frozen=True)
+class Spelled:
+    """A text as a whole in tokens, and which of its characters each stands for."""
+
+    ids: list[int]
+    """Special tokens not counted."""
+    places: list[tuple[int, int]]
+    """Of each token, where in the text it starts and ends."""
+
+
+@dataclass(frozen=True)
+class Framed:
+    """One text or two in tokens, with the special tokens that belong around them."""
+
+    ids: list[int]
+    types: list[int]
+    """The token type of each, as the template says."""
+    starts: tuple[int, ...]
+    """Where each text begins."""
+
+
 class Tokenizer:
     """A tokenizer and the longest input its model reads.
 
@@ -99,7 +120,7 @@ class Tokenizer:
         self._names = {role: name for role, name in known.items() if name is not None}
         self._ctrl = getattr(inner.model, "end_of_word_suffix", None) == published.END
         self._unknown = inner.token_to_id(inner.model.unk_token) if self._ctrl else None
-        self._frame = _frame(inner)
+        self._frame, self._single = _frame(inner, 2), _frame(inner, 1)
         typed = typed and not self._ctrl and any(kind for _, _, kind in self._frame)
         self._inputs = ("input_ids", *(["token_type_ids"] if typed else []), "attention_mask")
         inner.enable_truncation(max_length)
@@ -262,6 +283,44 @@ class Tokenizer:
             for first in encodings
         ]
 
+    def spelled(self, texts: Sequence[str]) -> list[Spelled]:
+        """As `ids`, with the characters that each token stands for.
+
+        >>> from sijo.checkpoints.locate import built_in
+        >>> tokenizer = Tokenizer.open(built_in(), model_type="bert", max_length=4)
+        >>> tokenizer.spelled(["A short poem."])[0].places
+        [(0, 1), (2, 7), (8, 12), (12, 13)]
+        """
+        found = []
+        for first in self._inner.encode_batch(list(texts), add_special_tokens=False):
+            parts = (first, *first.overflowing)
+            ids = self._known([number for part in parts for number in part.ids])
+            found.append(Spelled(ids, [place for part in parts for place in part.offsets]))
+        return found
+
+    def room(self, length: int, *, pair: bool) -> int:
+        """How many tokens of text an input of that length holds beside the special tokens of one text or two."""
+        return length - sum(len(special) for _, special, _ in (self._frame if pair else self._single))
+
+    def framed(self, first: Sequence[int], second: Sequence[int] | None = None) -> Framed:
+        """One text or two, given as ids, with the special tokens around them; nothing is cut.
+
+        >>> from sijo.checkpoints.locate import built_in
+        >>> tokenizer = Tokenizer.open(built_in(), model_type="bert", max_length=9)
+        >>> tokenizer.framed([1037], [5961, 1012])
+        Framed(ids=[101, 1037, 102, 5961, 1012, 102], types=[0, 0, 0, 1, 1, 1], starts=(1, 3))
+        """
+        ids: list[int] = []
+        types: list[int] = []
+        starts = []
+        for side, special, kind in self._single if second is None else self._frame:
+            if side is not None:
+                starts.append(len(ids))
+            part = special if side is None else (first, second or [])[side]
+            ids += part
+            types += [kind] * len(part)
+        return Framed(ids, types, tuple(starts))
+
     def count(self, windows: Sequence[Sequence[int]]) -> int:
         """How many tokens of text stand in these windows, special tokens not counted."""
         return sum(map(len, windows)) - self.special_tokens * len(windows)
@@ -417,20 +476,20 @@ def _parts(settings: object) -> Iterator[Mapping[str, Any]]:
             yield from _parts(value)
 
 
-def _frame(inner: tokenizers.Tokenizer) -> list[tuple[int | None, list[int], int]]:
-    """What a pair is made of, in order: special tokens, or text 0 or 1, each with its token type.
+def _frame(inner: tokenizers.Tokenizer, texts: int) -> list[tuple[int | None, list[int], int]]:
+    """What an input of one text or two is made of, in order: special tokens, or text 0 or 1, with the token type.
 
     Asked of the tokenizer, which may say it in one of five ways.
     """
     for probe in "a0가":
         try:
-            pair = inner.encode(probe, probe)
+            encoded = inner.encode(probe, probe if texts == 2 else None)
         except Exception as error:
             raise CheckpointError(f"this tokenizer cannot read a single letter: {error}. Copy it again.") from None
         frame: list[tuple[int | None, list[int], int]] = []
-        for number, kind, side in zip(pair.ids, pair.type_ids, pair.sequence_ids, strict=True):
+        for number, kind, side in zip(encoded.ids, encoded.type_ids, encoded.sequence_ids, strict=True):
             if side is None or not frame or frame[-1][0] != side:
                 frame.append((side, [number] if side is None else [], kind))
-        if {0, 1} <= {side for side, _, _ in frame}:
+        if set(range(texts)) <= {side for side, _, _ in frame}:
             return frame
     raise CheckpointError("this tokenizer finds no token in any text; copy it again")
