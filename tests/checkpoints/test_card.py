@@ -172,7 +172,7 @@ def test_what_is_not_known_is_left_out(tmp_path, monkeypatch):
     assert "model-index" not in read(render(nothing))[0] and "| `loss` | – | – | – |" in render(nothing)
     assert "| `tokens` | 123,456 |" in render(Card(title="x", metrics=[("tokens", 123456.4, None, None, None)]))
     many = Card(title="x", labels=[f"label {n}" for n in range(1_000)])
-    assert "among 1,000 labels" in render(many) and "and 960 more." in render(many)
+    assert "among 1,000 labels" in render(many) and "`label 39`, and 960 more." in render(many)
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))

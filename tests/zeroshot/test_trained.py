@@ -313,14 +313,32 @@ def test_auto_takes_it_where_the_head_says_nothing_of_entailment(trained, tiny_m
         open_scorer("trained", str(tiny_model))
 
 
+def test_auto_does_not_take_a_tagger_for_it(trained, tmp_path):
+    # kills: a head that names single tokens asked of whole texts, in silence
+    folder = shutil.copytree(trained(), tmp_path / "silent")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"architectures": None}))
+    for given in (str(folder), sijo.load(folder)):
+        with pytest.raises(SettingError, match=r"judges single tokens.*--scorer trained.*--scorer embedding"):
+            open_scorer("auto", given)
+        assert open_scorer("trained", given).known.names == NAMES
+    assert open_scorer("auto", sijo.load(folder, head=HEAD)).name == "trained"
+    (folder / "config.json").write_text(json.dumps(config | {"architectures": ["BertForTokenClassification"]}))
+    assert open_scorer("auto", str(folder)).name == "embedding"
+
+
 def test_what_sijo_saves_is_used_as_well(make, trained, several, tmp_path):
     # kills: a problem_type or a name lost on the way through sijo.save, in a family's folder or in a mix's
     for number, folder in enumerate((trained(), several, trained(family="ctrl"))):
         model = sijo.load(folder, head=HEAD)
         saved = sijo.save(model, tmp_path / str(number))
-        np.testing.assert_array_equal(
-            make(model=saved).predict_proba(TEXTS), make(model=folder).predict_proba(TEXTS)
-        )
+        got, want = (make(model=either).predict_proba(TEXTS) for either in (saved, folder))
+        np.testing.assert_array_equal(got, want)
+    both = sijo.load(several, head=[HEAD, "new:token-classification"])  # of one name there: no family can say both
+    mixed = sijo.load(sijo.save(both, tmp_path / "mix"), head=HEAD)
+    assert mixed.family.model_type == "sijo"
+    clf = sijo.ZeroShotClassifier(model=mixed)
+    np.testing.assert_allclose(clf.predict_proba(TEXTS), make(model=several).predict_proba(TEXTS), atol=1e-6)
 
 
 # --- the cache

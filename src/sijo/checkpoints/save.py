@@ -78,7 +78,7 @@ def save(
 
 def _with_licence(card: Card, source: Path | None) -> Card:
     """The card with what the card of its base model names, where that can be read: it is no part of the model."""
-    if source is None or card.base_model is None or card.base_licence is not None:
+    if source is None or card.base_licence is not None:
         return card
     with suppress(SijoError, OSError):
         return replace(card, base_licence=licence(source))

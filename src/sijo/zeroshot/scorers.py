@@ -199,6 +199,14 @@ def _suited(given: Path | Model, named: Mapping[str, object]) -> str:
     if CLASSIFIER not in heads:
         return EmbeddingScorer.name
     if not any("entail" in column.casefold() for column in columns(given)):
+        opened = isinstance(given, Model) and CLASSIFIER in given.head_values
+        if not opened and "token-classification" in heads:
+            raise SettingError(
+                f"{given.source if isinstance(given, Model) else given} has a head that judges single tokens, or "
+                "whose config does not tell what it judges (architectures). If it was trained on whole texts, say "
+                'scorer="trained" (--scorer trained); to compare vectors of its encoder, say scorer="embedding" '
+                "(--scorer embedding)"
+            )
         return TrainedScorer.name
     sentence = given.sentence if isinstance(given, Model) else sentence_settings(given)
     return EmbeddingScorer.name if sentence.trained else EntailmentScorer.name
