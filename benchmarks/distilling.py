@@ -2,13 +2,13 @@
 
     python benchmarks/distilling.py STUDENT [NAME=MODEL ...]
 
-STUDENT is what `sijo distill sentence` left, and each NAME=MODEL one more model to stand beside it, such as the same
-network that learned without a teacher. Two more are made here: the teacher cut off after as many layers as the
-student has, and the teacher itself, the built-in encoder. All label, with the label words alone,
+STUDENT is what `sijo distill sentence` left, and each NAME=MODEL one more model to stand beside it, such as the
+same network that learned without a teacher. Two more are made here: the teacher cut off after as many layers as
+the student has, and the teacher itself, the built-in encoder. All label, with the label words alone,
 
-  BBC News         articles, first 256 tokens; 5 labels
+  BBC News         articles, first 200 words; 5 labels
   TREC             distinct questions; 6 labels
-  20 Newsgroups    posts of the test part, first 256 tokens, in lower case and without marks; 20 labels
+  20 Newsgroups    posts of the test part, first 200 words, in lower case and without marks; 20 labels
   CLINC150         requests of the test part within scope; 10 domains. Only with --clinc test.csv.gz
 
 Accuracy with 95 % bootstrap intervals, and the share of the teacher's accuracy that is kept, on the same
@@ -133,20 +133,23 @@ def main() -> None:
     for name, model in models.items():
         weights = sum(part.numel() for part in model.transformer.parameters())
         sizes[name] = {"weights": weights, "layers": model.architecture.layers}
-        data.say(f"{name}: {weights / 1e6:.1f} M weights, {weights / sum(p.numel() for p in teacher.parameters()):.2f}")
+        data.say(
+            f"{name}: {weights / 1e6:.1f} M weights, {weights / sum(p.numel() for p in teacher.parameters()):.2f}"
+        )
     for name, (texts, gold, labels) in sets.items():
         rows = data.some(list(zip(texts, gold, strict=True)), given.rows, given.seed)
-        texts, gold = map(list, zip(*rows, strict=True))
-        data.say(f"{name}: {len(texts):,} texts, {len(labels)} labels")
-        short = [" ".join(text.split()[:200]) for text in texts]
-        truth = np.array([labels.index(kind) for kind in gold])
+        data.say(f"{name}: {len(rows):,} texts, {len(labels)} labels")
+        short = [" ".join(text.split()[:200]) for text, _ in rows]
+        truth = np.array([labels.index(kind) for _, kind in rows])
         right = {way: by_sijo(short, labels, model)[0].argmax(1) == truth for way, model in models.items()}
         for way, answers in right.items():
             own, share = intervals(answers, right["teacher"], resamples=given.resamples, seed=given.seed)
             figures[f"{name}: {way}"] = {"accuracy": own, "kept": share}
             data.say(f"  {way:<16}{own}   kept {share}")
-        sizes[name] = {"texts": len(texts), "labels": labels}
-    mixed = data.some(data.bbc(given.data)[0], 40, given.seed) + data.some(data.trec(given.data)[0], 400, given.seed)
+        sizes[name] = {"texts": len(rows), "labels": labels}
+    mixed = data.some(data.bbc(given.data)[0], 40, given.seed) + data.some(
+        data.trec(given.data)[0], 400, given.seed
+    )
     figures["texts a second"] = speed(models, mixed, given.rounds)
     data.say(f"texts a second, {torch.get_num_threads()} threads: {figures['texts a second']}")
     data.report(given, sizes, figures)
