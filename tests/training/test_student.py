@@ -1,6 +1,7 @@
 """What a student begins with, and whole runs under a teacher."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -64,8 +65,8 @@ def test_a_copy_of_all_layers_is_the_teacher_to_the_bit(tokenizer, name):
     teacher, student = made(architecture, head, 1), made(architecture, head, 2)
     begin(student, teacher)
     theirs = teacher.state_dict()
-    for name, tensor in student.state_dict().items():
-        assert torch.equal(tensor, theirs[name]), name
+    for place, tensor in student.state_dict().items():
+        assert torch.equal(tensor, theirs[place]), place
         tensor.zero_()  # and shares no memory with it
     assert all(tensor.any() for tensor in theirs.values())
 
@@ -79,12 +80,12 @@ def test_distilbert_takes_every_other_layer_of_bert(tokenizer):
     assert student.family.model_type == "distilbert"
     done = begin(student, teacher)
     assert done == ["the tables", "layers 0, 2, 4, 7, 9, 11", "the head mlm"]
-    theirs = teacher.state_dict()
+    theirs, sources = teacher.state_dict(), (0, 2, 4, 7, 9, 11)
     copied = 0
     for name, tensor in student.state_dict().items():
-        for layer, source in enumerate((0, 2, 4, 7, 9, 11)):
-            name = name.replace(f"blocks.{layer}.", f"BLOCKS.{source}.")
-        assert torch.equal(tensor, theirs[name.replace("BLOCKS", "blocks")]), name
+        found = re.fullmatch(r"transformer\.blocks\.(\d+)\.(.*)", name)
+        source = f"transformer.blocks.{sources[int(found[1])]}.{found[2]}" if found else name
+        assert torch.equal(tensor, theirs[source]), name
         copied += 1
     assert copied == 105  # the 106 of the published file, whose output table is that of tokens
 
@@ -285,6 +286,22 @@ def test_another_tokenizer(teacher, prepared, tmp_path):
     assert steps[-1].loss < steps[0].loss
     with pytest.raises(SettingError, match="different tokenizers"):
         list(pretrain(changed(settings, ["teacher.cosine=1"]), text, tmp_path / "no"))
+
+
+def test_a_student_may_go_on_from_weights_of_its_own(teacher, tmp_path):
+    # kills: the teacher's layers copied over what a student had learned before
+    distill(teacher, "sentence", "bert", tmp_path / "one", "run.steps=6")
+    distill(
+        teacher,
+        "sentence",
+        "bert",
+        tmp_path / "two",
+        "run.steps=1",
+        "schedule.peak=1e-9",
+        f"start.model={tmp_path / 'one' / 'model'}",
+    )
+    one, two = (sijo.load(tmp_path / name / "model").state_dict() for name in ("one", "two"))
+    assert all(torch.allclose(one[name], two[name], atol=1e-6) for name in one)
 
 
 def test_what_cannot_be_is_refused(teacher, tmp_path):

@@ -12,10 +12,11 @@ OUT/model/          the model; for rtd OUT/discriminator/ and OUT/generator/
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ from sijo.training import state
 from sijo.training.distributed import join
 from sijo.training.loop import Run, Step, train
 from sijo.training.optimizers import fill
-from sijo.training.settings import RunSettings, differences, leaves, read
+from sijo.training.settings import RunSettings, Settings, differences, leaves, read
 from sijo.training.student import taught
 from sijo.training.watch import Watch, check_tracker, read_lines
 
@@ -152,7 +153,9 @@ def assemble(settings: RunSettings, tokenizer: Tokenizer, corpus: Corpus | None 
         own: Masked | Causal | None = None
         if wanted.parts:
             own = Causal() if "clm" in wanted.parts else Masked(wanted.masking, tokenizer, counts)
-        return taught(settings.teacher, networks["model"], own, tokenizer, counts)
+        begun = settings.start.model is not None  # from weights of its own, then
+        teacher = replace(settings.teacher, layers=()) if begun else settings.teacher
+        return taught(teacher, networks["model"], own, tokenizer, counts)
     made: dict[str, Callable[[], Objective]] = {
         "sop": Ordered,  # first, since it moves the tokens that mlm hides
         "mlm": lambda: Masked(wanted.masking, tokenizer, counts),
@@ -237,17 +240,28 @@ def _ready(text: Text) -> bool:
 
 def _begin(settings: RunSettings, text: Text, out: Path, *, resume: bool) -> int:
     """Take a run's folder, new or begun with the same settings and text; returns the handle of its lock."""
-    begun, reading = out / "settings.json", out / "text.json"
     words = {name: value for name, value in asdict(text).items() if name != "skip_bad"}
     words["sources"] = [*text.sources]
+    return take(out, settings, "text.json", words, resume=resume)
+
+
+def take(out: Path, settings: Settings, name: str, words: Mapping[str, Any], *, resume: bool) -> int:
+    """Take a run's folder, new or begun with the same; returns the handle of its lock.
+
+    name   of the file beside settings.json that says what is read
+    words  what it says
+
+    Raises SettingError that names what is other than when the run was begun.
+    """
+    begun, reading = out / "settings.json", out / name
     if begun.is_file() and not resume:
         raise SettingError(f"there is a run in {out}; --resume goes on with it, or name another folder")
     if out.exists() and not begun.is_file() and any(path.name[0] != "." for path in out.iterdir()):
         raise SettingError(f"{out} holds other things than a run; name another folder")
-    other = differences(read(read_object(begun)), settings) if begun.is_file() else []
+    other = differences(read(read_object(begun), type(settings)), settings) if begun.is_file() else []
     earlier = read_object(reading) if reading.is_file() else words
     other += [
-        f"{name} {earlier.get(name)}, not {words[name]}" for name in words if earlier.get(name) != words[name]
+        f"{path} {earlier.get(path)}, not {words[path]}" for path in words if earlier.get(path) != words[path]
     ]
     if other:
         raise SettingError(
