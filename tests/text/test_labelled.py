@@ -165,7 +165,7 @@ def test_labels_that_cannot_be_learned_or_measured(capsys):
         check_labels(known, rows("zzz"), "classification")
     with pytest.raises(TextError, match="have 1 label"):
         check_labels(rows("rain", "rain"), [], "classification")
-    with pytest.raises(TextError, match="one row alone has the label 'snow'.*allow_rare=true"):
+    with pytest.raises(TextError, match=r"one row alone has the label 'snow'.*allow_rare=true"):
         check_labels([*known, *rows("snow")], [], "classification")
     check_labels([*known, *rows("snow")], rows("rain"), "classification", allow_rare=True, tell=told.append)
     assert len(told) == 1 and "'rain'" in told[0]

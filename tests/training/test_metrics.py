@@ -33,7 +33,7 @@ def dice():
 
 
 def test_classes_are_counted_as_scikit_learn_counts_them(dice):
-    # kills: rows and columns of the confusion exchanged, classes that nobody has counted as 0, a weight for each class
+    # kills: rows and columns of the confusion exchanged, classes that nobody has counted as 0
     gold, given = dice.integers(0, 5, 60), dice.integers(0, 4, 60)
     gold[gold == 3] = 2
     found = values(classified(gold, given, 7), 60)
@@ -94,7 +94,7 @@ def test_an_interval_is_of_rows_drawn_again(dice):
     ],
 )
 def test_entities_are_read_strictly(tags, want):
-    # kills: an entity that begins with I-, that changes its kind on the way, or is lost at the end or beside another
+    # kills: an entity that begins with I-, that changes its kind on the way, or is lost beside another
     assert entities(tags.split()) == want
 
 
@@ -113,7 +113,7 @@ def test_tags_by_hand():
 
 
 def test_answers_by_the_rules_of_squad():
-    # kills: articles inside words removed, punctuation that parts words, words counted once however often they stand
+    # kills: articles inside words removed, punctuation that parts words, words counted once however often
     assert normalised("The U.S.A., an  ideal\tThe-ater") == "usa ideal theater"
     assert exact("the Sea!", "sea") == 1.0 and exact("a seal", "sea") == 0.0
     assert overlap("in the old sea", "old sea of salt") == pytest.approx(2 * 2 / (3 + 4))

@@ -21,6 +21,7 @@ import sijo
 from sijo.app import classify as classifying
 from sijo.app import distill as distilling
 from sijo.app import evaluate as evaluating
+from sijo.app import finetune as finetuning
 from sijo.app import inspect as inspecting
 from sijo.app import pretrain as pretraining
 from sijo.app import tokenizer as tokenizing
@@ -123,6 +124,28 @@ def distill(recipe: str | None = None, /, *, settings: distilling.DistillSetting
             --set model.intermediate_size=1536 --set teacher.relation_heads=12
     """
     distilling.run(recipe, settings or distilling.DistillSettings())
+
+
+@app.command(help_format="markdown")
+def finetune(*, settings: finetuning.FinetuneCommand | None = None) -> None:
+    """Fine-tune a model on labelled rows: classes of texts or pairs, tags, numbers, answers, choices.
+
+    --task says what is learned; --list shows what the rows of each look like. Columns are guessed by their usual
+    names. Rates and decays are those published for such a model; --settings tells them, --set changes them. The
+    evaluation rows are answered after each epoch, and the checkpoint that does it best is kept: OUT/model is a
+    folder that sijo and transformers open, OUT/predictions.jsonl its answers, OUT/results.json how good they are,
+    with 95 % intervals. A run that was stopped, even by kill -9, goes on with --resume, bit for bit.
+
+        sijo finetune --train examples/requests.csv --label-column domain --out runs/requests
+
+        sijo finetune --task tagging --model bert-base-cased --train train.jsonl --eval dev.jsonl --out runs/names
+
+        sijo finetune --task classification --teacher runs/large/model --model distilbert-base-uncased \
+            --train train.csv --eval dev.csv --out runs/small --seeds 3 --set patience=2 --set run.epochs=10
+
+    Then: sijo classify new.csv --model runs/requests/model
+    """
+    finetuning.run(settings or finetuning.FinetuneCommand())
 
 
 @app.command(help_format="markdown")

@@ -17,7 +17,7 @@ from sijo.errors import SettingError, nearest
 
 if TYPE_CHECKING:
     from sijo.training.recipes import Recipe
-    from sijo.training.settings import RunSettings
+    from sijo.training.settings import RunSettings, Settings
 
 SHARE_OF_PEAK = 0.4
 """Of a processor's matrix products that a run reaches, as measured with the tiny recipes; for estimates alone."""
@@ -221,11 +221,11 @@ def costs(recipes: Iterable["Recipe"]) -> Iterator[dict[str, Any]]:
         }
 
 
-def show_settings(settings: "RunSettings", format: Literal["table", "json"] | None) -> None:
+def show_settings(settings: "Settings", format: Literal["table", "json"] | None) -> None:
     """Every setting of a run by its path, with its value and its sentence."""
     from sijo.training.settings import described, leaves
 
-    sentences = described()
+    sentences = described(type(settings))  # type: ignore[arg-type]
     show(
         [
             {"setting": path, "value": value, "means": sentences.get(path, "")}

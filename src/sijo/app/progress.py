@@ -117,6 +117,10 @@ class RunProgress(Telling):
         self.steps = steps
         self._begun = False
 
+    def begin(self, steps: int) -> None:
+        """Another run begins, or this one at last knows its steps."""
+        self.steps, self._begun = steps, False
+
     def add(self, step: "Step", speed: "Speed") -> None:
         """A step is done."""
         now = time.perf_counter()

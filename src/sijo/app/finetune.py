@@ -1,0 +1,174 @@
+"""`sijo finetune`: a model and labelled rows in, a model that labels out."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from sijo.app.pretrain import asked_to_stop, show, show_settings
+from sijo.errors import SettingError, nearest
+
+if TYPE_CHECKING:
+    from sijo.training.finetune import FinetuneSettings
+
+TASKS = ("classification", "multi-label", "regression", "tagging", "question-answering", "multiple-choice")
+"""As `text/labelled.py` has them, which costs numpy to import."""
+ROWS = {
+    "classification": ("a text, or two, and the name of its class", "text,label"),
+    "multi-label": ("a text, or two, and all names that fit", 'text,labels: ["sea","rain"] or sea;rain'),
+    "regression": ("a text, or two, and a number", "sentence1,sentence2,score"),
+    "tagging": ("words, and a tag for each", 'words,tags: ["in","Paris"] and ["O","B-place"]'),
+    "question-answering": (
+        "a question, a text, and answers that stand in it; SQuAD's own file too",
+        'question,context,answers: {"text": ["Paris"], "answer_start": [17]}',
+    ),
+    "multiple-choice": (
+        "a beginning, choices, and which is right",
+        'question,choices,label: ["a cat","a dog"] and 1',
+    ),
+}
+"""What a row of each task is, and what columns look like."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class FinetuneCommand:
+    """What is learned from what, and where it goes."""
+
+    model: str | None = None
+    """A folder or org/name to start from; without it the built-in encoder."""
+    task: Literal[
+        "classification", "multi-label", "regression", "tagging", "question-answering", "multiple-choice"
+    ] = "classification"
+    """What is learned; --list says what the rows of each look like."""
+    train: str | None = None
+    """The file to learn from: .csv, .tsv, .json, .jsonl or .parquet, compressed or not."""
+    eval: str | None = None
+    """The file to measure on, by which the best checkpoint is chosen; without it training rows are held out."""
+    out: Annotated[Path | None, Parameter(alias="-o")] = None
+    """The run's folder: checkpoints, evaluations, predictions, and at the end the model."""
+    teacher: str | None = None
+    """A model that was fine-tuned on the same labels, to learn from beside them (task distillation)."""
+    text_column: str | None = None
+    """The column with the text; guessed by default, as are the others."""
+    second_column: str | None = None
+    """The column with a second text, read as one input with the first."""
+    label_column: str | None = None
+    """The column with the label."""
+    seeds: int | None = None
+    """How many runs are made, with other seeds; the best one is kept, and all are compared in OUT/summary.json."""
+    set: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None
+    """Change a setting: path=value, such as run.epochs=5 or schedule.peak=1e-4; --settings lists them."""
+    resume: bool = False
+    """Go on with the run in that folder, bit for bit as if it had not been stopped; or begin it."""
+    list: bool = False
+    """Print the tasks and what their rows look like, and stop."""
+    settings: bool = False
+    """Print every setting with its value and what it means, and stop."""
+    format: Literal["table", "json"] | None = None
+    """How results are printed: a table for people, JSON lines in a pipe."""
+    quiet: Annotated[bool, Parameter(alias="-q")] = False
+    """No progress."""
+
+
+def run(given: FinetuneCommand) -> None:
+    """Do what was asked, and print how good it is and where the model is."""
+    if given.list:
+        rows = [
+            {"task": task, "a row is": row, "columns, such as": columns} for task, (row, columns) in ROWS.items()
+        ]
+        show(rows, given.format)
+        return
+    if given.settings:
+        show_settings(resolved(given), given.format)
+        return
+    if given.train is None or given.out is None:
+        raise SettingError(
+            "--train and --out are needed: what to learn from, and the folder that the run is kept in"
+        )
+    from sijo.app.progress import RunProgress
+    from sijo.training.finetune import Data, finetune
+    from sijo.training.loop import Run
+
+    settings = resolved(given)
+    begun: list[Run] = []
+    with asked_to_stop() as stopped, RunProgress(1, shown=not given.quiet) as progress:
+
+        def begins(run: Run) -> None:
+            begun.append(run)
+            progress.begin(run.settings.run.steps)
+
+        steps = finetune(
+            settings,
+            Data(train=given.train, evaluation=given.eval),
+            given.out,
+            resume=given.resume,
+            stop=lambda: stopped.by is not None,
+            tell=progress.say,
+            begun=begins,
+        )
+        for step in steps:
+            progress.add(step, begun[-1].watch.speed)
+    if stopped.by is not None and not begun[-1].finished:
+        if not given.quiet:
+            print(f"saved in {given.out}; the same command with --resume goes on", file=sys.stderr)  # noqa: T201
+        stopped.leave()
+    show_results(given.out, given.format)
+
+
+def resolved(given: FinetuneCommand) -> "FinetuneSettings":
+    """The settings for the model and the task, with what was changed."""
+    if given.task not in TASKS:
+        raise SettingError(f"no task {given.task!r}{nearest(given.task, TASKS)}; there are {', '.join(TASKS)}")
+    from sijo.training.finetune import defaults
+    from sijo.training.settings import changed
+
+    label = {"tagging": "tags", "question-answering": "answers"}.get(given.task, "label")
+    text = {"tagging": "words", "question-answering": "context"}.get(given.task, "text")
+    options = {
+        f"columns.{text}": given.text_column,
+        "columns.second": given.second_column,
+        f"columns.{label}": given.label_column,
+        "teacher.model": given.teacher,
+        "seeds": given.seeds,
+    }
+    said = [f"{path}={json.dumps(value)}" for path, value in options.items() if value is not None]
+    return changed(defaults(given.task, given.model), [*said, *(given.set or [])])
+
+
+def show_results(out: Path, format: Literal["table", "json"] | None) -> None:
+    """How good the best weights are, and where the model is."""
+    from sijo.folder import read_object
+
+    results = read_object(out / "results.json")
+    several = read_object(out / "summary.json") if (out / "summary.json").is_file() else None
+    if format == "json" or (format is None and not sys.stdout.isatty()):
+        print(json.dumps(results | {"model": str(out / "model")}, ensure_ascii=False))  # noqa: T201
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("metric", "value", "95 %", *(["over seeds"] if several else []))
+    for name, one in results["metrics"].items():
+        mark = " (decides)" if name == results["metric"] else ""
+        row = [f"{name}{mark}", _number(one["value"]), f"{_number(one['low'])} to {_number(one['high'])}"]
+        if several:
+            spread = several["metrics"][name]
+            row.append(f"{_number(spread['mean'])} ± {_number(spread['deviation'])}")
+        table.add_row(*row)
+    console = Console()
+    console.print(table)
+    console.print(
+        f"{results['evaluation_rows']:,} rows; best at step {results['best_step']:,}"
+        + (f" of seed {results['seed']}" if several else ""),
+        style="dim",
+        highlight=False,
+    )
+    print(out / "model")  # noqa: T201
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

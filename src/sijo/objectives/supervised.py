@@ -1,0 +1,273 @@
+"""What a person said of a text (`label`), alone or beside a teacher (`teacher`), and steadily (`sift`).
+
+Every task comes down to rows of scores with one truth each: of a text over its classes, of each asked word
+over its tags, of each answer's start and end over the tokens, of each question over its choices. Loss,
+teacher and SiFT are written once, over such rows.
+
+Letters: B batch, C choices, L length, D width, R rows of scores, K scores of a row.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sijo.errors import SettingError
+from sijo.nn.heads import Network
+from sijo.objectives.joint import Learning, read
+from sijo.objectives.question import Question
+from sijo.objectives.tally import Tally
+from sijo.text.labelled import Task
+
+HEADS: Mapping[Task, str] = {
+    "classification": "sequence-classification",
+    "multi-label": "sequence-classification",
+    "regression": "sequence-classification",
+    "tagging": "token-classification",
+    "question-answering": "question-answering",
+    "multiple-choice": "multiple-choice",
+}
+"""Which head answers."""
+UNSEEN = -1e4
+"""The score of what cannot be chosen: its share is 0 in float32, and what is multiplied with that stays finite."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sift:
+    """Scale-invariant fine-tuning: answer alike when the embeddings, normalised, are moved a little, the worst way.
+
+    Source: He et al. 2020 (arXiv:2006.03654), section 4; numbers from the released `sift.py`.
+    """
+
+    weight: float = 0.0
+    """Of the divergence from the answer to the text as it is; 0 for none. Published: 3 for xsmall, else 5."""
+    noise: float = 1e-2
+    """Standard deviation of the first move, of embeddings whose own is 1."""
+    bound: float = 2e-2
+    """The furthest that it goes."""
+    step: float = 1e-4
+    """How far it is then moved uphill, at most, in any direction."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight < math.inf:
+            raise SettingError(f"sift.weight={self.weight} must be 0, for none, or more, such as 5")
+        if not (0 < self.noise < math.inf and 0 < self.bound < math.inf and 0 <= self.step < math.inf):
+            raise SettingError(
+                f"sift.noise={self.noise}, bound={self.bound} and step={self.step} must be above 0, such as 0.01, "
+                "0.02 and 0.0001"
+            )
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A network that was fine-tuned on the same labels, and how it is listened to."""
+
+    network: Network
+    """With the head of the task; never moved."""
+    columns: Sequence[int] | None = None
+    """Its column of each label of the student; None where they are in the same order."""
+    temperature: float = 2.0
+    """By which the scores of both are divided; the part is multiplied by its square."""
+    soft: float = 0.5
+    """Weight of what it says."""
+    hard: float = 0.5
+    """Weight of what a person said."""
+
+
+class Supervised(Learning):
+    """A network with the head of a task, asked what a person said.
+
+    Needs      rows of `text/labelled.py` and the head `HEADS[task]`
+    Parts      label: cross-entropy; of multi-label binary cross-entropy of each label; of regression the squared
+               error; of question-answering the mean over starts and ends, padding left out.
+               teacher: T² times the divergence of the student from the teacher at temperature T (multi-label: of
+               each label; regression: the squared difference). sift: the symmetric divergence.
+    Source     Devlin et al. 2018 (arXiv:1810.04805), section 4; Sanh et al. 2019 (arXiv:1910.01108), section 3;
+               for sift see `Sift`
+
+    network        with that head
+    task           what is asked
+    class_weights  (K,) how much each class counts, of classification and tagging; a mean of 1 over the rows keeps
+                   the loss comparable, for the sum is divided by the rows and not by their weights
+    smoothing      share of the truth that is spread over all classes, of classification and tagging
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        task: Task,
+        *,
+        class_weights: Tensor | None = None,
+        smoothing: float = 0.0,
+        sift: Sift | None = None,
+        teacher: Teacher | None = None,
+    ) -> None:
+        super().__init__()
+        self.name = HEADS[task]
+        if self.name not in network.head:
+            raise SettingError(f'this task needs a head {self.name!r}; open the model with head="new:{self.name}"')
+        if task not in ("classification", "tagging") and (class_weights is not None or smoothing):
+            raise SettingError(f"class weights and smoothing are for classification and tagging, not {task}")
+        if not 0 <= smoothing < 1:
+            raise SettingError(f"smoothing={smoothing} is no share of the truth; give a number from 0 to below 1")
+        if sift is not None and sift.weight and network.transformer.embeddings.norm is None:
+            raise SettingError(
+                "sift moves normalised embeddings, and this network does not normalise them; set sift.weight=0"
+            )
+        self.network, self.task, self.smoothing = network, task, smoothing
+        self.register_buffer("class_weights", class_weights, persistent=False)
+        self.sift = sift if sift is not None and sift.weight else None
+        self._teacher = (teacher,)  # in a tuple, so that its weights are not among those that are moved
+        if teacher is not None:
+            teacher.network.requires_grad_(False).eval()
+        self.weights = {"label": 1.0 if teacher is None else teacher.hard}
+        if teacher is not None:
+            self.weights["teacher"] = teacher.soft
+        if self.sift is not None:
+            self.weights["sift"] = self.sift.weight
+
+    def pose(self, question: Question, seed: int) -> Question:
+        """Nothing is left to chance; what was said of words is asked of their first tokens."""
+        if self.task != "tagging":
+            return question
+        assert question.labels is not None
+        asked = question.labels >= 0
+        return replace(question, truth=question.labels.clamp(min=0), asked=asked, labels=None)
+
+    def counts(self, question: Question) -> dict[str, int]:
+        """Rows of scores, the same for each part."""
+        match self.task:
+            case "tagging":
+                count = int(question.asked.sum())
+            case "question-answering":
+                count = 2 * len(question)
+            case "multi-label":
+                assert question.labels is not None
+                count = question.labels.numel()
+            case _:
+                count = len(question)
+        return dict.fromkeys(self.weights, count)
+
+    def forward(self, question: Question) -> dict[str, Tally]:
+        """A tally for each part."""
+        count = self.counts(question)["label"]
+        embedded: list[Tensor] = []
+        if self.sift is None:
+            scores = self.scores(question)
+        else:
+            with _Embeddings(self.network, embedded.append):
+                scores = self.scores(question)
+        tallies = {"label": self.label(scores, question, count)}
+        teacher = self._teacher[0]
+        if teacher is not None:
+            with torch.no_grad():
+                said = rows_of(teacher.network, self.name, question, self.task)
+            said = said if teacher.columns is None else said[:, list(teacher.columns)]
+            total = teacher.temperature**2 * self.divergence(said, scores, teacher.temperature)
+            tallies["teacher"] = Tally(
+                total if self.task != "regression" else (said - scores).square().sum(), count
+            )
+        if self.sift is not None:
+            tallies["sift"] = Tally(self._steady(question, scores, embedded[0]), count)
+        return tallies
+
+    def networks(self) -> dict[str, dict[str, Tensor]]:
+        """The one network."""
+        return {"model": self.network.state_dict()}
+
+    def scores(self, question: Question) -> Tensor:
+        """Rows of scores (R, K), float32."""
+        return rows_of(self.network, self.name, question, self.task)
+
+    def label(self, scores: Tensor, question: Question, count: int) -> Tally:
+        """The loss of what a person said."""
+        if self.task == "tagging":
+            truth = question.truth[question.asked]
+        else:
+            assert question.labels is not None
+            truth = question.labels
+        match self.task:
+            case "regression":
+                return Tally((scores[:, 0] - truth).square().sum(), count)
+            case "multi-label":
+                total = F.binary_cross_entropy_with_logits(scores, truth, reduction="sum")
+                return Tally(total, count, ((scores > 0) == (truth > 0)).sum())
+            case "question-answering":
+                truth = truth.T.flatten()  # as the rows: all starts, then all ends
+        weights: Any = self.class_weights
+        total = F.cross_entropy(scores, truth, weights, reduction="sum", label_smoothing=self.smoothing)
+        return Tally(total, count, (scores.argmax(-1) == truth).sum())
+
+    def divergence(self, wanted: Tensor, scores: Tensor, temperature: float = 1.0) -> Tensor:
+        """The sum over rows of KL(wanted, scores), of two rows of scores at a temperature."""
+        return _divergence(wanted / temperature, scores / temperature, binary=self.task == "multi-label")
+
+    def _steady(self, question: Question, scores: Tensor, embedded: Tensor) -> Tensor:
+        """How far the answer moves with the embeddings, both ways; gradients flow through both answers."""
+        assert self.sift is not None
+        sift, normed = self.sift, F.layer_norm(embedded.detach().float(), embedded.shape[-1:], eps=1e-7)
+        delta = torch.randn_like(normed).mul_(sift.noise).clamp_(-sift.bound, sift.bound).requires_grad_()
+        gradient = torch.autograd.grad(self._apart(question, normed + delta, scores.detach()), delta)[0]
+        if bool(gradient.isfinite().all()):
+            steepest = gradient.abs().amax(-1, keepdim=True)
+            delta = delta + sift.step * gradient / (1e-6 + steepest)
+        return self._apart(question, normed + delta.detach(), scores)
+
+    def _apart(self, question: Question, embedded: Tensor, scores: Tensor) -> Tensor:
+        """The symmetric divergence of the answer to moved embeddings from another answer."""
+        with _Embeddings(self.network, lambda given: embedded.to(given.dtype)):
+            moved = self.scores(question)
+        if self.task == "regression":
+            return (moved - scores).square().sum()
+        binary = self.task == "multi-label"
+        # as released: each is taken for true once, so that gradients flow through both
+        there = _divergence(scores.detach(), moved, binary=binary)
+        return there + _divergence(moved.detach(), scores, binary=binary)
+
+
+class _Embeddings:
+    """A `with` in which a function is shown, or replaces, what goes into the norm of a network's embeddings."""
+
+    def __init__(self, network: Network, function: Any) -> None:
+        self._norm, self._function = network.transformer.embeddings.norm, function
+
+    def __enter__(self) -> None:
+        assert self._norm is not None
+        self._hook = self._norm.register_forward_pre_hook(lambda module, given: self._function(given[0]))
+
+    def __exit__(self, *error: object) -> None:
+        self._hook.remove()
+
+
+def rows_of(network: Network, name: str, question: Question, task: Task) -> Tensor:
+    """What a head answers, as rows of scores (R, K) in float32; of what cannot be chosen the score is UNSEEN.
+
+    classification, multi-label, regression  (B, K)
+    tagging             (asked words, K)
+    question-answering  (2 B, L): the starts of all inputs, then the ends
+    multiple-choice     (B, C)
+    """
+    head = network.head[name]
+    shape = question.input_ids.shape
+    if len(shape) == 3:  # choices are read like inputs
+        flat = {part: getattr(question, part).flatten(0, 1) for part in ("input_ids", "keep", "token_type_ids")}
+        chosen: Tensor = head(read(network, replace(question, **flat), head)).float().view(shape[:2])
+        return chosen.masked_fill(~question.keep.any(-1), UNSEEN)
+    logits: Tensor = head(read(network, question, head)).float()
+    match task:
+        case "tagging":
+            return logits[question.asked]
+        case "question-answering":
+            return logits.masked_fill(~question.keep[..., None], UNSEEN).permute(2, 0, 1).flatten(0, 1)
+    return logits
+
+
+def _divergence(wanted: Tensor, scores: Tensor, *, binary: bool) -> Tensor:
+    if binary:  # each label is a choice of two
+        wanted, scores = (torch.stack([F.logsigmoid(one), F.logsigmoid(-one)], -1) for one in (wanted, scores))
+    total: Tensor = F.kl_div(scores.log_softmax(-1), wanted.log_softmax(-1), reduction="sum", log_target=True)
+    return total
