@@ -1,4 +1,6 @@
-"""Pretraining on a Ray cluster: python examples/ray_train.py electra-base /shared/runs/electra text/
+"""Pretraining on a Ray cluster: python examples/ray_train.py electra-base /shared/runs/electra text/ run.steps=9
+
+RECIPE, the run's folder, files or folders of text, and settings to change, as `sijo pretrain --set` takes them.
 
 Ray Train places the workers, tells each of the others, and starts all of them again when one is lost; sijo finds
 them as it does under torchrun, and resuming makes a restart exact. The run's folder must be on a disk that all
@@ -17,21 +19,27 @@ from ray.train.torch import TorchTrainer
 
 def work(given: dict[str, Any]) -> None:
     """One worker: the library's call, in this process."""
-    from sijo.training.recipes import RECIPES
+    from sijo.app.pretrain import resolved
     from sijo.training.run import Text, pretrain
 
-    settings, text = RECIPES[given["recipe"]].settings, Text(sources=given["corpus"])
+    settings, text = resolved(given["recipe"], given["set"]), Text(sources=given["corpus"])
     for step in pretrain(settings, text, Path(given["out"]), resume=True):
         if step.saved is not None:
             ray.train.report({"step": step.number, "loss": step.loss, **step.losses})
 
 
 if __name__ == "__main__":
-    recipe, out, *corpus = sys.argv[1:]
+    recipe, out, *rest = sys.argv[1:]
+    corpus, changes = [one for one in rest if "=" not in one], [one for one in rest if "=" in one]
     workers, gpu = int(os.environ.get("SIJO_WORKERS", "2")), os.environ.get("SIJO_GPU", "0") == "1"
     TorchTrainer(
         work,
-        train_loop_config={"recipe": recipe, "out": os.path.realpath(out), "corpus": corpus},
+        train_loop_config={
+            "recipe": recipe,
+            "out": os.path.realpath(out),
+            "corpus": [os.path.realpath(path) for path in corpus],
+            "set": changes,
+        },
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu),
         run_config=RunConfig(failure_config=FailureConfig(max_failures=3)),
     ).fit()

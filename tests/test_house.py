@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "checkpoints": {"errors", "folder", "text", "nn", "models"},
     "inference": {"errors", "folder", "store", "text", "nn", "models", "checkpoints"},
     "training": {"errors", "folder", "store", "text", "nn", "models", "objectives", "checkpoints"},
+    "generation": {"errors", "text", "nn", "models", "checkpoints", "inference"},
     "zeroshot": {"errors", "folder", "text", "nn", "models", "checkpoints", "inference"},
 }
 MAY_IMPORT["app"] = {*MAY_IMPORT}

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sijo.checkpoints.load import load as load
     from sijo.checkpoints.save import save as save
     from sijo.errors import SijoError as SijoError
+    from sijo.generation.generate import generate as generate
     from sijo.inference.engine import encode as encode
     from sijo.nn.architecture import Architecture as Architecture
     from sijo.zeroshot.classifier import ZeroShotClassifier as ZeroShotClassifier
@@ -27,6 +28,7 @@ _ROOMS = {
     "ZeroShotClassifier": "sijo.zeroshot.classifier",
     "create": "sijo.checkpoints.load",
     "encode": "sijo.inference.engine",
+    "generate": "sijo.generation.generate",
     "load": "sijo.checkpoints.load",
     "save": "sijo.checkpoints.save",
 }

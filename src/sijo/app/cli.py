@@ -22,6 +22,7 @@ from sijo.app import classify as classifying
 from sijo.app import distill as distilling
 from sijo.app import evaluate as evaluating
 from sijo.app import finetune as finetuning
+from sijo.app import generate as generating
 from sijo.app import inspect as inspecting
 from sijo.app import pretrain as pretraining
 from sijo.app import tokenizer as tokenizing
@@ -146,6 +147,21 @@ def finetune(*, settings: finetuning.FinetuneCommand | None = None) -> None:
     Then: sijo classify new.csv --model runs/requests/model
     """
     finetuning.run(settings or finetuning.FinetuneCommand())
+
+
+@app.command(help_format="markdown")
+def generate(*, settings: generating.GenerateSettings | None = None) -> None:
+    """Write a text that goes on from a prompt, of the kind that a control code names.
+
+    Results appear as they are written; in a pipe, one JSON object for each text.
+
+        sijo generate --model runs/ctrl/model --codes
+
+        sijo generate --model runs/ctrl/model --control-code travel --prompt "book a" --max-new-tokens 20
+
+        sijo generate --model runs/ctrl/model -c travel --temperature 0.8 --top-p 0.9 --count 5 --guidance 2
+    """
+    generating.run(settings or generating.GenerateSettings())
 
 
 @app.command(help_format="markdown")

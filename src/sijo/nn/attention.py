@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from sijo.nn.architecture import Architecture
+from sijo.nn.cache import Layer
 from sijo.nn.distances import DistanceScores
 
 
@@ -24,6 +25,22 @@ class View:
     """The same as numbers to add to scores: 0, or the lowest there is."""
     distances: Tensor | None = None
     """(P, D): the vector of each distance between two tokens of the batch."""
+
+
+def behind(place_B: Tensor, width: int, like: Tensor) -> View:
+    """What one new token of each row may read: itself and what stands before it, of `width` tokens kept.
+
+    place_B  (B,) int64, where the new tokens stand
+    like     a tensor of the dtype the scores will have
+
+    >>> behind(torch.tensor([0, 2]), 3, torch.zeros(1)).unseen[:, 0, 0].tolist()
+    [[False, True, True], [False, False, False]]
+    """
+    unseen = (torch.arange(width, device=place_B.device) > place_B[:, None])[:, None, None, :]
+    if not bool(unseen.any()):
+        return View()
+    bias = torch.zeros(unseen.shape, dtype=like.dtype, device=like.device)
+    return View(unseen, bias.masked_fill(unseen, torch.finfo(like.dtype).min))
 
 
 def view(architecture: Architecture, keep_BL: Tensor | None, like: Tensor) -> View:
@@ -75,14 +92,19 @@ class SelfAttention(nn.Module):
         products = 1 + (len(apart.terms) if apart else 0)
         self.scale = 1 / math.sqrt(width // self.heads * products)
 
-    def forward(self, query_BQD: Tensor, hidden_BKD: Tensor, view: View) -> Tensor:
-        """Queries from query_BQD, keys and values from hidden_BKD; Q and K are the same L. Returns (B, Q, D)."""
+    def forward(self, query_BQD: Tensor, hidden_BKD: Tensor, view: View, kept: Layer | None = None) -> Tensor:
+        """Queries from query_BQD, keys and values from hidden_BKD; Q and K are the same L. Returns (B, Q, D).
+
+        kept  what was read before, which is read too, and added to
+        """
         q_BHQC, k_BHKC, v_BHKC = (
             part(states).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for part, states in ((self.query, query_BQD), (self.key, hidden_BKD), (self.value, hidden_BKD))
         )
         if q_BHQC.dtype == torch.float16:  # whose largest number is 65,504: sums of scores pass it
             q_BHQC, k_BHKC, v_BHKC = q_BHQC.float(), k_BHKC.float(), v_BHKC.float()
+        if kept is not None:
+            k_BHKC, v_BHKC = kept.extend(k_BHKC, v_BHKC)
         bias = view.bias
         if self.distances is not None and view.distances is not None:
             apart = self.distances(q_BHQC, k_BHKC, view.distances, self.query, self.key, self.scale)

@@ -15,7 +15,8 @@ from torch.utils.checkpoint import checkpoint
 from sijo.errors import TextError
 from sijo.nn.architecture import Activation, Architecture, PreNorm
 from sijo.nn.architecture import Convolution as ConvolutionChoice
-from sijo.nn.attention import SelfAttention, View, view
+from sijo.nn.attention import SelfAttention, View, behind, view
+from sijo.nn.cache import Cache, Layer
 from sijo.nn.distances import DistanceTable
 from sijo.nn.embeddings import Embeddings
 
@@ -78,19 +79,22 @@ class Block(nn.Module):
         self.activation = ACTIVATIONS[a.activation]
         self.norm_first = isinstance(a.norm, PreNorm)
 
-    def forward(self, hidden_BLD: Tensor, view: View, query_BLD: Tensor | None = None) -> Tensor:
+    def forward(
+        self, hidden_BLD: Tensor, view: View, query_BLD: Tensor | None = None, kept: Layer | None = None
+    ) -> Tensor:
         """Returns (B, L, D).
 
         hidden_BLD  what is read from
         view        what of it may be read
         query_BLD   who reads, and what is added to; None for hidden_BLD itself
+        kept        what was read before, which is read too, and added to
         """
         query_BLD = hidden_BLD if query_BLD is None else query_BLD
         if self.norm_first:
             normed_BLD = self.attention_norm(query_BLD)
-            query_BLD = query_BLD + self.attention_dropout(self.attention(normed_BLD, normed_BLD, view))
+            query_BLD = query_BLD + self.attention_dropout(self.attention(normed_BLD, normed_BLD, view, kept))
             return query_BLD + self._feed(self.output_norm(query_BLD))
-        read_BLD = self.attention_dropout(self.attention(query_BLD, hidden_BLD, view))
+        read_BLD = self.attention_dropout(self.attention(query_BLD, hidden_BLD, view, kept))
         query_BLD = self.attention_norm(query_BLD + read_BLD)
         out_BLD: Tensor = self.output_norm(query_BLD + self._feed(query_BLD))
         return out_BLD
@@ -183,6 +187,28 @@ class Transformer(nn.Module):
             hidden_BLD = self.final_norm(hidden_BLD)
             states[-1] = hidden_BLD
         return Output(hidden_BLD, tuple(states) if output_hidden_states else None)
+
+    def go_on(self, input_ids: Tensor, cache: Cache, keep_BL: Tensor | None = None) -> Tensor:
+        """Read prompts into an empty cache, or after that one token more of each row.
+
+        input_ids  (B, L) int64, each row from its first token on, padded on the right; or (B, 1)
+        cache      is added to; with room for all
+        keep_BL    True at real tokens of prompts; None when there is no padding
+
+        Returns the last states of what was read, (B, L, D), as `forward` of the whole text gives them.
+        Only for a network that reads to the left, by places or without.
+        """
+        first = not bool(cache.lengths_B.any())
+        new = input_ids.shape[1]
+        places = None if first else cache.lengths_B[:, None]
+        hidden_BLD = self.embeddings(input_ids, None, places, keep_BL)
+        kept = [cache.layer(number, new) for number in range(self.architecture.layers)]
+        seen = self.view(keep_BL, hidden_BLD) if first else behind(cache.lengths_B, kept[0].width, hidden_BLD)
+        for number, block in enumerate(self.architecture.schedule):
+            hidden_BLD = self.blocks[block](hidden_BLD, seen, None, kept[number])
+        cache.read(keep_BL, new)
+        out_BLD: Tensor = hidden_BLD if self.final_norm is None else self.final_norm(hidden_BLD)
+        return out_BLD
 
     def view(self, keep_BL: Tensor | None, like: Tensor) -> View:
         """What a token may read, and how far away everything is, for hidden states (B, L, D)."""

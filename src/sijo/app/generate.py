@@ -1,0 +1,152 @@
+"""`sijo generate`: a prompt and a control code in, a text out, token by token."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from sijo.errors import SettingError, TextError
+
+if TYPE_CHECKING:
+    from sijo.generation.write import Request, Writer
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class GenerateSettings:
+    """Who writes, about what, and how each token is chosen."""
+
+    model: str | None = None
+    """A folder or org/name with a head that writes (lm), such as what sijo pretrain ctrl-tiny leaves."""
+    prompt: Annotated[list[str] | None, Parameter(alias="-p", consume_multiple=True)] = None
+    """How the text begins; several are written side by side."""
+    prompts_file: Path | None = None
+    """The same from a file, one a line."""
+    control_code: Annotated[str | None, Parameter(alias="-c")] = None
+    """What kind of text it is to be; --codes lists those that the model knows."""
+    other_code: str | None = None
+    """A second code: to be mixed with the first (--mixture), or to be led away from (--guidance)."""
+    mixture: float | None = None
+    """The share of the second code in a mixture of both, from 0 to 1."""
+    guidance: float | None = None
+    """How strongly the code is obeyed: 1 as it comes, 2 or more go on from what the text without it would be."""
+    max_new_tokens: int = 100
+    """Tokens to write at most."""
+    temperature: float = 0.0
+    """0 always takes the best token; 0.7 is livelier, 1 as the model has learned."""
+    top_k: int | None = None
+    """Draw from so many of the likeliest tokens only."""
+    top_p: float | None = None
+    """Draw from the likeliest tokens that make up this share only."""
+    min_p: float | None = None
+    """Draw from tokens at least this times as likely as the likeliest only."""
+    penalty: float = 1.2
+    """By which tokens that stand in the text already are made less likely; 1 for none."""
+    penalty_rule: Literal["paper", "sign_aware"] = "paper"
+    """The paper divides scores whatever their sign; sign_aware multiplies those below 0, as transformers does."""
+    stop: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None
+    """End before the first of these strings."""
+    banned: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None
+    """Words that are not to be written."""
+    seed: int = 0
+    """Start of all chance; the n-th text has this and n."""
+    count: int = 1
+    """How many texts for each prompt; more than one needs a temperature."""
+    codes: bool = False
+    """Print the control codes that the model knows, and stop."""
+    format: Literal["text", "json"] | None = None
+    """text for people, as it is written; in a pipe one JSON object a text."""
+
+
+def run(given: GenerateSettings) -> None:
+    """Write, and print what was written."""
+    if given.model is None:
+        raise SettingError(
+            "--model is needed: a folder or org/name that writes; sijo pretrain ctrl-tiny trains one"
+        )
+    if given.count < 1 or (given.count > 1 and given.temperature == 0):
+        raise SettingError(
+            f"--count {given.count} would write the same text again: it must be 1 or more, and above 1 it needs a "
+            "--temperature"
+        )
+    from sijo.generation.codes import known_codes
+    from sijo.generation.write import Writer
+
+    asked = None if given.codes else requests(given)  # before the model is opened
+    writer = Writer(given.model)
+    if asked is None:
+        for name in known_codes(writer.model.tokenizer):
+            print(name)  # noqa: T201
+    elif given.format == "text" or (given.format is None and sys.stdout.isatty()):
+        aloud(writer, asked)
+    else:
+        for request, written in zip(asked, writer.write(asked), strict=True):
+            print(json.dumps(row(request, written), ensure_ascii=False))  # noqa: T201
+
+
+def requests(given: GenerateSettings) -> list["Request"]:
+    """One for each text that is asked for."""
+    from sijo.generation.rules import Sampling
+    from sijo.generation.write import Request
+
+    prompts = list(given.prompt or [])
+    if given.prompts_file is not None:
+        try:
+            prompts += [
+                line for line in given.prompts_file.read_text(encoding="utf-8").splitlines() if line.strip()
+            ]
+        except (OSError, UnicodeDecodeError) as error:
+            raise TextError(
+                f"{given.prompts_file} cannot be read ({error}); name a text file, a prompt a line"
+            ) from None
+    sampling = Sampling(
+        temperature=given.temperature,
+        top_k=given.top_k,
+        top_p=given.top_p,
+        min_p=given.min_p,
+        penalty=given.penalty,
+        penalty_rule=given.penalty_rule,
+    )
+    return [
+        Request(
+            prompt=prompt,
+            control_code=given.control_code,
+            other_code=given.other_code,
+            mixture=given.mixture,
+            guidance=given.guidance,
+            max_new_tokens=given.max_new_tokens,
+            stop=tuple(given.stop or ()),
+            banned=tuple(given.banned or ()),
+            seed=given.seed + number,
+            sampling=sampling,
+        )
+        for number, prompt in enumerate(prompt for prompt in prompts or [""] for _ in range(given.count))
+    ]
+
+
+def aloud(writer: "Writer", asked: list["Request"]) -> None:
+    """Print each text with its prompt while it is written."""
+    for number, request in enumerate(asked):
+        if number:
+            print("\n")  # noqa: T201
+        begun = f"{request.prompt} " if request.prompt else ""
+        print(begun, end="", flush=True)  # noqa: T201
+        for token in writer.stream([request]):
+            print(token.text, end="", flush=True)  # noqa: T201
+    print()  # noqa: T201
+
+
+def row(request: "Request", written: Any) -> dict[str, Any]:
+    """A text as a JSON object."""
+    return {
+        "prompt": request.prompt,
+        "control_code": request.control_code,
+        "text": written.text,
+        "tokens": len(written.ids),
+        "mean_logprob": sum(written.logprobs) / len(written.logprobs),
+        "stopped": written.stopped,
+        "seed": request.seed,
+    }

@@ -1,0 +1,83 @@
+"""The one call that most need: a prompt in, a text out."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from sijo.checkpoints.load import Model
+from sijo.errors import SettingError
+from sijo.generation.rules import PenaltyRule, Sampling
+from sijo.generation.write import Request, Writer
+
+Given = str | Path | Model | Writer
+
+
+def generate(
+    model: Given,
+    prompt: str | Sequence[str] = "",
+    *,
+    control_code: str | None = None,
+    other_code: str | None = None,
+    mixture: float | None = None,
+    guidance: float | None = None,
+    max_new_tokens: int = 100,
+    temperature: float = 0.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    penalty: float = 1.2,
+    penalty_rule: PenaltyRule = "paper",
+    stop: Sequence[str] = (),
+    banned: Sequence[str] = (),
+    seed: int = 0,
+    stream: bool = False,
+) -> str | list[str] | Iterator[str]:
+    """Write what follows a prompt, or each of several, under a control code.
+
+    model   a folder or org/name with an lm head, an opened model, or a `Writer`
+    prompt  one text, or several that are written side by side; the n-th of them has the seed `seed` + n
+    stream  give pieces of the one text as they come
+
+    Everything else is said at `Request` and `Sampling`. Without a temperature the best token is always taken, and
+    the penalty of 1.2 keeps it from going in circles (CTRL, section 4.1).
+
+    Returns the text without its prompt, a list for several prompts, or with `stream` an iterator over pieces.
+    Raises SettingError for settings that cannot be or a code that the model does not know, TextError for an empty
+    or too long prompt.
+
+    >>> import sijo
+    >>> from dataclasses import replace
+    >>> from sijo.models import published
+    >>> from sijo.nn.architecture import Sinusoidal
+    >>> ctrl, words = published("ctrl")[1].architecture(), sijo.load().tokenizer
+    >>> tiny = replace(ctrl, vocab_size=30522, embedding_size=16, hidden_size=16, heads=2, schedule=(0,),
+    ...                positions=Sinusoidal(count=64, layout="halves"))
+    >>> untrained = sijo.create(tiny, "lm", tokenizer=words)
+    >>> len(sijo.generate(untrained, "the sea", max_new_tokens=5, temperature=1.0).split()) > 1
+    True
+    """
+    sampling = Sampling(
+        temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, penalty=penalty, penalty_rule=penalty_rule
+    )
+    prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+    requests = [
+        Request(
+            prompt=text,
+            control_code=control_code,
+            other_code=other_code,
+            mixture=mixture,
+            guidance=guidance,
+            max_new_tokens=max_new_tokens,
+            stop=tuple(stop),
+            banned=tuple(banned),
+            seed=seed + number,
+            sampling=sampling,
+        )
+        for number, text in enumerate(prompts)
+    ]
+    writer = model if isinstance(model, Writer) else Writer(model)
+    if stream:
+        if not isinstance(prompt, str):
+            raise SettingError("stream=True gives the pieces of one text; give one prompt")
+        return (token.text for token in writer.stream(requests) if token.text)
+    texts = [written.text for written in writer.write(requests)]
+    return texts[0] if isinstance(prompt, str) else texts

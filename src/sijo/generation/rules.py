@@ -1,0 +1,129 @@
+"""From the scores of all tokens to the one that is written: each rule a function of numbers alone.
+
+The order is that of CTRL's released sampler: scores are divided by the temperature, those of tokens that stand in
+the text already are penalised, forbidden ones struck out, the rest cut to the likeliest, and one drawn.
+
+Letters: B texts, V tokens.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from sijo.errors import SettingError
+
+PenaltyRule = Literal["paper", "sign_aware"]
+Nucleus = Literal["reaching", "below"]
+STRUCK = -math.inf
+"""The score of a token that is not written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How the next token is chosen.
+
+    >>> Sampling(penalty=0.9)
+    Traceback (most recent call last):
+    sijo.errors.SettingError: penalty=0.9 would reward repetition; give 1 for none, or more, such as 1.2
+    """
+
+    temperature: float = 0.0
+    """By which scores are divided before one is drawn; 0 always takes the best."""
+    top_k: int | None = None
+    """Only the so many likeliest tokens are drawn from."""
+    top_p: float | None = None
+    """Only the likeliest tokens that make up this share of all are drawn from."""
+    min_p: float | None = None
+    """Only tokens at least this times as likely as the likeliest are drawn from."""
+    nucleus: Nucleus = "reaching"
+    """Of top_p: whether the token that reaches the share is among them, as is usual; or only those "below" it, and
+    at least one, as in CTRL's released sampler."""
+    penalty: float = 1.2
+    """By which the scores of tokens in the text are divided; 1 for none (CTRL, section 4.1)."""
+    penalty_rule: PenaltyRule = "paper"
+    """paper divides whatever the sign, so that a score below 0 rises; sign_aware multiplies those."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature < math.inf:
+            raise SettingError(
+                f"temperature={self.temperature} must be 0 (always the best token) or above, such as 0.7"
+            )
+        if self.top_k is not None and self.top_k < 1:
+            raise SettingError(f"top_k={self.top_k} leaves no token; give 1 or more, or None for all")
+        for name in ("top_p", "min_p"):
+            share = getattr(self, name)
+            if share is not None and not 0 < share <= 1:
+                raise SettingError(f"{name}={share} is no share; give a number above 0 and up to 1, or None")
+        if not 1 <= self.penalty < math.inf:
+            raise SettingError(
+                f"penalty={self.penalty} would reward repetition; give 1 for none, or more, such as 1.2"
+            )
+
+
+def penalised(scores: Tensor, seen: Tensor, penalty: float, rule: PenaltyRule) -> Tensor:
+    """Scores (B, V) with those of seen tokens made less likely, each once however often it stands there.
+
+    seen  (B, V) bool, True at tokens of the text so far, prompt and code included
+
+    >>> scores, seen = torch.tensor([[2.0, 1.0, -1.0, 0.5]]), torch.tensor([[True, False, True, False]])
+    >>> [round(value, 4) for value in penalised(scores, seen, 1.2, "paper")[0].tolist()]
+    [1.6667, 1.0, -0.8333, 0.5]
+    >>> [round(value, 4) for value in penalised(scores, seen, 1.2, "sign_aware")[0].tolist()]
+    [1.6667, 1.0, -1.2, 0.5]
+    """
+    if penalty == 1:
+        return scores
+    less = scores / penalty
+    if rule == "sign_aware":
+        less = torch.where(scores < 0, scores * penalty, less)
+    return torch.where(seen, less, scores)
+
+
+def cut(scores: Tensor, sampling: Sampling) -> Tensor:
+    """Scores (B, V) with all but the likeliest struck out, by each rule that is set; the best one always stays.
+
+    >>> logs = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log()
+    >>> [(cut(logs, Sampling(top_p=0.7, nucleus=how)) > STRUCK).sum().item() for how in ("reaching", "below")]
+    [2, 1]
+    """
+    if sampling.top_k is not None and sampling.top_k < scores.shape[-1]:
+        least = scores.topk(sampling.top_k, dim=-1).values[:, -1:]
+        scores = scores.masked_fill(scores < least, STRUCK)
+    if sampling.min_p is not None:
+        least = scores.amax(-1, keepdim=True) + math.log(sampling.min_p)
+        scores = scores.masked_fill(scores < least, STRUCK)
+    if sampling.top_p is not None and sampling.top_p < 1:
+        ordered, places = scores.sort(dim=-1, descending=True, stable=True)
+        reached = ordered.double().softmax(-1).cumsum(-1)
+        if sampling.nucleus == "reaching":
+            reached = reached - ordered.double().softmax(-1)  # what those before it make up
+        beyond = reached > sampling.top_p if sampling.nucleus == "below" else reached >= sampling.top_p
+        beyond[:, 0] = False
+        scores = scores.masked_fill(torch.zeros_like(beyond).scatter(-1, places, beyond), STRUCK)
+    return scores
+
+
+def drawn(scores: Tensor, throws: Sequence[float]) -> Tensor:
+    """One token of each row's softmax (B, V), by a throw in [0, 1) for each; (B,) int64.
+
+    In float64, where a sum of 250,000 probabilities still reaches its throw.
+
+    >>> drawn(torch.tensor([[0.0, 0.0], [0.0, STRUCK]]), [0.7, 0.999]).tolist()
+    [1, 0]
+    """
+    edges = scores.double().softmax(-1).cumsum(-1)
+    throw = torch.tensor(throws, dtype=torch.float64, device=scores.device)[:, None] * edges[:, -1:]
+    place = torch.searchsorted(edges, throw, right=True)[:, 0]
+    last = (scores > STRUCK).long().cumsum(-1).argmax(-1)  # rounding may lead past all that is left
+    return torch.minimum(place, last)
+
+
+def chosen(scores: Tensor, sampling: Sampling, throws: Sequence[float]) -> Tensor:
+    """The next token of each row, (B,) int64, of scores that are penalised and in part struck out."""
+    if sampling.temperature == 0:
+        return scores.argmax(-1)
+    return drawn(cut(scores, sampling), throws)

@@ -1,0 +1,90 @@
+"""`sijo generate` as it is typed."""
+
+import pytest
+
+import sijo
+from sijo.app.cli import app
+from training.conftest import REQUESTS
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A CTRL that learned for four steps, with the ten domains of the requests as its codes."""
+    from dataclasses import replace
+
+    from sijo.training.recipes import RECIPES
+    from sijo.training.run import Text, pretrain
+    from sijo.training.settings import changed
+
+    out = tmp_path_factory.mktemp("ctrl")
+    few = ("run.steps=4", "run.batch=4", "data.length=32", "tokenizer.vocab_size=500")
+    settings = RECIPES["ctrl-tiny"].settings
+    small = replace(settings.model, embedding_size=16, hidden_size=16, heads=2, intermediate_size=32)
+    text = Text(sources=[str(REQUESTS)], column="text", code_column="domain")
+    list(pretrain(changed(replace(settings, model=small), few), text, out))
+    return out / "model"
+
+
+def test_texts_come_as_rows_in_a_pipe(sijo_cli, model):
+    # kills: options that are not passed on, one seed for all, the library's texts and the command's apart
+    given = ("--model", model, "-c", "travel", "--max-new-tokens", "6", "--temperature", "1", "--count", "3")
+    rows = sijo_cli("generate", *given, "-p", "book a", "find the").rows()
+    assert len(rows) == 6 and [row["seed"] for row in rows] == list(range(6))
+    assert [row["prompt"] for row in rows] == ["book a"] * 3 + ["find the"] * 3
+    assert len({row["text"] for row in rows}) > 3 and all(row["tokens"] == 6 for row in rows)
+    texts = sijo.generate(
+        model, ["book a"] * 3, control_code="travel", max_new_tokens=6, temperature=1.0, penalty=1.2
+    )
+    assert texts == [row["text"] for row in rows[:3]]
+    pieces = sijo.generate(model, "book a", control_code="travel", max_new_tokens=6, temperature=1.0, stream=True)
+    assert "".join(pieces) == texts[0]
+
+
+def test_a_person_reads_it_as_it_is_written(sijo_cli, model):
+    # kills: a text without its prompt; the next text on the same line
+    ran = sijo_cli(
+        "generate", "--model", model, "-p", "book a", "find", "--max-new-tokens", "4", "--format", "text"
+    )
+    assert ran.code == 0, ran.err
+    first, second = ran.out.decode().split("\n\n")
+    assert first.startswith("book a ") and second.startswith("find ") and second.endswith("\n")
+
+
+def test_which_codes_there_are(sijo_cli, model):
+    # kills: special tokens listed as codes, codes lost on the way into the folder
+    names = sijo_cli("generate", "--model", model, "--codes").out.decode().splitlines()
+    assert len(names) == 10 and "travel" in names
+
+
+def test_prompts_from_a_file(sijo_cli, model, write):
+    # kills: blank lines as prompts
+    file = write("prompts.txt", "book a\n\nfind the\n")
+    ran = sijo_cli("generate", "--model", model, "--prompts-file", file, "--max-new-tokens", "2")
+    assert [row["prompt"] for row in ran.rows()] == ["book a", "find the"]
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "message"),
+    [
+        (("-c", "travl", "-p", "book"), 2, "did you mean 'travel'?"),
+        ((), 3, "no token to begin with"),
+        (("-p", "book " * 99), 3, "shorten the prompt"),
+        (("-p", "book", "--temperature", "-1"), 2, "temperature=-1.0"),
+        (("-p", "book", "--penalty", "0.5"), 2, "would reward repetition"),
+        (("-p", "book", "--count", "2"), 2, "needs a --temperature"),
+        (("-p", "book", "--guidance", "2"), 2, "give control_code"),
+        (("--prompts-file", "nowhere.txt"), 3, "cannot be read"),
+    ],
+)
+def test_what_cannot_be_written(sijo_cli, model, given, code, message):
+    # kills: a stack trace, an exit code that says nothing
+    ran = sijo_cli("generate", "--model", model, *given)
+    assert ran.code == code and message in ran.err and not ran.out, ran.err
+    assert "generate" in {name for name in app if name[0] != "-"}
+
+
+def test_a_model_that_does_not_write(sijo_cli, tiny_model):
+    # kills: an error that does not say what would do
+    ran = sijo_cli("generate", "--model", tiny_model, "-p", "book")
+    assert ran.code == 2 and "lm" in ran.err
+    assert "--model is needed" in sijo_cli("generate", "-p", "book").err

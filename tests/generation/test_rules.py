@@ -1,0 +1,94 @@
+"""Sampling rules on distributions made by hand, and by a million draws."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from sijo.errors import SettingError
+from sijo.generation.rules import STRUCK, Sampling, chosen, cut, drawn, penalised
+from sijo.text.chance import chance
+
+SCORES = torch.tensor([[2.0, 1.0, -1.0, 0.5]])
+SEEN = torch.tensor([[True, False, True, False]])
+
+
+@pytest.mark.parametrize(
+    ("penalty", "rule", "temperature", "want"),
+    [
+        (1.2, "paper", 1.0, [0.52440988, 0.26924101, 0.04304618, 0.16330293]),
+        (1.2, "sign_aware", 1.0, [0.53143192, 0.27284624, 0.03023223, 0.16548961]),
+        (1.0, "paper", 1.0, [0.60946004, 0.22420782, 0.03034323, 0.13598892]),
+        (1.2, "paper", 0.5, [0.73136462, 0.19278562, 0.0049279, 0.07092187]),
+    ],
+)
+def test_the_penalty_of_the_paper_and_the_other(penalty, rule, temperature, want):
+    # kills: log-probabilities divided in place of scores, a sign that is looked at where the paper does not
+    found = penalised(SCORES / temperature, SEEN, penalty, rule).softmax(-1)[0]
+    assert found.tolist() == pytest.approx(want, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("share", "nucleus", "kept"),
+    [(0.7, "below", 1), (0.7, "reaching", 2), (0.9, "below", 2), (0.9, "reaching", 3), (0.2, "below", 1)],
+)
+def test_the_nucleus_with_and_without_the_token_that_reaches_it(share, nucleus, kept):
+    # kills: off by one in either way; nothing left where the first token passes the share
+    logs = torch.tensor([[0.15, 0.5, 0.05, 0.3]]).log()
+    found = (cut(logs, Sampling(top_p=share, nucleus=nucleus)) > STRUCK)[0]
+    assert found.sum() == kept
+    assert found[1] and (kept < 2 or found[3]) and (kept < 3 or found[0])
+
+
+def test_top_k_and_min_p():
+    # kills: a k that counts from 0, a share of the sum in place of the best
+    logs = torch.tensor([[0.15, 0.5, 0.05, 0.3]]).log()
+    assert (cut(logs, Sampling(top_k=2)) > STRUCK).tolist() == [[False, True, False, True]]
+    assert (cut(logs, Sampling(min_p=0.25)) > STRUCK).tolist() == [[True, True, False, True]]
+    assert torch.equal(cut(logs, Sampling(top_k=9, top_p=1.0)), logs)
+
+
+def test_a_million_draws_follow_the_distribution():
+    # kills: an edge that belongs to the wrong token, throws that are not even, a temperature that is forgotten
+    count = 1_000_000
+    scores = torch.tensor([[1.0, 0.0, -2.0, 3.0, STRUCK, 0.5]])
+    throws = chance(3, "test").random(count)
+    edges = scores.double().softmax(-1)[0]
+    found = np.concatenate(
+        [drawn(scores.expand(10_000, -1), throws[i : i + 10_000]) for i in range(0, count, 10_000)]
+    )
+    counts = np.bincount(found, minlength=6)
+    assert counts[4] == 0
+    want = edges.numpy()[[0, 1, 2, 3, 5]] * count
+    assert stats.chisquare(counts[[0, 1, 2, 3, 5]], want).pvalue > 0.001
+
+
+def test_the_throw_at_the_edge():
+    # kills: a token that was struck out, drawn by rounding
+    scores = torch.tensor([[0.0, 0.0, STRUCK, STRUCK]])
+    assert drawn(scores, [0.0]).item() == 0
+    assert drawn(scores, [0.5]).item() == 1
+    assert drawn(scores, [np.nextafter(1.0, 0.0)]).item() == 1
+
+
+def test_no_temperature_takes_the_best():
+    # kills: a division by zero; a throw that matters where nothing is drawn
+    assert chosen(SCORES, Sampling(), [0.999]).item() == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"temperature": -1.0},
+        {"penalty": 0.9},
+        {"top_k": 0},
+        {"top_p": 0.0},
+        {"top_p": 1.5},
+        {"min_p": -0.1},
+        {"temperature": float("nan")},
+    ],
+)
+def test_settings_that_cannot_be(wrong):
+    # kills: NaN after a division, an empty list of tokens
+    with pytest.raises(SettingError, match=next(iter(wrong))):
+        Sampling(**wrong)

@@ -1,0 +1,222 @@
+"""Writing: beside transformers token for token, beside itself without a cache, and beside neighbours."""
+
+import pytest
+import torch
+import transformers
+
+import sijo
+from objectives.conftest import moved, opened
+from sijo.errors import SettingError, TextError
+from sijo.generation.codes import PUBLISHED, code, known_codes
+from sijo.generation.rules import Sampling
+from sijo.generation.write import Request, Writer
+from sijo.nn.cache import Cache
+from sijo.text.tokenizer import Tokenizer
+
+GREEDY = Sampling(penalty=1.0)
+WINDOW = 24
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_model):
+    found = Tokenizer.load(tiny_model / "tokenizer.json", max_length=WINDOW)
+    return found.with_specials(["<sea>", "<land>"])
+
+
+@pytest.fixture(scope="module")
+def pair(tokenizer, tmp_path_factory):
+    """A CTRL of transformers with every weight moved, and the same as sijo opens it."""
+    config = transformers.CTRLConfig(
+        vocab_size=tokenizer.largest_id + 1, n_positions=WINDOW, n_embd=16, dff=24, n_layer=3, n_head=2
+    )
+    torch.manual_seed(0)
+    theirs = moved(transformers.CTRLLMHeadModel(config), size=0.2, seed=1).eval()
+    ours = opened(theirs, tmp_path_factory.mktemp("ctrl") / "model", "lm")
+    ours._tokenizer = tokenizer
+    return ours, theirs
+
+
+@pytest.fixture(scope="module")
+def writer(pair):
+    return Writer(pair[0])
+
+
+def words(tokenizer, count, seed):
+    chance = torch.Generator().manual_seed(seed)
+    ordinary = [n for n in range(tokenizer.largest_id + 1) if n not in tokenizer.special_ids]
+    texts = [tokenizer.decode([n]) for n in ordinary]
+    ordinary = [text for text in texts if tokenizer.ids([text])[0] and text.isalpha()]
+    return " ".join(ordinary[i] for i in torch.randint(len(ordinary), (count,), generator=chance))
+
+
+def test_the_cache_changes_no_state(pair):
+    # kills: a place that does not go on, keys in another order, padding that is read, a norm left out
+    model, theirs = pair
+    chance = torch.Generator().manual_seed(2)
+    ids = torch.randint(5, 60, (3, 12), generator=chance)
+    lengths = torch.tensor([7, 3, 5])
+    keep = torch.arange(7) < lengths[:, None]
+    cache = Cache(model.architecture, rows=3, places=12)
+    with torch.no_grad():
+        first = model.transformer.go_on(ids[:, :7] * keep, cache, keep)
+        for row, length in enumerate(lengths.tolist()):
+            want = model.transformer(ids[row : row + 1, :length]).last_hidden_state[0]
+            torch.testing.assert_close(first[row, :length], want, rtol=1e-4, atol=1e-4)
+        for more in range(4):
+            rows = torch.arange(3)
+            states = model.transformer.go_on(ids[rows, lengths + more][:, None], cache)
+            for row, length in enumerate((lengths + more).tolist()):
+                out = theirs.transformer(ids[row : row + 1, : length + 1], output_hidden_states=True)
+                torch.testing.assert_close(states[row, 0], out.last_hidden_state[0, -1], rtol=1e-4, atol=1e-4)
+    assert cache.lengths_B.tolist() == (lengths + 4).tolist()
+
+
+@pytest.mark.parametrize("penalty", [1.0, 1.3])
+def test_greedy_texts_are_those_of_transformers(pair, tokenizer, penalty):
+    """200 random prompts, token for token; its penalty is the sign-aware one."""
+    # kills: a token of the prompt that is not penalised, or twice; a place off by one after the prompt
+    model, theirs = pair
+    writer = Writer(model)
+    writer.struck = []
+    prompts = [words(tokenizer, 1 + seed % 9, seed) for seed in range(200)]
+    sampling = Sampling(penalty=penalty, penalty_rule="sign_aware")
+    found = writer.write([Request(prompt=prompt, max_new_tokens=8, sampling=sampling) for prompt in prompts])
+    for prompt, written in zip(prompts, found, strict=True):
+        ids = torch.tensor(tokenizer.ids([prompt]))
+        with torch.no_grad():
+            want = theirs.generate(
+                ids,
+                max_new_tokens=8,
+                do_sample=False,
+                repetition_penalty=penalty,
+                pad_token_id=0,
+                eos_token_id=None,
+            )
+        assert list(written.ids) == want[0, ids.shape[1] :].tolist(), prompt
+
+
+def test_neighbours_change_nothing(writer, tokenizer):
+    # kills: one chance for all, a row that moves when another ends, padding that is read
+    sampling = Sampling(temperature=1.0, top_k=20)
+    requests = [
+        Request(
+            prompt=words(tokenizer, 1 + number % 5, number),
+            control_code=(None, "sea")[number % 2],
+            max_new_tokens=3 + number % 7,
+            seed=number,
+            sampling=sampling,
+        )
+        for number in range(12)
+    ]
+    together = writer.write(requests)
+    for request, found in zip(requests, together, strict=True):
+        alone = writer.write([request])[0]
+        assert alone.ids == found.ids and alone.text == found.text
+        assert alone.logprobs == pytest.approx(found.logprobs, abs=1e-4)
+    assert len({found.ids for found in together}) > 6
+    again = writer.write([Request(prompt=requests[0].prompt, max_new_tokens=3, seed=99, sampling=sampling)])
+    assert again[0].ids != together[0].ids
+
+
+@pytest.mark.parametrize("slide", [1, None, 9])
+def test_a_text_that_outgrows_its_window_keeps_its_code(pair, tokenizer, slide):
+    """Each token is the best after the code and as many last tokens as the window then holds."""
+    # kills: a code that slides out, a stale state after sliding (the released sampler's), places that count on
+    model, _ = pair
+    writer = Writer(model, window=10, slide=slide)
+    request = Request(prompt=words(tokenizer, 4, 0), control_code="sea", max_new_tokens=30, sampling=GREEDY)
+    ids = list(tokenizer.ids([request.prompt])[0])
+    front, held = tokenizer.id("<sea>"), len(ids)
+    for token in writer.write([request])[0].ids:
+        row = torch.tensor([[front, *ids[-held:]]])
+        with torch.no_grad():
+            logits = model(row).logits[0, -1]
+        logits[writer.struck] = -torch.inf
+        assert token == logits.argmax()
+        ids.append(token)
+        held = held + 1 if held < 9 else 9 - writer.slide + 1
+        if slide == 1:
+            held = min(len(ids), 9)
+
+
+def test_tokens_come_one_by_one_and_make_the_text(writer, tokenizer):
+    # kills: text that is given out twice, or never, or before a stop string could be seen in it
+    request = Request(prompt="the sea", max_new_tokens=12, sampling=Sampling(temperature=1.5), seed=4)
+    tokens = list(writer.stream([request]))
+    assert [token.last for token in tokens] == [False] * 11 + [True]
+    whole = tokenizer.decode([token.id for token in tokens])
+    assert "".join(token.text for token in tokens) == whole
+    assert sum(bool(token.text) for token in tokens) > 6
+    second = whole.split()[3]
+    stopped = Request(**vars(request) | {"stop": (second, "never to be seen")})
+    found = writer.write([stopped])[0]
+    assert found.text == whole[: whole.index(second)] and found.stopped and len(found.ids) < 12
+    assert not writer.write([Request(**vars(request) | {"stop": ("never to be seen",)})])[0].stopped
+
+
+def test_banned_words_and_special_tokens_are_not_written(writer, tokenizer):
+    # kills: a ban on a word's first piece alone, which bans others; a code in the middle of a text
+    request = Request(prompt="the", max_new_tokens=15, sampling=Sampling(temperature=3.0), seed=1)
+    free = writer.write([request])[0]
+    assert not {*free.ids} & {*tokenizer.special_ids}
+    word = max(free.text.split(), key=len)
+    bound = writer.write([Request(**vars(request) | {"banned": (word,)})])[0]
+    assert word in free.text and word not in bound.text.split()
+
+
+def test_guidance_and_mixtures(writer, pair, tokenizer):
+    # kills: the two sides exchanged, a mixture of logs in place of probabilities
+    model, _ = pair
+    prompt = tokenizer.ids(["the old sea"])[0]
+    with torch.no_grad():
+        logs = [
+            model(torch.tensor([[*front, *prompt]])).logits[0, -1].log_softmax(-1)
+            for front in ([tokenizer.id("<sea>")], [tokenizer.id("<land>")], [])
+        ]
+    base = {"prompt": "the old sea", "control_code": "sea", "max_new_tokens": 1, "sampling": GREEDY}
+    mixed = next(writer.stream([Request(**base, other_code="land", mixture=0.3)]))
+    want = (0.7 * logs[0].exp() + 0.3 * logs[1].exp()).log()
+    assert mixed.logprob == pytest.approx(want[mixed.id].item(), abs=1e-4)
+    for other, against in (("land", logs[1]), (None, logs[2])):
+        guided = next(writer.stream([Request(**base, other_code=other, guidance=3.0)]))
+        want = (against + 3 * (logs[0] - against)).log_softmax(-1)
+        assert guided.logprob == pytest.approx(want[guided.id].item(), abs=1e-4)
+        want[writer.struck] = -torch.inf
+        assert guided.id == want.argmax()
+    one = writer.write([Request(**base | {"max_new_tokens": 9}, guidance=1.0)])[0]
+    assert one.ids == writer.write([Request(**base | {"max_new_tokens": 9})])[0].ids
+
+
+def test_codes_by_name(tokenizer):
+    # kills: special tokens taken for codes, an error without a hint
+    assert known_codes(tokenizer) == ["sea", "land"]
+    assert code("sea", tokenizer) == (tokenizer.id("<sea>"),)
+    assert code("land the sea", tokenizer) == (tokenizer.id("<land>"), *tokenizer.ids(["the sea"])[0])
+    with pytest.raises(SettingError, match="did you mean 'land'"):
+        code("lnd", tokenizer)
+    assert len(PUBLISHED) == len(set(PUBLISHED)) == 55
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"prompt": ""}, TextError, "no token to begin with"),
+        ({"prompt": "the sea " * 30}, TextError, "reads 24 at once"),
+        ({"control_code": "moon"}, SettingError, "no control code 'moon'"),
+        ({"prompt": "the", "max_new_tokens": 0}, SettingError, "writes nothing"),
+        ({"prompt": "the", "other_code": "sea"}, SettingError, "for a mixture or for guidance"),
+        ({"prompt": "the", "mixture": 0.5}, SettingError, "give a second code"),
+        ({"prompt": "the", "guidance": 2.0}, SettingError, "give control_code"),
+        ({"prompt": "the", "stop": ("",)}, SettingError, "empty stop string"),
+    ],
+)
+def test_what_cannot_be_written(writer, given, error, message):
+    # kills: an error from deep inside, or a loop without end
+    with pytest.raises(error, match=message):
+        writer.write([Request(**given)])
+
+
+def test_a_network_that_reads_both_sides_does_not_write(tiny_model):
+    # kills: nonsense from an encoder
+    with pytest.raises(SettingError, match="does not write from left to right"):
+        Writer(sijo.load(tiny_model))
