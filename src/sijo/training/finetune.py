@@ -247,7 +247,7 @@ def defaults(task: Task, model: str | Path | None = None) -> FinetuneSettings:
         cutting=Cutting(length=length),
         optimizer=OptimizerSettings(weight_decay=0.01, layer_decay=decay),
         schedule=ScheduleSettings(peak=rate, shape="linear", warmup_share=0.1),
-        run=LoopSettings(epochs=3.0, batch=32, micro_tokens=1_024, save_every=1_000_000, keep=1),
+        run=LoopSettings(epochs=3.0, batch=32, micro_tokens=512, save_every=1_000_000, keep=1),
     )
 
 
