@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sijo.checkpoints.load import load as load
     from sijo.checkpoints.save import save as save
     from sijo.errors import SijoError as SijoError
+    from sijo.generation.attribute import attribute as attribute
     from sijo.generation.generate import generate as generate
     from sijo.inference.engine import encode as encode
     from sijo.nn.architecture import Architecture as Architecture
@@ -26,6 +27,7 @@ _ROOMS = {
     "Row": "sijo.zeroshot.labeller",
     "SijoError": "sijo.errors",
     "ZeroShotClassifier": "sijo.zeroshot.classifier",
+    "attribute": "sijo.generation.attribute",
     "create": "sijo.checkpoints.load",
     "encode": "sijo.inference.engine",
     "generate": "sijo.generation.generate",

@@ -1,0 +1,190 @@
+"""Source attribution: which control code does a text look like? (CTRL, section 5.)
+
+Bayes' rule over what the network says of the text behind each code: p(code | text) is p(text | code) p(code), over
+the sum of that for all codes. A text longer than the network reads at once is read in pieces, each behind the code.
+
+Letters: C codes, L length, V tokens.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from sijo.checkpoints.load import Model, load
+from sijo.errors import SettingError, TextError, nearest
+from sijo.generation.codes import PUBLISHED, code, known_codes
+from sijo.generation.write import HEAD
+from sijo.inference.engine import TOKEN_BUDGET
+from sijo.nn.heads import VocabularyHead
+from sijo.text.batches import by_length
+
+Prior = Literal["uniform", "published"]
+Weighing = Literal["sum", "mean"]
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """What the codes say of one text."""
+
+    codes: tuple[str, ...]
+    """Best first."""
+    posteriors: tuple[float, ...]
+    """p(code | text), in the same order; they make 1."""
+    logprobs: tuple[float, ...]
+    """log p(text | code), the sum over its tokens."""
+    tokens: int
+    """Tokens of the text."""
+
+    @property
+    def perplexities(self) -> tuple[float, ...]:
+        """exp of the mean negative log-probability of a token, as the released script prints it."""
+        return tuple(math.exp(-value / self.tokens) for value in self.logprobs)
+
+
+class Attributor:
+    """A network that tells codes by how likely they make a text.
+
+    model     a folder or org/name with an lm head, or an opened model
+    codes     which codes; None for all that the model knows
+    prior     how likely each is before the text is read: all alike, by the `published` shares of the released
+              codes, or a number for each by name
+    weighing  sum counts every token, as the equation has it, and is sure of a long text; mean counts a text
+              as if it had one token
+
+    Raises SettingError for a code that the model does not know, for fewer than two, and for a prior that leaves
+    one out.
+    """
+
+    def __init__(
+        self,
+        model: Model | str | Path,
+        codes: Sequence[str] | None = None,
+        *,
+        prior: Prior | Mapping[str, float] = "uniform",
+        weighing: Weighing = "sum",
+        token_budget: int = TOKEN_BUDGET,
+    ) -> None:
+        self.model = model if isinstance(model, Model) else load(model, HEAD)
+        a, tokenizer = self.model.architecture, self.model.tokenizer
+        if a.reads != "left" or HEAD not in self.model.head:
+            raise SettingError(
+                f"{self.model.source or 'this model'} gives texts no probability: it needs an lm head that reads "
+                "to the left, such as a CTRL's"
+            )
+        self.codes = tuple(known_codes(tokenizer) if codes is None else codes)
+        if len(self.codes) < 2 or len(set(self.codes)) < len(self.codes):
+            raise SettingError(
+                f"attribution chooses among codes, each given once, and there are {len(self.codes)}: "
+                f"{', '.join(self.codes) or 'none'}; name two or more"
+            )
+        if weighing not in ("sum", "mean"):
+            raise SettingError(f"weighing={weighing!r} is neither sum nor mean")
+        self.fronts = [code(name, tokenizer) for name in self.codes]
+        self.log_prior = np.log(_prior(prior, self.codes))
+        self.weighing = weighing
+        self.token_budget = token_budget
+        self.window = min(limit for limit in (a.places, tokenizer.max_length) if limit is not None)
+        self.room = self.window - max(map(len, self.fronts))
+        if self.room < 1:
+            raise SettingError(f"the codes leave no room for text in a window of {self.window} tokens")
+
+    def attribute(self, texts: Sequence[str]) -> list[Attribution]:
+        """Which code each text looks like.
+
+        Raises TextError for a text without tokens.
+        """
+        ids = self.model.tokenizer.ids(texts)
+        for number, one in enumerate(ids):
+            if not one:
+                raise TextError(f"text {number + 1} has no tokens, and looks like no code; give some words")
+        found = self.logprobs(ids)
+        return [self._row(said, len(one)) for said, one in zip(found, ids, strict=True)]
+
+    @torch.inference_mode()
+    def logprobs(self, texts: Sequence[Sequence[int]]) -> np.ndarray:
+        """log p(text | code) of tokenized texts, (n, C) float64; 0 for a text without tokens."""
+        pieces = [
+            (number, place, (*front, *piece), len(front))
+            for number, ids in enumerate(texts)
+            for piece in _pieces(ids, self.room)
+            for place, front in enumerate(self.fronts)
+        ]
+        found = np.zeros((len(texts), len(self.codes)))
+        head: VocabularyHead = self.model.head[HEAD]  # type: ignore[assignment]
+        for batch in by_length([len(piece[2]) for piece in pieces], token_budget=self.token_budget):
+            rows = [pieces[number] for number in batch]
+            width = max(len(row) for _, _, row, _ in rows)
+            ids = torch.tensor([[*row, *[0] * (width - len(row))] for _, _, row, _ in rows])
+            lengths = torch.tensor([len(row) for _, _, row, _ in rows])
+            keep = None if int(lengths.min()) == width else torch.arange(width) < lengths[:, None]
+            states = self.model.transformer(ids, keep).last_hidden_state
+            for (number, place, row, front), state in zip(rows, states, strict=True):  # one at a time: V is large
+                logits = head.decode(state[front - 1 : len(row) - 1], self.model.transformer).float()
+                said = F.cross_entropy(logits, torch.tensor(row[front:]), reduction="sum")
+                found[number, place] -= said.item()
+        return found
+
+    def _row(self, logprobs: np.ndarray, tokens: int) -> Attribution:
+        weighed = logprobs / tokens if self.weighing == "mean" else logprobs
+        scores = weighed + self.log_prior
+        shares = np.exp(scores - np.logaddexp.reduce(scores))
+        order = np.argsort(-shares, kind="stable")
+        return Attribution(
+            tuple(self.codes[place] for place in order),
+            tuple(float(shares[place]) for place in order),
+            tuple(float(logprobs[place]) for place in order),
+            tokens,
+        )
+
+
+def attribute(
+    model: Model | str | Path | Attributor,
+    text: str,
+    *,
+    codes: Sequence[str] | None = None,
+    prior: Prior | Mapping[str, float] = "uniform",
+    weighing: Weighing = "sum",
+) -> list[tuple[str, float]]:
+    """Which control code a text looks like: (code, posterior), best first.
+
+    Everything is said at `Attributor`, which reads many texts at a time.
+    """
+    asked = model if isinstance(model, Attributor) else Attributor(model, codes, prior=prior, weighing=weighing)
+    found = asked.attribute([text])[0]
+    return list(zip(found.codes, found.posteriors, strict=True))
+
+
+def _pieces(ids: Sequence[int], room: int) -> Iterator[Sequence[int]]:
+    """A text in pieces of like length that fit.
+
+    >>> [len(piece) for piece in _pieces(range(11), 5)]
+    [4, 4, 3]
+    """
+    count = math.ceil(len(ids) / room)
+    edges = [round(number * len(ids) / count) for number in range(count + 1)] if count else []
+    for start, end in pairwise(edges):
+        yield ids[start:end]
+
+
+def _prior(prior: Prior | Mapping[str, float], codes: Sequence[str]) -> np.ndarray:
+    """How likely each code is before the text is read, (C,) float64; they make 1."""
+    if prior == "uniform":
+        return np.full(len(codes), 1 / len(codes))
+    given = PUBLISHED if prior == "published" else prior
+    if isinstance(given, str):
+        raise SettingError(f"prior={given!r} is neither uniform nor published; or give a number for each code")
+    missing = [name for name in codes if name not in given]
+    if missing:
+        raise SettingError(f"the prior says nothing of the code {missing[0]!r}{nearest(missing[0], given)}")
+    shares = np.array([float(given[name]) for name in codes])
+    if not (np.isfinite(shares).all() and (shares > 0).all()):
+        raise SettingError("a prior is a number above 0 for each code; leave codes out that cannot be")
+    summed: np.ndarray = shares / shares.sum()
+    return summed
