@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "inference": {"errors", "folder", "store", "text", "nn", "models", "checkpoints"},
     "training": {"errors", "folder", "store", "text", "nn", "models", "objectives", "checkpoints"},
     "generation": {"errors", "text", "nn", "models", "checkpoints", "inference"},
-    "zeroshot": {"errors", "folder", "text", "nn", "models", "checkpoints", "inference"},
+    "zeroshot": {"errors", "folder", "text", "nn", "models", "checkpoints", "inference", "generation"},
 }
 MAY_IMPORT["app"] = {*MAY_IMPORT}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

@@ -88,3 +88,38 @@ def test_a_model_that_does_not_write(sijo_cli, tiny_model):
     ran = sijo_cli("generate", "--model", tiny_model, "-p", "book")
     assert ran.code == 2 and "lm" in ran.err
     assert "--model is needed" in sijo_cli("generate", "-p", "book").err
+
+
+def test_what_a_text_looks_like(sijo_cli, model, write):
+    # kills: a prior that is not passed on, codes cut off unasked, a table without its bars
+    asked = ("attribute", "--model", model)
+    row = sijo_cli(*asked, "book a flight", "--top", "0").rows()[0]
+    assert len(row["codes"]) == 10 and sum(code["posterior"] for code in row["codes"]) == pytest.approx(1)
+    assert [(code["code"], code["posterior"]) for code in row["codes"]] == sijo.attribute(model, "book a flight")
+    some = sijo_cli(*asked, "book a flight", "--codes", "travel,banking", "--prior", "travel=1e9,banking=1").rows()[
+        0
+    ]
+    assert [code["code"] for code in some["codes"]] == ["travel", "banking"]
+    assert some["codes"][0]["posterior"] > 0.99
+    table = sijo_cli(*asked, "book a flight", "--format", "table").out.decode()
+    assert "█" in table and "perplexity" in table
+    for given, message in (
+        (("x", "--codes", "travel,bankin"), "did you mean 'banking'?"),
+        (("x", "--prior", "travel=much"), "is no prior"),
+        ((), "there is no text"),
+        (("",), "has no tokens"),
+    ):
+        ran = sijo_cli(*asked, *given)
+        assert ran.code in (2, 3) and message in ran.err, ran.err
+
+
+def test_codes_are_labels_for_classify_too(sijo_cli, model):
+    # kills: a model with codes taken for a sentence encoder; labels that are no codes scored as if they were
+    ran = sijo_cli("classify", REQUESTS, "--column", "text", "--model", model, "--labels", "travel,banking,work")
+    rows = ran.rows()
+    assert len(rows) == 300 and {row["label"] for row in rows} <= {"travel", "banking", "work"}
+    want = dict(sijo.attribute(model, rows[0]["text"], codes=["travel", "banking", "work"]))
+    assert max(want, key=want.get) == rows[0]["label"]
+    assert rows[0]["score"] == pytest.approx(max(want.values()), abs=1e-4)
+    ran = sijo_cli("classify", REQUESTS, "--column", "text", "--model", model, "--labels", "travel,sport")
+    assert ran.code == 2 and "sport" in ran.err

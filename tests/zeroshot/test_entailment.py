@@ -496,7 +496,7 @@ def test_auto_takes_the_scorer_that_suits_the_model(nli, tiny_model, model):
     assert open_scorer("embedding", bare).engine.model is bare
     assert open_scorer("auto", str(nli(("a", "b"))), entailment_column="b").columns == Columns(1, 0)
     assert open_scorer("auto", str(nli(("a", "b")))).name == "trained"
-    assert set(SCORERS) == {"embedding", "entailment", "trained"}
+    assert set(SCORERS) == {"embedding", "entailment", "trained", "likelihood"}
 
 
 @pytest.mark.parametrize("names", [("negative", "positive"), ("no", "yes"), ("LABEL_0",)])

@@ -40,9 +40,9 @@ class LabelSettings:
     """A model folder or org/name; without it the built-in sentence encoder."""
     revision: str | None = None
     """Branch, tag or commit of an org/name model."""
-    scorer: Literal["auto", "embedding", "entailment", "trained"] = "auto"
-    """How labels are scored: by vectors, by a head trained on entailment, by one trained on the labels, or
-    as suits the model."""
+    scorer: Literal["auto", "embedding", "entailment", "trained", "likelihood"] = "auto"
+    """How labels are scored: by vectors, by a head trained on entailment, by one trained on the labels, by how
+    likely the text is behind a control code, or as suits the model."""
     entailment_column: str | None = None
     """The column of the model's head that says entailment, by name or number; its config tells by default."""
     contradiction_column: str | None = None

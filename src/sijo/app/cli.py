@@ -18,6 +18,7 @@ from typing import Annotated, Literal, NoReturn
 from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError
 
 import sijo
+from sijo.app import attribute as attributing
 from sijo.app import classify as classifying
 from sijo.app import distill as distilling
 from sijo.app import evaluate as evaluating
@@ -162,6 +163,19 @@ def generate(*, settings: generating.GenerateSettings | None = None) -> None:
         sijo generate --model runs/ctrl/model -c travel --temperature 0.8 --top-p 0.9 --count 5 --guidance 2
     """
     generating.run(settings or generating.GenerateSettings())
+
+
+@app.command(help_format="markdown")
+def attribute(*texts: str, settings: attributing.AttributeSettings | None = None) -> None:
+    """Tell which control code a text looks like, and how surely: CTRL's source attribution.
+
+    TEXTS are judged one by one. sijo classify --model M does the same for a whole file.
+
+        sijo attribute --model runs/ctrl/model "I would like a room with a view of the sea"
+
+        sijo attribute --model runs/ctrl/model --codes travel,banking --prior travel=1,banking=9 "book a flight"
+    """
+    attributing.run(texts, settings or attributing.AttributeSettings())
 
 
 @app.command(help_format="markdown")

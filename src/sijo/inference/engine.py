@@ -111,7 +111,7 @@ class Engine:
         Equal texts are encoded once. With a store, only texts that it has not seen are encoded.
         """
         width = self.model.architecture.hidden_size
-        rows = self._entries(texts, lambda new: self._read(self._cased(new), self._vectors, width))
+        rows = self.entries(texts, lambda new: self._read(self._cased(new), self._vectors, width))
         vectors = _stacked(rows, width)
         return Encoded(*_counts(rows), vectors)
 
@@ -130,7 +130,7 @@ class Engine:
         """
         self._must_judge()
         width = len(self.model.labels)
-        rows = self._entries(texts, lambda new: self._read(new, self._judgements, width, blank=True))
+        rows = self.entries(texts, lambda new: self._read(new, self._judgements, width, blank=True))
         return Logits(*_counts(rows), _stacked(rows, width))
 
     def score_pairs(self, firsts: Sequence[str], seconds: Sequence[str]) -> Logits:
@@ -148,7 +148,7 @@ class Engine:
         (2, 2)
         """
         self._must_judge()
-        rows = self._entries(list(zip(firsts, seconds, strict=True)), self._read_pairs)
+        rows = self.entries(list(zip(firsts, seconds, strict=True)), self._read_pairs)
         logits = _stacked(rows, len(self.model.labels))
         return Logits(*_counts(rows), logits)
 
@@ -163,7 +163,7 @@ class Engine:
         """The texts as the sentence encoder was trained to see them."""
         return [text.lower() for text in texts] if self.model.sentence.lowercase else texts
 
-    def _entries(self, keys: Sequence[AnyKey], read: Callable[[Sequence[AnyKey]], Iterable[Entry]]) -> list[Entry]:
+    def entries(self, keys: Sequence[AnyKey], read: Callable[[Sequence[AnyKey]], Iterable[Entry]]) -> list[Entry]:
         """An entry for each text or pair: from the store, or read, each distinct one once."""
         unique = list(dict.fromkeys(keys))
         known = {} if self.store is None else self.store.get(unique)

@@ -1,8 +1,8 @@
 """How well does this label fit this text? One class for each kind of head that can answer.
 
 A scorer gives raw scores; `calibration.py` makes them probabilities. The scorer that compares vectors
-is here, the one that reads text and label together in `entailment.py`, and the one whose labels were
-trained in `trained.py`.
+is here, the one that reads text and label together in `entailment.py`, the one whose labels were
+trained in `trained.py`, and the one whose labels are control codes in `likelihood.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +21,7 @@ from sijo.inference.store import VectorStore
 from sijo.zeroshot.calibration import MINILM, Calibration
 from sijo.zeroshot.entailment import EntailmentScorer
 from sijo.zeroshot.labels import Label
+from sijo.zeroshot.likelihood import LikelihoodScorer
 from sijo.zeroshot.trained import Known, TrainedScorer, columns
 
 
@@ -122,8 +123,9 @@ class EmbeddingScorer:
         return self._kept[1]
 
 
-SCORERS: dict[str, type[EmbeddingScorer] | type[EntailmentScorer] | type[TrainedScorer]] = {
-    scorer.name: scorer for scorer in (EmbeddingScorer, EntailmentScorer, TrainedScorer)
+Kind = type[EmbeddingScorer] | type[EntailmentScorer] | type[TrainedScorer] | type[LikelihoodScorer]
+SCORERS: dict[str, Kind] = {
+    scorer.name: scorer for scorer in (EmbeddingScorer, EntailmentScorer, TrainedScorer, LikelihoodScorer)
 }
 """Every scorer by name."""
 
@@ -143,7 +145,8 @@ def open_scorer(
 
     name      one of `SCORERS`, or "auto" for the one that suits the model: `trained` where its folder holds
               a classification head none of whose columns is called entailment; `entailment` where one
-              is, and the folder is no sentence encoder, or where a column is named here; else `embedding`
+              is, and the folder is no sentence encoder, or where a column is named here; `likelihood` where
+              it holds a head that writes; else `embedding`
     model     a folder, an `org/name`, an opened model, or None for the built-in one. A model that was
               opened without the head its scorer needs is opened again, with it
     revision  branch, tag or commit on the Hub
@@ -179,13 +182,14 @@ def open_scorer(
     chosen = kind.long_texts[0] if long_text is None else long_text
     if chosen not in kind.long_texts and chosen in get_args(LongText):
         raise SettingError(
-            f"long_text={chosen!r} is nothing the {kind.name} scorer can do, which reads text and label together "
-            f"and cuts the text; leave it out, say {kind.long_texts[0]!r}, or part long texts beforehand"
+            f"long_text={chosen!r} is nothing the {kind.name} scorer can do, which reads text and label together; "
+            f"leave it out, say {kind.long_texts[0]!r}, or part long texts beforehand"
         )
     opened = _opened(given, kind.head, dtype)
     store = None
     if cache is not None:
-        given_by = "head-" if kind is TrainedScorer else ""  # of an opened model, text vectors have the same digest
+        # of an opened model, text vectors have the same digest
+        given_by = f"{kind.head}-" if kind in (TrainedScorer, LikelihoodScorer) else ""
         store = VectorStore(Path(cache), fingerprint=f"{given_by}{chosen}-{opened.fingerprint}")
     engine = Engine(opened, long_text=chosen, store=store)
     return EntailmentScorer(engine, **named) if kind is EntailmentScorer else kind(engine)
@@ -197,7 +201,7 @@ def _suited(given: Path | Model, named: Mapping[str, object]) -> str:
         return EntailmentScorer.name
     heads = {*given.heads, *given.head_values} if isinstance(given, Model) else peek(given)
     if CLASSIFIER not in heads:
-        return EmbeddingScorer.name
+        return LikelihoodScorer.name if LikelihoodScorer.head in heads else EmbeddingScorer.name
     if not any("entail" in column.casefold() for column in columns(given)):
         opened = isinstance(given, Model) and CLASSIFIER in given.head_values
         if not opened and "token-classification" in heads:
