@@ -1,4 +1,4 @@
-"""A student under a teacher: every part in plain numbers, the triple loss beside the released formulas, the cache."""
+"""A student under a teacher: every part in plain numbers, the triple loss beside the released one, the cache."""
 
 import math
 from dataclasses import replace

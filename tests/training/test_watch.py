@@ -175,9 +175,7 @@ def test_what_a_line_says(tmp_path, settings, tokenizer, masked):
     timing = read_lines(tmp_path / "run" / "timings.jsonl")[1]
     tokens, seconds = sum(one.tokens for one in last), 3 * step.seconds
     length = tokens / 3 / settings.run.batch
-    flops = cost.training_flops(
-        [masked.network], length, share=masked.asked, sequences=int(4096 / length)
-    )
+    flops = cost.training_flops([masked.network], length, share=masked.asked, sequences=int(4096 / length))
     assert timing == pytest.approx(
         {
             "step": 6,
