@@ -28,6 +28,9 @@ def test_a_sentence_encoder_is_halved(sijo_cli, tiny_model, tmp_path):
     )
     assert ran.code == 0, ran.err
     assert ran.out.decode().split() == [str(out / "model")] and ran.err == ""
+    again = ("--corpus", REQUESTS, "--column", "text", "--set", *FEW, "--resume")
+    said = sijo_cli("distill", "--teacher", tiny_model, *again, "-o", out)
+    assert "begins with its teacher's tables, layers 0" in said.err
     settings = json.loads((out / "settings.json").read_text())
     assert settings["recipe"] == "sentence" and settings["teacher"]["vectors"] == 1
     student, teacher = sijo.load(out / "model"), sijo.load(tiny_model)

@@ -223,6 +223,7 @@ class Taught(Learning):
         self.weights = {name: weight for name in PARTS if (weight := getattr(teaching, name))}
         if own is not None and teaching.hard:
             self.weights = {own.part: teaching.hard} | self.weights
+        self.begun: list[str] = []  # what it has of its teacher from the start, a phrase each
         narrow, wide = student.architecture.hidden_size, teacher.network.architecture.hidden_size
         self.map = nn.Linear(narrow, wide) if teaching.cosine and narrow != wide else None
         if isinstance(own, Masked) and not teaching.of_tokens:

@@ -30,7 +30,7 @@ from sijo.folder import lock, read_object, whole_file, whole_folder
 from sijo.nn.architecture import Architecture
 from sijo.nn.heads import Head
 from sijo.objectives.clm import Causal
-from sijo.objectives.distillation import PARTS
+from sijo.objectives.distillation import PARTS, Taught
 from sijo.objectives.joint import Joint, Learning, Objective
 from sijo.objectives.mlm import Masked
 from sijo.objectives.rtd import Replaced
@@ -112,9 +112,12 @@ def pretrain(
             tokenizer, corpus = _prepared(settings, text, out, tell)
         samples = Samples(corpus, tokenizer, settings.data)
         settings = settings.lasting(len(samples))
+        objective = assemble(settings, tokenizer, corpus).to(world.device)
+        if isinstance(objective, Taught) and objective.begun and world.first:
+            tell(f"the student begins with its teacher's {', '.join(objective.begun)}")
         run = Run(
             settings=settings,
-            objective=assemble(settings, tokenizer, corpus).to(world.device),
+            objective=objective,
             samples=samples,
             folder=out,
             watch=stack.enter_context(Watch(out, settings, tokenizer, writes=world.first)),

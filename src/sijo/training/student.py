@@ -87,7 +87,7 @@ def begin(
     >>> teacher = load()
     >>> student = Network(replace(teacher.architecture, schedule=(0, 1)))
     >>> begin(student, teacher)
-    ['the tables', 'layers 0, 5']
+    ['tables', 'layers 0, 5']
     """
     ours, theirs = student.architecture, teacher.architecture
     chosen = spread(ours.layers, theirs.layers) if layers is None else tuple(layers)
@@ -110,7 +110,7 @@ def begin(
                 _copy(one, other)
     for name in student.head.keys() & teacher.head.keys() if rows is None else ():
         if _copy(student.head[name], teacher.head[name]):
-            done.append(f"the head {name}")
+            done.append(f"head {name}")
     return done
 
 
@@ -155,7 +155,7 @@ def _tables(ours: Embeddings, theirs: Embeddings, counts: np.ndarray | None, row
             if one is not None and other is not None:
                 _rows(one, other)
         _fit(ours.tokens.weight, tokens)
-        return ["the tables"]
+        return ["tables"]
     # what the teacher adds up: its tables, widened where that comes before the norm
     before = theirs.project.weight.T if theirs.project is not None and b.widening == "before_norm" else None
     wide = {}
@@ -174,7 +174,7 @@ def _tables(ours: Embeddings, theirs: Embeddings, counts: np.ndarray | None, row
             ours.project.bias.zero_()
         if ours.norm is not None and theirs.norm is not None:
             _rows(ours.norm, theirs.norm)
-    return [f"the tables, in their {a.embedding_size} strongest directions"]
+    return [f"tables in their {a.embedding_size} strongest directions"]
 
 
 def directions(rows: Tensor, count: int, weights: np.ndarray | None = None) -> Tensor:
@@ -276,7 +276,7 @@ def taught(
     made = Taught(student, asking, own, pooling=teacher.sentence.pooling)
     table = teacher.transformer.embeddings.tokens.weight
     rows = None if own_words else translated(tokenizer, teacher.tokenizer, table)
-    begin(student, teacher, settings.layers, counts=counts, rows=rows)
+    made.begun = begin(student, teacher, settings.layers, counts=counts, rows=rows)
     return made
 
 
