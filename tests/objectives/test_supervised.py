@@ -131,7 +131,7 @@ def test_loss_and_gradients_are_those_of_the_public_class(tokenizer, tmp_path, t
         if want is None:
             continue
         torch.testing.assert_close(
-            gradients[f"network.{name}"], want, rtol=1e-5, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
+            gradients[f"network.{name}"], want, rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
         )
         seen += 1
     assert seen == len(gradients)

@@ -16,6 +16,7 @@ from sijo.text.labelled import (
     Labelled,
     Row,
     check_labels,
+    fitted,
     held_out,
     names_of,
     read_rows,
@@ -230,6 +231,16 @@ def test_a_pair_is_cut_where_it_is_longer(tokenizer):
         False,
         *[True] * 4,
     ]
+
+
+def test_two_long_texts_share_the_room():
+    # kills: the second text left out where the first is long too, room that nobody uses
+    first, second = list(range(9)), list(range(100, 107))
+    for room in range(2, 20):
+        one, other, cut = fitted(first, second, room)
+        assert (one, other) == (first[: len(one)], second[: len(other)])
+        assert len(one) + len(other) == min(room, 16) and cut == (room < 16)
+        assert min(len(one), len(other)) >= min(room // 2, 7)
 
 
 def test_a_words_first_piece_has_its_tag_and_windows_lose_no_word(tokenizer):

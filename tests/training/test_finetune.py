@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import transformers
 
 import sijo
 from sijo.errors import SettingError, TextError
@@ -77,7 +78,7 @@ def lines(out):
     return [json.loads(line) for line in (out / "evaluations.jsonl").read_text().splitlines()]
 
 
-def test_what_a_run_leaves(run, rows, tmp_path):
+def test_what_a_run_leaves(run, rows, tmp_path, tiny_model):
     # kills: a label that is a number, weights that are not the best ones, predictions of other rows,
     # numbers in the results that are not those of the predictions
     out, told = tmp_path / "run", []
@@ -101,7 +102,13 @@ def test_what_a_run_leaves(run, rows, tmp_path):
     card = (out / "model" / "README.md").read_text()
     for words in ("banking", "accuracy", "requests.jsonl", "tiny", "schedule.peak = 0.01", "chosen"):
         assert words in card, words
-    assert str(tmp_path) not in card
+    assert str(tmp_path) not in card and str(tiny_model) not in card
+    public = transformers.AutoModelForSequenceClassification.from_pretrained(out / "model").eval()
+    assert public.config.label2id == {"banking": 0, "home": 1, "travel": 2}
+    for ids in read:
+        torch.testing.assert_close(
+            public(torch.tensor([ids])).logits, model(torch.tensor([ids])).logits, rtol=1e-4, atol=1e-4
+        )
     assert any(sentence.startswith("step 5,") for sentence in told)
 
 

@@ -79,6 +79,8 @@ PROBLEMS = {
     "regression": "regression",
 }
 """What config.json calls them."""
+PLACES = ("model", "teacher.model")
+"""Settings that may be paths of this machine, which a card does not tell."""
 PIPELINES = {"tagging": "token-classification", "question-answering": "question-answering"}
 """Tasks of the Hub; those that are not here are text classification, or have no name there."""
 TELLING = 200
@@ -398,7 +400,10 @@ class _Lesson:
             )
         model = load(said.model, name)
         columns = None
-        if self.names:
+        if self.task == "regression":
+            if len(model.labels) != 1:
+                raise SettingError(f"the teacher {said.model} gives {len(model.labels)} scores, and not one number")
+        elif self.names:
             if set(model.labels) != set(self.names):
                 odd = sorted(set(model.labels) ^ set(self.names))
                 raise SettingError(
@@ -497,6 +502,7 @@ class _Attempt:
         self.settings = replace(settings, run=replace(settings.run, seed=seed))
         self.seed = seed
         self.finished = False
+        self._device = torch.device("cpu")
         self._file = folder / "evaluations.jsonl"
 
     def steps(self, stop: Callable[[], bool], begun: Callable[[Run], None]) -> Iterator[Step]:
@@ -505,6 +511,7 @@ class _Attempt:
         loop = self.settings.run
         with ExitStack() as stack:
             world = stack.enter_context(join(strategy=loop.strategy, timeout=loop.timeout, device=loop.device))
+            self._device = world.device
             objective = self.lesson.objective(self.seed).to(world.device)
             if self.lesson.teacher is not None:
                 self.lesson.teacher.network.to(world.device)
@@ -722,7 +729,7 @@ class _Attempt:
     def results(self) -> dict[str, Any]:
         """How good the best weights are, with intervals; their answers are written beside."""
         lesson, best = self.lesson, self.best()
-        answers = self.answers(self.best_objective())
+        answers = self.answers(self.best_objective().to(self._device))
         rows = lesson.evaluation.rows
         measured = intervals(self._metrics(answers), len(rows))
         with whole_file(self.folder / "predictions.jsonl") as file:
@@ -770,7 +777,7 @@ class _Attempt:
             data={Path(data.train).name: len(lesson.train.rows)},
             metrics=metrics,
             measured_on=f"{on}, by which the checkpoint was chosen too",
-            settings=dict(leaves(settings.to_json())),
+            settings={path: value for path, value in leaves(settings.to_json()) if path not in PLACES},
             base_licence=licence(locate(base)),
             teacher_licence=None if taught is None else licence(locate(taught)),
             tags=("fine-tuned",),
