@@ -168,6 +168,22 @@ def test_killed_at_an_evaluation(run, tmp_path, monkeypatch, killed_in):
     assert left(tmp_path / "parts") == left(tmp_path / "whole")
 
 
+def test_a_damaged_checkpoint_is_passed_over(run, tmp_path):
+    # kills: evaluations of steps that are made anew, told twice; best weights of a run that never was
+    run(tmp_path / "whole", "run.keep=2")
+    seen, told = [], []
+    run(tmp_path / "parts", "run.keep=2", stop=lambda: len(seen) > 9 or seen.append(1))
+    steps = state.steps(tmp_path / "parts" / "checkpoints")
+    file = steps[-1][1] / "weights.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-100] ^= 1
+    file.write_bytes(content)
+    assert [line["step"] for line in lines(tmp_path / "parts")] == [5, 10]
+    run(tmp_path / "parts", "run.keep=2", resume=True, tell=told.append)
+    assert any("is kept as" in sentence for sentence in told)
+    assert left(tmp_path / "parts") == left(tmp_path / "whole")
+
+
 def test_patience_ends_a_run_and_the_best_stays(run, tmp_path, monkeypatch):
     # kills: a run that goes on, one that stops too early, the last weights in place of the best, a later equal
     def scored(values):
