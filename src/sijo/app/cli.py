@@ -142,8 +142,7 @@ def finetune(*, settings: finetuning.FinetuneCommand | None = None) -> None:
 
         sijo finetune --task tagging --model bert-base-cased --train train.jsonl --eval dev.jsonl --out runs/names
 
-        sijo finetune --task classification --teacher runs/large/model --model distilbert-base-uncased \
-            --train train.csv --eval dev.csv --out runs/small --seeds 3 --set patience=2 --set run.epochs=10
+        sijo finetune --teacher runs/large/model --train train.csv --eval dev.csv --out runs/small --seeds 3
 
     Then: sijo classify new.csv --model runs/requests/model
     """
