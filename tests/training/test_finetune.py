@@ -184,17 +184,48 @@ def test_a_damaged_checkpoint_is_passed_over(run, tmp_path):
     assert left(tmp_path / "parts") == left(tmp_path / "whole")
 
 
-def test_patience_ends_a_run_and_the_best_stays(run, tmp_path, monkeypatch):
-    # kills: a run that goes on, one that stops too early, the last weights in place of the best, a later equal
-    def scored(values):
+@pytest.fixture
+def scored(monkeypatch):
+    """`scored([…])` makes of these the accuracies at the next evaluations."""
+    own = finetuning.values
+
+    def score(values):
         shown = iter(values)
-        own = finetuning.values
+        monkeypatch.setattr(
+            finetuning, "values", lambda metrics, rows: own(metrics, rows) | {"accuracy": next(shown)}
+        )
 
-        def made(metrics, rows):
-            return own(metrics, rows) | {"accuracy": next(shown)}
+    return score
 
-        monkeypatch.setattr(finetuning, "values", made)
 
+def test_the_average_is_what_is_measured_and_kept(run, scored, tmp_path):
+    # kills: the weights themselves measured or kept in place of their average
+    out = tmp_path / "run"
+    scored([0.1, 0.2, 0.3, 0.9])
+    run(out, "run.average=0.9", "run.keep=9")
+    last = out / "checkpoints" / "step-00000018"
+    kept, average, own = (
+        state.read_file(file)
+        for file in (
+            out / "best" / "weights.safetensors",
+            last / "average.safetensors",
+            last / "weights.safetensors",
+        )
+    )
+    assert all(torch.equal(kept[name], average[name]) for name in kept)
+    assert not any(torch.equal(kept[name], own[name]) for name in kept if "blocks" in name and "weight" in name)
+
+
+def test_the_best_of_seeds_is_kept(run, scored, tmp_path):
+    # kills: the first seed, or the last, kept whatever came of it
+    scored([0.2, 0.6, 0.4])
+    run(tmp_path / "run", "seeds=3", "run.seed=5", "run.epochs=1")
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["best_seed"] == 6
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["seed"] == 6
+
+
+def test_patience_ends_a_run_and_the_best_stays(run, scored, tmp_path, monkeypatch):
+    # kills: a run that goes on, one that stops too early, the last weights in place of the best, a later equal
     scored([0.2, 0.6, 0.6, 0.5])
     run(tmp_path / "run", "patience=2", "run.epochs=9")
     assert [line["accuracy"] for line in lines(tmp_path / "run")] == [0.2, 0.6, 0.6, 0.5]
@@ -211,7 +242,7 @@ def test_patience_ends_a_run_and_the_best_stays(run, tmp_path, monkeypatch):
 
 
 def test_several_seeds_are_compared(run, tmp_path):
-    # kills: the same run several times, other rows held out for each, the first seed kept whatever came of it
+    # kills: the same run several times, other rows held out for each
     out = tmp_path / "run"
     run(out, "seeds=3", "run.seed=5", "run.epochs=2")
     summary = json.loads((out / "summary.json").read_text())
@@ -334,6 +365,24 @@ def test_every_task_learns_and_is_left_open(run, tmp_path, task):
         evaluation=path,
         model=out / "model",
     )
+
+
+def test_tags_of_a_long_text_come_from_all_of_its_windows(run, tmp_path):
+    # kills: tags of the second window laid over those of the first, or given to the next row
+    places, things = ("sea", "land", "rain"), ("old", "new", "good")
+    path = tmp_path / "long.jsonl"
+    with path.open("w") as file:
+        for a in places:
+            for b in things:
+                words = ["the", a, "was", b] * 3
+                tags = ["O", "B-x", "O", "B-y"] * 3
+                file.write(json.dumps({"words": words[: 9 + len(b) % 4], "tags": tags[: 9 + len(b) % 4]}) + "\n")
+    out = tmp_path / "run"
+    changes = ("cutting.length=8", "run.epochs=40", "every=40", "schedule.peak=0.01")
+    run(out, *changes, task="tagging", train=path, evaluation=path)
+    said = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
+    assert [one["words"] for one in said] == [json.loads(line)["words"] for line in path.read_text().splitlines()]
+    assert json.loads((out / "results.json").read_text())["metrics"]["accuracy"]["value"] > 0.9
 
 
 def test_a_teacher_of_the_same_labels(run, rows, tmp_path, tiny_model):
