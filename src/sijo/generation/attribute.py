@@ -165,7 +165,7 @@ def _pieces(ids: Sequence[int], room: int) -> Iterator[Sequence[int]]:
     """A text in pieces of like length that fit.
 
     >>> [len(piece) for piece in _pieces(range(11), 5)]
-    [4, 4, 3]
+    [4, 3, 4]
     """
     count = math.ceil(len(ids) / room)
     edges = [round(number * len(ids) / count) for number in range(count + 1)] if count else []

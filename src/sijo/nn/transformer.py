@@ -204,8 +204,8 @@ class Transformer(nn.Module):
         hidden_BLD = self.embeddings(input_ids, None, places, keep_BL)
         kept = [cache.layer(number, new) for number in range(self.architecture.layers)]
         seen = self.view(keep_BL, hidden_BLD) if first else behind(cache.lengths_B, kept[0].width, hidden_BLD)
-        for number, block in enumerate(self.architecture.schedule):
-            hidden_BLD = self.blocks[block](hidden_BLD, seen, None, kept[number])
+        for block, layer in zip(self.architecture.schedule, kept, strict=True):
+            hidden_BLD = self.blocks[block](hidden_BLD, seen, None, layer)
         cache.read(keep_BL, new)
         out_BLD: Tensor = hidden_BLD if self.final_norm is None else self.final_norm(hidden_BLD)
         return out_BLD
