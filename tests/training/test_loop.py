@@ -348,6 +348,21 @@ def test_two_runs_cannot_share_a_folder(run, tmp_path):
         run("bert", tmp_path / "other")
 
 
+@pytest.mark.parametrize("left", [["text.json"], ["text.json.tmp-9"], ["text.json", "settings.json.tmp-9"]])
+def test_a_run_killed_before_it_began_is_begun_anew(run, tmp_path, left):
+    # kills: a folder that can neither be resumed nor begun, since it holds half of a beginning
+    (tmp_path / "run").mkdir()
+    for name in left:
+        (tmp_path / "run" / name).write_text('{"sources": ["elsewhere"]}')
+    run("bert", tmp_path / "run", "run.steps=1", resume=True)
+    assert not list((tmp_path / "run").glob("*.tmp-*"))
+    assert "elsewhere" not in (tmp_path / "run" / "text.json").read_text()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "poems.txt").write_text("the sea")
+    with pytest.raises(SettingError, match="holds other things"):
+        run("bert", tmp_path / "other", "run.steps=1", resume=True)
+
+
 def test_settings_repeat_a_run(run, tmp_path):
     # kills: a setting that is not saved, or read back as something else
     from sijo.training.settings import read

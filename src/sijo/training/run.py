@@ -259,8 +259,11 @@ def take(out: Path, settings: Settings, name: str, words: Mapping[str, Any], *, 
     begun, reading = out / "settings.json", out / name
     if begun.is_file() and not resume:
         raise SettingError(f"there is a run in {out}; --resume goes on with it, or name another folder")
-    if out.exists() and not begun.is_file() and any(path.name[0] != "." for path in out.iterdir()):
-        raise SettingError(f"{out} holds other things than a run; name another folder")
+    if out.exists() and not begun.is_file():  # a run that was killed before it began may have left its first file
+        names = {path.name.partition(".tmp-")[0] for path in out.iterdir() if path.name[0] != "."}
+        if names - {begun.name, reading.name}:
+            raise SettingError(f"{out} holds other things than a run; name another folder")
+        reading.unlink(missing_ok=True)
     other = differences(read(read_object(begun), type(settings)), settings) if begun.is_file() else []
     earlier = read_object(reading) if reading.is_file() else words
     other += [
@@ -276,6 +279,8 @@ def take(out: Path, settings: Settings, name: str, words: Mapping[str, Any], *, 
     handle = lock(own)
     if handle is None:
         raise SettingError(f"another process is at work in {out}; wait for it, or stop it")
+    for litter in (*out.glob(f"{begun.name}.tmp-*"), *out.glob(f"{reading.name}.tmp-*")):
+        litter.unlink(missing_ok=True)
     for place, content in ((reading, words), (begun, settings.to_json())):
         with whole_file(place) as file:
             file.write(json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
