@@ -268,6 +268,8 @@ def test_a_second_student_asks_nothing_of_the_teacher(teacher, tmp_path, monkeyp
         teacher, "distilbert-tiny", "bert", tmp_path / "two", cached, "model.schedule=[0,0]", "run.micro_tokens=64"
     )
     assert sum(asked) == 12 * 6
+    distill(teacher, "distilbert-tiny", "bert", tmp_path / "other", cached, "teacher.layers=[]", "teacher.soft=1")
+    assert sum(asked) == 12 * 6  # nor on what the student makes of it
     distill(teacher, "distilbert-tiny", "bert", tmp_path / "three", cached, "teacher.temperature=3")
     assert sum(asked) == 2 * 12 * 6  # what is kept depends on the temperature
 

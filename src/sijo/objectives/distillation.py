@@ -169,7 +169,9 @@ class Teacher:
 
     def packed(self, lesson: Lesson) -> Lesson:
         """A lesson as it is kept: the highest logits, and all in bfloat16 but the vectors."""
-        found = {name: part if name in ROWS else part.bfloat16() for name, part in lesson.items()}
+        found = {
+            name: part if name in ROWS else part.bfloat16() for name, part in lesson.items() if name != "logits"
+        }
         if "logits" in lesson:
             logits = lesson["logits"].float() / self.teaching.temperature
             values, ids = logits.topk(min(self.top, logits.shape[-1]))

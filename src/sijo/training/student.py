@@ -254,10 +254,11 @@ def taught(
     head = own.head if own is not None and settings.of_tokens else None
     teacher = opened(settings, head)
     own_words = tokenizer.text_fingerprint == teacher.tokenizer.text_fingerprint
-    asked = [f"{name}={value}" for name, value in sorted(vars(settings).items()) if name not in ("model", "cache")]
+    parts = settings.of_tokens, settings.cosine > 0, settings.relations > 0, settings.vectors > 0
+    asked = str((settings.temperature, settings.top, settings.relation_layer, parts))  # of it alone: no weights
     lessons = None
     if settings.cache is not None:
-        fingerprint = _digest(teacher.fingerprint, head or "", *asked, "" if own_words else tokenizer.fingerprint)
+        fingerprint = _digest(teacher.fingerprint, head or "", asked, "" if own_words else tokenizer.fingerprint)
         lessons = Kept(Path(settings.cache), fingerprint=fingerprint)
 
     def retold(ids: Sequence[int]) -> list[int]:
