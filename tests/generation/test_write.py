@@ -7,10 +7,11 @@ import transformers
 import sijo
 from objectives.conftest import moved, opened
 from sijo.errors import SettingError, TextError
-from sijo.generation.codes import PUBLISHED, code, known_codes
+from sijo.generation.codes import code
 from sijo.generation.rules import Sampling
 from sijo.generation.write import Request, Writer
 from sijo.nn.cache import Cache
+from sijo.text.codes import PUBLISHED, known_codes
 from sijo.text.tokenizer import Tokenizer
 
 GREEDY = Sampling(penalty=1.0)

@@ -72,8 +72,8 @@ def run(given: GenerateSettings) -> None:
             f"--count {given.count} would write the same text again: it must be 1 or more, and above 1 it needs a "
             "--temperature"
         )
-    from sijo.generation.codes import known_codes
     from sijo.generation.write import Writer
+    from sijo.text.codes import known_codes
 
     asked = None if given.codes else requests(given)  # before the model is opened
     writer = Writer(given.model)

@@ -19,11 +19,12 @@ from torch.nn import functional as F
 
 from sijo.checkpoints.load import Model, load
 from sijo.errors import SettingError, TextError, nearest
-from sijo.generation.codes import PUBLISHED, code, known_codes
+from sijo.generation.codes import code
 from sijo.generation.write import HEAD
 from sijo.inference.engine import TOKEN_BUDGET
 from sijo.nn.heads import VocabularyHead
 from sijo.text.batches import by_length
+from sijo.text.codes import PUBLISHED, known_codes
 
 Prior = Literal["uniform", "published"]
 Weighing = Literal["sum", "mean"]
