@@ -13,6 +13,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from sijo.nn.architecture import Architecture
 from sijo.nn.cache import Layer
 from sijo.nn.distances import DistanceScores
+from sijo.nn.dropout import dropped
 
 
 @dataclass(frozen=True)
@@ -111,13 +112,15 @@ class SelfAttention(nn.Module):
             if apart is not None:
                 lowest = torch.finfo(apart.dtype).min
                 bias = apart if view.unseen is None else apart.masked_fill(view.unseen, lowest)
-        read_BHQC = scaled_dot_product_attention(
-            q_BHQC,
-            k_BHKC,
-            v_BHKC,
-            attn_mask=None if bias is None else bias.to(q_BHQC.dtype),
-            dropout_p=self.dropout if self.training else 0.0,
-            scale=self.scale,
-        )
+        bias = None if bias is None else bias.to(q_BHQC.dtype)
+        share = self.dropout if self.training else 0.0
+        if share and q_BHQC.device.type == "cpu":  # where torch's own throws cost more than the products
+            scores = q_BHQC * self.scale @ k_BHKC.transpose(-1, -2)
+            weights = (scores if bias is None else scores + bias).softmax(-1)
+            read_BHQC = dropped(weights, share) @ v_BHKC
+        else:
+            read_BHQC = scaled_dot_product_attention(
+                q_BHQC, k_BHKC, v_BHKC, attn_mask=bias, dropout_p=share, scale=self.scale
+            )
         out_BQD: Tensor = self.out(read_BHQC.transpose(1, 2).flatten(2).to(query_BQD.dtype))
         return out_BQD

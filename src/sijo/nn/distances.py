@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sijo.nn.architecture import Architecture, Disentangled
+from sijo.nn.dropout import Dropout
 from sijo.nn.embeddings import table
 
 
@@ -100,7 +101,7 @@ class DistanceScores(nn.Module):
         width, own = architecture.hidden_size, distances.projections == "own"
         self.terms = distances.terms
         self.heads = architecture.heads
-        self.dropout = nn.Dropout(architecture.dropout.hidden)
+        self.dropout = Dropout(architecture.dropout.hidden)
         self.key = nn.Linear(width, width, bias=distances.key_bias) if own and "c2p" in self.terms else None
         self.query = nn.Linear(width, width) if own and "p2c" in self.terms else None
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sijo.nn.architecture import Architecture, Learned, Sinusoidal
+from sijo.nn.dropout import Dropout
 
 
 def table(rows: int, width: int) -> nn.Embedding:
@@ -61,7 +62,7 @@ class Embeddings(nn.Module):
             if a.entry == "norm"
             else None
         )
-        self.dropout = nn.Dropout(a.dropout.embeddings)
+        self.dropout = Dropout(a.dropout.embeddings)
 
     def start(self) -> None:
         """Fill a table of waves; the other tables are drawn like all weights."""

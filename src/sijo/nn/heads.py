@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from sijo.errors import SettingError, TextError
 from sijo.nn.architecture import Activation, Architecture
+from sijo.nn.dropout import Dropout
 from sijo.nn.embeddings import table
 from sijo.nn.transformer import ACTIVATIONS, Output, Transformer, start
 
@@ -153,8 +154,8 @@ class JudgementHead(nn.Module):
         self.norm = nn.LayerNorm(width, eps=architecture.norm.eps) if normed else None
         self.dense = nn.Linear(width, width) if head.dense else None
         self.out = None if vector else nn.Linear(width, head.labels, bias=head.bias)
-        self.dense_dropout = nn.Dropout(head.dense_dropout)
-        self.dropout = nn.Dropout(head.dropout)
+        self.dense_dropout = Dropout(head.dense_dropout)
+        self.dropout = Dropout(head.dropout)
         self.activation = ACTIVATIONS[head.dense or "linear"]
 
     def forward(self, read: Read) -> Tensor:

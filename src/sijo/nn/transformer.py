@@ -18,6 +18,7 @@ from sijo.nn.architecture import Convolution as ConvolutionChoice
 from sijo.nn.attention import SelfAttention, View, behind, view
 from sijo.nn.cache import Cache, Layer
 from sijo.nn.distances import DistanceTable
+from sijo.nn.dropout import Dropout
 from sijo.nn.embeddings import Embeddings
 
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
@@ -74,8 +75,8 @@ class Block(nn.Module):
         self.widen = nn.Linear(a.hidden_size, a.intermediate_size)
         self.narrow = nn.Linear(a.intermediate_size, a.hidden_size)
         self.output_norm = nn.LayerNorm(a.hidden_size, eps=a.norm.eps)
-        self.attention_dropout = nn.Dropout(a.dropout.attention_output)
-        self.dropout = nn.Dropout(a.dropout.hidden)
+        self.attention_dropout = Dropout(a.dropout.attention_output)
+        self.dropout = Dropout(a.dropout.hidden)
         self.activation = ACTIVATIONS[a.activation]
         self.norm_first = isinstance(a.norm, PreNorm)
 
@@ -112,7 +113,7 @@ class Convolution(nn.Module):
         width = architecture.hidden_size
         self.mix = nn.Conv1d(width, width, choice.kernel, padding=choice.kernel // 2, groups=choice.groups)
         self.norm = nn.LayerNorm(width, eps=architecture.norm.eps)
-        self.dropout = nn.Dropout(architecture.dropout.hidden)
+        self.dropout = Dropout(architecture.dropout.hidden)
         self.activation = ACTIVATIONS[choice.activation]
 
     def forward(self, embedded_BLD: Tensor, layer_BLD: Tensor, keep_BL: Tensor | None) -> Tensor:
