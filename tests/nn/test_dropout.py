@@ -72,9 +72,7 @@ def test_attention_in_training_is_attention_with_dropped_weights():
     seen = View(bias < 0, bias)
     torch.manual_seed(1)
     given = layer.train()(states, states, seen)
-    q, k, v = (
-        part(states).unflatten(-1, (2, 4)).transpose(1, 2) for part in (layer.query, layer.key, layer.value)
-    )
+    q, k, v = (part(states).unflatten(-1, (2, 4)).transpose(1, 2) for part in (layer.query, layer.key, layer.value))
     eye = torch.eye(5, dtype=torch.float64).expand(2, 2, 5, 5)
     weights = scaled_dot_product_attention(q, k, eye, attn_mask=bias)
     torch.manual_seed(1)
