@@ -283,7 +283,7 @@ def test_codes_that_are_none(write, value, message):
     [
         ("a.csv", None, r"a\.csv has no column 'kind' .*; did you mean 'kinds'\?\. Columns: text, kinds"),
         ("a.txt", None, r"a\.txt has no column 'kind' to take control codes from; give it one as code=FILE"),
-        ("a.csv", "c", r"a\.csv has the control code 'c', and the column 'kind' would give it others"),
+        ("a.txt", "c", r"a\.txt has no column 'kind' to take control codes from"),
     ],
 )
 def test_columns_of_codes_that_are_not_there(write, name, code, message):

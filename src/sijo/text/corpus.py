@@ -96,11 +96,6 @@ def opened(source: Source, *, column: str | None = None, code_column: str | None
 
     Raises what `documents` does, as far as the first row shows it.
     """
-    if source.code is not None and code_column is not None:
-        raise SettingError(
-            f"{source.path} has the control code {source.code!r}, and the column {code_column!r} would give it "
-            "others; pass one of the two"
-        )
     plain = SUFFIXES.get(ending(source.path)[0]) == "text"
     table = TextTable(source.path, column=None if plain else column)  # plain text has no other
     known = table.columns if table.kind != "text" else ()
@@ -116,7 +111,8 @@ def documents(source: Source, *, column: str | None = None, code_column: str | N
     """The documents of a file, one at a time.
 
     column       where the text is in CSV, JSON Lines and Parquet; by default `text`, else the only column
-    code_column  where each row's control code is
+    code_column  where each row's control code is; in a source with a code, where the words are that its text then
+                 begins with: a second code, such as "Rating: 5.0" in Reviews (CTRL, section 3.2)
 
     In plain text each line is a sentence or a paragraph, and a document ends at a blank line and at the
     end of the file, as BERT, ALBERT and ELECTRA have it. One that grows beyond a million characters
@@ -314,12 +310,14 @@ def _lines(table: TextTable) -> Iterator[str]:
 
 def _from_rows(table: TextTable, code: str | None, code_column: str | None) -> Iterator[Document]:
     for block in table.blocks(up_to_fault=True):
-        codes = [code] * len(block.texts) if code_column is None else _codes(block, code_column)
-        for row, (text, value) in enumerate(zip(block.texts, codes, strict=True), block.first_row + 1):
+        values = [None] * len(block.texts) if code_column is None else _codes(block, code_column)
+        for row, (text, value) in enumerate(zip(block.texts, values, strict=True), block.first_row + 1):
             found = sentences(text)
             if found and code_column is not None:
-                code = _code(value, f"{table.name}, row {row}: the control code in {code_column!r}")
-            yield Document(found, code)
+                own = _code(value, f"{table.name}, row {row}: the control code in {code_column!r}")
+                yield Document(found, own) if code is None else Document([own, *found], code)
+            else:
+                yield Document(found, code)
 
 
 def _codes(block: Block, code_column: str) -> list[object]:
