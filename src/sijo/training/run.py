@@ -2,7 +2,7 @@
 
 OUT/settings.json   all that decides the run, but its text
 OUT/text.json       what text that is
-OUT/tokenizer/      the tokenizer, where it was trained here
+OUT/tokenizer/      the tokenizer, where it was trained here, or got control codes that it did not know
 OUT/corpus/         the shards, where they were prepared here
 OUT/checkpoints/    where it can go on (`state.py`)
 OUT/metrics.jsonl   what happened (`watch.py`)
@@ -35,7 +35,7 @@ from sijo.objectives.joint import Joint, Learning, Objective
 from sijo.objectives.mlm import Masked
 from sijo.objectives.rtd import Replaced
 from sijo.objectives.sop import Ordered
-from sijo.text.codes import code_token
+from sijo.text.codes import code_token, known_codes
 from sijo.text.corpus import documents, opened, sources
 from sijo.text.samples import Samples
 from sijo.text.shards import Corpus, Progress, prepare
@@ -45,6 +45,7 @@ from sijo.training import state
 from sijo.training.distributed import join
 from sijo.training.loop import Run, Step, train
 from sijo.training.optimizers import fill
+from sijo.training.rows import added, alone, extended, joined
 from sijo.training.settings import RunSettings, Settings, differences, leaves, read
 from sijo.training.student import taught
 from sijo.training.watch import Watch, check_tracker, read_lines
@@ -164,7 +165,16 @@ def assemble(settings: RunSettings, tokenizer: Tokenizer, corpus: Corpus | None 
         "mlm": lambda: Masked(wanted.masking, tokenizer, counts),
         "clm": Causal,
     }
-    return Joint(networks["model"], [make() for part, make in made.items() if part in wanted.parts])
+    joint = Joint(networks["model"], [make() for part, make in made.items() if part in wanted.parts])
+    if settings.start.train == "codes":
+        rows = added(_opened(settings, locate(settings.start.model)), tokenizer)
+        if not rows:
+            raise SettingError(
+                f'start.train="codes" moves the rows of control codes that {settings.start.model} does not know, '
+                "and it knows all of these; leave it out, or give texts with a code of their own"
+            )
+        alone(joint, rows)
+    return joint
 
 
 def export(settings: RunSettings, tokenizer: Tokenizer, out: Path) -> list[Path]:
@@ -178,6 +188,7 @@ def export(settings: RunSettings, tokenizer: Tokenizer, out: Path) -> list[Path]
         raise CheckpointError(f"{out} has no whole checkpoint to make a model of; run it again with --resume")
     objective = assemble(settings, tokenizer)
     fill(dict(objective.named_parameters()), found.weights | _averaged(found.average), "weights of the run")
+    joined(objective)
     folders = []
     for name, model in _networks(settings, tokenizer).items():
         model.load_state_dict(objective.networks()[name])
@@ -293,11 +304,13 @@ def _prepared(
     """The run's tokenizer and corpus: given, there from before, or made now."""
     shards, ready = Path(text.sources[0]), _ready(text)
     given = text.tokenizer or settings.start.model
-    place = own = out / "tokenizer"
+    place = like = own = out / "tokenizer"
     if given is not None:
-        place = locate(given)
+        like = locate(given)
     elif settings.teacher is not None:
-        place = locate(settings.teacher.model)
+        like = locate(settings.teacher.model)
+    if not own.exists():  # else it was trained, or got more codes, when this run was begun
+        place = like
     if place == own and not own.exists():
         if ready:
             raise SettingError(
@@ -306,11 +319,18 @@ def _prepared(
         tell("training a tokenizer")
         with whole_folder(place) as fresh:
             _trained(settings, text).save(fresh)
-    tokenizer = _opened(settings, place)
+    tokenizer = _opened(settings, place, like=like)
     if ready:
         return tokenizer, Corpus.open(shards)
     if (out / "corpus").exists():
         return tokenizer, Corpus.open(out / "corpus")
+    if place != own and settings.teacher is None:  # a student reads with the very tokens of its teacher
+        known = known_codes(tokenizer)
+        if new := [name for name in _codes(text) if name not in known]:
+            tell(f"{given} does not know the control codes {', '.join(new)}: each gets a token of its own")
+            with whole_folder(own) as fresh:
+                tokenizer.with_specials([code_token(name) for name in new]).save(fresh)
+            tokenizer = _opened(settings, own, like=like)
     told = [time.monotonic()]
 
     def progress(far: Progress) -> None:
@@ -339,11 +359,14 @@ def _prepared(
     return tokenizer, corpus
 
 
-def _opened(settings: RunSettings, place: Path) -> Tokenizer:
-    """The tokenizer in a folder, for inputs as long as the run's."""
+def _opened(settings: RunSettings, place: Path, *, like: Path | None = None) -> Tokenizer:
+    """The tokenizer in a folder, for inputs as long as the run's.
+
+    like  where the model is whose tokenizer it is, or was before it got more codes
+    """
     family: str = settings.tokenizer.family
-    if (place / "config.json").is_file():
-        family = str(read_object(place / "config.json").get("model_type", family))
+    if (config := (like or place) / "config.json").is_file():
+        family = str(read_object(config).get("model_type", family))
     return Tokenizer.open(place, model_type=family, max_length=settings.data.length)
 
 
@@ -369,6 +392,17 @@ def _trained(settings: RunSettings, text: Text) -> Tokenizer:
         max_length=settings.data.length,
     )
     return tokenizer.with_specials([code_token(code) for code in sorted(codes)]) if codes else tokenizer
+
+
+def _codes(text: Text) -> list[str]:
+    """The control codes that a text has, in order of their names; for those of a column all of it is read."""
+    found = sources(text.sources)
+    codes = {source.code for source in found if source.code is not None}
+    for source in () if codes or text.code_column is None else found:
+        with suppress(TextError) if text.skip_bad else nullcontext():
+            for document in documents(source, column=text.column, code_column=text.code_column):
+                codes.add(str(document.code))
+    return sorted(codes)
 
 
 def heads(settings: RunSettings) -> Iterator[tuple[Architecture, dict[str, Head]]]:
@@ -410,6 +444,8 @@ def _network(
         return model
     held = peek(start)
     model = load(start, [name if name in held else f"new:{name}" for name in names])
+    if model.has_tokenizer and added(model.tokenizer, tokenizer):
+        model = extended(model, tokenizer)
     known, places = model.architecture.vocab_size, model.architecture.places
     if tokenizer.largest_id >= known:
         raise SettingError(

@@ -106,6 +106,8 @@ class StartSettings:
     """A folder or org/name; for rtd the discriminator's."""
     generator: str | None = None
     """The generator's."""
+    train: Literal["all", "codes"] = "all"
+    """What moves: all weights, or only the rows of control codes that `model` did not know."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,6 +250,11 @@ class RunSettings(Settings):
         if parts and "clm" not in parts and self.model.reads == "left":
             raise SettingError(
                 'a network that reads to the left (model.reads="left") learns clm, not ' + ", ".join(parts)
+            )
+        if self.start.train == "codes" and (self.start.model is None or "rtd" in parts or self.teacher is not None):
+            raise SettingError(
+                'start.train="codes" moves the rows of new control codes in a model that is gone on from: give '
+                "start.model, and neither rtd nor a teacher"
             )
         if "sop" in parts and self.data.segments != "two":
             raise SettingError('objective sop needs inputs of two segments: data.segments="two"')
