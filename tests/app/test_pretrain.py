@@ -65,10 +65,33 @@ def test_codes_from_a_column_and_from_names(sijo_cli, tmp_path, write):
     assert [code["name"] for code in index["codes"]] == ["sea", "land"]
 
 
+def test_reviews_with_their_ratings(sijo_cli, tmp_path, monkeypatch, write):
+    # kills: a run that wants a folder named, a number that is no code, a code taught that cannot be asked for
+    monkeypatch.chdir(tmp_path)
+    lines = [
+        f"{rating},so {mood} a film number {n}" for n in range(30) for rating, mood in ((1, "bad"), (10, "good"))
+    ]
+    write("reviews.csv", "rating,text\n" + "\n".join(lines) + "\n")
+    changes = ("--set", *SMALL, *OF_MODEL, "tokenizer.vocab_size=120")
+    ran = sijo_cli("pretrain", "ctrl-tiny", "--corpus", "reviews.csv", "--code-column", "rating", *changes)
+    assert ran.code == 0 and ran.out.decode().split() == ["runs/ctrl-tiny/model"], ran.err
+    assert sijo_cli("generate", "--model", "runs/ctrl-tiny/model", "--codes").out.decode().split() == ["1", "10"]
+    asked = ("--control-code", "10", "--max-new-tokens", "3")
+    ran = sijo_cli("generate", "--model", "runs/ctrl-tiny/model", *asked)
+    assert ran.code == 0, ran.err
+    more = ("--corpus", "Films=reviews.csv", "--code-column", "rating", "-o", "more", "-q")
+    start = ("start.model=runs/ctrl-tiny/model", "start.train=codes")
+    ran = sijo_cli("pretrain", "ctrl-tiny", *more, *changes, *start)
+    assert ran.code == 0, ran.err
+    assert sijo_cli("generate", "--model", "more/model", "--codes").out.decode().split() == ["1", "10", "Films"]
+    ran = sijo_cli("generate", "--model", "more/model", "--control-code", "Films 10", "--max-new-tokens", "3")
+    assert ran.code == 0, ran.err
+
+
 @pytest.mark.parametrize(
     "given, code, words",
     [
-        (("bert-tiny",), 2, "--corpus and --out are needed"),
+        (("bert-tiny",), 2, "--corpus is needed"),
         (("bert-tinny", "--corpus", "x", "-o", "y"), 2, "did you mean 'bert-tiny'?"),
         ((), 2, "name a recipe"),
         (("nowhere.json",), 2, "no file nowhere.json"),

@@ -32,7 +32,7 @@ class PretrainSettings:
     """Files, folders and globs of text (.txt, .csv, .jsonl, .parquet, compressed too); name=PATH gives all of PATH
     that control code. Or one corpus that was prepared before."""
     out: Annotated[Path | None, Parameter(alias="-o")] = None
-    """The run's folder: checkpoints, metrics, and at the end the model."""
+    """The run's folder: checkpoints, metrics, and at the end the model; runs/RECIPE by default."""
     set: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None
     """Change a setting: path=value, such as run.steps=500 or run.max_time=2h; --settings lists them."""
     resume: bool = False
@@ -42,7 +42,7 @@ class PretrainSettings:
     column: str | None = None
     """The column with the text: "text", or the only one, by default."""
     code_column: str | None = None
-    """A column whose value is each document's control code."""
+    """A column whose value is each document's control code; beside name=PATH, the words that follow that code."""
     skip_bad: bool = False
     """Name files that cannot be read, and go on without them."""
     list: bool = False
@@ -68,8 +68,9 @@ def go(settings: "RunSettings", given: PretrainSettings) -> None:
     if given.settings:
         show_settings(settings, given.format)
         return
-    if not given.corpus or given.out is None:
-        raise SettingError("--corpus and --out are needed: what to read, and the folder that the run is kept in")
+    if not given.corpus:
+        raise SettingError("--corpus is needed: files, folders or globs of text to read")
+    out = given.out or Path("runs") / (settings.recipe or "run")
     from sijo.app.progress import RunProgress
     from sijo.training.loop import Run
     from sijo.training.run import Text, pretrain
@@ -90,7 +91,7 @@ def go(settings: "RunSettings", given: PretrainSettings) -> None:
         steps = pretrain(
             settings,
             text,
-            given.out,
+            out,
             resume=given.resume,
             stop=lambda: stopped.by is not None,
             tell=progress.say,
@@ -102,11 +103,11 @@ def go(settings: "RunSettings", given: PretrainSettings) -> None:
                 progress.add(step, begun[0].watch.speed)
     if stopped.by is not None and not begun[0].finished:
         if first and not given.quiet:
-            print(f"saved in {given.out}; the same command with --resume goes on", file=sys.stderr)  # noqa: T201
+            print(f"saved in {out}; the same command with --resume goes on", file=sys.stderr)  # noqa: T201
         stopped.leave()
     names = ("discriminator", "generator") if settings.objective.parts == ("rtd",) else ("model",)
     for name in names if first else ():
-        print(given.out / name)  # noqa: T201
+        print(out / name)  # noqa: T201
 
 
 def resolved(recipe: str | None, changes: list[str]) -> "RunSettings":
