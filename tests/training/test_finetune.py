@@ -10,9 +10,11 @@ import transformers
 
 import sijo
 from sijo.errors import SettingError, TextError
+from sijo.objectives.supervised import HEADS
+from sijo.training import attempt, results, state
 from sijo.training import finetune as finetuning
-from sijo.training import state
-from sijo.training.finetune import Data, FinetuneSettings, defaults, finetune
+from sijo.training.finetune import finetune
+from sijo.training.finetune_settings import Data, FinetuneSettings, defaults
 from sijo.training.settings import changed, described, read
 from training.conftest import REQUESTS
 
@@ -132,7 +134,7 @@ def test_a_run_that_was_stopped_is_one_that_was_not(run, tmp_path, changes):
     assert left(tmp_path / "parts") == left(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("killed_in", ["answers", "_better", "write", "results", "export"])
+@pytest.mark.parametrize("killed_in", ["answers", "better", "write", "measure", "export"])
 def test_killed_at_an_evaluation(run, tmp_path, monkeypatch, killed_in):
     # kills: a checkpoint that is never evaluated because the process died between the two, a line that stands twice
     run(tmp_path / "whole")
@@ -144,23 +146,23 @@ def test_killed_at_an_evaluation(run, tmp_path, monkeypatch, killed_in):
         raise Killed
 
     count = [0]
-    own = finetuning._Attempt._evaluate
+    own = attempt.Attempt._evaluate
 
     def evaluate(self, objective, step):
         count[0] += 1
-        if count[0] == 2 and killed_in in ("answers", "_better"):
+        if count[0] == 2 and killed_in in ("answers", "better"):
             with monkeypatch.context() as at:
-                at.setattr(finetuning._Attempt, killed_in, killing)
+                at.setattr(attempt.Attempt, killed_in, killing)
                 own(self, objective, step)
         elif count[0] == 2 and killed_in == "write":
             with monkeypatch.context() as at:
-                at.setattr(finetuning.Lines, "write", killing)
+                at.setattr(attempt.Lines, "write", killing)
                 own(self, objective, step)
         own(self, objective, step)
 
-    monkeypatch.setattr(finetuning._Attempt, "_evaluate", evaluate)
-    if killed_in in ("results", "export"):
-        monkeypatch.setattr(finetuning._Attempt, killed_in, killing)
+    monkeypatch.setattr(attempt.Attempt, "_evaluate", evaluate)
+    if killed_in in ("measure", "export"):
+        monkeypatch.setattr(results if killed_in == "measure" else finetuning, killed_in, killing)
     with pytest.raises(Killed):
         run(tmp_path / "parts")
     monkeypatch.undo()
@@ -187,13 +189,11 @@ def test_a_damaged_checkpoint_is_passed_over(run, tmp_path):
 @pytest.fixture
 def scored(monkeypatch):
     """`scored([…])` makes of these the accuracies at the next evaluations."""
-    own = finetuning.values
+    own = attempt.values
 
     def score(values):
         shown = iter(values)
-        monkeypatch.setattr(
-            finetuning, "values", lambda metrics, rows: own(metrics, rows) | {"accuracy": next(shown)}
-        )
+        monkeypatch.setattr(attempt, "values", lambda metrics, rows: own(metrics, rows) | {"accuracy": next(shown)})
 
     return score
 
@@ -354,7 +354,7 @@ def test_every_task_learns_and_is_left_open(run, tmp_path, task):
         assert sum(
             one["predicted"] in one["gold"] or one["gold"] == [] == [*one["predicted"]] for one in said
         ) == round(results["metrics"]["exact_match"]["value"] * len(said))
-    head = finetuning.HEADS[task]
+    head = HEADS[task]
     assert head in sijo.load(out / "model", head).heads
     run(
         tmp_path / "again",

@@ -12,7 +12,7 @@ from sijo.app.pretrain import asked_to_stop, show, show_settings
 from sijo.errors import SettingError, nearest
 
 if TYPE_CHECKING:
-    from sijo.training.finetune import FinetuneSettings
+    from sijo.training.finetune_settings import FinetuneSettings
 
 TASKS = ("classification", "multi-label", "regression", "tagging", "question-answering", "multiple-choice")
 """As `text/labelled.py` has them, which costs numpy to import."""
@@ -90,7 +90,8 @@ def run(given: FinetuneCommand) -> None:
             "--train and --out are needed: what to learn from, and the folder that the run is kept in"
         )
     from sijo.app.progress import RunProgress
-    from sijo.training.finetune import Data, finetune
+    from sijo.training.finetune import finetune
+    from sijo.training.finetune_settings import Data
     from sijo.training.loop import Run
 
     settings = resolved(given)
@@ -123,7 +124,7 @@ def resolved(given: FinetuneCommand) -> "FinetuneSettings":
     """The settings for the model and the task, with what was changed."""
     if given.task not in TASKS:
         raise SettingError(f"no task {given.task!r}{nearest(given.task, TASKS)}; there are {', '.join(TASKS)}")
-    from sijo.training.finetune import defaults
+    from sijo.training.finetune_settings import defaults
     from sijo.training.settings import changed
 
     label = {"tagging": "tags", "question-answering": "answers"}.get(given.task, "label")

@@ -24,7 +24,7 @@ from sijo.objectives.clm import Causal
 from sijo.objectives.joint import Learning, read
 from sijo.objectives.mlm import Masked
 from sijo.objectives.question import Question
-from sijo.objectives.tally import Tally, cross_entropy
+from sijo.objectives.tally import Tally, cross_entropy, kl_divergence
 from sijo.text.batches import padded_length
 
 Lesson = Mapping[str, Tensor]
@@ -314,10 +314,7 @@ def divergence(logits: Tensor, lesson: Lesson, temperature: float) -> Tally:
         ours = torch.cat([ours.gather(-1, ids), others], -1)
         theirs = torch.cat([theirs, lesson["rest"].float()[:, None]], -1)
     right = (logits.argmax(-1) == best).sum()
-    ours, theirs = ours.log_softmax(-1), theirs.log_softmax(-1)
-    terms = theirs.exp() * (theirs - ours)
-    terms = terms.masked_fill(theirs == -math.inf, 0.0)  # K is all there is: no others
-    return Tally(temperature**2 * terms.sum(), len(logits), right)
+    return Tally(temperature**2 * kl_divergence(theirs, ours).sum(), len(logits), right)
 
 
 def angle(ours: Tensor, theirs: Tensor) -> Tally:
@@ -360,13 +357,12 @@ def relations(ours: Tensor, theirs: Tensor, keep: Tensor, *, heads: int, left: b
         unseen = unseen | torch.ones(keep.shape[1], keep.shape[1], dtype=torch.bool, device=keep.device).triu(1)
     total = ours.new_zeros((), dtype=torch.float32)
     for mine, other in zip(ours.float().chunk(3, -1), theirs.float().chunk(3, -1), strict=True):
-        logs = []
-        for states in (mine, other):
+        likenesses = []
+        for states in (other, mine):
             cut = states.view(*keep.shape, heads, -1).transpose(1, 2)
             scores = cut @ cut.transpose(-1, -2) / math.sqrt(cut.shape[-1])
-            logs.append(scores.masked_fill(unseen, UNSEEN).log_softmax(-1))
-        terms = logs[1].exp() * (logs[1] - logs[0])
-        total = total + terms.sum((1, 3))[keep].sum() / heads
+            likenesses.append(scores.masked_fill(unseen, UNSEEN))
+        total = total + kl_divergence(*likenesses).sum(1)[keep].sum() / heads
     return Tally(total, int(keep.sum()))
 
 

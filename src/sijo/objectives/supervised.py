@@ -20,7 +20,7 @@ from sijo.errors import SettingError
 from sijo.nn.heads import Network
 from sijo.objectives.joint import Learning, read
 from sijo.objectives.question import Question
-from sijo.objectives.tally import Tally
+from sijo.objectives.tally import Tally, kl_divergence
 from sijo.text.labelled import Task
 
 HEADS: Mapping[Task, str] = {
@@ -203,8 +203,10 @@ class Supervised(Learning):
         return Tally(total, count, (scores.argmax(-1) == truth).sum())
 
     def divergence(self, wanted: Tensor, scores: Tensor, temperature: float = 1.0) -> Tensor:
-        """The sum over rows of KL(wanted, scores), of two rows of scores at a temperature."""
-        return _divergence(wanted / temperature, scores / temperature, binary=self.task == "multi-label")
+        """The sum over rows of KL(wanted || scores), both at a temperature; of multi-label, of each label alone."""
+        if self.task == "multi-label":
+            wanted, scores = (torch.stack([one, torch.zeros_like(one)], -1) for one in (wanted, scores))
+        return kl_divergence(wanted / temperature, scores / temperature).sum()
 
     def _steady(self, question: Question, scores: Tensor, embedded: Tensor) -> Tensor:
         """How far the answer moves with the embeddings, both ways; gradients flow through both answers."""
@@ -223,10 +225,8 @@ class Supervised(Learning):
             moved = self.scores(question)
         if self.task == "regression":
             return (moved - scores).square().sum()
-        binary = self.task == "multi-label"
         # as released: each is taken for true once, so that gradients flow through both
-        there = _divergence(scores.detach(), moved, binary=binary)
-        return there + _divergence(moved.detach(), scores, binary=binary)
+        return self.divergence(scores.detach(), moved) + self.divergence(moved.detach(), scores)
 
 
 class _Embeddings:
@@ -264,10 +264,3 @@ def rows_of(network: Network, name: str, question: Question, task: Task) -> Tens
         case "question-answering":
             return logits.masked_fill(~question.keep[..., None], UNSEEN).permute(2, 0, 1).flatten(0, 1)
     return logits
-
-
-def _divergence(wanted: Tensor, scores: Tensor, *, binary: bool) -> Tensor:
-    if binary:  # each label is a choice of two
-        wanted, scores = (torch.stack([F.logsigmoid(one), F.logsigmoid(-one)], -1) for one in (wanted, scores))
-    total: Tensor = F.kl_div(scores.log_softmax(-1), wanted.log_softmax(-1), reduction="sum", log_target=True)
-    return total

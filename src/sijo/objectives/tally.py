@@ -1,5 +1,6 @@
 """What an objective answers: a sum and a count, to be divided once, by the count of the whole batch."""
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -47,3 +48,18 @@ def binary(logits: Tensor, truth: Tensor) -> Tally:
     """
     total = F.binary_cross_entropy_with_logits(logits.float(), truth.float(), reduction="sum")
     return Tally(total, len(truth), ((logits > 0) == truth).sum())
+
+
+def kl_divergence(wanted: Tensor, scores: Tensor) -> Tensor:
+    """KL(softmax(wanted) || softmax(scores)) of each row, (…,) float32.
+
+    wanted, scores  (…, K) float; where `wanted` is -inf nothing is asked
+
+    >>> import torch
+    >>> wanted, scores = torch.tensor([[3.0, 2, 1], [1, 0, -math.inf]]), torch.tensor([[1.0, 2, 3], [1, 0, -9]])
+    >>> [round(value, 4) for value in kl_divergence(wanted, scores).tolist()]
+    [1.1504, 0.0]
+    """
+    true, said = wanted.float().log_softmax(-1), scores.float().log_softmax(-1)
+    terms: Tensor = true.exp() * (true - said)
+    return terms.masked_fill(true == -math.inf, 0.0).sum(-1)
