@@ -20,8 +20,8 @@ from torch.nn import functional as F
 from sijo.checkpoints.load import Model, load
 from sijo.errors import SettingError, TextError, nearest
 from sijo.generation.codes import code
-from sijo.generation.write import HEAD
-from sijo.inference.engine import TOKEN_BUDGET
+from sijo.generation.reading import HEAD
+from sijo.inference.engine import TOKEN_BUDGET, padded
 from sijo.nn.heads import VocabularyHead
 from sijo.text.batches import by_length
 from sijo.text.codes import PUBLISHED, known_codes
@@ -121,11 +121,8 @@ class Attributor:
         head: VocabularyHead = self.model.head[HEAD]  # type: ignore[assignment]
         for batch in by_length([len(piece[2]) for piece in pieces], token_budget=self.token_budget):
             rows = [pieces[number] for number in batch]
-            width = max(len(row) for _, _, row, _ in rows)
-            ids = torch.tensor([[*row, *[0] * (width - len(row))] for _, _, row, _ in rows])
-            lengths = torch.tensor([len(row) for _, _, row, _ in rows])
-            keep = None if int(lengths.min()) == width else torch.arange(width) < lengths[:, None]
-            states = self.model.transformer(ids, keep).last_hidden_state
+            ids_BL, keep_BL = padded([row for _, _, row, _ in rows], limit=self.window)
+            states = self.model.transformer(ids_BL, keep_BL).last_hidden_state
             for (number, place, row, front), state in zip(rows, states, strict=True):  # one at a time: V is large
                 logits = head.decode(state[front - 1 : len(row) - 1], self.model.transformer).float()
                 said = F.cross_entropy(logits, torch.tensor(row[front:]), reduction="sum")

@@ -46,6 +46,11 @@ class Sampling:
     """By which the scores of tokens in the text are divided; 1 for none (CTRL, section 4.1)."""
     penalty_rule: PenaltyRule = "paper"
     """paper divides whatever the sign, so that a score below 0 rises; sign_aware multiplies those."""
+    beams: int = 1
+    """In so many ways a text is carried on at once, and the likeliest of them is given in the end."""
+    length_penalty: float = 1.0
+    """Of beams that a stop string has ended at different lengths, the log-probability is divided by the number of
+    tokens to this power: 0 prefers short texts, 1 goes by the mean of a token, more prefers long ones."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < math.inf:
@@ -61,6 +66,16 @@ class Sampling:
         if not 1 <= self.penalty < math.inf:
             raise SettingError(
                 f"penalty={self.penalty} would reward repetition; give 1 for none, or more, such as 1.2"
+            )
+        if self.beams < 1 or not math.isfinite(self.length_penalty):
+            raise SettingError(
+                f"beams={self.beams} with length_penalty={self.length_penalty}: give 1 beam or more, and a number "
+                "such as 1"
+            )
+        if self.beams > 1 and self.temperature > 0:
+            raise SettingError(
+                f"beams={self.beams} look for the likeliest text, and temperature={self.temperature} draws one; "
+                "give one of them"
             )
 
 
@@ -127,3 +142,24 @@ def chosen(scores: Tensor, sampling: Sampling, throws: Sequence[float]) -> Tenso
     if sampling.temperature == 0:
         return scores.argmax(-1)
     return drawn(cut(scores, sampling), throws)
+
+
+def likeliest(scores: Tensor, totals: Sequence[float], count: int) -> list[tuple[int, int, float]]:
+    """The best ways in which texts go on: (text, token, total), best first, at most `count`.
+
+    scores  (B, V) of the next token of each text, penalised and in part struck out
+    totals  the log-probability of each text so far, to which that of the token is added
+
+    >>> logs = torch.tensor([[0.9, 0.1], [0.5, 0.5]]).log()
+    >>> [(text, token, round(math.exp(total), 2)) for text, token, total in likeliest(logs, [-2.0, -1.0], 3)]
+    [(1, 0, 0.18), (1, 1, 0.18), (0, 0, 0.12)]
+    """
+    logs = scores.double().log_softmax(-1)
+    logs = logs.masked_fill(scores == STRUCK, STRUCK)  # NaN, where all are struck out
+    every = (logs + torch.tensor(totals, dtype=torch.float64)[:, None]).flatten()
+    best, places = every.topk(min(count, len(every)))
+    return [
+        (*divmod(place, scores.shape[-1]), total)
+        for place, total in zip(places.tolist(), best.tolist(), strict=True)
+        if total > STRUCK
+    ]

@@ -9,6 +9,7 @@ Letters: B texts, F fronts of each, V tokens.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 
 import torch
@@ -17,12 +18,13 @@ from torch import Tensor
 from sijo.checkpoints.load import Model, load
 from sijo.errors import SettingError, TextError
 from sijo.generation.codes import code
-from sijo.generation.rules import STRUCK, Sampling, chosen, penalised
-from sijo.nn.cache import Cache
-from sijo.nn.heads import VocabularyHead
+from sijo.generation.reading import HEAD, Reading, Row
+from sijo.generation.rules import STRUCK, Sampling, chosen, likeliest, penalised
+from sijo.generation.spelling import Spelling
 from sijo.text.chance import chance
 
-HEAD = "lm"
+AT_ONCE = 32
+"""Texts that `Writer.write` has side by side."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +87,8 @@ class Token:
     """What is now sure to follow in the text; some of it may wait for the next token."""
     last: bool
     """Whether the text ends here."""
+    stopped: bool = False
+    """Whether a stop string ended it; else, it reached its length."""
 
 
 @dataclass(frozen=True)
@@ -135,166 +139,167 @@ class Writer:
 
     def write(self, requests: Sequence[Request]) -> list[Written]:
         """Write all texts, and give them in order."""
-        found: list[list[Token]] = [[] for _ in requests]
-        for token in self.stream(requests):
-            found[token.row].append(token)
-        return [
-            Written(
-                "".join(token.text for token in tokens),
-                tuple(token.id for token in tokens),
-                tuple(token.logprob for token in tokens),
-                stopped=len(tokens) < request.max_new_tokens or _ends(self, tokens, request),
-            )
-            for tokens, request in zip(found, requests, strict=True)
-        ]
+        return list(self.each(requests))
 
-    @torch.inference_mode()
+    def each(self, requests: Sequence[Request]) -> Iterator[Written]:
+        """Write texts, so many side by side that memory is bounded; yields each in order once those are done.
+
+        Raises what `stream` raises, before anything is written.
+        """
+        texts = self._texts(requests)
+        for start in range(0, len(texts), AT_ONCE):
+            group = texts[start : start + AT_ONCE]
+            found: dict[int, list[Token]] = {text.number: [] for text in group}
+            for token in self._written(group):
+                found[token.row].append(token)
+            for tokens in found.values():
+                yield Written(
+                    "".join(token.text for token in tokens),
+                    tuple(token.id for token in tokens),
+                    tuple(token.logprob for token in tokens),
+                    tokens[-1].stopped,
+                )
+
     def stream(self, requests: Sequence[Request]) -> Iterator[Token]:
-        """Write texts side by side; yields each token when it is chosen.
+        """Write texts side by side; gives each token when it is chosen, or of beams, when all agree on it.
 
         Raises SettingError for a code that the model does not know, TextError for a text with nothing to begin from
-        or a prompt that fills the window.
+        or a prompt that fills the window: when it is called, before anything is written.
         """
-        texts = [_Text(self, number, request) for number, request in enumerate(requests)]
-        reading = _Reading(self, texts)
-        while texts:
-            done = []
-            for text, row in zip(texts, reading.logits(), strict=True):
-                token = text.choose(row)
-                done.append(token.last)
-                yield token
-            texts = [text for text, last in zip(texts, done, strict=True) if not last]
-            reading.go_on([place for place, last in enumerate(done) if not last])
+        return self._written(self._texts(requests))
+
+    def _texts(self, requests: Sequence[Request]) -> "list[_Text]":
+        return [_Text(self, number, request) for number, request in enumerate(requests)]
+
+    @torch.inference_mode()
+    def _written(self, texts: "list[_Text]") -> Iterator[Token]:
+        if not texts:
+            return
+        rows = [row for text in texts for row in text.rows()]
+        reading = Reading(self.model, rows, window=self.window, slide=self.slide)
+        while True:
+            came, start, logits_RV = [], 0, reading.logits()
+            for text in texts:
+                count = len(text.rows())
+                yield from text.go_on(logits_RV[start : start + count])
+                fronts = len(text.fronts)
+                came += [start + place * fronts + front for place in text.came for front in range(fronts)]
+                start += count
+            texts = [text for text in texts if text.lines]
+            if not texts:
+                return
+            reading.go_on([row for text in texts for row in text.rows()], came)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One way in which a text goes on."""
+
+    ids: tuple[int, ...]
+    """Its tokens, those of the prompt before them."""
+    spelling: Spelling
+    tokens: tuple[Token, ...] = ()
+    """Those that were written."""
+    total: float = 0.0
+    """The log-probability with which they would be drawn at a temperature of 1; of beams alone."""
 
 
 class _Text:
-    """A text in the writing."""
+    """A text in the writing, on one line, or on several of which the best is left in the end."""
 
     def __init__(self, writer: Writer, number: int, request: Request) -> None:
         tokenizer = writer.model.tokenizer
-        self.tokenizer, self.number, self.request = tokenizer, number, request
+        self.number, self.request, self.struck = number, request, writer.struck
         fronts = [request.control_code]
         if request.mixture is not None or request.guidance is not None:
             fronts.append(request.other_code)
         self.fronts = [() if name is None else code(name, tokenizer) for name in fronts]
-        self.ids: list[int] = list(tokenizer.ids([request.prompt])[0])
-        self.written = 0
-        if not all(front or self.ids for front in self.fronts):
+        ids = tuple(tokenizer.ids([request.prompt])[0])
+        if not all(front or ids for front in self.fronts):
             raise TextError(
                 f"text {number + 1} has no token to begin with: give a prompt, or a control code for each side"
             )
-        longest = max(map(len, self.fronts)) + len(self.ids)
+        longest = max(map(len, self.fronts)) + max(1, len(ids))
         if longest > writer.window:
             raise TextError(
                 f"prompt {number + 1} and its code have {longest} tokens, and this model reads {writer.window} at "
                 "once; shorten the prompt"
             )
-        self.struck = torch.tensor(writer.struck, dtype=torch.int64)
-        self.banned = [ids for word in request.banned for ids in {tuple(tokenizer.ids([word])[0])} if ids]
-        self.sent = ""
+        spelled = [spelled for word in request.banned for spelled in (word, f" {word}")]
+        self.banned = {tuple(banned) for banned in tokenizer.ids(spelled) if banned}
+        self.lines = [_Line(ids, Spelling(tokenizer, request.stop))]
+        self.came = [0]
+        self.best: _Line | None = None
+        self.given = 0
 
-    def choose(self, logits_FV: Tensor) -> Token:
-        """The next token, from the logits under each front."""
-        request, sampling = self.request, self.request.sampling
-        logits = _blended(logits_FV, request)
-        scores = logits[None] / (sampling.temperature or 1.0)
+    def rows(self) -> list[Row]:
+        """What the network reads of it: each line behind each front."""
+        more = self.request.max_new_tokens - len(self.lines[0].tokens) if self.lines else 0
+        return [Row(front, line.ids, more) for line in self.lines for front in self.fronts]
+
+    def go_on(self, logits_RV: Tensor) -> Iterator[Token]:
+        """Choose the next token of each line, from the logits of each row; gives the tokens that are now sure.
+
+        Sure is what all lines have in common. No line is left when the text has ended. `came` tells which of the
+        lines before it each goes on from.
+        """
+        beams = self.request.sampling.beams
+        logits_KV = torch.stack([_blended(rows, self.request) for rows in torch.split(logits_RV, len(self.fronts))])
+        lines: list[_Line] = []
+        came: list[int] = []
+        for rank, (place, token, total) in enumerate(self._choices(logits_KV)):
+            line = self._longer(self.lines[place], token, logits_KV[place], total)
+            if line.tokens[-1].last:
+                if rank < beams and (self.best is None or self._worth(line) > self._worth(self.best)):
+                    self.best = line
+            elif len(lines) < beams:
+                lines.append(line)
+                came.append(place)
+        over = self.best is not None and not any(self._may_win(line, self.best) for line in lines)
+        self.lines, self.came = ([], []) if over else (lines, came)
+        standing = [line.tokens[self.given :] for line in (*self.lines, self.best) if line is not None]
+        for same in takewhile(lambda tokens: len(set(tokens)) == 1, zip(*standing, strict=False)):
+            self.given += 1
+            yield same[0]
+
+    def _choices(self, logits_KV: Tensor) -> list[tuple[int, int, float]]:
+        """The tokens with which lines may go on, best first: (line, token, total)."""
+        sampling = self.request.sampling
+        scores = logits_KV / (sampling.temperature or 1.0)
         seen = torch.zeros_like(scores, dtype=torch.bool)
-        seen[0, [*self.ids, *self.fronts[0]]] = True
+        for place, line in enumerate(self.lines):
+            seen[place, [*self.fronts[0], *line.ids]] = True
         scores = penalised(scores, seen, sampling.penalty, sampling.penalty_rule)
-        scores[0, self.struck] = STRUCK
+        scores[:, self.struck] = STRUCK
         for ids in self.banned:
-            if tuple(self.ids[len(self.ids) - len(ids) + 1 :]) == ids[:-1] or len(ids) == 1:
-                scores[0, ids[-1]] = STRUCK
+            for place, line in enumerate(self.lines):
+                if line.ids[len(line.ids) - len(ids) + 1 :] == ids[:-1]:
+                    scores[place, ids[-1]] = STRUCK
         if not bool((scores > STRUCK).any()):
             raise SettingError("every token is banned; allow some")
-        throw = chance(request.seed, "write", self.written).random() if sampling.temperature else 0.0
-        token = int(chosen(scores, sampling, [throw])[0])
-        self.ids.append(token)
-        self.written += 1
-        text, ended = self._text()
-        return Token(
-            self.number,
-            token,
-            float(logits.log_softmax(-1)[token]),
-            text,
-            ended or self.written == request.max_new_tokens,
-        )
+        if sampling.beams > 1:  # twice as many, in case that some end
+            return likeliest(scores, [line.total for line in self.lines], 2 * sampling.beams)
+        written = len(self.lines[0].tokens)
+        throw = chance(self.request.seed, "write", written).random() if sampling.temperature else 0.0
+        return [(0, int(chosen(scores, sampling, [throw])[0]), 0.0)]
 
-    def _text(self) -> tuple[str, bool]:
-        """What has become sure of the text, and whether a stop string has come."""
-        new = self.tokenizer.decode(self.ids[len(self.ids) - self.written :])
-        stops = [place for stop in self.request.stop if (place := new.find(stop)) >= 0]
-        if stops:
-            return self._sent(new[: min(stops)]), True
-        if self.written == self.request.max_new_tokens:
-            return self._sent(new), False
-        sure = self.tokenizer.decode(self.ids[len(self.ids) - self.written : -1])
-        held = max((len(stop) for stop in self.request.stop), default=1) - 1
-        sure = sure[: max(0, len(sure) - held)]
-        return (self._sent(sure) if new.startswith(sure) and not sure.endswith("\ufffd") else ""), False
+    def _longer(self, line: _Line, token: int, logits_V: Tensor, total: float) -> _Line:
+        """A line with a token more."""
+        full = len(line.tokens) + 1 == self.request.max_new_tokens
+        spelling = line.spelling.after(token, last=full)
+        logprob = float(logits_V[token] - logits_V.logsumexp(-1))
+        last = full or spelling.stopped
+        written = Token(self.number, token, logprob, spelling.piece, last, spelling.stopped)
+        return _Line((*line.ids, token), spelling, (*line.tokens, written), total)
 
-    def _sent(self, text: str) -> str:
-        """What of a text was not given out yet."""
-        more = text[len(self.sent) :] if text.startswith(self.sent) else ""
-        self.sent += more
-        return more
+    def _worth(self, line: _Line, length: int | None = None) -> float:
+        """By what beams are told apart: the log-probability over a power of the length."""
+        worth: float = line.total / (length or len(line.tokens)) ** self.request.sampling.length_penalty
+        return worth
 
-
-class _Reading:
-    """What the network has read of texts that are written side by side."""
-
-    def __init__(self, writer: Writer, texts: list[_Text]) -> None:
-        self.writer, self.texts = writer, texts
-        self.head: VocabularyHead = writer.model.head[HEAD]  # type: ignore[assignment]
-        self._anew()
-
-    def logits(self) -> list[Tensor]:
-        """For each text the logits (F, V) of its next token, under each of its fronts."""
-        logits = self.head.decode(self.states_BD, self.writer.model.transformer).float()
-        return list(torch.split(logits, [len(text.fronts) for text in self.texts]))
-
-    def go_on(self, left: list[int]) -> None:
-        """Read the tokens that were chosen, of the texts that go on."""
-        if not left:
-            return
-        rows = [row for place, rows in enumerate(self._rows()) for row in rows if place in left]
-        if len(left) < len(self.texts):
-            self.texts = [self.texts[place] for place in left]
-            cache = self.cache
-            cache.keys, cache.values = cache.keys[:, rows], cache.values[:, rows]
-            cache.lengths_B = cache.lengths_B[rows]
-        if int(self.cache.lengths_B.max()) == self.cache.places:
-            self._anew()
-            return
-        ids = torch.tensor([[text.ids[-1]] for text in self.texts for _ in text.fronts])
-        self.states_BD = self.writer.model.transformer.go_on(ids, self.cache)[:, 0]
-
-    def _rows(self) -> list[range]:
-        """Which rows of the batch belong to each text."""
-        ends, start = [], 0
-        for text in self.texts:
-            ends.append(range(start, start + len(text.fronts)))
-            start += len(text.fronts)
-        return ends
-
-    def _anew(self) -> None:
-        """Read all texts from their fronts on; of one that has outgrown the window, its front and its end."""
-        writer, model = self.writer, self.writer.model
-        rows, room = [], 0
-        for text in self.texts:
-            for front in text.fronts:
-                limit = writer.window - len(front)
-                kept = text.ids if len(text.ids) <= limit else text.ids[-max(1, limit - writer.slide + 1) :]
-                rows.append([*front, *kept])
-                room = max(room, len(rows[-1]) + text.request.max_new_tokens - text.written)
-        lengths = torch.tensor([len(row) for row in rows])
-        width = int(lengths.max())
-        ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows])
-        keep = None if int(lengths.min()) == width else torch.arange(width) < lengths[:, None]
-        places, kind = min(writer.window, room), next(model.parameters()).dtype
-        self.cache = Cache(model.architecture, rows=len(rows), places=places, dtype=kind)
-        states = model.transformer.go_on(ids, self.cache, keep)
-        self.states_BD = states[torch.arange(len(rows)), lengths - 1]
+    def _may_win(self, line: _Line, best: _Line) -> bool:
+        """Whether a line could still be worth more than the best that has ended: it only loses probability."""
+        return max(self._worth(line), self._worth(line, self.request.max_new_tokens)) > self._worth(best)
 
 
 def _blended(logits_FV: Tensor, request: Request) -> Tensor:
@@ -309,9 +314,3 @@ def _blended(logits_FV: Tensor, request: Request) -> Tensor:
     if request.guidance is not None:
         return logits_FV[1] + request.guidance * (logits_FV[0] - logits_FV[1])
     return logits_FV[0]
-
-
-def _ends(writer: Writer, tokens: Sequence[Token], request: Request) -> bool:
-    """Whether a text of full length holds a stop string."""
-    text = writer.model.tokenizer.decode([token.id for token in tokens])
-    return any(stop in text for stop in request.stop)

@@ -235,21 +235,33 @@ class Engine:
     def _logits(self, pairs: Sequence[Pair]) -> np.ndarray:
         """What the head says of each pair, (n, C) float32."""
         ids_BL, keep_BL = self._padded([pair.input_ids for pair in pairs])
-        width = ids_BL.shape[1]
-        types_BL = torch.tensor(
-            [[*pair.token_type_ids, *[0] * (width - len(pair.token_type_ids))] for pair in pairs]
-        )
+        types_BL, _ = padded([pair.token_type_ids for pair in pairs], limit=self.model.tokenizer.max_length)
         logits: np.ndarray = self.model(ids_BL, keep_BL, types_BL).answers[CLASSIFIER].float().numpy()
         return logits
 
     def _padded(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor | None]:
         """Token ids (B, L) of one width, and where they are real; None for the latter without padding."""
         tokenizer = self.model.tokenizer
-        pad = tokenizer.pad_id
-        lengths_B1 = torch.tensor([[len(ids)] for ids in sequences])
-        width = min(padded_length(int(lengths_B1.max())), tokenizer.max_length)
-        ids_BL = torch.tensor([[*ids, *[pad] * (width - len(ids))] for ids in sequences])
-        return ids_BL, torch.arange(width) < lengths_B1 if int(lengths_B1.min()) < width else None
+        return padded(sequences, pad=tokenizer.pad_id, limit=tokenizer.max_length)
+
+
+def padded(
+    rows: Sequence[Sequence[int]], *, pad: int = 0, limit: int | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """Rows of ids as one tensor (B, L), and where they are real; None for the latter where all of it is.
+
+    pad    fills a row up; what it is does not matter to a network that is told where ids are real
+    limit  fill up to a round width (`padded_length`), but not beyond this; None for the longest row's
+
+    >>> ids, keep = padded([[5, 6, 7], [8]])
+    >>> ids.tolist(), keep.tolist()
+    ([[5, 6, 7], [8, 0, 0]], [[True, True, True], [True, False, False]])
+    """
+    lengths_B1 = torch.tensor([[len(row)] for row in rows])
+    longest = int(lengths_B1.max())
+    width = longest if limit is None else min(padded_length(longest), limit)
+    ids_BL = torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows])
+    return ids_BL, torch.arange(width) < lengths_B1 if int(lengths_B1.min()) < width else None
 
 
 def _parts(keys: Sequence[AnyKey]) -> Iterator[list[AnyKey]]:

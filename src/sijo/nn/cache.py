@@ -3,6 +3,7 @@
 Letters: B batch, H heads, T room in tokens, Q new tokens, C width of one head.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -70,6 +71,12 @@ class Cache:
     def places(self) -> int:
         """Tokens that each text may have."""
         return self.keys.shape[3]
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these rows alone, in this order; one that is given twice may go on in two ways."""
+        chosen = list(rows)
+        self.keys, self.values = self.keys[:, chosen], self.values[:, chosen]
+        self.lengths_B = self.lengths_B[chosen]
 
     def layer(self, number: int, new: int) -> Layer:
         """The part of a layer, for so many new tokens a row: one, or a whole prompt into an empty cache."""

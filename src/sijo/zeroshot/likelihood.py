@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from sijo.generation.attribute import Attributor
-from sijo.generation.write import HEAD
+from sijo.generation.reading import HEAD
 from sijo.inference.engine import Engine, LongText, Reading
 from sijo.inference.store import Entry
 from sijo.zeroshot.calibration import Calibration

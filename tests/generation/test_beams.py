@@ -1,0 +1,240 @@
+"""Beams: beside transformers, beside all texts there are in plain numbers, and beside a search without a cache."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from generation.test_write import WINDOW, alike, pair, tokenizer, words, writer  # noqa: F401
+from sijo.errors import SettingError
+from sijo.generation.rules import Sampling
+from sijo.generation.write import Request, Writer
+
+TOKENS = 6
+
+
+@pytest.fixture
+def free(pair):  # noqa: F811
+    """A writer that may write special tokens, as transformers does."""
+    found = Writer(pair[0])
+    found.struck = []
+    return found
+
+
+@pytest.fixture
+def game(pair, tokenizer):  # noqa: F811
+    """A token that both networks are made to like."""
+    token = tokenizer.id("game")
+    biases = pair[0].head["lm"].bias, pair[1].lm_head.bias
+    for bias in biases:
+        bias.data[token] += 2.5
+    yield token
+    for bias in biases:
+        bias.data[token] -= 2.5
+
+
+def worth(written, penalty):
+    return sum(written.logprobs) / len(written.ids) ** penalty
+
+
+@pytest.mark.parametrize("beams", [2, 5])
+def test_beams_are_those_of_transformers(pair, tokenizer, free, beams):  # noqa: F811
+    """100 random prompts: the same tokens, and the same score."""
+    # kills: a cache whose rows do not follow their beams, a beam that goes on in one way alone, beams that start
+    # with the same token, totals forgotten
+    prompts = [words(tokenizer, 1 + seed % 5, seed) for seed in range(100)]
+    sampling = Sampling(penalty=1.0, beams=beams)
+    found = free.write([Request(prompt=prompt, max_new_tokens=TOKENS, sampling=sampling) for prompt in prompts])
+    greedy = free.write(
+        [Request(prompt=prompt, max_new_tokens=TOKENS, sampling=Sampling(penalty=1.0)) for prompt in prompts]
+    )
+    for rows, ids in alike(tokenizer, prompts):
+        want = pair[1].generate(
+            ids,
+            max_new_tokens=TOKENS,
+            do_sample=False,
+            num_beams=beams,
+            pad_token_id=0,
+            eos_token_id=None,
+            return_dict_in_generate=True,
+            output_scores=True,
+        )
+        for row, sequence, score in zip(rows, want.sequences, want.sequences_scores, strict=True):
+            assert list(found[row].ids) == sequence[ids.shape[1] :].tolist(), prompts[row]
+            assert worth(found[row], 1.0) == pytest.approx(score.item(), abs=1e-4)
+    assert sum(one.ids != other.ids for one, other in zip(found, greedy, strict=True)) > 20
+
+
+@pytest.mark.parametrize("penalty", [0.0, 1.0, 2.5])
+def test_beams_that_end_are_those_of_transformers(pair, tokenizer, free, game, penalty):  # noqa: F811
+    """40 random prompts, ended by a stop string here and by a last token there."""
+    # kills: an ended beam that is lost, or that goes on; a length counted without its last token; a search that
+    # ends before the winner has come
+    prompts = [words(tokenizer, 1 + seed % 3, seed) for seed in range(40)]
+    sampling = Sampling(penalty=1.0, beams=3, length_penalty=penalty)
+    found = free.write(
+        [Request(prompt=prompt, max_new_tokens=9, stop=("game",), sampling=sampling) for prompt in prompts]
+    )
+    for rows, ids in alike(tokenizer, prompts):
+        want = pair[1].generate(
+            ids,
+            max_new_tokens=9,
+            do_sample=False,
+            num_beams=3,
+            length_penalty=penalty,
+            early_stopping="never",
+            pad_token_id=0,
+            eos_token_id=game,
+            return_dict_in_generate=True,
+            output_scores=True,
+        )
+        for row, sequence, score in zip(rows, want.sequences, want.sequences_scores, strict=True):
+            written = sequence[ids.shape[1] :].tolist()
+            written = written[: written.index(game) + 1] if game in written else written
+            assert list(found[row].ids) == written, prompts[row]
+            assert worth(found[row], penalty) == pytest.approx(score.item(), abs=1e-4)
+            assert found[row].stopped == (game in written) and "game" not in found[row].text
+    assert sum(one.stopped for one in found) > 20
+
+
+def plain(logits, seen, penalty, struck):
+    """log p of each token, from a list of logits: the paper's penalty, and none for struck ones."""
+    scores = [
+        -math.inf if token in struck else score / penalty if token in seen else score
+        for token, score in enumerate(logits)
+    ]
+    whole = math.log(math.fsum(math.exp(score) for score in scores))
+    return [score - whole for score in scores]
+
+
+def logits_after(model, rows):
+    with torch.no_grad():
+        return model(torch.tensor(rows)).logits[:, -1].double()
+
+
+@pytest.mark.parametrize("guidance", [None, 1.7])
+def test_as_many_beams_as_texts_find_the_best_of_all(pair, tokenizer, guidance):  # noqa: F811
+    """Every text of two tokens, each by its probability under penalty, ban and guidance."""
+    # kills: a penalty that is not told apart by beam, a ban on one beam that holds for all, special tokens,
+    # log-probabilities before the penalty in place of those after it
+    model, writer = pair[0], Writer(pair[0])  # noqa: F811
+    code, prompt = tokenizer.id("<sea>"), tokenizer.ids(["the old"])[0]
+    struck = {*tokenizer.special_ids, tokenizer.id("game")}
+
+    def logs(texts):
+        with_code = logits_after(model, [[code, *prompt, *text] for text in texts])
+        if guidance is not None:
+            without = logits_after(model, [[*prompt, *text] for text in texts])
+            with_code = without + guidance * (with_code - without)
+        return [
+            plain(row, {code, *prompt, *text}, 1.3, struck)
+            for row, text in zip(with_code.tolist(), texts, strict=True)
+        ]
+
+    first = logs([()])[0]
+    ways = [(token,) for token, log in enumerate(first) if log > -math.inf]
+    best = max(
+        (first[token] + log, token, second)
+        for (token,), seconds in zip(ways, logs(ways), strict=True)
+        for second, log in enumerate(seconds)
+    )
+    request = Request(
+        prompt="the old",
+        control_code="sea",
+        guidance=guidance,
+        max_new_tokens=2,
+        banned=("game",),
+        sampling=Sampling(penalty=1.3, beams=len(ways)),
+    )
+    assert writer.write([request])[0].ids == best[1:]
+
+
+@pytest.mark.parametrize("stop", [(), ("a", "n")])
+def test_beams_that_outgrow_their_window(pair, tokenizer, stop):  # noqa: F811
+    """The same search in lists, without a cache and to the very end, over the last tokens that the window holds."""
+    # kills: beams read anew from each other's ends, a search that gives up a beam that could still win
+    model, beams, length, penalty = pair[0], 3, 14, 0.7
+    writer = Writer(model, window=8, slide=1)  # noqa: F811
+    prompt, code = tokenizer.ids(["the old sea"])[0], tokenizer.id("<land>")
+    running, ended = [(0.0, ())], []
+    for _ in range(length):
+        rows = [[code, *[*prompt, *text][-7:]] for _, text in running]
+        ways = [
+            (total + log, (*text, token))
+            for (total, text), row in zip(running, logits_after(model, rows).tolist(), strict=True)
+            for token, log in enumerate(plain(row, {code, *prompt, *text}, 1.2, {*tokenizer.special_ids}))
+        ]
+        ways, running = sorted(ways, reverse=True)[: 2 * beams], []
+        for rank, (total, text) in enumerate(ways):
+            ends = len(text) == length or any(letter in tokenizer.decode(text) for letter in stop)
+            if ends and rank < beams:
+                ended.append((total / len(text) ** penalty, text))
+            if not ends and len(running) < beams:
+                running.append((total, text))
+        if not running:
+            break
+    request = Request(
+        prompt="the old sea",
+        control_code="land",
+        max_new_tokens=length,
+        stop=stop,
+        sampling=Sampling(beams=beams, length_penalty=penalty),
+    )
+    found = writer.write([request])[0]
+    assert found.ids == max(ended)[1] and found.stopped == (len(found.ids) < length)
+
+
+def test_beams_beside_neighbours_and_in_a_stream(writer, tokenizer, monkeypatch):  # noqa: F811
+    # kills: rows of one text taken for another's, a seed that matters, a token given out that a beam has otherwise
+    requests = [
+        Request(
+            prompt=words(tokenizer, 1 + number % 3, number),
+            control_code=("sea", None)[number % 2],
+            other_code="land" if number % 4 == 0 else None,
+            mixture=0.4 if number % 4 == 0 else None,
+            max_new_tokens=3 + number,
+            stop=("o",),
+            sampling=Sampling(beams=1 + number % 4),
+        )
+        for number in range(9)
+    ]
+    together = writer.write(requests)
+    for request, found in zip(requests, together, strict=True):
+        alone = writer.write([replace(request, seed=5)])[0]
+        assert alone.ids == found.ids and alone.text == found.text and alone.stopped == found.stopped
+        tokens = list(writer.stream([request]))
+        assert tuple(token.id for token in tokens) == found.ids
+        assert [token.last for token in tokens] == [False] * (len(tokens) - 1) + [True]
+        assert "".join(token.text for token in tokens) == found.text
+
+    steps = 0
+    transformer, go_on = writer.model.transformer, writer.model.transformer.go_on
+
+    def counted(*given):
+        nonlocal steps
+        steps += 1
+        return go_on(*given)
+
+    monkeypatch.setattr(transformer, "go_on", counted)
+    came = []
+    for seed in range(6):
+        steps = 0
+        request = Request(prompt=words(tokenizer, 2, seed), max_new_tokens=16, sampling=Sampling(beams=2))
+        came.append([steps for _ in writer.stream([request])])
+    assert {steps[-1] for steps in came} == {16}
+    assert sum(steps[0] < 12 for steps in came) > 2  # what all beams agree on does not wait for the end
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"beams": 0}, "1 beam or more"),
+        ({"beams": 4, "temperature": 0.7}, "draws one"),
+        ({"beams": 4, "length_penalty": math.inf}, "length_penalty=inf"),
+    ],
+)
+def test_beams_that_cannot_be(wrong, message):
+    # kills: a search for the likeliest that draws, a division by infinity
+    with pytest.raises(SettingError, match=message):
+        Sampling(**wrong)
