@@ -125,3 +125,19 @@ def test_the_command_offers_what_the_library_has():
     defaults = {field.name: field.default for field in fields(TrainSettings)}
     library = inspect.signature(train_tokenizer).parameters
     assert all(defaults[name] == library[name].default for name in ("characters", "seed", "max_length", "cased"))
+
+
+def test_a_vocabulary_is_cut(sijo_cli, write, tmp_path):
+    # kills: another model's vocabulary, a column that is not read, a report that is not the folder's, no manifest
+    write("poem.csv", "body,n\n" + "the old sea and the rain,1\n" * 9)
+    ran = sijo_cli("tokenizer", "cut", "--vocab-size", 150, "--out", "few", "--column", "body", "poem.csv")
+    assert ran.code == 0, ran.err
+    (report,) = ran.rows()
+    assert report.pop("folder") == "few"
+    assert report == json.loads((tmp_path / "few" / "report.json").read_text())
+    assert report == {"vocab_size": 150, "vocab_size_before": 30522, "tokens": 54, "covered": 1.0}
+    few = opened(tmp_path / "few")
+    assert few.vocab_size == 150 and few.id("rain") and few.id("rain") == few.ids(["rain"])[0][0]
+    assert (tmp_path / "few" / "manifest.json").is_file()
+    ran = sijo_cli("tokenizer", "cut", "--vocab-size", 9, "--out", "less", "--column", "body", "poem.csv")
+    assert ran.code == 2 and "have to stay" in ran.err and not (tmp_path / "less").exists()

@@ -1,4 +1,4 @@
-"""`sijo tokenizer train`: raw text in, a tokenizer and what it is worth out."""
+"""`sijo tokenizer train` and `cut`: raw text in, a tokenizer and what it is worth out."""
 
 import json
 import sys
@@ -54,6 +54,45 @@ class TrainSettings:
     """No progress."""
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class CutSettings:
+    """Whose tokenizer, how much of it, and where that goes."""
+
+    model: str | None = None
+    """A folder or org/name with a WordPiece tokenizer; without it, the built-in sentence encoder."""
+    vocab_size: int
+    """Tokens that stay."""
+    out: Path
+    """The folder to be; it appears whole or not at all."""
+    column: str | None = None
+    """The column with the text: "text", or the only one, by default."""
+    input_format: Literal["text", "csv", "jsonl", "parquet"] | None = None
+    """What standard input holds; text, one a line, by default."""
+    overwrite: bool = False
+    """Replace a tokenizer that is there."""
+    quiet: Annotated[bool, Parameter(alias="-q")] = False
+    """No progress."""
+
+
+def cut(files: Sequence[str], settings: CutSettings) -> None:
+    """Count the model's tokens in the files, write the folder, and print what was kept."""
+    from sijo.checkpoints.load import load
+    from sijo.folder import whole_folder, write_json
+    from sijo.text.shorter import cut_tokenizer
+
+    tables = _opened(files, settings)
+    whole = load(settings.model).tokenizer
+    with (
+        whole_folder(settings.out, overwrite=settings.overwrite) as folder,
+        Progress(shown=not settings.quiet) as progress,
+    ):
+        tokenizer, report = cut_tokenizer(whole, _texts(tables, progress), vocab_size=settings.vocab_size)
+        tokenizer.save(folder)
+        write_json(folder / "report.json", report.to_dict())
+    print(json.dumps({"folder": str(settings.out)} | report.to_dict(), ensure_ascii=False))  # noqa: T201
+
+
 def run(files: Sequence[str], settings: TrainSettings) -> None:
     """Learn from the files, write the folder, and print the report."""
     from sijo.folder import whole_folder, write_json
@@ -88,7 +127,7 @@ def run(files: Sequence[str], settings: TrainSettings) -> None:
         )
 
 
-def _opened(files: Sequence[str], settings: TrainSettings) -> list["TextTable"]:
+def _opened(files: Sequence[str], settings: TrainSettings | CutSettings) -> list["TextTable"]:
     """Every file, folder or pattern, and standard input, at its start."""
     from sijo.text.corpus import opened, sources
     from sijo.text.tables import TextTable

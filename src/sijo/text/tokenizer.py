@@ -380,6 +380,32 @@ class Tokenizer:
         typed = "token_type_ids" in self._inputs
         return Tokenizer(inner, max_length=self.max_length, names=self._names, typed=typed)
 
+    def only(self, ids: Sequence[int]) -> "Tokenizer":
+        """This WordPiece tokenizer with these tokens alone, numbered anew in their order.
+
+        ids  which, smallest first; all special ones among them
+
+        >>> from sijo.checkpoints.locate import built_in
+        >>> whole = Tokenizer.open(built_in(), model_type="bert", max_length=9)
+        >>> few = whole.only([*whole.special_ids, whole.id("a"), whole.id("poem")])
+        >>> few.windows(["a poem"]), few.decode([5, 6])
+        ([[[2, 5, 6, 3]]], 'a poem')
+        """
+        settings, places = json.loads(self._inner.to_str()), {number: place for place, number in enumerate(ids)}
+        before = settings["model"]["vocab"].items()
+        settings["model"]["vocab"] = {name: places[number] for name, number in before if number in places}
+        settings["added_tokens"] = [
+            token | {"id": places[token["id"]]} for token in settings["added_tokens"] if token["id"] in places
+        ]
+        frame = settings["post_processor"] or {}
+        for special in frame.get("special_tokens", {}).values():  # a template
+            special["ids"] = [places[number] for number in special["ids"]]
+        for side in frame.keys() & {"cls", "sep"}:  # BERT's own
+            frame[side][1] = places[frame[side][1]]
+        inner = tokenizers.Tokenizer.from_str(json.dumps(settings))
+        typed = "token_type_ids" in self._inputs
+        return Tokenizer(inner, max_length=self.max_length, names=self._names, typed=typed)
+
     def save(self, folder: Path) -> None:
         """Write tokenizer.json and a tokenizer_config.json with which `transformers` cuts alike.
 
