@@ -15,7 +15,7 @@ from sijo.objectives.question import clean
 from sijo.text.codes import known_codes
 from sijo.text.samples import Samples
 from sijo.training import run as runs
-from sijo.training.rows import added, extended
+from sijo.training.rows import added, alone, extended, joined
 from sijo.training.run import Text, pretrain
 from sijo.training.settings import changed
 from training.conftest import digest, small
@@ -83,13 +83,18 @@ def test_whatever_writes_the_config_down(tiny_model, tmp_path, family):
     model = sijo.create(a, "mlm", tokenizer=tokenizer)
     if family == "longer table":
         torch.nn.init.normal_(model.head["mlm"].bias)
-    place = sijo.save(extended(model, tokenizer.with_specials(["<sea>"])), tmp_path / "model")
+    larger = extended(model, tokenizer.with_specials(["<sea>"]))
+    rows = added(tokenizer, larger.tokenizer)
+    alone(larger, rows)
+    assert [tuple(moved.shape) for moved in larger.parameters() if moved.requires_grad] == [(1, a.embedding_size)]
+    joined(larger)
+    place = sijo.save(larger, tmp_path / "model")
     found = sijo.load(place, "mlm")
     assert known_codes(found.tokenizer) == ["sea"]
     if family == "sijo":
         assert found.family.model_type == "sijo" and found.architecture.vocab_size == a.vocab_size + 1
         return
-    number = tokenizer.largest_id + 1
+    (number,) = rows
     before, after = model.state_dict(), found.state_dict()
     assert found.architecture.vocab_size == a.vocab_size
     others = torch.arange(a.vocab_size) != number
