@@ -1,5 +1,10 @@
 """`sijo generate` as it is typed."""
 
+import os
+import select
+import signal
+import time
+
 import pytest
 
 import sijo
@@ -50,6 +55,91 @@ def test_a_person_reads_it_as_it_is_written(sijo_cli, model):
     assert first.startswith("book a ") and second.startswith("find ") and second.endswith("\n")
 
 
+def test_beams_from_the_command(sijo_cli, model):
+    # kills: beams or their length penalty not passed on, a text in a stream that is another
+    given = ("generate", "--model", model, "-c", "travel", "--max-new-tokens", "8", "--beams", "3", "--stop", "a")
+    texts = {}
+    for penalty in (0.0, 3.0):
+        row = sijo_cli(*given, "--length-penalty", penalty, "-p", "find the").rows()[0]
+        asked = {
+            "control_code": "travel",
+            "max_new_tokens": 8,
+            "beams": 3,
+            "stop": ("a",),
+            "length_penalty": penalty,
+        }
+        assert row["text"] == sijo.generate(model, "find the", **asked)
+        assert row["text"] == "".join(sijo.generate(model, "find the", **asked, stream=True))
+        texts[penalty] = row["tokens"]
+    assert texts[0.0] < texts[3.0]
+
+
+def test_a_code_alone_and_a_prompt_alone(sijo_cli, model):
+    # kills: a text that needs both; a code that is printed as part of the text
+    for given in (("-c", "travel"), ("-c", "travel", "-p", ""), ("-c", "travel to the"), ("-p", "book")):
+        ran = sijo_cli("generate", "--model", model, *given, "--max-new-tokens", "3", "--stop", "never to come")
+        row = ran.rows()[0]
+        assert row["tokens"] == 3 and not row["stopped"] and "travel" not in row["text"], ran.err
+
+
+def test_rows_come_while_others_are_written(start, model, write, tmp_path):
+    # kills: all texts side by side, which no memory holds; all rows at the end; `| head -1` that ends in a trace
+    pipe, prompts = tmp_path / "pipe", write("prompts.txt", "book a flight\n" * 200)
+    os.mkfifo(pipe)
+    given = ("--prompts-file", prompts, "--max-new-tokens", 20)
+    process = start("generate", "--model", model, *given, stdout=pipe)
+    with pipe.open("rb") as reader:
+        assert reader.readline().startswith(b'{"prompt": "book a flight"')
+    ran = process.wait()
+    assert ran.code == 141 and ran.err == ""
+
+
+def test_a_reader_of_the_text_that_has_gone(start, model, tmp_path):
+    # kills: a trace where a text is broken off by `| head -1`
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    given = ("-p", "book a", "find the", "--max-new-tokens", 300, "--format", "text")
+    process = start("generate", "--model", model, *given, stdout=pipe)
+    with pipe.open("rb") as reader:
+        assert reader.readline().startswith(b"book a ")
+    ran = process.wait()
+    assert ran.code == 141 and ran.err == ""
+
+
+@pytest.mark.parametrize("stop", [(), ("--beams", "2")])
+def test_ctrl_c_at_a_terminal(start, model, stop):
+    # kills: a trace; text that stays in a buffer; the next prompt of the shell behind the text
+    master, slave = os.openpty()
+    given = ("-p", "book a", "--max-new-tokens", 100_000, *stop)
+    process = start("generate", "--model", model, *given, stdout=os.ttyname(slave))
+    seen = b""
+    while len(seen) < 40:
+        assert select.select([master], [], [], 60)[0], "nothing was written"
+        seen += os.read(master, 1000)
+    os.kill(process.pid, signal.SIGINT)
+    while select.select([master], [], [], 0.5)[0]:  # a terminal that is full would keep it waiting
+        seen += os.read(master, 1000)
+    ran = process.wait()
+    while select.select([master], [], [], 0)[0]:
+        seen += os.read(master, 1000)
+    os.close(slave), os.close(master)
+    ran.must_say(130, "interrupted")
+    text = seen.decode()
+    assert text.startswith("book a ") and text.endswith("\r\n") and text.count("\n") == 1
+
+
+def test_ctrl_c_in_a_pipe(start, model, write, tmp_path):
+    # kills: rows that were written and not yet sent, lost; half a row
+    out, prompts = tmp_path / "out.jsonl", write("prompts.txt", "book a flight\n" * 500)
+    process = start("generate", "--model", model, "--prompts-file", prompts, "--max-new-tokens", 60, stdout=out)
+    while not out.exists() or not out.stat().st_size:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGINT)
+    process.wait().must_say(130, "interrupted")
+    lines = out.read_text().splitlines(keepends=True)
+    assert 1 <= len(lines) < 500 and all(line.endswith("}\n") for line in lines)
+
+
 def test_which_codes_there_are(sijo_cli, model):
     # kills: special tokens listed as codes, codes lost on the way into the folder
     names = sijo_cli("generate", "--model", model, "--codes").out.decode().splitlines()
@@ -73,6 +163,10 @@ def test_prompts_from_a_file(sijo_cli, model, write):
         (("-p", "book", "--penalty", "0.5"), 2, "would reward repetition"),
         (("-p", "book", "--count", "2"), 2, "needs a --temperature"),
         (("-p", "book", "--guidance", "2"), 2, "give control_code"),
+        (("-p", "book", "--beams", "2", "--temperature", "1"), 2, "draws one"),
+        (("-c", "", "-p", "book"), 2, "no control code ''"),
+        (("-p", "book", "--max-new-tokens", "0"), 2, "writes nothing"),
+        (("-p", "book", "book " * 99, "--format", "text"), 3, "prompt 2"),
         (("--prompts-file", "nowhere.txt"), 3, "cannot be read"),
     ],
 )

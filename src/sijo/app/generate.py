@@ -47,6 +47,10 @@ class GenerateSettings:
     """By which tokens that stand in the text already are made less likely; 1 for none."""
     penalty_rule: Literal["paper", "sign_aware"] = "paper"
     """The paper divides scores whatever their sign; sign_aware multiplies those below 0, as transformers does."""
+    beams: int = 1
+    """Carry on so many texts at once and give the likeliest; in place of a temperature."""
+    length_penalty: float = 1.0
+    """Of beams that --stop ends at different lengths: 0 prefers short texts, 1 goes by the mean of a token."""
     stop: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None
     """End before the first of these strings."""
     banned: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None
@@ -83,8 +87,8 @@ def run(given: GenerateSettings) -> None:
     elif given.format == "text" or (given.format is None and sys.stdout.isatty()):
         aloud(writer, asked)
     else:
-        for request, written in zip(asked, writer.write(asked), strict=True):
-            print(json.dumps(row(request, written), ensure_ascii=False))  # noqa: T201
+        for request, written in zip(asked, writer.each(asked), strict=True):
+            print(json.dumps(row(request, written), ensure_ascii=False), flush=True)  # noqa: T201
 
 
 def requests(given: GenerateSettings) -> list["Request"]:
@@ -109,6 +113,8 @@ def requests(given: GenerateSettings) -> list["Request"]:
         min_p=given.min_p,
         penalty=given.penalty,
         penalty_rule=given.penalty_rule,
+        beams=given.beams,
+        length_penalty=given.length_penalty,
     )
     return [
         Request(
@@ -128,15 +134,15 @@ def requests(given: GenerateSettings) -> list["Request"]:
 
 
 def aloud(writer: "Writer", asked: list["Request"]) -> None:
-    """Print each text with its prompt while it is written."""
+    """Print each text with its prompt while it is written; one that is broken off still ends its line."""
+    writer.stream(asked)  # refuses what cannot be written, before anything is
     for number, request in enumerate(asked):
-        if number:
-            print("\n")  # noqa: T201
-        begun = f"{request.prompt} " if request.prompt else ""
-        print(begun, end="", flush=True)  # noqa: T201
-        for token in writer.stream([request]):
-            print(token.text, end="", flush=True)  # noqa: T201
-    print()  # noqa: T201
+        print("\n" if number else "", end=f"{request.prompt} " if request.prompt else "", flush=True)  # noqa: T201
+        try:
+            for token in writer.stream([request]):
+                print(token.text, end="", flush=True)  # noqa: T201
+        finally:
+            print(flush=True)  # noqa: T201
 
 
 def row(request: "Request", written: Any) -> dict[str, Any]:

@@ -26,6 +26,8 @@ def generate(
     min_p: float | None = None,
     penalty: float = 1.2,
     penalty_rule: PenaltyRule = "paper",
+    beams: int = 1,
+    length_penalty: float = 1.0,
     stop: Sequence[str] = (),
     banned: Sequence[str] = (),
     seed: int = 0,
@@ -35,7 +37,7 @@ def generate(
 
     model   a folder or org/name with an lm head, an opened model, or a `Writer`
     prompt  one text, or several that are written side by side; the n-th of them has the seed `seed` + n
-    stream  give pieces of the one text as they come
+    stream  give pieces of the one text as they come; with beams, when all agree on them
 
     Everything else is said at `Request` and `Sampling`. Without a temperature the best token is always taken, and
     the penalty of 1.2 keeps it from going in circles (CTRL, section 4.1).
@@ -56,7 +58,14 @@ def generate(
     True
     """
     sampling = Sampling(
-        temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, penalty=penalty, penalty_rule=penalty_rule
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        penalty=penalty,
+        penalty_rule=penalty_rule,
+        beams=beams,
+        length_penalty=length_penalty,
     )
     prompts = [prompt] if isinstance(prompt, str) else list(prompt)
     requests = [

@@ -113,10 +113,10 @@ def cut(scores: Tensor, sampling: Sampling) -> Tensor:
         scores = scores.masked_fill(scores < least, STRUCK)
     if sampling.top_p is not None and sampling.top_p < 1:
         ordered, places = scores.sort(dim=-1, descending=True, stable=True)
-        reached = ordered.double().softmax(-1).cumsum(-1)
-        if sampling.nucleus == "reaching":
-            reached = reached - ordered.double().softmax(-1)  # what those before it make up
-        beyond = reached > sampling.top_p if sampling.nucleus == "below" else reached >= sampling.top_p
+        shares = ordered.double().softmax(-1)
+        reached = shares.cumsum(-1)
+        below = sampling.nucleus == "below"
+        beyond = reached > sampling.top_p if below else reached - shares >= sampling.top_p  # with it, or before it
         beyond[:, 0] = False
         scores = scores.masked_fill(torch.zeros_like(beyond).scatter(-1, places, beyond), STRUCK)
     return scores

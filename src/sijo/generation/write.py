@@ -209,7 +209,8 @@ class _Text:
 
     def __init__(self, writer: Writer, number: int, request: Request) -> None:
         tokenizer = writer.model.tokenizer
-        self.number, self.request, self.struck = number, request, writer.struck
+        self.number, self.request = number, request
+        self.struck = torch.tensor(writer.struck, dtype=torch.int64)
         fronts = [request.control_code]
         if request.mixture is not None or request.guidance is not None:
             fronts.append(request.other_code)
