@@ -1,8 +1,14 @@
 """Writing: beside transformers token for token, beside itself without a cache, and beside neighbours."""
 
+from dataclasses import replace
+
 import pytest
+import tokenizers
 import torch
 import transformers
+from tokenizers import decoders
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
 
 import sijo
 from objectives.conftest import moved, opened
@@ -10,6 +16,8 @@ from sijo.errors import SettingError, TextError
 from sijo.generation.codes import code
 from sijo.generation.rules import Sampling
 from sijo.generation.write import Request, Writer
+from sijo.models import published
+from sijo.nn.architecture import Sinusoidal
 from sijo.nn.cache import Cache
 from sijo.text.codes import PUBLISHED, known_codes
 from sijo.text.tokenizer import Tokenizer
@@ -157,10 +165,10 @@ def test_tokens_come_one_by_one_and_make_the_text(writer, tokenizer):
     assert "".join(token.text for token in tokens) == whole
     assert sum(bool(token.text) for token in tokens) > 6
     second = whole.split()[3]
-    stopped = Request(**vars(request) | {"stop": (second, "never to be seen")})
+    stopped = replace(request, stop=(second, "never to be seen"))
     found = writer.write([stopped])[0]
     assert found.text == whole[: whole.index(second)] and found.stopped and len(found.ids) < 12
-    assert not writer.write([Request(**vars(request) | {"stop": ("never to be seen",)})])[0].stopped
+    assert not writer.write([replace(request, stop=("never to be seen",))])[0].stopped
 
 
 def test_banned_words_and_special_tokens_are_not_written(writer, tokenizer):
@@ -169,8 +177,30 @@ def test_banned_words_and_special_tokens_are_not_written(writer, tokenizer):
     free = writer.write([request])[0]
     assert not {*free.ids} & {*tokenizer.special_ids}
     word = max(free.text.split(), key=len)
-    bound = writer.write([Request(**vars(request) | {"banned": (word,)})])[0]
+    bound = writer.write([replace(request, banned=(word,))])[0]
     assert word in free.text and word not in bound.text.split()
+
+
+def test_banned_words_that_have_a_space_before_them():
+    # kills: a ban on the word at the start of a text alone, where tokens hold the space before a word
+    letters = {letter: number for number, letter in enumerate(sorted(ByteLevel.alphabet()))}
+    inner = tokenizers.Tokenizer(BPE(letters | {"Ġa": 256, "Ġb": 257}, [("Ġ", "a"), ("Ġ", "b")]))
+    inner.pre_tokenizer, inner.decoder = ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer = Tokenizer(inner, max_length=16)
+    small = replace(
+        published("ctrl")[1].architecture(),
+        vocab_size=258,
+        embedding_size=8,
+        hidden_size=8,
+        heads=2,
+        schedule=(0,),
+        positions=Sinusoidal(count=16, layout="halves"),
+    )
+    model = sijo.create(small, "lm", tokenizer=tokenizer)
+    model.head["lm"].bias.data[256:] = torch.tensor([9.0, 6.0])
+    request = Request(prompt="b", max_new_tokens=3, sampling=GREEDY)
+    assert Writer(model).write([request])[0].text == " a a a"
+    assert Writer(model).write([replace(request, banned=("a",))])[0].text == " b b b"
 
 
 def test_guidance_and_mixtures(writer, pair, tokenizer):
@@ -192,8 +222,19 @@ def test_guidance_and_mixtures(writer, pair, tokenizer):
         assert guided.logprob == pytest.approx(want[guided.id].item(), abs=1e-4)
         want[writer.struck] = -torch.inf
         assert guided.id == want.argmax()
-    one = writer.write([Request(**base | {"max_new_tokens": 9}, guidance=1.0)])[0]
-    assert one.ids == writer.write([Request(**base | {"max_new_tokens": 9})])[0].ids
+
+
+def test_a_mixture_of_one_alone_is_that_one(writer):
+    # kills: a zero of the logits that moves, so that the penalty rewards; shares exchanged
+    base = {"prompt": "the old sea", "max_new_tokens": 12}
+    for name, given in (
+        ("sea", {"control_code": "sea", "guidance": 1.0}),
+        ("sea", {"control_code": "sea", "other_code": "land", "mixture": 0.0}),
+        ("land", {"control_code": "sea", "other_code": "land", "mixture": 1.0}),
+    ):
+        want = writer.write([Request(**base, control_code=name, sampling=Sampling(penalty=1.5))])[0]
+        # the code stands in the text of the first side alone, and is penalised: but it is never written
+        assert writer.write([Request(**base, **given, sampling=Sampling(penalty=1.5))])[0].ids == want.ids
 
 
 def test_codes_by_name(tokenizer):

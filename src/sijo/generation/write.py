@@ -180,9 +180,9 @@ class Writer:
         while True:
             came, start, logits_RV = [], 0, reading.logits()
             for text in texts:
-                count = len(text.rows())
-                yield from text.go_on(logits_RV[start : start + count])
                 fronts = len(text.fronts)
+                count = len(text.lines) * fronts
+                yield from text.go_on(logits_RV[start : start + count])
                 came += [start + place * fronts + front for place in text.came for front in range(fronts)]
                 start += count
             texts = [text for text in texts if text.lines]
@@ -235,7 +235,7 @@ class _Text:
 
     def rows(self) -> list[Row]:
         """What the network reads of it: each line behind each front."""
-        more = self.request.max_new_tokens - len(self.lines[0].tokens) if self.lines else 0
+        more = self.request.max_new_tokens - len(self.lines[0].tokens)
         return [Row(front, line.ids, more) for line in self.lines for front in self.fronts]
 
     def go_on(self, logits_RV: Tensor) -> Iterator[Token]:
@@ -246,10 +246,12 @@ class _Text:
         """
         beams = self.request.sampling.beams
         logits_KV = torch.stack([_blended(rows, self.request) for rows in torch.split(logits_RV, len(self.fronts))])
+        wholes_K = logits_KV.logsumexp(-1)
         lines: list[_Line] = []
         came: list[int] = []
         for rank, (place, token, total) in enumerate(self._choices(logits_KV)):
-            line = self._longer(self.lines[place], token, logits_KV[place], total)
+            logprob = float(logits_KV[place, token] - wholes_K[place])
+            line = self._longer(self.lines[place], token, logprob, total)
             if line.tokens[-1].last:
                 if rank < beams and (self.best is None or self._worth(line) > self._worth(self.best)):
                     self.best = line
@@ -284,11 +286,10 @@ class _Text:
         throw = chance(self.request.seed, "write", written).random() if sampling.temperature else 0.0
         return [(0, int(chosen(scores, sampling, [throw])[0]), 0.0)]
 
-    def _longer(self, line: _Line, token: int, logits_V: Tensor, total: float) -> _Line:
+    def _longer(self, line: _Line, token: int, logprob: float, total: float) -> _Line:
         """A line with a token more."""
         full = len(line.tokens) + 1 == self.request.max_new_tokens
         spelling = line.spelling.after(token, last=full)
-        logprob = float(logits_V[token] - logits_V.logsumexp(-1))
         last = full or spelling.stopped
         written = Token(self.number, token, logprob, spelling.piece, last, spelling.stopped)
         return _Line((*line.ids, token), spelling, (*line.tokens, written), total)
@@ -306,12 +307,14 @@ class _Text:
 def _blended(logits_FV: Tensor, request: Request) -> Tensor:
     """One row of logits (V,) of those under a text's fronts.
 
-    Of a single front they are as they come: the penalty divides them, so it matters where their zero lies.
+    The penalty divides logits, so it matters where their zero lies: of a single front it is where the network put
+    it, and of a mixture between the two.
     """
     if request.mixture is not None:
-        shares = torch.tensor([1 - request.mixture, request.mixture]).log()
-        mixed: Tensor = (logits_FV.log_softmax(-1) + shares[:, None]).logsumexp(0)
-        return mixed
+        shares_F = torch.tensor([1 - request.mixture, request.mixture])
+        mixed_V = (logits_FV.log_softmax(-1) + shares_F.log()[:, None]).logsumexp(0)
+        blended: Tensor = mixed_V + shares_F @ logits_FV.logsumexp(-1)
+        return blended
     if request.guidance is not None:
         return logits_FV[1] + request.guidance * (logits_FV[0] - logits_FV[1])
     return logits_FV[0]
