@@ -26,6 +26,7 @@ from sijo.app import finetune as finetuning
 from sijo.app import generate as generating
 from sijo.app import inspect as inspecting
 from sijo.app import pretrain as pretraining
+from sijo.app import synthetic as synthesising
 from sijo.app import tokenizer as tokenizing
 from sijo.errors import SettingError, SijoError
 
@@ -150,7 +151,11 @@ def finetune(*, settings: finetuning.FinetuneCommand | None = None) -> None:
 
 
 @app.command(help_format="markdown")
-def generate(*, settings: generating.GenerateSettings | None = None) -> None:
+def generate(
+    *,
+    settings: generating.GenerateSettings | None = None,
+    data: synthesising.SyntheticSettings | None = None,
+) -> None:
     """Write a text that goes on from a prompt, of the kind that a control code names.
 
     Results appear as they are written; in a pipe, one JSON object for each text.
@@ -160,8 +165,15 @@ def generate(*, settings: generating.GenerateSettings | None = None) -> None:
         sijo generate --model runs/ctrl/model --control-code travel --prompt "book a" --max-new-tokens 20
 
         sijo generate --model runs/ctrl/model -c travel --temperature 0.8 --top-p 0.9 --count 5 --guidance 2
+
+    With --for-labels it writes texts for a classifier to learn from, where a label has no examples:
+
+        sijo generate --model runs/ctrl/model --for-labels travel,banking --count 200 --output made.csv
     """
-    generating.run(settings or generating.GenerateSettings())
+    if data is None:
+        generating.run(settings or generating.GenerateSettings())
+    else:
+        synthesising.run(settings or generating.GenerateSettings(), data)
 
 
 @app.command(help_format="markdown")

@@ -35,8 +35,8 @@ class GenerateSettings:
     """How strongly the code is obeyed: 1 as it comes, 2 or more go on from what the text without it would be."""
     max_new_tokens: int = 100
     """Tokens to write at most."""
-    temperature: float = 0.0
-    """0 always takes the best token; 0.7 is livelier, 1 as the model has learned."""
+    temperature: float | None = None
+    """0, as where none is given, always takes the best token; 0.7 is livelier, 1 as the model has learned."""
     top_k: int | None = None
     """Draw from so many of the likeliest tokens only."""
     top_p: float | None = None
@@ -71,7 +71,7 @@ def run(given: GenerateSettings) -> None:
         raise SettingError(
             "--model is needed: a folder or org/name that writes; sijo pretrain ctrl-tiny trains one"
         )
-    if given.count < 1 or (given.count > 1 and given.temperature == 0):
+    if given.count < 1 or (given.count > 1 and not given.temperature):
         raise SettingError(
             f"--count {given.count} would write the same text again: it must be 1 or more, and above 1 it needs a "
             "--temperature"
@@ -107,7 +107,7 @@ def requests(given: GenerateSettings) -> list["Request"]:
                 f"{given.prompts_file} cannot be read ({error}); name a text file, a prompt a line"
             ) from None
     sampling = Sampling(
-        temperature=given.temperature,
+        temperature=given.temperature or 0.0,
         top_k=given.top_k,
         top_p=given.top_p,
         min_p=given.min_p,
