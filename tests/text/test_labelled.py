@@ -233,14 +233,15 @@ def test_a_pair_is_cut_where_it_is_longer(tokenizer):
     ]
 
 
-def test_two_long_texts_share_the_room():
-    # kills: the second text left out where the first is long too, room that nobody uses
-    first, second = list(range(9)), list(range(100, 107))
+@pytest.mark.parametrize("lengths", [(9, 7), (7, 9), (3, 9), (9, 3)])
+def test_two_long_texts_share_the_room(lengths):
+    # kills: one of the texts left out where the other is long, room that nobody uses
+    first, second = list(range(lengths[0])), list(range(100, 100 + lengths[1]))
     for room in range(2, 20):
         one, other, cut = fitted(first, second, room)
         assert (one, other) == (first[: len(one)], second[: len(other)])
-        assert len(one) + len(other) == min(room, 16) and cut == (room < 16)
-        assert min(len(one), len(other)) >= min(room // 2, 7)
+        assert len(one) + len(other) == min(room, sum(lengths)) and cut == (room < sum(lengths))
+        assert min(len(one), len(other)) >= min(room // 2, *lengths)
 
 
 def test_a_words_first_piece_has_its_tag_and_windows_lose_no_word(tokenizer):
