@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 
 from sijo.errors import SettingError
-from sijo.generation.rules import STRUCK, Sampling, chosen, cut, drawn, penalised
+from sijo.generation.rules import STRUCK, Sampling, chosen, cut, drawn, likeliest, penalised
 from sijo.text.chance import chance
 
 SCORES = torch.tensor([[2.0, 1.0, -1.0, 0.5]])
@@ -40,6 +40,13 @@ def test_the_nucleus_with_and_without_the_token_that_reaches_it(share, nucleus, 
     assert found[1] and (kept < 2 or found[3]) and (kept < 3 or found[0])
 
 
+def test_a_token_that_ends_at_the_share():
+    # kills: > and >= exchanged; a quarter is exact in binary
+    even = torch.zeros(1, 4)
+    for nucleus in ("below", "reaching"):
+        assert (cut(even, Sampling(top_p=0.5, nucleus=nucleus)) > STRUCK).sum() == 2
+
+
 def test_top_k_and_min_p():
     # kills: a k that counts from 0, a share of the sum in place of the best
     logs = torch.tensor([[0.15, 0.5, 0.05, 0.3]]).log()
@@ -64,11 +71,31 @@ def test_a_million_draws_follow_the_distribution():
 
 
 def test_the_throw_at_the_edge():
-    # kills: a token that was struck out, drawn by rounding
-    scores = torch.tensor([[0.0, 0.0, STRUCK, STRUCK]])
-    assert drawn(scores, [0.0]).item() == 0
-    assert drawn(scores, [0.5]).item() == 1
-    assert drawn(scores, [np.nextafter(1.0, 0.0)]).item() == 1
+    # kills: a token that was struck out, drawn by rounding; none drawn, where a sum falls short of the throw
+    scores = torch.tensor([[STRUCK, 0.0, STRUCK, 0.0, STRUCK, STRUCK]])
+    assert drawn(scores, [0.0]).item() == 1
+    assert drawn(scores, [0.5]).item() == 3
+    highest = np.nextafter(1.0, 0.0)
+    assert drawn(scores, [highest]).item() == 3
+    logs = torch.randn(200, 999, generator=torch.Generator().manual_seed(0))
+    many = torch.cat([logs, torch.full((200, 9), STRUCK)], 1)
+    assert (many.double().softmax(-1).cumsum(-1)[:, -1] < highest).sum() > 20
+    assert (drawn(many, [highest] * 200) < 999).all()
+
+
+def test_what_is_cut_is_not_drawn():
+    # kills: a cut that is made of other scores, or not at all
+    sampling = Sampling(temperature=1.0, top_k=2)
+    assert chosen(SCORES.expand(99, -1), sampling, np.linspace(0, 0.999, 99)).unique().tolist() == [0, 1]
+
+
+def test_the_likeliest_of_several_texts():
+    # kills: a text all of whose tokens are banned, taken for the best; fewer ways than are asked for
+    logs = torch.tensor([[STRUCK, STRUCK, STRUCK], [0.0, STRUCK, 0.0]])
+    assert likeliest(logs, [0.0, -1.0], 9) == [
+        (1, 0, pytest.approx(-1 - np.log(2))),
+        (1, 2, pytest.approx(-1 - np.log(2))),
+    ]
 
 
 def test_no_temperature_takes_the_best():

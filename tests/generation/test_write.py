@@ -1,6 +1,8 @@
 """Writing: beside transformers token for token, beside itself without a cache, and beside neighbours."""
 
+import math
 from dataclasses import replace
+from itertools import accumulate
 
 import pytest
 import tokenizers
@@ -19,6 +21,7 @@ from sijo.generation.write import Request, Writer
 from sijo.models import published
 from sijo.nn.architecture import Sinusoidal
 from sijo.nn.cache import Cache
+from sijo.text.chance import chance
 from sijo.text.codes import PUBLISHED, known_codes
 from sijo.text.tokenizer import Tokenizer
 
@@ -51,11 +54,11 @@ def writer(pair):
 
 
 def words(tokenizer, count, seed):
-    chance = torch.Generator().manual_seed(seed)
+    draws = torch.Generator().manual_seed(seed)
     ordinary = [n for n in range(tokenizer.largest_id + 1) if n not in tokenizer.special_ids]
     texts = [tokenizer.decode([n]) for n in ordinary]
     ordinary = [text for text in texts if tokenizer.ids([text])[0] and text.isalpha()]
-    return " ".join(ordinary[i] for i in torch.randint(len(ordinary), (count,), generator=chance))
+    return " ".join(ordinary[i] for i in torch.randint(len(ordinary), (count,), generator=draws))
 
 
 def alike(tokenizer, prompts):
@@ -69,8 +72,8 @@ def alike(tokenizer, prompts):
 def test_the_cache_changes_no_state(pair):
     # kills: a place that does not go on, keys in another order, padding that is read, a norm left out
     model, theirs = pair
-    chance = torch.Generator().manual_seed(2)
-    ids = torch.randint(5, 60, (3, 12), generator=chance)
+    draws = torch.Generator().manual_seed(2)
+    ids = torch.randint(5, 60, (3, 12), generator=draws)
     lengths = torch.tensor([7, 3, 5])
     keep = torch.arange(7) < lengths[:, None]
     cache = Cache(model.architecture, rows=3, places=12)
@@ -110,6 +113,54 @@ def test_greedy_texts_are_those_of_transformers(pair, tokenizer, penalty):
             )
         for row, sequence in zip(rows, want, strict=True):
             assert list(found[row].ids) == sequence[ids.shape[1] :].tolist(), prompts[row]
+
+
+@pytest.mark.parametrize("rule", ["paper", "sign_aware"])
+def test_the_penalty_sees_code_prompt_and_text(pair, tokenizer, rule):
+    """Each token, by numbers of a list: those that stood there before divided once, code and prompt among them."""
+    # kills: a code's own words left out, a prompt left out, what was written left out
+    model, _ = pair
+    writer = Writer(model)
+    for seed in range(12):
+        front, prompt = words(tokenizer, 5, seed), words(tokenizer, 2, seed + 50)
+        request = Request(
+            prompt=prompt,
+            control_code=f"sea {front}",
+            max_new_tokens=6,
+            sampling=Sampling(penalty=3.0, penalty_rule=rule),
+        )
+        ids = [tokenizer.id("<sea>"), *tokenizer.ids([f"{front} {prompt}"])[0]]
+        for token in writer.write([request])[0].ids:
+            with torch.no_grad():
+                logits = model(torch.tensor([ids])).logits[0, -1].tolist()
+            scores = [
+                (one / 3 if rule == "paper" or one > 0 else one * 3) if number in ids else one
+                for number, one in enumerate(logits)
+            ]
+            ordinary = [number for number in range(len(scores)) if number not in writer.struck]
+            assert token == max(ordinary, key=lambda number: scores[number])
+            ids.append(token)
+
+
+@pytest.mark.parametrize("temperature", [0.4, 2.5])
+def test_each_token_is_drawn_by_its_own_throw(pair, tokenizer, temperature):
+    """By the sum of probabilities in a list, up to the throw of that seed and token."""
+    # kills: a temperature that multiplies, one throw for all tokens, a throw of another seed or purpose
+    model, _ = pair
+    writer = Writer(model)
+    sampling = Sampling(temperature=temperature, penalty=1.0)
+    for seed in range(5):
+        request = Request(prompt="the sea", max_new_tokens=8, seed=seed, sampling=sampling)
+        ids = tokenizer.ids(["the sea"])[0]
+        for place, token in enumerate(writer.write([request])[0].ids):
+            with torch.no_grad():
+                logits = model(torch.tensor([ids])).logits[0, -1].tolist()
+            shares = [
+                0.0 if number in writer.struck else math.exp(one / temperature) for number, one in enumerate(logits)
+            ]
+            throw = chance(seed, "write", place).random() * sum(shares)
+            assert token == next(number for number, edge in enumerate(accumulate(shares)) if edge > throw)
+            ids.append(token)
 
 
 def test_neighbours_change_nothing(writer, tokenizer):
