@@ -1,7 +1,7 @@
 """Dropout whose chance costs little on a processor.
 
-torch throws once for each value, on one thread: a seventh of a training step on two cores. Here one throw of 64 bits
-decides about four values.
+torch throws once for each value, on one thread: a seventh of a training step on two cores. Here one throw of 64
+bits decides about four values.
 """
 
 import torch
