@@ -115,12 +115,13 @@ def logits_after(model, rows):
 
 @pytest.mark.parametrize("guidance", [None, 1.7])
 def test_as_many_beams_as_texts_find_the_best_of_all(pair, tokenizer, guidance):  # noqa: F811
-    """Every text of two tokens, each by its probability under penalty, ban and guidance."""
-    # kills: a penalty that is not told apart by beam, a ban on one beam that holds for all, special tokens,
-    # log-probabilities before the penalty in place of those after it
+    """Every text of two tokens, each by its probability under penalty, bans and guidance."""
+    # kills: a penalty not told apart by beam, a ban on one beam that holds for all, a ban of a phrase's last
+    # word alone or of its first, special tokens, log-probabilities before the penalty taken for those after it
     model, writer = pair[0], Writer(pair[0])  # noqa: F811
     code, prompt = tokenizer.id("<sea>"), tokenizer.ids(["the old"])[0]
     struck = {*tokenizer.special_ids, tokenizer.id("game")}
+    phrases = []
 
     def logs(texts):
         with_code = logits_after(model, [[code, *prompt, *text] for text in texts])
@@ -128,41 +129,62 @@ def test_as_many_beams_as_texts_find_the_best_of_all(pair, tokenizer, guidance):
             without = logits_after(model, [[*prompt, *text] for text in texts])
             with_code = without + guidance * (with_code - without)
         return [
-            plain(row, {code, *prompt, *text}, 1.3, struck)
+            plain(
+                row,
+                {code, *prompt, *text},
+                1.3,
+                struck | {end for *start, end in phrases if start == [*text]},
+            )
             for row, text in zip(with_code.tolist(), texts, strict=True)
         ]
 
     first = logs([()])[0]
     ways = [(token,) for token, log in enumerate(first) if log > -math.inf]
-    best = max(
-        (first[token] + log, token, second)
-        for (token,), seconds in zip(ways, logs(ways), strict=True)
-        for second, log in enumerate(seconds)
-    )
-    request = Request(
-        prompt="the old",
-        control_code="sea",
-        guidance=guidance,
-        max_new_tokens=2,
-        banned=("game",),
-        sampling=Sampling(penalty=1.3, beams=len(ways)),
-    )
-    assert writer.write([request])[0].ids == best[1:]
+
+    def best():
+        """In plain numbers and by the writer, which agree."""
+        want = max(
+            (first[token] + log, token, second)
+            for (token,), seconds in zip(ways, logs(ways), strict=True)
+            for second, log in enumerate(seconds)
+        )[1:]
+        request = Request(
+            prompt="the old",
+            control_code="sea",
+            guidance=guidance,
+            max_new_tokens=2,
+            banned=("game", *(tokenizer.decode(phrase) for phrase in phrases)),
+            sampling=Sampling(penalty=1.3, beams=len(ways)),
+        )
+        assert writer.write([request])[0].ids == want
+        return want
+
+    start, end = best()
+    phrases.append([tokenizer.id("rain"), end])
+    assert tokenizer.ids([tokenizer.decode(phrases[0])])[0] == phrases[0]
+    assert best() == (start, end)  # which ends as the phrase does
+    phrases.append([start, end])
+    assert tokenizer.ids([tokenizer.decode(phrases[1])])[0] == phrases[1]
+    assert best() != (start, end)
 
 
-@pytest.mark.parametrize("stop", [(), ("a", "n")])
-def test_beams_that_outgrow_their_window(pair, tokenizer, stop):  # noqa: F811
+@pytest.mark.parametrize(("stop", "guidance"), [((), None), (("a", "n"), None), ((), 1.5)])
+def test_beams_that_outgrow_their_window(pair, tokenizer, stop, guidance):  # noqa: F811
     """The same search in lists, without a cache and to the very end, over the last tokens that the window holds."""
-    # kills: beams read anew from each other's ends, a search that gives up a beam that could still win
+    # kills: beams read anew from each other's ends, a search that gives up a beam that could still win, a beam that
+    # goes on behind another's code
     model, beams, length, penalty = pair[0], 3, 14, 0.7
     writer = Writer(model, window=8, slide=1)  # noqa: F811
     prompt, code = tokenizer.ids(["the old sea"])[0], tokenizer.id("<land>")
     running, ended = [(0.0, ())], []
     for _ in range(length):
-        rows = [[code, *[*prompt, *text][-7:]] for _, text in running]
+        logits = logits_after(model, [[code, *[*prompt, *text][-7:]] for _, text in running])
+        if guidance is not None:
+            without = logits_after(model, [[*prompt, *text][-8:] for _, text in running])
+            logits = without + guidance * (logits - without)
         ways = [
             (total + log, (*text, token))
-            for (total, text), row in zip(running, logits_after(model, rows).tolist(), strict=True)
+            for (total, text), row in zip(running, logits.tolist(), strict=True)
             for token, log in enumerate(plain(row, {code, *prompt, *text}, 1.2, {*tokenizer.special_ids}))
         ]
         ways, running = sorted(ways, reverse=True)[: 2 * beams], []
@@ -177,6 +199,7 @@ def test_beams_that_outgrow_their_window(pair, tokenizer, stop):  # noqa: F811
     request = Request(
         prompt="the old sea",
         control_code="land",
+        guidance=guidance,
         max_new_tokens=length,
         stop=stop,
         sampling=Sampling(beams=beams, length_penalty=penalty),
@@ -185,14 +208,14 @@ def test_beams_that_outgrow_their_window(pair, tokenizer, stop):  # noqa: F811
     assert found.ids == max(ended)[1] and found.stopped == (len(found.ids) < length)
 
 
-def test_beams_beside_neighbours_and_in_a_stream(writer, tokenizer, monkeypatch):  # noqa: F811
+def test_beams_beside_neighbours_and_in_a_stream(writer, tokenizer):  # noqa: F811
     # kills: rows of one text taken for another's, a seed that matters, a token given out that a beam has otherwise
     requests = [
         Request(
             prompt=words(tokenizer, 1 + number % 3, number),
-            control_code=("sea", None)[number % 2],
-            other_code="land" if number % 4 == 0 else None,
-            mixture=0.4 if number % 4 == 0 else None,
+            control_code=None if number % 3 == 1 else "sea",
+            other_code="land" if number % 3 == 0 else None,
+            mixture=0.4 if number % 3 == 0 else None,
             max_new_tokens=3 + number,
             stop=("o",),
             sampling=Sampling(beams=1 + number % 4),
@@ -208,8 +231,11 @@ def test_beams_beside_neighbours_and_in_a_stream(writer, tokenizer, monkeypatch)
         assert [token.last for token in tokens] == [False] * (len(tokens) - 1) + [True]
         assert "".join(token.text for token in tokens) == found.text
 
+
+def test_beams_give_what_is_sure_and_end_when_it_is(free, tokenizer, game, monkeypatch):  # noqa: F811
+    # kills: a stream that waits for its end, a search that goes on when nothing could be worth more
     steps = 0
-    transformer, go_on = writer.model.transformer, writer.model.transformer.go_on
+    transformer, go_on = free.model.transformer, free.model.transformer.go_on
 
     def counted(*given):
         nonlocal steps
@@ -217,13 +243,18 @@ def test_beams_beside_neighbours_and_in_a_stream(writer, tokenizer, monkeypatch)
         return go_on(*given)
 
     monkeypatch.setattr(transformer, "go_on", counted)
-    came = []
+    came, ended = [], []
     for seed in range(6):
-        steps = 0
         request = Request(prompt=words(tokenizer, 2, seed), max_new_tokens=16, sampling=Sampling(beams=2))
-        came.append([steps for _ in writer.stream([request])])
+        steps = 0
+        came.append([steps for _ in free.stream([request])])
+        steps = 0
+        short = Sampling(beams=2, penalty=1.0, length_penalty=0.0)
+        free.write([replace(request, stop=("game",), sampling=short)])
+        ended.append(steps)
     assert {steps[-1] for steps in came} == {16}
-    assert sum(steps[0] < 12 for steps in came) > 2  # what all beams agree on does not wait for the end
+    assert sum(steps[0] < 12 for steps in came) > 2
+    assert max(ended) < 16
 
 
 @pytest.mark.parametrize(

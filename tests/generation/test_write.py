@@ -207,6 +207,50 @@ def test_a_text_that_outgrows_its_window_keeps_its_code(pair, tokenizer, slide):
             held = min(len(ids), 9)
 
 
+def test_the_window_is_the_shortest_limit(pair, tokenizer, tiny_model, monkeypatch):
+    # kills: a limit of the network, of the tokenizer or of the caller that is not kept; a slide of another default
+    model, _ = pair
+    assert (Writer(model).window, Writer(model).slide) == (WINDOW, WINDOW // 4)
+    assert Writer(model, window=9).window == 9 and Writer(model, window=99).window == WINDOW
+    for longest, window in ((99, WINDOW), (12, 12)):
+        monkeypatch.setattr(model, "_tokenizer", Tokenizer.load(tiny_model / "tokenizer.json", max_length=longest))
+        assert Writer(model).window == window
+    for window, slide in ((1, 1), (8, 8), (8, 0)):
+        with pytest.raises(SettingError, match=f"window={window} and slide={slide}"):
+            Writer(model, window=window, slide=slide)
+
+
+def test_all_tokens_banned(pair, tokenizer):
+    # kills: a token that was banned, written where no other is left
+    writer = Writer(pair[0])
+    writer.struck = list(range(tokenizer.largest_id + 1))
+    for beams in (1, 2):
+        with pytest.raises(SettingError, match="every token is banned"):
+            writer.write([Request(prompt="the", sampling=Sampling(beams=beams))])
+
+
+def test_a_prompt_that_just_fills_the_window(pair, tokenizer):
+    # kills: a last token that is not read, an off by one in what is refused
+    model, _ = pair
+    writer = Writer(model, window=8, slide=1)
+    for given, front, prompt in (
+        ({"prompt": words(tokenizer, 30, 3)}, [], 8),
+        ({"prompt": words(tokenizer, 30, 4), "control_code": "sea"}, [tokenizer.id("<sea>")], 7),
+    ):
+        ids = tokenizer.ids([given["prompt"]])[0]
+        ids = ids[
+            : next(n for n in range(prompt, 0, -1) if tokenizer.ids([tokenizer.decode(ids[:n])])[0] == ids[:n])
+        ]
+        assert len(ids) == prompt
+        request = Request(**given | {"prompt": tokenizer.decode(ids)}, max_new_tokens=3, sampling=GREEDY)
+        for token in writer.write([request])[0].ids:
+            with torch.no_grad():
+                logits = model(torch.tensor([[*front, *ids[-prompt:]]])).logits[0, -1]
+            logits[writer.struck] = -torch.inf
+            assert token == logits.argmax()
+            ids.append(token)
+
+
 def test_tokens_come_one_by_one_and_make_the_text(writer, tokenizer):
     # kills: text that is given out twice, or never, or before a stop string could be seen in it
     request = Request(prompt="the sea", max_new_tokens=12, sampling=Sampling(temperature=1.5), seed=4)
@@ -303,6 +347,14 @@ def test_codes_by_name(tokenizer):
     [
         ({"prompt": ""}, TextError, "no token to begin with"),
         ({"prompt": "the sea " * 30}, TextError, "reads 24 at once"),
+        ({"prompt": "the", "control_code": "sea" + " the" * 23}, TextError, "have 25 tokens"),
+        ({"control_code": "sea" + " the" * 23}, TextError, "have 25 tokens"),
+        (
+            {"prompt": "the", "control_code": "sea", "other_code": "land" + " the" * 23, "guidance": 2.0},
+            TextError,
+            "25",
+        ),
+        ({"control_code": "sea", "guidance": 2.0}, TextError, "no token to begin with"),
         ({"control_code": "moon"}, SettingError, "no control code 'moon'"),
         ({"prompt": "the", "max_new_tokens": 0}, SettingError, "writes nothing"),
         ({"prompt": "the", "other_code": "sea"}, SettingError, "for a mixture or for guidance"),
