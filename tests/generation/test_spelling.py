@@ -70,6 +70,14 @@ def ctrl():
     return published.ctrl(ids, [], published.Settings(Path("none"), {}))
 
 
+def rewriting():
+    """One that writes a full stop to the word before it, once the text is put together."""
+    inner = unigram(bytes_too=True, strip=True)
+    parts = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Replace(" .", ".")]
+    inner.decoder = decoders.Sequence(parts)
+    return inner
+
+
 KINDS = {
     "bytes": pairs_of_bytes,
     "unigram": lambda: unigram(bytes_too=True, strip=True),
@@ -77,6 +85,7 @@ KINDS = {
     "metaspace": lambda: unigram(bytes_too=False, strip=False),
     "wordpiece": wordpiece,
     "ctrl": ctrl,
+    "rewriting": rewriting,
 }
 
 

@@ -187,24 +187,64 @@ def test_neighbours_change_nothing(writer, tokenizer):
 
 
 @pytest.mark.parametrize("slide", [1, None, 9])
-def test_a_text_that_outgrows_its_window_keeps_its_code(pair, tokenizer, slide):
-    """Each token is the best after the code and as many last tokens as the window then holds."""
-    # kills: a code that slides out, a stale state after sliding (the released sampler's), places that count on
+@pytest.mark.parametrize(("front", "count"), [("", 4), ("sea", 4), ("sea the old land", 2), ("", 10), ("sea", 9)])
+def test_a_text_that_outgrows_its_window_keeps_its_code(pair, tokenizer, slide, front, count):
+    """Each token by its log-probability after the code and as many last tokens as the window then holds."""
+    # kills: a code that slides out or takes no room, a stale state after sliding (the released sampler's), places
+    # that count on, a prompt that just fits and is cut
     model, _ = pair
     writer = Writer(model, window=10, slide=slide)
-    request = Request(prompt=words(tokenizer, 4, 0), control_code="sea", max_new_tokens=30, sampling=GREEDY)
-    ids = list(tokenizer.ids([request.prompt])[0])
-    front, held = tokenizer.id("<sea>"), len(ids)
-    for token in writer.write([request])[0].ids:
-        row = torch.tensor([[front, *ids[-held:]]])
+    every = tokenizer.ids([words(tokenizer, 30, 3)])[0]
+    prompt = next(text for text in map(tokenizer.decode, starts(every)) if len(tokenizer.ids([text])[0]) == count)
+    request = Request(prompt=prompt, control_code=front or None, max_new_tokens=30, sampling=GREEDY)
+    ids, code_ids = [*tokenizer.ids([prompt])[0]], [] if not front else [*code(front, tokenizer)]
+    held, limit = len(ids), 10 - len(code_ids)
+    for token in writer.stream([request]):
         with torch.no_grad():
-            logits = model(row).logits[0, -1]
+            logits = model(torch.tensor([[*code_ids, *ids[-held:]]])).logits[0, -1]
+        assert token.logprob == pytest.approx(logits.log_softmax(-1)[token.id].item(), abs=1e-4)
         logits[writer.struck] = -torch.inf
-        assert token == logits.argmax()
-        ids.append(token)
-        held = held + 1 if held < 9 else 9 - writer.slide + 1
-        if slide == 1:
-            held = min(len(ids), 9)
+        assert token.id == logits.argmax()
+        ids.append(token.id)
+        held = held + 1 if held < limit else max(1, limit - writer.slide + 1)
+
+
+def starts(ids):
+    return (ids[:count] for count in range(1, len(ids)))
+
+
+def test_neighbours_change_nothing_when_windows_are_full(pair, tokenizer):
+    # kills: a text whose oldest words leave when another's must, a row that is full behind one that is not
+    writer = Writer(pair[0], window=10, slide=4)
+    requests = [
+        Request(
+            prompt=words(tokenizer, 1 + (number * 3) % 5, number),
+            control_code=(None, "sea", "land the old")[number % 3],
+            max_new_tokens=14 + number,
+            seed=number,
+            sampling=Sampling(temperature=1.0),
+        )
+        for number in range(7)
+    ]
+    for request, found in zip(requests, writer.write(requests), strict=True):
+        alone = writer.write([request])[0]
+        assert alone.ids == found.ids
+        assert alone.logprobs == pytest.approx(found.logprobs, abs=1e-4)
+
+
+def test_a_text_that_fits_is_read_once(writer, tokenizer, monkeypatch):
+    # kills: a cache too small for the request, which is then made anew; one as large as the window for every text
+    read, places = [], []
+    transformer, go_on = writer.model.transformer, writer.model.transformer.go_on
+
+    def noted(ids, cache, *more):
+        read.append(tuple(ids.shape))
+        places.append(cache.places)
+        return go_on(ids, cache, *more)
+
+    monkeypatch.setattr(transformer, "go_on", noted)
+    writer.write([Request(prompt="the old sea", max_new_tokens=6), Request(prompt="the", max_new_tokens=2)])
+    assert read == [(2, 3), (2, 1), *[(1, 1)] * 4] and set(places) == {9}
 
 
 def test_the_window_is_the_shortest_limit(pair, tokenizer, tiny_model, monkeypatch):
@@ -227,28 +267,6 @@ def test_all_tokens_banned(pair, tokenizer):
     for beams in (1, 2):
         with pytest.raises(SettingError, match="every token is banned"):
             writer.write([Request(prompt="the", sampling=Sampling(beams=beams))])
-
-
-def test_a_prompt_that_just_fills_the_window(pair, tokenizer):
-    # kills: a last token that is not read, an off by one in what is refused
-    model, _ = pair
-    writer = Writer(model, window=8, slide=1)
-    for given, front, prompt in (
-        ({"prompt": words(tokenizer, 30, 3)}, [], 8),
-        ({"prompt": words(tokenizer, 30, 4), "control_code": "sea"}, [tokenizer.id("<sea>")], 7),
-    ):
-        ids = tokenizer.ids([given["prompt"]])[0]
-        ids = ids[
-            : next(n for n in range(prompt, 0, -1) if tokenizer.ids([tokenizer.decode(ids[:n])])[0] == ids[:n])
-        ]
-        assert len(ids) == prompt
-        request = Request(**given | {"prompt": tokenizer.decode(ids)}, max_new_tokens=3, sampling=GREEDY)
-        for token in writer.write([request])[0].ids:
-            with torch.no_grad():
-                logits = model(torch.tensor([[*front, *ids[-prompt:]]])).logits[0, -1]
-            logits[writer.struck] = -torch.inf
-            assert token == logits.argmax()
-            ids.append(token)
 
 
 def test_tokens_come_one_by_one_and_make_the_text(writer, tokenizer):

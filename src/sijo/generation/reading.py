@@ -61,12 +61,16 @@ class Reading:
         self.states_RD = self.model.transformer.go_on(ids, self.cache)[:, 0]
 
     def _anew(self, rows: Sequence[Row]) -> None:
-        """Read all rows from their fronts on; of one that has outgrown the window, its front and its end."""
+        """Read all rows from their fronts on; of one that has outgrown the window, its front and its end.
+
+        Where that end begins is told by the row's own length: it does not matter who made it be read again.
+        """
         read, room = [], 0
         for front, ids, more in rows:
             limit = self.window - len(front)
-            kept = ids if len(ids) <= limit else ids[-max(1, limit - self.slide + 1) :]
-            read.append([*front, *kept])
+            step = min(self.slide, limit)
+            gone = -(-max(0, len(ids) - limit) // step) * step
+            read.append([*front, *ids[gone:]])
             room = max(room, len(read[-1]) + more)
         ids_RL, keep_RL = padded(read)
         places, kind = min(self.window, room), next(self.model.parameters()).dtype
