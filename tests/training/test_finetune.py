@@ -114,11 +114,15 @@ def test_what_a_run_leaves(run, rows, tmp_path, tiny_model):
     assert any(sentence.startswith("step 5,") for sentence in told)
 
 
+ENSEMBLE = ("ensemble.every=3", "ensemble.fewest=4", "ensemble.rise=3", "smoothing=0.15")
+
+
 @pytest.mark.parametrize(
-    "changes", [("run.average=0.9", "patience=3"), ("sift.weight=1", "class_weights=balanced")]
+    "changes", [("run.average=0.9", "patience=3"), ("sift.weight=1", "class_weights=balanced"), ENSEMBLE]
 )
 def test_a_run_that_was_stopped_is_one_that_was_not(run, tmp_path, changes):
-    # kills: an evaluation that is lost or made twice, the best weights of a later step, chance that is remembered
+    # kills: an evaluation that is lost or made twice, the best weights of a later step, chance that is remembered,
+    # an ensemble that begins anew, or takes a reading in twice
     run(tmp_path / "whole", *changes)
     for stop_at in (1, 3, 6, 0, 11):
         seen = []
@@ -132,6 +136,27 @@ def test_a_run_that_was_stopped_is_one_that_was_not(run, tmp_path, changes):
     assert left(tmp_path / "parts") == left(tmp_path / "whole")
     run(tmp_path / "parts", *changes, resume=True)
     assert left(tmp_path / "parts") == left(tmp_path / "whole")
+
+
+def test_a_run_under_an_ensemble(run, tmp_path):
+    # kills: readings that are not made, or not told; a loss that rises with the ramp taken for one that is lost
+    told = []
+    changes = ("ensemble.every=5", "ensemble.rise=1", "ensemble.weight=50")
+    steps = run(tmp_path / "run", *changes, "run.divergence=1e9", tell=told.append)
+    assert [step.losses["ensemble"] > 0 for step in steps] == [False] * 5 + [True] * 13
+    saved = state.newest(tmp_path / "run" / "checkpoints")
+    assert int(saved.memory["ensemble.readings"]) == 3 and saved.memory["ensemble.sums"].shape == (36, 3)
+    torch.testing.assert_close(saved.memory["ensemble.sums"].sum(-1), torch.full((36,), 1 - 0.8**3))
+    trusted = [sentence.split(", ")[-1] for sentence in told if "loss" in sentence]
+    assert len(trusted) == 4 and trusted[0] == "36 rows trusted" and trusted[-1] != "36 rows trusted"
+    smoothed, lowest = steps[0].loss, steps[0].loss
+    for step in steps[1:]:
+        lowest = smoothed if step.number in (6, 11, 16) else lowest
+        smoothed = 0.98 * smoothed + 0.02 * step.loss
+        lowest = min(lowest, smoothed)
+    standing = saved.fields["standing"]
+    assert (standing["smoothed"], standing["lowest"]) == pytest.approx((smoothed, lowest))
+    assert lowest > steps[0].loss
 
 
 @pytest.mark.parametrize("killed_in", ["answers", "better", "write", "measure", "export"])
@@ -337,7 +362,7 @@ def test_every_task_learns_and_is_left_open(run, tmp_path, task):
     out, path = tmp_path / "run", file_of(task, tmp_path)
     harder = task == "multi-label"
     rate = ("schedule.peak=0.02", "head=plain") if harder else ("schedule.peak=0.005",)
-    changes = (f"run.epochs={60 if harder else 30}", "every=30", *rate)
+    changes = (f"run.epochs={100 if harder else 30}", "every=30", *rate)
     steps = run(out, *changes, task=task, train=path, evaluation=path)
     assert steps[-1].loss < 0.7 * steps[0].loss
     results = json.loads((out / "results.json").read_text())
@@ -436,12 +461,16 @@ def test_what_cannot_be_is_refused_before_anything_is_begun(run, rows, tmp_path)
         ("sift.weight=-1", "sift.weight"),
         ("teacher.temperature=0", "teacher.temperature"),
         ("smoothing=1", "smoothing"),
+        ("ensemble.evry=9", "did you mean 'ensemble.every'"),
+        ("ensemble.threshold=1", "ensemble.threshold=1"),
         ("cutting.lenght=9", "did you mean 'cutting.length'"),
     ):
         with pytest.raises(SettingError, match=words):
             run(tmp_path / "x", change)
     with pytest.raises(SettingError, match="not regression"):
         run(tmp_path / "x", "smoothing=0.1", task="regression")
+    with pytest.raises(SettingError, match="is for classification, not regression"):
+        run(tmp_path / "x", "ensemble.every=9", task="regression")
     assert not (tmp_path / "x").exists()
     run(tmp_path / "run", "run.epochs=1")
     with pytest.raises(SettingError, match="--resume goes on"):
@@ -466,6 +495,7 @@ def test_settings_say_what_they_mean_and_repeat_a_run():
         "cutting.stride",
         "sift.weight",
         "teacher.soft",
+        "ensemble.threshold",
         "answers.longest",
         "patience",
     ):

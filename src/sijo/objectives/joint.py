@@ -65,6 +65,17 @@ class Learning(nn.Module):
         """What is worth keeping: the weights of each network by its own names."""
         raise NotImplementedError
 
+    def before(self, step: int) -> bool:
+        """What is done between two updates, before the one that comes after `step` of them.
+
+        Returns whether the loss is another one from here on, so that it says nothing of the one before.
+        """
+        return False
+
+    def memory(self) -> dict[str, Tensor]:
+        """What it remembers from step to step besides weights: written into a checkpoint, and filled from it."""
+        return {}
+
 
 class Joint(Learning):
     """A network under one objective or several.

@@ -1,4 +1,4 @@
-"""What a person said of a text (`label`), alone or beside a teacher (`teacher`), and steadily (`sift`).
+"""What a person said of a text (`label`), alone or beside a teacher (`teacher`), and steadily (`sift`, `ensemble`).
 
 Every task comes down to rows of scores with one truth each: of a text over its classes, of each asked word
 over its tags, of each answer's start and end over the tokens, of each question over its choices. Loss,
@@ -8,20 +8,23 @@ Letters: B batch, C choices, L length, D width, R rows of scores, K scores of a 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from sijo.errors import SettingError
 from sijo.nn.heads import Network
+from sijo.objectives.ensemble import Ensemble
 from sijo.objectives.joint import Learning, read
-from sijo.objectives.question import Question
+from sijo.objectives.question import Question, clean
 from sijo.objectives.tally import Tally, kl_divergence
-from sijo.text.labelled import Task
+from sijo.text.batches import by_length
+from sijo.text.labelled import Labelled, Task
 
 HEADS: Mapping[Task, str] = {
     "classification": "sequence-classification",
@@ -32,6 +35,8 @@ HEADS: Mapping[Task, str] = {
     "multiple-choice": "multiple-choice",
 }
 """Which head answers."""
+READING = 4_096
+"""Tokens that are read at once where nothing is learned, padding included."""
 UNSEEN = -1e4
 """The score of what cannot be chosen: its share is 0 in float32, and what is multiplied with that stays finite."""
 
@@ -86,14 +91,17 @@ class Supervised(Learning):
                error; of question-answering the mean over starts and ends, padding left out.
                teacher: T² times the divergence of the student from the teacher at temperature T (multi-label: of
                each label; regression: the squared difference). sift: the symmetric divergence.
+               ensemble: the divergence from what the network has said itself, over rows whose label it trusts;
+               the other rows are left out of all parts
     Source     Devlin et al. 2018 (arXiv:1810.04805), section 4; Sanh et al. 2019 (arXiv:1910.01108), section 3;
-               for sift see `Sift`
+               for sift see `Sift`, for the ensemble `Ensemble`
 
     network        with that head
     task           what is asked
     class_weights  (K,) how much each class counts, of classification and tagging; a mean of 1 over the rows keeps
                    the loss comparable, for the sum is divided by the rows and not by their weights
     smoothing      share of the truth that is spread over all classes, of classification and tagging
+    ensemble       of classification: when to read which rows, and what is remembered of them
     """
 
     def __init__(
@@ -105,6 +113,7 @@ class Supervised(Learning):
         smoothing: float = 0.0,
         sift: Sift | None = None,
         teacher: Teacher | None = None,
+        ensemble: Ensemble | None = None,
     ) -> None:
         super().__init__()
         self.name = HEADS[task]
@@ -118,7 +127,10 @@ class Supervised(Learning):
             raise SettingError(
                 "sift moves normalised embeddings, and this network does not normalise them; set sift.weight=0"
             )
+        if ensemble is not None and task != "classification":
+            raise SettingError(f"an ensemble is for classification, not {task}; set ensemble.every=null")
         self.network, self.task, self.smoothing = network, task, smoothing
+        self.ensemble = ensemble
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.sift = sift if sift is not None and sift.weight else None
         self._teacher = (teacher,)  # in a tuple, so that its weights are not among those that are moved
@@ -129,6 +141,23 @@ class Supervised(Learning):
             self.weights["teacher"] = teacher.soft
         if self.sift is not None:
             self.weights["sift"] = self.sift.weight
+        if ensemble is not None:
+            self.weights["ensemble"] = ensemble.settings.weight
+
+    def before(self, step: int) -> bool:
+        """Read all rows of the ensemble, where that is due."""
+        ensemble = self.ensemble
+        if ensemble is None or not ensemble.due(step):
+            return False
+        shares = torch.empty_like(ensemble.sums)
+        for numbers, _, scores in self.read(ensemble.samples):
+            shares[numbers] = scores.softmax(-1).cpu()
+        ensemble.take_in(shares)
+        return True
+
+    def memory(self) -> dict[str, Tensor]:
+        """That of the ensemble."""
+        return {} if self.ensemble is None else self.ensemble.tensors()
 
     def pose(self, question: Question, seed: int) -> Question:
         """Nothing is left to chance; what was said of words is asked of their first tokens."""
@@ -140,21 +169,29 @@ class Supervised(Learning):
 
     def counts(self, question: Question) -> dict[str, int]:
         """Rows of scores, the same for each part."""
+        count = self.count(question) if self.ensemble is None else len(self.ensemble.among(question))
+        return dict.fromkeys(self.weights, count)
+
+    def count(self, question: Question) -> int:
+        """Rows of scores, whether they are trusted or not."""
         match self.task:
             case "tagging":
-                count = int(question.asked.sum())
+                return int(question.asked.sum())
             case "question-answering":
-                count = 2 * len(question)
+                return 2 * len(question)
             case "multi-label":
                 assert question.labels is not None
-                count = question.labels.numel()
+                return question.labels.numel()
             case _:
-                count = len(question)
-        return dict.fromkeys(self.weights, count)
+                return len(question)
 
     def forward(self, question: Question) -> dict[str, Tally]:
         """A tally for each part."""
         count = self.counts(question)["label"]
+        if (
+            self.ensemble is not None
+        ):  # where no row is trusted one is read for nothing, so that gradients are there
+            question = question.rows(self.ensemble.among(question) or [0])
         embedded: list[Tensor] = []
         if self.sift is None:
             scores = self.scores(question)
@@ -173,7 +210,23 @@ class Supervised(Learning):
             )
         if self.sift is not None:
             tallies["sift"] = Tally(self._steady(question, scores, embedded[0]), count)
+        if self.ensemble is not None:
+            tallies["ensemble"] = Tally(self._as_before(self.ensemble, question, scores), count)
+        if count == 0:
+            return {name: Tally(0 * tally.total, 0) for name, tally in tallies.items()}
         return tallies
+
+    @torch.inference_mode()
+    def read(self, samples: Labelled) -> Iterator[tuple[list[int], Question, Tensor]]:
+        """Read labelled rows without dropout: the numbers of some, what they ask, and the scores (R, K)."""
+        learning, device = self.training, next(self.parameters()).device
+        self.eval()
+        try:
+            for numbers in by_length(samples.lengths, token_budget=READING):
+                question = self.pose(clean(samples.at(np.array(numbers))), 0).to(device)
+                yield numbers, question, self.scores(question)
+        finally:
+            self.train(learning)
 
     def networks(self) -> dict[str, dict[str, Tensor]]:
         """The one network."""
@@ -207,6 +260,13 @@ class Supervised(Learning):
         if self.task == "multi-label":
             wanted, scores = (torch.stack([one, torch.zeros_like(one)], -1) for one in (wanted, scores))
         return kl_divergence(wanted / temperature, scores / temperature).sum()
+
+    def _as_before(self, ensemble: Ensemble, question: Question, scores: Tensor) -> Tensor:
+        """How far the answer is from what was said before, on the average."""
+        ramp = ensemble.settings.ramp(int(ensemble.readings))
+        if not ramp:
+            return scores.new_zeros(())
+        return ramp * self.divergence(ensemble.logs(question), scores)
 
     def _steady(self, question: Question, scores: Tensor, embedded: Tensor) -> Tensor:
         """How far the answer moves with the embeddings, both ways; gradients flow through both answers."""

@@ -5,13 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from sijo.objectives.question import Question, clean
+from sijo.objectives.question import Question
 from sijo.objectives.supervised import Supervised
-from sijo.text.batches import by_length
 from sijo.text.labelled import Labelled, Task
 from sijo.training.finetune_settings import AnswerSettings
 from sijo.training.metrics import Found, best_span
@@ -38,21 +36,13 @@ def answers(objective: Supervised, samples: Labelled, settings: AnswerSettings, 
     settings  of question-answering
     always    whether a question always has an answer, since no training row is without
     """
-    learning = objective.training
-    device = next(objective.parameters()).device
     scores: list[Any] = [None] * len(samples)
     loss, asked = 0.0, 0
-    objective.eval()
-    try:
-        for numbers in by_length(samples.lengths, token_budget=4_096):
-            question = objective.pose(clean(samples.at(np.array(numbers))), 0).to(device)
-            rows = objective.scores(question)
-            tally = objective.label(rows, question, objective.counts(question)["label"])
-            loss, asked = loss + tally.total.item(), asked + tally.count
-            for number, row in zip(numbers, _apart(rows, question, samples.task), strict=True):
-                scores[number] = row
-    finally:
-        objective.train(learning)
+    for numbers, question, rows in objective.read(samples):
+        tally = objective.label(rows, question, objective.count(question))
+        loss, asked = loss + tally.total.item(), asked + tally.count
+        for number, row in zip(numbers, _apart(rows, question, samples.task), strict=True):
+            scores[number] = row
     given, surely, found = _read(scores, samples, settings, always=always)
     return Answers(loss / max(asked, 1), given, surely, found)
 

@@ -149,6 +149,7 @@ class Attempt:
         self.tell(
             f"step {step:,}, epoch {epoch:.2g}: loss {answers.loss:.4g}, {self.exercise.metric} "
             + ("is not defined here" if value is None else f"{value:.4f}")
+            + ("" if objective.ensemble is None else f", {int(objective.ensemble.kept().sum()):,} rows trusted")
         )
 
     @contextmanager

@@ -17,6 +17,7 @@ from sijo.models import FAMILIES
 from sijo.models.family import Layout
 from sijo.nn.heads import Judgement, build
 from sijo.nn.transformer import Block, start
+from sijo.objectives.ensemble import Ensemble
 from sijo.objectives.supervised import HEADS, Supervised, Teacher
 from sijo.text.chance import digest
 from sijo.text.labelled import Labelled, check_labels, held_out, names_of, read_rows
@@ -119,6 +120,7 @@ class Exercise:
             smoothing=settings.smoothing,
             sift=settings.sift,
             teacher=self.teacher,
+            ensemble=None if settings.ensemble.every is None else Ensemble(settings.ensemble, self.train),
         )
 
     def metrics(self, answers: Answers) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from sijo.checkpoints.load import config_fields
 from sijo.checkpoints.locate import locate
 from sijo.errors import SettingError, nearest
 from sijo.models import FAMILIES
+from sijo.objectives.ensemble import Ensembling
 from sijo.objectives.supervised import HEADS, Sift
 from sijo.text.labelled import Columns, Cutting, Task
 from sijo.training.metrics import BEST
@@ -87,6 +88,8 @@ class FinetuneSettings(Settings):
     """A model to learn from beside the labels."""
     sift: Sift = field(default_factory=Sift)
     """Steadiness that is asked for beside the answer."""
+    ensemble: Ensembling = field(default_factory=Ensembling)
+    """Of classification, for labels that are not all right: the network's own answers choose among the rows."""
     answers: AnswerSettings = field(default_factory=AnswerSettings)
     """How an answer is chosen in question-answering."""
 
@@ -112,6 +115,8 @@ class FinetuneSettings(Settings):
             )
         if self.task not in ("classification", "tagging") and (self.class_weights != "none" or self.smoothing):
             raise SettingError(f"class_weights and smoothing are for classification and tagging, not {self.task}")
+        if self.ensemble.every is not None and self.task != "classification":
+            raise SettingError(f"ensemble.every={self.ensemble.every} is for classification, not {self.task}")
         if not 0 <= self.smoothing < 1:
             raise SettingError(f"smoothing={self.smoothing} is no share of the truth; give a number such as 0.1")
 

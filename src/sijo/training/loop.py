@@ -209,6 +209,7 @@ class _Training:
             load_state_tensors(self.optimizer, self.names, found.optimizer)
             if self.average is not None:
                 self.average.load(found.average)
+            fill(run.objective.memory(), found.memory, "memory of the run")
             self.at = Standing(**found.fields["standing"])
             self.saved = found.step
             if found.fields["threads"] != torch.get_num_threads():
@@ -226,6 +227,8 @@ class _Training:
     def update(self, question: Question, seconds: float) -> Step:
         """Learn from a batch, unless something is wrong with what came of it."""
         settings, at = self.run.settings, self.at
+        if self.run.objective.before(at.step):
+            at.lowest = at.smoothed  # another loss begins, of which this is all that is known
         counts = self.run.objective.counts(question)
         totals, right = self._learn(question, counts)
         losses = {name: total / max(counts[name], 1) for name, total in totals.items()}
@@ -308,7 +311,7 @@ class _Training:
         average = {} if self.average is None else self.average.tensors()
         with world.first_alone(f"save {at.step}") as first:
             if first:
-                saved = state.Saved(at.step, fields, weights, optimizer, average)
+                saved = state.Saved(at.step, fields, weights, optimizer, average, run.objective.memory())
                 state.save(self.checkpoints, saved, keep=run.settings.run.keep)
         self.saved = at.step
         return target

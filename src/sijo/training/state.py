@@ -4,6 +4,7 @@
         weights.safetensors    every weight of the objective, by its name there
         optimizer.safetensors  what the optimizer remembers of each
         average.safetensors    their moving average, where the run keeps one
+        memory.safetensors     what the objective remembers, where it remembers something
         state.json             where the run stood, and what it ran on
         manifest.json          a SHA-256 for each file
 
@@ -14,7 +15,7 @@ whatever number of processes they were shared among, so a run may go on among mo
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from sijo.folder import read_object, verify, whole_folder, write_json
 
 NAME = re.compile(r"step-(\d{8,})")
 DAMAGED = ".damaged"
+TENSORS = ("weights", "optimizer", "average", "memory")
+"""Parts of a checkpoint that have a file of their own, unless they are empty."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Saved:
     """What the optimizer remembers, by "<weight>.<slot>"."""
     average: dict[str, Tensor]
     """The moving average of the weights; empty where the run keeps none."""
+    memory: dict[str, Tensor] = field(default_factory=dict)
+    """What the objective remembers besides weights; mostly nothing."""
 
 
 def save(folder: Path, saved: Saved, *, keep: int) -> Path:
@@ -53,7 +58,7 @@ def save(folder: Path, saved: Saved, *, keep: int) -> Path:
     target = folder / f"step-{saved.step:08}"
     with whole_folder(target) as fresh:
         write_json(fresh / "state.json", {"step": saved.step} | saved.fields)
-        for name in ("weights", "optimizer", "average"):
+        for name in TENSORS:
             if tensors := getattr(saved, name):
                 write_file(fresh / f"{name}.safetensors", tensors)
     for _, old in steps(folder)[:-keep]:
@@ -94,8 +99,5 @@ def _read(place: Path, step: int) -> Saved:
     fields = read_object(place / "state.json")
     if fields.pop("step", None) != step:
         raise CheckpointError(f"{place} is a checkpoint of another step, renamed")
-    parts = {
-        name: read_file(file) if (file := place / f"{name}.safetensors").is_file() else {}
-        for name in ("weights", "optimizer", "average")
-    }
+    parts = {name: read_file(file) if (file := place / f"{name}.safetensors").is_file() else {} for name in TENSORS}
     return Saved(step, fields, **parts)
