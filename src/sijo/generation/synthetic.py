@@ -25,7 +25,7 @@ SAMPLING = Sampling(temperature=0.2, top_k=10, penalty=1.2)
 BAD = ('"', "“", "”", "http", "\n", "\ufffd")
 """What no text for a classifier should hold: speech, addresses, more than a line, letters that are no letters."""
 DRAFTS = 5
-"""Texts that are written for each that is kept; SuperGen wrote some 20,000 of a class and kept 2,000 or 3,000."""
+"""Texts that are written for each that is kept; SuperGen wrote 20,000 and more, and kept 2,000 or 3,000."""
 DIGITS = 4
 """To which log-probabilities are rounded: more of them depend on who stands beside a text in a batch."""
 
