@@ -108,3 +108,13 @@ def test_given_places_are_read():
         moved = part(ids, None, torch.tensor([[6, 7, 8]]), None)
         assert torch.equal(part(ids, None, torch.tensor([[0, 1, 2]]), None), part(ids, None, None, None))
         assert not torch.isclose(moved, part(ids, None, None, None)).all(-1).any()
+
+
+@pytest.mark.parametrize("places", [[0, 7, 511], [512, 3, 600]], ids=["all kept", "one beyond"])
+def test_waves_that_are_kept_are_those_that_are_computed(places):
+    # kills: a row of the kept table that is another place's, a place beyond it, a table in single precision
+    part = scrambled(Embeddings(architecture(entry="scale", positions=Sinusoidal(count=700, layout="halves"))))
+    got = part(torch.zeros(1, 3, dtype=torch.int64), None, torch.tensor([places]), None)[0]
+    for place, found in zip(places, got, strict=True):
+        want = part(torch.zeros(1, place + 1, dtype=torch.int64), None, None, None)[0, -1]
+        torch.testing.assert_close(found, want, rtol=0, atol=1e-13)

@@ -38,8 +38,6 @@ def behind(place_B: Tensor, width: int, like: Tensor) -> View:
     [[False, True, True], [False, False, False]]
     """
     unseen = (torch.arange(width, device=place_B.device) > place_B[:, None])[:, None, None, :]
-    if not bool(unseen.any()):
-        return View()
     bias = torch.zeros(unseen.shape, dtype=like.dtype, device=like.device)
     return View(unseen, bias.masked_fill(unseen, torch.finfo(like.dtype).min))
 
@@ -99,7 +97,7 @@ class SelfAttention(nn.Module):
         kept  what was read before, which is read too, and added to
         """
         q_BHQC, k_BHKC, v_BHKC = (
-            part(states).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            part(states).view(*states.shape[:2], self.heads, -1).transpose(1, 2)
             for part, states in ((self.query, query_BQD), (self.key, hidden_BKD), (self.value, hidden_BKD))
         )
         if q_BHQC.dtype == torch.float16:  # whose largest number is 65,504: sums of scores pass it

@@ -20,19 +20,19 @@ class Layer:
     """(B, H, T, C), in the order of places."""
     values: Tensor
     """(B, H, T, C)."""
-    place_B: Tensor | None
-    """(B,) int64: where the one new token of each row stands; None while whole prompts are read."""
+    new: slice | tuple[Tensor, Tensor]
+    """The places of new tokens, the same in every row; or rows and the place of the one new token of each, (B,)."""
     width: int
     """Of the room, so much is in use: nobody reads further."""
 
     def extend(self, k_BHQC: Tensor, v_BHQC: Tensor) -> tuple[Tensor, Tensor]:
         """Keep the new keys and values; returns all there are, (B, H, width, C)."""
-        new = k_BHQC.shape[2]
         for kept, fresh in ((self.keys, k_BHQC), (self.values, v_BHQC)):
-            if self.place_B is None:
-                kept[:, :, :new] = fresh
+            if isinstance(self.new, slice):
+                kept[:, :, self.new] = fresh
             else:
-                kept[torch.arange(len(kept), device=kept.device), :, self.place_B] = fresh[:, :, 0]
+                rows_B, places_B = self.new
+                kept[rows_B, :, places_B] = fresh[:, :, 0]
         return self.keys[:, :, : self.width], self.values[:, :, : self.width]
 
 
@@ -78,11 +78,13 @@ class Cache:
         self.keys, self.values = self.keys[:, chosen], self.values[:, chosen]
         self.lengths_B = self.lengths_B[chosen]
 
-    def layer(self, number: int, new: int) -> Layer:
-        """The part of a layer, for so many new tokens a row: one, or a whole prompt into an empty cache."""
-        first = not bool(self.lengths_B.any())
-        width = new if first else int(self.lengths_B.max()) + 1
-        return Layer(self.keys[number], self.values[number], None if first else self.lengths_B, width)
+    def open(self, new: int) -> list[Layer]:
+        """The part of each layer, for so many new tokens a row: one, or a whole prompt into an empty cache."""
+        lengths = self.lengths_B.tolist()
+        width = max(lengths) + new
+        rows_B = torch.arange(len(lengths), device=self.keys.device)
+        at = slice(lengths[0], width) if min(lengths) == max(lengths) else (rows_B, self.lengths_B)
+        return [Layer(keys, values, at, width) for keys, values in zip(self.keys, self.values, strict=True)]
 
     def read(self, keep_BL: Tensor | None, new: int) -> None:
         """Count what was read: `new` tokens a row, or as many as are real."""

@@ -4,6 +4,7 @@ Letters: B batch, L length, E width of the tables, D width of the hidden states.
 """
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,17 @@ def waves(places: Tensor, width: int) -> tuple[Tensor, Tensor]:
     even = torch.arange(0, width, 2, dtype=torch.float64, device=places.device)
     angles = places[..., None] / 10_000 ** (even / width)
     return angles.sin(), angles[..., : width // 2].cos()
+
+
+FIRST = 512
+"""Places whose waves are kept, for texts that grow by a token."""
+
+
+@lru_cache(maxsize=4)
+def first_waves(width: int) -> Tensor:
+    """The waves of the first places, all sines before all cosines, (FIRST, width) float64."""
+    with torch.inference_mode(mode=False):
+        return torch.cat(waves(torch.arange(FIRST, device="cpu"), width), dim=-1)
 
 
 class Embeddings(nn.Module):
@@ -102,9 +114,12 @@ class Embeddings(nn.Module):
         return hidden_BLD if before or self.project is None else self.project(hidden_BLD)
 
     def _places(self, input_ids: Tensor, position_ids: Tensor | None) -> Tensor:
+        given = position_ids is not None
         if position_ids is None:
             position_ids = torch.arange(input_ids.shape[1], device=input_ids.device)
         if self.places is not None:
             stored: Tensor = self.places(position_ids)
             return stored
+        if given and int(position_ids.max()) < FIRST:
+            return first_waves(self.architecture.embedding_size).to(position_ids.device)[position_ids]
         return torch.cat(waves(position_ids, self.architecture.embedding_size), dim=-1)

@@ -199,12 +199,15 @@ class Transformer(nn.Module):
         Returns the last states of what was read, (B, L, D), as `forward` of the whole text gives them.
         Only for a network that reads to the left, by places or without.
         """
-        first = not bool(cache.lengths_B.any())
         new = input_ids.shape[1]
+        kept = cache.open(new)
+        first = kept[0].width == new
         places = None if first else cache.lengths_B[:, None]
         hidden_BLD = self.embeddings(input_ids, None, places, keep_BL)
-        kept = [cache.layer(number, new) for number in range(self.architecture.layers)]
-        seen = self.view(keep_BL, hidden_BLD) if first else behind(cache.lengths_B, kept[0].width, hidden_BLD)
+        if first:
+            seen = self.view(keep_BL, hidden_BLD)
+        else:  # rows that stand at one place read all there is
+            seen = View() if isinstance(kept[0].new, slice) else behind(cache.lengths_B, kept[0].width, hidden_BLD)
         for block, layer in zip(self.architecture.schedule, kept, strict=True):
             hidden_BLD = self.blocks[block](hidden_BLD, seen, None, layer)
         cache.read(keep_BL, new)
