@@ -172,9 +172,9 @@ def _pieces(ids: Sequence[int], room: int) -> Iterator[Sequence[int]]:
 
 
 def _prior(prior: Prior | Mapping[str, float], codes: Sequence[str]) -> np.ndarray:
-    """How likely each code is before the text is read, (C,) float64; they make 1."""
+    """How likely each code is before the text is read, beside the others, (C,) float64."""
     if prior == "uniform":
-        return np.full(len(codes), 1 / len(codes))
+        return np.ones(len(codes))
     given = PUBLISHED if prior == "published" else prior
     if isinstance(given, str):
         raise SettingError(f"prior={given!r} is neither uniform nor published; or give a number for each code")
@@ -184,5 +184,4 @@ def _prior(prior: Prior | Mapping[str, float], codes: Sequence[str]) -> np.ndarr
     shares = np.array([float(given[name]) for name in codes])
     if not (np.isfinite(shares).all() and (shares > 0).all()):
         raise SettingError("a prior is a number above 0 for each code; leave codes out that cannot be")
-    summed: np.ndarray = shares / shares.sum()
-    return summed
+    return shares

@@ -35,9 +35,9 @@ class Spelling:
     stops: tuple[str, ...] = ()
     """The text ends before the first of these."""
     settled: tuple[int, ...] = ()
-    """The last tokens that nothing changes any more: one, or more where the last has no letters."""
+    """The last token that nothing changes any more, if there is one."""
     open: tuple[int, ...] = ()
-    """Tokens behind them that the next one may change."""
+    """Tokens behind it that the next one may change."""
     tail: str = ""
     """How these are spelled, if nothing follows."""
     held: str = ""
@@ -59,10 +59,9 @@ class Spelling:
             return replace(self, open=tokens, tail=tail, piece="")
         text = self.held + self.tail
         sure = max(0, len(text) - max(map(len, self.stops), default=1) + 1)
-        newest = self.open[-1:]
         return replace(
             self,
-            settled=newest if self._spelled(newest) else (*self.settled, *self.open),
+            settled=self.open[-1:],
             open=(token,),
             tail=tail[len(self.tail) :],
             held=text[sure:],
