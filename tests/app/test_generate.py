@@ -1,14 +1,18 @@
 """`sijo generate` as it is typed."""
 
+import io
 import os
 import select
 import signal
+import sys
 import time
 
 import pytest
 
 import sijo
 from sijo.app.cli import app
+from sijo.app.generate import aloud
+from sijo.generation.write import Request, Token, Writer, Written
 from training.conftest import REQUESTS
 
 
@@ -82,8 +86,8 @@ def test_a_code_alone_and_a_prompt_alone(sijo_cli, model):
         assert row["tokens"] == 3 and not row["stopped"] and "travel" not in row["text"], ran.err
 
 
-def test_rows_come_while_others_are_written(start, model, write, tmp_path):
-    # kills: all texts side by side, which no memory holds; all rows at the end; `| head -1` that ends in a trace
+def test_a_reader_of_rows_that_has_gone(start, model, write, tmp_path):
+    # kills: `| head -1` that ends in a trace, or waits for all
     pipe, prompts = tmp_path / "pipe", write("prompts.txt", "book a flight\n" * 200)
     os.mkfifo(pipe)
     given = ("--prompts-file", prompts, "--max-new-tokens", 20)
@@ -104,6 +108,35 @@ def test_a_reader_of_the_text_that_has_gone(start, model, tmp_path):
         assert reader.readline().startswith(b"book a ")
     ran = process.wait()
     assert ran.code == 141 and ran.err == ""
+
+
+def test_each_piece_is_sent_at_once(monkeypatch):
+    # kills: pieces that wait in a buffer for the end of the text
+    raw, arrived = io.BytesIO(), []
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="utf-8"))
+
+    class Told:
+        def stream(self, requests):
+            for piece in ("one", " two"):
+                yield Token(0, 1, 0.0, piece, last=False)
+                arrived.append(raw.getvalue())
+
+    aloud(Told(), [Request(prompt="go")])
+    assert arrived == [b"go one", b"go one two"] and raw.getvalue() == b"go one two\n"
+
+
+def test_each_row_is_sent_when_it_is_done(sijo_cli, model, tmp_path, monkeypatch):
+    # kills: rows that wait for all, or in a buffer
+    arrived = []
+
+    def each(self, requests):
+        for request in requests:
+            yield Written(request.prompt, (1,), (0.0,), stopped=False)
+            arrived.append(len((tmp_path.parent / f"{tmp_path.name}.stdout").read_text().splitlines()))
+
+    monkeypatch.setattr(Writer, "each", each)
+    assert len(sijo_cli("generate", "--model", model, "-p", "one", "two", "three").rows()) == 3
+    assert arrived == [1, 2, 3]
 
 
 @pytest.mark.parametrize("stop", [(), ("--beams", "2")])
