@@ -123,10 +123,18 @@ class Synthesis:
 
     Raises SettingError for a label given twice, and what `Writer.stream` raises for codes and beginnings.
 
-    >>> writing = Synthesis(..., [Kind(label="sea", control_code="sea")])       # doctest: +SKIP
-    >>> for done in writing.write():                                            # doctest: +SKIP
-    ...     print(f"{done} of {writing.drafts}")
-    >>> writing.best()                                                          # doctest: +SKIP
+    >>> import sijo
+    >>> from dataclasses import replace
+    >>> from sijo.models import published
+    >>> from sijo.nn.architecture import Sinusoidal
+    >>> ctrl, words = published("ctrl")[1].architecture(), sijo.load().tokenizer
+    >>> tiny = replace(ctrl, vocab_size=30522, embedding_size=16, hidden_size=16, heads=2, schedule=(0,),
+    ...                positions=Sinusoidal(count=64, layout="halves"))
+    >>> untrained = Writer(sijo.create(tiny, "lm", tokenizer=words))
+    >>> kinds = [Kind(label="wet", beginnings=("the sea",)), Kind(label="dry", beginnings=("the land",))]
+    >>> writing = Synthesis(untrained, kinds, SyntheticSettings(count=2, drafts=4, max_new_tokens=9))
+    >>> list(writing.write()), [one.label for one in writing.best()]
+    ([8], ['wet', 'wet', 'dry', 'dry'])
     """
 
     def __init__(
