@@ -10,7 +10,7 @@ from sijo.generation.rules import STRUCK, Sampling, chosen, cut, drawn, likelies
 from sijo.text.chance import chance
 
 SCORES = torch.tensor([[2.0, 1.0, -1.0, 0.5]])
-SEEN = torch.tensor([[True, False, True, False]])
+SEEN = torch.tensor([[0, 2, 0]])
 
 
 @pytest.mark.parametrize(

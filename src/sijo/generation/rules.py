@@ -82,9 +82,9 @@ class Sampling:
 def penalised(scores: Tensor, seen: Tensor, penalty: float, rule: PenaltyRule) -> Tensor:
     """Scores (B, V) with those of seen tokens made less likely, each once however often it stands there.
 
-    seen  (B, V) bool, True at tokens of the text so far, prompt and code included
+    seen  (B, n) int64, the tokens of the text so far, prompt and code included
 
-    >>> scores, seen = torch.tensor([[2.0, 1.0, -1.0, 0.5]]), torch.tensor([[True, False, True, False]])
+    >>> scores, seen = torch.tensor([[2.0, 1.0, -1.0, 0.5]]), torch.tensor([[0, 2, 0]])
     >>> [round(value, 4) for value in penalised(scores, seen, 1.2, "paper")[0].tolist()]
     [1.6667, 1.0, -0.8333, 0.5]
     >>> [round(value, 4) for value in penalised(scores, seen, 1.2, "sign_aware")[0].tolist()]
@@ -92,10 +92,11 @@ def penalised(scores: Tensor, seen: Tensor, penalty: float, rule: PenaltyRule) -
     """
     if penalty == 1:
         return scores
-    less = scores / penalty
+    given = scores.gather(-1, seen)
+    less = given / penalty
     if rule == "sign_aware":
-        less = torch.where(scores < 0, scores * penalty, less)
-    return torch.where(seen, less, scores)
+        less = torch.where(given < 0, given * penalty, less)
+    return scores.scatter(-1, seen, less)
 
 
 def cut(scores: Tensor, sampling: Sampling) -> Tensor:

@@ -9,8 +9,9 @@ Letters: B texts, F fronts of each, V tokens.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
+from itertools import accumulate, groupby, pairwise, takewhile
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -177,12 +178,13 @@ class Writer:
             return
         rows = [row for text in texts for row in text.rows()]
         reading = Reading(self.model, rows, window=self.window, slide=self.slide)
+        struck = torch.tensor(self.struck, dtype=torch.int64)
         while True:
-            came, start, logits_RV = [], 0, reading.logits()
-            for text in texts:
+            came, start = [], 0
+            for text, choices in zip(texts, _choices(texts, reading.logits(), struck), strict=True):
                 fronts = len(text.fronts)
                 count = len(text.lines) * fronts
-                yield from text.go_on(logits_RV[start : start + count])
+                yield from text.go_on(choices)
                 came += [start + place * fronts + front for place in text.came for front in range(fronts)]
                 start += count
             texts = [text for text in texts if text.lines]
@@ -210,7 +212,6 @@ class _Text:
     def __init__(self, writer: Writer, number: int, request: Request) -> None:
         tokenizer = writer.model.tokenizer
         self.number, self.request = number, request
-        self.struck = torch.tensor(writer.struck, dtype=torch.int64)
         fronts = [request.control_code]
         if request.mixture is not None or request.guidance is not None:
             fronts.append(request.other_code)
@@ -238,19 +239,16 @@ class _Text:
         more = self.request.max_new_tokens - len(self.lines[0].tokens)
         return [Row(front, line.ids, more) for line in self.lines for front in self.fronts]
 
-    def go_on(self, logits_RV: Tensor) -> Iterator[Token]:
-        """Choose the next token of each line, from the logits of each row; gives the tokens that are now sure.
+    def go_on(self, choices: "list[_Choice]") -> Iterator[Token]:
+        """Take the best of the choices, which come first; gives the tokens that are now sure.
 
         Sure is what all lines have in common. No line is left when the text has ended. `came` tells which of the
         lines before it each goes on from.
         """
         beams = self.request.sampling.beams
-        logits_KV = torch.stack([_blended(rows, self.request) for rows in torch.split(logits_RV, len(self.fronts))])
-        wholes_K = logits_KV.logsumexp(-1)
         lines: list[_Line] = []
         came: list[int] = []
-        for rank, (place, token, total) in enumerate(self._choices(logits_KV)):
-            logprob = float(logits_KV[place, token] - wholes_K[place])
+        for rank, (place, token, total, logprob) in enumerate(choices):
             line = self._longer(self.lines[place], token, logprob, total)
             if line.tokens[-1].last:
                 if rank < beams and (self.best is None or self._worth(line) > self._worth(self.best)):
@@ -265,26 +263,20 @@ class _Text:
             self.given += 1
             yield same[0]
 
-    def _choices(self, logits_KV: Tensor) -> list[tuple[int, int, float]]:
-        """The tokens with which lines may go on, best first: (line, token, total)."""
-        sampling = self.request.sampling
-        scores = logits_KV / (sampling.temperature or 1.0)
-        seen = torch.zeros_like(scores, dtype=torch.bool)
-        for place, line in enumerate(self.lines):
-            seen[place, [*self.fronts[0], *line.ids]] = True
-        scores = penalised(scores, seen, sampling.penalty, sampling.penalty_rule)
-        scores[:, self.struck] = STRUCK
+    def seen(self) -> list[list[int]]:
+        """The tokens of each line, its first code's included."""
+        return [[*self.fronts[0], *line.ids] for line in self.lines]
+
+    def barred(self) -> Iterator[tuple[int, int]]:
+        """Tokens that would now make a banned word, each with the line of which."""
         for ids in self.banned:
             for place, line in enumerate(self.lines):
                 if line.ids[len(line.ids) - len(ids) + 1 :] == ids[:-1]:
-                    scores[place, ids[-1]] = STRUCK
-        if not bool((scores > STRUCK).any()):
-            raise SettingError("every token is banned; allow some")
-        if sampling.beams > 1:  # twice as many, in case that some end
-            return likeliest(scores, [line.total for line in self.lines], 2 * sampling.beams)
-        written = len(self.lines[0].tokens)
-        throw = chance(self.request.seed, "write", written).random() if sampling.temperature else 0.0
-        return [(0, int(chosen(scores, sampling, [throw])[0]), 0.0)]
+                    yield place, ids[-1]
+
+    def throw(self) -> float:
+        """The chance of its next token, in [0, 1)."""
+        return float(chance(self.request.seed, "write", len(self.lines[0].tokens)).random())
 
     def _longer(self, line: _Line, token: int, logprob: float, total: float) -> _Line:
         """A line with a token more."""
@@ -304,7 +296,82 @@ class _Text:
         return max(self._worth(line), self._worth(line, self.request.max_new_tokens)) > self._worth(best)
 
 
-def _blended(logits_FV: Tensor, request: Request) -> Tensor:
+class _Choice(NamedTuple):
+    """A token with which a text may go on."""
+
+    place: int
+    """On which of its lines."""
+    token: int
+    total: float
+    """Of beams, the log-probability of the line that it makes."""
+    logprob: float
+    """As for `Token`."""
+
+
+def _choices(texts: Sequence[_Text], logits_RV: Tensor, struck: Tensor) -> list[list[_Choice]]:
+    """The tokens with which the lines of each text may go on, best first.
+
+    Texts of the same rules, which stand side by side, are looked at together.
+
+    logits_RV  of the next token of each row: of each line of each text, behind each of its fronts
+    struck     tokens that are never written
+    """
+    found, start = [], 0
+    for sampling, alike in groupby(texts, lambda text: text.request.sampling):
+        group = list(alike)
+        rows = sum(len(text.lines) * len(text.fronts) for text in group)
+        found += _chosen(group, sampling, logits_RV[start : start + rows], struck)
+        start += rows
+    if not all(found):
+        raise SettingError("every token is banned; allow some")
+    return found
+
+
+def _chosen(texts: Sequence[_Text], sampling: Sampling, logits_RV: Tensor, struck: Tensor) -> list[list[_Choice]]:
+    """The same for texts whose rules are the same."""
+    logits_KV = _blended(texts, logits_RV)
+    wholes_K = logits_KV.logsumexp(-1)
+    scores_KV = logits_KV / (sampling.temperature or 1.0)
+    seen = [ids for text in texts for ids in text.seen()]
+    longest = max(map(len, seen))
+    seen_Kn = torch.tensor([ids + ids[:1] * (longest - len(ids)) for ids in seen])
+    scores_KV = penalised(scores_KV, seen_Kn, sampling.penalty, sampling.penalty_rule)
+    scores_KV[:, struck] = STRUCK
+    starts = [0, *accumulate(len(text.lines) for text in texts)]
+    for text, start in zip(texts, starts, strict=False):
+        for place, token in text.barred():
+            scores_KV[start + place, token] = STRUCK
+    if sampling.beams > 1:  # twice as many, in case that some end
+        return [
+            [
+                _Choice(place, token, total, float(logits_KV[start + place, token] - wholes_K[start + place]))
+                for place, token, total in likeliest(
+                    scores_KV[start:end], [line.total for line in text.lines], 2 * sampling.beams
+                )
+            ]
+            for text, (start, end) in zip(texts, pairwise(starts), strict=True)
+        ]
+    throws = [text.throw() for text in texts] if sampling.temperature else []
+    tokens_K1 = chosen(scores_KV, sampling, throws)[:, None]
+    told = torch.cat([scores_KV.gather(1, tokens_K1), logits_KV.gather(1, tokens_K1) - wholes_K[:, None]], 1)
+    return [
+        [_Choice(0, token, 0.0, logprob)] if score > STRUCK else []
+        for token, (score, logprob) in zip(tokens_K1[:, 0].tolist(), told.tolist(), strict=True)
+    ]
+
+
+def _blended(texts: Sequence[_Text], logits_RV: Tensor) -> Tensor:
+    """The logits (K, V) of each line, of those of its rows behind each front."""
+    if all(len(text.fronts) == 1 for text in texts):
+        return logits_RV
+    rows = iter(logits_RV)
+    lines = [
+        _blend(torch.stack([next(rows) for _ in text.fronts]), text.request) for text in texts for _ in text.lines
+    ]
+    return torch.stack(lines)
+
+
+def _blend(logits_FV: Tensor, request: Request) -> Tensor:
     """One row of logits (V,) of those under a text's fronts.
 
     The penalty divides logits, so it matters where their zero lies: of a single front it is where the network put
