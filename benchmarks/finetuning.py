@@ -49,8 +49,8 @@ SNLI_SHA256 = "08df73c1f11549222ec4f471e43c7053658503572067c46bd04ef3326712b95f"
 Rows = list[tuple[str, ...]]
 
 
-def snli(folder: Path) -> tuple[Rows, Rows]:
-    """Pairs with their labels, to learn from and to be asked about; those that nobody agreed on are left out."""
+def pairs(folder: Path) -> tuple[Rows, Rows]:
+    """SNLI's pairs with their labels, to learn from and to be asked about; "-" where nobody agreed."""
     archive = folder.expanduser() / SNLI
     if not archive.is_file():
         sys.exit(
@@ -65,14 +65,14 @@ def snli(folder: Path) -> tuple[Rows, Rows]:
             file = opened.extractfile(member)
             assert file is not None
             rows = [json.loads(line) for line in file]
-            parts.append(
-                [
-                    (row["sentence1"], row["sentence2"], row["gold_label"])
-                    for row in rows
-                    if row["gold_label"] != "-"
-                ]
-            )
+            parts.append([(row["sentence1"], row["sentence2"], row["gold_label"]) for row in rows])
     return parts[0], parts[1]
+
+
+def snli(folder: Path) -> tuple[Rows, Rows]:
+    """Those whose label most agreed on."""
+    learned, asked = ([row for row in rows if row[-1] != "-"] for rows in pairs(folder))
+    return learned, asked
 
 
 def write(file: Path, columns: Sequence[str], rows: Rows) -> str:
