@@ -13,8 +13,11 @@ from sijo.checkpoints.load import Model
 from sijo.inference.engine import padded
 from sijo.nn.cache import Cache
 from sijo.nn.heads import VocabularyHead
+from sijo.nn.layout import lay_out
 
 HEAD = "lm"
+LONG = 64
+"""Tokens that a text may yet have, from which on it pays to lay the network out for them first."""
 
 
 class Row(NamedTuple):
@@ -39,6 +42,8 @@ class Reading:
 
     def __init__(self, model: Model, rows: Sequence[Row], *, window: int, slide: int) -> None:
         self.model, self.window, self.slide = model, window, slide
+        if max(row.more for row in rows) >= LONG:
+            lay_out(model)
         self._anew(rows)
 
     def logits(self) -> Tensor:
