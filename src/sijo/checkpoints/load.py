@@ -10,6 +10,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from sijo.checkpoints.int8 import LONGEST, PROBE, to_int8
 from sijo.checkpoints.locate import locate
 from sijo.checkpoints.names import NameTable, full_name, held
 from sijo.checkpoints.sentence import SentenceSettings, sentence_settings
@@ -21,12 +22,13 @@ from sijo.models.family import Config, Family, HeadName, Layout
 from sijo.models.mix import plainest
 from sijo.nn.architecture import LARGEST, Architecture
 from sijo.nn.heads import POOLER, Network, build
+from sijo.nn.int8 import Int8Matrix
 from sijo.text.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-Dtype = Literal["float32", "bfloat16", "float16"]
+Dtype = Literal["float32", "bfloat16", "float16", "int8"]
 HEADS: tuple[str, ...] = get_args(HeadName)
 NEW = "new:"
 LEAST_TENSORS = 12
@@ -78,10 +80,17 @@ class Model(Network):
         """Whether it can read text, and not only token ids."""
         return self._tokenizer is not None
 
+    @property
+    def dtype(self) -> str:
+        """The precision of the matrices, by the name that `load` gives it."""
+        if any(isinstance(part, Int8Matrix) for part in self.modules()):
+            return "int8"
+        return str(next(self.parameters()).dtype).removeprefix("torch.")
+
     @cached_property
     def fingerprint(self) -> str:
         """A digest of all that decides the model's answers: weights, config, tokenizer; 64 hexadecimal digits."""
-        words = f"{next(self.parameters()).dtype} {self.sentence} {self.head_values} {sorted(self.config.items())}"
+        words = f"torch.{self.dtype} {self.sentence} {self.head_values} {sorted(self.config.items())}"
         digest = hashlib.blake2b(words.encode(), digest_size=32)
         if self._tokenizer is not None:
             digest.update(self._tokenizer.fingerprint.encode())
@@ -102,6 +111,7 @@ def load(
     dtype: Dtype = "float32",
     *,
     labels: Sequence[str] | None = None,
+    probe: str | None = None,
 ) -> Model:
     """Open a checkpoint folder in Hugging Face layout.
 
@@ -109,8 +119,11 @@ def load(
     head      a head that the folder holds, `new:` and a name for a fresh one, or several of them; None for
               the encoder alone
     revision  branch, tag or commit on the Hub
-    dtype     precision of the weights in memory
+    dtype     precision of the weights in memory: the folder's own is mapped from its file and takes none. "int8"
+              rounds the matrices of a network with the one head lm, and refuses where that moves its distributions
+              over the next token by more than log 1.01 a token on average (KL divergence from float32)
     labels    names of the columns of a fresh classification head
+    probe     of int8, the text on which that is tried, of which 256 tokens are read; None for a short English one
 
     Nothing in the folder is executed. Tensors that no part of the model uses are named in the
     model's `unused`.
@@ -122,8 +135,16 @@ def load(
     >>> model.architecture.layers, model.architecture.hidden_size, model.heads
     (6, 384, ())
     """
-    if dtype not in DTYPES:
-        raise SettingError(f"no dtype {dtype!r}{nearest(dtype, DTYPES)}; there are {', '.join(DTYPES)}")
+    if dtype not in get_args(Dtype):
+        known = get_args(Dtype)
+        raise SettingError(f"no dtype {dtype!r}{nearest(dtype, known)}; there are {', '.join(known)}")
+    if dtype == "int8" and head not in ("lm", ["lm"], ("lm",)):
+        raise SettingError(
+            f'dtype="int8" is for a network that writes, and tried by its lm head, but head={head!r}; give '
+            'head="lm", or use dtype="bfloat16"'
+        )
+    if probe is not None and dtype != "int8":
+        raise SettingError(f'probe= is the text on which dtype="int8" is tried, but dtype={dtype!r}; leave it out')
     folder = locate(model, revision=revision)
     verify(folder)
     fields = config_fields(folder)
@@ -158,11 +179,15 @@ def load(
         )
     for name in fresh:
         opened.head[name] = build(opened.head_values[name], opened.architecture).to(DTYPES[dtype])
-    _fill(opened, weights, config, fresh=fresh, dtype=DTYPES[dtype])
+    _fill(opened, weights, config, fresh=fresh, dtype=DTYPES.get(dtype))
     if opened.unused:
         log.info("%s: %s does not use %s", folder, head or "the encoder alone", ", ".join(opened.unused))
     opened._tokenizer = _tokenizer(folder, family, opened)
-    return opened.eval()
+    opened.eval()
+    if dtype == "int8":
+        moved = to_int8(opened, _probed(opened, probe))
+        log.info("%s: in int8 %.5f nats a token from float32, on %d tokens", folder, moved.divergence, moved.tokens)
+    return opened
 
 
 def create(
@@ -275,6 +300,16 @@ def known(head: str) -> str:
     return head
 
 
+def _probed(model: Model, probe: str | None) -> Tensor:
+    """The tokens on which int8 is tried; by chance where there is no tokenizer."""
+    longest = min(LONGEST, model.architecture.places or LONGEST)
+    if model.has_tokenizer:
+        return torch.tensor(model.tokenizer.ids([PROBE if probe is None else probe])[0][:longest])
+    if probe is not None:
+        raise SettingError(f"{model.source} has no tokenizer to read the probe with; leave it out")
+    return torch.randint(model.architecture.vocab_size, (longest,), generator=torch.Generator().manual_seed(0))
+
+
 def _weights(
     folder: Path, family: Family, config: Config, fields: Mapping[str, object]
 ) -> tuple[dict[str, Tensor], dict[str, Layout]]:
@@ -329,8 +364,12 @@ def _tied(layout: Layout, weights: dict[str, Tensor], config: Config, folder: Pa
             )
 
 
-def _fill(model: Model, weights: dict[str, Tensor], config: Config, *, fresh: Set[str], dtype: torch.dtype) -> None:
+def _fill(
+    model: Model, weights: dict[str, Tensor], config: Config, *, fresh: Set[str], dtype: torch.dtype | None
+) -> None:
     """Give a model built on the meta device its weights, and name what was not used.
+
+    dtype  of the floats; None for what they are
 
     Raises CheckpointError that lists what was not filled, what has another shape, and what was not used.
     """
@@ -363,8 +402,9 @@ def _fill(model: Model, weights: dict[str, Tensor], config: Config, *, fresh: Se
             + (f"; not used: {_few(model.unused)}" if model.unused else "")
             + "; copy the folder again"
         )
-    cast = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in filled.items()}
-    model.load_state_dict(cast, strict=not fresh, assign=True)
+    for name, tensor in filled.items():
+        filled[name] = tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor
+    model.load_state_dict(filled, strict=not fresh, assign=True)
 
 
 def _few(names: Iterable[str], most: int = 4) -> str:

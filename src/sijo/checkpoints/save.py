@@ -43,7 +43,7 @@ def save(
     "sijo"`. The folder appears whole or not at all, at whatever instant this is killed.
 
     Returns the folder.
-    Raises SettingError when there is one already.
+    Raises SettingError when there is one already, and for weights of 8 bits, which have no layout that others know.
 
     >>> import tempfile
     >>> from sijo.checkpoints.load import load
@@ -52,6 +52,11 @@ def save(
     ...     load(folder).architecture == load().architecture
     True
     """
+    if model.dtype == "int8":
+        raise SettingError(
+            "weights of 8 bits are made anew whenever a model is opened, and are not saved; keep the folder that "
+            "this one came from"
+        )
     family, fields, layouts = _form(model)
     config = family.config.read(fields)
     tensors = model.state_dict()

@@ -18,6 +18,7 @@ from sijo.errors import SettingError, TextError
 from sijo.nn.architecture import Activation, Architecture
 from sijo.nn.dropout import Dropout
 from sijo.nn.embeddings import table
+from sijo.nn.int8 import Int8Table
 from sijo.nn.transformer import ACTIVATIONS, Output, Transformer, start
 
 
@@ -103,9 +104,17 @@ class VocabularyHead(nn.Module):
 
     def decode(self, states: Tensor, transformer: Transformer) -> Tensor:
         """Logits (…, V) from states (…, D)."""
-        if self.dense is not None and self.norm is not None:
-            states = self.norm(self.activation(self.dense(states)))
-        return F.linear(states, transformer.embeddings.tokens.weight, self.bias)
+        tokens = transformer.embeddings.tokens
+        if isinstance(tokens, Int8Table):
+            return tokens.times(self.bent(states)) + self.bias
+        return F.linear(self.bent(states), tokens.weight, self.bias)
+
+    def bent(self, states: Tensor) -> Tensor:
+        """What is multiplied with the table: the states, or what the dense layer makes of them."""
+        if self.dense is None or self.norm is None:
+            return states
+        bent: Tensor = self.norm(self.activation(self.dense(states)))
+        return bent
 
 
 class EnhancedVocabularyHead(VocabularyHead):

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Protocol, get_args
 
 import numpy as np
-import torch
 
-from sijo.checkpoints.load import DTYPES, Dtype, Model, load, peek
+from sijo.checkpoints.load import Dtype, Model, load, peek
 from sijo.checkpoints.locate import locate
 from sijo.checkpoints.sentence import sentence_settings
 from sijo.errors import SettingError, nearest
@@ -222,6 +221,5 @@ def _opened(given: Path | Model, head: str | None, dtype: Dtype) -> Model:
         return load(given, head=head, dtype=dtype)
     if head is None or head in given.head_values or given.source is None:
         return given
-    held = next(given.parameters()).dtype
-    same: dict[torch.dtype, Dtype] = {DTYPES[name]: name for name in get_args(Dtype)}
-    return load(given.source, head=head, dtype=same[held])
+    same: dict[str, Dtype] = {name: name for name in get_args(Dtype)}
+    return load(given.source, head=head, dtype=same[given.dtype])
