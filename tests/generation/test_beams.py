@@ -168,32 +168,38 @@ def test_as_many_beams_as_texts_find_the_best_of_all(pair, tokenizer, guidance):
     assert best() != (start, end)
 
 
-@pytest.mark.parametrize(("stop", "guidance"), [((), None), (("a", "n"), None), ((), 1.5)])
-def test_beams_that_outgrow_their_window(pair, tokenizer, stop, guidance):  # noqa: F811
+@pytest.mark.parametrize(
+    ("window", "stop", "guidance"), [(8, (), None), (8, ("a", "n"), None), (8, (), 1.5), (WINDOW, (), 1.5)]
+)
+def test_beams_in_a_window(pair, tokenizer, window, stop, guidance):  # noqa: F811
     """The same search in lists, without a cache and to the very end, over the last tokens that the window holds."""
     # kills: beams read anew from each other's ends, a search that gives up a beam that could still win, a beam that
     # goes on behind another's code
     model, beams, length, penalty = pair[0], 3, 14, 0.7
-    writer = Writer(model, window=8, slide=1)  # noqa: F811
+    writer = Writer(model, window=window, slide=1)  # noqa: F811
     prompt, code = tokenizer.ids(["the old sea"])[0], tokenizer.id("<land>")
-    running, ended = [(0.0, ())], []
+    running, ended = [(0.0, (), ())], []
     for _ in range(length):
-        logits = logits_after(model, [[code, *[*prompt, *text][-7:]] for _, text in running])
+        logits = logits_after(model, [[code, *[*prompt, *text][1 - window :]] for _, text, _ in running])
         if guidance is not None:
-            without = logits_after(model, [[*prompt, *text][-8:] for _, text in running])
+            without = logits_after(model, [[*prompt, *text][-window:] for _, text, _ in running])
             logits = without + guidance * (logits - without)
         ways = [
-            (total + log, (*text, token))
-            for (total, text), row in zip(running, logits.tolist(), strict=True)
-            for token, log in enumerate(plain(row, {code, *prompt, *text}, 1.2, {*tokenizer.special_ids}))
+            (total + log, (*text, token), (*said, free))
+            for (total, text, said), row, frees in zip(
+                running, logits.tolist(), logits.log_softmax(-1).tolist(), strict=True
+            )
+            for token, (log, free) in enumerate(
+                zip(plain(row, {code, *prompt, *text}, 1.2, {*tokenizer.special_ids}), frees, strict=True)
+            )
         ]
         ways, running = sorted(ways, reverse=True)[: 2 * beams], []
-        for rank, (total, text) in enumerate(ways):
+        for rank, (total, text, said) in enumerate(ways):
             ends = len(text) == length or any(letter in tokenizer.decode(text) for letter in stop)
             if ends and rank < beams:
-                ended.append((total / len(text) ** penalty, text))
+                ended.append((total / len(text) ** penalty, text, said))
             if not ends and len(running) < beams:
-                running.append((total, text))
+                running.append((total, text, said))
         if not running:
             break
     request = Request(
@@ -205,7 +211,9 @@ def test_beams_that_outgrow_their_window(pair, tokenizer, stop, guidance):  # no
         sampling=Sampling(beams=beams, length_penalty=penalty),
     )
     found = writer.write([request])[0]
-    assert found.ids == max(ended)[1] and found.stopped == (len(found.ids) < length)
+    _, text, said = max(ended)
+    assert found.ids == text and found.stopped == (len(text) < length)
+    assert found.logprobs == pytest.approx(said, abs=1e-4)
 
 
 def test_beams_beside_neighbours_and_in_a_stream(writer, tokenizer):  # noqa: F811

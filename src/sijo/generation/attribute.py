@@ -121,8 +121,10 @@ class Attributor:
         head: VocabularyHead = self.model.head[HEAD]  # type: ignore[assignment]
         for batch in by_length([len(piece[2]) for piece in pieces], token_budget=self.token_budget):
             rows = [pieces[number] for number in batch]
-            ids_BL, keep_BL = padded([row for _, _, row, _ in rows], limit=self.window)
-            states = self.model.transformer(ids_BL, keep_BL).last_hidden_state
+            ids_BL, _ = padded([row for _, _, row, _ in rows], limit=self.window)
+            states = self.model.transformer(
+                ids_BL
+            ).last_hidden_state  # nothing reads what is filled up on its right
             for (number, place, row, front), state in zip(rows, states, strict=True):  # one at a time: V is large
                 logits = head.decode(state[front - 1 : len(row) - 1], self.model.transformer).float()
                 said = F.cross_entropy(logits, torch.tensor(row[front:]), reduction="sum")
