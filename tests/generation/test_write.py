@@ -283,9 +283,14 @@ def test_all_tokens_banned(pair, tokenizer):
     # kills: a token that was banned, written where no other is left
     writer = Writer(pair[0])
     writer.struck = list(range(tokenizer.largest_id + 1))
-    for beams in (1, 2):
+    for sampling in (
+        Sampling(),
+        Sampling(beams=2),
+        Sampling(temperature=1.0),
+        Sampling(temperature=1.0, top_p=0.5),
+    ):
         with pytest.raises(SettingError, match="every token is banned"):
-            writer.write([Request(prompt="the", sampling=Sampling(beams=beams))])
+            writer.write([Request(prompt="the", sampling=sampling)])
 
 
 def test_tokens_come_one_by_one_and_make_the_text(writer, tokenizer):

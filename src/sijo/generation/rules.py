@@ -134,7 +134,8 @@ def drawn(scores: Tensor, throws: Sequence[float]) -> Tensor:
     """
     edges = scores.double().softmax(-1).cumsum(-1)
     throw = torch.tensor(throws, dtype=torch.float64, device=scores.device)[:, None] * edges[:, -1:]
-    return torch.searchsorted(edges, throw, right=True)[:, 0]
+    place = torch.searchsorted(edges, throw, right=True)[:, 0]
+    return place.clamp(max=scores.shape[-1] - 1)  # of a row that is struck out whole, nothing has an edge
 
 
 def chosen(scores: Tensor, sampling: Sampling, throws: Sequence[float]) -> Tensor:
