@@ -115,10 +115,11 @@ def test_greedy_texts_are_those_of_transformers(pair, tokenizer, penalty):
             assert list(found[row].ids) == sequence[ids.shape[1] :].tolist(), prompts[row]
 
 
-@pytest.mark.parametrize("rule", ["paper", "sign_aware"])
-def test_the_penalty_sees_code_prompt_and_text(pair, tokenizer, rule):
+@pytest.mark.parametrize(("rule", "guidance"), [("paper", None), ("sign_aware", None), ("paper", 1.5)])
+def test_the_penalty_sees_code_prompt_and_text(pair, tokenizer, rule, guidance):
     """Each token, by numbers of a list: those that stood there before divided once, code and prompt among them."""
-    # kills: a code's own words left out, a prompt left out, what was written left out
+    # kills: a code's own words left out, a prompt left out, what was written left out; words of the code to be
+    # led away from
     model, _ = pair
     writer = Writer(model)
     for seed in range(12):
@@ -126,16 +127,22 @@ def test_the_penalty_sees_code_prompt_and_text(pair, tokenizer, rule):
         request = Request(
             prompt=prompt,
             control_code=f"sea {front}",
+            other_code=guidance and "land the old game",
+            guidance=guidance,
             max_new_tokens=6,
             sampling=Sampling(penalty=3.0, penalty_rule=rule),
         )
         ids = [tokenizer.id("<sea>"), *tokenizer.ids([f"{front} {prompt}"])[0]]
         for token in writer.write([request])[0].ids:
             with torch.no_grad():
-                logits = model(torch.tensor([ids])).logits[0, -1].tolist()
+                logits = model(torch.tensor([ids])).logits[0, -1]
+                if guidance is not None:
+                    other = [*code("land the old game", tokenizer), *ids[1 + len(tokenizer.ids([front])[0]) :]]
+                    away = model(torch.tensor([other])).logits[0, -1]
+                    logits = away + guidance * (logits - away)
             scores = [
                 (one / 3 if rule == "paper" or one > 0 else one * 3) if number in ids else one
-                for number, one in enumerate(logits)
+                for number, one in enumerate(logits.tolist())
             ]
             ordinary = [number for number in range(len(scores)) if number not in writer.struck]
             assert token == max(ordinary, key=lambda number: scores[number])
@@ -145,21 +152,25 @@ def test_the_penalty_sees_code_prompt_and_text(pair, tokenizer, rule):
 @pytest.mark.parametrize("temperature", [0.4, 2.5])
 def test_each_token_is_drawn_by_its_own_throw(pair, tokenizer, temperature):
     """By the sum of probabilities in a list, up to the throw of that seed and token."""
-    # kills: a temperature that multiplies, one throw for all tokens, a throw of another seed or purpose
+    # kills: a temperature that multiplies, one throw for all tokens, a throw of another seed or purpose; a
+    # log-probability after the temperature
     model, _ = pair
     writer = Writer(model)
     sampling = Sampling(temperature=temperature, penalty=1.0)
     for seed in range(5):
         request = Request(prompt="the sea", max_new_tokens=8, seed=seed, sampling=sampling)
         ids = tokenizer.ids(["the sea"])[0]
-        for place, token in enumerate(writer.write([request])[0].ids):
+        written = writer.write([request])[0]
+        for place, (token, logprob) in enumerate(zip(written.ids, written.logprobs, strict=True)):
             with torch.no_grad():
-                logits = model(torch.tensor([ids])).logits[0, -1].tolist()
+                logits = model(torch.tensor([ids])).logits[0, -1]
             shares = [
-                0.0 if number in writer.struck else math.exp(one / temperature) for number, one in enumerate(logits)
+                0.0 if number in writer.struck else math.exp(one / temperature)
+                for number, one in enumerate(logits.tolist())
             ]
             throw = chance(seed, "write", place).random() * sum(shares)
             assert token == next(number for number, edge in enumerate(accumulate(shares)) if edge > throw)
+            assert logprob == pytest.approx(logits.log_softmax(-1)[token].item(), abs=1e-4)
             ids.append(token)
 
 
@@ -309,13 +320,15 @@ def test_tokens_come_one_by_one_and_make_the_text(writer, tokenizer):
 
 
 def test_banned_words_and_special_tokens_are_not_written(writer, tokenizer):
-    # kills: a ban on a word's first piece alone, which bans others; a code in the middle of a text
+    # kills: a ban on a word's first piece alone, which bans others, or on the neighbour's words; a code in a text
     request = Request(prompt="the", max_new_tokens=15, sampling=Sampling(temperature=3.0), seed=1)
     free = writer.write([request])[0]
     assert not {*free.ids} & {*tokenizer.special_ids}
     word = max(free.text.split(), key=len)
-    bound = writer.write([replace(request, banned=(word,))])[0]
+    both = [request, replace(request, banned=(word,))]
+    bound = writer.write(both[1:])[0]
     assert word in free.text and word not in bound.text.split()
+    assert [found.ids for found in writer.write(both)] == [free.ids, bound.ids]
 
 
 def test_banned_words_that_have_a_space_before_them():
