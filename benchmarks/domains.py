@@ -167,7 +167,7 @@ TEXTS = {
     ),
     "nsmc": Text(
         nsmc,
-        "data.cut=documents data.length=96 run.batch=128 run.steps=2500 tokenizer.vocab_size=6000",
+        "data.cut=documents data.length=96 run.batch=128 run.steps=800 tokenizer.vocab_size=6000",
         passages=False,
         tokens=20,
         features=TfidfVectorizer(
@@ -313,14 +313,13 @@ def draw(confusion: dict[str, list[int]], file: Path) -> None:
     shares = counts / counts.sum(1, keepdims=True)
     figure = Figure(figsize=(1.6 + 0.34 * len(names), 1.2 + 0.34 * len(names)), layout="constrained")
     axes = figure.subplots()
-    axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, edgecolors="white", linewidth=0.5)
-    axes.invert_yaxis()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="none")
     for row, column in zip(*np.nonzero(shares >= 0.005), strict=True):
         share = shares[row, column]
         tone = "white" if share > 0.5 else "black"
-        axes.text(column + 0.5, row + 0.5, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color=tone)
+        axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color=tone)
     for axis, turn in ((axes.xaxis, 90), (axes.yaxis, 0)):
-        axis.set_ticks(np.arange(len(names)) + 0.5, names, fontsize=8, rotation=turn)
+        axis.set_ticks(np.arange(len(names)), names, fontsize=8, rotation=turn)
     axes.tick_params(length=0)
     axes.set_xlabel("taken for, % of the texts", fontsize=8)
     axes.set_ylabel("asked for", fontsize=8)
