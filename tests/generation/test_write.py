@@ -181,6 +181,7 @@ def test_neighbours_change_nothing(writer, tokenizer):
         Request(
             prompt=words(tokenizer, 1 + number % 5, number),
             control_code=(None, "sea")[number % 2],
+            guidance=1.5 if number % 4 == 3 else None,
             max_new_tokens=3 + number % 7,
             seed=number,
             sampling=sampling,
@@ -414,7 +415,10 @@ def test_codes_by_name(tokenizer):
         ({"prompt": "the", "max_new_tokens": 0}, SettingError, "writes nothing"),
         ({"prompt": "the", "other_code": "sea"}, SettingError, "for a mixture or for guidance"),
         ({"prompt": "the", "mixture": 0.5}, SettingError, "give a second code"),
+        ({"prompt": "the", "other_code": "sea", "mixture": 1.5}, SettingError, "a share from 0 to 1"),
+        ({"prompt": "the", "other_code": "sea", "mixture": 0.5, "guidance": 2.0}, SettingError, "give one of them"),
         ({"prompt": "the", "guidance": 2.0}, SettingError, "give control_code"),
+        ({"prompt": "the", "banned": (" ",)}, SettingError, "an empty word bans all"),
         ({"prompt": "the", "stop": ("",)}, SettingError, "empty stop string"),
     ],
 )
