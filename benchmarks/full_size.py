@@ -1,0 +1,185 @@
+"""CTRL's full shape, 1.64 billion weights: made, saved, opened and written with, in each precision.
+
+Nobody has its published weights here, so they are drawn, and the tokenizer has its 246,534 tokens, but no merges.
+Each step is a process of its own:
+
+  make      builds the network in bfloat16 (on `meta`, then filled) and saves it
+  bfloat16  opens that, mapped from the file, and writes
+  widen     opens it as float32, which is cast tensor by tensor, and saves that
+  float32   opens the wider folder, mapped, and writes
+  int8      opens the first folder in 8 bits, tried against float32, and writes
+
+What counts is private memory (RssAnon, read twenty times a second from outside): what a process has for itself.
+Pages mapped from a file belong to the system, which can drop them at any time; they are told beside it. The
+yardstick is the size of the weights in each precision. Needs Linux, 10 GB of disk and 8 GB of memory.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import data
+
+STEPS = ("make", "bfloat16", "widen", "float32", "int8")
+PROMPT = "the sea was old and the land was new"
+
+
+def memory(pid: int | str) -> dict[str, int]:
+    """Bytes that a process has in memory: private ones, and those mapped from files; zeros once it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        lines = []
+    sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.startswith("Rss")}
+    return {"private": sizes.get("RssAnon", 0), "mapped": sizes.get("RssFile", 0)}
+
+
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """Print the seconds that something took, and the memory after it, for the parent."""
+    started = time.perf_counter()
+    yield
+    print(json.dumps({"what": what, "seconds": time.perf_counter() - started, **memory("self")}), flush=True)
+
+
+def vocabulary(place: Path, size: int) -> None:
+    """CTRL's kind of tokenizer with so many tokens: letters, one word that they make, and words that none make."""
+    made = [letter + end for letter in "abcdefghijklmnopqrstuvwxyz" for end in ("", "@@")] + ["th@@", "the"]
+    names = [*made, *(f"word{number}" for number in range(size - len(made) - 1)), "<unk>"]
+    (place / "vocab.json").write_text(json.dumps({name: number for number, name in enumerate(names)}))
+    (place / "merges.txt").write_text("#version: 0.2\nt h\nth e</w>\n")
+
+
+def make(folder: Path, layers: int, seed: int) -> None:
+    """A network of drawn weights in bfloat16, saved."""
+    import torch
+
+    import sijo
+    from sijo.models import published
+    from sijo.text.tokenizer import Tokenizer
+
+    architecture = published("ctrl")[1].architecture()
+    with tempfile.TemporaryDirectory() as name:
+        vocabulary(Path(name), architecture.vocab_size)
+        tokenizer = Tokenizer.open(Path(name), model_type="ctrl", max_length=256)
+    with told("build"), torch.device("meta"):
+        model = sijo.create(replace(architecture, schedule=tuple(range(layers))), "lm", tokenizer=tokenizer)
+    with told("fill"):
+        torch.manual_seed(seed)
+        model.bfloat16().to_empty(device="cpu")
+        for name, weight in model.named_parameters():
+            if weight.dim() == 2:  # in float32, which torch draws ten times as fast, and some rows at a time
+                for rows in weight.data.split(4_096):
+                    rows.copy_(torch.randn(rows.shape).mul_(architecture.initializer_range))
+            else:
+                weight.data.fill_(1.0 if name.endswith("norm.weight") else 0.0)
+    with told("save"):
+        sijo.save(model, folder)
+
+
+def widen(narrow: Path, folder: Path) -> None:
+    """The same in float32."""
+    import sijo
+
+    with told("open"):
+        model = sijo.load(narrow, "lm")
+    with told("save"):
+        sijo.save(model, folder)
+
+
+def write(folder: Path, dtype: str, tokens: int) -> None:
+    """Open a model and write one text."""
+    import sijo
+    from sijo.generation.write import Request, Writer
+
+    with told("open"):
+        model = sijo.load(folder, "lm", dtype=dtype)
+    words = Writer(model).stream([Request(prompt=PROMPT, max_new_tokens=tokens)])
+    with told("prompt and first token"):
+        next(words)
+    with told(f"{tokens - 1} tokens"):
+        assert sum(1 for _ in words) == tokens - 1
+
+
+def count(layers: int) -> int:
+    """How many weights the network has."""
+    import torch
+
+    import sijo
+    from sijo.models import published
+
+    architecture = replace(published("ctrl")[1].architecture(), schedule=tuple(range(layers)))
+    with torch.device("meta"):
+        return sum(weight.numel() for weight in sijo.create(architecture, "lm").parameters())
+
+
+def child(step: str, given: argparse.Namespace) -> tuple[list[dict[str, object]], dict[str, int]]:
+    """What a step told, and the most memory that it was seen to have."""
+    command = [
+        sys.executable,
+        __file__,
+        "--step",
+        step,
+        "--folder",
+        str(given.folder),
+        "--layers",
+        str(given.layers),
+    ]
+    command += ["--tokens", str(given.tokens), "--seed", str(given.seed)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    most = {"private": 0, "mapped": 0}
+    while process.poll() is None:
+        most = {name: max(size, most[name]) for name, size in memory(process.pid).items()}
+        time.sleep(0.05)
+    assert process.stdout is not None
+    told = [json.loads(line) for line in process.stdout.read().splitlines()]
+    if process.returncode:
+        raise SystemExit(f"{step} left with {process.returncode}")
+    return told, most
+
+
+def main() -> None:
+    """Take the steps in turn, and print the record."""
+    parser = data.options(__doc__)
+    parser.add_argument("--layers", type=int, default=48, help="of the network; fewer for a small run (48)")
+    parser.add_argument("--tokens", type=int, default=20, help="to write (20)")
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS), help="which of the five (all)")
+    parser.add_argument(
+        "--folder", type=Path, help="where the models are kept for the next run; by default nowhere"
+    )
+    parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    narrow, wide = ((given.folder or Path()) / name for name in ("bfloat16", "float32"))
+    if given.step is not None:
+        match given.step:
+            case "make":
+                make(narrow, given.layers, given.seed)
+            case "widen":
+                widen(narrow, wide)
+            case "float32":
+                write(wide, "float32", given.tokens)
+            case dtype:
+                write(narrow, dtype, given.tokens)
+        return
+    figures = {}
+    with tempfile.TemporaryDirectory() as name:
+        given.folder = given.folder or Path(name)
+        for step in given.steps:
+            told, most = child(step, given)
+            figures[step] = {"told": told, "most": most}
+            seconds = ", ".join(f"{part['what']} {part['seconds']:.1f} s" for part in told)
+            data.say(
+                f"{step}: {most['private'] / 1e9:.2f} GB private, {most['mapped'] / 1e9:.2f} GB mapped; {seconds}"
+            )
+    data.report(given, {"weights": count(given.layers)}, figures)
+
+
+if __name__ == "__main__":
+    main()
