@@ -88,7 +88,7 @@ def test_the_cache_changes_no_state(pair):
             for row, length in enumerate((lengths + more).tolist()):
                 out = theirs.transformer(ids[row : row + 1, : length + 1], output_hidden_states=True)
                 torch.testing.assert_close(states[row, 0], out.last_hidden_state[0, -1], rtol=1e-4, atol=1e-4)
-    assert cache.lengths_B.tolist() == (lengths + 4).tolist()
+    assert cache.lengths == (lengths + 4).tolist()
 
 
 @pytest.mark.parametrize("penalty", [1.0, 1.3])

@@ -172,13 +172,13 @@ def _chosen_alike(
 ) -> list[list[Choice]]:
     """The same for texts whose rules are the same."""
     logits_KV = _blended(texts, logits_RV)
-    wholes_K = logits_KV.logsumexp(-1)
-    scores_KV = logits_KV / (sampling.temperature or 1.0)
+    logs_KV = logits_KV.log_softmax(-1)
+    scores_KV = logits_KV if sampling.temperature in (0, 1) else logits_KV / sampling.temperature
     seen = [ids for text in texts for ids in text.seen()]
     longest = max(map(len, seen))
     seen_Kn = torch.tensor([ids + ids[:1] * (longest - len(ids)) for ids in seen])
     scores_KV = penalised(scores_KV, seen_Kn, sampling.penalty, sampling.penalty_rule)
-    scores_KV[:, struck] = STRUCK
+    scores_KV = scores_KV.index_fill(1, struck, STRUCK)
     starts = [0, *accumulate(len(text.lines) for text in texts)]
     for text, start in zip(texts, starts, strict=False):
         for place, token in text.barred():
@@ -186,7 +186,7 @@ def _chosen_alike(
     if sampling.beams > 1:  # twice as many, in case that some end
         return [
             [
-                Choice(place, token, total, float(logits_KV[start + place, token] - wholes_K[start + place]))
+                Choice(place, token, total, float(logs_KV[start + place, token]))
                 for place, token, total in likeliest(
                     scores_KV[start:end], [line.total for line in text.lines], 2 * sampling.beams
                 )
@@ -195,7 +195,7 @@ def _chosen_alike(
         ]
     throws = [text.throw() for text in texts] if sampling.temperature else []
     tokens_K1 = chosen(scores_KV, sampling, throws)[:, None]
-    told = torch.cat([scores_KV.gather(1, tokens_K1), logits_KV.gather(1, tokens_K1) - wholes_K[:, None]], 1)
+    told = torch.cat([scores_KV.gather(1, tokens_K1), logs_KV.gather(1, tokens_K1)], 1)
     return [
         [Choice(0, token, 0.0, logprob)] if score > STRUCK else []
         for token, (score, logprob) in zip(tokens_K1[:, 0].tolist(), told.tolist(), strict=True)

@@ -13,7 +13,7 @@ from sijo.checkpoints.load import Model
 from sijo.inference.engine import padded
 from sijo.nn.cache import Cache
 from sijo.nn.heads import VocabularyHead
-from sijo.nn.layout import lay_out
+from sijo.nn.linear import lay_out
 
 HEAD = "lm"
 LONG = 64
@@ -43,7 +43,7 @@ class Reading:
     def __init__(self, model: Model, rows: Sequence[Row], *, window: int, slide: int) -> None:
         self.model, self.window, self.slide = model, window, slide
         if max(row.more for row in rows) >= LONG:
-            lay_out(model)
+            lay_out(model, rows=len(rows))
         self._anew(rows)
 
     def logits(self) -> Tensor:
@@ -56,11 +56,10 @@ class Reading:
 
         came  which of the rows before it each goes on from: some may have ended, and one may go on in several ways
         """
-        lengths = self.cache.lengths_B[list(came)]
-        if int(lengths.max()) == self.cache.places:
+        if max(self.cache.lengths[row] for row in came) == self.cache.places:
             self._anew(rows)
             return
-        if list(came) != list(range(len(self.cache.lengths_B))):
+        if list(came) != list(range(len(self.cache.lengths))):
             self.cache.keep(came)
         ids = torch.tensor([row.ids[-1:] for row in rows])
         self.states_RD = self.model.transformer.go_on(ids, self.cache)[:, 0]
@@ -81,4 +80,4 @@ class Reading:
         places, kind = min(self.window, room), next(self.model.parameters()).dtype
         self.cache = Cache(self.model.architecture, rows=len(read), places=places, dtype=kind)
         states_RLD = self.model.transformer.go_on(ids_RL, self.cache, keep_RL)
-        self.states_RD = states_RLD[torch.arange(len(read)), self.cache.lengths_B - 1]
+        self.states_RD = states_RLD[torch.arange(len(read)), torch.tensor(self.cache.lengths) - 1]

@@ -14,6 +14,7 @@ from sijo.nn.architecture import Architecture
 from sijo.nn.cache import Layer
 from sijo.nn.distances import DistanceScores
 from sijo.nn.dropout import dropped
+from sijo.nn.linear import Linear
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,10 @@ class SelfAttention(nn.Module):
         width, apart = architecture.hidden_size, architecture.distances
         self.heads = architecture.heads
         self.dropout = architecture.dropout.attention
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(width, width, bias=apart is None or apart.key_bias)
-        self.value = nn.Linear(width, width)
-        self.out = nn.Linear(width, width)
+        self.query = Linear(width, width)
+        self.key = Linear(width, width, bias=apart is None or apart.key_bias)
+        self.value = Linear(width, width)
+        self.out = Linear(width, width)
         self.distances = None if apart is None else DistanceScores(architecture, apart)
         products = 1 + (len(apart.terms) if apart else 0)
         self.scale = 1 / math.sqrt(width // self.heads * products)

@@ -48,7 +48,7 @@ class Cache:
     >>> small = replace(published("ctrl")[1].architecture(), vocab_size=9, embedding_size=8, hidden_size=8, heads=2,
     ...                 schedule=(0, 0))
     >>> cache = Cache(small, rows=3, places=16)
-    >>> cache.keys.shape, cache.lengths_B.tolist()
+    >>> cache.keys.shape, cache.lengths
     (torch.Size([2, 3, 2, 16, 4]), [0, 0, 0])
     """
 
@@ -65,7 +65,7 @@ class Cache:
         shape = (a.layers, rows, a.heads, places, a.hidden_size // a.heads)
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros(shape, dtype=dtype, device=device)
-        self.lengths_B = torch.zeros(rows, dtype=torch.int64, device=device)
+        self.lengths = [0] * rows
 
     @property
     def places(self) -> int:
@@ -76,16 +76,18 @@ class Cache:
         """Go on with these rows alone, in this order; one that is given twice may go on in two ways."""
         chosen = list(rows)
         self.keys, self.values = self.keys[:, chosen], self.values[:, chosen]
-        self.lengths_B = self.lengths_B[chosen]
+        self.lengths = [self.lengths[row] for row in chosen]
 
     def open(self, new: int) -> list[Layer]:
         """The part of each layer, for so many new tokens a row: one, or a whole prompt into an empty cache."""
-        lengths = self.lengths_B.tolist()
-        width = max(lengths) + new
-        rows_B = torch.arange(len(lengths), device=self.keys.device)
-        at = slice(lengths[0], width) if min(lengths) == max(lengths) else (rows_B, self.lengths_B)
+        least, width = min(self.lengths), max(self.lengths) + new
+        at: slice | tuple[Tensor, Tensor] = slice(least, width)
+        if width - new > least:
+            device = self.keys.device
+            at = torch.arange(len(self.lengths), device=device), torch.tensor(self.lengths, device=device)
         return [Layer(keys, values, at, width) for keys, values in zip(self.keys, self.values, strict=True)]
 
     def read(self, keep_BL: Tensor | None, new: int) -> None:
         """Count what was read: `new` tokens a row, or as many as are real."""
-        self.lengths_B += new if keep_BL is None else keep_BL.sum(1)
+        more = [new] * len(self.lengths) if keep_BL is None else keep_BL.sum(1).tolist()
+        self.lengths = [length + count for length, count in zip(self.lengths, more, strict=True)]

@@ -12,13 +12,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sijo.errors import SettingError, TextError
 from sijo.nn.architecture import Activation, Architecture
 from sijo.nn.dropout import Dropout
 from sijo.nn.embeddings import table
 from sijo.nn.int8 import Int8Table
+from sijo.nn.linear import product
 from sijo.nn.transformer import ACTIVATIONS, Output, Transformer, start
 
 
@@ -107,7 +107,7 @@ class VocabularyHead(nn.Module):
         tokens = transformer.embeddings.tokens
         if isinstance(tokens, Int8Table):
             return tokens.times(self.bent(states)) + self.bias
-        return F.linear(self.bent(states), tokens.weight, self.bias)
+        return product(self.bent(states), tokens.weight, self.bias)
 
     def bent(self, states: Tensor) -> Tensor:
         """What is multiplied with the table: the states, or what the dense layer makes of them."""

@@ -20,6 +20,7 @@ from sijo.nn.cache import Cache, Layer
 from sijo.nn.distances import DistanceTable
 from sijo.nn.dropout import Dropout
 from sijo.nn.embeddings import Embeddings
+from sijo.nn.linear import Linear
 
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -72,8 +73,8 @@ class Block(nn.Module):
         a = architecture
         self.attention = SelfAttention(a)
         self.attention_norm = nn.LayerNorm(a.hidden_size, eps=a.norm.eps)
-        self.widen = nn.Linear(a.hidden_size, a.intermediate_size)
-        self.narrow = nn.Linear(a.intermediate_size, a.hidden_size)
+        self.widen = Linear(a.hidden_size, a.intermediate_size)
+        self.narrow = Linear(a.intermediate_size, a.hidden_size)
         self.output_norm = nn.LayerNorm(a.hidden_size, eps=a.norm.eps)
         self.attention_dropout = Dropout(a.dropout.attention_output)
         self.dropout = Dropout(a.dropout.hidden)
@@ -201,13 +202,14 @@ class Transformer(nn.Module):
         """
         new = input_ids.shape[1]
         kept = cache.open(new)
-        first = kept[0].width == new
-        places = None if first else cache.lengths_B[:, None]
-        hidden_BLD = self.embeddings(input_ids, None, places, keep_BL)
-        if first:
-            seen = self.view(keep_BL, hidden_BLD)
-        else:  # rows that stand at one place read all there is
-            seen = View() if isinstance(kept[0].new, slice) else behind(cache.lengths_B, kept[0].width, hidden_BLD)
+        first, at = kept[0].width == new, kept[0].new
+        if isinstance(at, slice):  # rows that stand at one place read all there is
+            places = None if first else torch.tensor([[at.start]], device=input_ids.device)
+            hidden_BLD = self.embeddings(input_ids, None, places, keep_BL)
+            seen = self.view(keep_BL, hidden_BLD) if first else View()
+        else:
+            hidden_BLD = self.embeddings(input_ids, None, at[1][:, None], keep_BL)
+            seen = behind(at[1], kept[0].width, hidden_BLD)
         for block, layer in zip(self.architecture.schedule, kept, strict=True):
             hidden_BLD = self.blocks[block](hidden_BLD, seen, None, layer)
         cache.read(keep_BL, new)

@@ -1,0 +1,95 @@
+"""Products in pieces, and matrices laid out another way: the same numbers."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+import sijo
+from sijo.nn import linear
+from sijo.nn.architecture import Architecture, PreNorm, Sinusoidal
+from sijo.nn.linear import FEW, Linear, lay_out, product
+
+SIZES = {"vocab_size": 40, "embedding_size": 12, "hidden_size": 12, "heads": 3, "intermediate_size": 20}
+
+
+def network():
+    positions = Sinusoidal(count=16, layout="halves")
+    a = Architecture(**SIZES, schedule=(0, 1), positions=positions, reads="left", entry="scale", norm=PreNorm())
+    torch.manual_seed(0)
+    return sijo.create(a, "lm")
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("rows", [1, 2, 5, FEW, FEW + 1])
+@pytest.mark.parametrize("outputs", [127, 128, 256, 300])
+def test_products_in_pieces(rows, outputs, bias, monkeypatch):
+    # kills: a last piece left out, or counted twice; pieces in another order; rows of states exchanged; a bias
+    # forgotten, or added to the pieces alone
+    monkeypatch.setattr(linear, "LEAST", 1)
+    torch.manual_seed(0)
+    part = Linear(24, outputs, bias=bias)
+    states = torch.randn(rows, 1, 24)
+    exact = F.linear(states.double(), part.weight.double(), part.bias.double() if bias else None)
+    with torch.inference_mode():
+        got = part(states)
+    assert got.shape == (rows, 1, outputs)
+    torch.testing.assert_close(got.double(), exact, rtol=0, atol=1e-5)
+
+
+def test_where_a_product_is_torchs_own(monkeypatch):
+    # kills: training by other sums than before; columns, or numbers of another kind, read as if by rows
+    monkeypatch.setattr(linear, "LEAST", 1)
+    torch.manual_seed(0)
+    weight, states = torch.randn(256, 24), torch.randn(5, 24)
+    assert torch.equal(product(states, weight.requires_grad_(), None), F.linear(states, weight))
+    product(states, weight, None).square().sum().backward()
+    assert weight.grad is not None
+    by_columns = weight.detach().T.contiguous().T
+    with torch.inference_mode():
+        assert torch.equal(product(states, by_columns, None), F.linear(states, by_columns))
+        halves = states.bfloat16(), weight.bfloat16()
+        assert torch.equal(product(*halves, None), F.linear(*halves))
+
+
+def test_nothing_but_the_order_changes(tmp_path):
+    # kills: a matrix transposed for good, or saved as it lies; a network that cannot be laid out twice
+    model = network()
+    ids = torch.randint(40, (2, 9), generator=torch.Generator().manual_seed(1))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    want = model(ids).logits
+    for rows in (1, 1, 8, 1):
+        lay_out(model, rows=rows)
+        assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+        torch.testing.assert_close(model(ids).logits, want, rtol=0, atol=1e-5)
+    by_rows, by_columns = (
+        (sijo.save(one, tmp_path / str(number)) / "model.safetensors").read_bytes()
+        for number, one in enumerate((network(), model))
+    )
+    assert by_rows == by_columns
+
+
+def test_a_network_that_has_written_may_be_trained():
+    # kills: weights that belong to inference for ever
+    model = network()
+    with torch.inference_mode():
+        lay_out(model, rows=1)
+    model(torch.tensor([[1, 2, 3]])).logits.square().sum().backward()
+    gradients = [weight.grad for weight in model.parameters()]
+    lay_out(fresh := network(), rows=1)
+    torch.optim.AdamW(model.parameters(), lr=0.1).step()
+    changed = [not torch.equal(*pair) for pair in zip(model.parameters(), fresh.parameters(), strict=True)]
+    assert all(changed) and all(gradient is not None for gradient in gradients)
+
+
+def test_the_longer_side_lies_in_one_piece():
+    # kills: the shorter side in one piece, or for many rows of states; a square or another dtype moved for nothing
+    model = network()
+    for alone in (True, False):
+        lay_out(model, rows=1 if alone else 3)
+        for weight in model.parameters():
+            if weight.dim() == 2:
+                rows, columns = weight.shape
+                assert weight.stride() == ((1, rows) if alone and rows > columns else (columns, 1))
+    half = network().bfloat16()
+    lay_out(half, rows=1)
+    assert all(weight.is_contiguous() for weight in half.parameters())
