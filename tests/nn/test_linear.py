@@ -37,18 +37,21 @@ def test_products_in_pieces(rows, outputs, bias, monkeypatch):
 
 
 def test_where_a_product_is_torchs_own(monkeypatch):
-    # kills: training by other sums than before; columns, or numbers of another kind, read as if by rows
+    # kills: training by other sums than before; columns, or numbers of another kind, taken in pieces
     monkeypatch.setattr(linear, "LEAST", 1)
     torch.manual_seed(0)
     weight, states = torch.randn(256, 24), torch.randn(5, 24)
-    assert torch.equal(product(states, weight.requires_grad_(), None), F.linear(states, weight))
-    product(states, weight, None).square().sum().backward()
-    assert weight.grad is not None
-    by_columns = weight.detach().T.contiguous().T
     with torch.inference_mode():
-        assert torch.equal(product(states, by_columns, None), F.linear(states, by_columns))
-        halves = states.bfloat16(), weight.bfloat16()
-        assert torch.equal(product(*halves, None), F.linear(*halves))
+        pieces = product(states, weight, None)
+    torch.testing.assert_close(pieces, F.linear(states, weight), rtol=0, atol=1e-5)
+    monkeypatch.setattr(torch, "bmm", None)  # by which pieces are multiplied
+    product(states, weight.requires_grad_(), None).square().sum().backward()
+    assert weight.grad is not None
+    with torch.inference_mode():
+        for other in (weight.detach().T.contiguous().T, weight.bfloat16(), weight.double()):
+            assert torch.equal(
+                product(states.to(other.dtype), other, None), F.linear(states.to(other.dtype), other)
+            )
 
 
 def test_nothing_but_the_order_changes(tmp_path):
