@@ -19,15 +19,26 @@ def network():
     return sijo.create(a, "lm")
 
 
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("rows", [1, 2, 5, FEW, FEW + 1])
-@pytest.mark.parametrize("outputs", [127, 128, 256, 300])
-def test_products_in_pieces(rows, outputs, bias, monkeypatch):
-    # kills: a last piece left out, or counted twice; pieces in another order; rows of states exchanged; a bias
-    # forgotten, or added to the pieces alone
+@pytest.fixture(params=[1, 3])
+def threads(request, monkeypatch):
     monkeypatch.setattr(linear, "LEAST", 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("columns", [False, True])
+@pytest.mark.parametrize("rows", [1, 2, 5, FEW, FEW + 1])
+@pytest.mark.parametrize("outputs", [127, 128, 257, 300])
+def test_products_in_pieces(rows, outputs, columns, bias, threads):
+    # kills: a last piece left out, or counted twice; pieces in another order; rows of states exchanged; a bias
+    # forgotten, or added to the pieces alone; columns read as rows
     torch.manual_seed(0)
     part = Linear(24, outputs, bias=bias)
+    if columns:
+        part.weight.data = part.weight.data.T.contiguous().T
     states = torch.randn(rows, 1, 24)
     exact = F.linear(states.double(), part.weight.double(), part.bias.double() if bias else None)
     with torch.inference_mode():
@@ -36,22 +47,21 @@ def test_products_in_pieces(rows, outputs, bias, monkeypatch):
     torch.testing.assert_close(got.double(), exact, rtol=0, atol=1e-5)
 
 
-def test_where_a_product_is_torchs_own(monkeypatch):
-    # kills: training by other sums than before; columns, or numbers of another kind, taken in pieces
-    monkeypatch.setattr(linear, "LEAST", 1)
-    torch.manual_seed(0)
-    weight, states = torch.randn(256, 24), torch.randn(5, 24)
+def test_where_a_product_is_in_pieces(threads, monkeypatch):
+    # kills: training by other sums than before; numbers of another kind taken in pieces; a single row on one
+    # thread where there are more, or in pieces where there are not; many rows by columns in pieces
+    counts = []
+    bmm = torch.bmm
+    monkeypatch.setattr(torch, "bmm", lambda one, other: counts.append(len(one)) or bmm(one, other))
+    weight, columns = torch.randn(256, 24), torch.randn(24, 256).T
     with torch.inference_mode():
-        pieces = product(states, weight, None)
-    torch.testing.assert_close(pieces, F.linear(states, weight), rtol=0, atol=1e-5)
-    monkeypatch.setattr(torch, "bmm", None)  # by which pieces are multiplied
-    product(states, weight.requires_grad_(), None).square().sum().backward()
-    assert weight.grad is not None
-    with torch.inference_mode():
-        for other in (weight.detach().T.contiguous().T, weight.bfloat16(), weight.double()):
-            assert torch.equal(
-                product(states.to(other.dtype), other, None), F.linear(states.to(other.dtype), other)
-            )
+        for matrix, rows in ((weight, 5), (weight, FEW + 1), (weight, 1), (columns, 1), (columns, 5)):
+            product(torch.randn(rows, 24), matrix, None)
+        for other in (weight.bfloat16(), weight.double(), weight[:, :20].double()):
+            product(torch.randn(5, other.shape[1], dtype=other.dtype), other, None)
+    assert counts == [2, *([] if threads == 1 else [2, threads])]
+    product(torch.randn(5, 24), weight.requires_grad_(), None).square().sum().backward()
+    assert weight.grad is not None and len(counts) == (1 if threads == 1 else 3)
 
 
 def test_nothing_but_the_order_changes(tmp_path):
