@@ -97,10 +97,18 @@ def test_one_bucket_is_refused():
 @pytest.mark.parametrize("length", [1, 2, 3, 8])
 def test_the_view_of_scores_by_distance_is_the_gather(length):
     # kills: a row stride that is one off, and distances in the wrong order
-    scores = draw(2, 3, length, 2 * length)
-    got = skew(scores)
-    for i, j in product(range(length), repeat=2):
-        assert torch.equal(got[..., i, j], scores[..., i, length - 1 - i + j])
+    whole = draw(3, 3, length, 2 * length)
+    for scores in (whole, whole[1:], whole.transpose(0, 1)):
+        got = skew(scores)
+        for i, j in product(range(length), repeat=2):
+            assert torch.equal(got[..., i, j], scores[..., i, length - 1 - i + j])
+
+
+@pytest.mark.parametrize("part", [lambda one: one, lambda one: one[1:], lambda one: one.transpose(-1, -2)])
+def test_the_gradient_goes_back_by_the_same_view(part):
+    # kills: a gradient that lands one score off, where the scores begin later in memory or lie another way
+    scores = draw(2, 8, 8).requires_grad_()
+    assert torch.autograd.gradcheck(lambda one: skew(part(one)[..., :4, :]), scores)
 
 
 @pytest.mark.parametrize("projections", ["shared", "own"])

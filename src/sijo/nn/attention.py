@@ -113,10 +113,11 @@ class SelfAttention(nn.Module):
                 bias = apart if view.unseen is None else apart.masked_fill(view.unseen, lowest)
         bias = None if bias is None else bias.to(q_BHQC.dtype)
         share = self.dropout if self.training else 0.0
-        if share and q_BHQC.device.type == "cpu":  # where torch's own throws cost more than the products
+        learned = bias is not None and bias.requires_grad  # by distances: torch would look for empty rows first
+        if q_BHQC.device.type == "cpu" and (share or learned):  # where torch's own throws cost more than products
             scores = q_BHQC * self.scale @ k_BHKC.transpose(-1, -2)
             weights = (scores if bias is None else scores + bias).softmax(-1)
-            read_BHQC = dropped(weights, share) @ v_BHKC
+            read_BHQC = (dropped(weights, share) if share else weights) @ v_BHKC
         else:
             read_BHQC = scaled_dot_product_attention(
                 q_BHQC, k_BHKC, v_BHKC, attn_mask=bias, dropout_p=share, scale=self.scale
