@@ -2,8 +2,9 @@
 
     python benchmarks/kills.py --kills 200
 
-`sijo pretrain` is killed with SIGKILL at random instants, a third of them while a checkpoint is being written,
-and resumed each time, until it has been killed so often and is done. A run that ends before enough kills is
+`sijo pretrain` is killed with SIGKILL at random instants and resumed each time, until it has been killed so often
+and is done: of four kills one comes within seconds of the start, two come once the run has got further than the
+last one did, and one comes while a checkpoint is being written. A run that ends before enough kills is
 begun again. Then the weights, the optimizer's memory, the moving average and metrics.jsonl are compared with those
 of an undisturbed run, by SHA-256. Threads are pinned to one, since sums depend on their number.
 """
@@ -38,6 +39,29 @@ def digest(out: Path) -> str:
     return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()
 
 
+def steps(out: Path) -> set[str]:
+    """The names of the checkpoints that are whole."""
+    return {place.name for place in out.glob("checkpoints/step-????????")}
+
+
+def writes(out: Path) -> bool:
+    """Whether a checkpoint is being written."""
+    return any(out.glob("checkpoints/.step-*.part"))
+
+
+def wait(process: subprocess.Popen[bytes], out: Path, kind: int, chance: random.Random) -> None:
+    """Until the moment to kill: 0 for any, 1 and 2 for one after some progress, 3 for one within a save."""
+    before, until = steps(out), time.monotonic() + chance.uniform(0, 7)
+    if kind:
+        while process.poll() is None and steps(out) <= before:
+            time.sleep(0.001)
+        until = time.monotonic() + chance.uniform(0, 2)
+    while process.poll() is None and (time.monotonic() < until if kind < 3 else not writes(out)):
+        time.sleep(0.001)
+    if kind == 3:
+        time.sleep(chance.uniform(0, 0.02))
+
+
 def main() -> None:
     parser = data.options(__doc__)
     parser.add_argument("--kills", type=int, default=200, help="how many (200)")
@@ -69,15 +93,12 @@ def main() -> None:
     started = time.perf_counter()
     while True:
         process = begin(out, *prepared)
-        aimed, until = killed % 3 == 0, time.monotonic() + chance.uniform(2.5, 7.0)
-        while process.poll() is None and time.monotonic() < until and killed < given.kills:
-            if aimed and time.monotonic() > until - 2 and any(out.glob("checkpoints/.step-*.part")):
-                break
-            time.sleep(0.001)
-        during = any(out.glob("checkpoints/.step-*.part"))
-        if killed < given.kills and process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
-            killed, saving = killed + 1, saving + during
+        if killed < given.kills:
+            wait(process, out, killed % 4, chance)
+            during = writes(out)
+            if process.poll() is None:
+                os.kill(process.pid, signal.SIGKILL)
+                killed, saving = killed + 1, saving + during
         process.wait()
         if process.returncode == 0:
             runs, wrong = runs + 1, wrong + (digest(out) != want)

@@ -275,7 +275,12 @@ def _small(architecture: Architecture, *, layers: int = 2, table: int = WIDTH) -
 
 
 def _tiny(
-    settings: RunSettings, name: str, model: Architecture, generator: Architecture | None = None
+    settings: RunSettings,
+    name: str,
+    model: Architecture,
+    generator: Architecture | None = None,
+    *,
+    steps: int = 2_500,
 ) -> RunSettings:
     """A published recipe on two cores: its objective and its choices, a small network, a short run.
 
@@ -295,7 +300,7 @@ def _tiny(
         data=replace(settings.data, length=LENGTH),
         optimizer=OptimizerSettings(kind="adamw", betas=(0.9, 0.98)),
         schedule=ScheduleSettings(peak=2e-3, shape="linear", warmup_share=0.05),
-        run=LoopSettings(steps=1_500 if settings.objective.parts == ("clm",) else 2_500, batch=16, save_every=500),
+        run=LoopSettings(steps=steps, batch=16, save_every=500),
     )
 
 
@@ -322,12 +327,12 @@ def _recipes() -> Iterable[Recipe]:
     # by learned places, ELECTRA's discriminator finds nothing in a quarter of an hour (docs/log.md)
     near = replace(_small(small.model), positions=None, distances=_small(v3.model).distances)
     for settings in (
-        _tiny(bert, "bert", _small(bert.model)),
+        _tiny(bert, "bert", _small(bert.model), steps=5_000),
         _tiny(small, "electra", near, replace(near, schedule=(0,))),
         _tiny(deberta, "deberta", _small(deberta.model)),
         _tiny(v3, "deberta-v3", _small(v3.model), _small(v3.model, layers=1)),
         _tiny(albert, "albert", _small(albert.model, table=64)),
-        _tiny(ctrl, "ctrl", _small(ctrl.model)),
+        _tiny(ctrl, "ctrl", _small(ctrl.model), steps=1_500),
     ):
         yield Recipe(settings, "for two cores and a quarter of an hour")
 
