@@ -81,11 +81,12 @@ class Model(Network):
         return self._tokenizer is not None
 
     @property
-    def dtype(self) -> str:
+    def dtype(self) -> Dtype:
         """The precision of the matrices, by the name that `load` gives it."""
         if any(isinstance(part, Int8Matrix) for part in self.modules()):
             return "int8"
-        return str(next(self.parameters()).dtype).removeprefix("torch.")
+        name: Dtype = str(next(self.parameters()).dtype).removeprefix("torch.")  # type: ignore[assignment]
+        return name
 
     @cached_property
     def fingerprint(self) -> str:
@@ -136,8 +137,8 @@ def load(
     (6, 384, ())
     """
     if dtype not in get_args(Dtype):
-        known = get_args(Dtype)
-        raise SettingError(f"no dtype {dtype!r}{nearest(dtype, known)}; there are {', '.join(known)}")
+        names = get_args(Dtype)
+        raise SettingError(f"no dtype {dtype!r}{nearest(dtype, names)}; there are {', '.join(names)}")
     if dtype == "int8" and head not in ("lm", ["lm"], ("lm",)):
         raise SettingError(
             f'dtype="int8" is for a network that writes, and tried by its lm head, but head={head!r}; give '

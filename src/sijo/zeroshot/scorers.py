@@ -221,5 +221,4 @@ def _opened(given: Path | Model, head: str | None, dtype: Dtype) -> Model:
         return load(given, head=head, dtype=dtype)
     if head is None or head in given.head_values or given.source is None:
         return given
-    same: dict[str, Dtype] = {name: name for name in get_args(Dtype)}
-    return load(given.source, head=head, dtype=same[given.dtype])
+    return load(given.source, head=head, dtype=given.dtype)
