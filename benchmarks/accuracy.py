@@ -20,15 +20,15 @@ alone, since a cosine is no probability.
 
 from collections.abc import Mapping, Sequence
 
-import data
 import numpy as np
 from throughput import Peer
 
+import data
 import sijo
+from sijo.evaluation.zero_shot import TAILS, Interval, evaluate
 from sijo.zeroshot.calibration import MINILM
 from sijo.zeroshot.classifier import ZeroShotClassifier
-from sijo.zeroshot.evaluation import TAILS, Interval, evaluate
-from sijo.zeroshot.scorers import EmbeddingScorer
+from sijo.zeroshot.scorers.registry import EmbeddingScorer
 
 PAIRS = (
     ("sijo", "words by hand"),

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 
 import sijo
+from sijo.evaluation.zero_shot import evaluate
 from sijo.inference.engine import Engine
 from sijo.zeroshot.calibration import MINILM, Calibration
-from sijo.zeroshot.evaluation import evaluate
 from sijo.zeroshot.labels import LabelSet
-from sijo.zeroshot.scorers import EmbeddingScorer
+from sijo.zeroshot.scorers.registry import EmbeddingScorer
 
 
 def scores_of(path: Path, scorer: EmbeddingScorer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -24,16 +24,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import data
 import numpy as np
 import torch
 from accuracy import by_sijo
 
+import data
 import sijo
 from sijo.checkpoints.load import create
+from sijo.evaluation.zero_shot import TAILS, Interval
 from sijo.inference.engine import Engine
-from sijo.training.student import begin
-from sijo.zeroshot.evaluation import TAILS, Interval
+from sijo.jobs.student import begin
 
 GROUPS = {
     "alt.atheism": "atheism",

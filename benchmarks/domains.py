@@ -37,7 +37,6 @@ from dataclasses import dataclass
 from itertools import chain, cycle, islice
 from pathlib import Path
 
-import data
 import numpy as np
 import torch
 from english import Document, running, tidy, together
@@ -49,11 +48,12 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from threadpoolctl import threadpool_limits
 from torch.nn import functional as F
 
+import data
 import sijo
+from sijo.batching import by_length
+from sijo.evaluation.zero_shot import TAILS, Interval
 from sijo.generation.attribute import Attributor
 from sijo.generation.codes import code as code_of
-from sijo.text.batches import by_length
-from sijo.zeroshot.evaluation import TAILS, Interval
 
 FILES = {  # each code, and its file of english.py; Brown is left out: it is fifteen kinds by itself
     "Austen": "austen",

@@ -16,12 +16,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import data
 import numpy as np
 import torch
 import transformers
 from throughput import in_turns, median_ratio
 
+import data
 import sijo
 
 BATCH = 32

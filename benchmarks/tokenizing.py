@@ -24,12 +24,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import data
 import sentencepiece
 import transformers
 
+import data
 from sijo.checkpoints.locate import built_in
-from sijo.text.tokenizer import Tokenizer
+from sijo.tokenizers.tokenizer import Tokenizer
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "text"))
 import tokenizer_references as references

@@ -18,9 +18,10 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-import data
 from distilling import newsgroups
 from finetuning import pairs
+
+import data
 
 EACH, LINES, WORDS, CAPTIONS = 500_000, 20, 130, 12_000
 """Characters of each source of English, lines of a piece, words of a post, sentences of captions."""

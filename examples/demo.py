@@ -11,8 +11,8 @@ from rich.table import Table
 
 import sijo
 from sijo.errors import SijoError
-from sijo.text.tables import TextTable
-from sijo.zeroshot.evaluation import evaluate
+from sijo.evaluation.zero_shot import evaluate
+from sijo.files.tables import TextTable
 from sijo.zeroshot.labels import LabelSet
 
 HERE = Path(__file__).parent

@@ -20,7 +20,7 @@ from ray.train.torch import TorchTrainer
 def work(given: dict[str, Any]) -> None:
     """One worker: the library's call, in this process."""
     from sijo.app.pretrain import resolved
-    from sijo.training.run import Text, pretrain
+    from sijo.jobs.pretrain import Text, pretrain
 
     settings, text = resolved(given["recipe"], given["set"]), Text(sources=given["corpus"])
     for step in pretrain(settings, text, Path(given["out"]), resume=True):

@@ -18,8 +18,9 @@ import pytest
 
 # two workers, each with a thread for each core, hinder each other more than they help
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# tests import the two things they share, `battery` and `reference`, by these names
+# tests import what they share, `battery`, `reference` and `runs`, by these names
 sys.path.append(str(Path(__file__).parent))
+pytest_plugins = ["runs"]
 
 WORDS = ["the", "a", "of", "to", "in", "and", "is", "was", "not", "for", "we", "you", "it", "they", "one", "two"]
 WORDS += [

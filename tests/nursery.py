@@ -19,10 +19,10 @@ import torch
 
 import sijo.app.cli
 import sijo.app.evaluate
-import sijo.app.job
 import sijo.checkpoints.load
-import sijo.text.tables
-import sijo.training.run
+import sijo.files.output_job
+import sijo.files.tables
+import sijo.jobs.pretrain
 import sijo.zeroshot.classifier
 
 READY = (pyarrow.compute, pyarrow.parquet, rich.console, torch, sijo)

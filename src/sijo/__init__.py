@@ -6,6 +6,8 @@ Each public name is loaded when it is first touched, so `import sijo` costs no t
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from sijo.version import __version__
+
 if TYPE_CHECKING:
     from sijo.checkpoints.load import Model as Model
     from sijo.checkpoints.load import create as create
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     from sijo.nn.architecture import Architecture as Architecture
     from sijo.zeroshot.classifier import ZeroShotClassifier as ZeroShotClassifier
     from sijo.zeroshot.labeller import Row as Row
-
-__version__ = "0.1.0"
 
 _ROOMS = {
     "Architecture": "sijo.nn.architecture",

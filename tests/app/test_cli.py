@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import sijo
-from sijo.text.tables import TextTable
+from sijo.files.tables import TextTable
 
 LABELS = ("--labels", "sea,land")
 TEXTS = ["the old sea", "rain, and sun", "", "land 네 😀", "it's a game"]

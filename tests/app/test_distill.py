@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import sijo
-from training.conftest import REQUESTS
+from runs import REQUESTS
 
 FEW = ("run.epochs=null", "run.steps=3", "run.batch=4", "data.length=16", "run.save_every=2")
 

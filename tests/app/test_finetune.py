@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import sijo
-from training.conftest import REQUESTS
+from runs import REQUESTS
 
 FEW = ("run.epochs=2", "run.batch=8", "cutting.length=24", "schedule.peak=0.01")
 
@@ -145,7 +145,7 @@ def test_tasks_and_settings_are_listed(sijo_cli, tiny_model):
 
 def finetune_tasks():
     from sijo.app.finetune import TASKS
-    from sijo.text.labelled import TASKS as KNOWN
+    from sijo.data.labelled_inputs import TASKS as KNOWN
 
     assert TASKS == KNOWN
     return TASKS

@@ -10,10 +10,10 @@ import time
 import pytest
 
 import sijo
+from runs import REQUESTS
 from sijo.app.cli import app
 from sijo.app.generate import aloud
 from sijo.generation.write import Request, Token, Writer, Written
-from training.conftest import REQUESTS
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +21,8 @@ def model(tmp_path_factory):
     """A CTRL that learned for four steps, with the ten domains of the requests as its codes."""
     from dataclasses import replace
 
-    from sijo.training.recipes import RECIPES
-    from sijo.training.run import Text, pretrain
+    from sijo.jobs.pretrain import Text, pretrain
+    from sijo.jobs.recipes import RECIPES
     from sijo.training.settings import changed
 
     out = tmp_path_factory.mktemp("ctrl")

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import sijo
+from runs import REQUESTS
 from sijo.app.pretrain import spoken
-from sijo.training.recipes import RECIPES
+from sijo.jobs.recipes import RECIPES
 from sijo.training.settings import changed, described, leaves, read
-from training.conftest import REQUESTS
 
 SMALL = ("run.steps=4", "run.batch=4", "run.save_every=2", "data.length=32", "tokenizer.vocab_size=500")
 NETWORK = ("hidden_size=16", "embedding_size=16", "heads=2", "intermediate_size=32")

@@ -7,7 +7,7 @@ import pytest
 
 from sijo.app import progress
 from sijo.app.progress import Progress, RunProgress
-from sijo.training.watch import Speed
+from sijo.training.journal import Speed
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from sijo.app import report
-from sijo.app.report import POINTS, STYLE, Html, drawing, smoothed, spaces, tag, thinned
+from sijo.app.report import report
+from sijo.app.report.report import POINTS, STYLE, Html, drawing, smoothed, spaces, tag, thinned
 
 SETTINGS = {"recipe": "electra-tiny", "model": {"heads": 4, "schedule": [0, 1]}, "run": {"steps": 40, "clip": None}}
 LINE = {"step": 10, "samples": 320, "tokens": 4000, "lr": 1e-4, "gradient_norm": 0.5, "loss": 26.5}
@@ -342,7 +342,7 @@ def test_damage_leaves_the_old_report(tmp_path, sijo_cli, monkeypatch):
         sijo_cli("report", run).must_say(3, "line 2 of", "examples.jsonl")
     (run / "metrics.jsonl").write_text('{"step": 1}\n\n{"step": 2}\n')
     sijo_cli("report", run).must_say(3, "line 2 of", "metrics.jsonl")
-    monkeypatch.setattr("sijo.folder.os.fsync", full)
+    monkeypatch.setattr("sijo.files.folders.os.fsync", full)
     (run / "metrics.jsonl").write_text("")
     sijo_cli("report", lay(run, lines=0, timings=0)).must_say(74, "No space left")
     assert (run / "report.html").read_text() == "old"

@@ -9,8 +9,8 @@ from typing import get_args, get_type_hints
 import pytest
 
 from sijo.app.tokenizer import TrainSettings
-from sijo.text.tokenizer import Tokenizer
-from sijo.text.vocabulary import Family, Kind, train_tokenizer
+from sijo.tokenizers.tokenizer import Tokenizer
+from sijo.tokenizers.train import Family, Kind, train_tokenizer
 
 POEM = "the sea is old and the rain is new\nwe cook bread in the rain\n\nthe old sea\n" * 40
 

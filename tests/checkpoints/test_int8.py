@@ -15,7 +15,7 @@ from sijo.checkpoints.int8 import to_int8
 from sijo.errors import SettingError, TextError
 from sijo.generation.write import Request, Writer
 from sijo.nn.int8 import Int8Linear, Int8Matrix, Int8Table
-from sijo.text.tokenizer import Tokenizer
+from sijo.tokenizers.tokenizer import Tokenizer
 
 WINDOW = 40
 

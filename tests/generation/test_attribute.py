@@ -10,7 +10,7 @@ import sijo
 from generation.test_write import pair, tokenizer, words  # noqa: F401
 from sijo.errors import SettingError, TextError
 from sijo.generation.attribute import Attributor, attribute
-from sijo.text.codes import PUBLISHED
+from sijo.tokenizers.codes import PUBLISHED
 
 
 @pytest.fixture(scope="module")

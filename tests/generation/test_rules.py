@@ -7,7 +7,7 @@ from scipy import stats
 
 from sijo.errors import SettingError
 from sijo.generation.rules import STRUCK, Sampling, chosen, cut, drawn, likeliest, penalised
-from sijo.text.chance import chance
+from sijo.random import chance
 
 SCORES = torch.tensor([[2.0, 1.0, -1.0, 0.5]])
 SEEN = torch.tensor([[0, 2, 0]])

@@ -14,7 +14,7 @@ from sijo.generation.synthetic import SAMPLING, Kind, Synthesis, SyntheticSettin
 from sijo.generation.write import Writer, Written
 from sijo.models import published
 from sijo.nn.architecture import Sinusoidal
-from sijo.text.tokenizer import Tokenizer
+from sijo.tokenizers.tokenizer import Tokenizer
 
 SEA, LAND = Kind(label="wet", control_code="sea"), Kind(label="dry", control_code="land")
 

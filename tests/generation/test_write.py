@@ -5,14 +5,13 @@ from dataclasses import replace
 from itertools import accumulate
 
 import pytest
-import tokenizers
 import torch
 import transformers
-from tokenizers import decoders
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 
 import sijo
+import tokenizers
 from objectives.conftest import moved, opened
 from sijo.errors import SettingError, TextError
 from sijo.generation.codes import code
@@ -21,9 +20,10 @@ from sijo.generation.write import Request, Writer
 from sijo.models import published
 from sijo.nn.architecture import Sinusoidal
 from sijo.nn.cache import Cache
-from sijo.text.chance import chance
-from sijo.text.codes import PUBLISHED, known_codes
-from sijo.text.tokenizer import Tokenizer
+from sijo.random import chance
+from sijo.tokenizers.codes import PUBLISHED, known_codes
+from sijo.tokenizers.tokenizer import Tokenizer
+from tokenizers import decoders
 
 GREEDY = Sampling(penalty=1.0)
 WINDOW = 24

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import sijo
+from sijo.batching import by_length, groups, padded_length
 from sijo.errors import SettingError
 from sijo.inference.engine import Engine, unit
-from sijo.inference.store import Entry, VectorStore
-from sijo.text.batches import by_length, groups, padded_length
+from sijo.inference.vector_cache import Entry, VectorStore
 
 TEXTS = [
     "the sun and the sea",

@@ -37,7 +37,7 @@ WORDS = [
 @pytest.fixture(scope="session")
 def tokenizer(tiny_model):
     """The tiny model's, for inputs of up to 32 tokens."""
-    from sijo.text.tokenizer import Tokenizer
+    from sijo.tokenizers.tokenizer import Tokenizer
 
     return Tokenizer.load(tiny_model / "tokenizer.json", max_length=32)
 
@@ -79,8 +79,8 @@ def corpus(tokenizer):
 @pytest.fixture(scope="session")
 def questions(tokenizer, corpus):
     """`questions(objective, **settings)` gives a posed batch of 24 inputs, of uneven lengths."""
-    from sijo.objectives.question import clean
-    from sijo.text.samples import Samples, SampleSettings
+    from sijo.data.samples import Samples, SampleSettings
+    from sijo.objectives.posed_batch import clean
 
     def pose(objective, count=24, seed=3, **settings):
         samples = Samples(corpus, tokenizer, SampleSettings(length=32, **settings))

@@ -10,6 +10,8 @@ from torch.nn import functional as F
 
 import sijo
 from objectives.conftest import learned, loss_of, moved, opened, published_names
+from sijo.batching import by_length
+from sijo.data.samples import SampleSettings
 from sijo.errors import SettingError
 from sijo.models import published
 from sijo.nn.architecture import Architecture, Dropout, Learned, Sinusoidal
@@ -17,11 +19,9 @@ from sijo.nn.heads import Read
 from sijo.objectives.clm import Causal
 from sijo.objectives.distillation import Taught, Teacher, Teaching, angle, divergence, related, relations
 from sijo.objectives.joint import read
+from sijo.objectives.masking import Masking
 from sijo.objectives.mlm import Masked
-from sijo.text.batches import by_length
-from sijo.text.masking import Masking
-from sijo.text.samples import SampleSettings
-from sijo.text.tokenizer import Tokenizer
+from sijo.tokenizers.tokenizer import Tokenizer
 
 NONE = Dropout(embeddings=0, attention=0, attention_output=0, hidden=0)
 TRIPLE = Teaching(soft=5.0, hard=2.0, cosine=1.0)

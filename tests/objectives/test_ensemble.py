@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from objectives.test_supervised import network, rows_of
+from sijo.data.labelled_inputs import Cutting, Labelled
 from sijo.errors import SettingError
 from sijo.objectives.ensemble import Ensemble, Ensembling, trusted
-from sijo.objectives.question import clean
+from sijo.objectives.posed_batch import clean
 from sijo.objectives.supervised import Supervised
-from sijo.text.labelled import Cutting, Labelled
 
 NAMES = ("a", "b", "c", "d")
 

@@ -6,17 +6,17 @@ import transformers
 
 import sijo
 from objectives.conftest import corpus_of, learned, loss_of, moved, opened, published_names
+from sijo.batching import by_length
+from sijo.data.samples import Samples, SampleSettings
 from sijo.errors import SettingError
 from sijo.nn.architecture import Architecture, Disentangled, Dropout, Sinusoidal
 from sijo.objectives.clm import Causal
 from sijo.objectives.joint import Joint, read
+from sijo.objectives.masking import Masking
 from sijo.objectives.mlm import Masked
-from sijo.objectives.question import clean
+from sijo.objectives.posed_batch import clean
 from sijo.objectives.rtd import Replaced
 from sijo.objectives.sop import Ordered
-from sijo.text.batches import by_length
-from sijo.text.masking import Masking
-from sijo.text.samples import Samples, SampleSettings
 
 NONE = Dropout(embeddings=0, attention=0, attention_output=0, hidden=0)
 SIZES = {"embedding_size": 16, "hidden_size": 16, "heads": 2, "intermediate_size": 24, "dropout": NONE}

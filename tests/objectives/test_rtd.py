@@ -12,9 +12,9 @@ import sijo
 from objectives.conftest import learned, moved, opened, published_names
 from sijo.errors import SettingError
 from sijo.nn.architecture import Architecture, Disentangled, Dropout
+from sijo.objectives.masking import Masking
 from sijo.objectives.mlm import Masked
 from sijo.objectives.rtd import OffsetTable, Replaced, draw
-from sijo.text.masking import Masking
 
 MASKING = Masking(share=0.3, mask=0.85, keep=0.15, random=0.0)
 NONE = Dropout(embeddings=0, attention=0, attention_output=0, hidden=0)

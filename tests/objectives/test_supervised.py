@@ -11,12 +11,12 @@ from torch.nn import functional as F
 
 import sijo
 from objectives.conftest import learned, loss_of, moved, opened, published_names
+from sijo.batching import by_length
+from sijo.data.labelled_inputs import Answer, Cutting, Labelled, Row
 from sijo.errors import SettingError
 from sijo.objectives import supervised
-from sijo.objectives.question import clean
+from sijo.objectives.posed_batch import clean
 from sijo.objectives.supervised import HEADS, UNSEEN, Sift, Supervised, Teacher
-from sijo.text.batches import by_length
-from sijo.text.labelled import Answer, Cutting, Labelled, Row
 
 WORDS = ("the", "sea", "was", "old", "and", "new", "land", "rain", "sun", "game", "team", "ball", "money", "bank")
 NAMES = ("a", "b", "c", "d")

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 import sijo
+from runs import digest, small
 from sijo.errors import CheckpointError, SettingError
+from sijo.jobs.pretrain import Text, _begin
 from sijo.training import loop as looping
 from sijo.training import state
 from sijo.training.loop import DivergedError, Standing
-from sijo.training.run import Text, _begin
-from training.conftest import digest, small
 
 GOLDEN = Path(__file__).with_name("golden.json")
 OBJECTIVES = {
@@ -277,7 +277,7 @@ def test_power_cut_at_any_write(run, tmp_path, monkeypatch):
     out = tmp_path / "run"
     run("bert", out, "run.steps=4")
     old = state.newest(out / "checkpoints")
-    import sijo.folder as folders
+    from sijo.files import folders
 
     sync, counted = folders.sync, [0]
 
@@ -376,7 +376,7 @@ def test_settings_repeat_a_run(run, tmp_path):
 
 def test_without_a_checkpoint_there_is_no_model(tmp_path, prepared):
     # kills: fresh weights saved as if they had learned
-    from sijo.training.run import export
+    from sijo.jobs.pretrain import export
 
     with pytest.raises(CheckpointError, match="no whole checkpoint"):
         export(small("bert"), None, tmp_path)

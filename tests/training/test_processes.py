@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from runs import digest, small
 from sijo.training.state import steps
-from training.conftest import digest, small
 
 
 @pytest.fixture(scope="module")

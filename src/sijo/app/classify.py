@@ -15,7 +15,7 @@ from sijo.errors import SettingError, SijoError, TextError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from sijo.text.tables import Block, TextTable
+    from sijo.files.tables import Block, TextTable
     from sijo.zeroshot.labeller import Labeller, Row
     from sijo.zeroshot.labels import LabelSet
 
@@ -92,7 +92,7 @@ class LabelSettings:
         """
         from sijo.zeroshot.labeller import Choice, Labeller
         from sijo.zeroshot.labels import LabelSet
-        from sijo.zeroshot.scorers import open_scorer
+        from sijo.zeroshot.scorers.registry import open_scorer
 
         choice = Choice(
             template=self.hypothesis_template,
@@ -199,7 +199,7 @@ def run(source: str, settings: ClassifySettings) -> None:
     if settings.output is not None and settings.format is not None:
         raise SettingError("--format is about printing; with --output the file's suffix says its format")
 
-    from sijo.text.tables import TextTable
+    from sijo.files.tables import TextTable
 
     table = TextTable(source, kind=settings.input_format, column=settings.column, delimiter=settings.delimiter)
     if settings.output is None:
@@ -217,8 +217,8 @@ def _opened(labels: "LabelSet | None", settings: ClassifySettings) -> "Labeller"
 
 
 def _to_file(table: "TextTable", labels: "LabelSet | None", settings: ClassifySettings, output: Path) -> None:
-    from sijo.app.job import Job
-    from sijo.app.output import Piece, Plan, format_of
+    from sijo.files.output_job import Job
+    from sijo.files.row_writers import Piece, Plan, format_of
 
     format_of(output)  # refuses a suffix before the model is opened
     labeller = _opened(labels, settings)
@@ -262,7 +262,7 @@ def _to_file(table: "TextTable", labels: "LabelSet | None", settings: ClassifySe
 
 
 def _to_stdout(table: "TextTable", labels: "LabelSet | None", settings: ClassifySettings) -> None:
-    from sijo.app.output import Piece, stream
+    from sijo.files.row_writers import Piece, stream
 
     format = settings.format or ("table" if sys.stdout.isatty() else "jsonl")
     labeller = _opened(labels, settings)

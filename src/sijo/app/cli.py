@@ -17,7 +17,6 @@ from typing import Annotated, Literal, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError
 
-import sijo
 from sijo.app import attribute as attributing
 from sijo.app import classify as classifying
 from sijo.app import distill as distilling
@@ -29,13 +28,14 @@ from sijo.app import pretrain as pretraining
 from sijo.app import synthetic as synthesising
 from sijo.app import tokenizer as tokenizing
 from sijo.errors import SettingError, SijoError
+from sijo.version import __version__
 
 app = App(
     name="sijo",
     help="Compact language models that label text nobody trained them to label, on one ordinary CPU.",
     help_epilogue="Add --debug to any command for the whole story of an error.",
     help_format="plaintext",  # of the list of commands alone: markdown takes 0.1 s to import
-    version=sijo.__version__,
+    version=__version__,
     suppress_keyboard_interrupt=False,
     default_parameter=Parameter(negative=()),
 )
@@ -207,7 +207,7 @@ def report(*runs: Path, out: Path | None = None) -> None:
     out
         The file to write; report.html in the run's folder by default.
     """
-    from sijo.app import report as reporting
+    from sijo.app.report import report as reporting
 
     reporting.run(runs, out)
 

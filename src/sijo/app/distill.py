@@ -24,7 +24,7 @@ class DistillSettings(pretrain.PretrainSettings):
 
 def run(recipe: str | None, given: DistillSettings) -> None:
     """Do what was asked, and print the folder of the student."""
-    from sijo.training.recipes import DISTILLATIONS
+    from sijo.jobs.recipes import DISTILLATIONS
 
     if given.list:
         rows = [
@@ -39,7 +39,7 @@ def run(recipe: str | None, given: DistillSettings) -> None:
 def resolved(recipe: str | None, given: DistillSettings) -> "RunSettings":
     """The settings of a recipe for this teacher, or in a settings.json that a run left, with some changed."""
     from sijo.checkpoints.load import peek
-    from sijo.training.recipes import DISTILLATIONS
+    from sijo.jobs.recipes import DISTILLATIONS
     from sijo.training.settings import changed
 
     if recipe is not None and recipe not in DISTILLATIONS and Path(recipe).suffix == ".json":

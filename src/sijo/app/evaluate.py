@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-import sijo
 from sijo.app.classify import LabelSettings
 from sijo.app.progress import Progress
 from sijo.errors import SettingError, TextError, nearest
+from sijo.version import __version__
 
 if TYPE_CHECKING:
-    from sijo.text.tables import Block
-    from sijo.zeroshot.evaluation import Evaluation
+    from sijo.evaluation.zero_shot import Evaluation
+    from sijo.files.tables import Block
     from sijo.zeroshot.labeller import Labeller
 
 
@@ -49,10 +49,10 @@ def run(settings: EvaluateSettings) -> None:
         raise SettingError("name the file with texts and their labels: --data FILE")
     import numpy as np
 
-    from sijo.text.tables import TextTable
-    from sijo.zeroshot.evaluation import evaluate
-    from sijo.zeroshot.labels import folded
-    from sijo.zeroshot.plots import check, plot
+    from sijo.evaluation.plots import check, plot
+    from sijo.evaluation.zero_shot import evaluate
+    from sijo.files.tables import TextTable
+    from sijo.names import folded
 
     if settings.plot is not None:
         check(settings.plot)  # refused before an hour's work, not after it
@@ -122,13 +122,13 @@ def _print(
             "none_score": calibration.none_score,
             "calibration": calibration.origin,
             "rows_per_second": round(progress.rows_per_second, 1),
-            "sijo": sijo.__version__,
+            "sijo": __version__,
         }
         print(json.dumps(about | found.to_dict(), ensure_ascii=False, allow_nan=False))  # noqa: T201
         return
     from rich.console import Console
 
-    from sijo.zeroshot.evaluation import table
+    from sijo.evaluation.zero_shot import table
 
     console = Console()
     console.print(table(found))

@@ -12,10 +12,10 @@ from sijo.app.pretrain import asked_to_stop, show, show_settings
 from sijo.errors import SettingError, nearest
 
 if TYPE_CHECKING:
-    from sijo.training.finetune_settings import FinetuneSettings
+    from sijo.jobs.finetune_settings import FinetuneSettings
 
 TASKS = ("classification", "multi-label", "regression", "tagging", "question-answering", "multiple-choice")
-"""As `text/labelled.py` has them, which costs numpy to import."""
+"""As `data/labelled_inputs.py` has them, which costs numpy to import."""
 ROWS = {
     "classification": ("a text, or two, and the name of its class", "text,label"),
     "multi-label": ("a text, or two, and all names that fit", 'text,labels: ["sea","rain"] or sea;rain'),
@@ -90,8 +90,8 @@ def run(given: FinetuneCommand) -> None:
             "--train and --out are needed: what to learn from, and the folder that the run is kept in"
         )
     from sijo.app.progress import RunProgress
-    from sijo.training.finetune import finetune
-    from sijo.training.finetune_settings import Data
+    from sijo.jobs.finetune import finetune
+    from sijo.jobs.finetune_settings import Data
     from sijo.training.loop import Run
 
     settings = resolved(given)
@@ -124,7 +124,7 @@ def resolved(given: FinetuneCommand) -> "FinetuneSettings":
     """The settings for the model and the task, with what was changed."""
     if given.task not in TASKS:
         raise SettingError(f"no task {given.task!r}{nearest(given.task, TASKS)}; there are {', '.join(TASKS)}")
-    from sijo.training.finetune_settings import defaults
+    from sijo.jobs.finetune_settings import defaults
     from sijo.training.settings import changed
 
     label = {"tagging": "tags", "question-answering": "answers"}.get(given.task, "label")
@@ -142,7 +142,7 @@ def resolved(given: FinetuneCommand) -> "FinetuneSettings":
 
 def show_results(out: Path, format: Literal["table", "json"] | None) -> None:
     """How good the best weights are, and where the model is."""
-    from sijo.folder import read_object
+    from sijo.files.folders import read_object
 
     results = read_object(out / "results.json")
     several = read_object(out / "summary.json") if (out / "summary.json").is_file() else None

@@ -77,7 +77,7 @@ def run(given: GenerateSettings) -> None:
             "--temperature"
         )
     from sijo.generation.write import Writer
-    from sijo.text.codes import known_codes
+    from sijo.tokenizers.codes import known_codes
 
     asked = None if given.codes else requests(given)  # before the model is opened
     writer = Writer(given.model)

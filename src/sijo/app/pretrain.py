@@ -16,7 +16,7 @@ from cyclopts import Parameter
 from sijo.errors import SettingError, nearest
 
 if TYPE_CHECKING:
-    from sijo.training.recipes import Recipe
+    from sijo.jobs.recipes import Recipe
     from sijo.training.settings import RunSettings, Settings
 
 SHARE_OF_PEAK = 0.4
@@ -72,8 +72,8 @@ def go(settings: "RunSettings", given: PretrainSettings) -> None:
         raise SettingError("--corpus is needed: files, folders or globs of text to read")
     out = given.out or Path("runs") / (settings.recipe or "run")
     from sijo.app.progress import RunProgress
+    from sijo.jobs.pretrain import Text, pretrain
     from sijo.training.loop import Run
-    from sijo.training.run import Text, pretrain
 
     text = Text(
         sources=given.corpus,
@@ -112,8 +112,8 @@ def go(settings: "RunSettings", given: PretrainSettings) -> None:
 
 def resolved(recipe: str | None, changes: list[str]) -> "RunSettings":
     """The settings of a recipe by name, or in a settings.json that a run left, with some changed."""
-    from sijo.folder import read_object
-    from sijo.training.recipes import RECIPES
+    from sijo.files.folders import read_object
+    from sijo.jobs.recipes import RECIPES
     from sijo.training.settings import changed, read
 
     if recipe is None:
@@ -165,7 +165,7 @@ def asked_to_stop() -> Iterator[Stopped]:
 
 def show_recipes(format: Literal["table", "json"] | None) -> None:
     """Every recipe with what it costs: weights, tokens, operations, and how long this machine would take."""
-    from sijo.training.recipes import RECIPES
+    from sijo.jobs.recipes import RECIPES
 
     rows = list(costs(RECIPES.values()))
     if format == "json" or (format is None and not sys.stdout.isatty()):
@@ -196,9 +196,9 @@ def costs(recipes: Iterable["Recipe"]) -> Iterator[dict[str, Any]]:
     """What each recipe costs; seconds are its operations over what this machine's processors reach in training."""
     import torch
 
+    from sijo.jobs.pretrain import heads
     from sijo.nn.heads import Network
     from sijo.training.cost import matmul_peak, training_flops
-    from sijo.training.run import heads
 
     reached = SHARE_OF_PEAK * matmul_peak(torch.get_num_threads())
     for recipe in recipes:

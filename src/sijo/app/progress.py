@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from sijo.training.journal import Speed
     from sijo.training.loop import Step
-    from sijo.training.watch import Speed
 
 EVERY_SECONDS = 10.0
 BAR = 20

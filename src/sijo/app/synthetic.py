@@ -62,8 +62,8 @@ def run(given: GenerateSettings, more: SyntheticSettings) -> None:
                 f"--{name.replace('_', '-')} is about single texts; with --for-labels each label has a code and "
                 "beginnings of its own, which a labels file can say, and texts go to --output"
             )
-    from sijo.app.output import format_of
-    from sijo.folder import whole_file
+    from sijo.files.folders import whole_file
+    from sijo.files.row_writers import format_of
     from sijo.generation.synthetic import Synthesis
     from sijo.generation.write import Writer
 
@@ -187,7 +187,7 @@ def write(made: "list[Made]", form: Any, out: Any) -> None:
     """The texts as a table."""
     import pyarrow as pa
 
-    from sijo.app.output import WRITERS, Piece, Plan
+    from sijo.files.row_writers import WRITERS, Piece, Plan
 
     added = {
         "label": pa.array([one.label for one in made], pa.string()),

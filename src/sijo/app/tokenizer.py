@@ -13,8 +13,8 @@ from sijo.app.progress import Progress
 from sijo.errors import SettingError
 
 if TYPE_CHECKING:
-    from sijo.text.tables import TextTable
-    from sijo.text.vocabulary import Report
+    from sijo.files.tables import TextTable
+    from sijo.tokenizers.train import Report
 
 
 @Parameter(name="*")
@@ -78,8 +78,8 @@ class CutSettings:
 def cut(files: Sequence[str], settings: CutSettings) -> None:
     """Count the model's tokens in the files, write the folder, and print what was kept."""
     from sijo.checkpoints.load import load
-    from sijo.folder import whole_folder, write_json
-    from sijo.text.shorter import cut_tokenizer
+    from sijo.files.folders import whole_folder, write_json
+    from sijo.tokenizers.prune import cut_tokenizer
 
     tables = _opened(files, settings)
     whole = load(settings.model).tokenizer
@@ -95,8 +95,8 @@ def cut(files: Sequence[str], settings: CutSettings) -> None:
 
 def run(files: Sequence[str], settings: TrainSettings) -> None:
     """Learn from the files, write the folder, and print the report."""
-    from sijo.folder import whole_folder, write_json
-    from sijo.text.vocabulary import train_tokenizer
+    from sijo.files.folders import whole_folder, write_json
+    from sijo.tokenizers.train import train_tokenizer
 
     tables = _opened(files, settings)
     with (
@@ -129,8 +129,8 @@ def run(files: Sequence[str], settings: TrainSettings) -> None:
 
 def _opened(files: Sequence[str], settings: TrainSettings | CutSettings) -> list["TextTable"]:
     """Every file, folder or pattern, and standard input, at its start."""
-    from sijo.text.corpus import opened, sources
-    from sijo.text.tables import TextTable
+    from sijo.data.corpus import opened, sources
+    from sijo.files.tables import TextTable
 
     if not files:
         raise SettingError("name the files to learn from: .txt, .csv, .jsonl or .parquet, folders, or - for a pipe")

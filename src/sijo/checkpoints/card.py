@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-import sijo
 from sijo.errors import SettingError
-from sijo.folder import MANIFEST, present
+from sijo.files.folders import MANIFEST, present
+from sijo.version import __version__
 
 CARD = "README.md"
 HEADING = 1_000
@@ -118,7 +118,7 @@ class Card:
     """What else there is to know of licences, such as that of the data: a sentence each."""
     tags: Sequence[str] = ()
     """For the Hub, beside sijo."""
-    version: str = sijo.__version__
+    version: str = __version__
     """Of the sijo that made it."""
 
 

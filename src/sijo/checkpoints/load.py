@@ -16,14 +16,14 @@ from sijo.checkpoints.names import NameTable, full_name, held
 from sijo.checkpoints.sentence import SentenceSettings, sentence_settings
 from sijo.checkpoints.weights import read_weights, weight_files
 from sijo.errors import CheckpointError, RefusedError, SettingError, nearest
-from sijo.folder import present, read_object, verify
+from sijo.files.folders import present, read_object, verify
 from sijo.models import FAMILIES, published
 from sijo.models.family import Config, Family, HeadName, Layout
 from sijo.models.mix import plainest
 from sijo.nn.architecture import LARGEST, Architecture
 from sijo.nn.heads import POOLER, Network, build
 from sijo.nn.int8 import Int8Matrix
-from sijo.text.tokenizer import Tokenizer
+from sijo.tokenizers.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from sijo.checkpoints.names import NameTable
 from sijo.checkpoints.sentence import write_sentence_settings
 from sijo.checkpoints.weights import write_weights
 from sijo.errors import SettingError, SijoError
-from sijo.folder import present, whole_folder, write_json
+from sijo.files.folders import present, whole_folder, write_json
 from sijo.models import FAMILIES, mix
 from sijo.models.family import Family, Layout
 from sijo.nn.heads import POOLER

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sijo.errors import CheckpointError, RefusedError
-from sijo.folder import present, read_json, read_object, write_json
+from sijo.files.folders import present, read_json, read_object, write_json
 from sijo.nn.pooling import Pooling
 
 STEPS = ("Transformer", "Pooling", "Normalize")

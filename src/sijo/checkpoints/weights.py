@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sijo.errors import CheckpointError, RefusedError, SettingError
-from sijo.folder import LONGEST_JSON, parse_json, present, read_object
+from sijo.files.folders import LONGEST_JSON, parse_json, present, read_object
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"

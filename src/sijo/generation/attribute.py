@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from sijo.batching import by_length
 from sijo.checkpoints.load import Model, load
 from sijo.errors import SettingError, TextError, nearest
+from sijo.generation.cached_reader import HEAD
 from sijo.generation.codes import code
-from sijo.generation.reading import HEAD
 from sijo.inference.engine import TOKEN_BUDGET, padded
 from sijo.nn.heads import VocabularyHead
-from sijo.text.batches import by_length
-from sijo.text.codes import PUBLISHED, known_codes
+from sijo.tokenizers.codes import PUBLISHED, known_codes
 
 Prior = Literal["uniform", "published"]
 Weighing = Literal["sum", "mean"]

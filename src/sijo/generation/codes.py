@@ -1,12 +1,12 @@
-"""The control codes that a model knows (`text/codes.py`), as they are asked for.
+"""The control codes that a model knows (`tokenizers/codes.py`), as they are asked for.
 
 What comes after a code's first word is the text's own beginning: "Reviews Rating: 5.0" is the code Reviews and a
 text that begins with "Rating: 5.0".
 """
 
 from sijo.errors import SettingError, nearest
-from sijo.text.codes import code_ids, known_codes
-from sijo.text.tokenizer import Tokenizer
+from sijo.tokenizers.codes import code_ids, known_codes
+from sijo.tokenizers.tokenizer import Tokenizer
 
 
 def code(name: str, tokenizer: Tokenizer) -> tuple[int, ...]:

@@ -14,11 +14,11 @@ from typing import Literal
 
 import numpy as np
 
+from sijo.data.corpus import Document, Seen, digest
 from sijo.errors import SettingError
 from sijo.generation.rules import Sampling
 from sijo.generation.write import Request, Writer, Written
-from sijo.text.chance import chance
-from sijo.text.corpus import Document, Seen, digest
+from sijo.random import chance
 
 SAMPLING = Sampling(temperature=0.2, top_k=10, penalty=1.2)
 """SuperGen's, for single texts."""

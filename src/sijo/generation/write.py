@@ -14,8 +14,8 @@ import torch
 
 from sijo.checkpoints.load import Model, load
 from sijo.errors import SettingError
-from sijo.generation.lines import Text, choose
-from sijo.generation.reading import HEAD, Reading
+from sijo.generation.beams import Text, choose
+from sijo.generation.cached_reader import HEAD, Reading
 from sijo.generation.request import Request, Token, Written
 from sijo.generation.rules import Sampling
 

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sijo.batching import by_length, groups, padded_length
 from sijo.checkpoints.load import Model, load
 from sijo.errors import SettingError
-from sijo.inference.store import AnyKey, Entry, VectorStore
+from sijo.inference.vector_cache import AnyKey, Entry, VectorStore
 from sijo.nn.pooling import pool
-from sijo.text.batches import by_length, groups, padded_length
-from sijo.text.tokenizer import Pair
+from sijo.tokenizers.tokenizer import Pair
 
 LongText = Literal["windows", "truncate"]
 

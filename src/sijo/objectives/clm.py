@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from sijo.nn.heads import Read, VocabularyHead
-from sijo.objectives.question import Question
+from sijo.objectives.posed_batch import Question
 from sijo.objectives.tally import Tally, cross_entropy
 
 

@@ -17,15 +17,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sijo.batching import padded_length
 from sijo.errors import SettingError
 from sijo.nn.heads import Network, Read, VocabularyHead
 from sijo.nn.pooling import Pooling, pool
 from sijo.objectives.clm import Causal
 from sijo.objectives.joint import Learning, read
 from sijo.objectives.mlm import Masked
-from sijo.objectives.question import Question
+from sijo.objectives.posed_batch import Question
 from sijo.objectives.tally import Tally, cross_entropy, kl_divergence
-from sijo.text.batches import padded_length
 
 Lesson = Mapping[str, Tensor]
 """What a teacher says of some rows, under the names of `ROWS` and, a row for each real token, other names:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sijo.data.labelled_inputs import Labelled
 from sijo.errors import SettingError
-from sijo.objectives.question import Question
-from sijo.text.labelled import Labelled
+from sijo.objectives.posed_batch import Question
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from sijo.errors import SettingError
 from sijo.nn.heads import Network, Read
 from sijo.objectives.mlm import Masked
-from sijo.objectives.question import Question
+from sijo.objectives.posed_batch import Question
 from sijo.objectives.tally import Tally
 
 

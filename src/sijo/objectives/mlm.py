@@ -12,11 +12,11 @@ from torch import Tensor
 
 from sijo.errors import SettingError
 from sijo.nn.heads import Read, VocabularyHead
-from sijo.objectives.question import Question
+from sijo.objectives.masking import Masking, choose, choose_by_frequency, replace_chosen
+from sijo.objectives.posed_batch import Question
 from sijo.objectives.tally import Tally, cross_entropy
-from sijo.text.chance import chance
-from sijo.text.masking import Masking, choose, choose_by_frequency, replace_chosen
-from sijo.text.tokenizer import Tokenizer
+from sijo.random import chance
+from sijo.tokenizers.tokenizer import Tokenizer
 
 
 class Masked:
@@ -25,7 +25,7 @@ class Masked:
     Needs      a head `mlm`
     Parts      mlm: cross-entropy of each token asked for
     Neighbours `Replaced` for a network that judges what such a one puts in
-    Source     Devlin et al. 2018 (arXiv:1810.04805), section 3.1; the rules of choice in `text/masking.py`
+    Source     Devlin et al. 2018 (arXiv:1810.04805), section 3.1; the rules of choice in `objectives/masking.py`
     """
 
     part = "mlm"

@@ -17,9 +17,9 @@ from sijo.errors import SettingError
 from sijo.nn.heads import Network
 from sijo.objectives.joint import Learning, read
 from sijo.objectives.mlm import Masked
-from sijo.objectives.question import Question
+from sijo.objectives.posed_batch import Question
 from sijo.objectives.tally import Tally, binary, cross_entropy
-from sijo.text.chance import chance
+from sijo.random import chance
 
 Sharing = Literal["tied", "none", "gdes"]
 

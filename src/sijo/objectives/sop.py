@@ -5,9 +5,9 @@ from dataclasses import replace
 import torch
 
 from sijo.nn.heads import JudgementHead, Read
-from sijo.objectives.question import Question
+from sijo.objectives.posed_batch import Question
 from sijo.objectives.tally import Tally, cross_entropy
-from sijo.text.chance import chance
+from sijo.random import chance
 
 
 class Ordered:

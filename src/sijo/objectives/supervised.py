@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sijo.batching import by_length
+from sijo.data.labelled_inputs import Labelled, Task
 from sijo.errors import SettingError
 from sijo.nn.heads import Network
 from sijo.objectives.ensemble import Ensemble
 from sijo.objectives.joint import Learning, read
-from sijo.objectives.question import Question, clean
+from sijo.objectives.posed_batch import Question, clean
 from sijo.objectives.tally import Tally, kl_divergence
-from sijo.text.batches import by_length
-from sijo.text.labelled import Labelled, Task
 
 HEADS: Mapping[Task, str] = {
     "classification": "sequence-classification",
@@ -86,7 +86,7 @@ class Teacher:
 class Supervised(Learning):
     """A network with the head of a task, asked what a person said.
 
-    Needs      rows of `text/labelled.py` and the head `HEADS[task]`
+    Needs      rows of `data/labelled_inputs.py` and the head `HEADS[task]`
     Parts      label: cross-entropy; of multi-label binary cross-entropy of each label; of regression the squared
                error; of question-answering the mean over starts and ends, padding left out.
                teacher: T² times the divergence of the student from the teacher at temperature T (multi-label: of

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from sijo.objectives.joint import Joint, Learning, read
-from sijo.objectives.question import Question
+from sijo.objectives.posed_batch import Question
 from sijo.objectives.rtd import Replaced
-from sijo.text.tokenizer import Tokenizer
+from sijo.tokenizers.tokenizer import Tokenizer
 
 
 def example(objective: Learning, question: Question, tokenizer: Tokenizer) -> dict[str, Any] | None:

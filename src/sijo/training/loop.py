@@ -18,15 +18,16 @@ from typing import Any, Protocol
 
 import torch
 
+from sijo.batching import by_length
+from sijo.data.samples import Batch
 from sijo.errors import SijoError
 from sijo.objectives.joint import Learning
-from sijo.objectives.question import Question, clean
-from sijo.text.batches import by_length
-from sijo.text.chance import digest
-from sijo.text.samples import Batch
+from sijo.objectives.posed_batch import Question, clean
+from sijo.random import digest
 from sijo.training import state
 from sijo.training.average import Average
 from sijo.training.distributed import World
+from sijo.training.journal import Watch
 from sijo.training.optimizers import (
     build,
     clip,
@@ -38,7 +39,6 @@ from sijo.training.optimizers import (
     whole,
 )
 from sijo.training.settings import Settings
-from sijo.training.watch import Watch
 
 SMOOTHING = 0.98
 """Of the loss by which divergence is told: a mean over some 50 steps."""

@@ -16,16 +16,16 @@ from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_type_hi
 
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
+from sijo.data.samples import SampleSettings
 from sijo.errors import SettingError, SijoError, nearest
 from sijo.nn.architecture import Architecture
 from sijo.objectives.distillation import Teaching
+from sijo.objectives.masking import Masking
 from sijo.objectives.rtd import Sharing
-from sijo.text.masking import Masking
-from sijo.text.samples import SampleSettings
-from sijo.text.vocabulary import Family, Kind
+from sijo.tokenizers.train import Family, Kind
+from sijo.training.journal import Tracker
 from sijo.training.optimizers import OptimizerSettings
 from sijo.training.schedules import ScheduleSettings
-from sijo.training.watch import Tracker
 
 Kept = TypeVar("Kept", bound="Settings")
 Part = Literal["mlm", "sop", "clm", "rtd"]
@@ -288,7 +288,7 @@ def changed(settings: Kept, changes: Iterable[str]) -> Kept:
 
     A value is JSON (0.5, true, null, [0, 0]), or else the word itself.
 
-    >>> from sijo.training.recipes import RECIPES
+    >>> from sijo.jobs.recipes import RECIPES
     >>> changed(RECIPES["bert-tiny"].settings, ["run.steps=50", "run.max_time=15m"]).run.max_time
     900.0
     >>> changed(RECIPES["bert-tiny"].settings, ["run.stpes=50"])

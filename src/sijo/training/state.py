@@ -23,7 +23,7 @@ from torch import Tensor
 
 from sijo.checkpoints.weights import read_file, write_file
 from sijo.errors import CheckpointError
-from sijo.folder import read_object, verify, whole_folder, write_json
+from sijo.files.folders import read_object, verify, whole_folder, write_json
 
 NAME = re.compile(r"step-(\d{8,})")
 DAMAGED = ".damaged"

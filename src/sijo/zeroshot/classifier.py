@@ -15,7 +15,7 @@ from sijo.inference.engine import LongText
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labeller import Choice, Labeller, Row
 from sijo.zeroshot.labels import Labels, LabelSet
-from sijo.zeroshot.scorers import Scorer, open_scorer
+from sijo.zeroshot.scorers.registry import Scorer, open_scorer
 
 
 class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

@@ -12,13 +12,14 @@ from itertools import islice
 
 import numpy as np
 
+from sijo.batching import groups
 from sijo.errors import SettingError, TextError
 from sijo.inference.engine import Reading
-from sijo.text.batches import groups
+from sijo.names import folded
 from sijo.zeroshot.calibration import Calibration
-from sijo.zeroshot.labels import Label, Labels, LabelSet, check_template, check_text, folded, union
-from sijo.zeroshot.scorers import Scorer
-from sijo.zeroshot.trained import Known
+from sijo.zeroshot.labels import Label, Labels, LabelSet, check_template, check_text, union
+from sijo.zeroshot.scorers.registry import Scorer
+from sijo.zeroshot.scorers.trained import Known
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sijo.errors import SettingError, TextError, nearest
+from sijo.names import folded
 
 Labels = Sequence[str] | Mapping[str, str | Sequence[str]]
 """Names, or names with one description or several."""
@@ -131,11 +132,6 @@ def _descriptions(name: str, said: object) -> tuple[str, ...]:
     for text in given:
         check_text(text, f"a description of {name!r}")
     return tuple(text for text in given if text.strip())
-
-
-def folded(name: str) -> str:
-    """What two names share that differ only in case or blanks."""
-    return " ".join(name.casefold().split())
 
 
 def union(sets: Iterable[LabelSet]) -> tuple[Label, ...]:

@@ -1,0 +1,1 @@
+"""Text and labelled rows as inputs of a network, by functions of a seed and a sample's number."""

@@ -1,0 +1,113 @@
+"""An evaluation as a picture: what is mistaken for what, and whether confidence can be believed."""
+
+import os
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sijo.errors import SettingError
+from sijo.evaluation.zero_shot import Evaluation
+
+FORMATS = (".png", ".svg", ".pdf")
+LONGEST = 24  # characters of a label that are shown
+DIGIT = 0.64  # width of a digit of DejaVu Sans, matplotlib's font, as a share of its size
+
+
+def check(path: str | os.PathLike[str]) -> None:
+    """Raises SettingError when a plot could not be drawn or written there, before there is one."""
+    path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise SettingError(f"cannot draw {path.name!r}: its suffix must be one of {', '.join(FORMATS)}")
+    if not path.parent.is_dir():
+        raise SettingError(f"cannot draw {path}: there is no folder {path.parent}")
+    if find_spec("matplotlib") is None:
+        raise SettingError('drawing needs matplotlib: pip install "sijo[plot]"')
+
+
+def plot(evaluation: Evaluation, path: str | os.PathLike[str]) -> None:
+    """Writes the confusion matrix and the reliability curve to a PNG, SVG or PDF, whole or not at all.
+
+    Colour is the share of a row's gold label; the number is the count of rows, shown while it fits its
+    cell. A grey row has no gold label. Above the diagonal of the curve a model is better than it
+    says, below it says too much; the stems under it count the rows of each bin.
+
+    Raises SettingError for another suffix, a path that cannot be written, or no matplotlib.
+    """
+    check(path)
+    from matplotlib.figure import Figure  # not pyplot, which keeps state and may look for a screen
+
+    path = Path(path)
+    side = min(max(4.2, 0.13 * len(evaluation.labels) + 2.5), 14)  # inches, of the matrix
+    height = side + 1.8
+    figure = Figure(figsize=(side + 7.2, height), layout="constrained")
+    halves: Any = figure.subfigures(1, 2, width_ratios=(side + 2.2, 5))
+    left, right = halves
+    _confusion(left.subplots(), evaluation, side)
+    empty = max(0.01, height - 5.7)  # below the curve, which would be drawn out by a tall matrix
+    grid = right.add_gridspec(3, 1, height_ratios=(4.4, 1.3, empty))
+    curve = right.add_subplot(grid[0])
+    _reliability(curve, right.add_subplot(grid[1], sharex=curve), evaluation)
+
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        figure.savefig(part, format=path.suffix[1:].lower(), dpi=150)
+        part.replace(path)
+    except OSError as error:
+        raise SettingError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):  # gone already when all went well
+            part.unlink()
+
+
+def _confusion(axes: Any, evaluation: Evaluation, side: float) -> None:
+    from matplotlib.colors import PowerNorm
+
+    counts_LL = np.array(evaluation.confusion)
+    support_L = counts_LL.sum(axis=1, keepdims=True)
+    share_LL = np.divide(counts_LL, support_L, out=np.full(counts_LL.shape, np.nan), where=support_L > 0)
+    names = [name if len(name) <= LONGEST else name[: LONGEST - 1] + "…" for name in evaluation.labels]
+    cell = side * 72 / len(names)  # points
+    font = min(9.0, 0.8 * cell)
+
+    axes.set_facecolor("0.9")
+    scale = PowerNorm(0.5, vmin=0, vmax=1)  # so that a confusion of a few per cent is seen
+    image = axes.imshow(share_LL, cmap="Blues", norm=scale, interpolation="nearest")
+    axes.figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02, label="share of the gold label")
+    upright = DIGIT * font * max(map(len, names)) > cell  # names side by side would run into each other
+    places = range(len(names))
+    axes.set_xticks(places, names, rotation=90 if upright else 0, fontsize=font, parse_math=False)
+    axes.set_yticks(places, names, fontsize=font, parse_math=False)
+    axes.tick_params(length=0)
+    axes.set(xlabel="predicted", ylabel="gold", anchor="N")
+    axes.set_title(f"Accuracy {evaluation.accuracy} on {evaluation.rows:,} rows", fontsize=11)
+
+    number_font = min(10.0, 0.8 * cell / (DIGIT * len(str(counts_LL.max()))))
+    if number_font >= 4.5:
+        for gold, given in zip(*np.nonzero(counts_LL), strict=True):
+            colour = "white" if scale(share_LL[gold, given]) > 0.6 else "black"
+            number = axes.text(given, gold, counts_LL[gold, given], ha="center", va="center", color=colour)
+            number.set(fontsize=number_font, in_layout=False)  # measuring thousands of texts takes seconds
+
+
+def _reliability(curve: Any, stems: Any, evaluation: Evaluation) -> None:
+    confidence = [bin.confidence for bin in evaluation.reliability]
+    accuracy = [bin.accuracy.value for bin in evaluation.reliability]
+    counts = [bin.count for bin in evaluation.reliability]
+
+    curve.plot((0, 1), (0, 1), color="0.6", linestyle="--", linewidth=1, label="calibrated")
+    low = [bin.accuracy.low for bin in evaluation.reliability]
+    high = [bin.accuracy.high for bin in evaluation.reliability]
+    curve.vlines(confidence, low, high, color="tab:blue", alpha=0.4, linewidth=2, label="95 % interval")
+    curve.plot(confidence, accuracy, color="tab:blue", marker="o", markersize=4, label="bins of equal mass")
+    curve.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="accuracy")
+    curve.tick_params(labelbottom=False)
+    curve.legend(loc="best", frameon=False, fontsize=9)
+    curve.set_title(f"ECE {evaluation.ece}", fontsize=11)
+
+    stems.vlines(confidence, 0, counts, color="tab:blue", linewidth=3)
+    stems.set(ylim=(0, 1.15 * max(counts)), xlabel="confidence", ylabel="rows")
+    for axes in (curve, stems):
+        axes.spines[["top", "right"]].set_visible(False)

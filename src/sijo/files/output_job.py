@@ -1,0 +1,239 @@
+"""A long run that a crash cannot harm: finished blocks stay on disk until the output is whole.
+
+Beside the output, say `answers.csv`, stands the run's folder, `.answers.csv.sijo-run`:
+
+    lock            held by the one process at work here
+    settings.json   what decides the answers; a resumed run must have the same
+    chunk-00000007  block 7, its columns and answers, behind a digest of the file's own bytes
+    whole           the output, complete but not yet in its place
+    placed.json     which file that is, so that a later run knows it when the folder outlives it
+
+Every file is written under another name, brought to disk and renamed, so each is whole or not
+there. `kill -9` at any instant therefore loses no more than the blocks at work; the output appears
+by one rename at the end, and only then does the folder go. How rows look in a file belongs to
+`output.py`; where blocks come from, to `files/tables.py`.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from hashlib import blake2b
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from sijo.errors import SettingError, TextError
+from sijo.files.folders import begun, locked, must_agree, read_json, sync, unlocked, whole_file
+from sijo.files.row_writers import WRITERS, Piece, Plan, format_of, values
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from sijo.files.tables import Block
+
+DIGEST_BYTES = 32
+
+
+class Job:
+    """The one way to an output file: `write` each block that is not `done`, then `finish`.
+
+    output     the file to be, its format told by its suffix; a link is followed
+    settings   whatever decides the answers, as JSON can say it
+    resume     go on where an earlier run with the same settings stopped, or start
+    overwrite  start over, and at the end replace an output that is there; a run that was begun
+               so may still do so when it is resumed
+
+    Everything is checked, and the folder locked, at once, so before a text is read.
+    Raises SettingError when the output cannot be or may not be written, when an unfinished run
+    is in the way or at work, or when a resumed run has other settings.
+    """
+
+    complete: bool
+    """A resumed run found the output finished: there is nothing to do."""
+
+    def __init__(
+        self, output: str | Path, *, settings: Mapping[str, object], resume: bool, overwrite: bool
+    ) -> None:
+        if resume and overwrite:
+            raise SettingError("--resume goes on with a run and --overwrite starts it over; pass one of them")
+        self.format = format_of(output)
+        self.output = Path(os.path.realpath(output))
+        self.folder = self.output.with_name(f".{self.output.name}.sijo-run")
+        if self.output.exists() and not self.output.is_file():
+            raise SettingError(f"output {self.output} is no file; name a file")
+        if self.output.exists() and not (resume or overwrite):
+            raise SettingError(f"output {self.output} exists; pass --overwrite to replace it, or name another")
+        self.complete = False
+        self._overwrite = overwrite
+        self._begun = False
+        self._lock = locked(self.folder)
+        try:
+            self._begin(json.loads(json.dumps(settings, default=str)), resume)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, settings: dict[str, Any], resume: bool) -> None:
+        for litter in [*self.folder.glob("*.tmp-*"), self.folder / "whole"]:
+            litter.unlink(missing_ok=True)
+        earlier = begun(self.folder)
+        if earlier and not (resume or self._overwrite):
+            raise SettingError(
+                f"an unfinished run for {self.output} is in {self.folder}; "
+                "--resume goes on with it, --overwrite starts over"
+            )
+        if resume and self.output.exists():
+            if not earlier or self._placed():
+                self.complete = True
+                self._remove()
+                return
+            if not earlier["overwrite"]:
+                raise SettingError(
+                    f"output {self.output} was made by someone else while this run stood still; "
+                    "move it away, then --resume"
+                )
+        if earlier and resume:
+            must_agree(earlier["settings"], settings, what="run")
+            self._overwrite = earlier["overwrite"]
+        else:
+            self._empty()
+            with whole_file(self.folder / "settings.json") as out:
+                out.write(json.dumps({"overwrite": self._overwrite, "settings": settings}).encode())
+            sync(self.folder.parent)
+        self._begun = True
+
+    def done(self, block: "Block") -> bool:
+        """Whether the answers for this block are on disk, whole.
+
+        Raises TextError when they are, but for other rows than these.
+        """
+        found = self._read(block.number)
+        if found is not None and found[0] != _digest(block):
+            raise TextError(
+                f"rows {block.first_row + 1} to {block.first_row + len(block.texts)} of the input have "
+                "changed since the run began; put them back, or start over with --overwrite"
+            )
+        return found is not None
+
+    def write(self, block: "Block", added: "pa.Table") -> None:
+        """Keep the answers for a block: on disk, whole, when this returns.
+
+        added  our columns, a row for each of the block's
+
+        Raises OSError when the disk is full or fails; all earlier blocks stay.
+        """
+        import pyarrow as pa
+
+        assert self._begun and len(block.texts) == block.columns.num_rows == added.num_rows
+        about = {"input": _digest(block), "kind": block.kind}
+        buffer = pa.BufferOutputStream()
+        for table in (block.columns, added.replace_schema_metadata(about)):
+            with pa.ipc.new_stream(buffer, table.schema) as part:
+                part.write_table(table)
+        content = buffer.getvalue()
+        with whole_file(self._chunk(block.number)) as out:
+            out.write(blake2b(content, digest_size=DIGEST_BYTES).digest())
+            out.write(content)
+
+    def finish(self, blocks: int) -> None:
+        """Write the output from blocks 0 up to `blocks`, put it in its place, and clear up.
+
+        Raises TextError when the run has answers for more blocks than the input now holds, and
+        OSError when the disk is full or fails; all blocks stay, so a resumed run comes here again.
+        """
+        assert self._begun
+        last = max((int(path.name[-8:]) for path in self._chunks()), default=-1)
+        if last >= blocks:
+            raise TextError(
+                "the input has become shorter since the run began; put the rows back, "
+                "or start over with --overwrite"
+            )
+        plan = Plan.of(self._pieces(blocks))
+        whole = self.folder / "whole"
+        with whole_file(whole) as out, closing(WRITERS[self.format](out, plan)) as writer:
+            for piece in self._pieces(blocks):
+                writer.write(piece)
+        if self.output.exists() and not self._overwrite:
+            raise SettingError(
+                f"output {self.output} was made by someone else during the run; move it away, then --resume"
+            )
+        with whole_file(self.folder / "placed.json") as out:
+            out.write(json.dumps(_identity(whole)).encode())
+        whole.replace(self.output)
+        sync(self.output.parent)
+        self._remove()
+
+    def close(self) -> None:
+        """Let others at the run's folder, which goes when it holds nothing worth resuming."""
+        with closing(self._lock):
+            if self._begun and not self._overwrite and not any(self._chunks()):
+                self._remove()
+            self._begun = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _chunk(self, number: int) -> Path:
+        return self.folder / f"chunk-{number:08}"
+
+    def _chunks(self) -> Iterator[Path]:
+        return self.folder.glob("chunk-" + 8 * "[0-9]")
+
+    def _read(self, number: int) -> tuple[str, Piece] | None:
+        """The digest of a block's input, and its rows; None when they are not there or damaged."""
+        import pyarrow as pa
+
+        try:
+            raw = self._chunk(number).read_bytes()
+        except FileNotFoundError:
+            return None
+        content = memoryview(raw)[DIGEST_BYTES:]
+        if blake2b(content, digest_size=DIGEST_BYTES).digest() != raw[:DIGEST_BYTES]:
+            return None
+        source = pa.BufferReader(content)
+        columns, added = (pa.ipc.open_stream(source).read_all() for _ in range(2))
+        about = added.schema.metadata
+        return about[b"input"].decode(), Piece(columns, added, about[b"kind"].decode())
+
+    def _pieces(self, blocks: int) -> Iterator[Piece]:
+        for number in range(blocks):
+            found = self._read(number)
+            if found is None:
+                raise SettingError(f"block {number} is missing or damaged in {self.folder}; --resume does it again")
+            yield found[1]
+
+    def _empty(self) -> None:
+        # placed.json goes last: while settings.json is there, only it tells that the output is this run's
+        names = ("settings.json", "placed.json")
+        for path in [*self._chunks(), *(self.folder / name for name in names)]:
+            path.unlink(missing_ok=True)
+
+    def _remove(self) -> None:
+        self._begun = False
+        self._empty()
+        unlocked(self.folder)
+
+    def _placed(self) -> bool:
+        """Whether the output is this run's own."""
+        path = self.folder / "placed.json"
+        return path.exists() and read_json(path) == _identity(self.output)
+
+
+def _identity(path: Path) -> list[int]:
+    """What a rename leaves as it is, and no other file shares."""
+    about = path.stat()
+    return [about.st_ino, about.st_size, about.st_mtime_ns]
+
+
+def _digest(block: "Block") -> str:
+    """What a block holds, in 32 bytes: by its values, since Arrow's own bytes may differ for the same."""
+    schema = [(field.name, str(field.type)) for field in block.columns.schema]
+    columns = [values(column, finite=False) for column in block.columns.columns]
+    content = json.dumps([block.kind, block.first_row, block.texts, schema, columns])
+    return blake2b(content.encode(), digest_size=DIGEST_BYTES).hexdigest()

@@ -1,0 +1,415 @@
+"""Answers written beside the rows they belong to, as CSV, JSON Lines or Parquet.
+
+Any kind of input can become any kind of output, and keeps every column and value on the way. What
+a format has no word for is spelled out in one that it has:
+
+              CSV                        JSON Lines                 Parquet
+null          an empty field             null                       null
+NaN, infinity nan, inf                   null                       as it is
+dates, times  ISO 8601 text              ISO 8601 text              as it is
+decimals      digits, as text            digits, as text            as it is
+bytes         base64                     base64                     as it is
+lists, maps   JSON text                  arrays, objects            as it is
+
+A JSON record goes to JSON Lines as its very text, so that no digit or escape of it can change. In a
+table each key becomes a column: in Parquet of the one type that holds all its values, or else of
+JSON text. Where rows come from, and what survives a crash, belongs elsewhere.
+"""
+
+import base64
+import csv
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
+
+from sijo.errors import SettingError, TextError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from sijo.files.tables import Kind
+
+Format = Literal["csv", "jsonl", "parquet"]
+
+SUFFIXES: dict[str, Format] = {
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+PREFIX = "predicted_"
+ROW_GROUP_BYTES = 32 * 2**20  # held back until a Parquet row group is worth its overhead
+
+
+def format_of(path: str | Path) -> Format:
+    """The format that a path's suffix asks for.
+
+    Raises SettingError for a suffix that none is written under.
+
+    >>> format_of("answers.ndjson")
+    'jsonl'
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise SettingError(f"output {str(path)!r} must end in one of {', '.join(SUFFIXES)}")
+    return SUFFIXES[suffix]
+
+
+def added_names(existing: Iterable[str], ours: Iterable[str]) -> dict[str, str]:
+    """What each of our columns is called beside the input's, which keep their names.
+
+    Raises SettingError when the input has taken the other name as well.
+
+    >>> added_names(["text", "label"], ["label", "score"])
+    {'label': 'predicted_label', 'score': 'score'}
+    """
+    existing = set(existing)
+    names = {name: PREFIX + name if name in existing else name for name in ours}
+    for name, chosen in names.items():
+        if chosen in existing:
+            raise SettingError(
+                f"the input has columns {name!r} and {chosen!r}, which leaves no name for the answers; "
+                f"rename {chosen!r}"
+            )
+    return names
+
+
+class Piece(NamedTuple):
+    """Some rows that stand next to each other: the input's columns, and ours."""
+
+    columns: "pa.Table"
+    """Every input column as it was read; for JSON Lines one column `record` of raw objects."""
+    added: "pa.Table"
+    """Our columns, under their own names and of the same length."""
+    kind: "Kind"
+    """What the rows were read from."""
+
+    def records(self) -> list[dict[str, Any]]:
+        """What the raw objects of JSON Lines mean."""
+        return [json.loads(raw) for raw in self.columns["record"].to_pylist()]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which columns the output has, settled once so that every piece fits."""
+
+    names: dict[str, str]
+    """What each of our columns is called in the output."""
+    keys: dict[str, str] | None
+    """Each key of the JSON records in order of first sight, with the type that holds all its values:
+    bool, int64, double, string, or json for JSON text. None where the input is a table."""
+
+    @classmethod
+    def of(cls, pieces: Iterable[Piece]) -> "Plan":
+        """Settle it: from the first piece of a table, but from every record of JSON Lines.
+
+        Raises SettingError when the input leaves one of our columns no name.
+        """
+        ours: list[str] = []
+        seen: dict[str, set[str]] = {}
+        for piece in pieces:
+            ours = piece.added.column_names
+            if piece.kind != "jsonl":
+                return cls(added_names(piece.columns.column_names, ours), None)
+            for record in piece.records():
+                for key, value in record.items():
+                    seen.setdefault(key, set()).add(_sort(value))
+        return cls(added_names(seen, ours), {key: _holder(sorts) for key, sorts in seen.items()})
+
+
+def joined(piece: Piece, plan: Plan) -> "pa.Table":
+    """The columns of a piece and ours as one Arrow table; the input's types stay as they are.
+
+    Raises TextError when a JSON record has a key outside the plan.
+    """
+    import pyarrow as pa
+
+    columns = piece.columns if plan.keys is None else _typed(piece, plan.keys)
+    for field, column in zip(piece.added.schema, piece.added.columns, strict=True):
+        columns = columns.append_column(pa.field(plan.names[field.name], field.type), column)
+    return columns
+
+
+class Writer:
+    """Pieces written one after another to an open binary file, in memory bounded by a few of them."""
+
+    def __init__(self, out: BinaryIO, plan: Plan) -> None:
+        self.out, self.plan = out, plan
+
+    def write(self, piece: Piece) -> None:
+        """Write, or hold back until later, the rows of one more piece.
+
+        Raises TextError when they do not fit the plan.
+        """
+        for line in self.lines(piece):
+            self.out.write(line.encode())
+
+    def lines(self, piece: Piece) -> Iterator[str]:
+        """The piece as lines of text, each with its end."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Write what was held back; the file stays open."""
+
+
+class CsvWriter(Writer):
+    """A header, then a line for each row, ended by a line feed."""
+
+    begun = False
+
+    def lines(self, piece: Piece) -> Iterator[str]:
+        # a writer whose own line end is "\n" leaves "\r" unquoted, and readers would break the row there
+        lines: list[str] = []
+        table = csv.writer(_Sink(lines.append), lineterminator="\r\n")
+        if self.plan.keys is None:
+            names = piece.columns.column_names
+            columns = [_for_csv(column) for column in piece.columns.columns]
+        else:
+            names, records = list(self.plan.keys), _planned(piece, self.plan.keys)
+            columns = [[record.get(name) for record in records] for name in names]
+        if not self.begun:
+            self.begun = True
+            table.writerow(_writable(name) for name in [*names, *self.plan.names.values()])
+        columns += [_for_csv(column) for column in piece.added.columns]
+        table.writerows(map(_cell, row) for row in zip(*columns, strict=True))
+        return (line.removesuffix("\r\n") + "\n" for line in lines)
+
+
+class JsonlWriter(Writer):
+    """A JSON object for each row, the input's keys before ours."""
+
+    def lines(self, piece: Piece) -> Iterator[str]:
+        ours = _objects(piece.added.rename_columns(list(self.plan.names.values())))
+        if self.plan.keys is None:
+            theirs = _objects(piece.columns)
+        else:
+            taken = set(self.plan.names.values())
+            for record in piece.records():
+                if clash := taken & record.keys():
+                    raise TextError(
+                        f"a record has the key {min(clash)!r}, which the first ones lacked and which by now "
+                        "names an answer; pass --output, or rename the key"
+                    )
+            theirs = piece.columns["record"].to_pylist()
+        for raw, answer in zip(theirs, ours, strict=True):
+            inner = (raw.strip()[1:-1].strip(), answer[1:-1])
+            yield "{" + ", ".join(filter(None, inner)) + "}\n"
+
+
+class ParquetWriter(Writer):
+    """A Parquet file whose row groups are some tens of megabytes, or a piece if that is more."""
+
+    def __init__(self, out: BinaryIO, plan: Plan) -> None:
+        super().__init__(out, plan)
+        self.held: list[pa.Table] = []
+        self.file: Any = None
+
+    def write(self, piece: Piece) -> None:
+        self.held.append(joined(piece, self.plan))
+        if sum(table.nbytes for table in self.held) >= ROW_GROUP_BYTES:
+            self._flush()
+
+    def close(self) -> None:
+        import pyarrow as pa
+
+        if self.held or self.file is None:
+            self.held = self.held or [pa.table({})]
+            self._flush()
+        self.file.close()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet
+
+        if self.file is None:
+            self.file = pa.parquet.ParquetWriter(self.out, self.held[0].schema)
+        self.file.write_table(pa.concat_tables(self.held))
+        self.held = []
+
+
+WRITERS: dict[Format, type[Writer]] = {"csv": CsvWriter, "jsonl": JsonlWriter, "parquet": ParquetWriter}
+
+
+def stream(pieces: Iterable[Piece], format: Format, out: BinaryIO) -> None:
+    """Write pieces as they come, and flush each, so that a pipe sees rows at once.
+
+    Names and, for CSV, the keys of JSON records are settled by the first piece alone.
+    Raises SettingError for Parquet, which is whole only at its end, and TextError when a later
+    record brings a key that cannot be told any more.
+    """
+    if format == "parquet":
+        raise SettingError("Parquet cannot be streamed; pass --output, or choose csv or jsonl")
+    writer: Writer | None = None
+    for piece in pieces:
+        writer = writer or WRITERS[format](out, Plan.of([piece]))
+        writer.write(piece)
+        out.flush()
+
+
+def values(column: "pa.ChunkedArray", *, finite: bool) -> list[Any]:
+    """A column as what JSON can say: strings, numbers, booleans, lists, dicts and None.
+
+    finite  True turns NaN and infinities into None, for JSON has no word for them
+
+    Dates and times become ISO 8601 text, decimals their digits, bytes base64.
+
+    >>> import pyarrow as pa
+    >>> values(pa.chunked_array([[float("nan"), 0.5]]), finite=True)
+    [None, 0.5]
+    """
+    import pyarrow as pa
+    from pyarrow import types
+
+    kind = column.type
+    if types.is_dictionary(kind) or isinstance(kind, pa.BaseExtensionType):
+        plain = kind.value_type if types.is_dictionary(kind) else kind.storage_type
+        return values(column.cast(plain), finite=finite)
+    if types.is_nested(kind):
+        return _nested(column, finite)
+    if types.is_floating(kind) and finite:
+        return [x if x is not None and math.isfinite(x) else None for x in column.to_pylist()]
+    if (types.is_primitive(kind) and not types.is_temporal(kind)) or types.is_null(kind):
+        return list(column.to_pylist())
+    bytes_of_any_kind = (
+        types.is_binary,
+        types.is_large_binary,
+        types.is_binary_view,
+        types.is_fixed_size_binary,
+    )
+    if any(is_kind(kind) for is_kind in bytes_of_any_kind):
+        return [None if x is None else base64.b64encode(x).decode() for x in column.to_pylist()]
+    return _text(column)
+
+
+def _nested(column: "pa.ChunkedArray", finite: bool) -> list[Any]:
+    """Lists, structs and maps: their values taken all at once, then parted again."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from pyarrow import types
+
+    kind = column.type
+    if types.is_map(kind):
+        entry = pa.struct([pa.field("key", kind.key_type, nullable=False), pa.field("value", kind.item_type)])
+        maps = values(column.cast(pa.list_(entry)), finite=finite)
+        return [pairs if pairs is None else {_cell(pair["key"]): pair["value"] for pair in pairs} for pairs in maps]
+    if types.is_struct(kind):
+        names = [field.name for field in kind]
+        fields = [values(pc.struct_field(column, [place]), finite=finite) for place in range(len(names))]
+        there = column.is_valid().to_pylist()
+        return [
+            dict(zip(names, row, strict=True)) if is_there else None
+            for is_there, *row in zip(there, *fields, strict=True)
+        ]
+    items = iter(values(pc.list_flatten(column), finite=finite))
+    lengths = pc.list_value_length(column).to_pylist()
+    return [length if length is None else list(islice(items, length)) for length in lengths]
+
+
+def _text(column: "pa.ChunkedArray") -> list[str | None]:
+    """Strings, and what Arrow itself writes as digits and ISO 8601."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from pyarrow import types
+
+    text = column.cast(pa.large_string())
+    if types.is_timestamp(column.type):  # "2024-01-31 10:00:00+0100" lacks a T and a colon
+        text = pc.replace_substring(text, " ", "T")
+        text = pc.replace_substring_regex(text, r"([+-]\d\d)(\d\d)$", r"\1:\2")
+    try:
+        return list(text.to_pylist())
+    except UnicodeDecodeError:  # Parquet does not check what it is given as a string
+        raw = text.cast(pa.large_binary()).to_pylist()
+        return [None if x is None else x.decode(errors="backslashreplace") for x in raw]
+
+
+def _objects(table: "pa.Table") -> Iterator[str]:
+    """Each row as the text of a JSON object."""
+    columns = [values(column, finite=True) for column in table.columns]
+    for row in zip(*columns, strict=True):
+        yield json.dumps(dict(zip(table.column_names, row, strict=True)), ensure_ascii=False)
+
+
+def _for_csv(column: "pa.ChunkedArray") -> list[Any]:
+    from pyarrow import types
+
+    return values(column, finite=not types.is_floating(column.type))  # a field may say nan; JSON text may not
+
+
+def _cell(value: object) -> Any:
+    """What the csv module writes as it should: it knows None, numbers and strings."""
+    if isinstance(value, str):
+        return _writable(value)
+    return _json(value) if isinstance(value, bool | list | dict) else value
+
+
+def _json(value: object) -> str:
+    return _writable(json.dumps(value, ensure_ascii=False))
+
+
+def _writable(text: str) -> str:
+    r"""UTF-8 cannot hold half a surrogate pair; written as \ud83d it stays right inside JSON."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _planned(piece: Piece, keys: dict[str, str]) -> list[dict[str, Any]]:
+    """The records of a piece, none with a key for which there is no column."""
+    records = piece.records()
+    for record in records:
+        if new := record.keys() - keys.keys():
+            raise TextError(
+                f"a record has the key {min(new)!r}, for which the first ones left no column; "
+                "pass --output, or write jsonl"
+            )
+    return records
+
+
+def _typed(piece: Piece, keys: dict[str, str]) -> "pa.Table":
+    """JSON records as a table, a column for each key; a key that a record lacks is null."""
+    import pyarrow as pa
+
+    records = _planned(piece, keys)
+    columns = []
+    for key, kind in keys.items():
+        fit = FITS[kind]
+        found = [None if record.get(key) is None else fit(record[key]) for record in records]
+        columns.append(pa.array(found, pa.type_for_alias("string" if kind == "json" else kind)))
+    return pa.table(columns, names=[_writable(key) for key in keys])
+
+
+FITS: dict[str, Callable[[Any], object]] = {
+    "bool": bool,
+    "int64": int,
+    "double": float,
+    "string": _writable,
+    "json": _json,
+}
+HOLDERS = {
+    "string": {"string"},
+    "bool": {"bool"},
+    "int64": {"whole", "long"},
+    "double": {"whole", "double"},
+}
+
+
+def _holder(sorts: set[str]) -> str:
+    """The type that holds values of all these sorts unchanged."""
+    return next((kind for kind, held in HOLDERS.items() if sorts - {"null"} <= held), "json")
+
+
+def _sort(value: object) -> str:
+    """The sort of a JSON value; a whole number that no double could hold is `long`."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return "whole" if abs(value) <= 2**53 else "long" if -(2**63) <= value < 2**63 else "huge"
+    sorts = {type(None): "null", bool: "bool", float: "double", str: "string"}
+    return sorts.get(type(value), "nested")
+
+
+class _Sink(NamedTuple):
+    """What the csv module takes for a file."""
+
+    write: Callable[[str], object]

@@ -1,0 +1,76 @@
+"""What a model gave, kept between runs, so that new labels on old texts cost only what is new.
+
+For a text that is its vector, for a pair of texts the logits. One file for each model and way of reading,
+so what two models gave never meets.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from sijo.files.cache import Store
+
+Key = str | tuple[str, str]
+"""A text, or a pair of them."""
+AnyKey = TypeVar("AnyKey", bound=Key)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of one text, or of one pair."""
+
+    vector: np.ndarray
+    """(D,) float32: a text's vector, or a pair's logits."""
+    tokens: int
+    windows: int
+    truncated: bool
+
+
+class VectorStore:
+    """Vectors by text or by pair, in `folder`, for the one model that `fingerprint` names.
+
+    >>> import tempfile
+    >>> store = VectorStore(Path(tempfile.mkdtemp()), fingerprint="ab12")
+    >>> store.put({"a cat": Entry(np.ones(3, np.float32), tokens=2, windows=1, truncated=False)})
+    >>> list(store.get(["a cat", "a dog"]))
+    ['a cat']
+    """
+
+    def __init__(self, folder: Path, *, fingerprint: str) -> None:
+        columns = "vector BLOB, tokens INTEGER, windows INTEGER, truncated INTEGER"
+        self._store = Store(folder, fingerprint=fingerprint, columns=columns, table="vectors", key="text")
+        self.file = self._store.file
+
+    def get(self, texts: Sequence[AnyKey]) -> dict[AnyKey, Entry]:
+        """The entries of those texts, or pairs, that are known."""
+        by_key = {_key(text): text for text in texts}
+        return {
+            by_key[key]: Entry(np.frombuffer(vector, np.float32), tokens, windows, bool(truncated))
+            for key, (vector, tokens, windows, truncated) in self._store.get(list(by_key)).items()
+        }
+
+    def put(self, entries: Mapping[AnyKey, Entry]) -> None:
+        """Keep entries; all of them, or on an error none."""
+        self._store.put(
+            {
+                _key(text): (
+                    entry.vector.astype(np.float32).tobytes(),
+                    entry.tokens,
+                    entry.windows,
+                    entry.truncated,
+                )
+                for text, entry in entries.items()
+            }
+        )
+
+
+def _key(text: Key) -> bytes:
+    if isinstance(text, str):
+        return hashlib.blake2b(text.encode(), digest_size=20).digest()
+    first, second = (part.encode() for part in text)
+    border = len(first).to_bytes(16)  # "a" with "bc" is another pair than "ab" with "c"
+    return hashlib.blake2b(first + second, digest_size=20, salt=border, person=b"pair").digest()

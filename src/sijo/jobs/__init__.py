@@ -1,0 +1,1 @@
+"""Whole runs, each in one direction: prepare, build once, train, export what was built."""

@@ -1,0 +1,226 @@
+"""What is to be learned, and by whom: rows, labels and the model as it is at the start.
+
+All of it is checked here, before a run is begun.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sijo.checkpoints.load import Model, config_fields, labelled, load, peek
+from sijo.checkpoints.locate import locate
+from sijo.data.labelled_inputs import Labelled, check_labels, held_out, names_of, read_rows
+from sijo.errors import SettingError
+from sijo.evaluation.metrics import BEST, metrics_of
+from sijo.jobs.finetune_settings import Data, FinetuneSettings
+from sijo.jobs.predictions import Answers
+from sijo.models import FAMILIES
+from sijo.models.family import Layout
+from sijo.nn.heads import Judgement, build
+from sijo.nn.transformer import Block, start
+from sijo.objectives.ensemble import Ensemble
+from sijo.objectives.supervised import HEADS, Supervised, Teacher
+from sijo.random import digest
+
+PROBLEMS = {
+    "classification": "single_label_classification",
+    "multi-label": "multi_label_classification",
+    "regression": "regression",
+}
+"""What config.json calls them."""
+TELLING = 200
+"""Texts by which two tokenizers are compared."""
+
+
+class Exercise:
+    """Rows, labels and the model's start: all that several seeds share."""
+
+    def __init__(self, settings: FinetuneSettings, data: Data, tell: Callable[[str], None]) -> None:
+        task = settings.task
+        train_rows = read_rows(data.train, task, settings.columns)
+        rows = [] if data.evaluation is None else read_rows(data.evaluation, task, settings.columns)
+        check_labels(train_rows, rows, task, allow_rare=settings.allow_rare, tell=tell)
+        if data.evaluation is None:
+            train_rows, rows = held_out(train_rows, task, settings.held_out, seed=settings.run.seed)
+        if task == "classification" and len(train_rows[0].texts) != len(rows[0].texts):
+            raise SettingError(
+                f"{data.train} is read as {len(train_rows[0].texts)} text(s) a row and {data.evaluation} as "
+                f"{len(rows[0].texts)}; name both columns by columns.text and columns.second"
+            )
+        self.task, self.settings, self.data = task, settings, data
+        self.names, self.goes_on = _columns(settings, names_of(train_rows, task))
+        self.metric = settings.metric or BEST[task][0]
+        self.always_answers = all(row.label for row in train_rows) if task == "question-answering" else True
+        model = self.model(settings.run.seed)
+        tokenizer, places = model.tokenizer, model.architecture.places
+        if places is not None and settings.cutting.length > places:
+            raise SettingError(
+                f"cutting.length={settings.cutting.length} is longer than the {places} places of the model; "
+                "shorten it"
+            )
+        if (
+            task == "tagging"
+            and self.metric == "entity_f1"
+            and not any(name.startswith("B-") for name in self.names)
+        ):
+            if settings.metric is not None:
+                raise SettingError("metric=entity_f1 needs BIO tags, such as B-place and I-place; choose accuracy")
+            self.metric = "accuracy"
+        self.train = Labelled(train_rows, task, self.names, tokenizer, settings.cutting)
+        self.evaluation = Labelled(rows, task, self.names, tokenizer, settings.cutting)
+        self.settings = settings.lasting(len(self.train))
+        self.settings.schedule.warmup(self.settings.run.steps)
+        self.teacher = self._teacher(model)
+        if settings.sift.weight and model.transformer.embeddings.norm is None:
+            raise SettingError("sift moves normalised embeddings, and this network has none; set sift.weight=0")
+        for what, some in (("training", self.train), ("evaluation", self.evaluation)):
+            if some.truncated:
+                tell(
+                    f"{some.truncated:,} of {len(some.rows):,} {what} rows are longer than cutting.length="
+                    f"{settings.cutting.length} tokens, and are read in part"
+                )
+        self.words = {
+            "train": data.train,
+            "evaluation": data.evaluation,
+            "train_rows": len(train_rows),
+            "evaluation_rows": len(rows),
+            "labels": list(self.names),
+            "digest": f"{self.train.fingerprint} {self.evaluation.fingerprint}",
+        }
+
+    def model(self, seed: int) -> Model:
+        """The model as it is at the start, its fresh parts drawn from a seed."""
+        settings, name = self.settings, HEADS[self.task]
+        torch.manual_seed(digest(seed, "weights") % 2**63)
+        labels = list(self.names) or (["LABEL_0", "LABEL_1"] if self.task == "question-answering" else None)
+        if self.goes_on:
+            model = load(settings.model, name)
+        elif settings.head == "plain":
+            model = _plain(load(settings.model), list(self.names))
+        else:
+            model = load(settings.model, f"new:{name}", labels=labels)
+        for parameter in model.parameters():
+            parameter.data = parameter.data.clone()  # no longer mapped from the file
+        _renew(model, settings.fresh_layers)
+        if self.task in PROBLEMS:
+            model.config["problem_type"] = PROBLEMS[self.task]
+        model.transformer.recompute = settings.run.recompute
+        return model
+
+    def objective(self, seed: int) -> Supervised:
+        """What is learned, from the start."""
+        settings = self.settings
+        return Supervised(
+            self.model(seed),
+            self.task,
+            class_weights=self._class_weights() if settings.class_weights == "balanced" else None,
+            smoothing=settings.smoothing,
+            sift=settings.sift,
+            teacher=self.teacher,
+            ensemble=None if settings.ensemble.every is None else Ensemble(settings.ensemble, self.train),
+        )
+
+    def metrics(self, answers: Answers) -> dict[str, Any]:
+        """How good answers to the evaluation rows are."""
+        return metrics_of(self.task, self.evaluation.rows, answers.given, self.names)
+
+    def _class_weights(self) -> Tensor:
+        """Of each class, rows / (classes · its rows): scikit-learn's "balanced"."""
+        said = [row.label for row in self.train.rows]
+        counts = Counter(said if self.task == "classification" else (tag for tags in said for tag in tags))
+        every = sum(counts.values())
+        return torch.tensor([every / (len(self.names) * counts[name]) for name in self.names])
+
+    def _teacher(self, student: Model) -> Teacher | None:
+        said = self.settings.teacher
+        if said.model is None:
+            return None
+        name = HEADS[self.task]
+        held = peek(said.model)
+        if name not in held:
+            raise SettingError(
+                f"the teacher {said.model} has no head {name}; it has {', '.join(held) or 'none'}. Give one that "
+                f"was fine-tuned on {self.task}"
+            )
+        model = load(said.model, name)
+        columns = None
+        if self.task == "regression":
+            if len(model.labels) != 1:
+                raise SettingError(f"the teacher {said.model} gives {len(model.labels)} scores, and not one number")
+        elif self.names:
+            if set(model.labels) != set(self.names):
+                odd = sorted(set(model.labels) ^ set(self.names))
+                raise SettingError(
+                    f"the teacher {said.model} was taught other labels than these rows have: "
+                    f"{', '.join(map(repr, odd[:4]))}{', …' if len(odd) > 4 else ''} stand on one side alone; "
+                    "give one that was fine-tuned on these labels"
+                )
+            columns = [model.labels.index(name) for name in self.names]
+        problem = model.config.get("problem_type")
+        if problem is not None and self.task in PROBLEMS and problem != PROBLEMS[self.task]:
+            raise SettingError(f"the teacher {said.model} was taught {problem}, not {PROBLEMS[self.task]}")
+        texts = [text for row in self.train.rows[:TELLING] for text in (*row.texts, *row.words, *row.choices)]
+        ours, theirs = student.tokenizer, model.tokenizer
+        if ours.ids(texts) != theirs.ids(texts) or ours.framed([0], [0]) != theirs.framed([0], [0]):
+            raise SettingError(
+                f"the teacher {said.model} reads with another tokenizer than the student, and both must read the "
+                "same question; give a teacher and a student with the same tokenizer"
+            )
+        places = model.architecture.places
+        if places is not None and places < self.settings.cutting.length:
+            raise SettingError(
+                f"cutting.length={self.settings.cutting.length} is longer than the {places} places of the teacher"
+            )
+        return Teacher(model, columns, said.temperature, said.soft, said.hard)
+
+
+def _columns(settings: FinetuneSettings, names: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
+    """The labels in the order of the head's columns, and whether the model's own head goes on with them."""
+    name = HEADS[settings.task]
+    if settings.head == "plain" or name not in peek(settings.model):
+        return names, False
+    fields = config_fields(locate(settings.model))
+    held = FAMILIES[str(fields["model_type"])].config.read(fields).labels
+    if settings.task == "regression":
+        return (held, True) if len(held) == 1 else (names, False)
+    if names and set(held) != set(names):
+        return names, False
+    return (held if names else names), True
+
+
+def _plain(model: Model, names: list[str]) -> Model:
+    """The encoder with one linear layer over the first token, or the last for a network that reads to the left."""
+    a = model.architecture
+    value = Judgement(labels=len(names), reads="last" if a.reads == "left" else "first", dropout=a.dropout.hidden)
+    layout = Layout("sequence-classification", lambda config: value, {})
+    with torch.device("meta"):
+        made = Model(
+            model.family,
+            dict(model.config) | labelled(names),
+            {layout.name: layout},
+            tokenizer=model.tokenizer,
+            sentence=model.sentence,
+            source=model.source,
+        )
+    made.head[layout.name] = build(value, a)
+    made.transformer.load_state_dict(model.transformer.state_dict(), assign=True)
+    return made.eval()
+
+
+def _renew(model: Model, layers: int) -> None:
+    """Draw the weights of the top layers anew."""
+    schedule = model.architecture.schedule
+    if layers > len(schedule):
+        raise SettingError(f"fresh_layers={layers} is more than the {len(schedule)} layers of the model")
+    for block in schedule[len(schedule) - layers :]:
+        if schedule.count(block) > 1:
+            raise SettingError(
+                f"fresh_layers={layers} would renew a layer that stands at {schedule.count(block)} places of this "
+                "model, which shares its layers; set it to 0"
+            )
+        fresh = Block(model.architecture)
+        start(fresh, std=model.architecture.initializer_range)
+        model.transformer.blocks[block].load_state_dict(fresh.state_dict())

@@ -1,0 +1,107 @@
+"""Rows for control codes that a trained model does not know, and how these learn alone.
+
+A code of one's own is one token more (`tokenizers/codes.py`): a row more in the table of tokens, and a number more
+in the bias of a head that answers in tokens. Everything else stays as it was, to the bit.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from sijo.checkpoints.load import Model
+from sijo.nn.embeddings import Embeddings
+from sijo.nn.heads import VocabularyHead
+from sijo.tokenizers.tokenizer import Tokenizer
+
+
+def added(known: Tokenizer, tokenizer: Tokenizer) -> range:
+    """The ids that a tokenizer has behind all of another's; none where it is not that one with more at its end.
+
+    >>> from sijo.checkpoints.locate import built_in
+    >>> words = Tokenizer.open(built_in(), model_type="bert", max_length=256)
+    >>> added(words, words.with_specials(["<sea>", "<land>"])), added(words, words)
+    (range(30522, 30524), range(30522, 30522))
+    """
+    first = known.largest_id + 1
+    same = all(known.token(number) == tokenizer.token(number) for number in range(first))
+    return range(first, tokenizer.largest_id + 1) if same else range(0)
+
+
+@torch.no_grad()
+def extended(model: Model, tokenizer: Tokenizer) -> Model:
+    """A model that knows the tokens which another tokenizer has behind those of its own.
+
+    Each new row begins as the mean of all rows, and its bias as the mean bias. Its share of any softmax is then at
+    most 1 / V of what all have (the geometric mean of V numbers is no greater than the arithmetic one), so what the
+    model says of a text is nearly what it was.
+
+    model      with a tokenizer of its own; its other tensors are not copied
+    tokenizer  that one with more at its end (`added`)
+    """
+    rows = added(model.tokenizer, tokenizer)
+    size = max(model.architecture.vocab_size, rows.stop)
+    before, after = (
+        model.family.config.fields(one, model.head_values)
+        for one in (model.architecture, replace(model.architecture, vocab_size=size))
+    )
+    with torch.device("meta"):
+        larger = Model(
+            model.family,
+            model.config | {name: value for name, value in after.items() if value != before[name]},
+            model.layouts,
+            heads=model.heads,
+            tokenizer=tokenizer,
+            sentence=model.sentence,
+        )
+    tensors = model.state_dict()
+    for name in _over_tokens(model):
+        old = tensors[name]
+        grown = torch.cat([old, old.new_empty(size - len(old), *old.shape[1:])])
+        grown[rows.start : rows.stop] = old[: rows.start].mean(0)
+        tensors[name] = grown
+    larger.load_state_dict(tensors, assign=True)
+    return larger.eval()
+
+
+def _over_tokens(model: Model) -> list[str]:
+    """The names of the tensors that have a row or a number for each token."""
+    heads = [name for name, head in model.head.items() if isinstance(head, VocabularyHead)]
+    return ["transformer.embeddings.tokens.weight", *(f"head.{name}.bias" for name in heads)]
+
+
+class Rows(nn.Module):
+    """A tensor (V, …) in two: all of it, which stays, and some neighbouring rows in its place, which move."""
+
+    def __init__(self, rows: range) -> None:
+        super().__init__()
+        self.rows = rows
+
+    def forward(self, whole: Tensor, moved: Tensor) -> Tensor:
+        """The tensor with the rows as they are now."""
+        return torch.cat([whole[: self.rows.start], moved, whole[self.rows.stop :]])
+
+    def right_inverse(self, whole: Tensor) -> tuple[Tensor, Tensor]:
+        """The two parts."""
+        return whole, whole[self.rows.start : self.rows.stop].clone()
+
+
+def alone(part: nn.Module, rows: range) -> None:
+    """Let nothing move but these rows of the table of tokens, however weights are moved, decayed or averaged.
+
+    Where outputs are read with that table, they move as outputs too. A head's bias stays.
+    """
+    part.requires_grad_(False)
+    for module in list(part.modules()):
+        if isinstance(module, Embeddings):
+            parametrize.register_parametrization(module.tokens, "weight", Rows(rows))
+            _, moved = module.tokens.parameters()
+            moved.requires_grad_(True)
+
+
+def joined(part: nn.Module) -> None:
+    """Undo `alone`: tensors are whole again, with their rows as they are now."""
+    for module in list(part.modules()):
+        if parametrize.is_parametrized(module, "weight"):
+            parametrize.remove_parametrizations(module, "weight")

@@ -1,0 +1,97 @@
+"""A batch with something asked of it: all chance has been drawn, so it can be cut into pieces.
+
+Letters: B batch, C choices, L length.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sijo.batching import padded_length
+from sijo.data.samples import Batch
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a network is to read and what it is asked. Every tensor has a row for each input of the batch.
+
+    Where an input is several to choose from, C of them, (B, L) is (B, C, L) everywhere.
+    """
+
+    input_ids: Tensor
+    """(B, L) int64: what the network reads."""
+    keep: Tensor
+    """(B, L) bool, True at real tokens."""
+    token_type_ids: Tensor
+    """(B, L) int64."""
+    special: Tensor
+    """(B, L) bool, True at special tokens, control codes and padding."""
+    truth: Tensor
+    """(B, L) int64: the token that stood here; for a network that reads to the left, the one that comes next."""
+    asked: Tensor
+    """(B, L) bool: where the truth is asked."""
+    numbers: Tensor
+    """(B, 2) int64: the epoch and the number of each sample."""
+    parts: Tensor
+    """(B, 2) int64: tokens of text in the first segment, and in the second."""
+    next_ids: Tensor
+    """(B,) int64: what follows the input in its stream, or -1."""
+    swapped: Tensor | None = None
+    """(B,) int64: 1 where the segments changed places."""
+    dice: Tensor | None = None
+    """(B, L) float64 in [0, 1): one throw for each token that a generator may put in."""
+    labels: Tensor | None = None
+    """(B, …): what a person said of each input; what is said of tokens moves to `truth` when it is posed."""
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Real tokens of each row."""
+        counted: list[int] = self.keep.flatten(1).sum(1).tolist()
+        return counted
+
+    @property
+    def padding(self) -> Tensor | None:
+        """`keep` where there is padding, else None: attention without a mask is quicker."""
+        return None if bool(self.keep.all()) else self.keep
+
+    def rows(self, chosen: Sequence[int]) -> "Question":
+        """Some rows, in this order, no wider than they need be."""
+        index = torch.as_tensor(chosen, dtype=torch.int64)
+        width = min(padded_length(int(self.keep[index].sum(-1).max())), self.keep.shape[-1])
+        cut: dict[str, Any] = {}
+        for field in fields(self):
+            tensor = getattr(self, field.name)
+            if tensor is not None:
+                whole = tensor[index]
+                by_token = tensor.shape == self.keep.shape and field.name != "labels"
+                cut[field.name] = whole[..., :width] if by_token else whole
+        return Question(**cut)
+
+    def to(self, device: torch.device) -> "Question":
+        """The same on another device."""
+        parts: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Question(**{name: part if part is None else part.to(device) for name, part in parts.items()})  # type: ignore[arg-type]
+
+
+def clean(batch: Batch) -> Question:
+    """A batch of which nothing is asked yet."""
+    ids = torch.from_numpy(batch.input_ids)
+    return Question(
+        input_ids=ids,
+        keep=torch.from_numpy(batch.keep),
+        token_type_ids=torch.from_numpy(batch.token_type_ids),
+        special=torch.from_numpy(batch.special),
+        truth=ids,
+        asked=torch.zeros_like(ids, dtype=torch.bool),
+        numbers=torch.from_numpy(np.stack([batch.epochs, batch.numbers], 1)),
+        parts=torch.from_numpy(batch.parts),
+        next_ids=torch.from_numpy(batch.next_ids),
+        labels=None if batch.labels is None else torch.from_numpy(batch.labels),
+    )

@@ -1,1 +1,0 @@
-"""Words to rows and tensors; no model."""

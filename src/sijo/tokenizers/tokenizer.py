@@ -1,0 +1,521 @@
+"""From words to token ids, and a long text cut into windows a model can read.
+
+The work is done by the `tokenizers` library; this module decides what is cut, and counts it.
+How the files a model was published with become such a tokenizer is in `published.py`.
+"""
+
+import base64
+import hashlib
+import json
+import re
+import string
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import tokenizers
+from sijo.errors import CheckpointError, RefusedError, SettingError, TextError
+from sijo.tokenizers import published
+from sijo.tokenizers.sentencepiece import check_charsmap
+
+PATTERNS = {
+    # GPT-2's words, in the two spellings that are about
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+    r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+    # spaces put together, by transformers 4 and 5 for ALBERT, DeBERTa and their like
+    r"\s{2,}|[\n\r\t]",
+    r"[\n\r\t]",
+    r"\n",
+    r"\s+",
+    published.SPACES,
+    published.WHITESPACE,
+    published.EDGES,
+    published.CTRL_WORD,
+    published.BEFORE_MARK,
+    published.FENCED,
+}
+"""The regular expressions a tokenizer.json may carry: each needs time in proportion to the text."""
+CODES = re.compile(r"\[(\\x\{[0-9a-f]+\}-?)+\]")
+"""A bare class of characters is as quick, whatever is in it; ALBERT's accents are one."""
+USUAL = {
+    "unk_token": ("[UNK]", "<unk>"),
+    "cls_token": ("[CLS]",),
+    "sep_token": ("[SEP]",),
+    "pad_token": ("[PAD]", "<pad>"),
+    "mask_token": ("[MASK]", "<mask>"),
+}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two texts as one input, the first cut where it had to be."""
+
+    input_ids: list[int]
+    token_type_ids: list[int]
+    """0 at the first text and its special tokens, 1 at the second's, as the template says."""
+    tokens: int
+    """Tokens of the whole first text, special tokens not counted."""
+    unread: int
+    """How many of them, from its end, were cut."""
+
+
+@dataclass(frozen=True)
+class Spelled:
+    """A text as a whole in tokens, and which of its characters each stands for."""
+
+    ids: list[int]
+    """Special tokens not counted."""
+    places: list[tuple[int, int]]
+    """Of each token, where in the text it starts and ends."""
+
+
+@dataclass(frozen=True)
+class Framed:
+    """One text or two in tokens, with the special tokens that belong around them."""
+
+    ids: list[int]
+    types: list[int]
+    """The token type of each, as the template says."""
+    starts: tuple[int, ...]
+    """Where each text begins."""
+
+
+class Tokenizer:
+    """A tokenizer and the longest input its model reads.
+
+    inner       cuts the text
+    max_length  in tokens, special ones included
+    names       special tokens by their roles, such as "mask_token"; the usual names by default
+    typed       whether its model has token types, where the template gives any
+
+    Any truncation or padding that its file asks for is switched off: sijo cuts into windows itself
+    and says so, and pads each batch to its own length.
+    """
+
+    def __init__(
+        self,
+        inner: tokenizers.Tokenizer,
+        *,
+        max_length: int,
+        names: Mapping[str, str] | None = None,
+        typed: bool = True,
+    ) -> None:
+        inner.no_padding()
+        inner.no_truncation()
+        self._inner = inner
+        self.max_length = max_length
+        self.special_tokens = inner.num_special_tokens_to_add(is_pair=False)
+        if max_length <= self.special_tokens:
+            raise CheckpointError(
+                f"max_length={max_length} leaves no room for text beside {self.special_tokens} special tokens; "
+                f"use at least {self.special_tokens + 1}"
+            )
+        known = {role: next(filter(self._has, usual), None) for role, usual in USUAL.items()}
+        known |= {role: name for role, name in (names or {}).items() if self._has(name)}
+        self._names = {role: name for role, name in known.items() if name is not None}
+        self._ctrl = getattr(inner.model, "end_of_word_suffix", None) == published.END
+        self._unknown = inner.token_to_id(inner.model.unk_token) if self._ctrl else None
+        self._frame, self._single = _frame(inner, 2), _frame(inner, 1)
+        typed = typed and not self._ctrl and any(kind for _, _, kind in self._frame)
+        self._inputs = ("input_ids", *(["token_type_ids"] if typed else []), "attention_mask")
+        inner.enable_truncation(max_length)
+
+    @classmethod
+    def open(cls, folder: Path, *, model_type: str, max_length: int) -> "Tokenizer":
+        """Read a folder's tokenizer.json, or else the files that a model of this type was published with.
+
+        A tokenizer.json stands for itself. Of tokenizer_config.json only the names of special tokens
+        are read beside it; beside published files every setting has its effect or is refused by name.
+
+        Raises CheckpointError when neither is there or a file is damaged, and RefusedError for what
+        sijo cannot do or will not run.
+
+        >>> from sijo.checkpoints.locate import built_in
+        >>> tokenizer = Tokenizer.open(built_in(), model_type="bert", max_length=256)
+        >>> tokenizer.windows(["A short poem."])
+        [[[101, 1037, 2460, 5961, 1012, 102]]]
+        """
+        settings = published.Settings.read(folder)
+        if (folder / "tokenizer.json").is_file():
+            inner = _read(folder / "tokenizer.json")
+        else:
+            inner = published.build(folder, model_type=model_type, settings=settings)
+        names = {role: name for role in published.ROLES if (name := settings.name(role))}
+        return cls(inner, max_length=max_length, names=names, typed=model_type != "distilbert")
+
+    @classmethod
+    def load(cls, path: Path, *, max_length: int) -> "Tokenizer":
+        """Read a tokenizer.json.
+
+        Raises CheckpointError when the file is damaged and RefusedError when it carries a regular
+        expression that is not among the known ones: one can run for ever.
+        """
+        return cls(_read(path), max_length=max_length)
+
+    @cached_property
+    def vocab_size(self) -> int:
+        """How many token ids there are, added tokens included."""
+        if self._ctrl:
+            return sum(number < published.STEP for number in self._inner.get_vocab().values())
+        return int(self._inner.get_vocab_size())
+
+    @property
+    def largest_id(self) -> int:
+        """The largest number a text can become, special tokens included: the network's table must be longer."""
+        numbers = [
+            number for number in self._inner.get_vocab().values() if not self._ctrl or number < published.STEP
+        ]
+        return max(0, *numbers, *self._inner.encode("").ids, *self._inner.encode("", "").ids)
+
+    @property
+    def kind(self) -> str:
+        """How words are cut: "WordPiece", "Unigram" or "BPE"."""
+        return type(self._inner.model).__name__
+
+    @property
+    def pad_id(self) -> int:
+        """The id that fills a batch up; 0 when there is no token for it."""
+        return self._role("pad_token") or 0
+
+    @property
+    def mask_id(self) -> int | None:
+        """The id of the token that hides another, if there is one."""
+        return self._role("mask_token")
+
+    @property
+    def cls_id(self) -> int | None:
+        """The id of the token that stands before a text, if there is one."""
+        return self._role("cls_token")
+
+    @property
+    def sep_id(self) -> int | None:
+        """The id of the token that stands after a text, and between two, if there is one."""
+        return self._role("sep_token")
+
+    @cached_property
+    def special_ids(self) -> tuple[int, ...]:
+        """The ids of all special tokens, smallest first: those around a text, the unknown, codes, and others."""
+        declared = self._inner.get_added_tokens_decoder().items()
+        framing = (number for _, special, _ in self._frame for number in special)
+        return tuple(sorted({*(number for number, token in declared if token.special), *framing}))
+
+    @cached_property
+    def starts_word(self) -> NDArray[np.bool_]:
+        """Whether each token begins a word, one for each id; a token that does not belongs to the word before it.
+
+        WordPiece  every token without "##" (ELECTRA, BERT)
+        Unigram    begins with "▁" or "<", is one ASCII punctuation mark, or holds a character that is
+                   neither an ASCII letter nor such a mark: a digit, 한, £ (ALBERT)
+        BPE        begins with a space, or is one white space, control or punctuation character of ASCII
+                   (DeBERTa): the first word of a text begins with no space, and letters after a line's end
+                   go on
+
+        Special tokens begin a word of their own. Raises SettingError for CTRL's tokens, which say where
+        a word goes on and not where one begins.
+        Source: the released code of each, where it masks whole words.
+
+        >>> from sijo.checkpoints.locate import built_in
+        >>> tokenizer = Tokenizer.open(built_in(), model_type="bert", max_length=256)
+        >>> [bool(tokenizer.starts_word[tokenizer.id(token)]) for token in ("poem", "##s", "[SEP]")]
+        [True, False, True]
+        """
+        if self._ctrl:
+            raise SettingError(
+                "CTRL's tokens say where a word goes on (un@@ able), not where one begins; choose single tokens "
+                "in place of whole words, or another tokenizer"
+            )
+        begins = {"WordPiece": _begins_wordpiece, "Unigram": _begins_unigram}.get(self.kind, _begins_byte_pairs)
+        starts = np.zeros(self.largest_id + 1, dtype=np.bool_)
+        for token, number in self._inner.get_vocab().items():
+            starts[number] = begins(token)
+        starts[list(self.special_ids)] = True
+        return starts
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of all that decides the ids, 64 hexadecimal digits."""
+        return hashlib.blake2b(self._inner.to_str().encode(), digest_size=32).hexdigest()
+
+    @cached_property
+    def text_fingerprint(self) -> str:
+        """The same for the ids of a text as a whole: one digest for inputs of any length."""
+        settings = json.loads(self._inner.to_str()) | {"truncation": None}
+        return hashlib.blake2b(json.dumps(settings).encode(), digest_size=32).hexdigest()
+
+    def id(self, token: str) -> int | None:
+        """The id of a token as its vocabulary spells it, such as "[MASK]", "##ing" or "▁the", if there is one."""
+        names = (token, published.to_merged(token)) if self._ctrl else (token,)
+        found = (self._inner.token_to_id(name) for name in names)
+        return next((number for number in found if number is not None and self.token(number) == token), None)
+
+    def token(self, number: int) -> str | None:
+        """The token of an id as its vocabulary spells it; None if there is none."""
+        name = self._inner.id_to_token(number) if 0 <= number < published.STEP else None
+        if not self._ctrl or name is None or number in self.special_ids:
+            return name
+        return published.from_merged(name)
+
+    def windows(self, texts: Sequence[str]) -> list[list[list[int]]]:
+        """The token ids of each text, in windows of at most `max_length`, special tokens in each.
+
+        An empty text is one window of special tokens alone.
+        """
+        encodings = self._inner.encode_batch_fast(list(texts))
+        return [[self._known(window.ids) for window in (first, *first.overflowing)] for first in encodings]
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The token ids of each text as a whole, however long, without the special tokens around it.
+
+        >>> from sijo.checkpoints.locate import built_in
+        >>> tokenizer = Tokenizer.open(built_in(), model_type="bert", max_length=4)
+        >>> tokenizer.ids(["A short poem.", ""])
+        [[1037, 2460, 5961, 1012], []]
+        """
+        encodings = self._inner.encode_batch_fast(list(texts), add_special_tokens=False)
+        # truncation cuts a long text into pieces, none twice; together they are the whole
+        return [
+            self._known([number for part in (first, *first.overflowing) for number in part.ids])
+            for first in encodings
+        ]
+
+    def spelled(self, texts: Sequence[str]) -> list[Spelled]:
+        """As `ids`, with the characters that each token stands for.
+
+        >>> from sijo.checkpoints.locate import built_in
+        >>> tokenizer = Tokenizer.open(built_in(), model_type="bert", max_length=4)
+        >>> tokenizer.spelled(["A short poem."])[0].places
+        [(0, 1), (2, 7), (8, 12), (12, 13)]
+        """
+        found = []
+        for first in self._inner.encode_batch(list(texts), add_special_tokens=False):
+            parts = (first, *first.overflowing)
+            ids = self._known([number for part in parts for number in part.ids])
+            found.append(Spelled(ids, [place for part in parts for place in part.offsets]))
+        return found
+
+    def room(self, length: int, *, pair: bool) -> int:
+        """How many tokens of text an input of that length holds beside the special tokens of one text or two."""
+        return length - sum(len(special) for _, special, _ in (self._frame if pair else self._single))
+
+    def framed(self, first: Sequence[int], second: Sequence[int] | None = None) -> Framed:
+        """One text or two, given as ids, with the special tokens around them; nothing is cut.
+
+        >>> from sijo.checkpoints.locate import built_in
+        >>> tokenizer = Tokenizer.open(built_in(), model_type="bert", max_length=9)
+        >>> tokenizer.framed([1037], [5961, 1012])
+        Framed(ids=[101, 1037, 102, 5961, 1012, 102], types=[0, 0, 0, 1, 1, 1], starts=(1, 3))
+        """
+        ids: list[int] = []
+        types: list[int] = []
+        starts = []
+        for side, special, kind in self._single if second is None else self._frame:
+            if side is not None:
+                starts.append(len(ids))
+            part = special if side is None else (first, second or [])[side]
+            ids += part
+            types += [kind] * len(part)
+        return Framed(ids, types, tuple(starts))
+
+    def count(self, windows: Sequence[Sequence[int]]) -> int:
+        """How many tokens of text stand in these windows, special tokens not counted."""
+        return sum(map(len, windows)) - self.special_tokens * len(windows)
+
+    def pairs(self, firsts: Sequence[str], seconds: Sequence[str]) -> list[Pair]:
+        """Each first text with its second as one input of at most `max_length` tokens.
+
+        Only first texts are cut, at their end. Equal texts are read once.
+
+        Raises TextError when a second text leaves no room for its first.
+
+        >>> from sijo.checkpoints.locate import built_in
+        >>> tokenizer = Tokenizer.open(built_in(), model_type="bert", max_length=10)
+        >>> pair = tokenizer.pairs(["A poem of three short lines."], ["About verse."])[0]
+        >>> tokenizer.decode(pair.input_ids), pair.token_type_ids, pair.tokens, pair.unread
+        ('a poem of three about verse.', [0, 0, 0, 0, 0, 0, 1, 1, 1, 1], 7, 3)
+        """
+        if len(firsts) != len(seconds):
+            raise SettingError(f"{len(firsts)} first texts cannot be paired with {len(seconds)} second ones")
+        distinct = list(dict.fromkeys((*firsts, *seconds)))
+        ids = dict(zip(distinct, self.ids(distinct), strict=True))
+        room = self.max_length - sum(len(special) for _, special, _ in self._frame)
+        return [
+            self._pair(ids[first], ids[second], room, second) for first, second in zip(firsts, seconds, strict=True)
+        ]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of these tokens, special ones left out."""
+        return str(self._inner.decode(list(ids), skip_special_tokens=True))
+
+    def with_specials(self, names: Sequence[str]) -> "Tokenizer":
+        """This tokenizer with more special tokens, such as control codes, at the end of its vocabulary.
+
+        Each is found wherever it stands in a text, before anything is cut, so a name should be one that
+        no text holds: "<reviews>". What is a special token already stays what it is.
+
+        Raises SettingError for a name that is an ordinary token, or blank.
+
+        >>> from sijo.checkpoints.locate import built_in
+        >>> tokenizer = Tokenizer.open(built_in(), model_type="bert", max_length=9).with_specials(["<news>"])
+        >>> tokenizer.id("<news>"), tokenizer.vocab_size
+        (30522, 30523)
+        """
+        settings, number = json.loads(self._inner.to_str()), self.largest_id + 1
+        fresh = []
+        for name in dict.fromkeys(names):
+            known = self._inner.token_to_id(name) if (own := self.id(name)) is None else own
+            if not name.strip() or (known is not None and known not in self.special_ids):
+                what = "is a token of the text already" if name.strip() else "is blank"
+                raise SettingError(f"the special token {name!r} {what}; use another name, such as '<reviews>'")
+            if known is None:
+                fresh.append(published.added({}, name, special=True))
+        if self._ctrl:  # the library counts steps of merging too; the next id is known here alone
+            settings["model"]["vocab"] |= {token.content: number + more for more, token in enumerate(fresh)}
+        inner = tokenizers.Tokenizer.from_str(json.dumps(settings))
+        inner.add_special_tokens(fresh)
+        typed = "token_type_ids" in self._inputs
+        return Tokenizer(inner, max_length=self.max_length, names=self._names, typed=typed)
+
+    def only(self, ids: Sequence[int]) -> "Tokenizer":
+        """This WordPiece tokenizer with these tokens alone, numbered anew in their order.
+
+        ids  which, smallest first; all special ones among them
+
+        >>> from sijo.checkpoints.locate import built_in
+        >>> whole = Tokenizer.open(built_in(), model_type="bert", max_length=9)
+        >>> few = whole.only([*whole.special_ids, whole.id("a"), whole.id("poem")])
+        >>> few.windows(["a poem"]), few.decode([5, 6])
+        ([[[2, 5, 6, 3]]], 'a poem')
+        """
+        settings, places = json.loads(self._inner.to_str()), {number: place for place, number in enumerate(ids)}
+        before = settings["model"]["vocab"].items()
+        settings["model"]["vocab"] = {name: places[number] for name, number in before if number in places}
+        settings["added_tokens"] = [
+            token | {"id": places[token["id"]]} for token in settings["added_tokens"] if token["id"] in places
+        ]
+        frame = settings["post_processor"] or {}
+        for special in frame.get("special_tokens", {}).values():  # a template
+            special["ids"] = [places[number] for number in special["ids"]]
+        for side in frame.keys() & {"cls", "sep"}:  # BERT's own
+            frame[side][1] = places[frame[side][1]]
+        inner = tokenizers.Tokenizer.from_str(json.dumps(settings))
+        typed = "token_type_ids" in self._inputs
+        return Tokenizer(inner, max_length=self.max_length, names=self._names, typed=typed)
+
+    def save(self, folder: Path) -> None:
+        """Write tokenizer.json and a tokenizer_config.json with which `transformers` cuts alike.
+
+        CTRL's own tokenizer there reads vocab.json and merges.txt, so they are written too.
+        """
+        settings = json.loads(self._inner.to_str()) | {"truncation": None, "padding": None}
+        config: dict[str, object] = {
+            "tokenizer_class": "CTRLTokenizer" if self._ctrl else "PreTrainedTokenizerFast",
+            "model_max_length": self.max_length,
+            "model_input_names": self._inputs,
+            "clean_up_tokenization_spaces": False,
+            **self._names,
+        }
+        files: dict[str, object] = {"tokenizer.json": settings, "tokenizer_config.json": config}
+        if self._ctrl:
+            files["vocab.json"] = {self.token(number): number for number in range(self.vocab_size)}
+            merges = ["#version: 0.2", *(" ".join(pair) for pair in settings["model"]["merges"])]
+            (folder / "merges.txt").write_text("\n".join(merges) + "\n", encoding="utf-8", newline="\n")
+        for name, content in files.items():
+            text = json.dumps(content, indent=2, ensure_ascii=False)
+            (folder / name).write_text(text + "\n", encoding="utf-8", newline="\n")
+
+    def _role(self, role: str) -> int | None:
+        return self.id(self._names[role]) if role in self._names else None
+
+    def _has(self, name: str) -> bool:
+        return self._inner.token_to_id(name) is not None
+
+    def _known(self, ids: list[int]) -> list[int]:
+        if self._unknown is None:
+            return ids
+        return [number if number < published.STEP else self._unknown for number in ids]
+
+    def _pair(self, first: list[int], second: list[int], room: int, text: str) -> Pair:
+        room -= len(second)
+        if room < 1:
+            raise TextError(
+                f"the second text {text[:40]!r} has {len(second)} tokens, and of {self.max_length} that leaves no "
+                f"room for the first; shorten it to at most {len(second) + room - 1}"
+            )
+        ids: list[int] = []
+        types: list[int] = []
+        for side, special, kind in self._frame:
+            part = special if side is None else (first[:room], second)[side]
+            ids += part
+            types += [kind] * len(part)
+        return Pair(ids, types, len(first), max(0, len(first) - room))
+
+
+def _begins_wordpiece(token: str) -> bool:
+    return not token.startswith("##")
+
+
+def _begins_unigram(token: str) -> bool:
+    inside = string.ascii_letters + string.punctuation
+    alone = len(token) == 1 and token in string.punctuation
+    return alone or token.startswith("<") or any(letter not in inside for letter in token)
+
+
+def _begins_byte_pairs(token: str) -> bool:
+    # bytes 0 to 32 and 127, as GPT-2 writes them; 32, the space, is Ġ
+    return token[:1] == "Ġ" or (len(token) == 1 and (token in string.punctuation or 256 <= ord(token) <= 289))
+
+
+def _read(path: Path) -> tokenizers.Tokenizer:
+    try:
+        text = path.read_text(encoding="utf-8")
+        settings = json.loads(text)
+        for part in _parts(settings):
+            pattern = part.get("Regex")
+            if pattern is not None and str(pattern) not in PATTERNS and not CODES.fullmatch(str(pattern)):
+                raise RefusedError(
+                    f"{path} cuts text with the regular expression {str(pattern)[:60]!r}, which sijo does not know "
+                    "and will not run, since it could run for ever; choose another model"
+                )
+            if part.get("type") == "Precompiled":
+                check_charsmap(base64.b64decode(str(part.get("precompiled_charsmap") or "")))
+        return tokenizers.Tokenizer.from_str(text)
+    except RefusedError:
+        raise
+    except Exception as error:  # the library raises plain Exception
+        raise CheckpointError(f"{path} is not a whole tokenizer.json: {error}. Copy it again.") from None
+
+
+def _parts(settings: object) -> Iterator[Mapping[str, Any]]:
+    """Every object in a tokenizer.json, wherever it stands outside the vocabulary."""
+    if isinstance(settings, dict):
+        yield settings
+        for key, value in settings.items():
+            if key not in ("vocab", "merges"):
+                yield from _parts(value)
+    elif isinstance(settings, list):
+        for value in settings:
+            yield from _parts(value)
+
+
+def _frame(inner: tokenizers.Tokenizer, texts: int) -> list[tuple[int | None, list[int], int]]:
+    """What an input of one text or two is made of, in order: special tokens, or text 0 or 1, with the token type.
+
+    Asked of the tokenizer, which may say it in one of five ways.
+    """
+    for probe in "a0가":
+        try:
+            encoded = inner.encode(probe, probe if texts == 2 else None)
+        except Exception as error:
+            raise CheckpointError(f"this tokenizer cannot read a single letter: {error}. Copy it again.") from None
+        frame: list[tuple[int | None, list[int], int]] = []
+        for number, kind, side in zip(encoded.ids, encoded.type_ids, encoded.sequence_ids, strict=True):
+            if side is None or not frame or frame[-1][0] != side:
+                frame.append((side, [number] if side is None else [], kind))
+        if set(range(texts)) <= {side for side, _, _ in frame}:
+            return frame
+    raise CheckpointError("this tokenizer finds no token in any text; copy it again")

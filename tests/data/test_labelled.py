@@ -1,0 +1,310 @@
+"""Rows that people labelled: read from any file, checked before any work, cut into inputs that lose nothing."""
+
+import gzip
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from sijo.data.labelled_inputs import (
+    NOT_ASKED,
+    Columns,
+    Cutting,
+    Labelled,
+    Row,
+    check_labels,
+    fitted,
+    held_out,
+    names_of,
+    read_rows,
+)
+from sijo.errors import SettingError, TextError
+from sijo.tokenizers.tokenizer import Tokenizer
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_model):
+    return Tokenizer.load(tiny_model / "tokenizer.json", max_length=32)
+
+
+ROWS = [
+    ("classification", {"text": "the sea", "label": "wet"}, (("the sea",), "wet")),
+    ("classification", {"premise": "rain", "hypothesis": "sun", "label": 2}, (("rain", "sun"), "2")),
+    ("classification", {"text": "the sea", "topic": True}, (("the sea",), "True")),
+    ("multi-label", {"text": "sea", "labels": ["b", "a"]}, (("sea",), ("b", "a"))),
+    ("multi-label", {"text": "sea", "labels": "b; a"}, (("sea",), ("b", "a"))),
+    ("multi-label", {"text": "sea", "labels": ""}, (("sea",), ())),
+    ("regression", {"sentence1": "sea", "sentence2": "land", "score": "2.5"}, (("sea", "land"), 2.5)),
+]
+
+
+@pytest.mark.parametrize("task, record, want", ROWS)
+@pytest.mark.parametrize("ending", ["jsonl", "jsonl.gz", "json", "parquet", "csv"])
+def test_rows_of_every_kind_of_file(tmp_path, task, record, want, ending):
+    # kills: a list that is read as a word, a compressed file read as it is, a pair of which one text is lost
+    if ending == "csv" and any(isinstance(value, list) for value in record.values()):
+        record = {name: json.dumps(value) if isinstance(value, list) else value for name, value in record.items()}
+    path = tmp_path / f"rows.{ending}"
+    line = json.dumps(record).encode() + b"\n"
+    match ending:
+        case "jsonl":
+            path.write_bytes(line * 2)
+        case "jsonl.gz":
+            path.write_bytes(gzip.compress(line * 2))
+        case "json":
+            path.write_text(json.dumps([record, record]))
+        case "parquet":
+            pq.write_table(pa.Table.from_pylist([record, record]), path)
+        case "csv":
+            cells = ['"' + str(value).replace('"', '""') + '"' for value in record.values()]
+            path.write_text("\n".join([",".join(record), *[",".join(cells)] * 2]) + "\n")
+    rows = read_rows(path, task)
+    assert [(row.texts, row.label) for row in rows] == [want] * 2
+    assert str(path) in rows[0].where and rows[0].where != rows[1].where
+
+
+def lines(write, name, *records):
+    return write(name, "".join(json.dumps(record) + "\n" for record in records))
+
+
+def test_tags_answers_and_choices(write):
+    # kills: tags by words of another row, answers in either of the two forms lost, a letter taken for a place
+    path = lines(write, "tags.jsonl", {"tokens": ["old", "sea"], "ner_tags": [0, 3]})
+    assert [(row.words, row.label) for row in read_rows(path, "tagging")] == [(("old", "sea"), ("0", "3"))]
+    path = write("tags.csv", 'words,tags\nold sea,O B-x\n"[""old"", ""sea""]","[""O"", ""B-x""]"\n')
+    assert [row.label for row in read_rows(path, "tagging")] == [("O", "B-x")] * 2
+    forms = (
+        {"text": ["sea"], "answer_start": [4]},
+        [{"text": "sea", "answer_start": 4}],
+        {"text": [], "answer_start": []},
+    )
+    path = lines(write, "qa.jsonl", *({"question": "q", "context": "the sea", "answers": form} for form in forms))
+    assert [[answer.text for answer in row.label] for row in read_rows(path, "question-answering")] == [
+        ["sea"],
+        ["sea"],
+        [],
+    ]
+    for right in (1, "1", "sea", "B", "b"):
+        path = lines(write, "mc.jsonl", {"question": "q", "choices": ["land", "sea"], "label": right})
+        assert read_rows(path, "multiple-choice")[0].label == 1
+    arc = {"question": "q", "choices": {"text": ["land", "sea"], "label": ["1", "2"]}, "answerKey": "2"}
+    assert read_rows(lines(write, "arc.jsonl", arc), "multiple-choice")[0].label == 1
+
+
+def test_squads_own_file(write):
+    # kills: questions of the second paragraph lost, an impossible question with its plausible answers as if right
+    asked = [
+        {"id": "1", "question": "what", "answers": [{"text": "sea", "answer_start": 4}]},
+        {
+            "id": "2",
+            "question": "who",
+            "is_impossible": True,
+            "answers": [],
+            "plausible_answers": [{"text": "the"}],
+        },
+    ]
+    squad = {"version": "2", "data": [{"paragraphs": [{"context": "the sea", "qas": asked}] * 2}]}
+    rows = read_rows(write("dev-v2.0.json", json.dumps(squad)), "question-answering")
+    assert [(row.name, len(row.label)) for row in rows] == [("1", 1), ("2", 0)] * 2
+    assert "question 1" in rows[0].where
+
+
+@pytest.mark.parametrize(
+    "task, content, columns, error, words",
+    [
+        ("classification", "txet,label\nsea,a\n", {"text": "text"}, SettingError, "did you mean 'txet'"),
+        ("classification", "text,label\nsea,a\n", {"label": "labl"}, SettingError, "did you mean 'label'"),
+        ("classification", "a,b,c\nsea,a,b\n", {}, SettingError, "columns.text=NAME. Columns: a, b, c"),
+        ("classification", "text,a,b\nsea,a,b\n", {}, SettingError, "columns.label=NAME"),
+        ("classification", "text,label\n", {}, TextError, "has no rows"),
+        ("classification", "text,label\nsea,\n", {}, TextError, "line 2: 'label' holds ''"),
+        ("classification", "text,label\nsea\n", {}, TextError, "number of fields is 1"),
+        ("regression", "text,score\nsea,wet\n", {}, TextError, "line 2: 'score' holds 'wet', not a number"),
+        ("regression", "text,score\nsea,nan\n", {}, TextError, "not a number"),
+        ("multi-label", "text,labels\nsea,a;a\n", {}, TextError, "names a label twice"),
+        ("tagging", "words,tags\nold sea,O\n", {}, TextError, "line 2: 2 words and 1 tags"),
+        ("tagging", 'words,tags\n"[""sea""",O\n', {}, TextError, "begins as JSON"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_told(write, task, content, columns, error, words):
+    # kills: a row that is quietly left out, an error without its line, the wrong exit code
+    with pytest.raises(error, match=words.replace("(", r"\(").replace("[", r"\[")):
+        read_rows(write("rows.csv", content), task, Columns(**columns))
+
+
+@pytest.mark.parametrize(
+    "task, record, words",
+    [
+        ("question-answering", {"answers": {"text": ["sea"], "answer_start": [3]}}, "stands at 4"),
+        ("question-answering", {"answers": {"text": ["rain"], "answer_start": [3]}}, "stands nowhere"),
+        ("question-answering", {"answers": {"text": ["sea"], "answer_start": []}}, "1 answers and 0 places"),
+        ("question-answering", {"answers": "sea"}, "not an answer such as"),
+        ("multiple-choice", {"choices": ["sea"], "label": 0}, "1 to choose from"),
+        ("multiple-choice", {"choices": ["sea", "land"], "label": 2}, "neither the place"),
+    ],
+)
+def test_answers_that_cannot_be_are_named_by_their_row(write, task, record, words):
+    # kills: a span learned where no answer stands, a choice that is not there
+    good = {"question": "q", "context": "the sea", "choices": ["a", "b"], "label": 0}
+    good |= {"answers": {"text": ["sea"], "answer_start": [4]}}
+    with pytest.raises(TextError, match=f"line 2.*{words}"):
+        read_rows(lines(write, "rows.jsonl", good, good | record), task)
+
+
+def rows(*labels):
+    return [Row(f"row {number}", (f"text {number}",), label=label) for number, label in enumerate(labels, 1)]
+
+
+def test_labels_that_cannot_be_learned_or_measured(capsys):
+    # kills: an hour of training before a typing error is noticed, a class of one row learned by heart
+    known, told = rows("rain", "rain", "sun", "sun"), []
+    with pytest.raises(TextError, match="row 2: the label 'rian' is in no training row; did you mean 'rain'"):
+        check_labels(known, rows("rain", "rian"), "classification")
+    with pytest.raises(TextError, match="nearest is"):
+        check_labels(known, rows("zzz"), "classification")
+    with pytest.raises(TextError, match="have 1 label"):
+        check_labels(rows("rain", "rain"), [], "classification")
+    with pytest.raises(TextError, match=r"one row alone has the label 'snow'.*allow_rare=true"):
+        check_labels([*known, *rows("snow")], [], "classification")
+    check_labels([*known, *rows("snow")], rows("rain"), "classification", allow_rare=True, tell=told.append)
+    assert len(told) == 1 and "'rain'" in told[0]
+    with pytest.raises(TextError, match="'wet' is in no training row"):
+        check_labels(rows(("a",), ("a", "b"), ("b",)), rows(("a", "wet")), "multi-label")
+    assert names_of(rows("10", "9", "-1"), "classification") == ("-1", "9", "10")
+
+
+def test_rows_held_out_are_of_each_class_alike():
+    # kills: the last rows held out, a class that is held out whole, another split at the next start
+    some = rows(*["rain"] * 50, *["sun"] * 30, *["snow"] * 3)
+    train, aside = held_out(some, "classification", 0.1, seed=4)
+    again = held_out(some, "classification", 0.1, seed=4)
+    assert (train, aside) == again and held_out(some, "classification", 0.1, seed=5) != again
+    assert len(aside) == 8 and sorted(row.where for row in (*train, *aside)) == sorted(row.where for row in some)
+    counts = {name: sum(row.label == name for row in aside) for name in ("rain", "sun", "snow")}
+    assert counts == {"rain": 5, "sun": 3, "snow": 0}
+    assert [row.where for row in aside] != [row.where for row in some[-8:]]
+    with pytest.raises(TextError, match="too few"):
+        held_out(rows("a", "b"), "classification", 0.1, seed=0)
+
+
+def test_the_order_of_an_epoch_is_a_function_of_seed_and_epoch(tokenizer):
+    # kills: rows left out or read twice in an epoch, the same order in each, a batch that depends on the one before
+    data = Labelled(rows(*"ababababa"), "classification", ("a", "b"), tokenizer, Cutting())
+    first = data.batch(0, 9, seed=1)
+    assert sorted(first.numbers.tolist()) == list(range(9))
+    across = data.batch(7, 4, seed=1)
+    assert across.epochs.tolist() == [0, 0, 1, 1]
+    assert across.numbers[:2].tolist() == first.numbers[7:].tolist()
+    second = data.batch(9, 9, seed=1)
+    assert (
+        second.numbers.tolist() != first.numbers.tolist()
+        and across.numbers[2:].tolist() == second.numbers[:2].tolist()
+    )
+    assert (first.labels == [[0, 1][number % 2] for number in first.numbers]).all()
+    assert (
+        len(
+            {
+                data.fingerprint,
+                Labelled(rows(*"abababab"), "classification", ("a", "b"), tokenizer, Cutting()).fingerprint,
+            }
+        )
+        == 2
+    )
+
+
+def test_a_pair_is_cut_where_it_is_longer(tokenizer):
+    # kills: only the first text cut, token types of the wrong side, a cut that nobody hears of
+    pair = [Row("1", ("the sea the sea the sea the sea", "old"), label="a"), Row("2", ("sea", "old"), label="b")]
+    data = Labelled(pair, "classification", ("a", "b"), tokenizer, Cutting(length=8))
+    batch = data.at(np.array([0, 1]))
+    assert batch.input_ids.shape == (2, 8) and data.truncated == 1
+    assert [tokenizer.token(number) for number in batch.input_ids[0]] == [
+        *("[CLS]", "the", "sea", "the", "sea", "[SEP]", "old", "[SEP]")
+    ]
+    assert batch.token_type_ids[0].tolist() == [0] * 6 + [1] * 2
+    assert batch.keep.sum(1).tolist() == [8, 5] and batch.special[1].tolist() == [
+        True,
+        False,
+        True,
+        False,
+        *[True] * 4,
+    ]
+
+
+@pytest.mark.parametrize("lengths", [(9, 7), (7, 9), (3, 9), (9, 3)])
+def test_two_long_texts_share_the_room(lengths):
+    # kills: one of the texts left out where the other is long, room that nobody uses
+    first, second = list(range(lengths[0])), list(range(100, 100 + lengths[1]))
+    for room in range(2, 20):
+        one, other, cut = fitted(first, second, room)
+        assert (one, other) == (first[: len(one)], second[: len(other)])
+        assert len(one) + len(other) == min(room, sum(lengths)) and cut == (room < sum(lengths))
+        assert min(len(one), len(other)) >= min(room // 2, *lengths)
+
+
+def test_a_words_first_piece_has_its_tag_and_windows_lose_no_word(tokenizer):
+    # kills: a tag for every piece, a tag that slips to the next word, words behind the length never asked
+    words = ("the", "electro", "sea", ",", "seas", "old", "sea", "abc", "land")
+    tags = tuple(f"B-{number}" for number in range(9))
+    row = Row("1", words=words, label=tags)
+    for length in (8, 9, 12, 64):
+        data = Labelled([row, row], "tagging", tags, tokenizer, Cutting(length=length))
+        said = {}
+        for number in range(len(data)):
+            batch = data.at(np.array([number]))
+            if data.owners[number]:
+                continue
+            ids, asked = batch.input_ids[0], batch.labels[0]
+            assert batch.keep.sum() <= length and not batch.special[0][asked >= 0].any()
+            for place in np.flatnonzero(asked >= 0):
+                word = int(data.words[data.span(number)][place])
+                assert word not in said
+                said[word] = asked[place]
+                assert words[word].startswith(tokenizer.token(int(ids[place])))
+        assert said == {number: number for number in range(9)}, length
+        assert (data.at(np.array([0])).labels[0] != NOT_ASKED).sum() > 0
+
+
+def test_long_texts_are_read_in_windows_that_overlap(tokenizer):
+    # kills: an answer of another window, one that is cut at a border taken for whole, characters of the wrong token
+    context = "the old sea was not for you and the new land was for me"
+    answer = "new land"
+    row = Row("1", ("sea ?", context), label=read_answer(context, answer))
+    data = Labelled([row], "question-answering", (), tokenizer, Cutting(length=12, stride=3))
+    room, found = 12 - 3 - 2, 0
+    assert len(data) == -(-(len(context.split()) + 1 - room) // 3) + 1  # "me" is two letters, two tokens
+    for number in range(len(data)):
+        batch = data.at(np.array([number]))
+        first, last = batch.labels[0]
+        places = data.places[data.span(number)]
+        assert (places[:4] == -1).all() and places[4].min() >= 0
+        inside = "new" in context[places[4, 0] : places[-2, 1]] and "land" in context[places[4, 0] : places[-2, 1]]
+        if first:
+            assert context[places[first, 0] : places[last, 1]] == answer
+            found += 1
+        assert bool(first) == inside
+    assert 1 < found < len(data)
+    with pytest.raises(TextError, match="leaves no room"):
+        long = Row("1", ("sea " * 20, context), label=())
+        Labelled([long], "question-answering", (), tokenizer, Cutting(length=12))
+
+
+def read_answer(context, answer):
+    from sijo.data.labelled_inputs import Answer
+
+    return (Answer(answer, context.index(answer)),)
+
+
+def test_choices_stand_side_by_side(tokenizer):
+    # kills: choices of the next row, a missing choice that can be chosen
+    some = [
+        Row("1", ("the sea",), choices=("old", "new land", "sun"), label=1),
+        Row("2", ("rain",), choices=("one", "two"), label=0),
+    ]
+    data = Labelled(some, "multiple-choice", (), tokenizer, Cutting())
+    batch = data.at(np.array([1, 0]))
+    assert batch.input_ids.shape == (2, 3, 8) and batch.labels.tolist() == [0, 1]
+    assert batch.keep.sum(-1).tolist() == [[5, 5, 0], [6, 7, 6]]
+    assert data.lengths == [19, 10]

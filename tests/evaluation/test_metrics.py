@@ -1,0 +1,185 @@
+"""Each number beside scikit-learn, scipy's ranks, or a case that was worked out by hand."""
+
+import math
+
+import numpy as np
+import pytest
+from sklearn import metrics as known
+
+from sijo.data.labelled_inputs import Answer, Row
+from sijo.errors import SettingError
+from sijo.evaluation.metrics import (
+    Found,
+    answered,
+    best_span,
+    best_threshold,
+    classified,
+    entities,
+    exact,
+    intervals,
+    metrics_of,
+    multi_labelled,
+    normalised,
+    numbers,
+    overlap,
+    tagged,
+    values,
+)
+
+
+@pytest.fixture
+def dice():
+    return np.random.default_rng(7)
+
+
+def test_classes_are_counted_as_scikit_learn_counts_them(dice):
+    # kills: rows and columns of the confusion exchanged, classes that nobody has counted as 0
+    gold, given = dice.integers(0, 5, 60), dice.integers(0, 4, 60)
+    gold[gold == 3] = 2
+    found = values(classified(gold, given, 7), 60)
+    assert found["accuracy"] == pytest.approx(known.accuracy_score(gold, given), abs=1e-12)
+    assert found["macro_f1"] == pytest.approx(
+        known.f1_score(gold, given, average="macro", zero_division=0), abs=1e-12
+    )
+    assert found["micro_f1"] == pytest.approx(known.f1_score(gold, given, average="micro"), abs=1e-12)
+    assert found["matthews"] == pytest.approx(known.matthews_corrcoef(gold, given), abs=1e-12)
+    same = values(classified(gold, np.zeros(60, dtype=int), 7), 60)
+    assert same["matthews"] == known.matthews_corrcoef(gold, np.zeros(60)) == 0.0
+
+
+def test_many_labels_are_counted_as_scikit_learn_counts_them(dice):
+    # kills: micro and macro exchanged, empty rows left out
+    gold, given = dice.random((40, 6)) < 0.3, dice.random((40, 6)) < 0.3
+    found = values(multi_labelled(gold, given), 40)
+    for average in ("micro", "macro"):
+        want = known.f1_score(gold, given, average=average, zero_division=0)
+        assert found[f"{average}_f1"] == pytest.approx(want, abs=1e-12)
+    assert found["exact_match"] == known.accuracy_score(gold, given)
+
+
+def test_numbers_are_correlated_as_elsewhere(dice):
+    # kills: equal numbers that are ranked in order of rows, a correlation of values in place of ranks
+    gold = dice.integers(0, 6, 50).astype(float)
+    given = gold**3 + dice.integers(0, 9, 50)
+    found = values(numbers(gold, given), 50)
+    assert found["pearson"] == pytest.approx(np.corrcoef(gold, given)[0, 1], abs=1e-12)
+
+    def ranks(some):
+        return np.array([(some < one).sum() + ((some == one).sum() + 1) / 2 for one in some])
+
+    assert found["spearman"] == pytest.approx(np.corrcoef(ranks(gold), ranks(given))[0, 1], abs=1e-12)
+    assert found["mean_squared_error"] == pytest.approx(known.mean_squared_error(gold, given))
+    assert math.isnan(values(numbers(gold, np.ones(50)), 50)["pearson"])
+
+
+def test_an_interval_is_of_rows_drawn_again(dice):
+    # kills: an interval of the mean's own noise, rows drawn without repetition, the same draw for each
+    right = dice.random(200) < 0.7
+    found = intervals({"accuracy": lambda some: float(right[some].mean())}, 200)["accuracy"]
+    half = 1.96 * math.sqrt(found.value * (1 - found.value) / 200)
+    assert found.value == right.mean()
+    assert found.high - found.value == pytest.approx(half, rel=0.25)
+    assert found.value - found.low == pytest.approx(half, rel=0.25)
+
+
+@pytest.mark.parametrize(
+    "tags, want",
+    [
+        ("B-x I-x O B-y", {("x", 0, 2), ("y", 3, 4)}),
+        ("I-x I-x", set()),
+        ("B-x I-y I-x", {("x", 0, 1)}),
+        ("B-x B-x I-x", {("x", 0, 1), ("x", 1, 3)}),
+        ("O I-x B-x", {("x", 2, 3)}),
+        ("", set()),
+    ],
+)
+def test_entities_are_read_strictly(tags, want):
+    # kills: an entity that begins with I-, that changes its kind on the way, or is lost beside another
+    assert entities(tags.split()) == want
+
+
+def test_tags_by_hand():
+    # kills: entities counted word by word, rows weighed alike whatever their words
+    gold = [["B-x", "I-x", "O", "O"], ["B-y", "O"], ["O", "O", "O"]]
+    given = [["B-x", "O", "O", "O"], ["B-y", "O"], ["B-x", "O", "O"]]
+    found = values(tagged(gold, given, ["B-x", "B-y", "I-x", "O"]), 3)
+    assert found["accuracy"] == pytest.approx(7 / 9)
+    assert found["entity_precision"] == pytest.approx(1 / 3)  # given: x(0,1), y, x
+    assert found["entity_recall"] == pytest.approx(1 / 2)  # gold: x(0,2), y
+    assert found["entity_f1"] == pytest.approx(2 / 5)
+    flat = [[tag for row in some for tag in row] for some in (gold, given)]
+    assert found["macro_f1"] == pytest.approx(known.f1_score(*flat, average="macro", zero_division=0))
+    assert "entity_f1" not in tagged([["N"]], [["V"]], ["N", "V"])
+
+
+def test_answers_by_the_rules_of_squad():
+    # kills: articles inside words removed, punctuation that parts words, words counted once however often
+    assert normalised("The U.S.A., an  ideal\tThe-ater") == "usa ideal theater"
+    assert exact("the Sea!", "sea") == 1.0 and exact("a seal", "sea") == 0.0
+    assert overlap("in the old sea", "old sea of salt") == pytest.approx(2 * 2 / (3 + 4))
+    assert overlap("ha ha ha", "ha ha") == pytest.approx(2 * 2 / (3 + 2))
+    assert overlap("", "") == 1.0 and overlap("", "sea") == 0.0 and overlap("the", "a") == 1.0
+
+
+def test_the_best_of_answers_and_rows_without_one():
+    # kills: the first answer alone, the mean of answers, a wrong answer forgiven where there is none
+    gold = [["old sea", "the sea"], ["rain"], [], []]
+    given = ["sea", "acid rain", "", "rain"]
+    found = values(answered(gold, given), 4)
+    assert found["exact_match"] == pytest.approx((1 + 0 + 1 + 0) / 4)
+    assert found["f1"] == pytest.approx((1 + 2 / 3 + 1 + 0) / 4)
+    assert found["f1_with_answer"] == pytest.approx((1 + 2 / 3) / 2)
+    assert found["right_without_answer"] == 0.5
+    assert "right_without_answer" not in answered(gold[:2], given[:2])
+
+
+def span(start, end, places):
+    """A window of scores, all -9 but for those that are named."""
+    starts, ends = np.full(len(places), -9.0), np.full(len(places), -9.0)
+    for place, score in start.items():
+        starts[place] = score
+    for place, score in end.items():
+        ends[place] = score
+    return starts, ends, np.array(places, dtype=np.int32)
+
+
+def test_the_best_span_over_windows():
+    # kills: an end before its start, an answer in the question or longer than allowed, windows that are looked at
+    # one by one, a null score of the last or the surest window
+    text = "one two three four five"
+    here = [(-1, -1), (-1, -1), (0, 3), (4, 7), (8, 13)]
+    there = [(-1, -1), (-1, -1), (8, 13), (14, 18), (19, 23)]
+    first = span({0: 1, 1: 99, 4: 5}, {0: 1, 2: 50, 4: 1}, here)  # end 2 lies before start 4, and goes with 2 alone
+    second = span({0: -2, 2: 7}, {0: -1, 3: 40, 4: 30}, there)
+    assert best_span([first, second], text) == Found("three four", 47.0, -3.0)
+    assert best_span([first, second], text, longest=1) == Found("one", 41.0, -3.0)
+    assert best_span([first], text).text == "one" and best_span([first], text).none == 2.0
+    assert best_span([second], text, most=1) == Found("three four", 47.0, -3.0)
+
+
+def test_the_threshold_of_no_answer():
+    # kills: a threshold on the wrong side, answers that are counted although none was right
+    assert Found("sea", 5.0, 6.0).answer(0.0) == "" and Found("sea", 5.0, 6.0).answer(1.0) == "sea"
+    found = [Found("sea", 9, 0), Found("rain", 5, 4), Found("salt", 1, 4), Found("oil", 0, 9)]
+    gold = [["sea"], [], ["salt"], []]
+    threshold, f1 = best_threshold(found, gold)
+    assert (
+        f1 == 0.75
+        and sum(one.answer(threshold) == (some or [""])[0] for one, some in zip(found, gold, strict=True)) == 3
+    )
+    nothing = best_threshold(found, [[], [], [], []])
+    assert nothing[1] == 1.0 and [one.answer(nothing[0]) for one in found] == [""] * 4
+
+
+def test_each_task_is_measured_by_its_own_numbers():
+    # kills: gold and given exchanged, a place that is taken for a name
+    texts = [Row("1", label="a"), Row("2", label="b")]
+    assert values(metrics_of("classification", texts, ["a", "a"], ["a", "b"]), 2)["accuracy"] == 0.5
+    many = [Row("1", label=("a", "b")), Row("2", label=())]
+    assert values(metrics_of("multi-label", many, [["a"], []], ["a", "b"]), 2)["micro_f1"] == pytest.approx(2 / 3)
+    choices = [Row("1", choices=("x", "y"), label=1), Row("2", choices=("x", "y"), label=0)]
+    assert values(metrics_of("multiple-choice", choices, [1, 1], []), 2) == {"accuracy": 0.5}
+    asked = [Row("1", label=(Answer("sea", 0),))]
+    assert values(metrics_of("question-answering", asked, ["the sea"], []), 1) == {"exact_match": 1.0, "f1": 1.0}
+    with pytest.raises(SettingError, match="1 answers to 2 rows"):
+        metrics_of("classification", texts, ["a"], ["a", "b"])

@@ -1,0 +1,523 @@
+"""Vocabularies learned from text are the same in every run, stand as a family's published ones, and suit new text.
+
+References: `published.py` given the learned vocabulary as published files, `transformers` on what is saved,
+`sentencepiece` trained on the same lines, and plain counting. The text is English and Korean, with emoji and
+other things that tokenizers stumble over.
+"""
+
+import itertools
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import tracemalloc
+import unicodedata
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import sentencepiece
+import transformers
+
+import tokenizers
+from sijo.errors import SettingError, TextError
+from sijo.tokenizers import unigram
+from sijo.tokenizers.tokenizer import Tokenizer
+from sijo.tokenizers.train import FAMILIES, FEWEST, Sample, _letters, _measured, _nmt_nfkc, train_tokenizer
+
+sys.path.append(str(Path(__file__).parent))
+import tokenizer_references as references
+
+KINDS = {family: kind for kind, families in FAMILIES.items() for family in families}
+SIZE = 1800
+SPECIALS = ("<reviews>", "<news>")
+
+
+def texts():
+    """540 lines of English and Korean, the last 60 of them with odd things in them."""
+    plain = [*references.english()[:300], *references.korean(180)]
+    return [*plain, *references.disturbed(plain[::8])]
+
+
+def trained(family, *, size=SIZE, **settings):
+    return train_tokenizer(texts(), kind=KINDS[family], family=family, vocab_size=size, **settings)
+
+
+@pytest.fixture(scope="module")
+def made():
+    """A tokenizer of each family and its report; do not change them."""
+    return {family: trained(family, specials=SPECIALS) for family in KINDS}
+
+
+# --- the same in every run --------------------------------------------------------------------------------
+
+SCRIPT = """
+import json, sys
+from sijo.tokenizers.train import train_tokenizer
+texts, size, kinds = json.load(sys.stdin)
+for family, kind in kinds.items():
+    print(family, train_tokenizer(texts, kind=kind, family=family, vocab_size=size)[0].fingerprint)
+"""
+
+
+def test_two_processes_make_the_same_bytes():
+    # kills: the letters of byte pairs and WordPiece left to the library, or in the order of a set; pieces or
+    # texts in the order of a set; anything that depends on threads
+    kinds = {family: KINDS[family] for family in ("bert", "albert", "deberta-v3", "deberta", "ctrl")}
+    given = json.dumps([texts(), SIZE, kinds])
+    said = []
+    for threads in ("1", "3"):
+        environment = os.environ | {"RAYON_NUM_THREADS": threads, "PYTHONHASHSEED": threads}
+        command = [sys.executable, "-c", SCRIPT]
+        done = subprocess.run(
+            command, env=environment, input=given, capture_output=True, text=True, encoding="utf-8", check=False
+        )
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout.splitlines())
+    assert said[0] == said[1] and len(said[0]) == len(kinds)
+
+
+def test_the_seed_chooses():
+    # kills: chance that is not of the seed; a line that is repeated chosen or left as a whole
+    lines = texts() * 5
+
+    def bert(seed):
+        return train_tokenizer(lines, kind="wordpiece", vocab_size=1500, characters=FEWEST, seed=seed)
+
+    (first, report), (second, same), (other, _) = bert(3), bert(3), bert(4)
+    assert first.fingerprint == second.fingerprint != other.fingerprint
+    assert report == same and report.characters > FEWEST  # so that there was something to choose
+    for seed in range(9):
+        tokenizer, _ = train_tokenizer(["sea"] * 40 + ["oar"] * 40, kind="wordpiece", vocab_size=99, seed=seed)
+        assert tokenizer.id("sea") and tokenizer.id("oar")
+
+
+# --- as the published ones --------------------------------------------------------------------------------
+
+FIRST = {
+    "bert": ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
+    "distilbert": ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
+    "electra": ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
+    "albert": ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"],
+    "deberta": ["[PAD]", "[CLS]", "[SEP]", "[UNK]"],
+    "deberta-v2": ["[PAD]", "[CLS]", "[SEP]", "[UNK]"],
+    "deberta-v3": ["[PAD]", "[CLS]", "[SEP]", "[UNK]"],
+    "ctrl": [],
+}
+LAST = {"deberta": ["[MASK]"], "deberta-v2": ["[MASK]"], "deberta-v3": ["[MASK]"], "ctrl": ["<unk>", "\n"]}
+
+
+@pytest.mark.parametrize("family", KINDS)
+def test_special_tokens_have_the_ids_of_their_family(family, made):
+    # kills: [PAD] and [UNK] exchanged; [MASK] that takes the id of a piece; codes before [MASK]; CTRL with a frame
+    tokenizer, report = made[family]
+    size = tokenizer.vocab_size
+    last = [*LAST.get(family, []), *SPECIALS]
+    assert [tokenizer.token(number) for number in range(len(FIRST[family]))] == FIRST[family]
+    assert [tokenizer.token(number) for number in range(size - len(last), size)] == last
+    assert report.vocab_size == size == tokenizer.largest_id + 1 <= SIZE
+    cls, sep = tokenizer.id("[CLS]"), tokenizer.id("[SEP]")
+    assert (tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id) == (cls, sep, tokenizer.id("[MASK]"))
+    assert tokenizer.windows([""])[0][0] == ([] if family == "ctrl" else [cls, sep])
+    unknown = "<unk>" if family in ("albert", "ctrl") else "[UNK]"
+    special = {*FIRST[family], *last, unknown} - {"\n"}
+    assert tokenizer.special_ids == tuple(sorted(map(tokenizer.id, special)))
+    if family != "ctrl":
+        assert tokenizer.pad_id == 0
+        pair = tokenizer.pairs(["sea"], ["land"])[0]
+        assert [pair.input_ids[0], pair.input_ids[-1]] == [cls, sep] and pair.input_ids.count(sep) == 2
+        assert pair.token_type_ids[-1] == 1
+
+
+def published(family, tokenizer, folder):
+    """What sijo makes of published files of that family with this vocabulary."""
+    names = [tokenizer.token(number) for number in range(tokenizer.vocab_size)]
+    if KINDS[family] == "wordpiece":
+        (folder / "vocab.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    else:
+        merges = json.loads(tokenizer._inner.to_str())["model"]["merges"]
+        references.write_pairs(folder, {name: number for number, name in enumerate(names)}, merges)
+    return Tokenizer.open(folder, model_type=family, max_length=512)
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert", "electra", "deberta", "ctrl"])
+def test_it_is_what_published_files_would_give(family, tmp_path):
+    # kills: another normaliser, template or decoder; a [MASK] that leaves the space before it; CTRL's pieces by
+    # the names of their merges
+    tokenizer, _ = trained(family)
+    assert tokenizer.fingerprint == published(family, tokenizer, tmp_path).fingerprint
+
+
+@pytest.mark.parametrize("family", ["albert", "deberta-v2", "deberta-v3"])
+def test_unigram_differs_from_published_files_in_its_map_of_characters_alone(family, tmp_path):
+    # kills: another frame, decoder or way to mark spaces; byte fallback forgotten; DeBERTa folded to lower case
+    file, settings = (
+        ("spiece.model", references.ALBERT) if family == "albert" else ("spm.model", references.DEBERTA)
+    )
+    more = {"vocab_size": 700, "byte_fallback": family == "deberta-v3", "user_defined_symbols": ""}
+    (tmp_path / file).write_bytes(references.train(references.english()[:300], **settings | more))
+    model_type = "albert" if family == "albert" else "deberta-v2"
+    theirs = json.loads(Tokenizer.open(tmp_path, model_type=model_type, max_length=512)._inner.to_str())
+    ours = json.loads(trained(family)[0]._inner.to_str())
+    for part in ("pre_tokenizer", "post_processor", "decoder", "truncation", "padding"):
+        assert ours[part] == theirs[part]
+    assert ours["model"]["byte_fallback"] is theirs["model"]["byte_fallback"] is (family == "deberta-v3")
+    assert [token["content"] for token in ours["added_tokens"]] == [t["content"] for t in theirs["added_tokens"]]
+    steps = ([step for step in one["normalizer"]["normalizers"] if not mapping(step)] for one in (ours, theirs))
+    assert next(steps) == next(steps)
+
+
+def mapping(step):
+    """Whether a step stands for the map of characters, or shelters letters from it."""
+    said = json.dumps(step)
+    return step["type"] in ("Precompiled", "NFC", "Nmt", "NFKC") or any(
+        f"fdd{n}" in said or "(?=" in said for n in "012"
+    )
+
+
+def test_characters_become_what_sentencepiece_makes_of_them():
+    # kills: an emoji's joiner or ～ lost; NFKC before the rule for spaces; no NFKC
+    ours = tokenizers.normalizers.Sequence(_nmt_nfkc())
+    theirs = sentencepiece.SentencePieceNormalizer(
+        rule_name="nmt_nfkc", add_dummy_prefix=False, escape_whitespaces=False, remove_extra_whitespaces=False
+    )
+    known = (letter for letter in map(chr, range(1, 0x10780)) if unicodedata.category(letter) not in ("Cs", "Cn"))
+    differ = [letter for letter in known if ours.normalize_str(f"x{letter}y") != theirs.normalize(f"x{letter}y")]
+    # two of old, and letters that are younger than the table in SentencePiece
+    assert set(differ) <= {*"\u0344\u061c\u32ff\ua7f1\ua7f2\ua7f3\ua7f4\uab69"}
+
+
+@pytest.mark.parametrize("family", KINDS)
+def test_saved_it_opens_here_and_in_transformers_with_the_same_ids(family, made, tmp_path):
+    # kills: a regular expression that sijo itself refuses; a special token that `transformers` does not know;
+    # token types where DistilBERT has none
+    tokenizer, _ = made[family]
+    tokenizer.save(tmp_path)
+    lines = [*texts()[::9], "a <news> b", "x[MASK] y"]
+    want = [windows[0] for windows in tokenizer.windows(lines)]
+    again = Tokenizer.load(tmp_path / "tokenizer.json", max_length=512)
+    assert [windows[0] for windows in again.windows(lines)] == want
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"))
+    assert fast(lines)["input_ids"] == want
+    model_type = family.replace("deberta-v3", "deberta-v2")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert theirs(lines)["input_ids"] == want
+    assert ("token_type_ids" in theirs("a")) is (family not in ("distilbert", "ctrl"))
+
+
+@pytest.mark.parametrize("family", KINDS)
+def test_text_comes_back(family, made):
+    # kills: a decoder of another family; pieces numbered otherwise than they are written
+    tokenizer, _ = made[family]
+    lines = [line for line in [*references.english()[600:700], *references.korean(340)[300:]] if "[" not in line]
+    for line, ids in zip(lines, tokenizer.ids(lines), strict=True):
+        if set(ids) & set(tokenizer.special_ids):
+            continue  # a letter it has never seen
+        want, got = line, tokenizer.decode(ids)
+        if family in ("bert", "distilbert", "electra", "albert"):  # these fold case and accents
+            want = "".join(c for c in unicodedata.normalize("NFKD", line.lower()) if not unicodedata.combining(c))
+            want = want.replace("``", '"').replace("''", '"') if family == "albert" else want
+            got = unicodedata.normalize("NFKD", got)
+        if KINDS[family] == "wordpiece":
+            want, got = ("".join(text.split()) for text in (want, got))
+        elif family != "deberta":
+            want = " ".join(want.split())
+        assert got == want
+    if family in ("deberta", "deberta-v3"):
+        odd = "😀 👨‍👩‍👧 한 글 漢 naïve"
+        assert tokenizer.decode(tokenizer.ids([odd])[0]) == odd
+
+
+def test_ctrl_s_own_marks_in_a_text():
+    # kills: a piece "a@@" or "a</w>" that another piece is called too; "<unk>" learned as a word
+    lines = ["a@@ b@@@ </w>x a</w> <unk> a b x"] * 50
+    tokenizer, _ = train_tokenizer(lines, kind="bpe", family="ctrl", vocab_size=400)
+    names = [tokenizer.token(number) for number in range(tokenizer.vocab_size)]
+    assert len(set(names)) == len(names) and [tokenizer.id(name) for name in names] == [*range(len(names))]
+    text = "a@@ b@@@ </w>x a</w>"
+    assert tokenizer.decode(tokenizer.ids([text])[0]) == text
+
+
+# --- a stream larger than the budget ----------------------------------------------------------------------
+
+
+def test_a_stream_larger_than_the_budget():
+    # kills: all of the stream kept; its head alone; words of the last texts that cannot be learned
+    def stream():
+        chance = random.Random(5)
+        for part in ("sea", "land"):
+            for _ in range(10_000):
+                yield f"the {part} and {chance.randrange(10**6)} of the {part}s"
+
+    tracemalloc.start()
+    tokenizer, report = train_tokenizer(stream(), kind="wordpiece", vocab_size=400, characters=FEWEST)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert report.texts == 20_000 and report.characters > 6 * FEWEST
+    assert 0.99 * FEWEST < report.characters_learned_from <= FEWEST
+    assert report.characters_measured <= FEWEST // 20 and report.held_back
+    assert peak < 1_500_000  # bytes; 20,000 such strings alone take 1.7 million
+    assert tokenizer.id("sea") and tokenizer.id("lands")
+
+
+def test_the_sample_is_the_smallest_numbers_that_fit():
+    # kills: a small piece let in after a larger number was dropped; the sum miscounted
+    chance = random.Random(6)
+    for _ in range(300):
+        pieces = [
+            (number, "x" * chance.randint(1, 9)) for number in chance.sample(range(99), chance.randint(0, 12))
+        ]
+        sample = Sample(20)
+        for number, piece in pieces:
+            sample.add(number, piece)
+        ordered = [piece for _, piece in sorted(pieces)]
+        sums = itertools.accumulate(map(len, ordered))
+        want = ordered[: sum(1 for characters in sums if characters <= 20)]
+        assert list(sample) == want and sample.characters == len("".join(want))
+
+
+def test_a_long_text_is_chosen_in_pieces_without_parting_words():
+    # kills: one document that fills the budget, or is too long for it and lost; words cut at a piece's end
+    words = [f"w{number:05}" for number in range(40_000)]
+    _, report = train_tokenizer([" ".join(words)], kind="bpe", vocab_size=300, characters=FEWEST)
+    assert report.texts == 1 and report.characters_learned_from > 0.98 * FEWEST
+    sample = Sample(10**6)
+    sample.add(1, "한" * 1500)
+    assert len(_letters(sample, tokenizers.Tokenizer(tokenizers.models.BPE())).kept) == 1
+
+
+def test_a_short_text_is_learned_even_if_all_of_it_was_held_back():
+    # kills: one text in twenty for which there is "no text"
+    for seed in range(60):
+        tokenizer, report = train_tokenizer(["poem"], kind="wordpiece", vocab_size=99, seed=seed)
+        assert tokenizer.id("p") and not report.held_back and report.characters_learned_from == report.characters
+
+
+# --- letters, scores, measures ----------------------------------------------------------------------------
+
+
+def test_rare_letters_are_left_out_and_ascii_stays():
+    # kills: an alphabet as large as the text's; a rare ASCII letter lost; letters dropped by code point
+    lines = ["가나다라 " * 200, "漢", "字" * 9, "z"]
+    tokenizer, report = train_tokenizer(lines, kind="bpe", family="ctrl", vocab_size=99)
+    assert report.letters_left_out == 0  # one in 800 is more than 5 in 10,000 ...
+    lines[0] *= 10
+    tokenizer, report = train_tokenizer(lines, kind="bpe", family="ctrl", vocab_size=99)
+    assert report.letters_left_out == 1 and tokenizer.id("漢") is None  # ... and here it is less
+    assert tokenizer.id("字") is not None and tokenizer.id("z") is not None
+
+
+def test_measures_are_those_of_plain_counting():
+    # kills: characters of a whole word counted where one is lost; spaces among them; words parted at punctuation
+    inner, words = (
+        tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0, "a": 1, "sea": 2}, "[UNK]")),
+        "\\S+",
+    )
+    inner.pre_tokenizer = tokenizers.pre_tokenizers.Split(tokenizers.Regex(words), "removed", invert=True)
+    sample = Sample(1000)
+    sample.add(1, "a sea, a sea")
+    sample.add(2, "a  bc sea")
+    assert _measured(inner, "[UNK]", sample) == {
+        "characters_measured": 21,
+        "characters_covered": pytest.approx(1 - 6 / 15),  # "sea," and "bc"
+        "words_covered": pytest.approx(1 - 2 / 7),
+        "tokens_per_word": 1.0,
+        "tokens_per_character": pytest.approx(7 / 21),
+        "single_letters": pytest.approx(3 / 7),
+        "unknown": pytest.approx(2 / 7),
+        "longest": ("[UNK]", "sea"),
+    }
+
+
+@pytest.mark.parametrize("family, least", [("deberta-v3", 1.0), ("deberta", 1.0), ("bert", 0.8), ("albert", 0.97)])
+def test_it_is_measured_on_text_it_has_not_seen(family, least, made):
+    # kills: measures of all that was read; byte fallback that gives [UNK]
+    report = made[family][1]
+    assert report.held_back and report.characters_measured + report.characters_learned_from == report.characters
+    assert report.characters // 30 < report.characters_measured < report.characters // 15
+    assert least <= report.characters_covered <= 1 and report.unknown <= (0 if least == 1 else 0.05)
+
+
+def test_unigram_cuts_as_short_as_sentencepiece():
+    # kills: seeds that stand in two different words alone, which leaves out most words (1.29 times as many
+    # tokens); no second round; letters that weigh as much as words
+    lines = [line.lower() for line in references.english()]
+    learned, held = lines[:3000], lines[3000:4000]
+    model = sentencepiece.SentencePieceProcessor(model_proto=references.train(learned, vocab_size=2000))
+    tokenizer, report = train_tokenizer(learned, kind="unigram", vocab_size=2000)
+    assert report.vocab_size == 2000
+    ours, theirs = (sum(map(len, ids)) for ids in (tokenizer.ids(held), model.encode(held)))
+    assert ours < 1.01 * theirs
+
+
+def test_unigram_pieces_that_are_missed_least_go():
+    # kills: a way without a piece that still uses it; the best way of two pieces alone
+    scores = {"a": -3.0, "b": -3.0, "ab": -2.0, "ba": -2.5, "aba": -2.0, "abab": -9.0}
+    for piece in ("ab", "aba", "abab", "babab"):
+        ways = (
+            [piece[i:j] for i, j in itertools.pairwise([0, *cuts, len(piece)])]
+            for count in range(1, len(piece))
+            for cuts in itertools.combinations(range(1, len(piece)), count)
+        )
+        best = max(sum(scores[part] for part in way) for way in ways if all(part in scores for part in way))
+        assert unigram._without(piece, scores) == best
+
+
+def test_unigram_keeps_all_letters_and_makes_as_many_pieces_as_asked_for():
+    # kills: a letter lost that only whole words hold; pieces lost after the last round
+    words = Counter(f"▁{word}" for line in references.english()[:80] for word in line.split())
+    letters = set("".join(words))
+    for size in (len(letters), 120, 250):
+        pieces = dict(unigram.learn(words, size))
+        assert len(pieces) == size and letters <= set(pieces)
+
+
+def test_unigram_seeds_stay_within_a_bound(monkeypatch):
+    # kills: every substring of a long text without spaces held at once; frequent ones forgotten
+    chance = random.Random(8)
+    text = [("".join(chance.choices("가나다라마바사아자차카타파하", k=60)) + "한국어", 1) for _ in range(40)]
+    whole = unigram._seeds(text, 50)
+    monkeypatch.setattr(unigram, "MOST_SUBSTRINGS", 3000)
+    assert unigram._seeds(text, 50)["한국어"] == whole["한국어"] == 3 * 40
+
+
+# --- what cannot be ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error, words, settings",
+    [
+        (SettingError, "no kind of tokenizer 'wordpeice'; did you mean 'wordpiece'", {"kind": "wordpeice"}),
+        (SettingError, "no family 'elektra'; did you mean 'electra'", {"family": "elektra"}),
+        (SettingError, "of ctrl are of the kind bpe, not wordpiece; .* bert, distilbert", {"family": "ctrl"}),
+        (SettingError, "of 20 has no room for the text's 9 letters, 9 of them .*; ask for 23", {"vocab_size": 20}),
+        (SettingError, "of 22 has .*; ask for 23", {"vocab_size": 24, "specials": ["<a>", "<a>", "[CLS]", "<b>"]}),
+        (SettingError, "of 260 has no room for the text's 256 bytes", {"kind": "bpe", "vocab_size": 260}),
+        (SettingError, "10 letters, a space among them, .*; ask for 15", {"kind": "unigram", "vocab_size": 14}),
+        (SettingError, "9 letters, inside .*; ask for 20", {"kind": "bpe", "family": "ctrl", "vocab_size": 19}),
+        (SettingError, "'two' is a token of the text already", {"specials": ["two"], "texts": ["one two two"]}),
+        (SettingError, "max_length=2 leaves no room", {"max_length": 2}),
+        (SettingError, "characters=9 to learn from; use 100,000 to 2,000,000,000", {"characters": 9}),
+        (SettingError, "texts is one string", {"texts": "one two"}),
+        (TextError, "there is no text to learn", {"texts": ["", " \n"]}),
+        (TextError, "the text has no letter in it", {"texts": ["\x01\x02"]}),
+        (TextError, r"text 2, 'b.ud800', holds half of a surrogate pair", {"texts": ["a", "b\ud800"]}),
+    ],
+)
+def test_what_cannot_be_is_told_in_a_sentence(error, words, settings):
+    # kills: a panic of the library; a vocabulary larger than asked for; a trace
+    given = {"texts": ["one two three", "four"], "kind": "wordpiece", "vocab_size": 100} | settings
+    with pytest.raises(error, match=words):
+        train_tokenizer(given.pop("texts"), **given)
+
+
+@pytest.mark.parametrize("family", KINDS)
+def test_a_vocabulary_as_small_as_can_be(family):
+    # kills: a vocabulary beyond its size where all letters fit and nothing else
+    def small(size):
+        return train_tokenizer(references.english()[:40], kind=KINDS[family], family=family, vocab_size=size)
+
+    with pytest.raises(SettingError, match="ask for") as said:
+        small(1)
+    fewest = int(re.search(r"ask for (\d+),", str(said.value))[1])
+    for size in (fewest, fewest + 1):
+        tokenizer, report = small(size)
+        assert report.vocab_size == size == tokenizer.vocab_size
+
+
+# --- what pretraining asks of a tokenizer -----------------------------------------------------------------
+
+
+def test_names_of_special_tokens_stay_when_there_are_more(made):
+    # kills: names that are not the usual ones lost
+    inner = tokenizers.Tokenizer.from_str(made["bert"][0]._inner.to_str())
+    named = Tokenizer(inner, max_length=9, names={"mask_token": "<news>", "sep_token": "[UNK]"})
+    larger = named.with_specials(["<more>"])
+    assert larger.mask_id == named.mask_id == named.id("<news>") and larger.sep_id == named.id("[UNK]")
+
+
+def test_ids_are_whole_and_without_special_tokens(made):
+    # kills: truncation; the frame left in
+    for tokenizer, _ in made.values():
+        short = Tokenizer(tokenizers.Tokenizer.from_str(tokenizer._inner.to_str()), max_length=8)
+        line = " ".join(texts()[:50])
+        whole = short.ids([line, "", line])
+        windows = tokenizer.windows([line])[0]
+        ends = tokenizer.special_tokens // 2
+        assert whole == [[n for window in windows for n in window[ends : len(window) - ends]], [], whole[0]]
+        assert len(whole[0]) > 512
+
+
+def starts(tokenizer, *tokens):
+    return [bool(tokenizer.starts_word[tokenizer.id(token)]) for token in tokens]
+
+
+def test_which_tokens_start_a_word(made):
+    # kills: a rule of another kind; a special token that joins the word before it; one flag too few
+    assert starts(made["bert"][0], "the", "##s", "[SEP]", "a", ".", "<news>") == [
+        True,
+        False,
+        True,
+        True,
+        True,
+        True,
+    ]
+    unigrams, octets = made["albert"][0], made["deberta-v3"][0]
+    assert starts(unigrams, "▁", "▁the", "s", "ing", ".", "<unk>", "[MASK]") == [
+        True, True, False, False, True, True, True
+    ]  # fmt: skip
+    assert starts(octets, "<0x41>", "다", "1", "e", "[UNK]") == [True, True, True, False, True]
+    assert starts(made["deberta"][0], "Ġthe", "s", "ing", ".", "Ċ", "Ġ", "[MASK]", "ì") == [
+        True, False, False, True, True, True, True, False
+    ]  # fmt: skip
+    with pytest.raises(SettingError, match="say where a word goes on"):
+        _ = made["ctrl"][0].starts_word
+    for family, (tokenizer, _) in made.items():
+        if family != "ctrl":
+            assert tokenizer.starts_word.shape == (tokenizer.vocab_size,)
+
+
+def test_words_begin_where_the_pre_tokenizer_cuts(made):
+    # kills: "##" looked for elsewhere than at the start
+    tokenizer, _ = made["bert"]
+    cut = tokenizers.pre_tokenizers.BertPreTokenizer()
+    for line, ids in zip(texts(), tokenizer.ids(texts()), strict=True):
+        if "[" not in line:
+            normal = tokenizer._inner.normalizer.normalize_str(line)
+            assert sum(tokenizer.starts_word[ids]) == len(cut.pre_tokenize_str(normal)), ascii(line)
+
+
+def test_more_special_tokens_of_a_ctrl_with_steps_between(tmp_path):
+    # kills: an id beyond the steps of merging, which have no ids that a network knows
+    references.write_ctrl(tmp_path, references.english()[:300])
+    tokenizer = Tokenizer.open(tmp_path, model_type="ctrl", max_length=99)
+    assert tokenizer.vocab_size < len(tokenizer._inner.get_vocab())
+    larger = tokenizer.with_specials(["<news>"])
+    assert larger.id("<news>") == tokenizer.vocab_size and larger.vocab_size == tokenizer.vocab_size + 1
+    assert larger.ids(["the <news>"]) == [[tokenizer.id("the"), tokenizer.vocab_size]]
+
+
+@pytest.mark.parametrize("family", KINDS)
+def test_more_special_tokens(family, made, tmp_path):
+    # kills: an id beyond the end; a code cut into pieces; one found in lower case alone; names or length lost;
+    # the tokenizer itself changed
+    tokenizer, _ = made[family]
+    larger = tokenizer.with_specials(["<Codes>", "<news>", "<Codes>"])
+    size = tokenizer.vocab_size
+    assert larger.vocab_size == size + 1 == larger.largest_id + 1 and larger.token(size) == "<Codes>"
+    assert larger.ids(["a<Codes>"])[0][-1] == size == larger.special_ids[-1]
+    assert larger.decode([size, *larger.ids(["sea"])[0]]) == "sea"
+    assert larger.ids(texts()) == tokenizer.ids(texts()) and tokenizer.id("<Codes>") is None
+    same = ("max_length", "pad_id", "mask_id", "cls_id", "sep_id", "kind")
+    assert all(getattr(larger, name) == getattr(tokenizer, name) for name in same)
+    larger.save(tmp_path)
+    model_type = family.replace("deberta-v3", "deberta-v2")
+    again = Tokenizer.open(tmp_path, model_type=model_type, max_length=512)
+    assert again.ids(["a <Codes>"]) == larger.ids(["a <Codes>"]) and again.special_ids == larger.special_ids
+    word = next(t for t in map(tokenizer.token, range(300, size)) if t.isalpha() and t.isascii())
+    for name in (" ", word):
+        with pytest.raises(SettingError, match="use another name"):
+            tokenizer.with_specials([name])
