@@ -33,7 +33,7 @@ import sijo
 from sijo.checkpoints.load import create
 from sijo.evaluation.zero_shot import TAILS, Interval
 from sijo.inference.engine import Engine
-from sijo.jobs.student import begin
+from sijo.jobs.student import init_from_teacher
 
 GROUPS = {
     "alt.atheism": "atheism",
@@ -80,7 +80,7 @@ def cut_off(teacher: sijo.Model, layers: int) -> sijo.Model:
     from dataclasses import replace
 
     model = create(replace(teacher.architecture, schedule=tuple(range(layers))), tokenizer=teacher.tokenizer)
-    begin(model, teacher, range(layers))
+    init_from_teacher(model, teacher, range(layers))
     model.sentence = teacher.sentence
     return model
 

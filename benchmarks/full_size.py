@@ -97,11 +97,11 @@ def widen(narrow: Path, folder: Path) -> None:
 def write(folder: Path, dtype: str, tokens: int) -> None:
     """Open a model and write one text."""
     import sijo
-    from sijo.generation.write import Request, Writer
+    from sijo.generation.write import Generator, Request
 
     with told("open"):
         model = sijo.load(folder, "lm", dtype=dtype)
-    words = Writer(model).stream([Request(prompt=PROMPT, max_new_tokens=tokens)])
+    words = Generator(model).stream([Request(prompt=PROMPT, max_new_tokens=tokens)])
     with told("prompt and first token"):
         next(words)
     with told(f"{tokens - 1} tokens"):

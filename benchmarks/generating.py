@@ -27,7 +27,7 @@ from throughput import median_ratio
 import data
 import sijo
 from sijo.generation.rules import Sampling
-from sijo.generation.write import Request, Writer
+from sijo.generation.write import Generator, Request
 from sijo.tokenizers.tokenizer import Tokenizer
 
 SIZES = {  # layers, width, heads, inner width, tokens
@@ -116,7 +116,9 @@ def bandwidth(*, repeats: int) -> float:
     return matrix.nbytes / best
 
 
-def measured(size: str, batch: int, penalty: float, peer: Peer, writer: Writer, given: object) -> dict[str, object]:
+def measured(
+    size: str, batch: int, penalty: float, peer: Peer, writer: Generator, given: object
+) -> dict[str, object]:
     """One row of the record."""
     texts = prompts(writer.model.tokenizer, SIZES[size][-1], batch, given.seed)
     ids = writer.model.tokenizer.ids(texts)
@@ -169,7 +171,7 @@ def main() -> None:
         peer = Peer(size, given.seed)
         model = peer.opened()
         model._tokenizer = tokenizer
-        writer = Writer(model)
+        writer = Generator(model)
         writer.struck = []
         weights = sum(weight.nbytes for weight in model.parameters())
         sizes[size] = {"weights": sum(weight.numel() for weight in model.parameters()), "bytes": weights}

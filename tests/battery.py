@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reference import network as plain
-from sijo.checkpoints.load import HEADS, Model, load, peek
+from sijo.checkpoints.load import HEADS, Model, head_names, load
 from sijo.checkpoints.names import NameTable
 from sijo.checkpoints.save import save
 from sijo.models import FAMILIES
@@ -33,14 +33,14 @@ from sijo.models.family import Layout
 from sijo.models.mix import plainest
 from sijo.nn.architecture import (
     Architecture,
-    Convolution,
+    ConvolutionSpec,
     Disentangled,
     Learned,
     PostNorm,
     PreNorm,
     Sinusoidal,
 )
-from sijo.nn.heads import POOLER, Vocabulary
+from sijo.nn.heads import POOLER, LMHeadSpec
 
 FLOAT_GAP, DOUBLE_GAP = 1e-4, 1e-9
 SHORT = (1, 2, 4, 5, 7, 9)
@@ -242,7 +242,9 @@ def mix(chance: Chance, length: int) -> dict[str, Any]:
         reads=chance.deal("reads", ("both_sides", "left")),
         entry=chance.deal("entry", ("norm", "scale")),
         widening=widenings[chance.between(0, len(widenings) - 1)],
-        convolution=chance.deal("convolution", (None, Convolution(), Convolution(kernel=5, activation="relu"))),
+        convolution=chance.deal(
+            "convolution", (None, ConvolutionSpec(), ConvolutionSpec(kernel=5, activation="relu"))
+        ),
         activation=chance.deal("bend", ("gelu", "gelu_new", "relu", "silu", "tanh", "linear")),
         norm=chance.deal("norm", (PostNorm(eps=eps), PreNorm(eps=eps, final_eps=1e-3))),
     )
@@ -361,7 +363,7 @@ def public_class(model_type: str, layout: Layout | None, config):
     import transformers
 
     head = None if layout is None else layout.head(config)
-    if isinstance(head, Vocabulary) and head.places:
+    if isinstance(head, LMHeadSpec) and head.places:
         return None
     return getattr(transformers, FAMILIES[model_type].published([] if layout is None else [layout.name]), None)
 
@@ -551,21 +553,21 @@ def real(tensor: Tensor, keep: Tensor | None, *, each: bool) -> Tensor:
 def each_token(model: Model, head: str) -> bool:
     """Whether a head answers for each token."""
     value = model.head_values[head]
-    return isinstance(value, Vocabulary) or value.reads.startswith("each")
+    return isinstance(value, LMHeadSpec) or value.reads.startswith("each")
 
 
 def reads_padding(model: Model, head: str, keep: Tensor | None) -> bool:
     """Whether a head reads the first token where that is padding, which nobody would ask for."""
     value = model.head_values[head]
-    first = not isinstance(value, Vocabulary) and value.reads in ("first", "each_with_first")
+    first = not isinstance(value, LMHeadSpec) and value.reads in ("first", "each_with_first")
     return first and keep is not None and not keep[..., 0].all()
 
 
 def check_parity(truth: Truth) -> float:
     """The numbers of the truth from the same folder, after every layer and of every head. Gives the largest gap."""
     case, batch = truth.case, truth.case.batch()
-    heads = tuple(name for name in peek(truth.folder) if name in truth.heads)
-    assert heads == truth.heads, f"{case}: the folder holds {peek(truth.folder)}, not {truth.heads}"
+    heads = tuple(name for name in head_names(truth.folder) if name in truth.heads)
+    assert heads == truth.heads, f"{case}: the folder holds {head_names(truth.folder)}, not {truth.heads}"
     ours = truth.open()
     limit = FLOAT_GAP
     if not truth.public:
@@ -764,8 +766,8 @@ def without_gradient(truth: Truth) -> dict[str, str]:
     model = truth.open()
     a, apart = model.architecture, model.architecture.distances
     heads = list(model.head_values.values())
-    decoded = any(isinstance(head, Vocabulary) and head.places for head in heads)
-    alone = a.reads == "left" and all(not isinstance(head, Vocabulary) and head.reads == "first" for head in heads)
+    decoded = any(isinstance(head, LMHeadSpec) and head.places for head in heads)
+    alone = a.reads == "left" and all(not isinstance(head, LMHeadSpec) and head.reads == "first" for head in heads)
     reasons = {}
     for name, weight in model.named_parameters():
         if not weight.requires_grad:

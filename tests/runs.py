@@ -23,7 +23,7 @@ SMALL = [
 def small(name, *changes):
     """A tiny recipe, made smaller still."""
     from sijo.jobs.recipes import RECIPES
-    from sijo.training.settings import changed
+    from sijo.training.settings import with_changes
 
     settings = RECIPES[f"{name}-tiny"].settings
     networks = {"model": settings.model, "generator": settings.generator}
@@ -41,7 +41,7 @@ def small(name, *changes):
         )
         for place, network in networks.items()
     }
-    return changed(replace(settings, **shrunk), [*SMALL, *changes])
+    return with_changes(replace(settings, **shrunk), [*SMALL, *changes])
 
 
 @pytest.fixture(scope="session")
@@ -77,21 +77,21 @@ def prepared(text, tmp_path_factory):
 
 def reading(text, name):
     """What a recipe reads."""
-    from sijo.jobs.pretrain import Text
+    from sijo.jobs.pretrain import CorpusSource
 
     if name == "ctrl":
-        return Text(sources=[str(text / "requests.csv")], column="text", code_column="domain")
-    return Text(sources=[str(text / "requests.txt")])
+        return CorpusSource(sources=[str(text / "requests.csv")], column="text", code_column="domain")
+    return CorpusSource(sources=[str(text / "requests.txt")])
 
 
 @pytest.fixture
 def run(prepared):
     """`run(name, out, *changes)` makes a whole run of a recipe over its prepared corpus; gives its steps."""
-    from sijo.jobs.pretrain import Text, pretrain
+    from sijo.jobs.pretrain import CorpusSource, pretrain
 
     def make(name, out, *changes, settings=None, **options):
         place = prepared(name)
-        text = Text(sources=[str(place / "corpus")], tokenizer=str(place / "tokenizer"))
+        text = CorpusSource(sources=[str(place / "corpus")], tokenizer=str(place / "tokenizer"))
         return list(pretrain(settings or small(name, *changes), text, out, **options))
 
     return make

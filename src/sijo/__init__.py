@@ -19,28 +19,31 @@ if TYPE_CHECKING:
     from sijo.inference.engine import encode as encode
     from sijo.nn.architecture import Architecture as Architecture
     from sijo.zeroshot.classifier import ZeroShotClassifier as ZeroShotClassifier
-    from sijo.zeroshot.labeller import Row as Row
+    from sijo.zeroshot.labeller import LabelPrediction
 
-_ROOMS = {
-    "Architecture": "sijo.nn.architecture",
-    "Model": "sijo.checkpoints.load",
-    "Row": "sijo.zeroshot.labeller",
-    "SijoError": "sijo.errors",
-    "ZeroShotClassifier": "sijo.zeroshot.classifier",
-    "attribute": "sijo.generation.attribute",
-    "create": "sijo.checkpoints.load",
-    "encode": "sijo.inference.engine",
-    "generate": "sijo.generation.generate",
-    "load": "sijo.checkpoints.load",
-    "save": "sijo.checkpoints.save",
+    Row = LabelPrediction
+
+_PLACES = {
+    "Architecture": "sijo.nn.architecture.Architecture",
+    "Model": "sijo.checkpoints.load.Model",
+    "Row": "sijo.zeroshot.labeller.LabelPrediction",
+    "SijoError": "sijo.errors.SijoError",
+    "ZeroShotClassifier": "sijo.zeroshot.classifier.ZeroShotClassifier",
+    "attribute": "sijo.generation.attribute.attribute",
+    "create": "sijo.checkpoints.load.create",
+    "encode": "sijo.inference.engine.encode",
+    "generate": "sijo.generation.generate.generate",
+    "load": "sijo.checkpoints.load.load",
+    "save": "sijo.checkpoints.save.save",
 }
-__all__ = [*_ROOMS, "__version__"]  # noqa: PLE0604
+__all__ = [*_PLACES, "__version__"]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _ROOMS:
-        raise AttributeError(f"module 'sijo' has no attribute {name!r}; there are {', '.join(_ROOMS)}")
-    return getattr(import_module(_ROOMS[name]), name)
+    if name not in _PLACES:
+        raise AttributeError(f"module 'sijo' has no attribute {name!r}; there are {', '.join(_PLACES)}")
+    module, _, attribute = _PLACES[name].rpartition(".")
+    return getattr(import_module(module), attribute)
 
 
 def __dir__() -> list[str]:

@@ -12,23 +12,23 @@ ROUNDS = 6
 """Of the Feistel network; four already pass for chance (Luby and Rackoff 1988)."""
 
 
-def digest(seed: int, purpose: str, *numbers: int) -> int:
+def random_bits(seed: int, purpose: str, *numbers: int) -> int:
     """128 bits that nothing but these decides.
 
-    >>> digest(0, "mask", 1, 2) == digest(0, "mask", 1, 2) != digest(0, "mask", 2, 1)
+    >>> random_bits(0, "mask", 1, 2) == random_bits(0, "mask", 1, 2) != random_bits(0, "mask", 2, 1)
     True
     """
     words = f"{seed} {purpose} {' '.join(map(str, numbers))}".encode()
     return int.from_bytes(hashlib.blake2b(words, digest_size=16).digest(), "little")
 
 
-def chance(seed: int, purpose: str, *numbers: int) -> np.random.Generator:
+def rng(seed: int, purpose: str, *numbers: int) -> np.random.Generator:
     """The dice for one purpose, such as "mask", and one thing, such as epoch 3, sample 17.
 
-    >>> chance(0, "mask", 3, 17).random(2).round(4).tolist() == chance(0, "mask", 3, 17).random(2).round(4).tolist()
+    >>> rng(0, "mask", 3, 17).random(2).round(4).tolist() == rng(0, "mask", 3, 17).random(2).round(4).tolist()
     True
     """
-    return np.random.Generator(np.random.Philox(key=digest(seed, purpose, *numbers)))
+    return np.random.Generator(np.random.Philox(key=random_bits(seed, purpose, *numbers)))
 
 
 def permuted(places: np.ndarray, count: int, *, seed: int, epoch: int) -> np.ndarray:
@@ -45,7 +45,7 @@ def permuted(places: np.ndarray, count: int, *, seed: int, epoch: int) -> np.nda
     """
     half = max(1, -(-max(count - 1, 1).bit_length() // 2))
     low = np.uint64((1 << half) - 1)
-    keys = [np.uint64(digest(seed, "order", epoch, number) & (2**64 - 1)) for number in range(ROUNDS)]
+    keys = [np.uint64(random_bits(seed, "order", epoch, number) & (2**64 - 1)) for number in range(ROUNDS)]
     found = np.array(places, dtype=np.uint64)
     beyond = np.ones(found.shape, dtype=bool)
     while beyond.any():

@@ -13,7 +13,7 @@ import sijo
 from runs import REQUESTS
 from sijo.app.cli import app
 from sijo.app.generate import aloud
-from sijo.generation.write import Request, Token, Writer, Written
+from sijo.generation.write import Generator, Request, Token, Written
 
 
 @pytest.fixture(scope="module")
@@ -21,16 +21,16 @@ def model(tmp_path_factory):
     """A CTRL that learned for four steps, with the ten domains of the requests as its codes."""
     from dataclasses import replace
 
-    from sijo.jobs.pretrain import Text, pretrain
+    from sijo.jobs.pretrain import CorpusSource, pretrain
     from sijo.jobs.recipes import RECIPES
-    from sijo.training.settings import changed
+    from sijo.training.settings import with_changes
 
     out = tmp_path_factory.mktemp("ctrl")
     few = ("run.steps=4", "run.batch=4", "data.length=32", "tokenizer.vocab_size=500")
     settings = RECIPES["ctrl-tiny"].settings
     small = replace(settings.model, embedding_size=16, hidden_size=16, heads=2, intermediate_size=32)
-    text = Text(sources=[str(REQUESTS)], column="text", code_column="domain")
-    list(pretrain(changed(replace(settings, model=small), few), text, out))
+    text = CorpusSource(sources=[str(REQUESTS)], column="text", code_column="domain")
+    list(pretrain(with_changes(replace(settings, model=small), few), text, out))
     return out / "model"
 
 
@@ -134,7 +134,7 @@ def test_each_row_is_sent_when_it_is_done(sijo_cli, model, tmp_path, monkeypatch
             yield Written(request.prompt, (1,), (0.0,), stopped=False)
             arrived.append(len((tmp_path.parent / f"{tmp_path.name}.stdout").read_text().splitlines()))
 
-    monkeypatch.setattr(Writer, "each", each)
+    monkeypatch.setattr(Generator, "each", each)
     assert len(sijo_cli("generate", "--model", model, "-p", "one", "two", "three").rows()) == 3
     assert arrived == [1, 2, 3]
 

@@ -19,7 +19,7 @@ from sijo.app import inspect as inspecting
 from sijo.app.inspect import inspect
 from sijo.checkpoints.card import licence
 from sijo.models import FAMILIES
-from sijo.nn.architecture import Architecture, Convolution, Disentangled, Learned, PreNorm, Sinusoidal
+from sijo.nn.architecture import Architecture, ConvolutionSpec, Disentangled, Learned, PreNorm, Sinusoidal
 
 PUBLIC = Path(str(importlib.metadata.distribution("transformers").locate_file("transformers")))
 KEYS = {
@@ -33,7 +33,7 @@ MIX = Architecture(
     schedule=(0,) * 12,
     widening="before_norm",
     distances=Disentangled(span=64, buckets=16, norm="layer_norm"),
-    convolution=Convolution(kernel=3),
+    convolution=ConvolutionSpec(kernel=3),
 )
 
 

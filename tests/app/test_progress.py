@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from sijo.app import progress
-from sijo.app.progress import Progress, RunProgress
+from sijo.app.progress import RowProgress, RunProgress
 from sijo.training.journal import Speed
 
 
@@ -45,7 +45,7 @@ def test_a_run_in_a_log(clock, capsys):
 
 def test_rows_in_a_log(clock, capsys):
     # kills: rows of now for rows so far, time left that counts what was there before
-    with Progress() as shown:
+    with RowProgress() as shown:
         shown.skip(0.5)
         clock.at = 4.0
         shown.add(100, 0.55)

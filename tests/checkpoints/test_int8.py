@@ -13,7 +13,7 @@ from objectives.conftest import moved
 from sijo.checkpoints import int8
 from sijo.checkpoints.int8 import to_int8
 from sijo.errors import SettingError, TextError
-from sijo.generation.write import Request, Writer
+from sijo.generation.write import Generator, Request
 from sijo.nn.int8 import Int8Linear, Int8Matrix, Int8Table
 from sijo.tokenizers.tokenizer import Tokenizer
 
@@ -95,7 +95,7 @@ def test_opened_in_int8(name, request, caplog):
 
 def test_it_writes_each_text_as_if_it_were_alone(folder):
     # kills: a scale of states that neighbours share
-    writer = Writer(sijo.load(folder, "lm", dtype="int8"))
+    writer = Generator(sijo.load(folder, "lm", dtype="int8"))
     requests = [Request(prompt=prompt, max_new_tokens=12) for prompt in ("the sea", "a good old game of", "tax")]
     together = writer.write(requests)
     for request, found in zip(requests, together, strict=True):

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sijo.data import corpus
-from sijo.data.corpus import Document, Seen, Source, digest, documents, sentences, sources
+from sijo.data.corpus import Document, SeenDigests, SourceFile, document_digest, documents, sentences, sources
 from sijo.errors import SettingError, TextError
 
 POEMS = [
@@ -44,7 +44,7 @@ def named(*words):
 
 
 def read(path, **how):
-    return [(document.sentences, document.code) for document in documents(Source(path), **how)]
+    return [(document.sentences, document.code) for document in documents(SourceFile(path), **how)]
 
 
 # --- words of a command line ------------------------------------------------------------------
@@ -194,7 +194,7 @@ def test_every_format_gives_the_same_documents(write, tmp_path):
     ]
     for file in files:
         assert read(file) == [(poem, None) for poem in POEMS], file
-        assert [each.code for each in documents(Source(file, "Poems"))] == ["Poems"] * len(POEMS)
+        assert [each.code for each in documents(SourceFile(file, "Poems"))] == ["Poems"] * len(POEMS)
 
 
 def test_a_column_is_for_rows_and_not_for_plain_text(write):
@@ -202,7 +202,9 @@ def test_a_column_is_for_rows_and_not_for_plain_text(write):
     assert read(write("a.jsonl", '{"text": "no", "body": "yes"}'), column="body") == [(["yes"], None)]
     assert read(write("a.txt", "yes"), column="body") == [(["yes"], None)]
     with pytest.raises(SettingError, match=r"no column 'bdoy'; did you mean 'body'"):
-        documents(Source(write("a.csv", "body,n\na,1\n")), column="bdoy")  # at the call, before a row is asked for
+        documents(
+            SourceFile(write("a.csv", "body,n\na,1\n")), column="bdoy"
+        )  # at the call, before a row is asked for
 
 
 def test_a_long_document_of_plain_text_is_cut_at_a_sentence(write, monkeypatch):
@@ -217,7 +219,7 @@ def test_a_long_document_of_plain_text_is_cut_at_a_sentence(write, monkeypatch):
 def test_documents_stream(write):
     # kills: a file read to its end, or to the next blank line a long way off, before the first document
     data = gzip.compress(b"one\n\n" + b"".join(b"%d\n" % (i * i) for i in range(100_000)))
-    stream = documents(Source(write("a.txt.gz", data[: len(data) // 2])))
+    stream = documents(SourceFile(write("a.txt.gz", data[: len(data) // 2])))
     assert next(stream).sentences == ["one"]
 
 
@@ -234,7 +236,7 @@ def test_all_that_is_sound_before_a_fault_is_given_first(write, name, broken):
     # kills: up to 2,047 sound rows lost with the broken one behind them; a fault without its line
     found = []
     with pytest.raises(TextError, match=rf"{re.escape(name)}, line [45]"):
-        for document in documents(Source(write(name, broken))):
+        for document in documents(SourceFile(write(name, broken))):
             found.append(document.sentences)
     assert found == [["one"], ["two", "three"]]
 
@@ -250,7 +252,7 @@ def test_codes_of_rows(write, tmp_path):
         (["b"], "1,5"),
     ]
     pq.write_table(pa.table({"text": ["a", "b"], "kind": [Decimal("1.50"), None]}), tmp_path / "a.parquet")
-    stream = documents(Source(tmp_path / "a.parquet"), code_column="kind")
+    stream = documents(SourceFile(tmp_path / "a.parquet"), code_column="kind")
     assert next(stream) == Document(["a"], "1.50")
     with pytest.raises(TextError, match=r"a\.parquet, row 2: the control code in 'kind' is null or absent; give"):
         next(stream)
@@ -270,12 +272,12 @@ def test_codes_that_are_none(write, value, message):
     # kills: a document under the code "None", and a block of records without the key told as another column
     last = "{" + '"text": "b"' + (f', "kind": {value}' if value else "") + "}"
     path = write("a.jsonl", '{"text": "a", "kind": "x"}\n' * 2999 + last)
-    stream = documents(Source(path), code_column="kind")
+    stream = documents(SourceFile(path), code_column="kind")
     assert [next(stream).code for _ in range(2999)] == ["x"] * 2999
     with pytest.raises(TextError, match=message):
         next(stream)
     with pytest.raises(TextError, match="row 1: the control code in 'kidn' is null or absent"):
-        next(documents(Source(path), code_column="kidn"))
+        next(documents(SourceFile(path), code_column="kidn"))
 
 
 @pytest.mark.parametrize(
@@ -290,7 +292,7 @@ def test_columns_of_codes_that_are_not_there(write, name, code, message):
     # kills: a document without a code among others that have one; an error that waits for the first row
     path = write(name, "text,kinds\na,b\n")
     with pytest.raises(SettingError, match=message):
-        documents(Source(path, code), code_column="kind")
+        documents(SourceFile(path, code), code_column="kind")
 
 
 # --- duplicates ---------------------------------------------------------------------------------
@@ -315,8 +317,8 @@ def test_columns_of_codes_that_are_not_there(write, name, code, message):
 )
 def test_which_documents_are_the_same(one, other, same):
     # kills: a fold left out, one that also takes vowel signs or symbols, and bytes of a longer character
-    assert (digest(Document([one])) == digest(Document([other]))) == same
-    assert len(digest(Document([one]))) == 8
+    assert (document_digest(Document([one])) == document_digest(Document([other]))) == same
+    assert len(document_digest(Document([one]))) == 8
 
 
 def test_the_same_text_under_two_codes_is_two_documents():
@@ -328,14 +330,14 @@ def test_the_same_text_under_two_codes_is_two_documents():
         Document(["c"], "ab"),
         Document(["abc"]),
     ]
-    assert len(set(map(digest, texts))) == len(texts)
-    assert digest(Document(["one. two"], "a")) == digest(Document(["one.", "two"], "a"))
+    assert len(set(map(document_digest, texts))) == len(texts)
+    assert document_digest(Document(["one. two"], "a")) == document_digest(Document(["one.", "two"], "a"))
 
 
 @given(st.lists(st.lists(st.integers(0, 40), max_size=30), max_size=12))
 def test_seen_agrees_with_a_set(batches):
     # kills: a number taken for new within a batch, or when runs are merged; the largest one looked up past an end
-    seen, known = Seen(), set()
+    seen, known = SeenDigests(), set()
     for batch in batches:
         numbers = np.array([(2**64 - 1) * number // 40 for number in batch], np.uint64)
         want = [number not in known and number not in batch[:place] for place, number in enumerate(batch)]
@@ -345,14 +347,14 @@ def test_seen_agrees_with_a_set(batches):
 
 def test_seen_goes_on_from_numbers_kept():
     # kills: a resumed preparation that keeps what it had dropped
-    seen = Seen(np.array([9, 2, 5], np.uint64))
+    seen = SeenDigests(np.array([9, 2, 5], np.uint64))
     assert seen.first_time(np.array([5, 1, 9, 2], np.uint64)).tolist() == [False, True, False, False]
 
 
 def test_seen_takes_few_bytes_a_number():
     # kills: a set of Python numbers (some 60 bytes each), runs never merged, and merges by way of two more copies
     chance, count = np.random.default_rng(0), 1_000_000
-    seen = Seen()
+    seen = SeenDigests()
     tracemalloc.start()
     for _ in range(count // 10_000):
         seen.first_time(chance.integers(0, 2**64, 10_000, np.uint64))

@@ -10,10 +10,10 @@ import pytest
 
 from sijo.data.labelled_inputs import (
     NOT_ASKED,
-    Columns,
-    Cutting,
-    Labelled,
-    Row,
+    ColumnNames,
+    InputSettings,
+    LabelledInputs,
+    LabelledRow,
     check_labels,
     fitted,
     held_out,
@@ -131,7 +131,7 @@ def test_squads_own_file(write):
 def test_what_is_wrong_with_a_file_is_told(write, task, content, columns, error, words):
     # kills: a row that is quietly left out, an error without its line, the wrong exit code
     with pytest.raises(error, match=words.replace("(", r"\(").replace("[", r"\[")):
-        read_rows(write("rows.csv", content), task, Columns(**columns))
+        read_rows(write("rows.csv", content), task, ColumnNames(**columns))
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,9 @@ def test_answers_that_cannot_be_are_named_by_their_row(write, task, record, word
 
 
 def rows(*labels):
-    return [Row(f"row {number}", (f"text {number}",), label=label) for number, label in enumerate(labels, 1)]
+    return [
+        LabelledRow(f"row {number}", (f"text {number}",), label=label) for number, label in enumerate(labels, 1)
+    ]
 
 
 def test_labels_that_cannot_be_learned_or_measured(capsys):
@@ -191,7 +193,7 @@ def test_rows_held_out_are_of_each_class_alike():
 
 def test_the_order_of_an_epoch_is_a_function_of_seed_and_epoch(tokenizer):
     # kills: rows left out or read twice in an epoch, the same order in each, a batch that depends on the one before
-    data = Labelled(rows(*"ababababa"), "classification", ("a", "b"), tokenizer, Cutting())
+    data = LabelledInputs(rows(*"ababababa"), "classification", ("a", "b"), tokenizer, InputSettings())
     first = data.batch(0, 9, seed=1)
     assert sorted(first.numbers.tolist()) == list(range(9))
     across = data.batch(7, 4, seed=1)
@@ -207,7 +209,9 @@ def test_the_order_of_an_epoch_is_a_function_of_seed_and_epoch(tokenizer):
         len(
             {
                 data.fingerprint,
-                Labelled(rows(*"abababab"), "classification", ("a", "b"), tokenizer, Cutting()).fingerprint,
+                LabelledInputs(
+                    rows(*"abababab"), "classification", ("a", "b"), tokenizer, InputSettings()
+                ).fingerprint,
             }
         )
         == 2
@@ -216,8 +220,11 @@ def test_the_order_of_an_epoch_is_a_function_of_seed_and_epoch(tokenizer):
 
 def test_a_pair_is_cut_where_it_is_longer(tokenizer):
     # kills: only the first text cut, token types of the wrong side, a cut that nobody hears of
-    pair = [Row("1", ("the sea the sea the sea the sea", "old"), label="a"), Row("2", ("sea", "old"), label="b")]
-    data = Labelled(pair, "classification", ("a", "b"), tokenizer, Cutting(length=8))
+    pair = [
+        LabelledRow("1", ("the sea the sea the sea the sea", "old"), label="a"),
+        LabelledRow("2", ("sea", "old"), label="b"),
+    ]
+    data = LabelledInputs(pair, "classification", ("a", "b"), tokenizer, InputSettings(length=8))
     batch = data.at(np.array([0, 1]))
     assert batch.input_ids.shape == (2, 8) and data.truncated == 1
     assert [tokenizer.token(number) for number in batch.input_ids[0]] == [
@@ -248,9 +255,9 @@ def test_a_words_first_piece_has_its_tag_and_windows_lose_no_word(tokenizer):
     # kills: a tag for every piece, a tag that slips to the next word, words behind the length never asked
     words = ("the", "electro", "sea", ",", "seas", "old", "sea", "abc", "land")
     tags = tuple(f"B-{number}" for number in range(9))
-    row = Row("1", words=words, label=tags)
+    row = LabelledRow("1", words=words, label=tags)
     for length in (8, 9, 12, 64):
-        data = Labelled([row, row], "tagging", tags, tokenizer, Cutting(length=length))
+        data = LabelledInputs([row, row], "tagging", tags, tokenizer, InputSettings(length=length))
         said = {}
         for number in range(len(data)):
             batch = data.at(np.array([number]))
@@ -271,8 +278,8 @@ def test_long_texts_are_read_in_windows_that_overlap(tokenizer):
     # kills: an answer of another window, one that is cut at a border taken for whole, characters of the wrong token
     context = "the old sea was not for you and the new land was for me"
     answer = "new land"
-    row = Row("1", ("sea ?", context), label=read_answer(context, answer))
-    data = Labelled([row], "question-answering", (), tokenizer, Cutting(length=12, stride=3))
+    row = LabelledRow("1", ("sea ?", context), label=read_answer(context, answer))
+    data = LabelledInputs([row], "question-answering", (), tokenizer, InputSettings(length=12, stride=3))
     room, found = 12 - 3 - 2, 0
     assert len(data) == -(-(len(context.split()) + 1 - room) // 3) + 1  # "me" is two letters, two tokens
     for number in range(len(data)):
@@ -287,8 +294,8 @@ def test_long_texts_are_read_in_windows_that_overlap(tokenizer):
         assert bool(first) == inside
     assert 1 < found < len(data)
     with pytest.raises(TextError, match="leaves no room"):
-        long = Row("1", ("sea " * 20, context), label=())
-        Labelled([long], "question-answering", (), tokenizer, Cutting(length=12))
+        long = LabelledRow("1", ("sea " * 20, context), label=())
+        LabelledInputs([long], "question-answering", (), tokenizer, InputSettings(length=12))
 
 
 def read_answer(context, answer):
@@ -300,10 +307,10 @@ def read_answer(context, answer):
 def test_choices_stand_side_by_side(tokenizer):
     # kills: choices of the next row, a missing choice that can be chosen
     some = [
-        Row("1", ("the sea",), choices=("old", "new land", "sun"), label=1),
-        Row("2", ("rain",), choices=("one", "two"), label=0),
+        LabelledRow("1", ("the sea",), choices=("old", "new land", "sun"), label=1),
+        LabelledRow("2", ("rain",), choices=("one", "two"), label=0),
     ]
-    data = Labelled(some, "multiple-choice", (), tokenizer, Cutting())
+    data = LabelledInputs(some, "multiple-choice", (), tokenizer, InputSettings())
     batch = data.at(np.array([1, 0]))
     assert batch.input_ids.shape == (2, 3, 8) and batch.labels.tolist() == [0, 1]
     assert batch.keep.sum(-1).tolist() == [[5, 5, 0], [6, 7, 6]]

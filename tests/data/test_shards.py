@@ -27,7 +27,7 @@ import pytest
 
 import tokenizers
 from sijo.data import shards
-from sijo.data.corpus import Source, documents, sources
+from sijo.data.corpus import SourceFile, documents, sources
 from sijo.data.shards import Corpus, prepare
 from sijo.errors import CheckpointError, RefusedError, SettingError, TextError
 from sijo.files.tables import TextTable
@@ -211,7 +211,7 @@ def test_a_shard_holds_one_code(tokenizer, tmp_path, write, small):
             f"{kind}.txt",
             "\n\n".join("\n".join(poem) for poem, (_, code) in zip(poems(40), rows, strict=True) if code == kind),
         )
-        want.append(expected(tokenizer, [Source(part, kind)]))
+        want.append(expected(tokenizer, [SourceFile(part, kind)]))
     assert [code.name for code in corpus.codes] == ["sea", "land"]
     assert len(corpus.shards) > 4
     assert [document for document in told(corpus) if document[0] == "sea"] == want[0]
@@ -227,7 +227,7 @@ def test_the_tokens_of_a_code(tiny_model, tmp_path, write):
     inner.add_special_tokens(["Old Poems"])
     tokenizer = Tokenizer(inner, max_length=4)
     given = [
-        Source(write(f"{i}.txt", "The sea."), code) for i, code in enumerate(["Old Poems", "Old money and zz"])
+        SourceFile(write(f"{i}.txt", "The sea."), code) for i, code in enumerate(["Old Poems", "Old money and zz"])
     ]
     codes = prepare(given, tokenizer, tmp_path / "corpus").codes
     assert codes[0].ids == (tokenizer.id("Old Poems"),)
@@ -251,15 +251,15 @@ def test_the_tokens_of_a_code(tiny_model, tmp_path, write):
 )
 def test_codes_a_tokenizer_cannot_tell(tokenizer, tmp_path, write, codes, message):
     # kills: a code that is [UNK] or nothing at all, and two that a network would take for one
-    given = [Source(write(f"{i}.txt", "The sea."), code) for i, code in enumerate(codes)]
+    given = [SourceFile(write(f"{i}.txt", "The sea."), code) for i, code in enumerate(codes)]
     before = contents(tmp_path)
     with pytest.raises(SettingError, match=message), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shards, "read", lambda *table, **how: pytest.fail("told after hours of work"))
+        patch.setattr(shards, "read_documents", lambda *table, **how: pytest.fail("told after hours of work"))
         prepare(given, tokenizer, tmp_path / "corpus")
     assert contents(tmp_path) == before
     rows = write("a.csv", "text,kind\n" + "".join(f"{'the ' * i}sea,{code}\n" for i, code in enumerate(codes)))
     with pytest.raises(SettingError, match=message):
-        prepare([Source(rows)], tokenizer, tmp_path / "corpus", code_column="kind")
+        prepare([SourceFile(rows)], tokenizer, tmp_path / "corpus", code_column="kind")
 
 
 def test_a_column_of_too_many_codes(tokenizer, tmp_path, write, monkeypatch):
@@ -267,7 +267,7 @@ def test_a_column_of_too_many_codes(tokenizer, tmp_path, write, monkeypatch):
     monkeypatch.setattr(shards, "MOST_CODES", 3)
     path = write("a.csv", "text,id\n" + "".join(f"{'the ' * i},{i}\n" for i in range(1, 5)))
     with pytest.raises(SettingError, match=r"more than 3 control codes, of which '4' is one; name a column"):
-        prepare([Source(path)], tokenizer, tmp_path / "corpus", code_column="id")
+        prepare([SourceFile(path)], tokenizer, tmp_path / "corpus", code_column="id")
 
 
 # --- what is dropped ----------------------------------------------------------------------------
@@ -277,7 +277,7 @@ def test_what_is_dropped_is_counted(tokenizer, tmp_path, write, small):
     # kills: a document dropped and not counted, counted twice, or under another name
     rows = ["The sea.", "the sea", "", None, " \n ", "\u200b", "Old rain!", "THE, SEA", "old  rain", "land"]
     path = write("a.jsonl", "".join(json.dumps({"text": row}) + "\n" for row in rows * 20))
-    counts = prepare([Source(path), Source(path)], tokenizer, tmp_path / "corpus").counts
+    counts = prepare([SourceFile(path), SourceFile(path)], tokenizer, tmp_path / "corpus").counts
     assert counts.read == 400 == counts.kept + counts.empty + counts.duplicates
     assert counts.kept == 3 and counts.characters == len("The sea.Old rain!land")
     assert counts.empty == 3 * 40 + 1  # the zero-width space leaves no token once, and is like itself then
@@ -287,7 +287,7 @@ def test_what_is_dropped_is_counted(tokenizer, tmp_path, write, small):
 @pytest.mark.parametrize("content", ["\n \n\n", "\u200b\n\n\u200b"])
 def test_a_corpus_of_nothing(tokenizer, tmp_path, write, content):
     # kills: a corpus that no batch can be cut from, and litter of one
-    given = [Source(write("a.txt", content)), Source(write("b.csv", 'text\n""\n" "\n'))]
+    given = [SourceFile(write("a.txt", content)), SourceFile(write("b.csv", 'text\n""\n" "\n'))]
     with pytest.raises(
         TextError, match=r"nothing is left of 2 files: of \d documents [23] were empty and [01] like"
     ):
@@ -300,11 +300,13 @@ def test_bad_files_are_named_and_skipped_only_when_asked(tokenizer, tmp_path, wr
     # asked to go on, a file skipped and not named, work before a fault done again, or a fault met twice
     poem = "\n\n".join("\n".join(lines) for lines in poems(12))
     given = [
-        Source(write("a.txt", poem)),
-        Source(write("b.csv", b"text\nThe old sea.\nna\xefve\nlost\n")),
-        Source(write("c.txt.gz", b"no gzip")),
-        Source(write("d.jsonl", '{"text": "Rain of money."}\n' + '{"text": "And bread. It rain."}\n{"text": 7}\n')),
-        Source(write("e.txt", "The end.")),
+        SourceFile(write("a.txt", poem)),
+        SourceFile(write("b.csv", b"text\nThe old sea.\nna\xefve\nlost\n")),
+        SourceFile(write("c.txt.gz", b"no gzip")),
+        SourceFile(
+            write("d.jsonl", '{"text": "Rain of money."}\n' + '{"text": "And bread. It rain."}\n{"text": 7}\n')
+        ),
+        SourceFile(write("e.txt", "The end.")),
     ]
     with pytest.raises(TextError, match=r"b\.csv, line 3: byte 3"):
         prepare(given[:2], tokenizer, tmp_path / "corpus")
@@ -314,7 +316,7 @@ def test_bad_files_are_named_and_skipped_only_when_asked(tokenizer, tmp_path, wr
         prepare(given, tokenizer, tmp_path / "corpus", tell=lambda progress: pytest.fail("something was read"))
     corpus = prepare(given, tokenizer, tmp_path / "corpus", skip_bad=True)
     whole = [write("b2.csv", "text\nThe old sea.\n"), write("d2.txt", "Rain of money.\n\nAnd bread.\nIt rain.")]
-    assert told(corpus) == expected(tokenizer, [given[0], Source(whole[0]), Source(whole[1]), given[4]])
+    assert told(corpus) == expected(tokenizer, [given[0], SourceFile(whole[0]), SourceFile(whole[1]), given[4]])
     assert {Path(name).name: reason.partition(tmp_path.name)[2] for name, reason in corpus.counts.bad.items()} == {
         "b.csv": "/b.csv, line 3: byte 3 of the line, 0xef, is not UTF-8; convert the file, for example with "
         "`iconv -f latin1 -t utf-8`",
@@ -327,7 +329,7 @@ def test_bad_files_are_named_and_skipped_only_when_asked(tokenizer, tmp_path, wr
 def test_a_run_stopped_by_a_fault_goes_on_past_it_when_asked(tokenizer, tmp_path, write, small):
     # kills: skip_bad taken for a setting that may not change, when the fault is found after hours
     lines = "".join(json.dumps({"text": " ".join(poem)}) + "\n" for poem in poems(30))
-    given = [Source(write("a.jsonl", lines + "{\n")), Source(write("b.txt", "The end."))]
+    given = [SourceFile(write("a.jsonl", lines + "{\n")), SourceFile(write("b.txt", "The end."))]
     with pytest.raises(TextError, match=r"a\.jsonl, line 31 is not JSON"):
         prepare(given, tokenizer, tmp_path / "corpus")
     progress = json.loads((tmp_path / ".corpus.preparing" / "progress.json").read_text())
@@ -344,7 +346,7 @@ def test_a_name_that_is_no_utf8(tokenizer, tmp_path):
     # kills: an index that cannot be written at the very end
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.txt"))
     path.write_bytes(b"The sea.\n\n\xff")
-    corpus = prepare([Source(path)], tokenizer, tmp_path / "corpus", skip_bad=True)
+    corpus = prepare([SourceFile(path)], tokenizer, tmp_path / "corpus", skip_bad=True)
     assert [name.rpartition("/")[2] for name in corpus.counts.bad] == ["caf\\udce9.txt"]
 
 
@@ -596,11 +598,11 @@ def test_a_resumed_preparation_must_be_the_same(unfinished, tokenizer, tmp_path,
             given.pop()
         case "other":
             (tmp_path / "d.txt").write_text("The sea.")
-            given[1] = Source(tmp_path / "d.txt")
+            given[1] = SourceFile(tmp_path / "d.txt")
         case "order":
             given.reverse()
         case "code":
-            given = [Source(source.path, "sea") for source in given]
+            given = [SourceFile(source.path, "sea") for source in given]
         case "longer":
             first.write_text(first.read_text() + "More.")
         case "touched":
@@ -644,7 +646,7 @@ def test_an_unfinished_preparation_is_started_over_when_asked(unfinished, tokeni
 
 def test_a_finished_corpus_is_opened(tokenizer, tiny_model, tmp_path, write):
     # kills: a finished corpus made again, and one of another tokenizer passed off as this one's
-    given = [Source(write("a.txt", "The sea."))]
+    given = [SourceFile(write("a.txt", "The sea."))]
     want = prepare(given, tokenizer, tmp_path / "corpus", resume=True).fingerprint
     given[0].path.unlink()
     assert prepare(given, tokenizer, tmp_path / "corpus", resume=True).fingerprint == want
@@ -675,13 +677,13 @@ def test_a_file_that_lost_what_was_written(unfinished, tokenizer, tmp_path):
 @pytest.mark.parametrize("shard_tokens", [0, 2**32])
 def test_settings_that_cannot_be(tokenizer, tmp_path, write, shard_tokens):
     # kills: offsets that do not fit their numbers, and litter of what was refused
-    given = [Source(write("a.txt", "The sea."))]
+    given = [SourceFile(write("a.txt", "The sea."))]
     with pytest.raises(SettingError, match=rf"a shard of {shard_tokens} tokens cannot be; use 1 to 4,294,967,295"):
         prepare(given, tokenizer, tmp_path / "corpus", shard_tokens=shard_tokens)
     with pytest.raises(SettingError, match=r"no files to prepare a corpus from"):
         prepare([], tokenizer, tmp_path / "corpus")
     with pytest.raises(SettingError, match=r"b\.csv has no column 'kind'"):
-        prepare([Source(write("b.csv", "text\na\n"))], tokenizer, tmp_path / "corpus", code_column="kind")
+        prepare([SourceFile(write("b.csv", "text\na\n"))], tokenizer, tmp_path / "corpus", code_column="kind")
     assert sorted(contents(tmp_path)) == ["a.txt", "b.csv"]
 
 
@@ -705,7 +707,7 @@ def test_memory_does_not_grow_with_the_corpus(tokenizer, tmp_path, small, no_wai
         (tmp_path / "a.txt").write_text(text)
         gc.collect()  # what others left, and would be cleared away in between
         tracemalloc.start()
-        prepare([Source(tmp_path / "a.txt")], tokenizer, tmp_path / "corpus", overwrite=True)
+        prepare([SourceFile(tmp_path / "a.txt")], tokenizer, tmp_path / "corpus", overwrite=True)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[2] < peaks[1] + len(text), (peaks, len(text))
@@ -718,7 +720,7 @@ def test_memory_does_not_grow_with_the_corpus(tokenizer, tmp_path, small, no_wai
 def made(tokenizer, tmp_path, write):
     """A corpus of two codes and five shards, which a test may spoil."""
     rows = "".join(f"{' '.join(poem)},{'sea' if i % 3 else 'land'}\n" for i, poem in enumerate(poems(12)))
-    given = [Source(write("a.csv", "text,kind\n" + rows))]
+    given = [SourceFile(write("a.csv", "text,kind\n" + rows))]
     return prepare(given, tokenizer, tmp_path / "corpus", code_column="kind", shard_tokens=60).folder
 
 
@@ -842,7 +844,7 @@ def test_what_is_no_corpus(made, tmp_path):
 def test_more_shards_than_open_files(tokenizer, tmp_path, write):
     # kills: a large corpus that cannot be opened where a process may have few files open
     path = write("a.txt", "\n\n".join(f"{'the ' * count}" for count in range(1, 41)))
-    corpus = prepare([Source(path)], tokenizer, tmp_path / "corpus", shard_tokens=1)
+    corpus = prepare([SourceFile(path)], tokenizer, tmp_path / "corpus", shard_tokens=1)
     assert len(corpus.shards) == 40
     want = told(corpus)
     del corpus

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from sklearn import metrics as known
 
-from sijo.data.labelled_inputs import Answer, Row
+from sijo.data.labelled_inputs import Answer, LabelledRow
 from sijo.errors import SettingError
 from sijo.evaluation.metrics import (
-    Found,
+    SpanAnswer,
     answered,
     best_span,
     best_threshold,
@@ -151,16 +151,16 @@ def test_the_best_span_over_windows():
     there = [(-1, -1), (-1, -1), (8, 13), (14, 18), (19, 23)]
     first = span({0: 1, 1: 99, 4: 5}, {0: 1, 2: 50, 4: 1}, here)  # end 2 lies before start 4, and goes with 2 alone
     second = span({0: -2, 2: 7}, {0: -1, 3: 40, 4: 30}, there)
-    assert best_span([first, second], text) == Found("three four", 47.0, -3.0)
-    assert best_span([first, second], text, longest=1) == Found("one", 41.0, -3.0)
+    assert best_span([first, second], text) == SpanAnswer("three four", 47.0, -3.0)
+    assert best_span([first, second], text, longest=1) == SpanAnswer("one", 41.0, -3.0)
     assert best_span([first], text).text == "one" and best_span([first], text).none == 2.0
-    assert best_span([second], text, most=1) == Found("three four", 47.0, -3.0)
+    assert best_span([second], text, most=1) == SpanAnswer("three four", 47.0, -3.0)
 
 
 def test_the_threshold_of_no_answer():
     # kills: a threshold on the wrong side, answers that are counted although none was right
-    assert Found("sea", 5.0, 6.0).answer(0.0) == "" and Found("sea", 5.0, 6.0).answer(1.0) == "sea"
-    found = [Found("sea", 9, 0), Found("rain", 5, 4), Found("salt", 1, 4), Found("oil", 0, 9)]
+    assert SpanAnswer("sea", 5.0, 6.0).answer(0.0) == "" and SpanAnswer("sea", 5.0, 6.0).answer(1.0) == "sea"
+    found = [SpanAnswer("sea", 9, 0), SpanAnswer("rain", 5, 4), SpanAnswer("salt", 1, 4), SpanAnswer("oil", 0, 9)]
     gold = [["sea"], [], ["salt"], []]
     threshold, f1 = best_threshold(found, gold)
     assert (
@@ -173,13 +173,13 @@ def test_the_threshold_of_no_answer():
 
 def test_each_task_is_measured_by_its_own_numbers():
     # kills: gold and given exchanged, a place that is taken for a name
-    texts = [Row("1", label="a"), Row("2", label="b")]
+    texts = [LabelledRow("1", label="a"), LabelledRow("2", label="b")]
     assert values(metrics_of("classification", texts, ["a", "a"], ["a", "b"]), 2)["accuracy"] == 0.5
-    many = [Row("1", label=("a", "b")), Row("2", label=())]
+    many = [LabelledRow("1", label=("a", "b")), LabelledRow("2", label=())]
     assert values(metrics_of("multi-label", many, [["a"], []], ["a", "b"]), 2)["micro_f1"] == pytest.approx(2 / 3)
-    choices = [Row("1", choices=("x", "y"), label=1), Row("2", choices=("x", "y"), label=0)]
+    choices = [LabelledRow("1", choices=("x", "y"), label=1), LabelledRow("2", choices=("x", "y"), label=0)]
     assert values(metrics_of("multiple-choice", choices, [1, 1], []), 2) == {"accuracy": 0.5}
-    asked = [Row("1", label=(Answer("sea", 0),))]
+    asked = [LabelledRow("1", label=(Answer("sea", 0),))]
     assert values(metrics_of("question-answering", asked, ["the sea"], []), 1) == {"exact_match": 1.0, "f1": 1.0}
     with pytest.raises(SettingError, match="1 answers to 2 rows"):
         metrics_of("classification", texts, ["a"], ["a", "b"])

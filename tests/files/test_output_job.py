@@ -15,8 +15,8 @@ import pyarrow as pa
 import pytest
 
 from sijo.errors import SettingError, TextError
-from sijo.files.output_job import Job
-from sijo.files.tables import Block
+from sijo.files.output_job import OutputJob
+from sijo.files.tables import RowBlock
 
 SETTINGS = {"labels": ["sea", "land"], "threshold": 0.5}
 BLOCKS = 4
@@ -25,7 +25,7 @@ BLOCKS = 4
 def block(number, *, rows=3, mark=""):
     texts = [f"{mark}text {number * rows + place}, 네" for place in range(rows)]
     columns = pa.table({"text": texts, "id": [f"{place:03}" for place in range(rows)]})
-    return Block(number, number * rows, texts, columns, "csv")
+    return RowBlock(number, number * rows, texts, columns, "csv")
 
 
 def answers(block):
@@ -35,7 +35,7 @@ def answers(block):
 def run(output, *, resume=False, overwrite=False, blocks=BLOCKS, settings=SETTINGS, make=block):
     """A whole run; returns which blocks it had to do."""
     did = []
-    with Job(output, settings=settings, resume=resume, overwrite=overwrite) as job:
+    with OutputJob(output, settings=settings, resume=resume, overwrite=overwrite) as job:
         if not job.complete:
             for each in map(make, range(blocks)):
                 if not job.done(each):
@@ -47,7 +47,7 @@ def run(output, *, resume=False, overwrite=False, blocks=BLOCKS, settings=SETTIN
 
 def begin(output, *, blocks=2, **flags):
     """A run that stops after some blocks."""
-    with Job(output, settings=SETTINGS, **({"resume": False, "overwrite": False} | flags)) as job:
+    with OutputJob(output, settings=SETTINGS, **({"resume": False, "overwrite": False} | flags)) as job:
         for each in map(block, range(blocks)):
             job.write(each, answers(each))
     return job.folder
@@ -209,16 +209,16 @@ def test_a_disk_that_is_truly_full(tmp_path, small_disk):
 NURSERY = """
 import os, sys, time
 import pyarrow as pa, pyarrow.compute
-from sijo.files.output_job import Job
-from sijo.files.tables import Block
+from sijo.files.output_job import OutputJob
+from sijo.files.tables import RowBlock
 
 os.fsync = lambda handle: None               # only a power failure asks for it
 
 def work(output):
-    with Job(output, settings={}, resume=True, overwrite=False) as job:
+    with OutputJob(output, settings={}, resume=True, overwrite=False) as job:
         for number in [] if job.complete else range(60):
             text = [f"text {number}"]
-            block = Block(number, number, text, pa.table({"text": text}), "csv")
+            block = RowBlock(number, number, text, pa.table({"text": text}), "csv")
             if not job.done(block):
                 time.sleep(0.002)
                 job.write(block, pa.table({"score": [number / 7]}))
@@ -309,7 +309,7 @@ def test_a_damaged_chunk_is_not_there(tmp_path, damage):
 
 def test_a_missing_block_does_not_finish(tmp_path):
     # kills: an output with a hole in it
-    with Job(tmp_path / "out.csv", settings={}, resume=False, overwrite=False) as job:
+    with OutputJob(tmp_path / "out.csv", settings={}, resume=False, overwrite=False) as job:
         job.write(block(0), answers(block(0)))
         job.write(block(2), answers(block(2)))
         with pytest.raises(SettingError, match="block 1 "):
@@ -324,7 +324,7 @@ def test_changed_input_is_noticed(tmp_path):
     def other(number):
         whole = block(number)
         ids = pa.array(["000", "001", "changed"])
-        return Block(number, whole.first_row, whole.texts, whole.columns.set_column(1, "id", ids), "csv")
+        return RowBlock(number, whole.first_row, whole.texts, whole.columns.set_column(1, "id", ids), "csv")
 
     for make in (other, lambda number: block(number, mark="new ")):
         with pytest.raises(TextError, match=r"rows 1 to 3 .*--overwrite"):
@@ -341,7 +341,7 @@ def test_the_same_input_read_again_is_the_same(tmp_path):
     def cut(number):
         whole = block(number)
         columns = pa.concat_tables([whole.columns.slice(0, 1), whole.columns.slice(1)])
-        return Block(number, whole.first_row, whole.texts, columns, "csv")
+        return RowBlock(number, whole.first_row, whole.texts, columns, "csv")
 
     assert run(tmp_path / "out.csv", resume=True, make=cut) == [2, 3]
 
@@ -375,7 +375,7 @@ def test_resume_and_overwrite_exclude_each_other(tmp_path):
 
 def test_two_at_once_are_refused(tmp_path):
     # kills: two processes that write each other's chunks
-    with Job(tmp_path / "out.csv", settings=SETTINGS, resume=False, overwrite=False):
+    with OutputJob(tmp_path / "out.csv", settings=SETTINGS, resume=False, overwrite=False):
         for flags in ({"resume": True}, {"overwrite": True}, {}):
             with pytest.raises(SettingError, match="another process"):
                 run(tmp_path / "out.csv", **flags)
@@ -401,7 +401,7 @@ def test_an_output_made_by_someone_else_is_left_alone(tmp_path, during):
     output = tmp_path / "out.csv"
     folder = begin(output)
     if during:
-        with Job(output, settings=SETTINGS, resume=True, overwrite=False) as job:
+        with OutputJob(output, settings=SETTINGS, resume=True, overwrite=False) as job:
             output.write_text("theirs")
             with pytest.raises(SettingError, match="someone else"):
                 job.finish(2)
@@ -414,7 +414,7 @@ def test_an_output_made_by_someone_else_is_left_alone(tmp_path, during):
 def test_a_finished_run_is_complete(tmp_path):
     # kills: a script with --resume that classifies everything once more
     run(tmp_path / "out.csv")
-    with Job(tmp_path / "out.csv", settings=SETTINGS, resume=True, overwrite=False) as job:
+    with OutputJob(tmp_path / "out.csv", settings=SETTINGS, resume=True, overwrite=False) as job:
         assert job.complete
     assert list(tmp_path.iterdir()) == [tmp_path / "out.csv"]
 
@@ -422,7 +422,7 @@ def test_a_finished_run_is_complete(tmp_path):
 def test_a_run_that_fails_before_its_first_block_leaves_nothing(tmp_path):
     # kills: "an unfinished run is in the way" after a model that could not be loaded
     begin(tmp_path / "out.csv", blocks=0)
-    job = Job(tmp_path / "out.csv", settings=SETTINGS, resume=False, overwrite=False)
+    job = OutputJob(tmp_path / "out.csv", settings=SETTINGS, resume=False, overwrite=False)
     job.close()
     job.close()  # kills: a second close that fails
     assert not list(tmp_path.iterdir())

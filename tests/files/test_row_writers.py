@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sijo.errors import SettingError, TextError
-from sijo.files.row_writers import WRITERS, Piece, Plan, added_names, format_of, stream, values
+from sijo.files.row_writers import WRITERS, ColumnPlan, OutputRows, added_names, format_of, stream, values
 from sijo.files.tables import TextTable
 
 NASTY = ["007", 'a "quoted", field', "two\nlines", "a\rreturn", "네 🌊\u2028", " 1.10 ", "null", ""]
@@ -32,7 +32,7 @@ def answers(rows):
 
 def written(pieces, format):
     out = io.BytesIO()
-    writer = WRITERS[format](out, Plan.of(pieces))
+    writer = WRITERS[format](out, ColumnPlan.of(pieces))
     for piece in pieces:
         writer.write(piece)
     writer.close()
@@ -54,7 +54,7 @@ def parquet_rows(raw):
 
 def records(*objects, kind="jsonl"):
     raw = [each if isinstance(each, str) else json.dumps(each) for each in objects]
-    return Piece(pa.table({"record": raw}), pa.table({"score": [0.5] * len(raw)}), kind)
+    return OutputRows(pa.table({"record": raw}), pa.table({"score": [0.5] * len(raw)}), kind)
 
 
 def source(folder, kind):
@@ -81,7 +81,7 @@ def test_every_crossing_keeps_every_value(tmp_path, kind, format):
     path, rows = source(tmp_path, kind)
     blocks = list(TextTable(path).blocks(rows=3))
     assert len(blocks) > 1
-    raw = written([Piece(block.columns, answers(len(block.texts)), block.kind) for block in blocks], format)
+    raw = written([OutputRows(block.columns, answers(len(block.texts)), block.kind) for block in blocks], format)
     read = {"csv": table_rows, "jsonl": json_rows, "parquet": parquet_rows}[format](raw)
     assert [{name: row[name] for name in rows[0]} for row in read] == rows
     assert list(read[0]) == [*rows[0], "label", "score", "labels", "label_scores", "truncated"]
@@ -93,7 +93,7 @@ def test_every_crossing_keeps_every_value(tmp_path, kind, format):
 
 def test_csv_lines_end_in_a_line_feed_alone():
     # kills: the csv module's own line end
-    raw = written([Piece(pa.table({"text": ["a", "b\r\n"]}), pa.table({"score": [1.0, 2.0]}), "csv")], "csv")
+    raw = written([OutputRows(pa.table({"text": ["a", "b\r\n"]}), pa.table({"score": [1.0, 2.0]}), "csv")], "csv")
     assert raw == b'text,score\na,1.0\n"b\r\n",2.0\n'
 
 
@@ -134,7 +134,7 @@ def test_parquet_types_stay_as_they_are():
     # kills: a cast on the way; schema notes lost; nanoseconds cut; dictionaries that differ between pieces
     typed = TYPED.replace_schema_metadata({"made": "by hand"})
     other = typed.set_column(6, "kind", pa.array(["land", "sea"]).dictionary_encode())
-    pieces = [Piece(columns, answers(2), "parquet") for columns in (typed, other)]
+    pieces = [OutputRows(columns, answers(2), "parquet") for columns in (typed, other)]
     read = pq.read_table(io.BytesIO(written(pieces, "parquet")))
     theirs = read.select(TYPED.column_names)
     assert theirs.schema.equals(TYPED.schema)
@@ -147,14 +147,14 @@ def test_parquet_types_stay_as_they_are():
 
 def test_parquet_types_are_told_in_json():
     # kills: str() of a Python object; a date pandas would be needed for; NaN, which is not JSON
-    first, second = json_rows(written([Piece(TYPED, answers(2), "parquet")], "jsonl"))
+    first, second = json_rows(written([OutputRows(TYPED, answers(2), "parquet")], "jsonl"))
     assert {name: first[name] for name in TOLD} == TOLD
     assert all(second[name] is None for name in TOLD)
 
 
 def test_parquet_types_are_told_in_csv():
     # kills: "None" in a field; Python's quotes in nested JSON; NaN turned into an empty field
-    first, second = table_rows(written([Piece(TYPED, answers(2), "parquet")], "csv"))
+    first, second = table_rows(written([OutputRows(TYPED, answers(2), "parquet")], "csv"))
     assert first["deep"] == '[{"x": [1.5, null]}, null]' and first["map"] == '{"k": "2024-01-01"}'
     assert (first["odd"], second["odd"]) == ("nan", "-inf")
     assert {second[name] for name in TOLD} == {"", "-inf"}
@@ -173,7 +173,7 @@ def test_values_of_a_slice_are_its_own():
 def test_a_column_that_is_not_utf8_is_still_written():
     # kills: a UnicodeDecodeError over a column nobody asked about
     broken = pa.Array.from_buffers(pa.string(), 1, pa.array([b"a\xff"]).buffers())
-    (row,) = json_rows(written([Piece(pa.table({"x": broken}), answers(1), "parquet")], "jsonl"))
+    (row,) = json_rows(written([OutputRows(pa.table({"x": broken}), answers(1), "parquet")], "jsonl"))
     assert row["x"] == r"a\xff"
 
 
@@ -231,7 +231,7 @@ def test_half_a_surrogate_can_be_written_anywhere(format):
 def test_input_columns_keep_their_names():
     # kills: the input's label overwritten by ours, also when only the last record has one
     columns = pa.table({"text": ["a"], "label": ["gold"]})
-    assert json_rows(written([Piece(columns, answers(1), "csv")], "jsonl"))[0]["label"] == "gold"
+    assert json_rows(written([OutputRows(columns, answers(1), "csv")], "jsonl"))[0]["label"] == "gold"
     late = [records({"text": "a"}), records({"score": "gold"})]
     assert json_rows(written(late, "jsonl"))[1] == {"score": "gold", "predicted_score": 0.5}
     assert "predicted_score" in json_rows(written(late, "jsonl"))[0]
@@ -243,7 +243,7 @@ def test_input_columns_keep_their_names():
 
 def test_many_small_pieces_share_a_row_group():
     # kills: a row group for each block, which makes a file many times larger and slower
-    pieces = [Piece(pa.table({"text": [str(n)]}), pa.table({"score": [0.5]}), "text") for n in range(50)]
+    pieces = [OutputRows(pa.table({"text": [str(n)]}), pa.table({"score": [0.5]}), "text") for n in range(50)]
     raw = written(pieces, "parquet")
     assert pq.ParquetFile(io.BytesIO(raw)).num_row_groups == 1
     assert [row["text"] for row in parquet_rows(raw)] == [str(n) for n in range(50)]
@@ -252,7 +252,7 @@ def test_many_small_pieces_share_a_row_group():
 def test_large_pieces_are_not_held_back(monkeypatch):
     # kills: the whole output gathered in memory
     monkeypatch.setattr("sijo.files.row_writers.ROW_GROUP_BYTES", 100)
-    pieces = [Piece(pa.table({"text": ["x" * 60]}), pa.table({"score": [0.5]}), "text") for _ in range(6)]
+    pieces = [OutputRows(pa.table({"text": ["x" * 60]}), pa.table({"score": [0.5]}), "text") for _ in range(6)]
     assert pq.ParquetFile(io.BytesIO(written(pieces, "parquet"))).num_row_groups == 3
 
 

@@ -9,7 +9,7 @@ import torch
 from generation.test_write import WINDOW, alike, pair, tokenizer, words, writer  # noqa: F401
 from sijo.errors import SettingError
 from sijo.generation.rules import Sampling
-from sijo.generation.write import Request, Writer
+from sijo.generation.write import Generator, Request
 
 TOKENS = 6
 
@@ -17,7 +17,7 @@ TOKENS = 6
 @pytest.fixture
 def free(pair):  # noqa: F811
     """A writer that may write special tokens, as transformers does."""
-    found = Writer(pair[0])
+    found = Generator(pair[0])
     found.struck = []
     return found
 
@@ -118,7 +118,7 @@ def test_as_many_beams_as_texts_find_the_best_of_all(pair, tokenizer, guidance):
     """Every text of two tokens, each by its probability under penalty, bans and guidance."""
     # kills: a penalty not told apart by beam, a ban on one beam that holds for all, a ban of a phrase's last
     # word alone or of its first, special tokens, log-probabilities before the penalty taken for those after it
-    model, writer = pair[0], Writer(pair[0])  # noqa: F811
+    model, writer = pair[0], Generator(pair[0])  # noqa: F811
     code, prompt = tokenizer.id("<sea>"), tokenizer.ids(["the old"])[0]
     struck = {*tokenizer.special_ids, tokenizer.id("game")}
     phrases = []
@@ -176,7 +176,7 @@ def test_beams_in_a_window(pair, tokenizer, window, stop, guidance):  # noqa: F8
     # kills: beams read anew from each other's ends, a search that gives up a beam that could still win, a beam that
     # goes on behind another's code
     model, beams, length, penalty = pair[0], 3, 14, 0.7
-    writer = Writer(model, window=window, slide=1)  # noqa: F811
+    writer = Generator(model, window=window, slide=1)  # noqa: F811
     prompt, code = tokenizer.ids(["the old sea"])[0], tokenizer.id("<land>")
     running, ended = [(0.0, (), ())], []
     for _ in range(length):

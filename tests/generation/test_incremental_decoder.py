@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import tokenizers
-from sijo.generation.incremental_decoder import Spelling
+from sijo.generation.incremental_decoder import IncrementalDecoder
 from sijo.tokenizers import published
 from sijo.tokenizers.tokenizer import Tokenizer
 from tokenizers import decoders, models, pre_tokenizers
@@ -67,7 +67,7 @@ def ctrl():
     """CTRL's: a space after each word, where another follows."""
     pieces = ["a@@", "a", "b@@", "b", "the", "th@@", "e", ".", "\n", "@@", "한@@", "국", "😀", "<unk>"]
     ids = {piece: number for number, piece in enumerate(pieces)}
-    return published.ctrl(ids, [], published.Settings(Path("none"), {}))
+    return published.ctrl(ids, [], published.PublishedSettings(Path("none"), {}))
 
 
 def rewriting():
@@ -109,7 +109,7 @@ def rows(tokenizer, count):
 
 def spelled(tokenizer, ids, stops=()):
     """The pieces that tokens give, and whether a stop string came."""
-    spelling, pieces = Spelling(tokenizer, tuple(stops)), []
+    spelling, pieces = IncrementalDecoder(tokenizer, tuple(stops)), []
     for place, token in enumerate(ids):
         spelling = spelling.after(token, last=place == len(ids) - 1)
         pieces.append(spelling.piece)

@@ -7,7 +7,7 @@ from scipy import stats
 
 from sijo.errors import SettingError
 from sijo.generation.rules import STRUCK, Sampling, chosen, cut, drawn, likeliest, penalised
-from sijo.random import chance
+from sijo.random import rng
 
 SCORES = torch.tensor([[2.0, 1.0, -1.0, 0.5]])
 SEEN = torch.tensor([[0, 2, 0]])
@@ -59,7 +59,7 @@ def test_a_million_draws_follow_the_distribution():
     # kills: an edge that belongs to the wrong token, throws that are not even, a temperature that is forgotten
     count = 1_000_000
     scores = torch.tensor([[1.0, 0.0, -2.0, 3.0, STRUCK, 0.5]])
-    throws = chance(3, "test").random(count)
+    throws = rng(3, "test").random(count)
     edges = scores.double().softmax(-1)[0]
     found = np.concatenate(
         [drawn(scores.expand(10_000, -1), throws[i : i + 10_000]) for i in range(0, count, 10_000)]

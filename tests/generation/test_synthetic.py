@@ -11,7 +11,7 @@ import sijo
 from sijo.errors import SettingError
 from sijo.generation.rules import Sampling
 from sijo.generation.synthetic import SAMPLING, Kind, Synthesis, SyntheticSettings, synthesise
-from sijo.generation.write import Writer, Written
+from sijo.generation.write import Generator, Written
 from sijo.models import published
 from sijo.nn.architecture import Sinusoidal
 from sijo.tokenizers.tokenizer import Tokenizer
@@ -164,7 +164,7 @@ def tiny_ctrl(tiny_model):
 @pytest.fixture(scope="module")
 def writer(tiny_model):
     """Of that."""
-    return Writer(tiny_ctrl(tiny_model))
+    return Generator(tiny_ctrl(tiny_model))
 
 
 SETTINGS = SyntheticSettings(

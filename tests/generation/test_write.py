@@ -16,11 +16,11 @@ from objectives.conftest import moved, opened
 from sijo.errors import SettingError, TextError
 from sijo.generation.codes import code
 from sijo.generation.rules import Sampling
-from sijo.generation.write import Request, Writer
+from sijo.generation.write import Generator, Request
 from sijo.models import published
 from sijo.nn.architecture import Sinusoidal
 from sijo.nn.cache import Cache
-from sijo.random import chance
+from sijo.random import rng
 from sijo.tokenizers.codes import PUBLISHED, known_codes
 from sijo.tokenizers.tokenizer import Tokenizer
 from tokenizers import decoders
@@ -50,7 +50,7 @@ def pair(tokenizer, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def writer(pair):
-    return Writer(pair[0])
+    return Generator(pair[0])
 
 
 def words(tokenizer, count, seed):
@@ -96,7 +96,7 @@ def test_greedy_texts_are_those_of_transformers(pair, tokenizer, penalty):
     """200 random prompts, token for token; its penalty is the sign-aware one."""
     # kills: a token of the prompt that is not penalised, or twice; a place off by one after the prompt
     model, theirs = pair
-    writer = Writer(model)
+    writer = Generator(model)
     writer.struck = []
     prompts = [words(tokenizer, 1 + seed % 9, seed) for seed in range(200)]
     sampling = Sampling(penalty=penalty, penalty_rule="sign_aware")
@@ -121,7 +121,7 @@ def test_the_penalty_sees_code_prompt_and_text(pair, tokenizer, rule, guidance):
     # kills: a code's own words left out, a prompt left out, what was written left out; words of the code to be
     # led away from
     model, _ = pair
-    writer = Writer(model)
+    writer = Generator(model)
     for seed in range(12):
         front, prompt = words(tokenizer, 5, seed), words(tokenizer, 2, seed + 50)
         request = Request(
@@ -155,7 +155,7 @@ def test_each_token_is_drawn_by_its_own_throw(pair, tokenizer, temperature):
     # kills: a temperature that multiplies, one throw for all tokens, a throw of another seed or purpose; a
     # log-probability after the temperature
     model, _ = pair
-    writer = Writer(model)
+    writer = Generator(model)
     sampling = Sampling(temperature=temperature, penalty=1.0)
     for seed in range(5):
         request = Request(prompt="the sea", max_new_tokens=8, seed=seed, sampling=sampling)
@@ -168,7 +168,7 @@ def test_each_token_is_drawn_by_its_own_throw(pair, tokenizer, temperature):
                 0.0 if number in writer.struck else math.exp(one / temperature)
                 for number, one in enumerate(logits.tolist())
             ]
-            throw = chance(seed, "write", place).random() * sum(shares)
+            throw = rng(seed, "write", place).random() * sum(shares)
             assert token == next(number for number, edge in enumerate(accumulate(shares)) if edge > throw)
             assert logprob == pytest.approx(logits.log_softmax(-1)[token].item(), abs=1e-4)
             ids.append(token)
@@ -205,7 +205,7 @@ def test_a_text_that_outgrows_its_window_keeps_its_code(pair, tokenizer, slide, 
     # kills: a code that slides out or takes no room, a stale state after sliding (the released sampler's), places
     # that count on, a prompt that just fits and is cut
     model, _ = pair
-    writer = Writer(model, window=10, slide=slide)
+    writer = Generator(model, window=10, slide=slide)
     every = tokenizer.ids([words(tokenizer, 30, 3)])[0]
     prompt = next(text for text in map(tokenizer.decode, starts(every)) if len(tokenizer.ids([text])[0]) == count)
     request = Request(prompt=prompt, control_code=front or None, max_new_tokens=30, sampling=GREEDY)
@@ -227,7 +227,7 @@ def starts(ids):
 
 def test_neighbours_change_nothing_when_windows_are_full(pair, tokenizer):
     # kills: a text whose oldest words leave when another's must, a row that is full behind one that is not
-    writer = Writer(pair[0], window=10, slide=4)
+    writer = Generator(pair[0], window=10, slide=4)
     requests = [
         Request(
             prompt=words(tokenizer, 1 + (number * 3) % 5, number),
@@ -281,19 +281,19 @@ def test_a_text_that_fits_is_read_once(writer, tokenizer, monkeypatch):
 def test_the_window_is_the_shortest_limit(pair, tokenizer, tiny_model, monkeypatch):
     # kills: a limit of the network, of the tokenizer or of the caller that is not kept; a slide of another default
     model, _ = pair
-    assert (Writer(model).window, Writer(model).slide) == (WINDOW, WINDOW // 4)
-    assert Writer(model, window=9).window == 9 and Writer(model, window=99).window == WINDOW
+    assert (Generator(model).window, Generator(model).slide) == (WINDOW, WINDOW // 4)
+    assert Generator(model, window=9).window == 9 and Generator(model, window=99).window == WINDOW
     for longest, window in ((99, WINDOW), (12, 12)):
         monkeypatch.setattr(model, "_tokenizer", Tokenizer.load(tiny_model / "tokenizer.json", max_length=longest))
-        assert Writer(model).window == window
+        assert Generator(model).window == window
     for window, slide in ((1, 1), (8, 8), (8, 0)):
         with pytest.raises(SettingError, match=f"window={window} and slide={slide}"):
-            Writer(model, window=window, slide=slide)
+            Generator(model, window=window, slide=slide)
 
 
 def test_all_tokens_banned(pair, tokenizer):
     # kills: a token that was banned, written where no other is left
-    writer = Writer(pair[0])
+    writer = Generator(pair[0])
     writer.struck = list(range(tokenizer.largest_id + 1))
     for sampling in (
         Sampling(),
@@ -350,8 +350,8 @@ def test_banned_words_that_have_a_space_before_them():
     model = sijo.create(small, "lm", tokenizer=tokenizer)
     model.head["lm"].bias.data[256:] = torch.tensor([9.0, 6.0])
     request = Request(prompt="b", max_new_tokens=3, sampling=GREEDY)
-    assert Writer(model).write([request])[0].text == " a a a"
-    assert Writer(model).write([replace(request, banned=("a",))])[0].text == " b b b"
+    assert Generator(model).write([request])[0].text == " a a a"
+    assert Generator(model).write([replace(request, banned=("a",))])[0].text == " b b b"
 
 
 def test_guidance_and_mixtures(writer, pair, tokenizer):
@@ -431,4 +431,4 @@ def test_what_cannot_be_written(writer, given, error, message):
 def test_a_network_that_reads_both_sides_does_not_write(tiny_model):
     # kills: nonsense from an encoder
     with pytest.raises(SettingError, match="does not write from left to right"):
-        Writer(sijo.load(tiny_model))
+        Generator(sijo.load(tiny_model))

@@ -11,7 +11,7 @@ import sijo
 from sijo.batching import by_length, groups, padded_length
 from sijo.errors import SettingError
 from sijo.inference.engine import Engine, unit
-from sijo.inference.vector_cache import Entry, VectorStore
+from sijo.inference.vector_cache import Entry, VectorCache
 
 TEXTS = [
     "the sun and the sea",
@@ -152,8 +152,8 @@ def test_encode_gives_unit_vectors_in_order(tiny_model, model):
 
 def test_the_store_gives_back_the_same_bits_and_saves_the_model_work(model, tmp_path, monkeypatch):
     """Catches vectors rounded on the way, counts lost, and a cache that is written but never read."""
-    first = Engine(model, store=VectorStore(tmp_path, fingerprint="a")).encode(TEXTS)
-    again = Engine(model, store=VectorStore(tmp_path, fingerprint="a"))
+    first = Engine(model, store=VectorCache(tmp_path, fingerprint="a")).encode(TEXTS)
+    again = Engine(model, store=VectorCache(tmp_path, fingerprint="a"))
     monkeypatch.setattr(again, "_vectors", lambda ids: pytest.fail("the model was run"))
     second = again.encode(TEXTS[::-1])
     for field in ("vectors", "tokens", "windows", "truncated"):
@@ -162,7 +162,7 @@ def test_the_store_gives_back_the_same_bits_and_saves_the_model_work(model, tmp_
 
 def test_the_store_tells_many_texts_apart(tmp_path):
     """Catches keys that collide, and a request for more texts than one query may name."""
-    store = VectorStore(tmp_path, fingerprint="a")
+    store = VectorCache(tmp_path, fingerprint="a")
     store.put({f"text {n}": Entry(np.full(2, n, np.float32), n, 1, n % 2 == 1) for n in range(3_000)})
     found = store.get([f"text {n}" for n in range(2_999, -1, -1)])
     assert all(found[f"text {n}"].tokens == n == found[f"text {n}"].vector[0] for n in range(3_000))
@@ -170,15 +170,15 @@ def test_the_store_tells_many_texts_apart(tmp_path):
 
 def test_the_store_keeps_models_apart(model, tmp_path):
     """Catches vectors of one model served to another."""
-    Engine(model, store=VectorStore(tmp_path, fingerprint="a")).encode(["sea"])
-    assert VectorStore(tmp_path, fingerprint="b").get(["sea"]) == {}
+    Engine(model, store=VectorCache(tmp_path, fingerprint="a")).encode(["sea"])
+    assert VectorCache(tmp_path, fingerprint="b").get(["sea"]) == {}
 
 
 def test_a_damaged_store_is_told(tmp_path, model):
     """Catches a stack trace from SQLite, and a damaged file deleted without a word."""
-    store = VectorStore(tmp_path, fingerprint="a")
+    store = VectorCache(tmp_path, fingerprint="a")
     store.file.write_bytes(b"not a database at all, but long enough to be read as one" * 100)
     with pytest.raises(SettingError, match=r"is damaged .* delete that file"):
-        VectorStore(tmp_path, fingerprint="a").get(["sea"])
+        VectorCache(tmp_path, fingerprint="a").get(["sea"])
     with pytest.raises(SettingError, match="is a file; name a folder"):
-        VectorStore(store.file, fingerprint="a")
+        VectorCache(store.file, fingerprint="a")

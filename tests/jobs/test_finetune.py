@@ -15,10 +15,10 @@ from sijo.jobs import finetune as finetuning
 from sijo.jobs import finetune_results as results
 from sijo.jobs import finetune_seed as attempt
 from sijo.jobs.finetune import finetune
-from sijo.jobs.finetune_settings import Data, FinetuneSettings, defaults
+from sijo.jobs.finetune_settings import FinetuneSettings, LabelledFiles, default_settings
 from sijo.objectives.supervised import HEADS
 from sijo.training import state
-from sijo.training.settings import changed, described, read
+from sijo.training.settings import read_settings, setting_descriptions, with_changes
 
 SMALL = (
     "run.batch=8",
@@ -58,8 +58,8 @@ def run(rows, tiny_model):
     """`run(out, *changes)` makes a whole run over the requests; gives its steps."""
 
     def make(out, *changes, task="classification", train=None, evaluation=None, model=tiny_model, **options):
-        settings = changed(defaults(task, str(model)), [*SMALL, *changes])
-        data = Data(train=str(train or rows), evaluation=evaluation and str(evaluation))
+        settings = with_changes(default_settings(task, str(model)), [*SMALL, *changes])
+        data = LabelledFiles(train=str(train or rows), evaluation=evaluation and str(evaluation))
         return list(finetune(settings, data, out, **options))
 
     return make
@@ -173,21 +173,21 @@ def test_killed_at_an_evaluation(run, tmp_path, monkeypatch, killed_in):
         raise Killed
 
     count = [0]
-    own = attempt.Attempt._evaluate
+    own = attempt.FinetuneSeed._evaluate
 
     def evaluate(self, objective, step):
         count[0] += 1
         if count[0] == 2 and killed_in in ("answers", "better"):
             with monkeypatch.context() as at:
-                at.setattr(attempt.Attempt, killed_in, killing)
+                at.setattr(attempt.FinetuneSeed, killed_in, killing)
                 own(self, objective, step)
         elif count[0] == 2 and killed_in == "write":
             with monkeypatch.context() as at:
-                at.setattr(attempt.Lines, "write", killing)
+                at.setattr(attempt.JsonLinesFile, "write", killing)
                 own(self, objective, step)
         own(self, objective, step)
 
-    monkeypatch.setattr(attempt.Attempt, "_evaluate", evaluate)
+    monkeypatch.setattr(attempt.FinetuneSeed, "_evaluate", evaluate)
     if killed_in in ("measure", "export"):
         monkeypatch.setattr(results if killed_in == "measure" else finetuning, killed_in, killing)
     with pytest.raises(Killed):
@@ -490,7 +490,7 @@ def test_what_cannot_be_is_refused_before_anything_is_begun(run, rows, tmp_path)
 
 def test_settings_say_what_they_mean_and_repeat_a_run():
     # kills: a setting without a sentence, one that is not read back
-    sentences = described(FinetuneSettings)
+    sentences = setting_descriptions(FinetuneSettings)
     for path in (
         "task",
         "columns.second",
@@ -502,9 +502,9 @@ def test_settings_say_what_they_mean_and_repeat_a_run():
         "patience",
     ):
         assert sentences[path]
-    settings = defaults("question-answering")
-    assert read(settings.to_json(), FinetuneSettings) == settings and settings.cutting.length == 384
-    assert changed(settings, ["seeds=3"]).seeds == 3
+    settings = default_settings("question-answering")
+    assert read_settings(settings.to_json(), FinetuneSettings) == settings and settings.cutting.length == 384
+    assert with_changes(settings, ["seeds=3"]).seeds == 3
 
 
 @pytest.mark.parametrize(
@@ -528,5 +528,5 @@ def test_rates_are_those_that_were_published(tmp_path, size, rate, decay):
 
     family, _ = published(size)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": family.model_type, **family.sizes[size]}))
-    settings = defaults("classification", tmp_path)
+    settings = default_settings("classification", tmp_path)
     assert (settings.schedule.peak, settings.optimizer.layer_decay) == (rate, decay)

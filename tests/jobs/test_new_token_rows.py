@@ -14,11 +14,11 @@ from sijo.data.samples import Samples
 from sijo.errors import SettingError
 from sijo.generation.codes import code
 from sijo.jobs import pretrain as runs
-from sijo.jobs.new_token_rows import added, alone, extended, joined
-from sijo.jobs.pretrain import Text, pretrain
-from sijo.objectives.posed_batch import clean
+from sijo.jobs.new_token_rows import merge_rows, new_token_ids, train_only_rows, with_new_rows
+from sijo.jobs.pretrain import CorpusSource, pretrain
+from sijo.objectives.posed_batch import unposed
 from sijo.tokenizers.codes import known_codes
-from sijo.training.settings import changed
+from sijo.training.settings import with_changes
 
 NEW = "<land>", "<sea>"
 TABLE = "transformer.embeddings.tokens.weight"
@@ -28,7 +28,7 @@ TABLE = "transformer.embeddings.tokens.weight"
 def known(text, tmp_path_factory):
     """A CTRL that has learned ten codes, and a file of texts under two others and one of those."""
     folder = tmp_path_factory.mktemp("known")
-    given = Text(sources=[str(text / "requests.csv")], code_column="domain")
+    given = CorpusSource(sources=[str(text / "requests.csv")], code_column="domain")
     list(pretrain(small("ctrl"), given, folder / "run"))
     with (text / "requests.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))[:60]
@@ -42,7 +42,7 @@ def known(text, tmp_path_factory):
 def going_on(known, *changes):
     """The settings of a run that goes on, and what it reads."""
     settings = small("ctrl", f"start.model={known / 'run' / 'model'}", *changes)
-    return settings, Text(sources=[str(known / "more.csv")], code_column="kind")
+    return settings, CorpusSource(sources=[str(known / "more.csv")], code_column="kind")
 
 
 def tensors(folder):
@@ -58,8 +58,8 @@ def test_a_new_row_is_the_mean_of_all_and_the_others_stay(tiny_model, head):
         old.head[head].bias.copy_(torch.arange(len(old.head[head].bias)))
     tokenizer = old.tokenizer.with_specials(["<sea>", "<land>"])
     count = old.tokenizer.largest_id + 1
-    assert added(old.tokenizer, tokenizer) == range(count, count + 2)
-    new = extended(old, tokenizer)
+    assert new_token_ids(old.tokenizer, tokenizer) == range(count, count + 2)
+    new = with_new_rows(old, tokenizer)
     assert new.architecture == replace(old.architecture, vocab_size=max(old.architecture.vocab_size, count + 2))
     assert new.tokenizer is tokenizer and new.config["vocab_size"] == new.architecture.vocab_size
     before, after = old.state_dict(), new.state_dict()
@@ -83,11 +83,11 @@ def test_whatever_writes_the_config_down(tiny_model, tmp_path, family):
     model = sijo.create(a, "mlm", tokenizer=tokenizer)
     if family == "longer table":
         torch.nn.init.normal_(model.head["mlm"].bias)
-    larger = extended(model, tokenizer.with_specials(["<sea>"]))
-    rows = added(tokenizer, larger.tokenizer)
-    alone(larger, rows)
+    larger = with_new_rows(model, tokenizer.with_specials(["<sea>"]))
+    rows = new_token_ids(tokenizer, larger.tokenizer)
+    train_only_rows(larger, rows)
     assert [tuple(moved.shape) for moved in larger.parameters() if moved.requires_grad] == [(1, a.embedding_size)]
-    joined(larger)
+    merge_rows(larger)
     place = sijo.save(larger, tmp_path / "model")
     found = sijo.load(place, "mlm")
     assert known_codes(found.tokenizer) == ["sea"]
@@ -140,8 +140,8 @@ def test_their_gradient_is_that_of_a_run_that_moves_all(known, tmp_path):
     batch = Samples(corpus, tokenizer, settings.data).batch(0, 6, seed=0)
     gradients = []
     for train in ("all", "codes"):
-        objective = runs.assemble(changed(settings, [f"start.train={train}"]), tokenizer)
-        question = objective.pose(clean(batch), 0)
+        objective = runs.assemble(with_changes(settings, [f"start.train={train}"]), tokenizer)
+        question = objective.pose(unposed(batch), 0)
         objective(question)["clm"].total.backward()
         moved = {name: weight.grad for name, weight in objective.named_parameters() if weight.grad is not None}
         gradients.append(moved)
@@ -169,7 +169,7 @@ def test_the_usual_run_moves_all(known, tmp_path):
     index = json.loads((tmp_path / "run" / "corpus" / "index.json").read_text())
     ids = {one["name"]: one["ids"] for one in index["codes"]}
     assert ids == {"sea": [size + 1], "land": [size], "travel": [old.id("<travel>")]}
-    again = Text(sources=[str(tmp_path / "run" / "corpus")], tokenizer=str(tmp_path / "run" / "tokenizer"))
+    again = CorpusSource(sources=[str(tmp_path / "run" / "corpus")], tokenizer=str(tmp_path / "run" / "tokenizer"))
     list(pretrain(settings, again, tmp_path / "again"))  # the same, from the corpus and the tokenizer it left
     assert digest(tmp_path / "again") == digest(tmp_path / "run")
 
@@ -188,7 +188,7 @@ def test_stopped_and_gone_on_with(known, tmp_path):
 
 def test_what_has_no_new_code_gets_no_row(known, text, tmp_path):
     # kills: a tokenizer copied for nothing, a run that moves nothing at all for an hour
-    old = Text(sources=[str(text / "requests.csv")], code_column="domain")
+    old = CorpusSource(sources=[str(text / "requests.csv")], code_column="domain")
     list(pretrain(going_on(known, "run.steps=1")[0], old, tmp_path / "run"))
     assert not (tmp_path / "run" / "tokenizer").exists()
     assert len(tensors(tmp_path / "run" / "model")[TABLE]) == len(tensors(known / "run" / "model")[TABLE])
@@ -208,9 +208,9 @@ def test_where_there_is_nothing_to_go_on_from(name, changes):
 def test_another_tokenizer_is_no_longer_one(known, text, tmp_path):
     # kills: rows for the end of a vocabulary that numbers all tokens otherwise
     settings = small("ctrl", "tokenizer.vocab_size=700")
-    given = Text(sources=[str(text / "requests.csv")], code_column="domain")
+    given = CorpusSource(sources=[str(text / "requests.csv")], code_column="domain")
     runs._prepared(settings, given, tmp_path, lambda sentence: None)
-    other = Text(sources=given.sources, code_column="domain", tokenizer=str(tmp_path / "tokenizer"))
+    other = CorpusSource(sources=given.sources, code_column="domain", tokenizer=str(tmp_path / "tokenizer"))
     with pytest.raises(SettingError, match=r"knows 510 tokens, and the tokenizer numbers them up to 709; use the"):
         list(pretrain(going_on(known)[0], other, tmp_path / "run"))
 
@@ -219,8 +219,10 @@ def test_a_given_tokenizer_gets_codes_too(known, text, tmp_path):
     # kills: a code of several tokens, which nobody can ask for, wherever a tokenizer is given
     plain = known / "plain"
     if not plain.exists():
-        runs._prepared(small("ctrl"), Text(sources=[str(text / "requests.txt")]), plain, lambda sentence: None)
-    given = Text(sources=[str(known / "more.csv")], code_column="kind", tokenizer=str(plain / "tokenizer"))
+        runs._prepared(
+            small("ctrl"), CorpusSource(sources=[str(text / "requests.txt")]), plain, lambda sentence: None
+        )
+    given = CorpusSource(sources=[str(known / "more.csv")], code_column="kind", tokenizer=str(plain / "tokenizer"))
     list(pretrain(small("ctrl", "run.steps=1"), given, tmp_path / "run"))
     model = sijo.load(tmp_path / "run" / "model", "lm")
     assert known_codes(model.tokenizer) == ["land", "sea", "travel"]

@@ -13,13 +13,20 @@ from objectives.conftest import moved
 from objectives.test_distillation import NONE, bert, published_ctrl
 from runs import SMALL, digest
 from sijo.errors import SettingError
-from sijo.jobs.pretrain import Text, pretrain
+from sijo.jobs.pretrain import CorpusSource, pretrain
 from sijo.jobs.recipes import DISTILLATIONS
-from sijo.jobs.student import begin, directions, distilled, half, spread, translated
+from sijo.jobs.student import (
+    distilbert_of,
+    half_as_deep,
+    init_from_teacher,
+    spread_layers,
+    strongest_directions,
+    translated_rows,
+)
 from sijo.models import published
 from sijo.nn.architecture import Disentangled
 from sijo.training import state
-from sijo.training.settings import changed, read
+from sijo.training.settings import read_settings, with_changes
 
 SIZES = {"embedding_size": 16, "hidden_size": 16, "heads": 2, "intermediate_size": 24, "dropout": NONE}
 WAYS = [*SMALL, "run.epochs=null"]
@@ -63,7 +70,7 @@ def test_a_copy_of_all_layers_is_the_teacher_to_the_bit(tokenizer, name):
     # kills: a tensor that is not copied (every one was moved), two that are exchanged, a layer off by one
     architecture, head = architectures(tokenizer)[name]
     teacher, student = made(architecture, head, 1), made(architecture, head, 2)
-    begin(student, teacher)
+    init_from_teacher(student, teacher)
     theirs = teacher.state_dict()
     for place, tensor in student.state_dict().items():
         assert torch.equal(tensor, theirs[place]), place
@@ -74,11 +81,11 @@ def test_a_copy_of_all_layers_is_the_teacher_to_the_bit(tokenizer, name):
 def test_distilbert_takes_every_other_layer_of_bert(tokenizer):
     # kills: the first six layers, the last six, or every other from the second
     teacher = made(bert(tokenizer, layers=12), "mlm", 1)
-    architecture = distilled(teacher.architecture)
+    architecture = distilbert_of(teacher.architecture)
     assert (architecture.layers, architecture.token_types) == (6, 0)
     student = made(architecture, "mlm", 2)
     assert student.family.model_type == "distilbert"
-    done = begin(student, teacher)
+    done = init_from_teacher(student, teacher)
     assert done == ["tables", "layers 0, 2, 4, 7, 9, 11", "head mlm"]
     theirs, sources = teacher.state_dict(), (0, 2, 4, 7, 9, 11)
     copied = 0
@@ -93,10 +100,10 @@ def test_distilbert_takes_every_other_layer_of_bert(tokenizer):
 def test_half_of_a_network_stays_what_it_was(tokenizer):
     # kills: an ALBERT whose half has blocks of its own; a DeBERTa without its distances
     albert = architectures(tokenizer)["albert"][0]
-    assert half(albert).schedule == (0, 0) and half(albert).blocks == 1
+    assert half_as_deep(albert).schedule == (0, 0) and half_as_deep(albert).blocks == 1
     deberta = architectures(tokenizer)["deberta"][0]
-    assert distilled(deberta) == half(deberta) and distilled(albert) == half(albert)
-    assert spread(4, 6) == (0, 2, 3, 5) and spread(6, 6) == (0, 1, 2, 3, 4, 5)
+    assert distilbert_of(deberta) == half_as_deep(deberta) and distilbert_of(albert) == half_as_deep(albert)
+    assert spread_layers(4, 6) == (0, 2, 3, 5) and spread_layers(6, 6) == (0, 1, 2, 3, 4, 5)
 
 
 def test_a_factorised_student_begins_near_its_teacher(tokenizer):
@@ -108,18 +115,18 @@ def test_a_factorised_student_begins_near_its_teacher(tokenizer):
         gaps = []
         for width in (16, 12, 8):
             student = made(replace(teacher.architecture, embedding_size=width, widening="before_norm"), None, 2)
-            assert begin(student, teacher)[0] == f"tables in their {width} strongest directions"
+            assert init_from_teacher(student, teacher)[0] == f"tables in their {width} strongest directions"
             gaps.append((student(ids).last_hidden_state - want).abs().max().item())
     assert gaps[0] < 1e-5 < gaps[1] < gaps[2]
     rows = torch.randn(50, 6, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 5, 2, 0.1, 3, 1])
-    basis = directions(rows, 2)
+    basis = strongest_directions(rows, 2)
     torch.testing.assert_close(basis.T @ basis, torch.eye(2))
     torch.testing.assert_close(basis.abs().argmax(0), torch.tensor([1, 4]))
     import numpy as np
 
     often = np.zeros(50, np.int64)
     often[0] = 10**12
-    tilted = directions(rows, 1, often)[:, 0]
+    tilted = strongest_directions(rows, 1, often)[:, 0]
     assert abs(torch.dot(tilted, rows[0]) / rows[0].norm()) > 0.99
 
 
@@ -127,7 +134,7 @@ def test_blocks_that_layers_share_begin_with_the_first_of_them(tokenizer):
     # kills: a shared block that is overwritten by each layer's in turn
     teacher = made(bert(tokenizer, layers=6), None, 1)
     student = made(bert(tokenizer, schedule=(0, 0, 1)), None, 2)
-    begin(student, teacher, (1, 3, 4))
+    init_from_teacher(student, teacher, (1, 3, 4))
     for block, layer in enumerate((1, 4)):
         mine = student.transformer.blocks[block].state_dict()
         theirs = teacher.transformer.blocks[layer].state_dict()
@@ -140,7 +147,7 @@ def test_another_attention_keeps_what_it_shares(tokenizer):
     student = made(bert(tokenizer, distances=Disentangled(span=32, terms=("c2p",))), None, 2)
     before = student.transformer.distances.state_dict()
     before = {name: tensor.clone() for name, tensor in before.items()}
-    begin(student, teacher)
+    init_from_teacher(student, teacher)
     mine, theirs = student.transformer.blocks[0].attention, teacher.transformer.blocks[0].attention
     assert torch.equal(mine.query.weight, theirs.query.weight) and torch.equal(mine.out.bias, theirs.out.bias)
     after = student.transformer.distances.state_dict()
@@ -151,14 +158,14 @@ def test_no_layers_leave_it_fresh_and_wrong_ones_are_refused(tokenizer):
     # kills: layers=[] read as "spread"; an index that wraps around
     teacher, student = made(bert(tokenizer, layers=4), None, 1), made(bert(tokenizer), None, 2)
     before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
-    assert begin(student, teacher, ()) == []
+    assert init_from_teacher(student, teacher, ()) == []
     assert all(torch.equal(tensor, before[name]) for name, tensor in student.state_dict().items())
     for layers in ((0,), (0, 4), (-1, 2), (0, 1, 2)):
         with pytest.raises(SettingError, match="one of the teacher's, 0 to 3"):
-            begin(student, teacher, layers)
+            init_from_teacher(student, teacher, layers)
     wide = made(replace(bert(tokenizer), embedding_size=32, widening="before_norm"), None, 2)
     with pytest.raises(SettingError, match="embedding_size=32 is wider"):
-        begin(wide, teacher)
+        init_from_teacher(wide, teacher)
 
 
 def test_rows_for_another_vocabulary(tokenizer, prepared):
@@ -167,7 +174,7 @@ def test_rows_for_another_vocabulary(tokenizer, prepared):
 
     other = Tokenizer.open(prepared("bert") / "tokenizer", model_type="bert", max_length=32)
     table = torch.randn(other.vocab_size, 4)
-    rows = translated(tokenizer, other, table)
+    rows = translated_rows(tokenizer, other, table)
     assert rows.shape == (tokenizer.vocab_size, 4)
     assert torch.equal(rows[tokenizer.cls_id], table[other.cls_id])
     both = [n for n in range(tokenizer.vocab_size) if other.id(tokenizer.token(n)) is not None]
@@ -191,7 +198,7 @@ def teacher(prepared, tmp_path_factory):
     def make(name):
         if name not in found:
             place, out = prepared(name), tmp_path_factory.mktemp("teacher") / name
-            text = Text(sources=[str(place / "corpus")], tokenizer=str(place / "tokenizer"))
+            text = CorpusSource(sources=[str(place / "corpus")], tokenizer=str(place / "tokenizer"))
             list(pretrain(small(name, "model.schedule=[0,1,2]"), text, out))
             found[name] = out / "model", place
         return found[name]
@@ -201,8 +208,8 @@ def teacher(prepared, tmp_path_factory):
 
 def distill(teacher, way, name, out, *changes, **options):
     folder, place = teacher(name)
-    settings = changed(DISTILLATIONS[way].settings(str(folder)), [*WAYS, *changes])
-    text = Text(sources=[str(place / "corpus")])
+    settings = with_changes(DISTILLATIONS[way].settings(str(folder)), [*WAYS, *changes])
+    text = CorpusSource(sources=[str(place / "corpus")])
     return list(pretrain(settings, text, out, **options))
 
 
@@ -227,7 +234,7 @@ def test_a_student_learns_and_is_left_in_a_folder(teacher, tmp_path, way, name, 
     for place, tensor in model.state_dict().items():
         assert torch.equal(tensor, found[f"student.{place}"]), place
     assert len(sijo.encode(tmp_path / "run" / "model", ["book a flight"])[0]) == model.architecture.hidden_size
-    again = read(json.loads((tmp_path / "run" / "settings.json").read_text()))
+    again = read_settings(json.loads((tmp_path / "run" / "settings.json").read_text()))
     assert again.teacher.model == str(teacher(name)[0])
 
 
@@ -254,13 +261,13 @@ def test_a_run_that_was_stopped_is_one_that_was_not(teacher, tmp_path):
 
 def test_a_second_student_asks_nothing_of_the_teacher(teacher, tmp_path, monkeypatch):
     # kills: a cache keyed by the run, or by the student
-    from sijo.objectives.distillation import Teacher
+    from sijo.objectives.distillation import LanguageTeacher
 
     cached = f"teacher.cache={tmp_path / 'lessons'}"
     asked = []
-    ask = Teacher._asked
+    ask = LanguageTeacher._asked
     monkeypatch.setattr(
-        Teacher, "_asked", lambda self, question: asked.append(len(question)) or ask(self, question)
+        LanguageTeacher, "_asked", lambda self, question: asked.append(len(question)) or ask(self, question)
     )
     distill(teacher, "distilbert-tiny", "bert", tmp_path / "one", cached)
     assert sum(asked) == 12 * 6
@@ -279,15 +286,15 @@ def test_another_tokenizer(teacher, prepared, tmp_path):
     folder, _ = teacher("bert")
     place = prepared("albert")
     settings = DISTILLATIONS["sentence"].settings(str(folder))
-    settings = changed(settings, [*WAYS, "schedule.peak=0.002", "run.steps=30"])
-    text = Text(sources=[str(place / "corpus")], tokenizer=str(place / "tokenizer"))
+    settings = with_changes(settings, [*WAYS, "schedule.peak=0.002", "run.steps=30"])
+    text = CorpusSource(sources=[str(place / "corpus")], tokenizer=str(place / "tokenizer"))
     steps = list(pretrain(settings, text, tmp_path / "run"))
     model = sijo.load(tmp_path / "run" / "model")
     assert model.architecture.vocab_size == model.tokenizer.largest_id + 1
     assert model.tokenizer.text_fingerprint != sijo.load(folder).tokenizer.text_fingerprint
     assert steps[-1].loss < steps[0].loss
     with pytest.raises(SettingError, match="different tokenizers"):
-        list(pretrain(changed(settings, ["teacher.cosine=1"]), text, tmp_path / "no"))
+        list(pretrain(with_changes(settings, ["teacher.cosine=1"]), text, tmp_path / "no"))
 
 
 def test_a_student_may_go_on_from_weights_of_its_own(teacher, tmp_path):
@@ -321,5 +328,5 @@ def test_what_cannot_be_is_refused(teacher, tmp_path):
     bare = tmp_path / "bare"
     sijo.save(sijo.load(folder), bare)
     with pytest.raises(SettingError, match="has no mlm head"):
-        settings = changed(DISTILLATIONS["distilbert-tiny"].settings(str(bare)), WAYS)
-        list(pretrain(settings, Text(sources=[str(place / "corpus")]), tmp_path / "run"))
+        settings = with_changes(DISTILLATIONS["distilbert-tiny"].settings(str(bare)), WAYS)
+        list(pretrain(settings, CorpusSource(sources=[str(place / "corpus")]), tmp_path / "run"))

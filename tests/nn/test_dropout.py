@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from sijo.nn.architecture import Architecture, Learned
-from sijo.nn.architecture import Dropout as Shares
+from sijo.nn.architecture import Architecture, DropoutRates, Learned
 from sijo.nn.attention import SelfAttention, View
 from sijo.nn.dropout import Dropout, dropped
 
@@ -64,7 +63,7 @@ def test_attention_in_training_is_attention_with_dropped_weights():
     # kills: a scale, a mask or a softmax that training alone would miss; weights dropped before the softmax
     sizes = {"vocab_size": 9, "embedding_size": 8, "hidden_size": 8, "intermediate_size": 8, "heads": 2}
     layer = SelfAttention(
-        Architecture(**sizes, schedule=(0,), positions=Learned(count=8), dropout=Shares(attention=0.25))
+        Architecture(**sizes, schedule=(0,), positions=Learned(count=8), dropout=DropoutRates(attention=0.25))
     ).double()
     states = torch.randn(2, 5, 8, dtype=torch.float64)
     bias = torch.zeros(2, 1, 1, 5, dtype=torch.float64)

@@ -9,15 +9,15 @@ from reference.plain import bend
 from sijo.errors import SettingError, TextError
 from sijo.nn.architecture import (
     Architecture,
-    Convolution,
+    ConvolutionSpec,
     Disentangled,
-    Dropout,
+    DropoutRates,
     Learned,
     PostNorm,
     PreNorm,
     Sinusoidal,
 )
-from sijo.nn.heads import POOLER, Judgement, Network, Vocabulary
+from sijo.nn.heads import POOLER, ClassifierHeadSpec, LMHeadSpec, Network
 from sijo.nn.pooling import pool
 from sijo.nn.transformer import ACTIVATIONS, Transformer
 
@@ -36,21 +36,21 @@ NETWORKS = {
     "deberta": DEBERTA,
     "deberta, v1": {"distances": Disentangled(span=5, projections="own", key_bias=False)},
     "deberta, narrow": DEBERTA | {"embedding_size": 7, "widening": "before_norm"},
-    "convolution": DEBERTA | {"convolution": Convolution(kernel=3, activation="gelu")},
-    "convolution of five in groups": DEBERTA | {"convolution": Convolution(kernel=5, groups=3)},
+    "convolution": DEBERTA | {"convolution": ConvolutionSpec(kernel=3, activation="gelu")},
+    "convolution of five in groups": DEBERTA | {"convolution": ConvolutionSpec(kernel=5, groups=3)},
     "to the left, by distance": DEBERTA | CTRL | {"positions": None},
-    "convolution before pre-norm": CTRL | {"convolution": Convolution()},
+    "convolution before pre-norm": CTRL | {"convolution": ConvolutionSpec()},
 }
 HEADS = {
-    "masked lm": Vocabulary(activation="gelu_new"),
-    "enhanced masked lm": Vocabulary(activation="gelu", places=9),
-    "causal lm": Vocabulary(),
-    "replaced": Judgement(reads="each", dense="gelu", answers="one"),
-    "replaced, beside the first": Judgement(reads="each_with_first", dense="relu", answers="one"),
-    "over a pooler": Judgement(labels=3, dense="tanh", dense_dropout=0.3, dropout=0.3),
-    "of the last": Judgement(labels=2, reads="last", bias=False),
-    "tags": Judgement(labels=4, reads="each"),
-    POOLER: Judgement(dense="tanh", answers="vector"),
+    "masked lm": LMHeadSpec(activation="gelu_new"),
+    "enhanced masked lm": LMHeadSpec(activation="gelu", places=9),
+    "causal lm": LMHeadSpec(),
+    "replaced": ClassifierHeadSpec(reads="each", dense="gelu", answers="one"),
+    "replaced, beside the first": ClassifierHeadSpec(reads="each_with_first", dense="relu", answers="one"),
+    "over a pooler": ClassifierHeadSpec(labels=3, dense="tanh", dense_dropout=0.3, dropout=0.3),
+    "of the last": ClassifierHeadSpec(labels=2, reads="last", bias=False),
+    "tags": ClassifierHeadSpec(labels=4, reads="each"),
+    POOLER: ClassifierHeadSpec(dense="tanh", answers="vector"),
 }
 IDS, KEEP, TYPES = [3, 30, 0, 7, 8, 5], [True, True, True, True, False, False], [0, 0, 1, 1, 0, 0]
 
@@ -196,11 +196,11 @@ def test_without_dropout_of_what_attention_adds_only_the_rest_drops():
     # kills: DistilBERT's missing dropout put back, and dropout in a network that has none (distilbert.md 10.10)
     ids = torch.tensor([IDS])
     for dropout, quiet in (
-        (Dropout(embeddings=0, attention=0, attention_output=0, hidden=0), True),
-        (Dropout(embeddings=0, attention=0, attention_output=0.5, hidden=0), False),
-        (Dropout(embeddings=0, attention=0, attention_output=0, hidden=0.5), False),
-        (Dropout(embeddings=0.5, attention=0, attention_output=0, hidden=0), False),
-        (Dropout(embeddings=0, attention=0.5, attention_output=0, hidden=0), False),
+        (DropoutRates(embeddings=0, attention=0, attention_output=0, hidden=0), True),
+        (DropoutRates(embeddings=0, attention=0, attention_output=0.5, hidden=0), False),
+        (DropoutRates(embeddings=0, attention=0, attention_output=0, hidden=0.5), False),
+        (DropoutRates(embeddings=0.5, attention=0, attention_output=0, hidden=0), False),
+        (DropoutRates(embeddings=0, attention=0.5, attention_output=0, hidden=0), False),
     ):
         model = scrambled(Transformer(architecture(**BERT, dropout=dropout))).train()
         one, two = (model(ids).last_hidden_state for _ in range(2))
@@ -209,7 +209,9 @@ def test_without_dropout_of_what_attention_adds_only_the_rest_drops():
 
 def test_choices_are_rows_of_their_own():
     # kills: choices that see each other, scores in another order, and hidden states that were asked for and dropped
-    network = scrambled(Network(architecture(**BERT), {"multiple-choice": Judgement(labels=1, dense="tanh")}))
+    network = scrambled(
+        Network(architecture(**BERT), {"multiple-choice": ClassifierHeadSpec(labels=1, dense="tanh")})
+    )
     ids = torch.randint(31, (2, 3, 5), generator=torch.Generator().manual_seed(0))
     keep = torch.arange(5) < torch.tensor([[[5], [3], [1]], [[2], [5], [4]]])
     types = ids % 2
@@ -220,7 +222,7 @@ def test_choices_are_rows_of_their_own():
     assert len(output.hidden_states) == 3
     places = torch.arange(4, 9).expand(2, 3, 5)
     assert not torch.equal(network(ids, keep, types, position_ids=places).logits, output.logits)
-    tagger = Network(architecture(**BERT), {"tags": Judgement(labels=1, reads="each")})
+    tagger = Network(architecture(**BERT), {"tags": ClassifierHeadSpec(labels=1, reads="each")})
     for other in (Network(architecture(**BERT)), tagger):
         with pytest.raises(SettingError, match="multiple-choice head"):
             other(ids)
@@ -243,7 +245,7 @@ def test_too_long_an_input_is_refused():
     with pytest.raises(TextError, match="10 tokens is longer than the 9 places"):
         Transformer(architecture(**BERT))(ids)
     for places in (1, 9):
-        model = Network(architecture(**DEBERTA), {"mlm": Vocabulary(activation="gelu", places=places)})
+        model = Network(architecture(**DEBERTA), {"mlm": LMHeadSpec(activation="gelu", places=places)})
         with pytest.raises(TextError, match=f"10 tokens is longer than the {places} places"):
             model(ids)
 
@@ -255,7 +257,7 @@ def test_too_long_an_input_is_refused():
         ("schedule=", {"schedule": ()}),
         ("without a gap", {"schedule": (0, 2)}),
         ("widening", {"embedding_size": 5}),
-        ("groups=5", {"convolution": Convolution(groups=5)}),
+        ("groups=5", {"convolution": ConvolutionSpec(groups=5)}),
         ("vocab_size=0", {"vocab_size": 0}),
         ("token_types=-1", {"token_types": -1}),
         ("at most", {"schedule": tuple(range(1001))}),
@@ -270,7 +272,7 @@ def test_impossible_architectures_are_refused(words, changes):
 @pytest.mark.parametrize(
     "words, value, fields",
     [
-        ("kernel=4", Convolution, {"kernel": 4}),
+        ("kernel=4", ConvolutionSpec, {"kernel": 4}),
         ("span=0", Disentangled, {"span": 0}),
         ("span=5", Disentangled, {"span": 5, "buckets": 8}),
         ("terms", Disentangled, {"span": 5, "terms": ("p2p",)}),
@@ -279,7 +281,7 @@ def test_impossible_architectures_are_refused(words, changes):
         ("count=0", Sinusoidal, {"count": 0}),
         ("eps=0", PostNorm, {"eps": 0}),
         ("final_eps=1", PreNorm, {"final_eps": 1}),
-        ("hidden=1", Dropout, {"hidden": 1}),
+        ("hidden=1", DropoutRates, {"hidden": 1}),
     ],
 )
 def test_impossible_parts_are_refused(words, value, fields):

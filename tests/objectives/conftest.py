@@ -80,11 +80,11 @@ def corpus(tokenizer):
 def questions(tokenizer, corpus):
     """`questions(objective, **settings)` gives a posed batch of 24 inputs, of uneven lengths."""
     from sijo.data.samples import Samples, SampleSettings
-    from sijo.objectives.posed_batch import clean
+    from sijo.objectives.posed_batch import unposed
 
     def pose(objective, count=24, seed=3, **settings):
         samples = Samples(corpus, tokenizer, SampleSettings(length=32, **settings))
-        return objective.pose(clean(samples.batch(0, count, seed=seed)), seed)
+        return objective.pose(unposed(samples.batch(0, count, seed=seed)), seed)
 
     return pose
 

@@ -14,16 +14,24 @@ from sijo.batching import by_length
 from sijo.data.samples import SampleSettings
 from sijo.errors import SettingError
 from sijo.models import published
-from sijo.nn.architecture import Architecture, Dropout, Learned, Sinusoidal
-from sijo.nn.heads import Read
-from sijo.objectives.clm import Causal
-from sijo.objectives.distillation import Taught, Teacher, Teaching, angle, divergence, related, relations
-from sijo.objectives.joint import read
+from sijo.nn.architecture import Architecture, DropoutRates, Learned, Sinusoidal
+from sijo.nn.heads import HeadInput
+from sijo.objectives.clm import CausalLM
+from sijo.objectives.distillation import (
+    Distillation,
+    LanguageTeacher,
+    Teaching,
+    cosine_loss,
+    query_key_value,
+    relation_loss,
+    soft_loss,
+)
+from sijo.objectives.joint import head_input
 from sijo.objectives.masking import Masking
-from sijo.objectives.mlm import Masked
+from sijo.objectives.mlm import MaskedLM
 from sijo.tokenizers.tokenizer import Tokenizer
 
-NONE = Dropout(embeddings=0, attention=0, attention_output=0, hidden=0)
+NONE = DropoutRates(embeddings=0, attention=0, attention_output=0, hidden=0)
 TRIPLE = Teaching(soft=5.0, hard=2.0, cosine=1.0)
 FREQUENCY = Masking(choice="frequency", share=0.3)
 
@@ -55,7 +63,7 @@ def counts(tokenizer, corpus):
 
 @pytest.fixture
 def masked(tokenizer, counts):
-    return Masked(FREQUENCY, tokenizer, counts)
+    return MaskedLM(FREQUENCY, tokenizer, counts)
 
 
 def test_the_triple_loss_is_the_released_one(tokenizer, questions, masked, tmp_path):
@@ -73,7 +81,7 @@ def test_the_triple_loss_is_the_released_one(tokenizer, questions, masked, tmp_p
     above = moved(transformers.BertForMaskedLM(large), seed=2).eval()
     student = opened(public, tmp_path / "student", "mlm")
     teacher = opened(above, tmp_path / "teacher", "mlm")
-    ours = Taught(student, Teacher(teacher, TRIPLE, head="mlm"), masked)
+    ours = Distillation(student, LanguageTeacher(teacher, TRIPLE, head="mlm"), masked)
     question = questions(ours, short=0.4)
     assert question.padding is not None
     loss, gradients = learned(ours, question)
@@ -104,7 +112,7 @@ def test_the_triple_loss_in_plain_numbers(tokenizer, questions, masked):
     """Loops over tokens and words, in double precision."""
     # kills: a sum over the batch divided twice, special tokens left out of what all real tokens have
     student, teacher = network(bert(tokenizer), "mlm", 1), network(bert(tokenizer, layers=3), "mlm", 2)
-    ours = Taught(student, Teacher(teacher, TRIPLE, head="mlm"), masked)
+    ours = Distillation(student, LanguageTeacher(teacher, TRIPLE, head="mlm"), masked)
     question = questions(ours, short=0.4)
     loss, _ = learned(ours, question)
     soft = hard = bend = 0.0
@@ -132,12 +140,12 @@ def test_the_triple_loss_in_plain_numbers(tokenizer, questions, masked):
 def test_numbers_of_the_references():
     # kills: T not squared; a cosine that depends on length
     student, teacher = torch.tensor([[1.0, 2, 3], [0, 0, 0]]), torch.tensor([[3.0, 2, 1], [1, 0, -1]])
-    each = [divergence(student[i : i + 1], {"logits": teacher[i : i + 1]}, 2.0).total.item() / 4 for i in (0, 1)]
+    each = [soft_loss(student[i : i + 1], {"logits": teacher[i : i + 1]}, 2.0).total.item() / 4 for i in (0, 1)]
     assert each == pytest.approx([0.32015667, 0.07842095], abs=1e-7)
-    assert divergence(teacher, {"logits": teacher}, 2.0).total.item() == pytest.approx(0, abs=1e-7)
+    assert soft_loss(teacher, {"logits": teacher}, 2.0).total.item() == pytest.approx(0, abs=1e-7)
     one, other = torch.tensor([[3.0, 0.0]]), torch.tensor([[1.0, 1.0]])
-    assert angle(one, other).total.item() == pytest.approx(0.29289322, abs=1e-7)
-    tally = divergence(student, {"logits": teacher}, 2.0)
+    assert cosine_loss(one, other).total.item() == pytest.approx(0.29289322, abs=1e-7)
+    tally = soft_loss(student, {"logits": teacher}, 2.0)
     assert int(tally.right) == 1 and tally.count == 2  # [0, 0, 0] prefers the first, as the teacher
 
 
@@ -145,7 +153,7 @@ def test_asked_only_and_squared(tokenizer, questions, masked):
     # kills: soft targets at every token where only hidden ones were meant; a squared difference of means
     student, teacher = network(bert(tokenizer), "mlm", 1), network(bert(tokenizer), "mlm", 2)
     teaching = Teaching(soft=1.0, hard=0.0, squared=1.0, asked_only=True)
-    ours = Taught(student, Teacher(teacher, teaching, head="mlm"), masked)
+    ours = Distillation(student, LanguageTeacher(teacher, teaching, head="mlm"), masked)
     question = questions(ours, short=0.4)
     with torch.no_grad():
         found = ours(question)
@@ -166,7 +174,7 @@ def test_relations_in_plain_numbers():
     chance = torch.Generator().manual_seed(0)
     ours, theirs = torch.randn(1, 5, 24, generator=chance), torch.randn(1, 5, 12, generator=chance)
     keep = torch.tensor([[True, True, True, True, False]])
-    tally = relations(ours, theirs, keep, heads=2)
+    tally = relation_loss(ours, theirs, keep, heads=2)
     want = 0.0
     for part in range(3):
         for head in range(2):
@@ -185,9 +193,9 @@ def test_relations_in_plain_numbers():
                 want += sum(b * math.log(b / a) for a, b in zip(mine, other, strict=True)) / 2
     assert tally.total.item() == pytest.approx(want, rel=1e-5) and tally.count == 4
     padded = [F.pad(states, (0, 0, 0, 3), value=7.0) for states in (ours, theirs)]
-    wider = relations(*padded, F.pad(keep, (0, 3)), heads=2)
+    wider = relation_loss(*padded, F.pad(keep, (0, 3)), heads=2)
     torch.testing.assert_close(wider.total, tally.total)
-    left = relations(ours, theirs, keep, heads=2, left=True)
+    left = relation_loss(ours, theirs, keep, heads=2, left=True)
     assert 0 < left.total.item() != pytest.approx(tally.total.item())
 
 
@@ -208,7 +216,7 @@ def test_queries_keys_and_values_are_those_of_the_layer(tokenizer, questions):
             output = one.transformer(ids, output_hidden_states=True)
             runs = [caught[at : at + 3] for at in range(0, len(caught), 3)]
             want = torch.cat(runs[1 if one.architecture.blocks == 1 else 0], -1)
-            found = related(Read(output, None, one.transformer), 2)
+            found = query_key_value(HeadInput(output, None, one.transformer), 2)
         assert torch.equal(found, want)
 
 
@@ -241,7 +249,7 @@ def test_one_batch_is_eight_uneven_pieces(tokenizer, questions, masked, teaching
     # kills: means of pieces, a part that is counted by another part's count
     student, teacher = network(bert(tokenizer), "mlm", 1), network(bert(tokenizer, layers=3), "mlm", 2)
     own = masked if teaching.hard else None
-    ours = Taught(student, Teacher(teacher, teaching, head="mlm" if own else None), own)
+    ours = Distillation(student, LanguageTeacher(teacher, teaching, head="mlm" if own else None), own)
     question = questions(ours, short=0.6)
     loss, gradients = learned(ours, question)
     ours.zero_grad()
@@ -262,7 +270,7 @@ def test_one_batch_is_eight_uneven_pieces(tokenizer, questions, masked, teaching
 def test_another_width_meets_by_a_learned_map(tokenizer, questions, masked):
     # kills: a map that is not learned, or that is left in the student's folder
     student = network(bert(tokenizer, width=8), "mlm", 1)
-    ours = Taught(student, Teacher(network(bert(tokenizer), "mlm", 2), TRIPLE, head="mlm"), masked)
+    ours = Distillation(student, LanguageTeacher(network(bert(tokenizer), "mlm", 2), TRIPLE, head="mlm"), masked)
     _, gradients = learned(ours, questions(ours))
     assert gradients["map.weight"].abs().sum() > 0 and gradients["map.weight"].shape == (16, 8)
     assert set(ours.networks()["model"]) == set(student.state_dict())
@@ -272,7 +280,7 @@ def test_a_network_that_reads_to_the_left(tokenizer, questions):
     # kills: soft targets for the token that is there in place of the one that comes
     student, teacher = network(published_ctrl(tokenizer), "lm", 1), network(published_ctrl(tokenizer), "lm", 2)
     teaching = Teaching(soft=1.0, hard=1.0, relations=1.0)
-    ours = Taught(student, Teacher(teacher, teaching, head="lm"), Causal())
+    ours = Distillation(student, LanguageTeacher(teacher, teaching, head="lm"), CausalLM())
     question = questions(ours, short=0.3)
     with torch.no_grad():
         found = ours(question)
@@ -305,7 +313,7 @@ def test_a_second_student_costs_no_reading_by_the_teacher(tokenizer, questions, 
     memory, losses = Memory(), []
     for seed in (1, 1):
         student = network(bert(tokenizer), "mlm", seed)
-        ours = Taught(student, Teacher(teacher, teaching, head="mlm", lessons=memory, top=8), masked)
+        ours = Distillation(student, LanguageTeacher(teacher, teaching, head="mlm", lessons=memory, top=8), masked)
         question = questions(ours, short=0.5)
         with torch.no_grad():
             losses.append({name: tally.total.item() for name, tally in ours(question).items()})
@@ -327,21 +335,21 @@ def test_a_second_student_costs_no_reading_by_the_teacher(tokenizer, questions, 
 def test_what_is_left_out_of_the_cache_counts_as_one_token(tokenizer, questions, masked):
     # kills: a distribution over the kept tokens alone, which says that no other can be; the rest at another T
     student, teacher = network(bert(tokenizer), "mlm", 1), network(bert(tokenizer), "mlm", 2)
-    question = questions(masked_only := Taught(student, Teacher(teacher, TRIPLE, head="mlm"), masked))
+    question = questions(masked_only := Distillation(student, LanguageTeacher(teacher, TRIPLE, head="mlm"), masked))
     asking = masked_only.teacher[0]
     with torch.no_grad():
         lesson = asking._asked(question)
         ours = student(question.input_ids, question.keep, question.token_type_ids).logits[question.keep]
-    full = divergence(ours, lesson, 2.0)
+    full = soft_loss(ours, lesson, 2.0)
     asking.top = tokenizer.vocab_size
-    torch.testing.assert_close(divergence(ours, asking.packed(lesson), 2.0).total, full.total, rtol=2e-2, atol=1e-2)
+    torch.testing.assert_close(soft_loss(ours, asking.packed(lesson), 2.0).total, full.total, rtol=2e-2, atol=1e-2)
     asking.top = 5
     few = asking.packed(lesson)
     p, q = (logits.double().div(2).softmax(-1) for logits in (lesson["logits"], ours))
     best = few["ids"].long()
     p, q = (torch.cat([part.gather(-1, best), 1 - part.gather(-1, best).sum(-1, True)], -1) for part in (p, q))
     want = 4 * (p * (p.log() - q.log())).sum()
-    found = divergence(ours, few, 2.0)
+    found = soft_loss(ours, few, 2.0)
     assert found.total.item() == pytest.approx(want.item(), rel=2e-2)
     assert found.total < full.total and found.right == full.right
 
@@ -357,8 +365,8 @@ def test_another_tokenizer_for_vectors_alone(tokenizer, questions, tiny_model, t
     def retold(ids):
         return [number + tokenizer.vocab_size for number in other.windows([tokenizer.decode(ids)])[0][0]]
 
-    asking = Teacher(teacher, Teaching(hard=0.0, vectors=1.0), retold=retold)
-    ours = Taught(student, asking, None)
+    asking = LanguageTeacher(teacher, Teaching(hard=0.0, vectors=1.0), retold=retold)
+    ours = Distillation(student, asking, None)
     question = questions(ours, short=0.5)
     with torch.no_grad():
         found = ours(question)["vectors"]
@@ -371,7 +379,7 @@ def test_another_tokenizer_for_vectors_alone(tokenizer, questions, tiny_model, t
         want += 1 - F.cosine_similarity(one, two).item()
     assert found.total.item() == pytest.approx(want, abs=1e-4) and found.count == len(question)
     with pytest.raises(SettingError, match="different tokenizers"):
-        Teacher(teacher, TRIPLE, head="mlm", retold=retold)
+        LanguageTeacher(teacher, TRIPLE, head="mlm", retold=retold)
 
 
 @pytest.mark.parametrize(
@@ -395,7 +403,7 @@ def test_pairs_that_cannot_be(tokenizer, masked, change, teaching, message):
     teacher = network(bert(tokenizer, **change), head, 2)
     student = network(bert(tokenizer), "mlm", 1)
     with pytest.raises(SettingError, match=message):
-        Taught(student, Teacher(teacher, teaching, head=head), masked if head else None)
+        Distillation(student, LanguageTeacher(teacher, teaching, head=head), masked if head else None)
 
 
 def test_weights_that_say_nothing():
@@ -408,10 +416,12 @@ def test_weights_that_say_nothing():
 
 def test_a_teacher_does_not_drop(tokenizer, questions, masked):
     # kills: a teacher left in training mode, by whoever calls train() on all
-    teacher = sijo.create(bert(tokenizer, dropout=Dropout(hidden=0.5)), "mlm")
-    ours = Taught(network(bert(tokenizer), "mlm", 1), Teacher(teacher, TRIPLE, head="mlm"), masked).train()
+    teacher = sijo.create(bert(tokenizer, dropout=DropoutRates(hidden=0.5)), "mlm")
+    ours = Distillation(
+        network(bert(tokenizer), "mlm", 1), LanguageTeacher(teacher, TRIPLE, head="mlm"), masked
+    ).train()
     question = questions(ours)
     first, second = (ours.teacher[0].answer(question)["logits"] for _ in range(2))
     assert torch.equal(first, second) and not teacher.training
-    assert read(ours.student, question).output.last_hidden_state.requires_grad
+    assert head_input(ours.student, question).output.last_hidden_state.requires_grad
     assert SampleSettings().cut == "documents"

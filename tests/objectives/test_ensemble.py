@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from objectives.test_supervised import network, rows_of
-from sijo.data.labelled_inputs import Cutting, Labelled
+from sijo.data.labelled_inputs import InputSettings, LabelledInputs
 from sijo.errors import SettingError
 from sijo.objectives.ensemble import Ensemble, Ensembling, trusted
-from sijo.objectives.posed_batch import clean
+from sijo.objectives.posed_batch import unposed
 from sijo.objectives.supervised import Supervised
 
 NAMES = ("a", "b", "c", "d")
@@ -19,7 +19,9 @@ NAMES = ("a", "b", "c", "d")
 @pytest.fixture(scope="module")
 def samples(tokenizer):
     """Nine rows of four classes."""
-    return Labelled(rows_of("classification", 9, 0), "classification", NAMES, tokenizer, Cutting(length=32))
+    return LabelledInputs(
+        rows_of("classification", 9, 0), "classification", NAMES, tokenizer, InputSettings(length=32)
+    )
 
 
 def learning(tiny_model, samples, smoothing=0.15, **settings):
@@ -28,7 +30,7 @@ def learning(tiny_model, samples, smoothing=0.15, **settings):
     ours = Supervised(
         network(tiny_model, "classification"), "classification", smoothing=smoothing, ensemble=ensemble
     )
-    return ours.eval(), ours.pose(clean(samples.at(np.arange(len(samples)))), 0)
+    return ours.eval(), ours.pose(unposed(samples.at(np.arange(len(samples)))), 0)
 
 
 def softmax(row):

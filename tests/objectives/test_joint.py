@@ -9,16 +9,16 @@ from objectives.conftest import corpus_of, learned, loss_of, moved, opened, publ
 from sijo.batching import by_length
 from sijo.data.samples import Samples, SampleSettings
 from sijo.errors import SettingError
-from sijo.nn.architecture import Architecture, Disentangled, Dropout, Sinusoidal
-from sijo.objectives.clm import Causal
-from sijo.objectives.joint import Joint, read
+from sijo.nn.architecture import Architecture, Disentangled, DropoutRates, Sinusoidal
+from sijo.objectives.clm import CausalLM
+from sijo.objectives.joint import Joint, head_input
 from sijo.objectives.masking import Masking
-from sijo.objectives.mlm import Masked
-from sijo.objectives.posed_batch import clean
-from sijo.objectives.rtd import Replaced
-from sijo.objectives.sop import Ordered
+from sijo.objectives.mlm import MaskedLM
+from sijo.objectives.posed_batch import unposed
+from sijo.objectives.rtd import ReplacedTokenDetection
+from sijo.objectives.sop import SentenceOrder
 
-NONE = Dropout(embeddings=0, attention=0, attention_output=0, hidden=0)
+NONE = DropoutRates(embeddings=0, attention=0, attention_output=0, hidden=0)
 SIZES = {"embedding_size": 16, "hidden_size": 16, "heads": 2, "intermediate_size": 24, "dropout": NONE}
 
 
@@ -37,7 +37,7 @@ def test_loss_and_gradients_are_those_of_albert_for_pretraining(tokenizer, quest
     )
     theirs = moved(transformers.AlbertForPreTraining(config), seed=4).eval()
     network = opened(theirs, tmp_path / "albert", ["sop", "mlm"])
-    ours = Joint(network, [Ordered(), Masked(Masking(choice="ngram", share=0.3), tokenizer)])
+    ours = Joint(network, [SentenceOrder(), MaskedLM(Masking(choice="ngram", share=0.3), tokenizer)])
     question = questions(ours, segments="two", short=0.1)
     loss, gradients = learned(ours, question)
 
@@ -63,7 +63,7 @@ def test_segments_change_places_and_nothing_else(tokenizer, corpus):
     # kills: a token lost at the border, [SEP] carried along, token types of the other segment, a mask over [SEP]
     samples = Samples(corpus, tokenizer, SampleSettings(length=32, segments="two", short=0.3))
     batch = samples.batch(0, 200, seed=1)
-    before, after = clean(batch), Ordered().pose(clean(batch), 1)
+    before, after = unposed(batch), SentenceOrder().pose(unposed(batch), 1)
     for row in range(len(before)):
         first, second = before.parts[row].tolist()
         ids = before.input_ids[row, : before.lengths[row]].tolist()
@@ -84,10 +84,12 @@ def test_the_labels_of_order_are_fair(tokenizer, corpus):
     # kills: the released script's tilt: inputs of one sentence always labelled as exchanged
     samples = Samples(corpus, tokenizer, SampleSettings(length=32, segments="two", short=0.1))
     count = 4_000
-    swapped = Ordered().pose(clean(samples.batch(0, count, seed=2)), 2).swapped
+    swapped = SentenceOrder().pose(unposed(samples.batch(0, count, seed=2)), 2).swapped
     assert abs(swapped.double().mean().item() - 0.5) < 3 * 0.5 / count**0.5
     lone = corpus_of(tokenizer, [["the sea was old and new"]] * 7)
-    swapped = Ordered().pose(clean(Samples(lone, tokenizer, samples.settings).batch(0, count, seed=2)), 2).swapped
+    swapped = (
+        SentenceOrder().pose(unposed(Samples(lone, tokenizer, samples.settings).batch(0, count, seed=2)), 2).swapped
+    )
     assert abs(swapped.double().mean().item() - 0.5) < 3 * 0.5 / count**0.5
 
 
@@ -95,8 +97,8 @@ def test_a_lone_token_has_no_order(tokenizer):
     # kills: an empty segment, and a run that ends at the first document of one token
     lone = corpus_of(tokenizer, [["sea"]])
     batch = Samples(lone, tokenizer, SampleSettings(length=32, segments="two")).batch(0, 20, seed=0)
-    question = Ordered().pose(clean(batch), 0)
-    assert torch.equal(question.input_ids, clean(batch).input_ids)
+    question = SentenceOrder().pose(unposed(batch), 0)
+    assert torch.equal(question.input_ids, unposed(batch).input_ids)
     assert 0 < int(question.swapped.sum()) < 20
 
 
@@ -110,7 +112,7 @@ def deberta(tokenizer):
 def test_the_enhanced_mask_decoder_by_its_order_of_operations(tokenizer, questions, deberta):
     # kills: the last layer's own output decoded, one pass for two, places added to keys and values, or added twice
     network = moved(sijo.create(deberta, "mlm"), seed=6).eval()
-    objective = Joint(network, [Masked(Masking(share=0.3), tokenizer)])
+    objective = Joint(network, [MaskedLM(Masking(share=0.3), tokenizer)])
     question = questions(objective, cut="stream")
     head, transformer = network.head["mlm"], network.transformer
     keep = question.keep
@@ -128,7 +130,7 @@ def test_the_enhanced_mask_decoder_by_its_order_of_operations(tokenizer, questio
 def test_logits_are_computed_only_where_a_token_was_hidden(tokenizer, questions, deberta, monkeypatch):
     # kills: a vocabulary's worth of scores for every token, and seven times the work
     network = sijo.create(deberta, "mlm")
-    objective = Joint(network, [Masked(Masking(), tokenizer)])
+    objective = Joint(network, [MaskedLM(Masking(), tokenizer)])
     question = questions(objective)
     rows = []
     decode = network.head["mlm"].decode
@@ -166,7 +168,7 @@ def test_windows_behind_a_code_are_ctrls(tokenizer):
     samples = Samples(document, tokenizer, SampleSettings(length=8, cut="stream"))
     ids = {letter: tokenizer.ids([letter])[0][0] for letter in letters}
     assert len(samples) == 1 and samples.room == 7  # a b c d e f g; h i is no whole window
-    question = Causal().pose(clean(samples.batch(0, 1, seed=0)), 0)
+    question = CausalLM().pose(unposed(samples.batch(0, 1, seed=0)), 0)
     assert question.input_ids[0].tolist() == [7, *(ids[letter] for letter in "abcdefg")]
     assert question.truth[0].tolist() == [ids[letter] for letter in "abcdefgh"]
     assert question.asked[0].all()
@@ -176,7 +178,7 @@ def test_a_code_of_two_tokens_is_never_asked_for(tokenizer):
     # kills: loss on the code itself
     document = corpus_of(tokenizer, [["the sea was old"]], code=0, codes=(Code(7, 8),))
     samples = Samples(document, tokenizer, SampleSettings(length=16, cut="stream"))
-    question = Causal().pose(clean(samples.batch(0, 1, seed=0)), 0)
+    question = CausalLM().pose(unposed(samples.batch(0, 1, seed=0)), 0)
     seen = zip(*(part[0].tolist() for part in (question.input_ids, question.truth, question.asked)), strict=True)
     asked = [(here, after) for here, after, there in seen if there]
     the, sea, was, old = tokenizer.ids(["the sea was old"])[0]
@@ -191,7 +193,7 @@ def test_the_causal_loss_is_that_of_ctrl(tokenizer, questions, tmp_path):
     )  # fmt: skip
     theirs = moved(transformers.CTRLLMHeadModel(config), seed=8).eval()
     network = opened(theirs, tmp_path / "ctrl", "lm")
-    ours = Joint(network, [Causal()])
+    ours = Joint(network, [CausalLM()])
     question = questions(ours)
     loss, gradients = learned(ours, question)
     logits = theirs(question.input_ids, attention_mask=question.keep.long()).logits
@@ -211,14 +213,17 @@ def objectives(tokenizer):
     apart = Architecture(
         vocab_size=tokenizer.vocab_size, schedule=(0, 1), distances=Disentangled(span=32, buckets=8), **SIZES
     )
-    masked = Masked(Masking(choice="ngram", share=0.25), tokenizer)
+    masked = MaskedLM(Masking(choice="ngram", share=0.25), tokenizer)
     return {
         "mlm": (Joint(sijo.create(apart, "mlm"), [masked]), {"cut": "stream"}),
-        "mlm+sop": (Joint(sijo.create(apart, ["sop", "mlm"]), [Ordered(), masked]), {"segments": "two"}),
-        "clm": (Joint(sijo.create(left(tokenizer), "lm"), [Causal()]), {}),
-        "rtd": (Replaced(sijo.create(apart, "mlm"), sijo.create(apart, "rtd"), masked), {"short": 0.5}),
+        "mlm+sop": (Joint(sijo.create(apart, ["sop", "mlm"]), [SentenceOrder(), masked]), {"segments": "two"}),
+        "clm": (Joint(sijo.create(left(tokenizer), "lm"), [CausalLM()]), {}),
+        "rtd": (
+            ReplacedTokenDetection(sijo.create(apart, "mlm"), sijo.create(apart, "rtd"), masked),
+            {"short": 0.5},
+        ),
         "gdes": (
-            Replaced(sijo.create(apart, "mlm"), sijo.create(apart, "rtd"), masked, sharing="gdes"),
+            ReplacedTokenDetection(sijo.create(apart, "mlm"), sijo.create(apart, "rtd"), masked, sharing="gdes"),
             {"short": 0.5},
         ),
     }
@@ -265,14 +270,14 @@ def test_every_weight_learns_and_a_repeated_batch_is_learned(tokenizer, question
 def test_a_question_does_not_depend_on_its_neighbours(tokenizer, corpus):
     # kills: dice thrown row by row from one generator, or for padding too
     samples = Samples(corpus, tokenizer, SampleSettings(length=32, segments="two", short=0.3))
-    objective = Replaced(
+    objective = ReplacedTokenDetection(
         sijo.create(left(tokenizer).__class__(vocab_size=tokenizer.vocab_size, schedule=(0,), **SIZES), "mlm"),
         sijo.create(left(tokenizer).__class__(vocab_size=tokenizer.vocab_size, schedule=(0,), **SIZES), "rtd"),
-        Masked(Masking(choice="word"), tokenizer),
+        MaskedLM(Masking(choice="word"), tokenizer),
     )  # fmt: skip
-    whole = objective.pose(clean(samples.batch(40, 20, seed=5)), 5)
+    whole = objective.pose(unposed(samples.batch(40, 20, seed=5)), 5)
     for row in range(20):
-        alone = objective.pose(clean(samples.batch(40 + row, 1, seed=5)), 5)
+        alone = objective.pose(unposed(samples.batch(40 + row, 1, seed=5)), 5)
         length = alone.lengths[0]
         for name in ("input_ids", "truth", "asked", "dice", "token_type_ids"):
             assert torch.equal(getattr(alone, name)[0, :length], getattr(whole, name)[row, :length]), name
@@ -280,16 +285,16 @@ def test_a_question_does_not_depend_on_its_neighbours(tokenizer, corpus):
 
 def test_pieces_are_as_wide_as_their_longest_row(tokenizer, questions, deberta):
     # kills: pieces padded to the whole batch's width, and a row lost or doubled among them
-    objective = Joint(sijo.create(deberta, "mlm"), [Masked(Masking(), tokenizer)])
+    objective = Joint(sijo.create(deberta, "mlm"), [MaskedLM(Masking(), tokenizer)])
     question = questions(objective, short=0.8)
     pieces = list(by_length(question.lengths, token_budget=64))
     assert sorted(row for piece in pieces for row in piece) == list(range(len(question)))
     widths = [question.rows(piece).input_ids.shape[1] for piece in pieces]
     assert widths[0] == question.keep.shape[1] and widths[-1] < 16
-    assert read(objective.network, question.rows(pieces[0])).keep is None or len(pieces[0]) > 1
+    assert head_input(objective.network, question.rows(pieces[0])).keep is None or len(pieces[0]) > 1
 
 
 def test_a_network_without_the_head_is_refused(tokenizer, deberta):
     # kills: a KeyError from deep inside
     with pytest.raises(SettingError, match="needs a head 'sop'"):
-        Joint(sijo.create(deberta, "mlm"), [Ordered()])
+        Joint(sijo.create(deberta, "mlm"), [SentenceOrder()])

@@ -11,13 +11,13 @@ import transformers
 import sijo
 from objectives.conftest import learned, moved, opened, published_names
 from sijo.errors import SettingError
-from sijo.nn.architecture import Architecture, Disentangled, Dropout
+from sijo.nn.architecture import Architecture, Disentangled, DropoutRates
 from sijo.objectives.masking import Masking
-from sijo.objectives.mlm import Masked
-from sijo.objectives.rtd import OffsetTable, Replaced, draw
+from sijo.objectives.mlm import MaskedLM
+from sijo.objectives.rtd import OffsetTable, ReplacedTokenDetection, sample_tokens
 
 MASKING = Masking(share=0.3, mask=0.85, keep=0.15, random=0.0)
-NONE = Dropout(embeddings=0, attention=0, attention_output=0, hidden=0)
+NONE = DropoutRates(embeddings=0, attention=0, attention_output=0, hidden=0)
 
 
 def plain_draw(logits, throw):
@@ -44,7 +44,11 @@ def pair(tokenizer, tmp_path):
     discriminator.electra.embeddings = generator.electra.embeddings
     ours = opened(generator, tmp_path / "g", "mlm"), opened(discriminator, tmp_path / "d", "rtd")
     names = [published_names(model) for model in ours]
-    return (generator, discriminator), Replaced(*ours, Masked(MASKING, tokenizer), sharing="tied"), names
+    return (
+        (generator, discriminator),
+        ReplacedTokenDetection(*ours, MaskedLM(MASKING, tokenizer), sharing="tied"),
+        names,
+    )
 
 
 def test_loss_and_gradients_are_those_of_the_two_public_classes(pair, questions):
@@ -109,7 +113,7 @@ def gdes(tokenizer):
     """DeBERTaV3's pair under gradient-disentangled sharing, every weight moved."""
     torch.manual_seed(0)
     small, large = sijo.create(deberta(tokenizer, 1), "mlm"), sijo.create(deberta(tokenizer, 2), "rtd")
-    return Replaced(moved(small), moved(large, seed=5), Masked(MASKING, tokenizer), sharing="gdes")
+    return ReplacedTokenDetection(moved(small), moved(large, seed=5), MaskedLM(MASKING, tokenizer), sharing="gdes")
 
 
 def test_each_loss_moves_its_own_table(gdes, questions):
@@ -151,7 +155,7 @@ def test_continuing_from_a_published_pair_begins_with_the_difference(tokenizer):
     small, large = sijo.create(deberta(tokenizer, 1), "mlm"), sijo.create(deberta(tokenizer, 2), "rtd")
     moved(small), moved(large, seed=9)
     want = large.transformer.embeddings.tokens.weight.detach().clone()
-    joint = Replaced(small, large, Masked(MASKING, tokenizer), sharing="gdes", started=True)
+    joint = ReplacedTokenDetection(small, large, MaskedLM(MASKING, tokenizer), sharing="gdes", started=True)
     merged = joint.networks()["discriminator"]["transformer.embeddings.tokens.weight"]
     torch.testing.assert_close(merged, want, rtol=0, atol=1e-6)
 
@@ -159,7 +163,7 @@ def test_continuing_from_a_published_pair_begins_with_the_difference(tokenizer):
 def test_none_shares_nothing(tokenizer):
     # kills: a sharing that cannot be switched off
     small, large = sijo.create(deberta(tokenizer, 1), "mlm"), sijo.create(deberta(tokenizer, 2), "rtd")
-    joint = Replaced(small, large, Masked(MASKING, tokenizer), sharing="none")
+    joint = ReplacedTokenDetection(small, large, MaskedLM(MASKING, tokenizer), sharing="none")
     both = [{id(part) for part in network.parameters()} for network in (joint.generator, joint.discriminator)]
     assert not both[0] & both[1]
 
@@ -168,12 +172,15 @@ def test_draws_follow_the_softmax():
     # kills: argmax in place of a draw, edges without the last token, dice not scaled to the last edge
     logits = torch.tensor([[0.0, 1.0, -1.0, 2.0]])
     throws = torch.from_numpy(np.random.Generator(np.random.Philox(key=1)).random(100_000))
-    drawn = draw(logits.expand(len(throws), -1), throws)
+    drawn = sample_tokens(logits.expand(len(throws), -1), throws)
     counts = np.bincount(drawn.numpy(), minlength=4)
     expected = torch.softmax(logits[0].double(), -1).numpy() * len(throws)
     assert ((counts - expected) ** 2 / expected).sum() < 16.3  # chi-squared, 3 degrees, p = 0.001
-    assert draw(logits, torch.tensor([1 - 1e-17], dtype=torch.float64)).item() == 3
-    assert draw(torch.full((1, 128_000), 0.0), torch.tensor([0.999999999], dtype=torch.float64)).item() == 127_999
+    assert sample_tokens(logits, torch.tensor([1 - 1e-17], dtype=torch.float64)).item() == 3
+    assert (
+        sample_tokens(torch.full((1, 128_000), 0.0), torch.tensor([0.999999999], dtype=torch.float64)).item()
+        == 127_999
+    )
     assert [plain_draw(logits[0].tolist(), t) for t in throws[:50].tolist()] == drawn[:50].tolist()
 
 
@@ -195,7 +202,7 @@ def test_networks_that_cannot_share_a_table(tokenizer, change, words):
     architecture = deberta(tokenizer, 1)
     small, large = sijo.create(replace(architecture, **change), "mlm"), sijo.create(architecture, "rtd")
     with pytest.raises(SettingError, match=words):
-        Replaced(small, large, Masked(MASKING, tokenizer), sharing="gdes")
+        ReplacedTokenDetection(small, large, MaskedLM(MASKING, tokenizer), sharing="gdes")
 
 
 def test_places_and_segments_are_shared_as_electra_does(pair):

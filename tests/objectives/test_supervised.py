@@ -12,11 +12,11 @@ from torch.nn import functional as F
 import sijo
 from objectives.conftest import learned, loss_of, moved, opened, published_names
 from sijo.batching import by_length
-from sijo.data.labelled_inputs import Answer, Cutting, Labelled, Row
+from sijo.data.labelled_inputs import Answer, InputSettings, LabelledInputs, LabelledRow
 from sijo.errors import SettingError
 from sijo.objectives import supervised
-from sijo.objectives.posed_batch import clean
-from sijo.objectives.supervised import HEADS, UNSEEN, Sift, Supervised, Teacher
+from sijo.objectives.posed_batch import unposed
+from sijo.objectives.supervised import HEADS, UNSEEN, SiftSettings, Supervised, TaskTeacher
 
 WORDS = ("the", "sea", "was", "old", "and", "new", "land", "rain", "sun", "game", "team", "ball", "money", "bank")
 NAMES = ("a", "b", "c", "d")
@@ -37,21 +37,21 @@ def rows_of(task, count, seed=0, *, like=False):
         pick = [NAMES[place] for place in dice.integers(0, 4, len(text.split()))]
         match task:
             case "classification":
-                row = Row(str(number), (text, sentence(dice, least, most)), label=pick[0])
+                row = LabelledRow(str(number), (text, sentence(dice, least, most)), label=pick[0])
             case "multi-label":
-                row = Row(str(number), (text,), label=tuple(sorted(set(pick))))
+                row = LabelledRow(str(number), (text,), label=tuple(sorted(set(pick))))
             case "regression":
-                row = Row(str(number), (text,), label=float(dice.normal()))
+                row = LabelledRow(str(number), (text,), label=float(dice.normal()))
             case "tagging":
-                row = Row(str(number), words=tuple(text.split()), label=tuple(pick))
+                row = LabelledRow(str(number), words=tuple(text.split()), label=tuple(pick))
             case "question-answering":
                 answer = text.split()[-1]
                 label = () if number % 3 == 2 else (Answer(answer, text.rindex(answer)),)
-                row = Row(str(number), ("old sea", text), label=label)
+                row = LabelledRow(str(number), ("old sea", text), label=label)
             case _:
                 some = 3 if like else 2 + number % 3
                 choices = tuple(sentence(dice, least, most) for _ in range(some))
-                row = Row(str(number), (text,), choices=choices, label=int(dice.integers(0, some)))
+                row = LabelledRow(str(number), (text,), choices=choices, label=int(dice.integers(0, some)))
         found.append(row)
     return found
 
@@ -60,8 +60,8 @@ def posed(objective, tokenizer, count=9, seed=0, *, like=False):
     """A posed batch."""
     task = objective.task
     names = {"regression": ("score",), "question-answering": (), "multiple-choice": ()}.get(task, NAMES)
-    data = Labelled(rows_of(task, count, seed, like=like), task, names, tokenizer, Cutting(length=32))
-    return objective.pose(clean(data.at(np.arange(len(data)))), 0)
+    data = LabelledInputs(rows_of(task, count, seed, like=like), task, names, tokenizer, InputSettings(length=32))
+    return objective.pose(unposed(data.at(np.arange(len(data)))), 0)
 
 
 def network(tiny_model, task, seed=1):
@@ -140,7 +140,7 @@ def test_loss_and_gradients_are_those_of_the_public_class(tokenizer, tmp_path, t
 @pytest.mark.parametrize("task", TASKS)
 def test_pieces_of_a_batch_are_the_whole(tiny_model, tokenizer, task):
     # kills: means of uneven pieces, padding that is answered, a choice that is cut off, labels cut like tokens
-    teacher = Teacher(network(tiny_model, task, seed=8))
+    teacher = TaskTeacher(network(tiny_model, task, seed=8))
     ours = Supervised(network(tiny_model, task), task, teacher=teacher)
     question = posed(ours, tokenizer, count=13)
     whole, gradients = learned(ours, question)
@@ -217,7 +217,7 @@ def test_what_a_teacher_says_in_plain_numbers(tiny_model, tokenizer, task):
     columns = [2, 0, 3, 1] if task in ("classification", "multi-label", "tagging") else None
     teacher = network(tiny_model, task, seed=8)
     ours = Supervised(
-        network(tiny_model, task), task, teacher=Teacher(teacher, columns, temperature, 0.25, 0.75)
+        network(tiny_model, task), task, teacher=TaskTeacher(teacher, columns, temperature, 0.25, 0.75)
     ).eval()
     assert dict(ours.weights) == {"label": 0.75, "teacher": 0.25}
     question = posed(ours, tokenizer)
@@ -246,7 +246,7 @@ def test_a_teacher_never_learns(tiny_model, tokenizer):
     # kills: a teacher among the parameters, with dropout, or with a gradient
     teacher = network(tiny_model, "classification", seed=8).train()
     before = {name: weight.clone() for name, weight in teacher.named_parameters()}
-    ours = Supervised(network(tiny_model, "classification"), "classification", teacher=Teacher(teacher)).train()
+    ours = Supervised(network(tiny_model, "classification"), "classification", teacher=TaskTeacher(teacher)).train()
     assert not teacher.training
     assert {name for name, _ in ours.named_parameters()} == {f"network.{name}" for name in before}
     loss = loss_of(ours, ours(posed(ours, tokenizer)), {"label": 9, "teacher": 9})
@@ -255,7 +255,7 @@ def test_a_teacher_never_learns(tiny_model, tokenizer):
         weight.grad is None and torch.equal(weight, before[name]) for name, weight in teacher.named_parameters()
     )
     same = Supervised(
-        network(tiny_model, "classification", seed=8), "classification", teacher=Teacher(teacher)
+        network(tiny_model, "classification", seed=8), "classification", teacher=TaskTeacher(teacher)
     ).eval()
     assert abs(same(posed(same, tokenizer))["teacher"].total.item()) < 1e-5
 
@@ -264,7 +264,7 @@ def test_a_teacher_never_learns(tiny_model, tokenizer):
 def test_steadiness_moves_little_and_leaves_no_trace(tiny_model, tokenizer, task, monkeypatch):
     # kills: a move beyond its bound, gradients of the first pass in the weights, a hook that stays, weights frozen
     # for good, a move that is learned
-    sift = Sift(weight=2.0, noise=0.5)
+    sift = SiftSettings(weight=2.0, noise=0.5)
     ours = Supervised(network(tiny_model, task), task, sift=sift).train()
     question = posed(ours, tokenizer)
     norm = ours.network.transformer.embeddings.norm
@@ -300,7 +300,9 @@ def test_steadiness_moves_little_and_leaves_no_trace(tiny_model, tokenizer, task
 
 def test_steadiness_is_a_function_of_the_dice(tiny_model, tokenizer):
     # kills: chance that is not torch's, and so not a matter of seed, step and piece
-    ours = Supervised(network(tiny_model, "classification"), "classification", sift=Sift(weight=1.0)).train()
+    ours = Supervised(
+        network(tiny_model, "classification"), "classification", sift=SiftSettings(weight=1.0)
+    ).train()
     question = posed(ours, tokenizer)
     found = []
     for seed in (3, 3, 4):
@@ -312,19 +314,19 @@ def test_steadiness_is_a_function_of_the_dice(tiny_model, tokenizer):
 def test_the_uphill_step_is_uphill(tiny_model, tokenizer, monkeypatch):
     # kills: a step downhill, or along noise
     ours = Supervised(
-        network(tiny_model, "classification"), "classification", sift=Sift(weight=1.0, step=0.0)
+        network(tiny_model, "classification"), "classification", sift=SiftSettings(weight=1.0, step=0.0)
     ).eval()
     question = posed(ours, tokenizer)
     torch.manual_seed(0)
     still = ours(question)["sift"].total.item()
-    ours.sift = Sift(weight=1.0, step=1e-3)
+    ours.sift = SiftSettings(weight=1.0, step=1e-3)
     torch.manual_seed(0)
     assert ours(question)["sift"].total.item() > 1.01 * still > 0
 
 
 def test_the_symmetric_divergence_in_plain_numbers(tiny_model, tokenizer, monkeypatch):
     # kills: one direction alone, a divergence from the truth in place of the answer
-    ours = Supervised(network(tiny_model, "classification"), "classification", sift=Sift(weight=1.0)).eval()
+    ours = Supervised(network(tiny_model, "classification"), "classification", sift=SiftSettings(weight=1.0)).eval()
     one, other = [0.3, -1.0, 2.0, 0.1], [1.0, 0.0, -0.5, 0.2]
     monkeypatch.setattr(Supervised, "scores", lambda self, question: torch.tensor([one]))
     p, q = softened(one, 1.0), softened(other, 1.0)
@@ -338,8 +340,8 @@ def test_what_cannot_be_asked(tiny_model):
     with pytest.raises(SettingError, match=r"new:token-classification"):
         Supervised(network(tiny_model, "classification"), "tagging")
     with pytest.raises(SettingError, match=r"sift.weight"):
-        Sift(weight=-1)
+        SiftSettings(weight=-1)
     tiny = sijo.load(tiny_model).architecture
     raw = sijo.create(replace(tiny, entry="scale"), "sequence-classification", labels=NAMES)
     with pytest.raises(SettingError, match="normalised"):
-        Supervised(raw, "classification", sift=Sift(weight=1))
+        Supervised(raw, "classification", sift=SiftSettings(weight=1))

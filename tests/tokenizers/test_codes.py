@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sijo.data.corpus import Source, documents
+from sijo.data.corpus import SourceFile, documents
 from sijo.data.samples import Samples, SampleSettings
 from sijo.data.shards import prepare
 from sijo.generation.codes import code
@@ -35,9 +35,9 @@ def test_numbers_of_a_column_are_codes(tokenizer, write, tmp_path):
     assert tokenizer.id("5") not in (None, ids[5])
     good, bad = tokenizer.ids(["The sea is good. The sun is old.", "The rain was bad."])
     path = write("reviews.csv", TABLE)
-    found = windows(tokenizer, [Source(path)], tmp_path / "corpus", cut="stream")
+    found = windows(tokenizer, [SourceFile(path)], tmp_path / "corpus", cut="stream")
     assert found == [[ids[5], *good[:8]], [ids[1], *bad], [ids[2], *bad]]
-    found = windows(tokenizer, [Source(path)], tmp_path / "other")
+    found = windows(tokenizer, [SourceFile(path)], tmp_path / "other")
     assert found == [[ids[5], *good[:5]], [ids[5], *good[5:]], [ids[1], *bad], [ids[2], *bad]]
     assert code("5", tokenizer) == (ids[5],)
 
@@ -47,7 +47,7 @@ def test_a_second_code_is_how_a_text_begins(tokenizer, write, tmp_path):
     # that is written with other tokens than were read; a second code taken from a blank row
     tokenizer = tokenizer.with_specials(["<Reviews>"])
     path = write("reviews.csv", TABLE)
-    source = Source(path, "Reviews")
+    source = SourceFile(path, "Reviews")
     assert [(one.sentences, one.code) for one in documents(source, code_column="rating")] == [
         (["5", "The sea is good.", "The sun is old."], "Reviews"),
         (["1", "The rain was bad."], "Reviews"),
@@ -66,7 +66,7 @@ def test_a_second_code_is_how_a_text_begins(tokenizer, write, tmp_path):
 def test_a_url_is_a_second_code(tokenizer, write):
     # kills: an address cut into sentences, or taken for a code of its own
     path = write("links.csv", "text,url\nThe sea.,https://www.cnn.com/2018/09/20/us-president. He\n")
-    (found,) = documents(Source(path, "Links"), code_column="url")
+    (found,) = documents(SourceFile(path, "Links"), code_column="url")
     assert found.sentences == ["https://www.cnn.com/2018/09/20/us-president. He", "The sea."]
     tokenizer = tokenizer.with_specials(["<Links>"])
     asked = code(f"Links {found.sentences[0]}", tokenizer)

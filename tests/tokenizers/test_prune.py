@@ -12,7 +12,7 @@ import transformers
 
 from sijo.checkpoints.locate import built_in
 from sijo.errors import SettingError, TextError
-from sijo.tokenizers.prune import cut_tokenizer
+from sijo.tokenizers.prune import prune_tokenizer
 from sijo.tokenizers.tokenizer import Tokenizer
 from sijo.tokenizers.train import train_tokenizer
 
@@ -29,7 +29,7 @@ def whole():
 
 def test_the_tokens_used_most_stay_in_their_order(whole):
     # kills: rare tokens that stay for frequent ones, ids out of order, ties by another rule than the smaller id
-    short, cut = cut_tokenizer(whole, TEXTS, vocab_size=150)
+    short, cut = prune_tokenizer(whole, TEXTS, vocab_size=150)
     counts = Counter(number for ids in whole.ids(TEXTS) for number in ids)
     names = [short.token(number) for number in range(short.vocab_size)]
     before = [whole.id(name) for name in names]
@@ -46,7 +46,7 @@ def test_the_tokens_used_most_stay_in_their_order(whole):
 
 def test_a_word_whose_token_is_gone_is_spelled_by_pieces(whole):
     # kills: unknown tokens for what pieces could spell, a letter of the text that is left out, other pieces
-    short, _ = cut_tokenizer(whole, TEXTS, vocab_size=150)
+    short, _ = prune_tokenizer(whole, TEXTS, vocab_size=150)
     ids = short.ids(["The elephantine Café", "zoë 97 ßa"])
     unknown = short.id("[UNK]")
     assert all(unknown not in row for row in ids)
@@ -57,7 +57,7 @@ def test_a_word_whose_token_is_gone_is_spelled_by_pieces(whole):
 
 def test_the_frame_and_special_tokens_are_renumbered(whole, tmp_path):
     # kills: a template with the old ids of [CLS] and [SEP], a [PAD] or [MASK] of another token
-    short, _ = cut_tokenizer(whole, TEXTS, vocab_size=180)
+    short, _ = prune_tokenizer(whole, TEXTS, vocab_size=180)
     window = short.windows(["The kettle sings"])[0][0]
     assert (window[0], window[-1]) == (short.id("[CLS]"), short.id("[SEP]"))
     assert short.token(short.pad_id) == "[PAD]" and short.token(short.mask_id) == "[MASK]"
@@ -79,14 +79,14 @@ def test_berts_own_frame_is_renumbered_too(whole, tmp_path):
     settings["post_processor"] = {"type": "BertProcessing", **ends}
     (tmp_path / "tokenizer.json").write_text(json.dumps(settings))
     other = Tokenizer.open(tmp_path, model_type="bert", max_length=64)
-    short, _ = cut_tokenizer(other, TEXTS, vocab_size=180)
+    short, _ = prune_tokenizer(other, TEXTS, vocab_size=180)
     assert short.windows(["hot"])[0][0] == [short.id("[CLS]"), short.id("hot"), short.id("[SEP]")]
 
 
 def test_all_tokens_that_are_used_change_nothing_but_the_numbers(whole):
     # kills: a token of the text that is lost though there is room for it
     counts = np.bincount([number for ids in whole.ids(TEXTS) for number in ids])
-    short, cut = cut_tokenizer(whole, TEXTS, vocab_size=1_000 + int((counts > 0).sum()))
+    short, cut = prune_tokenizer(whole, TEXTS, vocab_size=1_000 + int((counts > 0).sum()))
     assert cut.covered == 1
     spelled = [[whole.token(number) for number in ids] for ids in whole.ids(TEXTS)]
     assert [[short.token(number) for number in ids] for ids in short.ids(TEXTS)] == spelled
@@ -96,9 +96,9 @@ def test_what_cannot_be_cut(whole):
     # kills: a size that the letters overfill, more tokens than there are, no text, another kind
     for size in (20, 100, 30_523):
         with pytest.raises(SettingError, match=f"vocab_size={size}"):
-            cut_tokenizer(whole, TEXTS, vocab_size=size)
+            prune_tokenizer(whole, TEXTS, vocab_size=size)
     with pytest.raises(TextError, match="no text"):
-        cut_tokenizer(whole, ["", "  "], vocab_size=500)
+        prune_tokenizer(whole, ["", "  "], vocab_size=500)
     pieces, _ = train_tokenizer(TEXTS * 5, kind="unigram", vocab_size=60)
     with pytest.raises(SettingError, match="only a WordPiece"):
-        cut_tokenizer(pieces, TEXTS, vocab_size=50)
+        prune_tokenizer(pieces, TEXTS, vocab_size=50)

@@ -22,7 +22,7 @@ from sijo.checkpoints.locate import built_in as built_in_folder
 from sijo.errors import CheckpointError, RefusedError, SettingError, TextError
 from sijo.tokenizers.published import _combining
 from sijo.tokenizers.sentencepiece import check_charsmap, read_model
-from sijo.tokenizers.tokenizer import CODES, PATTERNS, Pair, Tokenizer
+from sijo.tokenizers.tokenizer import CODES, PATTERNS, PairInput, Tokenizer
 from tokenizers import Regex, normalizers
 from tokenizers import Tokenizer as Native
 
@@ -286,7 +286,7 @@ def test_pairs_that_cannot_be(folders):
     # kills: a second text cut without a word; a first text of no tokens at all; uneven lists paired in part
     ours = opened(folders, "bert", max_length=8)
     assert ours.pairs(["one two three"], ["a b c d"]) == [
-        Pair([101, 2028, 102, 1037, 1038, 1039, 1040, 102], [0, 0, 0, 1, 1, 1, 1, 1], 3, 2)
+        PairInput([101, 2028, 102, 1037, 1038, 1039, 1040, 102], [0, 0, 0, 1, 1, 1, 1, 1], 3, 2)
     ]
     with pytest.raises(TextError, match=r"'a b c d e' has 5 tokens.*of 8.*shorten it to at most 4"):
         ours.pairs(["", ""], ["a", "a b c d e"])

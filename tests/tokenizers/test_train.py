@@ -25,7 +25,7 @@ import tokenizers
 from sijo.errors import SettingError, TextError
 from sijo.tokenizers import unigram
 from sijo.tokenizers.tokenizer import Tokenizer
-from sijo.tokenizers.train import FAMILIES, FEWEST, Sample, _letters, _measured, _nmt_nfkc, train_tokenizer
+from sijo.tokenizers.train import FAMILIES, FEWEST, PieceSample, _letters, _measured, _nmt_nfkc, train_tokenizer
 
 sys.path.append(str(Path(__file__).parent))
 import tokenizer_references as references
@@ -270,7 +270,7 @@ def test_the_sample_is_the_smallest_numbers_that_fit():
         pieces = [
             (number, "x" * chance.randint(1, 9)) for number in chance.sample(range(99), chance.randint(0, 12))
         ]
-        sample = Sample(20)
+        sample = PieceSample(20)
         for number, piece in pieces:
             sample.add(number, piece)
         ordered = [piece for _, piece in sorted(pieces)]
@@ -284,7 +284,7 @@ def test_a_long_text_is_chosen_in_pieces_without_parting_words():
     words = [f"w{number:05}" for number in range(40_000)]
     _, report = train_tokenizer([" ".join(words)], kind="bpe", vocab_size=300, characters=FEWEST)
     assert report.texts == 1 and report.characters_learned_from > 0.98 * FEWEST
-    sample = Sample(10**6)
+    sample = PieceSample(10**6)
     sample.add(1, "한" * 1500)
     assert len(_letters(sample, tokenizers.Tokenizer(tokenizers.models.BPE())).kept) == 1
 
@@ -317,7 +317,7 @@ def test_measures_are_those_of_plain_counting():
         "\\S+",
     )
     inner.pre_tokenizer = tokenizers.pre_tokenizers.Split(tokenizers.Regex(words), "removed", invert=True)
-    sample = Sample(1000)
+    sample = PieceSample(1000)
     sample.add(1, "a sea, a sea")
     sample.add(2, "a  bc sea")
     assert _measured(inner, "[UNK]", sample) == {

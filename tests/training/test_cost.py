@@ -7,8 +7,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from sijo.nn.architecture import Architecture, Convolution, Disentangled, Learned, PreNorm, Sinusoidal
-from sijo.nn.heads import Judgement, Network, Read, Vocabulary
+from sijo.nn.architecture import Architecture, ConvolutionSpec, Disentangled, Learned, PreNorm, Sinusoidal
+from sijo.nn.heads import ClassifierHeadSpec, HeadInput, LMHeadSpec, Network
 from sijo.training import cost
 from sijo.training.cost import flops_per_token, matmul_peak, training_flops
 
@@ -25,15 +25,15 @@ V2 = replace(
     PLAIN,
     embedding_size=16,
     widening="before_norm",
-    convolution=Convolution(kernel=5),
+    convolution=ConvolutionSpec(kernel=5),
     distances=Disentangled(span=16, buckets=8, terms=("p2c",), norm="layer_norm"),
 )
 V3 = replace(PLAIN, distances=Disentangled(span=16, buckets=8, norm="layer_norm"))
 CTRL = replace(PLAIN, positions=Sinusoidal(count=20, layout="halves"), reads="left", entry="scale", norm=PreNorm())
-MLM, LM, EMD = Vocabulary(activation="gelu"), Vocabulary(), Vocabulary(activation="gelu", places=20)
-SOP = Judgement(labels=2, dense="tanh")
-RTD = Judgement(reads="each", dense="gelu", answers="one")
-RTD_V3 = Judgement(reads="each_with_first", dense="gelu", answers="one")
+MLM, LM, EMD = LMHeadSpec(activation="gelu"), LMHeadSpec(), LMHeadSpec(activation="gelu", places=20)
+SOP = ClassifierHeadSpec(labels=2, dense="tanh")
+RTD = ClassifierHeadSpec(reads="each", dense="gelu", answers="one")
+RTD_V3 = ClassifierHeadSpec(reads="each_with_first", dense="gelu", answers="one")
 CASES = {
     "bert": (BERT, {MLM: ASKED}),
     "encoder alone": (BERT, {}),
@@ -53,7 +53,7 @@ def counted(architecture, heads, *, training, recompute):
     ids = torch.arange(SEQUENCES * LENGTH).view(SEQUENCES, LENGTH)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.set_grad_enabled(training):
         output = network.transformer(ids, output_hidden_states=True)
-        read = Read(output, None, network.transformer)
+        read = HeadInput(output, None, network.transformer)
         loss = 0.0 if heads else output.last_hidden_state.sum()
         for (head, answers), module in zip(heads.items(), network.head.values(), strict=True):
             if head.kind == "vocabulary":
@@ -89,7 +89,7 @@ def test_equals_what_torch_counts(case, how):
 
 def test_groups_of_a_convolution():
     # kills: every channel counted with every other (of whose gradient torch counts just that, so it is no witness)
-    grouped = replace(V2, convolution=Convolution(kernel=5, groups=3))
+    grouped = replace(V2, convolution=ConvolutionSpec(kernel=5, groups=3))
     want = counted(grouped, {}, training=False, recompute=False)
     got = flops_per_token(grouped, LENGTH, training=False, sequences=SEQUENCES)
     assert got * SEQUENCES * LENGTH == pytest.approx(want)

@@ -17,19 +17,19 @@ from battery import scramble
 from conftest import write_tiny_tokenizer
 from sijo.data.samples import Batch
 from sijo.errors import SettingError, TextError
-from sijo.nn.architecture import Architecture, Dropout, Learned
-from sijo.nn.heads import Judgement, Network, Vocabulary
-from sijo.objectives.clm import Causal
+from sijo.nn.architecture import Architecture, DropoutRates, Learned
+from sijo.nn.heads import ClassifierHeadSpec, LMHeadSpec, Network
+from sijo.objectives.clm import CausalLM
 from sijo.objectives.joint import Joint
 from sijo.objectives.masking import Masking
-from sijo.objectives.mlm import Masked
-from sijo.objectives.posed_batch import clean
-from sijo.objectives.rtd import Replaced
-from sijo.objectives.sop import Ordered
+from sijo.objectives.mlm import MaskedLM
+from sijo.objectives.posed_batch import unposed
+from sijo.objectives.rtd import ReplacedTokenDetection
+from sijo.objectives.sop import SentenceOrder
 from sijo.tokenizers.tokenizer import Tokenizer
 from sijo.training import cost
 from sijo.training.examples import example
-from sijo.training.journal import FILES, Lines, Watch, check_tracker, read_lines
+from sijo.training.journal import FILES, Journal, JsonLinesFile, check_tracker, read_lines
 from sijo.training.loop import Step
 from sijo.training.settings import LoopSettings, RunSettings
 
@@ -55,7 +55,7 @@ def architecture(tokenizer):
         schedule=(0, 1),
         positions=Learned(count=128),
         token_types=2,
-        dropout=Dropout(hidden=0.5, embeddings=0.5),
+        dropout=DropoutRates(hidden=0.5, embeddings=0.5),
     )
 
 
@@ -66,8 +66,8 @@ def settings(architecture):
 
 @pytest.fixture
 def masked(architecture, tokenizer):
-    network = scramble(Network(architecture, {"mlm": Vocabulary(activation="gelu")}))
-    return Joint(network, [Masked(Masking(share=0.3), tokenizer)]).train()
+    network = scramble(Network(architecture, {"mlm": LMHeadSpec(activation="gelu")}))
+    return Joint(network, [MaskedLM(Masking(share=0.3), tokenizer)]).train()
 
 
 @pytest.fixture(autouse=True)
@@ -120,7 +120,7 @@ def ran(folder, settings, tokenizer, objective, *, saved=None, until=STEPS):
     """A run, from what was saved on; gives what each save gave."""
     folder.mkdir(parents=True, exist_ok=True)
     saves, first = {}, saved["step"] + 1 if saved else 1
-    with Watch(folder, settings, tokenizer) as watch:
+    with Journal(folder, settings, tokenizer) as watch:
         watch.resume(saved and saved["watch"], objective)
         for number in range(first, until + 1):
             watch.add(step(number))
@@ -131,7 +131,7 @@ def ran(folder, settings, tokenizer, objective, *, saved=None, until=STEPS):
 
 
 def question(objective, tokenizer, *texts, seed=0):
-    return objective.pose(clean(batch(tokenizer, *(texts or ("the old sea was good", "rain and sun")))), seed)
+    return objective.pose(unposed(batch(tokenizer, *(texts or ("the old sea was good", "rain and sun")))), seed)
 
 
 @pytest.mark.parametrize("save, killed", [(None, 5), (4, 8), (8, 8), (4, 13), (12, 15), (8, 17), (12, 17)])
@@ -189,7 +189,7 @@ def test_what_a_line_says(tmp_path, settings, tokenizer, masked):
 def test_the_speed_is_that_of_the_last_steps(tmp_path, settings, tokenizer, masked, monkeypatch):
     # kills: a mean over the whole run, which tells nothing of now
     (tmp_path / "run").mkdir()
-    with Watch(tmp_path / "run", settings, tokenizer) as watch:
+    with Journal(tmp_path / "run", settings, tokenizer) as watch:
         watch.resume(None, masked)
         for number in range(1, 61):
             monkeypatch.setattr(step, "seconds", 9.0 if number <= 40 else 0.5)
@@ -199,7 +199,7 @@ def test_the_speed_is_that_of_the_last_steps(tmp_path, settings, tokenizer, mask
 
 def test_only_the_first_process_writes(tmp_path, settings, tokenizer, masked):
     # kills: two processes that write one file
-    with Watch(tmp_path, settings, tokenizer, writes=False) as watch:
+    with Journal(tmp_path, settings, tokenizer, writes=False) as watch:
         watch.resume(None, masked)
         watch.add(step(EVERY))
         watch.example(masked, question(masked, tokenizer))
@@ -211,7 +211,7 @@ def test_lines_are_on_the_disk_when_a_checkpoint_is_written(tmp_path, settings, 
     # kills: a length that is recorded for bytes that a power cut takes away
     synced, fsync = set(), __import__("os").fsync
     monkeypatch.setattr("sijo.training.journal.os.fsync", lambda handle: (synced.add(handle), fsync(handle)))
-    with Watch(tmp_path, settings, tokenizer) as watch:
+    with Journal(tmp_path, settings, tokenizer) as watch:
         watch.resume(None, masked)
         synced.clear()
         watch.add(step(EVERY))
@@ -222,7 +222,7 @@ def test_lines_are_on_the_disk_when_a_checkpoint_is_written(tmp_path, settings, 
 
 def test_a_line_is_seen_at_once(tmp_path):
     # kills: a buffer that holds lines back from who draws a report of a run under way
-    with Lines(tmp_path / "a.jsonl", keep_bytes=0) as lines:
+    with JsonLinesFile(tmp_path / "a.jsonl", keep_bytes=0) as lines:
         lines.write({"loss": 0.1 + 0.2})
         assert (tmp_path / "a.jsonl").read_bytes() == b'{"loss": 0.30000000000000004}\n'
 
@@ -230,7 +230,7 @@ def test_a_line_is_seen_at_once(tmp_path):
 def test_a_file_that_lost_its_end_goes_on(write):
     # kills: zeros in the place of lost lines, a line glued to half of another
     file = write("a.jsonl", '{"step": 1}\n{"st')
-    with Lines(file, keep_bytes=400) as lines:
+    with JsonLinesFile(file, keep_bytes=400) as lines:
         lines.write({"step": 3})
     assert file.read_text() == '{"step": 1}\n{"step": 3}\n'
 
@@ -297,14 +297,14 @@ def test_weights_that_are_shared_out_are_gathered(tokenizer, masked):
 def test_an_example_of_next_tokens(architecture, tokenizer, follows):
     # kills: a guess shown at the place that made it, the token after the input left out or made up
     network = scramble(
-        Network(replace(architecture, reads="left", token_types=0), {"lm": Vocabulary(activation="gelu")})
+        Network(replace(architecture, reads="left", token_types=0), {"lm": LMHeadSpec(activation="gelu")})
     )
-    objective = Joint(network, [Causal()])
+    objective = Joint(network, [CausalLM()])
     given = batch(tokenizer, "the old sea was good")
     given.special[0, given.keep[0].sum() - 1] = False  # a window of a stream ends within a text
     if follows:
         given.next_ids[0] = tokenizer.id("rain")
-    made = example(objective, objective.pose(clean(given), 0), tokenizer)
+    made = example(objective, objective.pose(unposed(given), 0), tokenizer)
     best = words(tokenizer, network.eval()(torch.from_numpy(given.input_ids)).logits[0].argmax(-1))
     want = ["[CLS]", "the", "old", "sea", "was", "good", "[SEP]", *(["rain"] if follows else [])]
     assert made["text"] == made["truth"] == want
@@ -315,10 +315,10 @@ def test_an_example_of_next_tokens(architecture, tokenizer, follows):
 def test_an_example_of_replaced_tokens(architecture, tokenizer):
     # kills: the generator's blanks shown for what was put in, a lucky guess called replaced, logits for
     # probabilities, scores of the text before tokens were replaced
-    generator = scramble(Network(architecture, {"mlm": Vocabulary(activation="gelu")}))
-    judge = scramble(Network(architecture, {"rtd": Judgement(reads="each", dense="gelu", answers="one")}))
-    masked = Masked(Masking(share=0.5), tokenizer)
-    objective = Replaced(generator, judge, masked, sharing="none")
+    generator = scramble(Network(architecture, {"mlm": LMHeadSpec(activation="gelu")}))
+    judge = scramble(Network(architecture, {"rtd": ClassifierHeadSpec(reads="each", dense="gelu", answers="one")}))
+    masked = MaskedLM(Masking(share=0.5), tokenizer)
+    objective = ReplacedTokenDetection(generator, judge, masked, sharing="none")
     with torch.no_grad():
         generator.head["mlm"].bias[tokenizer.id("sea")] += 12  # so that it is mostly put in, and once rightly so
     asked = question(objective, tokenizer, "the old sea was sea and sea", seed=1)
@@ -337,8 +337,8 @@ def test_an_example_of_replaced_tokens(architecture, tokenizer):
 
 def test_no_example_where_no_token_is_asked_for(architecture, tokenizer):
     # kills: a run of sentence order alone that fails at its first checkpoint
-    network = Network(architecture, {"sop": Judgement(labels=2, dense="tanh")})
-    objective = Joint(network, [Ordered()])
+    network = Network(architecture, {"sop": ClassifierHeadSpec(labels=2, dense="tanh")})
+    objective = Joint(network, [SentenceOrder()])
     assert example(objective, question(objective, tokenizer), tokenizer) is None
 
 
@@ -416,5 +416,5 @@ def test_a_tracker_that_is_not_installed(tmp_path, settings, tokenizer, monkeypa
     with pytest.raises(SettingError, match=f"pip install {name}"):
         check_tracker(name)
     with pytest.raises(SettingError, match=f"pip install {name}"):
-        Watch(tmp_path, replace(settings, run=replace(settings.run, tracker=name)), tokenizer)
+        Journal(tmp_path, replace(settings, run=replace(settings.run, tracker=name)), tokenizer)
     assert not list(tmp_path.iterdir())

@@ -13,10 +13,10 @@ import torch
 import sijo
 from runs import digest, small
 from sijo.errors import CheckpointError, SettingError
-from sijo.jobs.pretrain import Text, _begin
+from sijo.jobs.pretrain import CorpusSource, _begin
 from sijo.training import loop as looping
 from sijo.training import state
-from sijo.training.loop import DivergedError, Standing
+from sijo.training.loop import DivergedError, LoopState
 
 GOLDEN = Path(__file__).with_name("golden.json")
 OBJECTIVES = {
@@ -208,7 +208,7 @@ def test_a_loss_that_rises_stops_the_run(run, tmp_path):
     # kills: a run that goes on for days after it has come apart
     with pytest.raises(DivergedError, match="has risen"):
         run("bert", tmp_path / "run", "schedule.peak=30", "run.clip=null", "run.steps=400")
-    at = Standing()
+    at = LoopState()
     for loss in [10.0, *[3.0] * 400, *[3.5] * 100]:
         assert at.fault(loss, 1.0, 2.0) is None
         at.advance(loss)
@@ -341,7 +341,7 @@ def test_two_runs_cannot_share_a_folder(run, tmp_path):
         run("bert", out, "run.steps=13", resume=True)
     run("bert", out, "run.keep=1", resume=True)
     with pytest.raises(SettingError, match=r"begun with sources \[.*corpus'\], not \['other.txt'\]"):
-        _begin(small("bert", "run.keep=1"), Text(sources=["other.txt"]), out, resume=True)
+        _begin(small("bert", "run.keep=1"), CorpusSource(sources=["other.txt"]), out, resume=True)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.doc").touch()
     with pytest.raises(SettingError, match="holds other things"):
@@ -365,10 +365,10 @@ def test_a_run_killed_before_it_began_is_begun_anew(run, tmp_path, left):
 
 def test_settings_repeat_a_run(run, tmp_path):
     # kills: a setting that is not saved, or read back as something else
-    from sijo.training.settings import read
+    from sijo.training.settings import read_settings
 
     run("deberta-v3", tmp_path / "one")
-    again = read(json.loads((tmp_path / "one" / "settings.json").read_text()))
+    again = read_settings(json.loads((tmp_path / "one" / "settings.json").read_text()))
     assert again == small("deberta-v3")
     run("deberta-v3", tmp_path / "two", settings=again)
     assert digest(tmp_path / "one") == digest(tmp_path / "two")

@@ -18,12 +18,12 @@ import sijo
 from sijo.checkpoints.names import NameTable
 from sijo.errors import CheckpointError, SettingError
 from sijo.models import FAMILIES
-from sijo.nn.architecture import Architecture, Convolution, Disentangled, Learned, PreNorm
-from sijo.nn.heads import Judgement, Network
+from sijo.nn.architecture import Architecture, ConvolutionSpec, Disentangled, Learned, PreNorm
+from sijo.nn.heads import ClassifierHeadSpec, Network
 from sijo.training.average import Average
 from sijo.training.optimizers import (
     OptimizerSettings,
-    build,
+    build_optimizer,
     clip,
     gradient_norm,
     layer_scales,
@@ -65,7 +65,7 @@ def test_lamb_is_the_update_that_google_released():
     # kills: bias correction (w1 = 2.63423704, 4.34090682), no ratio, decay outside of it, a ratio of one step kept,
     # an excluded tensor that is lengthened or decays
     model = Pair([3.0, 4.0], [3.0, 4.0])
-    lamb = build(OptimizerSettings(kind="lamb"), model)
+    lamb = build_optimizer(OptimizerSettings(kind="lamb"), model)
     stepped(model, lamb, 0.1, weight=[0.1, -0.2], bias=[0.1, -0.2])
     assert model.weight.tolist() == to(8, [2.64257601, 4.34963995])
     assert math.dist(model.weight.tolist(), [3, 4]) == pytest.approx(0.5, rel=1e-12)  # rate times |w|
@@ -80,17 +80,19 @@ def test_lamb_is_the_update_that_google_released():
 def test_lamb_leaves_the_ratio_out_where_a_length_is_0():
     # kills: zero weights that never move, NaN from 0 / 0
     model = Pair([0.0, 0.0])
-    lamb = build(OptimizerSettings(kind="lamb"), model)
+    lamb = build_optimizer(OptimizerSettings(kind="lamb"), model)
     stepped(model, lamb, 0.1, weight=[0.0, 0.0])
     assert model.weight.tolist() == [0, 0]
-    stepped(model, build(OptimizerSettings(kind="lamb"), model), 0.1, weight=[0.1, -0.2])
+    stepped(model, build_optimizer(OptimizerSettings(kind="lamb"), model), 0.1, weight=[0.1, -0.2])
     assert model.weight.tolist() == to(7, [-0.3161278, 0.31617777])
 
 
 def test_lamb_has_no_bound_on_its_ratio():
     # kills: a clamp at 10, as in other implementations
     model = Pair([300.0, 400.0])
-    stepped(model, build(OptimizerSettings(kind="lamb", weight_decay=0.0), model), 0.1, weight=[0.1, -0.2])
+    stepped(
+        model, build_optimizer(OptimizerSettings(kind="lamb", weight_decay=0.0), model), 0.1, weight=[0.1, -0.2]
+    )
     assert math.dist(model.weight.tolist(), [300, 400]) == pytest.approx(50, rel=1e-12)
 
 
@@ -100,7 +102,7 @@ def test_lamb_reads_a_gradient_whatever_its_strides():
     moved = []
     for given in (gradient.T, gradient.T.contiguous()):
         model = Pair([[1.0] * 16, [2.0] * 16])
-        lamb = build(OptimizerSettings(kind="lamb"), model)
+        lamb = build_optimizer(OptimizerSettings(kind="lamb"), model)
         model.weight.grad = given
         set_rate(lamb, 0.1)
         lamb.step()
@@ -115,7 +117,7 @@ def test_the_first_step_without_bias_correction(dtype, digits, second, times):
     want = [0.01 * times / (1 + 1e-6 / (g * math.sqrt(1 - second))) for g in (0.3, 4.0)]
     for repeats in (1, 8):  # by a loop, and by torch's fused kernel
         model = Pair([[0.0, 0.0] * repeats], dtype=dtype)
-        adam = build(OptimizerSettings(kind="adamw_uncorrected", betas=(0.9, second)), model)
+        adam = build_optimizer(OptimizerSettings(kind="adamw_uncorrected", betas=(0.9, second)), model)
         stepped(model, adam, 0.01, weight=[[0.3, -4.0] * repeats])
         assert model.weight[0].tolist() == to(digits, [-want[0], want[1]] * repeats)
     assert times == pytest.approx({0.999: 3.1623, 0.98: 0.7071}[second], abs=1e-4)
@@ -124,7 +126,7 @@ def test_the_first_step_without_bias_correction(dtype, digits, second, times):
 def test_it_stays_without_bias_correction():
     # kills: a count of steps that moves on, as in float64 it would
     model = Pair([0.0, 0.0])
-    adam = build(OptimizerSettings(kind="adamw_uncorrected"), model)
+    adam = build_optimizer(OptimizerSettings(kind="adamw_uncorrected"), model)
     for _ in range(3):
         stepped(model, adam, 0.01, weight=[0.3, -4.0])
     assert {name: value.item() for name, value in adam.state[model.weight].items() if name == "step"} == {
@@ -135,7 +137,7 @@ def test_it_stays_without_bias_correction():
 def test_ctrl_adagrad_after_its_clip():
     # kills: an accumulator that begins at 0, an eps, a clip of each tensor by itself
     model = Pair([1.0, 1.0])
-    adagrad = build(settings("adagrad"), model)
+    adagrad = build_optimizer(settings("adagrad"), model)
     model.weight.grad = torch.tensor([0.3, -0.4], dtype=torch.float64)
     assert clip(model.parameters(), 0.25) == 0.5
     assert model.weight.grad.tolist() == to(7, [0.15, -0.2])
@@ -174,7 +176,9 @@ def test_twenty_steps_are_the_formula_in_plain_numbers(kind, width):
             weight.copy_(torch.randn(weight.shape, generator=chance, dtype=weight.dtype))
     start = [weight.flatten().tolist() for weight in model.parameters()]
     drawn = [torch.randn(20, *one.shape, generator=chance, dtype=one.dtype) for one in model.parameters()]
-    optimizer = build(OptimizerSettings(kind=kind, betas=(0.8, 0.97), eps=1e-3, weight_decay=how["decay"]), model)
+    optimizer = build_optimizer(
+        OptimizerSettings(kind=kind, betas=(0.8, 0.97), eps=1e-3, weight_decay=how["decay"]), model
+    )
     assert optimizer.param_groups[0]["fused"] is (True if width == 16 and kind != "adagrad" else None)
     for weight, bias in zip(*drawn, strict=True):
         stepped(model, optimizer, 0.01, weight=weight.tolist(), bias=bias.tolist())
@@ -199,7 +203,7 @@ def test_what_stands_from_the_start_is_what_torch_begins_with(kind, theirs):
     # kills: a moment of another shape, a count that begins elsewhere, a slot torch does not look for
     chance = torch.Generator().manual_seed(0)
     ours, other = (nn.ParameterList([torch.ones(5, 16), torch.ones(2, 3, 4), torch.ones(6)]) for _ in range(2))
-    optimizers = build(OptimizerSettings(kind=kind), ours), theirs(other)
+    optimizers = build_optimizer(OptimizerSettings(kind=kind), ours), theirs(other)
     names = {weight: name for name, weight in ours.named_parameters()}
     before = {name: tensor.shape for name, tensor in state_tensors(optimizers[0], names).items()}
     for _ in range(3):
@@ -222,7 +226,7 @@ def test_biases_and_norms_do_not_decay_and_nothing_else(family):
         model = sijo.create(size, head)
     table = NameTable(model.family, model.family.config.read(model.config), model.layouts, model.state_dict())
     want = {our for our, theirs in table.names.items() if re.search(r"bias|layer_?norm", theirs, re.IGNORECASE)}
-    groups = build(settings("lamb"), model).param_groups
+    groups = build_optimizer(settings("lamb"), model).param_groups
     names = {weight: name for name, weight in model.named_parameters()}
     kept = {names[weight] for group in groups if not group["decayed"] for weight in group["params"]}
     assert kept == want & {name for weight, name in names.items() if weight.requires_grad}
@@ -250,7 +254,7 @@ def test_electra_rates_by_layer(rule, size, decay, last, first, tables):
     assert scales["transformer.embeddings.tokens.weight"] == pytest.approx(tables, rel=1e-12)
     if rule == "electra":  # as electra.md 5.9 has them in print
         assert [round(first, 5), round(tables, 5)] == ([0.05498, 0.04398] if decay == 0.8 else [0.07179, 0.06461])
-    groups = build(chosen, model).param_groups
+    groups = build_optimizer(chosen, model).param_groups
     assert len(groups) == 2 * (model.architecture.layers + 2)
     for group in groups:
         names = {weight: name for name, weight in model.named_parameters()}
@@ -269,7 +273,7 @@ def test_rates_of_what_has_no_layer_of_its_own():
     shared = layer_scales(chosen, Network(architecture(schedule=(0, 0, 1, 1))))
     assert shared["transformer.blocks.0.widen.weight"] == 0.5**4
     assert shared["transformer.blocks.1.widen.weight"] == 0.5**2
-    distant = architecture(distances=Disentangled(span=4), convolution=Convolution(), norm=PreNorm())
+    distant = architecture(distances=Disentangled(span=4), convolution=ConvolutionSpec(), norm=PreNorm())
     scales = layer_scales(chosen, Network(distant))
     assert scales["transformer.distances.rows.weight"] == 0.5**4
     assert scales["transformer.convolution.mix.weight"] == 0.5**3
@@ -284,8 +288,8 @@ def test_rates_of_what_has_no_layer_of_its_own():
 
 def test_a_group_moves_at_its_scale_of_the_rate():
     # kills: one rate for all layers, a scale applied to itself step after step
-    model = Network(architecture(), {"sequence-classification": Judgement()})
-    optimizer = build(OptimizerSettings(layer_decay=0.5, weight_decay=0.0, eps=1e-12), model)
+    model = Network(architecture(), {"sequence-classification": ClassifierHeadSpec()})
+    optimizer = build_optimizer(OptimizerSettings(layer_decay=0.5, weight_decay=0.0, eps=1e-12), model)
     for rate in (0.1, 0.2):
         before = [weight.clone() for weight in model.parameters()]
         for weight in model.parameters():
@@ -306,7 +310,7 @@ def test_a_shared_weight_is_moved_once_and_a_frozen_one_never():
     discriminator.transformer.blocks[1].narrow.weight = discriminator.transformer.blocks[0].narrow.weight
     generator.transformer.embeddings.places.weight.requires_grad_(False)
     both = nn.ModuleDict({"generator": generator, "discriminator": discriminator})
-    groups = build(OptimizerSettings(layer_decay=0.5), both).param_groups
+    groups = build_optimizer(OptimizerSettings(layer_decay=0.5), both).param_groups
     moved = [weight for group in groups for weight in group["params"]]
     want = [weight for weight in both.parameters() if weight.requires_grad]
     assert len(moved) == len(want) and set(moved) == set(want)
@@ -316,7 +320,7 @@ def test_a_weight_without_a_gradient_stays():
     # kills: decay or old moments moving what a batch did not touch
     for kind in KINDS:
         model = Pair([[1.0, 2.0]])
-        optimizer = build(settings(kind), model)
+        optimizer = build_optimizer(settings(kind), model)
         stepped(model, optimizer, 0.1, weight=[[0.5, 0.5]], bias=[0.5])
         before = model.weight.clone(), model.bias.clone()
         stepped(model, optimizer, 0.1, bias=[0.5])
@@ -355,7 +359,7 @@ def test_another_goes_on_where_it_stopped(kind):
     chance = torch.Generator().manual_seed(0)
     models = [Pair(torch.ones(3, 32).tolist(), [1.0, 2.0], torch.float32) for _ in range(2)]
     names = [{weight: name for name, weight in model.named_parameters()} for model in models]
-    one, other = (build(settings(kind), model) for model in models)
+    one, other = (build_optimizer(settings(kind), model) for model in models)
 
     def draw():
         return {
@@ -397,7 +401,7 @@ def test_state_that_does_not_fit_is_refused_whole(change, told):
     # kills: a moment silently left at zero, broadcast or rounded, half of a state taken over
     model = Pair([1.0, 2.0], dtype=torch.float32)
     names = {weight: name for name, weight in model.named_parameters()}
-    optimizer = build(OptimizerSettings(), model)
+    optimizer = build_optimizer(OptimizerSettings(), model)
     kept = {name: torch.ones_like(tensor) for name, tensor in state_tensors(optimizer, names).items()} | change
     with pytest.raises(CheckpointError, match=told):
         load_state_tensors(optimizer, names, {name: tensor for name, tensor in kept.items() if tensor is not None})
@@ -479,7 +483,7 @@ def share_weights(rank, meeting):
 
     for kind in ("adamw", "adamw_uncorrected", "lamb", "adagrad"):
         shards, alone = made(True), made(False)
-        both = [(model, build(settings(kind), model), Average(model, 0.9)) for model in (shards, alone)]
+        both = [(model, build_optimizer(settings(kind), model), Average(model, 0.9)) for model in (shards, alone)]
         for number in range(3):
             learn(number, shards, alone)
             norms = [clip(model.parameters(), 1.0) for model, _, _ in both]
@@ -501,7 +505,7 @@ def share_weights(rank, meeting):
                 for to, of in zip(model.parameters(), weights.parameters(), strict=True):
                     place = getattr(to, "placements", None)
                     to.copy_(distribute_tensor(full(of), mesh, place) if place else full(of))
-            other.append((model, build(settings(kind), model), Average(model, 0.9)))
+            other.append((model, build_optimizer(settings(kind), model), Average(model, 0.9)))
             load_state_tensors(other[-1][1], named(model), state)
             other[-1][2].load(mean)
         learn(3, shards, alone, *fresh)
@@ -516,7 +520,7 @@ def share_weights(rank, meeting):
                 assert torch.equal(full(model[0].weight), full(both[1][2].weights["0.weight"])), kind
         assert torch.equal(full(shards[0].weight), own)
     try:
-        build(OptimizerSettings(kind="adafactor"), made(shards=True))
+        build_optimizer(OptimizerSettings(kind="adafactor"), made(shards=True))
     except SettingError as refusal:
         assert "take adamw, adamw_uncorrected, lamb or adagrad" in str(refusal)
     else:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from sijo.app.progress import Progress
+from sijo.app.progress import RowProgress
 from sijo.errors import SettingError, SijoError, TextError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from sijo.files.tables import Block, TextTable
-    from sijo.zeroshot.labeller import Labeller, Row
+    from sijo.files.tables import RowBlock, TextTable
+    from sijo.zeroshot.labeller import Labeller, LabelPrediction
     from sijo.zeroshot.labels import LabelSet
 
 
@@ -90,11 +90,11 @@ class LabelSettings:
 
         otherwise  the labels where none are given, unless the model was trained on its own
         """
-        from sijo.zeroshot.labeller import Choice, Labeller
+        from sijo.zeroshot.labeller import LabelChoice, Labeller
         from sijo.zeroshot.labels import LabelSet
         from sijo.zeroshot.scorers.registry import open_scorer
 
-        choice = Choice(
+        choice = LabelChoice(
             template=self.hypothesis_template,
             multi_label=multi_label,
             threshold=threshold,
@@ -156,7 +156,7 @@ class ClassifySettings(LabelSettings):
 
 
 @dataclass
-class Tally:
+class RowCounts:
     """What the summary tells of the rows."""
 
     rows: int = 0
@@ -164,7 +164,7 @@ class Tally:
     windowed: int = 0
     truncated: int = 0
 
-    def add(self, rows: Sequence["Row"]) -> None:
+    def add(self, rows: Sequence["LabelPrediction"]) -> None:
         """Count some more rows."""
         self.rows += len(rows)
         self.empty += sum(row.tokens == 0 for row in rows)
@@ -217,20 +217,20 @@ def _opened(labels: "LabelSet | None", settings: ClassifySettings) -> "Labeller"
 
 
 def _to_file(table: "TextTable", labels: "LabelSet | None", settings: ClassifySettings, output: Path) -> None:
-    from sijo.files.output_job import Job
-    from sijo.files.row_writers import Piece, Plan, format_of
+    from sijo.files.output_job import OutputJob
+    from sijo.files.row_writers import ColumnPlan, OutputRows, format_of
 
     format_of(output)  # refuses a suffix before the model is opened
     labeller = _opened(labels, settings)
-    tally, blocks = Tally(), 0
+    tally, blocks = RowCounts(), 0
     with (
-        Job(
+        OutputJob(
             output,
             settings=_deciding(labeller, settings),
             resume=settings.resume,
             overwrite=settings.overwrite,
         ) as job,
-        Progress(shown=not settings.quiet) as progress,
+        RowProgress(shown=not settings.quiet) as progress,
     ):
         if job.complete:
             settings.say(f"{output} is complete already")
@@ -246,7 +246,9 @@ def _to_file(table: "TextTable", labels: "LabelSet | None", settings: ClassifySe
                 rows = list(_rows(block, labeller, settings))
                 added = _added(rows, labeller, settings)
                 if block.number == 0:
-                    Plan.of([Piece(block.columns, added, block.kind)])  # a name that is taken is refused now
+                    ColumnPlan.of(
+                        [OutputRows(block.columns, added, block.kind)]
+                    )  # a name that is taken is refused now
                 job.write(block, added)
                 tally.add(rows)
                 progress.add(len(rows), table.share())
@@ -262,14 +264,14 @@ def _to_file(table: "TextTable", labels: "LabelSet | None", settings: ClassifySe
 
 
 def _to_stdout(table: "TextTable", labels: "LabelSet | None", settings: ClassifySettings) -> None:
-    from sijo.files.row_writers import Piece, stream
+    from sijo.files.row_writers import OutputRows, stream
 
     format = settings.format or ("table" if sys.stdout.isatty() else "jsonl")
     labeller = _opened(labels, settings)
-    tally = Tally()
-    with Progress(shown=not settings.quiet, bar=not sys.stdout.isatty()) as progress:
+    tally = RowCounts()
+    with RowProgress(shown=not settings.quiet, bar=not sys.stdout.isatty()) as progress:
 
-        def labelled() -> Iterator[tuple["Block", list["Row"]]]:
+        def labelled() -> Iterator[tuple["RowBlock", list["LabelPrediction"]]]:
             for block in table.blocks(rows=labeller.scorer.rows):
                 rows = list(_rows(block, labeller, settings))
                 yield block, rows
@@ -281,7 +283,8 @@ def _to_stdout(table: "TextTable", labels: "LabelSet | None", settings: Classify
                 _print_table(block.texts, rows, first=block.number == 0)
         else:
             pieces = (
-                Piece(block.columns, _added(rows, labeller, settings), block.kind) for block, rows in labelled()
+                OutputRows(block.columns, _added(rows, labeller, settings), block.kind)
+                for block, rows in labelled()
             )
             stream(pieces, format, sys.stdout.buffer)
     _summary(tally, labeller, settings, progress, _counted(tally.rows))
@@ -291,14 +294,14 @@ def _counted(rows: int) -> str:
     return "1 row" if rows == 1 else f"{rows:,} rows"
 
 
-def _rows(block: "Block", labeller: "Labeller", settings: ClassifySettings) -> Iterator["Row"]:
+def _rows(block: "RowBlock", labeller: "Labeller", settings: ClassifySettings) -> Iterator["LabelPrediction"]:
     """The answers for a block."""
     if settings.labels_column is None:
         return labeller.stream(block.texts)
     return labeller.stream(block.texts, _own_labels(block, settings.labels_column, labeller))
 
 
-def _own_labels(block: "Block", column: str, labeller: "Labeller") -> Iterator[list[str]]:
+def _own_labels(block: "RowBlock", column: str, labeller: "Labeller") -> Iterator[list[str]]:
     """Each row's own labels, from a column of lists or of strings with commas."""
     from sijo.zeroshot.labels import LabelSet
 
@@ -315,7 +318,7 @@ def _own_labels(block: "Block", column: str, labeller: "Labeller") -> Iterator[l
         yield names
 
 
-def _added(rows: Sequence["Row"], labeller: "Labeller", settings: ClassifySettings) -> "pa.Table":
+def _added(rows: Sequence["LabelPrediction"], labeller: "Labeller", settings: ClassifySettings) -> "pa.Table":
     """Our columns for some rows."""
     import pyarrow as pa
 
@@ -355,7 +358,7 @@ def _deciding(labeller: "Labeller", settings: ClassifySettings) -> dict[str, obj
     }
 
 
-def _print_table(texts: Sequence[str], rows: Sequence["Row"], *, first: bool) -> None:
+def _print_table(texts: Sequence[str], rows: Sequence["LabelPrediction"], *, first: bool) -> None:
     """A line for each row: label, probability, and as much of the text as fits."""
     from rich.console import Console
     from rich.table import Table
@@ -374,7 +377,9 @@ def _print_table(texts: Sequence[str], rows: Sequence["Row"], *, first: bool) ->
     Console().print(table)
 
 
-def _summary(tally: Tally, labeller: "Labeller", settings: ClassifySettings, progress: Progress, what: str) -> None:
+def _summary(
+    tally: RowCounts, labeller: "Labeller", settings: ClassifySettings, progress: RowProgress, what: str
+) -> None:
     speed = f" ({progress.seconds:.1f} s, {progress.rows_per_second:,.0f} rows/s)" if tally.rows else ""
     settings.say(what + speed)
     for note in tally.notes(labeller):

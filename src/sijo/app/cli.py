@@ -154,7 +154,7 @@ def finetune(*, settings: finetuning.FinetuneCommand | None = None) -> None:
 def generate(
     *,
     settings: generating.GenerateSettings | None = None,
-    data: synthesising.SyntheticSettings | None = None,
+    data: synthesising.SynthesisOptions | None = None,
 ) -> None:
     """Write a text that goes on from a prompt, of the kind that a control code names.
 

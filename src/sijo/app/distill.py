@@ -38,19 +38,19 @@ def run(recipe: str | None, given: DistillSettings) -> None:
 
 def resolved(recipe: str | None, given: DistillSettings) -> "RunSettings":
     """The settings of a recipe for this teacher, or in a settings.json that a run left, with some changed."""
-    from sijo.checkpoints.load import peek
+    from sijo.checkpoints.load import head_names
     from sijo.jobs.recipes import DISTILLATIONS
-    from sijo.training.settings import changed
+    from sijo.training.settings import with_changes
 
     if recipe is not None and recipe not in DISTILLATIONS and Path(recipe).suffix == ".json":
         return pretrain.resolved(recipe, given.set or [])
     if recipe is None:
-        recipe = "distilbert-tiny" if {"mlm", "lm"} & {*peek(given.teacher)} else "sentence"
+        recipe = "distilbert-tiny" if {"mlm", "lm"} & {*head_names(given.teacher)} else "sentence"
     if recipe not in DISTILLATIONS:
         raise SettingError(
             f"no recipe {recipe!r}{nearest(recipe, DISTILLATIONS)}; there are {', '.join(DISTILLATIONS)}"
         )
-    return changed(DISTILLATIONS[recipe].settings(given.teacher), given.set or [])
+    return with_changes(DISTILLATIONS[recipe].settings(given.teacher), given.set or [])
 
 
 def weights(teaching: object) -> str:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from sijo.app.classify import LabelSettings
-from sijo.app.progress import Progress
+from sijo.app.progress import RowProgress
 from sijo.errors import SettingError, TextError, nearest
 from sijo.version import __version__
 
 if TYPE_CHECKING:
     from sijo.evaluation.zero_shot import Evaluation
-    from sijo.files.tables import Block
+    from sijo.files.tables import RowBlock
     from sijo.zeroshot.labeller import Labeller
 
 
@@ -80,7 +80,7 @@ def run(settings: EvaluateSettings) -> None:
             f"{nearest(gold[first], names)}. Mend the row, or add the label"
         )
     probabilities, cut = [], 0
-    with Progress(shown=not settings.quiet) as progress:
+    with RowProgress(shown=not settings.quiet) as progress:
         for some, reading in labeller.judged(text for block in blocks for text in block.texts):
             probabilities.append(some)
             cut += int(reading.truncated.sum())
@@ -91,7 +91,7 @@ def run(settings: EvaluateSettings) -> None:
         plot(found, settings.plot)
 
 
-def _gold(block: "Block", column: str) -> list[str]:
+def _gold(block: "RowBlock", column: str) -> list[str]:
     """The right labels of a block, refused where one or its text is missing."""
     labels = block.values(column)
     for place, label in enumerate(labels):
@@ -108,7 +108,7 @@ def _gold(block: "Block", column: str) -> list[str]:
 
 
 def _print(
-    found: "Evaluation", labeller: "Labeller", cut: int, settings: EvaluateSettings, progress: Progress
+    found: "Evaluation", labeller: "Labeller", cut: int, settings: EvaluateSettings, progress: RowProgress
 ) -> None:
     calibration, scorer = labeller.calibration, labeller.scorer
     if (settings.format or ("table" if sys.stdout.isatty() else "json")) == "json":

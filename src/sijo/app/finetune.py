@@ -91,7 +91,7 @@ def run(given: FinetuneCommand) -> None:
         )
     from sijo.app.progress import RunProgress
     from sijo.jobs.finetune import finetune
-    from sijo.jobs.finetune_settings import Data
+    from sijo.jobs.finetune_settings import LabelledFiles
     from sijo.training.loop import Run
 
     settings = resolved(given)
@@ -104,7 +104,7 @@ def run(given: FinetuneCommand) -> None:
 
         steps = finetune(
             settings,
-            Data(train=given.train, evaluation=given.eval),
+            LabelledFiles(train=given.train, evaluation=given.eval),
             given.out,
             resume=given.resume,
             stop=lambda: stopped.by is not None,
@@ -124,8 +124,8 @@ def resolved(given: FinetuneCommand) -> "FinetuneSettings":
     """The settings for the model and the task, with what was changed."""
     if given.task not in TASKS:
         raise SettingError(f"no task {given.task!r}{nearest(given.task, TASKS)}; there are {', '.join(TASKS)}")
-    from sijo.jobs.finetune_settings import defaults
-    from sijo.training.settings import changed
+    from sijo.jobs.finetune_settings import default_settings
+    from sijo.training.settings import with_changes
 
     label = {"tagging": "tags", "question-answering": "answers"}.get(given.task, "label")
     text = {"tagging": "words", "question-answering": "context"}.get(given.task, "text")
@@ -137,7 +137,7 @@ def resolved(given: FinetuneCommand) -> "FinetuneSettings":
         "seeds": given.seeds,
     }
     said = [f"{path}={json.dumps(value)}" for path, value in options.items() if value is not None]
-    return changed(defaults(given.task, given.model), [*said, *(given.set or [])])
+    return with_changes(default_settings(given.task, given.model), [*said, *(given.set or [])])
 
 
 def show_results(out: Path, format: Literal["table", "json"] | None) -> None:

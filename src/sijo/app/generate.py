@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from sijo.errors import SettingError, TextError
 
 if TYPE_CHECKING:
-    from sijo.generation.write import Request, Writer
+    from sijo.generation.write import Generator, Request
 
 
 @Parameter(name="*")
@@ -76,11 +76,11 @@ def run(given: GenerateSettings) -> None:
             f"--count {given.count} would write the same text again: it must be 1 or more, and above 1 it needs a "
             "--temperature"
         )
-    from sijo.generation.write import Writer
+    from sijo.generation.write import Generator
     from sijo.tokenizers.codes import known_codes
 
     asked = None if given.codes else requests(given)  # before the model is opened
-    writer = Writer(given.model)
+    writer = Generator(given.model)
     if asked is None:
         for name in known_codes(writer.model.tokenizer):
             print(name)  # noqa: T201
@@ -133,7 +133,7 @@ def requests(given: GenerateSettings) -> list["Request"]:
     ]
 
 
-def aloud(writer: "Writer", asked: list["Request"]) -> None:
+def aloud(writer: "Generator", asked: list["Request"]) -> None:
     """Print each text with its prompt while it is written; one that is broken off still ends its line."""
     writer.stream(asked)  # refuses what cannot be written, before anything is
     for number, request in enumerate(asked):

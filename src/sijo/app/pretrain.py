@@ -72,10 +72,10 @@ def go(settings: "RunSettings", given: PretrainSettings) -> None:
         raise SettingError("--corpus is needed: files, folders or globs of text to read")
     out = given.out or Path("runs") / (settings.recipe or "run")
     from sijo.app.progress import RunProgress
-    from sijo.jobs.pretrain import Text, pretrain
+    from sijo.jobs.pretrain import CorpusSource, pretrain
     from sijo.training.loop import Run
 
-    text = Text(
+    text = CorpusSource(
         sources=given.corpus,
         column=given.column,
         code_column=given.code_column,
@@ -114,17 +114,17 @@ def resolved(recipe: str | None, changes: list[str]) -> "RunSettings":
     """The settings of a recipe by name, or in a settings.json that a run left, with some changed."""
     from sijo.files.folders import read_object
     from sijo.jobs.recipes import RECIPES
-    from sijo.training.settings import changed, read
+    from sijo.training.settings import read_settings, with_changes
 
     if recipe is None:
         raise SettingError("name a recipe, such as electra-tiny; sijo pretrain --list tells which there are")
     if recipe not in RECIPES and Path(recipe).suffix == ".json":
         if not Path(recipe).is_file():
             raise SettingError(f"no file {recipe}; name a recipe, or the settings.json of a run")
-        return changed(read(read_object(Path(recipe))), changes)
+        return with_changes(read_settings(read_object(Path(recipe))), changes)
     if recipe not in RECIPES:
         raise SettingError(f"no recipe {recipe!r}{nearest(recipe, RECIPES)}; there are {', '.join(RECIPES)}")
-    return changed(RECIPES[recipe].settings, changes)
+    return with_changes(RECIPES[recipe].settings, changes)
 
 
 @dataclass
@@ -224,13 +224,13 @@ def costs(recipes: Iterable["Recipe"]) -> Iterator[dict[str, Any]]:
 
 def show_settings(settings: "Settings", format: Literal["table", "json"] | None) -> None:
     """Every setting of a run by its path, with its value and its sentence."""
-    from sijo.training.settings import described, leaves
+    from sijo.training.settings import setting_descriptions, setting_leaves
 
-    sentences = described(type(settings))  # type: ignore[arg-type]
+    sentences = setting_descriptions(type(settings))  # type: ignore[arg-type]
     show(
         [
             {"setting": path, "value": value, "means": sentences.get(path, "")}
-            for path, value in leaves(settings.to_json())
+            for path, value in setting_leaves(settings.to_json())
         ],
         format,
     )

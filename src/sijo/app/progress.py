@@ -17,7 +17,7 @@ BAR = 20
 """Columns: the words beside it are what one reads."""
 
 
-class Telling:
+class ProgressReport:
     """Says how far something has come while it is entered.
 
     shown  False for no word at all
@@ -90,7 +90,7 @@ class Telling:
             self._live.stop()
 
 
-class Progress(Telling):
+class RowProgress(ProgressReport):
     """Counts rows."""
 
     rows = 0
@@ -107,7 +107,7 @@ class Progress(Telling):
         return self.rows / max(self.seconds, 1e-9)
 
 
-class RunProgress(Telling):
+class RunProgress(ProgressReport):
     """Follows a run in training of at most so many steps."""
 
     doing = "preparing"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from sijo.app.generate import GenerateSettings
-from sijo.app.progress import Progress
+from sijo.app.progress import RowProgress
 from sijo.errors import SettingError, TextError, nearest
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ FIELDS = ("label", "control_code", "prompt")
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class SyntheticSettings:
+class SynthesisOptions:
     """Texts for labels of which there are no examples."""
 
     for_labels: str | None = None
@@ -44,7 +44,7 @@ class SyntheticSettings:
     """With --for-labels: no progress and no summary."""
 
 
-def run(given: GenerateSettings, more: SyntheticSettings) -> None:
+def run(given: GenerateSettings, more: SynthesisOptions) -> None:
     """Write texts for each label to a file, and tell what became of them."""
     if more.for_labels is None:
         raise SettingError("--output and --drafts are for data: say of what by --for-labels")
@@ -65,12 +65,12 @@ def run(given: GenerateSettings, more: SyntheticSettings) -> None:
     from sijo.files.folders import whole_file
     from sijo.files.row_writers import format_of
     from sijo.generation.synthetic import Synthesis
-    from sijo.generation.write import Writer
+    from sijo.generation.write import Generator
 
     form, kinds, asked = format_of(more.output), kinds_of(more.for_labels), settings(given, more)
-    writing = Synthesis(Writer(given.model), kinds, asked)
+    writing = Synthesis(Generator(given.model), kinds, asked)
     with whole_file(more.output) as out:
-        with Progress(shown=not more.quiet) as progress:
+        with RowProgress(shown=not more.quiet) as progress:
             done = 0
             for written in writing.write():
                 progress.add(written - done, written / writing.drafts)
@@ -82,7 +82,7 @@ def run(given: GenerateSettings, more: SyntheticSettings) -> None:
         print(f"{len(made):,} rows in {more.output}", file=sys.stderr)  # noqa: T201
 
 
-def settings(given: GenerateSettings, more: SyntheticSettings) -> "Asked":
+def settings(given: GenerateSettings, more: SynthesisOptions) -> "Asked":
     """What was said on the command line, and SuperGen's numbers where nothing was."""
     from sijo.generation.rules import Sampling
     from sijo.generation.synthetic import SAMPLING
@@ -187,7 +187,7 @@ def write(made: "list[Made]", form: Any, out: Any) -> None:
     """The texts as a table."""
     import pyarrow as pa
 
-    from sijo.files.row_writers import WRITERS, Piece, Plan
+    from sijo.files.row_writers import WRITERS, ColumnPlan, OutputRows
 
     added = {
         "label": pa.array([one.label for one in made], pa.string()),
@@ -195,8 +195,8 @@ def write(made: "list[Made]", form: Any, out: Any) -> None:
         "seed": pa.array([one.seed for one in made], pa.int64()),
     }
     texts = pa.table({"text": pa.array([one.text for one in made], pa.string())})
-    piece = Piece(texts, pa.table(added), "csv")
-    writer = WRITERS[form](out, Plan.of([piece]))
+    piece = OutputRows(texts, pa.table(added), "csv")
+    writer = WRITERS[form](out, ColumnPlan.of([piece]))
     writer.write(piece)
     writer.close()
 

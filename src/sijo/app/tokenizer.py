@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from sijo.app.progress import Progress
+from sijo.app.progress import RowProgress
 from sijo.errors import SettingError
 
 if TYPE_CHECKING:
     from sijo.files.tables import TextTable
-    from sijo.tokenizers.train import Report
+    from sijo.tokenizers.train import TokenizerReport
 
 
 @Parameter(name="*")
@@ -79,15 +79,15 @@ def cut(files: Sequence[str], settings: CutSettings) -> None:
     """Count the model's tokens in the files, write the folder, and print what was kept."""
     from sijo.checkpoints.load import load
     from sijo.files.folders import whole_folder, write_json
-    from sijo.tokenizers.prune import cut_tokenizer
+    from sijo.tokenizers.prune import prune_tokenizer
 
     tables = _opened(files, settings)
     whole = load(settings.model).tokenizer
     with (
         whole_folder(settings.out, overwrite=settings.overwrite) as folder,
-        Progress(shown=not settings.quiet) as progress,
+        RowProgress(shown=not settings.quiet) as progress,
     ):
-        tokenizer, report = cut_tokenizer(whole, _texts(tables, progress), vocab_size=settings.vocab_size)
+        tokenizer, report = prune_tokenizer(whole, _texts(tables, progress), vocab_size=settings.vocab_size)
         tokenizer.save(folder)
         write_json(folder / "report.json", report.to_dict())
     print(json.dumps({"folder": str(settings.out)} | report.to_dict(), ensure_ascii=False))  # noqa: T201
@@ -101,7 +101,7 @@ def run(files: Sequence[str], settings: TrainSettings) -> None:
     tables = _opened(files, settings)
     with (
         whole_folder(settings.out, overwrite=settings.overwrite) as folder,  # refused before an hour's work
-        Progress(shown=not settings.quiet) as progress,
+        RowProgress(shown=not settings.quiet) as progress,
     ):
         tokenizer, report = train_tokenizer(
             _texts(tables, progress),
@@ -129,18 +129,20 @@ def run(files: Sequence[str], settings: TrainSettings) -> None:
 
 def _opened(files: Sequence[str], settings: TrainSettings | CutSettings) -> list["TextTable"]:
     """Every file, folder or pattern, and standard input, at its start."""
-    from sijo.data.corpus import opened, sources
+    from sijo.data.corpus import open_source, sources
     from sijo.files.tables import TextTable
 
     if not files:
         raise SettingError("name the files to learn from: .txt, .csv, .jsonl or .parquet, folders, or - for a pipe")
-    tables = [opened(source, column=settings.column) for source in sources([name for name in files if name != "-"])]
+    tables = [
+        open_source(source, column=settings.column) for source in sources([name for name in files if name != "-"])
+    ]
     if "-" in files:
         tables.append(TextTable("-", kind=settings.input_format, column=settings.column))
     return tables
 
 
-def _texts(tables: Sequence["TextTable"], progress: Progress) -> Iterator[str]:
+def _texts(tables: Sequence["TextTable"], progress: RowProgress) -> Iterator[str]:
     for place, table in enumerate(tables):
         for block in table.blocks():
             yield from block.texts
@@ -148,7 +150,7 @@ def _texts(tables: Sequence["TextTable"], progress: Progress) -> Iterator[str]:
             progress.add(len(block.texts), None if share is None else (place + share) / len(tables))
 
 
-def _print(report: "Report") -> None:
+def _print(report: "TokenizerReport") -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

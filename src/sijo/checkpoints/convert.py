@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sijo.checkpoints.load import TOKENIZER_FILES, buildable, labelled, load
+from sijo.checkpoints.load import TOKENIZER_FILES, buildable, label_fields, load
 from sijo.checkpoints.names import full_name, held
 from sijo.checkpoints.pickled import read_pickled
 from sijo.checkpoints.tensorflow import from_tensorflow, is_tensorflow
@@ -220,7 +220,7 @@ def _says(
         says |= layout.says
         out = named.get(f"{layout.names.get('out')}.weight")
         if name.endswith("classification") and out is not None and not {"id2label", "num_labels"} & fields.keys():
-            says |= labelled([f"LABEL_{i}" for i in range(len(out))])
+            says |= label_fields([f"LABEL_{i}" for i in range(len(out))])
     return says
 
 

@@ -16,7 +16,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from sijo.errors import SettingError, TextError
-from sijo.nn.heads import Network, VocabularyHead
+from sijo.nn.heads import LMHead, Network
 from sijo.nn.int8 import Int8Linear, Int8Table, parts
 from sijo.nn.transformer import Transformer
 
@@ -108,7 +108,7 @@ def _round(module: nn.Module) -> None:
 
 def _moved(network: Network, ids_L: Tensor, exact_LD: Tensor, table: Tensor) -> Moved:
     """Compare a rounded network with what its states were, and its table."""
-    head: VocabularyHead = network.head["lm"]  # type: ignore[assignment]
+    head: LMHead = network.head["lm"]  # type: ignore[assignment]
     states_LD = network.transformer(ids_L[None]).last_hidden_state[0]
     divergence = before = after = 0.0
     for start in range(0, len(ids_L), AT_ONCE):

@@ -21,7 +21,7 @@ from sijo.models import FAMILIES, published
 from sijo.models.family import Config, Family, HeadName, Layout
 from sijo.models.mix import plainest
 from sijo.nn.architecture import LARGEST, Architecture
-from sijo.nn.heads import POOLER, Network, build
+from sijo.nn.heads import POOLER, Network, build_head
 from sijo.nn.int8 import Int8Matrix
 from sijo.tokenizers.tokenizer import Tokenizer
 
@@ -151,7 +151,7 @@ def load(
     fields = config_fields(folder)
     family = FAMILIES[str(fields["model_type"])]
     if labels is not None:
-        fields |= labelled(labels)
+        fields |= label_fields(labels)
     config = family.config.read(fields)
     weights, there = _weights(folder, family, config, fields)
     layouts = {name: layout for name, layout in there.items() if name == POOLER}
@@ -179,7 +179,7 @@ def load(
             source=folder,
         )
     for name in fresh:
-        opened.head[name] = build(opened.head_values[name], opened.architecture).to(DTYPES[dtype])
+        opened.head[name] = build_head(opened.head_values[name], opened.architecture).to(DTYPES[dtype])
     _fill(opened, weights, config, fresh=fresh, dtype=DTYPES.get(dtype))
     if opened.unused:
         log.info("%s: %s does not use %s", folder, head or "the encoder alone", ", ".join(opened.unused))
@@ -216,16 +216,16 @@ def create(
         family, _ = published(size)
         fields = dict(family.sizes[size])
     else:
-        family, fields = said(size)
+        family, fields = family_for(size)
     if labels is not None:
-        fields |= labelled(labels)
+        fields |= label_fields(labels)
     config = family.config.read(fields)
     names = [] if head is None else [head] if isinstance(head, str) else head
-    layouts = {known(name): new_layout(family, config, name) for name in names}
+    layouts = {known_head(name): new_layout(family, config, name) for name in names}
     return Model(family, fields, layouts, tokenizer=tokenizer).eval()
 
 
-def said(architecture: Architecture) -> tuple[Family, dict[str, object]]:
+def family_for(architecture: Architecture) -> tuple[Family, dict[str, object]]:
     """The first family whose config can say all of an architecture, and what it says; `sijo` can say any."""
     for family in FAMILIES.values():
         try:
@@ -235,10 +235,10 @@ def said(architecture: Architecture) -> tuple[Family, dict[str, object]]:
     raise SettingError("this architecture cannot be written down; give it sizes above 0")
 
 
-def peek(model: str | Path | None, revision: str | None = None) -> tuple[str, ...]:
+def head_names(model: str | Path | None, revision: str | None = None) -> tuple[str, ...]:
     """The heads that a folder holds, without making a model of it.
 
-    >>> peek(None)
+    >>> head_names(None)
     ()
     """
     folder = locate(model, revision=revision)
@@ -276,7 +276,7 @@ def architecture_of(config: Config) -> Architecture:
         raise RefusedError(f"the config cannot be built: {error}") from None
 
 
-def labelled(labels: Sequence[str]) -> dict[str, object]:
+def label_fields(labels: Sequence[str]) -> dict[str, object]:
     """What a config.json says of a classification head's columns."""
     if isinstance(labels, str) or len(labels) < 1:
         raise SettingError(f"labels={labels!r} must be a list of names, at least one")
@@ -294,7 +294,7 @@ def new_layout(family: Family, config: Config, head: str) -> Layout:
     return plainest(head, config)
 
 
-def known(head: str) -> str:
+def known_head(head: str) -> str:
     """The name itself, unless nobody knows a head of that name: SettingError."""
     if head not in HEADS:
         raise SettingError(f"no head {head!r}{nearest(head, HEADS)}; there are {', '.join(HEADS)}")
@@ -336,7 +336,7 @@ def _heads(
     """The layouts of the heads asked for, and which of them are fresh ones."""
     layouts, fresh = {}, set()
     for head in heads:
-        name = known(head.removeprefix(NEW))
+        name = known_head(head.removeprefix(NEW))
         if head.startswith(NEW):
             layouts[name] = new_layout(family, config, name)
             fresh.add(name)

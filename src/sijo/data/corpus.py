@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from sijo.errors import SettingError, TextError, nearest
-from sijo.files.tables import DECOMPRESS, SUFFIXES, Block, TextTable, ending
+from sijo.files.tables import DECOMPRESS, SUFFIXES, RowBlock, TextTable, ending
 
 LONGEST_DOCUMENT = 1_000_000
 """Characters of a document of plain text, which without blank lines would be its whole file."""
@@ -40,7 +40,7 @@ ASCII_MARKS = bytes(number for number in range(128) if _is_mark(chr(number)))
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceFile:
     """A file, and the control code of all that is in it, if it was given one."""
 
     path: Path
@@ -60,7 +60,7 @@ class Document:
         return sum(map(len, self.sentences))
 
 
-def sources(names: Sequence[str]) -> list[Source]:
+def sources(names: Sequence[str]) -> list[SourceFile]:
     """The files that the words of a command line mean, in that order, each once.
 
     A word is a file, a folder or a pattern such as `data/**/*.jsonl`; or `code=` and one of these, and
@@ -91,7 +91,7 @@ def sources(names: Sequence[str]) -> list[Source]:
     return found
 
 
-def opened(source: Source, *, column: str | None = None, code_column: str | None = None) -> TextTable:
+def open_source(source: SourceFile, *, column: str | None = None, code_column: str | None = None) -> TextTable:
     """A source at its start, with all checked that can be before its rows are read.
 
     Raises what `documents` does, as far as the first row shows it.
@@ -107,7 +107,9 @@ def opened(source: Source, *, column: str | None = None, code_column: str | None
     return table
 
 
-def documents(source: Source, *, column: str | None = None, code_column: str | None = None) -> Iterator[Document]:
+def documents(
+    source: SourceFile, *, column: str | None = None, code_column: str | None = None
+) -> Iterator[Document]:
     """The documents of a file, one at a time.
 
     column       where the text is in CSV, JSON Lines and Parquet; by default `text`, else the only column
@@ -126,14 +128,14 @@ def documents(source: Source, *, column: str | None = None, code_column: str | N
     >>> import tempfile
     >>> poem = Path(tempfile.mkdtemp()) / "poem.txt"
     >>> _ = poem.write_text("One line. Two more.\\nA third.\\n\\nAnother poem.\\n")
-    >>> [document.sentences for document in documents(Source(poem))]
+    >>> [document.sentences for document in documents(SourceFile(poem))]
     [['One line.', 'Two more.', 'A third.'], ['Another poem.']]
     """
-    table = opened(source, column=column, code_column=code_column)
-    return (row for row in read(table, source, code_column=code_column) if row.sentences)
+    table = open_source(source, column=column, code_column=code_column)
+    return (row for row in read_documents(table, source, code_column=code_column) if row.sentences)
 
 
-def read(table: TextTable, source: Source, *, code_column: str | None = None) -> Iterator[Document]:
+def read_documents(table: TextTable, source: SourceFile, *, code_column: str | None = None) -> Iterator[Document]:
     """The documents of an opened source, and one without sentences for each row that is blank."""
     if table.kind == "text":
         return _from_lines(table, source.code)
@@ -168,14 +170,15 @@ def sentences(text: str) -> list[str]:
     return found
 
 
-def digest(document: Document) -> bytes:
+def document_digest(document: Document) -> bytes:
     """Eight bytes that are the same for documents that differ in no more than look, under the same code.
 
     Case, white space, punctuation and compatibility forms (ﬁ, Ａ, ½) do not count; symbols such as $ and
     emoji do. The same text under two codes is two documents. Among 100 million documents
     the chance that any two different ones are taken for one is 3 in 10,000 (n² / 2⁶⁵).
 
-    >>> digest(Document(["“So,” she said…", "It's over!"])) == digest(Document(["SO she said. Its over"]))
+    >>> shouted, written = Document(["SO she said. Its over"]), Document(["“So,” she said…", "It's over!"])
+    >>> document_digest(shouted) == document_digest(written)
     True
     """
     folded = unicodedata.normalize("NFKC", " ".join(document.sentences)).casefold()
@@ -185,7 +188,7 @@ def digest(document: Document) -> bytes:
     return blake2b(code + folded.encode().translate(None, ASCII_MARKS), digest_size=8).digest()
 
 
-class Seen:
+class SeenDigests:
     """Numbers met before, in 8 bytes each, and 16 for a moment when they are put in order.
 
     They are kept as sorted runs, each more than twice as long as the next; so there are few to look into, and
@@ -193,7 +196,7 @@ class Seen:
 
     numbers  what has been met already, each once, (N,) uint64; put in order where it lies
 
-    >>> seen = Seen()
+    >>> seen = SeenDigests()
     >>> seen.first_time(np.array([7, 8, 7], np.uint64)).tolist()
     [True, True, False]
     >>> seen.first_time(np.array([9, 8], np.uint64)).tolist()
@@ -228,13 +231,13 @@ class Seen:
             self._runs.append(run)
 
 
-def _meant(word: str) -> Iterator[Source]:
+def _meant(word: str) -> Iterator[SourceFile]:
     """The files that a word of the command line means."""
     code, equals, rest = word.partition("=")
     if paths := _files(word):
-        yield from map(Source, paths)
+        yield from map(SourceFile, paths)
     elif equals and code and (paths := _files(rest)):
-        yield from (Source(path, code) for path in paths)
+        yield from (SourceFile(path, code) for path in paths)
     elif equals and not code:
         raise SettingError(f"{word!r} has no control code before the '='; write one, or {rest!r} alone")
     else:
@@ -320,7 +323,7 @@ def _from_rows(table: TextTable, code: str | None, code_column: str | None) -> I
                 yield Document(found, code)
 
 
-def _codes(block: Block, code_column: str) -> list[object]:
+def _codes(block: RowBlock, code_column: str) -> list[object]:
     try:
         return block.values(code_column)
     except SettingError:  # none of these records of JSON Lines has it

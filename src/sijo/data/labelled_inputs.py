@@ -31,7 +31,7 @@ from sijo.batching import padded_length
 from sijo.data.samples import Batch
 from sijo.errors import SettingError, TextError, nearest
 from sijo.files.tables import records
-from sijo.random import chance, permuted
+from sijo.random import permuted, rng
 from sijo.tokenizers.tokenizer import Tokenizer
 
 Task = Literal["classification", "multi-label", "regression", "tagging", "question-answering", "multiple-choice"]
@@ -62,7 +62,7 @@ USUAL = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Columns:
+class ColumnNames:
     """Where in a file what stands; None for the usual names."""
 
     text: str | None = None
@@ -86,7 +86,7 @@ class Columns:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cutting:
+class InputSettings:
     """How texts become inputs."""
 
     length: int = 128
@@ -115,7 +115,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Row:
+class LabelledRow:
     """What a person said of something, as it stands in a file."""
 
     where: str
@@ -130,7 +130,7 @@ class Row:
     """The row's own id, where it has one."""
 
 
-def read_rows(file: str | Path, task: Task, columns: Columns | None = None) -> list[Row]:
+def read_rows(file: str | Path, task: Task, columns: ColumnNames | None = None) -> list[LabelledRow]:
     """The rows of a file for one task.
 
     file     .csv, .tsv, .json, .jsonl or .parquet, compressed or not
@@ -148,7 +148,7 @@ def read_rows(file: str | Path, task: Task, columns: Columns | None = None) -> l
     first = next(rows, None)
     if first is None:
         raise TextError(f"{file} has no rows; give it at least one")
-    make = _READERS[task](_Finder(str(file), first[1], columns or Columns()))
+    make = _READERS[task](_Finder(str(file), first[1], columns or ColumnNames()))
     found = [make(*first)]
     found += [make(where, record) for where, record in rows]
     return found
@@ -157,7 +157,7 @@ def read_rows(file: str | Path, task: Task, columns: Columns | None = None) -> l
 class _Finder:
     """Finds the columns of a file."""
 
-    def __init__(self, name: str, record: Mapping[str, Any], asked: Columns) -> None:
+    def __init__(self, name: str, record: Mapping[str, Any], asked: ColumnNames) -> None:
         self.name, self.record, self.asked = name, record, asked
 
     def column(self, what: str, usual: Iterable[str] = (), *, only: Sequence[str] = ()) -> str:
@@ -232,35 +232,35 @@ def _listed(record: Mapping[str, Any], column: str, where: str, parted_by: str |
     return value
 
 
-def _classified(find: _Finder) -> Callable[[str, Mapping[str, Any]], Row]:
+def _classified(find: _Finder) -> Callable[[str, Mapping[str, Any]], LabelledRow]:
     texts = find.texts()
     label = find.column("label", only=texts)
 
-    def make(where: str, record: Mapping[str, Any]) -> Row:
+    def make(where: str, record: Mapping[str, Any]) -> LabelledRow:
         said = _name(_field(record, label, where), label, where)
-        return Row(where, tuple(_text(record, column, where) for column in texts), label=said)
+        return LabelledRow(where, tuple(_text(record, column, where) for column in texts), label=said)
 
     return make
 
 
-def _many(find: _Finder) -> Callable[[str, Mapping[str, Any]], Row]:
+def _many(find: _Finder) -> Callable[[str, Mapping[str, Any]], LabelledRow]:
     texts = find.texts()
     label = find.column("label", only=texts)
 
-    def make(where: str, record: Mapping[str, Any]) -> Row:
+    def make(where: str, record: Mapping[str, Any]) -> LabelledRow:
         said = [_name(one, label, where) for one in _listed(record, label, where, ";")]
         if len(set(said)) < len(said):
             raise TextError(f"{where}: {label!r} names a label twice: {_short(said)}; name each once")
-        return Row(where, tuple(_text(record, column, where) for column in texts), label=tuple(said))
+        return LabelledRow(where, tuple(_text(record, column, where) for column in texts), label=tuple(said))
 
     return make
 
 
-def _measured(find: _Finder) -> Callable[[str, Mapping[str, Any]], Row]:
+def _measured(find: _Finder) -> Callable[[str, Mapping[str, Any]], LabelledRow]:
     texts = find.texts()
     label = find.column("label", ("score", *USUAL["label"]), only=texts)
 
-    def make(where: str, record: Mapping[str, Any]) -> Row:
+    def make(where: str, record: Mapping[str, Any]) -> LabelledRow:
         value = _field(record, label, where)
         try:
             number = float(value)
@@ -268,30 +268,30 @@ def _measured(find: _Finder) -> Callable[[str, Mapping[str, Any]], Row]:
             number = math.nan
         if not math.isfinite(number):
             raise TextError(f"{where}: {label!r} holds {_short(value)}, not a number; leave such rows out")
-        return Row(where, tuple(_text(record, column, where) for column in texts), label=number)
+        return LabelledRow(where, tuple(_text(record, column, where) for column in texts), label=number)
 
     return make
 
 
-def _tagged(find: _Finder) -> Callable[[str, Mapping[str, Any]], Row]:
+def _tagged(find: _Finder) -> Callable[[str, Mapping[str, Any]], LabelledRow]:
     words, tags = find.column("words"), find.column("tags")
 
-    def make(where: str, record: Mapping[str, Any]) -> Row:
+    def make(where: str, record: Mapping[str, Any]) -> LabelledRow:
         said = [str(word) for word in _listed(record, words, where, None)]
         given = [_name(tag, tags, where) for tag in _listed(record, tags, where, None)]
         if len(said) != len(given):
             raise TextError(f"{where}: {len(said)} words and {len(given)} tags; give each word one tag")
         if not said or not all(word.strip() for word in said):
             raise TextError(f"{where}: {words!r} has {'a blank word' if said else 'no words'}; leave it out")
-        return Row(where, words=tuple(said), label=tuple(given))
+        return LabelledRow(where, words=tuple(said), label=tuple(given))
 
     return make
 
 
-def _asked(find: _Finder) -> Callable[[str, Mapping[str, Any]], Row]:
+def _asked(find: _Finder) -> Callable[[str, Mapping[str, Any]], LabelledRow]:
     question, context, answers = find.column("question"), find.column("context"), find.column("answers")
 
-    def make(where: str, record: Mapping[str, Any]) -> Row:
+    def make(where: str, record: Mapping[str, Any]) -> LabelledRow:
         text = _text(record, context, where)
         said = tuple(_answers(_field(record, answers, where), answers, where))
         for answer in said:
@@ -302,7 +302,9 @@ def _asked(find: _Finder) -> Callable[[str, Mapping[str, Any]], Row]:
                     f"{where}: the answer {_short(answer.text)} does not stand at character {answer.start} of its "
                     f"text; {hint}"
                 )
-        return Row(where, (_text(record, question, where), text), label=said, name=str(record.get("id", "")))
+        return LabelledRow(
+            where, (_text(record, question, where), text), label=said, name=str(record.get("id", ""))
+        )
 
     return make
 
@@ -349,12 +351,12 @@ def _unnested(rows: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str,
                     )
 
 
-def _choosing(find: _Finder) -> Callable[[str, Mapping[str, Any]], Row]:
+def _choosing(find: _Finder) -> Callable[[str, Mapping[str, Any]], LabelledRow]:
     text, choices = find.column("text", USUAL["beginning"]), find.column("choices")
     second = find.asked.second and find.column("second")
     label = find.column("label", only=(text, choices, "id"))
 
-    def make(where: str, record: Mapping[str, Any]) -> Row:
+    def make(where: str, record: Mapping[str, Any]) -> LabelledRow:
         said = [str(choice) for choice in _listed(record, choices, where, ";")]
         marks = record[choices].get("label", ()) if isinstance(record[choices], dict) else ()
         if len(said) < 2:
@@ -366,7 +368,7 @@ def _choosing(find: _Finder) -> Callable[[str, Mapping[str, Any]], Row]:
                 f"{len(said) - 1}) nor the text of a choice"
             )
         before = " ".join(_text(record, column, where) for column in (text, second) if column)
-        return Row(where, (before,), choices=tuple(said), label=right, name=str(record.get("id", "")))
+        return LabelledRow(where, (before,), choices=tuple(said), label=right, name=str(record.get("id", "")))
 
     return make
 
@@ -382,7 +384,7 @@ def _right(value: Any, choices: Sequence[str], marks: Sequence[str]) -> int | No
     return place if 0 <= place < len(choices) else None
 
 
-_READERS: dict[Task, Callable[[_Finder], Callable[[str, Mapping[str, Any]], Row]]] = {
+_READERS: dict[Task, Callable[[_Finder], Callable[[str, Mapping[str, Any]], LabelledRow]]] = {
     "classification": _classified,
     "multi-label": _many,
     "regression": _measured,
@@ -392,10 +394,10 @@ _READERS: dict[Task, Callable[[_Finder], Callable[[str, Mapping[str, Any]], Row]
 }
 
 
-def names_of(rows: Sequence[Row], task: Task) -> tuple[str, ...]:
+def names_of(rows: Sequence[LabelledRow], task: Task) -> tuple[str, ...]:
     """Every label that occurs, in the order of numbers or letters; ("score",) for a number, none for the rest.
 
-    >>> names_of([Row("1", label="10"), Row("2", label="9")], "classification")
+    >>> names_of([LabelledRow("1", label="10"), LabelledRow("2", label="9")], "classification")
     ('9', '10')
     """
     if task == "regression":
@@ -408,13 +410,13 @@ def names_of(rows: Sequence[Row], task: Task) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _names(row: Row, task: Task) -> tuple[str, ...]:
+def _names(row: LabelledRow, task: Task) -> tuple[str, ...]:
     return (row.label,) if task == "classification" else tuple(row.label)
 
 
 def check_labels(
-    train: Sequence[Row],
-    evaluation: Sequence[Row],
+    train: Sequence[LabelledRow],
+    evaluation: Sequence[LabelledRow],
     task: Task,
     *,
     allow_rare: bool = False,
@@ -463,12 +465,14 @@ def _near(name: str, names: Sequence[str]) -> str:
     return nearest(name, names) or (f"; the nearest is {close[0]!r}" if close else "")
 
 
-def _with_one(rows: Sequence[Row], task: Task) -> list[str]:
+def _with_one(rows: Sequence[LabelledRow], task: Task) -> list[str]:
     counts = Counter(name for row in rows for name in _names(row, task))
     return sorted(name for name, count in counts.items() if count == 1)
 
 
-def held_out(rows: Sequence[Row], task: Task, share: float, *, seed: int) -> tuple[list[Row], list[Row]]:
+def held_out(
+    rows: Sequence[LabelledRow], task: Task, share: float, *, seed: int
+) -> tuple[list[LabelledRow], list[LabelledRow]]:
     """Rows for training and rows kept from it, of each class the same share; a function of the seed.
 
     Raises TextError where the share is of no row.
@@ -482,7 +486,7 @@ def held_out(rows: Sequence[Row], task: Task, share: float, *, seed: int) -> tup
         owed += share * len(members)
         count = min(round(owed), len(members) - 1)
         owed -= count
-        order = chance(seed, "held out", number).permutation(len(members))
+        order = rng(seed, "held out", number).permutation(len(members))
         aside |= {members[place] for place in order[:count]}
     if not aside:
         raise TextError(
@@ -495,7 +499,7 @@ def held_out(rows: Sequence[Row], task: Task, share: float, *, seed: int) -> tup
     )
 
 
-class Labelled:
+class LabelledInputs:
     """Labelled rows as inputs of a network, kept as numbers: what the loop reads, and what is measured on.
 
     rows       of one task
@@ -508,7 +512,12 @@ class Labelled:
     """
 
     def __init__(
-        self, rows: Sequence[Row], task: Task, names: Sequence[str], tokenizer: Tokenizer, cutting: Cutting
+        self,
+        rows: Sequence[LabelledRow],
+        task: Task,
+        names: Sequence[str],
+        tokenizer: Tokenizer,
+        cutting: InputSettings,
     ) -> None:
         self.rows, self.task, self.names = list(rows), task, tuple(names)
         self.cutting = cutting
@@ -615,7 +624,7 @@ class Labelled:
             framed = tokenizer.framed(first, second)
             made.add(number, [(framed.ids, framed.types)], self._label(row))
 
-    def _label(self, row: Row) -> Any:
+    def _label(self, row: LabelledRow) -> Any:
         match self.task:
             case "classification":
                 return self._place[row.label]

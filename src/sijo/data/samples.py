@@ -17,7 +17,7 @@ import numpy as np
 from sijo.batching import padded_length
 from sijo.data.shards import Corpus, Shard
 from sijo.errors import SettingError
-from sijo.random import chance, permuted
+from sijo.random import permuted, rng
 from sijo.tokenizers.tokenizer import Tokenizer
 
 Segments = Literal["one", "two", "one_or_two"]
@@ -176,7 +176,7 @@ class Samples:
         low, high = np.searchsorted(shard.sentences, [start, end], side="left")
         inner = shard.sentences[low : high + 1].astype(np.int64) - start
         borders = [0, *(int(border) for border in inner if 0 < border < len(ids)), len(ids)]
-        dice = chance(seed, "cut", epoch, number)
+        dice = rng(seed, "cut", epoch, number)
         if dice.random() < self.settings.short:
             target = 2 + int(dice.random() * (self.room - 1))
             kept = next(i for i, border in enumerate(borders) if border >= target or border == len(ids))

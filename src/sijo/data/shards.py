@@ -38,7 +38,7 @@ from typing import Any
 import numpy as np
 
 from sijo.batching import groups
-from sijo.data.corpus import Document, Seen, Source, digest, opened, read
+from sijo.data.corpus import Document, SeenDigests, SourceFile, document_digest, open_source, read_documents
 from sijo.errors import CheckpointError, RefusedError, SettingError, TextError
 from sijo.files.folders import (
     MANIFEST,
@@ -76,7 +76,7 @@ COMMIT_TOKENS = 4_000_000
 
 
 @dataclass(frozen=True)
-class Code:
+class CorpusCode:
     """A control code, and the tokens that stand for it before a text."""
 
     name: str
@@ -98,7 +98,7 @@ class Shard:
 
 
 @dataclass
-class Counts:
+class DocumentCounts:
     """What became of the documents: read = kept + empty + duplicates."""
 
     read: int = 0
@@ -114,7 +114,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Progress:
+class PreparationProgress:
     """How far a preparation has come."""
 
     share: float
@@ -132,14 +132,14 @@ class Corpus:
     """A prepared corpus. Any number of processes may have it open."""
 
     folder: Path
-    codes: tuple[Code, ...]
+    codes: tuple[CorpusCode, ...]
     """In the order in which they first came; none when the documents have no codes."""
     shards: tuple[Shard, ...]
     vocab_size: int
     """Of the tokenizer."""
     tokenizer: str
     """The `text_fingerprint` of the tokenizer."""
-    counts: Counts
+    counts: DocumentCounts
     fingerprint: str
     """A digest of the digests of all files, 64 hexadecimal digits: equal for equal corpora."""
 
@@ -185,7 +185,7 @@ class Corpus:
             )
         try:
             kind = KINDS[index["dtype"]]
-            codes = tuple(Code(str(code["name"]), tuple(map(int, code["ids"]))) for code in index["codes"])
+            codes = tuple(CorpusCode(str(code["name"]), tuple(map(int, code["ids"]))) for code in index["codes"])
             _allow_files(3 * len(index["shards"]))
             shards = tuple(_mapped(folder, about, kind, len(codes), check) for about in index["shards"])
             listed = {INDEX, *(f"{about['name']}.{part}" for about in index["shards"] for part in PARTS)}
@@ -195,7 +195,7 @@ class Corpus:
                 shards=shards,
                 vocab_size=int(index["vocab_size"]),
                 tokenizer=str(index["tokenizer"]),
-                counts=Counts(**index["counts"]),
+                counts=DocumentCounts(**index["counts"]),
                 fingerprint=hashlib.sha256(json.dumps(manifest["files"], sort_keys=True).encode()).hexdigest(),
             )
             if not shards or listed != set(manifest["files"]) or corpus.documents != corpus.counts.kept:
@@ -209,7 +209,7 @@ class Corpus:
 
 
 def prepare(
-    sources: Sequence[Source],
+    sources: Sequence[SourceFile],
     tokenizer: Tokenizer,
     folder: Path,
     *,
@@ -219,7 +219,7 @@ def prepare(
     shard_tokens: int = 64_000_000,
     resume: bool = False,
     overwrite: bool = False,
-    tell: Callable[[Progress], None] | None = None,
+    tell: Callable[[PreparationProgress], None] | None = None,
 ) -> Corpus:
     """Make a corpus of token ids from files of text, in memory that does not depend on their size.
 
@@ -247,7 +247,7 @@ def prepare(
     >>> tokenizer = Tokenizer.open(built_in(), model_type="bert", max_length=256)
     >>> poems = Path(tempfile.mkdtemp()) / "poems.txt"
     >>> _ = poems.write_text("One line. Another line.\\n\\nA new poem.\\n\\none line, another line")
-    >>> corpus = prepare([Source(poems)], tokenizer, poems.parent / "corpus")
+    >>> corpus = prepare([SourceFile(poems)], tokenizer, poems.parent / "corpus")
     >>> corpus.documents, corpus.sentences, corpus.tokens, corpus.counts.duplicates
     (2, 3, 10, 1)
     >>> shard = corpus.shards[0]
@@ -334,8 +334,8 @@ class _Making:
         progress = read_object(path) if path.exists() else NOTHING
         self.source: int = progress["source"]
         self.documents: int = progress["documents"]
-        self.counts = Counts(**progress["counts"])
-        self.codes = [Code(code["name"], tuple(code["ids"])) for code in progress["codes"]]
+        self.counts = DocumentCounts(**progress["counts"])
+        self.codes = [CorpusCode(code["name"], tuple(code["ids"])) for code in progress["codes"]]
         self.shards = [_Growing(**about) for about in progress["shards"]]
         self._numbers = {code.name: number for number, code in enumerate(self.codes)}
         self._spelled = {code.ids: code.name for code in self.codes}
@@ -345,7 +345,7 @@ class _Making:
         self._new_tokens = 0
         self._share: Callable[[], float | None] = lambda: 0.0  # of the file at work
         self._cut_back()
-        self._seen = Seen(np.fromfile(folder / "seen", "<u8") if self._digests else None)
+        self._seen = SeenDigests(np.fromfile(folder / "seen", "<u8") if self._digests else None)
 
     def files(self) -> dict[str, int]:
         """The bytes of each file of the shards."""
@@ -371,19 +371,19 @@ class _Making:
 
     def read(
         self,
-        sources: Sequence[Source],
+        sources: Sequence[SourceFile],
         *,
         column: str | None,
         code_column: str | None,
         skip_bad: bool,
-        tell: Callable[[Progress], None] | None,
+        tell: Callable[[PreparationProgress], None] | None,
     ) -> None:
         """Read what has not been read, and bring all to the disk."""
         for name in dict.fromkeys(source.code for source in sources if source.code is not None):
             self._ids(name)
         for source in sources[self.source :]:  # what would else be found out after hours
             with suppress(*[TextError] * skip_bad):
-                opened(source, column=column, code_column=code_column)
+                open_source(source, column=column, code_column=code_column)
         sizes = [source.path.stat().st_size for source in sources]
         for batch in _batches(self._rest(sources, column=column, code_column=code_column, skip_bad=skip_bad)):
             self._take(batch)
@@ -392,7 +392,9 @@ class _Making:
             if tell is not None:
                 done = sum(sizes[: self.source]) + sizes[self.source] * (self._share() or 0.0)
                 tokens = sum(shard.tokens for shard in self.shards)
-                tell(Progress(done / sum(sizes), str(sources[self.source].path), self.counts.kept, tokens))
+                tell(
+                    PreparationProgress(done / sum(sizes), str(sources[self.source].path), self.counts.kept, tokens)
+                )
         if not self.shards:
             bad = "".join(f"; {name} was skipped ({reason})" for name, reason in self.counts.bad.items())
             raise TextError(
@@ -403,16 +405,16 @@ class _Making:
         self._commit()
 
     def _rest(
-        self, sources: Sequence[Source], *, column: str | None, code_column: str | None, skip_bad: bool
+        self, sources: Sequence[SourceFile], *, column: str | None, code_column: str | None, skip_bad: bool
     ) -> Iterator[tuple[int, Document]]:
         """The documents that have not been taken, each with the number of its source."""
         taken = self.documents
         for number in range(self.source, len(sources)):
             source = sources[number]
             try:
-                table = opened(source, column=column, code_column=code_column)
+                table = open_source(source, column=column, code_column=code_column)
                 self._share = table.share
-                found = read(table, source, code_column=code_column)
+                found = read_documents(table, source, code_column=code_column)
                 if sum(1 for _ in islice(found, taken)) < taken:
                     raise SettingError(f"{source.path} has changed since it was begun; start over with overwrite")
                 for document in found:
@@ -426,7 +428,7 @@ class _Making:
     def _take(self, batch: list[tuple[int, Document]]) -> None:
         """Tokenize those documents of a batch that are new, and put them into shards."""
         filled = [document for _, document in batch if document.sentences]
-        digests = np.frombuffer(b"".join(map(digest, filled)), "<u8")
+        digests = np.frombuffer(b"".join(map(document_digest, filled)), "<u8")
         first = self._seen.first_time(digests)
         self._new_digests += digests[first].tobytes()
         new = [document for document, is_first in zip(filled, first, strict=True) if is_first]
@@ -468,7 +470,7 @@ class _Making:
                     "that tells kinds of text"
                 )
             self._numbers[name] = len(self.codes)
-            self.codes.append(Code(name, self._ids(name)))
+            self.codes.append(CorpusCode(name, self._ids(name)))
         return self._numbers[name]
 
     def _ids(self, name: str) -> tuple[int, ...]:
@@ -583,7 +585,7 @@ def _finished(folder: Path, tokenizer: Tokenizer) -> Corpus:
     return corpus
 
 
-def _settings(sources: Sequence[Source], **given: object) -> dict[str, Any]:
+def _settings(sources: Sequence[SourceFile], **given: object) -> dict[str, Any]:
     """What decides the shards, each by the name that a refusal gives it."""
     settings: dict[str, Any] = {"sijo": __version__, **given, "the number of files": len(sources)}
     for source in sources:

@@ -313,7 +313,7 @@ def answered(gold: Sequence[Sequence[str]], given: Sequence[str]) -> dict[str, M
 
 
 @dataclass(frozen=True)
-class Found:
+class SpanAnswer:
     """What a network makes of a question."""
 
     text: str
@@ -330,7 +330,7 @@ class Found:
 
 def best_span(
     windows: Sequence[tuple[Floats, Floats, NDArray[np.int32]]], text: str, *, most: int = 20, longest: int = 30
-) -> Found:
+) -> SpanAnswer:
     """The best answer over overlapping windows, as SQuAD's released scripts choose it.
 
     windows  scores (L,) of each token as start and as end, and the characters (L, 2) it stands for, (-1, -1)
@@ -352,10 +352,10 @@ def best_span(
                 score = float(start_L[start] + end_L[end])
                 if start <= end < start + longest and score > best:
                     best, said = score, text[place_L2[start, 0] : place_L2[end, 1]]
-    return Found(said, best, none)
+    return SpanAnswer(said, best, none)
 
 
-def best_threshold(found: Sequence[Found], gold: Sequence[Sequence[str]]) -> tuple[float, float]:
+def best_threshold(found: Sequence[SpanAnswer], gold: Sequence[Sequence[str]]) -> tuple[float, float]:
     """The threshold under which F1 is highest on these rows, and that F1: SQuAD 2's `best_f1_thresh`.
 
     Chosen on the rows it is measured on, so a bound and no forecast.

@@ -15,7 +15,7 @@ AT_ONCE = 500
 """Keys that are looked for in one question to the database."""
 
 
-class Store:
+class SqliteCache:
     """Rows of fixed columns by key.
 
     folder       where its file is; made if need be
@@ -26,7 +26,7 @@ class Store:
     key          its first column
 
     >>> import tempfile
-    >>> store = Store(Path(tempfile.mkdtemp()), fingerprint="ab12", columns="length INTEGER")
+    >>> store = SqliteCache(Path(tempfile.mkdtemp()), fingerprint="ab12", columns="length INTEGER")
     >>> store.put({b"a cat": (5,)})
     >>> store.get([b"a cat", b"a dog"])
     {b'a cat': (5,)}

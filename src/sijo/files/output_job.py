@@ -25,17 +25,17 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sijo.errors import SettingError, TextError
 from sijo.files.folders import begun, locked, must_agree, read_json, sync, unlocked, whole_file
-from sijo.files.row_writers import WRITERS, Piece, Plan, format_of, values
+from sijo.files.row_writers import WRITERS, ColumnPlan, OutputRows, format_of, values
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from sijo.files.tables import Block
+    from sijo.files.tables import RowBlock
 
 DIGEST_BYTES = 32
 
 
-class Job:
+class OutputJob:
     """The one way to an output file: `write` each block that is not `done`, then `finish`.
 
     output     the file to be, its format told by its suffix; a link is followed
@@ -103,7 +103,7 @@ class Job:
             sync(self.folder.parent)
         self._begun = True
 
-    def done(self, block: "Block") -> bool:
+    def done(self, block: "RowBlock") -> bool:
         """Whether the answers for this block are on disk, whole.
 
         Raises TextError when they are, but for other rows than these.
@@ -116,7 +116,7 @@ class Job:
             )
         return found is not None
 
-    def write(self, block: "Block", added: "pa.Table") -> None:
+    def write(self, block: "RowBlock", added: "pa.Table") -> None:
         """Keep the answers for a block: on disk, whole, when this returns.
 
         added  our columns, a row for each of the block's
@@ -149,7 +149,7 @@ class Job:
                 "the input has become shorter since the run began; put the rows back, "
                 "or start over with --overwrite"
             )
-        plan = Plan.of(self._pieces(blocks))
+        plan = ColumnPlan.of(self._pieces(blocks))
         whole = self.folder / "whole"
         with whole_file(whole) as out, closing(WRITERS[self.format](out, plan)) as writer:
             for piece in self._pieces(blocks):
@@ -185,7 +185,7 @@ class Job:
     def _chunks(self) -> Iterator[Path]:
         return self.folder.glob("chunk-" + 8 * "[0-9]")
 
-    def _read(self, number: int) -> tuple[str, Piece] | None:
+    def _read(self, number: int) -> tuple[str, OutputRows] | None:
         """The digest of a block's input, and its rows; None when they are not there or damaged."""
         import pyarrow as pa
 
@@ -199,9 +199,9 @@ class Job:
         source = pa.BufferReader(content)
         columns, added = (pa.ipc.open_stream(source).read_all() for _ in range(2))
         about = added.schema.metadata
-        return about[b"input"].decode(), Piece(columns, added, about[b"kind"].decode())
+        return about[b"input"].decode(), OutputRows(columns, added, about[b"kind"].decode())
 
-    def _pieces(self, blocks: int) -> Iterator[Piece]:
+    def _pieces(self, blocks: int) -> Iterator[OutputRows]:
         for number in range(blocks):
             found = self._read(number)
             if found is None:
@@ -231,7 +231,7 @@ def _identity(path: Path) -> list[int]:
     return [about.st_ino, about.st_size, about.st_mtime_ns]
 
 
-def _digest(block: "Block") -> str:
+def _digest(block: "RowBlock") -> str:
     """What a block holds, in 32 bytes: by its values, since Arrow's own bytes may differ for the same."""
     schema = [(field.name, str(field.type)) for field in block.columns.schema]
     columns = [values(column, finite=False) for column in block.columns.columns]

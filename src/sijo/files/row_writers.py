@@ -79,7 +79,7 @@ def added_names(existing: Iterable[str], ours: Iterable[str]) -> dict[str, str]:
     return names
 
 
-class Piece(NamedTuple):
+class OutputRows(NamedTuple):
     """Some rows that stand next to each other: the input's columns, and ours."""
 
     columns: "pa.Table"
@@ -95,7 +95,7 @@ class Piece(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Plan:
+class ColumnPlan:
     """Which columns the output has, settled once so that every piece fits."""
 
     names: dict[str, str]
@@ -105,7 +105,7 @@ class Plan:
     bool, int64, double, string, or json for JSON text. None where the input is a table."""
 
     @classmethod
-    def of(cls, pieces: Iterable[Piece]) -> "Plan":
+    def of(cls, pieces: Iterable[OutputRows]) -> "ColumnPlan":
         """Settle it: from the first piece of a table, but from every record of JSON Lines.
 
         Raises SettingError when the input leaves one of our columns no name.
@@ -122,7 +122,7 @@ class Plan:
         return cls(added_names(seen, ours), {key: _holder(sorts) for key, sorts in seen.items()})
 
 
-def joined(piece: Piece, plan: Plan) -> "pa.Table":
+def joined(piece: OutputRows, plan: ColumnPlan) -> "pa.Table":
     """The columns of a piece and ours as one Arrow table; the input's types stay as they are.
 
     Raises TextError when a JSON record has a key outside the plan.
@@ -135,13 +135,13 @@ def joined(piece: Piece, plan: Plan) -> "pa.Table":
     return columns
 
 
-class Writer:
+class RowWriter:
     """Pieces written one after another to an open binary file, in memory bounded by a few of them."""
 
-    def __init__(self, out: BinaryIO, plan: Plan) -> None:
+    def __init__(self, out: BinaryIO, plan: ColumnPlan) -> None:
         self.out, self.plan = out, plan
 
-    def write(self, piece: Piece) -> None:
+    def write(self, piece: OutputRows) -> None:
         """Write, or hold back until later, the rows of one more piece.
 
         Raises TextError when they do not fit the plan.
@@ -149,7 +149,7 @@ class Writer:
         for line in self.lines(piece):
             self.out.write(line.encode())
 
-    def lines(self, piece: Piece) -> Iterator[str]:
+    def lines(self, piece: OutputRows) -> Iterator[str]:
         """The piece as lines of text, each with its end."""
         raise NotImplementedError
 
@@ -157,12 +157,12 @@ class Writer:
         """Write what was held back; the file stays open."""
 
 
-class CsvWriter(Writer):
+class CsvWriter(RowWriter):
     """A header, then a line for each row, ended by a line feed."""
 
     begun = False
 
-    def lines(self, piece: Piece) -> Iterator[str]:
+    def lines(self, piece: OutputRows) -> Iterator[str]:
         # a writer whose own line end is "\n" leaves "\r" unquoted, and readers would break the row there
         lines: list[str] = []
         table = csv.writer(_Sink(lines.append), lineterminator="\r\n")
@@ -180,10 +180,10 @@ class CsvWriter(Writer):
         return (line.removesuffix("\r\n") + "\n" for line in lines)
 
 
-class JsonlWriter(Writer):
+class JsonlWriter(RowWriter):
     """A JSON object for each row, the input's keys before ours."""
 
-    def lines(self, piece: Piece) -> Iterator[str]:
+    def lines(self, piece: OutputRows) -> Iterator[str]:
         ours = _objects(piece.added.rename_columns(list(self.plan.names.values())))
         if self.plan.keys is None:
             theirs = _objects(piece.columns)
@@ -201,15 +201,15 @@ class JsonlWriter(Writer):
             yield "{" + ", ".join(filter(None, inner)) + "}\n"
 
 
-class ParquetWriter(Writer):
+class ParquetWriter(RowWriter):
     """A Parquet file whose row groups are some tens of megabytes, or a piece if that is more."""
 
-    def __init__(self, out: BinaryIO, plan: Plan) -> None:
+    def __init__(self, out: BinaryIO, plan: ColumnPlan) -> None:
         super().__init__(out, plan)
         self.held: list[pa.Table] = []
         self.file: Any = None
 
-    def write(self, piece: Piece) -> None:
+    def write(self, piece: OutputRows) -> None:
         self.held.append(joined(piece, self.plan))
         if sum(table.nbytes for table in self.held) >= ROW_GROUP_BYTES:
             self._flush()
@@ -232,10 +232,10 @@ class ParquetWriter(Writer):
         self.held = []
 
 
-WRITERS: dict[Format, type[Writer]] = {"csv": CsvWriter, "jsonl": JsonlWriter, "parquet": ParquetWriter}
+WRITERS: dict[Format, type[RowWriter]] = {"csv": CsvWriter, "jsonl": JsonlWriter, "parquet": ParquetWriter}
 
 
-def stream(pieces: Iterable[Piece], format: Format, out: BinaryIO) -> None:
+def stream(pieces: Iterable[OutputRows], format: Format, out: BinaryIO) -> None:
     """Write pieces as they come, and flush each, so that a pipe sees rows at once.
 
     Names and, for CSV, the keys of JSON records are settled by the first piece alone.
@@ -244,9 +244,9 @@ def stream(pieces: Iterable[Piece], format: Format, out: BinaryIO) -> None:
     """
     if format == "parquet":
         raise SettingError("Parquet cannot be streamed; pass --output, or choose csv or jsonl")
-    writer: Writer | None = None
+    writer: RowWriter | None = None
     for piece in pieces:
-        writer = writer or WRITERS[format](out, Plan.of([piece]))
+        writer = writer or WRITERS[format](out, ColumnPlan.of([piece]))
         writer.write(piece)
         out.flush()
 
@@ -356,7 +356,7 @@ def _writable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def _planned(piece: Piece, keys: dict[str, str]) -> list[dict[str, Any]]:
+def _planned(piece: OutputRows, keys: dict[str, str]) -> list[dict[str, Any]]:
     """The records of a piece, none with a key for which there is no column."""
     records = piece.records()
     for record in records:
@@ -368,7 +368,7 @@ def _planned(piece: Piece, keys: dict[str, str]) -> list[dict[str, Any]]:
     return records
 
 
-def _typed(piece: Piece, keys: dict[str, str]) -> "pa.Table":
+def _typed(piece: OutputRows, keys: dict[str, str]) -> "pa.Table":
     """JSON records as a table, a column for each key; a key that a record lacks is null."""
     import pyarrow as pa
 

@@ -71,7 +71,7 @@ PARQUET_ROWS = 64  # decoded at once; more is hardly faster, and 64 long documen
 
 
 @dataclass(frozen=True)
-class Block:
+class RowBlock:
     """Some rows that stand next to each other: their texts, and every column they came with."""
 
     number: int
@@ -159,7 +159,9 @@ class TextTable:
         else:
             self._reading = reading  # a pipe gives its first rows once
 
-    def blocks(self, *, rows: int = 2048, characters: int = 250_000, up_to_fault: bool = False) -> Iterator[Block]:
+    def blocks(
+        self, *, rows: int = 2048, characters: int = 250_000, up_to_fault: bool = False
+    ) -> Iterator[RowBlock]:
         """Every row in order, in blocks whose borders depend on nothing but the content.
 
         rows         a block closes after so many rows
@@ -185,15 +187,17 @@ class TextTable:
         """
         return self._share
 
-    def _blocks(self, begun: "_Reading | None", rows: int, characters: int, up_to_fault: bool) -> Iterator[Block]:
+    def _blocks(
+        self, begun: "_Reading | None", rows: int, characters: int, up_to_fault: bool
+    ) -> Iterator[RowBlock]:
         reading = begun or self._open()
         number, first_row, held = 0, 0, 0
         texts: list[str] = []
         kept: list[Any] = []
 
-        def block() -> Block:
+        def block() -> RowBlock:
             self._share = reading.share(first_row + len(texts))
-            return Block(number, first_row, texts, reading.table(kept), self.kind)
+            return RowBlock(number, first_row, texts, reading.table(kept), self.kind)
 
         try:
             for text, cells in reading.rows:

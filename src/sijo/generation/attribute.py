@@ -23,7 +23,7 @@ from sijo.errors import SettingError, TextError, nearest
 from sijo.generation.cached_reader import HEAD
 from sijo.generation.codes import code
 from sijo.inference.engine import TOKEN_BUDGET, padded
-from sijo.nn.heads import VocabularyHead
+from sijo.nn.heads import LMHead
 from sijo.tokenizers.codes import PUBLISHED, known_codes
 
 Prior = Literal["uniform", "published"]
@@ -118,7 +118,7 @@ class Attributor:
             for place, front in enumerate(self.fronts)
         ]
         found = np.zeros((len(texts), len(self.codes)))
-        head: VocabularyHead = self.model.head[HEAD]  # type: ignore[assignment]
+        head: LMHead = self.model.head[HEAD]  # type: ignore[assignment]
         for batch in by_length([len(piece[2]) for piece in pieces], token_budget=self.token_budget):
             rows = [pieces[number] for number in batch]
             ids_BL, _ = padded([row for _, _, row, _ in rows], limit=self.window)

@@ -15,29 +15,29 @@ import torch
 from torch import Tensor
 
 from sijo.errors import SettingError, TextError
-from sijo.generation.cached_reader import Row
+from sijo.generation.cached_reader import ReaderRow
 from sijo.generation.codes import code
-from sijo.generation.incremental_decoder import Spelling
+from sijo.generation.incremental_decoder import IncrementalDecoder
 from sijo.generation.request import Request, Token
 from sijo.generation.rules import STRUCK, Sampling, chosen, likeliest, penalised
-from sijo.random import chance
+from sijo.random import rng
 from sijo.tokenizers.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
-class Line:
+class Beam:
     """One way in which a text goes on."""
 
     ids: tuple[int, ...]
     """Its tokens, those of the prompt before them."""
-    spelling: Spelling
+    spelling: IncrementalDecoder
     tokens: tuple[Token, ...] = ()
     """Those that were written."""
     total: float = 0.0
     """The log-probability with which they would be drawn at a temperature of 1; of beams alone."""
 
 
-class Text:
+class Continuation:
     """A text in the writing, on one line, or on several of which the best is left in the end.
 
     number   of the request among those that are written together
@@ -67,26 +67,26 @@ class Text:
             )
         spelled = [spelled for word in request.banned for spelled in (word, f" {word}")]
         self.banned = {tuple(banned) for banned in tokenizer.ids(spelled) if banned}
-        self.lines = [Line(ids, Spelling(tokenizer, request.stop))]
+        self.lines = [Beam(ids, IncrementalDecoder(tokenizer, request.stop))]
         self.came = [0]
         """Which of the lines before it each goes on from."""
-        self.best: Line | None = None
+        self.best: Beam | None = None
         """Of the lines that have ended."""
         self.given = 0
         """Tokens that were given out."""
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[ReaderRow]:
         """What the network reads of it: each line behind each front."""
         more = self.request.max_new_tokens - len(self.lines[0].tokens)
-        return [Row(front, line.ids, more) for line in self.lines for front in self.fronts]
+        return [ReaderRow(front, line.ids, more) for line in self.lines for front in self.fronts]
 
-    def go_on(self, choices: Sequence["Choice"]) -> Iterator[Token]:
+    def go_on(self, choices: Sequence["NextToken"]) -> Iterator[Token]:
         """Take the best of the choices, which come first; gives the tokens that are now sure.
 
         Sure is what all lines have in common. No line is left when the text has ended.
         """
         beams = self.request.sampling.beams
-        lines: list[Line] = []
+        lines: list[Beam] = []
         came: list[int] = []
         for rank, (place, token, total, logprob) in enumerate(choices):
             line = self._longer(self.lines[place], token, logprob, total)
@@ -116,27 +116,27 @@ class Text:
 
     def throw(self) -> float:
         """The chance of its next token, in [0, 1)."""
-        return float(chance(self.request.seed, "write", len(self.lines[0].tokens)).random())
+        return float(rng(self.request.seed, "write", len(self.lines[0].tokens)).random())
 
-    def _longer(self, line: Line, token: int, logprob: float, total: float) -> Line:
+    def _longer(self, line: Beam, token: int, logprob: float, total: float) -> Beam:
         """A line with a token more."""
         full = len(line.tokens) + 1 == self.request.max_new_tokens
         spelling = line.spelling.after(token, last=full)
         last = full or spelling.stopped
         written = Token(self.number, token, logprob, spelling.piece, last, spelling.stopped)
-        return Line((*line.ids, token), spelling, (*line.tokens, written), total)
+        return Beam((*line.ids, token), spelling, (*line.tokens, written), total)
 
-    def _worth(self, line: Line, length: int | None = None) -> float:
+    def _worth(self, line: Beam, length: int | None = None) -> float:
         """By what beams are told apart: the log-probability over a power of the length."""
         worth: float = line.total / (length or len(line.tokens)) ** self.request.sampling.length_penalty
         return worth
 
-    def _may_win(self, line: Line, best: Line) -> bool:
+    def _may_win(self, line: Beam, best: Beam) -> bool:
         """Whether a line could still be worth more than the best that has ended: it only loses probability."""
         return max(self._worth(line), self._worth(line, self.request.max_new_tokens)) > self._worth(best)
 
 
-class Choice(NamedTuple):
+class NextToken(NamedTuple):
     """A token with which a text may go on."""
 
     place: int
@@ -148,7 +148,7 @@ class Choice(NamedTuple):
     """As for `Token`."""
 
 
-def choose(texts: Sequence[Text], logits_RV: Tensor, struck: Tensor) -> list[list[Choice]]:
+def choose(texts: Sequence[Continuation], logits_RV: Tensor, struck: Tensor) -> list[list[NextToken]]:
     """The tokens with which the lines of each text may go on, best first.
 
     Texts of the same rules, which stand side by side, are looked at together.
@@ -168,8 +168,8 @@ def choose(texts: Sequence[Text], logits_RV: Tensor, struck: Tensor) -> list[lis
 
 
 def _chosen_alike(
-    texts: Sequence[Text], sampling: Sampling, logits_RV: Tensor, struck: Tensor
-) -> list[list[Choice]]:
+    texts: Sequence[Continuation], sampling: Sampling, logits_RV: Tensor, struck: Tensor
+) -> list[list[NextToken]]:
     """The same for texts whose rules are the same."""
     logits_KV = _blended(texts, logits_RV)
     logs_KV = logits_KV.log_softmax(-1)
@@ -186,7 +186,7 @@ def _chosen_alike(
     if sampling.beams > 1:  # twice as many, in case that some end
         return [
             [
-                Choice(place, token, total, float(logs_KV[start + place, token]))
+                NextToken(place, token, total, float(logs_KV[start + place, token]))
                 for place, token, total in likeliest(
                     scores_KV[start:end], [line.total for line in text.lines], 2 * sampling.beams
                 )
@@ -197,12 +197,12 @@ def _chosen_alike(
     tokens_K1 = chosen(scores_KV, sampling, throws)[:, None]
     told = torch.cat([scores_KV.gather(1, tokens_K1), logs_KV.gather(1, tokens_K1)], 1)
     return [
-        [Choice(0, token, 0.0, logprob)] if score > STRUCK else []
+        [NextToken(0, token, 0.0, logprob)] if score > STRUCK else []
         for token, (score, logprob) in zip(tokens_K1[:, 0].tolist(), told.tolist(), strict=True)
     ]
 
 
-def _blended(texts: Sequence[Text], logits_RV: Tensor) -> Tensor:
+def _blended(texts: Sequence[Continuation], logits_RV: Tensor) -> Tensor:
     """The logits (K, V) of each line, of those of its rows behind each front."""
     if all(len(text.fronts) == 1 for text in texts):
         return logits_RV

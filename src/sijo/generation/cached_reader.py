@@ -12,7 +12,7 @@ from torch import Tensor
 from sijo.checkpoints.load import Model
 from sijo.inference.engine import padded
 from sijo.nn.cache import Cache
-from sijo.nn.heads import VocabularyHead
+from sijo.nn.heads import LMHead
 from sijo.nn.linear import lay_out
 
 HEAD = "lm"
@@ -20,7 +20,7 @@ LONG = 64
 """Tokens that a text may yet have, from which on it pays to lay the network out for them first."""
 
 
-class Row(NamedTuple):
+class ReaderRow(NamedTuple):
     """A text behind one of its fronts."""
 
     front: tuple[int, ...]
@@ -31,7 +31,7 @@ class Row(NamedTuple):
     """Tokens that it may yet have."""
 
 
-class Reading:
+class CachedReader:
     """Rows in a network's cache.
 
     model   with an lm head, and reading to the left
@@ -40,7 +40,7 @@ class Reading:
     slide   how many old tokens leave when a row outgrows that
     """
 
-    def __init__(self, model: Model, rows: Sequence[Row], *, window: int, slide: int) -> None:
+    def __init__(self, model: Model, rows: Sequence[ReaderRow], *, window: int, slide: int) -> None:
         self.model, self.window, self.slide = model, window, slide
         if max(row.more for row in rows) >= LONG:
             lay_out(model, rows=len(rows))
@@ -48,10 +48,10 @@ class Reading:
 
     def logits(self) -> Tensor:
         """The logits (R, V) of each row's next token, float32."""
-        head: VocabularyHead = self.model.head[HEAD]  # type: ignore[assignment]
+        head: LMHead = self.model.head[HEAD]  # type: ignore[assignment]
         return head.decode(self.states_RD, self.model.transformer).float()
 
-    def go_on(self, rows: Sequence[Row], came: Sequence[int]) -> None:
+    def go_on(self, rows: Sequence[ReaderRow], came: Sequence[int]) -> None:
         """Read the newest token of each row.
 
         came  which of the rows before it each goes on from: some may have ended, and one may go on in several ways
@@ -64,7 +64,7 @@ class Reading:
         ids = torch.tensor([row.ids[-1:] for row in rows])
         self.states_RD = self.model.transformer.go_on(ids, self.cache)[:, 0]
 
-    def _anew(self, rows: Sequence[Row]) -> None:
+    def _anew(self, rows: Sequence[ReaderRow]) -> None:
         """Read all rows from their fronts on; of one that has outgrown the window, its front and its end.
 
         Where that end begins is told by the row's own length: it does not matter who made it be read again.

@@ -6,13 +6,13 @@ from pathlib import Path
 from sijo.checkpoints.load import Model
 from sijo.errors import SettingError
 from sijo.generation.rules import PenaltyRule, Sampling
-from sijo.generation.write import Request, Writer
+from sijo.generation.write import Generator, Request
 
-Given = str | Path | Model | Writer
+AnyGenerator = str | Path | Model | Generator
 
 
 def generate(
-    model: Given,
+    model: AnyGenerator,
     prompt: str | Sequence[str] = "",
     *,
     control_code: str | None = None,
@@ -35,7 +35,7 @@ def generate(
 ) -> str | list[str] | Iterator[str]:
     """Write what follows a prompt, or each of several, under a control code.
 
-    model   a folder or org/name with an lm head, an opened model, or a `Writer`
+    model   a folder or org/name with an lm head, an opened model, or a `Generator`
     prompt  one text, or several that are written side by side; the n-th of them has the seed `seed` + n
     stream  give pieces of the one text as they come; with beams, when all agree on them
 
@@ -83,7 +83,7 @@ def generate(
         )
         for number, text in enumerate(prompts)
     ]
-    writer = model if isinstance(model, Writer) else Writer(model)
+    writer = model if isinstance(model, Generator) else Generator(model)
     if stream:
         if not isinstance(prompt, str):
             raise SettingError("stream=True gives the pieces of one text; give one prompt")

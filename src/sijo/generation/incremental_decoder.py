@@ -17,12 +17,12 @@ BROKEN = "\ufffd"
 
 
 @dataclass(frozen=True)
-class Spelling:
+class IncrementalDecoder:
     """What is known of a text; `after` gives another with a token more.
 
     >>> from sijo.checkpoints.locate import built_in
     >>> tokenizer = Tokenizer.open(built_in(), model_type="bert", max_length=9)
-    >>> spelling, pieces = Spelling(tokenizer, stops=(" of",)), []
+    >>> spelling, pieces = IncrementalDecoder(tokenizer, stops=(" of",)), []
     >>> for token in tokenizer.ids(["a poem of three lines"])[0]:
     ...     if not spelling.stopped:
     ...         spelling = spelling.after(token)
@@ -47,7 +47,7 @@ class Spelling:
     stopped: bool = False
     """Whether a stop string has come."""
 
-    def after(self, token: int, *, last: bool = False) -> "Spelling":
+    def after(self, token: int, *, last: bool = False) -> "IncrementalDecoder":
         """With one token more, which is not a special one; none comes after the `last`."""
         tokens = (*self.open, token)
         tail = self._spelled((*self.settled, *tokens))[len(self._spelled(self.settled)) :]

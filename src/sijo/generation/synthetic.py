@@ -14,11 +14,11 @@ from typing import Literal
 
 import numpy as np
 
-from sijo.data.corpus import Document, Seen, digest
+from sijo.data.corpus import Document, SeenDigests, document_digest
 from sijo.errors import SettingError
 from sijo.generation.rules import Sampling
-from sijo.generation.write import Request, Writer, Written
-from sijo.random import chance
+from sijo.generation.write import Generator, Request, Written
+from sijo.random import rng
 
 SAMPLING = Sampling(temperature=0.2, top_k=10, penalty=1.2)
 """SuperGen's, for single texts."""
@@ -121,7 +121,7 @@ class Synthesis:
     settings  how many, and which
     at_once   texts that are written side by side; it changes nothing else
 
-    Raises SettingError for a label given twice, and what `Writer.stream` raises for codes and beginnings.
+    Raises SettingError for a label given twice, and what `Generator.stream` raises for codes and beginnings.
 
     >>> import sijo
     >>> from dataclasses import replace
@@ -130,7 +130,7 @@ class Synthesis:
     >>> ctrl, words = published("ctrl")[1].architecture(), sijo.load().tokenizer
     >>> tiny = replace(ctrl, vocab_size=30522, embedding_size=16, hidden_size=16, heads=2, schedule=(0,),
     ...                positions=Sinusoidal(count=64, layout="halves"))
-    >>> untrained = Writer(sijo.create(tiny, "lm", tokenizer=words))
+    >>> untrained = Generator(sijo.create(tiny, "lm", tokenizer=words))
     >>> kinds = [Kind(label="wet", beginnings=("the sea",)), Kind(label="dry", beginnings=("the land",))]
     >>> writing = Synthesis(untrained, kinds, SyntheticSettings(count=2, drafts=4, max_new_tokens=9))
     >>> list(writing.write()), [one.label for one in writing.best()]
@@ -139,7 +139,7 @@ class Synthesis:
 
     def __init__(
         self,
-        writer: Writer,
+        writer: Generator,
         kinds: Sequence[Kind],
         settings: SyntheticSettings | None = None,
         *,
@@ -155,7 +155,7 @@ class Synthesis:
         self.fates: dict[str, Counter[Fate]] = {name: Counter() for name in names}
         """What became of the texts of each label."""
         self._best: dict[str, list[Made]] = {name: [] for name in names}
-        self._seen = Seen()
+        self._seen = SeenDigests()
         every = [(kind, beginning) for kind in self.kinds for beginning in kind.beginnings]
         writer.stream([self._request(kind, beginning, 0) for kind, beginning in every])  # to refuse them now
 
@@ -193,7 +193,7 @@ class Synthesis:
         return [one for some in self._best.values() for one in sorted(some, reverse=True)[:count]]
 
     def _beginning(self, kind: Kind, number: int) -> str:
-        dice = chance(self.settings.seed + number, "beginning")
+        dice = rng(self.settings.seed + number, "beginning")
         return kind.beginnings[int(dice.integers(len(kind.beginnings)))]
 
     def _request(self, kind: Kind, beginning: str, number: int) -> Request:
@@ -237,7 +237,7 @@ class Synthesis:
             else:
                 sound.append(one)
         # the same words under two labels are one text: it can be no example of both
-        digests = [int.from_bytes(digest(Document([one.text]))) for one in sound]
+        digests = [int.from_bytes(document_digest(Document([one.text]))) for one in sound]
         for one, new in zip(sound, self._seen.first_time(np.array(digests, np.uint64)), strict=True):
             if not new:
                 self.fates[one.label]["repeated"] += 1
@@ -247,7 +247,7 @@ class Synthesis:
                 heapq.heappushpop(best, one)
 
 
-def synthesise(writer: Writer, kinds: Sequence[Kind], settings: SyntheticSettings | None = None) -> list[Made]:
+def synthesise(writer: Generator, kinds: Sequence[Kind], settings: SyntheticSettings | None = None) -> list[Made]:
     """Texts for each label: all drafts written, the best kept. `Synthesis` does it step by step."""
     writing = Synthesis(writer, kinds, settings)
     for _ in writing.write():

@@ -14,18 +14,18 @@ import torch
 
 from sijo.checkpoints.load import Model, load
 from sijo.errors import SettingError
-from sijo.generation.beams import Text, choose
-from sijo.generation.cached_reader import HEAD, Reading
+from sijo.generation.beams import Continuation, choose
+from sijo.generation.cached_reader import HEAD, CachedReader
 from sijo.generation.request import Request, Token, Written
 from sijo.generation.rules import Sampling
 
-__all__ = ["Request", "Sampling", "Token", "Writer", "Written"]
+__all__ = ["Generator", "Request", "Sampling", "Token", "Written"]
 
 AT_ONCE = 32
-"""Texts that `Writer.write` has side by side."""
+"""Texts that `Generator.write` has side by side."""
 
 
-class Writer:
+class Generator:
     """A network that writes.
 
     model   what `sijo.load(folder, head="lm")` gives, or a folder or org/name
@@ -88,16 +88,16 @@ class Writer:
         """
         return self._written(self._texts(requests))
 
-    def _texts(self, requests: Sequence[Request]) -> list[Text]:
+    def _texts(self, requests: Sequence[Request]) -> list[Continuation]:
         tokenizer, window = self.model.tokenizer, self.window
-        return [Text(number, request, tokenizer, window) for number, request in enumerate(requests)]
+        return [Continuation(number, request, tokenizer, window) for number, request in enumerate(requests)]
 
     @torch.inference_mode()
-    def _written(self, texts: list[Text]) -> Iterator[Token]:
+    def _written(self, texts: list[Continuation]) -> Iterator[Token]:
         if not texts:
             return
         rows = [row for text in texts for row in text.rows()]
-        reading = Reading(self.model, rows, window=self.window, slide=self.slide)
+        reading = CachedReader(self.model, rows, window=self.window, slide=self.slide)
         struck = torch.tensor(self.struck, dtype=torch.int64)
         while True:
             came, start = [], 0

@@ -18,9 +18,9 @@ from torch import Tensor
 from sijo.batching import by_length, groups, padded_length
 from sijo.checkpoints.load import Model, load
 from sijo.errors import SettingError
-from sijo.inference.vector_cache import AnyKey, Entry, VectorStore
+from sijo.inference.vector_cache import AnyKey, Entry, VectorCache
 from sijo.nn.pooling import pool
-from sijo.tokenizers.tokenizer import Pair
+from sijo.tokenizers.tokenizer import PairInput
 
 LongText = Literal["windows", "truncate"]
 
@@ -32,7 +32,7 @@ AT_ONCE = 1_000_000
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadCounts:
     """How much was read of some texts."""
 
     tokens: np.ndarray
@@ -45,14 +45,14 @@ class Reading:
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def only(self, row: int) -> "Reading":
-        """One of the texts, as a `Reading` of length 1."""
+    def only(self, row: int) -> "ReadCounts":
+        """One of the texts, as a `ReadCounts` of length 1."""
         at = slice(row, row + 1)
-        return Reading(self.tokens[at], self.windows[at], self.truncated[at])
+        return ReadCounts(self.tokens[at], self.windows[at], self.truncated[at])
 
 
 @dataclass(frozen=True)
-class Encoded(Reading):
+class Encoded(ReadCounts):
     """The vectors of some texts, and how much of each was read."""
 
     vectors: np.ndarray
@@ -60,7 +60,7 @@ class Encoded(Reading):
 
 
 @dataclass(frozen=True)
-class Logits(Reading):
+class Logits(ReadCounts):
     """What a head says of some texts or pairs, and how much was read: of a pair, of its first text."""
 
     logits: np.ndarray
@@ -87,7 +87,7 @@ class Engine:
         *,
         token_budget: int = TOKEN_BUDGET,
         long_text: LongText = "windows",
-        store: VectorStore | None = None,
+        store: VectorCache | None = None,
     ) -> None:
         if long_text not in ("windows", "truncate"):
             raise SettingError(f"long_text={long_text!r} is neither 'windows' nor 'truncate'")
@@ -232,7 +232,7 @@ class Engine:
         return logits
 
     @torch.inference_mode()
-    def _logits(self, pairs: Sequence[Pair]) -> np.ndarray:
+    def _logits(self, pairs: Sequence[PairInput]) -> np.ndarray:
         """What the head says of each pair, (n, C) float32."""
         ids_BL, keep_BL = self._padded([pair.input_ids for pair in pairs])
         types_BL, _ = padded([pair.token_type_ids for pair in pairs], limit=self.model.tokenizer.max_length)

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from sijo.files.cache import Store
+from sijo.files.cache import SqliteCache
 
 Key = str | tuple[str, str]
 """A text, or a pair of them."""
@@ -30,11 +30,11 @@ class Entry:
     truncated: bool
 
 
-class VectorStore:
+class VectorCache:
     """Vectors by text or by pair, in `folder`, for the one model that `fingerprint` names.
 
     >>> import tempfile
-    >>> store = VectorStore(Path(tempfile.mkdtemp()), fingerprint="ab12")
+    >>> store = VectorCache(Path(tempfile.mkdtemp()), fingerprint="ab12")
     >>> store.put({"a cat": Entry(np.ones(3, np.float32), tokens=2, windows=1, truncated=False)})
     >>> list(store.get(["a cat", "a dog"]))
     ['a cat']
@@ -42,7 +42,7 @@ class VectorStore:
 
     def __init__(self, folder: Path, *, fingerprint: str) -> None:
         columns = "vector BLOB, tokens INTEGER, windows INTEGER, truncated INTEGER"
-        self._store = Store(folder, fingerprint=fingerprint, columns=columns, table="vectors", key="text")
+        self._store = SqliteCache(folder, fingerprint=fingerprint, columns=columns, table="vectors", key="text")
         self.file = self._store.file
 
     def get(self, texts: Sequence[AnyKey]) -> dict[AnyKey, Entry]:

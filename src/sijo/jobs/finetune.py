@@ -20,17 +20,17 @@ from pathlib import Path
 
 from sijo.errors import SettingError
 from sijo.jobs.finetune_results import export, kept
-from sijo.jobs.finetune_seed import Attempt
-from sijo.jobs.finetune_settings import Data, FinetuneSettings
-from sijo.jobs.finetune_setup import Exercise
-from sijo.jobs.pretrain import take
+from sijo.jobs.finetune_seed import FinetuneSeed
+from sijo.jobs.finetune_settings import FinetuneSettings, LabelledFiles
+from sijo.jobs.finetune_setup import FinetuneSetup
+from sijo.jobs.run_folder import take_run_folder
 from sijo.training.journal import check_tracker
 from sijo.training.loop import Run, Step
 
 
 def finetune(
     settings: FinetuneSettings,
-    data: Data,
+    data: LabelledFiles,
     out: Path,
     *,
     resume: bool = False,
@@ -53,12 +53,13 @@ def finetune(
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise SettingError("fine-tuning runs in one process; start it without torchrun")
     check_tracker(settings.run.tracker)
-    exercise = Exercise(settings, data, tell)
+    exercise = FinetuneSetup(settings, data, tell)
     with ExitStack() as stack:
-        stack.callback(os.close, take(out, settings, "data.json", exercise.words, resume=resume))
+        stack.callback(os.close, take_run_folder(out, settings, "data.json", exercise.words, resume=resume))
         seeds = range(settings.run.seed, settings.run.seed + settings.seeds)
         attempts = [
-            Attempt(exercise, seed, out if settings.seeds == 1 else out / f"seed-{seed}", tell) for seed in seeds
+            FinetuneSeed(exercise, seed, out if settings.seeds == 1 else out / f"seed-{seed}", tell)
+            for seed in seeds
         ]
         for attempt in attempts:
             yield from attempt.steps(stop, begun)

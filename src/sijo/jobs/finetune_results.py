@@ -9,12 +9,12 @@ from typing import Any
 from sijo.checkpoints.card import Card, Metric, licence
 from sijo.checkpoints.locate import locate
 from sijo.checkpoints.save import save
-from sijo.data.labelled_inputs import Row, Task
+from sijo.data.labelled_inputs import LabelledRow, Task
 from sijo.evaluation.metrics import best_threshold, intervals
 from sijo.files.folders import read_object, whole_file
-from sijo.jobs.finetune_seed import Attempt
+from sijo.jobs.finetune_seed import FinetuneSeed
 from sijo.jobs.finetune_setup import PROBLEMS
-from sijo.training.settings import leaves
+from sijo.training.settings import setting_leaves
 
 PLACES = ("model", "teacher.model")
 """Settings that may be paths of this machine, which a card does not tell."""
@@ -22,7 +22,7 @@ PIPELINES = {"tagging": "token-classification", "question-answering": "question-
 """Tasks of the Hub; those that are not here are text classification, or have no name there."""
 
 
-def measure(attempt: Attempt) -> dict[str, Any]:
+def measure(attempt: FinetuneSeed) -> dict[str, Any]:
     """How good the best weights of a run are, with intervals; their answers are written beside."""
     exercise = attempt.exercise
     answers = attempt.answers(attempt.best_objective().to(attempt.device))
@@ -48,7 +48,7 @@ def measure(attempt: Attempt) -> dict[str, Any]:
     return results
 
 
-def export(attempt: Attempt, folder: Path) -> None:
+def export(attempt: FinetuneSeed, folder: Path) -> None:
     """The model with the best weights of a run, labels as names, and its card."""
     model = attempt.network(attempt.best_objective())
     results = read_object(attempt.folder / "results.json")
@@ -70,7 +70,7 @@ def export(attempt: Attempt, folder: Path) -> None:
         data={Path(data.train).name: len(exercise.train.rows)},
         metrics=metrics,
         measured_on=f"{on}, by which the checkpoint was chosen too",
-        settings={path: value for path, value in leaves(settings.to_json()) if path not in PLACES},
+        settings={path: value for path, value in setting_leaves(settings.to_json()) if path not in PLACES},
         base_licence=licence(locate(base)),
         teacher_licence=None if taught is None else licence(locate(taught)),
         tags=("fine-tuned",),
@@ -84,7 +84,7 @@ def _pipeline(task: Task) -> str:
     return PIPELINES.get(task, task)
 
 
-def _written(number: int, row: Row, given: Any) -> dict[str, Any]:
+def _written(number: int, row: LabelledRow, given: Any) -> dict[str, Any]:
     """A line of predictions.jsonl, but for how sure it is."""
     said: dict[str, Any] = {"row": number + 1}
     if row.name:
@@ -98,7 +98,7 @@ def _written(number: int, row: Row, given: Any) -> dict[str, Any]:
     return said | {"gold": gold, "predicted": given}
 
 
-def kept(attempts: Sequence[Attempt], out: Path) -> Attempt:
+def kept(attempts: Sequence[FinetuneSeed], out: Path) -> FinetuneSeed:
     """Measure every seed's best, write the summary, and say which is kept."""
     results = [measure(attempt) for attempt in attempts]
     metric = attempts[0].exercise.metric

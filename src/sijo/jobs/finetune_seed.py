@@ -15,20 +15,20 @@ from sijo.checkpoints.weights import read_file, write_file
 from sijo.errors import CheckpointError
 from sijo.evaluation.metrics import FALLING, values
 from sijo.files.folders import whole_file, whole_folder
-from sijo.jobs.finetune_setup import Exercise
-from sijo.jobs.predictions import Answers, answers
+from sijo.jobs.finetune_setup import FinetuneSetup
+from sijo.jobs.predictions import Predictions, predict_rows
 from sijo.objectives.supervised import Supervised
 from sijo.training import state
 from sijo.training.distributed import join
-from sijo.training.journal import Lines, Watch, read_lines
+from sijo.training.journal import Journal, JsonLinesFile, read_lines
 from sijo.training.loop import Run, Step, train
 from sijo.training.optimizers import fill
 
 
-class Attempt:
+class FinetuneSeed:
     """A run of one seed."""
 
-    def __init__(self, exercise: Exercise, seed: int, folder: Path, tell: Callable[[str], None]) -> None:
+    def __init__(self, exercise: FinetuneSetup, seed: int, folder: Path, tell: Callable[[str], None]) -> None:
         self.exercise, self.folder, self.tell = exercise, folder, tell
         settings = exercise.settings
         self.settings = replace(settings, run=replace(settings.run, seed=seed))
@@ -53,7 +53,7 @@ class Attempt:
                 objective=objective,
                 samples=self.exercise.train,
                 folder=self.folder,
-                watch=stack.enter_context(Watch(self.folder, self.settings, self.network(objective).tokenizer)),
+                watch=stack.enter_context(Journal(self.folder, self.settings, self.network(objective).tokenizer)),
                 world=world,
                 stop=stop,
                 tell=self.tell,
@@ -142,7 +142,7 @@ class Attempt:
                 with whole_folder(self.folder / "best", overwrite=True) as fresh:
                     write_file(fresh / "weights.safetensors", weights)
         size = self._file.stat().st_size if self._file.exists() else 0
-        with Lines(self._file, keep_bytes=size) as lines:
+        with JsonLinesFile(self._file, keep_bytes=size) as lines:
             lines.write(line)
             lines.flush()
         value = line[self.exercise.metric]
@@ -168,10 +168,12 @@ class Attempt:
         finally:
             fill(own, kept, "weights of the run")
 
-    def answers(self, objective: Supervised) -> Answers:
+    def answers(self, objective: Supervised) -> Predictions:
         """What the network makes of the evaluation rows."""
         exercise = self.exercise
-        return answers(objective, exercise.evaluation, exercise.settings.answers, always=exercise.always_answers)
+        return predict_rows(
+            objective, exercise.evaluation, exercise.settings.answers, always=exercise.always_answers
+        )
 
     def best_objective(self) -> Supervised:
         """What was learned, with the best weights."""

@@ -7,19 +7,19 @@ from typing import Literal
 
 from sijo.checkpoints.load import config_fields
 from sijo.checkpoints.locate import locate
-from sijo.data.labelled_inputs import Columns, Cutting, Task
+from sijo.data.labelled_inputs import ColumnNames, InputSettings, Task
 from sijo.errors import SettingError, nearest
 from sijo.evaluation.metrics import BEST
 from sijo.models import FAMILIES
 from sijo.objectives.ensemble import Ensembling
-from sijo.objectives.supervised import HEADS, Sift
+from sijo.objectives.supervised import HEADS, SiftSettings
 from sijo.training.optimizers import OptimizerSettings
 from sijo.training.schedules import ScheduleSettings
 from sijo.training.settings import LoopSettings, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskTeacher:
+class TaskTeacherSettings:
     """A fine-tuned model that the run learns from beside the labels: task distillation."""
 
     model: str | None = None
@@ -62,9 +62,9 @@ class FinetuneSettings(Settings):
     """A folder or org/name to start from; None for the built-in encoder."""
     head: Literal["published", "plain"] = "published"
     """The family's own head as transformers has it, or one linear layer over the first token (ELECTRA's paper)."""
-    columns: Columns = field(default_factory=Columns)
+    columns: ColumnNames = field(default_factory=ColumnNames)
     """Where in the files what stands."""
-    cutting: Cutting = field(default_factory=Cutting)
+    cutting: InputSettings = field(default_factory=InputSettings)
     """How texts become inputs."""
     held_out: float = 0.1
     """Share of the training rows that is evaluated on where no file is given for that, the same of each class."""
@@ -84,9 +84,9 @@ class FinetuneSettings(Settings):
     """After how many evaluations without gain the run stops; None to go on to the end."""
     seeds: int = 1
     """How many runs are made, with run.seed and those after it; the best one is kept."""
-    teacher: TaskTeacher = field(default_factory=TaskTeacher)
+    teacher: TaskTeacherSettings = field(default_factory=TaskTeacherSettings)
     """A model to learn from beside the labels."""
-    sift: Sift = field(default_factory=Sift)
+    sift: SiftSettings = field(default_factory=SiftSettings)
     """Steadiness that is asked for beside the answer."""
     ensemble: Ensembling = field(default_factory=Ensembling)
     """Of classification, for labels that are not all right: the network's own answers choose among the rows."""
@@ -130,7 +130,7 @@ class FinetuneSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Data:
+class LabelledFiles:
     """The rows of a run."""
 
     train: str
@@ -159,10 +159,10 @@ RATES = (
 """The first row that fits decides; "" is any family."""
 
 
-def defaults(task: Task, model: str | Path | None = None) -> FinetuneSettings:
+def default_settings(task: Task, model: str | Path | None = None) -> FinetuneSettings:
     """Settings that work: three epochs in batches of 32, a tenth of warm-up, the rate published for such a model.
 
-    >>> settings = defaults("classification")
+    >>> settings = default_settings("classification")
     >>> settings.run.epochs, settings.run.batch, settings.schedule.peak
     (3.0, 32, 0.0001)
     """
@@ -181,7 +181,7 @@ def defaults(task: Task, model: str | Path | None = None) -> FinetuneSettings:
     return FinetuneSettings(
         task=task,
         model=None if model is None else str(model),
-        cutting=Cutting(length=length),
+        cutting=InputSettings(length=length),
         optimizer=OptimizerSettings(weight_decay=0.01, layer_decay=decay),
         schedule=ScheduleSettings(peak=rate, shape="linear", warmup_share=0.1),
         run=LoopSettings(epochs=3.0, batch=32, micro_tokens=512, save_every=1_000_000, keep=1),

@@ -10,20 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sijo.checkpoints.load import Model, config_fields, labelled, load, peek
+from sijo.checkpoints.load import Model, config_fields, head_names, label_fields, load
 from sijo.checkpoints.locate import locate
-from sijo.data.labelled_inputs import Labelled, check_labels, held_out, names_of, read_rows
+from sijo.data.labelled_inputs import LabelledInputs, check_labels, held_out, names_of, read_rows
 from sijo.errors import SettingError
 from sijo.evaluation.metrics import BEST, metrics_of
-from sijo.jobs.finetune_settings import Data, FinetuneSettings
-from sijo.jobs.predictions import Answers
+from sijo.jobs.finetune_settings import FinetuneSettings, LabelledFiles
+from sijo.jobs.predictions import Predictions
 from sijo.models import FAMILIES
 from sijo.models.family import Layout
-from sijo.nn.heads import Judgement, build
+from sijo.nn.heads import ClassifierHeadSpec, build_head
 from sijo.nn.transformer import Block, start
 from sijo.objectives.ensemble import Ensemble
-from sijo.objectives.supervised import HEADS, Supervised, Teacher
-from sijo.random import digest
+from sijo.objectives.supervised import HEADS, Supervised, TaskTeacher
+from sijo.random import random_bits
 
 PROBLEMS = {
     "classification": "single_label_classification",
@@ -35,10 +35,10 @@ TELLING = 200
 """Texts by which two tokenizers are compared."""
 
 
-class Exercise:
+class FinetuneSetup:
     """Rows, labels and the model's start: all that several seeds share."""
 
-    def __init__(self, settings: FinetuneSettings, data: Data, tell: Callable[[str], None]) -> None:
+    def __init__(self, settings: FinetuneSettings, data: LabelledFiles, tell: Callable[[str], None]) -> None:
         task = settings.task
         train_rows = read_rows(data.train, task, settings.columns)
         rows = [] if data.evaluation is None else read_rows(data.evaluation, task, settings.columns)
@@ -69,8 +69,8 @@ class Exercise:
             if settings.metric is not None:
                 raise SettingError("metric=entity_f1 needs BIO tags, such as B-place and I-place; choose accuracy")
             self.metric = "accuracy"
-        self.train = Labelled(train_rows, task, self.names, tokenizer, settings.cutting)
-        self.evaluation = Labelled(rows, task, self.names, tokenizer, settings.cutting)
+        self.train = LabelledInputs(train_rows, task, self.names, tokenizer, settings.cutting)
+        self.evaluation = LabelledInputs(rows, task, self.names, tokenizer, settings.cutting)
         self.settings = settings.lasting(len(self.train))
         self.settings.schedule.warmup(self.settings.run.steps)
         self.teacher = self._teacher(model)
@@ -94,7 +94,7 @@ class Exercise:
     def model(self, seed: int) -> Model:
         """The model as it is at the start, its fresh parts drawn from a seed."""
         settings, name = self.settings, HEADS[self.task]
-        torch.manual_seed(digest(seed, "weights") % 2**63)
+        torch.manual_seed(random_bits(seed, "weights") % 2**63)
         labels = list(self.names) or (["LABEL_0", "LABEL_1"] if self.task == "question-answering" else None)
         if self.goes_on:
             model = load(settings.model, name)
@@ -123,7 +123,7 @@ class Exercise:
             ensemble=None if settings.ensemble.every is None else Ensemble(settings.ensemble, self.train),
         )
 
-    def metrics(self, answers: Answers) -> dict[str, Any]:
+    def metrics(self, answers: Predictions) -> dict[str, Any]:
         """How good answers to the evaluation rows are."""
         return metrics_of(self.task, self.evaluation.rows, answers.given, self.names)
 
@@ -134,12 +134,12 @@ class Exercise:
         every = sum(counts.values())
         return torch.tensor([every / (len(self.names) * counts[name]) for name in self.names])
 
-    def _teacher(self, student: Model) -> Teacher | None:
+    def _teacher(self, student: Model) -> TaskTeacher | None:
         said = self.settings.teacher
         if said.model is None:
             return None
         name = HEADS[self.task]
-        held = peek(said.model)
+        held = head_names(said.model)
         if name not in held:
             raise SettingError(
                 f"the teacher {said.model} has no head {name}; it has {', '.join(held) or 'none'}. Give one that "
@@ -174,13 +174,13 @@ class Exercise:
             raise SettingError(
                 f"cutting.length={self.settings.cutting.length} is longer than the {places} places of the teacher"
             )
-        return Teacher(model, columns, said.temperature, said.soft, said.hard)
+        return TaskTeacher(model, columns, said.temperature, said.soft, said.hard)
 
 
 def _columns(settings: FinetuneSettings, names: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
     """The labels in the order of the head's columns, and whether the model's own head goes on with them."""
     name = HEADS[settings.task]
-    if settings.head == "plain" or name not in peek(settings.model):
+    if settings.head == "plain" or name not in head_names(settings.model):
         return names, False
     fields = config_fields(locate(settings.model))
     held = FAMILIES[str(fields["model_type"])].config.read(fields).labels
@@ -194,18 +194,20 @@ def _columns(settings: FinetuneSettings, names: tuple[str, ...]) -> tuple[tuple[
 def _plain(model: Model, names: list[str]) -> Model:
     """The encoder with one linear layer over the first token, or the last for a network that reads to the left."""
     a = model.architecture
-    value = Judgement(labels=len(names), reads="last" if a.reads == "left" else "first", dropout=a.dropout.hidden)
+    value = ClassifierHeadSpec(
+        labels=len(names), reads="last" if a.reads == "left" else "first", dropout=a.dropout.hidden
+    )
     layout = Layout("sequence-classification", lambda config: value, {})
     with torch.device("meta"):
         made = Model(
             model.family,
-            dict(model.config) | labelled(names),
+            dict(model.config) | label_fields(names),
             {layout.name: layout},
             tokenizer=model.tokenizer,
             sentence=model.sentence,
             source=model.source,
         )
-    made.head[layout.name] = build(value, a)
+    made.head[layout.name] = build_head(value, a)
     made.transformer.load_state_dict(model.transformer.state_dict(), assign=True)
     return made.eval()
 

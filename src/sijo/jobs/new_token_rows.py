@@ -12,16 +12,16 @@ from torch.nn.utils import parametrize
 
 from sijo.checkpoints.load import Model
 from sijo.nn.embeddings import Embeddings
-from sijo.nn.heads import VocabularyHead
+from sijo.nn.heads import LMHead
 from sijo.tokenizers.tokenizer import Tokenizer
 
 
-def added(known: Tokenizer, tokenizer: Tokenizer) -> range:
+def new_token_ids(known: Tokenizer, tokenizer: Tokenizer) -> range:
     """The ids that a tokenizer has behind all of another's; none where it is not that one with more at its end.
 
     >>> from sijo.checkpoints.locate import built_in
     >>> words = Tokenizer.open(built_in(), model_type="bert", max_length=256)
-    >>> added(words, words.with_specials(["<sea>", "<land>"])), added(words, words)
+    >>> new_token_ids(words, words.with_specials(["<sea>", "<land>"])), new_token_ids(words, words)
     (range(30522, 30524), range(30522, 30522))
     """
     first = known.largest_id + 1
@@ -30,7 +30,7 @@ def added(known: Tokenizer, tokenizer: Tokenizer) -> range:
 
 
 @torch.no_grad()
-def extended(model: Model, tokenizer: Tokenizer) -> Model:
+def with_new_rows(model: Model, tokenizer: Tokenizer) -> Model:
     """A model that knows the tokens which another tokenizer has behind those of its own.
 
     Each new row begins as the mean of all rows, and its bias as the mean bias. Its share of any softmax is then at
@@ -38,9 +38,9 @@ def extended(model: Model, tokenizer: Tokenizer) -> Model:
     model says of a text is nearly what it was.
 
     model      with a tokenizer of its own; its other tensors are not copied
-    tokenizer  that one with more at its end (`added`)
+    tokenizer  that one with more at its end (`new_token_ids`)
     """
-    rows = added(model.tokenizer, tokenizer)
+    rows = new_token_ids(model.tokenizer, tokenizer)
     size = max(model.architecture.vocab_size, rows.stop)
     before, after = (
         model.family.config.fields(one, model.head_values)
@@ -67,11 +67,11 @@ def extended(model: Model, tokenizer: Tokenizer) -> Model:
 
 def _over_tokens(model: Model) -> list[str]:
     """The names of the tensors that have a row or a number for each token."""
-    heads = [name for name, head in model.head.items() if isinstance(head, VocabularyHead)]
+    heads = [name for name, head in model.head.items() if isinstance(head, LMHead)]
     return ["transformer.embeddings.tokens.weight", *(f"head.{name}.bias" for name in heads)]
 
 
-class Rows(nn.Module):
+class SplitRows(nn.Module):
     """A tensor (V, …) in two: all of it, which stays, and some neighbouring rows in its place, which move."""
 
     def __init__(self, rows: range) -> None:
@@ -87,7 +87,7 @@ class Rows(nn.Module):
         return whole, whole[self.rows.start : self.rows.stop].clone()
 
 
-def alone(part: nn.Module, rows: range) -> None:
+def train_only_rows(part: nn.Module, rows: range) -> None:
     """Let nothing move but these rows of the table of tokens, however weights are moved, decayed or averaged.
 
     Where outputs are read with that table, they move as outputs too. A head's bias stays.
@@ -95,13 +95,13 @@ def alone(part: nn.Module, rows: range) -> None:
     part.requires_grad_(False)
     for module in list(part.modules()):
         if isinstance(module, Embeddings):
-            parametrize.register_parametrization(module.tokens, "weight", Rows(rows))
+            parametrize.register_parametrization(module.tokens, "weight", SplitRows(rows))
             _, moved = module.tokens.parameters()
             moved.requires_grad_(True)
 
 
-def joined(part: nn.Module) -> None:
-    """Undo `alone`: tensors are whole again, with their rows as they are now."""
+def merge_rows(part: nn.Module) -> None:
+    """Undo `train_only_rows`: tensors are whole again, with their rows as they are now."""
     for module in list(part.modules()):
         if parametrize.is_parametrized(module, "weight"):
             parametrize.remove_parametrizations(module, "weight")

@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sijo.data.labelled_inputs import Labelled, Task
-from sijo.evaluation.metrics import Found, best_span
+from sijo.data.labelled_inputs import LabelledInputs, Task
+from sijo.evaluation.metrics import SpanAnswer, best_span
 from sijo.jobs.finetune_settings import AnswerSettings
-from sijo.objectives.posed_batch import Question
+from sijo.objectives.posed_batch import PosedBatch
 from sijo.objectives.supervised import Supervised
 
 
 @dataclass
-class Answers:
+class Predictions:
     """What a network makes of labelled rows."""
 
     loss: float
@@ -25,12 +25,14 @@ class Answers:
     """The answer to each row, as `metrics_of` takes it."""
     surely: list[Any]
     """What is written down beside each: probabilities, or a score."""
-    found: list[Found]
+    found: list[SpanAnswer]
     """Of question-answering, before the threshold."""
 
 
 @torch.inference_mode()
-def answers(objective: Supervised, samples: Labelled, settings: AnswerSettings, *, always: bool) -> Answers:
+def predict_rows(
+    objective: Supervised, samples: LabelledInputs, settings: AnswerSettings, *, always: bool
+) -> Predictions:
     """What a network makes of labelled rows, without dropout.
 
     settings  of question-answering
@@ -44,10 +46,10 @@ def answers(objective: Supervised, samples: Labelled, settings: AnswerSettings, 
         for number, row in zip(numbers, _apart(rows, question, samples.task), strict=True):
             scores[number] = row
     given, surely, found = _read(scores, samples, settings, always=always)
-    return Answers(loss / max(asked, 1), given, surely, found)
+    return Predictions(loss / max(asked, 1), given, surely, found)
 
 
-def _apart(rows: Tensor, question: Question, task: Task) -> Iterator[Any]:
+def _apart(rows: Tensor, question: PosedBatch, task: Task) -> Iterator[Any]:
     """The scores of each input of a batch."""
     match task:
         case "tagging":
@@ -60,8 +62,8 @@ def _apart(rows: Tensor, question: Question, task: Task) -> Iterator[Any]:
 
 
 def _read(
-    scores: list[Any], samples: Labelled, settings: AnswerSettings, *, always: bool
-) -> tuple[list[Any], list[Any], list[Found]]:
+    scores: list[Any], samples: LabelledInputs, settings: AnswerSettings, *, always: bool
+) -> tuple[list[Any], list[Any], list[SpanAnswer]]:
     """The answer to each row from the scores of its inputs."""
     names = samples.names
     match samples.task:

@@ -9,46 +9,45 @@ OUT/metrics.jsonl   what happened (`watch.py`)
 OUT/model/          the model; for rtd OUT/discriminator/ and OUT/generator/
 """
 
-import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from sijo.checkpoints.card import Card, Metric, licence
-from sijo.checkpoints.load import Model, create, load, new_layout, peek, said
+from sijo.checkpoints.load import Model, create, family_for, head_names, load, new_layout
 from sijo.checkpoints.locate import locate
 from sijo.checkpoints.save import save
-from sijo.data.corpus import documents, opened, sources
+from sijo.data.corpus import documents, open_source, sources
 from sijo.data.samples import Samples
-from sijo.data.shards import Corpus, Progress, prepare
+from sijo.data.shards import Corpus, PreparationProgress, prepare
 from sijo.errors import CheckpointError, SettingError, TextError
-from sijo.files.folders import lock, read_object, whole_file, whole_folder
-from sijo.jobs.new_token_rows import added, alone, extended, joined
-from sijo.jobs.student import taught
+from sijo.files.folders import read_object, whole_folder
+from sijo.jobs.new_token_rows import merge_rows, new_token_ids, train_only_rows, with_new_rows
+from sijo.jobs.run_folder import take_run_folder
+from sijo.jobs.student import distillation_objective
 from sijo.nn.architecture import Architecture
-from sijo.nn.heads import Head
-from sijo.objectives.clm import Causal
-from sijo.objectives.distillation import PARTS, Taught
-from sijo.objectives.joint import Joint, Learning, Objective
-from sijo.objectives.mlm import Masked
-from sijo.objectives.rtd import Replaced
-from sijo.objectives.sop import Ordered
+from sijo.nn.heads import HeadSpec
+from sijo.objectives.clm import CausalLM
+from sijo.objectives.distillation import PARTS, Distillation
+from sijo.objectives.joint import Joint, Objective, TrainingObjective
+from sijo.objectives.mlm import MaskedLM
+from sijo.objectives.rtd import ReplacedTokenDetection
+from sijo.objectives.sop import SentenceOrder
 from sijo.tokenizers.codes import code_token, known_codes
 from sijo.tokenizers.tokenizer import Tokenizer
 from sijo.tokenizers.train import train_tokenizer
 from sijo.training import state
 from sijo.training.distributed import join
-from sijo.training.journal import Watch, check_tracker, read_lines
+from sijo.training.journal import Journal, check_tracker, read_lines
 from sijo.training.loop import Run, Step, train
 from sijo.training.optimizers import fill
-from sijo.training.settings import RunSettings, Settings, differences, leaves, read
+from sijo.training.settings import RunSettings, setting_leaves
 
 EVERY_SECONDS = 10.0
 """Between two words about the corpus."""
@@ -61,7 +60,7 @@ HEADS = {"mlm": "mlm", "sop": "sop", "clm": "lm", "rtd": "rtd"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Text:
+class CorpusSource:
     """What a run reads."""
 
     sources: Sequence[str]
@@ -78,7 +77,7 @@ class Text:
 
 def pretrain(
     settings: RunSettings,
-    text: Text,
+    text: CorpusSource,
     out: Path,
     *,
     resume: bool = False,
@@ -114,14 +113,14 @@ def pretrain(
         samples = Samples(corpus, tokenizer, settings.data)
         settings = settings.lasting(len(samples))
         objective = assemble(settings, tokenizer, corpus).to(world.device)
-        if isinstance(objective, Taught) and objective.begun and world.first:
+        if isinstance(objective, Distillation) and objective.begun and world.first:
             tell(f"the student begins with its teacher's {', '.join(objective.begun)}")
         run = Run(
             settings=settings,
             objective=objective,
             samples=samples,
             folder=out,
-            watch=stack.enter_context(Watch(out, settings, tokenizer, writes=world.first)),
+            watch=stack.enter_context(Journal(out, settings, tokenizer, writes=world.first)),
             world=world,
             stop=stop,
             tell=tell if world.first else lambda sentence: None,
@@ -134,7 +133,7 @@ def pretrain(
                     export(settings, tokenizer, out)
 
 
-def assemble(settings: RunSettings, tokenizer: Tokenizer, corpus: Corpus | None = None) -> Learning:
+def assemble(settings: RunSettings, tokenizer: Tokenizer, corpus: Corpus | None = None) -> TrainingObjective:
     """The objective with its network or networks, fresh from the run's seed or begun from other weights.
 
     corpus  whose tokens are counted, where rare ones are asked for rather than frequent ones
@@ -145,35 +144,35 @@ def assemble(settings: RunSettings, tokenizer: Tokenizer, corpus: Corpus | None 
     by_count = wanted.masking.choice == "frequency" or settings.teacher is not None
     counts = _counted(corpus, tokenizer) if by_count else None
     if wanted.parts == ("rtd",):
-        return Replaced(
+        return ReplacedTokenDetection(
             networks["generator"],
             networks["discriminator"],
-            Masked(wanted.masking, tokenizer, counts),
+            MaskedLM(wanted.masking, tokenizer, counts),
             sharing=wanted.sharing,
             weight=wanted.weight,
             started=settings.start.model is not None,
         )
     if settings.teacher is not None:
-        own: Masked | Causal | None = None
+        own: MaskedLM | CausalLM | None = None
         if wanted.parts:
-            own = Causal() if "clm" in wanted.parts else Masked(wanted.masking, tokenizer, counts)
+            own = CausalLM() if "clm" in wanted.parts else MaskedLM(wanted.masking, tokenizer, counts)
         begun = settings.start.model is not None  # from weights of its own, then
         teacher = replace(settings.teacher, layers=()) if begun else settings.teacher
-        return taught(teacher, networks["model"], own, tokenizer, counts)
+        return distillation_objective(teacher, networks["model"], own, tokenizer, counts)
     made: dict[str, Callable[[], Objective]] = {
-        "sop": Ordered,  # first, since it moves the tokens that mlm hides
-        "mlm": lambda: Masked(wanted.masking, tokenizer, counts),
-        "clm": Causal,
+        "sop": SentenceOrder,  # first, since it moves the tokens that mlm hides
+        "mlm": lambda: MaskedLM(wanted.masking, tokenizer, counts),
+        "clm": CausalLM,
     }
     joint = Joint(networks["model"], [make() for part, make in made.items() if part in wanted.parts])
     if settings.start.train == "codes":
-        rows = added(_opened(settings, locate(settings.start.model)), tokenizer)
+        rows = new_token_ids(_opened(settings, locate(settings.start.model)), tokenizer)
         if not rows:
             raise SettingError(
                 f'start.train="codes" moves the rows of control codes that {settings.start.model} does not know, '
                 "and it knows all of these; leave it out, or give texts with a code of their own"
             )
-        alone(joint, rows)
+        train_only_rows(joint, rows)
     return joint
 
 
@@ -188,7 +187,7 @@ def export(settings: RunSettings, tokenizer: Tokenizer, out: Path) -> list[Path]
         raise CheckpointError(f"{out} has no whole checkpoint to make a model of; run it again with --resume")
     objective = assemble(settings, tokenizer)
     fill(dict(objective.named_parameters()), found.weights | _averaged(found.average), "weights of the run")
-    joined(objective)
+    merge_rows(objective)
     folders = []
     for name, model in _networks(settings, tokenizer).items():
         model.load_state_dict(objective.networks()[name])
@@ -215,7 +214,7 @@ def _card(settings: RunSettings, model: Model, out: Path) -> Card:
             if f"{part}_right" in line or part in PARTS
         ],
         measured_on="the text it learned from, at the end",
-        settings={path: value for path, value in leaves(settings.to_json()) if path not in PLACES},
+        settings={path: value for path, value in setting_leaves(settings.to_json()) if path not in PLACES},
     )
 
 
@@ -232,13 +231,13 @@ def _averaged(average: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: tensor for name, tensor in average.items() if name != "updates"}
 
 
-def _check(settings: RunSettings, text: Text) -> None:
+def _check(settings: RunSettings, text: CorpusSource) -> None:
     """Refuse what is sure to fail, before a folder is begun."""
     check_tracker(settings.run.tracker)
     if not _ready(text):
         for source in sources(text.sources):
             with suppress(TextError) if text.skip_bad else nullcontext():
-                opened(source, column=text.column, code_column=text.code_column)
+                open_source(source, column=text.column, code_column=text.code_column)
     for model in (text.tokenizer, settings.start.model, settings.start.generator):
         if model is not None:
             locate(model)
@@ -247,59 +246,20 @@ def _check(settings: RunSettings, text: Text) -> None:
         assemble(replace(settings, teacher=replace(settings.teacher, cache=None)), tokenizer)
 
 
-def _ready(text: Text) -> bool:
+def _ready(text: CorpusSource) -> bool:
     """Whether the text is a corpus that was prepared before."""
     return len(text.sources) == 1 and (Path(text.sources[0]) / "index.json").is_file()
 
 
-def _begin(settings: RunSettings, text: Text, out: Path, *, resume: bool) -> int:
+def _begin(settings: RunSettings, text: CorpusSource, out: Path, *, resume: bool) -> int:
     """Take a run's folder, new or begun with the same settings and text; returns the handle of its lock."""
     words = {name: value for name, value in asdict(text).items() if name != "skip_bad"}
     words["sources"] = [*text.sources]
-    return take(out, settings, "text.json", words, resume=resume)
-
-
-def take(out: Path, settings: Settings, name: str, words: Mapping[str, Any], *, resume: bool) -> int:
-    """Take a run's folder, new or begun with the same; returns the handle of its lock.
-
-    name   of the file beside settings.json that says what is read
-    words  what it says
-
-    Raises SettingError that names what is other than when the run was begun.
-    """
-    begun, reading = out / "settings.json", out / name
-    if begun.is_file() and not resume:
-        raise SettingError(f"there is a run in {out}; --resume goes on with it, or name another folder")
-    if out.exists() and not begun.is_file():  # a run that was killed before it began may have left its first file
-        names = {path.name.partition(".tmp-")[0] for path in out.iterdir() if path.name[0] != "."}
-        if names - {begun.name, reading.name}:
-            raise SettingError(f"{out} holds other things than a run; name another folder")
-        reading.unlink(missing_ok=True)
-    other = differences(read(read_object(begun), type(settings)), settings) if begun.is_file() else []
-    earlier = read_object(reading) if reading.is_file() else words
-    other += [
-        f"{path} {earlier.get(path)}, not {words[path]}" for path in words if earlier.get(path) != words[path]
-    ]
-    if other:
-        raise SettingError(
-            f"the run in {out} was begun with {'; '.join(other[:4])}{'; …' if len(other) > 4 else ''}; give the "
-            "same settings, or begin another run"
-        )
-    own = out / ".lock"  # not the folder itself, which `whole_folder` locks for each thing in it
-    own.mkdir(parents=True, exist_ok=True)
-    handle = lock(own)
-    if handle is None:
-        raise SettingError(f"another process is at work in {out}; wait for it, or stop it")
-    for litter in (*out.glob(f"{begun.name}.tmp-*"), *out.glob(f"{reading.name}.tmp-*")):
-        litter.unlink(missing_ok=True)
-    for place, content in ((reading, words), (begun, settings.to_json())):
-        with whole_file(place) as file:
-            file.write(json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
-    return handle
+    return take_run_folder(out, settings, "text.json", words, resume=resume)
 
 
 def _prepared(
-    settings: RunSettings, text: Text, out: Path, tell: Callable[[str], None]
+    settings: RunSettings, text: CorpusSource, out: Path, tell: Callable[[str], None]
 ) -> tuple[Tokenizer, Corpus]:
     """The run's tokenizer and corpus: given, there from before, or made now."""
     shards, ready = Path(text.sources[0]), _ready(text)
@@ -333,7 +293,7 @@ def _prepared(
             tokenizer = _opened(settings, own, like=like)
     told = [time.monotonic()]
 
-    def progress(far: Progress) -> None:
+    def progress(far: PreparationProgress) -> None:
         if time.monotonic() - told[0] > EVERY_SECONDS:
             told[0] = time.monotonic()
             tell(f"preparing the corpus: {far.share:.0%}, {far.documents:,} documents, {far.tokens:,} tokens")
@@ -370,7 +330,7 @@ def _opened(settings: RunSettings, place: Path, *, like: Path | None = None) -> 
     return Tokenizer.open(place, model_type=family, max_length=settings.data.length)
 
 
-def _trained(settings: RunSettings, text: Text) -> Tokenizer:
+def _trained(settings: RunSettings, text: CorpusSource) -> Tokenizer:
     """A tokenizer of the run's text; every control code that stands beside it becomes a token."""
     codes: set[str] = set()
 
@@ -394,7 +354,7 @@ def _trained(settings: RunSettings, text: Text) -> Tokenizer:
     return tokenizer.with_specials([code_token(code) for code in sorted(codes)]) if codes else tokenizer
 
 
-def _codes(text: Text) -> list[str]:
+def _codes(text: CorpusSource) -> list[str]:
     """The control codes that a text has, in order of their names; for those of a column all of it is read."""
     found = sources(text.sources)
     codes = {source.code for source in found if source.code is not None}
@@ -405,10 +365,10 @@ def _codes(text: Text) -> list[str]:
     return sorted(codes)
 
 
-def heads(settings: RunSettings) -> Iterator[tuple[Architecture, dict[str, Head]]]:
+def heads(settings: RunSettings) -> Iterator[tuple[Architecture, dict[str, HeadSpec]]]:
     """The networks of a run as values, each with the heads it learns by."""
     for architecture, names in _wanted(settings).values():
-        family, fields = said(architecture)
+        family, fields = family_for(architecture)
         config = family.config.read(fields)
         yield architecture, {name: new_layout(family, config, name).head(config) for name in names}
 
@@ -442,10 +402,10 @@ def _network(
         if teacher is not None:
             model.sentence = teacher.sentence
         return model
-    held = peek(start)
+    held = head_names(start)
     model = load(start, [name if name in held else f"new:{name}" for name in names])
-    if model.has_tokenizer and added(model.tokenizer, tokenizer):
-        model = extended(model, tokenizer)
+    if model.has_tokenizer and new_token_ids(model.tokenizer, tokenizer):
+        model = with_new_rows(model, tokenizer)
     known, places = model.architecture.vocab_size, model.architecture.places
     if tokenizer.largest_id >= known:
         raise SettingError(

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, replace
 
 from sijo.checkpoints.load import load
 from sijo.data.samples import SampleSettings
-from sijo.jobs.student import distilled, half
+from sijo.jobs.student import distilbert_of, half_as_deep
 from sijo.models import published
-from sijo.nn.architecture import Architecture, Dropout, Sinusoidal
+from sijo.nn.architecture import Architecture, DropoutRates, Sinusoidal
 from sijo.objectives.distillation import Teaching
 from sijo.objectives.masking import Masking
 from sijo.training.optimizers import OptimizerSettings
@@ -143,7 +143,7 @@ def _ctrl() -> RunSettings:
 
 
 @dataclass(frozen=True)
-class Distillation:
+class DistillationRecipe:
     """A way to teach, with a name; with a teacher it becomes the settings of a run."""
 
     name: str
@@ -175,7 +175,7 @@ class Distillation:
         parts: tuple[Part, ...] = () if not self.masked else ("clm",) if left else ("mlm",)
         return RunSettings(
             recipe=self.name,
-            model=distilled(architecture) if self.masked else half(architecture),
+            model=distilbert_of(architecture) if self.masked else half_as_deep(architecture),
             teacher=TeacherSettings(model=teacher, **asdict(self.teaching)),
             objective=ObjectiveSettings(parts=parts, masking=Masking(choice="frequency")),
             data=replace(
@@ -194,10 +194,10 @@ MINILM = Teaching(hard=0.0, relations=1.0)
 _ADAMW = OptimizerSettings(kind="adamw", betas=(0.9, 0.98), weight_decay=0.0)
 _SHORT = SampleSettings(length=128, cut="documents")
 
-DISTILLATIONS: dict[str, Distillation] = {
+DISTILLATIONS: dict[str, DistillationRecipe] = {
     way.name: way
     for way in (
-        Distillation(
+        DistillationRecipe(
             "distilbert",
             "Sanh et al. 2019, section 3, and the released script: batches of 2,000",
             DISTILBERT,
@@ -207,7 +207,7 @@ DISTILLATIONS: dict[str, Distillation] = {
             schedule=ScheduleSettings(peak=5e-4, warmup_share=0.05),
             run=LoopSettings(epochs=3, batch=2_000, micro_tokens=2_048, clip=5.0),
         ),
-        Distillation(
+        DistillationRecipe(
             "distilbert-tiny",
             "the same in batches of 32, for two cores",
             DISTILBERT,
@@ -217,7 +217,7 @@ DISTILLATIONS: dict[str, Distillation] = {
             schedule=ScheduleSettings(peak=2e-4, warmup_share=0.05),
             run=LoopSettings(epochs=1, batch=32, micro_tokens=1_024, clip=5.0),
         ),
-        Distillation(
+        DistillationRecipe(
             "minilm",
             "Wang et al. 2020 (MiniLMv2), section 4.1; 48 relation heads go with a width of 768",
             MINILM,
@@ -227,7 +227,7 @@ DISTILLATIONS: dict[str, Distillation] = {
             schedule=ScheduleSettings(peak=6e-4, warmup_steps=4_000),
             run=LoopSettings(steps=400_000, batch=256, save_every=5_000),
         ),
-        Distillation(
+        DistillationRecipe(
             "minilm-tiny",
             "the same in batches of 32, for two cores",
             MINILM,
@@ -237,7 +237,7 @@ DISTILLATIONS: dict[str, Distillation] = {
             schedule=ScheduleSettings(peak=4e-4, warmup_share=0.05),
             run=LoopSettings(epochs=1, batch=32),
         ),
-        Distillation(
+        DistillationRecipe(
             "sentence",
             "vectors of texts, for encoders behind the embedding scorer, on two cores",
             Teaching(hard=0.0, vectors=1.0),
@@ -270,7 +270,7 @@ def _small(architecture: Architecture, *, layers: int = 2, table: int = WIDTH) -
         positions=None if positions is None else replace(positions, count=LENGTH),
         distances=None if distances is None else replace(distances, span=LENGTH, buckets=distances.buckets // 8),
         widening=None if table == WIDTH else "after_norm",
-        dropout=Dropout(embeddings=0.0, attention=0.0, attention_output=0.0, hidden=0.0),
+        dropout=DropoutRates(embeddings=0.0, attention=0.0, attention_output=0.0, hidden=0.0),
     )
 
 

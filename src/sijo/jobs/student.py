@@ -16,46 +16,46 @@ from safetensors.torch import save as pack
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sijo.checkpoints.load import Model, load, peek
+from sijo.checkpoints.load import Model, head_names, load
 from sijo.errors import SettingError
-from sijo.files.cache import Store
+from sijo.files.cache import SqliteCache
 from sijo.nn.architecture import Architecture
 from sijo.nn.embeddings import Embeddings
 from sijo.nn.heads import Network
-from sijo.objectives.clm import Causal
-from sijo.objectives.distillation import Lesson, Taught, Teacher
-from sijo.objectives.mlm import Masked
+from sijo.objectives.clm import CausalLM
+from sijo.objectives.distillation import Distillation, LanguageTeacher, Lesson
+from sijo.objectives.mlm import MaskedLM
 from sijo.tokenizers.tokenizer import Tokenizer
 from sijo.training.settings import TeacherSettings
 
 TABLES = ("tokens", "places", "segments")
 
 
-def spread(layers: int, among: int) -> tuple[int, ...]:
+def spread_layers(layers: int, among: int) -> tuple[int, ...]:
     """So many layers of a teacher that has `among`, from its first to its last, evenly.
 
-    >>> spread(6, 12), spread(3, 6), spread(1, 12)        # the first is DistilBERT's choice
+    >>> spread_layers(6, 12), spread_layers(3, 6), spread_layers(1, 12)        # the first is DistilBERT's choice
     ((0, 2, 4, 7, 9, 11), (0, 2, 5), (0,))
     """
     return tuple(int(place) for place in np.linspace(0, among - 1, layers).round())
 
 
-def half(architecture: Architecture) -> Architecture:
+def half_as_deep(architecture: Architecture) -> Architecture:
     """A network half as deep, shared as it was: what DistilBERT is to BERT.
 
-    >>> half(load().architecture).schedule
+    >>> half_as_deep(load().architecture).schedule
     (0, 1, 2)
     """
     depth = max(1, architecture.layers // 2)
     return replace(architecture, schedule=(0,) * depth if architecture.blocks == 1 else tuple(range(depth)))
 
 
-def distilled(architecture: Architecture) -> Architecture:
+def distilbert_of(architecture: Architecture) -> Architecture:
     """What DistilBERT is to BERT: half as deep, without segments, nothing dropped of what attention adds.
 
     A network that is no BERT is made half as deep, and that is all.
     """
-    a = half(architecture)
+    a = half_as_deep(architecture)
     plain = (a.distances, a.convolution, a.widening, a.reads, a.entry) == (None, None, None, "both_sides", "norm")
     if not plain or a.blocks != a.layers or a.positions is None:
         return a
@@ -63,7 +63,7 @@ def distilled(architecture: Architecture) -> Architecture:
 
 
 @torch.no_grad()
-def begin(
+def init_from_teacher(
     student: Network,
     teacher: Network,
     layers: Sequence[int] | None = None,
@@ -75,10 +75,10 @@ def begin(
 
     student  its weights are changed in place
     teacher  of any architecture
-    layers   for each of the student's layers one of the teacher's, counted from 0; None for `spread`, none at
-             all leaves the student as it is. Of a block that several layers share, the first decides
+    layers   for each of the student's layers one of the teacher's, counted from 0; None for `spread_layers`, none
+             at all leaves the student as it is. Of a block that several layers share, the first decides
     counts   (V,) how often each token occurs, by which a narrower table weighs its rows; None for all alike
-    rows     the teacher's rows for the student's tokens, where these are others (`translated`)
+    rows     the teacher's rows for the student's tokens, where these are others (`translated_rows`)
 
     Returns what was begun from the teacher, a phrase each.
     Raises SettingError when `layers` names none of the teacher's, or too few or too many.
@@ -86,11 +86,11 @@ def begin(
     >>> from dataclasses import replace
     >>> teacher = load()
     >>> student = Network(replace(teacher.architecture, schedule=(0, 1)))
-    >>> begin(student, teacher)
+    >>> init_from_teacher(student, teacher)
     ['tables', 'layers 0, 5']
     """
     ours, theirs = student.architecture, teacher.architecture
-    chosen = spread(ours.layers, theirs.layers) if layers is None else tuple(layers)
+    chosen = spread_layers(ours.layers, theirs.layers) if layers is None else tuple(layers)
     if not chosen:
         return []
     if len(chosen) != ours.layers or not all(0 <= layer < theirs.layers for layer in chosen):
@@ -124,12 +124,12 @@ def _copy(one: nn.Module, other: nn.Module) -> bool:
     return fitting == mine.keys()
 
 
-def translated(student: Tokenizer, teacher: Tokenizer, table: Tensor) -> Tensor:
+def translated_rows(student: Tokenizer, teacher: Tokenizer, table: Tensor) -> Tensor:
     """A teacher's rows (V, E) for another tokenizer's tokens (V', E): its own row where it knows the token, else
     the mean of those that it cuts the token's text into; zeros where there are none.
 
     >>> teacher = load()
-    >>> rows = translated(teacher.tokenizer, teacher.tokenizer, teacher.transformer.embeddings.tokens.weight)
+    >>> rows = translated_rows(teacher.tokenizer, teacher.tokenizer, teacher.transformer.embeddings.tokens.weight)
     >>> bool((rows == teacher.transformer.embeddings.tokens.weight).all())
     True
     """
@@ -163,7 +163,7 @@ def _tables(ours: Embeddings, theirs: Embeddings, counts: np.ndarray | None, row
         if (part := getattr(theirs, name)) is not None:
             weight = tokens if name == "tokens" else part.weight
             wide[name] = weight if before is None else weight @ before
-    basis = directions(wide["tokens"], a.embedding_size, counts)
+    basis = strongest_directions(wide["tokens"], a.embedding_size, counts)
     for name, part in wide.items():
         if (one := getattr(ours, name)) is not None:
             _fit(one.weight, part @ basis)
@@ -177,7 +177,7 @@ def _tables(ours: Embeddings, theirs: Embeddings, counts: np.ndarray | None, row
     return [f"tables in their {a.embedding_size} strongest directions"]
 
 
-def directions(rows: Tensor, count: int, weights: np.ndarray | None = None) -> Tensor:
+def strongest_directions(rows: Tensor, count: int, weights: np.ndarray | None = None) -> Tensor:
     """The orthonormal directions (E, count) that keep most of some vectors (V, E), those that occur often first.
 
     weights  (V,) how often each occurs; None for all alike. The root is taken, so that frequent ones do not rule
@@ -210,7 +210,7 @@ def _fit(place: Tensor, rows: Tensor) -> None:
     place[:count] = rows[:count]
 
 
-class Kept:
+class LessonCache:
     """A teacher's lessons on disk, those of one teacher and one way of asking in a file.
 
     folder       where
@@ -218,7 +218,7 @@ class Kept:
     """
 
     def __init__(self, folder: Path, *, fingerprint: str) -> None:
-        self._store = Store(folder, fingerprint=fingerprint, columns="lesson BLOB")
+        self._store = SqliteCache(folder, fingerprint=fingerprint, columns="lesson BLOB")
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Lesson]:
         """Those that are known."""
@@ -230,9 +230,9 @@ class Kept:
         self._store.put({key: (pack(lesson),) for key, lesson in packed.items()})
 
 
-def opened(settings: TeacherSettings, head: str | None) -> Model:
+def open_teacher(settings: TeacherSettings, head: str | None) -> Model:
     """The teacher, with the head that it is asked by."""
-    if head is not None and head not in peek(settings.model):
+    if head is not None and head not in head_names(settings.model):
         raise SettingError(
             f"{settings.model} has no {head} head, so it gives no distributions over tokens; choose another "
             "teacher, or learn its states: sijo distill minilm or sentence"
@@ -240,32 +240,32 @@ def opened(settings: TeacherSettings, head: str | None) -> Model:
     return load(settings.model, head)
 
 
-def taught(
+def distillation_objective(
     settings: TeacherSettings,
     student: Model,
-    own: Masked | Causal | None,
+    own: MaskedLM | CausalLM | None,
     tokenizer: Tokenizer,
     counts: np.ndarray | None = None,
-) -> Taught:
+) -> Distillation:
     """A fresh student, begun from its teacher, and what it is to learn from it.
 
-    counts  as for `begin`
+    counts  as for `init_from_teacher`
     """
     head = own.head if own is not None and settings.of_tokens else None
-    teacher = opened(settings, head)
+    teacher = open_teacher(settings, head)
     own_words = tokenizer.text_fingerprint == teacher.tokenizer.text_fingerprint
     parts = settings.of_tokens, settings.cosine > 0, settings.relations > 0, settings.vectors > 0
     asked = str((settings.temperature, settings.top, settings.relation_layer, parts))  # of it alone: no weights
     lessons = None
     if settings.cache is not None:
         fingerprint = _digest(teacher.fingerprint, head or "", asked, "" if own_words else tokenizer.fingerprint)
-        lessons = Kept(Path(settings.cache), fingerprint=fingerprint)
+        lessons = LessonCache(Path(settings.cache), fingerprint=fingerprint)
 
     def retold(ids: Sequence[int]) -> list[int]:
         text = tokenizer.decode(ids)
         return teacher.tokenizer.windows([text.lower() if teacher.sentence.lowercase else text])[0][0]
 
-    asking = Teacher(
+    asking = LanguageTeacher(
         teacher,
         settings,
         head=head,
@@ -274,10 +274,10 @@ def taught(
         top=settings.top,
         retold=None if own_words else retold,
     )
-    made = Taught(student, asking, own, pooling=teacher.sentence.pooling)
+    made = Distillation(student, asking, own, pooling=teacher.sentence.pooling)
     table = teacher.transformer.embeddings.tokens.weight
-    rows = None if own_words else translated(tokenizer, teacher.tokenizer, table)
-    made.begun = begin(student, teacher, settings.layers, counts=counts, rows=rows)
+    rows = None if own_words else translated_rows(tokenizer, teacher.tokenizer, table)
+    made.begun = init_from_teacher(student, teacher, settings.layers, counts=counts, rows=rows)
     return made
 
 

@@ -10,9 +10,20 @@ from typing import Literal
 
 from sijo.errors import RefusedError
 from sijo.models.bert import EMBEDDINGS, POOLED, BertConfig, over_pooler, size
-from sijo.models.family import Family, Layers, Layout, Names, Share, Size, judging, over_dense, spans, tagging
+from sijo.models.family import (
+    DropoutShare,
+    Family,
+    Layers,
+    Layout,
+    Names,
+    Size,
+    judging,
+    over_dense,
+    spans,
+    tagging,
+)
 from sijo.nn.architecture import MOST_LAYERS, Activation, Architecture
-from sijo.nn.heads import POOLER, Head, Vocabulary
+from sijo.nn.heads import POOLER, HeadSpec, LMHeadSpec
 
 
 class AlbertConfig(BertConfig):
@@ -29,9 +40,9 @@ class AlbertConfig(BertConfig):
     num_attention_heads: Size = 64
     intermediate_size: Size = 16_384
     hidden_act: Activation = "gelu_new"
-    hidden_dropout_prob: Share = 0.0
-    attention_probs_dropout_prob: Share = 0.0
-    classifier_dropout_prob: Share = 0.1
+    hidden_dropout_prob: DropoutShare = 0.0
+    attention_probs_dropout_prob: DropoutShare = 0.0
+    classifier_dropout_prob: DropoutShare = 0.1
     ln_type: Literal["postln"] = "postln"
 
     def architecture(self) -> Architecture:
@@ -54,7 +65,7 @@ class AlbertConfig(BertConfig):
         )
 
     @classmethod
-    def fields(cls, architecture: Architecture, heads: Mapping[str, Head]) -> dict[str, object]:
+    def fields(cls, architecture: Architecture, heads: Mapping[str, HeadSpec]) -> dict[str, object]:
         layers, blocks = architecture.layers, architecture.blocks
         inner = next(
             (
@@ -130,7 +141,7 @@ FAMILY = Family(
     layouts=lambda config: (
         Layout(
             "mlm",
-            lambda config: Vocabulary(activation=config.hidden_act),
+            lambda config: LMHeadSpec(activation=config.hidden_act),
             {"dense": "predictions.dense", "norm": "predictions.LayerNorm", "bias": "predictions.bias"},
             copies={
                 "predictions.decoder.weight": "albert.embeddings.word_embeddings.weight",

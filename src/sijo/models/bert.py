@@ -10,12 +10,12 @@ from pydantic import Field
 
 from sijo.models.family import (
     Config,
+    DropoutShare,
     Eps,
     Family,
     Layers,
     Layout,
     Names,
-    Share,
     Size,
     judging,
     over_dense,
@@ -23,8 +23,8 @@ from sijo.models.family import (
     spans,
     tagging,
 )
-from sijo.nn.architecture import Activation, Architecture, Dropout, Learned, PostNorm
-from sijo.nn.heads import POOLER, Head, Judgement, Vocabulary
+from sijo.nn.architecture import Activation, Architecture, DropoutRates, Learned, PostNorm
+from sijo.nn.heads import POOLER, ClassifierHeadSpec, HeadSpec, LMHeadSpec
 
 
 class BertConfig(Config):
@@ -54,9 +54,9 @@ class BertConfig(Config):
     type_vocab_size: int = Field(2, gt=0, le=1_000)
     hidden_act: Activation = "gelu"
     layer_norm_eps: Eps = 1e-12
-    hidden_dropout_prob: Share = 0.1
-    attention_probs_dropout_prob: Share = 0.1
-    classifier_dropout: Share | None = None
+    hidden_dropout_prob: DropoutShare = 0.1
+    attention_probs_dropout_prob: DropoutShare = 0.1
+    classifier_dropout: DropoutShare | None = None
     position_embedding_type: Literal["absolute"] = "absolute"
     is_decoder: Literal[False] = False
     add_cross_attention: Literal[False] = False
@@ -69,13 +69,13 @@ class BertConfig(Config):
             schedule=tuple(range(self.num_hidden_layers)),
             positions=Learned(count=self.max_position_embeddings),
             norm=PostNorm(eps=self.layer_norm_eps),
-            dropout=Dropout(
+            dropout=DropoutRates(
                 embeddings=drop, attention=self.attention_probs_dropout_prob, attention_output=drop, hidden=drop
             ),
         )
 
     @classmethod
-    def fields(cls, architecture: Architecture, heads: Mapping[str, Head]) -> dict[str, object]:
+    def fields(cls, architecture: Architecture, heads: Mapping[str, HeadSpec]) -> dict[str, object]:
         return super().fields(architecture, heads) | {"max_position_embeddings": architecture.places or 512}
 
     @property
@@ -106,7 +106,7 @@ def masked_lm(tokens: str, **says: Any) -> Layout:
     """The masked LM head as BERT released it; `tokens` is the table of tokens."""
     return Layout(
         "mlm",
-        lambda config: Vocabulary(activation=config.hidden_act),
+        lambda config: LMHeadSpec(activation=config.hidden_act),
         {
             "dense": "cls.predictions.transform.dense",
             "norm": "cls.predictions.transform.LayerNorm",
@@ -117,12 +117,12 @@ def masked_lm(tokens: str, **says: Any) -> Layout:
     )
 
 
-def over_pooler(config: "BertConfig", labels: int) -> Judgement:
+def over_pooler(config: "BertConfig", labels: int) -> ClassifierHeadSpec:
     """Labels over the pooler."""
     return over_dense(labels, "tanh", config.head_dropout)
 
 
-POOLED = Judgement(dense="tanh", answers="vector")
+POOLED = ClassifierHeadSpec(dense="tanh", answers="vector")
 
 
 def size(hidden: int, layers: int, **other: object) -> dict[str, object]:

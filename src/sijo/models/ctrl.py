@@ -7,9 +7,9 @@ width, LayerNorm stands before each part, and the output is the table of tokens 
 from collections.abc import Mapping
 from typing import ClassVar
 
-from sijo.models.family import Config, Eps, Family, Layers, Layout, Names, Share, Size, per_block
-from sijo.nn.architecture import Architecture, Dropout, PreNorm, Sinusoidal
-from sijo.nn.heads import Head, Judgement, Vocabulary
+from sijo.models.family import Config, DropoutShare, Eps, Family, Layers, Layout, Names, Size, per_block
+from sijo.nn.architecture import Architecture, DropoutRates, PreNorm, Sinusoidal
+from sijo.nn.heads import ClassifierHeadSpec, HeadSpec, LMHeadSpec
 
 INNER_EPS = 1e-6
 """Of the norms inside a layer, whatever the config says: `layer_norm_epsilon` is the last one's alone."""
@@ -42,8 +42,8 @@ class CtrlConfig(Config):
     dff: Size = 8192
     n_layer: Layers = 48
     n_head: Size = 16
-    resid_pdrop: Share = 0.1
-    embd_pdrop: Share = 0.1
+    resid_pdrop: DropoutShare = 0.1
+    embd_pdrop: DropoutShare = 0.1
     layer_norm_epsilon: Eps = 1e-6
 
     def architecture(self) -> Architecture:
@@ -57,11 +57,11 @@ class CtrlConfig(Config):
             entry="scale",
             activation="relu",
             norm=PreNorm(eps=INNER_EPS, final_eps=self.layer_norm_epsilon),
-            dropout=Dropout(embeddings=self.embd_pdrop, attention=0.0, attention_output=drop, hidden=drop),
+            dropout=DropoutRates(embeddings=self.embd_pdrop, attention=0.0, attention_output=drop, hidden=drop),
         )
 
     @classmethod
-    def fields(cls, architecture: Architecture, heads: Mapping[str, Head]) -> dict[str, object]:
+    def fields(cls, architecture: Architecture, heads: Mapping[str, HeadSpec]) -> dict[str, object]:
         norm = architecture.norm
         return super().fields(architecture, heads) | {
             "n_positions": architecture.places or 256,
@@ -92,13 +92,13 @@ FAMILY = Family(
     layouts=lambda config: (
         Layout(
             "lm",
-            lambda config: Vocabulary(),
+            lambda config: LMHeadSpec(),
             {"bias": "lm_head.bias"},
             copies={"lm_head.weight": "transformer.w.weight"},
         ),
         Layout(
             "sequence-classification",
-            lambda config: Judgement(labels=len(config.labels), reads="last", bias=False),
+            lambda config: ClassifierHeadSpec(labels=len(config.labels), reads="last", bias=False),
             {"out": "classifier"},
         ),
     ),

@@ -3,7 +3,7 @@
 No token has a place of its own: attention scores words and distances apart. v1 keeps every distance
 and projects them by themselves; v2 and v3 share the words' projections and put distances in buckets
 that widen; v2's largest have a convolution. v3 is v2 as a network, learned by spotting replaced
-tokens. Absolute places come back in the masked LM head alone (`EnhancedVocabularyHead`).
+tokens. Absolute places come back in the masked LM head alone (`EnhancedLMHead`).
 
 Where paper, first code and transformers differ: docs/deberta.md.
 """
@@ -17,11 +17,11 @@ from pydantic import BeforeValidator, Field
 from sijo.errors import RefusedError
 from sijo.models.bert import BLOCK, EMBEDDINGS, BertConfig, masked_lm, size
 from sijo.models.family import (
+    DropoutShare,
     Eps,
     Family,
     Layout,
     Names,
-    Share,
     Size,
     judging,
     over_dense,
@@ -29,8 +29,8 @@ from sijo.models.family import (
     spans,
     tagging,
 )
-from sijo.nn.architecture import Activation, Architecture, Convolution, Disentangled, Learned, Term
-from sijo.nn.heads import Head, Judgement, Vocabulary
+from sijo.nn.architecture import Activation, Architecture, ConvolutionSpec, Disentangled, Learned, Term
+from sijo.nn.heads import ClassifierHeadSpec, HeadSpec, LMHeadSpec
 
 
 def _terms(said: object) -> object:
@@ -52,10 +52,10 @@ class DebertaConfig(BertConfig):
     max_relative_positions: Annotated[int, Field(ge=-1, le=1_000_000)] = -1
     position_biased_input: bool = True
     pos_att_type: Annotated[tuple[Term, ...], BeforeValidator(_terms)] = ()
-    pooler_dropout: Share = 0.0
+    pooler_dropout: DropoutShare = 0.0
     pooler_hidden_act: Activation = "gelu"
     pooler_hidden_size: Size | None = None
-    cls_dropout: Share | None = None
+    cls_dropout: DropoutShare | None = None
     attention_head_size: Size | None = None
     talking_head: Literal[False] = False
 
@@ -85,7 +85,7 @@ class DebertaConfig(BertConfig):
         return Disentangled(span=self.span, terms=self.pos_att_type, projections="own", key_bias=False)
 
     @classmethod
-    def fields(cls, architecture: Architecture, heads: Mapping[str, Head]) -> dict[str, object]:
+    def fields(cls, architecture: Architecture, heads: Mapping[str, HeadSpec]) -> dict[str, object]:
         a = architecture
         span, terms = (a.distances.span, a.distances.terms) if a.distances else (512, ())
         return super().fields(a, heads) | {
@@ -116,7 +116,9 @@ class DebertaV2Config(DebertaConfig):
     def architecture(self) -> Architecture:
         if not self.conv_kernel_size:
             return super().architecture()
-        convolution = Convolution(kernel=self.conv_kernel_size, groups=self.conv_groups, activation=self.conv_act)
+        convolution = ConvolutionSpec(
+            kernel=self.conv_kernel_size, groups=self.conv_groups, activation=self.conv_act
+        )
         return replace(super().architecture(), convolution=convolution)
 
     def distances(self) -> Disentangled:
@@ -130,7 +132,7 @@ class DebertaV2Config(DebertaConfig):
         )
 
     @classmethod
-    def fields(cls, architecture: Architecture, heads: Mapping[str, Head]) -> dict[str, object]:
+    def fields(cls, architecture: Architecture, heads: Mapping[str, HeadSpec]) -> dict[str, object]:
         fields = super().fields(architecture, heads)
         if architecture.distances is not None:
             fields |= {
@@ -147,7 +149,7 @@ class DebertaV2Config(DebertaConfig):
         return fields
 
 
-def over_pooler(config: DebertaConfig, labels: int) -> Judgement:
+def over_pooler(config: DebertaConfig, labels: int) -> ClassifierHeadSpec:
     """Labels over the "context pooler"."""
     return over_dense(labels, config.pooler_hidden_act, config.head_dropout, config.pooler_dropout)
 
@@ -198,16 +200,16 @@ def _enhanced(config: DebertaConfig) -> bool:
 LAYOUTS = (
     Layout(
         "mlm",
-        lambda config: Vocabulary(activation=config.hidden_act, places=config.max_position_embeddings),
+        lambda config: LMHeadSpec(activation=config.hidden_act, places=config.max_position_embeddings),
         {**LM_PREDICTIONS, "places": "deberta.embeddings.position_embeddings"},
         when=_enhanced,
         says={"legacy": False},
     ),
-    Layout("mlm", lambda config: Vocabulary(activation=config.hidden_act), LM_PREDICTIONS, says={"legacy": False}),
+    Layout("mlm", lambda config: LMHeadSpec(activation=config.hidden_act), LM_PREDICTIONS, says={"legacy": False}),
     masked_lm("deberta.embeddings.word_embeddings.weight", legacy=True),
     Layout(
         "rtd",
-        lambda config: Judgement(reads="each_with_first", dense=config.hidden_act, answers="one"),
+        lambda config: ClassifierHeadSpec(reads="each_with_first", dense=config.hidden_act, answers="one"),
         {
             "dense": "mask_predictions.dense",
             "norm": "mask_predictions.LayerNorm",

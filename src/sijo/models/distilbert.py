@@ -9,11 +9,11 @@ from typing import ClassVar
 
 from sijo.models.family import (
     Config,
+    DropoutShare,
     Family,
     Layers,
     Layout,
     Names,
-    Share,
     Size,
     judging,
     over_dense,
@@ -21,8 +21,8 @@ from sijo.models.family import (
     spans,
     tagging,
 )
-from sijo.nn.architecture import Activation, Architecture, Dropout, Learned, PostNorm, Sinusoidal
-from sijo.nn.heads import Head, Judgement, Vocabulary
+from sijo.nn.architecture import Activation, Architecture, DropoutRates, Learned, PostNorm, Sinusoidal
+from sijo.nn.heads import ClassifierHeadSpec, HeadSpec, LMHeadSpec
 
 
 class DistilBertConfig(Config):
@@ -53,11 +53,11 @@ class DistilBertConfig(Config):
     n_heads: Size = 12
     dim: Size = 768
     hidden_dim: Size = 3072
-    dropout: Share = 0.1
-    attention_dropout: Share = 0.1
+    dropout: DropoutShare = 0.1
+    attention_dropout: DropoutShare = 0.1
     activation: Activation = "gelu"
-    qa_dropout: Share = 0.1
-    seq_classif_dropout: Share = 0.2
+    qa_dropout: DropoutShare = 0.1
+    seq_classif_dropout: DropoutShare = 0.2
 
     def architecture(self) -> Architecture:
         positions = Sinusoidal if self.sinusoidal_pos_embds else Learned
@@ -68,18 +68,20 @@ class DistilBertConfig(Config):
             schedule=tuple(range(self.n_layers)),
             positions=positions(count=self.max_position_embeddings),
             norm=PostNorm(eps=1e-12),
-            dropout=Dropout(embeddings=drop, attention=self.attention_dropout, attention_output=0.0, hidden=drop),
+            dropout=DropoutRates(
+                embeddings=drop, attention=self.attention_dropout, attention_output=0.0, hidden=drop
+            ),
         )
 
     @classmethod
-    def fields(cls, architecture: Architecture, heads: Mapping[str, Head]) -> dict[str, object]:
+    def fields(cls, architecture: Architecture, heads: Mapping[str, HeadSpec]) -> dict[str, object]:
         return super().fields(architecture, heads) | {
             "max_position_embeddings": architecture.places or 512,
             "sinusoidal_pos_embds": isinstance(architecture.positions, Sinusoidal),
         }
 
 
-def over_relu(config: DistilBertConfig, labels: int) -> Judgement:
+def over_relu(config: DistilBertConfig, labels: int) -> ClassifierHeadSpec:
     """A dense layer and a ReLU before the labels, in place of BERT's pooler."""
     return over_dense(labels, "relu", config.seq_classif_dropout)
 
@@ -108,7 +110,7 @@ FAMILY = Family(
     layouts=lambda config: (
         Layout(
             "mlm",
-            lambda config: Vocabulary(activation=config.activation),
+            lambda config: LMHeadSpec(activation=config.activation),
             {"dense": "vocab_transform", "norm": "vocab_layer_norm", "bias": "vocab_projector.bias"},
             copies={"vocab_projector.weight": "distilbert.embeddings.word_embeddings.weight"},
         ),

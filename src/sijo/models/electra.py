@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import Literal
 
 from sijo.models.bert import BLOCK, EMBEDDINGS, BertConfig, size
-from sijo.models.family import Family, Layers, Layout, Share, Size, over_dense, per_block, spans, tagging
+from sijo.models.family import DropoutShare, Family, Layers, Layout, Size, over_dense, per_block, spans, tagging
 from sijo.nn.architecture import Activation, Architecture
-from sijo.nn.heads import Head, Judgement, Vocabulary
+from sijo.nn.heads import ClassifierHeadSpec, HeadSpec, LMHeadSpec
 
 
 class ElectraConfig(BertConfig):
@@ -28,8 +28,8 @@ class ElectraConfig(BertConfig):
     summary_use_proj: Literal[True] = True
     summary_proj_to_labels: Literal[False] = False
     summary_activation: Activation | None = "gelu"
-    summary_first_dropout: Share = 0.0
-    summary_last_dropout: Share = 0.1
+    summary_first_dropout: DropoutShare = 0.0
+    summary_last_dropout: DropoutShare = 0.1
 
     def architecture(self) -> Architecture:
         return replace(
@@ -39,16 +39,16 @@ class ElectraConfig(BertConfig):
         )
 
     @classmethod
-    def fields(cls, architecture: Architecture, heads: Mapping[str, Head]) -> dict[str, object]:
+    def fields(cls, architecture: Architecture, heads: Mapping[str, HeadSpec]) -> dict[str, object]:
         return super().fields(architecture, heads) | {"embedding_size": architecture.embedding_size}
 
 
-def classification(config: ElectraConfig) -> Judgement:
+def classification(config: ElectraConfig) -> ClassifierHeadSpec:
     """The head as transformers trains it; the paper's own has no dense layer between (docs/electra.md)."""
     return over_dense(len(config.labels), "gelu", config.head_dropout, config.head_dropout)
 
 
-def multiple_choice(config: ElectraConfig) -> Judgement:
+def multiple_choice(config: ElectraConfig) -> ClassifierHeadSpec:
     """The head over transformers' "sequence summary"."""
     activation = config.summary_activation or "linear"
     return over_dense(1, activation, config.summary_last_dropout, config.summary_first_dropout)
@@ -66,7 +66,7 @@ FAMILY = Family(
     layouts=lambda config: (
         Layout(
             "mlm",
-            lambda config: Vocabulary(activation="gelu"),
+            lambda config: LMHeadSpec(activation="gelu"),
             {
                 "dense": "generator_predictions.dense",
                 "norm": "generator_predictions.LayerNorm",
@@ -76,7 +76,7 @@ FAMILY = Family(
         ),
         Layout(
             "rtd",
-            lambda config: Judgement(reads="each", dense=config.hidden_act, answers="one"),
+            lambda config: ClassifierHeadSpec(reads="each", dense=config.hidden_act, answers="one"),
             {"dense": "discriminator_predictions.dense", "out": "discriminator_predictions.dense_prediction"},
         ),
         Layout(

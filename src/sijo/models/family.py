@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sijo.errors import RefusedError, SettingError
 from sijo.nn.architecture import LARGEST, MOST_LAYERS, Activation, Architecture
-from sijo.nn.heads import POOLER, Head, Judgement
+from sijo.nn.heads import POOLER, ClassifierHeadSpec, HeadSpec
 
 Size = Annotated[int, Field(gt=0, le=LARGEST)]
 Layers = Annotated[int, Field(gt=0, le=MOST_LAYERS)]
-Share = Annotated[float, Field(ge=0, lt=1)]
+DropoutShare = Annotated[float, Field(ge=0, lt=1)]
 Eps = Annotated[float, Field(gt=0, lt=1)]
 Names = Mapping[str, str]
 """Our module, or our tensor, and the published one; `{n}` stands for the number of a block."""
@@ -80,7 +80,7 @@ class Config(BaseModel):
         raise NotImplementedError
 
     @classmethod
-    def fields(cls, architecture: Architecture, heads: Mapping[str, Head]) -> dict[str, object]:
+    def fields(cls, architecture: Architecture, heads: Mapping[str, HeadSpec]) -> dict[str, object]:
         """The other way: what to write in a config.json. Read again, it may turn out to say something else."""
         return {theirs: attrgetter(ours)(architecture) for theirs, ours in cls.plain.items()}
 
@@ -106,7 +106,7 @@ class Layout:
 
     name: str
     """What the head is loaded by."""
-    head: Callable[[Any], Head]
+    head: Callable[[Any], HeadSpec]
     """From the config to the head."""
     names: Names
     """Our modules of the head and the published ones, with the prefix they have beside a head."""
@@ -118,16 +118,20 @@ class Layout:
     """What config.json must say for transformers to look for this layout."""
 
 
-def over_dense(labels: int, activation: Activation, dropout: float, dense_dropout: float = 0.0) -> Judgement:
+def over_dense(
+    labels: int, activation: Activation, dropout: float, dense_dropout: float = 0.0
+) -> ClassifierHeadSpec:
     """Labels of a text, over a dense layer over its first token."""
-    return Judgement(labels=labels, dense=activation, dropout=dropout, dense_dropout=dense_dropout)
+    return ClassifierHeadSpec(labels=labels, dense=activation, dropout=dropout, dense_dropout=dense_dropout)
 
 
 def tagging(dropout: str) -> Layout:
     """A linear layer over each token; `dropout` is the config's field, or property, of what is dropped before."""
     return Layout(
         "token-classification",
-        lambda config: Judgement(labels=len(config.labels), reads="each", dropout=getattr(config, dropout)),
+        lambda config: ClassifierHeadSpec(
+            labels=len(config.labels), reads="each", dropout=getattr(config, dropout)
+        ),
         {"out": "classifier"},
     )
 
@@ -136,12 +140,14 @@ def spans(dropout: str | None = None) -> Layout:
     """A score for each token as the start and as the end of an answer; `dropout` as for `tagging`."""
     return Layout(
         "question-answering",
-        lambda config: Judgement(labels=2, reads="each", dropout=getattr(config, dropout) if dropout else 0.0),
+        lambda config: ClassifierHeadSpec(
+            labels=2, reads="each", dropout=getattr(config, dropout) if dropout else 0.0
+        ),
         {"out": "qa_outputs"},
     )
 
 
-def judging(over: Callable[[Any, int], Head], names: Names) -> tuple[Layout, Layout]:
+def judging(over: Callable[[Any, int], HeadSpec], names: Names) -> tuple[Layout, Layout]:
     """The two heads that judge a whole text; `over` makes one from the config and a number of labels."""
     return (
         Layout("sequence-classification", lambda config: over(config, len(config.labels)), names),
@@ -181,7 +187,7 @@ class Family:
         """The class in transformers for an encoder with these heads; of several, the last one's."""
         return self.stem + CLASSES[[POOLER, *heads][-1]]
 
-    def fields(self, architecture: Architecture, heads: Mapping[str, Head] | None = None) -> dict[str, object]:
+    def fields(self, architecture: Architecture, heads: Mapping[str, HeadSpec] | None = None) -> dict[str, object]:
         """What a config.json of this family says of a network; SettingError where it cannot say all of it."""
         fields = self.config.fields(architecture, heads or {})
         try:

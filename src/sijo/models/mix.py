@@ -14,7 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from sijo.errors import RefusedError, SettingError
 from sijo.models.family import Config, Family, HeadName, Layout, over_dense
 from sijo.nn.architecture import Architecture
-from sijo.nn.heads import Head, Judgement, Vocabulary
+from sijo.nn.heads import ClassifierHeadSpec, HeadSpec, LMHeadSpec
 
 
 class MixConfig(Config):
@@ -32,7 +32,7 @@ class MixConfig(Config):
         return architecture
 
     @classmethod
-    def fields(cls, architecture: Architecture, heads: Mapping[str, Head]) -> dict[str, object]:
+    def fields(cls, architecture: Architecture, heads: Mapping[str, HeadSpec]) -> dict[str, object]:
         return {"network": asdict(architecture), "heads": {name: asdict(head) for name, head in heads.items()}}
 
 
@@ -43,20 +43,20 @@ def plainest(head: str, config: Config) -> Layout:
     alike = architecture.embedding_size == architecture.hidden_size
     # where no token knows its place, the mask decoder tells it, as DeBERTa's does
     places = apart.span if apart and architecture.positions is None and alike else 0
-    heads: dict[str, Head] = {
-        "mlm": Vocabulary(activation=activation, places=places),
-        "lm": Vocabulary(),
-        "rtd": Judgement(reads="each", dense=activation, answers="one"),
+    heads: dict[str, HeadSpec] = {
+        "mlm": LMHeadSpec(activation=activation, places=places),
+        "lm": LMHeadSpec(),
+        "rtd": ClassifierHeadSpec(reads="each", dense=activation, answers="one"),
         "sop": over_dense(2, "tanh", 0.0),
         "sequence-classification": over_dense(labels, "tanh", 0.1),
-        "token-classification": Judgement(labels=labels, reads="each", dropout=0.1),
-        "question-answering": Judgement(labels=2, reads="each"),
+        "token-classification": ClassifierHeadSpec(labels=labels, reads="each", dropout=0.1),
+        "question-answering": ClassifierHeadSpec(labels=2, reads="each"),
         "multiple-choice": over_dense(1, "tanh", 0.1),
     }
     return _layout(head, heads[head])
 
 
-def _layout(name: str, head: Head) -> Layout:
+def _layout(name: str, head: HeadSpec) -> Layout:
     return Layout(name, lambda config: head, {})
 
 
@@ -97,6 +97,6 @@ FAMILY = Family(
     prefix="",
     roots=(),
     names=lambda config: None,
-    layouts=lambda config: tuple(_layout(name, _value(Head, head)) for name, head in config.heads.items()),
+    layouts=lambda config: tuple(_layout(name, _value(HeadSpec, head)) for name, head in config.heads.items()),
     left_behind=(),
 )

@@ -96,7 +96,7 @@ class Disentangled:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Convolution:
+class ConvolutionSpec:
     """A convolution over the embeddings, added to the first layer (released DeBERTa-v2 xlarge and xxlarge)."""
 
     kernel: int = 3
@@ -139,7 +139,7 @@ class PreNorm:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dropout:
+class DropoutRates:
     """Which share of values is dropped in training, by place."""
 
     embeddings: float = 0.1
@@ -193,13 +193,13 @@ class Architecture:
     widening: Literal["after_norm", "before_norm"] | None = None
     """Where a linear map leads from `embedding_size` to `hidden_size`: after the entry's norm, with a bias
     (ALBERT, ELECTRA), or before it, without (DeBERTa)."""
-    convolution: Convolution | None = None
+    convolution: ConvolutionSpec | None = None
     """A convolution beside the first layer."""
     activation: Activation = "gelu"
     """The bend in the feed-forward part; `gelu_new` is the tanh approximation."""
     norm: PostNorm | PreNorm = PostNorm()
     """Where LayerNorm stands in a layer."""
-    dropout: Dropout = field(default_factory=Dropout)
+    dropout: DropoutRates = field(default_factory=DropoutRates)
     """What is dropped in training."""
     initializer_range: float = 0.02
     """Standard deviation of fresh weights."""

@@ -23,7 +23,7 @@ from sijo.nn.transformer import ACTIVATIONS, Output, Transformer, start
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vocabulary:
+class LMHeadSpec:
     """Which token stands here, or comes next? The table of tokens again, and a bias."""
 
     activation: Activation | None = None
@@ -34,7 +34,7 @@ class Vocabulary:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judgement:
+class ClassifierHeadSpec:
     """What is this text, or each token of it? A linear layer over states, with a dense one before it or not.
 
     BERT's classifier is a dense layer with tanh over the first state; ELECTRA's replaced-token head
@@ -62,11 +62,11 @@ class Judgement:
 POOLER = "pooler"
 """The name of the head that is part of an encoder as published: its answer is no question's."""
 
-Head = Vocabulary | Judgement
+HeadSpec = LMHeadSpec | ClassifierHeadSpec
 
 
 @dataclass(frozen=True)
-class Read:
+class HeadInput:
     """What a network has read: all that a head may look at."""
 
     output: Output
@@ -75,13 +75,13 @@ class Read:
     transformer: Transformer
 
 
-class VocabularyHead(nn.Module):
+class LMHead(nn.Module):
     """Logits (B, L, V): dense, activation and norm, then the table of tokens and a bias."""
 
     needs_layers = False
     """Whether it reads the states after every layer."""
 
-    def __init__(self, head: Vocabulary, architecture: Architecture) -> None:
+    def __init__(self, head: LMHeadSpec, architecture: Architecture) -> None:
         super().__init__()
         a, dense = architecture, head.activation is not None
         if a.hidden_size != a.embedding_size and not (dense and not head.places):
@@ -94,11 +94,11 @@ class VocabularyHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(a.vocab_size))
         self.activation = ACTIVATIONS[head.activation or "linear"]
 
-    def forward(self, read: Read) -> Tensor:
+    def forward(self, read: HeadInput) -> Tensor:
         """Scores of all tokens at every place."""
         return self.decode(self.states(read), read.transformer)
 
-    def states(self, read: Read) -> Tensor:
+    def states(self, read: HeadInput) -> Tensor:
         """The states (B, L, D) that `decode` makes scores of, at some places or at all."""
         return read.output.last_hidden_state
 
@@ -117,7 +117,7 @@ class VocabularyHead(nn.Module):
         return bent
 
 
-class EnhancedVocabularyHead(VocabularyHead):
+class EnhancedLMHead(LMHead):
     """The same behind DeBERTa's enhanced mask decoder, where a token at last learns its absolute place.
 
     The last layer is run twice over the states before it: H = states[-2]; the queries are first
@@ -128,11 +128,11 @@ class EnhancedVocabularyHead(VocabularyHead):
 
     needs_layers = True
 
-    def __init__(self, head: Vocabulary, architecture: Architecture) -> None:
+    def __init__(self, head: LMHeadSpec, architecture: Architecture) -> None:
         super().__init__(head, architecture)
         self.places = table(head.places, architecture.embedding_size)
 
-    def states(self, read: Read) -> Tensor:
+    def states(self, read: HeadInput) -> Tensor:
         """What the last layer answers when it is asked twice."""
         assert read.output.hidden_states is not None
         transformer, hidden_BLD = read.transformer, read.output.hidden_states[-2]
@@ -150,12 +150,12 @@ class EnhancedVocabularyHead(VocabularyHead):
         return query_BLD
 
 
-class JudgementHead(nn.Module):
+class ClassifierHead(nn.Module):
     """Logits (B, N) for a text or (B, L, N) for tokens, N gone where one score is asked for."""
 
     needs_layers = False
 
-    def __init__(self, head: Judgement, architecture: Architecture) -> None:
+    def __init__(self, head: ClassifierHeadSpec, architecture: Architecture) -> None:
         super().__init__()
         width, vector = architecture.hidden_size, head.answers == "vector"
         self.value = head
@@ -167,9 +167,9 @@ class JudgementHead(nn.Module):
         self.dropout = Dropout(head.dropout)
         self.activation = ACTIVATIONS[head.dense or "linear"]
 
-    def forward(self, read: Read) -> Tensor:
+    def forward(self, read: HeadInput) -> Tensor:
         """The scores, or the vector."""
-        states = pick(read, self.value.reads)
+        states = selected_states(read, self.value.reads)
         if self.norm is not None:
             states = self.norm(states)
         if self.dense is not None:
@@ -180,7 +180,7 @@ class JudgementHead(nn.Module):
         return scores.squeeze(-1) if self.value.answers == "one" else scores
 
 
-def pick(read: Read, which: Literal["first", "last", "each", "each_with_first"]) -> Tensor:
+def selected_states(read: HeadInput, which: Literal["first", "last", "each", "each_with_first"]) -> Tensor:
     """The states (B, D) of each row's first token, or its last that is no padding; or (B, L, D) of all."""
     hidden_BLD = read.output.last_hidden_state
     if which == "first":
@@ -192,13 +192,13 @@ def pick(read: Read, which: Literal["first", "last", "each", "each_with_first"])
     return hidden_BLD if which == "each" else hidden_BLD + hidden_BLD[:, :1]
 
 
-def build(head: Head, architecture: Architecture) -> nn.Module:
+def build_head(head: HeadSpec, architecture: Architecture) -> nn.Module:
     """The module of a head, with fresh weights."""
     module: nn.Module
-    if isinstance(head, Judgement):
-        module = JudgementHead(head, architecture)
+    if isinstance(head, ClassifierHeadSpec):
+        module = ClassifierHead(head, architecture)
     else:
-        module = (EnhancedVocabularyHead if head.places else VocabularyHead)(head, architecture)
+        module = (EnhancedLMHead if head.places else LMHead)(head, architecture)
     start(module, std=architecture.initializer_range)
     return module
 
@@ -209,16 +209,16 @@ class Network(nn.Module):
     >>> from sijo.nn.architecture import Architecture, Learned
     >>> tiny = Architecture(vocab_size=99, embedding_size=16, hidden_size=16, heads=2, intermediate_size=32,
     ...                     schedule=(0,), positions=Learned(count=8))
-    >>> network = Network(tiny, {"sequence-classification": Judgement(labels=3)})
+    >>> network = Network(tiny, {"sequence-classification": ClassifierHeadSpec(labels=3)})
     >>> network(torch.tensor([[5, 6, 7], [8, 9, 0]]), torch.tensor([[1, 1, 1], [1, 1, 0]])).logits.shape
     torch.Size([2, 3])
     """
 
-    def __init__(self, architecture: Architecture, heads: Mapping[str, Head] | None = None) -> None:
+    def __init__(self, architecture: Architecture, heads: Mapping[str, HeadSpec] | None = None) -> None:
         super().__init__()
         self.transformer = Transformer(architecture)
         self.head_values = dict(heads or {})
-        self.head = nn.ModuleDict({name: build(head, architecture) for name, head in self.head_values.items()})
+        self.head = nn.ModuleDict({name: build_head(head, architecture) for name, head in self.head_values.items()})
 
     @property
     def architecture(self) -> Architecture:
@@ -251,7 +251,7 @@ class Network(nn.Module):
             return replace(output, logits=logits, answers=dict.fromkeys(output.answers, logits))
         states = output_hidden_states or any(head.needs_layers for head in self.head.values())
         output = self.transformer(input_ids, attention_mask, token_type_ids, states, position_ids)
-        read = Read(output, None if attention_mask is None else attention_mask.bool(), self.transformer)
+        read = HeadInput(output, None if attention_mask is None else attention_mask.bool(), self.transformer)
         answers: dict[str, Tensor] = {name: head(read) for name, head in self.head.items()}
         pooled = answers.pop(POOLER, None)
         return replace(

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from sijo.errors import TextError
 from sijo.nn.architecture import Activation, Architecture, PreNorm
-from sijo.nn.architecture import Convolution as ConvolutionChoice
+from sijo.nn.architecture import ConvolutionSpec as ConvolutionChoice
 from sijo.nn.attention import SelfAttention, View, behind, view
 from sijo.nn.cache import Cache, Layer
 from sijo.nn.distances import DistanceTable
@@ -106,7 +106,7 @@ class Block(nn.Module):
         return fed_BLD
 
 
-class Convolution(nn.Module):
+class ConvolutionSpec(nn.Module):
     """Near tokens seen at once, added to the first layer's output (released DeBERTa-v2 code)."""
 
     def __init__(self, architecture: Architecture, choice: ConvolutionChoice) -> None:
@@ -141,7 +141,7 @@ class Transformer(nn.Module):
         self.embeddings = Embeddings(a)
         self.distances = None if a.distances is None else DistanceTable(a, a.distances)
         self.blocks = nn.ModuleList(Block(a) for _ in range(a.blocks))
-        self.convolution = None if a.convolution is None else Convolution(a, a.convolution)
+        self.convolution = None if a.convolution is None else ConvolutionSpec(a, a.convolution)
         self.final_norm = nn.LayerNorm(a.hidden_size, eps=a.norm.final_eps) if isinstance(a.norm, PreNorm) else None
         self.recompute = False
         """In training, forget what is inside a block after the forward pass and compute it again for the

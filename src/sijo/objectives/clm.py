@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import torch
 
-from sijo.nn.heads import Read, VocabularyHead
-from sijo.objectives.posed_batch import Question
+from sijo.nn.heads import HeadInput, LMHead
+from sijo.objectives.posed_batch import PosedBatch
 from sijo.objectives.tally import Tally, cross_entropy
 
 
-class Causal:
+class CausalLM:
     """Ask at every place for the token after it; text alone is asked for, never a control code or padding.
 
     Needs      a head `lm`, a network that reads to the left; for codes, a corpus prepared with them
@@ -21,7 +21,7 @@ class Causal:
     part = "clm"
     head = "lm"
 
-    def pose(self, question: Question, seed: int) -> Question:
+    def pose(self, question: PosedBatch, seed: int) -> PosedBatch:
         """Nothing is left to chance here."""
         ids, text = question.input_ids, question.keep & ~question.special
         truth = ids.roll(-1, dims=1)
@@ -34,11 +34,11 @@ class Causal:
         asked[row[follows], last[follows]] = True
         return replace(question, truth=truth, asked=asked)
 
-    def count(self, question: Question) -> int:
+    def count(self, question: PosedBatch) -> int:
         """Tokens asked for."""
         return int(question.asked.sum())
 
-    def answer(self, head: VocabularyHead, read: Read, question: Question) -> Tally:
+    def answer(self, head: LMHead, read: HeadInput, question: PosedBatch) -> Tally:
         """Logits are computed only where something is asked."""
         states = head.states(read)[question.asked]
         return cross_entropy(head.decode(states, read.transformer), question.truth[question.asked])

@@ -19,12 +19,12 @@ from torch.nn import functional as F
 
 from sijo.batching import padded_length
 from sijo.errors import SettingError
-from sijo.nn.heads import Network, Read, VocabularyHead
+from sijo.nn.heads import HeadInput, LMHead, Network
 from sijo.nn.pooling import Pooling, pool
-from sijo.objectives.clm import Causal
-from sijo.objectives.joint import Learning, read
-from sijo.objectives.mlm import Masked
-from sijo.objectives.posed_batch import Question
+from sijo.objectives.clm import CausalLM
+from sijo.objectives.joint import TrainingObjective, head_input
+from sijo.objectives.mlm import MaskedLM
+from sijo.objectives.posed_batch import PosedBatch
 from sijo.objectives.tally import Tally, cross_entropy, kl_divergence
 
 Lesson = Mapping[str, Tensor]
@@ -103,7 +103,7 @@ class Lessons(Protocol):
         """Keep some."""
 
 
-class Teacher:
+class LanguageTeacher:
     """A network that is asked and never moved; no module, so nothing of it is trained, saved or wrapped.
 
     network   with the head that the student learns by, if it learns distributions
@@ -149,7 +149,7 @@ class Teacher:
         self.retold = retold
 
     @torch.no_grad()
-    def answer(self, question: Question) -> Lesson:
+    def answer(self, question: PosedBatch) -> Lesson:
         """What it says of the rows of a question, at every real token."""
         self.network.to(question.input_ids.device)
         if self.retold is not None:
@@ -180,23 +180,23 @@ class Teacher:
             found |= {"ids": ids.int(), "rest": rest}
         return found
 
-    def _asked(self, question: Question) -> Lesson:
+    def _asked(self, question: PosedBatch) -> Lesson:
         teaching, keep = self.teaching, question.keep
-        head: VocabularyHead | None = self.network.head[self.head] if self.head else None  # type: ignore[assignment]
-        seen = read(self.network, question, *([head] if head else []), layers=bool(teaching.relations))
+        head: LMHead | None = self.network.head[self.head] if self.head else None  # type: ignore[assignment]
+        seen = head_input(self.network, question, *([head] if head else []), layers=bool(teaching.relations))
         found = {}
         if teaching.of_tokens and head is not None:
             found["logits"] = head.decode(head.states(seen)[keep], seen.transformer)
         if teaching.cosine:
             found["states"] = seen.output.last_hidden_state[keep]
         if teaching.relations:
-            found["relations"] = related(seen, teaching.relation_layer)[keep]
+            found["relations"] = query_key_value(seen, teaching.relation_layer)[keep]
         if teaching.vectors:
             found["vectors"] = pool(seen.output.last_hidden_state, seen.keep, self.pooling)
         return found
 
 
-class Taught(Learning):
+class Distillation(TrainingObjective):
     """A student that learns from a teacher, and beside it from its own objective.
 
     Needs      for `soft` and `squared` one vocabulary and the head of the objective in both networks
@@ -211,7 +211,12 @@ class Taught(Learning):
     """
 
     def __init__(
-        self, student: Network, teacher: Teacher, own: Masked | Causal | None, *, pooling: Pooling = "mean"
+        self,
+        student: Network,
+        teacher: LanguageTeacher,
+        own: MaskedLM | CausalLM | None,
+        *,
+        pooling: Pooling = "mean",
     ) -> None:
         """own      the objective, with the head it needs in the student; None to learn from the teacher alone
         pooling  how the student makes one vector of a text"""
@@ -228,14 +233,14 @@ class Taught(Learning):
         self.begun: list[str] = []  # what it has of its teacher from the start, a phrase each
         narrow, wide = student.architecture.hidden_size, teacher.network.architecture.hidden_size
         self.map = nn.Linear(narrow, wide) if teaching.cosine and narrow != wide else None
-        if isinstance(own, Masked) and not teaching.of_tokens:
+        if isinstance(own, MaskedLM) and not teaching.of_tokens:
             self.asked = own.masking.share
 
-    def pose(self, question: Question, seed: int) -> Question:
+    def pose(self, question: PosedBatch, seed: int) -> PosedBatch:
         """The objective's own question, which the teacher is asked too."""
         return question if self.own is None else self.own.pose(question, seed)
 
-    def counts(self, question: Question) -> dict[str, int]:
+    def counts(self, question: PosedBatch) -> dict[str, int]:
         """Tokens asked for, real tokens, texts."""
         teaching = self.teacher[0].teaching
         asked, real = int(question.asked.sum()), int(question.keep.sum())
@@ -243,29 +248,29 @@ class Taught(Learning):
         counted = {"soft": of_tokens, "squared": of_tokens, "vectors": len(question), "mlm": asked, "clm": asked}
         return {name: counted.get(name, real) for name in self.weights}
 
-    def forward(self, question: Question) -> dict[str, Tally]:
+    def forward(self, question: PosedBatch) -> dict[str, Tally]:
         """A tally for each part that has a weight."""
         teacher = self.teacher[0]
         teaching, lesson = teacher.teaching, teacher.answer(question)
-        head: VocabularyHead | None = None if self.own is None else self.student.head[self.own.head]  # type: ignore[assignment]
-        seen = read(self.student, question, *([head] if head else []), layers=bool(teaching.relations))
+        head: LMHead | None = None if self.own is None else self.student.head[self.own.head]  # type: ignore[assignment]
+        seen = head_input(self.student, question, *([head] if head else []), layers=bool(teaching.relations))
         last, found = seen.output.last_hidden_state, {}
         if head is not None:
             found = self._of_tokens(question, head, seen, lesson)
         if "cosine" in self.weights:
             states = last[question.keep]
-            found["cosine"] = angle(states if self.map is None else self.map(states), lesson["states"])
+            found["cosine"] = cosine_loss(states if self.map is None else self.map(states), lesson["states"])
         if "relations" in self.weights:
             heads = teaching.relation_heads or teacher.network.architecture.heads
             theirs = torch.zeros(*question.keep.shape, lesson["relations"].shape[-1], device=last.device)
             theirs[question.keep] = lesson["relations"].float()
             left = self.student.architecture.reads == "left"
-            found["relations"] = relations(related(seen), theirs, question.keep, heads=heads, left=left)
+            found["relations"] = relation_loss(query_key_value(seen), theirs, question.keep, heads=heads, left=left)
         if "vectors" in self.weights:
-            found["vectors"] = angle(pool(last, seen.keep, self.pooling), lesson["vectors"])
+            found["vectors"] = cosine_loss(pool(last, seen.keep, self.pooling), lesson["vectors"])
         return {name: found[name] for name in self.weights}
 
-    def _of_tokens(self, question: Question, head: VocabularyHead, seen: Read, lesson: Lesson) -> dict[str, Tally]:
+    def _of_tokens(self, question: PosedBatch, head: LMHead, seen: HeadInput, lesson: Lesson) -> dict[str, Tally]:
         """What is asked about tokens, from one computation of logits, nowhere but where they are needed."""
         teaching, asked = self.teacher[0].teaching, question.asked
         everywhere = teaching.of_tokens and not teaching.asked_only
@@ -277,7 +282,7 @@ class Taught(Learning):
         if teaching.of_tokens:
             theirs = {name: lesson[name] if everywhere else lesson[name][among] for name in lesson.keys() & SHARED}
             if "soft" in self.weights:
-                found["soft"] = divergence(logits, theirs, teaching.temperature)
+                found["soft"] = soft_loss(logits, theirs, teaching.temperature)
             if "squared" in self.weights:
                 gap = (logits.float() - theirs["logits"].float()).square().sum()
                 found["squared"] = Tally(gap, len(logits))
@@ -291,7 +296,7 @@ class Taught(Learning):
 SHARED = {"logits", "ids", "rest"}
 
 
-def divergence(logits: Tensor, lesson: Lesson, temperature: float) -> Tally:
+def soft_loss(logits: Tensor, lesson: Lesson, temperature: float) -> Tally:
     """T² KL(softmax(teacher / T) || softmax(student / T)), in float32.
 
     logits       (M, V) float, the student's
@@ -302,7 +307,7 @@ def divergence(logits: Tensor, lesson: Lesson, temperature: float) -> Tally:
     `right` counts where both prefer the same token.
 
     >>> student, teacher = torch.tensor([[1.0, 2, 3], [0, 0, 0]]), torch.tensor([[3.0, 2, 1], [1, 0, -1]])
-    >>> round(float(divergence(student, {"logits": teacher}, 2.0).total) / 2, 6)
+    >>> round(float(soft_loss(student, {"logits": teacher}, 2.0).total) / 2, 6)
     0.797155
     """
     ours, theirs = logits.float() / temperature, lesson["logits"].float() / temperature
@@ -317,16 +322,16 @@ def divergence(logits: Tensor, lesson: Lesson, temperature: float) -> Tally:
     return Tally(temperature**2 * kl_divergence(theirs, ours).sum(), len(logits), right)
 
 
-def angle(ours: Tensor, theirs: Tensor) -> Tally:
+def cosine_loss(ours: Tensor, theirs: Tensor) -> Tally:
     """1 - cos between vectors (N, D), row by row, in float32.
 
-    >>> round(float(angle(torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]])).total), 6)
+    >>> round(float(cosine_loss(torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]])).total), 6)
     0.292893
     """
     return Tally((1 - F.cosine_similarity(ours.float(), theirs.float(), dim=-1)).sum(), len(ours))
 
 
-def related(seen: Read, layer: int | None = None) -> Tensor:
+def query_key_value(seen: HeadInput, layer: int | None = None) -> Tensor:
     """Queries, keys and values (B, L, 3 D) of a layer, counted from 1; of the last by default.
 
     seen  read with the states after every layer
@@ -340,7 +345,7 @@ def related(seen: Read, layer: int | None = None) -> Tensor:
     return torch.cat([part(hidden) for part in (attention.query, attention.key, attention.value)], -1)
 
 
-def relations(ours: Tensor, theirs: Tensor, keep: Tensor, *, heads: int, left: bool = False) -> Tally:
+def relation_loss(ours: Tensor, theirs: Tensor, keep: Tensor, *, heads: int, left: bool = False) -> Tally:
     """How far the likenesses of tokens to each other differ: MiniLMv2, equations 1 to 3.
 
     ours   (B, L, 3 D) float, the student's queries, keys and values
@@ -366,7 +371,7 @@ def relations(ours: Tensor, theirs: Tensor, keep: Tensor, *, heads: int, left: b
     return Tally(total, int(keep.sum()))
 
 
-def _check(student: Network, teacher: Teacher, own: Masked | Causal | None) -> None:
+def _check(student: Network, teacher: LanguageTeacher, own: MaskedLM | CausalLM | None) -> None:
     """Refuse a pair that cannot be compared."""
     teaching, ours, theirs = teacher.teaching, student.architecture, teacher.network.architecture
     if ours.reads != theirs.reads:
@@ -398,7 +403,7 @@ def _check(student: Network, teacher: Teacher, own: Masked | Causal | None) -> N
             )
 
 
-def _rows(question: Question) -> list[Tensor]:
+def _rows(question: PosedBatch) -> list[Tensor]:
     """Ids and segments of each text, (2, n) int64."""
     both = torch.stack([question.input_ids, question.token_type_ids], 1).cpu()
     return [row[:, :length] for row, length in zip(both, question.lengths, strict=True)]
@@ -408,7 +413,7 @@ def _key(row: Tensor) -> bytes:
     return hashlib.blake2b(row.contiguous().numpy().tobytes(), digest_size=20).digest()
 
 
-def _parted(lesson: Lesson, question: Question) -> list[Lesson]:
+def _parted(lesson: Lesson, question: PosedBatch) -> list[Lesson]:
     """A lesson for each text."""
     ends = [1] * len(question)
     parts = {
@@ -417,7 +422,7 @@ def _parted(lesson: Lesson, question: Question) -> list[Lesson]:
     return [{name: rows[number] for name, rows in parts.items()} for number in range(len(question))]
 
 
-def _told(question: Question, retold: Callable[[Sequence[int]], list[int]]) -> Question:
+def _told(question: PosedBatch, retold: Callable[[Sequence[int]], list[int]]) -> PosedBatch:
     """The same texts in the tokens of another tokenizer."""
     told = [retold(row[0].tolist()) for row in _rows(question)]
     width = padded_length(max(map(len, told)))

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sijo.data.labelled_inputs import Labelled
+from sijo.data.labelled_inputs import LabelledInputs
 from sijo.errors import SettingError
-from sijo.objectives.posed_batch import Question
+from sijo.objectives.posed_batch import PosedBatch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class Ensemble:
     samples   the training rows
     """
 
-    def __init__(self, settings: Ensembling, samples: Labelled) -> None:
+    def __init__(self, settings: Ensembling, samples: LabelledInputs) -> None:
         self.settings, self.samples = settings, samples
         self.sums = torch.zeros(len(samples), len(samples.names))
         self.readings = torch.tensor(0)
@@ -96,12 +96,12 @@ class Ensemble:
             self._kept = readings, trusted(self.shares(), labels, self.settings)
         return self._kept[1]
 
-    def among(self, question: Question) -> list[int]:
+    def among(self, question: PosedBatch) -> list[int]:
         """Which rows of a question are learned from."""
         found: list[int] = self.kept()[question.numbers[:, 1].cpu()].nonzero()[:, 0].tolist()
         return found
 
-    def logs(self, question: Question) -> Tensor:
+    def logs(self, question: PosedBatch) -> Tensor:
         """The log of the average (B, K) for the rows of a question; after a reading at least."""
         return self.shares()[question.numbers[:, 1].cpu()].log().to(question.input_ids.device)
 

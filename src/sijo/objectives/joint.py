@@ -6,9 +6,9 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from sijo.errors import SettingError
-from sijo.nn.heads import Network, Read
-from sijo.objectives.mlm import Masked
-from sijo.objectives.posed_batch import Question
+from sijo.nn.heads import HeadInput, Network
+from sijo.objectives.mlm import MaskedLM
+from sijo.objectives.posed_batch import PosedBatch
 from sijo.objectives.tally import Tally
 
 
@@ -20,25 +20,25 @@ class Objective(Protocol):
     head: str
     """The head that answers."""
 
-    def pose(self, question: Question, seed: int) -> Question:
+    def pose(self, question: PosedBatch, seed: int) -> PosedBatch:
         """Ask it: all chance is drawn here, each sample's from its own dice."""
 
-    def count(self, question: Question) -> int:
+    def count(self, question: PosedBatch) -> int:
         """How much it asks, in a batch or a piece of one."""
 
-    def answer(self, head: Any, read: Read, question: Question) -> Tally:
+    def answer(self, head: Any, read: HeadInput, question: PosedBatch) -> Tally:
         """What it makes of the head's answers."""
 
 
-def read(network: Network, question: Question, *heads: nn.Module, layers: bool = False) -> Read:
+def head_input(network: Network, question: PosedBatch, *heads: nn.Module, layers: bool = False) -> HeadInput:
     """What a network reads in a question, and the states after every layer if `layers` or these heads ask so."""
     states = layers or any(head.needs_layers for head in heads)
     keep = question.padding
     output = network.transformer(question.input_ids, keep, question.token_type_ids, states)
-    return Read(output, keep, network.transformer)
+    return HeadInput(output, keep, network.transformer)
 
 
-class Learning(nn.Module):
+class TrainingObjective(nn.Module):
     """What a run learns: the networks that are moved, what they are asked, and how the answers are weighed.
 
     Its parameters are what the optimizer moves and what a checkpoint holds.
@@ -49,15 +49,15 @@ class Learning(nn.Module):
     asked: float = 1.0
     """The share of its tokens for which a head `mlm` has to answer; for estimates of the cost alone."""
 
-    def pose(self, question: Question, seed: int) -> Question:
+    def pose(self, question: PosedBatch, seed: int) -> PosedBatch:
         """Ask it of a clean batch: all chance is drawn here, each sample's from its own dice."""
         raise NotImplementedError
 
-    def forward(self, question: Question) -> dict[str, Tally]:
+    def forward(self, question: PosedBatch) -> dict[str, Tally]:
         """A tally for each part of the loss, of a batch or a piece of one."""
         raise NotImplementedError
 
-    def counts(self, question: Question) -> dict[str, int]:
+    def counts(self, question: PosedBatch) -> dict[str, int]:
         """How much each part is asked, in a batch or a piece of one."""
         raise NotImplementedError
 
@@ -77,7 +77,7 @@ class Learning(nn.Module):
         return {}
 
 
-class Joint(Learning):
+class Joint(TrainingObjective):
     """A network under one objective or several.
 
     network     with the heads of the objectives
@@ -95,24 +95,24 @@ class Joint(Learning):
         self.network = network
         self.objectives = tuple(objectives)
         self.weights = {objective.part: 1.0 for objective in objectives}
-        self.asked = next((one.masking.share for one in objectives if isinstance(one, Masked)), 1.0)
+        self.asked = next((one.masking.share for one in objectives if isinstance(one, MaskedLM)), 1.0)
 
-    def pose(self, question: Question, seed: int) -> Question:
+    def pose(self, question: PosedBatch, seed: int) -> PosedBatch:
         """Ask all of it of a clean batch."""
         for objective in self.objectives:
             question = objective.pose(question, seed)
         return question
 
-    def forward(self, question: Question) -> dict[str, Tally]:
+    def forward(self, question: PosedBatch) -> dict[str, Tally]:
         """A tally for each part of the loss, from one reading."""
         heads = [self.network.head[objective.head] for objective in self.objectives]
-        seen = read(self.network, question, *heads)
+        seen = head_input(self.network, question, *heads)
         return {
             objective.part: objective.answer(head, seen, question)
             for objective, head in zip(self.objectives, heads, strict=True)
         }
 
-    def counts(self, question: Question) -> dict[str, int]:
+    def counts(self, question: PosedBatch) -> dict[str, int]:
         """How much each part is asked, in a batch or a piece of one."""
         return {objective.part: objective.count(question) for objective in self.objectives}
 

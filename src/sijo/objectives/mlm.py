@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 from sijo.errors import SettingError
-from sijo.nn.heads import Read, VocabularyHead
+from sijo.nn.heads import HeadInput, LMHead
 from sijo.objectives.masking import Masking, choose, choose_by_frequency, replace_chosen
-from sijo.objectives.posed_batch import Question
+from sijo.objectives.posed_batch import PosedBatch
 from sijo.objectives.tally import Tally, cross_entropy
-from sijo.random import chance
+from sijo.random import rng
 from sijo.tokenizers.tokenizer import Tokenizer
 
 
-class Masked:
+class MaskedLM:
     """Hide some tokens and ask for them.
 
     Needs      a head `mlm`
@@ -43,10 +43,10 @@ class Masked:
         self.starts_word = tokenizer.starts_word
         self.counts = counts
 
-    def pose(self, question: Question, seed: int) -> Question:
+    def pose(self, question: PosedBatch, seed: int) -> PosedBatch:
         """Hide tokens, by the dice of each sample of each epoch."""
         ids, free = question.input_ids.numpy(), question.special.logical_not().numpy()
-        dice = [chance(seed, "mask", *map(int, number)) for number in question.numbers]
+        dice = [rng(seed, "mask", *map(int, number)) for number in question.numbers]
         asked, shown = np.zeros_like(free), ids.copy()
         if self.masking.choice == "frequency":
             assert self.counts is not None
@@ -62,14 +62,14 @@ class Masked:
             question, input_ids=torch.from_numpy(shown), truth=question.input_ids, asked=torch.from_numpy(asked)
         )
 
-    def count(self, question: Question) -> int:
+    def count(self, question: PosedBatch) -> int:
         """Tokens asked for."""
         return int(question.asked.sum())
 
-    def answer(self, head: VocabularyHead, read: Read, question: Question) -> Tally:
+    def answer(self, head: LMHead, read: HeadInput, question: PosedBatch) -> Tally:
         """The tally of the tokens asked for."""
         return cross_entropy(self.logits(head, read, question), question.truth[question.asked])
 
-    def logits(self, head: VocabularyHead, read: Read, question: Question) -> Tensor:
+    def logits(self, head: LMHead, read: HeadInput, question: PosedBatch) -> Tensor:
         """Logits (N, V), computed only where a token was hidden."""
         return head.decode(head.states(read)[question.asked], read.transformer)

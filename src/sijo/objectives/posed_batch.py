@@ -16,7 +16,7 @@ from sijo.data.samples import Batch
 
 
 @dataclass(frozen=True)
-class Question:
+class PosedBatch:
     """What a network is to read and what it is asked. Every tensor has a row for each input of the batch.
 
     Where an input is several to choose from, C of them, (B, L) is (B, C, L) everywhere.
@@ -61,7 +61,7 @@ class Question:
         """`keep` where there is padding, else None: attention without a mask is quicker."""
         return None if bool(self.keep.all()) else self.keep
 
-    def rows(self, chosen: Sequence[int]) -> "Question":
+    def rows(self, chosen: Sequence[int]) -> "PosedBatch":
         """Some rows, in this order, no wider than they need be."""
         index = torch.as_tensor(chosen, dtype=torch.int64)
         width = min(padded_length(int(self.keep[index].sum(-1).max())), self.keep.shape[-1])
@@ -72,18 +72,18 @@ class Question:
                 whole = tensor[index]
                 by_token = tensor.shape == self.keep.shape and field.name != "labels"
                 cut[field.name] = whole[..., :width] if by_token else whole
-        return Question(**cut)
+        return PosedBatch(**cut)
 
-    def to(self, device: torch.device) -> "Question":
+    def to(self, device: torch.device) -> "PosedBatch":
         """The same on another device."""
         parts: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Question(**{name: part if part is None else part.to(device) for name, part in parts.items()})  # type: ignore[arg-type]
+        return PosedBatch(**{name: part if part is None else part.to(device) for name, part in parts.items()})  # type: ignore[arg-type]
 
 
-def clean(batch: Batch) -> Question:
+def unposed(batch: Batch) -> PosedBatch:
     """A batch of which nothing is asked yet."""
     ids = torch.from_numpy(batch.input_ids)
-    return Question(
+    return PosedBatch(
         input_ids=ids,
         keep=torch.from_numpy(batch.keep),
         token_type_ids=torch.from_numpy(batch.token_type_ids),

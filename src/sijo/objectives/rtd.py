@@ -15,11 +15,11 @@ from torch.nn import functional as F
 
 from sijo.errors import SettingError
 from sijo.nn.heads import Network
-from sijo.objectives.joint import Learning, read
-from sijo.objectives.mlm import Masked
-from sijo.objectives.posed_batch import Question
+from sijo.objectives.joint import TrainingObjective, head_input
+from sijo.objectives.mlm import MaskedLM
+from sijo.objectives.posed_batch import PosedBatch
 from sijo.objectives.tally import Tally, binary, cross_entropy
-from sijo.random import chance
+from sijo.random import rng
 
 Sharing = Literal["tied", "none", "gdes"]
 
@@ -54,7 +54,7 @@ class OffsetTable(nn.Module):
         return F.embedding(input_ids, self.base[0].weight.detach()) + F.embedding(input_ids, self.delta)
 
 
-def share(generator: Network, discriminator: Network, sharing: Sharing, *, started: bool = False) -> None:
+def share_tables(generator: Network, discriminator: Network, sharing: Sharing, *, started: bool = False) -> None:
     """Let a discriminator use its generator's tables.
 
     sharing  "tied": one table of tokens, places and segments, and one norm over their sum, with both
@@ -72,14 +72,14 @@ def share(generator: Network, discriminator: Network, sharing: Sharing, *, start
         setattr(large, name, ours if sharing == "tied" else OffsetTable(ours, kept))
 
 
-class Replaced(Learning):
+class ReplacedTokenDetection(TrainingObjective):
     """Spot the tokens that a small masked model guessed in place of the real ones.
 
     Needs      two networks over one vocabulary, with the heads `mlm` and `rtd`
     Keeps      both; the discriminator is what one is after
     Parts      mlm: the generator's loss of each token asked for; rtd: the discriminator's of each real
                token, special ones included
-    Neighbours `Masked` for the generator alone
+    Neighbours `MaskedLM` for the generator alone
     Source     Clark et al. 2020 (arXiv:2003.10555), section 2; `sharing="gdes"` is DeBERTaV3's
     """
 
@@ -87,14 +87,14 @@ class Replaced(Learning):
         self,
         generator: Network,
         discriminator: Network,
-        masked: Masked,
+        masked: MaskedLM,
         *,
         sharing: Sharing = "tied",
         weight: float = 50.0,
         started: bool = False,
     ) -> None:
         """weight   of the discriminator's loss beside the generator's: 50 in both papers
-        started  as for `share`"""
+        started  as for `share_tables`"""
         super().__init__()
         small, large = generator.architecture, discriminator.architecture
         for what in ("vocab_size", "embedding_size") if sharing != "none" else ("vocab_size",):
@@ -110,19 +110,19 @@ class Replaced(Learning):
         self.masked = masked
         self.weights = {"mlm": 1.0, "rtd": weight}
         self.asked = masked.masking.share
-        share(generator, discriminator, sharing, started=started)
+        share_tables(generator, discriminator, sharing, started=started)
 
-    def pose(self, question: Question, seed: int) -> Question:
+    def pose(self, question: PosedBatch, seed: int) -> PosedBatch:
         """Hide tokens, and throw the dice for what is put in their place."""
         posed = self.masked.pose(question, seed)
         width = posed.input_ids.shape[1]
-        dice = [torch.from_numpy(chance(seed, "replace", *map(int, n)).random(width)) for n in posed.numbers]
+        dice = [torch.from_numpy(rng(seed, "replace", *map(int, n)).random(width)) for n in posed.numbers]
         return replace(posed, dice=torch.stack(dice))
 
-    def forward(self, question: Question) -> dict[str, Tally]:
+    def forward(self, question: PosedBatch) -> dict[str, Tally]:
         """The generator's and the discriminator's tallies."""
         head = self.generator.head["mlm"]
-        logits = self.masked.logits(head, read(self.generator, question, head), question)  # type: ignore[arg-type]
+        logits = self.masked.logits(head, head_input(self.generator, question, head), question)  # type: ignore[arg-type]
         replaced = self.put_in(question, logits.detach())
         fake_BL = replaced != question.truth  # a lucky guess is a real token
         score_BL = self.scores(replace(question, input_ids=replaced))
@@ -131,20 +131,20 @@ class Replaced(Learning):
             "rtd": binary(score_BL[question.keep], fake_BL[question.keep]),
         }
 
-    def put_in(self, question: Question, logits: Tensor) -> Tensor:
+    def put_in(self, question: PosedBatch, logits: Tensor) -> Tensor:
         """The ids (B, L) that the discriminator reads: for each token asked for, one draw from logits (N, V)."""
         assert question.dice is not None
         ids = question.truth.clone()
-        ids[question.asked] = draw(logits, question.dice[question.asked])
+        ids[question.asked] = sample_tokens(logits, question.dice[question.asked])
         return ids
 
-    def counts(self, question: Question) -> dict[str, int]:
+    def counts(self, question: PosedBatch) -> dict[str, int]:
         """How much each part is asked, in a batch or a piece of one."""
         return {"mlm": int(question.asked.sum()), "rtd": int(question.keep.sum())}
 
-    def scores(self, question: Question) -> Tensor:
+    def scores(self, question: PosedBatch) -> Tensor:
         """The discriminator's logits (B, L) that a token was put in."""
-        scores: Tensor = self.discriminator.head["rtd"](read(self.discriminator, question))
+        scores: Tensor = self.discriminator.head["rtd"](head_input(self.discriminator, question))
         return scores
 
     def networks(self) -> dict[str, dict[str, Tensor]]:
@@ -157,7 +157,7 @@ class Replaced(Learning):
         return kept
 
 
-def draw(logits: Tensor, dice: Tensor) -> Tensor:
+def sample_tokens(logits: Tensor, dice: Tensor) -> Tensor:
     """One token from each row's softmax, by a throw in [0, 1).
 
     logits  (N, V) float
@@ -165,7 +165,8 @@ def draw(logits: Tensor, dice: Tensor) -> Tensor:
 
     Returns (N,) int64. In float64: the sum of 128,000 probabilities in float32 may end short of a throw.
 
-    >>> draw(torch.tensor([[0.0, 0.0], [0.0, 9.0]]), torch.tensor([0.2, 0.2], dtype=torch.float64)).tolist()
+    >>> logits, uniforms = torch.tensor([[0.0, 0.0], [0.0, 9.0]]), torch.tensor([0.2, 0.2])
+    >>> sample_tokens(logits, uniforms.double()).tolist()
     [0, 1]
     """
     edges = logits.double().softmax(-1).cumsum(-1)

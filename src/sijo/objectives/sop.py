@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import torch
 
-from sijo.nn.heads import JudgementHead, Read
-from sijo.objectives.posed_batch import Question
+from sijo.nn.heads import ClassifierHead, HeadInput
+from sijo.objectives.posed_batch import PosedBatch
 from sijo.objectives.tally import Tally, cross_entropy
-from sijo.random import chance
+from sijo.random import rng
 
 
-class Ordered:
+class SentenceOrder:
     """Put the second segment first in half of the inputs, and ask in which.
 
     Needs      a head `sop`; inputs of two segments (data.segments="two")
@@ -23,12 +23,12 @@ class Ordered:
     part = "sop"
     head = "sop"
 
-    def pose(self, question: Question, seed: int) -> Question:
+    def pose(self, question: PosedBatch, seed: int) -> PosedBatch:
         """Exchange segments; the special tokens between and after them stay where the layout has them."""
         place_L = torch.arange(question.input_ids.shape[1])
         from_BL = place_L.repeat(len(question), 1)
         second_BL = torch.zeros_like(question.keep)
-        coins = [chance(seed, "order", *map(int, number)).random() < 0.5 for number in question.numbers]
+        coins = [rng(seed, "order", *map(int, number)).random() < 0.5 for number in question.numbers]
         for row, (coin, (first, second)) in enumerate(zip(coins, question.parts.tolist(), strict=True)):
             if not second:
                 continue  # a document of one token: either answer is a guess
@@ -49,11 +49,11 @@ class Ordered:
             swapped=torch.tensor(coins, dtype=torch.int64),
         )
 
-    def count(self, question: Question) -> int:
+    def count(self, question: PosedBatch) -> int:
         """Inputs."""
         return len(question)
 
-    def answer(self, head: JudgementHead, read: Read, question: Question) -> Tally:
+    def answer(self, head: ClassifierHead, read: HeadInput, question: PosedBatch) -> Tally:
         """Two logits an input."""
         assert question.swapped is not None
         return cross_entropy(head(read), question.swapped)

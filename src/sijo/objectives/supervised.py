@@ -18,12 +18,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sijo.batching import by_length
-from sijo.data.labelled_inputs import Labelled, Task
+from sijo.data.labelled_inputs import LabelledInputs, Task
 from sijo.errors import SettingError
 from sijo.nn.heads import Network
 from sijo.objectives.ensemble import Ensemble
-from sijo.objectives.joint import Learning, read
-from sijo.objectives.posed_batch import Question, clean
+from sijo.objectives.joint import TrainingObjective, head_input
+from sijo.objectives.posed_batch import PosedBatch, unposed
 from sijo.objectives.tally import Tally, kl_divergence
 
 HEADS: Mapping[Task, str] = {
@@ -42,7 +42,7 @@ UNSEEN = -1e4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sift:
+class SiftSettings:
     """Scale-invariant fine-tuning: answer alike when the embeddings, normalised, are moved a little, the worst way.
 
     Source: He et al. 2020 (arXiv:2006.03654), section 4; numbers from the released `sift.py`.
@@ -68,7 +68,7 @@ class Sift:
 
 
 @dataclass(frozen=True)
-class Teacher:
+class TaskTeacher:
     """A network that was fine-tuned on the same labels, and how it is listened to."""
 
     network: Network
@@ -83,7 +83,7 @@ class Teacher:
     """Weight of what a person said."""
 
 
-class Supervised(Learning):
+class Supervised(TrainingObjective):
     """A network with the head of a task, asked what a person said.
 
     Needs      rows of `data/labelled_inputs.py` and the head `HEADS[task]`
@@ -94,7 +94,7 @@ class Supervised(Learning):
                ensemble: the divergence from what the network has said itself, over rows whose label it trusts;
                the other rows are left out of all parts
     Source     Devlin et al. 2018 (arXiv:1810.04805), section 4; Sanh et al. 2019 (arXiv:1910.01108), section 3;
-               for sift see `Sift`, for the ensemble `Ensemble`
+               for sift see `SiftSettings`, for the ensemble `Ensemble`
 
     network        with that head
     task           what is asked
@@ -111,8 +111,8 @@ class Supervised(Learning):
         *,
         class_weights: Tensor | None = None,
         smoothing: float = 0.0,
-        sift: Sift | None = None,
-        teacher: Teacher | None = None,
+        sift: SiftSettings | None = None,
+        teacher: TaskTeacher | None = None,
         ensemble: Ensemble | None = None,
     ) -> None:
         super().__init__()
@@ -159,7 +159,7 @@ class Supervised(Learning):
         """That of the ensemble."""
         return {} if self.ensemble is None else self.ensemble.tensors()
 
-    def pose(self, question: Question, seed: int) -> Question:
+    def pose(self, question: PosedBatch, seed: int) -> PosedBatch:
         """Nothing is left to chance; what was said of words is asked of their first tokens."""
         if self.task != "tagging":
             return question
@@ -167,12 +167,12 @@ class Supervised(Learning):
         asked = question.labels >= 0
         return replace(question, truth=question.labels.clamp(min=0), asked=asked, labels=None)
 
-    def counts(self, question: Question) -> dict[str, int]:
+    def counts(self, question: PosedBatch) -> dict[str, int]:
         """Rows of scores, the same for each part."""
         count = self.count(question) if self.ensemble is None else len(self.ensemble.among(question))
         return dict.fromkeys(self.weights, count)
 
-    def count(self, question: Question) -> int:
+    def count(self, question: PosedBatch) -> int:
         """Rows of scores, whether they are trusted or not."""
         match self.task:
             case "tagging":
@@ -185,7 +185,7 @@ class Supervised(Learning):
             case _:
                 return len(question)
 
-    def forward(self, question: Question) -> dict[str, Tally]:
+    def forward(self, question: PosedBatch) -> dict[str, Tally]:
         """A tally for each part."""
         count = self.counts(question)["label"]
         if (
@@ -202,7 +202,7 @@ class Supervised(Learning):
         teacher = self._teacher[0]
         if teacher is not None:
             with torch.no_grad():
-                said = rows_of(teacher.network, self.name, question, self.task)
+                said = score_rows(teacher.network, self.name, question, self.task)
             said = said if teacher.columns is None else said[:, list(teacher.columns)]
             total = teacher.temperature**2 * self.divergence(said, scores, teacher.temperature)
             tallies["teacher"] = Tally(
@@ -217,13 +217,13 @@ class Supervised(Learning):
         return tallies
 
     @torch.inference_mode()
-    def read(self, samples: Labelled) -> Iterator[tuple[list[int], Question, Tensor]]:
+    def read(self, samples: LabelledInputs) -> Iterator[tuple[list[int], PosedBatch, Tensor]]:
         """Read labelled rows without dropout: the numbers of some, what they ask, and the scores (R, K)."""
         learning, device = self.training, next(self.parameters()).device
         self.eval()
         try:
             for numbers in by_length(samples.lengths, token_budget=READING):
-                question = self.pose(clean(samples.at(np.array(numbers))), 0).to(device)
+                question = self.pose(unposed(samples.at(np.array(numbers))), 0).to(device)
                 yield numbers, question, self.scores(question)
         finally:
             self.train(learning)
@@ -232,11 +232,11 @@ class Supervised(Learning):
         """The one network."""
         return {"model": self.network.state_dict()}
 
-    def scores(self, question: Question) -> Tensor:
+    def scores(self, question: PosedBatch) -> Tensor:
         """Rows of scores (R, K), float32."""
-        return rows_of(self.network, self.name, question, self.task)
+        return score_rows(self.network, self.name, question, self.task)
 
-    def label(self, scores: Tensor, question: Question, count: int) -> Tally:
+    def label(self, scores: Tensor, question: PosedBatch, count: int) -> Tally:
         """The loss of what a person said."""
         if self.task == "tagging":
             truth = question.truth[question.asked]
@@ -261,14 +261,14 @@ class Supervised(Learning):
             wanted, scores = (torch.stack([one, torch.zeros_like(one)], -1) for one in (wanted, scores))
         return kl_divergence(wanted / temperature, scores / temperature).sum()
 
-    def _as_before(self, ensemble: Ensemble, question: Question, scores: Tensor) -> Tensor:
+    def _as_before(self, ensemble: Ensemble, question: PosedBatch, scores: Tensor) -> Tensor:
         """How far the answer is from what was said before, on the average."""
         ramp = ensemble.settings.ramp(int(ensemble.readings))
         if not ramp:
             return scores.new_zeros(())
         return ramp * self.divergence(ensemble.logs(question), scores)
 
-    def _steady(self, question: Question, scores: Tensor, embedded: Tensor) -> Tensor:
+    def _steady(self, question: PosedBatch, scores: Tensor, embedded: Tensor) -> Tensor:
         """How far the answer moves with the embeddings, both ways; gradients flow through both answers."""
         assert self.sift is not None
         sift, normed = self.sift, F.layer_norm(embedded.detach().float(), embedded.shape[-1:], eps=1e-7)
@@ -279,7 +279,7 @@ class Supervised(Learning):
             delta = delta + sift.step * gradient / (1e-6 + steepest)
         return self._apart(question, normed + delta.detach(), scores)
 
-    def _apart(self, question: Question, embedded: Tensor, scores: Tensor) -> Tensor:
+    def _apart(self, question: PosedBatch, embedded: Tensor, scores: Tensor) -> Tensor:
         """The symmetric divergence of the answer to moved embeddings from another answer."""
         with _Embeddings(self.network, lambda given: embedded.to(given.dtype)):
             moved = self.scores(question)
@@ -303,7 +303,7 @@ class _Embeddings:
         self._hook.remove()
 
 
-def rows_of(network: Network, name: str, question: Question, task: Task) -> Tensor:
+def score_rows(network: Network, name: str, question: PosedBatch, task: Task) -> Tensor:
     """What a head answers, as rows of scores (R, K) in float32; of what cannot be chosen the score is UNSEEN.
 
     classification, multi-label, regression  (B, K)
@@ -315,9 +315,9 @@ def rows_of(network: Network, name: str, question: Question, task: Task) -> Tens
     shape = question.input_ids.shape
     if len(shape) == 3:  # choices are read like inputs
         flat = {part: getattr(question, part).flatten(0, 1) for part in ("input_ids", "keep", "token_type_ids")}
-        chosen: Tensor = head(read(network, replace(question, **flat), head)).float().view(shape[:2])
+        chosen: Tensor = head(head_input(network, replace(question, **flat), head)).float().view(shape[:2])
         return chosen.masked_fill(~question.keep.any(-1), UNSEEN)
-    logits: Tensor = head(read(network, question, head)).float()
+    logits: Tensor = head(head_input(network, question, head)).float()
     match task:
         case "tagging":
             return logits[question.asked]

@@ -15,7 +15,7 @@ from sijo.tokenizers.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cut:
+class PruneReport:
     """What was kept of a vocabulary."""
 
     vocab_size: int
@@ -32,7 +32,9 @@ class Cut:
         return asdict(self)
 
 
-def cut_tokenizer(tokenizer: Tokenizer, texts: Iterable[str], *, vocab_size: int) -> tuple[Tokenizer, Cut]:
+def prune_tokenizer(
+    tokenizer: Tokenizer, texts: Iterable[str], *, vocab_size: int
+) -> tuple[Tokenizer, PruneReport]:
     """A WordPiece tokenizer with its special tokens, the letters that are needed, and the tokens used most.
 
     tokenizer   of a model, such as `sijo.load().tokenizer`
@@ -45,7 +47,7 @@ def cut_tokenizer(tokenizer: Tokenizer, texts: Iterable[str], *, vocab_size: int
 
     >>> from sijo.checkpoints.locate import built_in
     >>> whole = Tokenizer.open(built_in(), model_type="bert", max_length=256)
-    >>> short, cut = cut_tokenizer(whole, ["a kettle on the stove", "the kettle sings"], vocab_size=220)
+    >>> short, cut = prune_tokenizer(whole, ["a kettle on the stove", "the kettle sings"], vocab_size=220)
     >>> [short.token(number) for number in short.ids(["the kettle steams"])[0]], short.vocab_size
     (['the', 'kettle', 's', '##t', '##e', '##a', '##m', '##s'], 220)
     """
@@ -75,7 +77,7 @@ def cut_tokenizer(tokenizer: Tokenizer, texts: Iterable[str], *, vocab_size: int
     order = np.argsort(-counts, kind="stable")
     others = (int(number) for number in order if int(number) not in needed and names[int(number)] is not None)
     kept = sorted(needed | {number for number, _ in zip(others, range(vocab_size - len(needed)), strict=False)})
-    cut = Cut(
+    cut = PruneReport(
         vocab_size=len(kept),
         vocab_size_before=tokenizer.vocab_size,
         tokens=int(counts.sum()),

@@ -72,7 +72,7 @@ COMPOSING = ("nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf")
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 
 
-class Settings:
+class PublishedSettings:
     """What tokenizer_config.json and special_tokens_map.json say, with the names of special tokens."""
 
     def __init__(self, file: Path, fields: Mapping[str, Any]) -> None:
@@ -80,7 +80,7 @@ class Settings:
         self.fields = fields
 
     @classmethod
-    def read(cls, folder: Path) -> "Settings":
+    def read(cls, folder: Path) -> "PublishedSettings":
         """Those of a folder; none where the files are absent."""
         fields: dict[str, Any] = {}
         for name in ("special_tokens_map.json", "tokenizer_config.json"):
@@ -129,7 +129,7 @@ class Settings:
         return added(value if isinstance(value, dict) else {"lstrip": lstrip}, content, special=True)
 
 
-def build(folder: Path, *, model_type: str, settings: Settings) -> Tokenizer:
+def build(folder: Path, *, model_type: str, settings: PublishedSettings) -> Tokenizer:
     """A tokenizer out of published files.
 
     Raises CheckpointError when a file is absent or damaged, and RefusedError for what it asks and
@@ -212,7 +212,7 @@ def _bytes(file: Path) -> bytes:
 
 def add_tokens(
     inner: Tokenizer,
-    settings: Settings,
+    settings: PublishedSettings,
     defaults: Mapping[str, str],
     *,
     strips: bool,
@@ -258,7 +258,7 @@ def _lines(file: Path) -> list[str]:
     return _read(file).replace("\r\n", "\n").removesuffix("\n").split("\n")
 
 
-def wordpiece(tokens: Sequence[str], settings: Settings) -> Tokenizer:
+def wordpiece(tokens: Sequence[str], settings: PublishedSettings) -> Tokenizer:
     """BERT's: words, then the longest piece first. Tokens stand in the order of their ids."""
     unknown = settings.name("unk_token", "[UNK]")
     ids = {token: number for number, token in enumerate(tokens)}
@@ -297,7 +297,7 @@ def _vocabulary(file: Path) -> dict[str, int]:
     return ids
 
 
-def byte_level(ids: dict[str, int], merges: list[tuple[str, str]], settings: Settings) -> Tokenizer:
+def byte_level(ids: dict[str, int], merges: list[tuple[str, str]], settings: PublishedSettings) -> Tokenizer:
     """GPT-2's, and DeBERTa's: pairs of bytes, each byte written as a letter."""
     inner = Tokenizer(models.BPE(ids, merges))
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=settings.flag("add_prefix_space", False))
@@ -305,7 +305,7 @@ def byte_level(ids: dict[str, int], merges: list[tuple[str, str]], settings: Set
     return inner
 
 
-def ctrl(ids: dict[str, int], merges: list[tuple[str, str]], settings: Settings) -> Tokenizer:
+def ctrl(ids: dict[str, int], merges: list[tuple[str, str]], settings: PublishedSettings) -> Tokenizer:
     """CTRL writes `un@@ able`, the merges `un able</w>`: each token is renamed as the merges call it."""
     unknown = settings.name("unk_token", "<unk>")
     if unknown not in ids:
@@ -338,7 +338,7 @@ def from_merged(piece: str) -> str:
     return piece.removesuffix(END) if piece.endswith(END) else f"{piece}@@"
 
 
-def _unigram(file: Path, settings: Settings, *, albert: bool, unknown: str | None) -> Tokenizer:
+def _unigram(file: Path, settings: PublishedSettings, *, albert: bool, unknown: str | None) -> Tokenizer:
     model = spm.read_model(_bytes(file))
     texts = [text for text, _, _ in model.pieces]
     kinds = [kind for _, _, kind in model.pieces]
@@ -355,7 +355,11 @@ def _unigram(file: Path, settings: Settings, *, albert: bool, unknown: str | Non
 
 
 def unigram(
-    model: spm.Model, settings: Settings, *, albert: bool, mapped: list[normalizers.Normalizer]
+    model: spm.SentencePieceModel,
+    settings: PublishedSettings,
+    *,
+    albert: bool,
+    mapped: list[normalizers.Normalizer],
 ) -> Tokenizer:
     """SentencePiece's, with ALBERT's own steps before it or without.
 
@@ -380,7 +384,7 @@ def unigram(
     return inner
 
 
-def _scores(model: spm.Model, *, albert: bool) -> list[float]:
+def _scores(model: spm.SentencePieceModel, *, albert: bool) -> list[float]:
     """Scores with which the library's search finds what SentencePiece's does.
 
     What the user defined always wins there, and control and byte pieces are never found in a text:
@@ -403,7 +407,7 @@ def _scores(model: spm.Model, *, albert: bool) -> list[float]:
     return scores
 
 
-def before(settings: Settings, *, albert: bool) -> list[normalizers.Normalizer]:
+def before(settings: PublishedSettings, *, albert: bool) -> list[normalizers.Normalizer]:
     """What the released code does to a text before SentencePiece sees it."""
     steps: list[normalizers.Normalizer] = []
     if albert:
@@ -428,7 +432,7 @@ def _combining() -> str:
     return "[" + "".join(rf"\x{{{first:x}}}-\x{{{last:x}}}" for first, last in zip(runs, ends, strict=True)) + "]"
 
 
-def _charsmap(file: Path, model: spm.Model) -> list[normalizers.Normalizer]:
+def _charsmap(file: Path, model: spm.SentencePieceModel) -> list[normalizers.Normalizer]:
     """The model's own map of characters, applied as SentencePiece applies it: the longest match first.
 
     The library looks up whole graphemes of less than six bytes, takes their shortest match and drops
@@ -452,7 +456,7 @@ def _charsmap(file: Path, model: spm.Model) -> list[normalizers.Normalizer]:
     return [fence, own, *join, *join, *join, normalizers.Replace(FENCE, "")]
 
 
-def _spaces(model: spm.Model) -> list[normalizers.Normalizer]:
+def _spaces(model: spm.SentencePieceModel) -> list[normalizers.Normalizer]:
     steps: list[normalizers.Normalizer] = []
     if model.remove_extra_whitespaces():
         steps += [normalizers.Replace(Regex(SPACES), " "), normalizers.Replace(Regex(EDGES), "")]

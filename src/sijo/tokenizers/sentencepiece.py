@@ -15,7 +15,7 @@ BYTE_FALLBACK = 35
 """The number of that setting of the trainer."""
 
 
-class Model(NamedTuple):
+class SentencePieceModel(NamedTuple):
     """Pieces, each with its score and kind, and two groups of settings by their numbers in the format."""
 
     pieces: list[tuple[str, float, int]]
@@ -55,9 +55,9 @@ class Model(NamedTuple):
         return bool(self.normalizer.get(4, 1))
 
 
-def read_model(data: bytes) -> Model:
+def read_model(data: bytes) -> SentencePieceModel:
     """Read spm.model or spiece.model; ValueError when it is not whole."""
-    model = Model([], {}, {})
+    model = SentencePieceModel([], {}, {})
     for number, value in _fields(data):
         if number == 1:
             piece = dict(_fields(_bytes(value)))

@@ -52,7 +52,7 @@ USUAL = {
 
 
 @dataclass(frozen=True)
-class Pair:
+class PairInput:
     """Two texts as one input, the first cut where it had to be."""
 
     input_ids: list[int]
@@ -65,7 +65,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Spelled:
+class TokenizedText:
     """A text as a whole in tokens, and which of its characters each stands for."""
 
     ids: list[int]
@@ -75,7 +75,7 @@ class Spelled:
 
 
 @dataclass(frozen=True)
-class Framed:
+class FramedInput:
     """One text or two in tokens, with the special tokens that belong around them."""
 
     ids: list[int]
@@ -140,7 +140,7 @@ class Tokenizer:
         >>> tokenizer.windows(["A short poem."])
         [[[101, 1037, 2460, 5961, 1012, 102]]]
         """
-        settings = published.Settings.read(folder)
+        settings = published.PublishedSettings.read(folder)
         if (folder / "tokenizer.json").is_file():
             inner = _read(folder / "tokenizer.json")
         else:
@@ -283,7 +283,7 @@ class Tokenizer:
             for first in encodings
         ]
 
-    def spelled(self, texts: Sequence[str]) -> list[Spelled]:
+    def spelled(self, texts: Sequence[str]) -> list[TokenizedText]:
         """As `ids`, with the characters that each token stands for.
 
         >>> from sijo.checkpoints.locate import built_in
@@ -295,20 +295,20 @@ class Tokenizer:
         for first in self._inner.encode_batch(list(texts), add_special_tokens=False):
             parts = (first, *first.overflowing)
             ids = self._known([number for part in parts for number in part.ids])
-            found.append(Spelled(ids, [place for part in parts for place in part.offsets]))
+            found.append(TokenizedText(ids, [place for part in parts for place in part.offsets]))
         return found
 
     def room(self, length: int, *, pair: bool) -> int:
         """How many tokens of text an input of that length holds beside the special tokens of one text or two."""
         return length - sum(len(special) for _, special, _ in (self._frame if pair else self._single))
 
-    def framed(self, first: Sequence[int], second: Sequence[int] | None = None) -> Framed:
+    def framed(self, first: Sequence[int], second: Sequence[int] | None = None) -> FramedInput:
         """One text or two, given as ids, with the special tokens around them; nothing is cut.
 
         >>> from sijo.checkpoints.locate import built_in
         >>> tokenizer = Tokenizer.open(built_in(), model_type="bert", max_length=9)
         >>> tokenizer.framed([1037], [5961, 1012])
-        Framed(ids=[101, 1037, 102, 5961, 1012, 102], types=[0, 0, 0, 1, 1, 1], starts=(1, 3))
+        FramedInput(ids=[101, 1037, 102, 5961, 1012, 102], types=[0, 0, 0, 1, 1, 1], starts=(1, 3))
         """
         ids: list[int] = []
         types: list[int] = []
@@ -319,13 +319,13 @@ class Tokenizer:
             part = special if side is None else (first, second or [])[side]
             ids += part
             types += [kind] * len(part)
-        return Framed(ids, types, tuple(starts))
+        return FramedInput(ids, types, tuple(starts))
 
     def count(self, windows: Sequence[Sequence[int]]) -> int:
         """How many tokens of text stand in these windows, special tokens not counted."""
         return sum(map(len, windows)) - self.special_tokens * len(windows)
 
-    def pairs(self, firsts: Sequence[str], seconds: Sequence[str]) -> list[Pair]:
+    def pairs(self, firsts: Sequence[str], seconds: Sequence[str]) -> list[PairInput]:
         """Each first text with its second as one input of at most `max_length` tokens.
 
         Only first texts are cut, at their end. Equal texts are read once.
@@ -439,7 +439,7 @@ class Tokenizer:
             return ids
         return [number if number < published.STEP else self._unknown for number in ids]
 
-    def _pair(self, first: list[int], second: list[int], room: int, text: str) -> Pair:
+    def _pair(self, first: list[int], second: list[int], room: int, text: str) -> PairInput:
         room -= len(second)
         if room < 1:
             raise TextError(
@@ -452,7 +452,7 @@ class Tokenizer:
             part = special if side is None else (first[:room], second)[side]
             ids += part
             types += [kind] * len(part)
-        return Pair(ids, types, len(first), max(0, len(first) - room))
+        return PairInput(ids, types, len(first), max(0, len(first) - room))
 
 
 def _begins_wordpiece(token: str) -> bool:

@@ -26,7 +26,7 @@ import numpy as np
 import tokenizers
 from sijo.batching import groups
 from sijo.errors import SettingError, TextError, nearest
-from sijo.random import digest
+from sijo.random import random_bits
 from sijo.tokenizers import published, unigram
 from sijo.tokenizers import sentencepiece as spm
 from sijo.tokenizers.tokenizer import Tokenizer
@@ -68,7 +68,7 @@ ALIKE = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class TokenizerReport:
     """What a vocabulary was learned from, and how well it suits text it has not seen."""
 
     kind: Kind
@@ -126,7 +126,7 @@ def train_tokenizer(
     max_length: int = 512,
     characters: int = CHARACTERS,
     seed: int = 0,
-) -> tuple[Tokenizer, Report]:
+) -> tuple[Tokenizer, TokenizerReport]:
     """Learn a vocabulary from texts, in one pass and in memory for `characters` of them.
 
     texts       read once; the same in the same order give the same tokenizer, byte for byte
@@ -154,7 +154,7 @@ def train_tokenizer(
         raise SettingError(f"max_length={max_length} leaves no room for text beside special tokens; use 3 or more")
     text = _chosen(texts, characters=characters, seed=seed)
     folded = not cased and family in ("bert", "distilbert", "electra", "albert")
-    settings = published.Settings(Path(), {"do_lower_case": folded, "keep_accents": not folded})
+    settings = published.PublishedSettings(Path(), {"do_lower_case": folded, "keep_accents": not folded})
     names = {"albert": published.ALBERT_NAMES, "ctrl": published.CTRL_NAMES}.get(family, published.NAMES)
     more = [name for name in dict.fromkeys(specials) if name not in names.values()]
     size = vocab_size - len(more)
@@ -169,7 +169,7 @@ def train_tokenizer(
     measured = _measured(inner, names["unk_token"], text.held if text.held.characters else text.learned)
     tokenizer = Tokenizer(inner, max_length=max_length, names=names, typed=family != "distilbert")
     tokenizer = tokenizer.with_specials(more)
-    return tokenizer, Report(
+    return tokenizer, TokenizerReport(
         kind=kind,
         family=family,
         vocab_size=tokenizer.vocab_size,
@@ -212,13 +212,13 @@ def family_of(kind: Kind, family: Family | None) -> Family:
 # --- which text ------------------------------------------------------------------------------------------------
 
 
-class Sample:
+class PieceSample:
     """Of all pieces that come, those with the smallest numbers, as many as a budget of characters allows.
 
     Numbers differ. Which pieces they are does not depend on the order in which they come, and memory holds
     the budget and no more.
 
-    >>> sample = Sample(10)
+    >>> sample = PieceSample(10)
     >>> for number, piece in [(7, "line"), (3, "three"), (5, "short")]:
     ...     sample.add(number, piece)
     >>> list(sample), sample.characters
@@ -248,19 +248,19 @@ class Sample:
 
 
 @dataclass
-class Text:
+class TextSample:
     """What was read, and what was chosen of it."""
 
-    learned: Sample
-    held: Sample
+    learned: PieceSample
+    held: PieceSample
     texts: int = 0
     characters: int = 0
 
 
-def _chosen(texts: Iterable[str], *, characters: int, seed: int) -> Text:
+def _chosen(texts: Iterable[str], *, characters: int, seed: int) -> TextSample:
     if isinstance(texts, str):
         raise SettingError("texts is one string, and would be read letter by letter; pass a list of texts")
-    text = Text(Sample(characters), Sample(min(characters // HELD_SHARE, MOST_HELD)))
+    text = TextSample(PieceSample(characters), PieceSample(min(characters // HELD_SHARE, MOST_HELD)))
     pieces = 0
     for one in texts:
         if not one.strip():
@@ -272,7 +272,7 @@ def _chosen(texts: Iterable[str], *, characters: int, seed: int) -> Text:
                 f"text {text.texts}, {one[:40]!r}, holds half of a surrogate pair; decode it anew, as UTF-8"
             )
         for piece in _pieces(one):
-            number, held = divmod(digest(seed, "vocabulary", pieces), HELD_SHARE)
+            number, held = divmod(random_bits(seed, "vocabulary", pieces), HELD_SHARE)
             pieces += 1
             (text.learned if held else text.held).add(number, piece)
     if not text.texts:
@@ -312,12 +312,12 @@ class Letters:
     blanks: dict[int, str]
     """A space for each character that would become one of those."""
 
-    def texts(self, sample: Sample) -> Iterator[str]:
+    def texts(self, sample: PieceSample) -> Iterator[str]:
         """The pieces of a sample without the letters that are left out."""
         return (piece.translate(self.blanks) for piece in sample) if self.blanks else iter(sample)
 
 
-def _letters(sample: Sample, form: tokenizers.Tokenizer) -> Letters:
+def _letters(sample: PieceSample, form: tokenizers.Tokenizer) -> Letters:
     """All of ASCII that the text has, and of other letters the most frequent, so that COVERAGE of it remains.
 
     form  what the text is made into before it is cut
@@ -353,7 +353,9 @@ def _visible(letters: str) -> str:
 # --- learning ----------------------------------------------------------------------------------------------------
 
 
-def _wordpiece(sample: Sample, size: int, settings: published.Settings) -> tuple[tokenizers.Tokenizer, Letters]:
+def _wordpiece(
+    sample: PieceSample, size: int, settings: published.PublishedSettings
+) -> tuple[tokenizers.Tokenizer, Letters]:
     specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     form = published.wordpiece(specials, settings)
     letters = _letters(sample, form)
@@ -366,7 +368,9 @@ def _wordpiece(sample: Sample, size: int, settings: published.Settings) -> tuple
     return published.wordpiece(_by_id(learned["vocab"]), settings), letters
 
 
-def _bytes(sample: Sample, size: int, settings: published.Settings) -> tuple[tokenizers.Tokenizer, Letters]:
+def _bytes(
+    sample: PieceSample, size: int, settings: published.PublishedSettings
+) -> tuple[tokenizers.Tokenizer, Letters]:
     first, last = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"], "[MASK]"
     form = published.byte_level({}, [], settings)
     letters = Letters(sorted(pre_tokenizers.ByteLevel.alphabet()), 0, {})
@@ -377,7 +381,9 @@ def _bytes(sample: Sample, size: int, settings: published.Settings) -> tuple[tok
     return published.byte_level(ids, [tuple(pair) for pair in learned["merges"]], settings), letters
 
 
-def _ctrl(sample: Sample, size: int, settings: published.Settings) -> tuple[tokenizers.Tokenizer, Letters]:
+def _ctrl(
+    sample: PieceSample, size: int, settings: published.PublishedSettings
+) -> tuple[tokenizers.Tokenizer, Letters]:
     """Every piece has an id; `<unk>` and a line's end are the last, as in the published vocabulary."""
     last = ["<unk>", "\n"]
     form = published.ctrl({"<unk>": 0}, [], settings)
@@ -394,7 +400,7 @@ def _ctrl(sample: Sample, size: int, settings: published.Settings) -> tuple[toke
 
 
 def _unigram(
-    sample: Sample, size: int, settings: published.Settings, family: Family
+    sample: PieceSample, size: int, settings: published.PublishedSettings, family: Family
 ) -> tuple[tokenizers.Tokenizer, Letters]:
     albert = family == "albert"
     first = ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"] if albert else ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
@@ -405,7 +411,7 @@ def _unigram(
 
     def made(pieces: list[tuple[str, float]]) -> tokenizers.Tokenizer:
         normal = [(piece, score, spm.NORMAL) for piece, score in pieces]
-        model = spm.Model([*given, *normal], {spm.BYTE_FALLBACK: len(octets)}, {})
+        model = spm.SentencePieceModel([*given, *normal], {spm.BYTE_FALLBACK: len(octets)}, {})
         return published.unigram(model, settings, albert=albert, mapped=_nmt_nfkc())
 
     form = made([(published.SPACE, 0.0)])
@@ -468,7 +474,7 @@ def _by_id(ids: dict[str, int]) -> list[str]:
 # --- measuring -------------------------------------------------------------------------------------------------
 
 
-def _measured(inner: tokenizers.Tokenizer, unknown: str, sample: Sample) -> dict[str, Any]:
+def _measured(inner: tokenizers.Tokenizer, unknown: str, sample: PieceSample) -> dict[str, Any]:
     """The fields of a report that are about the texts of a sample."""
     number = inner.token_to_id(unknown)
     counts = np.zeros(inner.get_vocab_size(), dtype=np.int64)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 import torch
 
 from sijo.nn.architecture import Architecture
-from sijo.nn.heads import Head, Network
+from sijo.nn.heads import HeadSpec, Network
 
 SECONDS = 0.2
 """That measuring a machine takes, or three products where one takes longer."""
@@ -26,10 +26,10 @@ def training_flops(networks: Iterable[Network], length: float, *, share: float, 
     share      of the tokens, how many a head `mlm` is asked for; `sop` answers once a sequence, others everywhere
     sequences  read at once
 
-    >>> from sijo.nn.heads import Vocabulary
+    >>> from sijo.nn.heads import LMHeadSpec
     >>> tiny = Architecture(vocab_size=99, embedding_size=16, hidden_size=16, heads=2, intermediate_size=32,
     ...                     schedule=(0,))
-    >>> training_flops([Network(tiny, {"mlm": Vocabulary(activation="gelu")})], 8, share=0.15)
+    >>> training_flops([Network(tiny, {"mlm": LMHeadSpec(activation="gelu")})], 8, share=0.15)
     15480.0
     """
     answers = {"mlm": share, "sop": 1 / length}
@@ -51,7 +51,7 @@ def flops_per_token(
     length: float,
     *,
     training: bool,
-    asked: Mapping[Head, float] | None = None,
+    asked: Mapping[HeadSpec, float] | None = None,
     sequences: int = 1,
     recompute: bool = False,
 ) -> float:
@@ -101,7 +101,7 @@ def _layer(a: Architecture, length: float, sequences: int) -> float:
     return projections + scores + values + distances + 2 * a.hidden_size * a.intermediate_size
 
 
-def _head(head: Head, a: Architecture) -> int:
+def _head(head: HeadSpec, a: Architecture) -> int:
     """Multiply-adds of one answer, without what a mask decoder asks of the last layer."""
     if head.kind == "vocabulary":
         dense = a.hidden_size * a.embedding_size if head.activation is not None else 0

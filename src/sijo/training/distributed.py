@@ -18,7 +18,7 @@ from torch import distributed as dist
 from torch import nn
 
 from sijo.errors import SettingError, SijoError
-from sijo.nn.heads import EnhancedVocabularyHead, Network
+from sijo.nn.heads import EnhancedLMHead, Network
 
 LONG = timedelta(days=30)
 """How long the others wait while one prepares the corpus."""
@@ -196,7 +196,7 @@ def _used_once(objective: nn.Module) -> list[nn.Module]:
     for network in objective.modules():
         if isinstance(network, Network):
             schedule = network.architecture.schedule
-            enhanced = any(isinstance(head, EnhancedVocabularyHead) for head in network.head.values())
+            enhanced = any(isinstance(head, EnhancedLMHead) for head in network.head.values())
             again = schedule[-1:] if enhanced else ()  # the mask decoder runs the last one twice more
             for number, block in enumerate(network.transformer.blocks):
                 if (*schedule, *again).count(number) == 1:

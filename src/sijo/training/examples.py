@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from sijo.objectives.joint import Joint, Learning, read
-from sijo.objectives.posed_batch import Question
-from sijo.objectives.rtd import Replaced
+from sijo.objectives.joint import Joint, TrainingObjective, head_input
+from sijo.objectives.posed_batch import PosedBatch
+from sijo.objectives.rtd import ReplacedTokenDetection
 from sijo.tokenizers.tokenizer import Tokenizer
 
 
-def example(objective: Learning, question: Question, tokenizer: Tokenizer) -> dict[str, Any] | None:
+def example(objective: TrainingObjective, question: PosedBatch, tokenizer: Tokenizer) -> dict[str, Any] | None:
     """What is made of the longest text of a posed batch, without dropout; None where no token is asked for.
 
     Under FSDP every process must call it, since none has all weights.
@@ -34,7 +34,7 @@ def example(objective: Learning, question: Question, tokenizer: Tokenizer) -> di
             stack.callback(sharded.reshard)
         stack.enter_context(torch.no_grad())
         made = None
-        if isinstance(objective, Replaced):
+        if isinstance(objective, ReplacedTokenDetection):
             made = _replaced(objective, row)
         elif isinstance(objective, Joint):
             made = _guessed(objective, row)
@@ -44,9 +44,9 @@ def example(objective: Learning, question: Question, tokenizer: Tokenizer) -> di
     return made
 
 
-def _replaced(objective: Replaced, question: Question) -> dict[str, Any]:
+def _replaced(objective: ReplacedTokenDetection, question: PosedBatch) -> dict[str, Any]:
     head: Any = objective.generator.head["mlm"]
-    logits = objective.masked.logits(head, read(objective.generator, question, head), question)
+    logits = objective.masked.logits(head, head_input(objective.generator, question, head), question)
     shown = objective.put_in(question, logits)
     spotted = objective.scores(replace(question, input_ids=shown)).sigmoid()[0].tolist()
     text, truth, asked = _row(shown, question), _row(question.truth, question), _row(question.asked, question)
@@ -61,12 +61,12 @@ def _replaced(objective: Replaced, question: Question) -> dict[str, Any]:
     }
 
 
-def _guessed(objective: Joint, question: Question) -> dict[str, Any] | None:
+def _guessed(objective: Joint, question: PosedBatch) -> dict[str, Any] | None:
     part = next((one for one in objective.objectives if one.part in ("mlm", "clm")), None)
     if part is None:
         return None
     head: Any = objective.network.head[part.head]
-    seen = read(objective.network, question, head)
+    seen = head_input(objective.network, question, head)
     logits = head.decode(head.states(seen)[question.asked], seen.transformer)
     guesses = question.truth.new_full(question.truth.shape, -1)
     guesses[question.asked] = logits.argmax(-1)
@@ -79,6 +79,6 @@ def _guessed(objective: Joint, question: Question) -> dict[str, Any] | None:
     return {"objective": part.part, "text": text, "asked": asked, "truth": truth, "guess": guess}
 
 
-def _row(of: torch.Tensor, question: Question) -> Sequence[Any]:
+def _row(of: torch.Tensor, question: PosedBatch) -> Sequence[Any]:
     """What stands at the real tokens of the one text."""
     return list(of[0, : question.lengths[0]].tolist())

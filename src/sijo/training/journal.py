@@ -23,8 +23,8 @@ from sijo.errors import SettingError, TextError
 from sijo.files.folders import parse_json, sync
 
 if TYPE_CHECKING:
-    from sijo.objectives.joint import Learning
-    from sijo.objectives.posed_batch import Question
+    from sijo.objectives.joint import TrainingObjective
+    from sijo.objectives.posed_batch import PosedBatch
     from sijo.tokenizers.tokenizer import Tokenizer
     from sijo.training.loop import Step
     from sijo.training.settings import Settings
@@ -44,7 +44,7 @@ class Speed(NamedTuple):
     """Of what the processors would do if they multiplied matrices and nothing else, from 0 to 1."""
 
 
-class Watch:
+class Journal:
     """The diary of a run.
 
     folder     of the run
@@ -62,7 +62,7 @@ class Watch:
         self.writes = writes
         self._tracker = open_tracker(settings.run.tracker, folder, settings.to_json()) if writes else None
         self._stack = ExitStack()
-        self._files: dict[str, Lines] = {}
+        self._files: dict[str, JsonLinesFile] = {}
         self._lately: deque[tuple[int, float]] = deque(maxlen=LATELY)
 
     def __enter__(self) -> Self:
@@ -73,7 +73,7 @@ class Watch:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def resume(self, saved: Mapping[str, Any] | None, objective: "Learning") -> None:
+    def resume(self, saved: Mapping[str, Any] | None, objective: "TrainingObjective") -> None:
         """Begin; or go on from `saved`, which `flush` gave when a checkpoint was written."""
         if not self.writes:
             return
@@ -86,7 +86,7 @@ class Watch:
         saved = saved or {"bytes": {}, "tokens": 0, "seconds": 0.0, "sums": {}}
         self._tokens, self._seconds, self._sums = saved["tokens"], saved["seconds"], dict(saved["sums"])
         for name in FILES:
-            lines = Lines(self.folder / name, keep_bytes=saved["bytes"].get(name, 0))
+            lines = JsonLinesFile(self.folder / name, keep_bytes=saved["bytes"].get(name, 0))
             self._files[name] = self._stack.enter_context(lines)
         sync(self.folder)
         self._asked = objective.asked
@@ -123,7 +123,7 @@ class Watch:
         if self._tracker is not None:
             self._tracker.log(step.number, metrics | timing)
 
-    def example(self, objective: "Learning", question: "Question") -> None:
+    def example(self, objective: "TrainingObjective", question: "PosedBatch") -> None:
         """Write down what the networks make of the longest text of a batch; all processes must take part."""
         from sijo.training.examples import example
 
@@ -157,7 +157,7 @@ class Watch:
         return Speed(tokens / seconds, flops * tokens / seconds / self._peak)
 
 
-class Lines:
+class JsonLinesFile:
     """A file of JSON objects, one a line, that is only added to.
 
     file        made if it is not there
@@ -167,7 +167,7 @@ class Lines:
     >>> with tempfile.TemporaryDirectory() as place:
     ...     file = Path(place) / "metrics.jsonl"
     ...     for keep in (0, 14, 20):
-    ...         with Lines(file, keep_bytes=keep) as lines:
+    ...         with JsonLinesFile(file, keep_bytes=keep) as lines:
     ...             lines.write({"loss": 0.5 + keep})
     ...     read_lines(file)
     [{'loss': 0.5}, {'loss': 20.5}]

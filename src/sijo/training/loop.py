@@ -21,15 +21,15 @@ import torch
 from sijo.batching import by_length
 from sijo.data.samples import Batch
 from sijo.errors import SijoError
-from sijo.objectives.joint import Learning
-from sijo.objectives.posed_batch import Question, clean
-from sijo.random import digest
+from sijo.objectives.joint import TrainingObjective
+from sijo.objectives.posed_batch import PosedBatch, unposed
+from sijo.random import random_bits
 from sijo.training import state
 from sijo.training.average import Average
 from sijo.training.distributed import World
-from sijo.training.journal import Watch
+from sijo.training.journal import Journal
 from sijo.training.optimizers import (
-    build,
+    build_optimizer,
     clip,
     fill,
     gradient_norm,
@@ -77,7 +77,7 @@ class Step:
 
 
 @dataclass(kw_only=True)
-class Standing:
+class LoopState:
     """Where a run stands: all that it remembers from step to step besides weights and optimizer."""
 
     step: int = 0
@@ -111,7 +111,7 @@ class Standing:
         self.step += 1
 
 
-class Source(Protocol):
+class SampleSource(Protocol):
     """Inputs by their places in a run that reads all of them again and again: a corpus, or labelled examples."""
 
     @property
@@ -131,13 +131,13 @@ class Run:
 
     settings: Settings
     """All that decides it."""
-    objective: Learning
+    objective: TrainingObjective
     """With fresh weights, or those it goes on from."""
-    samples: Source
+    samples: SampleSource
     """What is read."""
     folder: Path
     """Where its checkpoints are."""
-    watch: Watch
+    watch: Journal
     """Who writes down what happens."""
     world: World = field(default_factory=World)
     """The processes it is shared among."""
@@ -188,7 +188,7 @@ class _Training:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.at = Standing()
+        self.at = LoopState()
         self.checkpoints = run.folder / "checkpoints"
         world, loop = run.world, run.settings.run
         with world.first_alone("newest") as first:
@@ -202,7 +202,7 @@ class _Training:
         world.alike("settings or weights", _fingerprint(run, found))
         self.wrapped = world.wrapped(run.objective.train())
         self.names = {parameter: name for name, parameter in run.objective.named_parameters()}
-        self.optimizer = build(run.settings.optimizer, run.objective)
+        self.optimizer = build_optimizer(run.settings.optimizer, run.objective)
         self.average = None if loop.average is None else Average(run.objective, loop.average)
         self.saved: int | None = None
         if found is not None:
@@ -210,7 +210,7 @@ class _Training:
             if self.average is not None:
                 self.average.load(found.average)
             fill(run.objective.memory(), found.memory, "memory of the run")
-            self.at = Standing(**found.fields["standing"])
+            self.at = LoopState(**found.fields["standing"])
             self.saved = found.step
             if found.fields["threads"] != torch.get_num_threads():
                 run.tell(
@@ -224,7 +224,7 @@ class _Training:
         loop = self.run.settings.run
         return max(step / loop.steps, seconds / loop.max_time if loop.max_time else 0.0)
 
-    def update(self, question: Question, seconds: float) -> Step:
+    def update(self, question: PosedBatch, seconds: float) -> Step:
         """Learn from a batch, unless something is wrong with what came of it."""
         settings, at = self.run.settings, self.at
         if self.run.objective.before(at.step):
@@ -263,7 +263,7 @@ class _Training:
             seconds=0.0,
         )
 
-    def _learn(self, question: Question, counts: dict[str, int]) -> tuple[dict[str, float], dict[str, float]]:
+    def _learn(self, question: PosedBatch, counts: dict[str, int]) -> tuple[dict[str, float], dict[str, float]]:
         """Gradients of a batch, from its pieces; returns the sum of each loss, and how much was answered right."""
         loop, world, objective = self.run.settings.run, self.run.world, self.run.objective
         pieces = list(by_length(question.lengths, token_budget=loop.micro_tokens))
@@ -274,7 +274,7 @@ class _Training:
             mine = number < len(pieces)  # who has no piece left reads one for nothing, so that nobody waits in vain
             number = number if mine else len(pieces) - 1
             # dropout is a matter of seed, step and piece, whoever reads it
-            torch.manual_seed(digest(loop.seed, "dropout", self.at.step, number) % 2**63)
+            torch.manual_seed(random_bits(loop.seed, "dropout", self.at.step, number) % 2**63)
             low = loop.precision == "bfloat16"
             with (
                 world.accumulating(self.wrapped, last=turn == rounds - 1),
@@ -316,18 +316,18 @@ class _Training:
         self.saved = at.step
         return target
 
-    def _named(self, question: Question) -> str:
+    def _named(self, question: PosedBatch) -> str:
         """Which inputs a batch was made of, for a person."""
         epochs, numbers = question.numbers.T.tolist()
         shown = ", ".join(map(str, numbers[:8])) + (", …" if len(numbers) > 8 else "")
         return f"Its batch was of the samples {shown} of epoch {epochs[0]}"
 
 
-def _posed(run: Run, step: int) -> Question:
+def _posed(run: Run, step: int) -> PosedBatch:
     """The question of a step: a function of the settings, the corpus and the step alone."""
     loop = run.settings.run
     batch = run.samples.batch(step * loop.batch, loop.batch, seed=loop.seed)
-    return run.objective.pose(clean(batch), loop.seed)
+    return run.objective.pose(unposed(batch), loop.seed)
 
 
 def _fingerprint(run: Run, found: state.Saved | None) -> str:

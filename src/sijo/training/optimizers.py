@@ -131,7 +131,7 @@ class Lamb(torch.optim.Optimizer):
             local(weight).add_(local(move), alpha=group["lr"] * ratio)
 
 
-def build(settings: OptimizerSettings, model: nn.Module) -> torch.optim.Optimizer:
+def build_optimizer(settings: OptimizerSettings, model: nn.Module) -> torch.optim.Optimizer:
     """The optimizer of a model's weights, in groups that `set_rate` gives their rates to.
 
     Biases and the weights of LayerNorms do not decay. A weight that two modules share is moved once, one
@@ -140,7 +140,8 @@ def build(settings: OptimizerSettings, model: nn.Module) -> torch.optim.Optimize
     Raises SettingError for adafactor over shards: its means over rows and columns are not made for them.
 
     >>> model = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))
-    >>> [(len(group["params"]), group["weight_decay"]) for group in build(OptimizerSettings(), model).param_groups]
+    >>> groups = build_optimizer(OptimizerSettings(), model).param_groups
+    >>> [(len(group["params"]), group["weight_decay"]) for group in groups]
     [(1, 0.01), (3, 0.0)]
     """
     groups = parameter_groups(settings, model)

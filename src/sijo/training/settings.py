@@ -27,7 +27,7 @@ from sijo.training.journal import Tracker
 from sijo.training.optimizers import OptimizerSettings
 from sijo.training.schedules import ScheduleSettings
 
-Kept = TypeVar("Kept", bound="Settings")
+SettingsT = TypeVar("SettingsT", bound="Settings")
 Part = Literal["mlm", "sop", "clm", "rtd"]
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 FREE = (
@@ -207,7 +207,7 @@ class Settings:
         return replace(self, run=replace(self.run, steps=steps))
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON can say it; `read` gives the same value again."""
+        """As JSON can say it; `read_settings` gives the same value again."""
         said: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return said
 
@@ -267,12 +267,12 @@ class RunSettings(Settings):
                 )
 
 
-def read(said: Mapping[str, Any], kind: type[Kept] = RunSettings) -> Kept:  # type: ignore[assignment]
+def read_settings(said: Mapping[str, Any], kind: type[SettingsT] = RunSettings) -> SettingsT:  # type: ignore[assignment]
     """The settings in JSON's words; SettingError names the first that cannot be, or that nobody knows."""
-    for path in paths(said):
+    for path in setting_paths(said):
         _known(path, kind)
     try:
-        settings: Kept = _adapter(kind).validate_python(dict(said))  # type: ignore[arg-type]
+        settings: SettingsT = _adapter(kind).validate_python(dict(said))  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
         cause = first.get("ctx", {}).get("error")
@@ -283,15 +283,15 @@ def read(said: Mapping[str, Any], kind: type[Kept] = RunSettings) -> Kept:  # ty
     return settings
 
 
-def changed(settings: Kept, changes: Iterable[str]) -> Kept:
+def with_changes(settings: SettingsT, changes: Iterable[str]) -> SettingsT:
     """The settings with some replaced, each given as "path=value".
 
     A value is JSON (0.5, true, null, [0, 0]), or else the word itself.
 
     >>> from sijo.jobs.recipes import RECIPES
-    >>> changed(RECIPES["bert-tiny"].settings, ["run.steps=50", "run.max_time=15m"]).run.max_time
+    >>> with_changes(RECIPES["bert-tiny"].settings, ["run.steps=50", "run.max_time=15m"]).run.max_time
     900.0
-    >>> changed(RECIPES["bert-tiny"].settings, ["run.stpes=50"])
+    >>> with_changes(RECIPES["bert-tiny"].settings, ["run.stpes=50"])
     Traceback (most recent call last):
     sijo.errors.SettingError: no setting 'run.stpes'; did you mean 'run.steps'?
     """
@@ -311,12 +311,12 @@ def changed(settings: Kept, changes: Iterable[str]) -> Kept:
             at[last] = json.loads(value)
         except json.JSONDecodeError:
             at[last] = value
-    return read(said, type(settings))
+    return read_settings(said, type(settings))
 
 
-def differences(earlier: Settings, now: Settings) -> list[str]:
+def setting_differences(earlier: Settings, now: Settings) -> list[str]:
     """What a resumed run has otherwise than it was begun, one phrase each, but for what may differ."""
-    old, new = dict(leaves(earlier.to_json())), dict(leaves(now.to_json()))
+    old, new = dict(setting_leaves(earlier.to_json())), dict(setting_leaves(now.to_json()))
     return [
         f"{path}={json.dumps(old.get(path))}, not {json.dumps(new.get(path))}"
         for path in sorted({*old, *new})
@@ -324,27 +324,27 @@ def differences(earlier: Settings, now: Settings) -> list[str]:
     ]
 
 
-def leaves(said: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def setting_leaves(said: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every value in nested objects, by its path."""
     if isinstance(said, dict) and said:
         for name, value in said.items():
-            yield from leaves(value, f"{prefix}.{name}" if prefix else name)
+            yield from setting_leaves(value, f"{prefix}.{name}" if prefix else name)
     else:
         yield prefix, said
 
 
-def paths(said: Mapping[str, Any], prefix: str = "") -> list[str]:
+def setting_paths(said: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Every path in nested objects, inner ones included."""
     found = []
     for name, value in said.items():
         found.append(prefix + name)
         if isinstance(value, Mapping):
-            found += paths(value, f"{prefix}{name}.")
+            found += setting_paths(value, f"{prefix}{name}.")
     return found
 
 
 @cache
-def described(kind: type[Settings] = RunSettings) -> dict[str, str]:
+def setting_descriptions(kind: type[Settings] = RunSettings) -> dict[str, str]:
     """Every setting by its path, with its sentence: what `--settings` prints."""
     return dict(_described(kind))
 
@@ -379,7 +379,7 @@ def _sentences(kind: type) -> dict[str, str]:
 
 
 def _known(path: str, kind: type[Settings]) -> None:
-    known = described(kind)  # type: ignore[arg-type]
+    known = setting_descriptions(kind)  # type: ignore[arg-type]
     if path not in known:
         near = nearest(path, known) or f"; those of {path.partition('.')[0]} are listed by --settings"
         raise SettingError(f"no setting {path!r}{near}")

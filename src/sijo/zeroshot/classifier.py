@@ -13,7 +13,7 @@ from sijo.checkpoints.load import Dtype, Model
 from sijo.errors import SettingError, TextError, nearest
 from sijo.inference.engine import LongText
 from sijo.zeroshot.calibration import Calibration
-from sijo.zeroshot.labeller import Choice, Labeller, Row
+from sijo.zeroshot.labeller import LabelChoice, Labeller, LabelPrediction
 from sijo.zeroshot.labels import Labels, LabelSet
 from sijo.zeroshot.scorers.registry import Scorer, open_scorer
 
@@ -142,8 +142,8 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         return self._judged(self._labeller(), X)[0]
 
-    def classify(self, texts: Iterable[str], labels: Sequence[Labels] | None = None) -> list[Row]:
-        """A `Row` for each text: label, probability, every candidate, and how much of the text was read.
+    def classify(self, texts: Iterable[str], labels: Sequence[Labels] | None = None) -> list[LabelPrediction]:
+        """A `LabelPrediction` for each text: label, probability, every candidate, how much of the text was read.
 
         labels  a label set for each text, in place of the classifier's own
 
@@ -152,7 +152,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         return list(self.stream(texts, labels))
 
-    def stream(self, texts: Iterable[str], labels: Iterable[Labels] | None = None) -> Iterator[Row]:
+    def stream(self, texts: Iterable[str], labels: Iterable[Labels] | None = None) -> Iterator[LabelPrediction]:
         """As `classify`, row by row for a stream of any length, in constant memory."""
         return self._labeller(own=labels is None).stream(texts, labels)
 
@@ -186,8 +186,8 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise SettingError("there are no labels: pass labels= to the classifier, or y to fit")
         return LabelSet.of(known.names)
 
-    def _choice(self) -> Choice:
-        return Choice(
+    def _choice(self) -> LabelChoice:
+        return LabelChoice(
             template=self.hypothesis_template,
             multi_label=self.multi_label,
             threshold=self.threshold,

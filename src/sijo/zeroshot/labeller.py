@@ -14,16 +14,16 @@ import numpy as np
 
 from sijo.batching import groups
 from sijo.errors import SettingError, TextError
-from sijo.inference.engine import Reading
+from sijo.inference.engine import ReadCounts
 from sijo.names import folded
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labels import Label, Labels, LabelSet, check_template, check_text, union
 from sijo.zeroshot.scorers.registry import Scorer
-from sijo.zeroshot.scorers.trained import Known
+from sijo.zeroshot.scorers.trained import TrainedLabels
 
 
 @dataclass(frozen=True)
-class Row:
+class LabelPrediction:
     """The answer for one text."""
 
     label: str | None
@@ -46,7 +46,7 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class LabelChoice:
     """How a label is chosen by its scores; refused at birth when it makes no sense."""
 
     template: str | None = None
@@ -93,7 +93,7 @@ class Choice:
         """Whether scores are held against the none score, not only against each other."""
         return bool(self.multi_label) or self.has_none
 
-    def settled(self, known: Known | None) -> "Choice":
+    def settled(self, known: TrainedLabels | None) -> "LabelChoice":
         """The same with nothing left open, once it is sure that it suits the scorer.
 
         known  the labels the scorer was trained on, if it knows no others
@@ -148,7 +148,7 @@ class Labeller:
     """
 
     def __init__(
-        self, scorer: Scorer, choice: Choice, labels: LabelSet | None, fitted: Calibration | None = None
+        self, scorer: Scorer, choice: LabelChoice, labels: LabelSet | None, fitted: Calibration | None = None
     ) -> None:
         known = scorer.known
         self.scorer = scorer
@@ -179,7 +179,7 @@ class Labeller:
         none_score = fitted.none_score if choice.none_threshold is None else choice.none_threshold
         return Calibration(temperature, none_score, "as given")
 
-    def stream(self, texts: Iterable[str], labels: Iterable[Labels] | None = None) -> Iterator[Row]:
+    def stream(self, texts: Iterable[str], labels: Iterable[Labels] | None = None) -> Iterator[LabelPrediction]:
         """A row for each text, for a stream of any length, in constant memory.
 
         labels  a label set for each text, in place of the labeller's own
@@ -207,7 +207,7 @@ class Labeller:
         if next(theirs, None) is not None:
             raise SettingError("there are more label sets than texts; give one for each text")
 
-    def judged(self, texts: Iterable[str]) -> Iterator[tuple[np.ndarray, Reading]]:
+    def judged(self, texts: Iterable[str]) -> Iterator[tuple[np.ndarray, ReadCounts]]:
         """Probabilities of bounded groups of texts, and how much of each text was read.
 
         They are (n, L) float64 in the order of the labels, or (n, L + 1) with none of these last.
@@ -215,14 +215,14 @@ class Labeller:
         for scores, reading in self.scored(texts):
             yield self._probabilities(scores), reading
 
-    def scored(self, texts: Iterable[str]) -> Iterator[tuple[np.ndarray, Reading]]:
+    def scored(self, texts: Iterable[str]) -> Iterator[tuple[np.ndarray, ReadCounts]]:
         """Raw scores (n, L) of bounded groups of texts, and how much of each text was read."""
         for group in groups(_checked(texts), rows=self.scorer.rows):
             yield self._score(group, self._own.labels)
 
     def _score(
         self, texts: Sequence[str], labels: Sequence[Label], asked: np.ndarray | None = None
-    ) -> tuple[np.ndarray, Reading]:
+    ) -> tuple[np.ndarray, ReadCounts]:
         return self.scorer.score(texts, labels, self._template, absolute=self.choice.absolute, asked=asked)
 
     @property
@@ -240,7 +240,7 @@ class Labeller:
             return self.calibration.each(scores)
         return self.calibration.with_none(scores) if self.choice.has_none else self.calibration.softmax(scores)
 
-    def _rows(self, scores: np.ndarray, names: Sequence[str], reading: Reading) -> Iterator[Row]:
+    def _rows(self, scores: np.ndarray, names: Sequence[str], reading: ReadCounts) -> Iterator[LabelPrediction]:
         """The answers for scores (n, L) of texts that share their labels."""
         choice = self.choice
         if choice.none_label is not None:
@@ -256,7 +256,7 @@ class Labeller:
             elif choice.multi_label:
                 fitting = labels[: sum(p >= choice.threshold for p in ranked)]
             label = fitting[0] if fitting else None
-            yield Row(
+            yield LabelPrediction(
                 label=label,
                 score=ranked[labels.index(label)] if label in labels else ranked[0],
                 labels=labels,

@@ -14,10 +14,10 @@ import torch
 import sijo
 from sijo.errors import SettingError
 from sijo.inference.engine import Engine, Logits
-from sijo.inference.vector_cache import Entry, VectorStore
-from sijo.zeroshot.labeller import Choice, Labeller
+from sijo.inference.vector_cache import Entry, VectorCache
+from sijo.zeroshot.labeller import LabelChoice, Labeller
 from sijo.zeroshot.labels import LabelSet
-from sijo.zeroshot.scorers.entailment import Columns, EntailmentScorer
+from sijo.zeroshot.scorers.entailment import EntailmentColumns, EntailmentScorer
 from sijo.zeroshot.scorers.registry import SCORERS, open_scorer
 
 transformers = pytest.importorskip("transformers")
@@ -313,7 +313,7 @@ def test_scores_by_hand(columns, said, settings, want):
     scorer = EntailmentScorer(
         stub(columns, {f"This example is {n}.": row for n, row in zip(names, said, strict=True)})
     )
-    labeller = Labeller(scorer, Choice(**settings), LabelSet.of(names))
+    labeller = Labeller(scorer, LabelChoice(**settings), LabelSet.of(names))
     [(probabilities, _)] = labeller.judged(["some text"])
     np.testing.assert_allclose(probabilities[0], want, atol=1e-6)
 
@@ -323,7 +323,9 @@ def test_what_all_labels_have_more_changes_nothing():
     said = {"a": (-1.0, 0.0, 2.0), "b": (0.0, 1.0, 1.0)}
     more = {name: (row[0], row[1], row[2] + 50) for name, row in said.items()}
     columns, labels = LAYOUTS["contradiction first"], LabelSet.of(list(said))
-    ours = [Labeller(EntailmentScorer(stub(columns, some)), Choice(template="{}"), labels) for some in (said, more)]
+    ours = [
+        Labeller(EntailmentScorer(stub(columns, some)), LabelChoice(template="{}"), labels) for some in (said, more)
+    ]
     (one, _), (other, _) = (next(labeller.judged(["some text"])) for labeller in ours)
     np.testing.assert_allclose(one, other, atol=1e-6)
 
@@ -351,7 +353,7 @@ def test_what_all_labels_have_more_changes_nothing():
 )
 def test_columns_are_found(labels, named, want):
     # kills: a column by its place, "not_entailment" read as entailment, case or punctuation that counts
-    assert Columns.find(labels, **named) == Columns(*want)
+    assert EntailmentColumns.find(labels, **named) == EntailmentColumns(*want)
 
 
 @pytest.mark.parametrize(
@@ -378,7 +380,7 @@ def test_columns_are_found(labels, named, want):
 def test_columns_that_cannot_be_told_are_refused(labels, named, words):
     # kills: a guess, and a refusal that leaves the person without a way out
     with pytest.raises(SettingError, match=words):
-        Columns.find(labels, **named)
+        EntailmentColumns.find(labels, **named)
 
 
 # --- what must not change the answers, and what must
@@ -394,7 +396,7 @@ def test_order_neighbours_and_duplicates_change_nothing(make, model):
     np.testing.assert_allclose(alone, base, atol=1e-6)
     np.testing.assert_array_equal(make().predict_proba(TEXTS * 2), np.concatenate([base, base]))
     scorer = EntailmentScorer(Engine(model, token_budget=1, long_text="truncate"))
-    one_by_one = Labeller(scorer, Choice(template="it is {}"), LabelSet.of(LABELS))
+    one_by_one = Labeller(scorer, LabelChoice(template="it is {}"), LabelSet.of(LABELS))
     np.testing.assert_allclose(np.concatenate([p for p, _ in one_by_one.judged(TEXTS)]), base, atol=1e-6)
 
 
@@ -494,7 +496,7 @@ def test_auto_takes_the_scorer_that_suits_the_model(nli, tiny_model, model):
     bare = sijo.load(nli())  # the encoder alone: opened again, with the head its folder holds
     assert open_scorer("auto", bare).name == open_scorer("entailment", bare).name == "entailment"
     assert open_scorer("embedding", bare).engine.model is bare
-    assert open_scorer("auto", str(nli(("a", "b"))), entailment_column="b").columns == Columns(1, 0)
+    assert open_scorer("auto", str(nli(("a", "b"))), entailment_column="b").columns == EntailmentColumns(1, 0)
     assert open_scorer("auto", str(nli(("a", "b")))).name == "trained"
     assert set(SCORERS) == {"embedding", "entailment", "trained", "likelihood"}
 
@@ -543,7 +545,7 @@ def test_a_label_added_costs_only_its_own_pairs(make, model, tmp_path, monkeypat
 def test_the_cache_tells_pairs_and_models_apart(make, nli, tmp_path):
     # kills: "a b" with "c" served for "a" with "b c", a pair for a text, one model's logits for another's
     keys = [("ab", "c"), ("a", "bc"), ("", "abc"), ("abc", ""), "abc"]
-    store = VectorStore(tmp_path, fingerprint="a")
+    store = VectorCache(tmp_path, fingerprint="a")
     store.put({key: Entry(np.full(3, n, np.float32), n, 1, False) for n, key in enumerate(keys)})
     assert [store.get([key])[key].tokens for key in keys] == [0, 1, 2, 3, 4]
     rows = [make(cache=tmp_path).classify(["rain"])[0]]

@@ -14,10 +14,10 @@ import torch
 import sijo
 from sijo.errors import RefusedError, SettingError
 from sijo.inference.engine import Engine
-from sijo.zeroshot.labeller import Choice, Labeller
+from sijo.zeroshot.labeller import LabelChoice, Labeller
 from sijo.zeroshot.labels import LabelSet
 from sijo.zeroshot.scorers.registry import open_scorer
-from sijo.zeroshot.scorers.trained import Known, TrainedScorer
+from sijo.zeroshot.scorers.trained import TrainedLabels, TrainedScorer
 
 transformers = pytest.importorskip("transformers")
 
@@ -163,7 +163,7 @@ def test_neighbours_and_batches_change_nothing(make, trained):
     np.testing.assert_allclose(alone, base, atol=1e-6)
     np.testing.assert_allclose(make().predict_proba(TEXTS[::-1]), base[::-1], atol=1e-6)
     scorer = TrainedScorer(Engine(sijo.load(trained(), head=HEAD), token_budget=1))
-    one_by_one = Labeller(scorer, Choice(), None)
+    one_by_one = Labeller(scorer, LabelChoice(), None)
     np.testing.assert_allclose(np.concatenate([p for p, _ in one_by_one.judged(TEXTS)]), base, atol=1e-6)
 
 
@@ -215,7 +215,7 @@ def test_labels_that_the_model_does_not_know_are_refused(make):
         with pytest.raises(SettingError, match=words):
             answer()
     with pytest.raises(SettingError, match=r"none of the 40 .*and 28 more\)"):
-        Known(tuple(f"label {n}" for n in range(40)), multi_label=False).places(LabelSet.of(["x"]).labels)
+        TrainedLabels(tuple(f"label {n}" for n in range(40)), multi_label=False).places(LabelSet.of(["x"]).labels)
     with pytest.raises(SettingError, match="'sport' has a description"):
         make({"sport": "games", "Tax": ()}).predict(["rain"])
     with pytest.raises(SettingError, match=r"one label 'sport'.*none for all 4"):

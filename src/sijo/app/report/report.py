@@ -76,7 +76,7 @@ def joined(parts: Iterable[str]) -> Html:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class RunRecord:
     """What the files of a run say."""
 
     name: str
@@ -114,7 +114,7 @@ def run(folders: Sequence[Path], out: Path | None) -> None:
     print(out)  # noqa: T201
 
 
-def read(folder: Path, name: str) -> Seen:
+def read(folder: Path, name: str) -> RunRecord:
     """What there is of a run, and what it is called; SettingError where there is none."""
     if not any((folder / name).is_file() for name in ("settings.json", *FILES)):
         raise SettingError(
@@ -124,7 +124,7 @@ def read(folder: Path, name: str) -> Seen:
     settings = present(folder, "settings.json")
     metrics, timings, examples = (read_lines(folder / name) for name in FILES)
     done = any((folder / name / "config.json").is_file() for name in ("model", "discriminator"))
-    return Seen(
+    return RunRecord(
         name=name,
         folder=folder,
         settings={} if settings is None else read_object(settings),
@@ -162,7 +162,7 @@ def numbers(lines: Sequence[Mapping[str, Any]], key: str) -> Numbers:
 # --- the page
 
 
-def page(runs: Sequence[Seen]) -> str:
+def page(runs: Sequence[RunRecord]) -> str:
     """The whole file."""
     policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
     head = (
@@ -188,7 +188,7 @@ def section(title: str, *inside: str) -> Html:
     return tag("section", tag("h2", title), *(inside if any(inside) else [tag("p", "nothing yet", class_="soft")]))
 
 
-def header(one: Seen, number: int, *, several: bool) -> Html:
+def header(one: RunRecord, number: int, *, several: bool) -> Html:
     """The run's name, how far it is, and what it has cost."""
     dot = [tag("i", class_="dot", style=f"background:var(--run{number})")] if several else []
     recipe = one.settings.get("recipe")
@@ -198,7 +198,7 @@ def header(one: Seen, number: int, *, several: bool) -> Html:
     return tag("header", tag("h1", *dot, one.name), tag("p", state, class_="soft"), told)
 
 
-def cost(one: Seen) -> Iterator[tuple[str, str]]:
+def cost(one: RunRecord) -> Iterator[tuple[str, str]]:
     """What a run has come to, and what it took."""
     counts: dict[str, Form] = {"step": whole, "samples": human, "tokens": human}
     for key, form in counts.items():
@@ -213,7 +213,7 @@ def cost(one: Seen) -> Iterator[tuple[str, str]]:
         yield "parameters" if len(one.parameters) == 1 else f"parameters, {network}", human(count)
 
 
-def settings(runs: Sequence[Seen]) -> Html:
+def settings(runs: Sequence[RunRecord]) -> Html:
     """Every setting by its path; where runs differ in one, it is marked."""
     leaves = [dict(flat(one.settings)) for one in runs]
     groups: dict[str, list[Html]] = {}
@@ -276,7 +276,7 @@ SPEEDS: dict[str, tuple[str, Form]] = {
 # --- curves
 
 
-def curves(runs: Sequence[Seen]) -> Html:
+def curves(runs: Sequence[RunRecord]) -> Html:
     """A drawing of each number that any of the runs has, those of all runs in it."""
     keys = dict.fromkeys(key for one in runs for line in one.metrics[-1:] for key in line)
     parts = [key for key in keys if key not in KNOWN and not key.endswith("_right")]
@@ -378,7 +378,7 @@ def themed(svg: str) -> Html:
 # --- texts
 
 
-def texts(one: Seen) -> Iterator[Html]:
+def texts(one: RunRecord) -> Iterator[Html]:
     """Some texts of a run, and what was made of them."""
     last = len(one.examples) - 1
     places = sorted({last - last * number // max(SHOWN - 1, 1) for number in range(SHOWN)} if last >= 0 else ())

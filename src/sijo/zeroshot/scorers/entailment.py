@@ -14,19 +14,19 @@ from typing import Literal
 import numpy as np
 
 from sijo.errors import SettingError, TextError, nearest
-from sijo.inference.engine import CLASSIFIER, Engine, LongText, Reading
+from sijo.inference.engine import CLASSIFIER, Engine, LongText, ReadCounts
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labels import Label
 
-Role = Literal["entailment", "contradiction", "neutral"]
+ColumnRole = Literal["entailment", "contradiction", "neutral"]
 
 
-def role(label: str) -> Role | None:
+def column_role(label: str) -> ColumnRole | None:
     """What a column is by its published name; None for a name that does not say.
 
     Case, blanks and punctuation do not count.
 
-    >>> [role(name) for name in ("ENTAILMENT", "Not-Entailment", "contradict", "neutral", "LABEL_0")]
+    >>> [column_role(name) for name in ("ENTAILMENT", "Not-Entailment", "contradict", "neutral", "LABEL_0")]
     ['entailment', 'contradiction', 'contradiction', 'neutral', None]
     """
     name = "".join(letter for letter in label.casefold() if letter.isalnum())
@@ -40,7 +40,7 @@ def role(label: str) -> Role | None:
 
 
 @dataclass(frozen=True)
-class Columns:
+class EntailmentColumns:
     """Which of a head's columns say that the text entails the hypothesis, and that it does not."""
 
     entailment: int
@@ -55,7 +55,7 @@ class Columns:
         *,
         entailment: str | int | None = None,
         contradiction: str | int | None = None,
-    ) -> "Columns":
+    ) -> "EntailmentColumns":
         """Looked up among the names of a head's columns, or as the user names them.
 
         labels         the names of the columns, in order
@@ -64,10 +64,10 @@ class Columns:
 
         Raises SettingError when a column cannot be told, or two say the same.
 
-        >>> Columns.find(["contradiction", "neutral", "entailment"])
-        Columns(entailment=2, contradiction=0)
-        >>> Columns.find(["LABEL_0", "LABEL_1"], entailment="LABEL_1")
-        Columns(entailment=1, contradiction=0)
+        >>> EntailmentColumns.find(["contradiction", "neutral", "entailment"])
+        EntailmentColumns(entailment=2, contradiction=0)
+        >>> EntailmentColumns.find(["LABEL_0", "LABEL_1"], entailment="LABEL_1")
+        EntailmentColumns(entailment=1, contradiction=0)
         """
         yes = _place(labels, "entailment", entailment)
         if yes is None:
@@ -95,7 +95,7 @@ class Columns:
         """The score (P,) of each pair, float64: entailment's logit, when `absolute` less its rival's.
 
         >>> logits = np.array([[-1.0, 0.0, 2.0]])
-        >>> columns = Columns(entailment=2, contradiction=0)
+        >>> columns = EntailmentColumns(entailment=2, contradiction=0)
         >>> columns.scores(logits, absolute=False).tolist(), columns.scores(logits, absolute=True).tolist()
         ([2.0], [3.0])
         """
@@ -107,10 +107,10 @@ class Columns:
         return above_P
 
 
-def _place(labels: Sequence[str], wanted: Role, named: str | int | None) -> int | None:
+def _place(labels: Sequence[str], wanted: ColumnRole, named: str | int | None) -> int | None:
     """The number of the column that the user names, or else of the one whose name has that role."""
     if named is None:
-        found = [place for place, label in enumerate(labels) if role(label) == wanted]
+        found = [place for place, label in enumerate(labels) if column_role(label) == wanted]
         return found[0] if len(found) == 1 else None
     if named in labels:
         return list(labels).index(str(named))
@@ -123,13 +123,17 @@ def _place(labels: Sequence[str], wanted: Role, named: str | int | None) -> int 
     return number
 
 
-def _untold(labels: Sequence[str], what: Role) -> str:
+def _untold(labels: Sequence[str], what: ColumnRole) -> str:
     """Why a column cannot be told, and how to say which it is."""
-    found = [label for label in labels if role(label) == what]
+    found = [label for label in labels if column_role(label) == what]
     why = f"{found} all say {what}" if found else f"none of them says {what}"
     example = repr(labels[-1])
     way = f"name it by {what}_column= (--{what}-column), as in {example} or {len(labels) - 1}"
-    if what == "entailment" and len(labels) > 2 and sum(role(label) == "contradiction" for label in labels) != 1:
+    if (
+        what == "entailment"
+        and len(labels) > 2
+        and sum(column_role(label) == "contradiction" for label in labels) != 1
+    ):
         way += ", and its rival by contradiction_column= (--contradiction-column)"
     return f"the model's columns are {list(labels)}, and {why}: {way}. The model's page tells what they are"
 
@@ -141,7 +145,7 @@ class EntailmentScorer:
     against none of these, by e - c, which is 0 where contradiction is as likely. Each description of a
     label is a hypothesis as it stands, and the best one counts.
 
-    A text that is too long beside its hypothesis is cut, and `Reading.truncated` says so; with several
+    A text that is too long beside its hypothesis is cut, and `ReadCounts.truncated` says so; with several
     hypotheses, where any of them cut it.
 
     engine                a model opened with its head
@@ -171,7 +175,7 @@ class EntailmentScorer:
         contradiction_column: str | int | None = None,
     ) -> None:
         self.engine = engine
-        self.columns = Columns.find(
+        self.columns = EntailmentColumns.find(
             engine.model.labels, entailment=entailment_column, contradiction=contradiction_column
         )
 
@@ -192,7 +196,7 @@ class EntailmentScorer:
         *,
         absolute: bool = False,
         asked: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, Reading]:
+    ) -> tuple[np.ndarray, ReadCounts]:
         """Scores (n, L) float64, -inf where not asked for; a pass through the model for each pair."""
         asked = np.ones((len(texts), len(labels)), bool) if asked is None else asked
         phrases = [label.phrases(template) for label in labels]
@@ -212,7 +216,7 @@ class EntailmentScorer:
         tokens, truncated = np.zeros(len(texts), np.int64), np.zeros(len(texts), bool)
         tokens[rows] = said.tokens
         np.logical_or.at(truncated, rows, said.truncated)
-        return scores, Reading(tokens, np.ones(len(texts), np.int64), truncated)
+        return scores, ReadCounts(tokens, np.ones(len(texts), np.int64), truncated)
 
     def _check_room(self, labels: Sequence[Label], template: str) -> None:
         """Raise SettingError for a label whose sentence leaves no room for a text beside it."""

@@ -12,11 +12,11 @@ import numpy as np
 
 from sijo.generation.attribute import Attributor
 from sijo.generation.cached_reader import HEAD
-from sijo.inference.engine import Engine, LongText, Reading
+from sijo.inference.engine import Engine, LongText, ReadCounts
 from sijo.inference.vector_cache import Entry
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labels import Label
-from sijo.zeroshot.scorers.trained import Known
+from sijo.zeroshot.scorers.trained import TrainedLabels
 
 
 class LikelihoodScorer:
@@ -44,7 +44,7 @@ class LikelihoodScorer:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.asked = Attributor(engine.model, token_budget=engine.token_budget)
-        self.known = Known(self.asked.codes, multi_label=False)
+        self.known = TrainedLabels(self.asked.codes, multi_label=False)
 
     @property
     def settings(self) -> dict[str, object]:
@@ -59,7 +59,7 @@ class LikelihoodScorer:
         *,
         absolute: bool = False,
         asked: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, Reading]:
+    ) -> tuple[np.ndarray, ReadCounts]:
         """Log-probabilities (n, L) float64, absolute or not, all of them; 0 for a text without tokens."""
         places = self.known.places(labels)
         rows = self.engine.entries(texts, self._read)
@@ -67,7 +67,7 @@ class LikelihoodScorer:
         tokens, windows = (
             np.array([getattr(row, name) for row in rows], np.int64) for name in ("tokens", "windows")
         )
-        return logprobs[:, places], Reading(tokens, windows, np.zeros(len(rows), bool))
+        return logprobs[:, places], ReadCounts(tokens, windows, np.zeros(len(rows), bool))
 
     def _read(self, texts: Sequence[str]) -> Iterator[Entry]:
         ids = self.engine.model.tokenizer.ids(texts)

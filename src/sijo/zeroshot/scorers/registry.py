@@ -11,17 +11,17 @@ from typing import Protocol, get_args
 
 import numpy as np
 
-from sijo.checkpoints.load import Dtype, Model, load, peek
+from sijo.checkpoints.load import Dtype, Model, head_names, load
 from sijo.checkpoints.locate import locate
 from sijo.checkpoints.sentence import sentence_settings
 from sijo.errors import SettingError, nearest
-from sijo.inference.engine import CLASSIFIER, Engine, LongText, Reading, unit
-from sijo.inference.vector_cache import VectorStore
+from sijo.inference.engine import CLASSIFIER, Engine, LongText, ReadCounts, unit
+from sijo.inference.vector_cache import VectorCache
 from sijo.zeroshot.calibration import MINILM, Calibration
 from sijo.zeroshot.labels import Label
 from sijo.zeroshot.scorers.entailment import EntailmentScorer
 from sijo.zeroshot.scorers.likelihood import LikelihoodScorer
-from sijo.zeroshot.scorers.trained import Known, TrainedScorer, columns
+from sijo.zeroshot.scorers.trained import TrainedLabels, TrainedScorer, head_columns
 
 
 class Scorer(Protocol):
@@ -45,7 +45,7 @@ class Scorer(Protocol):
     """What reads the texts, and its model."""
 
     @property
-    def known(self) -> Known | None:
+    def known(self) -> TrainedLabels | None:
         """The labels it was trained on, where it can score no others."""
 
     @property
@@ -60,7 +60,7 @@ class Scorer(Protocol):
         *,
         absolute: bool = False,
         asked: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, Reading]:
+    ) -> tuple[np.ndarray, ReadCounts]:
         """Scores (n, L) float64, and how much of each text was read.
 
         absolute  they are to be held against the none score, not only against each other
@@ -105,7 +105,7 @@ class EmbeddingScorer:
         *,
         absolute: bool = False,
         asked: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, Reading]:
+    ) -> tuple[np.ndarray, ReadCounts]:
         """Cosines (n, L) float64, absolute or not, all of them; 0 for a text without tokens."""
         encoded = self.engine.encode(texts)
         return unit(encoded.vectors.astype(np.float64)) @ self._vectors(labels, template).T, encoded
@@ -189,7 +189,7 @@ def open_scorer(
     if cache is not None:
         # of an opened model, text vectors have the same digest
         given_by = f"{kind.head}-" if kind in (TrainedScorer, LikelihoodScorer) else ""
-        store = VectorStore(Path(cache), fingerprint=f"{given_by}{chosen}-{opened.fingerprint}")
+        store = VectorCache(Path(cache), fingerprint=f"{given_by}{chosen}-{opened.fingerprint}")
     engine = Engine(opened, long_text=chosen, store=store)
     return EntailmentScorer(engine, **named) if kind is EntailmentScorer else kind(engine)
 
@@ -198,10 +198,10 @@ def _suited(given: Path | Model, named: Mapping[str, object]) -> str:
     """The name of the scorer that suits a model, by what its folder holds."""
     if named:
         return EntailmentScorer.name
-    heads = {*given.heads, *given.head_values} if isinstance(given, Model) else peek(given)
+    heads = {*given.heads, *given.head_values} if isinstance(given, Model) else head_names(given)
     if CLASSIFIER not in heads:
         return LikelihoodScorer.name if LikelihoodScorer.head in heads else EmbeddingScorer.name
-    if not any("entail" in column.casefold() for column in columns(given)):
+    if not any("entail" in column.casefold() for column in head_columns(given)):
         opened = isinstance(given, Model) and CLASSIFIER in given.head_values
         if not opened and "token-classification" in heads:
             raise SettingError(

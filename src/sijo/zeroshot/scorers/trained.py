@@ -16,7 +16,7 @@ import numpy as np
 
 from sijo.checkpoints.load import Model, config_fields
 from sijo.errors import RefusedError, SettingError, nearest
-from sijo.inference.engine import CLASSIFIER, Engine, LongText, Reading
+from sijo.inference.engine import CLASSIFIER, Engine, LongText, ReadCounts
 from sijo.models import FAMILIES
 from sijo.names import folded
 from sijo.zeroshot.calibration import Calibration
@@ -34,10 +34,10 @@ OTHERWISE = (
 
 
 @dataclass(frozen=True)
-class Known:
+class TrainedLabels:
     """The labels that a head was trained on, in the order of its columns.
 
-    >>> Known(("sport", "Tax"), multi_label=False).places([Label("tax"), Label("sport")])
+    >>> TrainedLabels(("sport", "Tax"), multi_label=False).places([Label("tax"), Label("sport")])
     [1, 0]
     """
 
@@ -46,15 +46,15 @@ class Known:
     """Whether it was trained to judge each by itself (a sigmoid each), and not to choose one (a softmax)."""
 
     @classmethod
-    def of(cls, model: Model) -> "Known":
+    def of(cls, model: Model) -> "TrainedLabels":
         """The labels of a model's head, and what its config says of them.
 
         Raises SettingError for a head that gives a number and no label; RefusedError for columns whose names
         cannot be told apart, and for a problem_type that nobody knows.
 
         >>> from sijo.checkpoints.load import load
-        >>> Known.of(load(head="new:sequence-classification", labels=["sport", "tax"]))
-        Known(names=('sport', 'tax'), multi_label=False)
+        >>> TrainedLabels.of(load(head="new:sequence-classification", labels=["sport", "tax"]))
+        TrainedLabels(names=('sport', 'tax'), multi_label=False)
         """
         problem, source = model.config.get("problem_type"), model.source or "the model"
         if problem is not None and problem not in PROBLEMS:
@@ -100,11 +100,11 @@ class Known:
         return found
 
 
-def columns(given: Path | Model) -> tuple[str, ...]:
+def head_columns(given: Path | Model) -> tuple[str, ...]:
     """The names of the columns of a classification head, of an opened model or by a folder's config.
 
     >>> from sijo.checkpoints.locate import built_in
-    >>> columns(built_in())
+    >>> head_columns(built_in())
     ('LABEL_0', 'LABEL_1')
     """
     if isinstance(given, Model):
@@ -147,7 +147,7 @@ class TrainedScorer:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.known = Known.of(engine.model)
+        self.known = TrainedLabels.of(engine.model)
 
     @property
     def settings(self) -> dict[str, object]:
@@ -162,7 +162,7 @@ class TrainedScorer:
         *,
         absolute: bool = False,
         asked: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, Reading]:
+    ) -> tuple[np.ndarray, ReadCounts]:
         """Logits (n, L) float64, absolute or not, all of them: they cost one pass for a text."""
         places = self.known.places(labels)
         said = self.engine.judge(texts)
