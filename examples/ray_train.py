@@ -20,11 +20,12 @@ from ray.train.torch import TorchTrainer
 def work(given: dict[str, Any]) -> None:
     """One worker: the library's call, in this process."""
     from sijo.app.pretrain import resolved
-    from sijo.jobs.pretrain import CorpusSource, pretrain
+    from sijo.jobs.prepare import CorpusSource
+    from sijo.jobs.pretrain import pretrain
 
     settings, text = resolved(given["recipe"], given["set"]), CorpusSource(sources=given["corpus"])
     for step in pretrain(settings, text, Path(given["out"]), resume=True):
-        if step.saved is not None:
+        if step.checkpoint:
             ray.train.report({"step": step.number, "loss": step.loss, **step.losses})
 
 

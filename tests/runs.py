@@ -59,7 +59,7 @@ def text(tmp_path_factory):
 @pytest.fixture(scope="session")
 def prepared(text, tmp_path_factory):
     """`prepared(name)` gives the tokenizer and the corpus of a recipe, made once."""
-    from sijo.jobs import pretrain as run
+    from sijo.jobs.prepare import prepare_run
 
     made = {}
 
@@ -68,7 +68,7 @@ def prepared(text, tmp_path_factory):
         key = (settings.tokenizer.kind, settings.tokenizer.family)
         if key not in made:
             out = tmp_path_factory.mktemp("prepared")
-            run._prepared(settings, reading(text, name), out, lambda sentence: None)
+            prepare_run(settings, reading(text, name), out, lambda sentence: None)
             made[key] = out
         return made[key]
 
@@ -77,7 +77,7 @@ def prepared(text, tmp_path_factory):
 
 def reading(text, name):
     """What a recipe reads."""
-    from sijo.jobs.pretrain import CorpusSource
+    from sijo.jobs.prepare import CorpusSource
 
     if name == "ctrl":
         return CorpusSource(sources=[str(text / "requests.csv")], column="text", code_column="domain")
@@ -87,7 +87,8 @@ def reading(text, name):
 @pytest.fixture
 def run(prepared):
     """`run(name, out, *changes)` makes a whole run of a recipe over its prepared corpus; gives its steps."""
-    from sijo.jobs.pretrain import CorpusSource, pretrain
+    from sijo.jobs.prepare import CorpusSource
+    from sijo.jobs.pretrain import pretrain
 
     def make(name, out, *changes, settings=None, **options):
         place = prepared(name)

@@ -21,7 +21,8 @@ def model(tmp_path_factory):
     """A CTRL that learned for four steps, with the ten domains of the requests as its codes."""
     from dataclasses import replace
 
-    from sijo.jobs.pretrain import CorpusSource, pretrain
+    from sijo.jobs.prepare import CorpusSource
+    from sijo.jobs.pretrain import pretrain
     from sijo.jobs.recipes import RECIPES
     from sijo.training.settings import with_changes
 

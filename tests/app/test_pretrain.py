@@ -9,6 +9,7 @@ import sijo
 from runs import REQUESTS
 from sijo.app.pretrain import spoken
 from sijo.jobs.recipes import RECIPES
+from sijo.jobs.run_settings import RunSettings
 from sijo.training.settings import read_settings, setting_descriptions, setting_leaves, with_changes
 
 SMALL = ("run.steps=4", "run.batch=4", "run.save_every=2", "data.length=32", "tokenizer.vocab_size=500")
@@ -189,6 +190,6 @@ def test_published_numbers():
 def test_a_recipe_is_its_json(name):
     # kills: a setting that is lost, or comes back as another type; a path that is not described
     settings = RECIPES[name].settings
-    assert read_settings(json.loads(json.dumps(settings.to_json()))) == settings
-    assert {path for path, _ in setting_leaves(settings.to_json())} <= set(setting_descriptions())
+    assert read_settings(json.loads(json.dumps(settings.to_json())), RunSettings) == settings
+    assert {path for path, _ in setting_leaves(settings.to_json())} <= set(setting_descriptions(RunSettings))
     assert with_changes(settings, [f"run.steps={settings.run.steps + 1}"]) != settings

@@ -7,7 +7,7 @@ import pytest
 
 from sijo.app import progress
 from sijo.app.progress import RowProgress, RunProgress
-from sijo.training.journal import Speed
+from sijo.training.cost import Speed
 
 
 @pytest.fixture
@@ -19,7 +19,8 @@ def clock(monkeypatch):
 
 
 def step(number, of):
-    return SimpleNamespace(number=number, share=number / of, losses={"mlm": 6.9123, "rtd": 0.25})
+    losses = {"mlm": 6.9123, "rtd": 0.25}
+    return SimpleNamespace(number=number, steps=of, share=number / of, losses=losses, speed=SPEED)
 
 
 SPEED = Speed(tokens_per_second=5120.4, matmul_share=0.413)
@@ -28,14 +29,14 @@ SPEED = Speed(tokens_per_second=5120.4, matmul_share=0.413)
 def test_a_run_in_a_log(clock, capsys):
     # kills: a line for each step, a part of the loss left out, a share for per cent, time left that counts the hour
     # of preparing a corpus, or the steps of before a run was resumed
-    with RunProgress(2000) as shown:
+    with RunProgress() as shown:
         clock.at = 3600.0
-        shown.add(step(1001, 2000), SPEED)
+        shown.add(step(1001, 2000))
         for number in range(1002, 1005):
             clock.at += 1.0
-            shown.add(step(number, 2000), SPEED)
+            shown.add(step(number, 2000))
         clock.at = 3619.0
-        shown.add(step(1020, 2000), SPEED)
+        shown.add(step(1020, 2000))
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
         "step 1,001/2,000 (50%), mlm 6.91 rtd 0.25, 5,120 tokens/s, 41% of peak",
@@ -58,10 +59,10 @@ def test_rows_in_a_log(clock, capsys):
 @pytest.mark.parametrize("shown", [False, True])
 def test_words_beside_it(clock, capsys, shown):
     # kills: a --quiet run that speaks
-    with RunProgress(10, shown=shown) as run:
+    with RunProgress(shown=shown) as run:
         run.say("preparing [the corpus]")
         clock.at = 60.0
-        run.add(step(1, 10), SPEED)
+        run.add(step(1, 10))
     said = capsys.readouterr().err.splitlines()
     assert (said[:1] == ["preparing [the corpus]"]) == shown and len(said) == 2 * shown
 
@@ -72,10 +73,10 @@ def test_a_bar_at_a_terminal(clock, monkeypatch):
     monkeypatch.setattr(err, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
-    with RunProgress(10) as run:
+    with RunProgress() as run:
         run.say("preparing [the corpus]")
         clock.at = 60.0
-        run.add(step(5, 10), SPEED)
+        run.add(step(5, 10))
         run._live.refresh()
     said = err.getvalue()
     assert "preparing [the corpus]" in said and "step 5/10 (50%), mlm 6.91 rtd 0.25" in said and "━" in said

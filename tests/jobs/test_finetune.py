@@ -12,7 +12,6 @@ import sijo
 from runs import REQUESTS
 from sijo.errors import SettingError, TextError
 from sijo.jobs import finetune as finetuning
-from sijo.jobs import finetune_results as results
 from sijo.jobs import finetune_seed as attempt
 from sijo.jobs.finetune import finetune
 from sijo.jobs.finetune_settings import FinetuneSettings, LabelledFiles, default_settings
@@ -156,12 +155,12 @@ def test_a_run_under_an_ensemble(run, tmp_path):
         lowest = smoothed if step.number in (6, 11, 16) else lowest
         smoothed = 0.98 * smoothed + 0.02 * step.loss
         lowest = min(lowest, smoothed)
-    standing = saved.fields["standing"]
-    assert (standing["smoothed"], standing["lowest"]) == pytest.approx((smoothed, lowest))
+    loop = saved.fields["loop"]
+    assert (loop["smoothed"], loop["lowest"]) == pytest.approx((smoothed, lowest))
     assert lowest > steps[0].loss
 
 
-@pytest.mark.parametrize("killed_in", ["answers", "better", "write", "measure", "export"])
+@pytest.mark.parametrize("killed_in", ["predictions", "better", "write", "measure", "export"])
 def test_killed_at_an_evaluation(run, tmp_path, monkeypatch, killed_in):
     # kills: a checkpoint that is never evaluated because the process died between the two, a line that stands twice
     run(tmp_path / "whole")
@@ -177,7 +176,7 @@ def test_killed_at_an_evaluation(run, tmp_path, monkeypatch, killed_in):
 
     def evaluate(self, objective, step):
         count[0] += 1
-        if count[0] == 2 and killed_in in ("answers", "better"):
+        if count[0] == 2 and killed_in in ("predictions", "better"):
             with monkeypatch.context() as at:
                 at.setattr(attempt.FinetuneSeed, killed_in, killing)
                 own(self, objective, step)
@@ -189,7 +188,7 @@ def test_killed_at_an_evaluation(run, tmp_path, monkeypatch, killed_in):
 
     monkeypatch.setattr(attempt.FinetuneSeed, "_evaluate", evaluate)
     if killed_in in ("measure", "export"):
-        monkeypatch.setattr(results if killed_in == "measure" else finetuning, killed_in, killing)
+        monkeypatch.setattr(finetuning, killed_in, killing)
     with pytest.raises(Killed):
         run(tmp_path / "parts")
     monkeypatch.undo()

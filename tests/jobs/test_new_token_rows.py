@@ -13,11 +13,13 @@ from runs import digest, small
 from sijo.data.samples import Samples
 from sijo.errors import SettingError
 from sijo.generation.codes import code
-from sijo.jobs import pretrain as runs
+from sijo.jobs.networks import build
 from sijo.jobs.new_token_rows import merge_rows, new_token_ids, train_only_rows, with_new_rows
-from sijo.jobs.pretrain import CorpusSource, pretrain
+from sijo.jobs.prepare import CorpusSource, prepare_run
+from sijo.jobs.pretrain import pretrain
 from sijo.objectives.posed_batch import unposed
 from sijo.tokenizers.codes import known_codes
+from sijo.training import state
 from sijo.training.settings import with_changes
 
 NEW = "<land>", "<sea>"
@@ -126,7 +128,7 @@ def test_new_rows_move_alone(known, tmp_path, changes):
         assert (row - mean).abs().max() > 5e-4
     torch.testing.assert_close(after["head.lm.bias"][size:], before["head.lm.bias"].mean().expand(2))
     assert all(step.gradient_norm > 0 for step in steps)
-    optimizer = runs.state.newest(tmp_path / "run" / "checkpoints").optimizer
+    optimizer = state.newest(tmp_path / "run" / "checkpoints").optimizer
     assert {name.rpartition(".")[0].rpartition(".")[2] for name in optimizer} == {"original1"}
     model = sijo.load(tmp_path / "run" / "model", "lm")
     assert known_codes(model.tokenizer)[-2:] == ["land", "sea"] and model.config["vocab_size"] == size + 2
@@ -136,11 +138,11 @@ def test_new_rows_move_alone(known, tmp_path, changes):
 def test_their_gradient_is_that_of_a_run_that_moves_all(known, tmp_path):
     # kills: a tied row that learns as input alone, or as output alone; a loss of other weights
     settings, text = going_on(known, "model.dropout.hidden=0")
-    tokenizer, corpus = runs._prepared(settings, text, tmp_path, lambda sentence: None)
+    tokenizer, corpus = prepare_run(settings, text, tmp_path, lambda sentence: None)
     batch = Samples(corpus, tokenizer, settings.data).batch(0, 6, seed=0)
     gradients = []
     for train in ("all", "codes"):
-        objective = runs.assemble(with_changes(settings, [f"start.train={train}"]), tokenizer)
+        objective = build(with_changes(settings, [f"start.train={train}"]), tokenizer)
         question = objective.pose(unposed(batch), 0)
         objective(question)["clm"].total.backward()
         moved = {name: weight.grad for name, weight in objective.named_parameters() if weight.grad is not None}
@@ -209,7 +211,7 @@ def test_another_tokenizer_is_no_longer_one(known, text, tmp_path):
     # kills: rows for the end of a vocabulary that numbers all tokens otherwise
     settings = small("ctrl", "tokenizer.vocab_size=700")
     given = CorpusSource(sources=[str(text / "requests.csv")], code_column="domain")
-    runs._prepared(settings, given, tmp_path, lambda sentence: None)
+    prepare_run(settings, given, tmp_path, lambda sentence: None)
     other = CorpusSource(sources=given.sources, code_column="domain", tokenizer=str(tmp_path / "tokenizer"))
     with pytest.raises(SettingError, match=r"knows 510 tokens, and the tokenizer numbers them up to 709; use the"):
         list(pretrain(going_on(known)[0], other, tmp_path / "run"))
@@ -219,9 +221,7 @@ def test_a_given_tokenizer_gets_codes_too(known, text, tmp_path):
     # kills: a code of several tokens, which nobody can ask for, wherever a tokenizer is given
     plain = known / "plain"
     if not plain.exists():
-        runs._prepared(
-            small("ctrl"), CorpusSource(sources=[str(text / "requests.txt")]), plain, lambda sentence: None
-        )
+        prepare_run(small("ctrl"), CorpusSource(sources=[str(text / "requests.txt")]), plain, lambda sentence: None)
     given = CorpusSource(sources=[str(known / "more.csv")], code_column="kind", tokenizer=str(plain / "tokenizer"))
     list(pretrain(small("ctrl", "run.steps=1"), given, tmp_path / "run"))
     model = sijo.load(tmp_path / "run" / "model", "lm")

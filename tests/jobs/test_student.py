@@ -13,8 +13,10 @@ from objectives.conftest import moved
 from objectives.test_distillation import NONE, bert, published_ctrl
 from runs import SMALL, digest
 from sijo.errors import SettingError
-from sijo.jobs.pretrain import CorpusSource, pretrain
+from sijo.jobs.prepare import CorpusSource
+from sijo.jobs.pretrain import pretrain
 from sijo.jobs.recipes import DISTILLATIONS
+from sijo.jobs.run_settings import RunSettings
 from sijo.jobs.student import (
     distilbert_of,
     half_as_deep,
@@ -234,7 +236,7 @@ def test_a_student_learns_and_is_left_in_a_folder(teacher, tmp_path, way, name, 
     for place, tensor in model.state_dict().items():
         assert torch.equal(tensor, found[f"student.{place}"]), place
     assert len(sijo.encode(tmp_path / "run" / "model", ["book a flight"])[0]) == model.architecture.hidden_size
-    again = read_settings(json.loads((tmp_path / "run" / "settings.json").read_text()))
+    again = read_settings(json.loads((tmp_path / "run" / "settings.json").read_text()), RunSettings)
     assert again.teacher.model == str(teacher(name)[0])
 
 
@@ -261,13 +263,13 @@ def test_a_run_that_was_stopped_is_one_that_was_not(teacher, tmp_path):
 
 def test_a_second_student_asks_nothing_of_the_teacher(teacher, tmp_path, monkeypatch):
     # kills: a cache keyed by the run, or by the student
-    from sijo.objectives.distillation import LanguageTeacher
+    from sijo.objectives.language_teacher import LanguageTeacher
 
     cached = f"teacher.cache={tmp_path / 'lessons'}"
     asked = []
-    ask = LanguageTeacher._asked
+    ask = LanguageTeacher.computed
     monkeypatch.setattr(
-        LanguageTeacher, "_asked", lambda self, question: asked.append(len(question)) or ask(self, question)
+        LanguageTeacher, "computed", lambda self, question: asked.append(len(question)) or ask(self, question)
     )
     distill(teacher, "distilbert-tiny", "bert", tmp_path / "one", cached)
     assert sum(asked) == 12 * 6

@@ -98,7 +98,7 @@ def learned(objective, question):
     """The loss of a whole batch and the gradient of every parameter, without dropout."""
     objective.eval()
     objective.zero_grad()
-    loss = loss_of(objective, objective(question), objective.counts(question))
+    loss = loss_of(objective, objective(objective.prepare(question)), objective.counts(question))
     loss.backward()
     return loss.item(), {
         name: part.grad.clone() for name, part in objective.named_parameters() if part.grad is not None

@@ -17,18 +17,11 @@ from sijo.models import published
 from sijo.nn.architecture import Architecture, DropoutRates, Learned, Sinusoidal
 from sijo.nn.heads import HeadInput
 from sijo.objectives.clm import CausalLM
-from sijo.objectives.distillation import (
-    Distillation,
-    LanguageTeacher,
-    Teaching,
-    cosine_loss,
-    query_key_value,
-    relation_loss,
-    soft_loss,
-)
-from sijo.objectives.joint import head_input
+from sijo.objectives.distillation import Distillation, cosine_loss, relation_loss, soft_loss
+from sijo.objectives.language_teacher import LanguageTeacher, Teaching, query_key_value
 from sijo.objectives.masking import Masking
 from sijo.objectives.mlm import MaskedLM
+from sijo.objectives.objective import head_input
 from sijo.tokenizers.tokenizer import Tokenizer
 
 NONE = DropoutRates(embeddings=0, attention=0, attention_output=0, hidden=0)
@@ -86,7 +79,7 @@ def test_the_triple_loss_is_the_released_one(tokenizer, questions, masked, tmp_p
     assert question.padding is not None
     loss, gradients = learned(ours, question)
 
-    keep, labels = question.keep.long(), torch.where(question.asked, question.truth, -100)
+    keep, labels = question.keep.long(), torch.where(question.target_mask, question.targets, -100)
     answer = public(question.input_ids, keep, output_hidden_states=True)
     with torch.no_grad():
         theirs = above(question.input_ids, keep, output_hidden_states=True)
@@ -131,8 +124,8 @@ def test_the_triple_loss_in_plain_numbers(tokenizer, questions, masked):
             dot = sum(x * y for x, y in zip(a, b, strict=True))
             bend += 1 - dot / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
             real += 1
-            if question.asked[row, place]:
-                hard -= s[question.truth[row, place]] - math.log(sum(math.exp(value) for value in s))
+            if question.target_mask[row, place]:
+                hard -= s[question.targets[row, place]] - math.log(sum(math.exp(value) for value in s))
                 asked += 1
     assert loss == pytest.approx(5 * soft / real + 2 * hard / asked + bend / real, rel=1e-6)
 
@@ -156,12 +149,12 @@ def test_asked_only_and_squared(tokenizer, questions, masked):
     ours = Distillation(student, LanguageTeacher(teacher, teaching, head="mlm"), masked)
     question = questions(ours, short=0.4)
     with torch.no_grad():
-        found = ours(question)
+        found = ours(ours.prepare(question))
         s, t = (
-            one(question.input_ids, question.keep, question.token_type_ids).logits[question.asked]
+            one(question.input_ids, question.keep, question.token_type_ids).logits[question.target_mask]
             for one in (student, teacher)
         )
-    assert set(found) == {"soft", "squared"} and found["soft"].count == int(question.asked.sum())
+    assert set(found) == {"soft", "squared"} and found["soft"].count == int(question.target_mask.sum())
     kl = F.kl_div((s / 2).log_softmax(-1), (t / 2).log_softmax(-1), log_target=True, reduction="sum") * 4
     torch.testing.assert_close(found["soft"].total, kl, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found["squared"].total, (s - t).square().sum(), rtol=1e-5, atol=1e-5)
@@ -258,7 +251,7 @@ def test_one_batch_is_eight_uneven_pieces(tokenizer, questions, masked, teaching
     assert len(pieces) >= 4
     total = 0.0
     for piece in pieces:
-        part = loss_of(ours, ours(question.rows(piece)), counts)
+        part = loss_of(ours, ours(ours.prepare(question.rows(piece))), counts)
         part.backward()
         total += part.item()
     assert total == pytest.approx(loss, rel=1e-5)
@@ -273,7 +266,7 @@ def test_another_width_meets_by_a_learned_map(tokenizer, questions, masked):
     ours = Distillation(student, LanguageTeacher(network(bert(tokenizer), "mlm", 2), TRIPLE, head="mlm"), masked)
     _, gradients = learned(ours, questions(ours))
     assert gradients["map.weight"].abs().sum() > 0 and gradients["map.weight"].shape == (16, 8)
-    assert set(ours.networks()["model"]) == set(student.state_dict())
+    assert set(ours.networks()["model"].state_dict()) == set(student.state_dict())
 
 
 def test_a_network_that_reads_to_the_left(tokenizer, questions):
@@ -283,15 +276,15 @@ def test_a_network_that_reads_to_the_left(tokenizer, questions):
     ours = Distillation(student, LanguageTeacher(teacher, teaching, head="lm"), CausalLM())
     question = questions(ours, short=0.3)
     with torch.no_grad():
-        found = ours(question)
+        found = ours(ours.prepare(question))
         s = student(question.input_ids, question.keep).logits
-    want = F.cross_entropy(s[question.asked], question.truth[question.asked], reduction="sum")
+    want = F.cross_entropy(s[question.target_mask], question.targets[question.target_mask], reduction="sum")
     torch.testing.assert_close(found["clm"].total, want)
     # what a token is related to ends with itself: a longer text changes nothing for those before
     early = torch.arange(question.keep.shape[1]) < 5
-    cut = replace(question, keep=question.keep & early, asked=question.asked & early)
+    cut = replace(question, keep=question.keep & early, target_mask=question.target_mask & early)
     with torch.no_grad():
-        few = ours(cut)["relations"]
+        few = ours(ours.prepare(cut))["relations"]
     assert few.count < found["relations"].count and few.total < found["relations"].total
 
 
@@ -316,7 +309,7 @@ def test_a_second_student_costs_no_reading_by_the_teacher(tokenizer, questions, 
         ours = Distillation(student, LanguageTeacher(teacher, teaching, head="mlm", lessons=memory, top=8), masked)
         question = questions(ours, short=0.5)
         with torch.no_grad():
-            losses.append({name: tally.total.item() for name, tally in ours(question).items()})
+            losses.append({name: tally.total.item() for name, tally in ours(ours.prepare(question)).items()})
         with torch.no_grad():  # from here on the teacher knows nothing
             for weight in teacher.parameters():
                 weight.zero_()
@@ -325,7 +318,7 @@ def test_a_second_student_costs_no_reading_by_the_teacher(tokenizer, questions, 
     part = question.rows([4, 2])
     with torch.no_grad():
         teacher_only = ours.teacher[0]
-        whole, some = teacher_only.answer(question), teacher_only.answer(part)
+        whole, some = teacher_only.lesson(question), teacher_only.lesson(part)
     lengths = question.lengths
     states = whole["states"].split(lengths)
     assert torch.equal(some["states"], torch.cat([states[4], states[2]]))
@@ -338,7 +331,7 @@ def test_what_is_left_out_of_the_cache_counts_as_one_token(tokenizer, questions,
     question = questions(masked_only := Distillation(student, LanguageTeacher(teacher, TRIPLE, head="mlm"), masked))
     asking = masked_only.teacher[0]
     with torch.no_grad():
-        lesson = asking._asked(question)
+        lesson = asking.computed(question)
         ours = student(question.input_ids, question.keep, question.token_type_ids).logits[question.keep]
     full = soft_loss(ours, lesson, 2.0)
     asking.top = tokenizer.vocab_size
@@ -362,24 +355,24 @@ def test_another_tokenizer_for_vectors_alone(tokenizer, questions, tiny_model, t
     )
     other = Tokenizer.load(tiny_model / "tokenizer.json", max_length=32)
 
-    def retold(ids):
+    def translate(ids):
         return [number + tokenizer.vocab_size for number in other.windows([tokenizer.decode(ids)])[0][0]]
 
-    asking = LanguageTeacher(teacher, Teaching(hard=0.0, vectors=1.0), retold=retold)
+    asking = LanguageTeacher(teacher, Teaching(hard=0.0, vectors=1.0), translate=translate)
     ours = Distillation(student, asking, None)
     question = questions(ours, short=0.5)
     with torch.no_grad():
-        found = ours(question)["vectors"]
+        found = ours(ours.prepare(question))["vectors"]
     want = 0.0
     for row, length in enumerate(question.lengths):
         ids = question.input_ids[row : row + 1, :length]
         with torch.no_grad():
             one = student(ids).last_hidden_state.mean(1)
-            two = teacher(torch.tensor([retold(ids[0].tolist())])).last_hidden_state.mean(1)
+            two = teacher(torch.tensor([translate(ids[0].tolist())])).last_hidden_state.mean(1)
         want += 1 - F.cosine_similarity(one, two).item()
     assert found.total.item() == pytest.approx(want, abs=1e-4) and found.count == len(question)
     with pytest.raises(SettingError, match="different tokenizers"):
-        LanguageTeacher(teacher, TRIPLE, head="mlm", retold=retold)
+        LanguageTeacher(teacher, TRIPLE, head="mlm", translate=translate)
 
 
 @pytest.mark.parametrize(
@@ -421,7 +414,7 @@ def test_a_teacher_does_not_drop(tokenizer, questions, masked):
         network(bert(tokenizer), "mlm", 1), LanguageTeacher(teacher, TRIPLE, head="mlm"), masked
     ).train()
     question = questions(ours)
-    first, second = (ours.teacher[0].answer(question)["logits"] for _ in range(2))
+    first, second = (ours.teacher[0].lesson(question)["logits"] for _ in range(2))
     assert torch.equal(first, second) and not teacher.training
     assert head_input(ours.student, question).output.last_hidden_state.requires_grad
     assert SampleSettings().cut == "documents"

@@ -95,7 +95,7 @@ def test_the_loss_in_plain_numbers(tiny_model, samples):
     # a sum that is divided by all rows, the average of another row
     ours, question = learning(tiny_model, samples, smoothing=0.0, rise=2, threshold=0.5)
     assert ours.weights == {"label": 1.0, "ensemble": 10.0}
-    before = ours(question)
+    before = ours(ours.prepare(question))
     assert before["ensemble"].total == 0 and before["label"].count == 9 == ours.counts(question)["ensemble"]
     said = torch.full((9, 4), 0.1)
     for row, label in enumerate(samples.labels):
@@ -103,7 +103,7 @@ def test_the_loss_in_plain_numbers(tiny_model, samples):
     ours.ensemble.take_in(said / said.sum(-1, keepdim=True))
     kept = [row for row in range(9) if row % 3]
     assert ours.ensemble.among(question) == kept and ours.counts(question) == {"label": 6, "ensemble": 6}
-    tallies = ours(question)
+    tallies = ours(ours.prepare(question))
     label, apart = 0.0, 0.0
     for row in kept:
         p = softmax(ours.scores(question)[row].tolist())
@@ -113,7 +113,7 @@ def test_the_loss_in_plain_numbers(tiny_model, samples):
     assert tallies["label"].total.item() == pytest.approx(label, rel=1e-5)
     assert tallies["ensemble"].total.item() == pytest.approx(math.exp(-5 / 4) * apart, rel=1e-4)
     assert {tally.count for tally in tallies.values()} == {6}
-    pieces = [ours(question.rows(piece)) for piece in ([8, 0, 1, 2], [3], [7, 4, 5, 6])]
+    pieces = [ours(ours.prepare(question.rows(piece))) for piece in ([8, 0, 1, 2], [3], [7, 4, 5, 6])]
     for name, tally in tallies.items():
         assert sum(piece[name].total.item() for piece in pieces) == pytest.approx(tally.total.item(), rel=1e-4)
         assert [piece[name].count for piece in pieces] == [3, 0, 3]

@@ -11,9 +11,9 @@ from sijo.data.samples import Samples, SampleSettings
 from sijo.errors import SettingError
 from sijo.nn.architecture import Architecture, Disentangled, DropoutRates, Sinusoidal
 from sijo.objectives.clm import CausalLM
-from sijo.objectives.joint import Joint, head_input
 from sijo.objectives.masking import Masking
 from sijo.objectives.mlm import MaskedLM
+from sijo.objectives.objective import Joint, head_input
 from sijo.objectives.posed_batch import unposed
 from sijo.objectives.rtd import ReplacedTokenDetection
 from sijo.objectives.sop import SentenceOrder
@@ -41,7 +41,7 @@ def test_loss_and_gradients_are_those_of_albert_for_pretraining(tokenizer, quest
     question = questions(ours, segments="two", short=0.1)
     loss, gradients = learned(ours, question)
 
-    labels = torch.where(question.asked, question.truth, -100)
+    labels = torch.where(question.target_mask, question.targets, -100)
     answer = theirs(
         question.input_ids,
         question.keep.long(),
@@ -121,7 +121,7 @@ def test_the_enhanced_mask_decoder_by_its_order_of_operations(tokenizer, questio
     query = last(source, seen, last(source, seen, source + head.places.weight[: source.shape[1]]))
     hidden = torch.nn.functional.gelu(query @ head.dense.weight.T + head.dense.bias)
     logits = head.norm(hidden) @ transformer.embeddings.tokens.weight.T + head.bias
-    want = torch.nn.functional.cross_entropy(logits[question.asked], question.truth[question.asked])
+    want = torch.nn.functional.cross_entropy(logits[question.target_mask], question.targets[question.target_mask])
     loss, gradients = learned(objective, question)
     assert loss == pytest.approx(want.item(), abs=1e-5)
     assert gradients["network.head.mlm.places.weight"].any()
@@ -138,7 +138,7 @@ def test_logits_are_computed_only_where_a_token_was_hidden(tokenizer, questions,
         network.head["mlm"], "decode", lambda states, net: (rows.append(len(states)), decode(states, net))[1]
     )
     objective(question)
-    assert rows == [int(question.asked.sum())] and rows[0] < 0.2 * sum(question.lengths)
+    assert rows == [int(question.target_mask.sum())] and rows[0] < 0.2 * sum(question.lengths)
 
 
 def left(tokenizer):
@@ -170,8 +170,8 @@ def test_windows_behind_a_code_are_ctrls(tokenizer):
     assert len(samples) == 1 and samples.room == 7  # a b c d e f g; h i is no whole window
     question = CausalLM().pose(unposed(samples.batch(0, 1, seed=0)), 0)
     assert question.input_ids[0].tolist() == [7, *(ids[letter] for letter in "abcdefg")]
-    assert question.truth[0].tolist() == [ids[letter] for letter in "abcdefgh"]
-    assert question.asked[0].all()
+    assert question.targets[0].tolist() == [ids[letter] for letter in "abcdefgh"]
+    assert question.target_mask[0].all()
 
 
 def test_a_code_of_two_tokens_is_never_asked_for(tokenizer):
@@ -179,7 +179,9 @@ def test_a_code_of_two_tokens_is_never_asked_for(tokenizer):
     document = corpus_of(tokenizer, [["the sea was old"]], code=0, codes=(Code(7, 8),))
     samples = Samples(document, tokenizer, SampleSettings(length=16, cut="stream"))
     question = CausalLM().pose(unposed(samples.batch(0, 1, seed=0)), 0)
-    seen = zip(*(part[0].tolist() for part in (question.input_ids, question.truth, question.asked)), strict=True)
+    seen = zip(
+        *(part[0].tolist() for part in (question.input_ids, question.targets, question.target_mask)), strict=True
+    )
     asked = [(here, after) for here, after, there in seen if there]
     the, sea, was, old = tokenizer.ids(["the sea was old"])[0]
     assert asked == [(8, the), (the, sea), (sea, was), (was, old)]
@@ -279,7 +281,7 @@ def test_a_question_does_not_depend_on_its_neighbours(tokenizer, corpus):
     for row in range(20):
         alone = objective.pose(unposed(samples.batch(40 + row, 1, seed=5)), 5)
         length = alone.lengths[0]
-        for name in ("input_ids", "truth", "asked", "dice", "token_type_ids"):
+        for name in ("input_ids", "targets", "target_mask", "uniforms", "token_type_ids"):
             assert torch.equal(getattr(alone, name)[0, :length], getattr(whole, name)[row, :length]), name
 
 

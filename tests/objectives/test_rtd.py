@@ -60,16 +60,18 @@ def test_loss_and_gradients_are_those_of_the_two_public_classes(pair, questions)
 
     keep, types = question.keep.long(), question.token_type_ids
     logits = generator(question.input_ids, keep, types).logits
-    labels = torch.where(question.asked, question.truth, -100)
+    labels = torch.where(question.target_mask, question.targets, -100)
     masked = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
-    ids = question.truth.clone()
-    for row, place in question.asked.nonzero().tolist():
-        ids[row, place] = plain_draw(logits[row, place].tolist(), float(question.dice[row, place]))
-    fake = (ids != question.truth).long()
+    ids = question.targets.clone()
+    for row, place in question.target_mask.nonzero().tolist():
+        ids[row, place] = plain_draw(logits[row, place].tolist(), float(question.uniforms[row, place]))
+    fake = (ids != question.targets).long()
     replaced = discriminator(ids, keep, types, labels=fake).loss
     (masked + 50 * replaced).backward()
 
-    assert 20 < int(fake.sum()) < int(question.asked.sum())  # some guesses are right, or the test would be blind
+    assert (
+        20 < int(fake.sum()) < int(question.target_mask.sum())
+    )  # some guesses are right, or the test would be blind
     assert loss == pytest.approx(float(masked + 50 * replaced), abs=1e-5, rel=1e-6)
     compared = 0
     for prefix, theirs, table in (("generator", generator, names[0]), ("discriminator", discriminator, names[1])):
@@ -139,15 +141,15 @@ def test_the_merged_table_is_the_sum_and_is_what_is_kept(gdes, questions, tmp_pa
     with torch.no_grad():
         offset.delta.normal_()
     base = gdes.generator.transformer.embeddings.tokens.weight
-    kept = gdes.networks()["discriminator"]
+    question = questions(gdes, cut="stream")
+    scores = gdes.eval().scores(replace(question, input_ids=question.targets))
+    gdes.merge()
+    kept = gdes.networks()["discriminator"].state_dict()
     assert torch.equal(kept["transformer.embeddings.tokens.weight"], base + offset.delta)
     plain = sijo.create(gdes.discriminator.architecture, "rtd")
     plain.load_state_dict(kept)
-    question = questions(gdes, cut="stream")
-    alone = plain(question.truth, question.keep, question.token_type_ids).logits
-    assert torch.equal(
-        alone[question.keep], gdes.eval().scores(replace(question, input_ids=question.truth))[question.keep]
-    )
+    alone = plain(question.targets, question.keep, question.token_type_ids).logits
+    assert torch.equal(alone[question.keep], scores[question.keep])
 
 
 def test_continuing_from_a_published_pair_begins_with_the_difference(tokenizer):
@@ -156,7 +158,8 @@ def test_continuing_from_a_published_pair_begins_with_the_difference(tokenizer):
     moved(small), moved(large, seed=9)
     want = large.transformer.embeddings.tokens.weight.detach().clone()
     joint = ReplacedTokenDetection(small, large, MaskedLM(MASKING, tokenizer), sharing="gdes", started=True)
-    merged = joint.networks()["discriminator"]["transformer.embeddings.tokens.weight"]
+    joint.merge()
+    merged = joint.networks()["discriminator"].transformer.embeddings.tokens.weight
     torch.testing.assert_close(merged, want, rtol=0, atol=1e-6)
 
 
@@ -187,10 +190,12 @@ def test_draws_follow_the_softmax():
 def test_special_tokens_and_places_not_asked_for_stay(gdes, questions):
     # kills: a sample written to a place that was not asked for
     question = questions(gdes, cut="stream")
-    ids = gdes.put_in(question, torch.zeros(int(question.asked.sum()), gdes.generator.architecture.vocab_size))
-    assert torch.equal(ids[~question.asked], question.truth[~question.asked])
-    assert not (question.asked & question.special).any()
-    assert (ids != question.truth).sum() > 0.8 * question.asked.sum()
+    ids = gdes.put_in(
+        question, torch.zeros(int(question.target_mask.sum()), gdes.generator.architecture.vocab_size)
+    )
+    assert torch.equal(ids[~question.target_mask], question.targets[~question.target_mask])
+    assert not (question.target_mask & question.special).any()
+    assert (ids != question.targets).sum() > 0.8 * question.target_mask.sum()
 
 
 @pytest.mark.parametrize(

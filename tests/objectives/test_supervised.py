@@ -118,7 +118,7 @@ def test_loss_and_gradients_are_those_of_the_public_class(tokenizer, tmp_path, t
             assert question.keep.all()
             given |= {"start_positions": question.labels[:, 0], "end_positions": question.labels[:, 1]}
         case "tagging":
-            given["labels"] = torch.where(question.asked, question.truth, -100)
+            given["labels"] = torch.where(question.target_mask, question.targets, -100)
         case _:
             given["labels"] = question.labels
     answer = theirs(**given)
@@ -152,7 +152,7 @@ def test_pieces_of_a_batch_are_the_whole(tiny_model, tokenizer, task):
         ours.zero_grad()
         counts, total = ours.counts(question), 0.0
         for piece in pieces:
-            loss = loss_of(ours, ours(question.rows(piece)), counts)
+            loss = loss_of(ours, ours(ours.prepare(question.rows(piece))), counts)
             loss.backward()
             total += loss.item()
         assert total == pytest.approx(whole, abs=1e-5)
@@ -191,7 +191,7 @@ def test_weights_and_smoothing_in_plain_numbers(tiny_model, tokenizer):
         network(tiny_model, "classification"), "classification", class_weights=weights, smoothing=0.1
     ).eval()
     question = posed(ours, tokenizer)
-    tally = ours(question)["label"]
+    tally = ours(ours.prepare(question))["label"]
     want = 0.0
     for row, truth in zip(ours.scores(question).tolist(), question.labels.tolist(), strict=True):
         log = [one - math.log(math.fsum(math.exp(other) for other in row)) for one in row]
@@ -237,7 +237,7 @@ def test_what_a_teacher_says_in_plain_numbers(tiny_model, tokenizer, task):
         for one, other in pairs:
             for q, p in zip(softened(one, temperature), softened(other, temperature), strict=True):
                 want += temperature**2 * p * (math.log(p) - math.log(q)) if p > 0 else 0.0
-    tally = ours(question)["teacher"]
+    tally = ours(ours.prepare(question))["teacher"]
     assert tally.total.item() == pytest.approx(want, rel=1e-4)
     assert tally.count == ours.counts(question)["label"]
 
@@ -249,7 +249,7 @@ def test_a_teacher_never_learns(tiny_model, tokenizer):
     ours = Supervised(network(tiny_model, "classification"), "classification", teacher=TaskTeacher(teacher)).train()
     assert not teacher.training
     assert {name for name, _ in ours.named_parameters()} == {f"network.{name}" for name in before}
-    loss = loss_of(ours, ours(posed(ours, tokenizer)), {"label": 9, "teacher": 9})
+    loss = loss_of(ours, ours(ours.prepare(posed(ours, tokenizer))), {"label": 9, "teacher": 9})
     loss.backward()
     assert all(
         weight.grad is None and torch.equal(weight, before[name]) for name, weight in teacher.named_parameters()
@@ -257,7 +257,7 @@ def test_a_teacher_never_learns(tiny_model, tokenizer):
     same = Supervised(
         network(tiny_model, "classification", seed=8), "classification", teacher=TaskTeacher(teacher)
     ).eval()
-    assert abs(same(posed(same, tokenizer))["teacher"].total.item()) < 1e-5
+    assert abs(same(same.prepare(posed(same, tokenizer)))["teacher"].total.item()) < 1e-5
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -268,24 +268,24 @@ def test_steadiness_moves_little_and_leaves_no_trace(tiny_model, tokenizer, task
     ours = Supervised(network(tiny_model, task), task, sift=sift).train()
     question = posed(ours, tokenizer)
     norm = ours.network.transformer.embeddings.norm
-    seen, own = [], Supervised._apart
+    seen, own = [], Supervised._perturbed
 
     def watched(self, question, embedded, scores):
         assert all(weight.grad is None for weight in self.parameters())
         seen.append((embedded.detach().clone(), embedded.requires_grad, scores.requires_grad))
         return own(self, question, embedded, scores)
 
-    monkeypatch.setattr(Supervised, "_apart", watched)
+    monkeypatch.setattr(Supervised, "_perturbed", watched)
     wanted = {name: weight.requires_grad for name, weight in ours.named_parameters()}
     torch.manual_seed(3)
-    tallies = ours(question)
+    tallies = ours(ours.prepare(question))
     assert not norm._forward_pre_hooks
     assert {name: weight.requires_grad for name, weight in ours.named_parameters()} == wanted
     assert all(weight.grad is None for weight in ours.parameters())
     (first, uphill, detached), (second, after, through) = seen
     assert uphill and not detached and not after and through
     given = []
-    with supervised._Embeddings(ours.network, given.append):
+    with supervised._EmbeddingsHook(ours.network, given.append):
         ours.scores(question)
     plain = F.layer_norm(given[0], given[0].shape[-1:], eps=1e-7)
     assert (first - plain).abs().max() <= sift.bound + 1e-6
@@ -307,7 +307,7 @@ def test_steadiness_is_a_function_of_the_dice(tiny_model, tokenizer):
     found = []
     for seed in (3, 3, 4):
         torch.manual_seed(seed)
-        found.append(ours(question)["sift"].total.item())
+        found.append(ours(ours.prepare(question))["sift"].total.item())
     assert found[0] == found[1] != found[2]
 
 
@@ -318,10 +318,10 @@ def test_the_uphill_step_is_uphill(tiny_model, tokenizer, monkeypatch):
     ).eval()
     question = posed(ours, tokenizer)
     torch.manual_seed(0)
-    still = ours(question)["sift"].total.item()
+    still = ours(ours.prepare(question))["sift"].total.item()
     ours.sift = SiftSettings(weight=1.0, step=1e-3)
     torch.manual_seed(0)
-    assert ours(question)["sift"].total.item() > 1.01 * still > 0
+    assert ours(ours.prepare(question))["sift"].total.item() > 1.01 * still > 0
 
 
 def test_the_symmetric_divergence_in_plain_numbers(tiny_model, tokenizer, monkeypatch):
@@ -331,7 +331,7 @@ def test_the_symmetric_divergence_in_plain_numbers(tiny_model, tokenizer, monkey
     monkeypatch.setattr(Supervised, "scores", lambda self, question: torch.tensor([one]))
     p, q = softened(one, 1.0), softened(other, 1.0)
     want = sum((a - b) * (math.log(a) - math.log(b)) for a, b in zip(p, q, strict=True))
-    got = ours._apart(None, torch.zeros(1), torch.tensor([other]))
+    got = ours._perturbed(None, torch.zeros(1), torch.tensor([other]))
     assert got.item() == pytest.approx(want, rel=1e-6)
 
 

@@ -80,7 +80,7 @@ def test_equals_what_torch_counts(case, how):
         architecture,
         LENGTH,
         training=training,
-        asked={head: answers / tokens for head, answers in heads.items()},
+        answers={head: answers / tokens for head, answers in heads.items()},
         sequences=SEQUENCES,
         recompute=recompute,
     )
@@ -101,8 +101,8 @@ def test_a_run_is_the_sum_of_its_networks():
     large = Network(BERT, {"rtd": RTD})
     small = Network(ALBERT, {"mlm": MLM, "sop": SOP})
     small.transformer.recompute = True
-    want = flops_per_token(BERT, 14, training=True, asked={RTD: 1}, sequences=3) + flops_per_token(
-        ALBERT, 14, training=True, asked={MLM: 0.2, SOP: 1 / 14}, sequences=3, recompute=True
+    want = flops_per_token(BERT, 14, training=True, answers={RTD: 1}, sequences=3) + flops_per_token(
+        ALBERT, 14, training=True, answers={MLM: 0.2, SOP: 1 / 14}, sequences=3, recompute=True
     )
     assert training_flops([large, small], 14, share=0.2, sequences=3) == want
 

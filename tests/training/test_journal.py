@@ -1,4 +1,4 @@
-"""The diary of a run: its bytes after a kill, what stands in it, and who else is told.
+"""The journal of a run: its bytes after a kill, what stands in it, and who else is told.
 
 Each test names the fault it is to catch.
 """
@@ -7,7 +7,8 @@ import importlib.machinery
 import json
 import sys
 import types
-from dataclasses import replace
+from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,21 +18,26 @@ from battery import scramble
 from conftest import write_tiny_tokenizer
 from sijo.data.samples import Batch
 from sijo.errors import SettingError, TextError
+from sijo.files.json_lines import JsonLinesFile, read_lines
+from sijo.jobs.run_settings import RunSettings
 from sijo.nn.architecture import Architecture, DropoutRates, Learned
 from sijo.nn.heads import ClassifierHeadSpec, LMHeadSpec, Network
 from sijo.objectives.clm import CausalLM
-from sijo.objectives.joint import Joint
 from sijo.objectives.masking import Masking
 from sijo.objectives.mlm import MaskedLM
+from sijo.objectives.objective import Joint
 from sijo.objectives.posed_batch import unposed
 from sijo.objectives.rtd import ReplacedTokenDetection
 from sijo.objectives.sop import SentenceOrder
 from sijo.tokenizers.tokenizer import Tokenizer
 from sijo.training import cost
-from sijo.training.examples import example
-from sijo.training.journal import FILES, Journal, JsonLinesFile, check_tracker, read_lines
-from sijo.training.loop import Step
-from sijo.training.settings import LoopSettings, RunSettings
+from sijo.training.cost import SpeedMeter
+from sijo.training.distributed import World
+from sijo.training.journal import FILES, Journal, spelled
+from sijo.training.loop import Training
+from sijo.training.settings import LoopSettings
+from sijo.training.step import LoopState, Step
+from sijo.training.trackers import check_tracker
 
 STEPS, EVERY, SAVES = 17, 3, (4, 8, 12)
 PEAK = 2e9
@@ -70,12 +76,6 @@ def masked(architecture, tokenizer):
     return Joint(network, [MaskedLM(Masking(share=0.3), tokenizer)]).train()
 
 
-@pytest.fixture(autouse=True)
-def peak(monkeypatch):
-    """A machine whose speed is known."""
-    monkeypatch.setattr(cost, "matmul_peak", lambda *about: PEAK)
-
-
 def batch(tokenizer, *texts):
     """A clean batch of texts, none without padding."""
     rows = [[tokenizer.cls_id, *ids, tokenizer.sep_id] for ids in tokenizer.ids(texts)]
@@ -101,6 +101,7 @@ def step(number):
     mlm = 1 / number + 0.1
     return Step(
         number=number,
+        steps=STEPS,
         share=number / STEPS,
         losses={"mlm": mlm, "sop": mlm / 3},
         right={"mlm": 1 / 7, "sop": number / 19},
@@ -116,17 +117,35 @@ def step(number):
 step.seconds = 0.25
 
 
+def logging(settings, objective, state=None):
+    """A run that only logs, on a machine whose speed is known."""
+    loop = settings.run
+    meter = SpeedMeter(
+        [objective.network], share=objective.share, batch=loop.batch, micro_tokens=loop.micro_tokens, peak=PEAK
+    )
+    return SimpleNamespace(settings=settings, state=state or LoopState(), _meter=meter)
+
+
+def example(objective, question, tokenizer):
+    """What a run writes down of a batch."""
+    made = Training._example(SimpleNamespace(objective=objective, world=World()), question)
+    return None if made is None else spelled(made, tokenizer)
+
+
 def ran(folder, settings, tokenizer, objective, *, saved=None, until=STEPS):
-    """A run, from what was saved on; gives what each save gave."""
+    """A run, from what was saved on; gives what each checkpoint remembers."""
     folder.mkdir(parents=True, exist_ok=True)
-    saves, first = {}, saved["step"] + 1 if saved else 1
-    with Journal(folder, settings, tokenizer) as watch:
-        watch.resume(saved and saved["watch"], objective)
-        for number in range(first, until + 1):
-            watch.add(step(number))
+    begun, saves = saved["step"] if saved else 0, {}
+    run = logging(settings, objective, LoopState.read(saved) if saved else None)
+    with Journal(folder, settings, tokenizer, step=begun) as journal:
+        for number in range(begun + 1, until + 1):
+            logged = Training._logged(run, step(number))
             if number in SAVES:
-                watch.example(objective, question(objective, tokenizer))
-                saves[number] = json.loads(json.dumps({"step": number, "watch": watch.flush()}))
+                world = SimpleNamespace(objective=objective, world=World())
+                shown = Training._example(world, question(objective, tokenizer))
+                logged = replace(logged, checkpoint=True, example=shown)
+            journal.add(logged)
+            saves[number] = json.loads(json.dumps({"step": number, "loop": asdict(run.state)}))
     return saves
 
 
@@ -175,7 +194,7 @@ def test_what_a_line_says(tmp_path, settings, tokenizer, masked):
     timing = read_lines(tmp_path / "run" / "timings.jsonl")[1]
     tokens, seconds = sum(one.tokens for one in last), 3 * step.seconds
     length = tokens / 3 / settings.run.batch
-    flops = cost.training_flops([masked.network], length, share=masked.asked, sequences=int(4096 / length))
+    flops = cost.training_flops([masked.network], length, share=masked.share, sequences=int(4096 / length))
     assert timing == pytest.approx(
         {
             "step": 6,
@@ -186,43 +205,50 @@ def test_what_a_line_says(tmp_path, settings, tokenizer, masked):
     )
 
 
-def test_the_speed_is_that_of_the_last_steps(tmp_path, settings, tokenizer, masked, monkeypatch):
+def test_the_speed_is_that_of_the_last_steps(settings, masked, monkeypatch):
     # kills: a mean over the whole run, which tells nothing of now
-    (tmp_path / "run").mkdir()
-    with Journal(tmp_path / "run", settings, tokenizer) as watch:
-        watch.resume(None, masked)
-        for number in range(1, 61):
-            monkeypatch.setattr(step, "seconds", 9.0 if number <= 40 else 0.5)
-            watch.add(step(number))
-        assert watch.speed.tokens_per_second == pytest.approx((50 + 50.5) / 0.5)
+    run = logging(settings, masked)
+    for number in range(1, 61):
+        monkeypatch.setattr(step, "seconds", 9.0 if number <= 40 else 0.5)
+        logged = Training._logged(run, step(number))
+    assert logged.speed.tokens_per_second == pytest.approx((50 + 50.5) / 0.5)
 
 
 def test_only_the_first_process_writes(tmp_path, settings, tokenizer, masked):
     # kills: two processes that write one file
-    with Journal(tmp_path, settings, tokenizer, writes=False) as watch:
-        watch.resume(None, masked)
-        watch.add(step(EVERY))
-        watch.example(masked, question(masked, tokenizer))
-        watch.flush()
+    with Journal(tmp_path, settings, tokenizer, step=0, writes=False) as journal:
+        run = logging(settings, masked)
+        for number in range(1, EVERY + 1):
+            journal.add(replace(Training._logged(run, step(number)), checkpoint=True))
     assert not list(tmp_path.iterdir())
 
 
 def test_lines_are_on_the_disk_when_a_checkpoint_is_written(tmp_path, settings, tokenizer, masked, monkeypatch):
-    # kills: a length that is recorded for bytes that a power cut takes away
+    # kills: a checkpoint that vouches for lines that a power cut takes away
     synced, fsync = set(), __import__("os").fsync
-    monkeypatch.setattr("sijo.training.journal.os.fsync", lambda handle: (synced.add(handle), fsync(handle)))
-    with Journal(tmp_path, settings, tokenizer) as watch:
-        watch.resume(None, masked)
+    monkeypatch.setattr("sijo.files.json_lines.os.fsync", lambda handle: (synced.add(handle), fsync(handle)))
+    with Journal(tmp_path, settings, tokenizer, step=0) as journal:
         synced.clear()
-        watch.add(step(EVERY))
-        sizes = watch.flush()["bytes"]
-    assert len(synced) == len(FILES)
-    assert sizes == {name: (tmp_path / name).stat().st_size for name in FILES}
+        journal.add(step(1))
+        assert not synced
+        journal.add(replace(step(2), checkpoint=True))
+        assert len(synced) == len(FILES)
+
+
+def test_a_checkpoint_of_the_first_sijo_goes_on(tmp_path, settings, tokenizer, masked):
+    # kills: a run that was begun before states were one, and cannot be resumed, or forgets its sums
+    saves = ran(tmp_path / "run", settings, tokenizer, masked, until=5)
+    loop = saves[4]["loop"]
+    old = {
+        "standing": {name: loop[name] for name in ("step", "seconds", "first", "smoothed", "lowest")},
+        "watch": {"bytes": {}, "tokens": loop["tokens"], "seconds": loop["busy_seconds"], "sums": loop["sums"]},
+    }
+    assert LoopState.read(old) == LoopState.read(saves[4])
 
 
 def test_a_line_is_seen_at_once(tmp_path):
     # kills: a buffer that holds lines back from who draws a report of a run under way
-    with JsonLinesFile(tmp_path / "a.jsonl", keep_bytes=0) as lines:
+    with JsonLinesFile(tmp_path / "a.jsonl", last_step=0) as lines:
         lines.write({"loss": 0.1 + 0.2})
         assert (tmp_path / "a.jsonl").read_bytes() == b'{"loss": 0.30000000000000004}\n'
 
@@ -230,7 +256,7 @@ def test_a_line_is_seen_at_once(tmp_path):
 def test_a_file_that_lost_its_end_goes_on(write):
     # kills: zeros in the place of lost lines, a line glued to half of another
     file = write("a.jsonl", '{"step": 1}\n{"st')
-    with JsonLinesFile(file, keep_bytes=400) as lines:
+    with JsonLinesFile(file, last_step=9) as lines:
         lines.write({"step": 3})
     assert file.read_text() == '{"step": 1}\n{"step": 3}\n'
 
@@ -265,7 +291,7 @@ def test_an_example_of_masked_tokens(tokenizer, masked):
     # kills: the clean text shown for the hidden one, a guess at the wrong place or of a network with dropout, a
     # short text where there is a longer one, the whole batch read, a network left in eval mode, dice thrown
     asked = question(masked, tokenizer, "the sea", "the old sea and the rain", "was sun", seed=3)
-    assert asked.asked[1].any()
+    assert asked.target_mask[1].any()
     read = []
     masked.network.transformer.register_forward_pre_hook(lambda module, given: read.append(given[0].shape))
     dice = torch.get_rng_state()
@@ -279,7 +305,7 @@ def test_an_example_of_masked_tokens(tokenizer, masked):
     assert made["objective"] == "mlm"
     assert made["text"] == words(tokenizer, asked.input_ids[1, :8])
     assert made["truth"] == ["[CLS]", "the", "old", "sea", "and", "the", "rain", "[SEP]"]
-    assert made["asked"] == asked.asked[1, :8].tolist()
+    assert made["asked"] == asked.target_mask[1, :8].tolist()
     best = words(tokenizer, logits.argmax(-1))
     assert made["guess"] == [one if there else None for one, there in zip(best, made["asked"], strict=True)]
 
@@ -325,7 +351,7 @@ def test_an_example_of_replaced_tokens(architecture, tokenizer):
     made = example(objective, asked, tokenizer)
     assert made["objective"] == "rtd"
     assert made["truth"] == ["[CLS]", "the", "old", "sea", "was", "sea", "and", "sea", "[SEP]"]
-    assert made["asked"] == asked.asked[0, :9].tolist()
+    assert made["asked"] == asked.target_mask[0, :9].tolist()
     assert "[MASK]" not in made["text"]
     assert made["replaced"] == [one != other for one, other in zip(made["text"], made["truth"], strict=True)]
     assert 0 < sum(made["replaced"]) < sum(made["asked"])
@@ -412,9 +438,9 @@ def test_hosted_trackers_are_told(tmp_path, settings, tokenizer, masked, fake, c
 @pytest.mark.parametrize("name", ["tensorboard", "wandb", "trackio"])
 def test_a_tracker_that_is_not_installed(tmp_path, settings, tokenizer, monkeypatch, name):
     # kills: a trace, and hours spent before it is told
-    monkeypatch.setattr("sijo.training.journal.importlib.util.find_spec", lambda package: None)
+    monkeypatch.setattr("sijo.training.trackers.importlib.util.find_spec", lambda package: None)
     with pytest.raises(SettingError, match=f"pip install {name}"):
         check_tracker(name)
     with pytest.raises(SettingError, match=f"pip install {name}"):
-        Journal(tmp_path, replace(settings, run=replace(settings.run, tracker=name)), tokenizer)
+        Journal(tmp_path, replace(settings, run=replace(settings.run, tracker=name)), tokenizer, step=0)
     assert not list(tmp_path.iterdir())

@@ -12,8 +12,11 @@ import torch
 
 import sijo
 from runs import digest, small
-from sijo.errors import CheckpointError, SettingError
-from sijo.jobs.pretrain import CorpusSource, _begin
+from sijo.errors import SettingError
+from sijo.jobs.prepare import CorpusSource
+from sijo.jobs.pretrain import pretrain
+from sijo.jobs.run_folder import take_run_folder
+from sijo.jobs.run_settings import RunSettings
 from sijo.training import loop as looping
 from sijo.training import state
 from sijo.training.loop import DivergedError, LoopState
@@ -183,17 +186,17 @@ def test_a_time_budget_shapes_the_schedule(run, tmp_path, monkeypatch):
 @pytest.mark.parametrize("what", ["loss", "gradient"])
 def test_a_number_that_is_none_stops_the_run(run, tmp_path, monkeypatch, what):
     # kills: weights that are spoiled before anybody looks, a batch that nobody can find again, progress lost
-    learn = looping._Training._learn
+    learn = looping.Training._learn
 
     def spoiled(self, question, counts):
         totals, right = learn(self, question, counts)
-        if self.at.step == 5 and what == "loss":
+        if self.state.step == 5 and what == "loss":
             totals["mlm"] = math.nan
-        if self.at.step == 5 and what == "gradient":
-            next(iter(self.names)).grad.fill_(math.inf)
+        if self.state.step == 5 and what == "gradient":
+            next(iter(self._names)).grad.fill_(math.inf)
         return totals, right
 
-    monkeypatch.setattr(looping._Training, "_learn", spoiled)
+    monkeypatch.setattr(looping.Training, "_learn", spoiled)
     with pytest.raises(DivergedError, match=rf"at step 6 the {what}.*step-00000005.*samples \d+, .*of epoch 0"):
         run("bert", tmp_path / "run")
     kept = state.newest(tmp_path / "run" / "checkpoints")
@@ -324,24 +327,22 @@ def test_old_checkpoints_go_and_the_newest_stay(run, tmp_path):
     assert [step for step, _ in state.steps(tmp_path / "run" / "checkpoints")] == [8, 10, 12]
 
 
-def test_two_runs_cannot_share_a_folder(run, tmp_path):
+def test_two_runs_cannot_share_a_folder(run, prepared, tmp_path):
     # kills: two processes that write the same checkpoints; settings that change half-way
-    out, refused = tmp_path / "run", []
-
-    def second(_):
-        with pytest.raises(SettingError, match="another process is at work"):
-            run("bert", out, resume=True)
-        refused.append(True)
-
-    run("bert", out, begun=second)
-    assert refused
+    out, place = tmp_path / "run", prepared("bert")
+    text = CorpusSource(sources=[str(place / "corpus")], tokenizer=str(place / "tokenizer"))
+    steps = pretrain(small("bert"), text, out)
+    next(steps)
+    with pytest.raises(SettingError, match="another process is at work"):
+        run("bert", out, resume=True)
+    assert len(list(steps)) == 11
     with pytest.raises(SettingError, match="--resume goes on with it"):
         run("bert", out)
     with pytest.raises(SettingError, match=r"begun with run.steps=12, not 13"):
         run("bert", out, "run.steps=13", resume=True)
     run("bert", out, "run.keep=1", resume=True)
     with pytest.raises(SettingError, match=r"begun with sources \[.*corpus'\], not \['other.txt'\]"):
-        _begin(small("bert", "run.keep=1"), CorpusSource(sources=["other.txt"]), out, resume=True)
+        take_run_folder(out, small("bert", "run.keep=1"), "text.json", {"sources": ["other.txt"]}, resume=True)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.doc").touch()
     with pytest.raises(SettingError, match="holds other things"):
@@ -368,15 +369,7 @@ def test_settings_repeat_a_run(run, tmp_path):
     from sijo.training.settings import read_settings
 
     run("deberta-v3", tmp_path / "one")
-    again = read_settings(json.loads((tmp_path / "one" / "settings.json").read_text()))
+    again = read_settings(json.loads((tmp_path / "one" / "settings.json").read_text()), RunSettings)
     assert again == small("deberta-v3")
     run("deberta-v3", tmp_path / "two", settings=again)
     assert digest(tmp_path / "one") == digest(tmp_path / "two")
-
-
-def test_without_a_checkpoint_there_is_no_model(tmp_path, prepared):
-    # kills: fresh weights saved as if they had learned
-    from sijo.jobs.pretrain import export
-
-    with pytest.raises(CheckpointError, match="no whole checkpoint"):
-        export(small("bert"), None, tmp_path)

@@ -10,7 +10,7 @@ from sijo.app import pretrain
 from sijo.errors import SettingError, nearest
 
 if TYPE_CHECKING:
-    from sijo.training.settings import RunSettings
+    from sijo.jobs.run_settings import RunSettings
 
 
 @Parameter(name="*")

@@ -92,16 +92,9 @@ def run(given: FinetuneCommand) -> None:
     from sijo.app.progress import RunProgress
     from sijo.jobs.finetune import finetune
     from sijo.jobs.finetune_settings import LabelledFiles
-    from sijo.training.loop import Run
 
     settings = resolved(given)
-    begun: list[Run] = []
-    with asked_to_stop() as stopped, RunProgress(1, shown=not given.quiet) as progress:
-
-        def begins(run: Run) -> None:
-            begun.append(run)
-            progress.begin(run.settings.run.steps)
-
+    with asked_to_stop() as stopped, RunProgress(shown=not given.quiet) as progress:
         steps = finetune(
             settings,
             LabelledFiles(train=given.train, evaluation=given.eval),
@@ -109,11 +102,9 @@ def run(given: FinetuneCommand) -> None:
             resume=given.resume,
             stop=lambda: stopped.by is not None,
             tell=progress.say,
-            begun=begins,
         )
-        for step in steps:
-            progress.add(step, begun[-1].watch.speed)
-    if stopped.by is not None and not begun[-1].finished:
+        finished = progress.follow(steps)
+    if stopped.by is not None and not finished:
         if not given.quiet:
             print(f"saved in {given.out}; the same command with --resume goes on", file=sys.stderr)  # noqa: T201
         stopped.leave()

@@ -17,7 +17,8 @@ from sijo.errors import SettingError, nearest
 
 if TYPE_CHECKING:
     from sijo.jobs.recipes import Recipe
-    from sijo.training.settings import RunSettings, Settings
+    from sijo.jobs.run_settings import RunSettings
+    from sijo.training.settings import Settings
 
 SHARE_OF_PEAK = 0.4
 """Of a processor's matrix products that a run reaches, as measured with the tiny recipes; for estimates alone."""
@@ -72,8 +73,8 @@ def go(settings: "RunSettings", given: PretrainSettings) -> None:
         raise SettingError("--corpus is needed: files, folders or globs of text to read")
     out = given.out or Path("runs") / (settings.recipe or "run")
     from sijo.app.progress import RunProgress
-    from sijo.jobs.pretrain import CorpusSource, pretrain
-    from sijo.training.loop import Run
+    from sijo.jobs.prepare import CorpusSource
+    from sijo.jobs.pretrain import pretrain
 
     text = CorpusSource(
         sources=given.corpus,
@@ -83,11 +84,7 @@ def go(settings: "RunSettings", given: PretrainSettings) -> None:
         tokenizer=given.tokenizer,
     )
     first = os.environ.get("RANK", "0") == "0"  # of the processes of torchrun, the one that speaks
-    begun: list[Run] = []
-    with (
-        asked_to_stop() as stopped,
-        RunProgress(settings.run.steps, shown=first and not given.quiet) as progress,
-    ):
+    with asked_to_stop() as stopped, RunProgress(shown=first and not given.quiet) as progress:
         steps = pretrain(
             settings,
             text,
@@ -95,18 +92,13 @@ def go(settings: "RunSettings", given: PretrainSettings) -> None:
             resume=given.resume,
             stop=lambda: stopped.by is not None,
             tell=progress.say,
-            begun=begun.append,
         )
-        for step in steps:
-            if first:
-                progress.steps = begun[0].settings.run.steps
-                progress.add(step, begun[0].watch.speed)
-    if stopped.by is not None and not begun[0].finished:
+        finished = progress.follow(steps)
+    if stopped.by is not None and not finished:
         if first and not given.quiet:
             print(f"saved in {out}; the same command with --resume goes on", file=sys.stderr)  # noqa: T201
         stopped.leave()
-    names = ("discriminator", "generator") if settings.objective.parts == ("rtd",) else ("model",)
-    for name in names if first else ():
+    for name in reversed([*settings.objective.networks]) if first else ():
         print(out / name)  # noqa: T201
 
 
@@ -114,6 +106,7 @@ def resolved(recipe: str | None, changes: list[str]) -> "RunSettings":
     """The settings of a recipe by name, or in a settings.json that a run left, with some changed."""
     from sijo.files.folders import read_object
     from sijo.jobs.recipes import RECIPES
+    from sijo.jobs.run_settings import RunSettings
     from sijo.training.settings import read_settings, with_changes
 
     if recipe is None:
@@ -121,7 +114,7 @@ def resolved(recipe: str | None, changes: list[str]) -> "RunSettings":
     if recipe not in RECIPES and Path(recipe).suffix == ".json":
         if not Path(recipe).is_file():
             raise SettingError(f"no file {recipe}; name a recipe, or the settings.json of a run")
-        return with_changes(read_settings(read_object(Path(recipe))), changes)
+        return with_changes(read_settings(read_object(Path(recipe)), RunSettings), changes)
     if recipe not in RECIPES:
         raise SettingError(f"no recipe {recipe!r}{nearest(recipe, RECIPES)}; there are {', '.join(RECIPES)}")
     return with_changes(RECIPES[recipe].settings, changes)
@@ -196,7 +189,7 @@ def costs(recipes: Iterable["Recipe"]) -> Iterator[dict[str, Any]]:
     """What each recipe costs; seconds are its operations over what this machine's processors reach in training."""
     import torch
 
-    from sijo.jobs.pretrain import heads
+    from sijo.jobs.networks import head_specs
     from sijo.nn.heads import Network
     from sijo.training.cost import matmul_peak, training_flops
 
@@ -204,7 +197,7 @@ def costs(recipes: Iterable["Recipe"]) -> Iterator[dict[str, Any]]:
     for recipe in recipes:
         settings = recipe.settings
         with torch.device("meta"):
-            networks = [Network(architecture, values) for architecture, values in heads(settings)]
+            networks = [Network(architecture, values) for architecture, values in head_specs(settings)]
         tokens = settings.run.steps * settings.run.batch * settings.data.length
         share = settings.objective.masking.share
         flops = tokens * training_flops(networks, settings.data.length, share=share)

@@ -5,12 +5,12 @@ A person at a terminal sees a bar; a log gets a line now and then, so that it st
 
 import sys
 import time
+from collections.abc import Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from sijo.training.journal import Speed
-    from sijo.training.loop import Step
+    from sijo.training.step import Step
 
 EVERY_SECONDS = 10.0
 BAR = 20
@@ -108,26 +108,29 @@ class RowProgress(ProgressReport):
 
 
 class RunProgress(ProgressReport):
-    """Follows a run in training of at most so many steps."""
+    """Follows a run in training."""
 
     doing = "preparing"
+    _last = -1
 
-    def __init__(self, steps: int, *, shown: bool = True) -> None:
-        super().__init__(shown=shown)
-        self.steps = steps
-        self._begun = False
+    def follow(self, steps: "Generator[Step, None, bool]") -> bool:
+        """Iterate over a run's steps and show each; returns whether the run is finished."""
+        while True:
+            try:
+                self.add(next(steps))
+            except StopIteration as end:
+                return bool(end.value)
 
-    def begin(self, steps: int) -> None:
-        """Another run begins, or this one at last knows its steps."""
-        self.steps, self._begun = steps, False
-
-    def add(self, step: "Step", speed: "Speed") -> None:
+    def add(self, step: "Step") -> None:
         """A step is done."""
         now = time.perf_counter()
-        if not self._begun:  # a corpus was prepared until now, or a run that was stopped goes on
-            self._begun, self._started = True, now
+        if not 0 <= self._last < step.number:  # a corpus was prepared until now, or another run begins
+            self._started = now
             self.skip(step.share)
+        self._last = step.number
         self.seconds = now - self._started
+        if step.speed is None:  # another process tells
+            return
         losses = " ".join(f"{part} {loss:.3g}" for part, loss in step.losses.items())
-        rate = f"{speed.tokens_per_second:,.0f} tokens/s, {speed.matmul_share:.0%} of peak"
-        self._tell(f"step {step.number:,}/{self.steps:,} ({step.share:.0%}), {losses}, {rate}", step.share)
+        rate = f"{step.speed.tokens_per_second:,.0f} tokens/s, {step.speed.matmul_share:.0%} of peak"
+        self._tell(f"step {step.number:,}/{step.steps:,} ({step.share:.0%}), {losses}, {rate}", step.share)

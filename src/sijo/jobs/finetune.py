@@ -2,8 +2,8 @@
 
 OUT/settings.json      all that decides the run, but its rows
 OUT/data.json          which rows those are
-OUT/checkpoints/       where it can go on (`state.py`)
-OUT/metrics.jsonl      what happened (`watch.py`)
+OUT/checkpoints/       where it can go on (`training/state.py`)
+OUT/metrics.jsonl      what happened (`training/journal.py`)
 OUT/evaluations.jsonl  how the evaluation rows were answered, at each checkpoint
 OUT/best/              the weights that answered them best
 OUT/predictions.jsonl  what those answered, a line for each evaluation row
@@ -14,56 +14,65 @@ With several seeds each has its own OUT/seed-N, OUT/summary.json compares them, 
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from sijo.errors import SettingError
-from sijo.jobs.finetune_results import export, kept
+from sijo.jobs.finetune_results import export, measure, summarise
 from sijo.jobs.finetune_seed import FinetuneSeed
 from sijo.jobs.finetune_settings import FinetuneSettings, LabelledFiles
 from sijo.jobs.finetune_setup import FinetuneSetup
 from sijo.jobs.run_folder import take_run_folder
-from sijo.training.journal import check_tracker
-from sijo.training.loop import Run, Step
+from sijo.training.step import Step
+from sijo.training.trackers import check_tracker
 
 
 def finetune(
     settings: FinetuneSettings,
-    data: LabelledFiles,
+    files: LabelledFiles,
     out: Path,
     *,
     resume: bool = False,
     stop: Callable[[], bool] = lambda: False,
     tell: Callable[[str], None] = lambda sentence: None,
-    begun: Callable[[Run], None] = lambda run: None,
-) -> Iterator[Step]:
+) -> Generator[Step, None, bool]:
     """Fine-tune a model on labelled rows; yields each step when it is done and, where it is due, measured.
 
-    settings  such as `defaults` gives, changed or not
-    data      what it learns from and is measured on
+    settings  such as `default_settings` gives, changed or not
+    files     what it learns from and is measured on
     out       the run's folder
     resume    go on where a run in that folder stopped, with the same settings; or begin
     stop      asked before every step: whether to save and leave
     tell      where words for a person go
-    begun     called with all that the loop works with, before the first step of each seed
 
-    Raises SettingError and TextError for what cannot be learned, before anything is begun, and what `train` raises.
+    Returns whether the run is finished. Raises SettingError and TextError for what cannot be learned, before
+    anything is begun, and what `Training.steps` raises.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise SettingError("fine-tuning runs in one process; start it without torchrun")
     check_tracker(settings.run.tracker)
-    exercise = FinetuneSetup(settings, data, tell)
+    setup = FinetuneSetup(settings, files, tell)
     with ExitStack() as stack:
-        stack.callback(os.close, take_run_folder(out, settings, "data.json", exercise.words, resume=resume))
-        seeds = range(settings.run.seed, settings.run.seed + settings.seeds)
-        attempts = [
-            FinetuneSeed(exercise, seed, out if settings.seeds == 1 else out / f"seed-{seed}", tell)
-            for seed in seeds
-        ]
-        for attempt in attempts:
-            yield from attempt.steps(stop, begun)
-            if not attempt.finished:
-                return
-        best = kept(attempts, out)
+        stack.callback(os.close, take_run_folder(out, settings, "data.json", setup.words, resume=resume))
+        seeds: list[FinetuneSeed] = []
+        results: list[dict[str, Any]] = []
+        best: FinetuneSeed | None = None
+        for number in range(settings.run.seed, settings.run.seed + settings.seeds):
+            seed = FinetuneSeed(setup, number, out if settings.seeds == 1 else out / f"seed-{number}", tell)
+            if not (yield from seed.steps(stop)):
+                return False
+            seeds.append(seed)
+            results.append(measure(seed))
+            if best is None or seed.better(seed.best(), best.best()):
+                best, worse = seed, best
+            else:
+                worse = seed
+            if worse is not None:
+                worse.release()
+        assert best is not None
+        if len(seeds) > 1:
+            summarise(seeds, results, best, out)
         export(best, out / "model")
+        return True

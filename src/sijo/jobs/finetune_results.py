@@ -22,60 +22,61 @@ PIPELINES = {"tagging": "token-classification", "question-answering": "question-
 """Tasks of the Hub; those that are not here are text classification, or have no name there."""
 
 
-def measure(attempt: FinetuneSeed) -> dict[str, Any]:
-    """How good the best weights of a run are, with intervals; their answers are written beside."""
-    exercise = attempt.exercise
-    answers = attempt.answers(attempt.best_objective().to(attempt.device))
-    rows = exercise.evaluation.rows
-    measured = intervals(exercise.metrics(answers), len(rows))
-    with whole_file(attempt.folder / "predictions.jsonl") as file:
-        for number, (row, given, beside) in enumerate(zip(rows, answers.given, answers.surely, strict=True)):
-            file.write(json.dumps(_written(number, row, given) | beside, ensure_ascii=False).encode() + b"\n")
+def measure(seed: FinetuneSeed) -> dict[str, Any]:
+    """How good the best weights of a run are, with intervals; their predictions are written beside."""
+    setup = seed.setup
+    seed.use_best()
+    predictions = seed.predictions()
+    rows = setup.evaluation.rows
+    measured = intervals(setup.metrics(predictions), len(rows))
+    with whole_file(seed.folder / "predictions.jsonl") as file:
+        for number, (row, label, beside) in enumerate(
+            zip(rows, predictions.labels, predictions.scores, strict=True)
+        ):
+            file.write(json.dumps(_line(number, row, label) | beside, ensure_ascii=False).encode() + b"\n")
     results: dict[str, Any] = {
-        "task": exercise.task,
-        "metric": exercise.metric,
-        "seed": attempt.seed,
-        "best_step": attempt.best()["step"],
+        "task": setup.task,
+        "metric": setup.metric,
+        "seed": seed.seed,
+        "best_step": seed.best()["step"],
         "evaluation_rows": len(rows),
-        "loss": answers.loss,
-        "metrics": {name: one.to_dict() for name, one in measured.items()},
+        "loss": predictions.loss,
+        "metrics": {name: interval.to_dict() for name, interval in measured.items()},
     }
-    if answers.found and not exercise.always_answers:
+    if predictions.spans and not setup.always_answers:
         gold = [[answer.text for answer in row.label] for row in rows]
-        threshold, f1 = best_threshold(answers.found, gold)
+        threshold, f1 = best_threshold(predictions.spans, gold)
         results |= {"best_threshold": threshold, "f1_at_best_threshold": f1}
-    _write(attempt.folder / "results.json", results)
+    _write(seed.folder / "results.json", results)
     return results
 
 
-def export(attempt: FinetuneSeed, folder: Path) -> None:
-    """The model with the best weights of a run, labels as names, and its card."""
-    model = attempt.network(attempt.best_objective())
-    results = read_object(attempt.folder / "results.json")
-    exercise, settings = attempt.exercise, attempt.settings
-    base, taught = settings.model, settings.teacher.model
+def export(seed: FinetuneSeed, folder: Path) -> None:
+    """The model that was trained, with its best weights, labels as names, and its card."""
+    results = read_object(seed.folder / "results.json")
+    setup, settings, files = seed.setup, seed.settings, seed.setup.files
+    base, teacher = settings.model, settings.teacher.model
     metrics = [
-        Metric(name, one["value"], one["low"], one["high"], results["evaluation_rows"])
-        for name, one in results["metrics"].items()
-        if one["value"] is not None
+        Metric(name, interval["value"], interval["low"], interval["high"], results["evaluation_rows"])
+        for name, interval in results["metrics"].items()
+        if interval["value"] is not None
     ]
-    data = exercise.data
-    on = Path(data.evaluation).name if data.evaluation else f"rows held out of {Path(data.train).name}"
+    on = Path(files.evaluation).name if files.evaluation else f"rows held out of {Path(files.train).name}"
     card = Card(
-        title=f"{folder.parent.resolve().name}: {exercise.task}",
-        task=_pipeline(exercise.task),
+        title=f"{folder.parent.resolve().name}: {setup.task}",
+        task=_pipeline(setup.task),
         base_model=base or "sentence-transformers/all-MiniLM-L6-v2",
-        teacher=taught,
-        labels=exercise.names,
-        data={Path(data.train).name: len(exercise.train.rows)},
+        teacher=teacher,
+        labels=setup.names,
+        data={Path(files.train).name: len(setup.train.rows)},
         metrics=metrics,
         measured_on=f"{on}, by which the checkpoint was chosen too",
         settings={path: value for path, value in setting_leaves(settings.to_json()) if path not in PLACES},
         base_licence=licence(locate(base)),
-        teacher_licence=None if taught is None else licence(locate(taught)),
+        teacher_licence=None if teacher is None else licence(locate(teacher)),
         tags=("fine-tuned",),
     )
-    save(model, folder, overwrite=True, card=card)
+    save(seed.model, folder, overwrite=True, card=card)
 
 
 def _pipeline(task: Task) -> str:
@@ -84,57 +85,51 @@ def _pipeline(task: Task) -> str:
     return PIPELINES.get(task, task)
 
 
-def _written(number: int, row: LabelledRow, given: Any) -> dict[str, Any]:
+def _line(number: int, row: LabelledRow, predicted: Any) -> dict[str, Any]:
     """A line of predictions.jsonl, but for how sure it is."""
-    said: dict[str, Any] = {"row": number + 1}
+    line: dict[str, Any] = {"row": number + 1}
     if row.name:
-        said["id"] = row.name
+        line["id"] = row.name
     gold = row.label
     if gold and isinstance(gold, tuple) and not isinstance(gold[0], str):
         gold = [answer.text for answer in gold]
-    said |= {"words": row.words} if row.words else {"text": row.texts[0]}
+    line |= {"words": row.words} if row.words else {"text": row.texts[0]}
     if row.choices:
-        gold, given = row.choices[gold], row.choices[given]
-    return said | {"gold": gold, "predicted": given}
+        gold, predicted = row.choices[gold], row.choices[predicted]
+    return line | {"gold": gold, "predicted": predicted}
 
 
-def kept(attempts: Sequence[FinetuneSeed], out: Path) -> FinetuneSeed:
-    """Measure every seed's best, write the summary, and say which is kept."""
-    results = [measure(attempt) for attempt in attempts]
-    metric = attempts[0].exercise.metric
-    best = attempts[0]
-    for attempt in attempts[1:]:
-        best = attempt if attempt.better(attempt.best(), best.best()) else best
-    if len(attempts) == 1:
-        return best
+def summarise(
+    seeds: Sequence[FinetuneSeed], results: Sequence[dict[str, Any]], best: FinetuneSeed, out: Path
+) -> None:
+    """Write how the seeds compare, and the results and predictions of the best one."""
     names = results[0]["metrics"]
-    by_metric = {name: [one["metrics"][name]["value"] for one in results] for name in names}
+    by_metric = {name: [result["metrics"][name]["value"] for result in results] for name in names}
     summary = {
-        "metric": metric,
+        "metric": best.setup.metric,
         "best_seed": best.seed,
         "seeds": {
-            str(attempt.seed): {name: by_metric[name][n] for name in names} for n, attempt in enumerate(attempts)
+            str(seed.seed): {name: by_metric[name][number] for name in names} for number, seed in enumerate(seeds)
         },
         "metrics": {
-            name: _spread([value for value in some if value is not None]) for name, some in by_metric.items()
+            name: _spread([value for value in by_seed if value is not None]) for name, by_seed in by_metric.items()
         },
     }
-    for name, content in (("summary.json", summary), ("results.json", results[attempts.index(best)])):
+    for name, content in (("summary.json", summary), ("results.json", results[seeds.index(best)])):
         _write(out / name, content)
     with whole_file(out / "predictions.jsonl") as file:
         file.write((best.folder / "predictions.jsonl").read_bytes())
-    return best
 
 
-def _spread(some: Sequence[float]) -> dict[str, float | None]:
+def _spread(values: Sequence[float]) -> dict[str, float | None]:
     """Mean, standard deviation over seeds, and both ends."""
-    if not some:
+    if not values:
         return dict.fromkeys(("mean", "deviation", "lowest", "highest"))
     return {
-        "mean": statistics.fmean(some),
-        "deviation": statistics.stdev(some) if len(some) > 1 else 0.0,
-        "lowest": min(some),
-        "highest": max(some),
+        "mean": statistics.fmean(values),
+        "deviation": statistics.stdev(values) if len(values) > 1 else 0.0,
+        "lowest": min(values),
+        "highest": max(values),
     }
 
 

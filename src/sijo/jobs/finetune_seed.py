@@ -1,10 +1,10 @@
 """One run over labelled rows, from its seed: trained, measured at each checkpoint, and the best of it kept."""
 
-import json
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,94 +14,76 @@ from sijo.checkpoints.load import Model
 from sijo.checkpoints.weights import read_file, write_file
 from sijo.errors import CheckpointError
 from sijo.evaluation.metrics import FALLING, values
-from sijo.files.folders import whole_file, whole_folder
+from sijo.files.folders import whole_folder
+from sijo.files.json_lines import JsonLinesFile
 from sijo.jobs.finetune_setup import FinetuneSetup
 from sijo.jobs.predictions import Predictions, predict_rows
 from sijo.objectives.supervised import Supervised
-from sijo.training import state
 from sijo.training.distributed import join
-from sijo.training.journal import Journal, JsonLinesFile, read_lines
-from sijo.training.loop import Run, Step, train
+from sijo.training.journal import Journal
+from sijo.training.loop import Training
 from sijo.training.optimizers import fill
+from sijo.training.step import Step
 
 
 class FinetuneSeed:
     """A run of one seed."""
 
-    def __init__(self, exercise: FinetuneSetup, seed: int, folder: Path, tell: Callable[[str], None]) -> None:
-        self.exercise, self.folder, self.tell = exercise, folder, tell
-        settings = exercise.settings
-        self.settings = replace(settings, run=replace(settings.run, seed=seed))
-        self.seed = seed
-        self.finished = False
+    def __init__(self, setup: FinetuneSetup, seed: int, folder: Path, tell: Callable[[str], None]) -> None:
+        self.setup, self.seed, self.folder, self.tell = setup, seed, folder, tell
+        self.settings = replace(setup.settings, run=replace(setup.settings.run, seed=seed))
         self.device = torch.device("cpu")
-        self._file = folder / "evaluations.jsonl"
+        self.evaluations: list[dict[str, Any]] = []
+        """How the evaluation rows were answered, at each checkpoint."""
 
-    def steps(self, stop: Callable[[], bool], begun: Callable[[Run], None]) -> Iterator[Step]:
-        """Train from the newest checkpoint; evaluate wherever one was written that was due."""
+    @cached_property
+    def objective(self) -> Supervised:
+        """What is learned: built once, trained, and in the end filled with its best weights."""
+        return self.setup.objective(self.seed)
+
+    @property
+    def model(self) -> Model:
+        """The model that is learned."""
+        assert isinstance(self.objective.network, Model)
+        return self.objective.network
+
+    def release(self) -> None:
+        """Let go of the network, where another seed's is the better one."""
+        self.__dict__.pop("objective", None)
+
+    def steps(self, stop: Callable[[], bool]) -> Generator[Step, None, bool]:
+        """Train from the newest checkpoint, and evaluate at each that is due; returns whether it is finished."""
         self.folder.mkdir(exist_ok=True)
         loop = self.settings.run
         with ExitStack() as stack:
             world = stack.enter_context(join(strategy=loop.strategy, timeout=loop.timeout, device=loop.device))
             self.device = world.device
-            objective = self.exercise.objective(self.seed).to(world.device)
-            if self.exercise.teacher is not None:
-                self.exercise.teacher.network.to(world.device)
-            self._catch_up(objective)
-            run = Run(
-                settings=self.settings,
-                objective=objective,
-                samples=self.exercise.train,
-                folder=self.folder,
-                watch=stack.enter_context(Journal(self.folder, self.settings, self.network(objective).tokenizer)),
-                world=world,
-                stop=stop,
-                tell=self.tell,
+            objective = self.objective.to(world.device)
+            if self.setup.teacher is not None:
+                self.setup.teacher.network.to(world.device)
+            training = Training(
+                self.settings, objective, self.setup.train, self.folder, world=world, tell=self.tell
             )
-            begun(run)
-            if not self._patient():
-                self.finished = run.finished = True
-                return
-            for step in stack.enter_context(closing(train(run))):  # type: ignore[type-var]
-                if step.saved is not None and self._due(step.number):
-                    self._evaluate(objective, step.number)
+            begun = training.state.step
+            lines = stack.enter_context(JsonLinesFile(self.folder / "evaluations.jsonl", last_step=begun))
+            self.evaluations = lines.kept
+            if begun and begun % loop.save_every == 0:
+                self._evaluate(training, lines)
+            tokenizer = self.model.tokenizer
+            journal = stack.enter_context(Journal(self.folder, self.settings, tokenizer, step=begun))
+            for step in training.steps(lambda: stop() or self._exhausted()):
+                journal.add(step)
+                if step.checkpoint:
+                    training.save()
+                    self._evaluate(training, lines)
                 yield step
-                if not self._patient():
-                    run.finished = True
-                    break
-            self.finished = run.finished
-            if self.finished and self._patient():
-                found = state.steps(self.folder / "checkpoints")[-1][0]
-                if found not in [line["step"] for line in self._lines()]:
-                    self._evaluate(objective, found)
-
-    @staticmethod
-    def network(objective: Supervised) -> Model:
-        """The model that is learned."""
-        assert isinstance(objective.network, Model)
-        return objective.network
-
-    def _due(self, step: int) -> bool:
-        return step % self.settings.run.save_every == 0 or step >= self.settings.run.steps
-
-    def _lines(self) -> list[dict[str, Any]]:
-        return read_lines(self._file)
-
-    def _catch_up(self, objective: Supervised) -> None:
-        """Leave of the evaluations those up to the newest checkpoint, and make that one's if it is not there."""
-        (self.folder / "checkpoints").mkdir(exist_ok=True)
-        found = state.newest(self.folder / "checkpoints", self.tell)
-        step = 0 if found is None else found.step
-        kept = [line for line in self._lines() if line["step"] <= step]
-        with whole_file(self._file) as file:
-            file.write(b"".join(json.dumps(line).encode() + b"\n" for line in kept))
-        if found is not None and self._due(step) and step not in [line["step"] for line in kept]:
-            fill(dict(objective.named_parameters()), found.weights, "weights of the run")
-            self._evaluate(objective, step)
+            if training.finished and not self._exhausted():
+                self._evaluate(training, lines)
+            return training.finished or self._exhausted()
 
     def better(self, line: Mapping[str, Any], other: Mapping[str, Any] | None) -> bool:
         """Whether an evaluation is better than another, or than none."""
-        metric = self.exercise.metric
+        metric = self.setup.metric
         value = line.get(metric)
         if value is None:
             return other is None
@@ -112,7 +94,7 @@ class FinetuneSeed:
     def best(self) -> dict[str, Any]:
         """The best evaluation, the first of equals."""
         best: dict[str, Any] | None = None
-        for line in self._lines():
+        for line in self.evaluations:
             best = line if self.better(line, best) else best
         if best is None:
             raise CheckpointError(
@@ -120,64 +102,47 @@ class FinetuneSeed:
             )
         return best
 
-    def _patient(self) -> bool:
-        """Whether to go on: not so many evaluations without gain."""
-        patience, lines = self.settings.patience, self._lines()
-        if patience is None or not lines:
-            return True
-        return len(lines) - 1 - lines.index(self.best()) < patience
+    def predictions(self) -> Predictions:
+        """What the network predicts for the evaluation rows."""
+        setup = self.setup
+        return predict_rows(self.objective, setup.evaluation, setup.settings.answers, always=setup.always_answers)
 
-    def _evaluate(self, objective: Supervised, step: int) -> None:
-        """Answer the evaluation rows; keep the weights if they are the best so far, then write the line."""
-        before = self.best() if self._lines() else None
-        with self._averaged(objective, step):
-            answers = self.answers(objective)
-            metrics = values(self.exercise.metrics(answers), len(self.exercise.evaluation.rows))
-            epoch = step * self.settings.run.batch / len(self.exercise.train)
-            line = {"step": step, "epoch": round(epoch, 4), "loss": answers.loss} | {
+    def use_best(self) -> None:
+        """Put the best weights into the network that was trained."""
+        weights = read_file(self.folder / "best" / "weights.safetensors")
+        fill(dict(self.objective.named_parameters()), weights, "best weights of the run")
+        self.objective.eval()
+
+    def _exhausted(self) -> bool:
+        """Whether there were so many evaluations without gain that the run is over."""
+        patience = self.settings.patience
+        if patience is None or not self.evaluations:
+            return False
+        return len(self.evaluations) - 1 - self.evaluations.index(self.best()) >= patience
+
+    def _evaluate(self, training: Training, lines: JsonLinesFile) -> None:
+        """Predict the evaluation rows, unless that was done; keep the best weights, then write the line."""
+        step, metric = training.state.step, self.setup.metric
+        if step in [line["step"] for line in self.evaluations]:
+            return
+        before = self.best() if self.evaluations else None
+        with training.averaged():
+            predictions = self.predictions()
+            metrics = values(self.setup.metrics(predictions), len(self.setup.evaluation.rows))
+            epoch = step * self.settings.run.batch / len(self.setup.train)
+            line = {"step": step, "epoch": round(epoch, 4), "loss": predictions.loss} | {
                 name: value if math.isfinite(value) else None for name, value in metrics.items()
             }
             if self.better(line, before):
-                weights = {name: part.detach().cpu() for name, part in objective.named_parameters()}
+                weights = {name: part.detach().cpu() for name, part in self.objective.named_parameters()}
                 with whole_folder(self.folder / "best", overwrite=True) as fresh:
                     write_file(fresh / "weights.safetensors", weights)
-        size = self._file.stat().st_size if self._file.exists() else 0
-        with JsonLinesFile(self._file, keep_bytes=size) as lines:
-            lines.write(line)
-            lines.flush()
-        value = line[self.exercise.metric]
+        lines.write(line)
+        lines.to_disk()
+        self.evaluations.append(line)
+        value, ensemble = line[metric], self.objective.ensemble
         self.tell(
-            f"step {step:,}, epoch {epoch:.2g}: loss {answers.loss:.4g}, {self.exercise.metric} "
+            f"step {step:,}, epoch {epoch:.2g}: loss {predictions.loss:.4g}, {metric} "
             + ("is not defined here" if value is None else f"{value:.4f}")
-            + ("" if objective.ensemble is None else f", {int(objective.ensemble.kept().sum()):,} rows trusted")
+            + ("" if ensemble is None else f", {int(ensemble.kept().sum()):,} rows trusted")
         )
-
-    @contextmanager
-    def _averaged(self, objective: Supervised, step: int) -> Iterator[None]:
-        """The moving average of the weights in place of them, where the run keeps one."""
-        if self.settings.run.average is None:
-            yield
-            return
-        file = self.folder / "checkpoints" / f"step-{step:08}" / "average.safetensors"
-        average = {name: tensor for name, tensor in read_file(file).items() if name != "updates"}
-        own = {name: part for name, part in objective.named_parameters() if name in average}
-        kept = {name: part.detach().clone() for name, part in own.items()}
-        fill(own, average, "average of the weights")
-        try:
-            yield
-        finally:
-            fill(own, kept, "weights of the run")
-
-    def answers(self, objective: Supervised) -> Predictions:
-        """What the network makes of the evaluation rows."""
-        exercise = self.exercise
-        return predict_rows(
-            objective, exercise.evaluation, exercise.settings.answers, always=exercise.always_answers
-        )
-
-    def best_objective(self) -> Supervised:
-        """What was learned, with the best weights."""
-        found = read_file(self.folder / "best" / "weights.safetensors")
-        objective = self.exercise.objective(self.seed)
-        fill(dict(objective.named_parameters()), found, "best weights of the run")
-        return objective.eval()

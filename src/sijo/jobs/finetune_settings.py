@@ -120,9 +120,9 @@ class FinetuneSettings(Settings):
         if not 0 <= self.smoothing < 1:
             raise SettingError(f"smoothing={self.smoothing} is no share of the truth; give a number such as 0.1")
 
-    def lasting(self, inputs: int) -> "FinetuneSettings":
+    def with_steps(self, inputs: int) -> "FinetuneSettings":
         """The same with `run.steps` and `run.save_every` for the epochs that are asked for."""
-        settings = super().lasting(inputs)
+        settings = super().with_steps(inputs)
         if self.every is None:
             return settings
         steps = max(1, math.ceil(self.every * inputs / self.run.batch))

@@ -1,4 +1,4 @@
-"""What is to be learned, and by whom: rows, labels and the model as it is at the start.
+"""What a fine-tuning run learns, and with which network: rows, labels and the model as it is at the start.
 
 All of it is checked here, before a run is begun.
 """
@@ -38,23 +38,24 @@ TELLING = 200
 class FinetuneSetup:
     """Rows, labels and the model's start: all that several seeds share."""
 
-    def __init__(self, settings: FinetuneSettings, data: LabelledFiles, tell: Callable[[str], None]) -> None:
+    def __init__(self, settings: FinetuneSettings, files: LabelledFiles, tell: Callable[[str], None]) -> None:
         task = settings.task
-        train_rows = read_rows(data.train, task, settings.columns)
-        rows = [] if data.evaluation is None else read_rows(data.evaluation, task, settings.columns)
+        train_rows = read_rows(files.train, task, settings.columns)
+        rows = [] if files.evaluation is None else read_rows(files.evaluation, task, settings.columns)
         check_labels(train_rows, rows, task, allow_rare=settings.allow_rare, tell=tell)
-        if data.evaluation is None:
+        if files.evaluation is None:
             train_rows, rows = held_out(train_rows, task, settings.held_out, seed=settings.run.seed)
         if task == "classification" and len(train_rows[0].texts) != len(rows[0].texts):
             raise SettingError(
-                f"{data.train} is read as {len(train_rows[0].texts)} text(s) a row and {data.evaluation} as "
+                f"{files.train} is read as {len(train_rows[0].texts)} text(s) a row and {files.evaluation} as "
                 f"{len(rows[0].texts)}; name both columns by columns.text and columns.second"
             )
-        self.task, self.settings, self.data = task, settings, data
+        self.task, self.settings, self.files = task, settings, files
         self.names, self.goes_on = _columns(settings, names_of(train_rows, task))
         self.metric = settings.metric or BEST[task][0]
         self.always_answers = all(row.label for row in train_rows) if task == "question-answering" else True
-        model = self.model(settings.run.seed)
+        model = self._model(settings.run.seed)
+        self._first: Model | None = model
         tokenizer, places = model.tokenizer, model.architecture.places
         if places is not None and settings.cutting.length > places:
             raise SettingError(
@@ -71,27 +72,27 @@ class FinetuneSetup:
             self.metric = "accuracy"
         self.train = LabelledInputs(train_rows, task, self.names, tokenizer, settings.cutting)
         self.evaluation = LabelledInputs(rows, task, self.names, tokenizer, settings.cutting)
-        self.settings = settings.lasting(len(self.train))
+        self.settings = settings.with_steps(len(self.train))
         self.settings.schedule.warmup(self.settings.run.steps)
         self.teacher = self._teacher(model)
         if settings.sift.weight and model.transformer.embeddings.norm is None:
             raise SettingError("sift moves normalised embeddings, and this network has none; set sift.weight=0")
-        for what, some in (("training", self.train), ("evaluation", self.evaluation)):
-            if some.truncated:
+        for what, inputs in (("training", self.train), ("evaluation", self.evaluation)):
+            if inputs.truncated:
                 tell(
-                    f"{some.truncated:,} of {len(some.rows):,} {what} rows are longer than cutting.length="
+                    f"{inputs.truncated:,} of {len(inputs.rows):,} {what} rows are longer than cutting.length="
                     f"{settings.cutting.length} tokens, and are read in part"
                 )
         self.words = {
-            "train": data.train,
-            "evaluation": data.evaluation,
+            "train": files.train,
+            "evaluation": files.evaluation,
             "train_rows": len(train_rows),
             "evaluation_rows": len(rows),
             "labels": list(self.names),
             "digest": f"{self.train.fingerprint} {self.evaluation.fingerprint}",
         }
 
-    def model(self, seed: int) -> Model:
+    def _model(self, seed: int) -> Model:
         """The model as it is at the start, its fresh parts drawn from a seed."""
         settings, name = self.settings, HEADS[self.task]
         torch.manual_seed(random_bits(seed, "weights") % 2**63)
@@ -111,10 +112,11 @@ class FinetuneSetup:
         return model
 
     def objective(self, seed: int) -> Supervised:
-        """What is learned, from the start."""
-        settings = self.settings
+        """What is learned, from the start; the first seed's model is open already, for its tokenizer."""
+        settings, first = self.settings, self._first
+        self._first = None
         return Supervised(
-            self.model(seed),
+            self._model(seed) if first is None or seed != settings.run.seed else first,
             self.task,
             class_weights=self._class_weights() if settings.class_weights == "balanced" else None,
             smoothing=settings.smoothing,
@@ -123,50 +125,51 @@ class FinetuneSetup:
             ensemble=None if settings.ensemble.every is None else Ensemble(settings.ensemble, self.train),
         )
 
-    def metrics(self, answers: Predictions) -> dict[str, Any]:
-        """How good answers to the evaluation rows are."""
-        return metrics_of(self.task, self.evaluation.rows, answers.given, self.names)
+    def metrics(self, predictions: Predictions) -> dict[str, Any]:
+        """How good predictions for the evaluation rows are."""
+        return metrics_of(self.task, self.evaluation.rows, predictions.labels, self.names)
 
     def _class_weights(self) -> Tensor:
         """Of each class, rows / (classes · its rows): scikit-learn's "balanced"."""
-        said = [row.label for row in self.train.rows]
-        counts = Counter(said if self.task == "classification" else (tag for tags in said for tag in tags))
-        every = sum(counts.values())
-        return torch.tensor([every / (len(self.names) * counts[name]) for name in self.names])
+        labels = [row.label for row in self.train.rows]
+        counts = Counter(labels if self.task == "classification" else (tag for tags in labels for tag in tags))
+        return torch.tensor([counts.total() / (len(self.names) * counts[name]) for name in self.names])
 
     def _teacher(self, student: Model) -> TaskTeacher | None:
-        said = self.settings.teacher
-        if said.model is None:
+        wanted = self.settings.teacher
+        if wanted.model is None:
             return None
         name = HEADS[self.task]
-        held = head_names(said.model)
+        held = head_names(wanted.model)
         if name not in held:
             raise SettingError(
-                f"the teacher {said.model} has no head {name}; it has {', '.join(held) or 'none'}. Give one that "
+                f"the teacher {wanted.model} has no head {name}; it has {', '.join(held) or 'none'}. Give one that "
                 f"was fine-tuned on {self.task}"
             )
-        model = load(said.model, name)
+        model = load(wanted.model, name)
         columns = None
         if self.task == "regression":
             if len(model.labels) != 1:
-                raise SettingError(f"the teacher {said.model} gives {len(model.labels)} scores, and not one number")
+                raise SettingError(
+                    f"the teacher {wanted.model} gives {len(model.labels)} scores, and not one number"
+                )
         elif self.names:
             if set(model.labels) != set(self.names):
                 odd = sorted(set(model.labels) ^ set(self.names))
                 raise SettingError(
-                    f"the teacher {said.model} was taught other labels than these rows have: "
+                    f"the teacher {wanted.model} was taught other labels than these rows have: "
                     f"{', '.join(map(repr, odd[:4]))}{', …' if len(odd) > 4 else ''} stand on one side alone; "
                     "give one that was fine-tuned on these labels"
                 )
             columns = [model.labels.index(name) for name in self.names]
         problem = model.config.get("problem_type")
         if problem is not None and self.task in PROBLEMS and problem != PROBLEMS[self.task]:
-            raise SettingError(f"the teacher {said.model} was taught {problem}, not {PROBLEMS[self.task]}")
+            raise SettingError(f"the teacher {wanted.model} was taught {problem}, not {PROBLEMS[self.task]}")
         texts = [text for row in self.train.rows[:TELLING] for text in (*row.texts, *row.words, *row.choices)]
         ours, theirs = student.tokenizer, model.tokenizer
         if ours.ids(texts) != theirs.ids(texts) or ours.framed([0], [0]) != theirs.framed([0], [0]):
             raise SettingError(
-                f"the teacher {said.model} reads with another tokenizer than the student, and both must read the "
+                f"the teacher {wanted.model} reads with another tokenizer than the student, and both must read the "
                 "same question; give a teacher and a student with the same tokenizer"
             )
         places = model.architecture.places
@@ -174,7 +177,7 @@ class FinetuneSetup:
             raise SettingError(
                 f"cutting.length={self.settings.cutting.length} is longer than the {places} places of the teacher"
             )
-        return TaskTeacher(model, columns, said.temperature, said.soft, said.hard)
+        return TaskTeacher(model, columns, wanted.temperature, wanted.soft, wanted.hard)
 
 
 def _columns(settings: FinetuneSettings, names: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:

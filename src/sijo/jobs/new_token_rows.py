@@ -1,4 +1,4 @@
-"""Rows for control codes that a trained model does not know, and how these learn alone.
+"""Rows for control codes that a trained model does not know, and how to train these rows alone.
 
 A code of one's own is one token more (`tokenizers/codes.py`): a row more in the table of tokens, and a number more
 in the bias of a head that answers in tokens. Everything else stays as it was, to the bit.
@@ -72,7 +72,7 @@ def _over_tokens(model: Model) -> list[str]:
 
 
 class SplitRows(nn.Module):
-    """A tensor (V, …) in two: all of it, which stays, and some neighbouring rows in its place, which move."""
+    """A tensor (V, …) in two: all of it, frozen, and some neighbouring rows in its place, which are trained."""
 
     def __init__(self, rows: range) -> None:
         super().__init__()
@@ -88,9 +88,9 @@ class SplitRows(nn.Module):
 
 
 def train_only_rows(part: nn.Module, rows: range) -> None:
-    """Let nothing move but these rows of the table of tokens, however weights are moved, decayed or averaged.
+    """Freeze all parameters except these rows of the table of tokens, whatever updates, decays or averages them.
 
-    Where outputs are read with that table, they move as outputs too. A head's bias stays.
+    Where outputs are read with that table, they change as outputs too. A head's bias stays.
     """
     part.requires_grad_(False)
     for module in list(part.modules()):

@@ -1,4 +1,4 @@
-"""What a network answers to labelled rows: the scores of its inputs, put together to one answer for each row."""
+"""What a network predicts for labelled rows: the scores of its inputs, put together to one prediction a row."""
 
 import math
 from collections.abc import Iterator
@@ -12,48 +12,48 @@ from sijo.data.labelled_inputs import LabelledInputs, Task
 from sijo.evaluation.metrics import SpanAnswer, best_span
 from sijo.jobs.finetune_settings import AnswerSettings
 from sijo.objectives.posed_batch import PosedBatch
+from sijo.objectives.scoring import scored
 from sijo.objectives.supervised import Supervised
 
 
 @dataclass
 class Predictions:
-    """What a network makes of labelled rows."""
+    """What a network predicts for labelled rows."""
 
     loss: float
-    """The mean loss of what people said."""
-    given: list[Any]
-    """The answer to each row, as `metrics_of` takes it."""
-    surely: list[Any]
+    """The mean loss of the labels."""
+    labels: list[Any]
+    """The prediction for each row, as `metrics_of` takes it."""
+    scores: list[dict[str, Any]]
     """What is written down beside each: probabilities, or a score."""
-    found: list[SpanAnswer]
+    spans: list[SpanAnswer]
     """Of question-answering, before the threshold."""
 
 
 @torch.inference_mode()
 def predict_rows(
-    objective: Supervised, samples: LabelledInputs, settings: AnswerSettings, *, always: bool
+    objective: Supervised, inputs: LabelledInputs, settings: AnswerSettings, *, always: bool
 ) -> Predictions:
-    """What a network makes of labelled rows, without dropout.
+    """What a network predicts for labelled rows, without dropout.
 
     settings  of question-answering
     always    whether a question always has an answer, since no training row is without
     """
-    scores: list[Any] = [None] * len(samples)
-    loss, asked = 0.0, 0
-    for numbers, question, rows in objective.read(samples):
-        tally = objective.label(rows, question, objective.count(question))
-        loss, asked = loss + tally.total.item(), asked + tally.count
-        for number, row in zip(numbers, _apart(rows, question, samples.task), strict=True):
+    scores: list[Any] = [None] * len(inputs)
+    loss, count = 0.0, 0
+    for numbers, posed, rows in scored(objective, inputs):
+        tally = objective.label(rows, posed, objective.count(posed))
+        loss, count = loss + tally.total.item(), count + tally.count
+        for number, row in zip(numbers, _by_input(rows, posed, inputs.task), strict=True):
             scores[number] = row
-    given, surely, found = _read(scores, samples, settings, always=always)
-    return Predictions(loss / max(asked, 1), given, surely, found)
+    return Predictions(loss / max(count, 1), *_predicted(scores, inputs, settings, always=always))
 
 
-def _apart(rows: Tensor, question: PosedBatch, task: Task) -> Iterator[Any]:
+def _by_input(rows: Tensor, posed: PosedBatch, task: Task) -> Iterator[Any]:
     """The scores of each input of a batch."""
     match task:
         case "tagging":
-            yield from torch.split(rows.cpu(), question.asked.sum(1).tolist())
+            yield from torch.split(rows.cpu(), posed.target_mask.sum(1).tolist())
         case "question-answering":
             starts, ends = rows.cpu().chunk(2)
             yield from zip(starts.numpy(), ends.numpy(), strict=True)
@@ -61,50 +61,62 @@ def _apart(rows: Tensor, question: PosedBatch, task: Task) -> Iterator[Any]:
             yield from rows.cpu()
 
 
-def _read(
-    scores: list[Any], samples: LabelledInputs, settings: AnswerSettings, *, always: bool
-) -> tuple[list[Any], list[Any], list[SpanAnswer]]:
-    """The answer to each row from the scores of its inputs."""
-    names = samples.names
-    match samples.task:
+def _predicted(
+    scores: list[Any], inputs: LabelledInputs, settings: AnswerSettings, *, always: bool
+) -> tuple[list[Any], list[dict[str, Any]], list[SpanAnswer]]:
+    """The prediction for each row from the scores of its inputs."""
+    names = inputs.names
+    match inputs.task:
         case "classification":
-            odds = [row.softmax(-1).tolist() for row in scores]
-            places = [int(row.argmax()) for row in scores]
-            return (
-                [names[at] for at in places],
-                [{"score": row[at]} for row, at in zip(odds, places, strict=True)],
-                [],
-            )
+            shares = [row.softmax(-1).tolist() for row in scores]
+            best = [int(row.argmax()) for row in scores]
+            beside = [{"score": row[column]} for row, column in zip(shares, best, strict=True)]
+            return [names[column] for column in best], beside, []
         case "multi-label":
-            odds = [row.sigmoid().tolist() for row in scores]
-            chosen = [[name for name, one in zip(names, row.tolist(), strict=True) if one > 0] for row in scores]
-            return chosen, [{"scores": dict(zip(names, row, strict=True))} for row in odds], []
+            shares = [row.sigmoid().tolist() for row in scores]
+            labels = [
+                [name for name, score in zip(names, row.tolist(), strict=True) if score > 0] for row in scores
+            ]
+            return labels, [{"scores": dict(zip(names, row, strict=True))} for row in shares], []
         case "regression":
             return [float(row[0]) for row in scores], [{}] * len(scores), []
         case "multiple-choice":
-            odds = [row.softmax(-1).tolist() for row in scores]
-            return (
-                [int(row.argmax()) for row in scores],
-                [{"scores": row[: len(one.choices)]} for row, one in zip(odds, samples.rows, strict=True)],
-                [],
-            )
+            shares = [row.softmax(-1).tolist() for row in scores]
+            beside = [
+                {"scores": row[: len(labelled.choices)]} for row, labelled in zip(shares, inputs.rows, strict=True)
+            ]
+            return [int(row.argmax()) for row in scores], beside, []
         case "tagging":
-            silent = "O" if "O" in names else names[0]  # of a word of which the tokenizer leaves nothing
-            tags = [[silent] * len(row.words) for row in samples.rows]
-            for number, row in enumerate(scores):
-                words = samples.words[samples.span(number)]
-                for word, place in zip(words[words >= 0], row.argmax(-1).tolist(), strict=True):
-                    tags[samples.owners[number]][word] = names[place]
-            return tags, [{}] * len(tags), []
-    windows: list[list[Any]] = [[] for _ in samples.rows]
-    for number, (starts, ends) in enumerate(scores):
-        characters = samples.places[samples.span(number)]
-        length = len(characters)
-        windows[samples.owners[number]].append((starts[:length], ends[:length], characters))
-    found = [
-        best_span(some, row.texts[1], most=settings.candidates, longest=settings.longest)
-        for some, row in zip(windows, samples.rows, strict=True)
-    ]
+            return _tags(scores, inputs), [{}] * len(inputs.rows), []
+    spans = _spans(scores, inputs, settings)
     threshold = math.inf if always else settings.threshold
-    beside = [{"score": one.score, "none": one.none} for one in found]
-    return [one.answer(threshold) for one in found], beside, found
+    return (
+        [span.answer(threshold) for span in spans],
+        [{"score": span.score, "none": span.none} for span in spans],
+        spans,
+    )
+
+
+def _tags(scores: list[Any], inputs: LabelledInputs) -> list[list[str]]:
+    """The tag of each word of each row."""
+    names = inputs.names
+    silent = "O" if "O" in names else names[0]  # of a word of which the tokenizer leaves nothing
+    tags = [[silent] * len(row.words) for row in inputs.rows]
+    for number, row in enumerate(scores):
+        words = inputs.words[inputs.span(number)]
+        for word, column in zip(words[words >= 0], row.argmax(-1).tolist(), strict=True):
+            tags[inputs.owners[number]][word] = names[column]
+    return tags
+
+
+def _spans(scores: list[Any], inputs: LabelledInputs, settings: AnswerSettings) -> list[SpanAnswer]:
+    """The best answer to each question, over the windows of its text."""
+    windows: list[list[Any]] = [[] for _ in inputs.rows]
+    for number, (starts, ends) in enumerate(scores):
+        characters = inputs.places[inputs.span(number)]
+        length = len(characters)
+        windows[inputs.owners[number]].append((starts[:length], ends[:length], characters))
+    return [
+        best_span(of_row, row.texts[1], most=settings.candidates, longest=settings.longest)
+        for of_row, row in zip(windows, inputs.rows, strict=True)
+    ]

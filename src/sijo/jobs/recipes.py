@@ -7,23 +7,19 @@ released code differ, the paper's table goes before, and docs/pretraining.md tel
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 
-from sijo.checkpoints.load import load
+from sijo.checkpoints.load import config_fields
+from sijo.checkpoints.locate import locate
 from sijo.data.samples import SampleSettings
+from sijo.jobs.run_settings import RunSettings, TeacherSettings, TokenizerSettings
 from sijo.jobs.student import distilbert_of, half_as_deep
-from sijo.models import published
+from sijo.models import FAMILIES, published
 from sijo.nn.architecture import Architecture, DropoutRates, Sinusoidal
-from sijo.objectives.distillation import Teaching
+from sijo.objectives.language_teacher import Teaching
 from sijo.objectives.masking import Masking
+from sijo.objectives.settings import ObjectiveSettings
 from sijo.training.optimizers import OptimizerSettings
 from sijo.training.schedules import ScheduleSettings
-from sijo.training.settings import (
-    LoopSettings,
-    ObjectiveSettings,
-    Part,
-    RunSettings,
-    TeacherSettings,
-    TokenizerSettings,
-)
+from sijo.training.settings import LoopSettings
 
 
 @dataclass(frozen=True)
@@ -170,9 +166,10 @@ class DistillationRecipe:
 
         Raises as `load` does where there is no such model.
         """
-        architecture = load(teacher).architecture
+        fields = config_fields(locate(teacher))
+        architecture: Architecture = FAMILIES[str(fields["model_type"])].config.read(fields).architecture()
         left = architecture.reads == "left"
-        parts: tuple[Part, ...] = () if not self.masked else ("clm",) if left else ("mlm",)
+        parts: tuple[str, ...] = () if not self.masked else ("clm",) if left else ("mlm",)
         return RunSettings(
             recipe=self.name,
             model=distilbert_of(architecture) if self.masked else half_as_deep(architecture),

@@ -4,29 +4,19 @@ Nothing here is trained. A table that is to be narrower begins with the directio
 vectors differ most, so that a factorised student starts close to its teacher too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from hashlib import blake2b
-from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load as unpack
-from safetensors.torch import save as pack
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sijo.checkpoints.load import Model, head_names, load
 from sijo.errors import SettingError
-from sijo.files.cache import SqliteCache
 from sijo.nn.architecture import Architecture
 from sijo.nn.embeddings import Embeddings
 from sijo.nn.heads import Network
-from sijo.objectives.clm import CausalLM
-from sijo.objectives.distillation import Distillation, LanguageTeacher, Lesson
-from sijo.objectives.mlm import MaskedLM
 from sijo.tokenizers.tokenizer import Tokenizer
-from sijo.training.settings import TeacherSettings
 
 TABLES = ("tokens", "places", "segments")
 
@@ -43,6 +33,7 @@ def spread_layers(layers: int, among: int) -> tuple[int, ...]:
 def half_as_deep(architecture: Architecture) -> Architecture:
     """A network half as deep, shared as it was: what DistilBERT is to BERT.
 
+    >>> from sijo.checkpoints.load import load
     >>> half_as_deep(load().architecture).schedule
     (0, 1, 2)
     """
@@ -60,6 +51,31 @@ def distilbert_of(architecture: Architecture) -> Architecture:
     if not plain or a.blocks != a.layers or a.positions is None:
         return a
     return replace(a, token_types=0, dropout=replace(a.dropout, attention_output=0.0))
+
+
+def check_layers(ours: Architecture, theirs: Architecture, layers: Sequence[int] | None) -> tuple[int, ...]:
+    """For each of a student's layers the teacher's it begins with; none where it begins with fresh weights.
+
+    Raises SettingError for layers, or for a width of the tables, that the teacher's cannot be fitted to.
+    """
+    chosen = spread_layers(ours.layers, theirs.layers) if layers is None else tuple(layers)
+    if not chosen:
+        return ()
+    if len(chosen) != ours.layers or not all(0 <= layer < theirs.layers for layer in chosen):
+        raise SettingError(
+            f"teacher.layers={list(chosen)} must name, for each of the student's {ours.layers} layers, one of the "
+            f"teacher's, 0 to {theirs.layers - 1}"
+        )
+    width = theirs.hidden_size if theirs.widening == "before_norm" else theirs.embedding_size
+    if (ours.embedding_size, ours.widening) != (
+        theirs.embedding_size,
+        theirs.widening,
+    ) and ours.embedding_size > width:
+        raise SettingError(
+            f"model.embedding_size={ours.embedding_size} is wider than the teacher's tables of {width}, which then "
+            "do not say where to begin; give it up to that, or teacher.layers=[] to begin with fresh weights"
+        )
+    return chosen
 
 
 @torch.no_grad()
@@ -84,20 +100,16 @@ def init_from_teacher(
     Raises SettingError when `layers` names none of the teacher's, or too few or too many.
 
     >>> from dataclasses import replace
+    >>> from sijo.checkpoints.load import load
     >>> teacher = load()
     >>> student = Network(replace(teacher.architecture, schedule=(0, 1)))
     >>> init_from_teacher(student, teacher)
     ['tables', 'layers 0, 5']
     """
     ours, theirs = student.architecture, teacher.architecture
-    chosen = spread_layers(ours.layers, theirs.layers) if layers is None else tuple(layers)
+    chosen = check_layers(ours, theirs, layers)
     if not chosen:
         return []
-    if len(chosen) != ours.layers or not all(0 <= layer < theirs.layers for layer in chosen):
-        raise SettingError(
-            f"teacher.layers={list(chosen)} must name, for each of the student's {ours.layers} layers, one of the "
-            f"teacher's, 0 to {theirs.layers - 1}"
-        )
     done = _tables(student.transformer.embeddings, teacher.transformer.embeddings, counts, rows)
     if (ours.hidden_size, ours.intermediate_size) == (theirs.hidden_size, theirs.intermediate_size):
         for block in range(ours.blocks):
@@ -128,6 +140,7 @@ def translated_rows(student: Tokenizer, teacher: Tokenizer, table: Tensor) -> Te
     """A teacher's rows (V, E) for another tokenizer's tokens (V', E): its own row where it knows the token, else
     the mean of those that it cuts the token's text into; zeros where there are none.
 
+    >>> from sijo.checkpoints.load import load
     >>> teacher = load()
     >>> rows = translated_rows(teacher.tokenizer, teacher.tokenizer, teacher.transformer.embeddings.tokens.weight)
     >>> bool((rows == teacher.transformer.embeddings.tokens.weight).all())
@@ -182,12 +195,6 @@ def strongest_directions(rows: Tensor, count: int, weights: np.ndarray | None = 
 
     weights  (V,) how often each occurs; None for all alike. The root is taken, so that frequent ones do not rule
     """
-    width = rows.shape[1]
-    if count > width:
-        raise SettingError(
-            f"model.embedding_size={count} is wider than the teacher's tables of {width}, which then do not say "
-            "where to begin; give it up to that, or teacher.layers=[] to begin with fresh weights"
-        )
     weighed = rows.double()
     if weights is not None:
         share = torch.from_numpy(np.sqrt(weights[: len(rows)] + 1.0))
@@ -208,78 +215,3 @@ def _rows(one: nn.Module, other: nn.Module) -> None:
 def _fit(place: Tensor, rows: Tensor) -> None:
     count = min(len(place), len(rows))
     place[:count] = rows[:count]
-
-
-class LessonCache:
-    """A teacher's lessons on disk, those of one teacher and one way of asking in a file.
-
-    folder       where
-    fingerprint  of the teacher, and what is asked of it
-    """
-
-    def __init__(self, folder: Path, *, fingerprint: str) -> None:
-        self._store = SqliteCache(folder, fingerprint=fingerprint, columns="lesson BLOB")
-
-    def get(self, keys: Sequence[bytes]) -> dict[bytes, Lesson]:
-        """Those that are known."""
-        return {key: unpack(packed) for key, (packed,) in self._store.get(keys).items()}
-
-    def put(self, lessons: Mapping[bytes, Lesson]) -> None:
-        """Keep some."""
-        packed = {key: {name: part.clone() for name, part in lesson.items()} for key, lesson in lessons.items()}
-        self._store.put({key: (pack(lesson),) for key, lesson in packed.items()})
-
-
-def open_teacher(settings: TeacherSettings, head: str | None) -> Model:
-    """The teacher, with the head that it is asked by."""
-    if head is not None and head not in head_names(settings.model):
-        raise SettingError(
-            f"{settings.model} has no {head} head, so it gives no distributions over tokens; choose another "
-            "teacher, or learn its states: sijo distill minilm or sentence"
-        )
-    return load(settings.model, head)
-
-
-def distillation_objective(
-    settings: TeacherSettings,
-    student: Model,
-    own: MaskedLM | CausalLM | None,
-    tokenizer: Tokenizer,
-    counts: np.ndarray | None = None,
-) -> Distillation:
-    """A fresh student, begun from its teacher, and what it is to learn from it.
-
-    counts  as for `init_from_teacher`
-    """
-    head = own.head if own is not None and settings.of_tokens else None
-    teacher = open_teacher(settings, head)
-    own_words = tokenizer.text_fingerprint == teacher.tokenizer.text_fingerprint
-    parts = settings.of_tokens, settings.cosine > 0, settings.relations > 0, settings.vectors > 0
-    asked = str((settings.temperature, settings.top, settings.relation_layer, parts))  # of it alone: no weights
-    lessons = None
-    if settings.cache is not None:
-        fingerprint = _digest(teacher.fingerprint, head or "", asked, "" if own_words else tokenizer.fingerprint)
-        lessons = LessonCache(Path(settings.cache), fingerprint=fingerprint)
-
-    def retold(ids: Sequence[int]) -> list[int]:
-        text = tokenizer.decode(ids)
-        return teacher.tokenizer.windows([text.lower() if teacher.sentence.lowercase else text])[0][0]
-
-    asking = LanguageTeacher(
-        teacher,
-        settings,
-        head=head,
-        pooling=teacher.sentence.pooling,
-        lessons=lessons,
-        top=settings.top,
-        retold=None if own_words else retold,
-    )
-    made = Distillation(student, asking, own, pooling=teacher.sentence.pooling)
-    table = teacher.transformer.embeddings.tokens.weight
-    rows = None if own_words else translated_rows(tokenizer, teacher.tokenizer, table)
-    made.begun = init_from_teacher(student, teacher, settings.layers, counts=counts, rows=rows)
-    return made
-
-
-def _digest(*words: str) -> str:
-    return blake2b("\n".join(words).encode(), digest_size=32).hexdigest()

@@ -1,7 +1,8 @@
-"""Labels that are not all right: what the network has said of each row, averaged, tells which to learn from.
+"""Labels that are not all right: the network's own predictions for each row, averaged, tell which to learn from.
 
-The network reads all training rows every so many steps. The average of its answers over these readings moves more
-slowly than the network itself: a row whose label it doubts is left out, and to the others it is a second truth.
+The network reads all training rows every so many steps. The average of its predictions over these readings
+changes more slowly than the network itself: a row whose label it doubts is left out, and for the others it is a
+second target.
 Temporal ensembling (Laine & Aila 2016, arXiv:1610.02242), as SuperGen has it (Meng et al. 2022, arXiv:2202.04538).
 
 Letters: N rows, K classes, B batch.
@@ -59,7 +60,7 @@ class Ensembling:
 
 
 class Ensemble:
-    """What the network has said of each training row, averaged over readings.
+    """The network's predictions for each training row, averaged over readings.
 
     average = m · average + (1 - m) · shares, from 0 on, and divided by 1 - mᵗ after t readings.
 
@@ -79,7 +80,7 @@ class Ensemble:
         return every is not None and step % every == 0 and step // every > int(self.readings)
 
     def take_in(self, shares_NK: Tensor) -> None:
-        """Take in what the network says of each row, softmaxed."""
+        """Add the network's softmax of each row to the average."""
         momentum = self.settings.momentum
         self.sums.mul_(momentum).add_(shares_NK, alpha=1 - momentum)
         self.readings += 1
@@ -96,14 +97,14 @@ class Ensemble:
             self._kept = readings, trusted(self.shares(), labels, self.settings)
         return self._kept[1]
 
-    def among(self, question: PosedBatch) -> list[int]:
-        """Which rows of a question are learned from."""
-        found: list[int] = self.kept()[question.numbers[:, 1].cpu()].nonzero()[:, 0].tolist()
-        return found
+    def among(self, posed: PosedBatch) -> list[int]:
+        """Which rows of a posed batch are learned from."""
+        rows: list[int] = self.kept()[posed.numbers[:, 1].cpu()].nonzero()[:, 0].tolist()
+        return rows
 
-    def logs(self, question: PosedBatch) -> Tensor:
-        """The log of the average (B, K) for the rows of a question; after a reading at least."""
-        return self.shares()[question.numbers[:, 1].cpu()].log().to(question.input_ids.device)
+    def logs(self, posed: PosedBatch) -> Tensor:
+        """The log of the average (B, K) for the rows of a posed batch; after a reading at least."""
+        return self.shares()[posed.numbers[:, 1].cpu()].log().to(posed.input_ids.device)
 
     def tensors(self) -> dict[str, Tensor]:
         """All that it remembers, to be written down, or to be filled."""

@@ -5,6 +5,7 @@ the head's business (`nn/heads.py`), and an objective does not know which head i
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,18 +14,20 @@ from torch import Tensor
 from sijo.errors import SettingError
 from sijo.nn.heads import HeadInput, LMHead
 from sijo.objectives.masking import Masking, choose, choose_by_frequency, replace_chosen
+from sijo.objectives.objective import Objective
 from sijo.objectives.posed_batch import PosedBatch
+from sijo.objectives.settings import ObjectiveSettings
 from sijo.objectives.tally import Tally, cross_entropy
 from sijo.random import rng
 from sijo.tokenizers.tokenizer import Tokenizer
 
 
-class MaskedLM:
+class MaskedLM(Objective):
     """Hide some tokens and ask for them.
 
     Needs      a head `mlm`
-    Parts      mlm: cross-entropy of each token asked for
-    Neighbours `Replaced` for a network that judges what such a one puts in
+    Parts      mlm: cross-entropy of each masked token
+    Neighbours `ReplacedTokenDetection` for a network that judges what such a one puts in
     Source     Devlin et al. 2018 (arXiv:1810.04805), section 3.1; the rules of choice in `objectives/masking.py`
     """
 
@@ -38,38 +41,67 @@ class MaskedLM:
                 "this tokenizer has no [MASK] token, so nothing can be hidden; use one of BERT's kin"
             )
         self.masking = masking
+        self.share = masking.share
         self.mask_id = tokenizer.mask_id
         self.vocab_size = tokenizer.vocab_size
         self.starts_word = tokenizer.starts_word
         self.counts = counts
 
-    def pose(self, question: PosedBatch, seed: int) -> PosedBatch:
-        """Hide tokens, by the dice of each sample of each epoch."""
-        ids, free = question.input_ids.numpy(), question.special.logical_not().numpy()
-        dice = [rng(seed, "mask", *map(int, number)) for number in question.numbers]
-        asked, shown = np.zeros_like(free), ids.copy()
+    @classmethod
+    def build(cls, settings: ObjectiveSettings, tokenizer: Tokenizer, counts: np.ndarray | None) -> "MaskedLM":
+        """The objective of a run."""
+        return cls(settings.masking, tokenizer, counts)
+
+    def pose(self, batch: PosedBatch, seed: int) -> PosedBatch:
+        """Hide tokens, by a generator for each sample of each epoch."""
+        ids, free = batch.input_ids.numpy(), batch.special.logical_not().numpy()
+        generators = [rng(seed, "mask", *map(int, number)) for number in batch.numbers]
+        target_mask, shown = np.zeros_like(free), ids.copy()
         if self.masking.choice == "frequency":
             assert self.counts is not None
-            asked = choose_by_frequency(self.masking, ids, free, question.keep.numpy(), self.counts, dice)
-        for row, (one, length) in enumerate(zip(dice, question.lengths, strict=True)):
-            here = ids[row, :length]  # never the padding: a row's dice must not depend on its neighbours' length
+            target_mask = choose_by_frequency(self.masking, ids, free, batch.keep.numpy(), self.counts, generators)
+        for row, (generator, length) in enumerate(zip(generators, batch.lengths, strict=True)):
+            here = ids[row, :length]  # never the padding: a row's draws must not depend on its neighbours' length
             if self.masking.choice != "frequency":
-                asked[row, :length] = choose(self.masking, free[row, :length], self.starts_word[here], one)
+                target_mask[row, :length] = choose(
+                    self.masking, free[row, :length], self.starts_word[here], generator
+                )
             shown[row, :length] = replace_chosen(
-                self.masking, here, asked[row, :length], one, mask_id=self.mask_id, vocab_size=self.vocab_size
+                self.masking,
+                here,
+                target_mask[row, :length],
+                generator,
+                mask_id=self.mask_id,
+                vocab_size=self.vocab_size,
             )
         return replace(
-            question, input_ids=torch.from_numpy(shown), truth=question.input_ids, asked=torch.from_numpy(asked)
+            batch,
+            input_ids=torch.from_numpy(shown),
+            targets=batch.input_ids,
+            target_mask=torch.from_numpy(target_mask),
         )
 
-    def count(self, question: PosedBatch) -> int:
-        """Tokens asked for."""
-        return int(question.asked.sum())
+    def answer(self, head: LMHead, head_input: HeadInput, posed: PosedBatch) -> Tally:
+        """The tally of the masked tokens."""
+        return cross_entropy(target_logits(head, head_input, posed), posed.targets[posed.target_mask])
 
-    def answer(self, head: LMHead, read: HeadInput, question: PosedBatch) -> Tally:
-        """The tally of the tokens asked for."""
-        return cross_entropy(self.logits(head, read, question), question.truth[question.asked])
+    def example(self, head: LMHead, head_input: HeadInput, posed: PosedBatch) -> dict[str, Any]:
+        """The text as it is read, what is hidden, and what is guessed."""
+        return guessed(head, head_input, posed)
 
-    def logits(self, head: LMHead, read: HeadInput, question: PosedBatch) -> Tensor:
-        """Logits (N, V), computed only where a token was hidden."""
-        return head.decode(head.states(read)[question.asked], read.transformer)
+
+def target_logits(head: LMHead, head_input: HeadInput, posed: PosedBatch) -> Tensor:
+    """Logits (N, V), computed only where a target is to be predicted."""
+    return head.decode(head.states(head_input)[posed.target_mask], head_input.transformer)
+
+
+def guessed(head: LMHead, head_input: HeadInput, posed: PosedBatch) -> dict[str, Any]:
+    """The token ids of the one text of a posed batch, the targets, and the likeliest token where there is one."""
+    guesses = posed.targets.new_full(posed.targets.shape, -1)
+    guesses[posed.target_mask] = target_logits(head, head_input, posed).argmax(-1)
+    text, truth, asked, guess = (
+        part[0, : posed.lengths[0]].tolist()
+        for part in (posed.input_ids, posed.targets, posed.target_mask, guesses)
+    )
+    guess = [number if is_asked else None for number, is_asked in zip(guess, asked, strict=True)]
+    return {"text": text, "asked": asked, "truth": truth, "guess": guess}

@@ -1,11 +1,10 @@
-"""A batch with something asked of it: all chance has been drawn, so it can be cut into pieces.
+"""A batch with something asked of it: all random numbers have been drawn, so it can be cut into pieces.
 
 Letters: B batch, C choices, L length.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -30,10 +29,10 @@ class PosedBatch:
     """(B, L) int64."""
     special: Tensor
     """(B, L) bool, True at special tokens, control codes and padding."""
-    truth: Tensor
+    targets: Tensor
     """(B, L) int64: the token that stood here; for a network that reads to the left, the one that comes next."""
-    asked: Tensor
-    """(B, L) bool: where the truth is asked."""
+    target_mask: Tensor
+    """(B, L) bool: where the target is to be predicted."""
     numbers: Tensor
     """(B, 2) int64: the epoch and the number of each sample."""
     parts: Tensor
@@ -42,10 +41,12 @@ class PosedBatch:
     """(B,) int64: what follows the input in its stream, or -1."""
     swapped: Tensor | None = None
     """(B,) int64: 1 where the segments changed places."""
-    dice: Tensor | None = None
-    """(B, L) float64 in [0, 1): one throw for each token that a generator may put in."""
+    uniforms: Tensor | None = None
+    """(B, L) float64 in [0, 1): one uniform draw for each token that a generator may put in."""
     labels: Tensor | None = None
-    """(B, …): what a person said of each input; what is said of tokens moves to `truth` when it is posed."""
+    """(B, …): what a person said of each input; what is said of tokens moves to `targets` when it is posed."""
+    lesson: Mapping[str, Tensor] | None = None
+    """What a teacher says of these rows, once they are prepared; not of other rows, so it is not cut with them."""
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -53,31 +54,33 @@ class PosedBatch:
     @property
     def lengths(self) -> list[int]:
         """Real tokens of each row."""
-        counted: list[int] = self.keep.flatten(1).sum(1).tolist()
-        return counted
+        lengths: list[int] = self.keep.flatten(1).sum(1).tolist()
+        return lengths
 
     @property
     def padding(self) -> Tensor | None:
         """`keep` where there is padding, else None: attention without a mask is quicker."""
         return None if bool(self.keep.all()) else self.keep
 
-    def rows(self, chosen: Sequence[int]) -> "PosedBatch":
-        """Some rows, in this order, no wider than they need be."""
-        index = torch.as_tensor(chosen, dtype=torch.int64)
+    def rows(self, numbers: Sequence[int]) -> "PosedBatch":
+        """These rows, in this order, no wider than they need be."""
+        index = torch.as_tensor(numbers, dtype=torch.int64)
         width = min(padded_length(int(self.keep[index].sum(-1).max())), self.keep.shape[-1])
-        cut: dict[str, Any] = {}
-        for field in fields(self):
-            tensor = getattr(self, field.name)
-            if tensor is not None:
-                whole = tensor[index]
-                by_token = tensor.shape == self.keep.shape and field.name != "labels"
-                cut[field.name] = whole[..., :width] if by_token else whole
-        return PosedBatch(**cut)
+        by_token = {name for name, tensor in self._tensors() if tensor.shape == self.keep.shape} - {"labels"}
+        rows = {name: tensor[index] for name, tensor in self._tensors()}
+        return replace(
+            self,
+            lesson=None,
+            **{name: part[..., :width] if name in by_token else part for name, part in rows.items()},
+        )
 
     def to(self, device: torch.device) -> "PosedBatch":
         """The same on another device."""
-        parts: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        return PosedBatch(**{name: part if part is None else part.to(device) for name, part in parts.items()})  # type: ignore[arg-type]
+        return replace(self, lesson=None, **{name: tensor.to(device) for name, tensor in self._tensors()})
+
+    def _tensors(self) -> list[tuple[str, Tensor]]:
+        parts = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return [(name, part) for name, part in parts if isinstance(part, Tensor)]
 
 
 def unposed(batch: Batch) -> PosedBatch:
@@ -88,8 +91,8 @@ def unposed(batch: Batch) -> PosedBatch:
         keep=torch.from_numpy(batch.keep),
         token_type_ids=torch.from_numpy(batch.token_type_ids),
         special=torch.from_numpy(batch.special),
-        truth=ids,
-        asked=torch.zeros_like(ids, dtype=torch.bool),
+        targets=ids,
+        target_mask=torch.zeros_like(ids, dtype=torch.bool),
         numbers=torch.from_numpy(np.stack([batch.epochs, batch.numbers], 1)),
         parts=torch.from_numpy(batch.parts),
         next_ids=torch.from_numpy(batch.next_ids),

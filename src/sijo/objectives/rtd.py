@@ -6,22 +6,24 @@ token whether it stood there. Both learn at once, each from its own loss: nothin
 Letters: B batch, L length, N tokens asked for, V tokens, E width of the tables.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sijo.errors import SettingError
 from sijo.nn.heads import Network
-from sijo.objectives.joint import TrainingObjective, head_input
-from sijo.objectives.mlm import MaskedLM
+from sijo.objectives.mlm import MaskedLM, target_logits
+from sijo.objectives.objective import TrainingObjective, head_input
 from sijo.objectives.posed_batch import PosedBatch
+from sijo.objectives.settings import ObjectiveSettings, Sharing
 from sijo.objectives.tally import Tally, binary, cross_entropy
 from sijo.random import rng
-
-Sharing = Literal["tied", "none", "gdes"]
+from sijo.tokenizers.tokenizer import Tokenizer
 
 
 class OffsetTable(nn.Module):
@@ -109,66 +111,107 @@ class ReplacedTokenDetection(TrainingObjective):
         self.discriminator = discriminator
         self.masked = masked
         self.weights = {"mlm": 1.0, "rtd": weight}
-        self.asked = masked.masking.share
+        self.share = masked.share
         share_tables(generator, discriminator, sharing, started=started)
 
-    def pose(self, question: PosedBatch, seed: int) -> PosedBatch:
-        """Hide tokens, and throw the dice for what is put in their place."""
-        posed = self.masked.pose(question, seed)
-        width = posed.input_ids.shape[1]
-        dice = [torch.from_numpy(rng(seed, "replace", *map(int, n)).random(width)) for n in posed.numbers]
-        return replace(posed, dice=torch.stack(dice))
+    @classmethod
+    def build(
+        cls,
+        networks: Mapping[str, Network],
+        settings: ObjectiveSettings,
+        tokenizer: Tokenizer,
+        counts: np.ndarray | None,
+        started: bool,
+    ) -> "ReplacedTokenDetection":
+        """The objective of a run."""
+        masked = MaskedLM.build(settings, tokenizer, counts)
+        return cls(
+            networks["generator"],
+            networks["discriminator"],
+            masked,
+            sharing=settings.sharing,
+            weight=settings.weight,
+            started=started,
+        )
 
-    def forward(self, question: PosedBatch) -> dict[str, Tally]:
+    def pose(self, batch: PosedBatch, seed: int) -> PosedBatch:
+        """Hide tokens, and draw the numbers by which the generator's tokens are sampled."""
+        posed = self.masked.pose(batch, seed)
+        width = posed.input_ids.shape[1]
+        uniforms = [torch.from_numpy(rng(seed, "replace", *map(int, n)).random(width)) for n in posed.numbers]
+        return replace(posed, uniforms=torch.stack(uniforms))
+
+    def forward(self, posed: PosedBatch) -> dict[str, Tally]:
         """The generator's and the discriminator's tallies."""
-        head = self.generator.head["mlm"]
-        logits = self.masked.logits(head, head_input(self.generator, question, head), question)  # type: ignore[arg-type]
-        replaced = self.put_in(question, logits.detach())
-        fake_BL = replaced != question.truth  # a lucky guess is a real token
-        score_BL = self.scores(replace(question, input_ids=replaced))
+        head: Any = self.generator.head["mlm"]
+        logits = target_logits(head, head_input(self.generator, posed, head), posed)
+        replaced = self.put_in(posed, logits.detach())
+        fake_BL = replaced != posed.targets  # a lucky guess is a real token
+        score_BL = self.scores(replace(posed, input_ids=replaced))
         return {
-            "mlm": cross_entropy(logits, question.truth[question.asked]),
-            "rtd": binary(score_BL[question.keep], fake_BL[question.keep]),
+            "mlm": cross_entropy(logits, posed.targets[posed.target_mask]),
+            "rtd": binary(score_BL[posed.keep], fake_BL[posed.keep]),
         }
 
-    def put_in(self, question: PosedBatch, logits: Tensor) -> Tensor:
-        """The ids (B, L) that the discriminator reads: for each token asked for, one draw from logits (N, V)."""
-        assert question.dice is not None
-        ids = question.truth.clone()
-        ids[question.asked] = sample_tokens(logits, question.dice[question.asked])
+    def put_in(self, posed: PosedBatch, logits: Tensor) -> Tensor:
+        """The ids (B, L) that the discriminator reads: at each masked token one sample from logits (N, V)."""
+        assert posed.uniforms is not None
+        ids = posed.targets.clone()
+        ids[posed.target_mask] = sample_tokens(logits, posed.uniforms[posed.target_mask])
         return ids
 
-    def counts(self, question: PosedBatch) -> dict[str, int]:
+    def counts(self, posed: PosedBatch) -> dict[str, int]:
         """How much each part is asked, in a batch or a piece of one."""
-        return {"mlm": int(question.asked.sum()), "rtd": int(question.keep.sum())}
+        return {"mlm": int(posed.target_mask.sum()), "rtd": int(posed.keep.sum())}
 
-    def scores(self, question: PosedBatch) -> Tensor:
+    def scores(self, posed: PosedBatch) -> Tensor:
         """The discriminator's logits (B, L) that a token was put in."""
-        scores: Tensor = self.discriminator.head["rtd"](head_input(self.discriminator, question))
+        scores: Tensor = self.discriminator.head["rtd"](head_input(self.discriminator, posed))
         return scores
 
-    def networks(self) -> dict[str, dict[str, Tensor]]:
-        """What is worth keeping: the weights of both networks by their own names, tables merged."""
-        kept = {"generator": self.generator.state_dict(), "discriminator": self.discriminator.state_dict()}
-        for name, part in self.discriminator.named_modules():
+    def example(self, posed: PosedBatch) -> dict[str, Any]:
+        """A text with the tokens that were put in, and how surely each was spotted."""
+        head: Any = self.generator.head["mlm"]
+        logits = target_logits(head, head_input(self.generator, posed, head), posed)
+        shown = self.put_in(posed, logits)
+        spotted = self.scores(replace(posed, input_ids=shown)).sigmoid()
+        length = posed.lengths[0]
+        text, truth, asked = (part[0, :length].tolist() for part in (shown, posed.targets, posed.target_mask))
+        return {
+            "objective": "rtd",
+            "text": text,
+            "asked": asked,
+            "truth": truth,
+            "guess": [token if is_asked else None for token, is_asked in zip(text, asked, strict=True)],
+            "replaced": [token != real for token, real in zip(text, truth, strict=True)],
+            "spotted": [round(probability, 4) for probability in spotted[0, :length].tolist()],
+        }
+
+    def networks(self) -> dict[str, Network]:
+        """Both networks."""
+        return {"generator": self.generator, "discriminator": self.discriminator}
+
+    def merge(self) -> None:
+        """Put a plain table in place of each with an offset, its sum."""
+        embeddings = self.discriminator.transformer.embeddings
+        for name, part in list(embeddings.named_children()):
             if isinstance(part, OffsetTable):
-                del kept["discriminator"][f"{name}.delta"]
-                kept["discriminator"][f"{name}.weight"] = part.weight
-        return kept
+                rows, width = part.weight.shape
+                setattr(embeddings, name, nn.Embedding(rows, width, _weight=part.weight.detach()))
 
 
-def sample_tokens(logits: Tensor, dice: Tensor) -> Tensor:
-    """One token from each row's softmax, by a throw in [0, 1).
+def sample_tokens(logits: Tensor, uniforms: Tensor) -> Tensor:
+    """One token from each row's softmax, by a uniform draw.
 
-    logits  (N, V) float
-    dice    (N,) float64
+    logits    (N, V) float
+    uniforms  (N,) float64 in [0, 1)
 
-    Returns (N,) int64. In float64: the sum of 128,000 probabilities in float32 may end short of a throw.
+    Returns (N,) int64. In float64: the sum of 128,000 probabilities in float32 may end short of a draw.
 
     >>> logits, uniforms = torch.tensor([[0.0, 0.0], [0.0, 9.0]]), torch.tensor([0.2, 0.2])
     >>> sample_tokens(logits, uniforms.double()).tolist()
     [0, 1]
     """
     edges = logits.double().softmax(-1).cumsum(-1)
-    throw = dice.to(edges.device, torch.float64)[:, None] * edges[:, -1:]  # the last edge may be 1 - 1e-16
-    return torch.searchsorted(edges, throw, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
+    points = uniforms.to(edges.device, torch.float64)[:, None] * edges[:, -1:]  # the last edge may be 1 - 1e-16
+    return torch.searchsorted(edges, points, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)

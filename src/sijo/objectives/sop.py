@@ -5,55 +5,56 @@ from dataclasses import replace
 import torch
 
 from sijo.nn.heads import ClassifierHead, HeadInput
+from sijo.objectives.objective import Objective
 from sijo.objectives.posed_batch import PosedBatch
 from sijo.objectives.tally import Tally, cross_entropy
 from sijo.random import rng
 
 
-class SentenceOrder:
+class SentenceOrder(Objective):
     """Put the second segment first in half of the inputs, and ask in which.
 
     Needs      a head `sop`; inputs of two segments (data.segments="two")
     Parts      sop: cross-entropy of each input; label 1 is "changed places"
-    Neighbours before `Masked` in a list of objectives, since it moves what that one hides
+    Neighbours before `MaskedLM` in a list of objectives, since it moves what that one hides
     Source     Lan et al. 2019 (arXiv:1909.11942), section 3.1. Unlike the released script every label is a
-               fair coin: no input is made of two documents (docs/albert.md)
+               fair coin toss: no input is made of two documents (docs/albert.md)
     """
 
     part = "sop"
     head = "sop"
 
-    def pose(self, question: PosedBatch, seed: int) -> PosedBatch:
+    def pose(self, batch: PosedBatch, seed: int) -> PosedBatch:
         """Exchange segments; the special tokens between and after them stay where the layout has them."""
-        place_L = torch.arange(question.input_ids.shape[1])
-        from_BL = place_L.repeat(len(question), 1)
-        second_BL = torch.zeros_like(question.keep)
-        coins = [rng(seed, "order", *map(int, number)).random() < 0.5 for number in question.numbers]
-        for row, (coin, (first, second)) in enumerate(zip(coins, question.parts.tolist(), strict=True)):
+        place_L = torch.arange(batch.input_ids.shape[1])
+        from_BL = place_L.repeat(len(batch), 1)
+        second_BL = torch.zeros_like(batch.keep)
+        coins = [rng(seed, "order", *map(int, number)).random() < 0.5 for number in batch.numbers]
+        for row, (coin, (first, second)) in enumerate(zip(coins, batch.parts.tolist(), strict=True)):
             if not second:
                 continue  # a document of one token: either answer is a guess
-            text = question.special[row].logical_not().nonzero()[:, 0]
+            text = batch.special[row].logical_not().nonzero()[:, 0]
             start, middle, end = int(text[0]), int(text[first]), int(text[-1]) + 1
             if coin:
                 between = place_L[start + first : middle]
                 from_BL[row, start:end] = torch.cat([place_L[middle:end], between, place_L[start : start + first]])
                 middle += second - first
             second_BL[row] = place_L >= middle
-        moved = question.input_ids.gather(1, from_BL)
+        moved = batch.input_ids.gather(1, from_BL)
         return replace(
-            question,
+            batch,
             input_ids=moved,
-            truth=moved,
-            special=question.special.gather(1, from_BL),
-            token_type_ids=(second_BL & question.keep).long(),
+            targets=moved,
+            special=batch.special.gather(1, from_BL),
+            token_type_ids=(second_BL & batch.keep).long(),
             swapped=torch.tensor(coins, dtype=torch.int64),
         )
 
-    def count(self, question: PosedBatch) -> int:
+    def count(self, posed: PosedBatch) -> int:
         """Inputs."""
-        return len(question)
+        return len(posed)
 
-    def answer(self, head: ClassifierHead, read: HeadInput, question: PosedBatch) -> Tally:
+    def answer(self, head: ClassifierHead, head_input: HeadInput, posed: PosedBatch) -> Tally:
         """Two logits an input."""
-        assert question.swapped is not None
-        return cross_entropy(head(read), question.swapped)
+        assert posed.swapped is not None
+        return cross_entropy(head(head_input), posed.swapped)

@@ -1,6 +1,6 @@
-"""What a person said of a text (`label`), alone or beside a teacher (`teacher`), and steadily (`sift`, `ensemble`).
+"""What a person said of a text (`label`), alone or beside a teacher (`teacher`), and smoothly (`sift`, `ensemble`).
 
-Every task comes down to rows of scores with one truth each: of a text over its classes, of each asked word
+Every task comes down to rows of scores with one target each: of a text over its classes, of each tagged word
 over its tags, of each answer's start and end over the tokens, of each question over its choices. Loss,
 teacher and SiFT are written once, over such rows.
 
@@ -8,22 +8,21 @@ Letters: B batch, C choices, L length, D width, R rows of scores, K scores of a 
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sijo.batching import by_length
-from sijo.data.labelled_inputs import LabelledInputs, Task
+from sijo.data.labelled_inputs import Task
 from sijo.errors import SettingError
 from sijo.nn.heads import Network
 from sijo.objectives.ensemble import Ensemble
-from sijo.objectives.joint import TrainingObjective, head_input
-from sijo.objectives.posed_batch import PosedBatch, unposed
+from sijo.objectives.objective import TrainingObjective, head_input
+from sijo.objectives.posed_batch import PosedBatch
+from sijo.objectives.scoring import scored
 from sijo.objectives.tally import Tally, kl_divergence
 
 HEADS: Mapping[Task, str] = {
@@ -35,15 +34,13 @@ HEADS: Mapping[Task, str] = {
     "multiple-choice": "multiple-choice",
 }
 """Which head answers."""
-READING = 4_096
-"""Tokens that are read at once where nothing is learned, padding included."""
 UNSEEN = -1e4
 """The score of what cannot be chosen: its share is 0 in float32, and what is multiplied with that stays finite."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SiftSettings:
-    """Scale-invariant fine-tuning: answer alike when the embeddings, normalised, are moved a little, the worst way.
+    """Scale-invariant fine-tuning: the same answer when the normalised embeddings are perturbed adversarially.
 
     Source: He et al. 2020 (arXiv:2006.03654), section 4; numbers from the released `sift.py`.
     """
@@ -69,22 +66,22 @@ class SiftSettings:
 
 @dataclass(frozen=True)
 class TaskTeacher:
-    """A network that was fine-tuned on the same labels, and how it is listened to."""
+    """A network that was fine-tuned on the same labels, and how its answers are weighed."""
 
     network: Network
-    """With the head of the task; never moved."""
+    """With the head of the task; never trained."""
     columns: Sequence[int] | None = None
     """Its column of each label of the student; None where they are in the same order."""
     temperature: float = 2.0
     """By which the scores of both are divided; the part is multiplied by its square."""
     soft: float = 0.5
-    """Weight of what it says."""
+    """Weight of its scores."""
     hard: float = 0.5
-    """Weight of what a person said."""
+    """Weight of the labels."""
 
 
 class Supervised(TrainingObjective):
-    """A network with the head of a task, asked what a person said.
+    """A network with the head of a task, asked for the labels that people gave.
 
     Needs      rows of `data/labelled_inputs.py` and the head `HEADS[task]`
     Parts      label: cross-entropy; of multi-label binary cross-entropy of each label; of regression the squared
@@ -150,7 +147,7 @@ class Supervised(TrainingObjective):
         if ensemble is None or not ensemble.due(step):
             return False
         shares = torch.empty_like(ensemble.sums)
-        for numbers, _, scores in self.read(ensemble.samples):
+        for numbers, _, scores in scored(self, ensemble.samples):
             shares[numbers] = scores.softmax(-1).cpu()
         ensemble.take_in(shares)
         return True
@@ -159,101 +156,97 @@ class Supervised(TrainingObjective):
         """That of the ensemble."""
         return {} if self.ensemble is None else self.ensemble.tensors()
 
-    def pose(self, question: PosedBatch, seed: int) -> PosedBatch:
-        """Nothing is left to chance; what was said of words is asked of their first tokens."""
+    def pose(self, batch: PosedBatch, seed: int) -> PosedBatch:
+        """Nothing is random; what was said of words is asked of their first tokens."""
         if self.task != "tagging":
-            return question
-        assert question.labels is not None
-        asked = question.labels >= 0
-        return replace(question, truth=question.labels.clamp(min=0), asked=asked, labels=None)
+            return batch
+        assert batch.labels is not None
+        return replace(batch, targets=batch.labels.clamp(min=0), target_mask=batch.labels >= 0, labels=None)
 
-    def counts(self, question: PosedBatch) -> dict[str, int]:
-        """Rows of scores, the same for each part."""
-        count = self.count(question) if self.ensemble is None else len(self.ensemble.among(question))
-        return dict.fromkeys(self.weights, count)
-
-    def count(self, question: PosedBatch) -> int:
-        """Rows of scores, whether they are trusted or not."""
-        match self.task:
-            case "tagging":
-                return int(question.asked.sum())
-            case "question-answering":
-                return 2 * len(question)
-            case "multi-label":
-                assert question.labels is not None
-                return question.labels.numel()
-            case _:
-                return len(question)
-
-    def forward(self, question: PosedBatch) -> dict[str, Tally]:
-        """A tally for each part."""
-        count = self.counts(question)["label"]
+    def prepare(self, posed: PosedBatch) -> PosedBatch:
+        """The rows that are trusted, with what the teacher says of them."""
         if (
             self.ensemble is not None
         ):  # where no row is trusted one is read for nothing, so that gradients are there
-            question = question.rows(self.ensemble.among(question) or [0])
+            posed = posed.rows(self.ensemble.among(posed) or [0])
+        teacher = self._teacher[0]
+        if teacher is None:
+            return posed
+        with torch.no_grad():
+            scores = score_rows(teacher.network, self.name, posed, self.task)
+        scores = scores if teacher.columns is None else scores[:, list(teacher.columns)]
+        return replace(posed, lesson={"scores": scores})
+
+    def counts(self, posed: PosedBatch) -> dict[str, int]:
+        """Rows of scores, the same for each part."""
+        count = self.count(posed) if self.ensemble is None else len(self.ensemble.among(posed))
+        return dict.fromkeys(self.weights, count)
+
+    def count(self, posed: PosedBatch) -> int:
+        """Rows of scores, whether they are trusted or not."""
+        match self.task:
+            case "tagging":
+                return int(posed.target_mask.sum())
+            case "question-answering":
+                return 2 * len(posed)
+            case "multi-label":
+                assert posed.labels is not None
+                return posed.labels.numel()
+            case _:
+                return len(posed)
+
+    def forward(self, posed: PosedBatch) -> dict[str, Tally]:
+        """A tally for each part."""
+        count = self.counts(posed)["label"]
         embedded: list[Tensor] = []
         if self.sift is None:
-            scores = self.scores(question)
+            scores = self.scores(posed)
         else:
-            with _Embeddings(self.network, embedded.append):
-                scores = self.scores(question)
-        tallies = {"label": self.label(scores, question, count)}
+            with _EmbeddingsHook(self.network, embedded.append):
+                scores = self.scores(posed)
+        tallies = {"label": self.label(scores, posed, count)}
         teacher = self._teacher[0]
         if teacher is not None:
-            with torch.no_grad():
-                said = score_rows(teacher.network, self.name, question, self.task)
-            said = said if teacher.columns is None else said[:, list(teacher.columns)]
-            total = teacher.temperature**2 * self.divergence(said, scores, teacher.temperature)
+            assert posed.lesson is not None, "a batch is prepared before it is learned from"
+            theirs, temperature = posed.lesson["scores"], teacher.temperature
+            total = temperature**2 * self.divergence(theirs, scores, temperature)
             tallies["teacher"] = Tally(
-                total if self.task != "regression" else (said - scores).square().sum(), count
+                total if self.task != "regression" else (theirs - scores).square().sum(), count
             )
         if self.sift is not None:
-            tallies["sift"] = Tally(self._steady(question, scores, embedded[0]), count)
+            tallies["sift"] = Tally(self._smoothness(posed, scores, embedded[0]), count)
         if self.ensemble is not None:
-            tallies["ensemble"] = Tally(self._as_before(self.ensemble, question, scores), count)
+            tallies["ensemble"] = Tally(self._from_average(self.ensemble, posed, scores), count)
         if count == 0:
             return {name: Tally(0 * tally.total, 0) for name, tally in tallies.items()}
         return tallies
 
-    @torch.inference_mode()
-    def read(self, samples: LabelledInputs) -> Iterator[tuple[list[int], PosedBatch, Tensor]]:
-        """Read labelled rows without dropout: the numbers of some, what they ask, and the scores (R, K)."""
-        learning, device = self.training, next(self.parameters()).device
-        self.eval()
-        try:
-            for numbers in by_length(samples.lengths, token_budget=READING):
-                question = self.pose(unposed(samples.at(np.array(numbers))), 0).to(device)
-                yield numbers, question, self.scores(question)
-        finally:
-            self.train(learning)
-
-    def networks(self) -> dict[str, dict[str, Tensor]]:
+    def networks(self) -> dict[str, Network]:
         """The one network."""
-        return {"model": self.network.state_dict()}
+        return {"model": self.network}
 
-    def scores(self, question: PosedBatch) -> Tensor:
+    def scores(self, posed: PosedBatch) -> Tensor:
         """Rows of scores (R, K), float32."""
-        return score_rows(self.network, self.name, question, self.task)
+        return score_rows(self.network, self.name, posed, self.task)
 
-    def label(self, scores: Tensor, question: PosedBatch, count: int) -> Tally:
+    def label(self, scores: Tensor, posed: PosedBatch, count: int) -> Tally:
         """The loss of what a person said."""
         if self.task == "tagging":
-            truth = question.truth[question.asked]
+            targets = posed.targets[posed.target_mask]
         else:
-            assert question.labels is not None
-            truth = question.labels
+            assert posed.labels is not None
+            targets = posed.labels
         match self.task:
             case "regression":
-                return Tally((scores[:, 0] - truth).square().sum(), count)
+                return Tally((scores[:, 0] - targets).square().sum(), count)
             case "multi-label":
-                total = F.binary_cross_entropy_with_logits(scores, truth, reduction="sum")
-                return Tally(total, count, ((scores > 0) == (truth > 0)).sum())
+                total = F.binary_cross_entropy_with_logits(scores, targets, reduction="sum")
+                return Tally(total, count, ((scores > 0) == (targets > 0)).sum())
             case "question-answering":
-                truth = truth.T.flatten()  # as the rows: all starts, then all ends
+                targets = targets.T.flatten()  # as the rows: all starts, then all ends
         weights: Any = self.class_weights
-        total = F.cross_entropy(scores, truth, weights, reduction="sum", label_smoothing=self.smoothing)
-        return Tally(total, count, (scores.argmax(-1) == truth).sum())
+        total = F.cross_entropy(scores, targets, weights, reduction="sum", label_smoothing=self.smoothing)
+        return Tally(total, count, (scores.argmax(-1) == targets).sum())
 
     def divergence(self, wanted: Tensor, scores: Tensor, temperature: float = 1.0) -> Tensor:
         """The sum over rows of KL(wanted || scores), both at a temperature; of multi-label, of each label alone."""
@@ -261,49 +254,49 @@ class Supervised(TrainingObjective):
             wanted, scores = (torch.stack([one, torch.zeros_like(one)], -1) for one in (wanted, scores))
         return kl_divergence(wanted / temperature, scores / temperature).sum()
 
-    def _as_before(self, ensemble: Ensemble, question: PosedBatch, scores: Tensor) -> Tensor:
-        """How far the answer is from what was said before, on the average."""
+    def _from_average(self, ensemble: Ensemble, posed: PosedBatch, scores: Tensor) -> Tensor:
+        """How far the answer is from the average of earlier ones."""
         ramp = ensemble.settings.ramp(int(ensemble.readings))
         if not ramp:
             return scores.new_zeros(())
-        return ramp * self.divergence(ensemble.logs(question), scores)
+        return ramp * self.divergence(ensemble.logs(posed), scores)
 
-    def _steady(self, question: PosedBatch, scores: Tensor, embedded: Tensor) -> Tensor:
-        """How far the answer moves with the embeddings, both ways; gradients flow through both answers."""
+    def _smoothness(self, posed: PosedBatch, scores: Tensor, embedded: Tensor) -> Tensor:
+        """The symmetric divergence of the answers to perturbed embeddings; gradients flow through both answers."""
         assert self.sift is not None
         sift, normed = self.sift, F.layer_norm(embedded.detach().float(), embedded.shape[-1:], eps=1e-7)
         delta = torch.randn_like(normed).mul_(sift.noise).clamp_(-sift.bound, sift.bound).requires_grad_()
-        gradient = torch.autograd.grad(self._apart(question, normed + delta, scores.detach()), delta)[0]
+        gradient = torch.autograd.grad(self._perturbed(posed, normed + delta, scores.detach()), delta)[0]
         if bool(gradient.isfinite().all()):
             steepest = gradient.abs().amax(-1, keepdim=True)
             delta = delta + sift.step * gradient / (1e-6 + steepest)
-        return self._apart(question, normed + delta.detach(), scores)
+        return self._perturbed(posed, normed + delta.detach(), scores)
 
-    def _apart(self, question: PosedBatch, embedded: Tensor, scores: Tensor) -> Tensor:
-        """The symmetric divergence of the answer to moved embeddings from another answer."""
-        with _Embeddings(self.network, lambda given: embedded.to(given.dtype)):
-            moved = self.scores(question)
+    def _perturbed(self, posed: PosedBatch, embedded: Tensor, scores: Tensor) -> Tensor:
+        """The symmetric divergence of the answer to these embeddings from another answer."""
+        with _EmbeddingsHook(self.network, lambda normed: embedded.to(normed.dtype)):
+            moved = self.scores(posed)
         if self.task == "regression":
             return (moved - scores).square().sum()
-        # as released: each is taken for true once, so that gradients flow through both
+        # as released: each is the target once, so that gradients flow through both
         return self.divergence(scores.detach(), moved) + self.divergence(moved.detach(), scores)
 
 
-class _Embeddings:
+class _EmbeddingsHook:
     """A `with` in which a function is shown, or replaces, what goes into the norm of a network's embeddings."""
 
-    def __init__(self, network: Network, function: Any) -> None:
+    def __init__(self, network: Network, function: Callable[[Tensor], object]) -> None:
         self._norm, self._function = network.transformer.embeddings.norm, function
 
     def __enter__(self) -> None:
         assert self._norm is not None
-        self._hook = self._norm.register_forward_pre_hook(lambda module, given: self._function(given[0]))
+        self._hook = self._norm.register_forward_pre_hook(lambda module, inputs: self._function(inputs[0]))
 
     def __exit__(self, *error: object) -> None:
         self._hook.remove()
 
 
-def score_rows(network: Network, name: str, question: PosedBatch, task: Task) -> Tensor:
+def score_rows(network: Network, name: str, posed: PosedBatch, task: Task) -> Tensor:
     """What a head answers, as rows of scores (R, K) in float32; of what cannot be chosen the score is UNSEEN.
 
     classification, multi-label, regression  (B, K)
@@ -312,15 +305,15 @@ def score_rows(network: Network, name: str, question: PosedBatch, task: Task) ->
     multiple-choice     (B, C)
     """
     head = network.head[name]
-    shape = question.input_ids.shape
+    shape = posed.input_ids.shape
     if len(shape) == 3:  # choices are read like inputs
-        flat = {part: getattr(question, part).flatten(0, 1) for part in ("input_ids", "keep", "token_type_ids")}
-        chosen: Tensor = head(head_input(network, replace(question, **flat), head)).float().view(shape[:2])
-        return chosen.masked_fill(~question.keep.any(-1), UNSEEN)
-    logits: Tensor = head(head_input(network, question, head)).float()
+        flat = {part: getattr(posed, part).flatten(0, 1) for part in ("input_ids", "keep", "token_type_ids")}
+        chosen: Tensor = head(head_input(network, replace(posed, **flat), head)).float().view(shape[:2])
+        return chosen.masked_fill(~posed.keep.any(-1), UNSEEN)
+    logits: Tensor = head(head_input(network, posed, head)).float()
     match task:
         case "tagging":
-            return logits[question.asked]
+            return logits[posed.target_mask]
         case "question-answering":
-            return logits.masked_fill(~question.keep[..., None], UNSEEN).permute(2, 0, 1).flatten(0, 1)
+            return logits.masked_fill(~posed.keep[..., None], UNSEEN).permute(2, 0, 1).flatten(0, 1)
     return logits

@@ -23,31 +23,31 @@ class Tally:
     """() int64: how much of it was answered right; None where nothing is right or wrong."""
 
 
-def cross_entropy(logits: Tensor, truth: Tensor) -> Tally:
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tally:
     """The negative log-probability of what is true, in float32.
 
     logits  (N, V) float
-    truth   (N,) int64
+    targets (N,) int64
 
     >>> import torch
     >>> tally = cross_entropy(torch.tensor([[0.0, 0.0], [9.0, 0.0]]), torch.tensor([1, 0]))
     >>> round(float(tally.total), 4), tally.count, int(tally.right)     # ln 2, and next to nothing
     (0.6933, 2, 1)
     """
-    total = F.cross_entropy(logits.float(), truth, reduction="sum")
-    return Tally(total, len(truth), (logits.argmax(-1) == truth).sum())
+    total = F.cross_entropy(logits.float(), targets, reduction="sum")
+    return Tally(total, len(targets), (logits.argmax(-1) == targets).sum())
 
 
-def binary(logits: Tensor, truth: Tensor) -> Tally:
-    """The same for yes or no: `logits` (N,) is the logit of yes, `truth` (N,) bool.
+def binary(logits: Tensor, targets: Tensor) -> Tally:
+    """The same for yes or no: `logits` (N,) is the logit of yes, `targets` (N,) bool.
 
     >>> import torch
     >>> tally = binary(torch.tensor([0.0, -9.0]), torch.tensor([True, False]))
     >>> round(float(tally.total), 4), tally.count, int(tally.right)
     (0.6933, 2, 1)
     """
-    total = F.binary_cross_entropy_with_logits(logits.float(), truth.float(), reduction="sum")
-    return Tally(total, len(truth), ((logits > 0) == truth).sum())
+    total = F.binary_cross_entropy_with_logits(logits.float(), targets.float(), reduction="sum")
+    return Tally(total, len(targets), ((logits > 0) == targets).sum())
 
 
 def kl_divergence(wanted: Tensor, scores: Tensor) -> Tensor:
@@ -60,6 +60,6 @@ def kl_divergence(wanted: Tensor, scores: Tensor) -> Tensor:
     >>> [round(value, 4) for value in kl_divergence(wanted, scores).tolist()]
     [1.1504, 0.0]
     """
-    true, said = wanted.float().log_softmax(-1), scores.float().log_softmax(-1)
-    terms: Tensor = true.exp() * (true - said)
-    return terms.masked_fill(true == -math.inf, 0.0).sum(-1)
+    target_logs, logs = wanted.float().log_softmax(-1), scores.float().log_softmax(-1)
+    terms: Tensor = target_logs.exp() * (target_logs - logs)
+    return terms.masked_fill(target_logs == -math.inf, 0.0).sum(-1)

@@ -1,4 +1,4 @@
-"""What a token costs in arithmetic, and how much of it this machine can do: together, how well a run uses it.
+"""What a token costs in arithmetic, how much of it this machine can do, and so how well a run uses it.
 
 Multiplications of matrices are counted and nothing else: norms, activations and softmax take time, but
 no share of the arithmetic worth naming. Letters: D width, E width of the tables, F width inside the
@@ -7,15 +7,60 @@ feed-forward part, L length, V tokens.
 
 import statistics
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import torch
 
 from sijo.nn.architecture import Architecture
 from sijo.nn.heads import HeadSpec, Network
+from sijo.objectives.registry import answers_by_head
 
 SECONDS = 0.2
 """That measuring a machine takes, or three products where one takes longer."""
+LATELY = 20
+"""Steps over which the present speed is taken."""
+
+
+class Speed(NamedTuple):
+    """How fast a run is."""
+
+    tokens_per_second: float
+    """Real tokens, over all processes."""
+    matmul_share: float
+    """Of what the processors would do if they multiplied matrices and nothing else, from 0 to 1."""
+
+
+class SpeedMeter:
+    """Tells how fast a run is, by what its tokens cost and what this machine can do.
+
+    networks      that learn
+    share         of the tokens that are masked
+    batch         inputs of a step
+    micro_tokens  tokens read at once
+    peak          operations a second of matrix products, over all processes
+    """
+
+    def __init__(
+        self, networks: Iterable[Network], *, share: float, batch: int, micro_tokens: int, peak: float
+    ) -> None:
+        self.networks, self.share, self.batch, self.micro_tokens = list(networks), share, batch, micro_tokens
+        self.peak = peak
+        self._lately: deque[tuple[int, float]] = deque(maxlen=LATELY)
+
+    def add(self, tokens: int, seconds: float) -> Speed:
+        """Take in a step; returns the speed over the last ones."""
+        self._lately.append((tokens, seconds))
+        counts, times = zip(*self._lately, strict=True)
+        return self.speed(len(counts), sum(counts), sum(times))
+
+    def speed(self, steps: float, tokens: float, seconds: float) -> Speed:
+        """Of so many steps, tokens and seconds."""
+        length = tokens / steps / self.batch
+        sequences = max(1, int(self.micro_tokens / length))
+        flops = training_flops(self.networks, length, share=self.share, sequences=sequences)
+        return Speed(tokens / seconds, flops * tokens / seconds / self.peak)
 
 
 def training_flops(networks: Iterable[Network], length: float, *, share: float, sequences: int = 1) -> float:
@@ -23,7 +68,7 @@ def training_flops(networks: Iterable[Network], length: float, *, share: float, 
 
     networks   with the heads they learn by; may be on the meta device
     length     tokens of a sequence
-    share      of the tokens, how many a head `mlm` is asked for; `sop` answers once a sequence, others everywhere
+    share      of the tokens that are masked
     sequences  read at once
 
     >>> from sijo.nn.heads import LMHeadSpec
@@ -32,13 +77,13 @@ def training_flops(networks: Iterable[Network], length: float, *, share: float, 
     >>> training_flops([Network(tiny, {"mlm": LMHeadSpec(activation="gelu")})], 8, share=0.15)
     15480.0
     """
-    answers = {"mlm": share, "sop": 1 / length}
+    answers = answers_by_head(share, length)
     return sum(
         flops_per_token(
             network.architecture,
             length,
             training=True,
-            asked={head: answers.get(name, 1.0) for name, head in network.head_values.items()},
+            answers={head: answers.get(name, 1.0) for name, head in network.head_values.items()},
             sequences=sequences,
             recompute=network.transformer.recompute,
         )
@@ -51,7 +96,7 @@ def flops_per_token(
     length: float,
     *,
     training: bool,
-    asked: Mapping[HeadSpec, float] | None = None,
+    answers: Mapping[HeadSpec, float] | None = None,
     sequences: int = 1,
     recompute: bool = False,
 ) -> float:
@@ -59,7 +104,7 @@ def flops_per_token(
 
     length     tokens of a sequence, with its padding or without: which of both is then said of the cost
     training   the gradient too, which costs twice the forward pass
-    asked      of each head, the share of tokens it answers at: 0.15 for masked ones, 1 / length for one
+    answers    of each head, the share of tokens it answers at: 0.15 for masked ones, 1 / length for one
                answer a text
     sequences  how many are read at once: they share one projection of DeBERTa's 2 L distances
     recompute  the layers run once more before their gradient (activation checkpointing)
@@ -79,7 +124,7 @@ def flops_per_token(
     if a.convolution is not None:
         entry += a.convolution.kernel * a.hidden_size**2 // a.convolution.groups
     heads, decoder = 0.0, 0
-    for head, share in (asked or {}).items():
+    for head, share in (answers or {}).items():
         heads += share * _head(head, a)
         decoder = 2 if head.kind == "vocabulary" and head.places else decoder
     layers = a.layers + decoder

@@ -20,7 +20,7 @@ from typing import Any
 from sijo.app.pretrain import spoken
 from sijo.errors import SettingError, TextError
 from sijo.files.folders import present, read_object, whole_file
-from sijo.training.journal import FILES, read_lines
+from sijo.files.json_lines import read_lines
 from sijo.version import __version__
 
 Numbers = tuple[list[float], list[float]]
@@ -29,6 +29,7 @@ Form = Callable[[float], str]
 """How a value is written."""
 
 STYLE = Path(__file__).with_suffix(".css")
+FILES = ("metrics.jsonl", "timings.jsonl", "examples.jsonl")
 COLOURS = 6
 """Of runs in one report, `--run1` to `--run6` in the style sheet."""
 INK, FAINT, *RUNS = (f"#a0b0{number:02x}" for number in range(2 + COLOURS))

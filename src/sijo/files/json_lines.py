@@ -1,0 +1,67 @@
+"""A file of JSON objects, one a line, that a run adds to: cut back when the run goes on from an earlier step."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from sijo.errors import TextError
+from sijo.files.folders import parse_json
+
+
+class JsonLinesFile:
+    """Lines by step, each only added.
+
+    file       made if it is not there
+    last_step  lines of later steps are dropped, as is half a line at the end
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "metrics.jsonl"
+    ...     for last_step in (0, 1, 1):
+    ...         with JsonLinesFile(file, last_step=last_step) as lines:
+    ...             lines.write({"step": last_step + 1, "loss": 0.5 + last_step})
+    ...     read_lines(file)
+    [{'step': 1, 'loss': 0.5}, {'step': 2, 'loss': 1.5}]
+    """
+
+    def __init__(self, file: Path, *, last_step: int) -> None:
+        self.kept = [line for line in read_lines(file) if line["step"] <= last_step]
+        self._out = file.open("ab")
+        self._out.truncate(sum(map(len, file.read_bytes().splitlines(keepends=True)[: len(self.kept)])))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._out.close()
+
+    def write(self, fields: Mapping[str, Any]) -> None:
+        """Add a line, for a reader to see at once; a float stands there with every digit that it has."""
+        self._out.write(json.dumps(fields, ensure_ascii=False).encode() + b"\n")
+        self._out.flush()
+
+    def to_disk(self) -> None:
+        """Bring all lines to the disk."""
+        os.fsync(self._out.fileno())
+
+
+def read_lines(file: Path) -> list[dict[str, Any]]:
+    """The objects in a file of JSON lines, none where there is no file; half a line at its end is left out.
+
+    Raises TextError for a damaged line anywhere else.
+    """
+    if not file.is_file():
+        return []
+    whole, _, _ = file.read_bytes().rpartition(b"\n")
+    objects = []
+    for number, line in enumerate(whole.split(b"\n") if whole else (), 1):
+        try:
+            fields = parse_json(line)
+            if not isinstance(fields, dict):
+                raise ValueError("it is not an object")
+        except ValueError as error:
+            raise TextError(f"line {number} of {file} is damaged ({error}); remove that line") from None
+        objects.append(fields)
+    return objects

@@ -1,0 +1,66 @@
+"""What a run leaves: its networks as they were trained, in Hugging Face layout, with cards."""
+
+from pathlib import Path
+
+from sijo.checkpoints.card import Card, Metric, licence
+from sijo.checkpoints.load import Model
+from sijo.checkpoints.locate import locate
+from sijo.checkpoints.save import save
+from sijo.files.folders import read_object
+from sijo.files.json_lines import read_lines
+from sijo.jobs.new_token_rows import merge_rows
+from sijo.jobs.run_settings import RunSettings
+from sijo.objectives.distillation import PARTS
+from sijo.objectives.registry import OBJECTIVES
+from sijo.training.loop import Training
+from sijo.training.optimizers import whole
+from sijo.training.settings import setting_leaves
+
+PLACES = ("start.model", "start.generator", "teacher.model", "teacher.cache")
+"""Settings that are paths of this machine, of which a card tells the last part or nothing."""
+
+
+def export(settings: RunSettings, training: Training, out: Path) -> list[Path]:
+    """Save the networks that were trained; returns their folders. All processes take part, the first writes.
+
+    What is kept is the average of the weights where the run has one, and tables with their offset added.
+    """
+    objective = training.objective
+    with training.averaged():
+        merge_rows(objective)
+        objective.merge()
+        weights = {
+            folder: {name: whole(tensor) for name, tensor in network.state_dict().items()}
+            for folder, network in objective.networks().items()
+        }
+        with training.world.first_alone("export") as first:
+            if not first:
+                return []
+            return [
+                save(model, out / folder, card=_card(settings, model, out), overwrite=True, tensors=weights[folder])
+                for folder, model in objective.networks().items()
+                if isinstance(model, Model)
+            ]
+
+
+def _card(settings: RunSettings, model: Model, out: Path) -> Card:
+    """What there is to say of a model that a run leaves: what it read, whom it learned from, how well at last."""
+    teacher, last = settings.teacher, read_lines(out / "metrics.jsonl")[-1:]
+    sources = read_object(out / "text.json")["sources"] if (out / "text.json").is_file() else []
+    tasks = [spec.task for spec in OBJECTIVES.values() if spec.task and spec.head in model.head_values]
+    return Card(
+        title=settings.recipe or "a model of sijo",
+        task="sentence-similarity" if model.sentence.trained else next(iter(tasks), None),
+        base_model=settings.start.model,
+        teacher=None if teacher is None else locate(teacher.model).name,
+        teacher_licence=None if teacher is None else licence(locate(teacher.model)),
+        data={Path(source).name: None for source in sources},
+        metrics=[
+            Metric(f"loss: {part}", line[part], None, None, None)
+            for line in last
+            for part in line
+            if f"{part}_right" in line or part in PARTS
+        ],
+        measured_on="the text it learned from, at the end",
+        settings={path: value for path, value in setting_leaves(settings.to_json()) if path not in PLACES},
+    )

@@ -1,0 +1,134 @@
+"""The networks of a run over raw text and what they learn, built once: fresh, from weights, or from a teacher."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+
+from sijo.checkpoints.load import Model, create, family_for, head_names, load, new_layout
+from sijo.checkpoints.locate import locate
+from sijo.data.shards import Corpus
+from sijo.errors import SettingError
+from sijo.jobs.new_token_rows import new_token_ids, train_only_rows, with_new_rows
+from sijo.jobs.prepare import open_tokenizer, token_counts
+from sijo.jobs.run_settings import RunSettings
+from sijo.jobs.student import check_layers, init_from_teacher, translated_rows
+from sijo.nn.architecture import Architecture
+from sijo.nn.heads import HeadSpec
+from sijo.objectives.distillation import Distillation, check_comparable
+from sijo.objectives.language_teacher import LanguageTeacher
+from sijo.objectives.objective import Joint, TrainingObjective
+from sijo.tokenizers.tokenizer import Tokenizer
+
+Teacher = tuple[Model, LanguageTeacher]
+
+
+def build(
+    settings: RunSettings, tokenizer: Tokenizer, corpus: Corpus | None = None, teacher: Teacher | None = None
+) -> TrainingObjective:
+    """The objective of a run with its networks, fresh from the run's seed or begun from other weights.
+
+    corpus   whose tokens are counted, where rare ones are masked rather than frequent ones
+    teacher  what `open_teacher` gave, where the settings have a teacher
+    """
+    torch.manual_seed(settings.run.seed)
+    networks = {
+        folder: _network(settings, folder, heads, tokenizer, teacher)
+        for folder, heads in settings.objective.networks.items()
+    }
+    for network in networks.values():
+        network.transformer.recompute = settings.run.recompute
+    wanted, started = settings.objective, settings.start.model is not None
+    by_count = wanted.masking.choice == "frequency" or teacher is not None
+    counts = token_counts(corpus, tokenizer) if by_count and corpus is not None else None
+    if len(networks) > 1:
+        [spec] = wanted.specs.values()
+        made: TrainingObjective = spec.load().build(networks, wanted, tokenizer, counts, started)
+        return made
+    network = networks["model"]
+    objectives = [spec.load().build(wanted, tokenizer, counts) for spec in wanted.specs.values()]
+    if teacher is not None and settings.teacher is not None:
+        model, asked = teacher
+        student = Distillation(network, asked, next(iter(objectives), None), pooling=asked.pooling)
+        rows = None
+        if asked.translate is not None:
+            rows = translated_rows(tokenizer, model.tokenizer, model.transformer.embeddings.tokens.weight)
+        layers = () if started else settings.teacher.layers
+        student.inherited = init_from_teacher(network, model, layers, counts=counts, rows=rows)
+        return student
+    joint = Joint(network, objectives)
+    if settings.start.train == "codes":
+        rows_of_codes = new_token_ids(open_tokenizer(settings, locate(settings.start.model)), tokenizer)
+        if not rows_of_codes:
+            raise SettingError(
+                f'start.train="codes" moves the rows of control codes that {settings.start.model} does not know, '
+                "and it knows all of these; leave it out, or give texts with a code of their own"
+            )
+        train_only_rows(joint, rows_of_codes)
+    return joint
+
+
+def check_teacher(settings: RunSettings, tokenizer: Tokenizer, teacher: Teacher) -> None:
+    """Refuse a student that its teacher cannot teach, before a run is begun and the student built."""
+    assert settings.teacher is not None
+    model, asked = teacher
+    student = settings.model
+    if settings.start.model is None:
+        student = _student(student, tokenizer, asked)
+        check_layers(student, model.architecture, settings.teacher.layers)
+        check_comparable(student, asked, learns=bool(settings.objective.parts))
+
+
+def head_specs(settings: RunSettings) -> Iterator[tuple[Architecture, dict[str, HeadSpec]]]:
+    """The networks of a run as values, each with the heads it learns by."""
+    for folder, names in settings.objective.networks.items():
+        architecture = _architecture(settings, folder)
+        family, fields = family_for(architecture)
+        config = family.config.read(fields)
+        yield architecture, {name: new_layout(family, config, name).head(config) for name in names}
+
+
+def _architecture(settings: RunSettings, folder: str) -> Architecture:
+    if folder == "generator":
+        assert settings.generator is not None
+        return settings.generator
+    return settings.model
+
+
+def _student(architecture: Architecture, tokenizer: Tokenizer, asked: LanguageTeacher | None) -> Architecture:
+    """The architecture with a row for each token; a teacher's own tokenizer leaves its table as long as it was."""
+    if asked is not None and asked.translate is None:
+        return architecture
+    return replace(architecture, vocab_size=tokenizer.largest_id + 1)
+
+
+def _network(
+    settings: RunSettings, folder: str, heads: list[str], tokenizer: Tokenizer, teacher: Teacher | None
+) -> Model:
+    start = settings.start.generator if folder == "generator" else settings.start.model
+    if start is not None:
+        return _continued(start, heads, tokenizer, settings.data.length)
+    asked = None if teacher is None else teacher[1]
+    model = create(_student(_architecture(settings, folder), tokenizer, asked), heads, tokenizer=tokenizer)
+    if teacher is not None:
+        model.sentence = teacher[0].sentence
+    return model
+
+
+def _continued(start: str, heads: list[str], tokenizer: Tokenizer, length: int) -> Model:
+    """A model to go on from, with rows for tokens that only the run's tokenizer has."""
+    held = head_names(start)
+    model = load(start, [name if name in held else f"new:{name}" for name in heads])
+    if model.has_tokenizer and new_token_ids(model.tokenizer, tokenizer):
+        model = with_new_rows(model, tokenizer)
+    known, places = model.architecture.vocab_size, model.architecture.places
+    if tokenizer.largest_id >= known:
+        raise SettingError(
+            f"{start} knows {known} tokens, and the tokenizer numbers them up to {tokenizer.largest_id}; use the "
+            "model's own tokenizer"
+        )
+    if places is not None and places < length:
+        raise SettingError(f"data.length={length} is longer than the {places} places of {start}")
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()  # no longer mapped from the file
+    return model

@@ -1,0 +1,91 @@
+"""A run's teacher: opened once, compared with its student before a run is begun, its lessons cached on disk."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+
+from safetensors.torch import load as unpack
+from safetensors.torch import save as pack
+
+from sijo.checkpoints.load import Model, head_names, load
+from sijo.errors import SettingError
+from sijo.files.cache import SqliteCache
+from sijo.jobs.run_settings import RunSettings, TeacherSettings
+from sijo.objectives.language_teacher import LanguageTeacher, Lesson
+from sijo.tokenizers.tokenizer import Tokenizer
+
+
+class LessonCache:
+    """A teacher's lessons on disk, those of one teacher and one way of asking in a file, made at the first use.
+
+    folder       where
+    fingerprint  of the teacher, and what is asked of it
+    """
+
+    def __init__(self, folder: Path, *, fingerprint: str) -> None:
+        self.folder, self.fingerprint = folder, fingerprint
+
+    @cached_property
+    def _cache(self) -> SqliteCache:
+        return SqliteCache(self.folder, fingerprint=self.fingerprint, columns="lesson BLOB")
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, Lesson]:
+        """Those that are cached."""
+        return {key: unpack(packed) for key, (packed,) in self._cache.get(keys).items()}
+
+    def put(self, lessons: Mapping[bytes, Lesson]) -> None:
+        """Cache lessons."""
+        packed = {key: {name: part.clone() for name, part in lesson.items()} for key, lesson in lessons.items()}
+        self._cache.put({key: (pack(lesson),) for key, lesson in packed.items()})
+
+
+def open_teacher(settings: RunSettings, tokenizer: Tokenizer) -> tuple[Model, LanguageTeacher]:
+    """The model that teaches, with the head that the student learns by, and what asks it.
+
+    tokenizer  the student's
+
+    Raises SettingError for a teacher without that head, or that cannot teach what is wanted.
+    """
+    wanted = settings.teacher
+    assert wanted is not None
+    heads = [spec.head for spec in settings.objective.specs.values()]
+    head = heads[0] if heads and wanted.of_tokens else None
+    if head is not None and head not in head_names(wanted.model):
+        raise SettingError(
+            f"{wanted.model} has no {head} head, so it gives no distributions over tokens; choose another "
+            "teacher, or learn its states: sijo distill minilm or sentence"
+        )
+    model = load(wanted.model, head)
+    same_tokens = tokenizer.text_fingerprint == model.tokenizer.text_fingerprint
+
+    def translate(ids: Sequence[int]) -> list[int]:
+        text = tokenizer.decode(ids)
+        return model.tokenizer.windows([text.lower() if model.sentence.lowercase else text])[0][0]
+
+    return model, LanguageTeacher(
+        model,
+        wanted,
+        head=head,
+        pooling=model.sentence.pooling,
+        lessons=_lessons(wanted, model, head, None if same_tokens else tokenizer),
+        top=wanted.top,
+        translate=None if same_tokens else translate,
+    )
+
+
+def _lessons(
+    wanted: TeacherSettings, model: Model, head: str | None, tokenizer: Tokenizer | None
+) -> LessonCache | None:
+    """Where lessons are cached, by the teacher and what is asked of it alone: no weights of the loss.
+
+    tokenizer  the student's, if it is another
+    """
+    if wanted.cache is None:
+        return None
+    parts = wanted.of_tokens, wanted.cosine > 0, wanted.relations > 0, wanted.vectors > 0
+    asked = str((wanted.temperature, wanted.top, wanted.relation_layer, parts))
+    words = (model.fingerprint, head or "", asked, "" if tokenizer is None else tokenizer.fingerprint)
+    return LessonCache(
+        Path(wanted.cache), fingerprint=blake2b("\n".join(words).encode(), digest_size=32).hexdigest()
+    )

@@ -1,0 +1,230 @@
+"""A network that teaches another: what it says of a text, computed once and cached where that is asked for.
+
+What it says is a function of the text alone. Nothing of it is trained.
+
+Letters: B batch, L length, M real tokens of a batch, V tokens of the vocabulary, K of them kept, D width.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from sijo.batching import padded_length
+from sijo.errors import SettingError
+from sijo.nn.heads import HeadInput, LMHead, Network
+from sijo.nn.pooling import Pooling, pool
+from sijo.objectives.objective import head_input
+from sijo.objectives.posed_batch import PosedBatch
+
+Lesson = Mapping[str, Tensor]
+"""What a teacher says of some rows, under the names of `ROWS` and, a row for each real token, other names:
+
+logits     (M, V) float, or (M, K) the highest K of them
+ids        (M, K) int32: which tokens these are
+rest       (M,) float: the log of the sum of exp(logit / temperature) over all others
+states     (M, D) float: the last hidden states
+relations  (M, 3 D) float: queries, keys and values of one layer
+vectors    (B, D) float: one for each text
+"""
+ROWS = ("vectors",)
+"""Parts of a lesson that have a row for each text, not for each token."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teaching:
+    """How a teacher's answers are weighed beside each other; a weight of 0 leaves a part out."""
+
+    soft: float = 0.0
+    """Of the divergence between the teacher's distribution over tokens and the student's; DistilBERT 5."""
+    temperature: float = 2.0
+    """By which both are softened; the part is multiplied by its square."""
+    asked_only: bool = False
+    """Whether that is asked only where a token was hidden, not at every real token."""
+    hard: float = 1.0
+    """Of the objective itself (mlm or clm), with the true token; DistilBERT 2."""
+    squared: float = 0.0
+    """Of the squared difference between the logits of both, summed over the vocabulary."""
+    cosine: float = 0.0
+    """Of the angle between the last hidden states, 1 - cos; DistilBERT 1. Other widths meet by a learned map."""
+    relations: float = 0.0
+    """Of how alike tokens are to each other in queries, keys and values of one layer (MiniLMv2)."""
+    relation_heads: int | None = None
+    """Into how many parts these are cut; None for the teacher's attention heads."""
+    relation_layer: int | None = None
+    """Which layer of the teacher, counted from 1, the student's last one follows; None for the last."""
+    vectors: float = 0.0
+    """Of the angle between the vectors of whole texts, 1 - cos, as the `embedding` scorer uses them."""
+
+    def __post_init__(self) -> None:
+        weights = self.soft, self.hard, self.squared, self.cosine, self.relations, self.vectors
+        if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
+            raise SettingError(
+                f"teacher.soft={self.soft}, hard={self.hard}, squared={self.squared}, cosine={self.cosine}, "
+                f"relations={self.relations}, vectors={self.vectors}: weights are 0 or more, and one is above 0"
+            )
+        if not 0 < self.temperature < math.inf:
+            raise SettingError(f"teacher.temperature={self.temperature} must be above 0, such as 2")
+        if self.relation_heads is not None and self.relation_heads < 1:
+            raise SettingError(f"teacher.relation_heads={self.relation_heads} must be 1 or more")
+
+    @property
+    def of_tokens(self) -> bool:
+        """Whether it is about distributions over tokens, which need one vocabulary and a head."""
+        return bool(self.soft or self.squared)
+
+    @property
+    def of_places(self) -> bool:
+        """Whether it is about single places of a text, so that both must cut it into the same tokens."""
+        return bool(self.of_tokens or self.cosine or self.relations)
+
+
+class Lessons(Protocol):
+    """Where lessons are kept, each under the digest of the text it is about."""
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, Lesson]:
+        """Those that are known."""
+
+    def put(self, lessons: Mapping[bytes, Lesson]) -> None:
+        """Keep some."""
+
+
+class LanguageTeacher:
+    """A network that teaches and is never trained; no module, so nothing of it is updated, saved or wrapped.
+
+    network   with the head that the student learns by, if it learns distributions
+    teaching  what is wanted of it
+    head      the name of that head, "mlm" or "lm"; None without
+    pooling   how it makes one vector of a text
+    lessons   where its answers are cached; they are then rounded (`packed`), cached before or not
+    top       how many logits a token are cached there
+    translate for a teacher with another tokenizer: from the student's ids of a text to its own
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        teaching: Teaching,
+        *,
+        head: str | None = None,
+        pooling: Pooling = "mean",
+        lessons: Lessons | None = None,
+        top: int = 32,
+        translate: Callable[[Sequence[int]], list[int]] | None = None,
+    ) -> None:
+        layers, wanted = network.architecture.layers, teaching.relation_layer
+        if wanted is not None and not 1 <= wanted <= layers:
+            raise SettingError(f"teacher.relation_layer={wanted}: the teacher has layers 1 to {layers}")
+        if translate is not None and teaching.of_places:
+            raise SettingError(
+                "teacher and student have different tokenizers, so only vectors of whole texts can be compared: "
+                "set teacher.soft, squared, cosine and relations to 0 and teacher.vectors above, or use the "
+                "teacher's tokenizer"
+            )
+        if lessons is not None and teaching.squared:
+            raise SettingError(
+                "teacher.squared compares all logits, and a cache keeps the highest of them: set it to 0, or leave "
+                "teacher.cache out"
+            )
+        self.network = network.eval().requires_grad_(False)
+        self.teaching = teaching
+        self.head = head
+        self.pooling = pooling
+        self.lessons = lessons
+        self.top = top
+        self.translate = translate
+
+    @torch.no_grad()
+    def lesson(self, posed: PosedBatch) -> Lesson:
+        """What it says of the rows, at every real token: from the cache, or computed and cached."""
+        self.network.to(posed.input_ids.device)
+        if self.translate is not None:
+            posed = _translated(posed, self.translate)
+        if self.lessons is None:
+            return self.computed(posed)
+        keys = [_key(row) for row in _rows(posed)]
+        known = self.lessons.get(keys)
+        missing = [number for number, key in enumerate(keys) if key not in known]
+        if missing:
+            part = posed.rows(missing)
+            parts = _split(self.packed(self.computed(part)), part)
+            new = dict(zip((keys[number] for number in missing), parts, strict=True))
+            self.lessons.put(new)
+            known |= new
+        lessons, device = [known[key] for key in keys], posed.input_ids.device
+        return {name: torch.cat([lesson[name] for lesson in lessons]).to(device) for name in lessons[0]}
+
+    def packed(self, lesson: Lesson) -> Lesson:
+        """A lesson as it is cached: the highest logits, and all in bfloat16 but the vectors."""
+        packed = {
+            name: part if name in ROWS else part.bfloat16() for name, part in lesson.items() if name != "logits"
+        }
+        if "logits" in lesson:
+            logits = lesson["logits"].float() / self.teaching.temperature
+            values, ids = logits.topk(min(self.top, logits.shape[-1]))
+            rest = logits.scatter(-1, ids, -math.inf).logsumexp(-1)
+            packed["logits"] = (values * self.teaching.temperature).bfloat16()
+            packed |= {"ids": ids.int(), "rest": rest}
+        return packed
+
+    def computed(self, posed: PosedBatch) -> Lesson:
+        """What it says of a posed batch in its own tokens, with nothing rounded."""
+        teaching, keep = self.teaching, posed.keep
+        head: LMHead | None = self.network.head[self.head] if self.head else None  # type: ignore[assignment]
+        read = head_input(self.network, posed, *([head] if head else []), layers=bool(teaching.relations))
+        lesson = {}
+        if teaching.of_tokens and head is not None:
+            lesson["logits"] = head.decode(head.states(read)[keep], read.transformer)
+        if teaching.cosine:
+            lesson["states"] = read.output.last_hidden_state[keep]
+        if teaching.relations:
+            lesson["relations"] = query_key_value(read, teaching.relation_layer)[keep]
+        if teaching.vectors:
+            lesson["vectors"] = pool(read.output.last_hidden_state, read.keep, self.pooling)
+        return lesson
+
+
+def query_key_value(head_input: HeadInput, layer: int | None = None) -> Tensor:
+    """Queries, keys and values (B, L, 3 D) of a layer, counted from 1; of the last by default.
+
+    head_input  read with the states after every layer
+    """
+    transformer, states = head_input.transformer, head_input.output.hidden_states
+    assert states is not None
+    number = (layer or transformer.architecture.layers) - 1
+    block: Any = transformer.blocks[transformer.architecture.schedule[number]]
+    hidden = block.attention_norm(states[number]) if block.norm_first else states[number]
+    attention = block.attention
+    return torch.cat([part(hidden) for part in (attention.query, attention.key, attention.value)], -1)
+
+
+def _rows(posed: PosedBatch) -> list[Tensor]:
+    """Ids and segments of each text, (2, n) int64."""
+    both = torch.stack([posed.input_ids, posed.token_type_ids], 1).cpu()
+    return [row[:, :length] for row, length in zip(both, posed.lengths, strict=True)]
+
+
+def _key(row: Tensor) -> bytes:
+    return hashlib.blake2b(row.contiguous().numpy().tobytes(), digest_size=20).digest()
+
+
+def _split(lesson: Lesson, posed: PosedBatch) -> list[Lesson]:
+    """A lesson for each text."""
+    ends = [1] * len(posed)
+    parts = {
+        name: torch.split(part.cpu(), ends if name in ROWS else posed.lengths) for name, part in lesson.items()
+    }
+    return [{name: rows[number] for name, rows in parts.items()} for number in range(len(posed))]
+
+
+def _translated(posed: PosedBatch, translate: Callable[[Sequence[int]], list[int]]) -> PosedBatch:
+    """The same texts in the tokens of another tokenizer."""
+    rows = [translate(row[0].tolist()) for row in _rows(posed)]
+    width, device = padded_length(max(map(len, rows))), posed.input_ids.device
+    ids = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=device)
+    keep = torch.arange(width, device=device) < torch.tensor([[len(row)] for row in rows], device=device)
+    return replace(posed, input_ids=ids, keep=keep, token_type_ids=torch.zeros_like(ids))

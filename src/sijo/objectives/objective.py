@@ -1,0 +1,163 @@
+"""What a run learns, and its plain case: one network, several objectives over one pass (ALBERT: mlm and sop)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+from torch import Tensor, nn
+
+from sijo.errors import SettingError
+from sijo.nn.heads import HeadInput, Network
+from sijo.objectives.posed_batch import PosedBatch
+from sijo.objectives.settings import ObjectiveSettings
+from sijo.objectives.tally import Tally
+from sijo.tokenizers.tokenizer import Tokenizer
+
+
+class Objective:
+    """Something that can be asked of one network."""
+
+    part: str
+    """What its loss is called."""
+    head: str
+    """The head that answers."""
+    share: float = 1.0
+    """The share of its tokens for which the head has to answer; for estimates of the cost alone."""
+
+    @classmethod
+    def build(cls, settings: ObjectiveSettings, tokenizer: Tokenizer, counts: np.ndarray | None) -> Self:
+        """The objective of a run; `counts` says how often each token occurs in its text, where that is needed."""
+        return cls()
+
+    def pose(self, batch: PosedBatch, seed: int) -> PosedBatch:
+        """Ask it: all random numbers are drawn here, each sample's from a generator of its own."""
+        raise NotImplementedError
+
+    def count(self, posed: PosedBatch) -> int:
+        """How much it asks, in a batch or a piece of one."""
+        return int(posed.target_mask.sum())
+
+    def answer(self, head: Any, head_input: HeadInput, posed: PosedBatch) -> Tally:
+        """The tally of the head's answers."""
+        raise NotImplementedError
+
+    def example(self, head: Any, head_input: HeadInput, posed: PosedBatch) -> dict[str, Any] | None:
+        """What the head makes of the one text of a posed batch, for people; see `TrainingObjective.example`."""
+        return None
+
+
+def head_input(network: Network, posed: PosedBatch, *heads: nn.Module, layers: bool = False) -> HeadInput:
+    """What a network reads in a posed batch, with the states after every layer if `layers` or a head needs them."""
+    states = layers or any(head.needs_layers for head in heads)
+    keep = posed.padding
+    output = network.transformer(posed.input_ids, keep, posed.token_type_ids, states)
+    return HeadInput(output, keep, network.transformer)
+
+
+class TrainingObjective(nn.Module):
+    """What a run learns: the networks that are trained, what they are asked, and how the answers are weighed.
+
+    Its parameters are what the optimizer updates and what a checkpoint holds.
+    """
+
+    weights: Mapping[str, float]
+    """Of each part of the loss, by its name."""
+    share: float = 1.0
+    """The share of its tokens that are masked; for estimates of the cost alone."""
+
+    def pose(self, batch: PosedBatch, seed: int) -> PosedBatch:
+        """Ask it of a clean batch: all random numbers are drawn here, each sample's from a generator of its own."""
+        raise NotImplementedError
+
+    def prepare(self, posed: PosedBatch) -> PosedBatch:
+        """The batch, or a piece of one, with what `forward` needs beside it, such as what a teacher says of it."""
+        return posed
+
+    def forward(self, posed: PosedBatch) -> dict[str, Tally]:
+        """A tally for each part of the loss, of a prepared batch or a piece of one."""
+        raise NotImplementedError
+
+    def counts(self, posed: PosedBatch) -> dict[str, int]:
+        """How much each part is asked, in a batch or a piece of one."""
+        raise NotImplementedError
+
+    def networks(self) -> dict[str, Network]:
+        """The networks that are worth keeping, by the folder that each is left in."""
+        raise NotImplementedError
+
+    def merge(self) -> None:
+        """Make plain networks again of what was split for training, once it is over."""
+
+    def example(self, posed: PosedBatch) -> dict[str, Any] | None:
+        """What the networks make of a posed batch of one text, for people; None where there is nothing to show.
+
+        Lists as long as the text: `text`, the tokens as they are read; `asked`, True where a token is to be
+        predicted; `truth`; `guess`, None where nothing is asked; and where tokens were replaced `replaced` and
+        `spotted`, the probability that a token was. A causal language model predicts a token at the place before
+        it.
+        """
+        return None
+
+    def before(self, step: int) -> bool:
+        """What is done between two updates, before the one that comes after `step` of them.
+
+        Returns whether the loss is another one from here on, so that it says nothing of the one before.
+        """
+        return False
+
+    def memory(self) -> dict[str, Tensor]:
+        """What it remembers from step to step besides weights: written into a checkpoint, and filled from it."""
+        return {}
+
+
+class Joint(TrainingObjective):
+    """A network under one objective or several.
+
+    network     with the heads of the objectives
+    objectives  posed in this order, each on what the one before left: sop, then mlm
+    """
+
+    def __init__(self, network: Network, objectives: Sequence[Objective]) -> None:
+        super().__init__()
+        for objective in objectives:
+            if objective.head not in network.head:
+                raise SettingError(
+                    f"this objective needs a head {objective.head!r}, and the network has "
+                    f"{', '.join(network.head) or 'none'}; open it with that head, or with a fresh one"
+                )
+        self.network = network
+        self.objectives = tuple(objectives)
+        self.weights = {objective.part: 1.0 for objective in objectives}
+        self.share = min(objective.share for objective in objectives)
+
+    def pose(self, batch: PosedBatch, seed: int) -> PosedBatch:
+        """Ask all of it of a clean batch."""
+        for objective in self.objectives:
+            batch = objective.pose(batch, seed)
+        return batch
+
+    def forward(self, posed: PosedBatch) -> dict[str, Tally]:
+        """A tally for each part of the loss, from one pass."""
+        heads = [self.network.head[objective.head] for objective in self.objectives]
+        read = head_input(self.network, posed, *heads)
+        return {
+            objective.part: objective.answer(head, read, posed)
+            for objective, head in zip(self.objectives, heads, strict=True)
+        }
+
+    def counts(self, posed: PosedBatch) -> dict[str, int]:
+        """How much each part is asked, in a batch or a piece of one."""
+        return {objective.part: objective.count(posed) for objective in self.objectives}
+
+    def networks(self) -> dict[str, Network]:
+        """The one network."""
+        return {"model": self.network}
+
+    def example(self, posed: PosedBatch) -> dict[str, Any] | None:
+        """That of the first of its objectives that has one."""
+        for objective in self.objectives:
+            head = self.network.head[objective.head]
+            example = objective.example(head, head_input(self.network, posed, head), posed)
+            if example is not None:
+                return {"objective": objective.part} | example
+        return None
