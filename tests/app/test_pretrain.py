@@ -7,7 +7,7 @@ import torch
 
 import sijo
 from runs import REQUESTS
-from sijo.app.pretrain import spoken
+from sijo.app.numbers import duration
 from sijo.jobs.recipes import RECIPES
 from sijo.training.settings import read_settings, setting_descriptions, setting_leaves, with_changes
 
@@ -144,7 +144,7 @@ def test_the_list_says_what_each_costs(sijo_cli):
     assert abs(rows["bert-base"]["weights"] - 109_514_298) < 1_000_000
     assert 1e19 < rows["bert-base"]["flops"] < 2e20  # 6.4e19 in the paper of ELECTRA, which counts otherwise
     assert rows["electra-small"]["weights"] > 13_549_057
-    assert spoken(59.0) == "59 seconds"
+    assert duration(59.0) == "59 seconds"
 
 
 def test_settings_are_listed_with_what_they_mean(sijo_cli):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cyclopts import Parameter
 
+from sijo.app.numbers import file_size
 from sijo.errors import SijoError
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ def _print(found: dict[str, Any]) -> None:
     console.print()
     for file in found["files"][:MOST_SHOWN]:
         note = "  (never opened)" if file["name"] in found["never_opened"] else ""
-        line = f"{file['sha256'] or '?' * 64} {_human(file['bytes']):>8}  {_safe(file['name'])}{note}"
+        line = f"{file['sha256'] or '?' * 64} {file_size(file['bytes']):>8}  {_safe(file['name'])}{note}"
         console.print(Text(line), soft_wrap=True)
     if more := len(found["files"][MOST_SHOWN:]) + found["files_not_listed"]:
         console.print(Text(f"and {more:,} files more; --format json lists {len(found['files']):,}"))
@@ -272,19 +273,3 @@ def _few(words: Iterable[str]) -> str:
 def _safe(text: str, most: int = 4_000) -> str:
     """Words that a terminal shows and does not obey."""
     return "".join(letter if letter.isprintable() else " " for letter in text[:most])
-
-
-def _human(size: int | None) -> str:
-    """A size in a word or two.
-
-    >>> _human(999), _human(90_868_376), _human(None)
-    ('999 B', '90.9 MB', '?')
-    """
-    if size is None:
-        return "?"
-    number, unit = float(size), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if number < 999.5 or unit == "TB":
-            break
-        number /= 1000
-    return f"{number:.0f} {unit}" if unit == "B" else f"{number:.3g} {unit}"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from sijo.app.numbers import duration
 from sijo.errors import SettingError, nearest
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def show_recipes(format: Literal["table", "json"] | None) -> None:
             f"{row['steps']:,} × {row['batch']:,} × {row['length']}",
             f"{row['tokens'] / 1e6:,.0f} M",
             f"{row['flops']:.1e}",
-            spoken(row["seconds_here"]),
+            duration(row["seconds_here"]),
             row["source"],
         )
     Console().print(table)
@@ -249,16 +250,3 @@ def show(rows: Sequence[Mapping[str, object]], format: Literal["table", "json"] 
     for row in rows:
         table.add_row(*(value if isinstance(value, str) else json.dumps(value) for value in row.values()))
     Console().print(table)
-
-
-def spoken(seconds: float) -> str:
-    """A length of time as people say it.
-
-    >>> spoken(700), spoken(86_400 * 800)
-    ('12 minutes', '2.2 years')
-    """
-    for unit, length in (("years", 365 * 86_400), ("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if seconds >= 1.5 * length:
-            count = seconds / length
-            return f"{count:,.0f} {unit}" if count >= 10 else f"{count:.1f} {unit}"
-    return f"{seconds:.0f} seconds"
