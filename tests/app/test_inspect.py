@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 
 import sijo
 from sijo.app import inspect as inspecting
-from sijo.app.inspect import inspect
 from sijo.checkpoints.card import licence
+from sijo.checkpoints.contents import ABSENT, inspect
 from sijo.models import FAMILIES
 from sijo.nn.architecture import Architecture, ConvolutionSpec, Disentangled, Learned, PreNorm, Sinusoidal
 
@@ -120,7 +120,7 @@ def test_classes_are_those_of_transformers():
         fields = next(iter(family.sizes.values()))
         for name in {layout.name for layout in family.layouts(family.config.read(fields))} - {"pooler"}:
             kind = family.published([name])
-            assert (f"class {kind}(" in source) == (kind not in inspecting.ABSENT), kind
+            assert (f"class {kind}(" in source) == (kind not in ABSENT), kind
 
 
 def test_what_shares_a_pooler_and_what_nobody_reads(told, tiny_copy):

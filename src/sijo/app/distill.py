@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cyclopts import Parameter
 
 from sijo.app import pretrain
+from sijo.app.results import print_rows
 from sijo.errors import SettingError, nearest
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def run(recipe: str | None, given: DistillSettings) -> None:
             {"recipe": way.name, "learns": weights(way.teaching), "source": way.source}
             for way in DISTILLATIONS.values()
         ]
-        pretrain.show(rows, given.format)
+        print_rows(rows, given.format)
         return
     pretrain.go(resolved(recipe, given), given)
 

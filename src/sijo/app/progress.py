@@ -8,6 +8,9 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from sijo.app.numbers import clock
+from sijo.app.results import tell
+
 if TYPE_CHECKING:
     from sijo.training.journal import Speed
     from sijo.training.loop import Step
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
 EVERY_SECONDS = 10.0
 BAR = 20
 """Columns: the words beside it are what one reads."""
+SPEED_SECONDS = 600.0
+"""Over which the speed is taken from which a bar tells the time left."""
 
 
 class ProgressReport:
@@ -38,11 +43,17 @@ class ProgressReport:
         self._first_share: float | None = 0.0
         if self._shown and self._bar and sys.stderr.isatty():
             from rich.console import Console
-            from rich.progress import BarColumn, TextColumn
-            from rich.progress import Progress as Bar
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-            columns = (BarColumn(BAR), TextColumn("{task.description}"))
-            self._live = Bar(*columns, console=Console(stderr=True), transient=True)
+            self._live = Progress(
+                BarColumn(BAR),
+                TextColumn("{task.description}", markup=False),
+                TimeRemainingColumn(compact=True),
+                console=Console(stderr=True),
+                get_time=time.perf_counter,
+                speed_estimate_period=SPEED_SECONDS,
+                transient=True,
+            )
             self._task = self._live.add_task(self.doing, total=None)
             self._live.start()
         return self
@@ -56,31 +67,23 @@ class ProgressReport:
         if self._live is not None:
             self._live.console.print(sentence, markup=False, highlight=False)
         elif self._shown:
-            print(sentence, file=sys.stderr, flush=True)  # noqa: T201
+            tell(sentence)
 
     def _tell(self, words: str, share: float | None) -> None:
         """Show the words and the time left; `share` of the work is done, None where that is not known."""
-        said = f"{words}{self._left(share)}"
         if self._live is not None:
             total = None if share is None else 1.0
-            self._live.update(self._task, description=said, completed=share or 0.0, total=total)
+            self._live.update(self._task, description=words, completed=share or 0.0, total=total)
         elif self._shown and time.perf_counter() - self._told >= EVERY_SECONDS:
             self._told = time.perf_counter()
-            print(said, file=sys.stderr, flush=True)  # noqa: T201
+            tell(f"{words}{self._left(share)}")
 
     def _left(self, share: float | None) -> str:
+        """The time left in a log, by the speed of this run so far."""
         if share is None or self._first_share is None or share <= self._first_share:
             return ""
         seconds = self.seconds * (1 - share) / (share - self._first_share)
-        if seconds < 1:
-            return ""
-        whole = round(seconds)
-        clock = (
-            f"{whole // 3600}:{whole % 3600 // 60:02}:{whole % 60:02}"
-            if whole >= 3600
-            else (f"{whole // 60}:{whole % 60:02}")
-        )
-        return f", {clock} left"
+        return f", {clock(seconds)} left" if seconds >= 1 else ""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -1,66 +1,28 @@
 """`sijo tokenizer train` and `cut`: raw text in, a tokenizer and what it is worth out."""
 
-import json
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from sijo.app.progress import RowProgress
+from sijo.app.results import print_json, tell, wants_json
 from sijo.errors import SettingError
 
 if TYPE_CHECKING:
     from sijo.files.tables import TextTable
+    from sijo.tokenizers.tokenizer import Tokenizer
     from sijo.tokenizers.train import TokenizerReport
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class TrainSettings:
-    """What kind of tokenizer, how large, and where it goes."""
+class VocabularySettings:
+    """What is read, and where the tokenizer goes."""
 
-    kind: Literal["wordpiece", "unigram", "bpe"]
-    """How words are cut: WordPiece (BERT's), unigram (SentencePiece's) or byte pairs."""
-    vocab_size: int
-    """Tokens, special ones included; a short text may hold fewer."""
-    out: Path
-    """The folder to be; it appears whole or not at all."""
-    family: (
-        Literal["bert", "distilbert", "electra", "albert", "deberta-v2", "deberta-v3", "deberta", "ctrl"] | None
-    ) = None
-    """Whose special tokens, template and way to cut; by default bert, albert or deberta, as the kind is."""
-    cased: bool = False
-    """Keep capitals and accents, which BERT's family and ALBERT fold; the others keep them always."""
-    special: tuple[str, ...] = ()
-    """One more special token, such as a control code, at the end of the vocabulary; repeat for each."""
-    max_length: int = 512
-    """Tokens of the longest input, special ones included."""
-    characters: int = 20_000_000
-    """To learn from; of a longer text so much is chosen, and memory holds no more."""
-    seed: int = 0
-    """Of that choice."""
-    column: str | None = None
-    """The column with the text: "text", or the only one, by default."""
-    input_format: Literal["text", "csv", "jsonl", "parquet"] | None = None
-    """What standard input holds; text, one a line, by default."""
-    format: Literal["table", "json"] | None = None
-    """How the report is printed: a table for people, or one JSON object; by default json in a pipe."""
-    overwrite: bool = False
-    """Replace a tokenizer that is there."""
-    quiet: Annotated[bool, Parameter(alias="-q")] = False
-    """No progress."""
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class CutSettings:
-    """Whose tokenizer, how much of it, and where that goes."""
-
-    model: str | None = None
-    """A folder or org/name with a WordPiece tokenizer; without it, the built-in sentence encoder."""
     vocab_size: int
     """Tokens that stay."""
     out: Path
@@ -75,59 +37,96 @@ class CutSettings:
     """No progress."""
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings(VocabularySettings):
+    """What kind of tokenizer, how large, and where it goes."""
+
+    kind: Literal["wordpiece", "unigram", "bpe"]
+    """How words are cut: WordPiece (BERT's), unigram (SentencePiece's) or byte pairs."""
+    vocab_size: int
+    """Tokens, special ones included; a short text may hold fewer."""
+    family: (
+        Literal["bert", "distilbert", "electra", "albert", "deberta-v2", "deberta-v3", "deberta", "ctrl"] | None
+    ) = None
+    """Whose special tokens, template and way to cut; by default bert, albert or deberta, as the kind is."""
+    cased: bool = False
+    """Keep capitals and accents, which BERT's family and ALBERT fold; the others keep them always."""
+    special: tuple[str, ...] = ()
+    """One more special token, such as a control code, at the end of the vocabulary; repeat for each."""
+    max_length: int = 512
+    """Tokens of the longest input, special ones included."""
+    characters: int = 20_000_000
+    """To learn from; of a longer text so much is chosen, and memory holds no more."""
+    seed: int = 0
+    """Of that choice."""
+    format: Literal["table", "json"] | None = None
+    """How the report is printed: a table for people, or one JSON object; by default json in a pipe."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class CutSettings(VocabularySettings):
+    """Whose tokenizer, how much of it, and where that goes."""
+
+    model: str | None = None
+    """A folder or org/name with a WordPiece tokenizer; without it, the built-in sentence encoder."""
+
+
 def cut(files: Sequence[str], settings: CutSettings) -> None:
     """Count the model's tokens in the files, write the folder, and print what was kept."""
     from sijo.checkpoints.load import load
-    from sijo.files.folders import whole_folder, write_json
     from sijo.tokenizers.prune import prune_tokenizer
 
     tables = _opened(files, settings)
     whole = load(settings.model).tokenizer
-    with (
-        whole_folder(settings.out, overwrite=settings.overwrite) as folder,
-        RowProgress(shown=not settings.quiet) as progress,
-    ):
-        tokenizer, report = prune_tokenizer(whole, _texts(tables, progress), vocab_size=settings.vocab_size)
-        tokenizer.save(folder)
-        write_json(folder / "report.json", report.to_dict())
-    print(json.dumps({"folder": str(settings.out)} | report.to_dict(), ensure_ascii=False))  # noqa: T201
+    report = _made(settings, tables, lambda texts: prune_tokenizer(whole, texts, vocab_size=settings.vocab_size))
+    print_json({"folder": str(settings.out)} | report.to_dict())
 
 
 def run(files: Sequence[str], settings: TrainSettings) -> None:
     """Learn from the files, write the folder, and print the report."""
-    from sijo.files.folders import whole_folder, write_json
     from sijo.tokenizers.train import train_tokenizer
 
-    tables = _opened(files, settings)
+    learned = partial(
+        train_tokenizer,
+        kind=settings.kind,
+        vocab_size=settings.vocab_size,
+        family=settings.family,
+        cased=settings.cased,
+        specials=settings.special,
+        max_length=settings.max_length,
+        characters=settings.characters,
+        seed=settings.seed,
+    )
+    report = _made(settings, _opened(files, settings), learned)
+    if wants_json(settings.format):
+        print_json({"folder": str(settings.out)} | report.to_dict())
+    else:
+        _print(report)
+    if report.vocab_size < report.vocab_size_asked and not settings.quiet:
+        tell(f"{report.vocab_size_asked:,} tokens were asked for, and the text holds only {report.vocab_size:,}")
+
+
+def _made(
+    settings: VocabularySettings,
+    tables: Sequence["TextTable"],
+    make: Callable[[Iterator[str]], tuple["Tokenizer", Any]],
+) -> Any:
+    """Make a tokenizer of the texts, and write its folder; returns the report on it, which is written too."""
+    from sijo.files.folders import whole_folder, write_json
+
     with (
         whole_folder(settings.out, overwrite=settings.overwrite) as folder,  # refused before an hour's work
         RowProgress(shown=not settings.quiet) as progress,
     ):
-        tokenizer, report = train_tokenizer(
-            _texts(tables, progress),
-            kind=settings.kind,
-            vocab_size=settings.vocab_size,
-            family=settings.family,
-            cased=settings.cased,
-            specials=settings.special,
-            max_length=settings.max_length,
-            characters=settings.characters,
-            seed=settings.seed,
-        )
+        tokenizer, report = make(_texts(tables, progress))
         tokenizer.save(folder)
         write_json(folder / "report.json", report.to_dict())
-    if (settings.format or ("table" if sys.stdout.isatty() else "json")) == "json":
-        print(json.dumps({"folder": str(settings.out)} | report.to_dict(), ensure_ascii=False))  # noqa: T201
-    else:
-        _print(report)
-    if report.vocab_size < report.vocab_size_asked and not settings.quiet:
-        print(  # noqa: T201
-            f"{report.vocab_size_asked:,} tokens were asked for, and the text holds only {report.vocab_size:,}",
-            file=sys.stderr,
-        )
+    return report
 
 
-def _opened(files: Sequence[str], settings: TrainSettings | CutSettings) -> list["TextTable"]:
+def _opened(files: Sequence[str], settings: VocabularySettings) -> list["TextTable"]:
     """Every file, folder or pattern, and standard input, at its start."""
     from sijo.data.corpus import open_source, sources
     from sijo.files.tables import TextTable
