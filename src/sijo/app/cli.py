@@ -46,11 +46,11 @@ def _source(*command: str) -> Callable[[object, Sequence[Token]], str]:
     """The INPUT of a command as it was given: `-` is standard input, what else begins so an option nobody knows."""
 
     def read(kind: object, tokens: Sequence[Token]) -> str:
-        given = tokens[0].value
-        if given.startswith("-") and given != "-":
+        source = tokens[0].value
+        if source.startswith("-") and source != "-":
             options = reduce(App.__getitem__, command, app).assemble_argument_collection()
             raise UnknownOptionError(token=tokens[0], argument_collection=options)
-        return given
+        return source
 
     return read
 
@@ -338,7 +338,7 @@ def run(arguments: list[str]) -> int:
     except BaseException as error:
         if debug:
             raise
-        return _told(error)
+        return _report(error)
     return 0
 
 
@@ -346,8 +346,8 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     raise Terminated
 
 
-def _told(error: BaseException) -> int:
-    """Say what went wrong, and give the exit code that says it too."""
+def _report(error: BaseException) -> int:
+    """Print what went wrong; returns the exit code that stands for it."""
     code, sentence = _meaning(error)
     if isinstance(error, OSError) and sys.stdout is not None:
         # what is left in the buffer of a closed pipe or a full disk must not fail again at the end

@@ -129,7 +129,7 @@ def requests_of(options: GenerateSettings) -> list["Request"]:
 
 
 def stream(writer: "Generator", requests: list["Request"]) -> None:
-    """Print each text with its prompt while it is written; one that is broken off still ends its line."""
+    """Print each text with its prompt while it is written; an interrupted one still ends its line."""
     writer.stream(requests)  # refuses what cannot be written, before anything is
     for number, request in enumerate(requests):
         print("\n" if number else "", end=f"{request.prompt} " if request.prompt else "", flush=True)  # noqa: T201

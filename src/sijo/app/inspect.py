@@ -14,7 +14,7 @@ from sijo.app.numbers import file_size
 from sijo.app.results import print_json, printable, wants_json
 
 MOST_SHOWN = 40
-"""Of anything, in a table."""
+"""How many files, heads, labels or errors a table lists."""
 
 
 @Parameter(name="*")
@@ -96,7 +96,7 @@ def _about(contents: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _in_words(contents: dict[str, Any]) -> Iterator[str]:
-    """An architecture as one would tell it."""
+    """An architecture in words, line by line."""
     a, layers, blocks = contents["architecture"], contents["layers"], contents["blocks"]
     over = f" over {_counted(blocks, 'block')} of weights" if blocks < layers else ""
     left = ", reads to the left only" if a["reads"] == "left" else ""

@@ -44,7 +44,7 @@ class SynthesisOptions:
 
 
 def run(writing: GenerateSettings, options: SynthesisOptions) -> None:
-    """Write texts for each label to a file, and tell what became of them."""
+    """Write texts for each label to a file, and say how many were kept."""
     if options.for_labels is None:
         raise SettingError("--output and --drafts are for data: say of what by --for-labels")
     if options.output is None:
@@ -188,7 +188,7 @@ def write(texts: "list[Made]", format: Any, out: Any) -> None:
 
 
 def show(synthesis: "Synthesis", texts: "list[Made]") -> None:
-    """What became of the texts of each label, on standard error."""
+    """Print how many texts of each label were kept and why others were not, on standard error."""
     from rich.console import Console
     from rich.table import Table
 

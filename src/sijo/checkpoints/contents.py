@@ -27,7 +27,7 @@ PARTS = {
 ALIKE = ("sequence-classification", "token-classification", "multiple-choice")
 """Heads whose tensors have the same names: where the config does not say which it is, one that opens is enough."""
 MOST_FILES = 1_000
-"""That are measured, of ten times as many that are looked at."""
+"""How many files are measured at most, of ten times as many whose names are read."""
 NEVER_OPENED = (
     *PICKLED,
     *(".py", ".so", ".sh", ".h5", ".onnx", ".msgpack", ".ot", ".tflite", ".pb", ".gguf", ".zip", ".tar", ".gz"),

@@ -15,24 +15,24 @@ Form = Callable[[float], str]
 """How a value is written."""
 
 COLOURS = 6
-"""Of runs in one report, `--run1` to `--run6` in the style sheet."""
+"""How many runs one report can tell apart: `--run1` to `--run6` in the style sheet."""
 INK, FAINT, *RUNS = (f"#a0b0{number:02x}" for number in range(2 + COLOURS))
 """Stand-ins that curves are drawn with; the style sheet's colours are put in their place."""
 POINTS = 600
-"""Of a curve; a longer one keeps the lowest and the highest of each stretch."""
+"""The most that a curve has; of a longer one the lowest and the highest of each stretch are kept."""
 SMOOTHED = 40
-"""Parts of a run; a smoothed curve looks one of them far."""
+"""A moving average reaches over one of so many parts of a run."""
 KNOWN = ("step", "samples", "tokens", "lr", "gradient_norm", "loss")
-"""What stands in a line of metrics besides the parts of the loss."""
+"""The fields of a line of metrics besides the parts of the loss."""
 SPEEDS: dict[str, tuple[str, Form]] = {
     "tokens_per_second": ("tokens a second", whole),
     "matmul_share": ("share of matmul peak", percent),
 }
-"""What stands in a line of timings, with its title."""
+"""The speeds in a line of timings, with their titles."""
 
 
 class CurveFigure(NamedTuple):
-    """A drawing of one number of all runs."""
+    """A drawing of a number that runs have logged."""
 
     title: str
     last: list[tuple[int, str]]

@@ -5,7 +5,7 @@ no script, no font, no address. What comes from a run's files is escaped by the 
 only the drawings are markup. A run under way or interrupted is drawn as far as it has come.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -19,10 +19,11 @@ from sijo.app.report.run_record import RunRecord, curve, read_run
 from sijo.app.report.texts import example_texts
 from sijo.errors import SettingError
 from sijo.files.folders import whole_file
+from sijo.training.settings import setting_leaves
 from sijo.version import __version__
 
 LONGEST = 160
-"""Letters of a setting that are shown."""
+"""How many letters of a setting are shown at most."""
 
 
 def run(folders: Sequence[Path], out: Path | None) -> None:
@@ -87,7 +88,9 @@ def summary(run: RunRecord) -> Iterator[tuple[str, str]]:
 
 def settings_tables(runs: Sequence[RunRecord]) -> dict[str, list[tuple[str, list[str], bool]]]:
     """Every setting by its group: its name there, its value in each run, and whether runs differ in it."""
-    leaves = [dict(flat(run.settings)) for run in runs]
+    leaves = [
+        {path: setting_words(value) for path, value in setting_leaves(run.settings) if value != {}} for run in runs
+    ]
     groups: dict[str, list[tuple[str, list[str], bool]]] = {}
     for path in dict.fromkeys(path for settings in leaves for path in settings):
         values = [settings.get(path, "–") for settings in leaves]
@@ -96,11 +99,7 @@ def settings_tables(runs: Sequence[RunRecord]) -> dict[str, list[tuple[str, list
     return groups
 
 
-def flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Nested settings as paths and words."""
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from flat(inner, f"{path}.{name}" if path else name)
-        return
+def setting_words(value: Any) -> str:
+    """The value of a setting, cut where it is very long."""
     words = ", ".join(map(str, value)) if isinstance(value, list) else "–" if value is None else str(value)
-    yield path, words if len(words) <= LONGEST else words[: LONGEST - 1] + "…"
+    return words if len(words) <= LONGEST else words[: LONGEST - 1] + "…"

@@ -11,7 +11,7 @@ from sijo.errors import TextError
 from sijo.training.journal import FILES
 
 SHOWN = 4
-"""Texts of a run, spread over it, the newest first."""
+"""How many texts of a run are shown, spread over it, the newest first."""
 SUSPECTED = 0.5
 """The probability from which a token counts as spotted."""
 GUESSED = {"good": "guessed right", "bad": "not, with the guess above"}
