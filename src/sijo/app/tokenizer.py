@@ -1,10 +1,9 @@
 """`sijo tokenizer train` and `cut`: raw text in, a tokenizer and what it is worth out."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -14,38 +13,20 @@ from sijo.errors import SettingError
 
 if TYPE_CHECKING:
     from sijo.files.tables import TextTable
-    from sijo.tokenizers.tokenizer import Tokenizer
     from sijo.tokenizers.train import TokenizerReport
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class VocabularySettings:
-    """What is read, and where the tokenizer goes."""
-
-    vocab_size: int
-    """Tokens that stay."""
-    out: Path
-    """The folder to be; it appears whole or not at all."""
-    column: str | None = None
-    """The column with the text: "text", or the only one, by default."""
-    input_format: Literal["text", "csv", "jsonl", "parquet"] | None = None
-    """What standard input holds; text, one a line, by default."""
-    overwrite: bool = False
-    """Replace a tokenizer that is there."""
-    quiet: Annotated[bool, Parameter(alias="-q")] = False
-    """No progress."""
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class TrainSettings(VocabularySettings):
+class TrainSettings:
     """What kind of tokenizer, how large, and where it goes."""
 
     kind: Literal["wordpiece", "unigram", "bpe"]
     """How words are cut: WordPiece (BERT's), unigram (SentencePiece's) or byte pairs."""
     vocab_size: int
     """Tokens, special ones included; a short text may hold fewer."""
+    out: Path
+    """The folder to be; it appears whole or not at all."""
     family: (
         Literal["bert", "distilbert", "electra", "albert", "deberta-v2", "deberta-v3", "deberta", "ctrl"] | None
     ) = None
@@ -60,46 +41,80 @@ class TrainSettings(VocabularySettings):
     """To learn from; of a longer text so much is chosen, and memory holds no more."""
     seed: int = 0
     """Of that choice."""
+    column: str | None = None
+    """The column with the text: "text", or the only one, by default."""
+    input_format: Literal["text", "csv", "jsonl", "parquet"] | None = None
+    """What standard input holds; text, one a line, by default."""
     format: Literal["table", "json"] | None = None
     """How the report is printed: a table for people, or one JSON object; by default json in a pipe."""
+    overwrite: bool = False
+    """Replace a tokenizer that is there."""
+    quiet: Annotated[bool, Parameter(alias="-q")] = False
+    """No progress."""
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class CutSettings(VocabularySettings):
+class CutSettings:
     """Whose tokenizer, how much of it, and where that goes."""
 
     model: str | None = None
     """A folder or org/name with a WordPiece tokenizer; without it, the built-in sentence encoder."""
+    vocab_size: int
+    """Tokens that stay."""
+    out: Path
+    """The folder to be; it appears whole or not at all."""
+    column: str | None = None
+    """The column with the text: "text", or the only one, by default."""
+    input_format: Literal["text", "csv", "jsonl", "parquet"] | None = None
+    """What standard input holds; text, one a line, by default."""
+    overwrite: bool = False
+    """Replace a tokenizer that is there."""
+    quiet: Annotated[bool, Parameter(alias="-q")] = False
+    """No progress."""
 
 
 def cut(files: Sequence[str], settings: CutSettings) -> None:
     """Count the model's tokens in the files, write the folder, and print what was kept."""
     from sijo.checkpoints.load import load
+    from sijo.files.folders import whole_folder, write_json
     from sijo.tokenizers.prune import prune_tokenizer
 
     tables = _opened(files, settings)
     whole = load(settings.model).tokenizer
-    report = _made(settings, tables, lambda texts: prune_tokenizer(whole, texts, vocab_size=settings.vocab_size))
+    with (
+        whole_folder(settings.out, overwrite=settings.overwrite) as folder,
+        RowProgress(shown=not settings.quiet) as progress,
+    ):
+        tokenizer, report = prune_tokenizer(whole, _texts(tables, progress), vocab_size=settings.vocab_size)
+        tokenizer.save(folder)
+        write_json(folder / "report.json", report.to_dict())
     print_json({"folder": str(settings.out)} | report.to_dict())
 
 
 def run(files: Sequence[str], settings: TrainSettings) -> None:
     """Learn from the files, write the folder, and print the report."""
+    from sijo.files.folders import whole_folder, write_json
     from sijo.tokenizers.train import train_tokenizer
 
-    learned = partial(
-        train_tokenizer,
-        kind=settings.kind,
-        vocab_size=settings.vocab_size,
-        family=settings.family,
-        cased=settings.cased,
-        specials=settings.special,
-        max_length=settings.max_length,
-        characters=settings.characters,
-        seed=settings.seed,
-    )
-    report = _made(settings, _opened(files, settings), learned)
+    tables = _opened(files, settings)
+    with (
+        whole_folder(settings.out, overwrite=settings.overwrite) as folder,  # refused before an hour's work
+        RowProgress(shown=not settings.quiet) as progress,
+    ):
+        tokenizer, report = train_tokenizer(
+            _texts(tables, progress),
+            kind=settings.kind,
+            vocab_size=settings.vocab_size,
+            family=settings.family,
+            cased=settings.cased,
+            specials=settings.special,
+            max_length=settings.max_length,
+            characters=settings.characters,
+            seed=settings.seed,
+        )
+        tokenizer.save(folder)
+        write_json(folder / "report.json", report.to_dict())
     if wants_json(settings.format):
         print_json({"folder": str(settings.out)} | report.to_dict())
     else:
@@ -108,25 +123,7 @@ def run(files: Sequence[str], settings: TrainSettings) -> None:
         tell(f"{report.vocab_size_asked:,} tokens were asked for, and the text holds only {report.vocab_size:,}")
 
 
-def _made(
-    settings: VocabularySettings,
-    tables: Sequence["TextTable"],
-    make: Callable[[Iterator[str]], tuple["Tokenizer", Any]],
-) -> Any:
-    """Make a tokenizer of the texts, and write its folder; returns the report on it, which is written too."""
-    from sijo.files.folders import whole_folder, write_json
-
-    with (
-        whole_folder(settings.out, overwrite=settings.overwrite) as folder,  # refused before an hour's work
-        RowProgress(shown=not settings.quiet) as progress,
-    ):
-        tokenizer, report = make(_texts(tables, progress))
-        tokenizer.save(folder)
-        write_json(folder / "report.json", report.to_dict())
-    return report
-
-
-def _opened(files: Sequence[str], settings: VocabularySettings) -> list["TextTable"]:
+def _opened(files: Sequence[str], settings: TrainSettings | CutSettings) -> list["TextTable"]:
     """Every file, folder or pattern, and standard input, at its start."""
     from sijo.data.corpus import open_source, sources
     from sijo.files.tables import TextTable
@@ -154,28 +151,26 @@ def _print(report: "TokenizerReport") -> None:
     from rich.table import Table
     from rich.text import Text
 
+    left_out = f"{report.letters_left_out:,} rarer ones left out" if report.letters_left_out else ""
+    where = "text held back" if report.held_back else "the text it has learned from"
+    style = f"{report.family}'s {report.kind}"
+    rows = {
+        "tokens": (f"{report.vocab_size:,}", f"of {report.vocab_size_asked:,} asked for, {style}"),
+        "letters": (f"{report.letters:,}", left_out),
+        "texts": (f"{report.texts:,}", f"{report.characters:,} characters"),
+        "learned from": (f"{report.characters_learned_from:,}", f"characters, chosen with seed {report.seed}"),
+        "measured on": (f"{report.characters_measured:,}", f"characters of {where}"),
+        "characters covered": (f"{report.characters_covered:.2%}", ""),
+        "words covered": (f"{report.words_covered:.2%}", ""),
+        "tokens a word": (f"{report.tokens_per_word:.3f}", f"{report.tokens_per_character:.3f} a character"),
+        "single letters": (f"{report.single_letters:.2%}", "of all tokens"),
+        "unknown": (f"{report.unknown:.2%}", "of all tokens"),
+    }
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold")
     table.add_column(justify="right", style="cyan")
     table.add_column(style="dim")
-    where = "text held back" if report.held_back else "the text it has learned from"
-    left_out = f"{report.letters_left_out:,} rarer ones left out" if report.letters_left_out else ""
-    for name, value, note in (
-        (
-            "tokens",
-            f"{report.vocab_size:,}",
-            f"of {report.vocab_size_asked:,} asked for, {report.family}'s {report.kind}",
-        ),
-        ("letters", f"{report.letters:,}", left_out),
-        ("texts", f"{report.texts:,}", f"{report.characters:,} characters"),
-        ("learned from", f"{report.characters_learned_from:,}", f"characters, chosen with seed {report.seed}"),
-        ("measured on", f"{report.characters_measured:,}", f"characters of {where}"),
-        ("characters covered", f"{report.characters_covered:.2%}", ""),
-        ("words covered", f"{report.words_covered:.2%}", ""),
-        ("tokens a word", f"{report.tokens_per_word:.3f}", f"{report.tokens_per_character:.3f} a character"),
-        ("single letters", f"{report.single_letters:.2%}", "of all tokens"),
-        ("unknown", f"{report.unknown:.2%}", "of all tokens"),
-    ):
+    for name, (value, note) in rows.items():
         table.add_row(name, value, Text(note))
     console = Console()
     console.print(table)
