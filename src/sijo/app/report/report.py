@@ -5,7 +5,7 @@ no script, no font, no address. What comes from a run's files is escaped by the 
 only the drawings are markup. A run under way or interrupted is drawn as far as it has come.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -14,8 +14,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from sijo.app.numbers import duration, short_count, whole
-from sijo.app.report.curves import COLOURS, SPEEDS, curve_figures
-from sijo.app.report.run_record import RunRecord, curve, read_run
+from sijo.app.report.curves import COLOURS, SPEEDS, Form, curve_figures
+from sijo.app.report.run_record import JsonLines, RunRecord, curve, read_run
 from sijo.app.report.texts import example_texts
 from sijo.errors import SettingError
 from sijo.files.folders import whole_file
@@ -69,16 +69,15 @@ def page(runs: Sequence[RunRecord]) -> str:
 
 def summary(run: RunRecord) -> Iterator[tuple[str, str]]:
     """What a run has come to, and what it took, with titles."""
-    counts: dict[str, tuple[str, Callable[[float], str]]] = {
-        "step": ("steps", whole),
-        "samples": ("samples", short_count),
-        "tokens": ("tokens", short_count),
-    }
-    for key, (title, form) in counts.items():
-        if values := curve(run.metrics, key)[1]:
+    totals: tuple[tuple[str, JsonLines, str, Form], ...] = (
+        ("steps", run.metrics, "step", whole),
+        ("samples", run.metrics, "samples", short_count),
+        ("tokens", run.metrics, "tokens", short_count),
+        ("time", run.timings, "seconds", duration),
+    )
+    for title, lines, key, form in totals:
+        if values := curve(lines, key)[1]:
             yield title, form(values[-1])
-    if seconds := curve(run.timings, "seconds")[1]:
-        yield "time", duration(seconds[-1])
     for key, (title, form) in SPEEDS.items():
         if values := curve(run.timings, key)[1]:
             yield title, form(median(values))
