@@ -12,7 +12,7 @@ import pytest
 import sijo
 from runs import REQUESTS
 from sijo.app.cli import app
-from sijo.app.generate import aloud
+from sijo.app.generate import stream
 from sijo.generation.write import Generator, Request, Token, Written
 
 
@@ -122,7 +122,7 @@ def test_each_piece_is_sent_at_once(monkeypatch):
                 yield Token(0, 1, 0.0, piece, last=False)
                 arrived.append(raw.getvalue())
 
-    aloud(Told(), [Request(prompt="go")])
+    stream(Told(), [Request(prompt="go")])
     assert arrived == [b"go one", b"go one two"] and raw.getvalue() == b"go one two\n"
 
 

@@ -1,14 +1,12 @@
 """What `sijo inspect` tells of a folder, good, damaged or hostile. Each test names the fault it kills."""
 
 import hashlib
-import importlib.metadata
 import json
 import os
 import shutil
 import socket
 import time
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,12 +14,10 @@ from safetensors.torch import load_file, save_file
 
 import sijo
 from sijo.app import inspect as inspecting
-from sijo.app.inspect import inspect
 from sijo.checkpoints.card import licence
-from sijo.models import FAMILIES
+from sijo.checkpoints.contents import inspect
 from sijo.nn.architecture import Architecture, ConvolutionSpec, Disentangled, Learned, PreNorm, Sinusoidal
 
-PUBLIC = Path(str(importlib.metadata.distribution("transformers").locate_file("transformers")))
 KEYS = {
     *("folder", "model_type", "dtype", "layers", "blocks", "architecture", "parameters", "parameters_by_part"),
     *("heads", "labels", "tokenizer", "sentence_encoder", "licence", "unused", "files", "files_not_listed"),
@@ -108,19 +104,6 @@ def test_parts_and_heads_add_up(told, tmp_path, size, kind, heads, labels):
     assert list(found["heads"]) == heads and set(heads) <= found["parameters_by_part"].keys()
     assert found["heads"]["mlm"] == kind and (found["model_type"] == "sijo") == (kind is None)
     assert found["labels"] == labels and found["tokenizer"] is None
-
-
-def test_classes_are_those_of_transformers():
-    # kills: a class named that nobody has, or one kept back that is there
-    for family in FAMILIES.values():
-        if family.model_type == "sijo":
-            continue
-        module = family.model_type.replace("-", "_")
-        source = (PUBLIC / "models" / module / f"modeling_{module}.py").read_text()
-        fields = next(iter(family.sizes.values()))
-        for name in {layout.name for layout in family.layouts(family.config.read(fields))} - {"pooler"}:
-            kind = family.published([name])
-            assert (f"class {kind}(" in source) == (kind not in inspecting.ABSENT), kind
 
 
 def test_what_shares_a_pooler_and_what_nobody_reads(told, tiny_copy):

@@ -7,10 +7,11 @@ import torch
 
 import sijo
 from runs import REQUESTS
-from sijo.app.pretrain import spoken
+from sijo.app.numbers import duration
+from sijo.files.json_lines import json_leaves
 from sijo.jobs.recipes import RECIPES
 from sijo.jobs.run_settings import RunSettings
-from sijo.training.settings import read_settings, setting_descriptions, setting_leaves, with_changes
+from sijo.training.settings import read_settings, setting_descriptions, with_changes
 
 SMALL = ("run.steps=4", "run.batch=4", "run.save_every=2", "data.length=32", "tokenizer.vocab_size=500")
 NETWORK = ("hidden_size=16", "embedding_size=16", "heads=2", "intermediate_size=32")
@@ -145,7 +146,7 @@ def test_the_list_says_what_each_costs(sijo_cli):
     assert abs(rows["bert-base"]["weights"] - 109_514_298) < 1_000_000
     assert 1e19 < rows["bert-base"]["flops"] < 2e20  # 6.4e19 in the paper of ELECTRA, which counts otherwise
     assert rows["electra-small"]["weights"] > 13_549_057
-    assert spoken(59.0) == "59 seconds"
+    assert duration(59.0) == "59 seconds"
 
 
 def test_settings_are_listed_with_what_they_mean(sijo_cli):
@@ -191,5 +192,5 @@ def test_a_recipe_is_its_json(name):
     # kills: a setting that is lost, or comes back as another type; a path that is not described
     settings = RECIPES[name].settings
     assert read_settings(json.loads(json.dumps(settings.to_json())), RunSettings) == settings
-    assert {path for path, _ in setting_leaves(settings.to_json())} <= set(setting_descriptions(RunSettings))
+    assert {path for path, _ in json_leaves(settings.to_json())} <= set(setting_descriptions(RunSettings))
     assert with_changes(settings, [f"run.steps={settings.run.steps + 1}"]) != settings

@@ -68,7 +68,8 @@ def test_words_beside_it(clock, capsys, shown):
 
 
 def test_a_bar_at_a_terminal(clock, monkeypatch):
-    # kills: lines that scroll at a terminal, words in brackets taken for colours, a bar that stays behind
+    # kills: lines that scroll at a terminal, words in brackets taken for colours, a bar that stays behind,
+    # time left that is not told, or counts the steps before a run was resumed
     monkeypatch.setattr("sys.stderr", err := io.StringIO())
     monkeypatch.setattr(err, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")
@@ -76,8 +77,11 @@ def test_a_bar_at_a_terminal(clock, monkeypatch):
     with RunProgress() as run:
         run.say("preparing [the corpus]")
         clock.at = 60.0
-        run.add(step(5, 10))
+        run.add(step(4, 8))
+        clock.at = 120.0
+        run.add(step(5, 8))
         run._live.refresh()
     said = err.getvalue()
-    assert "preparing [the corpus]" in said and "step 5/10 (50%), mlm 6.91 rtd 0.25" in said and "━" in said
+    assert "preparing [the corpus]" in said and "step 5/8 (62%), mlm 6.91 rtd 0.25" in said and "━" in said
+    assert "03:00" in said
     assert said.endswith("\x1b[1A\x1b[2K")  # one line up, and that line cleared

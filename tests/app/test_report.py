@@ -13,11 +13,15 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
+from markupsafe import Markup
 from safetensors.numpy import save_file
 
+from sijo.app.numbers import three_digits
 from sijo.app.report import report
-from sijo.app.report.report import POINTS, STYLE, Html, drawing, smoothed, spaces, tag, thinned
+from sijo.app.report.curves import COLOURS, POINTS, drawing, smoothed, thinned
+from sijo.app.report.texts import spaces
 
+STYLE = Path(report.__file__).with_name("report.css")
 SETTINGS = {"recipe": "electra-tiny", "model": {"heads": 4, "schedule": [0, 1]}, "run": {"steps": 40, "clip": None}}
 LINE = {"step": 10, "samples": 320, "tokens": 4000, "lr": 1e-4, "gradient_norm": 0.5, "loss": 26.5}
 TIMING = {"step": 10, "seconds": 1.5, "tokens_per_second": 2666.0, "matmul_share": 0.31}
@@ -282,7 +286,7 @@ def test_every_colour_is_known_by_day_and_by_night(whole):
     day, night = (set(re.findall(r"(--[a-z0-9-]+):", part)) for part in re.findall(r":root \{(.*?)\}", style, re.S))
     assert day == night
     assert set(re.findall(r"var\((--[a-z0-9-]+)\)", whole[1])) <= day
-    assert {f"--run{number}" for number in range(1, report.COLOURS + 1)} <= day
+    assert {f"--run{number}" for number in range(1, COLOURS + 1)} <= day
     assert not re.search(r"#a0b0", whole[1])
 
 
@@ -321,7 +325,7 @@ def test_an_interrupted_run_is_drawn_as_far_as_it_came(tmp_path):
     assert page.having("dd")[0] == "10"
     assert "parameters" not in page.text
     for smooth in (True, False):
-        one = drawing([([10], [0.5])], report.three, from_zero=False, smooth=smooth)
+        one = drawing([([10], [0.5])], three_digits, from_zero=False, smooth=smooth)
         assert re.findall(r">([^<]+)</text>", one) == ["10", "0.48", "0.5", "0.52"]
         assert re.search(
             r'd="M (\S+ \S+) \nL \1 \n" style="[^"]*stroke: var\(--run1\); stroke-width: 4; [^"]*round"', one
@@ -456,8 +460,11 @@ def test_words_are_joined(tokens, text):
     assert got == text
 
 
-def test_markup_is_told_from_words():
-    # kills: markup that is escaped twice, words that are not
-    assert tag("p", Html("<b>"), "<b>") == "<p><b>&lt;b&gt;</p>"
-    assert isinstance(tag("p"), Html)
-    assert Path(STYLE).is_file()
+def test_markup_is_told_from_words(tmp_path):
+    # kills: drawings or the style sheet escaped, words that are not, words that are escaped twice
+    text = drawn(lay(tmp_path / "<b>&'\""))
+    page = Page(text)
+    assert page.having("h1") == ["<b>&'\""] and "<h1>&lt;b&gt;&amp;" in text
+    assert text.count("<svg") == len(page.having("figcaption")) > 0
+    assert page.having("style")[0].strip() == STYLE.read_text().strip()
+    assert isinstance(drawing([([10], [0.5])], three_digits, from_zero=False, smooth=True), Markup)

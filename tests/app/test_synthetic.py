@@ -9,7 +9,7 @@ import pytest
 import sijo
 from generation.test_synthetic import tiny_ctrl
 from sijo.app.generate import GenerateSettings
-from sijo.app.synthetic import SynthesisOptions, kinds_of, settings
+from sijo.app.synthetic import SynthesisOptions, kinds_of, settings_of
 from sijo.errors import SijoError
 from sijo.generation.rules import Sampling
 from sijo.generation.synthetic import Synthesis
@@ -62,7 +62,7 @@ def test_labels_that_are_codes_become_a_table(sijo_cli, model, tiny_model, tmp_p
 
 def test_what_is_said_is_passed_on():
     # kills: the paper's numbers laid over what was asked for, an option that is read and forgotten
-    plain = settings(GenerateSettings(count=9, seed=4), SynthesisOptions())
+    plain = settings_of(GenerateSettings(count=9, seed=4), SynthesisOptions())
     assert plain.sampling == Sampling(temperature=0.2, top_k=10, penalty=1.2)
     assert (plain.count, plain.seed, plain.written, plain.max_new_tokens, plain.stop) == (9, 4, 45, 100, ("\n",))
     given = GenerateSettings(
@@ -76,11 +76,11 @@ def test_what_is_said_is_passed_on():
         banned=["rain"],
         max_new_tokens=20,
     )
-    asked = settings(given, SynthesisOptions(drafts=8, min_new_tokens=2))
+    asked = settings_of(given, SynthesisOptions(drafts=8, min_new_tokens=2))
     assert asked.sampling == Sampling(temperature=0.9, top_p=0.8, penalty=1.0, penalty_rule="sign_aware")
     assert (asked.written, asked.min_new_tokens, asked.max_new_tokens) == (8, 2, 20)
     assert (asked.stop, asked.banned, asked.guidance) == ((".", "!"), ("rain",), 2.0)
-    assert settings(GenerateSettings(temperature=0.5, min_p=0.1), SynthesisOptions()).sampling.top_k is None
+    assert settings_of(GenerateSettings(temperature=0.5, min_p=0.1), SynthesisOptions()).sampling.top_k is None
 
 
 def kinds(given):

@@ -18,7 +18,7 @@ from battery import scramble
 from conftest import write_tiny_tokenizer
 from sijo.data.samples import Batch
 from sijo.errors import SettingError, TextError
-from sijo.files.json_lines import JsonLinesFile, read_lines
+from sijo.files.json_lines import RUN_FILES, JsonLinesFile, read_lines
 from sijo.jobs.run_settings import RunSettings
 from sijo.nn.architecture import Architecture, DropoutRates, Learned
 from sijo.nn.heads import ClassifierHeadSpec, LMHeadSpec, Network
@@ -33,7 +33,7 @@ from sijo.tokenizers.tokenizer import Tokenizer
 from sijo.training import cost
 from sijo.training.cost import SpeedMeter
 from sijo.training.distributed import World
-from sijo.training.journal import FILES, Journal, spelled
+from sijo.training.journal import Journal, spelled
 from sijo.training.loop import Training
 from sijo.training.settings import LoopSettings
 from sijo.training.step import LoopState, Step
@@ -232,7 +232,7 @@ def test_lines_are_on_the_disk_when_a_checkpoint_is_written(tmp_path, settings, 
         journal.add(step(1))
         assert not synced
         journal.add(replace(step(2), checkpoint=True))
-        assert len(synced) == len(FILES)
+        assert len(synced) == len(RUN_FILES)
 
 
 def test_a_checkpoint_of_the_first_sijo_goes_on(tmp_path, settings, tokenizer, masked):

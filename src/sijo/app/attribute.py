@@ -1,16 +1,12 @@
 """`sijo attribute`: a text in, the control codes it looks like out."""
 
-import json
-import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from sijo.app.results import print_json, print_table, wants_json
 from sijo.errors import SettingError
-
-if TYPE_CHECKING:
-    from sijo.generation.attribute import Attribution
 
 BAR = 30
 """Columns of a bar that means certainty."""
@@ -36,53 +32,48 @@ class AttributeSettings:
     """A table with bars for people; in a pipe one JSON object a text."""
 
 
-def run(texts: tuple[str, ...], given: AttributeSettings) -> None:
+def run(texts: tuple[str, ...], options: AttributeSettings) -> None:
     """Read the texts, and print what the codes say of each."""
-    if given.model is None:
+    if options.model is None:
         raise SettingError("--model is needed: a folder or org/name that writes under control codes")
     if not texts:
         raise SettingError('there is no text: sijo attribute --model M "a text"')
     from sijo.generation.attribute import Attributor
 
-    codes = None if given.codes is None else [name.strip() for name in given.codes.split(",") if name.strip()]
-    asked = Attributor(given.model, codes, prior=prior(given.prior), weighing=given.weighing)  # type: ignore[arg-type]
-    found = asked.attribute(texts)
-    if given.format == "json" or (given.format is None and not sys.stdout.isatty()):
-        for text, row in zip(texts, found, strict=True):
-            rows = [
-                {"code": code, "posterior": posterior, "perplexity": perplexity}
-                for code, posterior, perplexity in shown(row, given.top)
+    codes = None
+    if options.codes is not None:
+        codes = [name.strip() for name in options.codes.split(",") if name.strip()]
+    attributor = Attributor(
+        options.model,
+        codes,
+        prior=prior(options.prior),  # type: ignore[arg-type]
+        weighing=options.weighing,
+    )
+    for text, result in zip(texts, attributor.attribute(texts), strict=True):
+        best = list(zip(result.codes, result.posteriors, result.perplexities, strict=True))[: options.top or None]
+        if wants_json(options.format):
+            rows = [dict(zip(("code", "posterior", "perplexity"), row, strict=True)) for row in best]
+            print_json({"text": text, "tokens": result.tokens, "codes": rows})
+        else:
+            cells = [
+                (code, f"{posterior:.4f}", "█" * round(BAR * posterior), f"{perplexity:,.1f}")
+                for code, posterior, perplexity in best
             ]
-            print(json.dumps({"text": text, "tokens": row.tokens, "codes": rows}, ensure_ascii=False))  # noqa: T201
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    for text, row in zip(texts, found, strict=True):
-        table = Table("code", "posterior", "", "perplexity", title=text[:70], title_justify="left")
-        for code, posterior, perplexity in shown(row, given.top):
-            table.add_row(code, f"{posterior:.4f}", "█" * round(BAR * posterior), f"{perplexity:,.1f}")
-        Console().print(table)
+            print_table(("code", "posterior", "", "perplexity"), cells, title=text[:70])
 
 
-def shown(row: "Attribution", top: int) -> list[tuple[str, float, float]]:
-    """Code, posterior and perplexity of the best."""
-    every = list(zip(row.codes, row.posteriors, row.perplexities, strict=True))
-    return every[:top] if top else every
-
-
-def prior(given: str) -> str | dict[str, float]:
+def prior(words: str) -> str | dict[str, float]:
     """The name of a prior, or one that is written out.
 
     >>> prior("uniform"), prior("travel=3, banking=1")
     ('uniform', {'travel': 3.0, 'banking': 1.0})
     """
-    if "=" not in given:
-        return given
+    if "=" not in words:
+        return words
     try:
         return {
             name.strip(): float(share)
-            for name, _, share in (part.rpartition("=") for part in given.split(",") if part.strip())
+            for name, _, share in (part.rpartition("=") for part in words.split(",") if part.strip())
         }
     except ValueError:
-        raise SettingError(f'--prior {given!r} is no prior; write it as "travel=3,banking=1"') from None
+        raise SettingError(f'--prior {words!r} is no prior; write it as "travel=3,banking=1"') from None

@@ -27,6 +27,7 @@ from sijo.app import inspect as inspecting
 from sijo.app import pretrain as pretraining
 from sijo.app import synthetic as synthesising
 from sijo.app import tokenizer as tokenizing
+from sijo.app.results import printable, tell
 from sijo.errors import SettingError, SijoError
 from sijo.version import __version__
 
@@ -45,11 +46,11 @@ def _source(*command: str) -> Callable[[object, Sequence[Token]], str]:
     """The INPUT of a command as it was given: `-` is standard input, what else begins so an option nobody knows."""
 
     def read(kind: object, tokens: Sequence[Token]) -> str:
-        given = tokens[0].value
-        if given.startswith("-") and given != "-":
+        source = tokens[0].value
+        if source.startswith("-") and source != "-":
             options = reduce(App.__getitem__, command, app).assemble_argument_collection()
             raise UnknownOptionError(token=tokens[0], argument_collection=options)
-        return given
+        return source
 
     return read
 
@@ -264,10 +265,13 @@ def convert(
     """
     from sijo.checkpoints.convert import convert as converted
 
-    def tell(sentence: str) -> None:
-        print(_printable(sentence), file=sys.stderr)  # noqa: T201
+    def tell_safely(sentence: str) -> None:
+        tell(printable(sentence))
 
-    print(converted(source, out, size=size, model_type=model_type, part=part, overwrite=overwrite, tell=tell))  # noqa: T201
+    target = converted(
+        source, out, size=size, model_type=model_type, part=part, overwrite=overwrite, tell=tell_safely
+    )
+    print(target)  # noqa: T201
 
 
 tokenizer = App(name="tokenizer", help="Make a tokenizer from raw text.")
@@ -334,7 +338,7 @@ def run(arguments: list[str]) -> int:
     except BaseException as error:
         if debug:
             raise
-        return _told(error)
+        return _report(error)
     return 0
 
 
@@ -342,20 +346,15 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     raise Terminated
 
 
-def _told(error: BaseException) -> int:
-    """Say what went wrong, and give the exit code that says it too."""
+def _report(error: BaseException) -> int:
+    """Print what went wrong; returns the exit code that stands for it."""
     code, sentence = _meaning(error)
     if isinstance(error, OSError) and sys.stdout is not None:
         # what is left in the buffer of a closed pipe or a full disk must not fail again at the end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if sentence:
-        print(f"sijo: {_printable(sentence)}", file=sys.stderr)  # noqa: T201
+        tell(f"sijo: {printable(sentence)}")
     return code
-
-
-def _printable(sentence: str) -> str:
-    """The words without what would steer a terminal: a stranger's file may have named a tensor so."""
-    return "".join(letter if letter.isprintable() else " " for letter in sentence)
 
 
 def _meaning(error: BaseException) -> tuple[int, str]:

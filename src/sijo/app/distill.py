@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cyclopts import Parameter
 
 from sijo.app import pretrain
+from sijo.app.results import print_rows
 from sijo.errors import SettingError, nearest
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def run(recipe: str | None, given: DistillSettings) -> None:
             {"recipe": way.name, "learns": weights(way.teaching), "source": way.source}
             for way in DISTILLATIONS.values()
         ]
-        pretrain.show(rows, given.format)
+        print_rows(rows, given.format)
         return
     pretrain.go(resolved(recipe, given), given)
 
@@ -40,12 +41,14 @@ def resolved(recipe: str | None, given: DistillSettings) -> "RunSettings":
     """The settings of a recipe for this teacher, or in a settings.json that a run left, with some changed."""
     from sijo.checkpoints.load import head_names
     from sijo.jobs.recipes import DISTILLATIONS
+    from sijo.objectives.registry import OBJECTIVES
     from sijo.training.settings import with_changes
 
     if recipe is not None and recipe not in DISTILLATIONS and Path(recipe).suffix == ".json":
         return pretrain.resolved(recipe, given.set or [])
     if recipe is None:
-        recipe = "distilbert-tiny" if {"mlm", "lm"} & {*head_names(given.teacher)} else "sentence"
+        over_tokens = {spec.head for spec in OBJECTIVES.values() if spec.over_tokens}
+        recipe = "distilbert-tiny" if over_tokens & {*head_names(given.teacher)} else "sentence"
     if recipe not in DISTILLATIONS:
         raise SettingError(
             f"no recipe {recipe!r}{nearest(recipe, DISTILLATIONS)}; there are {', '.join(DISTILLATIONS)}"

@@ -1,14 +1,14 @@
 """`sijo finetune`: a model and labelled rows in, a model that labels out."""
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from sijo.app.pretrain import asked_to_stop, show, show_settings
+from sijo.app.pretrain import asked_to_stop, show_settings
+from sijo.app.results import print_json, print_rows, print_table, tell, wants_json
 from sijo.errors import SettingError, nearest
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def run(given: FinetuneCommand) -> None:
         rows = [
             {"task": task, "a row is": row, "columns, such as": columns} for task, (row, columns) in ROWS.items()
         ]
-        show(rows, given.format)
+        print_rows(rows, given.format)
         return
     if given.settings:
         show_settings(resolved(given), given.format)
@@ -106,7 +106,7 @@ def run(given: FinetuneCommand) -> None:
         finished = progress.follow(steps)
     if stopped.by is not None and not finished:
         if not given.quiet:
-            print(f"saved in {given.out}; the same command with --resume goes on", file=sys.stderr)  # noqa: T201
+            tell(f"saved in {given.out}; the same command with --resume goes on")
         stopped.leave()
     show_results(given.out, given.format)
 
@@ -131,34 +131,26 @@ def resolved(given: FinetuneCommand) -> "FinetuneSettings":
     return with_changes(default_settings(given.task, given.model), [*said, *(given.set or [])])
 
 
-def show_results(out: Path, format: Literal["table", "json"] | None) -> None:
+def show_results(out: Path, format: str | None) -> None:
     """How good the best weights are, and where the model is."""
     from sijo.files.folders import read_object
 
     results = read_object(out / "results.json")
-    several = read_object(out / "summary.json") if (out / "summary.json").is_file() else None
-    if format == "json" or (format is None and not sys.stdout.isatty()):
-        print(json.dumps(results | {"model": str(out / "model")}, ensure_ascii=False))  # noqa: T201
+    summary = read_object(out / "summary.json") if (out / "summary.json").is_file() else None
+    if wants_json(format):
+        print_json(results | {"model": str(out / "model")})
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("metric", "value", "95 %", *(["over seeds"] if several else []))
-    for name, one in results["metrics"].items():
+    rows = []
+    for name, metric in results["metrics"].items():
         mark = " (decides)" if name == results["metric"] else ""
-        row = [f"{name}{mark}", _number(one["value"]), f"{_number(one['low'])} to {_number(one['high'])}"]
-        if several:
-            spread = several["metrics"][name]
-            row.append(f"{_number(spread['mean'])} ± {_number(spread['deviation'])}")
-        table.add_row(*row)
-    console = Console()
-    console.print(table)
-    console.print(
-        f"{results['evaluation_rows']:,} rows; best at step {results['best_step']:,}"
-        + (f" of seed {results['seed']}" if several else ""),
-        style="dim",
-        highlight=False,
-    )
+        value, low, high = (_number(metric[key]) for key in ("value", "low", "high"))
+        rows.append([f"{name}{mark}", value, f"{low} to {high}"])
+        if summary:
+            spread = summary["metrics"][name]
+            rows[-1].append(f"{_number(spread['mean'])} ± {_number(spread['deviation'])}")
+    seed = f" of seed {results['seed']}" if summary else ""
+    note = f"{results['evaluation_rows']:,} rows; best at step {results['best_step']:,}{seed}"
+    print_table(("metric", "value", "95 %", *(["over seeds"] if summary else [])), rows, note=note)
     print(out / "model")  # noqa: T201
 
 

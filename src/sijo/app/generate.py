@@ -1,17 +1,19 @@
 """`sijo generate`: a prompt and a control code in, a text out, token by token."""
 
-import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from sijo.app.results import print_json, wants_json
 from sijo.errors import SettingError, TextError
 
 if TYPE_CHECKING:
-    from sijo.generation.write import Generator, Request
+    from sijo.generation.rules import Sampling
+    from sijo.generation.write import Generator, Request, Written
+
+NO_MODEL = "--model is needed: a folder or org/name that writes; sijo pretrain ctrl-tiny trains one"
 
 
 @Parameter(name="*")
@@ -65,78 +67,71 @@ class GenerateSettings:
     """text for people, as it is written; in a pipe one JSON object a text."""
 
 
-def run(given: GenerateSettings) -> None:
+def run(options: GenerateSettings) -> None:
     """Write, and print what was written."""
-    if given.model is None:
+    if options.model is None:
+        raise SettingError(NO_MODEL)
+    if options.count < 1 or (options.count > 1 and not options.temperature):
         raise SettingError(
-            "--model is needed: a folder or org/name that writes; sijo pretrain ctrl-tiny trains one"
-        )
-    if given.count < 1 or (given.count > 1 and not given.temperature):
-        raise SettingError(
-            f"--count {given.count} would write the same text again: it must be 1 or more, and above 1 it needs a "
-            "--temperature"
+            f"--count {options.count} would write the same text again: it must be 1 or more, and above 1 it needs "
+            "a --temperature"
         )
     from sijo.generation.write import Generator
     from sijo.tokenizers.codes import known_codes
 
-    asked = None if given.codes else requests(given)  # before the model is opened
-    writer = Generator(given.model)
-    if asked is None:
+    requests = [] if options.codes else requests_of(options)  # before the model is opened
+    writer = Generator(options.model)
+    if options.codes:
         for name in known_codes(writer.model.tokenizer):
             print(name)  # noqa: T201
-    elif given.format == "text" or (given.format is None and sys.stdout.isatty()):
-        aloud(writer, asked)
+    elif wants_json(options.format):
+        for request, written in zip(requests, writer.each(requests), strict=True):
+            print_json(record(request, written))
     else:
-        for request, written in zip(asked, writer.each(asked), strict=True):
-            print(json.dumps(row(request, written), ensure_ascii=False), flush=True)  # noqa: T201
+        stream(writer, requests)
 
 
-def requests(given: GenerateSettings) -> list["Request"]:
-    """One for each text that is asked for."""
+def sampling_of(options: GenerateSettings, **changes: Any) -> "Sampling":
+    """How each token is chosen, by these options and what is laid over them."""
     from sijo.generation.rules import Sampling
+
+    names = ("top_k", "top_p", "min_p", "penalty", "penalty_rule", "beams")
+    return Sampling(**{name: getattr(options, name) for name in names} | changes)
+
+
+def requests_of(options: GenerateSettings) -> list["Request"]:
+    """A request for each text that is wanted."""
     from sijo.generation.write import Request
 
-    prompts = list(given.prompt or [])
-    if given.prompts_file is not None:
+    prompts = list(options.prompt or [])
+    if (file := options.prompts_file) is not None:
         try:
-            prompts += [
-                line for line in given.prompts_file.read_text(encoding="utf-8").splitlines() if line.strip()
-            ]
+            prompts += [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
-            raise TextError(
-                f"{given.prompts_file} cannot be read ({error}); name a text file, a prompt a line"
-            ) from None
-    sampling = Sampling(
-        temperature=given.temperature or 0.0,
-        top_k=given.top_k,
-        top_p=given.top_p,
-        min_p=given.min_p,
-        penalty=given.penalty,
-        penalty_rule=given.penalty_rule,
-        beams=given.beams,
-        length_penalty=given.length_penalty,
-    )
+            raise TextError(f"{file} cannot be read ({error}); name a text file, a prompt a line") from None
+    temperature, length_penalty = options.temperature or 0.0, options.length_penalty
+    sampling = sampling_of(options, temperature=temperature, length_penalty=length_penalty)
     return [
         Request(
             prompt=prompt,
-            control_code=given.control_code,
-            other_code=given.other_code,
-            mixture=given.mixture,
-            guidance=given.guidance,
-            max_new_tokens=given.max_new_tokens,
-            stop=tuple(given.stop or ()),
-            banned=tuple(given.banned or ()),
-            seed=given.seed + number,
+            control_code=options.control_code,
+            other_code=options.other_code,
+            mixture=options.mixture,
+            guidance=options.guidance,
+            max_new_tokens=options.max_new_tokens,
+            stop=tuple(options.stop or ()),
+            banned=tuple(options.banned or ()),
+            seed=options.seed + number,
             sampling=sampling,
         )
-        for number, prompt in enumerate(prompt for prompt in prompts or [""] for _ in range(given.count))
+        for number, prompt in enumerate(prompt for prompt in prompts or [""] for _ in range(options.count))
     ]
 
 
-def aloud(writer: "Generator", asked: list["Request"]) -> None:
-    """Print each text with its prompt while it is written; one that is broken off still ends its line."""
-    writer.stream(asked)  # refuses what cannot be written, before anything is
-    for number, request in enumerate(asked):
+def stream(writer: "Generator", requests: list["Request"]) -> None:
+    """Print each text with its prompt while it is written; an interrupted one still ends its line."""
+    writer.stream(requests)  # refuses what cannot be written, before anything is
+    for number, request in enumerate(requests):
         print("\n" if number else "", end=f"{request.prompt} " if request.prompt else "", flush=True)  # noqa: T201
         try:
             for token in writer.stream([request]):
@@ -145,7 +140,7 @@ def aloud(writer: "Generator", asked: list["Request"]) -> None:
             print(flush=True)  # noqa: T201
 
 
-def row(request: "Request", written: Any) -> dict[str, Any]:
+def record(request: "Request", written: "Written") -> dict[str, Any]:
     """A text as a JSON object."""
     return {
         "prompt": request.prompt,

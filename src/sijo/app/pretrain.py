@@ -1,10 +1,8 @@
 """`sijo pretrain`: a recipe and some text in, a model out."""
 
-import json
 import os
 import signal
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from sijo.app.numbers import duration
+from sijo.app.results import print_json, print_rows, print_table, tell, wants_json
 from sijo.errors import SettingError, nearest
 
 if TYPE_CHECKING:
-    from sijo.jobs.recipes import Recipe
     from sijo.jobs.run_settings import RunSettings
     from sijo.training.settings import Settings
-
-SHARE_OF_PEAK = 0.4
-"""Of a processor's matrix products that a run reaches, as measured with the tiny recipes; for estimates alone."""
 
 
 @Parameter(name="*")
@@ -96,7 +92,7 @@ def go(settings: "RunSettings", given: PretrainSettings) -> None:
         finished = progress.follow(steps)
     if stopped.by is not None and not finished:
         if first and not given.quiet:
-            print(f"saved in {out}; the same command with --resume goes on", file=sys.stderr)  # noqa: T201
+            tell(f"saved in {out}; the same command with --resume goes on")
         stopped.leave()
     for name in reversed([*settings.objective.networks]) if first else ():
         print(out / name)  # noqa: T201
@@ -156,102 +152,50 @@ def asked_to_stop() -> Iterator[Stopped]:
             signal.signal(number, before)
 
 
-def show_recipes(format: Literal["table", "json"] | None) -> None:
+def show_recipes(format: str | None) -> None:
     """Every recipe with what it costs: weights, tokens, operations, and how long this machine would take."""
-    from sijo.jobs.recipes import RECIPES
+    from sijo.jobs.recipe_costs import recipe_costs
 
-    rows = list(costs(RECIPES.values()))
-    if format == "json" or (format is None and not sys.stdout.isatty()):
-        for row in rows:
-            print(json.dumps(row))  # noqa: T201
+    rows = list(recipe_costs())
+    if wants_json(format):
+        print_json(*rows, ascii=True)
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(
-        "recipe", "objective", "weights", "steps × batch × length", "tokens", "FLOPs", "here, about", "source"
-    )
-    for row in rows:
-        table.add_row(
+    cells = [
+        (
             row["recipe"],
             " + ".join(row["objective"]),
             f"{row['weights'] / 1e6:,.1f} M",
             f"{row['steps']:,} × {row['batch']:,} × {row['length']}",
             f"{row['tokens'] / 1e6:,.0f} M",
             f"{row['flops']:.1e}",
-            spoken(row["seconds_here"]),
+            duration(row["seconds_here"]),
             row["source"],
         )
-    Console().print(table)
+        for row in rows
+    ]
+    headings = (
+        "recipe",
+        "objective",
+        "weights",
+        "steps × batch × length",
+        "tokens",
+        "FLOPs",
+        "here, about",
+        "source",
+    )
+    print_table(headings, cells)
 
 
-def costs(recipes: Iterable["Recipe"]) -> Iterator[dict[str, Any]]:
-    """What each recipe costs; seconds are its operations over what this machine's processors reach in training."""
-    import torch
-
-    from sijo.jobs.networks import head_specs
-    from sijo.nn.heads import Network
-    from sijo.training.cost import matmul_peak, training_flops
-
-    reached = SHARE_OF_PEAK * matmul_peak(torch.get_num_threads())
-    for recipe in recipes:
-        settings = recipe.settings
-        with torch.device("meta"):
-            networks = [Network(architecture, values) for architecture, values in head_specs(settings)]
-        tokens = settings.run.steps * settings.run.batch * settings.data.length
-        share = settings.objective.masking.share
-        flops = tokens * training_flops(networks, settings.data.length, share=share)
-        yield {
-            "recipe": recipe.name,
-            "objective": settings.objective.parts,
-            "weights": sum(weight.numel() for network in networks for weight in network.parameters()),
-            "steps": settings.run.steps,
-            "batch": settings.run.batch,
-            "length": settings.data.length,
-            "tokens": tokens,
-            "flops": flops,
-            "seconds_here": flops / reached,
-            "source": recipe.source,
-        }
-
-
-def show_settings(settings: "Settings", format: Literal["table", "json"] | None) -> None:
+def show_settings(settings: "Settings", format: str | None) -> None:
     """Every setting of a run by its path, with its value and its sentence."""
-    from sijo.training.settings import setting_descriptions, setting_leaves
+    from sijo.files.json_lines import json_leaves
+    from sijo.training.settings import setting_descriptions
 
     sentences = setting_descriptions(type(settings))  # type: ignore[arg-type]
-    show(
+    print_rows(
         [
             {"setting": path, "value": value, "means": sentences.get(path, "")}
-            for path, value in setting_leaves(settings.to_json())
+            for path, value in json_leaves(settings.to_json())
         ],
         format,
     )
-
-
-def show(rows: Sequence[Mapping[str, object]], format: Literal["table", "json"] | None) -> None:
-    """Print rows of like fields: a table for people, JSON lines in a pipe."""
-    if format == "json" or (format is None and not sys.stdout.isatty()):
-        for row in rows:
-            print(json.dumps(row))  # noqa: T201
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*rows[0])
-    for row in rows:
-        table.add_row(*(value if isinstance(value, str) else json.dumps(value) for value in row.values()))
-    Console().print(table)
-
-
-def spoken(seconds: float) -> str:
-    """A length of time as people say it.
-
-    >>> spoken(700), spoken(86_400 * 800)
-    ('12 minutes', '2.2 years')
-    """
-    for unit, length in (("years", 365 * 86_400), ("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if seconds >= 1.5 * length:
-            count = seconds / length
-            return f"{count:,.0f} {unit}" if count >= 10 else f"{count:.1f} {unit}"
-    return f"{seconds:.0f} seconds"

@@ -9,23 +9,29 @@ from collections.abc import Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from sijo.app.numbers import clock
+from sijo.app.results import tell
+
 if TYPE_CHECKING:
     from sijo.training.step import Step
 
 EVERY_SECONDS = 10.0
+"""Between two lines of a log."""
 BAR = 20
-"""Columns: the words beside it are what one reads."""
+"""Columns of the bar, which leaves room for the words beside it."""
+SPEED_SECONDS = 600.0
+"""Over which the speed is taken from which a bar tells the time left."""
 
 
 class ProgressReport:
-    """Says how far something has come while it is entered.
+    """Shows how far a piece of work has come, as a context.
 
-    shown  False for no word at all
+    shown  False for no output at all
     bar    False where results themselves scroll by on the same terminal
     """
 
     doing = "reading"
-    """What is going on before the first word."""
+    """What a bar says before any work is done."""
 
     def __init__(self, *, shown: bool = True, bar: bool = True) -> None:
         self.seconds = 0.0
@@ -34,53 +40,51 @@ class ProgressReport:
         self._live: Any = None
 
     def __enter__(self) -> Self:
-        self._started = self._told = time.perf_counter()
+        self._started = self._last_line = time.perf_counter()
         self._first_share: float | None = 0.0
         if self._shown and self._bar and sys.stderr.isatty():
             from rich.console import Console
-            from rich.progress import BarColumn, TextColumn
-            from rich.progress import Progress as Bar
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-            columns = (BarColumn(BAR), TextColumn("{task.description}"))
-            self._live = Bar(*columns, console=Console(stderr=True), transient=True)
+            self._live = Progress(
+                BarColumn(BAR),
+                TextColumn("{task.description}", markup=False),
+                TimeRemainingColumn(compact=True),
+                console=Console(stderr=True),
+                get_time=time.perf_counter,
+                speed_estimate_period=SPEED_SECONDS,
+                transient=True,
+            )
             self._task = self._live.add_task(self.doing, total=None)
             self._live.start()
         return self
 
     def skip(self, share: float | None) -> None:
-        """What was there up to this share is no work of this run."""
+        """Up to this share the work had been done before, so it says nothing of the speed."""
         self._first_share = share
 
     def say(self, sentence: str) -> None:
-        """Tell something beside, above the bar where there is one."""
+        """Print a sentence, above the bar where there is one."""
         if self._live is not None:
             self._live.console.print(sentence, markup=False, highlight=False)
         elif self._shown:
-            print(sentence, file=sys.stderr, flush=True)  # noqa: T201
+            tell(sentence)
 
-    def _tell(self, words: str, share: float | None) -> None:
+    def _show(self, words: str, share: float | None) -> None:
         """Show the words and the time left; `share` of the work is done, None where that is not known."""
-        said = f"{words}{self._left(share)}"
         if self._live is not None:
             total = None if share is None else 1.0
-            self._live.update(self._task, description=said, completed=share or 0.0, total=total)
-        elif self._shown and time.perf_counter() - self._told >= EVERY_SECONDS:
-            self._told = time.perf_counter()
-            print(said, file=sys.stderr, flush=True)  # noqa: T201
+            self._live.update(self._task, description=words, completed=share or 0.0, total=total)
+        elif self._shown and time.perf_counter() - self._last_line >= EVERY_SECONDS:
+            self._last_line = time.perf_counter()
+            tell(f"{words}{self._left(share)}")
 
     def _left(self, share: float | None) -> str:
+        """The time left in a log, by the speed of this run so far."""
         if share is None or self._first_share is None or share <= self._first_share:
             return ""
         seconds = self.seconds * (1 - share) / (share - self._first_share)
-        if seconds < 1:
-            return ""
-        whole = round(seconds)
-        clock = (
-            f"{whole // 3600}:{whole % 3600 // 60:02}:{whole % 60:02}"
-            if whole >= 3600
-            else (f"{whole // 60}:{whole % 60:02}")
-        )
-        return f", {clock} left"
+        return f", {clock(seconds)} left" if seconds >= 1 else ""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -96,10 +100,10 @@ class RowProgress(ProgressReport):
     rows = 0
 
     def add(self, rows: int, share: float | None) -> None:
-        """Some more rows are done; `share` of the input is read, None where that is not known."""
+        """Count more rows; `share` of the input is read, None where that is not known."""
         self.rows += rows
         self.seconds = time.perf_counter() - self._started
-        self._tell(f"{self.rows:,} rows, {self.rows_per_second:,.0f} rows/s", share)
+        self._show(f"{self.rows:,} rows, {self.rows_per_second:,.0f} rows/s", share)
 
     @property
     def rows_per_second(self) -> float:
@@ -133,4 +137,4 @@ class RunProgress(ProgressReport):
             return
         losses = " ".join(f"{part} {loss:.3g}" for part, loss in step.losses.items())
         rate = f"{step.speed.tokens_per_second:,.0f} tokens/s, {step.speed.matmul_share:.0%} of peak"
-        self._tell(f"step {step.number:,}/{step.steps:,} ({step.share:.0%}), {losses}, {rate}", step.share)
+        self._show(f"step {step.number:,}/{step.steps:,} ({step.share:.0%}), {losses}, {rate}", step.share)

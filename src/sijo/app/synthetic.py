@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from sijo.app.generate import GenerateSettings
+from sijo.app.generate import NO_MODEL, GenerateSettings, sampling_of
 from sijo.app.progress import RowProgress
+from sijo.app.results import tell
 from sijo.errors import SettingError, TextError, nearest
 
 if TYPE_CHECKING:
-    from sijo.generation.synthetic import Kind, Made, Synthesis
-    from sijo.generation.synthetic import SyntheticSettings as Asked
+    from sijo.generation.synthetic import Kind, Made, Synthesis, SyntheticSettings
 
 FIELDS = ("label", "control_code", "prompt")
 """Columns of a labels file."""
@@ -44,20 +43,18 @@ class SynthesisOptions:
     """With --for-labels: no progress and no summary."""
 
 
-def run(given: GenerateSettings, more: SynthesisOptions) -> None:
-    """Write texts for each label to a file, and tell what became of them."""
-    if more.for_labels is None:
+def run(writing: GenerateSettings, options: SynthesisOptions) -> None:
+    """Write texts for each label to a file, and say how many were kept."""
+    if options.for_labels is None:
         raise SettingError("--output and --drafts are for data: say of what by --for-labels")
-    if more.output is None:
+    if options.output is None:
         raise SettingError("--for-labels writes a table; name it with --output made.csv")
-    if more.output.exists():
-        raise SettingError(f"{more.output} is there already; name another --output, or move it away")
-    if given.model is None:
-        raise SettingError(
-            "--model is needed: a folder or org/name that writes; sijo pretrain ctrl-tiny trains one"
-        )
+    if options.output.exists():
+        raise SettingError(f"{options.output} is there already; name another --output, or move it away")
+    if writing.model is None:
+        raise SettingError(NO_MODEL)
     for name in ("prompt", "prompts_file", "control_code", "other_code", "mixture", "format"):
-        if getattr(given, name) is not None:
+        if getattr(writing, name) is not None:
             raise SettingError(
                 f"--{name.replace('_', '-')} is about single texts; with --for-labels each label has a code and "
                 "beginnings of its own, which a labels file can say, and texts go to --output"
@@ -67,50 +64,43 @@ def run(given: GenerateSettings, more: SynthesisOptions) -> None:
     from sijo.generation.synthetic import Synthesis
     from sijo.generation.write import Generator
 
-    form, kinds, asked = format_of(more.output), kinds_of(more.for_labels), settings(given, more)
-    writing = Synthesis(Generator(given.model), kinds, asked)
-    with whole_file(more.output) as out:
-        with RowProgress(shown=not more.quiet) as progress:
-            done = 0
-            for written in writing.write():
-                progress.add(written - done, written / writing.drafts)
-                done = written
-        made = writing.best()
-        write(made, form, out)
-    if not more.quiet:
-        show(writing, made)
-        print(f"{len(made):,} rows in {more.output}", file=sys.stderr)  # noqa: T201
+    format, kinds = format_of(options.output), kinds_of(options.for_labels)
+    settings = settings_of(writing, options)
+    synthesis = Synthesis(Generator(writing.model), kinds, settings)
+    with whole_file(options.output) as out:
+        with RowProgress(shown=not options.quiet) as progress:
+            for written in synthesis.write():
+                progress.add(written - progress.rows, written / synthesis.drafts)
+        texts = synthesis.best()
+        write(texts, format, out)
+    if not options.quiet:
+        show(synthesis, texts)
+        tell(f"{len(texts):,} rows in {options.output}")
 
 
-def settings(given: GenerateSettings, more: SynthesisOptions) -> "Asked":
-    """What was said on the command line, and SuperGen's numbers where nothing was."""
-    from sijo.generation.rules import Sampling
-    from sijo.generation.synthetic import SAMPLING
-    from sijo.generation.synthetic import SyntheticSettings as Asked
+def settings_of(writing: GenerateSettings, options: SynthesisOptions) -> "SyntheticSettings":
+    """The settings by the command line, with SuperGen's numbers where it is silent."""
+    from sijo.generation.synthetic import SAMPLING, SyntheticSettings
 
-    free = given.top_k is None and given.top_p is None and given.min_p is None
-    return Asked(
-        count=given.count,
-        drafts=more.drafts,
-        max_new_tokens=given.max_new_tokens,
-        min_new_tokens=more.min_new_tokens,
-        stop=("\n",) if given.stop is None else tuple(given.stop),
-        banned=tuple(given.banned or ()),
-        guidance=given.guidance,
-        seed=given.seed,
-        sampling=Sampling(
-            temperature=SAMPLING.temperature if given.temperature is None else given.temperature,
-            top_k=SAMPLING.top_k if free else given.top_k,
-            top_p=given.top_p,
-            min_p=given.min_p,
-            penalty=given.penalty,
-            penalty_rule=given.penalty_rule,
-            beams=given.beams,
-        ),
+    sampling: dict[str, Any] = {"temperature": writing.temperature}
+    if writing.temperature is None:
+        sampling["temperature"] = SAMPLING.temperature
+    if writing.top_k is None and writing.top_p is None and writing.min_p is None:
+        sampling["top_k"] = SAMPLING.top_k
+    return SyntheticSettings(
+        count=writing.count,
+        drafts=options.drafts,
+        max_new_tokens=writing.max_new_tokens,
+        min_new_tokens=options.min_new_tokens,
+        stop=("\n",) if writing.stop is None else tuple(writing.stop),
+        banned=tuple(writing.banned or ()),
+        guidance=writing.guidance,
+        seed=writing.seed,
+        sampling=sampling_of(writing, **sampling),
     )
 
 
-def kinds_of(given: str) -> list["Kind"]:
+def kinds_of(words: str) -> list["Kind"]:
     """The labels that a person wrote down, in a line or in a file.
 
     >>> [(kind.label, kind.control_code) for kind in kinds_of("travel, good=Reviews Rating: 5.0")]
@@ -118,13 +108,13 @@ def kinds_of(given: str) -> list["Kind"]:
     """
     from sijo.generation.synthetic import Kind
 
-    if Path(given).suffix.lower() in (".csv", ".json"):
-        return list(_of_records(_records(Path(given)), Path(given)))
-    parts = [part.strip() for part in given.split(";" if ";" in given else ",") if part.strip()]
+    if Path(words).suffix.lower() in (".csv", ".json"):
+        return list(_of_records(_records(Path(words)), Path(words)))
+    parts = [part.strip() for part in words.split(";" if ";" in words else ",") if part.strip()]
     pairs = [(name.strip(), code.strip()) for name, _, code in (part.partition("=") for part in parts)]
     if not pairs or not all(name for name, _ in pairs):
         raise SettingError(
-            f'--for-labels {given!r} names no labels; write it as "travel,banking" or "good=Reviews"'
+            f'--for-labels {words!r} names no labels; write it as "travel,banking" or "good=Reviews"'
         )
     return [Kind(label=name, control_code=code or name) for name, code in pairs]
 
@@ -140,21 +130,21 @@ def _of_records(records: list[dict[str, Any]], path: Path) -> Iterator["Kind"]:
         for name, value in record.items():
             if name not in FIELDS:
                 raise TextError(f"{where} has {name!r}{nearest(name, FIELDS) or '.'} There are {', '.join(FIELDS)}")
-            some = value if isinstance(value, list) and name == "prompt" else [value]
-            if not all(one is None or isinstance(one, str) for one in some):
+            texts = value if isinstance(value, list) and name == "prompt" else [value]
+            if not all(text is None or isinstance(text, str) for text in texts):
                 raise TextError(f"{where}: {name} is {value!r}; write it as text")
         label, code, prompt = (record.get(name) or None for name in FIELDS)
         if label is None:
             raise TextError(f"{where} has no name; give it under 'label'")
         if codes.setdefault(label, code) != code:
             raise TextError(f"{where}: {label!r} has the code {codes[label]!r} and the code {code!r}; give it one")
-        found = prompt if isinstance(prompt, list) else [prompt]
-        beginnings.setdefault(label, []).extend(one for one in found if one)
+        prompts = prompt if isinstance(prompt, list) else [prompt]
+        beginnings.setdefault(label, []).extend(filter(None, prompts))
     if not codes:
         raise TextError(f"{path} names no label; give some")
     for label, code in codes.items():
-        begun = tuple(beginnings[label]) or ("",)
-        yield Kind(label=label, control_code=code or (None if beginnings[label] else label), beginnings=begun)
+        begun = tuple(beginnings[label])
+        yield Kind(label=label, control_code=code or (None if begun else label), beginnings=begun or ("",))
 
 
 def _records(path: Path) -> list[dict[str, Any]]:
@@ -172,45 +162,41 @@ def _records(path: Path) -> list[dict[str, Any]]:
             raise TextError(f"{path} must begin with the line: {','.join(FIELDS)}")
         return list(table)
     try:
-        found = json.loads(text)
+        labels = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise TextError(f"{path} is not JSON: {error}") from None
-    if not isinstance(found, dict):
+    if not isinstance(labels, dict):
         raise TextError(f'{path} must hold an object such as {{"good": "Reviews Rating: 5.0"}}')
     return [
-        {"label": label} | (said if isinstance(said, dict) else {"control_code": said})
-        for label, said in found.items()
+        {"label": label} | (value if isinstance(value, dict) else {"control_code": value})
+        for label, value in labels.items()
     ]
 
 
-def write(made: "list[Made]", form: Any, out: Any) -> None:
+def write(texts: "list[Made]", format: Any, out: Any) -> None:
     """The texts as a table."""
     import pyarrow as pa
 
     from sijo.files.row_writers import WRITERS, ColumnPlan, OutputRows
 
-    added = {
-        "label": pa.array([one.label for one in made], pa.string()),
-        "mean_logprob": pa.array([one.mean_logprob for one in made], pa.float64()),
-        "seed": pa.array([one.seed for one in made], pa.int64()),
-    }
-    texts = pa.table({"text": pa.array([one.text for one in made], pa.string())})
-    piece = OutputRows(texts, pa.table(added), "csv")
-    writer = WRITERS[form](out, ColumnPlan.of([piece]))
+    types = {"text": pa.string(), "label": pa.string(), "mean_logprob": pa.float64(), "seed": pa.int64()}
+    columns = {name: pa.array([getattr(text, name) for text in texts], kind) for name, kind in types.items()}
+    piece = OutputRows(pa.table({"text": columns.pop("text")}), pa.table(columns), "csv")
+    writer = WRITERS[format](out, ColumnPlan.of([piece]))
     writer.write(piece)
     writer.close()
 
 
-def show(writing: "Synthesis", made: "list[Made]") -> None:
-    """What became of the texts of each label, on standard error."""
+def show(synthesis: "Synthesis", texts: "list[Made]") -> None:
+    """Print how many texts of each label were kept and why others were not, on standard error."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table("label", box=None, pad_edge=False)
     for name in ("written", "too short", "bad", "repeated", "kept", "mean log p"):
         table.add_column(name, justify="right")
-    for label, fates in writing.fates.items():
-        kept = [one.mean_logprob for one in made if one.label == label]
-        numbers = [fates["written"], fates["short"], fates["bad"], fates["repeated"], len(kept)]
-        table.add_row(label, *(f"{number:,}" for number in numbers), f"{sum(kept) / len(kept):.2f}")
+    for label, fates in synthesis.fates.items():
+        kept = [text.mean_logprob for text in texts if text.label == label]
+        counts = [*(fates[fate] for fate in ("written", "short", "bad", "repeated")), len(kept)]
+        table.add_row(label, *(f"{count:,}" for count in counts), f"{sum(kept) / len(kept):.2f}")
     Console(stderr=True).print(table)

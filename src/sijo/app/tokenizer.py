@@ -1,7 +1,5 @@
 """`sijo tokenizer train` and `cut`: raw text in, a tokenizer and what it is worth out."""
 
-import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from sijo.app.progress import RowProgress
+from sijo.app.results import print_json, tell, wants_json
 from sijo.errors import SettingError
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def cut(files: Sequence[str], settings: CutSettings) -> None:
         tokenizer, report = prune_tokenizer(whole, _texts(tables, progress), vocab_size=settings.vocab_size)
         tokenizer.save(folder)
         write_json(folder / "report.json", report.to_dict())
-    print(json.dumps({"folder": str(settings.out)} | report.to_dict(), ensure_ascii=False))  # noqa: T201
+    print_json({"folder": str(settings.out)} | report.to_dict())
 
 
 def run(files: Sequence[str], settings: TrainSettings) -> None:
@@ -116,15 +115,12 @@ def run(files: Sequence[str], settings: TrainSettings) -> None:
         )
         tokenizer.save(folder)
         write_json(folder / "report.json", report.to_dict())
-    if (settings.format or ("table" if sys.stdout.isatty() else "json")) == "json":
-        print(json.dumps({"folder": str(settings.out)} | report.to_dict(), ensure_ascii=False))  # noqa: T201
+    if wants_json(settings.format):
+        print_json({"folder": str(settings.out)} | report.to_dict())
     else:
         _print(report)
     if report.vocab_size < report.vocab_size_asked and not settings.quiet:
-        print(  # noqa: T201
-            f"{report.vocab_size_asked:,} tokens were asked for, and the text holds only {report.vocab_size:,}",
-            file=sys.stderr,
-        )
+        tell(f"{report.vocab_size_asked:,} tokens were asked for, and the text holds only {report.vocab_size:,}")
 
 
 def _opened(files: Sequence[str], settings: TrainSettings | CutSettings) -> list["TextTable"]:
@@ -155,28 +151,26 @@ def _print(report: "TokenizerReport") -> None:
     from rich.table import Table
     from rich.text import Text
 
+    left_out = f"{report.letters_left_out:,} rarer ones left out" if report.letters_left_out else ""
+    where = "text held back" if report.held_back else "the text it has learned from"
+    style = f"{report.family}'s {report.kind}"
+    rows = {
+        "tokens": (f"{report.vocab_size:,}", f"of {report.vocab_size_asked:,} asked for, {style}"),
+        "letters": (f"{report.letters:,}", left_out),
+        "texts": (f"{report.texts:,}", f"{report.characters:,} characters"),
+        "learned from": (f"{report.characters_learned_from:,}", f"characters, chosen with seed {report.seed}"),
+        "measured on": (f"{report.characters_measured:,}", f"characters of {where}"),
+        "characters covered": (f"{report.characters_covered:.2%}", ""),
+        "words covered": (f"{report.words_covered:.2%}", ""),
+        "tokens a word": (f"{report.tokens_per_word:.3f}", f"{report.tokens_per_character:.3f} a character"),
+        "single letters": (f"{report.single_letters:.2%}", "of all tokens"),
+        "unknown": (f"{report.unknown:.2%}", "of all tokens"),
+    }
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold")
     table.add_column(justify="right", style="cyan")
     table.add_column(style="dim")
-    where = "text held back" if report.held_back else "the text it has learned from"
-    left_out = f"{report.letters_left_out:,} rarer ones left out" if report.letters_left_out else ""
-    for name, value, note in (
-        (
-            "tokens",
-            f"{report.vocab_size:,}",
-            f"of {report.vocab_size_asked:,} asked for, {report.family}'s {report.kind}",
-        ),
-        ("letters", f"{report.letters:,}", left_out),
-        ("texts", f"{report.texts:,}", f"{report.characters:,} characters"),
-        ("learned from", f"{report.characters_learned_from:,}", f"characters, chosen with seed {report.seed}"),
-        ("measured on", f"{report.characters_measured:,}", f"characters of {where}"),
-        ("characters covered", f"{report.characters_covered:.2%}", ""),
-        ("words covered", f"{report.words_covered:.2%}", ""),
-        ("tokens a word", f"{report.tokens_per_word:.3f}", f"{report.tokens_per_character:.3f} a character"),
-        ("single letters", f"{report.single_letters:.2%}", "of all tokens"),
-        ("unknown", f"{report.unknown:.2%}", "of all tokens"),
-    ):
+    for name, (value, note) in rows.items():
         table.add_row(name, value, Text(note))
     console = Console()
     console.print(table)

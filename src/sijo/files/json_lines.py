@@ -2,12 +2,15 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from sijo.errors import TextError
 from sijo.files.folders import parse_json
+
+RUN_FILES = ("metrics.jsonl", "timings.jsonl", "examples.jsonl")
+"""Of a run: means over steps, how long they took, and texts with what its networks make of them."""
 
 
 class JsonLinesFile:
@@ -65,3 +68,12 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
             raise TextError(f"line {number} of {file} is damaged ({error}); remove that line") from None
         objects.append(fields)
     return objects
+
+
+def json_leaves(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value in nested objects, by its path."""
+    if isinstance(values, dict) and values:
+        for name, value in values.items():
+            yield from json_leaves(value, f"{prefix}.{name}" if prefix else name)
+    else:
+        yield prefix, values

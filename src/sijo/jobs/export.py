@@ -7,14 +7,13 @@ from sijo.checkpoints.load import Model
 from sijo.checkpoints.locate import locate
 from sijo.checkpoints.save import save
 from sijo.files.folders import read_object
-from sijo.files.json_lines import read_lines
+from sijo.files.json_lines import json_leaves, read_lines
 from sijo.jobs.new_token_rows import merge_rows
 from sijo.jobs.run_settings import RunSettings
 from sijo.objectives.distillation import PARTS
 from sijo.objectives.registry import OBJECTIVES
 from sijo.training.loop import Training
 from sijo.training.optimizers import whole
-from sijo.training.settings import setting_leaves
 
 PLACES = ("start.model", "start.generator", "teacher.model", "teacher.cache")
 """Settings that are paths of this machine, of which a card tells the last part or nothing."""
@@ -62,5 +61,5 @@ def _card(settings: RunSettings, model: Model, out: Path) -> Card:
             if f"{part}_right" in line or part in PARTS
         ],
         measured_on="the text it learned from, at the end",
-        settings={path: value for path, value in setting_leaves(settings.to_json()) if path not in PLACES},
+        settings={path: value for path, value in json_leaves(settings.to_json()) if path not in PLACES},
     )

@@ -12,9 +12,9 @@ from sijo.checkpoints.save import save
 from sijo.data.labelled_inputs import LabelledRow, Task
 from sijo.evaluation.metrics import best_threshold, intervals
 from sijo.files.folders import read_object, whole_file
+from sijo.files.json_lines import json_leaves
 from sijo.jobs.finetune_seed import FinetuneSeed
 from sijo.jobs.finetune_setup import PROBLEMS
-from sijo.training.settings import setting_leaves
 
 PLACES = ("model", "teacher.model")
 """Settings that may be paths of this machine, which a card does not tell."""
@@ -71,7 +71,7 @@ def export(seed: FinetuneSeed, folder: Path) -> None:
         data={Path(files.train).name: len(setup.train.rows)},
         metrics=metrics,
         measured_on=f"{on}, by which the checkpoint was chosen too",
-        settings={path: value for path, value in setting_leaves(settings.to_json()) if path not in PLACES},
+        settings={path: value for path, value in json_leaves(settings.to_json()) if path not in PLACES},
         base_licence=licence(locate(base)),
         teacher_licence=None if teacher is None else licence(locate(teacher)),
         tags=("fine-tuned",),

@@ -15,13 +15,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from sijo.files.folders import sync
-from sijo.files.json_lines import JsonLinesFile
+from sijo.files.json_lines import RUN_FILES, JsonLinesFile
 from sijo.tokenizers.tokenizer import Tokenizer
 from sijo.training.settings import Settings
 from sijo.training.step import Step
 from sijo.training.trackers import open_tracker
-
-FILES = ("metrics.jsonl", "timings.jsonl", "examples.jsonl")
 
 
 class Journal:
@@ -48,7 +46,7 @@ class Journal:
         if self._tracker is not None:
             self._stack.callback(self._tracker.close)
         self._metrics, self._timings, self._examples = (
-            self._stack.enter_context(JsonLinesFile(folder / name, last_step=step)) for name in FILES
+            self._stack.enter_context(JsonLinesFile(folder / name, last_step=step)) for name in RUN_FILES
         )
         sync(folder)
 

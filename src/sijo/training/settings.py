@@ -8,7 +8,7 @@ import inspect
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from itertools import pairwise
@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_type_hi
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
 from sijo.errors import SettingError, SijoError, nearest
+from sijo.files.json_lines import json_leaves
 from sijo.training.optimizers import OptimizerSettings
 from sijo.training.schedules import ScheduleSettings
 from sijo.training.trackers import Tracker
@@ -188,21 +189,12 @@ def with_changes(settings: SettingsT, changes: Iterable[str]) -> SettingsT:
 
 def setting_differences(earlier: Settings, now: Settings) -> list[str]:
     """What a resumed run has otherwise than it was begun, one phrase each, but for what may differ."""
-    old, new = dict(setting_leaves(earlier.to_json())), dict(setting_leaves(now.to_json()))
+    old, new = dict(json_leaves(earlier.to_json())), dict(json_leaves(now.to_json()))
     return [
         f"{path}={json.dumps(old.get(path))}, not {json.dumps(new.get(path))}"
         for path in sorted({*old, *new})
         if old.get(path) != new.get(path) and path not in FREE
     ]
-
-
-def setting_leaves(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value in nested objects, by its path."""
-    if isinstance(values, dict) and values:
-        for name, value in values.items():
-            yield from setting_leaves(value, f"{prefix}.{name}" if prefix else name)
-    else:
-        yield prefix, values
 
 
 @cache

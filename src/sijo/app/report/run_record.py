@@ -1,0 +1,82 @@
+"""What the files of a run say: settings, metrics, timings, texts, and the sizes of its networks."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sijo.errors import SettingError
+from sijo.files.folders import present, read_object
+from sijo.files.json_lines import RUN_FILES, read_lines
+from sijo.objectives.registry import OBJECTIVES
+
+Curve = tuple[list[float], list[float]]
+"""Steps, and a value at each."""
+JsonLines = Sequence[Mapping[str, Any]]
+
+
+def title_of(part: str) -> str:
+    """An objective in words; its own name where it has no title."""
+    return OBJECTIVES[part].title if part in OBJECTIVES else part
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """The files of a run."""
+
+    name: str
+    folder: Path
+    settings: Mapping[str, Any]
+    metrics: JsonLines
+    timings: JsonLines
+    examples: JsonLines
+    parameters: Mapping[str, int]
+    """Of each network."""
+    state: str
+    """How far it is, in words."""
+
+
+def read_run(folder: Path, name: str) -> RunRecord:
+    """The record of a run, as far as there is one, under a name; SettingError where there is none."""
+    if not any((folder / file).is_file() for file in ("settings.json", *RUN_FILES)):
+        raise SettingError(
+            f"{folder} holds no run: neither settings.json nor metrics.jsonl is there; name the folder that "
+            "sijo pretrain was given as --out"
+        )
+    settings = present(folder, "settings.json")
+    metrics, timings, examples = (read_lines(folder / file) for file in RUN_FILES)
+    done = any((folder / model / "config.json").is_file() for model in ("model", "discriminator"))
+    return RunRecord(
+        name=name,
+        folder=folder,
+        settings={} if settings is None else read_object(settings),
+        metrics=metrics,
+        timings=timings,
+        examples=examples,
+        parameters=count_parameters(folder / "checkpoints"),
+        state="finished" if done else "under way, or interrupted" if metrics else "just begun",
+    )
+
+
+def count_parameters(checkpoints: Path) -> dict[str, int]:
+    """How many weights each network of a run has, from the header of the newest checkpoint's file."""
+    from safetensors import SafetensorError, safe_open
+
+    counts: dict[str, int] = {}
+    for file in sorted(checkpoints.glob("step-*/weights.safetensors"))[-1:]:
+        try:
+            with safe_open(file, framework="numpy") as tensors:
+                for name in tensors.keys():  # noqa: SIM118 (it is no dict)
+                    network = name.partition(".")[0]
+                    counts[network] = counts.get(network, 0) + math.prod(tensors.get_slice(name).get_shape())
+        except (OSError, SafetensorError):  # cleared away this moment, or damaged: `--resume` will tell
+            return {}
+    return counts
+
+
+def curve(lines: JsonLines, key: str) -> Curve:
+    """The steps at which there is a number of this name, and the numbers."""
+    pairs = ((line.get("step"), line.get(key)) for line in lines)
+    points = [pair for pair in pairs if all(isinstance(number, int | float) for number in pair)]
+    return [step for step, _ in points], [value for _, value in points]  # type: ignore[misc]

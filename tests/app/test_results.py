@@ -1,0 +1,56 @@
+"""How results are printed. Each test names the fault it is to catch."""
+
+import json
+import sys
+
+import pytest
+
+from sijo.app.results import print_json, print_rows, print_table, printable, wants_json
+
+ROWS = [{"name": "시조", "steps": 3}, {"name": "b", "steps": None}]
+
+
+@pytest.mark.parametrize(
+    "format, terminal, want",
+    [
+        (None, True, False),
+        (None, False, True),
+        ("json", True, True),
+        ("table", False, False),
+        ("text", False, False),
+    ],
+)
+def test_who_gets_json(monkeypatch, format, terminal, want):
+    # kills: tables in a pipe, JSON at a terminal, a --format that is overruled by either
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal, raising=False)
+    assert wants_json(format) is want
+
+
+def test_rows_for_programs_and_for_people(capsys):
+    # kills: an array in place of lines, Python's words for JSON's in a table, a field without its heading
+    print_rows(ROWS, "json")
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line) for line in lines] == ROWS and all(line.isascii() for line in lines)
+    print_rows(ROWS, "table")
+    heading, first, second = (line for line in capsys.readouterr().out.splitlines() if any(map(str.isalnum, line)))
+    assert "name" in heading and "steps" in heading and "시조" in first and "3" in first and "null" in second
+
+
+def test_letters_stay_letters(capsys):
+    # kills: results in a pipe that nobody can read without unescaping them; bytes of a name that is no text
+    print_json({"text": "시조"}, {"text": "b"})
+    assert capsys.readouterr().out == '{"text": "시조"}\n{"text": "b"}\n'
+    print_json({"name": "\udcff"}, ascii=True)
+    assert capsys.readouterr().out == '{"name": "\\udcff"}\n'
+
+
+def test_a_table_has_its_title_and_its_note(capsys):
+    # kills: a title or a note that is lost
+    print_table(("a", "b"), [("1", "2")], title="over it", note="under it")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].strip() == "over it" and lines[-1] == "under it"
+
+
+def test_nothing_steers_the_terminal():
+    # kills: an escape that is passed on, a letter that is lost with it
+    assert printable("a\x1b[31mb\n시") == "a [31mb 시"
