@@ -8,6 +8,7 @@ from sklearn import metrics as known
 
 from sijo.data.labelled_inputs import Answer, LabelledRow
 from sijo.errors import SettingError
+from sijo.evaluation.intervals import intervals, values
 from sijo.evaluation.metrics import (
     SpanAnswer,
     answered,
@@ -16,14 +17,12 @@ from sijo.evaluation.metrics import (
     classified,
     entities,
     exact,
-    intervals,
     metrics_of,
     multi_labelled,
     normalised,
     numbers,
     overlap,
     tagged,
-    values,
 )
 
 
@@ -48,13 +47,17 @@ def test_classes_are_counted_as_scikit_learn_counts_them(dice):
 
 
 def test_many_labels_are_counted_as_scikit_learn_counts_them(dice):
-    # kills: micro and macro exchanged, empty rows left out
+    # kills: micro and macro exchanged, empty rows left out, a label in neither column counted as 0
     gold, given = dice.random((40, 6)) < 0.3, dice.random((40, 6)) < 0.3
     found = values(multi_labelled(gold, given), 40)
     for average in ("micro", "macro"):
         want = known.f1_score(gold, given, average=average, zero_division=0)
         assert found[f"{average}_f1"] == pytest.approx(want, abs=1e-12)
     assert found["exact_match"] == known.accuracy_score(gold, given)
+    gold[:, 2] = given[:, 2] = False  # a label in neither column counts here as little as with one class a row
+    want = known.f1_score(gold, given, average="macro", zero_division=np.nan)
+    assert values(multi_labelled(gold, given), 40)["macro_f1"] == pytest.approx(want, abs=1e-12)
+    assert values(multi_labelled(gold & False, given & False), 40)["macro_f1"] == 0.0
 
 
 def test_numbers_are_correlated_as_elsewhere(dice):

@@ -128,7 +128,7 @@ def _print(
         return
     from rich.console import Console
 
-    from sijo.evaluation.zero_shot import table
+    from sijo.evaluation.tables import table
 
     console = Console()
     console.print(table(found))
