@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from sijo.app.progress import RowProgress
 from sijo.errors import SettingError, SijoError, TextError
+from sijo.zeroshot.scorers.registry import SCORERS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,11 +20,15 @@ if TYPE_CHECKING:
     from sijo.zeroshot.labeller import Labeller, LabelPrediction
     from sijo.zeroshot.labels import LabelSet
 
+    ScorerName = str
+else:
+    ScorerName = Literal["auto", *SCORERS]
 
 UNTOLD = (
     "say what to choose from with one of --labels, --labels-file and --labels-column, "
     'as in --labels "business,sport,tech"; only a model that was trained on labels has its own'
 )
+SCORER_HELP = f"How labels are scored: {', '.join(row.help for row in SCORERS.values())}, or as suits the model."
 
 
 @Parameter(name="*")
@@ -40,9 +45,7 @@ class LabelSettings:
     """A model folder or org/name; without it the built-in sentence encoder."""
     revision: str | None = None
     """Branch, tag or commit of an org/name model."""
-    scorer: Literal["auto", "embedding", "entailment", "trained", "likelihood"] = "auto"
-    """How labels are scored: by vectors, by a head trained on entailment, by one trained on the labels, by how
-    likely the text is behind a control code, or as suits the model."""
+    scorer: Annotated[ScorerName, Parameter(help=SCORER_HELP)] = "auto"
     entailment_column: str | None = None
     """The column of the model's head that says entailment, by name or number; its config tells by default."""
     contradiction_column: str | None = None
@@ -92,7 +95,7 @@ class LabelSettings:
         """
         from sijo.zeroshot.labeller import LabelChoice, Labeller
         from sijo.zeroshot.labels import LabelSet
-        from sijo.zeroshot.scorers.registry import open_scorer
+        from sijo.zeroshot.scorers.open import open_scorer
 
         choice = LabelChoice(
             template=self.hypothesis_template,
@@ -114,12 +117,8 @@ class LabelSettings:
             entailment_column=self.entailment_column,
             contradiction_column=self.contradiction_column,
         )
-        model = scorer.engine.model
-        if scorer.name == "embedding" and not model.sentence.trained:
-            self.say(
-                f"{model.source} has no modules.json, so it was not trained to give sentence vectors; "
-                "the mean of its tokens is a guess"
-            )
+        if scorer.caution is not None:
+            self.say(scorer.caution)
         if labels is None and otherwise is not None and scorer.known is None:
             labels = LabelSet.of(otherwise)
         return Labeller(scorer, choice, labels)
@@ -179,7 +178,7 @@ class RowCounts:
             yield f"rows without text: {self.empty:,}"
         if self.windowed:
             yield f"texts longer than the model's {limit} tokens, read in windows: {self.windowed:,}"
-        if self.truncated and labeller.scorer.name == "entailment":
+        if self.truncated and labeller.scorer.reads_pairs:
             yield (
                 f"texts cut to fit the model's {tokenizer.max_length} tokens together with a label's sentence: "
                 f"{self.truncated:,}"

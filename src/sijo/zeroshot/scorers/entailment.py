@@ -14,9 +14,10 @@ from typing import Literal
 import numpy as np
 
 from sijo.errors import SettingError, TextError, nearest
-from sijo.inference.engine import CLASSIFIER, Engine, LongText, ReadCounts
-from sijo.zeroshot.calibration import Calibration
+from sijo.inference.engine import Engine, ReadCounts
+from sijo.zeroshot.calibration import LOGITS
 from sijo.zeroshot.labels import Label
+from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest
 
 ColumnRole = Literal["entailment", "contradiction", "neutral"]
 
@@ -138,7 +139,7 @@ def _untold(labels: Sequence[str], what: ColumnRole) -> str:
     return f"the model's columns are {list(labels)}, and {why}: {way}. The model's page tells what they are"
 
 
-class EntailmentScorer:
+class EntailmentScorer(Scorer):
     """How strongly the text entails the label's hypothesis: the template with the label's name.
 
     Labels that compete are scored by entailment's logit e; a label that is judged by itself, or
@@ -157,15 +158,12 @@ class EntailmentScorer:
     """
 
     name = "entailment"
-    head: str | None = CLASSIFIER
-    long_texts: tuple[LongText, ...] = ("truncate",)
+    template = "This example is {}."
+    calibration = LOGITS
+    long_texts = ("truncate",)
     rows = 128
     one_scale = False
-    known = None
-    template = "This example is {}."
-    calibration = Calibration(
-        temperature=1.0, none_score=0.0, origin="not fitted: the model's own logits, as it was trained"
-    )
+    reads_pairs = True
 
     def __init__(
         self,
@@ -174,7 +172,7 @@ class EntailmentScorer:
         entailment_column: str | int | None = None,
         contradiction_column: str | int | None = None,
     ) -> None:
-        self.engine = engine
+        super().__init__(engine)
         self.columns = EntailmentColumns.find(
             engine.model.labels, entailment=entailment_column, contradiction=contradiction_column
         )
@@ -182,40 +180,32 @@ class EntailmentScorer:
     @property
     def settings(self) -> dict[str, object]:
         """What else decides the scores, for the record of a run."""
+        columns = self.columns
         return {
             "long_text": "truncate",
-            "entailment_column": self.columns.entailment,
-            "contradiction_column": self.columns.contradiction,
+            "entailment_column": columns.entailment,
+            "contradiction_column": columns.contradiction,
         }
 
-    def score(
-        self,
-        texts: Sequence[str],
-        labels: Sequence[Label],
-        template: str,
-        *,
-        absolute: bool = False,
-        asked: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, ReadCounts]:
-        """Scores (n, L) float64, -inf where not asked for; a pass through the model for each pair."""
-        asked = np.ones((len(texts), len(labels)), bool) if asked is None else asked
-        phrases = [label.phrases(template) for label in labels]
+    def score(self, request: ScoreRequest) -> tuple[np.ndarray, ReadCounts]:
+        """Scores (n, L) float64, -inf where not wanted; a pass through the model for each pair."""
+        texts, labels, wanted = request.texts, request.labels, request.wanted
+        wanted = np.ones((len(texts), len(labels)), bool) if wanted is None else wanted
+        phrases = [label.phrases(request.template) for label in labels]
         pairs = [
-            (row, column, phrase)
-            for row, column in zip(*(places.tolist() for places in asked.nonzero()), strict=True)
-            for phrase in phrases[column]
+            (row, column, phrase) for row, column in np.argwhere(wanted).tolist() for phrase in phrases[column]
         ]
         rows, columns = np.array([(row, column) for row, column, _ in pairs], int).reshape(-1, 2).T
         try:
-            said = self.engine.score_pairs([texts[row] for row in rows], [phrase for _, _, phrase in pairs])
+            judged = self.engine.score_pairs([texts[row] for row in rows], [phrase for _, _, phrase in pairs])
         except TextError:
-            self._check_room(labels, template)
+            self._check_room(labels, request.template)
             raise
-        scores = np.full(asked.shape, -np.inf)
-        np.maximum.at(scores, (rows, columns), self.columns.scores(said.logits, absolute=absolute))
+        scores = np.full(wanted.shape, -np.inf)
+        np.maximum.at(scores, (rows, columns), self.columns.scores(judged.logits, absolute=request.absolute))
         tokens, truncated = np.zeros(len(texts), np.int64), np.zeros(len(texts), bool)
-        tokens[rows] = said.tokens
-        np.logical_or.at(truncated, rows, said.truncated)
+        tokens[rows] = judged.tokens
+        np.logical_or.at(truncated, rows, judged.truncated)
         return scores, ReadCounts(tokens, np.ones(len(texts), np.int64), truncated)
 
     def _check_room(self, labels: Sequence[Label], template: str) -> None:
