@@ -127,21 +127,18 @@ def evaluate(
             f"resamples={resamples}, bins={bins}, seed={seed}: an interval needs at least 100 resamples, "
             "calibration at least 1 bin, and a seed is not negative"
         )
-    top_N = probabilities.argmax(axis=1)
-    predicted_N = top_N if predicted is None else _predicted_columns(predicted, columns, rows=len(gold))
-    rows = _Rows(gold_N, predicted_N, probabilities.max(axis=1).astype(np.float64), top_N == gold_N, bins)
+    predicted_N = None if predicted is None else _predicted_columns(predicted, columns, rows=len(gold))
+    rows = _Rows(gold_N, predicted_N, probabilities, bins)
 
     def measure(chosen_N: Integers) -> Floats:
         confusion_LL = confusion(rows.gold_N[chosen_N], rows.predicted_N[chosen_N], len(labels))
         summary = np.trace(confusion_LL) / len(gold), macro_f1(confusion_LL), rows.ece(chosen_N)
-        return np.concatenate([summary, class_scores(confusion_LL).ravel()])
+        return np.concatenate([summary, class_scores(confusion_LL).T.ravel()])
 
-    measured, drawn_RM = (
-        measure(np.arange(len(gold))),
-        resampled(measure, len(gold), resamples=resamples, seed=seed),
-    )
+    measured = measure(np.arange(len(gold)))
+    drawn_RM = resampled(measure, len(gold), resamples=resamples, seed=seed)
     accuracy, f1, ece, *by_class = map(Interval.of, measured.tolist(), drawn_RM.T)
-    confusion_LL = confusion(gold_N, predicted_N, len(labels)).astype(int)
+    confusion_LL = confusion(rows.gold_N, rows.predicted_N, len(labels)).astype(int)
     return Evaluation(
         rows=len(gold),
         resamples=resamples,
@@ -209,18 +206,14 @@ def _reflected(ece: Interval) -> Interval:
 
 
 def _class_rows(labels: Sequence[str], confusion_LL: Integers, scores: Sequence[Interval]) -> tuple[ClassRow, ...]:
-    """A row for each label; `scores` are the precisions of all labels, then the recalls, then the F1s."""
-    defined, size = [None if np.isnan(score.value) else score for score in scores], len(labels)
-    by_label = zip(
-        labels,
-        *(defined[start : start + size] for start in (0, size, 2 * size)),
-        confusion_LL.sum(1).tolist(),
-        confusion_LL.sum(0).tolist(),
-        strict=True,
-    )
+    """A row for each label; `scores` are the precision, recall and F1 of one label after another."""
+    defined = iter([None if np.isnan(score.value) else score for score in scores])  # each row takes three
+    counts = confusion_LL.sum(1).tolist(), confusion_LL.sum(0).tolist()
     return tuple(
         ClassRow(label=label, precision=precision, recall=recall, f1=f1, support=support, predicted=predicted)
-        for label, precision, recall, f1, support, predicted in by_label
+        for label, precision, recall, f1, support, predicted in zip(
+            labels, defined, defined, defined, *counts, strict=True
+        )
     )
 
 
@@ -228,17 +221,13 @@ class _Rows:
     """All rows, from the least confident to the most, so that a bin is a slice."""
 
     def __init__(
-        self,
-        gold_N: Integers,
-        predicted_N: Integers,
-        confidence_N: Floats,
-        right_N: NDArray[np.bool_],
-        bins: int,
+        self, gold_N: Integers, predicted_N: Integers | None, probabilities_NL: NDArray[Any], bins: int
     ) -> None:
+        top_N, confidence_N = probabilities_NL.argmax(1), probabilities_NL.max(1).astype(np.float64)
         # equals are sorted by all that is known of them, so that row order cannot reach the resamples
-        order_N = np.lexsort((predicted_N, gold_N, right_N, confidence_N))
-        self.gold_N, self.predicted_N = gold_N[order_N], predicted_N[order_N]
-        self.confidence_N, self.right_N = confidence_N[order_N], right_N[order_N]
+        known = (top_N if predicted_N is None else predicted_N, gold_N, top_N == gold_N, confidence_N)
+        order_N = np.lexsort(known)
+        self.predicted_N, self.gold_N, self.right_N, self.confidence_N = (column_N[order_N] for column_N in known)
         self.count = len(gold_N)
         self.gap_N = self.right_N - self.confidence_N
         starts_U = np.unique(self.confidence_N, return_index=True)[1]

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import sijo
-from sijo.zeroshot.scorers.open import _class
+from sijo.zeroshot.scorers.open import scorer_class
 from sijo.zeroshot.scorers.registry import SCORERS, ScorerRow
 
 TOY = '''
@@ -77,7 +77,7 @@ def test_the_command_line_knows_a_scorer_by_its_row(toy, tiny_model):
 @pytest.mark.parametrize("name", SCORERS)
 def test_a_row_is_true_to_its_class(name):
     # kills: a class that moved, a name or an option that differs from the row's
-    scorer = _class(SCORERS[name])
+    scorer = scorer_class(name)
     assert scorer.name == name
     assert tuple(inspect.signature(scorer.__init__).parameters)[2:] == SCORERS[name].options
 

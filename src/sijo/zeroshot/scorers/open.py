@@ -4,13 +4,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import get_args
 
-from sijo.checkpoints.load import Dtype, Model, load
+from sijo.checkpoints.load import Dtype, Model, config_fields, head_names, load
 from sijo.checkpoints.locate import locate
+from sijo.checkpoints.sentence import sentence_settings
 from sijo.errors import SettingError, nearest
 from sijo.inference.engine import Engine, LongText
 from sijo.inference.vector_cache import VectorCache
-from sijo.zeroshot.scorers.model_facts import ModelFacts
-from sijo.zeroshot.scorers.registry import SCORERS, ScorerRow
+from sijo.models import FAMILIES
+from sijo.zeroshot.scorers.registry import SCORERS, ModelFacts
 from sijo.zeroshot.scorers.scorer import Scorer
 
 
@@ -50,14 +51,14 @@ def open_scorer(
         raise SettingError(f"no scorer {name!r}{nearest(name, SCORERS)}; there are auto, {', '.join(SCORERS)}")
     options = {option: value for option, value in options.items() if value is not None}
     located = model if isinstance(model, Model) else locate(model, revision=revision)
-    row = SCORERS[_suited(located, options) if name == "auto" else name]
+    suited = _suited(located, options) if name == "auto" else name
+    row, scorer = SCORERS[suited], scorer_class(suited)
     for option, value in options.items():
         if option not in row.options:
             raise SettingError(
                 f"{option}={value!r} says how the {_owner(option)} scorer reads a head, "
                 f"but scorer={name!r} does not read one so; leave one of the two out"
             )
-    scorer = _class(row)
     chosen = scorer.long_texts[0] if long_text is None else long_text
     if chosen not in scorer.long_texts and chosen in get_args(LongText):
         raise SettingError(
@@ -75,8 +76,24 @@ def _suited(model: Path | Model, options: dict[str, str | int | None]) -> str:
     """The name of the scorer whose options these are, or else of the last that suits the model."""
     if options:
         return _owner(next(iter(options)))
-    facts = ModelFacts(model)
+    facts = model_facts(model)
     return next(name for name, row in reversed(SCORERS.items()) if row.suits(facts))
+
+
+def model_facts(model: Path | Model) -> ModelFacts:
+    """What decides which scorers suit an opened model, or the one in a folder.
+
+    >>> from sijo.checkpoints.locate import built_in
+    >>> facts = model_facts(built_in())
+    >>> facts.columns, facts.says_entailment, facts.gives_sentence_vectors
+    (('LABEL_0', 'LABEL_1'), False, True)
+    """
+    if isinstance(model, Model):
+        opened = frozenset(model.head_values)
+        return ModelFacts(model.source, opened.union(model.heads), opened, model.labels, model.sentence.trained)
+    fields = config_fields(model)
+    columns = FAMILIES[str(fields["model_type"])].config.read(fields).labels
+    return ModelFacts(model, frozenset(head_names(model)), frozenset(), columns, sentence_settings(model).trained)
 
 
 def _owner(option: str) -> str:
@@ -87,10 +104,10 @@ def _owner(option: str) -> str:
     raise TypeError(f"no scorer takes {option}")
 
 
-def _class(row: ScorerRow) -> type[Scorer]:
-    """The class that a row names."""
-    module, _, name = row.place.rpartition(".")
-    scorer: type[Scorer] = getattr(import_module(module), name)
+def scorer_class(name: str) -> type[Scorer]:
+    """The class of a scorer."""
+    module, _, attribute = SCORERS[name].place.rpartition(".")
+    scorer: type[Scorer] = getattr(import_module(module), attribute)
     return scorer
 
 

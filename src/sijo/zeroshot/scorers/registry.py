@@ -6,15 +6,31 @@ so the command line takes its choices and its help from the rows.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from sijo.errors import SettingError
 
-if TYPE_CHECKING:
-    from sijo.zeroshot.scorers.model_facts import ModelFacts
-
 CLASSIFIER = "sequence-classification"
 LANGUAGE_MODEL = "lm"
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What decides which scorers suit a model, known before its network is built."""
+
+    source: str | Path | None
+    heads: frozenset[str]
+    """Those it was opened with, and those its folder holds."""
+    opened_heads: frozenset[str]
+    columns: tuple[str, ...]
+    """The names of the columns of its classification head."""
+    gives_sentence_vectors: bool
+    """Whether it was trained to."""
+
+    @property
+    def says_entailment(self) -> bool:
+        """Whether a column is called entailment."""
+        return any("entail" in column.casefold() for column in self.columns)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +43,7 @@ class ScorerRow:
     """How it scores labels, in the words of a command's help."""
     head: str | None = None
     """The head its model is opened with; None for the encoder alone."""
-    suits: Callable[["ModelFacts"], bool] = lambda model: False
+    suits: Callable[[ModelFacts], bool] = lambda model: False
     """Whether `auto` may choose it for a model; by default it is used by name alone."""
     cache_key: str = ""
     """Sets what it keeps of a text apart from the text's vector, in the name of the cache's file."""
@@ -35,11 +51,11 @@ class ScorerRow:
     """Arguments of its own, besides the engine; to give one is to choose this scorer."""
 
 
-def _suits_entailment(model: "ModelFacts") -> bool:
+def _suits_entailment(model: ModelFacts) -> bool:
     return CLASSIFIER in model.heads and model.says_entailment and not model.gives_sentence_vectors
 
 
-def _suits_trained(model: "ModelFacts") -> bool:
+def _suits_trained(model: ModelFacts) -> bool:
     if CLASSIFIER not in model.heads or model.says_entailment:
         return False
     if CLASSIFIER not in model.opened_heads and "token-classification" in model.heads:
