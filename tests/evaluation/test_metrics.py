@@ -27,13 +27,13 @@ from sijo.evaluation.metrics import (
 
 
 @pytest.fixture
-def dice():
+def rng():
     return np.random.default_rng(7)
 
 
-def test_classes_are_counted_as_scikit_learn_counts_them(dice):
+def test_classes_are_counted_as_scikit_learn_counts_them(rng):
     # kills: rows and columns of the confusion exchanged, classes that nobody has counted as 0
-    gold, given = dice.integers(0, 5, 60), dice.integers(0, 4, 60)
+    gold, given = rng.integers(0, 5, 60), rng.integers(0, 4, 60)
     gold[gold == 3] = 2
     found = values(classified(gold, given, 7), 60)
     assert found["accuracy"] == pytest.approx(known.accuracy_score(gold, given), abs=1e-12)
@@ -46,9 +46,9 @@ def test_classes_are_counted_as_scikit_learn_counts_them(dice):
     assert same["matthews"] == known.matthews_corrcoef(gold, np.zeros(60)) == 0.0
 
 
-def test_many_labels_are_counted_as_scikit_learn_counts_them(dice):
+def test_many_labels_are_counted_as_scikit_learn_counts_them(rng):
     # kills: micro and macro exchanged, empty rows left out, a label in neither column counted as 0
-    gold, given = dice.random((40, 6)) < 0.3, dice.random((40, 6)) < 0.3
+    gold, given = rng.random((40, 6)) < 0.3, rng.random((40, 6)) < 0.3
     found = values(multi_labelled(gold, given), 40)
     for average in ("micro", "macro"):
         want = known.f1_score(gold, given, average=average, zero_division=0)
@@ -60,10 +60,10 @@ def test_many_labels_are_counted_as_scikit_learn_counts_them(dice):
     assert values(multi_labelled(gold & False, given & False), 40)["macro_f1"] == 0.0
 
 
-def test_numbers_are_correlated_as_elsewhere(dice):
+def test_numbers_are_correlated_as_elsewhere(rng):
     # kills: equal numbers that are ranked in order of rows, a correlation of values in place of ranks
-    gold = dice.integers(0, 6, 50).astype(float)
-    given = gold**3 + dice.integers(0, 9, 50)
+    gold = rng.integers(0, 6, 50).astype(float)
+    given = gold**3 + rng.integers(0, 9, 50)
     found = values(numbers(gold, given), 50)
     assert found["pearson"] == pytest.approx(np.corrcoef(gold, given)[0, 1], abs=1e-12)
 
@@ -75,9 +75,9 @@ def test_numbers_are_correlated_as_elsewhere(dice):
     assert math.isnan(values(numbers(gold, np.ones(50)), 50)["pearson"])
 
 
-def test_an_interval_is_of_rows_drawn_again(dice):
+def test_an_interval_is_of_rows_drawn_again(rng):
     # kills: an interval of the mean's own noise, rows drawn without repetition, the same draw for each
-    right = dice.random(200) < 0.7
+    right = rng.random(200) < 0.7
     found = intervals({"accuracy": lambda some: float(right[some].mean())}, 200)["accuracy"]
     half = 1.96 * math.sqrt(found.value * (1 - found.value) / 200)
     assert found.value == right.mean()

@@ -144,7 +144,7 @@ def test_bins_of_distinct_confidences_differ_by_at_most_one_row():
 
 @pytest.mark.parametrize("decimals", [None, 1])
 def test_the_order_of_rows_changes_nothing(decimals):
-    """Catches ties placed by row number, and dice that fall on row numbers."""
+    """Catches ties placed by row number, and draws that depend on row numbers."""
     gold, probabilities, names = sample(200, 4, decimals=decimals)
     order = random.Random(0).sample(range(200), 200)
     shuffled = evaluate([gold[row] for row in order], probabilities[order], names, resamples=200)
@@ -202,7 +202,7 @@ def test_the_interval_of_ece_makes_up_for_its_bias():
 
 
 def test_the_seed_decides():
-    """Catches dice from the clock, and a seed that is not used."""
+    """Catches draws from the clock, and a seed that is not used."""
     data = sample(120, 3)
     first = evaluate(*data, seed=1, resamples=200)
     assert first == evaluate(*data, seed=1, resamples=200)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 else:
     ScorerName = Literal["auto", *SCORERS]
 
-UNTOLD = (
+NO_LABELS = (
     "say what to choose from with one of --labels, --labels-file and --labels-column, "
     'as in --labels "business,sport,tech"; only a model that was trained on labels has its own'
 )
@@ -191,7 +191,7 @@ def run(source: str, settings: ClassifySettings) -> None:
     """Label the rows of `source` as the settings say, to a file or to standard output."""
     labels = settings.label_set()
     if (settings.labels_column is None) == (labels is None) and (labels is not None or settings.model is None):
-        raise SettingError(UNTOLD)
+        raise SettingError(NO_LABELS)
     if settings.output is None and (settings.resume or settings.overwrite):
         raise SettingError("--resume and --overwrite are about a file; name it with --output")
 
@@ -211,7 +211,7 @@ def _opened(labels: "LabelSet | None", settings: ClassifySettings) -> "Labeller"
     """What labels the rows; SettingError when nobody says what to choose from, not even the model."""
     labeller = settings.opened(labels, multi_label=settings.multi_label, threshold=settings.threshold)
     if labeller.labels is None and settings.labels_column is None:
-        raise SettingError(UNTOLD)
+        raise SettingError(NO_LABELS)
     return labeller
 
 
@@ -221,13 +221,10 @@ def _to_file(table: "TextTable", labels: "LabelSet | None", settings: ClassifySe
 
     format_of(output)  # refuses a suffix before the model is opened
     labeller = _opened(labels, settings)
-    tally, blocks = RowCounts(), 0
+    counts, blocks = RowCounts(), 0
     with (
         OutputJob(
-            output,
-            settings=_deciding(labeller, settings),
-            resume=settings.resume,
-            overwrite=settings.overwrite,
+            output, settings=_run_settings(labeller, settings), resume=settings.resume, overwrite=settings.overwrite
         ) as job,
         RowProgress(shown=not settings.quiet) as progress,
     ):
@@ -243,23 +240,21 @@ def _to_file(table: "TextTable", labels: "LabelSet | None", settings: ClassifySe
                     progress.skip(table.share())
                     continue
                 rows = list(_rows(block, labeller, settings))
-                added = _added(rows, labeller, settings)
-                if block.number == 0:
-                    ColumnPlan.of(
-                        [OutputRows(block.columns, added, block.kind)]
-                    )  # a name that is taken is refused now
-                job.write(block, added)
-                tally.add(rows)
+                answers = _answer_columns(rows, labeller, settings)
+                if block.number == 0:  # a name that is taken is refused now
+                    ColumnPlan.of([OutputRows(block.columns, answers, block.kind)])
+                job.write(block, answers)
+                counts.add(rows)
                 progress.add(len(rows), table.share())
             job.finish(blocks)
         except BaseException:
-            if kept + tally.rows:
+            if kept + counts.rows:
                 settings.say(
-                    f"{kept + tally.rows:,} rows are done and kept; the same command with --resume "
+                    f"{kept + counts.rows:,} rows are done and kept; the same command with --resume "
                     f"{'in place of --overwrite ' if settings.overwrite else ''}goes on"
                 )
             raise
-    _summary(tally, labeller, settings, progress, f"{_counted(kept + tally.rows)} in {output}")
+    _summary(counts, labeller, settings, progress, f"{_counted(kept + counts.rows)} in {output}")
 
 
 def _to_stdout(table: "TextTable", labels: "LabelSet | None", settings: ClassifySettings) -> None:
@@ -267,14 +262,14 @@ def _to_stdout(table: "TextTable", labels: "LabelSet | None", settings: Classify
 
     format = settings.format or ("table" if sys.stdout.isatty() else "jsonl")
     labeller = _opened(labels, settings)
-    tally = RowCounts()
+    counts = RowCounts()
     with RowProgress(shown=not settings.quiet, bar=not sys.stdout.isatty()) as progress:
 
         def labelled() -> Iterator[tuple["RowBlock", list["LabelPrediction"]]]:
             for block in table.blocks(rows=labeller.scorer.rows):
                 rows = list(_rows(block, labeller, settings))
                 yield block, rows
-                tally.add(rows)
+                counts.add(rows)
                 progress.add(len(rows), table.share())
 
         if format == "table":
@@ -282,11 +277,11 @@ def _to_stdout(table: "TextTable", labels: "LabelSet | None", settings: Classify
                 _print_table(block.texts, rows, first=block.number == 0)
         else:
             pieces = (
-                OutputRows(block.columns, _added(rows, labeller, settings), block.kind)
+                OutputRows(block.columns, _answer_columns(rows, labeller, settings), block.kind)
                 for block, rows in labelled()
             )
             stream(pieces, format, sys.stdout.buffer)
-    _summary(tally, labeller, settings, progress, _counted(tally.rows))
+    _summary(counts, labeller, settings, progress, _counted(counts.rows))
 
 
 def _counted(rows: int) -> str:
@@ -317,8 +312,10 @@ def _own_labels(block: "RowBlock", column: str, labeller: "Labeller") -> Iterato
         yield names
 
 
-def _added(rows: Sequence["LabelPrediction"], labeller: "Labeller", settings: ClassifySettings) -> "pa.Table":
-    """Our columns for some rows."""
+def _answer_columns(
+    rows: Sequence["LabelPrediction"], labeller: "Labeller", settings: ClassifySettings
+) -> "pa.Table":
+    """The columns that are added to some rows."""
     import pyarrow as pa
 
     columns: dict[str, pa.Array] = {}
@@ -337,7 +334,7 @@ def _added(rows: Sequence["LabelPrediction"], labeller: "Labeller", settings: Cl
     return pa.table(columns)
 
 
-def _deciding(labeller: "Labeller", settings: ClassifySettings) -> dict[str, object]:
+def _run_settings(labeller: "Labeller", settings: ClassifySettings) -> dict[str, object]:
     """Everything that decides the answers: a resumed run must have the same."""
     calibration, scorer, labels = labeller.calibration, labeller.scorer, labeller.labels
     return {
@@ -377,9 +374,9 @@ def _print_table(texts: Sequence[str], rows: Sequence["LabelPrediction"], *, fir
 
 
 def _summary(
-    tally: RowCounts, labeller: "Labeller", settings: ClassifySettings, progress: RowProgress, what: str
+    counts: RowCounts, labeller: "Labeller", settings: ClassifySettings, progress: RowProgress, what: str
 ) -> None:
-    speed = f" ({progress.seconds:.1f} s, {progress.rows_per_second:,.0f} rows/s)" if tally.rows else ""
+    speed = f" ({progress.seconds:.1f} s, {progress.rows_per_second:,.0f} rows/s)" if counts.rows else ""
     settings.say(what + speed)
-    for note in tally.notes(labeller):
+    for note in counts.notes(labeller):
         settings.say(note)

@@ -8,7 +8,7 @@ Letters: P pairs of a text and a hypothesis, C columns of the head's logits, L l
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import numpy as np
@@ -20,6 +20,12 @@ from sijo.zeroshot.labels import Label
 from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest
 
 ColumnRole = Literal["entailment", "contradiction", "neutral"]
+ROLES: dict[ColumnRole, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "entailment": (("entail",), ("true", "yes")),
+    "contradiction": (("contra", "notentail", "nonentail"), ("false", "no")),
+    "neutral": ((), ("neutral", "maybe", "unknown")),
+}
+"""How published names of a column begin, and whole names."""
 
 
 def column_role(label: str) -> ColumnRole | None:
@@ -31,12 +37,9 @@ def column_role(label: str) -> ColumnRole | None:
     ['entailment', 'contradiction', 'contradiction', 'neutral', None]
     """
     name = "".join(letter for letter in label.casefold() if letter.isalnum())
-    if name.startswith("entail") or name in ("true", "yes"):
-        return "entailment"
-    if name.startswith(("contra", "notentail", "nonentail")) or name in ("false", "no"):
-        return "contradiction"
-    if name in ("neutral", "maybe", "unknown"):
-        return "neutral"
+    for role, (starts, names) in ROLES.items():
+        if name.startswith(starts) or name in names:
+            return role
     return None
 
 
@@ -70,9 +73,7 @@ class EntailmentColumns:
         >>> EntailmentColumns.find(["LABEL_0", "LABEL_1"], entailment="LABEL_1")
         EntailmentColumns(entailment=1, contradiction=0)
         """
-        yes = _place(labels, "entailment", entailment)
-        if yes is None:
-            raise SettingError(_untold(labels, "entailment"))
+        yes = _column(labels, "entailment", entailment)
         if len(labels) == 1:
             if contradiction is not None:
                 raise SettingError(
@@ -82,9 +83,7 @@ class EntailmentColumns:
             return cls(yes, None)
         if len(labels) == 2 and contradiction is None:
             return cls(yes, 1 - yes)
-        no = _place(labels, "contradiction", contradiction)
-        if no is None:
-            raise SettingError(_untold(labels, "contradiction"))
+        no = _column(labels, "contradiction", contradiction)
         if yes == no:
             raise SettingError(
                 f"entailment_column and contradiction_column are both {labels[yes]!r}, column {yes} of "
@@ -101,40 +100,36 @@ class EntailmentColumns:
         ([2.0], [3.0])
         """
         logits_PC = logits_PC.astype(np.float64)
-        entailed_P: np.ndarray = logits_PC[:, self.entailment]
-        if not absolute or self.contradiction is None:
-            return entailed_P
-        above_P: np.ndarray = entailed_P - logits_PC[:, self.contradiction]
-        return above_P
+        scores_P: np.ndarray = logits_PC[:, self.entailment]
+        if absolute and self.contradiction is not None:
+            scores_P = scores_P - logits_PC[:, self.contradiction]
+        return scores_P
 
 
-def _place(labels: Sequence[str], wanted: ColumnRole, named: str | int | None) -> int | None:
-    """The number of the column that the user names, or else of the one whose name has that role."""
+def _column(labels: Sequence[str], role: ColumnRole, named: str | int | None) -> int:
+    """The number of the column that the user names, or else of the only one whose name has that role."""
     if named is None:
-        found = [place for place, label in enumerate(labels) if column_role(label) == wanted]
-        return found[0] if len(found) == 1 else None
+        matches = [place for place, label in enumerate(labels) if column_role(label) == role]
+        if len(matches) != 1:
+            raise SettingError(_undecided(labels, role, [labels[place] for place in matches]))
+        return matches[0]
     if named in labels:
         return list(labels).index(str(named))
     number = int(named) if isinstance(named, int) or (named.isascii() and named.isdigit()) else -1
     if isinstance(named, bool) or not 0 <= number < len(labels):
         raise SettingError(
-            f"{wanted}_column={named!r} is none of the model's columns {list(labels)}"
+            f"{role}_column={named!r} is none of the model's columns {list(labels)}"
             f"{nearest(str(named), labels)}; give a name of these, or a number from 0 to {len(labels) - 1}"
         )
     return number
 
 
-def _untold(labels: Sequence[str], what: ColumnRole) -> str:
-    """Why a column cannot be told, and how to say which it is."""
-    found = [label for label in labels if column_role(label) == what]
-    why = f"{found} all say {what}" if found else f"none of them says {what}"
-    example = repr(labels[-1])
-    way = f"name it by {what}_column= (--{what}-column), as in {example} or {len(labels) - 1}"
-    if (
-        what == "entailment"
-        and len(labels) > 2
-        and sum(column_role(label) == "contradiction" for label in labels) != 1
-    ):
+def _undecided(labels: Sequence[str], role: ColumnRole, matches: Sequence[str]) -> str:
+    """Why the column of a role cannot be told, and how to say which it is."""
+    why = f"{list(matches)} all say {role}" if matches else f"none of them says {role}"
+    way = f"name it by {role}_column= (--{role}-column), as in {labels[-1]!r} or {len(labels) - 1}"
+    rivals = sum(column_role(label) == "contradiction" for label in labels)
+    if role == "entailment" and len(labels) > 2 and rivals != 1:
         way += ", and its rival by contradiction_column= (--contradiction-column)"
     return f"the model's columns are {list(labels)}, and {why}: {way}. The model's page tells what they are"
 
@@ -180,12 +175,8 @@ class EntailmentScorer(Scorer):
     @property
     def settings(self) -> dict[str, object]:
         """What else decides the scores, for the record of a run."""
-        columns = self.columns
-        return {
-            "long_text": "truncate",
-            "entailment_column": columns.entailment,
-            "contradiction_column": columns.contradiction,
-        }
+        columns = {f"{role}_column": column for role, column in asdict(self.columns).items()}
+        return {"long_text": "truncate", **columns}
 
     def score(self, request: ScoreRequest) -> tuple[np.ndarray, ReadCounts]:
         """Scores (n, L) float64, -inf where not wanted; a pass through the model for each pair."""
