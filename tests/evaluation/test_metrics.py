@@ -8,7 +8,7 @@ from sklearn import metrics as known
 
 from sijo.data.labelled_inputs import Answer, LabelledRow
 from sijo.errors import SettingError
-from sijo.evaluation.intervals import intervals, values
+from sijo.evaluation.intervals import values
 from sijo.evaluation.metrics import (
     SpanAnswer,
     answered,
@@ -73,16 +73,6 @@ def test_numbers_are_correlated_as_elsewhere(rng):
     assert found["spearman"] == pytest.approx(np.corrcoef(ranks(gold), ranks(given))[0, 1], abs=1e-12)
     assert found["mean_squared_error"] == pytest.approx(known.mean_squared_error(gold, given))
     assert math.isnan(values(numbers(gold, np.ones(50)), 50)["pearson"])
-
-
-def test_an_interval_is_of_rows_drawn_again(rng):
-    # kills: an interval of the mean's own noise, rows drawn without repetition, the same draw for each
-    right = rng.random(200) < 0.7
-    found = intervals({"accuracy": lambda some: float(right[some].mean())}, 200)["accuracy"]
-    half = 1.96 * math.sqrt(found.value * (1 - found.value) / 200)
-    assert found.value == right.mean()
-    assert found.high - found.value == pytest.approx(half, rel=0.25)
-    assert found.value - found.low == pytest.approx(half, rel=0.25)
 
 
 @pytest.mark.parametrize(
