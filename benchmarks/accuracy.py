@@ -25,10 +25,11 @@ from throughput import Peer
 
 import data
 import sijo
-from sijo.evaluation.zero_shot import TAILS, Interval, evaluate
+from sijo.evaluation.intervals import TAILS, Interval
+from sijo.evaluation.zero_shot import evaluate
 from sijo.zeroshot.calibration import MINILM
 from sijo.zeroshot.classifier import ZeroShotClassifier
-from sijo.zeroshot.scorers.registry import EmbeddingScorer
+from sijo.zeroshot.scorers.embedding import EmbeddingScorer
 
 PAIRS = (
     ("sijo", "words by hand"),

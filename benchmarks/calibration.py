@@ -19,7 +19,8 @@ from sijo.evaluation.zero_shot import evaluate
 from sijo.inference.engine import Engine
 from sijo.zeroshot.calibration import MINILM, Calibration
 from sijo.zeroshot.labels import LabelSet
-from sijo.zeroshot.scorers.registry import EmbeddingScorer
+from sijo.zeroshot.scorers.embedding import EmbeddingScorer
+from sijo.zeroshot.scorers.scorer import ScoreRequest
 
 
 def scores_of(path: Path, scorer: EmbeddingScorer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -34,7 +35,7 @@ def scores_of(path: Path, scorer: EmbeddingScorer) -> tuple[np.ndarray, np.ndarr
 
     def score(names: list[str]) -> np.ndarray:
         labels = LabelSet.of([name.replace("_", " ") for name in names]).labels
-        return scorer.score(texts, labels, scorer.template)[0]
+        return scorer.score(ScoreRequest(texts, labels, scorer.template))[0]
 
     chance = np.random.default_rng(0)
     others = chance.integers(1, len(intents), size=(len(texts), 9))

@@ -31,7 +31,7 @@ from accuracy import by_sijo
 import data
 import sijo
 from sijo.checkpoints.load import create
-from sijo.evaluation.zero_shot import TAILS, Interval
+from sijo.evaluation.intervals import TAILS, Interval
 from sijo.inference.engine import Engine
 from sijo.jobs.student import init_from_teacher
 

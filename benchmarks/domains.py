@@ -51,7 +51,7 @@ from torch.nn import functional as F
 import data
 import sijo
 from sijo.batching import by_length
-from sijo.evaluation.zero_shot import TAILS, Interval
+from sijo.evaluation.intervals import TAILS, Interval
 from sijo.generation.attribute import Attributor
 from sijo.generation.codes import code as code_of
 

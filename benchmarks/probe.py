@@ -35,7 +35,7 @@ from threadpoolctl import threadpool_limits
 import data
 import sijo
 from sijo.batching import by_length, padded_length
-from sijo.evaluation.zero_shot import TAILS, Interval
+from sijo.evaluation.intervals import TAILS, Interval
 from sijo.nn.pooling import pool
 
 MAX_LENGTH = 128

@@ -24,7 +24,7 @@ import transformers
 
 import data
 import sijo
-from sijo.evaluation.zero_shot import TAILS, Interval
+from sijo.evaluation.intervals import TAILS, Interval
 from sijo.inference.engine import Engine, unit
 
 MAX_LENGTH = 256  # the built-in encoder's own, special tokens counted

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from sijo.app.progress import RowProgress
 from sijo.errors import SettingError, SijoError, TextError
+from sijo.zeroshot.scorers.registry import SCORERS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,11 +20,15 @@ if TYPE_CHECKING:
     from sijo.zeroshot.labeller import Labeller, LabelPrediction
     from sijo.zeroshot.labels import LabelSet
 
+    ScorerName = str
+else:
+    ScorerName = Literal["auto", *SCORERS]
 
-UNTOLD = (
+NO_LABELS = (
     "say what to choose from with one of --labels, --labels-file and --labels-column, "
     'as in --labels "business,sport,tech"; only a model that was trained on labels has its own'
 )
+SCORER_HELP = f"How labels are scored: {', '.join(row.help for row in SCORERS.values())}, or as suits the model."
 
 
 @Parameter(name="*")
@@ -40,9 +45,7 @@ class LabelSettings:
     """A model folder or org/name; without it the built-in sentence encoder."""
     revision: str | None = None
     """Branch, tag or commit of an org/name model."""
-    scorer: Literal["auto", "embedding", "entailment", "trained", "likelihood"] = "auto"
-    """How labels are scored: by vectors, by a head trained on entailment, by one trained on the labels, by how
-    likely the text is behind a control code, or as suits the model."""
+    scorer: Annotated[ScorerName, Parameter(help=SCORER_HELP)] = "auto"
     entailment_column: str | None = None
     """The column of the model's head that says entailment, by name or number; its config tells by default."""
     contradiction_column: str | None = None
@@ -92,7 +95,7 @@ class LabelSettings:
         """
         from sijo.zeroshot.labeller import LabelChoice, Labeller
         from sijo.zeroshot.labels import LabelSet
-        from sijo.zeroshot.scorers.registry import open_scorer
+        from sijo.zeroshot.scorers.open import open_scorer
 
         choice = LabelChoice(
             template=self.hypothesis_template,
@@ -114,12 +117,8 @@ class LabelSettings:
             entailment_column=self.entailment_column,
             contradiction_column=self.contradiction_column,
         )
-        model = scorer.engine.model
-        if scorer.name == "embedding" and not model.sentence.trained:
-            self.say(
-                f"{model.source} has no modules.json, so it was not trained to give sentence vectors; "
-                "the mean of its tokens is a guess"
-            )
+        if scorer.caution is not None:
+            self.say(scorer.caution)
         if labels is None and otherwise is not None and scorer.known is None:
             labels = LabelSet.of(otherwise)
         return Labeller(scorer, choice, labels)
@@ -179,7 +178,7 @@ class RowCounts:
             yield f"rows without text: {self.empty:,}"
         if self.windowed:
             yield f"texts longer than the model's {limit} tokens, read in windows: {self.windowed:,}"
-        if self.truncated and labeller.scorer.name == "entailment":
+        if self.truncated and labeller.scorer.reads_pairs:
             yield (
                 f"texts cut to fit the model's {tokenizer.max_length} tokens together with a label's sentence: "
                 f"{self.truncated:,}"
@@ -192,7 +191,7 @@ def run(source: str, settings: ClassifySettings) -> None:
     """Label the rows of `source` as the settings say, to a file or to standard output."""
     labels = settings.label_set()
     if (settings.labels_column is None) == (labels is None) and (labels is not None or settings.model is None):
-        raise SettingError(UNTOLD)
+        raise SettingError(NO_LABELS)
     if settings.output is None and (settings.resume or settings.overwrite):
         raise SettingError("--resume and --overwrite are about a file; name it with --output")
 
@@ -212,7 +211,7 @@ def _opened(labels: "LabelSet | None", settings: ClassifySettings) -> "Labeller"
     """What labels the rows; SettingError when nobody says what to choose from, not even the model."""
     labeller = settings.opened(labels, multi_label=settings.multi_label, threshold=settings.threshold)
     if labeller.labels is None and settings.labels_column is None:
-        raise SettingError(UNTOLD)
+        raise SettingError(NO_LABELS)
     return labeller
 
 
@@ -222,13 +221,10 @@ def _to_file(table: "TextTable", labels: "LabelSet | None", settings: ClassifySe
 
     format_of(output)  # refuses a suffix before the model is opened
     labeller = _opened(labels, settings)
-    tally, blocks = RowCounts(), 0
+    counts, blocks = RowCounts(), 0
     with (
         OutputJob(
-            output,
-            settings=_deciding(labeller, settings),
-            resume=settings.resume,
-            overwrite=settings.overwrite,
+            output, settings=_run_settings(labeller, settings), resume=settings.resume, overwrite=settings.overwrite
         ) as job,
         RowProgress(shown=not settings.quiet) as progress,
     ):
@@ -244,23 +240,21 @@ def _to_file(table: "TextTable", labels: "LabelSet | None", settings: ClassifySe
                     progress.skip(table.share())
                     continue
                 rows = list(_rows(block, labeller, settings))
-                added = _added(rows, labeller, settings)
-                if block.number == 0:
-                    ColumnPlan.of(
-                        [OutputRows(block.columns, added, block.kind)]
-                    )  # a name that is taken is refused now
-                job.write(block, added)
-                tally.add(rows)
+                answers = _answer_columns(rows, labeller, settings)
+                if block.number == 0:  # a name that is taken is refused now
+                    ColumnPlan.of([OutputRows(block.columns, answers, block.kind)])
+                job.write(block, answers)
+                counts.add(rows)
                 progress.add(len(rows), table.share())
             job.finish(blocks)
         except BaseException:
-            if kept + tally.rows:
+            if kept + counts.rows:
                 settings.say(
-                    f"{kept + tally.rows:,} rows are done and kept; the same command with --resume "
+                    f"{kept + counts.rows:,} rows are done and kept; the same command with --resume "
                     f"{'in place of --overwrite ' if settings.overwrite else ''}goes on"
                 )
             raise
-    _summary(tally, labeller, settings, progress, f"{_counted(kept + tally.rows)} in {output}")
+    _summary(counts, labeller, settings, progress, f"{_counted(kept + counts.rows)} in {output}")
 
 
 def _to_stdout(table: "TextTable", labels: "LabelSet | None", settings: ClassifySettings) -> None:
@@ -268,14 +262,14 @@ def _to_stdout(table: "TextTable", labels: "LabelSet | None", settings: Classify
 
     format = settings.format or ("table" if sys.stdout.isatty() else "jsonl")
     labeller = _opened(labels, settings)
-    tally = RowCounts()
+    counts = RowCounts()
     with RowProgress(shown=not settings.quiet, bar=not sys.stdout.isatty()) as progress:
 
         def labelled() -> Iterator[tuple["RowBlock", list["LabelPrediction"]]]:
             for block in table.blocks(rows=labeller.scorer.rows):
                 rows = list(_rows(block, labeller, settings))
                 yield block, rows
-                tally.add(rows)
+                counts.add(rows)
                 progress.add(len(rows), table.share())
 
         if format == "table":
@@ -283,11 +277,11 @@ def _to_stdout(table: "TextTable", labels: "LabelSet | None", settings: Classify
                 _print_table(block.texts, rows, first=block.number == 0)
         else:
             pieces = (
-                OutputRows(block.columns, _added(rows, labeller, settings), block.kind)
+                OutputRows(block.columns, _answer_columns(rows, labeller, settings), block.kind)
                 for block, rows in labelled()
             )
             stream(pieces, format, sys.stdout.buffer)
-    _summary(tally, labeller, settings, progress, _counted(tally.rows))
+    _summary(counts, labeller, settings, progress, _counted(counts.rows))
 
 
 def _counted(rows: int) -> str:
@@ -318,8 +312,10 @@ def _own_labels(block: "RowBlock", column: str, labeller: "Labeller") -> Iterato
         yield names
 
 
-def _added(rows: Sequence["LabelPrediction"], labeller: "Labeller", settings: ClassifySettings) -> "pa.Table":
-    """Our columns for some rows."""
+def _answer_columns(
+    rows: Sequence["LabelPrediction"], labeller: "Labeller", settings: ClassifySettings
+) -> "pa.Table":
+    """The columns that are added to some rows."""
     import pyarrow as pa
 
     columns: dict[str, pa.Array] = {}
@@ -338,7 +334,7 @@ def _added(rows: Sequence["LabelPrediction"], labeller: "Labeller", settings: Cl
     return pa.table(columns)
 
 
-def _deciding(labeller: "Labeller", settings: ClassifySettings) -> dict[str, object]:
+def _run_settings(labeller: "Labeller", settings: ClassifySettings) -> dict[str, object]:
     """Everything that decides the answers: a resumed run must have the same."""
     calibration, scorer, labels = labeller.calibration, labeller.scorer, labeller.labels
     return {
@@ -378,9 +374,9 @@ def _print_table(texts: Sequence[str], rows: Sequence["LabelPrediction"], *, fir
 
 
 def _summary(
-    tally: RowCounts, labeller: "Labeller", settings: ClassifySettings, progress: RowProgress, what: str
+    counts: RowCounts, labeller: "Labeller", settings: ClassifySettings, progress: RowProgress, what: str
 ) -> None:
-    speed = f" ({progress.seconds:.1f} s, {progress.rows_per_second:,.0f} rows/s)" if tally.rows else ""
+    speed = f" ({progress.seconds:.1f} s, {progress.rows_per_second:,.0f} rows/s)" if counts.rows else ""
     settings.say(what + speed)
-    for note in tally.notes(labeller):
+    for note in counts.notes(labeller):
         settings.say(note)

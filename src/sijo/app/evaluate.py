@@ -73,22 +73,24 @@ def run(settings: EvaluateSettings) -> None:
     if labels is None and labeller.scorer.known is not None:  # its own spelling may be another than the file's
         spelled = {folded(name): name for name in names}
         gold = [spelled.get(folded(label), label) for label in gold]
-    if strange := set(gold) - set(names):  # told before the texts are read, not after
-        first = gold.index(min(strange, key=gold.index))
-        raise TextError(
-            f"row {first + 1}: the label {gold[first]!r} is not one of the {len(names)} labels"
-            f"{nearest(gold[first], names)}. Mend the row, or add the label"
-        )
+    for row, label in enumerate(gold, start=1):  # refused before the texts are read, not after
+        if label not in names:
+            raise TextError(
+                f"row {row}: the label {label!r} is not one of the {len(names)} labels"
+                f"{nearest(label, names)}. Mend the row, or add the label"
+            )
     probabilities, cut = [], 0
     with RowProgress(shown=not settings.quiet) as progress:
-        for some, reading in labeller.judged(text for block in blocks for text in block.texts):
-            probabilities.append(some)
+        for group, reading in labeller.judged(text for block in blocks for text in block.texts):
+            probabilities.append(group)
             cut += int(reading.truncated.sum())
-            progress.add(len(some), sum(map(len, probabilities)) / len(gold))
-    found = evaluate(gold, np.concatenate(probabilities), names, resamples=settings.resamples, seed=settings.seed)
-    _print(found, labeller, cut, settings, progress)
+            progress.add(len(group), sum(map(len, probabilities)) / len(gold))
+    measured = evaluate(
+        gold, np.concatenate(probabilities), names, resamples=settings.resamples, seed=settings.seed
+    )
+    _print(measured, labeller, cut, settings, progress)
     if settings.plot is not None:
-        plot(found, settings.plot)
+        plot(measured, settings.plot)
 
 
 def _gold(block: "RowBlock", column: str) -> list[str]:
@@ -108,7 +110,7 @@ def _gold(block: "RowBlock", column: str) -> list[str]:
 
 
 def _print(
-    found: "Evaluation", labeller: "Labeller", cut: int, settings: EvaluateSettings, progress: RowProgress
+    evaluation: "Evaluation", labeller: "Labeller", cut: int, settings: EvaluateSettings, progress: RowProgress
 ) -> None:
     calibration, scorer = labeller.calibration, labeller.scorer
     if (settings.format or ("table" if sys.stdout.isatty() else "json")) == "json":
@@ -124,14 +126,14 @@ def _print(
             "rows_per_second": round(progress.rows_per_second, 1),
             "sijo": __version__,
         }
-        print(json.dumps(about | found.to_dict(), ensure_ascii=False, allow_nan=False))  # noqa: T201
+        print(json.dumps(about | evaluation.to_dict(), ensure_ascii=False, allow_nan=False))  # noqa: T201
         return
     from rich.console import Console
 
-    from sijo.evaluation.zero_shot import table
+    from sijo.evaluation.tables import table
 
     console = Console()
-    console.print(table(found))
+    console.print(table(evaluation))
     if cut:
         console.print(f"\n{cut:,} of the texts are longer than the model, and were read in part.")
     console.print(

@@ -3,7 +3,7 @@
 Every number is a function of sums over rows, so a 95 % bootstrap interval is the same function of the rows
 drawn again, with repetition. Nothing here has heard of a network.
 
-Letters: N rows, K classes, R resamples.
+Letters: N rows, W words of all rows, K classes.
 """
 
 import math
@@ -11,17 +11,14 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sijo.errors import SettingError
-
-Floats = NDArray[np.float64]
-Metric = Callable[[NDArray[np.int64]], float]
-"""From the numbers of some rows, drawn with repetition, to a value; NaN where it has none."""
+from sijo.evaluation.intervals import Floats, Integers, Metric
 
 BEST: Mapping[str, tuple[str, ...]] = {
     "classification": ("accuracy", "macro_f1", "micro_f1", "matthews"),
@@ -36,153 +33,135 @@ FALLING = frozenset({"mean_squared_error", "loss"})
 """The smaller, the better."""
 
 
-@dataclass(frozen=True)
-class Measured:
-    """A value on these rows, and where it could have fallen on others like them (95 %)."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
-
-    def to_dict(self) -> dict[str, float | None]:
-        """For JSON, which knows no NaN."""
-        return {name: value if math.isfinite(value) else None for name, value in asdict(self).items()}
-
-
-def intervals(
-    metrics: Mapping[str, Metric], rows: int, *, resamples: int = 1000, seed: int = 0
-) -> dict[str, Measured]:
-    """Each metric of all rows, with the interval that holds it in 95 of 100 resamples.
-
-    >>> right = np.array([1.0, 0.0, 1.0, 1.0])
-    >>> str(intervals({"accuracy": lambda rows: right[rows].mean()}, 4)["accuracy"])
-    '0.7500 [0.2500, 1.0000]'
-    """
-    dice, every = np.random.default_rng(seed), np.arange(rows)
-    drawn: dict[str, list[float]] = {name: [] for name in metrics}
-    for _ in range(resamples):
-        some = dice.integers(0, rows, rows)
-        for name, metric in metrics.items():
-            drawn[name].append(metric(some))
-    found = {}
-    for name, metric in metrics.items():
-        values = np.array(drawn[name], dtype=np.float64)
-        values = values[np.isfinite(values)]
-        low, high = np.quantile(values, [0.025, 0.975]) if len(values) else (math.nan, math.nan)
-        found[name] = Measured(metric(every), float(low), float(high))
-    return found
-
-
-def values(metrics: Mapping[str, Metric], rows: int) -> dict[str, float]:
-    """Each metric of all rows."""
-    every = np.arange(rows)
-    return {name: metric(every) for name, metric in metrics.items()}
-
-
 def metrics_of(task: str, rows: Sequence[Any], predicted: Sequence[Any], names: Sequence[str]) -> dict[str, Metric]:
     """What is measured in a task.
 
-    rows       what people said
-    predicted  what was answered to each: a name, a set of names, a number, a list of tags, a text, or a place
+    rows       with what people said, in `label`
+    predicted  the answer to each: a name, a set of names, a number, a list of tags, a text, or a place
     names      of the labels
     """
     if len(rows) != len(predicted):
         raise SettingError(f"{len(predicted)} answers to {len(rows)} rows; give one for each")
+    gold = [row.label for row in rows]
     place = {name: number for number, name in enumerate(names)}
     match task:
         case "classification":
-            gold = np.array([place[row.label] for row in rows])
-            return classified(gold, np.array([place[name] for name in predicted]), len(names))
+            gold_N, predicted_N = (np.array([place[name] for name in column]) for column in (gold, predicted))
+            return classified(gold_N, predicted_N, len(names))
         case "multi-label":
-            gold_NK = np.array([[name in row.label for name in names] for row in rows])
-            return multi_labelled(gold_NK, np.array([[name in some for name in names] for some in predicted]))
+            gold_NK, predicted_NK = (
+                np.array([[name in chosen for name in names] for chosen in column]) for column in (gold, predicted)
+            )
+            return multi_labelled(gold_NK, predicted_NK)
         case "regression":
-            return numbers(np.array([row.label for row in rows]), np.array(predicted, dtype=np.float64))
+            return numbers(np.array(gold), np.array(predicted, dtype=np.float64))
         case "tagging":
-            return tagged([row.label for row in rows], predicted, names)
+            return tagged(gold, predicted, names)
         case "question-answering":
-            return answered([[answer.text for answer in row.label] for row in rows], predicted)
-    right = np.array([row.label for row in rows]) == np.array(predicted)
-    return {"accuracy": lambda some: float(right[some].mean())}
+            return answered([[answer.text for answer in answers] for answers in gold], predicted)
+    return {"accuracy": mean_of(np.array(gold) == np.array(predicted))}
 
 
-def classified(gold_N: NDArray[Any], given_N: NDArray[Any], classes: int) -> dict[str, Metric]:
-    """Accuracy, F1 and Matthews' correlation of one class a row.
+def mean_of(values_N: NDArray[Any]) -> Metric:
+    """The mean of a value that each row has by itself."""
+    return lambda chosen: float(values_N[chosen].mean())
 
-    Macro-F1 is the mean over the classes that stand in either column, as scikit-learn's with zero_division=0;
-    with one class a row micro-F1 is accuracy.
-    """
 
-    def confusion(some: NDArray[np.int64]) -> Floats:
-        cells = gold_N[some] * classes + given_N[some]
-        return np.bincount(cells, minlength=classes**2).reshape(classes, classes).astype(np.float64)
+def confusion(gold_N: Integers, predicted_N: Integers, classes: int) -> Floats:
+    """Counts of rows (K, K), [gold][predicted]."""
+    counts = np.bincount(gold_N * classes + predicted_N, minlength=classes**2)
+    return counts.reshape(classes, classes).astype(np.float64)
 
-    def accuracy(some: NDArray[np.int64]) -> float:
-        return float((gold_N[some] == given_N[some]).mean())
 
-    return {
-        "accuracy": accuracy,
-        "macro_f1": lambda some: macro_f1(confusion(some)),
-        "micro_f1": accuracy,
-        "matthews": lambda some: matthews(confusion(some)),
-    }
+def class_scores(confusion_KK: Floats) -> Floats:
+    """Precision, recall and F1 of each class, (3, K); NaN where they divide by no rows at all."""
+    right_K, gold_K, predicted_K = np.diag(confusion_KK), confusion_KK.sum(1), confusion_KK.sum(0)
+    with np.errstate(invalid="ignore"):
+        return np.array([right_K / predicted_K, right_K / gold_K, 2 * right_K / (gold_K + predicted_K)])
 
 
 def macro_f1(confusion_KK: Floats) -> float:
-    """From counts [gold][given]: the mean F1 of the classes that were gold or given."""
-    right, sums = np.diag(confusion_KK), confusion_KK.sum(0) + confusion_KK.sum(1)
-    return float((2 * right[sums > 0] / sums[sums > 0]).mean())
+    """The mean F1 of the classes that are gold or predicted; a class in neither column does not count.
+
+    So does `f1_score(gold, predicted, average="macro")` of scikit-learn by default.
+
+    >>> macro_f1(np.array([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]))
+    1.0
+    """
+    return _mean_f1(np.diag(confusion_KK), confusion_KK.sum(0) + confusion_KK.sum(1))
+
+
+def _mean_f1(right_K: Floats, sums_K: Floats) -> float:
+    """The same from hits, and rows that are gold plus rows that are predicted, of each class."""
+    seen_K = sums_K > 0
+    return float((2 * right_K[seen_K] / sums_K[seen_K]).mean()) if seen_K.any() else 0.0
+
+
+def classified(gold_N: Integers, predicted_N: Integers, classes: int) -> dict[str, Metric]:
+    """Accuracy, F1 and Matthews' correlation of one class a row; with one class a row micro-F1 is accuracy."""
+
+    def confused(chosen: Integers) -> Floats:
+        return confusion(gold_N[chosen], predicted_N[chosen], classes)
+
+    accuracy = mean_of(gold_N == predicted_N)
+    return {
+        "accuracy": accuracy,
+        "macro_f1": lambda chosen: macro_f1(confused(chosen)),
+        "micro_f1": accuracy,
+        "matthews": lambda chosen: matthews(confused(chosen)),
+    }
 
 
 def matthews(confusion_KK: Floats) -> float:
     """The correlation of two columns of classes (Gorodkin 2004); 0 where one of them has but one class."""
-    gold, given, all_rows = confusion_KK.sum(1), confusion_KK.sum(0), confusion_KK.sum()
-    together = np.diag(confusion_KK).sum() * all_rows - gold @ given
-    apart = (all_rows**2 - given @ given) * (all_rows**2 - gold @ gold)
-    return float(together / math.sqrt(apart)) if apart > 0 else 0.0
+    gold, predicted, total = confusion_KK.sum(1), confusion_KK.sum(0), confusion_KK.sum()
+    covariance = np.diag(confusion_KK).sum() * total - gold @ predicted
+    variances = (total**2 - predicted @ predicted) * (total**2 - gold @ gold)
+    return float(covariance / math.sqrt(variances)) if variances > 0 else 0.0
 
 
-def multi_labelled(gold_NK: NDArray[np.bool_], given_NK: NDArray[np.bool_]) -> dict[str, Metric]:
-    """F1 over all labels (micro), the mean of each one's (macro; of one in neither column 0), rows all right."""
-    right_NK = (gold_NK & given_NK).astype(np.float64)
-    sums_NK = gold_NK.astype(np.float64) + given_NK
-    exact_N = (gold_NK == given_NK).all(1)
+def multi_labelled(gold_NK: NDArray[np.bool_], predicted_NK: NDArray[np.bool_]) -> dict[str, Metric]:
+    """F1 over all labels (micro), the mean of each one's (macro), and the share of rows that are all right.
 
-    def micro(some: NDArray[np.int64]) -> float:
-        sums = sums_NK[some].sum()
-        return float(2 * right_NK[some].sum() / sums) if sums else 0.0
+    Macro-F1 leaves out labels in neither column, as for one class a row; scikit-learn does so with
+    `zero_division=np.nan`.
+    """
+    right_NK = (gold_NK & predicted_NK).astype(np.float64)
+    sums_NK = gold_NK.astype(np.float64) + predicted_NK
 
-    def macro(some: NDArray[np.int64]) -> float:
-        return float((2 * right_NK[some].sum(0) / np.maximum(sums_NK[some].sum(0), 1)).mean())
+    def micro(chosen: Integers) -> float:
+        sums = sums_NK[chosen].sum()
+        return float(2 * right_NK[chosen].sum() / sums) if sums else 0.0
 
-    return {"micro_f1": micro, "macro_f1": macro, "exact_match": lambda some: float(exact_N[some].mean())}
+    return {
+        "micro_f1": micro,
+        "macro_f1": lambda chosen: _mean_f1(right_NK[chosen].sum(0), sums_NK[chosen].sum(0)),
+        "exact_match": mean_of((gold_NK == predicted_NK).all(1)),
+    }
 
 
-def numbers(gold_N: Floats, given_N: Floats) -> dict[str, Metric]:
+def numbers(gold_N: Floats, predicted_N: Floats) -> dict[str, Metric]:
     """Correlation of numbers (Pearson), of their ranks (Spearman), and the mean squared error."""
     return {
-        "spearman": lambda some: _correlation(_ranks(gold_N[some]), _ranks(given_N[some])),
-        "pearson": lambda some: _correlation(gold_N[some], given_N[some]),
-        "mean_squared_error": lambda some: float(np.square(gold_N[some] - given_N[some]).mean()),
+        "spearman": lambda chosen: _correlation(_ranks(gold_N[chosen]), _ranks(predicted_N[chosen])),
+        "pearson": lambda chosen: _correlation(gold_N[chosen], predicted_N[chosen]),
+        "mean_squared_error": mean_of(np.square(gold_N - predicted_N)),
     }
 
 
 def _ranks(values: Floats) -> Floats:
-    """Of each number its place among them, equal ones sharing the mean of theirs."""
+    """The rank of each number among them; equal ones share the mean of theirs."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
     mean: Floats = (ends - (counts - 1) / 2)[inverse]
     return mean
 
 
-def _correlation(one: Floats, other: Floats) -> float:
+def _correlation(x_N: Floats, y_N: Floats) -> float:
     """NaN where either is the same everywhere."""
-    one, other = one - one.mean(), other - other.mean()
-    spread = math.sqrt(float(one @ one) * float(other @ other))
-    return float(one @ other) / spread if spread > 0 else math.nan
+    x_N, y_N = x_N - x_N.mean(), y_N - y_N.mean()
+    spread = math.sqrt(float(x_N @ x_N) * float(y_N @ y_N))
+    return float(x_N @ y_N) / spread if spread > 0 else math.nan
 
 
 def is_bio(names: Sequence[str]) -> bool:
@@ -197,61 +176,58 @@ def is_bio(names: Sequence[str]) -> bool:
 
 
 def entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
-    """What BIO tags name, strictly: B-x begins an x, I-x goes on with one, and after anything else names nothing.
+    """The entities of BIO tags, strictly: B-x begins an x, I-x goes on with one, and after anything else is none.
 
-    Returns (kind, first word, word behind the last).
+    Returns (kind, first word, word behind the last): the entities of seqeval's strict IOB2.
 
     >>> sorted(entities(["B-place", "I-place", "O", "I-place", "B-name"]))
     [('name', 4, 5), ('place', 0, 2)]
     """
-    found, begun, kind = set(), 0, ""
+    entities, begin, kind = set(), 0, ""
     for number, tag in enumerate([*tags, "O"]):
         if kind and tag != f"I-{kind}":
-            found.add((kind, begun, number))
+            entities.add((kind, begin, number))
             kind = ""
         if tag.startswith("B-"):
-            begun, kind = number, tag[2:]
-    return found
+            begin, kind = number, tag[2:]
+    return entities
 
 
 def tagged(
-    gold: Sequence[Sequence[str]], given: Sequence[Sequence[str]], names: Sequence[str]
+    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], names: Sequence[str]
 ) -> dict[str, Metric]:
     """Of words with a tag each: accuracy and macro-F1 of words; of BIO tags the F1 of whole entities, strictly."""
-    place = {name: number for number, name in enumerate(names)}
-    count = len(names)
-    cells_N = [
-        np.array(
-            [place[one] * count + place[other] for one, other in zip(said, found, strict=True)], dtype=np.int64
-        )
-        for said, found in zip(gold, given, strict=True)
-    ]
-    cells, words_N = np.concatenate(cells_N), np.array([len(some) for some in cells_N])
-    right_N = np.array([(some // count == some % count).sum() for some in cells_N])
+    place, classes = {name: number for number, name in enumerate(names)}, len(names)
+    gold_W, predicted_W = (
+        np.array([place[tag] for tags in column for tag in tags]) for column in (gold, predicted)
+    )
+    words_N = np.array([len(tags) for tags in gold])
+    row_W = np.repeat(np.arange(len(gold)), words_N)
+    right_N = np.bincount(row_W, weights=gold_W == predicted_W, minlength=len(gold))
 
-    def confusion(some: NDArray[np.int64]) -> Floats:
-        repeated = np.repeat(np.bincount(some, minlength=len(words_N)), words_N)
-        counted = np.bincount(cells, weights=repeated, minlength=count**2)
-        return counted.reshape(count, count).astype(np.float64)
+    def confused(chosen: Integers) -> Floats:
+        times_W = np.bincount(chosen, minlength=len(gold))[row_W]
+        counts = np.bincount(gold_W * classes + predicted_W, weights=times_W, minlength=classes**2)
+        return counts.reshape(classes, classes).astype(np.float64)
 
-    found: dict[str, Metric] = {
-        "accuracy": lambda some: float(right_N[some].sum() / words_N[some].sum()),
-        "macro_f1": lambda some: macro_f1(confusion(some)),
+    metrics: dict[str, Metric] = {
+        "accuracy": lambda chosen: float(right_N[chosen].sum() / words_N[chosen].sum()),
+        "macro_f1": lambda chosen: macro_f1(confused(chosen)),
     }
     if not is_bio(names):
-        return found
-    pairs = [(entities(said), entities(one)) for said, one in zip(gold, given, strict=True)]
-    sums = np.array([(len(said & one), len(one), len(said)) for said, one in pairs], dtype=np.float64)
+        return metrics
+    pairs = [(entities(truth), entities(guess)) for truth, guess in zip(gold, predicted, strict=True)]
+    sums_N3 = np.array([(len(truth & guess), len(guess), len(truth)) for truth, guess in pairs], dtype=np.float64)
 
-    def share(top: int, *below: int) -> Metric:
-        def metric(some: NDArray[np.int64]) -> float:
-            counted = sums[some].sum(0)
-            whole = counted[list(below)].sum()
-            return float(len(below) * counted[top] / whole) if whole else 0.0
+    def share(*whole: int) -> Metric:
+        def metric(chosen: Integers) -> float:
+            sums_3 = sums_N3[chosen].sum(0)
+            total = sums_3[list(whole)].sum()
+            return float(len(whole) * sums_3[0] / total) if total else 0.0
 
         return metric
 
-    return {"entity_f1": share(0, 1, 2), "entity_precision": share(0, 1), "entity_recall": share(0, 2)} | found
+    return {"entity_f1": share(1, 2), "entity_precision": share(1), "entity_recall": share(2)} | metrics
 
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -267,48 +243,59 @@ def normalised(answer: str) -> str:
     return " ".join(ARTICLES.sub(" ", answer.lower().translate(PUNCTUATION)).split())
 
 
-def exact(given: str, gold: str) -> float:
+def exact(predicted: str, gold: str) -> float:
     """1 where two answers are the same, normalised."""
-    return float(normalised(given) == normalised(gold))
+    return float(normalised(predicted) == normalised(gold))
 
 
-def overlap(given: str, gold: str) -> float:
+def overlap(predicted: str, gold: str) -> float:
     """The F1 of the words that two answers share; of empty ones, whether both are.
 
     >>> round(overlap("in the green house", "a green house"), 3)
     0.8
     """
-    ours, theirs = normalised(given).split(), normalised(gold).split()
+    ours, theirs = normalised(predicted).split(), normalised(gold).split()
     if not ours or not theirs:
         return float(ours == theirs)
     shared = sum((Counter(ours) & Counter(theirs)).values())
     return 2 * shared / (len(ours) + len(theirs))
 
 
-def answered(gold: Sequence[Sequence[str]], given: Sequence[str]) -> dict[str, Metric]:
+def _right_answers(gold: Sequence[Sequence[str]]) -> list[list[str]]:
+    """What is right for each row: its answers that have words; "" alone where there is none."""
+    return [[answer for answer in answers if normalised(answer)] or [""] for answers in gold]
+
+
+def _best(score: Callable[[str, str], float], predicted: Sequence[str], gold: Sequence[Sequence[str]]) -> Floats:
+    """The best score (N,) of each prediction over its row's answers."""
+    return np.array(
+        [max(score(guess, answer) for answer in answers) for guess, answers in zip(predicted, gold, strict=True)]
+    )
+
+
+def answered(gold: Sequence[Sequence[str]], predicted: Sequence[str]) -> dict[str, Metric]:
     """SQuAD's exact match and F1: of each row the best over its answers; where there is none, "" alone is right.
 
     Of rows with and without answer also apart, where there are both (SQuAD 2).
     """
-    wanted = [[one for one in some if normalised(one)] or [""] for some in gold]
-    exact_N = np.array([max(exact(one, other) for other in some) for one, some in zip(given, wanted, strict=True)])
-    f1_N = np.array([max(overlap(one, other) for other in some) for one, some in zip(given, wanted, strict=True)])
-    there_N = np.array([some != [""] for some in wanted])
+    right = _right_answers(gold)
+    exact_N, f1_N = _best(exact, predicted, right), _best(overlap, predicted, right)
+    answerable_N = np.array([answers != [""] for answers in right])
 
-    def mean(values_N: Floats, of: NDArray[np.bool_] | None = None) -> Metric:
-        def metric(some: NDArray[np.int64]) -> float:
-            some = some if of is None else some[of[some]]
-            return float(values_N[some].mean()) if len(some) else math.nan
+    def mean_among(values_N: Floats, among_N: NDArray[np.bool_]) -> Metric:
+        def metric(chosen: Integers) -> float:
+            chosen = chosen[among_N[chosen]]
+            return float(values_N[chosen].mean()) if len(chosen) else math.nan
 
         return metric
 
-    found = {"exact_match": mean(exact_N), "f1": mean(f1_N)}
-    if there_N.all() or not there_N.any():
-        return found
-    return found | {
-        "exact_match_with_answer": mean(exact_N, there_N),
-        "f1_with_answer": mean(f1_N, there_N),
-        "right_without_answer": mean(exact_N, ~there_N),
+    metrics = {"exact_match": mean_of(exact_N), "f1": mean_of(f1_N)}
+    if answerable_N.all() or not answerable_N.any():
+        return metrics
+    return metrics | {
+        "exact_match_with_answer": mean_among(exact_N, answerable_N),
+        "f1_with_answer": mean_among(f1_N, answerable_N),
+        "right_without_answer": mean_among(exact_N, ~answerable_N),
     }
 
 
@@ -341,34 +328,33 @@ def best_span(
 
     Only spans within the text whose end is not before their start are looked at; the first token is no answer.
     """
-    best, said, none = -math.inf, "", math.inf
+    best, answer, none = -math.inf, "", math.inf
     for start_L, end_L, place_L2 in windows:
         none = min(none, float(start_L[0] + end_L[0]))
         inside = np.flatnonzero(place_L2[:, 0] >= 0)
-        starts = inside[np.argsort(-start_L[inside], kind="stable")[:most]]
-        ends = inside[np.argsort(-end_L[inside], kind="stable")[:most]]
+        starts, ends = (
+            inside[np.argsort(-scores_L[inside], kind="stable")[:most]] for scores_L in (start_L, end_L)
+        )
         for start in starts:
             for end in ends:
                 score = float(start_L[start] + end_L[end])
                 if start <= end < start + longest and score > best:
-                    best, said = score, text[place_L2[start, 0] : place_L2[end, 1]]
-    return SpanAnswer(said, best, none)
+                    best, answer = score, text[place_L2[start, 0] : place_L2[end, 1]]
+    return SpanAnswer(answer, best, none)
 
 
-def best_threshold(found: Sequence[SpanAnswer], gold: Sequence[Sequence[str]]) -> tuple[float, float]:
+def best_threshold(answers: Sequence[SpanAnswer], gold: Sequence[Sequence[str]]) -> tuple[float, float]:
     """The threshold under which F1 is highest on these rows, and that F1: SQuAD 2's `best_f1_thresh`.
 
     Chosen on the rows it is measured on, so a bound and no forecast.
     """
-    wanted = [[one for one in some if normalised(one)] or [""] for some in gold]
-    with_answer = np.array(
-        [max(overlap(one.text, other) for other in some) for one, some in zip(found, wanted, strict=True)]
-    )
-    without = np.array([float(some == [""]) for some in wanted])
-    odds = np.array([one.none - one.score for one in found])
-    order = np.argsort(odds, kind="stable")  # from the surest answers on: each step lets one more be answered
-    gains = np.cumsum((with_answer - without)[order])
-    best = int(gains.argmax())
-    if gains[best] <= 0:
-        return float(odds.min()) - 1.0, float(without.mean())
-    return float(odds[order][best]), float((without.sum() + gains[best]) / len(found))
+    right = _right_answers(gold)
+    answered_N = _best(overlap, [answer.text for answer in answers], right)
+    unanswered_N = np.array([float(texts == [""]) for texts in right])
+    margin_N = np.array([answer.none - answer.score for answer in answers])
+    order_N = np.argsort(margin_N, kind="stable")  # from the surest answers on: each step answers one more
+    gains_N = np.cumsum((answered_N - unanswered_N)[order_N])
+    best = int(gains_N.argmax())
+    if gains_N[best] <= 0:
+        return float(margin_N.min()) - 1.0, float(unanswered_N.mean())
+    return float(margin_N[order_N][best]), float((unanswered_N.sum() + gains_N[best]) / len(answers))

@@ -1,7 +1,6 @@
 """An evaluation as a picture: what is mistaken for what, and whether confidence can be believed."""
 
 import os
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 
 from sijo.errors import SettingError
 from sijo.evaluation.zero_shot import Evaluation
+from sijo.files.folders import whole_file
 
 FORMATS = (".png", ".svg", ".pdf")
 LONGEST = 24  # characters of a label that are shown
@@ -51,15 +51,11 @@ def plot(evaluation: Evaluation, path: str | os.PathLike[str]) -> None:
     curve = right.add_subplot(grid[0])
     _reliability(curve, right.add_subplot(grid[1], sharex=curve), evaluation)
 
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        figure.savefig(part, format=path.suffix[1:].lower(), dpi=150)
-        part.replace(path)
+        with whole_file(path) as out:
+            figure.savefig(out, format=path.suffix[1:].lower(), dpi=150)
     except OSError as error:
         raise SettingError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):  # gone already when all went well
-            part.unlink()
 
 
 def _confusion(axes: Any, evaluation: Evaluation, side: float) -> None:
@@ -86,20 +82,22 @@ def _confusion(axes: Any, evaluation: Evaluation, side: float) -> None:
 
     number_font = min(10.0, 0.8 * cell / (DIGIT * len(str(counts_LL.max()))))
     if number_font >= 4.5:
-        for gold, given in zip(*np.nonzero(counts_LL), strict=True):
-            colour = "white" if scale(share_LL[gold, given]) > 0.6 else "black"
-            number = axes.text(given, gold, counts_LL[gold, given], ha="center", va="center", color=colour)
+        for gold, predicted in zip(*np.nonzero(counts_LL), strict=True):
+            colour = "white" if scale(share_LL[gold, predicted]) > 0.6 else "black"
+            number = axes.text(predicted, gold, counts_LL[gold, predicted], ha="center", va="center", color=colour)
             number.set(fontsize=number_font, in_layout=False)  # measuring thousands of texts takes seconds
 
 
 def _reliability(curve: Any, stems: Any, evaluation: Evaluation) -> None:
-    confidence = [bin.confidence for bin in evaluation.reliability]
-    accuracy = [bin.accuracy.value for bin in evaluation.reliability]
-    counts = [bin.count for bin in evaluation.reliability]
+    confidence, counts, accuracy, low, high = zip(
+        *(
+            (group.confidence, group.count, group.accuracy.value, group.accuracy.low, group.accuracy.high)
+            for group in evaluation.reliability
+        ),
+        strict=True,
+    )
 
     curve.plot((0, 1), (0, 1), color="0.6", linestyle="--", linewidth=1, label="calibrated")
-    low = [bin.accuracy.low for bin in evaluation.reliability]
-    high = [bin.accuracy.high for bin in evaluation.reliability]
     curve.vlines(confidence, low, high, color="tab:blue", alpha=0.4, linewidth=2, label="95 % interval")
     curve.plot(confidence, accuracy, color="tab:blue", marker="o", markersize=4, label="bins of equal mass")
     curve.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="accuracy")

@@ -80,13 +80,13 @@ class Calibration:
             trial = cls(float(np.exp(log_temperature)) * spread, 0.0, origin)
             return float(-np.log(trial.softmax(scores)[rows, gold] + 1e-300).mean())
 
-        found = minimize_scalar(loss, bounds=(np.log(1e-2), np.log(1e2)), method="bounded")
+        best = minimize_scalar(loss, bounds=(np.log(1e-2), np.log(1e2)), method="bounded")
         right = np.zeros(scores.shape, dtype=bool)
         right[rows, gold] = True
         line = LogisticRegression(C=1e6, class_weight="balanced")
         line.fit(scores.reshape(-1, 1) / spread, right.ravel())
         even = float(-line.intercept_[0] / line.coef_[0, 0]) * spread
-        return cls(float(np.exp(found.x)) * spread, even, origin)
+        return cls(float(np.exp(best.x)) * spread, even, origin)
 
 
 MINILM = Calibration(
@@ -99,3 +99,8 @@ MINILM = Calibration(
 )
 """The built-in model's. Other encoders start from it too, since it is better than none: fit them with
 `ZeroShotClassifier(temperature="fit")` on a few hundred labelled texts."""
+
+LOGITS = Calibration(
+    temperature=1.0, none_score=0.0, origin="not fitted: the model's own logits, as it was trained"
+)
+"""That of a head whose softmax or sigmoid is its probability."""

@@ -15,7 +15,8 @@ from sijo.inference.engine import LongText
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labeller import LabelChoice, Labeller, LabelPrediction
 from sijo.zeroshot.labels import Labels, LabelSet
-from sijo.zeroshot.scorers.registry import Scorer, open_scorer
+from sijo.zeroshot.scorers.open import open_scorer
+from sijo.zeroshot.scorers.scorer import Scorer
 
 
 class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

@@ -18,8 +18,8 @@ from sijo.inference.engine import ReadCounts
 from sijo.names import folded
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labels import Label, Labels, LabelSet, check_template, check_text, union
-from sijo.zeroshot.scorers.registry import Scorer
-from sijo.zeroshot.scorers.trained import TrainedLabels
+from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest
+from sijo.zeroshot.trained_labels import TrainedLabels
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class LabelChoice:
         """Whether scores are held against the none score, not only against each other."""
         return bool(self.multi_label) or self.has_none
 
-    def settled(self, known: TrainedLabels | None) -> "LabelChoice":
+    def resolved_for(self, known: TrainedLabels | None) -> "LabelChoice":
         """The same with nothing left open, once it is sure that it suits the scorer.
 
         known  the labels the scorer was trained on, if it knows no others
@@ -116,16 +116,16 @@ class LabelChoice:
                 "choose one of its own: what it says of one means nothing without the others; leave it out"
             )
         if self.none_label is not None or (self.none_threshold is not None and not known.multi_label):
-            given = "none_label" if self.none_label is not None else "none_threshold"
+            setting = "none_label" if self.none_label is not None else "none_threshold"
             raise SettingError(
-                f"{given} (--{given.replace('_', '-')}) needs a score for none of these, which this model's head, "
-                "trained on its labels alone, does not have; leave it out"
+                f"{setting} (--{setting.replace('_', '-')}) needs a score for none of these, which this model's "
+                "head, trained on its labels alone, does not have; leave it out"
                 + ("; a text that no label fits gets none by itself" if known.multi_label else "")
             )
         return replace(self, multi_label=known.multi_label)
 
     def check(self, labels: LabelSet) -> None:
-        """Raise SettingError when there is nothing to choose among these labels, as far as that is settled."""
+        """Raise SettingError when there is nothing to choose among these labels, as far as that is known."""
         if len(labels.labels) == 1 and self.multi_label is False and self.none_label is None:
             raise SettingError(
                 f"with the one label {labels.names[0]!r} there is nothing to choose between; add a label, "
@@ -152,7 +152,7 @@ class Labeller:
     ) -> None:
         known = scorer.known
         self.scorer = scorer
-        self.choice = choice.settled(known)
+        self.choice = choice.resolved_for(known)
         self.labels = LabelSet.of(known.names) if labels is None and known is not None else labels
         if self.labels is not None:
             self.check(self.labels)
@@ -188,23 +188,23 @@ class Labeller:
             for scores, reading in self.scored(texts):
                 yield from self._rows(scores, self._own.names, reading)
             return
-        theirs = iter(labels)
+        label_sets = iter(labels)
         for group in groups(_checked(texts), rows=min(self.scorer.rows, 256)):  # scored against all its labels
-            sets = [LabelSet.of(some) for some in islice(theirs, len(group))]
+            sets = [LabelSet.of(names) for names in islice(label_sets, len(group))]
             if len(sets) < len(group):
                 raise SettingError("there are fewer label sets than texts; give one for each text")
-            for one in sets:
-                self.check(one)
+            for label_set in sets:
+                self.check(label_set)
             every = union(sets)
-            place = {label: j for j, label in enumerate(every)}
-            columns = [[place[label] for label in one.labels] for one in sets]
-            asked = np.zeros((len(group), len(every)), bool)
-            for i, some in enumerate(columns):
-                asked[i, some] = True
-            scores, reading = self._score(group, every, asked)
-            for i, (one, some) in enumerate(zip(sets, columns, strict=True)):
-                yield from self._rows(scores[i : i + 1, some], one.names, reading.only(i))
-        if next(theirs, None) is not None:
+            place = {label: column for column, label in enumerate(every)}
+            columns = [[place[label] for label in label_set.labels] for label_set in sets]
+            wanted = np.zeros((len(group), len(every)), bool)
+            for row, own in enumerate(columns):
+                wanted[row, own] = True
+            scores, reading = self._score(group, every, wanted)
+            for row, (label_set, own) in enumerate(zip(sets, columns, strict=True)):
+                yield from self._rows(scores[row : row + 1, own], label_set.names, reading.only(row))
+        if next(label_sets, None) is not None:
             raise SettingError("there are more label sets than texts; give one for each text")
 
     def judged(self, texts: Iterable[str]) -> Iterator[tuple[np.ndarray, ReadCounts]]:
@@ -221,19 +221,16 @@ class Labeller:
             yield self._score(group, self._own.labels)
 
     def _score(
-        self, texts: Sequence[str], labels: Sequence[Label], asked: np.ndarray | None = None
+        self, texts: Sequence[str], labels: Sequence[Label], wanted: np.ndarray | None = None
     ) -> tuple[np.ndarray, ReadCounts]:
-        return self.scorer.score(texts, labels, self._template, absolute=self.choice.absolute, asked=asked)
+        template = self.choice.template or self.scorer.template
+        return self.scorer.score(ScoreRequest(texts, labels, template, self.choice.absolute, wanted))
 
     @property
     def _own(self) -> LabelSet:
         if self.labels is None:
             raise SettingError("there are no labels: pass labels= to the classifier, or y to fit")
         return self.labels
-
-    @property
-    def _template(self) -> str:
-        return self.choice.template or self.scorer.template
 
     def _probabilities(self, scores: np.ndarray) -> np.ndarray:
         if self.choice.multi_label:

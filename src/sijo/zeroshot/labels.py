@@ -46,10 +46,10 @@ class LabelSet:
                     f"label {len(seen) + 1} of {len(self.labels)} is {label.name!r}; a label is a word or a phrase"
                 )
             check_text(label.name, f"the label {label.name!r}")
-            same = seen.setdefault(folded(label.name), label.name)
+            first = seen.setdefault(folded(label.name), label.name)
             if len(seen) < place:
                 raise SettingError(
-                    f"the label {label.name!r} is given twice (the other is {same!r}); leave one out"
+                    f"the label {label.name!r} is given twice (the other is {first!r}); leave one out"
                 )
 
     @property
@@ -68,7 +68,11 @@ class LabelSet:
                 f"labels={labels!r} is one string, and a comma may belong to a label; pass a list of labels"
             )
         pairs = labels.items() if isinstance(labels, Mapping) else ((name, ()) for name in labels)
-        return cls(tuple(Label(name, _descriptions(name, said)) for name, said in pairs))
+        return cls._described(pairs)
+
+    @classmethod
+    def _described(cls, pairs: Iterable[tuple[str, object]]) -> "LabelSet":
+        return cls(tuple(Label(name, _descriptions(name, descriptions)) for name, descriptions in pairs))
 
     @classmethod
     def parse(cls, line: str) -> "LabelSet":
@@ -103,12 +107,12 @@ class LabelSet:
         match path.suffix.lower():
             case ".json":
                 try:
-                    found = json.loads(text, object_pairs_hook=list)  # pairs, so that a name given twice is seen
+                    content = json.loads(text, object_pairs_hook=list)  # pairs, so that a name given twice is seen
                 except (ValueError, RecursionError) as error:
                     raise TextError(f"{path} is not JSON: {error}") from None
-                if not isinstance(found, list):
+                if not isinstance(content, list):
                     raise TextError(f"{path} must hold a list of labels or an object of label: description")
-                pairs = [pair if isinstance(pair, tuple) else (pair, ()) for pair in found]
+                pairs = [pair if isinstance(pair, tuple) else (pair, ()) for pair in content]
             case ".csv":
                 try:
                     rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if any(row)]
@@ -119,19 +123,19 @@ class LabelSet:
                 pairs = [(row[0].strip(), row[1:]) for row in rows[1:]]
             case ".txt":
                 pairs = [(line.strip(), ()) for line in text.split("\n") if line.strip()]
-            case other:
-                raise SettingError(f"{path} ends in {other!r}; a labels file is .txt, .csv or .json")
-        return cls(tuple(Label(name, _descriptions(name, said)) for name, said in pairs))
+            case suffix:
+                raise SettingError(f"{path} ends in {suffix!r}; a labels file is .txt, .csv or .json")
+        return cls._described(pairs)
 
 
-def _descriptions(name: str, said: object) -> tuple[str, ...]:
-    """What was said of a label, one description or a list of them; empty ones are none."""
-    given = (said,) if isinstance(said, str) else () if said is None else said
-    if not isinstance(given, Sequence) or not all(isinstance(text, str) for text in given):
-        raise SettingError(f"the description of {name!r} is {said!r}; give a text or a list of texts")
-    for text in given:
+def _descriptions(name: str, value: object) -> tuple[str, ...]:
+    """The descriptions of a label, from one text or a list of them; empty ones are left out."""
+    texts = (value,) if isinstance(value, str) else () if value is None else value
+    if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
+        raise SettingError(f"the description of {name!r} is {value!r}; give a text or a list of texts")
+    for text in texts:
         check_text(text, f"a description of {name!r}")
-    return tuple(text for text in given if text.strip())
+    return tuple(text for text in texts if text.strip())
 
 
 def union(sets: Iterable[LabelSet]) -> tuple[Label, ...]:

@@ -18,7 +18,8 @@ from sijo.inference.vector_cache import Entry, VectorCache
 from sijo.zeroshot.labeller import LabelChoice, Labeller
 from sijo.zeroshot.labels import LabelSet
 from sijo.zeroshot.scorers.entailment import EntailmentColumns, EntailmentScorer
-from sijo.zeroshot.scorers.registry import SCORERS, open_scorer
+from sijo.zeroshot.scorers.open import open_scorer
+from sijo.zeroshot.scorers.registry import SCORERS
 
 transformers = pytest.importorskip("transformers")
 

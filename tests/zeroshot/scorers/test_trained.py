@@ -16,8 +16,9 @@ from sijo.errors import RefusedError, SettingError
 from sijo.inference.engine import Engine
 from sijo.zeroshot.labeller import LabelChoice, Labeller
 from sijo.zeroshot.labels import LabelSet
-from sijo.zeroshot.scorers.registry import open_scorer
-from sijo.zeroshot.scorers.trained import TrainedLabels, TrainedScorer
+from sijo.zeroshot.scorers.open import open_scorer
+from sijo.zeroshot.scorers.trained import TrainedScorer
+from sijo.zeroshot.trained_labels import TrainedLabels
 
 transformers = pytest.importorskip("transformers")
 

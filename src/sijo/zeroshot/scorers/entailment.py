@@ -8,17 +8,24 @@ Letters: P pairs of a text and a hypothesis, C columns of the head's logits, L l
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import numpy as np
 
 from sijo.errors import SettingError, TextError, nearest
-from sijo.inference.engine import CLASSIFIER, Engine, LongText, ReadCounts
-from sijo.zeroshot.calibration import Calibration
+from sijo.inference.engine import Engine, ReadCounts
+from sijo.zeroshot.calibration import LOGITS
 from sijo.zeroshot.labels import Label
+from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest
 
 ColumnRole = Literal["entailment", "contradiction", "neutral"]
+ROLES: dict[ColumnRole, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "entailment": (("entail",), ("true", "yes")),
+    "contradiction": (("contra", "notentail", "nonentail"), ("false", "no")),
+    "neutral": ((), ("neutral", "maybe", "unknown")),
+}
+"""How published names of a column begin, and whole names."""
 
 
 def column_role(label: str) -> ColumnRole | None:
@@ -30,12 +37,9 @@ def column_role(label: str) -> ColumnRole | None:
     ['entailment', 'contradiction', 'contradiction', 'neutral', None]
     """
     name = "".join(letter for letter in label.casefold() if letter.isalnum())
-    if name.startswith("entail") or name in ("true", "yes"):
-        return "entailment"
-    if name.startswith(("contra", "notentail", "nonentail")) or name in ("false", "no"):
-        return "contradiction"
-    if name in ("neutral", "maybe", "unknown"):
-        return "neutral"
+    for role, (starts, names) in ROLES.items():
+        if name.startswith(starts) or name in names:
+            return role
     return None
 
 
@@ -69,9 +73,7 @@ class EntailmentColumns:
         >>> EntailmentColumns.find(["LABEL_0", "LABEL_1"], entailment="LABEL_1")
         EntailmentColumns(entailment=1, contradiction=0)
         """
-        yes = _place(labels, "entailment", entailment)
-        if yes is None:
-            raise SettingError(_untold(labels, "entailment"))
+        yes = _column(labels, "entailment", entailment)
         if len(labels) == 1:
             if contradiction is not None:
                 raise SettingError(
@@ -81,9 +83,7 @@ class EntailmentColumns:
             return cls(yes, None)
         if len(labels) == 2 and contradiction is None:
             return cls(yes, 1 - yes)
-        no = _place(labels, "contradiction", contradiction)
-        if no is None:
-            raise SettingError(_untold(labels, "contradiction"))
+        no = _column(labels, "contradiction", contradiction)
         if yes == no:
             raise SettingError(
                 f"entailment_column and contradiction_column are both {labels[yes]!r}, column {yes} of "
@@ -100,45 +100,41 @@ class EntailmentColumns:
         ([2.0], [3.0])
         """
         logits_PC = logits_PC.astype(np.float64)
-        entailed_P: np.ndarray = logits_PC[:, self.entailment]
-        if not absolute or self.contradiction is None:
-            return entailed_P
-        above_P: np.ndarray = entailed_P - logits_PC[:, self.contradiction]
-        return above_P
+        scores_P: np.ndarray = logits_PC[:, self.entailment]
+        if absolute and self.contradiction is not None:
+            scores_P = scores_P - logits_PC[:, self.contradiction]
+        return scores_P
 
 
-def _place(labels: Sequence[str], wanted: ColumnRole, named: str | int | None) -> int | None:
-    """The number of the column that the user names, or else of the one whose name has that role."""
+def _column(labels: Sequence[str], role: ColumnRole, named: str | int | None) -> int:
+    """The number of the column that the user names, or else of the only one whose name has that role."""
     if named is None:
-        found = [place for place, label in enumerate(labels) if column_role(label) == wanted]
-        return found[0] if len(found) == 1 else None
+        matches = [place for place, label in enumerate(labels) if column_role(label) == role]
+        if len(matches) != 1:
+            raise SettingError(_undecided(labels, role, [labels[place] for place in matches]))
+        return matches[0]
     if named in labels:
         return list(labels).index(str(named))
     number = int(named) if isinstance(named, int) or (named.isascii() and named.isdigit()) else -1
     if isinstance(named, bool) or not 0 <= number < len(labels):
         raise SettingError(
-            f"{wanted}_column={named!r} is none of the model's columns {list(labels)}"
+            f"{role}_column={named!r} is none of the model's columns {list(labels)}"
             f"{nearest(str(named), labels)}; give a name of these, or a number from 0 to {len(labels) - 1}"
         )
     return number
 
 
-def _untold(labels: Sequence[str], what: ColumnRole) -> str:
-    """Why a column cannot be told, and how to say which it is."""
-    found = [label for label in labels if column_role(label) == what]
-    why = f"{found} all say {what}" if found else f"none of them says {what}"
-    example = repr(labels[-1])
-    way = f"name it by {what}_column= (--{what}-column), as in {example} or {len(labels) - 1}"
-    if (
-        what == "entailment"
-        and len(labels) > 2
-        and sum(column_role(label) == "contradiction" for label in labels) != 1
-    ):
+def _undecided(labels: Sequence[str], role: ColumnRole, matches: Sequence[str]) -> str:
+    """Why the column of a role cannot be told, and how to say which it is."""
+    why = f"{list(matches)} all say {role}" if matches else f"none of them says {role}"
+    way = f"name it by {role}_column= (--{role}-column), as in {labels[-1]!r} or {len(labels) - 1}"
+    rivals = sum(column_role(label) == "contradiction" for label in labels)
+    if role == "entailment" and len(labels) > 2 and rivals != 1:
         way += ", and its rival by contradiction_column= (--contradiction-column)"
     return f"the model's columns are {list(labels)}, and {why}: {way}. The model's page tells what they are"
 
 
-class EntailmentScorer:
+class EntailmentScorer(Scorer):
     """How strongly the text entails the label's hypothesis: the template with the label's name.
 
     Labels that compete are scored by entailment's logit e; a label that is judged by itself, or
@@ -157,15 +153,12 @@ class EntailmentScorer:
     """
 
     name = "entailment"
-    head: str | None = CLASSIFIER
-    long_texts: tuple[LongText, ...] = ("truncate",)
+    template = "This example is {}."
+    calibration = LOGITS
+    long_texts = ("truncate",)
     rows = 128
     one_scale = False
-    known = None
-    template = "This example is {}."
-    calibration = Calibration(
-        temperature=1.0, none_score=0.0, origin="not fitted: the model's own logits, as it was trained"
-    )
+    reads_pairs = True
 
     def __init__(
         self,
@@ -174,7 +167,7 @@ class EntailmentScorer:
         entailment_column: str | int | None = None,
         contradiction_column: str | int | None = None,
     ) -> None:
-        self.engine = engine
+        super().__init__(engine)
         self.columns = EntailmentColumns.find(
             engine.model.labels, entailment=entailment_column, contradiction=contradiction_column
         )
@@ -182,40 +175,28 @@ class EntailmentScorer:
     @property
     def settings(self) -> dict[str, object]:
         """What else decides the scores, for the record of a run."""
-        return {
-            "long_text": "truncate",
-            "entailment_column": self.columns.entailment,
-            "contradiction_column": self.columns.contradiction,
-        }
+        columns = {f"{role}_column": column for role, column in asdict(self.columns).items()}
+        return {"long_text": "truncate", **columns}
 
-    def score(
-        self,
-        texts: Sequence[str],
-        labels: Sequence[Label],
-        template: str,
-        *,
-        absolute: bool = False,
-        asked: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, ReadCounts]:
-        """Scores (n, L) float64, -inf where not asked for; a pass through the model for each pair."""
-        asked = np.ones((len(texts), len(labels)), bool) if asked is None else asked
-        phrases = [label.phrases(template) for label in labels]
+    def score(self, request: ScoreRequest) -> tuple[np.ndarray, ReadCounts]:
+        """Scores (n, L) float64, -inf where not wanted; a pass through the model for each pair."""
+        texts, labels, wanted = request.texts, request.labels, request.wanted
+        wanted = np.ones((len(texts), len(labels)), bool) if wanted is None else wanted
+        phrases = [label.phrases(request.template) for label in labels]
         pairs = [
-            (row, column, phrase)
-            for row, column in zip(*(places.tolist() for places in asked.nonzero()), strict=True)
-            for phrase in phrases[column]
+            (row, column, phrase) for row, column in np.argwhere(wanted).tolist() for phrase in phrases[column]
         ]
         rows, columns = np.array([(row, column) for row, column, _ in pairs], int).reshape(-1, 2).T
         try:
-            said = self.engine.score_pairs([texts[row] for row in rows], [phrase for _, _, phrase in pairs])
+            judged = self.engine.score_pairs([texts[row] for row in rows], [phrase for _, _, phrase in pairs])
         except TextError:
-            self._check_room(labels, template)
+            self._check_room(labels, request.template)
             raise
-        scores = np.full(asked.shape, -np.inf)
-        np.maximum.at(scores, (rows, columns), self.columns.scores(said.logits, absolute=absolute))
+        scores = np.full(wanted.shape, -np.inf)
+        np.maximum.at(scores, (rows, columns), self.columns.scores(judged.logits, absolute=request.absolute))
         tokens, truncated = np.zeros(len(texts), np.int64), np.zeros(len(texts), bool)
-        tokens[rows] = said.tokens
-        np.logical_or.at(truncated, rows, said.truncated)
+        tokens[rows] = judged.tokens
+        np.logical_or.at(truncated, rows, judged.truncated)
         return scores, ReadCounts(tokens, np.ones(len(texts), np.int64), truncated)
 
     def _check_room(self, labels: Sequence[Label], template: str) -> None:

@@ -1,0 +1,59 @@
+"""How near is the label's vector to the text's? The scorer of a sentence encoder.
+
+Letters: n texts, L labels, D width of a vector.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sijo.inference.engine import Engine, ReadCounts, unit
+from sijo.zeroshot.calibration import MINILM
+from sijo.zeroshot.labels import Label
+from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest
+
+
+class EmbeddingScorer(Scorer):
+    """The cosine of the label's vector and the text's.
+
+    A label's vector is the mean of its phrases' unit vectors: the template with its name, and each
+    description. The vectors of the last labels are kept, so labels that stay cost their encoding once.
+
+    Source: Yin et al. 2019 (arXiv:1909.00161) name the baseline; Reimers & Gurevych 2019
+    (arXiv:1908.10084) the encoders.
+    """
+
+    name = "embedding"
+    template = "This is about {}."
+    calibration = MINILM
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._kept: tuple[object, np.ndarray] | None = None
+
+    @property
+    def caution(self) -> str | None:
+        """That the model was not trained to give sentence vectors, if so."""
+        if self.engine.model.sentence.trained:
+            return None
+        return (
+            f"{self.engine.model.source} has no modules.json, so it was not trained to give sentence vectors; "
+            "the mean of its tokens is a guess"
+        )
+
+    def score(self, request: ScoreRequest) -> tuple[np.ndarray, ReadCounts]:
+        """Cosines (n, L) float64, absolute or not, all of them; 0 for a text without tokens."""
+        encoded = self.engine.encode(request.texts)
+        label_vectors = self._vectors(request.labels, request.template)
+        return unit(encoded.vectors.astype(np.float64)) @ label_vectors.T, encoded
+
+    def _vectors(self, labels: Sequence[Label], template: str) -> np.ndarray:
+        """One unit vector for each label, (L, D) float64."""
+        key = (tuple(labels), template)
+        if self._kept is None or self._kept[0] != key:
+            phrases = [label.phrases(template) for label in labels]
+            vectors = unit(self.engine.encode([phrase for group in phrases for phrase in group]).vectors)
+            ends = np.cumsum([len(group) for group in phrases])[:-1]
+            means = [part.astype(np.float64).mean(0) for part in np.split(vectors, ends)]
+            self._kept = key, unit(np.array(means))
+        return self._kept[1]
