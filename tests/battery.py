@@ -40,7 +40,7 @@ from sijo.nn.architecture import (
     PreNorm,
     Sinusoidal,
 )
-from sijo.nn.heads import POOLER, LMHeadSpec
+from sijo.nn.head_specs import POOLER, LMHeadSpec
 
 FLOAT_GAP, DOUBLE_GAP = 1e-4, 1e-9
 SHORT = (1, 2, 4, 5, 7, 9)

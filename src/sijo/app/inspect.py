@@ -95,7 +95,7 @@ def _opened(folder: Path, errors: dict[str, Exception]) -> dict[str, Any]:
     """What opening the encoder and each head tells; a head that does not open is put among the errors."""
     from sijo.checkpoints.load import load
     from sijo.checkpoints.weights import read_weights
-    from sijo.nn.heads import POOLER
+    from sijo.nn.head_specs import POOLER
 
     encoder = load(folder)
     models = [encoder, *_with_heads(folder, encoder.heads, errors)]

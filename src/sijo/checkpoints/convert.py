@@ -22,7 +22,7 @@ from sijo.errors import CheckpointError, RefusedError, SettingError, SijoError, 
 from sijo.files.folders import LONGEST_JSON, present, read_object, verify, whole_folder, write_json
 from sijo.models import FAMILIES, SIZES
 from sijo.models.family import Config, Family, Layout
-from sijo.nn.heads import POOLER
+from sijo.nn.head_specs import POOLER
 
 log = logging.getLogger(__name__)
 Tell = Callable[[str], object]

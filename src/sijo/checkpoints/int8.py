@@ -113,8 +113,8 @@ def _moved(network: Network, ids_L: Tensor, exact_LD: Tensor, table: Tensor) -> 
     divergence = before = after = 0.0
     for start in range(0, len(ids_L), AT_ONCE):
         at = slice(start, start + AT_ONCE)
-        bent = head.bent(exact_LD[at])
-        logits = torch.cat([F.linear(bent, table[rows].float()) for rows in parts(table)], 1) + head.bias
+        transformed = head.transformed(exact_LD[at])
+        logits = torch.cat([F.linear(transformed, table[rows].float()) for rows in parts(table)], 1) + head.bias
         exact_LV = logits.log_softmax(-1)
         found_LV = head.decode(states_LD[at], network.transformer).log_softmax(-1)
         divergence += float((exact_LV.exp() * (exact_LV - found_LV)).sum())

@@ -21,7 +21,8 @@ from sijo.models import FAMILIES, published
 from sijo.models.family import Config, Family, HeadName, Layout
 from sijo.models.mix import plainest
 from sijo.nn.architecture import LARGEST, Architecture
-from sijo.nn.heads import POOLER, Network, build_head
+from sijo.nn.head_specs import POOLER
+from sijo.nn.heads import Network, build_head
 from sijo.nn.int8 import Int8Matrix
 from sijo.tokenizers.tokenizer import Tokenizer
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sijo.models.family import Config, Family, Layout
-from sijo.nn.heads import POOLER
+from sijo.nn.head_specs import POOLER
 
 
 def full_name(family: Family, published: str) -> str:

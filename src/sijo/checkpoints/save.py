@@ -15,7 +15,7 @@ from sijo.errors import SettingError, SijoError
 from sijo.files.folders import present, whole_folder, write_json
 from sijo.models import FAMILIES, mix
 from sijo.models.family import Family, Layout
-from sijo.nn.heads import POOLER
+from sijo.nn.head_specs import POOLER
 
 KEPT = ("id2label", "label2id", "pad_token_id", "bos_token_id", "eos_token_id", "problem_type")
 """Fields of a config that say nothing of the network and go with it into another family's."""

@@ -19,7 +19,8 @@ from sijo.jobs.finetune_settings import FinetuneSettings, LabelledFiles
 from sijo.jobs.predictions import Predictions
 from sijo.models import FAMILIES
 from sijo.models.family import Layout
-from sijo.nn.heads import ClassifierHeadSpec, build_head
+from sijo.nn.head_specs import ClassifierHeadSpec
+from sijo.nn.heads import build_head
 from sijo.nn.transformer import Block, start
 from sijo.objectives.ensemble import Ensemble
 from sijo.objectives.supervised import HEADS, Supervised, TaskTeacher

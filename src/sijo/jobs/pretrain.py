@@ -32,7 +32,7 @@ from sijo.jobs.new_token_rows import merge_rows, new_token_ids, train_only_rows,
 from sijo.jobs.run_folder import take_run_folder
 from sijo.jobs.student import distillation_objective
 from sijo.nn.architecture import Architecture
-from sijo.nn.heads import HeadSpec
+from sijo.nn.head_specs import HeadSpec
 from sijo.objectives.clm import CausalLM
 from sijo.objectives.distillation import PARTS, Distillation
 from sijo.objectives.joint import Joint, Objective, TrainingObjective

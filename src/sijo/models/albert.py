@@ -23,7 +23,7 @@ from sijo.models.family import (
     tagging,
 )
 from sijo.nn.architecture import MOST_LAYERS, Activation, Architecture
-from sijo.nn.heads import POOLER, HeadSpec, LMHeadSpec
+from sijo.nn.head_specs import POOLER, HeadSpec, LMHeadSpec
 
 
 class AlbertConfig(BertConfig):

@@ -24,7 +24,7 @@ from sijo.models.family import (
     tagging,
 )
 from sijo.nn.architecture import Activation, Architecture, DropoutRates, Learned, PostNorm
-from sijo.nn.heads import POOLER, ClassifierHeadSpec, HeadSpec, LMHeadSpec
+from sijo.nn.head_specs import POOLER, ClassifierHeadSpec, HeadSpec, LMHeadSpec
 
 
 class BertConfig(Config):

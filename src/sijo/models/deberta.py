@@ -30,7 +30,7 @@ from sijo.models.family import (
     tagging,
 )
 from sijo.nn.architecture import Activation, Architecture, ConvolutionSpec, Disentangled, Learned, Term
-from sijo.nn.heads import ClassifierHeadSpec, HeadSpec, LMHeadSpec
+from sijo.nn.head_specs import ClassifierHeadSpec, HeadSpec, LMHeadSpec
 
 
 def _terms(said: object) -> object:

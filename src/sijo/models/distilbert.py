@@ -22,7 +22,7 @@ from sijo.models.family import (
     tagging,
 )
 from sijo.nn.architecture import Activation, Architecture, DropoutRates, Learned, PostNorm, Sinusoidal
-from sijo.nn.heads import ClassifierHeadSpec, HeadSpec, LMHeadSpec
+from sijo.nn.head_specs import ClassifierHeadSpec, HeadSpec, LMHeadSpec
 
 
 class DistilBertConfig(Config):

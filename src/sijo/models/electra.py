@@ -11,7 +11,7 @@ from typing import Literal
 from sijo.models.bert import BLOCK, EMBEDDINGS, BertConfig, size
 from sijo.models.family import DropoutShare, Family, Layers, Layout, Size, over_dense, per_block, spans, tagging
 from sijo.nn.architecture import Activation, Architecture
-from sijo.nn.heads import ClassifierHeadSpec, HeadSpec, LMHeadSpec
+from sijo.nn.head_specs import ClassifierHeadSpec, HeadSpec, LMHeadSpec
 
 
 class ElectraConfig(BertConfig):

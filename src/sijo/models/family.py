@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sijo.errors import RefusedError, SettingError
 from sijo.nn.architecture import LARGEST, MOST_LAYERS, Activation, Architecture
-from sijo.nn.heads import POOLER, ClassifierHeadSpec, HeadSpec
+from sijo.nn.head_specs import POOLER, ClassifierHeadSpec, HeadSpec
 
 Size = Annotated[int, Field(gt=0, le=LARGEST)]
 Layers = Annotated[int, Field(gt=0, le=MOST_LAYERS)]

@@ -14,7 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from sijo.errors import RefusedError, SettingError
 from sijo.models.family import Config, Family, HeadName, Layout, over_dense
 from sijo.nn.architecture import Architecture
-from sijo.nn.heads import ClassifierHeadSpec, HeadSpec, LMHeadSpec
+from sijo.nn.head_specs import ClassifierHeadSpec, HeadSpec, LMHeadSpec
 
 
 class MixConfig(Config):

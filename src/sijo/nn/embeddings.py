@@ -114,12 +114,12 @@ class Embeddings(nn.Module):
         return hidden_BLD if before or self.project is None else self.project(hidden_BLD)
 
     def _places(self, input_ids: Tensor, position_ids: Tensor | None) -> Tensor:
-        given = position_ids is not None
+        in_order = position_ids is None
         if position_ids is None:
             position_ids = torch.arange(input_ids.shape[1], device=input_ids.device)
         if self.places is not None:
             stored: Tensor = self.places(position_ids)
             return stored
-        if given and int(position_ids.max()) < FIRST:
+        if not in_order and int(position_ids.max()) < FIRST:
             return first_waves(self.architecture.embedding_size).to(position_ids.device)[position_ids]
         return torch.cat(waves(position_ids, self.architecture.embedding_size), dim=-1)

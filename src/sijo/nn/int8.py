@@ -41,7 +41,7 @@ def whole_numbers(weight_ND: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def parts(matrix_ND: Tensor) -> Iterator[slice]:
-    """The rows of a matrix, some at a time."""
+    """Slices of a matrix's rows, of `PIECE` weights each."""
     rows = max(1, PIECE // matrix_ND.shape[1])
     for start in range(0, len(matrix_ND), rows):
         yield slice(start, start + rows)
@@ -86,7 +86,7 @@ class Int8Linear(Int8Matrix):
 
 
 class Int8Table(Int8Matrix):
-    """A table of tokens of whole numbers, in which they are looked up and by which they are told."""
+    """A table of tokens of whole numbers, for lookup and for the logits."""
 
     def forward(self, ids: Tensor) -> Tensor:
         """The vectors (…, D) of tokens, float32."""

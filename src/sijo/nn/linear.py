@@ -62,7 +62,7 @@ def _pieces(rows: int, weight_ND: Tensor) -> int:
 
 
 class Linear(nn.Linear):
-    """A linear map whose products are taken so."""
+    """A linear map whose products are taken with `product`."""
 
     def forward(self, states: Tensor) -> Tensor:
         """From (…, D) to (…, N)."""
