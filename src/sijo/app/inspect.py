@@ -180,7 +180,7 @@ def _measured(folder: Path, name: str, errors: dict[str, Exception]) -> dict[str
 
 
 def _is_foreign(name: str) -> bool:
-    from sijo.checkpoints.weights import PICKLED
+    from sijo.checkpoints.weight_files import PICKLED
 
     return name.endswith((*PICKLED, *FOREIGN))
 

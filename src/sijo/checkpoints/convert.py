@@ -13,15 +13,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sijo.checkpoints.load import TOKENIZER_FILES, buildable, label_fields, load
-from sijo.checkpoints.names import full_name, held
+from sijo.checkpoints.describe import TOKENIZER_FILES, buildable
+from sijo.checkpoints.load import load
 from sijo.checkpoints.pickled import read_pickled
 from sijo.checkpoints.tensorflow import from_tensorflow, is_tensorflow
-from sijo.checkpoints.weights import INDEX, PICKLED, WEIGHTS, read_file, read_weights, weight_map, write_weights
-from sijo.errors import CheckpointError, RefusedError, SettingError, SijoError, nearest
+from sijo.checkpoints.weight_files import INDEX, PICKLED, WEIGHTS, weight_map
+from sijo.checkpoints.weights import read_file, read_weights, write_weights
+from sijo.errors import CheckpointError, RefusedError, SettingError, SijoError
 from sijo.files.folders import LONGEST_JSON, present, read_object, verify, whole_folder, write_json
-from sijo.models import FAMILIES, SIZES
-from sijo.models.family import Config, Family, Layout
+from sijo.models import FAMILIES, published
+from sijo.models.family import Config, Family, Layout, label_fields
 from sijo.nn.head_specs import POOLER
 
 log = logging.getLogger(__name__)
@@ -75,8 +76,8 @@ def convert(
     config = family.config.read(fields)
     with _tensors(source, tell) as tensors:
         named = _named(family, config, _present(tensors, family, config, part, tell), tell)
-        said = fields.get("architectures")
-        heads = held(family, config, named, said if isinstance(said, list) else [])
+        classes = fields.get("architectures")
+        heads = family.held(config, named, classes)
         bare = [] if heads.pop(POOLER, None) is None else [family.published([])]
         fields |= _says(heads, named, fields)
         with whole_folder(target, overwrite=overwrite) as fresh:
@@ -85,10 +86,10 @@ def convert(
             write_json(fresh / "config.json", fields)
             try:
                 opening = _opening(fresh, heads, tell)
-            except SijoError as error:  # told of what was given: the fresh folder is about to go
-                words = str(error).replace(f"{fresh}/", f"{folder}/").replace(str(fresh), str(source))
-                raise type(error)(words) from error
-            if not said:
+            except SijoError as error:  # in terms of the source: the fresh folder is about to go
+                message = str(error).replace(f"{fresh}/", f"{folder}/").replace(str(fresh), str(source))
+                raise type(error)(message) from error
+            if not classes:
                 classes = [*(family.published([name]) for name in opening), *bare] or [family.published([])]
                 write_json(fresh / "config.json", fields | {"architectures": classes})
     return target
@@ -109,9 +110,8 @@ def _may(source: Path, target: Path, *, overwrite: bool) -> None:
 def _fields(folder: Path, *, size: str | None, model_type: str | None) -> dict[str, object]:
     """The fields of a config, from a published size or from the folder."""
     if size is not None:
-        if size not in SIZES:
-            raise SettingError(f"no published size {size!r}{nearest(size, SIZES)}; there are {', '.join(SIZES)}")
-        return {"model_type": SIZES[size].model_type} | dict(SIZES[size].sizes[size])
+        family, _ = published(size)
+        return {"model_type": family.model_type, **family.sizes[size]}
     config = next((file for name in CONFIGS if (file := present(folder, name))), None)
     if config is None:
         raise SettingError(
@@ -190,7 +190,7 @@ def _present(
 
 def _named(family: Family, config: Config, tensors: Mapping[str, Tensor], tell: Tell) -> dict[str, Tensor]:
     """The tensors by their full present names, without those that carry nothing of their own."""
-    named = {full_name(family, name): tensor for name, tensor in tensors.items()}
+    named = {family.full_name(name): tensor for name, tensor in tensors.items()}
     if len(named) < len(tensors):
         raise CheckpointError(
             f"{len(tensors) - len(named)} of these tensors have the name of another; copy it again, or name one of "
