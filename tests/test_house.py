@@ -29,7 +29,7 @@ MAY_IMPORT["jobs"] = {*MAY_IMPORT}
 MAY_IMPORT["app"] = {*MAY_IMPORT}
 MAY_IMPORT_TORCH = {
     "app": "pretrain",
-    "checkpoints": "convert int8 load names pickled tensorflow weights",
+    "checkpoints": "convert int8 load names pickled save tensorflow weights",
     "generation": "attribute beams cached_reader rules write",
     "inference": "engine",
     "jobs": "finetune_seed finetune_setup new_token_rows predictions pretrain student",

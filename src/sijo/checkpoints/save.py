@@ -6,6 +6,8 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
+from torch import Tensor
+
 from sijo.checkpoints.card import CARD, Card, licence, write_card
 from sijo.checkpoints.load import Model
 from sijo.checkpoints.names import NameTable
@@ -28,6 +30,7 @@ def save(
     card: Card | None = None,
     overwrite: bool = False,
     shard_bytes: int = 5_000_000_000,
+    tensors: Mapping[str, Tensor] | None = None,
 ) -> Path:
     """Write a model as a folder in Hugging Face layout, with a manifest of SHA-256 digests.
 
@@ -37,13 +40,15 @@ def save(
                  model whose licence the card does not name is taken to be in that folder, and its card asked
     overwrite    replace a model that is there
     shard_bytes  the most one file of weights may hold
+    tensors      the weights to write, by the model's own names, in place of the model's; None for the model's
 
     Names and config are those of the family the model came from, or of the first whose config can
     say what it is, so that transformers opens it; what only sijo can build says `model_type:
     "sijo"`. The folder appears whole or not at all, at whatever instant this is killed.
 
     Returns the folder.
-    Raises SettingError when there is one already, and for weights of 8 bits, which have no layout that others know.
+    Raises SettingError when there is one already, for `tensors` that are not the model's in name and shape, and
+    for weights of 8 bits, which have no layout that others know.
 
     >>> import tempfile
     >>> from sijo.checkpoints.load import load
@@ -58,15 +63,14 @@ def save(
             "this one came from"
         )
     family, fields, layouts = _form(model)
-    config = family.config.read(fields)
-    tensors = model.state_dict()
-    theirs = NameTable(family, config, layouts, tensors).to_theirs(tensors)
+    weights = model.state_dict() if tensors is None else _in_place_of(model.state_dict(), tensors)
+    theirs = NameTable(family, family.config.read(fields), layouts, weights).to_theirs(weights)
     if set(layouts) <= {POOLER}:  # transformers saves an encoder alone without prefix
         theirs = {name.removeprefix(family.prefix): tensor for name, tensor in theirs.items()}
     fields |= {
         "model_type": family.model_type,
         "architectures": [family.published(layouts)],
-        "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
+        "dtype": str(weights[next(model.named_parameters())[0]].dtype).removeprefix("torch."),
     }
     with whole_folder(Path(folder), overwrite=overwrite) as fresh:
         write_json(fresh / "config.json", fields)
@@ -79,6 +83,17 @@ def save(
         elif model.source is not None and (old := present(model.source, CARD)):
             (fresh / CARD).write_bytes(old.read_bytes())
     return Path(folder)
+
+
+def _in_place_of(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The tensors, in the order of a model's own; SettingError names the first that is not the model's."""
+    for name in [*own, *tensors]:
+        shapes = [tuple(weights[name].shape) if name in weights else "absent" for weights in (tensors, own)]
+        if shapes[0] != shapes[1]:
+            raise SettingError(
+                f"tensors= do not fit the model: {name} is {shapes[0]}, and in the model {shapes[1]}"
+            )
+    return {name: tensors[name] for name in own}
 
 
 def _with_licence(card: Card, source: Path | None) -> Card:
