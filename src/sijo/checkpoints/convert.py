@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sijo.checkpoints.describe import TOKENIZER_FILES, buildable
+from sijo.checkpoints.describe import buildable
 from sijo.checkpoints.load import load
+from sijo.checkpoints.locate import BESIDE_WEIGHTS
 from sijo.checkpoints.pickled import read_pickled
 from sijo.checkpoints.tensorflow import from_tensorflow, is_tensorflow
 from sijo.checkpoints.weight_files import INDEX, PICKLED, WEIGHTS, weight_map
@@ -28,18 +29,13 @@ from sijo.nn.head_specs import POOLER
 log = logging.getLogger(__name__)
 Tell = Callable[[str], object]
 CONFIGS = ("config.json", "bert_config.json", "albert_config.json", "model_config.json")
-"""What the first codes called it."""
+"""Its names in the papers' first code."""
 BIN, BIN_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 BY_TORCH = (".bin", ".pt", ".pth", ".ckpt")
-BESIDE = (
-    *(*TOKENIZER_FILES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
-    *("modules.json", "sentence_bert_config.json", "README.md", "LICENSE", "NOTICE"),
-)
-"""What goes along."""
-PRESENT = {"30k-clean.model": "spiece.model"}
-"""What goes along under another name: the first ALBERT's vocabulary."""
+RENAMED = {"30k-clean.model": "spiece.model"}
+"""Files that are copied under another name: the first ALBERT's vocabulary."""
 LARGEST = 16 * LONGEST_JSON
-"""Bytes of such a file."""
+"""Bytes of a file that is copied, at most."""
 
 
 def convert(
@@ -61,7 +57,7 @@ def convert(
     model_type  what it is, where its config does not say so
     part        "discriminator" or "generator", of an ELECTRA that was saved with both
     overwrite   replace a model that is there
-    tell        is told, a sentence at a time, what was left out and why, and what the folder holds
+    tell        called with a sentence on each thing left out and why, and on what the folder holds
 
     Tensors keep their numbers and get their present names; the tokenizer's files and the card go with
     them. Encoder and heads are opened once before the folder takes its place.
@@ -134,7 +130,7 @@ def _tensors(source: Path, tell: Tell) -> Iterator[Mapping[str, Tensor]]:
     if not files:
         yield read_weights(source)
         return
-    found: dict[str, Tensor] = {}
+    weights: dict[str, Tensor] = {}
     with ExitStack() as rooms:
         for name, listed in files.items():
             file = present(folder, name)
@@ -149,8 +145,8 @@ def _tensors(source: Path, tell: Tell) -> Iterator[Mapping[str, Tensor]]:
                 raise RefusedError(f"{file} is neither safetensors nor a {', '.join(BY_TORCH)} by torch.save")
             if listed is not None and (astray := sorted(listed ^ tensors.keys())):
                 raise CheckpointError(f"{file} and {BIN_INDEX} disagree about {astray[0]}; copy the folder again")
-            found |= tensors
-        yield found
+            weights |= tensors
+        yield weights
 
 
 def _files(folder: Path) -> Mapping[str, set[str] | None]:
@@ -225,10 +221,10 @@ def _says(
 
 
 def _copy(folder: Path, fresh: Path) -> None:
-    """The files that go along, as far as they are there."""
+    """Copy the tokenizer's files, the card and the like, as far as they are there."""
     pooling = [f"{path.name}/config.json" for path in folder.glob("*_Pooling")]
-    for name in (*BESIDE, *PRESENT, *pooling):
-        file, to = present(folder, name), fresh / PRESENT.get(name, name)
+    for name in (*BESIDE_WEIGHTS, "LICENSE", "NOTICE", *RENAMED, *pooling):
+        file, to = present(folder, name), fresh / RENAMED.get(name, name)
         if file is None or to.exists():
             continue
         if file.stat().st_size > LARGEST:

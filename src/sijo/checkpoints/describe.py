@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from sijo.checkpoints.locate import locate
+from sijo.checkpoints.locate import TOKENIZER_FILES, locate
 from sijo.checkpoints.sentence import SentenceSettings, sentence_settings
 from sijo.checkpoints.weight_files import tensor_names
 from sijo.errors import CheckpointError, RefusedError, SettingError
@@ -17,7 +17,6 @@ from sijo.nn.head_specs import POOLER
 from sijo.tokenizers.tokenizer import Tokenizer
 
 Content = TypeVar("Content")
-TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "spm.model", "spiece.model", "vocab.json")
 
 
 class FolderDescription:
