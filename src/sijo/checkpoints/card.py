@@ -165,16 +165,11 @@ def _heading(card: Card) -> Iterator[str]:
     if not measured:
         return
     yield from ("model-index:", f"- name: {_quoted(card.title)}", "  results:", "  - task:")
-    yield f"      type: {card.task if card.task in PIPELINES else 'other'}"
-    yield from (
-        "    dataset:",
-        f"      name: {_quoted(card.measured_on)}",
-        f"      type: {_slug(card.measured_on)}",
-    )
+    yield from (f"      type: {card.task if card.task in PIPELINES else 'other'}", "    dataset:")
+    yield from (f"      name: {_quoted(card.measured_on)}", f"      type: {_slug(card.measured_on)}")
     yield "    metrics:"
     for metric in measured:
-        yield f"    - type: {_slug(metric.name)}"
-        yield f"      name: {_quoted(metric.name)}"
+        yield from (f"    - type: {_slug(metric.name)}", f"      name: {_quoted(metric.name)}")
         yield f"      value: {json.dumps(float(metric.value))}"
 
 
@@ -190,9 +185,7 @@ def _page(card: Card) -> Iterator[str]:
     yield from _how_to_use(card)
     if card.data:
         yield from ("## Data", "", "| what it was trained on | rows |", "| --- | ---: |")
-        yield from (
-            f"| {_cell(name)} | {'–' if rows is None else f'{rows:,}'} |" for name, rows in card.data.items()
-        )
+        yield from (f"| {_cell(name)} | {_count(rows)} |" for name, rows in card.data.items())
         yield ""
     if card.metrics:
         yield from ("## Measured", "", f"On {_code(card.measured_on)}, with {CONFIDENCE} intervals.", "")
@@ -203,9 +196,8 @@ def _page(card: Card) -> Iterator[str]:
             yield f"| {_cell(metric.name)} | {_number(metric.value)} | {between} | {_count(metric.rows)} |"
         yield ""
     if card.settings:
-        lines = [
-            f"{_line(path)} = {_line(_value(value), most=10 * LONGEST)}" for path, value in card.settings.items()
-        ]
+        values = {path: _line(_value(value), most=10 * LONGEST) for path, value in card.settings.items()}
+        lines = [f"{_line(path)} = {value}" for path, value in values.items()]
         fence = _fence("\n".join(lines), least=3)
         yield from ("## Settings", "", "Those that decided the run.", "", fence, *lines, fence, "")
     yield from _licences(card)

@@ -50,8 +50,6 @@ class CtrlConfig(Config):
         drop = self.resid_pdrop
         return Architecture(
             **self.same(),
-            embedding_size=self.n_embd,
-            schedule=tuple(range(self.n_layer)),
             positions=Sinusoidal(count=self.n_positions, layout="halves"),
             reads="left",
             entry="scale",

@@ -16,7 +16,6 @@ from sijo.models.family import (
     Names,
     Size,
     judging,
-    over_dense,
     per_block,
     spans,
     tagging,
@@ -64,8 +63,6 @@ class DistilBertConfig(Config):
         drop = self.dropout
         return Architecture(
             **self.same(),
-            embedding_size=self.dim,
-            schedule=tuple(range(self.n_layers)),
             positions=positions(count=self.max_position_embeddings),
             norm=PostNorm(eps=1e-12),
             dropout=DropoutRates(
@@ -83,7 +80,7 @@ class DistilBertConfig(Config):
 
 def over_relu(config: DistilBertConfig, labels: int) -> ClassifierHeadSpec:
     """A dense layer and a ReLU before the labels, in place of BERT's pooler."""
-    return over_dense(labels, "relu", config.seq_classif_dropout)
+    return ClassifierHeadSpec(labels=labels, dense="relu", dropout=config.seq_classif_dropout)
 
 
 NAMES: Names = {

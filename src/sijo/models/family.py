@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sijo.errors import RefusedError, SettingError
-from sijo.nn.architecture import LARGEST, MOST_LAYERS, Activation, Architecture
+from sijo.nn.architecture import LARGEST, MOST_LAYERS, Architecture
 from sijo.nn.head_specs import POOLER, ClassifierHeadSpec, HeadSpec
 
 Size = Annotated[int, Field(gt=0, le=LARGEST)]
@@ -85,9 +85,10 @@ class Config(BaseModel):
         return {theirs: attrgetter(ours)(architecture) for theirs, ours in cls.plain.items()}
 
     def same(self) -> dict[str, Any]:
-        """The plain fields that an `Architecture` has itself, by its name for them."""
-        known = Architecture.__dataclass_fields__
-        return {ours: getattr(self, theirs) for theirs, ours in self.plain.items() if ours in known}
+        """The plain fields that an `Architecture` has itself, with one width for all and a block for each layer."""
+        fields = {ours: getattr(self, theirs) for theirs, ours in self.plain.items()}
+        plainest = {"embedding_size": fields["hidden_size"], "schedule": tuple(range(fields["layers"]))}
+        return {name: fields[name] for name in Architecture.__dataclass_fields__ if name in fields} | plainest
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -118,33 +119,22 @@ class Layout:
     """What config.json must say for transformers to look for this layout."""
 
 
-def over_dense(
-    labels: int, activation: Activation, dropout: float, dense_dropout: float = 0.0
-) -> ClassifierHeadSpec:
-    """Labels of a text, over a dense layer over its first token."""
-    return ClassifierHeadSpec(labels=labels, dense=activation, dropout=dropout, dense_dropout=dense_dropout)
-
-
 def tagging(dropout: str) -> Layout:
     """A linear layer over each token; `dropout` is the config's field, or property, of what is dropped before."""
-    return Layout(
-        "token-classification",
-        lambda config: ClassifierHeadSpec(
-            labels=len(config.labels), reads="each", dropout=getattr(config, dropout)
-        ),
-        {"out": "classifier"},
-    )
+
+    def head(config: Any) -> HeadSpec:
+        return ClassifierHeadSpec(labels=len(config.labels), reads="each", dropout=getattr(config, dropout))
+
+    return Layout("token-classification", head, {"out": "classifier"})
 
 
 def spans(dropout: str | None = None) -> Layout:
     """A score for each token as the start and as the end of an answer; `dropout` as for `tagging`."""
-    return Layout(
-        "question-answering",
-        lambda config: ClassifierHeadSpec(
-            labels=2, reads="each", dropout=getattr(config, dropout) if dropout else 0.0
-        ),
-        {"out": "qa_outputs"},
-    )
+
+    def head(config: Any) -> HeadSpec:
+        return ClassifierHeadSpec(labels=2, reads="each", dropout=getattr(config, dropout) if dropout else 0.0)
+
+    return Layout("question-answering", head, {"out": "qa_outputs"})
 
 
 def judging(over: Callable[[Any, int], HeadSpec], names: Names) -> tuple[Layout, Layout]:

@@ -9,7 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from sijo.nn.architecture import Architecture, Learned, Sinusoidal
+from sijo.nn.architecture import Architecture, Sinusoidal
 from sijo.nn.dropout import Dropout
 
 
@@ -60,20 +60,15 @@ class Embeddings(nn.Module):
         super().__init__()
         a = self.architecture = architecture
         positions, after = a.positions, a.widening == "after_norm"
-        stored = isinstance(positions, Learned) or (
-            isinstance(positions, Sinusoidal) and positions.layout == "interleaved"
-        )
+        computed = isinstance(positions, Sinusoidal) and positions.layout == "halves"
         self.tokens = table(a.vocab_size, a.embedding_size)
-        self.places = table(positions.count, a.embedding_size) if positions and stored else None
+        self.places = table(positions.count, a.embedding_size) if positions and not computed else None
         if self.places is not None and isinstance(positions, Sinusoidal):
             self.places.weight.requires_grad_(False)
         self.segments = table(a.token_types, a.embedding_size) if a.token_types else None
         self.project = nn.Linear(a.embedding_size, a.hidden_size, bias=after) if a.widening else None
-        self.norm = (
-            nn.LayerNorm(a.embedding_size if after else a.hidden_size, eps=a.norm.eps)
-            if a.entry == "norm"
-            else None
-        )
+        norm = nn.LayerNorm(a.embedding_size if after else a.hidden_size, eps=a.norm.eps)
+        self.norm = norm if a.entry == "norm" else None
         self.dropout = Dropout(a.dropout.embeddings)
 
     def start(self) -> None:
