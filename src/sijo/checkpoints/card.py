@@ -161,7 +161,7 @@ def _heading(card: Card) -> Iterator[str]:
         yield f"pipeline_tag: {card.task}"
     yield "tags:"
     yield from ("- sijo", *(f"- {_quoted(tag)}" for tag in card.tags if tag != "sijo"))
-    measured = [metric for metric in _metrics(card) if math.isfinite(metric.value)]
+    measured = [metric for metric in map(Metric._make, card.metrics) if math.isfinite(metric.value)]
     if not measured:
         return
     yield from ("model-index:", f"- name: {_quoted(card.title)}", "  results:", "  - task:")
@@ -190,7 +190,7 @@ def _page(card: Card) -> Iterator[str]:
     if card.metrics:
         yield from ("## Measured", "", f"On {_code(card.measured_on)}, with {CONFIDENCE} intervals.", "")
         yield from (f"| what | value | {CONFIDENCE} | n |", "| --- | ---: | :---: | ---: |")
-        for metric in _metrics(card):
+        for metric in map(Metric._make, card.metrics):
             between = f"[{_number(metric.low)}, {_number(metric.high)}]"
             between = "–" if metric.low is None or metric.high is None else between
             yield f"| {_cell(metric.name)} | {_number(metric.value)} | {between} | {_count(metric.rows)} |"
@@ -243,10 +243,6 @@ def _licences(card: Card) -> Iterator[str]:
             yield f"- It was {what} {_code(_name(name))}, whose card {terms}. See that its terms allow your use."
     yield from (f"- {_plain(note)}" for note in card.licence_notes)
     yield ""
-
-
-def _metrics(card: Card) -> list[Metric]:
-    return [Metric(*metric) for metric in card.metrics]
 
 
 def _number(value: float | None) -> str:

@@ -1,6 +1,6 @@
 """Checkpoints that `load` will not open, made into folders that it does: pickles, and TensorFlow's names.
 
-Only here is a pickle read, by a process in a locked room (`pickled.py`).
+Only here is a pickle read, by a confined process (`pickled.py`).
 """
 
 import logging
@@ -131,7 +131,7 @@ def _tensors(source: Path, tell: Tell) -> Iterator[Mapping[str, Tensor]]:
         yield read_weights(source)
         return
     weights: dict[str, Tensor] = {}
-    with ExitStack() as rooms:
+    with ExitStack() as readers:
         for name, listed in files.items():
             file = present(folder, name)
             if file is None:
@@ -140,7 +140,7 @@ def _tensors(source: Path, tell: Tell) -> Iterator[Mapping[str, Tensor]]:
                 tensors = read_file(file)
             elif file.suffix in BY_TORCH:
                 tell(f"reading {name} in a process of its own")
-                tensors = rooms.enter_context(read_pickled(file))
+                tensors = readers.enter_context(read_pickled(file))
             else:
                 raise RefusedError(f"{file} is neither safetensors nor a {', '.join(BY_TORCH)} by torch.save")
             if listed is not None and (astray := sorted(listed ^ tensors.keys())):

@@ -297,7 +297,7 @@ def _fill(
     }
     table = NameTable(family, config, model.layouts, model.state_dict())
 
-    def from_file(name: str) -> bool:  # a fresh head over the pooler goes on from the pooler, as in transformers
+    def from_file(name: str) -> bool:  # a fresh head over the pooler starts from the pooler, as in transformers
         theirs = table.names.get(name, "")
         return not name.startswith(drawn) or (theirs.rpartition(".")[0] in pooler and theirs in weights)
 

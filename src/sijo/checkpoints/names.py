@@ -77,5 +77,5 @@ def apart(fused: Tensor, parts: int, heads: int) -> list[Tensor]:
 
 
 def together(parts: Iterable[Tensor], heads: int) -> Tensor:
-    """The other way."""
+    """The one matrix that `apart` takes apart."""
     return torch.stack([part.reshape(heads, -1, *part.shape[1:]) for part in parts], 1).flatten(0, 2)

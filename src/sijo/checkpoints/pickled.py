@@ -1,6 +1,6 @@
-"""Tensors from a pickle by `torch.save`, read in a locked room: for conversion alone, never for loading.
+"""Tensors from a pickle by `torch.save`, read by a confined process: for conversion alone, never for loading.
 
-A process of its own gives up what it does not need: the network, other programs, and writing
+The process first gives up what it does not need: the network, other programs, and writing
 anywhere but in one empty folder. Then it reads the file once, with torch's restricted unpickler
 and nothing to fall back on, and hands the tensors over as safetensors. What limits it beside torch's
 list of allowed names is an audit hook of Python, which compiled code could pass by.
@@ -51,7 +51,7 @@ CHILD = (
 
 @contextmanager
 def read_pickled(file: Path, *, seconds: float = 600) -> Iterator["dict[str, Tensor]"]:
-    """The tensors of a `.bin`, `.pt`, `.pth` or `.ckpt` by `torch.save`, read by a process in a locked room.
+    """The tensors of a `.bin`, `.pt`, `.pth` or `.ckpt` by `torch.save`, read by a confined process.
 
     seconds  how long it may take, in seconds
 
@@ -106,7 +106,7 @@ def read_pickled(file: Path, *, seconds: float = 600) -> Iterator["dict[str, Ten
 
 
 def main() -> NoReturn:
-    """The process in the locked room. Its arguments: where to import from, the file, the folder, the seconds."""
+    """The confined process. Its arguments: where to import from, the file, the folder, the seconds."""
     file, out, seconds = Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4])
     confine(out, size=file.stat().st_size, seconds=seconds)
     from sijo.checkpoints.weights import write_weights
@@ -171,7 +171,7 @@ def confine(out: Path, *, size: int, seconds: float) -> None:
 def load_tensors(file: Path) -> "dict[str, Tensor]":
     """The tensors of a file by `torch.save`; nothing is executed, and there is no second way to read it.
 
-    The errors' texts go on from the name of the file.
+    The errors' texts continue the name of the file.
     """
     import torch
 
@@ -234,6 +234,6 @@ def _check_zip(file: Path) -> bool:
 
 
 def _end(code: int, reason: str = "") -> NoReturn:
-    """Leave at once: no destructor, no handler and no `finally` of anyone has a say."""
+    """Leave at once: no destructor, no handler and no `finally` is run."""
     os.write(1, f"\n{' '.join(reason.split())}".encode(errors="replace"))
     os._exit(code)

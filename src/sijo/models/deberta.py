@@ -172,10 +172,8 @@ V1: Names = {
     "blocks.{n}.attention.distances.query": "encoder.layer.{n}.attention.self.pos_q_proj",
 }
 IN_PROJ = {
-    "encoder.layer.{n}.attention.self.in_proj.weight": (
-        "blocks.{n}.attention.query.weight",
-        "blocks.{n}.attention.key.weight",
-        "blocks.{n}.attention.value.weight",
+    "encoder.layer.{n}.attention.self.in_proj.weight": tuple(
+        f"blocks.{{n}}.attention.{part}.weight" for part in ("query", "key", "value")
     )
 }
 V2: Names = {

@@ -7,6 +7,7 @@ adds. What is new is the objective: distillation.
 from collections.abc import Mapping
 from typing import ClassVar
 
+from sijo.models.bert import EMBEDDINGS
 from sijo.models.family import (
     Config,
     DropoutShare,
@@ -84,9 +85,7 @@ def over_relu(config: DistilBertConfig, labels: int) -> ClassifierHeadSpec:
 
 
 NAMES: Names = {
-    "embeddings.tokens": "embeddings.word_embeddings",
-    "embeddings.places": "embeddings.position_embeddings",
-    "embeddings.norm": "embeddings.LayerNorm",
+    **EMBEDDINGS,
     "blocks.{n}.attention.query": "transformer.layer.{n}.attention.q_lin",
     "blocks.{n}.attention.key": "transformer.layer.{n}.attention.k_lin",
     "blocks.{n}.attention.value": "transformer.layer.{n}.attention.v_lin",

@@ -1,6 +1,7 @@
 """What sijo must know of a published family, as data: config fields, heads, and what tensors are called."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Annotated, Any, ClassVar, Literal, get_args
@@ -183,13 +184,10 @@ class Family:
     def fields(self, architecture: Architecture, heads: Mapping[str, HeadSpec] | None = None) -> dict[str, object]:
         """What a config.json of this family says of a network; SettingError where it cannot say all of it."""
         fields = self.config.fields(architecture, heads or {})
-        try:
-            described = self.config.read(fields).architecture()
-        except (RefusedError, SettingError):
-            described = None
-        if described != architecture:
-            raise SettingError(f"no {self.config.what} is of this architecture; save it as a mix")
-        return fields
+        with suppress(RefusedError, SettingError):
+            if self.config.read(fields).architecture() == architecture:
+                return fields
+        raise SettingError(f"no {self.config.what} is of this architecture; save it as a mix")
 
     def full_name(self, published: str) -> str:
         """The full name of a published tensor, whatever its age.

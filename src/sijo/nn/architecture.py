@@ -205,14 +205,8 @@ class Architecture:
     """Standard deviation of fresh weights."""
 
     def __post_init__(self) -> None:
-        _sizes(
-            vocab_size=self.vocab_size,
-            embedding_size=self.embedding_size,
-            hidden_size=self.hidden_size,
-            heads=self.heads,
-            intermediate_size=self.intermediate_size,
-            token_types=self.token_types or 1,
-        )
+        names = ("vocab_size", "embedding_size", "hidden_size", "heads", "intermediate_size")
+        _sizes(**{name: getattr(self, name) for name in names}, token_types=self.token_types or 1)
         if self.layers > MOST_LAYERS:
             raise SettingError(f"schedule has {self.layers:,} layers; sijo builds at most {MOST_LAYERS:,}")
         if self.hidden_size % self.heads:
