@@ -79,9 +79,8 @@ class FolderDescription:
     def tokenizer(self) -> Tokenizer | None:
         """The folder's tokenizer, if there is one, for inputs of the length that network and training allow."""
         folder, a, length = self.folder, self.architecture, self.sentence.max_length
-        if not [
-            name for name in TOKENIZER_FILES if present(folder, name)
-        ]:  # each is looked at: none may lead outside
+        files = [name for name in TOKENIZER_FILES if present(folder, name)]  # looks at each: none may lead outside
+        if not files:
             return None
         limits = [length, a.places, a.distances.span if a.distances else None]
         config = present(folder, "tokenizer_config.json")
