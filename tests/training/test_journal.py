@@ -21,7 +21,8 @@ from sijo.errors import SettingError, TextError
 from sijo.files.json_lines import RUN_FILES, JsonLinesFile, read_lines
 from sijo.jobs.run_settings import RunSettings
 from sijo.nn.architecture import Architecture, DropoutRates, Learned
-from sijo.nn.heads import ClassifierHeadSpec, LMHeadSpec, Network
+from sijo.nn.head_specs import ClassifierHeadSpec, LMHeadSpec
+from sijo.nn.heads import Network
 from sijo.objectives.clm import CausalLM
 from sijo.objectives.masking import Masking
 from sijo.objectives.mlm import MaskedLM

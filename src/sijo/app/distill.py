@@ -39,7 +39,7 @@ def run(recipe: str | None, given: DistillSettings) -> None:
 
 def resolved(recipe: str | None, given: DistillSettings) -> "RunSettings":
     """The settings of a recipe for this teacher, or in a settings.json that a run left, with some changed."""
-    from sijo.checkpoints.load import head_names
+    from sijo.checkpoints.describe import describe
     from sijo.jobs.recipes import DISTILLATIONS
     from sijo.objectives.registry import OBJECTIVES
     from sijo.training.settings import with_changes
@@ -48,7 +48,7 @@ def resolved(recipe: str | None, given: DistillSettings) -> "RunSettings":
         return pretrain.resolved(recipe, given.set or [])
     if recipe is None:
         over_tokens = {spec.head for spec in OBJECTIVES.values() if spec.over_tokens}
-        recipe = "distilbert-tiny" if over_tokens & {*head_names(given.teacher)} else "sentence"
+        recipe = "distilbert-tiny" if over_tokens & {*describe(given.teacher).heads} else "sentence"
     if recipe not in DISTILLATIONS:
         raise SettingError(
             f"no recipe {recipe!r}{nearest(recipe, DISTILLATIONS)}; there are {', '.join(DISTILLATIONS)}"

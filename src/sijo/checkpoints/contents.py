@@ -11,10 +11,11 @@ from typing import Any
 from sijo.checkpoints.card import licence
 from sijo.checkpoints.load import Model, load
 from sijo.checkpoints.names import NameTable
-from sijo.checkpoints.weights import PICKLED, read_weights
+from sijo.checkpoints.weight_files import PICKLED
+from sijo.checkpoints.weights import read_weights
 from sijo.errors import SijoError
 from sijo.files.folders import present
-from sijo.nn.heads import POOLER
+from sijo.nn.head_specs import POOLER
 
 PARTS = {
     "transformer.embeddings.": "embeddings",

@@ -1,6 +1,6 @@
 """From a model to a checkpoint folder, whole or not at all."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from itertools import product
@@ -17,7 +17,7 @@ from sijo.errors import SettingError, SijoError
 from sijo.files.folders import present, whole_folder, write_json
 from sijo.models import FAMILIES, mix
 from sijo.models.family import Family, Layout
-from sijo.nn.heads import POOLER
+from sijo.nn.head_specs import POOLER
 
 KEPT = ("id2label", "label2id", "pad_token_id", "bos_token_id", "eos_token_id", "problem_type")
 """Fields of a config that say nothing of the network and go with it into another family's."""
@@ -88,11 +88,10 @@ def save(
 def _in_place_of(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """The tensors, in the order of a model's own; SettingError names the first that is not the model's."""
     for name in [*own, *tensors]:
-        shapes = [tuple(weights[name].shape) if name in weights else "absent" for weights in (tensors, own)]
-        if shapes[0] != shapes[1]:
-            raise SettingError(
-                f"tensors= do not fit the model: {name} is {shapes[0]}, and in the model {shapes[1]}"
-            )
+        shape, must = (weights[name].shape if name in weights else None for weights in (tensors, own))
+        if shape != must:
+            sizes = ["absent" if size is None else tuple(size) for size in (shape, must)]
+            raise SettingError(f"tensors= do not fit the model: {name} is {sizes[0]}, in the model {sizes[1]}")
     return {name: tensors[name] for name in own}
 
 
@@ -110,35 +109,26 @@ def _form(model: Model) -> tuple[Family, dict[str, object], dict[str, Layout]]:
 
     As it was opened, if that still says what the model is; else as the first family that can say it.
     """
-    opened = model.family
-    if opened is not mix.FAMILY and _says(opened, model.config, model.layouts, model):
-        return opened, dict(model.config) | _says_too(model.layouts.values()), model.layouts
-    kept = {name: model.config[name] for name in KEPT if name in model.config}
-    for family in (opened, *FAMILIES.values()):
-        try:
-            fields = kept | family.fields(model.architecture, model.head_values)
-        except SettingError:
-            continue
-        ways = family.layouts(family.config.read(fields))
-        for chosen in product(*([way for way in ways if way.name == name] for name in model.head_values)):
-            layouts = {layout.name: layout for layout in chosen}
-            said = fields | _says_too(chosen)
-            if _says(family, said, layouts, model):
-                return family, said, layouts
+    for family, fields, layouts in _forms(model):
+        config = family.config.read(fields)
+        values = {name: layout.head(config) for name, layout in layouts.items()}
+        if config.architecture() == model.architecture and values == model.head_values:
+            tensors = model.state_dict()
+            if NameTable(family, config, layouts, tensors).whole(tensors):
+                says = {name: value for layout in layouts.values() for name, value in layout.says.items()}
+                return family, fields | says, layouts
     raise AssertionError("a mix can say anything")
 
 
-def _says(family: Family, fields: Mapping[str, object], layouts: Mapping[str, Layout], model: Model) -> bool:
-    """Whether a config of these fields, with these layouts, describes all of the model."""
-    config = family.config.read(fields)
-    if config.architecture() != model.architecture:
-        return False
-    if {name: layout.head(config) for name, layout in layouts.items()} != model.head_values:
-        return False
-    tensors = model.state_dict()
-    return NameTable(family, config, layouts, tensors).whole(tensors)
-
-
-def _says_too(layouts: Iterable[Layout]) -> dict[str, object]:
-    """What config.json must say for transformers to look for these layouts."""
-    return {name: value for layout in layouts for name, value in layout.says.items()}
+def _forms(model: Model) -> Iterator[tuple[Family, dict[str, object], dict[str, Layout]]]:
+    """The ways to write a model, the best first; whether one says all of it is still to be seen."""
+    opened = model.family
+    if opened is not mix.FAMILY:
+        yield opened, dict(model.config), model.layouts
+    kept = {name: model.config[name] for name in KEPT if name in model.config}
+    for family in (opened, *FAMILIES.values()):
+        with suppress(SettingError):
+            fields = kept | family.fields(model.architecture, model.head_values)
+            ways = family.layouts(family.config.read(fields))
+            for chosen in product(*([way for way in ways if way.name == name] for name in model.head_values)):
+                yield family, fields, {layout.name: layout for layout in chosen}

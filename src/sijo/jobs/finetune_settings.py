@@ -5,12 +5,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from sijo.checkpoints.load import config_fields
-from sijo.checkpoints.locate import locate
+from sijo.checkpoints.describe import describe
 from sijo.data.labelled_inputs import ColumnNames, InputSettings, Task
 from sijo.errors import SettingError, nearest
 from sijo.evaluation.metrics import BEST
-from sijo.models import FAMILIES
 from sijo.objectives.ensemble import Ensembling
 from sijo.objectives.supervised import HEADS, SiftSettings
 from sijo.training.optimizers import OptimizerSettings
@@ -166,12 +164,12 @@ def default_settings(task: Task, model: str | Path | None = None) -> FinetuneSet
     >>> settings.run.epochs, settings.run.batch, settings.schedule.peak
     (3.0, 32, 0.0001)
     """
-    fields = config_fields(locate(model))
-    architecture = FAMILIES[str(fields["model_type"])].config.read(fields).architecture()
+    described = describe(model)
+    architecture = described.config.architecture()
     rate, decay = next(
         (rate, decay)
         for family, layers, width, rate, decay, _ in RATES
-        if family in ("", fields["model_type"])
+        if family in ("", described.family.model_type)
         and architecture.layers <= layers
         and architecture.hidden_size <= width
     )

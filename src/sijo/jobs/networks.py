@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import torch
 
-from sijo.checkpoints.load import Model, create, family_for, head_names, load, new_layout
+from sijo.checkpoints.describe import describe
+from sijo.checkpoints.load import Model, create, load
 from sijo.checkpoints.locate import locate
 from sijo.data.shards import Corpus
 from sijo.errors import SettingError
@@ -13,8 +14,9 @@ from sijo.jobs.new_token_rows import new_token_ids, train_only_rows, with_new_ro
 from sijo.jobs.prepare import open_tokenizer, token_counts
 from sijo.jobs.run_settings import RunSettings
 from sijo.jobs.student import check_layers, init_from_teacher, translated_rows
+from sijo.models import family_for, new_layout
 from sijo.nn.architecture import Architecture
-from sijo.nn.heads import HeadSpec
+from sijo.nn.head_specs import HeadSpec
 from sijo.objectives.distillation import Distillation, check_comparable
 from sijo.objectives.language_teacher import LanguageTeacher
 from sijo.objectives.objective import Joint, TrainingObjective
@@ -117,7 +119,7 @@ def _network(
 
 def _continued(start: str, heads: list[str], tokenizer: Tokenizer, length: int) -> Model:
     """A model to go on from, with rows for tokens that only the run's tokenizer has."""
-    held = head_names(start)
+    held = describe(start).heads
     model = load(start, [name if name in held else f"new:{name}" for name in heads])
     if model.has_tokenizer and new_token_ids(model.tokenizer, tokenizer):
         model = with_new_rows(model, tokenizer)

@@ -7,12 +7,11 @@ released code differ, the paper's table goes before, and docs/pretraining.md tel
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 
-from sijo.checkpoints.load import config_fields
-from sijo.checkpoints.locate import locate
+from sijo.checkpoints.describe import describe
 from sijo.data.samples import SampleSettings
 from sijo.jobs.run_settings import RunSettings, TeacherSettings, TokenizerSettings
 from sijo.jobs.student import distilbert_of, half_as_deep
-from sijo.models import FAMILIES, published
+from sijo.models import published
 from sijo.nn.architecture import Architecture, DropoutRates, Sinusoidal
 from sijo.objectives.language_teacher import Teaching
 from sijo.objectives.masking import Masking
@@ -166,8 +165,7 @@ class DistillationRecipe:
 
         Raises as `load` does where there is no such model.
         """
-        fields = config_fields(locate(teacher))
-        architecture: Architecture = FAMILIES[str(fields["model_type"])].config.read(fields).architecture()
+        architecture = describe(teacher).architecture
         left = architecture.reads == "left"
         parts: tuple[str, ...] = () if not self.masked else ("clm",) if left else ("mlm",)
         return RunSettings(

@@ -8,7 +8,8 @@ from pathlib import Path
 from safetensors.torch import load as unpack
 from safetensors.torch import save as pack
 
-from sijo.checkpoints.load import Model, head_names, load
+from sijo.checkpoints.describe import describe
+from sijo.checkpoints.load import Model, load
 from sijo.errors import SettingError
 from sijo.files.cache import SqliteCache
 from sijo.jobs.run_settings import RunSettings, TeacherSettings
@@ -51,7 +52,7 @@ def open_teacher(settings: RunSettings, tokenizer: Tokenizer) -> tuple[Model, La
     assert wanted is not None
     heads = [spec.head for spec in settings.objective.specs.values()]
     head = heads[0] if heads and wanted.of_tokens else None
-    if head is not None and head not in head_names(wanted.model):
+    if head is not None and head not in describe(wanted.model).heads:
         raise SettingError(
             f"{wanted.model} has no {head} head, so it gives no distributions over tokens; choose another "
             "teacher, or learn its states: sijo distill minilm or sentence"

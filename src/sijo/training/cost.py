@@ -14,7 +14,8 @@ from typing import NamedTuple
 import torch
 
 from sijo.nn.architecture import Architecture
-from sijo.nn.heads import HeadSpec, Network
+from sijo.nn.head_specs import HeadSpec
+from sijo.nn.heads import Network
 from sijo.objectives.registry import answers_by_head
 
 SECONDS = 0.2
@@ -71,7 +72,7 @@ def training_flops(networks: Iterable[Network], length: float, *, share: float, 
     share      of the tokens that are masked
     sequences  read at once
 
-    >>> from sijo.nn.heads import LMHeadSpec
+    >>> from sijo.nn.head_specs import LMHeadSpec
     >>> tiny = Architecture(vocab_size=99, embedding_size=16, hidden_size=16, heads=2, intermediate_size=32,
     ...                     schedule=(0,))
     >>> training_flops([Network(tiny, {"mlm": LMHeadSpec(activation="gelu")})], 8, share=0.15)

@@ -4,13 +4,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import get_args
 
-from sijo.checkpoints.load import Dtype, Model, config_fields, head_names, load
+from sijo.checkpoints.describe import describe
+from sijo.checkpoints.load import Dtype, Model, load
 from sijo.checkpoints.locate import locate
-from sijo.checkpoints.sentence import sentence_settings
 from sijo.errors import SettingError, nearest
 from sijo.inference.engine import Engine, LongText
 from sijo.inference.vector_cache import VectorCache
-from sijo.models import FAMILIES
 from sijo.zeroshot.scorers.registry import SCORERS, ModelFacts
 from sijo.zeroshot.scorers.scorer import Scorer
 
@@ -91,9 +90,8 @@ def model_facts(model: Path | Model) -> ModelFacts:
     if isinstance(model, Model):
         opened = frozenset(model.head_values)
         return ModelFacts(model.source, opened.union(model.heads), opened, model.labels, model.sentence.trained)
-    fields = config_fields(model)
-    columns = FAMILIES[str(fields["model_type"])].config.read(fields).labels
-    return ModelFacts(model, frozenset(head_names(model)), frozenset(), columns, sentence_settings(model).trained)
+    folder = describe(model)
+    return ModelFacts(model, frozenset(folder.heads), frozenset(), folder.labels, folder.sentence.trained)
 
 
 def _owner(option: str) -> str:
