@@ -24,7 +24,7 @@ from safetensors.torch import load_file as load_torch
 import sijo
 from sijo.checkpoints.weights import read_weights, write_weights
 from sijo.errors import CheckpointError, RefusedError, SijoError
-from sijo.files.folders import whole_folder
+from sijo.files.atomic import whole_folder
 
 pytestmark = pytest.mark.timeout(60)  # a folder that makes us wait has won
 

@@ -142,7 +142,7 @@ def resolved(given: FinetuneCommand) -> "FinetuneSettings":
 
 def show_results(out: Path, format: Literal["table", "json"] | None) -> None:
     """How good the best weights are, and where the model is."""
-    from sijo.files.folders import read_object
+    from sijo.files.json_files import read_object
 
     results = read_object(out / "results.json")
     several = read_object(out / "summary.json") if (out / "summary.json").is_file() else None

@@ -166,7 +166,7 @@ def _names(folder: Path) -> Iterator[str]:
 
 def _measured(folder: Path, name: str, errors: dict[str, Exception]) -> dict[str, Any]:
     """A file's size and digest; None for one that must not be opened, or cannot."""
-    from sijo.files.folders import present
+    from sijo.files.paths import present
 
     size = sha256 = None
     try:

@@ -19,7 +19,10 @@ from sijo.checkpoints.pickled import read_pickled
 from sijo.checkpoints.tensorflow import from_tensorflow, is_tensorflow
 from sijo.checkpoints.weights import INDEX, PICKLED, WEIGHTS, read_file, read_weights, weight_map, write_weights
 from sijo.errors import CheckpointError, RefusedError, SettingError, SijoError, nearest
-from sijo.files.folders import LONGEST_JSON, present, read_object, verify, whole_folder, write_json
+from sijo.files.atomic import whole_folder
+from sijo.files.json_files import LONGEST_JSON, read_object, write_json
+from sijo.files.manifest import verify
+from sijo.files.paths import present
 from sijo.models import FAMILIES, SIZES
 from sijo.models.family import Config, Family, Layout
 from sijo.nn.heads import POOLER

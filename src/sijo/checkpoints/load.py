@@ -16,7 +16,9 @@ from sijo.checkpoints.names import NameTable, full_name, held
 from sijo.checkpoints.sentence import SentenceSettings, sentence_settings
 from sijo.checkpoints.weights import read_weights, weight_files
 from sijo.errors import CheckpointError, RefusedError, SettingError, nearest
-from sijo.files.folders import present, read_object, verify
+from sijo.files.json_files import read_object
+from sijo.files.manifest import verify
+from sijo.files.paths import present
 from sijo.models import FAMILIES, published
 from sijo.models.family import Config, Family, HeadName, Layout
 from sijo.models.mix import plainest

@@ -16,7 +16,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sijo.errors import CheckpointError, RefusedError, SettingError
-from sijo.files.folders import LONGEST_JSON, parse_json, present, read_object
+from sijo.files.json_files import LONGEST_JSON, parse_json, read_object
+from sijo.files.paths import present
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"

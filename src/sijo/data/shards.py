@@ -40,20 +40,11 @@ import numpy as np
 from sijo.batching import groups
 from sijo.data.corpus import Document, SeenDigests, SourceFile, document_digest, open_source, read_documents
 from sijo.errors import CheckpointError, RefusedError, SettingError, TextError
-from sijo.files.folders import (
-    MANIFEST,
-    begun,
-    locked,
-    must_agree,
-    present,
-    read_object,
-    sync,
-    unlocked,
-    verify,
-    whole_file,
-    whole_folder,
-    write_json,
-)
+from sijo.files.atomic import sync, whole_file, whole_folder
+from sijo.files.json_files import read_object, write_json
+from sijo.files.manifest import MANIFEST, verify
+from sijo.files.paths import present
+from sijo.files.resumable import begun, locked, must_agree, unlocked
 from sijo.tokenizers.codes import code_ids
 from sijo.tokenizers.tokenizer import USUAL, Tokenizer
 from sijo.version import __version__

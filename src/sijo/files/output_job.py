@@ -24,7 +24,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from sijo.errors import SettingError, TextError
-from sijo.files.folders import begun, locked, must_agree, read_json, sync, unlocked, whole_file
+from sijo.files.atomic import sync, whole_file
+from sijo.files.json_files import read_json
+from sijo.files.resumable import begun, locked, must_agree, unlocked
 from sijo.files.row_writers import WRITERS, ColumnPlan, OutputRows, format_of, values
 
 if TYPE_CHECKING:

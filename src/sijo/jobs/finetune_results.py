@@ -11,7 +11,8 @@ from sijo.checkpoints.locate import locate
 from sijo.checkpoints.save import save
 from sijo.data.labelled_inputs import LabelledRow, Task
 from sijo.evaluation.metrics import best_threshold, intervals
-from sijo.files.folders import read_object, whole_file
+from sijo.files.atomic import whole_file
+from sijo.files.json_files import read_object
 from sijo.jobs.finetune_seed import FinetuneSeed
 from sijo.jobs.finetune_setup import PROBLEMS
 from sijo.training.settings import setting_leaves

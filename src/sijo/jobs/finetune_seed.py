@@ -14,7 +14,7 @@ from sijo.checkpoints.load import Model
 from sijo.checkpoints.weights import read_file, write_file
 from sijo.errors import CheckpointError
 from sijo.evaluation.metrics import FALLING, values
-from sijo.files.folders import whole_file, whole_folder
+from sijo.files.atomic import whole_file, whole_folder
 from sijo.jobs.finetune_setup import FinetuneSetup
 from sijo.jobs.predictions import Predictions, predict_rows
 from sijo.objectives.supervised import Supervised

@@ -27,7 +27,8 @@ from sijo.data.corpus import documents, open_source, sources
 from sijo.data.samples import Samples
 from sijo.data.shards import Corpus, PreparationProgress, prepare
 from sijo.errors import CheckpointError, SettingError, TextError
-from sijo.files.folders import read_object, whole_folder
+from sijo.files.atomic import whole_folder
+from sijo.files.json_files import read_object
 from sijo.jobs.new_token_rows import merge_rows, new_token_ids, train_only_rows, with_new_rows
 from sijo.jobs.run_folder import take_run_folder
 from sijo.jobs.student import distillation_objective

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from sijo.errors import SettingError
-from sijo.files.folders import lock, read_object, whole_file
+from sijo.files.atomic import lock, whole_file
+from sijo.files.json_files import read_object
 from sijo.training.settings import Settings, read_settings, setting_differences
 
 

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self
 
 from sijo.errors import SettingError, TextError
-from sijo.files.folders import parse_json, sync
+from sijo.files.atomic import sync
+from sijo.files.json_files import parse_json
 
 if TYPE_CHECKING:
     from sijo.objectives.joint import TrainingObjective

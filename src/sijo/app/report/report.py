@@ -19,7 +19,9 @@ from typing import Any
 
 from sijo.app.pretrain import spoken
 from sijo.errors import SettingError, TextError
-from sijo.files.folders import present, read_object, whole_file
+from sijo.files.atomic import whole_file
+from sijo.files.json_files import read_object
+from sijo.files.paths import present
 from sijo.training.journal import FILES, read_lines
 from sijo.version import __version__
 

@@ -1,0 +1,84 @@
+"""The manifest of a folder: the size and SHA-256 of each of its files, by which damage is found later."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from sijo.errors import CheckpointError, RefusedError
+from sijo.files.json_files import read_object
+from sijo.files.paths import present
+from sijo.version import __version__
+
+MANIFEST = "manifest.json"
+MANIFEST_FORMAT = 1
+
+
+def digests(folder: Path) -> dict[str, tuple[int, str]]:
+    """The size in bytes and the SHA-256 of every file in a folder and below, by name and in order of names.
+
+    Raises RefusedError for a file that is a link leading out, a pipe or a device.
+    """
+    names = sorted(
+        (Path(place) / name).relative_to(folder).as_posix() for place, _, files in os.walk(folder) for name in files
+    )
+    paths = [path for name in names if (path := present(folder, name))]
+    return {path.relative_to(folder).as_posix(): measured for path, measured in _measure(paths)}
+
+
+def write_manifest(folder: Path) -> None:
+    """Put a manifest beside the files of a folder."""
+    files = {name: {"bytes": size, "sha256": sha256} for name, (size, sha256) in digests(folder).items()}
+    manifest = {"format": MANIFEST_FORMAT, "sijo": __version__, "files": files}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+def verify(folder: Path) -> None:
+    """Check a folder against its manifest, if it has one: all files there, of their size, of their SHA-256.
+
+    Raises CheckpointError that names the file which differs. Takes 0.5 s for 90 MB on a processor
+    without instructions for SHA, and a tenth of it on others.
+    """
+    manifest = present(folder, MANIFEST)
+    if manifest is None:
+        return
+    fields = read_object(manifest)
+    if fields.get("format") != MANIFEST_FORMAT:
+        raise RefusedError(
+            f"{manifest} is of format {fields.get('format')!r} and this sijo knows {MANIFEST_FORMAT}; update sijo"
+        )
+    wanted = {}
+    try:
+        for name, entry in fields["files"].items():
+            wanted[name] = (int(entry["bytes"]), str(entry["sha256"]))
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise CheckpointError(f"{manifest} does not list files with bytes and sha256; copy it again") from None
+    paths = {}
+    for name, (size, _) in wanted.items():
+        path = present(folder, name)
+        if path is None:
+            raise CheckpointError(f"{folder / name} is absent, though {MANIFEST} lists it; copy the folder again")
+        if path.stat().st_size != size:
+            raise CheckpointError(
+                f"{path} has {path.stat().st_size} bytes, and {MANIFEST} says {size}: it was changed or cut "
+                "short since it was saved; copy the folder again"
+            )
+        paths[path] = name
+    for path, measured in _measure(list(paths)):
+        if measured != wanted[paths[path]]:
+            raise CheckpointError(
+                f"{path} is not as it was saved: its SHA-256 is not that of {MANIFEST}; copy the folder again"
+            )
+
+
+def _measure(paths: list[Path]) -> Iterator[tuple[Path, tuple[int, str]]]:
+    """Size and SHA-256 of files, two at a time: hashing leaves Python's lock free."""
+
+    def measure(path: Path) -> tuple[int, str]:
+        with path.open("rb") as file:
+            return os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
+
+    with ThreadPoolExecutor(2) as pool:
+        yield from zip(paths, pool.map(measure, paths), strict=True)
