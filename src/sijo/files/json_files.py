@@ -59,6 +59,11 @@ def read_object(file: Path) -> dict[str, Any]:
     return fields
 
 
+def json_text(content: object) -> str:
+    """JSON as people read it: indented, letters as they are."""
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
 def write_json(file: Path, content: object) -> None:
-    """Write a JSON file of a checkpoint as people read it: indented, letters as they are."""
-    file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    """Write a JSON file of a checkpoint as people read it."""
+    file.write_text(json_text(content), encoding="utf-8")

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sijo.errors import SettingError, TextError
 from sijo.files.atomic import sync, whole_file
 from sijo.files.json_files import read_json
-from sijo.files.resumable import begun, locked, must_agree, unlocked
+from sijo.files.resumable import ResumableFolder
 from sijo.files.row_writers import WRITERS, ColumnPlan, OutputRows, format_of, values
 
 if TYPE_CHECKING:
@@ -69,17 +69,17 @@ class OutputJob:
         self.complete = False
         self._overwrite = overwrite
         self._begun = False
-        self._lock = locked(self.folder)
+        self._work = ResumableFolder(self.folder)
         try:
+            self._work.lock()
             self._begin(json.loads(json.dumps(settings, default=str)), resume)
         except BaseException:
             self.close()
             raise
 
     def _begin(self, settings: dict[str, Any], resume: bool) -> None:
-        for litter in [*self.folder.glob("*.tmp-*"), self.folder / "whole"]:
-            litter.unlink(missing_ok=True)
-        earlier = begun(self.folder)
+        (self.folder / "whole").unlink(missing_ok=True)
+        earlier = self._work.begun_with()
         if earlier and not (resume or self._overwrite):
             raise SettingError(
                 f"an unfinished run for {self.output} is in {self.folder}; "
@@ -88,21 +88,14 @@ class OutputJob:
         if resume and self.output.exists():
             if not earlier or self._placed():
                 self.complete = True
-                self._remove()
+                self._work.remove()
                 return
             if not earlier["overwrite"]:
                 raise SettingError(
                     f"output {self.output} was made by someone else while this run stood still; "
                     "move it away, then --resume"
                 )
-        if earlier and resume:
-            must_agree(earlier["settings"], settings, what="run")
-            self._overwrite = earlier["overwrite"]
-        else:
-            self._empty()
-            with whole_file(self.folder / "settings.json") as out:
-                out.write(json.dumps({"overwrite": self._overwrite, "settings": settings}).encode())
-            sync(self.folder.parent)
+        self._overwrite = self._work.begin(settings, work="run", resume=resume, overwrite=self._overwrite)
         self._begun = True
 
     def done(self, block: "RowBlock") -> bool:
@@ -160,17 +153,17 @@ class OutputJob:
             raise SettingError(
                 f"output {self.output} was made by someone else during the run; move it away, then --resume"
             )
-        with whole_file(self.folder / "placed.json") as out:
-            out.write(json.dumps(_identity(whole)).encode())
+        self._work.write("placed.json", json.dumps(_identity(whole)).encode())
         whole.replace(self.output)
         sync(self.output.parent)
-        self._remove()
+        self._begun = False
+        self._work.remove()
 
     def close(self) -> None:
         """Let others at the run's folder, which goes when it holds nothing worth resuming."""
-        with closing(self._lock):
+        with closing(self._work):
             if self._begun and not self._overwrite and not any(self._chunks()):
-                self._remove()
+                self._work.remove()
             self._begun = False
 
     def __enter__(self) -> Self:
@@ -209,17 +202,6 @@ class OutputJob:
             if found is None:
                 raise SettingError(f"block {number} is missing or damaged in {self.folder}; --resume does it again")
             yield found[1]
-
-    def _empty(self) -> None:
-        # placed.json goes last: while settings.json is there, only it tells that the output is this run's
-        names = ("settings.json", "placed.json")
-        for path in [*self._chunks(), *(self.folder / name for name in names)]:
-            path.unlink(missing_ok=True)
-
-    def _remove(self) -> None:
-        self._begun = False
-        self._empty()
-        unlocked(self.folder)
 
     def _placed(self) -> bool:
         """Whether the output is this run's own."""

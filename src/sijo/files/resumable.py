@@ -1,29 +1,158 @@
-"""Work that can be resumed."""
+"""Work that can be resumed: a folder held by one process, and what the work in it was begun with.
+
+    settings.json   what decides the results; work that is resumed must have the same
+    lock            held by the one process at work here; `.lock`, a folder, where the results stay in the folder
+
+Every file is written under another name, brought to disk and renamed, so each is whole or not there
+after `kill -9` at any instant. What the results are is up to the work: blocks of an output in
+`output_job.py`, shards of a corpus in `data/prepare_shards.py`, checkpoints in `jobs/run_folder.py`.
+"""
 
 import errno
 import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from types import TracebackType
+from typing import Any, Self
 
 from sijo.errors import SettingError
+from sijo.files.atomic import lock, sync, whole_file
 from sijo.files.json_files import read_object
 
+SETTINGS = "settings.json"
 
-def locked(folder: Path) -> BinaryIO:
-    """A folder to work in, made if need be, and taken for this process as long as its file `lock` is open.
 
-    Raises SettingError when another process has it, or when nothing can be written beside it.
+class ResumableFolder:
+    """A folder of work that can be resumed. Nothing is touched before it is locked.
+
+    folder  where the work is
+    stays   whether the folder is also where the results stay; else it holds nothing else, and goes at the end
     """
+
+    def __init__(self, folder: Path, *, stays: bool = False) -> None:
+        self.folder, self.stays = folder, stays
+        self._lock: int | None = None
+
+    def begun_with(self) -> dict[str, Any] | None:
+        """The fields of settings.json; None when no work was begun here."""
+        path = self.folder / SETTINGS
+        return read_object(path) if path.exists() else None
+
+    def lock(self, *, names: Sequence[str] = ("*",)) -> Self:
+        """Hold the folder, made if need be, until `close`; clear away what of these files was half written.
+
+        Raises SettingError when another process has it, or when nothing can be written there.
+        """
+        self._lock = _locked_folder(self.folder) if self.stays else _locked_file(self.folder)
+        for name in names:
+            for litter in self.folder.glob(f"{name}.tmp-*"):
+                litter.unlink(missing_ok=True)
+        return self
+
+    def begin(self, settings: dict[str, Any], *, work: str, resume: bool, overwrite: bool) -> bool:
+        """Go on with what was begun with these settings, or start over; whether the end may overwrite.
+
+        settings   as JSON can say them
+        work       what it is, in a refusal
+        overwrite  of work begun now; work that is resumed keeps the leave it was begun with
+
+        Raises SettingError when the work to be resumed was begun with other settings.
+        """
+        earlier = self.begun_with()
+        if earlier and resume:
+            must_agree(
+                f"the {work} to be resumed",
+                differences(earlier["settings"], settings)[:1],
+                "give it as it was, or start over with overwrite",
+            )
+            return bool(earlier["overwrite"])
+        self.clear()
+        self.write(SETTINGS, json.dumps({"overwrite": overwrite, "settings": settings}).encode())
+        sync(self.folder.parent)
+        return overwrite
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file whole."""
+        with whole_file(self.folder / name) as out:
+            out.write(content)
+
+    def clear(self) -> None:
+        """Remove all but the lock. The settings go first: without them, whatever else is there is litter."""
+        (self.folder / SETTINGS).unlink(missing_ok=True)
+        sync(self.folder)
+        for path in self.folder.iterdir():
+            if path.name != "lock":
+                path.unlink()
+
+    def remove(self) -> None:
+        """Remove the folder while it is still held."""
+        self.clear()
+        (self.folder / "lock").unlink(missing_ok=True)
+        with suppress(OSError):  # another process may be moving in
+            self.folder.rmdir()
+
+    def close(self) -> None:
+        """Let others at the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What settings are other than they were, one phrase each; their order counts too.
+
+    >>> differences({"seed": 1}, {"seed": 2, "length": 8})
+    ['seed: 1, and now it is 2', 'length: not given, and now it is 8']
+    """
+    phrases = []
+    for name in {**now, **earlier}:
+        old, new = (json.dumps(settings[name]) if name in settings else "not given" for settings in (earlier, now))
+        if old != new:
+            phrases.append(f"{name}: {old}, and now it is {new}")
+    if not phrases and list(earlier) != list(now):
+        phrases.append("the same in another order")
+    return phrases
+
+
+def must_agree(work: str, different: Sequence[str], remedy: str) -> None:
+    """Refuse to go on with work that was begun with other settings.
+
+    >>> must_agree("the run in out", ["seed=1, not 2"], "begin another run")
+    Traceback (most recent call last):
+    sijo.errors.SettingError: the run in out was begun with seed=1, not 2; begin another run
+    """
+    if different:
+        more = "; …" if len(different) > 4 else ""
+        raise SettingError(f"{work} was begun with {'; '.join(different[:4])}{more}; {remedy}")
+
+
+def _locked_folder(folder: Path) -> int:
+    own = folder / ".lock"  # not the folder itself, which `whole_folder` locks for each thing in it
+    own.mkdir(parents=True, exist_ok=True)
+    handle = lock(own)
+    if handle is None:
+        raise SettingError(f"another process is at work in {folder}; wait for it, or stop it")
+    return handle
+
+
+def _locked_file(folder: Path) -> int:
     path = folder / "lock"
     while True:
         try:
             folder.mkdir(exist_ok=True)
             try:
-                handle = path.open("ab")
+                handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             except FileNotFoundError:
                 continue  # the process before us removed the folder in the meantime
         except OSError as error:
@@ -35,49 +164,11 @@ def locked(folder: Path) -> BinaryIO:
             ) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists() and os.path.samestat(path.stat(), os.fstat(handle.fileno())):
+            if path.exists() and os.path.samestat(path.stat(), os.fstat(handle)):
                 return handle
-            handle.close()  # removed between the two calls
+            os.close(handle)  # removed between the two calls
         except OSError as error:
-            handle.close()
+            os.close(handle)
             raise SettingError(
                 f"another process is at work in {folder} ({error.strerror}); wait for it, or name another output"
             ) from error
-
-
-def unlocked(folder: Path) -> None:
-    """Remove a folder of which only the lock is left, while it is still held."""
-    (folder / "lock").unlink(missing_ok=True)
-    with suppress(OSError):  # another process may be moving in
-        folder.rmdir()
-
-
-def begun(folder: Path) -> dict[str, Any] | None:
-    """The `settings.json` of work that can be resumed in a folder of ours, or None."""
-    path = folder / "settings.json"
-    return read_object(path) if path.exists() else None
-
-
-def must_agree(earlier: Mapping[str, Any], now: Mapping[str, Any], *, what: str) -> None:
-    """Refuse to go on with work that was begun with other settings.
-
-    earlier, now  settings as JSON can say them, by the names that a refusal gives them
-    what          the work, in a sentence
-
-    >>> must_agree({"seed": 1}, {"seed": 2}, what="run")
-    Traceback (most recent call last):
-    sijo.errors.SettingError: the run to be resumed was begun with seed: 1, and now it is 2; give it as it was, or \
-start over with overwrite
-    """
-    for name in {**now, **earlier}:
-        old, new = (json.dumps(given[name]) if name in given else "not given" for given in (earlier, now))
-        if old != new:
-            raise SettingError(
-                f"the {what} to be resumed was begun with {name}: {old}, and now it is {new}; "
-                "give it as it was, or start over with overwrite"
-            )
-    if list(earlier) != list(now):
-        raise SettingError(
-            f"the {what} to be resumed was begun with the same in another order; give it as it was, or start over "
-            "with overwrite"
-        )

@@ -55,7 +55,7 @@ def finetune(
     check_tracker(settings.run.tracker)
     exercise = FinetuneSetup(settings, data, tell)
     with ExitStack() as stack:
-        stack.callback(os.close, take_run_folder(out, settings, "data.json", exercise.words, resume=resume))
+        stack.enter_context(take_run_folder(out, settings, "data.json", exercise.words, resume=resume))
         seeds = range(settings.run.seed, settings.run.seed + settings.seeds)
         attempts = [
             FinetuneSeed(exercise, seed, out if settings.seeds == 1 else out / f"seed-{seed}", tell)

@@ -9,7 +9,6 @@ OUT/metrics.jsonl   what happened (`watch.py`)
 OUT/model/          the model; for rtd OUT/discriminator/ and OUT/generator/
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext, suppress
@@ -24,11 +23,13 @@ from sijo.checkpoints.load import Model, create, family_for, head_names, load, n
 from sijo.checkpoints.locate import locate
 from sijo.checkpoints.save import save
 from sijo.data.corpus import documents, open_source, sources
+from sijo.data.prepare_shards import PreparationProgress, prepare
 from sijo.data.samples import Samples
-from sijo.data.shards import Corpus, PreparationProgress, prepare
+from sijo.data.shards import Corpus
 from sijo.errors import CheckpointError, SettingError, TextError
 from sijo.files.atomic import whole_folder
 from sijo.files.json_files import read_object
+from sijo.files.resumable import ResumableFolder
 from sijo.jobs.new_token_rows import merge_rows, new_token_ids, train_only_rows, with_new_rows
 from sijo.jobs.run_folder import take_run_folder
 from sijo.jobs.student import distillation_objective
@@ -107,7 +108,7 @@ def pretrain(
         world = stack.enter_context(joined)
         with world.first_alone("prepare") as first:
             if first:
-                stack.callback(os.close, _begin(settings, text, out, resume=resume))
+                stack.enter_context(_begin(settings, text, out, resume=resume))
                 tokenizer, corpus = _prepared(settings, text, out, tell)
         if not world.first:
             tokenizer, corpus = _prepared(settings, text, out, tell)
@@ -252,8 +253,8 @@ def _ready(text: CorpusSource) -> bool:
     return len(text.sources) == 1 and (Path(text.sources[0]) / "index.json").is_file()
 
 
-def _begin(settings: RunSettings, text: CorpusSource, out: Path, *, resume: bool) -> int:
-    """Take a run's folder, new or begun with the same settings and text; returns the handle of its lock."""
+def _begin(settings: RunSettings, text: CorpusSource, out: Path, *, resume: bool) -> ResumableFolder:
+    """Take a run's folder, new or begun with the same settings and text, until it is closed."""
     words = {name: value for name, value in asdict(text).items() if name != "skip_bad"}
     words["sources"] = [*text.sources]
     return take_run_folder(out, settings, "text.json", words, resume=resume)
