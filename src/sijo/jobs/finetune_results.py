@@ -9,7 +9,7 @@ from typing import Any
 from sijo.checkpoints.card import Card, Metric, licence
 from sijo.checkpoints.locate import locate
 from sijo.checkpoints.save import save
-from sijo.data.labelled_inputs import LabelledRow, Task
+from sijo.data.labelled_rows import LabelledRow, Task
 from sijo.evaluation.metrics import best_threshold, intervals
 from sijo.files.atomic import whole_file
 from sijo.files.json_files import read_object

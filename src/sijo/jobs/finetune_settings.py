@@ -7,7 +7,8 @@ from typing import Literal
 
 from sijo.checkpoints.load import config_fields
 from sijo.checkpoints.locate import locate
-from sijo.data.labelled_inputs import ColumnNames, InputSettings, Task
+from sijo.data.labelled_inputs import InputSettings
+from sijo.data.labelled_rows import ColumnNames, Task
 from sijo.errors import SettingError, nearest
 from sijo.evaluation.metrics import BEST
 from sijo.models import FAMILIES
