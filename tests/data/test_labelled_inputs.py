@@ -14,6 +14,12 @@ def tokenizer(tiny_model):
     return Tokenizer.load(tiny_model / "tokenizer.json", max_length=32)
 
 
+def rows(*labels):
+    return [
+        LabelledRow(f"row {number}", (f"text {number}",), label=label) for number, label in enumerate(labels, 1)
+    ]
+
+
 def test_the_order_of_an_epoch_is_a_function_of_seed_and_epoch(tokenizer):
     # kills: rows left out or read twice in an epoch, the same order in each, a batch that depends on the one before
     data = LabelledInputs(rows(*"ababababa"), "classification", ("a", "b"), tokenizer, InputSettings())

@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from sijo.errors import SettingError, TextError, nearest
-from sijo.files.tables import DECOMPRESS, SUFFIXES, RowBlock, TextTable, ending
+from sijo.files.table_formats import DECOMPRESS, SUFFIXES, ending
+from sijo.files.tables import RowBlock, TextTable
 
 LONGEST_DOCUMENT = 1_000_000
 """Characters of a document of plain text, which without blank lines would be its whole file."""

@@ -31,7 +31,7 @@ from sijo.errors import SettingError, TextError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from sijo.files.tables import Kind
+    from sijo.files.table_formats import Kind
 
 Format = Literal["csv", "jsonl", "parquet"]
 
