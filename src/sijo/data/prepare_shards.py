@@ -16,9 +16,10 @@ import filecmp
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain, islice
@@ -121,7 +122,10 @@ def prepare(
     work_folder = target.with_name(f".{target.name}.preparing")
     if resume and target.exists() and not work_folder.exists():
         return _finished(target, tokenizer)
-    with _working_in(work_folder) as work:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with ResumableFolder(work_folder, results=PROGRESS).lock() as work:
+        if not work.worth_resuming():
+            work.clear()
         if resume and target.exists() and not work.begun_with():
             return _finished(target, tokenizer)
         how: dict[str, Any] = {"column": column, "code_column": code_column, "shard_tokens": shard_tokens}
@@ -214,7 +218,7 @@ class _Preparation:
             with suppress(TextError) if self.skip_bad else nullcontext():
                 self._open_source(source)
         sizes = [source.path.stat().st_size for source in self.sources]
-        for batch in _batches(self._rest()):
+        for batch in groups(self._rest(), rows=sys.maxsize, characters=BATCH_CHARACTERS, size=_weight):
             self._take(batch)
             if self._new_tokens >= COMMIT_TOKENS:
                 self._commit()
@@ -329,7 +333,7 @@ class _Preparation:
             "digests": self._digests,
             **{name: value for name, value in self.index().items() if name in NOTHING},
         }
-        self.work.write(PROGRESS, json.dumps(progress).encode())
+        self.work.write_file(PROGRESS, json.dumps(progress).encode())
 
     def _cut_back(self) -> None:
         """Bring every file to the length it had at the last commit."""
@@ -346,18 +350,8 @@ class _Preparation:
                 os.truncate(path, size)
 
 
-def _batches(documents: Iterator[tuple[int, Document]]) -> Iterator[list[tuple[int, Document]]]:
-    """Bounded runs of a stream. A document weighs something by itself, or empty ones would pile up."""
-    batch: list[tuple[int, Document]] = []
-    weight = 0
-    for number, document in documents:
-        batch.append((number, document))
-        weight += document.characters + 50
-        if weight >= BATCH_CHARACTERS:
-            yield batch
-            batch, weight = [], 0
-    if batch:
-        yield batch
+def _weight(numbered: tuple[int, Document]) -> int:
+    return numbered[1].characters + 50  # a document weighs something by itself, or empty ones would pile up
 
 
 def _append(path: Path, new: bytes | bytearray) -> None:
@@ -402,26 +396,6 @@ def _begin(
         name = str(path) if source.code is None else f"{source.code}={path}"
         settings[name] = f"{stat.st_size} bytes, changed {changed}.{rest:09} UTC"
     return work.begin(settings, work="preparation", resume=resume, overwrite=overwrite)
-
-
-@contextmanager
-def _working_in(folder: Path) -> Iterator[ResumableFolder]:
-    """A folder to work in, held against other processes. It goes when it holds nothing to be resumed."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with ResumableFolder(folder).lock() as work:
-        if not _worth_resuming(work):
-            work.clear()
-        try:
-            yield work
-        finally:
-            if not _worth_resuming(work):
-                work.remove()
-
-
-def _worth_resuming(work: ResumableFolder) -> bool:
-    # one that may overwrite is remembered at once, or what it is to replace would be taken for its work
-    settings = work.begun_with()
-    return settings is not None and (settings["overwrite"] or (work.folder / PROGRESS).exists())
 
 
 def _link(file: Path, name: Path) -> None:

@@ -20,8 +20,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from hashlib import blake2b
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from sijo.errors import SettingError, TextError
 from sijo.files.atomic import sync, whole_file
@@ -35,9 +34,10 @@ if TYPE_CHECKING:
     from sijo.files.tables import RowBlock
 
 DIGEST_BYTES = 32
+CHUNKS = "chunk-" + 8 * "[0-9]"
 
 
-class OutputJob:
+class OutputJob(ResumableFolder):
     """The one way to an output file: `write` each block that is not `done`, then `finish`.
 
     output     the file to be, its format told by its suffix; a link is followed
@@ -61,17 +61,15 @@ class OutputJob:
             raise SettingError("--resume goes on with a run and --overwrite starts it over; pass one of them")
         self.format = format_of(output)
         self.output = Path(os.path.realpath(output))
-        self.folder = self.output.with_name(f".{self.output.name}.sijo-run")
+        super().__init__(self.output.with_name(f".{self.output.name}.sijo-run"), results=CHUNKS)
         if self.output.exists() and not self.output.is_file():
             raise SettingError(f"output {self.output} is no file; name a file")
         if self.output.exists() and not (resume or overwrite):
             raise SettingError(f"output {self.output} exists; pass --overwrite to replace it, or name another")
         self.complete = False
         self._overwrite = overwrite
-        self._begun = False
-        self._work = ResumableFolder(self.folder)
         try:
-            self._work.lock()
+            self.lock()
             self._begin(json.loads(json.dumps(settings, default=str)), resume)
         except BaseException:
             self.close()
@@ -79,7 +77,7 @@ class OutputJob:
 
     def _begin(self, settings: dict[str, Any], resume: bool) -> None:
         (self.folder / "whole").unlink(missing_ok=True)
-        earlier = self._work.begun_with()
+        earlier = self.begun_with()
         if earlier and not (resume or self._overwrite):
             raise SettingError(
                 f"an unfinished run for {self.output} is in {self.folder}; "
@@ -88,15 +86,14 @@ class OutputJob:
         if resume and self.output.exists():
             if not earlier or self._placed():
                 self.complete = True
-                self._work.remove()
+                self.remove()
                 return
             if not earlier["overwrite"]:
                 raise SettingError(
                     f"output {self.output} was made by someone else while this run stood still; "
                     "move it away, then --resume"
                 )
-        self._overwrite = self._work.begin(settings, work="run", resume=resume, overwrite=self._overwrite)
-        self._begun = True
+        self._overwrite = self.begin(settings, work="run", resume=resume, overwrite=self._overwrite)
 
     def done(self, block: "RowBlock") -> bool:
         """Whether the answers for this block are on disk, whole.
@@ -120,7 +117,7 @@ class OutputJob:
         """
         import pyarrow as pa
 
-        assert self._begun and len(block.texts) == block.columns.num_rows == added.num_rows
+        assert self.begun and len(block.texts) == block.columns.num_rows == added.num_rows
         about = {"input": _digest(block), "kind": block.kind}
         buffer = pa.BufferOutputStream()
         for table in (block.columns, added.replace_schema_metadata(about)):
@@ -137,8 +134,8 @@ class OutputJob:
         Raises TextError when the run has answers for more blocks than the input now holds, and
         OSError when the disk is full or fails; all blocks stay, so a resumed run comes here again.
         """
-        assert self._begun
-        last = max((int(path.name[-8:]) for path in self._chunks()), default=-1)
+        assert self.begun
+        last = max((int(path.name[-8:]) for path in self.folder.glob(CHUNKS)), default=-1)
         if last >= blocks:
             raise TextError(
                 "the input has become shorter since the run began; put the rows back, "
@@ -153,32 +150,13 @@ class OutputJob:
             raise SettingError(
                 f"output {self.output} was made by someone else during the run; move it away, then --resume"
             )
-        self._work.write("placed.json", json.dumps(_identity(whole)).encode())
+        self.write_file("placed.json", json.dumps(_identity(whole)).encode())
         whole.replace(self.output)
         sync(self.output.parent)
-        self._begun = False
-        self._work.remove()
-
-    def close(self) -> None:
-        """Let others at the run's folder, which goes when it holds nothing worth resuming."""
-        with closing(self._work):
-            if self._begun and not self._overwrite and not any(self._chunks()):
-                self._work.remove()
-            self._begun = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        self.remove()
 
     def _chunk(self, number: int) -> Path:
         return self.folder / f"chunk-{number:08}"
-
-    def _chunks(self) -> Iterator[Path]:
-        return self.folder.glob("chunk-" + 8 * "[0-9]")
 
     def _read(self, number: int) -> tuple[str, OutputRows] | None:
         """The digest of a block's input, and its rows; None when they are not there or damaged."""

@@ -15,7 +15,6 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from sijo.errors import SettingError
@@ -28,12 +27,16 @@ SETTINGS = "settings.json"
 class ResumableFolder:
     """A folder of work that can be resumed. Nothing is touched before it is locked.
 
-    folder  where the work is
-    stays   whether the folder is also where the results stay; else it holds nothing else, and goes at the end
+    folder   where the work is
+    results  a pattern of the files that are worth resuming from, in a folder that goes at the end;
+             None for a folder that stays, with all that is in it
     """
 
-    def __init__(self, folder: Path, *, stays: bool = False) -> None:
-        self.folder, self.stays = folder, stays
+    begun = False
+    """This process began the work, or went on with it."""
+
+    def __init__(self, folder: Path, *, results: str | None = None) -> None:
+        self.folder, self.results = folder, results
         self._lock: int | None = None
 
     def begun_with(self) -> dict[str, Any] | None:
@@ -41,12 +44,17 @@ class ResumableFolder:
         path = self.folder / SETTINGS
         return read_object(path) if path.exists() else None
 
+    def worth_resuming(self) -> bool:
+        """Whether there are results; or leave to overwrite, or else what is there would be taken for the result."""
+        settings = self.begun_with()
+        return settings is not None and (settings["overwrite"] or any(self.folder.glob(str(self.results))))
+
     def lock(self, *, names: Sequence[str] = ("*",)) -> Self:
         """Hold the folder, made if need be, until `close`; clear away what of these files was half written.
 
         Raises SettingError when another process has it, or when nothing can be written there.
         """
-        self._lock = _locked_folder(self.folder) if self.stays else _locked_file(self.folder)
+        self._lock = _locked_folder(self.folder) if self.results is None else _locked_file(self.folder)
         for name in names:
             for litter in self.folder.glob(f"{name}.tmp-*"):
                 litter.unlink(missing_ok=True)
@@ -68,13 +76,15 @@ class ResumableFolder:
                 differences(earlier["settings"], settings)[:1],
                 "give it as it was, or start over with overwrite",
             )
-            return bool(earlier["overwrite"])
-        self.clear()
-        self.write(SETTINGS, json.dumps({"overwrite": overwrite, "settings": settings}).encode())
-        sync(self.folder.parent)
+            overwrite = bool(earlier["overwrite"])
+        else:
+            self.clear()
+            self.write_file(SETTINGS, json.dumps({"overwrite": overwrite, "settings": settings}).encode())
+            sync(self.folder.parent)
+        self.begun = True
         return overwrite
 
-    def write(self, name: str, content: bytes) -> None:
+    def write_file(self, name: str, content: bytes) -> None:
         """Write a file whole."""
         with whole_file(self.folder / name) as out:
             out.write(content)
@@ -88,14 +98,25 @@ class ResumableFolder:
                 path.unlink()
 
     def remove(self) -> None:
-        """Remove the folder while it is still held."""
+        """Remove the folder while it is still held, and let go of it."""
         self.clear()
         (self.folder / "lock").unlink(missing_ok=True)
         with suppress(OSError):  # another process may be moving in
             self.folder.rmdir()
+        self._release()
 
     def close(self) -> None:
-        """Let others at the folder."""
+        """Let others at the folder. One that does not stay goes when nothing in it is worth resuming."""
+        try:
+            if self._lock is not None and self.results is not None:
+                is_ours = self.begun or not (self.folder / SETTINGS).exists()
+                if is_ours and not self.worth_resuming():
+                    self.remove()
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        self.begun = False
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -103,9 +124,7 @@ class ResumableFolder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 

@@ -87,7 +87,7 @@ def unpacked(stack: ExitStack, raw: IO[bytes], packed: str | None, name: str, *,
     stream: IO[bytes] = stack.enter_context(DECOMPRESS[packed](raw)) if packed else raw
     if not spool:
         return stream
-    file = stack.enter_context(tempfile.TemporaryFile())
+    file = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 (the stack closes it)
     with _undamaged(name):
         shutil.copyfileobj(stream, file)
     file.seek(0)

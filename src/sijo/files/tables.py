@@ -15,6 +15,7 @@ from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, get_args
 
+from sijo.batching import groups
 from sijo.errors import SettingError, TextError, nearest
 from sijo.files.table_formats import (
     DECOMPRESS,
@@ -165,30 +166,28 @@ class TextTable:
         self, opened: "_Reading | None", rows: int, characters: int, up_to_fault: bool
     ) -> Iterator[RowBlock]:
         reading = opened or self._open()
-        number, first_row, held = 0, 0, 0
-        texts: list[str] = []
-        kept: list[Any] = []
+        fault: TextError | None = None
 
-        def block() -> RowBlock:
-            self._share = reading.share(first_row + len(texts))
-            return RowBlock(number, first_row, texts, reading.table(kept), self.kind)
+        def sound_rows() -> Iterator[tuple[str, Any]]:
+            nonlocal fault
+            try:
+                yield from reading.rows
+            except TextError as error:
+                fault = error
 
+        first_row = 0
         try:
-            for text, cells in reading.rows:
-                texts.append(text)
-                kept.append(cells)
-                held += len(text)
-                if len(texts) >= rows or held >= characters:
-                    yield block()
-                    number, first_row, held = number + 1, first_row + len(texts), 0
-                    texts, kept = [], []
-            if texts:
-                yield block()
-            self._share = reading.share(first_row + len(texts))
-        except TextError:
-            if up_to_fault and texts:
-                yield block()
-            raise
+            blocks = groups(sound_rows(), rows=rows, characters=characters, size=lambda row: len(row[0]))
+            for number, block in enumerate(blocks):
+                if fault and not up_to_fault:
+                    break
+                texts, cells = zip(*block, strict=True)
+                self._share = reading.share(first_row + len(texts))
+                yield RowBlock(number, first_row, list(texts), reading.table(cells), self.kind)
+                first_row += len(texts)
+            if fault:
+                raise fault
+            self._share = reading.share(first_row)
         finally:
             reading.close()
 
@@ -325,7 +324,7 @@ class _Reading(NamedTuple):
     columns: tuple[str, ...] | None
     column: str
     rows: Iterator[tuple[str, Any]]  # each text, and whatever `table` needs to give its row back
-    table: Callable[[list[Any]], "pa.Table"]
+    table: Callable[[Sequence[Any]], "pa.Table"]
     share: Callable[[int], float | None] = lambda _: None  # from the rows handed out so far
     close: Callable[[], None] = lambda: None
 
@@ -390,10 +389,10 @@ def _holds_strings(kind: "pa.DataType") -> bool:
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
 
-def _strings(columns: tuple[str, ...]) -> Callable[[list[Sequence[str]]], "pa.Table"]:
+def _strings(columns: tuple[str, ...]) -> Callable[[Sequence[Sequence[str]]], "pa.Table"]:
     """What turns rows of strings into a table."""
 
-    def table(rows: list[Sequence[str]]) -> "pa.Table":
+    def table(rows: Sequence[Sequence[str]]) -> "pa.Table":
         import pyarrow as pa
 
         arrays = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
@@ -402,7 +401,7 @@ def _strings(columns: tuple[str, ...]) -> Callable[[list[Sequence[str]]], "pa.Ta
     return table
 
 
-def _slices(cells: list[tuple["pa.RecordBatch", int]]) -> "pa.Table":
+def _slices(cells: Sequence[tuple["pa.RecordBatch", int]]) -> "pa.Table":
     """Rows of batches, each as its batch and place, as a table."""
     import pyarrow as pa
 

@@ -20,7 +20,7 @@ def take_run_folder(
 
     Raises SettingError that names what is other than when the run was begun.
     """
-    folder, reading = ResumableFolder(out, stays=True), out / name
+    folder, reading = ResumableFolder(out), out / name
     begun = folder.begun_with()
     if begun is not None and not resume:
         raise SettingError(f"there is a run in {out}; --resume goes on with it, or name another folder")
@@ -36,6 +36,6 @@ def take_run_folder(
     ]
     must_agree(f"the run in {out}", different, "give the same settings, or begin another run")
     folder.lock(names=(SETTINGS, name))
-    folder.write(name, json_text(words).encode())
-    folder.write(SETTINGS, json_text(settings.to_json()).encode())
+    folder.write_file(name, json_text(words).encode())
+    folder.write_file(SETTINGS, json_text(settings.to_json()).encode())
     return folder
