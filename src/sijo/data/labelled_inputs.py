@@ -11,17 +11,18 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
-from typing import Any
+from itertools import chain, pairwise
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from sijo.batching import padded_length
 from sijo.data.labelled_rows import Answer, LabelledRow, Task
-from sijo.data.samples import Batch
+from sijo.data.samples import Batch, epoch_order
 from sijo.errors import SettingError, TextError
-from sijo.random import permuted
-from sijo.tokenizers.tokenizer import Tokenizer
+from sijo.tokenizers.tokenizer import FramedInput, Tokenizer
+
+Value = TypeVar("Value")
 
 NOT_ASKED = -100
 """In place of a tag where none is asked for."""
@@ -74,21 +75,27 @@ class LabelledInputs:
         self._place = {name: place for place, name in enumerate(names)}
         self.truncated = 0
         """Rows of which the end was not read."""
-        made = _Flat()
-        self._read(tokenizer, made)
-        self._ids = np.array(made.ids, dtype=np.int32)
-        self._types = np.array(made.types, dtype=np.uint8)
-        self._edges = np.cumsum([0, *made.lengths])
-        self._inputs = np.cumsum([0, *made.inputs])
-        self._tags = np.array(made.tags, dtype=np.int32)
-        self.words = np.array(made.words, dtype=np.int32)
+        read = {
+            "tagging": self._read_tags,
+            "question-answering": self._read_questions,
+            "multiple-choice": self._read_choices,
+        }.get(task, self._read_texts)
+        inputs = list(read(tokenizer))
+        parts = [part for each in inputs for part in each.parts]
+        flat = chain.from_iterable
+        self._ids = np.fromiter(flat(part.ids for part in parts), dtype=np.int32)
+        self._types = np.fromiter(flat(part.types for part in parts), dtype=np.uint8)
+        self._edges = np.cumsum([0, *(len(part.ids) for part in parts)])
+        self._inputs = np.cumsum([0, *(len(each.parts) for each in inputs)])
+        self._tags = np.fromiter(flat(each.tags for each in inputs), dtype=np.int32)
+        self.words = np.fromiter(flat(each.words for each in inputs), dtype=np.int32)
         """For tagging, of each token the number of the word in its row that it is asked for, or NOT_ASKED."""
-        self.places = np.array(made.places, dtype=np.int32).reshape(-1, 2)
+        self.places = np.array([*flat(each.places for each in inputs)], dtype=np.int32).reshape(-1, 2)
         """For question-answering, of each token the characters of the text that it stands for, or (-1, -1)."""
-        self.owners = np.array(made.owners, dtype=np.int64)
+        self.owners = np.array([each.row for each in inputs], dtype=np.int64)
         """The row of each input."""
         kind = np.float32 if task in ("multi-label", "regression") else np.int64
-        self.labels = np.array(made.labels, dtype=kind)
+        self.labels = np.array([each.label for each in inputs], dtype=kind)
         """A row for each input; of tagging they are with the tokens."""
 
     def __len__(self) -> int:
@@ -110,24 +117,18 @@ class LabelledInputs:
 
     def batch(self, position: int, count: int, *, seed: int) -> Batch:
         """The inputs at places position, …, position + count - 1 of a run that reads all again and again."""
-        epochs, places = np.divmod(np.arange(position, position + count), len(self))
-        numbers = [
-            permuted(places[epochs == epoch], len(self), seed=seed, epoch=int(epoch)) for epoch in np.unique(epochs)
-        ]
-        return self.at(np.concatenate(numbers), epochs)
+        return self.at(*epoch_order(position, count, len(self), seed=seed))
 
     def at(self, numbers: np.ndarray, epochs: np.ndarray | None = None) -> Batch:
         """These inputs side by side, padded on the right."""
-        inputs = [range(self._inputs[number], self._inputs[number + 1]) for number in numbers]
-        edges = [[(int(self._edges[one]), int(self._edges[one + 1])) for one in some] for some in inputs]
-        choices = max(map(len, inputs))
-        width = padded_length(max(end - start for some in edges for start, end in some))
-        shape = (len(numbers), choices, min(width, self.cutting.length))
+        edges = [self._edges[self._inputs[number] : self._inputs[number + 1] + 1] for number in numbers]
+        width = padded_length(max(int(np.diff(ends).max()) for ends in edges))
+        shape = (len(numbers), max(map(len, edges)) - 1, min(width, self.cutting.length))
         ids = np.full(shape, self.pad_id, dtype=np.int64)
         types, keep = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=bool)
         tags = np.full(shape, NOT_ASKED, dtype=np.int64)
-        for row, some in enumerate(edges):
-            for choice, (start, end) in enumerate(some):
+        for row, ends in enumerate(edges):
+            for choice, (start, end) in enumerate(pairwise(ends)):
                 here = (row, choice, slice(0, end - start))
                 ids[here], types[here], keep[here] = self._ids[start:end], self._types[start:end], True
                 if self.task == "tagging":
@@ -150,27 +151,15 @@ class LabelledInputs:
         """Where the tokens of an input stand in `words` and `places`."""
         return slice(int(self._edges[self._inputs[number]]), int(self._edges[self._inputs[number + 1]]))
 
-    def _read(self, tokenizer: Tokenizer, made: "_Flat") -> None:
-        match self.task:
-            case "tagging":
-                self._read_tagged(tokenizer, made)
-            case "question-answering":
-                self._read_asked(tokenizer, made)
-            case "multiple-choice":
-                self._read_choices(tokenizer, made)
-            case _:
-                self._read_texts(tokenizer, made)
-
-    def _read_texts(self, tokenizer: Tokenizer, made: "_Flat") -> None:
+    def _read_texts(self, tokenizer: Tokenizer) -> Iterator["_Input"]:
         pair = len(self.rows[0].texts) == 2
         room = tokenizer.room(self.cutting.length, pair=pair)
         firsts = tokenizer.ids([row.texts[0] for row in self.rows])
         seconds = tokenizer.ids([row.texts[1] for row in self.rows]) if pair else [None] * len(firsts)
-        for number, (row, one, other) in enumerate(zip(self.rows, firsts, seconds, strict=True)):
-            first, second, cut = fitted(one, other, room)
+        for number, (row, whole, second_whole) in enumerate(zip(self.rows, firsts, seconds, strict=True)):
+            first, second, cut = fitted(whole, second_whole, room)
             self.truncated += cut
-            framed = tokenizer.framed(first, second)
-            made.add(number, [(framed.ids, framed.types)], self._label(row))
+            yield _Input(number, [tokenizer.framed(first, second)], self._label(row))
 
     def _label(self, row: LabelledRow) -> Any:
         match self.task:
@@ -180,41 +169,33 @@ class LabelledInputs:
                 return [float(name in row.label) for name in self.names]
         return row.label
 
-    def _read_choices(self, tokenizer: Tokenizer, made: "_Flat") -> None:
+    def _read_choices(self, tokenizer: Tokenizer) -> Iterator["_Input"]:
         room = tokenizer.room(self.cutting.length, pair=True)
         for number, row in enumerate(self.rows):
             before, *choices = tokenizer.ids([row.texts[0], *row.choices])
-            inputs, any_cut = [], False
-            for choice in choices:
-                first, second, cut = fitted(before, choice, room)
-                framed = tokenizer.framed(first, second)
-                inputs.append((framed.ids, framed.types))
-                any_cut |= cut
-            self.truncated += any_cut
-            made.add(number, inputs, row.label)
+            pairs = [fitted(before, choice, room) for choice in choices]
+            self.truncated += any(cut for *_, cut in pairs)
+            yield _Input(number, [tokenizer.framed(first, second) for first, second, _ in pairs], row.label)
 
-    def _read_tagged(self, tokenizer: Tokenizer, made: "_Flat") -> None:
+    def _read_tags(self, tokenizer: Tokenizer) -> Iterator["_Input"]:
         room = tokenizer.room(self.cutting.length, pair=False)
         spelled = tokenizer.spelled([" ".join(row.words) for row in self.rows])
         for number, (row, text) in enumerate(zip(self.rows, spelled, strict=True)):
             ends = np.cumsum([len(word) + 1 for word in row.words]) - 1  # of each word in the joined text
             word_of = [int(np.searchsorted(ends, max(start, end - 1), side="right")) for start, end in text.places]
-            begins = [at for at, word in enumerate(word_of) if at == 0 or word != word_of[at - 1]]
-            first = dict(zip(begins, (word_of[at] for at in begins), strict=True))
-            for start, end in _parted([*begins, len(word_of)], room):
-                words = [first.get(at, NOT_ASKED) for at in range(start, end)]
-                tags = [NOT_ASKED if word == NOT_ASKED else self._place[row.label[word]] for word in words]
+            starts = [at for at, word in enumerate(word_of) if at == 0 or word != word_of[at - 1]]
+            is_start = frozenset(starts)
+            for start, end in _whole_words([*starts, len(word_of)], room):
+                words = [word_of[at] if at in is_start else NOT_ASKED for at in range(start, end)]
                 framed = tokenizer.framed(text.ids[start:end])
-                before, after = framed.starts[0], len(framed.ids) - framed.starts[0] - (end - start)
-                made.add(number, [(framed.ids, framed.types)], 0)
-                made.words += [NOT_ASKED] * before + words + [NOT_ASKED] * after
-                made.tags += [NOT_ASKED] * before + tags + [NOT_ASKED] * after
+                words = _around(words, framed, 0, NOT_ASKED)
+                tags = [NOT_ASKED if word == NOT_ASKED else self._place[row.label[word]] for word in words]
+                yield _Input(number, [framed], 0, tags=tags, words=words)
 
-    def _read_asked(self, tokenizer: Tokenizer, made: "_Flat") -> None:
-        questions = tokenizer.ids([row.texts[0] for row in self.rows])
+    def _read_questions(self, tokenizer: Tokenizer) -> Iterator["_Input"]:
+        questions = [ids[: self.cutting.question] for ids in tokenizer.ids([row.texts[0] for row in self.rows])]
         contexts = tokenizer.spelled([row.texts[1] for row in self.rows])
-        for number, (row, asked, context) in enumerate(zip(self.rows, questions, contexts, strict=True)):
-            question = asked[: self.cutting.question]
+        for number, (row, question, context) in enumerate(zip(self.rows, questions, contexts, strict=True)):
             room = tokenizer.room(self.cutting.length, pair=True) - len(question)
             if room < 1:
                 raise TextError(
@@ -225,40 +206,28 @@ class LabelledInputs:
             for start in windows(len(context.ids), room, self.cutting.stride):
                 places = context.places[start : start + room]
                 framed = tokenizer.framed(question, context.ids[start : start + room])
-                at = framed.starts[1]
-                inside = answer is not None and start <= answer[0] and answer[1] < start + len(places)
-                shift = at - start
-                made.add(
-                    number,
-                    [(framed.ids, framed.types)],
-                    [answer[0] + shift, answer[1] + shift] if answer is not None and inside else [0, 0],
-                )
-                after = len(framed.ids) - at - len(places)
-                made.places += [(-1, -1)] * at + list(places) + [(-1, -1)] * after
+                label = [0, 0]
+                if answer is not None and start <= answer[0] and answer[1] < start + len(places):
+                    label = [token - start + framed.starts[1] for token in answer]
+                yield _Input(number, [framed], label, places=_around(places, framed, 1, (-1, -1)))
 
 
-class _Flat:
-    """Inputs one behind the other, while they are made."""
+class _Input(NamedTuple):
+    """What is kept of one input."""
 
-    def __init__(self) -> None:
-        self.ids: list[int] = []
-        self.types: list[int] = []
-        self.tags: list[int] = []
-        self.words: list[int] = []
-        self.places: list[tuple[int, int]] = []
-        self.lengths: list[int] = []
-        self.inputs: list[int] = []
-        self.owners: list[int] = []
-        self.labels: list[Any] = []
+    row: int
+    parts: Sequence[FramedInput]
+    """One for each choice; else only one."""
+    label: Any
+    tags: Sequence[int] = ()
+    words: Sequence[int] = ()
+    places: Sequence[tuple[int, int]] = ()
 
-    def add(self, row: int, inputs: Sequence[tuple[Sequence[int], Sequence[int]]], label: Any) -> None:
-        for ids, types in inputs:
-            self.ids += ids
-            self.types += types
-            self.lengths.append(len(ids))
-        self.inputs.append(len(inputs))
-        self.owners.append(row)
-        self.labels.append(label)
+
+def _around(values: Sequence[Value], framed: FramedInput, text: int, fill: Value) -> list[Value]:
+    """A value for each token of an input: those of its text number `text`, and `fill` around them."""
+    before = framed.starts[text]
+    return [fill] * before + [*values] + [fill] * (len(framed.ids) - before - len(values))
 
 
 def fitted(first: list[int], second: list[int] | None, room: int) -> tuple[list[int], list[int] | None, bool]:
@@ -293,7 +262,7 @@ def windows(tokens: int, room: int, stride: int) -> list[int]:
     return starts
 
 
-def _parted(borders: Sequence[int], room: int) -> Iterator[tuple[int, int]]:
+def _whole_words(borders: Sequence[int], room: int) -> Iterator[tuple[int, int]]:
     """Runs of whole words that fit, as token places; of a word that is longer, as much as fits."""
     start = borders[0]
     for border, following in pairwise(borders):
