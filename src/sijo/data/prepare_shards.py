@@ -92,12 +92,12 @@ def prepare(
     overwrite     start over, and replace what is there at the end
     tell          is called every million characters or so
 
-    A document without tokens is dropped, and so is one like an earlier one, whatever file that was in.
+    A document without tokens is dropped, and so is a duplicate of an earlier one in any file.
     The same files, settings and tokenizer give the same bytes, however often the preparation was
     interrupted, by `kill -9` and a full disk too; only `skip_bad` may change between one part and the next.
 
     Raises SettingError for settings or codes that will not do, when something is at `folder` or in the making
-    there, and when a resumed preparation was begun with others; TextError at a fault in a file, or
+    there, and when a resumed preparation was begun with different ones; TextError at a fault in a file, or
     when no document is left. What was done until then stays, to be resumed.
 
     >>> import tempfile
@@ -119,17 +119,24 @@ def prepare(
     if not 1 <= shard_tokens <= LARGEST:
         raise SettingError(f"a shard of {shard_tokens} tokens cannot be; use 1 to {LARGEST:,}")
     target = Path(folder).absolute()
-    work_folder = target.with_name(f".{target.name}.preparing")
-    if resume and target.exists() and not work_folder.exists():
+    making = target.with_name(f".{target.name}.preparing")
+    if resume and target.exists() and not making.exists():
         return _finished(target, tokenizer)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with ResumableFolder(work_folder, results=PROGRESS).lock() as work:
+    with ResumableFolder(making, results=PROGRESS).lock() as work:
         if not work.worth_resuming():
             work.clear()
         if resume and target.exists() and not work.begun_with():
             return _finished(target, tokenizer)
+        if target.exists() and not (resume or overwrite):
+            raise SettingError(f"{target} exists already; name another folder, or allow it to be overwritten")
+        if work.begun_with() and not (resume or overwrite):
+            raise SettingError(
+                f"an unfinished preparation of {target} is in {making}; resume it, or overwrite it to start over"
+            )
         how: dict[str, Any] = {"column": column, "code_column": code_column, "shard_tokens": shard_tokens}
-        overwrite = _begin(work, target, sources, tokenizer, how, resume=resume, overwrite=overwrite)
+        settings = _settings(sources, tokenizer, how)
+        overwrite = work.begin(settings, work="preparation", resume=resume, overwrite=overwrite)
         preparation = _Preparation(work, tokenizer, sources, skip_bad=skip_bad, **how)
         if not preparation.is_placed(target):
             if target.exists() and not overwrite:
@@ -370,23 +377,8 @@ def _finished(folder: Path, tokenizer: Tokenizer) -> Corpus:
     return corpus
 
 
-def _begin(
-    work: ResumableFolder,
-    target: Path,
-    sources: Sequence[SourceFile],
-    tokenizer: Tokenizer,
-    how: dict[str, Any],
-    *,
-    resume: bool,
-    overwrite: bool,
-) -> bool:
-    """Begin a preparation, or go on with one; whether its end may overwrite."""
-    if target.exists() and not (resume or overwrite):
-        raise SettingError(f"{target} exists already; name another folder, or allow it to be overwritten")
-    if work.begun_with() and not (resume or overwrite):
-        raise SettingError(
-            f"an unfinished preparation of {target} is in {work.folder}; resume it, or overwrite it to start over"
-        )
+def _settings(sources: Sequence[SourceFile], tokenizer: Tokenizer, how: dict[str, Any]) -> dict[str, Any]:
+    """What decides the shards, each by the name that a refusal gives it."""
     settings = {"sijo": __version__, "tokenizer": tokenizer.text_fingerprint, **how}
     settings["the number of files"] = len(sources)
     for source in sources:
@@ -395,7 +387,7 @@ def _begin(
         changed = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
         name = str(path) if source.code is None else f"{source.code}={path}"
         settings[name] = f"{stat.st_size} bytes, changed {changed}.{rest:09} UTC"
-    return work.begin(settings, work="preparation", resume=resume, overwrite=overwrite)
+    return settings
 
 
 def _link(file: Path, name: Path) -> None:
@@ -406,8 +398,8 @@ def _link(file: Path, name: Path) -> None:
         shutil.copyfile(file, name)
 
 
-def _same(file: Path, other: Path) -> bool:
-    return other.exists() and (file.samefile(other) or filecmp.cmp(file, other, shallow=False))
+def _same(file: Path, placed: Path) -> bool:
+    return placed.exists() and (file.samefile(placed) or filecmp.cmp(file, placed, shallow=False))
 
 
 def _printable(text: str) -> str:

@@ -64,7 +64,7 @@ class DocumentCounts:
     empty: int = 0
     """Rows that are blank, and documents of which the tokenizer leaves nothing."""
     duplicates: int = 0
-    """Documents that another had been the like of, in all but look and under the same code."""
+    """Documents that differ from an earlier one of the same code in no more than case, spaces and punctuation."""
     characters: int = 0
     """Characters of the documents that were kept."""
     bad: dict[str, str] = field(default_factory=dict)
@@ -132,7 +132,7 @@ class Corpus:
             codes = tuple(CorpusCode(str(code["name"]), tuple(map(int, code["ids"]))) for code in index["codes"])
             _allow_files(3 * len(index["shards"]))
             shards = tuple(_mapped(folder, about, kind, len(codes), check) for about in index["shards"])
-            listed = {INDEX, *(f"{about['name']}.{part}" for about in index["shards"] for part in PARTS)}
+            listed = {INDEX, *(name for about in index["shards"] for name, *_ in shard_layout(about, kind))}
             corpus = cls(
                 folder=folder,
                 codes=codes,

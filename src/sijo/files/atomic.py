@@ -70,7 +70,7 @@ def whole_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
         _clear_leftovers(target)
         _may_write(target, overwrite=overwrite)
         fresh.mkdir()
-        life = lock(fresh)  # held as long as this process lives: nobody clears away what is being written
+        handle = lock(fresh)  # held as long as this process lives: nobody clears away what is being written
     try:
         yield fresh
         write_manifest(fresh)
@@ -80,8 +80,8 @@ def whole_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
             _put(fresh, target)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)  # what was not finished, or what was replaced
-        if life is not None:
-            os.close(life)
+        if handle is not None:
+            os.close(handle)
 
 
 def _put(fresh: Path, target: Path) -> None:
@@ -117,15 +117,15 @@ def _may_write(target: Path, *, overwrite: bool) -> None:
 
 def _clear_leftovers(target: Path) -> None:
     """Remove what killed processes left beside a target; if one was killed between two renames, undo the first."""
-    for left in list(target.parent.iterdir()):
-        kind = re.fullmatch(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.(part|old)", left.name)
-        if kind is None or left.is_symlink() or not left.is_dir() or (life := lock(left)) is None:
+    for leftover in list(target.parent.iterdir()):
+        kind = re.fullmatch(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.(part|old)", leftover.name)
+        if kind is None or leftover.is_symlink() or not leftover.is_dir() or (handle := lock(leftover)) is None:
             continue
         if kind[1] == "old" and not os.path.lexists(target):
-            left.rename(target)
+            leftover.rename(target)
         else:
-            shutil.rmtree(left, ignore_errors=True)
-        os.close(life)
+            shutil.rmtree(leftover, ignore_errors=True)
+        os.close(handle)
 
 
 def lock(folder: Path) -> int | None:

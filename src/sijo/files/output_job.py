@@ -11,7 +11,7 @@ Beside the output, say `answers.csv`, stands the run's folder, `.answers.csv.sij
 Every file is written under another name, brought to disk and renamed, so each is whole or not
 there. `kill -9` at any instant therefore loses no more than the blocks at work; the output appears
 by one rename at the end, and only then does the folder go. How rows look in a file belongs to
-`output.py`; where blocks come from, to `files/tables.py`.
+`row_writers.py`; where blocks come from, to `tables.py`.
 """
 
 import json
@@ -100,13 +100,13 @@ class OutputJob(ResumableFolder):
 
         Raises TextError when they are, but for other rows than these.
         """
-        found = self._read(block.number)
-        if found is not None and found[0] != _digest(block):
+        kept = self._read(block.number)
+        if kept is not None and kept[0] != _digest(block):
             raise TextError(
                 f"rows {block.first_row + 1} to {block.first_row + len(block.texts)} of the input have "
                 "changed since the run began; put them back, or start over with --overwrite"
             )
-        return found is not None
+        return kept is not None
 
     def write(self, block: "RowBlock", added: "pa.Table") -> None:
         """Keep the answers for a block: on disk, whole, when this returns.
@@ -176,10 +176,10 @@ class OutputJob(ResumableFolder):
 
     def _pieces(self, blocks: int) -> Iterator[OutputRows]:
         for number in range(blocks):
-            found = self._read(number)
-            if found is None:
+            block = self._read(number)
+            if block is None:
                 raise SettingError(f"block {number} is missing or damaged in {self.folder}; --resume does it again")
-            yield found[1]
+            yield block[1]
 
     def _placed(self) -> bool:
         """Whether the output is this run's own."""

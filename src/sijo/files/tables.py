@@ -371,8 +371,8 @@ def records(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _must_be_readable(path: Path) -> None:
     if not path.exists():
-        beside = islice(path.parent.iterdir(), 10_000) if path.parent.is_dir() else ()
-        raise SettingError(f"no file {str(path)!r}{nearest(path.name, [neighbour.name for neighbour in beside])}")
+        siblings = islice(path.parent.iterdir(), 10_000) if path.parent.is_dir() else ()
+        raise SettingError(f"no file {str(path)!r}{nearest(path.name, [sibling.name for sibling in siblings])}")
     if path.is_dir():
         raise SettingError(f"{path} is a folder; give one file in it, or the files one after another")
 
