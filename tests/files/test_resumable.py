@@ -42,7 +42,7 @@ def test_an_older_sijo_holds_the_same_lock(tmp_path, name, results):
 
 
 def test_what_was_begun_is_gone_on_with_or_cleared(tmp_path):
-    # kills: results of other settings kept when work starts over, or lost when it goes on; a forgotten leave
+    # kills: results of other settings kept when work starts over, or lost when it goes on; a forgotten permission
     folder = tmp_path / "work"
     assert begin(folder, {"seed": 1}, overwrite=True)
     assert json.loads((folder / "settings.json").read_text()) == {"overwrite": True, "settings": {"seed": 1}}
@@ -64,7 +64,7 @@ def test_only_its_own_litter_is_cleared_away(tmp_path):
 
 
 def test_a_folder_goes_when_nothing_is_worth_resuming(tmp_path):
-    # kills: litter of work that failed at once, results that are lost, a leave to overwrite that is forgotten, and
+    # kills: litter of work that failed at once, results that are lost, a permission that is forgotten, and
     # what another process began removed by one that was refused
     folder = tmp_path / "work"
     begin(folder, {"seed": 1})

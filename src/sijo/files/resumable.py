@@ -45,7 +45,7 @@ class ResumableFolder:
         return read_object(path) if path.exists() else None
 
     def worth_resuming(self) -> bool:
-        """Whether there are results; or leave to overwrite, or else what is there would be taken for the result."""
+        """Whether it has results, or permission to overwrite, which is remembered from the start."""
         settings = self.begun_with()
         return settings is not None and (settings["overwrite"] or any(self.folder.glob(str(self.results))))
 
@@ -61,13 +61,13 @@ class ResumableFolder:
         return self
 
     def begin(self, settings: dict[str, Any], *, work: str, resume: bool, overwrite: bool) -> bool:
-        """Go on with what was begun with these settings, or start over; whether the end may overwrite.
+        """Go on with what was begun with these settings, or start over.
 
         settings   as JSON can say them
         work       what it is, in a refusal
-        overwrite  of work begun now; work that is resumed keeps the leave it was begun with
+        overwrite  permission to replace an output; work that is resumed keeps the one it was begun with
 
-        Raises SettingError when the work to be resumed was begun with other settings.
+        Returns that permission. Raises SettingError when the work to be resumed was begun with other settings.
         """
         earlier = self.begun_with()
         if earlier and resume:
@@ -91,10 +91,11 @@ class ResumableFolder:
 
     def clear(self) -> None:
         """Remove all but the lock. The settings go first: without them, whatever else is there is litter."""
+        assert self.results is not None  # else what is there is not ours alone
         (self.folder / SETTINGS).unlink(missing_ok=True)
         sync(self.folder)
         for path in self.folder.iterdir():
-            if path.name != "lock":
+            if path.name != "lock" and not path.is_dir():
                 path.unlink()
 
     def remove(self) -> None:

@@ -185,6 +185,7 @@ class TextTable:
                 self._share = reading.share(first_row + len(texts))
                 yield RowBlock(number, first_row, list(texts), reading.table(cells), self.kind)
                 first_row += len(texts)
+                del block, texts, cells  # not kept while the next block is read
             if fault:
                 raise fault
             self._share = reading.share(first_row)
@@ -195,10 +196,8 @@ class TextTable:
         known = get_args(Kind)
         if kind is not None and kind not in known:
             raise SettingError(f"no input format {kind!r}{_known(kind, known, 'Formats')}")
-        if kind is not None:
-            return kind
-        if self._path is None:
-            return "text"
+        if kind is not None or self._path is None:
+            return kind or "text"
         if suffix not in SUFFIXES:
             raise SettingError(
                 f"{self.name} ends in none of {_listed(tuple(SUFFIXES))}, with or without "
