@@ -39,7 +39,7 @@ SENTENCE, DOCUMENT = 20, 500
 
 def write_corpus(folder: Path, tokens: int, seed: int) -> None:
     """Shards of random tokens of the built-in model's vocabulary."""
-    from sijo.files.folders import whole_folder
+    from sijo.files.atomic import whole_folder
 
     tokenizer, chance = sijo.load().tokenizer, np.random.default_rng(seed)
     shards = [min(SHARD, tokens - start) // DOCUMENT * DOCUMENT for start in range(0, tokens, SHARD)]

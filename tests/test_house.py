@@ -41,7 +41,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__in
 
 
 def room(path: Path) -> str:
-    """The room a file is in; `errors.py`, `files/folders.py` and `files/cache.py` are each one by itself."""
+    """The room a file is in: a folder of the package, or a file beside them such as `errors.py`."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 

@@ -1,8 +1,11 @@
 """Which sequences go into a model together: the ones of like length, up to a budget of tokens."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from sijo.errors import SettingError
+
+Item = TypeVar("Item")
 
 
 def padded_length(length: int) -> int:
@@ -41,21 +44,29 @@ def by_length(lengths: Sequence[int], *, token_budget: int) -> Iterator[list[int
         yield batch
 
 
-def groups(texts: Iterable[str], *, rows: int = 2048, characters: int = 250_000) -> Iterator[list[str]]:
-    """Bounded groups of a stream, in order: each ends at `rows` texts, or once it holds `characters`.
+def groups(
+    items: Iterable[Item],
+    *,
+    rows: int = 2048,
+    characters: int = 250_000,
+    size: Callable[[Any], int] = len,
+) -> Iterator[list[Item]]:
+    """Bounded groups of a stream, in order: each ends at `rows` items, or once it holds `characters`.
+
+    size  the characters of an item; by default its length, as of a text
 
     Raises SettingError for one string in place of many.
 
     >>> list(groups(["aa", "bb", "cc"], rows=2048, characters=3))
     [['aa', 'bb'], ['cc']]
     """
-    if isinstance(texts, str):
+    if isinstance(items, str):
         raise SettingError("texts is one string, and would be read letter by letter; pass a list of texts")
-    group: list[str] = []
+    group: list[Item] = []
     held = 0
-    for text in texts:
-        group.append(text)
-        held += len(text)
+    for item in items:
+        group.append(item)
+        held += size(item)
         if len(group) == rows or held >= characters:
             yield group
             group, held = [], 0

@@ -145,7 +145,7 @@ def test_tasks_and_settings_are_listed(sijo_cli, tiny_model):
 
 def finetune_tasks():
     from sijo.app.finetune import TASKS
-    from sijo.data.labelled_inputs import TASKS as KNOWN
+    from sijo.data.labelled_rows import TASKS as KNOWN
 
     assert TASKS == KNOWN
     return TASKS

@@ -346,7 +346,7 @@ def test_damage_leaves_the_old_report(tmp_path, sijo_cli, monkeypatch):
         sijo_cli("report", run).must_say(3, "line 2 of", "examples.jsonl")
     (run / "metrics.jsonl").write_text('{"step": 1}\n\n{"step": 2}\n')
     sijo_cli("report", run).must_say(3, "line 2 of", "metrics.jsonl")
-    monkeypatch.setattr("sijo.files.folders.os.fsync", full)
+    monkeypatch.setattr("sijo.files.atomic.os.fsync", full)
     (run / "metrics.jsonl").write_text("")
     sijo_cli("report", lay(run, lines=0, timings=0)).must_say(74, "No space left")
     assert (run / "report.html").read_text() == "old"

@@ -26,7 +26,7 @@ import sijo
 from sijo.checkpoints.describe import describe
 from sijo.checkpoints.weights import read_weights, write_weights
 from sijo.errors import CheckpointError, RefusedError, SijoError
-from sijo.files.folders import whole_folder
+from sijo.files.atomic import whole_folder
 
 pytestmark = pytest.mark.timeout(60)  # a folder that makes us wait has won
 

@@ -8,7 +8,7 @@ import torch
 import sijo
 from sijo.checkpoints.save import save
 from sijo.errors import SettingError
-from sijo.files.folders import digests
+from sijo.files.manifest import digests
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as known
 
-from sijo.data.labelled_inputs import Answer, LabelledRow
+from sijo.data.labelled_rows import Answer, LabelledRow
 from sijo.errors import SettingError
 from sijo.evaluation.intervals import values
 from sijo.evaluation.metrics import (

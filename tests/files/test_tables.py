@@ -288,7 +288,7 @@ def test_the_first_block_of_a_packed_file_needs_only_its_start(write):
 
 def test_csv_with_a_quote_never_closed_stops_in_bounded_memory(piped, monkeypatch):
     # catches an unclosed quote that swallows all that follows it: this pipe never ends
-    monkeypatch.setattr("sijo.files.tables.LONGEST_FIELD", 200_000)
+    monkeypatch.setattr("sijo.files.table_formats.LONGEST_FIELD", 200_000)
     limit = csv.field_size_limit(131_072)
     piped(chain([b"text\n", b'"\n'], repeat(b"some words\n")))
     try:

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 import sijo
 from objectives.conftest import learned, loss_of, moved, opened, published_names
 from sijo.batching import by_length
-from sijo.data.labelled_inputs import Answer, InputSettings, LabelledInputs, LabelledRow
+from sijo.data.labelled_inputs import InputSettings, LabelledInputs
+from sijo.data.labelled_rows import Answer, LabelledRow
 from sijo.errors import SettingError
 from sijo.objectives import supervised
 from sijo.objectives.posed_batch import unposed

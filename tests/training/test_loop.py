@@ -280,9 +280,9 @@ def test_power_cut_at_any_write(run, tmp_path, monkeypatch):
     out = tmp_path / "run"
     run("bert", out, "run.steps=4")
     old = state.newest(out / "checkpoints")
-    from sijo.files import folders
+    from sijo.files import atomic
 
-    sync, counted = folders.sync, [0]
+    sync, counted = atomic.sync, [0]
 
     class Cut(BaseException):
         """The power is gone."""
@@ -300,8 +300,8 @@ def test_power_cut_at_any_write(run, tmp_path, monkeypatch):
             synced.add(path.name)
 
         with monkeypatch.context() as at:
-            at.setattr(folders, "sync", counting)
-            at.setattr(folders.shutil, "rmtree", lambda *given, **more: None)  # a dead process clears nothing away
+            at.setattr(atomic, "sync", counting)
+            at.setattr(atomic.shutil, "rmtree", lambda *given, **more: None)  # a dead process clears nothing away
             try:
                 state.save(place, new, keep=2)
                 done = True

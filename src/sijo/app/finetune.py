@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sijo.jobs.finetune_settings import FinetuneSettings
 
 TASKS = ("classification", "multi-label", "regression", "tagging", "question-answering", "multiple-choice")
-"""As `data/labelled_inputs.py` has them, which costs numpy to import."""
+"""As `data/labelled_rows.py` has them, which costs numpy to import."""
 ROWS = {
     "classification": ("a text, or two, and the name of its class", "text,label"),
     "multi-label": ("a text, or two, and all names that fit", 'text,labels: ["sea","rain"] or sea;rain'),
@@ -133,7 +133,7 @@ def resolved(given: FinetuneCommand) -> "FinetuneSettings":
 
 def show_results(out: Path, format: str | None) -> None:
     """How good the best weights are, and where the model is."""
-    from sijo.files.folders import read_object
+    from sijo.files.json_files import read_object
 
     results = read_object(out / "results.json")
     summary = read_object(out / "summary.json") if (out / "summary.json").is_file() else None

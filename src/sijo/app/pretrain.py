@@ -100,7 +100,7 @@ def go(settings: "RunSettings", given: PretrainSettings) -> None:
 
 def resolved(recipe: str | None, changes: list[str]) -> "RunSettings":
     """The settings of a recipe by name, or in a settings.json that a run left, with some changed."""
-    from sijo.files.folders import read_object
+    from sijo.files.json_files import read_object
     from sijo.jobs.recipes import RECIPES
     from sijo.jobs.run_settings import RunSettings
     from sijo.training.settings import read_settings, with_changes

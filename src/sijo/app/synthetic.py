@@ -59,7 +59,7 @@ def run(writing: GenerateSettings, options: SynthesisOptions) -> None:
                 f"--{name.replace('_', '-')} is about single texts; with --for-labels each label has a code and "
                 "beginnings of its own, which a labels file can say, and texts go to --output"
             )
-    from sijo.files.folders import whole_file
+    from sijo.files.atomic import whole_file
     from sijo.files.row_writers import format_of
     from sijo.generation.synthetic import Synthesis
     from sijo.generation.write import Generator

@@ -77,7 +77,8 @@ class CutSettings:
 def cut(files: Sequence[str], settings: CutSettings) -> None:
     """Count the model's tokens in the files, write the folder, and print what was kept."""
     from sijo.checkpoints.load import load
-    from sijo.files.folders import whole_folder, write_json
+    from sijo.files.atomic import whole_folder
+    from sijo.files.json_files import write_json
     from sijo.tokenizers.prune import prune_tokenizer
 
     tables = _opened(files, settings)
@@ -94,7 +95,8 @@ def cut(files: Sequence[str], settings: CutSettings) -> None:
 
 def run(files: Sequence[str], settings: TrainSettings) -> None:
     """Learn from the files, write the folder, and print the report."""
-    from sijo.files.folders import whole_folder, write_json
+    from sijo.files.atomic import whole_folder
+    from sijo.files.json_files import write_json
     from sijo.tokenizers.train import train_tokenizer
 
     tables = _opened(files, settings)

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sijo.errors import SettingError
-from sijo.files.folders import MANIFEST, present
+from sijo.files.manifest import MANIFEST
+from sijo.files.paths import present
 from sijo.version import __version__
 
 CARD = "README.md"

@@ -14,7 +14,7 @@ from sijo.checkpoints.names import NameTable
 from sijo.checkpoints.weight_files import PICKLED
 from sijo.checkpoints.weights import read_weights
 from sijo.errors import SijoError
-from sijo.files.folders import present
+from sijo.files.paths import present
 from sijo.nn.head_specs import POOLER
 
 PARTS = {

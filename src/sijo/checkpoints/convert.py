@@ -21,7 +21,10 @@ from sijo.checkpoints.tensorflow import from_tensorflow, is_tensorflow
 from sijo.checkpoints.weight_files import INDEX, PICKLED, WEIGHTS, weight_map
 from sijo.checkpoints.weights import read_file, read_weights, write_weights
 from sijo.errors import CheckpointError, RefusedError, SettingError, SijoError
-from sijo.files.folders import LONGEST_JSON, present, read_object, verify, whole_folder, write_json
+from sijo.files.atomic import whole_folder
+from sijo.files.json_files import LONGEST_JSON, read_object, write_json
+from sijo.files.manifest import verify
+from sijo.files.paths import present
 from sijo.models import FAMILIES, published
 from sijo.models.family import Config, Family, Layout, label_fields
 from sijo.nn.head_specs import POOLER

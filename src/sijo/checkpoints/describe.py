@@ -9,7 +9,8 @@ from sijo.checkpoints.locate import TOKENIZER_FILES, locate
 from sijo.checkpoints.sentence import SentenceSettings, sentence_settings
 from sijo.checkpoints.weight_files import tensor_names
 from sijo.errors import CheckpointError, RefusedError, SettingError
-from sijo.files.folders import present, read_object
+from sijo.files.json_files import read_object
+from sijo.files.paths import present
 from sijo.models import FAMILIES
 from sijo.models.family import Config, Layout, label_fields
 from sijo.nn.architecture import LARGEST, Architecture

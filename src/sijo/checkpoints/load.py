@@ -18,7 +18,7 @@ from sijo.checkpoints.sentence import SentenceSettings
 from sijo.checkpoints.weight_files import weight_files
 from sijo.checkpoints.weights import read_weights
 from sijo.errors import CheckpointError, RefusedError, SettingError, nearest
-from sijo.files.folders import verify
+from sijo.files.manifest import verify
 from sijo.models import family_for, new_layout, published
 from sijo.models.family import HEADS, Config, Family, Layout, label_fields
 from sijo.nn.architecture import Architecture

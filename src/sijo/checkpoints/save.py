@@ -14,7 +14,9 @@ from sijo.checkpoints.names import NameTable
 from sijo.checkpoints.sentence import write_sentence_settings
 from sijo.checkpoints.weights import write_weights
 from sijo.errors import SettingError, SijoError
-from sijo.files.folders import present, whole_folder, write_json
+from sijo.files.atomic import whole_folder
+from sijo.files.json_files import write_json
+from sijo.files.paths import present
 from sijo.models import FAMILIES, mix
 from sijo.models.family import Family, Layout
 from sijo.nn.head_specs import POOLER

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sijo.errors import CheckpointError, RefusedError
-from sijo.files.folders import present, read_json, read_object, write_json
+from sijo.files.json_files import read_json, read_object, write_json
+from sijo.files.paths import present
 from sijo.nn.pooling import Pooling
 
 STEPS = ("Transformer", "Pooling", "Normalize")

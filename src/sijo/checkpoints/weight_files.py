@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 from safetensors import SafetensorError, safe_open
 
 from sijo.errors import CheckpointError, RefusedError
-from sijo.files.folders import LONGEST_JSON, parse_json, present, read_object
+from sijo.files.json_files import LONGEST_JSON, parse_json, read_object
+from sijo.files.paths import present
 
 Content = TypeVar("Content")
 WEIGHTS = "model.safetensors"

@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from sijo.errors import SettingError, TextError, nearest
-from sijo.files.tables import DECOMPRESS, SUFFIXES, RowBlock, TextTable, ending
+from sijo.files.table_formats import DECOMPRESS, SUFFIXES, ending
+from sijo.files.tables import RowBlock, TextTable
 
 LONGEST_DOCUMENT = 1_000_000
 """Characters of a document of plain text, which without blank lines would be its whole file."""
@@ -80,15 +81,15 @@ def sources(names: Sequence[str]) -> list[SourceFile]:
     """
     if isinstance(names, str):
         raise SettingError(f"names is one string, {names!r}, and would be read letter by letter; pass a list")
-    found = list(dict.fromkeys(chain.from_iterable(map(_meant, names))))
-    plain = next((source for source in found if source.code is None), None)
-    coded = next((source for source in found if source.code is not None), None)
+    files = list(dict.fromkeys(chain.from_iterable(map(_meant, names))))
+    plain = next((source for source in files if source.code is None), None)
+    coded = next((source for source in files if source.code is not None), None)
     if plain and coded:
         raise SettingError(
             f"{coded.path} has the control code {coded.code!r} and {plain.path} has none; give all of them one, "
             f"as in code={plain.path}, or none"
         )
-    return found
+    return files
 
 
 def open_source(source: SourceFile, *, column: str | None = None, code_column: str | None = None) -> TextTable:
@@ -158,24 +159,24 @@ def sentences(text: str) -> list[str]:
     >>> sentences("비가 왔다. 우산이 없었다!")
     ['비가 왔다.', '우산이 없었다!']
     """
-    found = []
+    parts = []
     for paragraph in map(str.strip, text.split("\n")):
         start = 0
         for end in SENTENCE_END.finditer(paragraph):
             if not paragraph[end.end()].islower():
-                found.append(paragraph[start : end.end()].rstrip())
+                parts.append(paragraph[start : end.end()].rstrip())
                 start = end.end()
         if paragraph:
-            found.append(paragraph[start:])
-    return found
+            parts.append(paragraph[start:])
+    return parts
 
 
 def document_digest(document: Document) -> bytes:
-    """Eight bytes that are the same for documents that differ in no more than look, under the same code.
+    """Eight bytes that are the same for documents of one code that differ in look alone.
 
     Case, white space, punctuation and compatibility forms (ﬁ, Ａ, ½) do not count; symbols such as $ and
     emoji do. The same text under two codes is two documents. Among 100 million documents
-    the chance that any two different ones are taken for one is 3 in 10,000 (n² / 2⁶⁵).
+    the probability that any two different ones are taken for one is 3 in 10,000 (n² / 2⁶⁵).
 
     >>> shouted, written = Document(["SO she said. Its over"]), Document(["“So,” she said…", "It's over!"])
     >>> document_digest(shouted) == document_digest(written)
@@ -242,8 +243,8 @@ def _meant(word: str) -> Iterator[SourceFile]:
         raise SettingError(f"{word!r} has no control code before the '='; write one, or {rest!r} alone")
     else:
         path = Path(rest or word)
-        beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise SettingError(f"no file, folder or files of a pattern {rest or word!r}{nearest(path.name, beside)}")
+        siblings = [sibling.name for sibling in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise SettingError(f"no file, folder or files of a pattern {rest or word!r}{nearest(path.name, siblings)}")
 
 
 def _files(name: str) -> list[Path]:
@@ -257,15 +258,15 @@ def _files(name: str) -> list[Path]:
 def _below(path: Path) -> list[Path]:
     known = f"{', '.join(SUFFIXES)}, with or without {', '.join(DECOMPRESS)}"
     if path.is_dir():
-        found = sorted(
+        files = sorted(
             Path(place, name)
             for place, names in _walk(path)
             for name in names
             if not name.startswith(".") and ending(Path(name))[0] in SUFFIXES
         )
-        if not found:
+        if not files:
             raise SettingError(f"the folder {path} holds no file that ends in one of {known}")
-        return found
+        return files
     if not path.is_file():
         raise SettingError(
             f"{path} is a pipe, a device or a broken link; save what it gives to a file and name that"
@@ -286,14 +287,14 @@ def _from_lines(table: TextTable, code: str | None) -> Iterator[Document]:
     held: list[str] = []
     characters = 0
     for line in _lines(table):
-        found = sentences(line)
-        for sentence in found:
+        parts = sentences(line)
+        for sentence in parts:
             if held and characters + len(sentence) > LONGEST_DOCUMENT:
                 yield Document(held, code)
                 held, characters = [], 0
             held.append(sentence)
             characters += len(sentence)
-        if held and not found:
+        if held and not parts:
             yield Document(held, code)
             held, characters = [], 0
 
@@ -315,12 +316,12 @@ def _from_rows(table: TextTable, code: str | None, code_column: str | None) -> I
     for block in table.blocks(up_to_fault=True):
         values = [None] * len(block.texts) if code_column is None else _codes(block, code_column)
         for row, (text, value) in enumerate(zip(block.texts, values, strict=True), block.first_row + 1):
-            found = sentences(text)
-            if found and code_column is not None:
+            parts = sentences(text)
+            if parts and code_column is not None:
                 own = _code(value, f"{table.name}, row {row}: the control code in {code_column!r}")
-                yield Document(found, own) if code is None else Document([own, *found], code)
+                yield Document(parts, own) if code is None else Document([own, *parts], code)
             else:
-                yield Document(found, code)
+                yield Document(parts, code)
 
 
 def _codes(block: RowBlock, code_column: str) -> list[object]:

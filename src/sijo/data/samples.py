@@ -1,7 +1,7 @@
 """From shards to clean batches: how a corpus is cut into inputs, which come when, and how they are laid out.
 
-A cut depends on the corpus and the length alone; what is left to chance (where a pair is parted, which
-input is shortened) and the order are functions of (seed, epoch, sample). A run's place in its data is
+A cut depends on the corpus and the length alone; what is random (where a pair is split, which input is
+shortened) and the order are functions of (seed, epoch, sample). A run's place in its data is
 therefore one number. Nothing is corrupted here: that is the objectives' business.
 
 Letters: B batch, L length.
@@ -52,7 +52,7 @@ class SampleSettings:
 
 @dataclass(frozen=True)
 class Batch:
-    """Some inputs as the corpus has them, side by side."""
+    """Inputs as the corpus has them, side by side."""
 
     input_ids: np.ndarray
     """(B, L) int64, padded on the right."""
@@ -91,7 +91,7 @@ class Samples:
         self.corpus = corpus
         self.settings = settings
         self.pad_id = tokenizer.pad_id
-        cls, sep = (() if one is None else (one,) for one in (tokenizer.cls_id, tokenizer.sep_id))
+        cls, sep = (() if id is None else (id,) for id in (tokenizer.cls_id, tokenizer.sep_id))
         self.before: dict[int | None, tuple[int, ...]] = {n: code.ids for n, code in enumerate(corpus.codes)}
         self.before = self.before or {None: cls}
         self.after: tuple[int, ...] = () if corpus.codes else sep
@@ -116,15 +116,10 @@ class Samples:
 
     def batch(self, position: int, count: int, *, seed: int) -> Batch:
         """The inputs at places position, …, position + count - 1 of a run that reads the corpus again and again."""
-        epochs, places = np.divmod(np.arange(position, position + count), len(self))
-        numbers = np.concatenate(
-            [
-                permuted(places[epochs == epoch], len(self), seed=seed, epoch=int(epoch))
-                for epoch in np.unique(epochs)
-            ]
-        )
-        drawn = [self._sample(int(number), int(epoch), seed) for number, epoch in zip(numbers, epochs, strict=True)]
-        return self.lay_out(drawn, numbers, epochs)
+        numbers, epochs = epoch_order(position, count, len(self), seed=seed)
+        places = zip(numbers.tolist(), epochs.tolist(), strict=True)
+        samples = [self._sample(number, epoch, seed) for number, epoch in places]
+        return self.lay_out(samples, numbers, epochs)
 
     def lay_out(
         self,
@@ -176,19 +171,31 @@ class Samples:
         low, high = np.searchsorted(shard.sentences, [start, end], side="left")
         inner = shard.sentences[low : high + 1].astype(np.int64) - start
         borders = [0, *(int(border) for border in inner if 0 < border < len(ids)), len(ids)]
-        dice = rng(seed, "cut", epoch, number)
-        if dice.random() < self.settings.short:
-            target = 2 + int(dice.random() * (self.room - 1))
+        generator = rng(seed, "cut", epoch, number)
+        if generator.random() < self.settings.short:
+            target = 2 + int(generator.random() * (self.room - 1))
             kept = next(i for i, border in enumerate(borders) if border >= target or border == len(ids))
             borders = borders[: kept + 1]
             following, ids = -1, ids[: borders[-1]]
-        if self.settings.segments == "one" or (self.settings.segments == "one_or_two" and dice.random() < 0.1):
+        if self.settings.segments == "one" or (self.settings.segments == "one_or_two" and generator.random() < 0.1):
             return shard.code, [ids], following
-        border = (parted if self.settings.segments == "two" else parted_near_middle)(borders, dice, self.room)
+        border = (parted if self.settings.segments == "two" else parted_near_middle)(borders, generator, self.room)
         return shard.code, [ids[:border], ids[border:]] if border < len(ids) else [ids], following
 
 
-def parted(borders: Sequence[int], dice: np.random.Generator, room: int) -> int:
+def epoch_order(position: int, count: int, total: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which of `total` inputs stand at places position, …, position + count - 1 of a run, and in which epochs.
+
+    >>> numbers, epochs = epoch_order(2, 3, 3, seed=0)
+    >>> sorted(numbers[1:].tolist()), epochs.tolist()
+    ([0, 2], [0, 1, 1])
+    """
+    epochs, places = np.divmod(np.arange(position, position + count), total)
+    numbers = [permuted(places[epochs == epoch], total, seed=seed, epoch=int(epoch)) for epoch in np.unique(epochs)]
+    return np.concatenate(numbers), epochs
+
+
+def parted(borders: Sequence[int], generator: np.random.Generator, room: int) -> int:
     """Where ALBERT parts an input in two: at any sentence alike; a lone sentence in its middle.
 
     borders  0, the ends of sentences in tokens, the last at the end of the input
@@ -200,13 +207,13 @@ def parted(borders: Sequence[int], dice: np.random.Generator, room: int) -> int:
     (5, 4)
     """
     inner = borders[1:-1]
-    return inner[int(dice.random() * len(inner))] if inner else max(1, borders[-1] // 2)
+    return inner[int(generator.random() * len(inner))] if inner else max(1, borders[-1] // 2)
 
 
-def parted_near_middle(borders: Sequence[int], dice: np.random.Generator, room: int) -> int:
+def parted_near_middle(borders: Sequence[int], generator: np.random.Generator, room: int) -> int:
     """Where ELECTRA parts an input in two: sentences fill the first half, then all go to the second.
 
-    A sentence that would cross the middle falls to the first by a coin. Source: the released
+    A sentence that would cross the middle goes to the first half with probability 1/2. Source: the released
     `build_pretraining_dataset.py`.
 
     >>> parted_near_middle([0, 40, 80, 120], np.random.default_rng(0), 126)
@@ -215,7 +222,7 @@ def parted_near_middle(borders: Sequence[int], dice: np.random.Generator, room: 
     middle, first = room // 2, 0
     for start, end in pairwise(borders):
         length = end - start
-        if first and first + length >= middle and not (first < middle and dice.random() < 0.5):
+        if first and first + length >= middle and not (first < middle and generator.random() < 0.5):
             break
         first = end
     return first

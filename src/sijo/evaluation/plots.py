@@ -9,7 +9,7 @@ import numpy as np
 
 from sijo.errors import SettingError
 from sijo.evaluation.zero_shot import Evaluation
-from sijo.files.folders import whole_file
+from sijo.files.atomic import whole_file
 
 FORMATS = (".png", ".svg", ".pdf")
 LONGEST = 24  # characters of a label that are shown

@@ -1,4 +1,4 @@
-"""What took long to compute, kept between runs: rows by a digest of what they were made of, in one SQLite file.
+"""Results kept between runs: rows by a digest of what they were computed from, in one SQLite file.
 
 SQLite keeps the file whole when a run is killed, and lets several runs use it at once.
 """
@@ -12,15 +12,15 @@ from typing import Any
 from sijo.errors import SettingError
 
 AT_ONCE = 500
-"""Keys that are looked for in one question to the database."""
+"""Keys that are looked for in one query."""
 
 
 class SqliteCache:
     """Rows of fixed columns by key.
 
     folder       where its file is; made if need be
-    fingerprint  of what the rows depend on besides their key: it names the file, so that what two models
-                 gave never meets
+    fingerprint  of what the rows depend on besides their key: it names the file, so that results of two models
+                 are never mixed
     columns      names and SQLite's types of the columns beside the key, such as "vector BLOB, tokens INTEGER"
     table        what the table is called, and
     key          its first column
@@ -49,15 +49,15 @@ class SqliteCache:
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, tuple[Any, ...]]:
         """The rows of those keys that are known."""
-        found: dict[bytes, tuple[Any, ...]] = {}
+        rows: dict[bytes, tuple[Any, ...]] = {}
         distinct = list(dict.fromkeys(keys))
         with self._mended():
             for start in range(0, len(distinct), AT_ONCE):
-                asked = distinct[start : start + AT_ONCE]
-                marks = ",".join("?" * len(asked))
-                question = f"SELECT * FROM {self._table} WHERE {self._key} IN ({marks})"  # noqa: S608
-                found |= {key: row for key, *row in self._database.execute(question, asked)}
-        return {key: tuple(row) for key, row in found.items()}
+                batch = distinct[start : start + AT_ONCE]
+                marks = ",".join("?" * len(batch))
+                query = f"SELECT * FROM {self._table} WHERE {self._key} IN ({marks})"  # noqa: S608
+                rows |= {key: tuple(row) for key, *row in self._database.execute(query, batch)}
+        return rows
 
     def put(self, rows: Mapping[bytes, Sequence[Any]]) -> None:
         """Keep rows; all of them, or on an error none."""
@@ -70,7 +70,7 @@ class SqliteCache:
 
     @contextmanager
     def _mended(self) -> Iterator[None]:
-        """Tell SQLite's errors as a person would need them."""
+        """Turn SQLite's errors into ours."""
         try:
             yield
         except sqlite3.OperationalError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from sijo.errors import TextError
-from sijo.files.folders import parse_json
+from sijo.files.json_files import parse_json
 
 RUN_FILES = ("metrics.jsonl", "timings.jsonl", "examples.jsonl")
 """Of a run: means over steps, how long they took, and texts with what its networks make of them."""

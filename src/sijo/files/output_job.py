@@ -11,7 +11,7 @@ Beside the output, say `answers.csv`, stands the run's folder, `.answers.csv.sij
 Every file is written under another name, brought to disk and renamed, so each is whole or not
 there. `kill -9` at any instant therefore loses no more than the blocks at work; the output appears
 by one rename at the end, and only then does the folder go. How rows look in a file belongs to
-`output.py`; where blocks come from, to `files/tables.py`.
+`row_writers.py`; where blocks come from, to `tables.py`.
 """
 
 import json
@@ -20,11 +20,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from hashlib import blake2b
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from sijo.errors import SettingError, TextError
-from sijo.files.folders import begun, locked, must_agree, read_json, sync, unlocked, whole_file
+from sijo.files.atomic import sync, whole_file
+from sijo.files.json_files import read_json
+from sijo.files.resumable import ResumableFolder
 from sijo.files.row_writers import WRITERS, ColumnPlan, OutputRows, format_of, values
 
 if TYPE_CHECKING:
@@ -33,9 +34,10 @@ if TYPE_CHECKING:
     from sijo.files.tables import RowBlock
 
 DIGEST_BYTES = 32
+CHUNKS = "chunk-" + 8 * "[0-9]"
 
 
-class OutputJob:
+class OutputJob(ResumableFolder):
     """The one way to an output file: `write` each block that is not `done`, then `finish`.
 
     output     the file to be, its format told by its suffix; a link is followed
@@ -59,25 +61,23 @@ class OutputJob:
             raise SettingError("--resume goes on with a run and --overwrite starts it over; pass one of them")
         self.format = format_of(output)
         self.output = Path(os.path.realpath(output))
-        self.folder = self.output.with_name(f".{self.output.name}.sijo-run")
+        super().__init__(self.output.with_name(f".{self.output.name}.sijo-run"), results=CHUNKS)
         if self.output.exists() and not self.output.is_file():
             raise SettingError(f"output {self.output} is no file; name a file")
         if self.output.exists() and not (resume or overwrite):
             raise SettingError(f"output {self.output} exists; pass --overwrite to replace it, or name another")
         self.complete = False
         self._overwrite = overwrite
-        self._begun = False
-        self._lock = locked(self.folder)
         try:
+            self.lock()
             self._begin(json.loads(json.dumps(settings, default=str)), resume)
         except BaseException:
             self.close()
             raise
 
     def _begin(self, settings: dict[str, Any], resume: bool) -> None:
-        for litter in [*self.folder.glob("*.tmp-*"), self.folder / "whole"]:
-            litter.unlink(missing_ok=True)
-        earlier = begun(self.folder)
+        (self.folder / "whole").unlink(missing_ok=True)
+        earlier = self.begun_with()
         if earlier and not (resume or self._overwrite):
             raise SettingError(
                 f"an unfinished run for {self.output} is in {self.folder}; "
@@ -86,35 +86,27 @@ class OutputJob:
         if resume and self.output.exists():
             if not earlier or self._placed():
                 self.complete = True
-                self._remove()
+                self.remove()
                 return
             if not earlier["overwrite"]:
                 raise SettingError(
                     f"output {self.output} was made by someone else while this run stood still; "
                     "move it away, then --resume"
                 )
-        if earlier and resume:
-            must_agree(earlier["settings"], settings, what="run")
-            self._overwrite = earlier["overwrite"]
-        else:
-            self._empty()
-            with whole_file(self.folder / "settings.json") as out:
-                out.write(json.dumps({"overwrite": self._overwrite, "settings": settings}).encode())
-            sync(self.folder.parent)
-        self._begun = True
+        self._overwrite = self.begin(settings, work="run", resume=resume, overwrite=self._overwrite)
 
     def done(self, block: "RowBlock") -> bool:
         """Whether the answers for this block are on disk, whole.
 
         Raises TextError when they are, but for other rows than these.
         """
-        found = self._read(block.number)
-        if found is not None and found[0] != _digest(block):
+        kept = self._read(block.number)
+        if kept is not None and kept[0] != _digest(block):
             raise TextError(
                 f"rows {block.first_row + 1} to {block.first_row + len(block.texts)} of the input have "
                 "changed since the run began; put them back, or start over with --overwrite"
             )
-        return found is not None
+        return kept is not None
 
     def write(self, block: "RowBlock", added: "pa.Table") -> None:
         """Keep the answers for a block: on disk, whole, when this returns.
@@ -125,7 +117,7 @@ class OutputJob:
         """
         import pyarrow as pa
 
-        assert self._begun and len(block.texts) == block.columns.num_rows == added.num_rows
+        assert self.begun and len(block.texts) == block.columns.num_rows == added.num_rows
         about = {"input": _digest(block), "kind": block.kind}
         buffer = pa.BufferOutputStream()
         for table in (block.columns, added.replace_schema_metadata(about)):
@@ -142,8 +134,8 @@ class OutputJob:
         Raises TextError when the run has answers for more blocks than the input now holds, and
         OSError when the disk is full or fails; all blocks stay, so a resumed run comes here again.
         """
-        assert self._begun
-        last = max((int(path.name[-8:]) for path in self._chunks()), default=-1)
+        assert self.begun
+        last = max((int(path.name[-8:]) for path in self.folder.glob(CHUNKS)), default=-1)
         if last >= blocks:
             raise TextError(
                 "the input has become shorter since the run began; put the rows back, "
@@ -158,32 +150,13 @@ class OutputJob:
             raise SettingError(
                 f"output {self.output} was made by someone else during the run; move it away, then --resume"
             )
-        with whole_file(self.folder / "placed.json") as out:
-            out.write(json.dumps(_identity(whole)).encode())
+        self.write_file("placed.json", json.dumps(_identity(whole)).encode())
         whole.replace(self.output)
         sync(self.output.parent)
-        self._remove()
-
-    def close(self) -> None:
-        """Let others at the run's folder, which goes when it holds nothing worth resuming."""
-        with closing(self._lock):
-            if self._begun and not self._overwrite and not any(self._chunks()):
-                self._remove()
-            self._begun = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        self.remove()
 
     def _chunk(self, number: int) -> Path:
         return self.folder / f"chunk-{number:08}"
-
-    def _chunks(self) -> Iterator[Path]:
-        return self.folder.glob("chunk-" + 8 * "[0-9]")
 
     def _read(self, number: int) -> tuple[str, OutputRows] | None:
         """The digest of a block's input, and its rows; None when they are not there or damaged."""
@@ -203,21 +176,10 @@ class OutputJob:
 
     def _pieces(self, blocks: int) -> Iterator[OutputRows]:
         for number in range(blocks):
-            found = self._read(number)
-            if found is None:
+            block = self._read(number)
+            if block is None:
                 raise SettingError(f"block {number} is missing or damaged in {self.folder}; --resume does it again")
-            yield found[1]
-
-    def _empty(self) -> None:
-        # placed.json goes last: while settings.json is there, only it tells that the output is this run's
-        names = ("settings.json", "placed.json")
-        for path in [*self._chunks(), *(self.folder / name for name in names)]:
-            path.unlink(missing_ok=True)
-
-    def _remove(self) -> None:
-        self._begun = False
-        self._empty()
-        unlocked(self.folder)
+            yield block[1]
 
     def _placed(self) -> bool:
         """Whether the output is this run's own."""

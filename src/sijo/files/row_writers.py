@@ -31,7 +31,7 @@ from sijo.errors import SettingError, TextError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from sijo.files.tables import Kind
+    from sijo.files.table_formats import Kind
 
 Format = Literal["csv", "jsonl", "parquet"]
 
@@ -80,7 +80,7 @@ def added_names(existing: Iterable[str], ours: Iterable[str]) -> dict[str, str]:
 
 
 class OutputRows(NamedTuple):
-    """Some rows that stand next to each other: the input's columns, and ours."""
+    """Rows that stand next to each other: the input's columns, and ours."""
 
     columns: "pa.Table"
     """Every input column as it was read; for JSON Lines one column `record` of raw objects."""
@@ -275,13 +275,8 @@ def values(column: "pa.ChunkedArray", *, finite: bool) -> list[Any]:
         return [x if x is not None and math.isfinite(x) else None for x in column.to_pylist()]
     if (types.is_primitive(kind) and not types.is_temporal(kind)) or types.is_null(kind):
         return list(column.to_pylist())
-    bytes_of_any_kind = (
-        types.is_binary,
-        types.is_large_binary,
-        types.is_binary_view,
-        types.is_fixed_size_binary,
-    )
-    if any(is_kind(kind) for is_kind in bytes_of_any_kind):
+    binary = (types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary)
+    if any(is_kind(kind) for is_kind in binary):
         return [None if x is None else base64.b64encode(x).decode() for x in column.to_pylist()]
     return _text(column)
 
@@ -300,10 +295,10 @@ def _nested(column: "pa.ChunkedArray", finite: bool) -> list[Any]:
     if types.is_struct(kind):
         names = [field.name for field in kind]
         fields = [values(pc.struct_field(column, [place]), finite=finite) for place in range(len(names))]
-        there = column.is_valid().to_pylist()
+        valid = column.is_valid().to_pylist()
         return [
-            dict(zip(names, row, strict=True)) if is_there else None
-            for is_there, *row in zip(there, *fields, strict=True)
+            dict(zip(names, row, strict=True)) if is_valid else None
+            for is_valid, *row in zip(valid, *fields, strict=True)
         ]
     items = iter(values(pc.list_flatten(column), finite=finite))
     lengths = pc.list_value_length(column).to_pylist()
@@ -376,8 +371,8 @@ def _typed(piece: OutputRows, keys: dict[str, str]) -> "pa.Table":
     columns = []
     for key, kind in keys.items():
         fit = FITS[kind]
-        found = [None if record.get(key) is None else fit(record[key]) for record in records]
-        columns.append(pa.array(found, pa.type_for_alias("string" if kind == "json" else kind)))
+        cells = [None if record.get(key) is None else fit(record[key]) for record in records]
+        columns.append(pa.array(cells, pa.type_for_alias("string" if kind == "json" else kind)))
     return pa.table(columns, names=[_writable(key) for key in keys])
 
 

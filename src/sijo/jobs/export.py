@@ -6,7 +6,7 @@ from sijo.checkpoints.card import Card, Metric, licence
 from sijo.checkpoints.load import Model
 from sijo.checkpoints.locate import locate
 from sijo.checkpoints.save import save
-from sijo.files.folders import read_object
+from sijo.files.json_files import read_object
 from sijo.files.json_lines import json_leaves, read_lines
 from sijo.jobs.new_token_rows import merge_rows
 from sijo.jobs.run_settings import RunSettings

@@ -55,7 +55,7 @@ def finetune(
     check_tracker(settings.run.tracker)
     setup = FinetuneSetup(settings, files, tell)
     with ExitStack() as stack:
-        stack.callback(os.close, take_run_folder(out, settings, "data.json", setup.words, resume=resume))
+        stack.enter_context(take_run_folder(out, settings, "data.json", setup.words, resume=resume))
         seeds: list[FinetuneSeed] = []
         results: list[dict[str, Any]] = []
         best: FinetuneSeed | None = None

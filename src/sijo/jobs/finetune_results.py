@@ -9,10 +9,11 @@ from typing import Any
 from sijo.checkpoints.card import Card, Metric, licence
 from sijo.checkpoints.locate import locate
 from sijo.checkpoints.save import save
-from sijo.data.labelled_inputs import LabelledRow, Task
+from sijo.data.labelled_rows import LabelledRow, Task
 from sijo.evaluation.intervals import intervals
 from sijo.evaluation.metrics import best_threshold
-from sijo.files.folders import read_object, whole_file
+from sijo.files.atomic import whole_file
+from sijo.files.json_files import read_object
 from sijo.files.json_lines import json_leaves
 from sijo.jobs.finetune_seed import FinetuneSeed
 from sijo.jobs.finetune_setup import PROBLEMS

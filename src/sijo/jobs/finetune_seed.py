@@ -15,7 +15,7 @@ from sijo.checkpoints.weights import read_file, write_file
 from sijo.errors import CheckpointError
 from sijo.evaluation.intervals import values
 from sijo.evaluation.metrics import FALLING
-from sijo.files.folders import whole_folder
+from sijo.files.atomic import whole_folder
 from sijo.files.json_lines import JsonLinesFile
 from sijo.jobs.finetune_setup import FinetuneSetup
 from sijo.jobs.predictions import Predictions, predict_rows

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from sijo.checkpoints.describe import describe
-from sijo.data.labelled_inputs import ColumnNames, InputSettings, Task
+from sijo.data.labelled_inputs import InputSettings
+from sijo.data.labelled_rows import ColumnNames, Task
 from sijo.errors import SettingError, nearest
 from sijo.evaluation.metrics import BEST
 from sijo.objectives.ensemble import Ensembling

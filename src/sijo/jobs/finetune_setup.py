@@ -12,7 +12,8 @@ from torch import Tensor
 
 from sijo.checkpoints.describe import describe
 from sijo.checkpoints.load import Model, load
-from sijo.data.labelled_inputs import LabelledInputs, check_labels, held_out, names_of, read_rows
+from sijo.data.labelled_inputs import LabelledInputs
+from sijo.data.labelled_rows import check_labels, held_out, names_of, read_rows
 from sijo.errors import SettingError
 from sijo.evaluation.metrics import BEST, metrics_of
 from sijo.jobs.finetune_settings import FinetuneSettings, LabelledFiles

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sijo.data.labelled_inputs import LabelledInputs, Task
+from sijo.data.labelled_inputs import LabelledInputs
+from sijo.data.labelled_rows import Task
 from sijo.evaluation.metrics import SpanAnswer, best_span
 from sijo.jobs.finetune_settings import AnswerSettings
 from sijo.objectives.posed_batch import PosedBatch

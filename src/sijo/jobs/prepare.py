@@ -10,9 +10,11 @@ import numpy as np
 
 from sijo.checkpoints.locate import locate
 from sijo.data.corpus import Document, documents, open_source, sources
-from sijo.data.shards import Corpus, PreparationProgress, prepare
+from sijo.data.prepare_shards import PreparationProgress, prepare
+from sijo.data.shards import Corpus
 from sijo.errors import SettingError, TextError
-from sijo.files.folders import read_object, whole_folder
+from sijo.files.atomic import whole_folder
+from sijo.files.json_files import read_object
 from sijo.jobs.run_settings import RunSettings
 from sijo.tokenizers.codes import code_token, known_codes
 from sijo.tokenizers.tokenizer import Tokenizer

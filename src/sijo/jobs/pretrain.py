@@ -9,7 +9,6 @@ OUT/metrics.jsonl   what happened (`training/journal.py`)
 OUT/model/          the model; for rtd OUT/discriminator/ and OUT/generator/
 """
 
-import os
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -71,7 +70,7 @@ def pretrain(
             if first:
                 words = {name: value for name, value in asdict(source).items() if name != "skip_bad"}
                 words["sources"] = [*source.sources]
-                stack.callback(os.close, take_run_folder(out, settings, "text.json", words, resume=resume))
+                stack.enter_context(take_run_folder(out, settings, "text.json", words, resume=resume))
                 tokenizer, corpus = prepare_run(settings, source, out, tell)
         if not world.first:
             tokenizer, corpus = prepare_run(settings, source, out, tell)

@@ -1,51 +1,41 @@
 """A run's folder: taken by one process, new, or begun with the same settings over the same text or rows."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sijo.errors import SettingError
-from sijo.files.folders import lock, read_object, whole_file
+from sijo.files.json_files import json_text, read_object
+from sijo.files.resumable import SETTINGS, ResumableFolder, must_agree
 from sijo.training.settings import Settings, read_settings, setting_differences
 
 
-def take_run_folder(out: Path, settings: Settings, name: str, words: Mapping[str, Any], *, resume: bool) -> int:
-    """Take a run's folder, new or begun with the same; returns the handle of its lock.
+def take_run_folder(
+    out: Path, settings: Settings, name: str, words: Mapping[str, Any], *, resume: bool
+) -> ResumableFolder:
+    """Take a run's folder, new or begun with the same, until it is closed.
 
     name   of the file beside settings.json that says what is read
     words  what it says
 
     Raises SettingError that names what is other than when the run was begun.
     """
-    begun, reading = out / "settings.json", out / name
-    if begun.is_file() and not resume:
+    folder, reading = ResumableFolder(out), out / name
+    begun = folder.begun_with()
+    if begun is not None and not resume:
         raise SettingError(f"there is a run in {out}; --resume goes on with it, or name another folder")
-    if out.exists() and not begun.is_file():  # a run that was killed before it began may have left its first file
+    if begun is None and out.exists():  # a run that was killed before it began may have left its first file
         names = {path.name.partition(".tmp-")[0] for path in out.iterdir() if path.name[0] != "."}
-        if names - {begun.name, reading.name}:
+        if names - {SETTINGS, name}:
             raise SettingError(f"{out} holds other things than a run; name another folder")
         reading.unlink(missing_ok=True)
-    other = (
-        setting_differences(read_settings(read_object(begun), type(settings)), settings) if begun.is_file() else []
-    )
+    different = [] if begun is None else setting_differences(read_settings(begun, type(settings)), settings)
     earlier = read_object(reading) if reading.is_file() else words
-    other += [
+    different += [
         f"{path} {earlier.get(path)}, not {words[path]}" for path in words if earlier.get(path) != words[path]
     ]
-    if other:
-        raise SettingError(
-            f"the run in {out} was begun with {'; '.join(other[:4])}{'; …' if len(other) > 4 else ''}; give the "
-            "same settings, or begin another run"
-        )
-    own = out / ".lock"  # not the folder itself, which `whole_folder` locks for each thing in it
-    own.mkdir(parents=True, exist_ok=True)
-    handle = lock(own)
-    if handle is None:
-        raise SettingError(f"another process is at work in {out}; wait for it, or stop it")
-    for litter in (*out.glob(f"{begun.name}.tmp-*"), *out.glob(f"{reading.name}.tmp-*")):
-        litter.unlink(missing_ok=True)
-    for place, content in ((reading, words), (begun, settings.to_json())):
-        with whole_file(place) as file:
-            file.write(json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
-    return handle
+    must_agree(f"the run in {out}", different, "give the same settings, or begin another run")
+    folder.lock(names=(SETTINGS, name))
+    folder.write_file(name, json_text(words).encode())
+    folder.write_file(SETTINGS, json_text(settings.to_json()).encode())
+    return folder

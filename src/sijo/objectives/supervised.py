@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sijo.data.labelled_inputs import Task
+from sijo.data.labelled_rows import Task
 from sijo.errors import SettingError
 from sijo.nn.heads import Network
 from sijo.objectives.ensemble import Ensemble
@@ -83,7 +83,7 @@ class TaskTeacher:
 class Supervised(TrainingObjective):
     """A network with the head of a task, asked for the labels that people gave.
 
-    Needs      rows of `data/labelled_inputs.py` and the head `HEADS[task]`
+    Needs      inputs of `data/labelled_inputs.py` and the head `HEADS[task]`
     Parts      label: cross-entropy; of multi-label binary cross-entropy of each label; of regression the squared
                error; of question-answering the mean over starts and ends, padding left out.
                teacher: T² times the divergence of the student from the teacher at temperature T (multi-label: of

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
-from sijo.files.folders import sync
+from sijo.files.atomic import sync
 from sijo.files.json_lines import RUN_FILES, JsonLinesFile
 from sijo.tokenizers.tokenizer import Tokenizer
 from sijo.training.settings import Settings

@@ -23,7 +23,9 @@ from torch import Tensor
 
 from sijo.checkpoints.weights import read_file, write_file
 from sijo.errors import CheckpointError
-from sijo.files.folders import read_object, verify, whole_folder, write_json
+from sijo.files.atomic import whole_folder
+from sijo.files.json_files import read_object, write_json
+from sijo.files.manifest import verify
 
 NAME = re.compile(r"step-(\d{8,})")
 DAMAGED = ".damaged"

@@ -18,7 +18,7 @@ from sijo.app.report.curves import COLOURS, SPEEDS, Form, curve_figures
 from sijo.app.report.run_record import JsonLines, RunRecord, curve, read_run
 from sijo.app.report.texts import example_texts
 from sijo.errors import SettingError
-from sijo.files.folders import whole_file
+from sijo.files.atomic import whole_file
 from sijo.files.json_lines import json_leaves
 from sijo.version import __version__
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from sijo.errors import SettingError
-from sijo.files.folders import present, read_object
+from sijo.files.json_files import read_object
 from sijo.files.json_lines import RUN_FILES, read_lines
+from sijo.files.paths import present
 from sijo.objectives.registry import OBJECTIVES
 
 Curve = tuple[list[float], list[float]]

@@ -1,4 +1,4 @@
-"""Folders that are whole or absent, files that are as they were saved. Each test names the fault it is to catch."""
+"""Files and folders that are whole or absent. Each test names the fault it is to catch."""
 
 import errno
 import json
@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from sijo.errors import CheckpointError, RefusedError, SettingError
-from sijo.files import folders
-from sijo.files.folders import digests, inside, parse_json, present, verify, whole_folder
+from sijo.errors import SettingError
+from sijo.files import atomic
+from sijo.files.atomic import whole_folder
+from sijo.files.manifest import digests, verify
 
 FILES = {"config.json": b"{}", "model.safetensors": b"weights" * 1000, "1_Pooling/config.json": b"[]"}
 
@@ -35,14 +36,6 @@ def beside(target):
     return sorted(path.name for path in target.parent.iterdir() if path != target)
 
 
-@pytest.fixture
-def saved(tmp_path):
-    """A folder that was saved whole, alone in its parent."""
-    target = tmp_path / "runs/model"
-    save(target)
-    return target
-
-
 def test_a_saved_folder_is_whole_and_says_so(saved):
     # kills: a manifest that leaves a file out, or lists itself, and a place that others may not read
     fields = json.loads((saved / "manifest.json").read_text())
@@ -58,144 +51,6 @@ def test_a_saved_folder_is_whole_and_says_so(saved):
     umask = os.umask(0)
     os.umask(umask)
     assert saved.stat().st_mode & 0o777 == 0o777 & ~umask
-
-
-@pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("byte", [0, -1])
-def test_a_flipped_bit_is_found_in_every_file(saved, name, byte):
-    # kills: a digest of a part, and a manifest that is not looked at
-    content = bytearray((saved / name).read_bytes())
-    content[byte] ^= 1
-    (saved / name).write_bytes(content)
-    with pytest.raises(CheckpointError, match=rf"{name} is not as it was saved.*SHA-256"):
-        verify(saved)
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_a_file_that_is_absent_or_of_another_length_is_found(saved, name):
-    # kills: a file that is looked at only when it is there
-    (saved / name).write_bytes(FILES[name][:-1])
-    with pytest.raises(CheckpointError, match=rf"{name} has {len(FILES[name]) - 1} bytes"):
-        verify(saved)
-    (saved / name).unlink()
-    with pytest.raises(CheckpointError, match=rf"{name} is absent"):
-        verify(saved)
-
-
-def test_a_folder_without_a_manifest_is_not_judged(tmp_path):
-    # kills: a refusal of every model that was not saved by sijo
-    fill(tmp_path)
-    verify(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "kind, words, content",
-    [
-        (CheckpointError, "whole JSON", "[" * 100_000),
-        (CheckpointError, "whole JSON", '{"format": 1, "format": 1}'),
-        (CheckpointError, "JSON object", "[1]"),
-        (RefusedError, "format 2", '{"format": 2, "files": {}}'),
-        (CheckpointError, "does not list", '{"format": 1}'),
-        (CheckpointError, "does not list", '{"format": 1, "files": [3]}'),
-        (CheckpointError, "does not list", '{"format": 1, "files": {"config.json": 2}}'),
-        (RefusedError, "outside", '{"format": 1, "files": {"../secret": {"bytes": 6, "sha256": ""}}}'),
-        (RefusedError, "pipe", '{"format": 1, "files": {"1_Pooling": {"bytes": 6, "sha256": ""}}}'),
-    ],
-)
-def test_manifests_that_are_none(saved, kind, words, content):
-    # kills: an error of Python's in place of ours, and a manifest as a way to have other files read
-    (saved.parent / "secret").write_text("secret")
-    (saved / "manifest.json").write_text(content)
-    with pytest.raises(kind, match=words):
-        verify(saved)
-
-
-NAMES_THAT_LEAD_OUT = ["../x", "a/../../x", "/etc/hostname", "..", "..\\x", "a\\b", "a\0b", "../model/config.json"]
-
-
-@pytest.mark.parametrize("name", NAMES_THAT_LEAD_OUT)
-def test_names_that_lead_out(saved, name):
-    # kills: a path that is joined before it is looked at
-    with pytest.raises(RefusedError, match="outside of it"):
-        inside(saved, name)
-
-
-@pytest.mark.parametrize("to", ["/etc/hostname", "../secret", "../model-two/secret", "circle", "/dev/zero"])
-def test_links_that_lead_out(saved, to):
-    # kills: a name that is judged without following its links; the folder's name as a mere prefix
-    (saved.parent / "secret").write_text("secret")
-    (saved.parent / "model-two").mkdir()
-    (saved / "circle").symlink_to("circle")
-    (saved / "link").symlink_to(to)
-    with pytest.raises(RefusedError, match="outside of it"):
-        present(saved, "link")
-
-
-def test_a_linked_folder_is_a_way_out_too(saved):
-    # kills: a look at the last part of a name only
-    (saved / "deep").symlink_to("/etc")
-    with pytest.raises(RefusedError, match="outside of it"):
-        present(saved, "deep/hostname")
-
-
-def test_links_that_stay_inside(saved, monkeypatch):
-    # kills: a guard that refuses every link, or every folder that is given in a relative or linked way
-    (saved / "link").symlink_to("config.json")
-    (saved.parent / "other-way").symlink_to("model")
-    assert present(saved, "link") == saved / "link"
-    assert present(saved.parent / "other-way", "config.json")
-    assert present(saved, "nothing") is None and present(saved, "config.json/x") is None
-    monkeypatch.chdir(saved)
-    assert present(Path(), "1_Pooling/config.json") and inside(Path(), "") == Path()
-
-
-def test_the_hub_cache_may_link_to_its_own_blobs_and_nowhere_else(tmp_path):
-    # kills: a guard that breaks the Hub's cache, and one that lets a snapshot read all the machine
-    snapshot = tmp_path / "models--a--b/snapshots/0123"
-    snapshot.mkdir(parents=True)
-    for blob in ("models--a--b/blobs/1", "models--a--c/blobs/1", "models--a--b/refs/main"):
-        (tmp_path / blob).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / blob).write_text("{}")
-    (snapshot / "good").symlink_to("../../blobs/1")
-    (snapshot / "other").symlink_to("../../../models--a--c/blobs/1")
-    (snapshot / "refs").symlink_to("../../refs/main")
-    (tmp_path / "models--a--b/blobs/2").symlink_to("/etc/hostname")
-    (snapshot / "through").symlink_to("../../blobs/2")
-    assert present(snapshot, "good") == snapshot / "good"
-    for name in ("other", "refs", "through", "../../blobs/1"):
-        with pytest.raises(RefusedError, match="outside of it"):
-            present(snapshot, name)
-    elsewhere = tmp_path / "models--a--b/models/0123"  # the exception is for snapshots alone
-    snapshot.parent.rename(elsewhere.parent)
-    with pytest.raises(RefusedError, match="outside of it"):
-        present(elsewhere, "good")
-
-
-def test_only_ordinary_files_are_present(saved):
-    # kills: a pipe that is opened and waited on for ever, and a folder taken for a file
-    os.mkfifo(saved / "pipe")
-    for name in ("pipe", "1_Pooling", ""):
-        with pytest.raises(RefusedError, match="in place of a file"):
-            present(saved, name)
-    with pytest.raises(RefusedError, match="pipe"):
-        digests(saved)
-
-
-@pytest.mark.parametrize(
-    "content", [b'{"a": 1, "a": 1}', b'[{"b": {"c": 1, "c": 2}}]', b"NaN", b"[-Infinity]", b"1e999", b"\xff", b""]
-)
-def test_json_that_is_not_strict(content):
-    # kills: the last of two names taken in silence, and numbers that are none
-    with pytest.raises(ValueError, match=r"twice|finite|decode|Expecting"):
-        parse_json(content)
-
-
-@pytest.mark.parametrize("depth", [100_000, 1_000_000])
-def test_json_nested_without_end(depth):
-    # kills: a RecursionError, or a crash of the interpreter
-    for content in (b"[" * depth, b'{"a":' * depth, b"[" * depth + b"]" * depth):
-        with pytest.raises(ValueError, match=r"nested|Expecting"):
-            parse_json(content)
 
 
 def test_an_existing_target_is_kept(saved, tmp_path):
@@ -256,8 +111,9 @@ STEPS = """
 import fcntl, json, os, signal, sys
 from pathlib import Path
 sys.path[:0] = [sys.argv[4]]
-from test_folders import fill, save
-from sijo.files import folders
+from test_atomic import fill, save
+from sijo.files import atomic
+from sijo.files.manifest import verify
 
 target, how, old = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "old"
 import shutil
@@ -300,7 +156,7 @@ for stop in range(1, 200):
     state = "absent"
     if target.exists():
         try:
-            folders.verify(target)
+            verify(target)
             names = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
             assert names == {"config.json", "model.safetensors", "1_Pooling/config.json", "manifest.json"}
             state = (target / "model.safetensors").read_bytes()[-3:].decode()
@@ -310,16 +166,16 @@ for stop in range(1, 200):
     after = state
     if state == "absent":
         try:
-            with folders.whole_folder(target):
+            with atomic.whole_folder(target):
                 after = "absent"
                 raise ZeroDivisionError
         except ZeroDivisionError:
             pass
         except Exception as error:
-            folders.verify(target)
+            verify(target)
             after = (target / "model.safetensors").read_bytes()[-3:].decode()
     save(target, b"end", overwrite=True)
-    folders.verify(target)
+    verify(target)
     last = sorted(path.name for path in target.parent.iterdir())
     print(json.dumps([stop, code, state, after, litter, last]), flush=True)
     shutil.rmtree(target)
@@ -412,8 +268,8 @@ def test_what_a_living_process_writes_is_left_alone(tmp_path):
 def test_nothing_is_renamed_before_it_is_on_the_disk(tmp_path, monkeypatch):
     # kills: a power cut that leaves the name without the bytes
     done = []
-    real_sync, real_rename = folders.sync, Path.rename
-    monkeypatch.setattr(folders, "sync", lambda path: (done.append(path.name), real_sync(path)))
+    real_sync, real_rename = atomic.sync, Path.rename
+    monkeypatch.setattr(atomic, "sync", lambda path: (done.append(path.name), real_sync(path)))
     monkeypatch.setattr(Path, "rename", lambda path, to: (done.append("rename"), real_rename(path, to)))
     save(tmp_path / "model")
     at = done.index("rename")

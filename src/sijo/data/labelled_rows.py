@@ -1,0 +1,450 @@
+"""Rows that people labelled, as they stand in a file; their labels; and rows held out.
+
+    classification      a text, or two, and the name of its class
+    multi-label         a text, or two, and the names of all that fit: a list, or names parted by ";"
+    regression          a text, or two, and a number
+    tagging             a list of words and a list of their tags
+    question-answering  a question, a text, and the answers that stand in it (SQuAD 1 and 2, also their own file)
+    multiple-choice     a question or beginning, the choices, and which is right: its place, letter or text
+
+What is wrong with a file is told by its row, before any model is moved.
+"""
+
+import difflib
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from sijo.errors import SettingError, TextError, nearest
+from sijo.files.tables import records
+from sijo.random import rng
+
+Task = Literal["classification", "multi-label", "regression", "tagging", "question-answering", "multiple-choice"]
+TASKS: tuple[Task, ...] = get_args(Task)
+PAIRS = {
+    "sentence1": "sentence2",
+    "premise": "hypothesis",
+    "question1": "question2",
+    "text": "text2",
+    "text1": "text2",
+    "text_a": "text_b",
+}
+"""Columns that are read as one input with another, where the file has both."""
+USUAL = {
+    "text": ("text", "sentence", "sentence1", "premise", "question1", "text1", "text_a", "review", "content"),
+    "label": ("label", "labels", "class", "category", "target", "answer", "answerKey", "score", "gold_label"),
+    "words": ("words", "tokens"),
+    "tags": ("tags", "ner_tags", "labels", "pos_tags", "label"),
+    "question": ("question", "query"),
+    "context": ("context", "passage", "paragraph"),
+    "answers": ("answers", "answer"),
+    "choices": ("choices", "options", "endings"),
+    "beginning": ("question", "context", "prompt", "premise", "text"),
+}
+"""What columns are usually called, by what they hold; the first that is there is taken."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnNames:
+    """Where in a file what stands; None for the usual names."""
+
+    text: str | None = None
+    """The text; for multiple-choice what the choices go on from."""
+    second: str | None = None
+    """A second text, read as one input with the first."""
+    label: str | None = None
+    """The label: a name, a list of names, a number, or which choice is right."""
+    words: str | None = None
+    """For tagging, the list of words."""
+    tags: str | None = None
+    """For tagging, the list of their tags."""
+    question: str | None = None
+    """For question-answering."""
+    context: str | None = None
+    """For question-answering, the text that the answer stands in."""
+    answers: str | None = None
+    """For question-answering: {text, answer_start}, each a list; or a list of such objects."""
+    choices: str | None = None
+    """For multiple-choice, the list of choices."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Words of a text that answer a question."""
+
+    text: str
+    start: int
+    """The first character in the text."""
+
+
+@dataclass(frozen=True)
+class LabelledRow:
+    """What a person said of something, as it stands in a file."""
+
+    where: str
+    """Which row of which file, in words."""
+    texts: tuple[str, ...] = ()
+    """One or two; of question-answering the question and the text; of multiple-choice the beginning."""
+    words: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    label: Any = None
+    """A name, names, a number, tags, answers, or the place of the right choice."""
+    name: str = ""
+    """The row's own id, where it has one."""
+
+
+def read_rows(file: str | Path, task: Task, columns: ColumnNames | None = None) -> list[LabelledRow]:
+    """The rows of a file for one task.
+
+    file     .csv, .tsv, .json, .jsonl or .parquet, compressed or not
+    columns  what stands where; guessed where it is not said
+
+    Raises SettingError for a column that is not there and TextError for a row that cannot be.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     _ = (Path(place) / "rows.csv").write_text("text,topic\\nit rained,weather\\n")
+    ...     [(row.texts, row.label) for row in read_rows(Path(place) / "rows.csv", "classification")]
+    [(('it rained',), 'weather')]
+    """
+    rows = _unnested(records(file)) if task == "question-answering" else records(file)
+    first = next(rows, None)
+    if first is None:
+        raise TextError(f"{file} has no rows; give it at least one")
+    read = _READERS[task](_Columns(str(file), first[1], columns or ColumnNames()))
+    return [read(where, record) for where, record in chain([first], rows)]
+
+
+class _Columns:
+    """The columns of a file, by what they hold."""
+
+    def __init__(self, file: str, record: Mapping[str, Any], names: ColumnNames) -> None:
+        self.file, self.record, self.names = file, record, names
+
+    def column(self, what: str, usual: Sequence[str] = (), *, only: Sequence[str] = ()) -> str:
+        """The column that holds it: the one named, else of a usual name, else the only one besides `only`."""
+        usual = usual or USUAL.get(what, ())
+        name = getattr(self.names, what)
+        if name is not None and name not in self.record:
+            raise SettingError(
+                f"{self.file} has no column {name!r}{nearest(name, self.record) or '.'} "
+                f"Columns: {', '.join(self.record)}"
+            )
+        if name is not None:
+            return str(name)
+        if matches := [name for name in usual if name in self.record]:
+            return matches[0]
+        left = [name for name in self.record if name not in only]
+        if only and len(left) == 1:
+            return left[0]
+        raise SettingError(
+            f"{self.file} has no column {' or '.join(map(repr, usual[:3]))}; say which one holds the {what} by "
+            f"columns.{what}=NAME. Columns: {', '.join(self.record)}"
+        )
+
+    def texts(self) -> tuple[str, ...]:
+        """The column of the text, and of a second one where there is one."""
+        first = self.column("text")
+        if self.names.second is not None:
+            return first, self.column("second")
+        second = PAIRS.get(first, "")
+        return (first, second) if second in self.record and self.names.text is None else (first,)
+
+
+_RowReader = Callable[[str, Mapping[str, Any]], LabelledRow]
+
+
+def _text(record: Mapping[str, Any], column: str, where: str) -> str:
+    value = _field(record, column, where)
+    if not isinstance(value, str):
+        raise TextError(f"{where}: {column!r} holds {_short(value)}, not a text; put quotes around it")
+    return value
+
+
+def _field(record: Mapping[str, Any], column: str, where: str) -> Any:
+    if column not in record:
+        raise TextError(f"{where} has no {column!r}{nearest(column, record)}")
+    return record[column]
+
+
+def _short(value: Any) -> str:
+    """A value as an error shows it."""
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:60]}…"
+
+
+def _name(value: Any, column: str, where: str) -> str:
+    if isinstance(value, bool | int | str) and str(value).strip():
+        return str(value).strip()
+    raise TextError(f"{where}: {column!r} holds {_short(value)}, not the name of a label; leave such rows out")
+
+
+def _list(value: Any, column: str, where: str, separator: str | None = None) -> list[Any]:
+    """A list as such, as JSON in a string, or as words in a string."""
+    value = _parsed(value, column, where)
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(separator) if part.strip()]
+    if isinstance(value, dict) and isinstance(value.get("text"), list):  # of ARC and its like
+        value = value["text"]
+    if not isinstance(value, list):
+        raise TextError(f"{where}: {column!r} holds {_short(value)}, not a list")
+    return value
+
+
+def _parsed(value: Any, column: str, where: str) -> Any:
+    """What JSON in a string means; other values as they are."""
+    if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        raise TextError(f"{where}: {column!r} begins as JSON and is none: {_short(value)}") from None
+
+
+def _text_reader(
+    columns: _Columns, label_of: Callable[[Any, str, str], Any], usual: Sequence[str] = ()
+) -> _RowReader:
+    """Reads a text, or two, and what `label_of` makes of (value, column, where)."""
+    texts = columns.texts()
+    label = columns.column("label", usual, only=texts)
+
+    def read(where: str, record: Mapping[str, Any]) -> LabelledRow:
+        value = label_of(_field(record, label, where), label, where)
+        return LabelledRow(where, tuple(_text(record, column, where) for column in texts), label=value)
+
+    return read
+
+
+def _names_in(value: Any, column: str, where: str) -> tuple[str, ...]:
+    names = [_name(name, column, where) for name in _list(value, column, where, ";")]
+    if len(set(names)) < len(names):
+        raise TextError(f"{where}: {column!r} names a label twice: {_short(names)}; name each once")
+    return tuple(names)
+
+
+def _number(value: Any, column: str, where: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise TextError(f"{where}: {column!r} holds {_short(value)}, not a number; leave such rows out")
+    return number
+
+
+def _tagging_reader(columns: _Columns) -> _RowReader:
+    words_column, tags_column = columns.column("words"), columns.column("tags")
+
+    def read(where: str, record: Mapping[str, Any]) -> LabelledRow:
+        words = [str(word) for word in _list(_field(record, words_column, where), words_column, where)]
+        tags = _list(_field(record, tags_column, where), tags_column, where)
+        tags = [_name(tag, tags_column, where) for tag in tags]
+        if len(words) != len(tags):
+            raise TextError(f"{where}: {len(words)} words and {len(tags)} tags; give each word one tag")
+        if not words or not all(word.strip() for word in words):
+            fault = "a blank word" if words else "no words"
+            raise TextError(f"{where}: {words_column!r} has {fault}; leave it out")
+        return LabelledRow(where, words=tuple(words), label=tuple(tags))
+
+    return read
+
+
+def _question_reader(columns: _Columns) -> _RowReader:
+    question, context, answers_column = map(columns.column, ("question", "context", "answers"))
+
+    def read(where: str, record: Mapping[str, Any]) -> LabelledRow:
+        text = _text(record, context, where)
+        answers = tuple(_answers(_field(record, answers_column, where), answers_column, where))
+        for answer in answers:
+            if answer.start < 0 or not text.startswith(answer.text, answer.start):
+                start = text.find(answer.text)
+                hint = f"it stands at {start}" if start >= 0 else "it stands nowhere in the text"
+                raise TextError(
+                    f"{where}: the answer {_short(answer.text)} does not stand at character {answer.start} of its "
+                    f"text; {hint}"
+                )
+        texts = (_text(record, question, where), text)
+        return LabelledRow(where, texts, label=answers, name=str(record.get("id", "")))
+
+    return read
+
+
+def _answers(value: Any, column: str, where: str) -> Iterator[Answer]:
+    value = _parsed(value, column, where)
+    if isinstance(value, dict) and isinstance(value.get("text"), list):
+        texts, starts = value["text"], value.get("answer_start") or value.get("start") or []
+        if len(texts) != len(starts):
+            raise TextError(f"{where}: {len(texts)} answers and {len(starts)} places; give each answer its place")
+        value = [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
+    if isinstance(value, dict):
+        value = [value]
+    for answer in value or ():
+        start = answer.get("answer_start", answer.get("start")) if isinstance(answer, dict) else None
+        if type(start) is not int or not isinstance(answer.get("text"), str):
+            raise TextError(
+                f'{where}: {column!r} holds {_short(answer)}, not an answer such as {{"text": "in Paris", '
+                '"answer_start": 17}'
+            )
+        if answer["text"]:
+            yield Answer(answer["text"], start)
+
+
+def _unnested(rows: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The questions of SQuAD's own file, each a row; other rows as they are."""
+    for where, record in rows:
+        if not isinstance(record.get("data"), list):
+            yield where, record
+            continue
+        file = where.rpartition(", ")[0]
+        for article in record["data"]:
+            for paragraph in article.get("paragraphs", ()):
+                for entry in paragraph.get("qas", ()):
+                    row = {"id": entry.get("id"), "context": paragraph.get("context")}
+                    row["question"] = entry.get("question")
+                    row["answers"] = [] if entry.get("is_impossible") else entry.get("answers", [])
+                    yield f"{file}, question {entry.get('id')}", row
+
+
+def _choice_reader(columns: _Columns) -> _RowReader:
+    text, choices_column = columns.column("text", USUAL["beginning"]), columns.column("choices")
+    second = columns.names.second and columns.column("second")
+    label = columns.column("label", only=(text, choices_column, "id"))
+
+    def read(where: str, record: Mapping[str, Any]) -> LabelledRow:
+        value = _field(record, choices_column, where)
+        choices = [str(choice) for choice in _list(value, choices_column, where, ";")]
+        marks = value.get("label", ()) if isinstance(value, dict) else ()
+        if len(choices) < 2:
+            raise TextError(f"{where}: {choices_column!r} has {len(choices)} to choose from; give two or more")
+        right = _right_choice(_field(record, label, where), choices, [str(mark) for mark in marks])
+        if right is None:
+            raise TextError(
+                f"{where}: {label!r} holds {_short(record[label])}, which is neither the place (0 to "
+                f"{len(choices) - 1}) nor the text of a choice"
+            )
+        before = " ".join(_text(record, column, where) for column in (text, second) if column)
+        return LabelledRow(where, (before,), choices=tuple(choices), label=right, name=str(record.get("id", "")))
+
+    return read
+
+
+def _right_choice(value: Any, choices: Sequence[str], marks: Sequence[str]) -> int | None:
+    """The place of the right choice, from a mark, a place, its text or a letter."""
+    word = str(value).strip()
+    if word in marks:
+        return marks.index(word)
+    if word in choices:
+        return choices.index(word)
+    place = int(word) if word.isdecimal() else ord(word.upper()) - ord("A") if len(word) == 1 else -1
+    return place if 0 <= place < len(choices) else None
+
+
+_READERS: dict[Task, Callable[[_Columns], _RowReader]] = {
+    "classification": partial(_text_reader, label_of=_name),
+    "multi-label": partial(_text_reader, label_of=_names_in),
+    "regression": partial(_text_reader, label_of=_number, usual=("score", *USUAL["label"])),
+    "tagging": _tagging_reader,
+    "question-answering": _question_reader,
+    "multiple-choice": _choice_reader,
+}
+
+
+def names_of(rows: Sequence[LabelledRow], task: Task) -> tuple[str, ...]:
+    """Every label that occurs, in the order of numbers or letters; ("score",) for a number, none for the rest.
+
+    >>> names_of([LabelledRow("1", label="10"), LabelledRow("2", label="9")], "classification")
+    ('9', '10')
+    """
+    if task == "regression":
+        return ("score",)
+    if task in ("question-answering", "multiple-choice"):
+        return ()
+    names = {name for row in rows for name in _names(row, task)}
+    are_numbers = all(name.removeprefix("-").isdecimal() for name in names)
+    return tuple(sorted(names, key=int if are_numbers else None))
+
+
+def _names(row: LabelledRow, task: Task) -> tuple[str, ...]:
+    return (row.label,) if task == "classification" else tuple(row.label)
+
+
+def check_labels(
+    train: Sequence[LabelledRow],
+    evaluation: Sequence[LabelledRow],
+    task: Task,
+    *,
+    allow_rare: bool = False,
+    tell: Callable[[str], None] = lambda sentence: None,
+) -> None:
+    """Refuse labels that cannot be learned or measured; say what can be measured poorly alone.
+
+    allow_rare  whether a class may have one row
+    """
+    names = names_of(train, task)
+    if task in ("classification", "tagging") and len(names) < 2:
+        raise TextError(
+            f"the training rows have {len(names)} label{'s' * (len(names) != 1)} ({', '.join(names)}), so there is "
+            "nothing to tell apart; give rows of two or more, or another columns.label"
+        )
+    if task == "multi-label" and not names:
+        raise TextError("no training row has a label; give another columns.label")
+    if task not in ("classification", "multi-label", "tagging"):
+        return
+    known = set(names)
+    if unknown := [(row, name) for row in evaluation for name in _names(row, task) if name not in known]:
+        row, name = unknown[0]
+        close = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
+        hint = nearest(name, names) or (f"; the nearest is {close[0]!r}" if close else "")
+        raise TextError(
+            f"{row.where}: the label {name!r} is in no training row{hint}. Mend it, add rows of that label to the "
+            "training file, or leave them out of the evaluation"
+        )
+    if task == "tagging":
+        return
+    if (rare := _labels_of_one_row(train, task)) and not allow_rare:
+        raise TextError(
+            f"one row alone has the label {rare}, from which nothing general can be learned; add rows, put it "
+            "together with another label, leave it out, or allow it by allow_rare=true"
+        )
+    if rare := _labels_of_one_row(evaluation, task):
+        tell(f"one evaluation row alone has the label {rare}: what is measured of it says little")
+
+
+def _labels_of_one_row(rows: Sequence[LabelledRow], task: Task) -> str:
+    """The labels that occur once, as a sentence lists them; "" for none."""
+    counts = Counter(name for row in rows for name in _names(row, task))
+    names = sorted(name for name, count in counts.items() if count == 1)
+    return ", ".join([*map(repr, names[:4]), *["…"] * (len(names) > 4)])
+
+
+def held_out(
+    rows: Sequence[LabelledRow], task: Task, share: float, *, seed: int
+) -> tuple[list[LabelledRow], list[LabelledRow]]:
+    """Rows for training and rows kept from it, of each class the same share; a function of the seed.
+
+    Raises TextError where the share is of no row.
+    """
+    groups: dict[Any, list[int]] = {}
+    for number, row in enumerate(rows):
+        groups.setdefault(row.label if task == "classification" else None, []).append(number)
+    aside: set[int] = set()
+    owed = 0.0
+    for number, members in enumerate(groups.values()):  # what rounding takes from one class, the next one gives
+        owed += share * len(members)
+        count = min(round(owed), len(members) - 1)
+        owed -= count
+        order = rng(seed, "held out", number).permutation(len(members))
+        aside |= {members[place] for place in order[:count]}
+    if not aside:
+        raise TextError(
+            f"{len(rows)} rows are too few to hold {share:g} of them out for evaluation; give a file for that "
+            "(--eval), or a greater held_out"
+        )
+    kept = [row for number, row in enumerate(rows) if number not in aside]
+    return kept, [rows[number] for number in sorted(aside)]

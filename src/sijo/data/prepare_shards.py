@@ -1,0 +1,407 @@
+"""A corpus made of files of text: once, in pieces that a crash cannot harm.
+
+While the shards of `shards.py` are being made, they lie in `.NAME.preparing` beside the corpus to be:
+
+    lock            held by the one process at work here
+    settings.json   what decides the shards; a resumed preparation must have the same
+    progress.json   how far the files have been read, and how much of each file here that makes
+    seen            digests of the documents met, in the order they came
+
+The shards only grow, and progress.json is replaced when what it speaks of is on the disk. So a preparation
+that goes on cuts off what came after, reads on from there, and makes the same bytes. Files become documents
+in `corpus.py`.
+"""
+
+import filecmp
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sijo.batching import groups
+from sijo.data.corpus import Document, SeenDigests, SourceFile, document_digest, open_source, read_documents
+from sijo.data.shards import FORMAT, INDEX, KINDS, Corpus, CorpusCode, DocumentCounts, GrowingShard, shard_layout
+from sijo.errors import CheckpointError, SettingError, TextError
+from sijo.files.atomic import whole_folder
+from sijo.files.json_files import read_object, write_json
+from sijo.files.resumable import SETTINGS, ResumableFolder
+from sijo.tokenizers.codes import code_ids
+from sijo.tokenizers.tokenizer import USUAL, Tokenizer
+from sijo.version import __version__
+
+PROGRESS = "progress.json"
+NOTHING: dict[str, Any] = {"source": 0, "documents": 0, "digests": 0, "counts": {}, "codes": [], "shards": []}
+"""What progress.json would say before the first commit."""
+LARGEST = 2**32 - 1
+"""The largest number an offset can be, so the most tokens of a shard."""
+MOST_CODES = 1_000
+"""Every code has shards of its own; a column with more values than this is rather a title or a number."""
+BATCH_CHARACTERS = 1_000_000
+"""Text read before duplicates are looked for and the tokenizer is called, which works on all processors."""
+COMMIT_TOKENS = 4_000_000
+"""Tokens held in memory between two commits, and the most that a killed preparation has to make again."""
+
+
+@dataclass(frozen=True)
+class PreparationProgress:
+    """How far a preparation has come."""
+
+    share: float
+    """How much of all files has been read, from 0 to 1, by bytes as they lie on the disk."""
+    file: str
+    """The file at work."""
+    documents: int
+    """Documents kept so far."""
+    tokens: int
+    """Their tokens."""
+
+
+def prepare(
+    sources: Sequence[SourceFile],
+    tokenizer: Tokenizer,
+    folder: Path,
+    *,
+    column: str | None = None,
+    code_column: str | None = None,
+    skip_bad: bool = False,
+    shard_tokens: int = 64_000_000,
+    resume: bool = False,
+    overwrite: bool = False,
+    tell: Callable[[PreparationProgress], None] | None = None,
+) -> Corpus:
+    """Make a corpus of token ids from files of text, in memory that does not depend on their size.
+
+    sources       what is read, in this order; see `corpus.sources`
+    folder        the folder to be; it appears when all is done
+    column        where the text is, and
+    code_column   where the control code is, in rows; see `corpus.documents`
+    skip_bad      leave out what follows a fault in a file, and name it in `counts.bad`
+    shard_tokens  a shard closes before it would have more, unless a single document does
+    resume        go on where an earlier preparation with the same settings stopped, or start; a corpus
+                  that is finished is opened
+    overwrite     start over, and replace what is there at the end
+    tell          is called every million characters or so
+
+    A document without tokens is dropped, and so is a duplicate of an earlier one in any file.
+    The same files, settings and tokenizer give the same bytes, however often the preparation was
+    interrupted, by `kill -9` and a full disk too; only `skip_bad` may change between one part and the next.
+
+    Raises SettingError for settings or codes that will not do, when something is at `folder` or in the making
+    there, and when a resumed preparation was begun with different ones; TextError at a fault in a file, or
+    when no document is left. What was done until then stays, to be resumed.
+
+    >>> import tempfile
+    >>> from sijo.checkpoints.locate import built_in
+    >>> tokenizer = Tokenizer.open(built_in(), model_type="bert", max_length=256)
+    >>> poems = Path(tempfile.mkdtemp()) / "poems.txt"
+    >>> _ = poems.write_text("One line. Another line.\\n\\nA new poem.\\n\\none line, another line")
+    >>> corpus = prepare([SourceFile(poems)], tokenizer, poems.parent / "corpus")
+    >>> corpus.documents, corpus.sentences, corpus.tokens, corpus.counts.duplicates
+    (2, 3, 10, 1)
+    >>> shard = corpus.shards[0]
+    >>> shard.sentences.tolist(), shard.documents.tolist(), tokenizer.decode(shard.tokens[3:6].tolist())
+    ([0, 3, 6, 10], [0, 2, 3], 'another line.')
+    """
+    if resume and overwrite:
+        raise SettingError("resume goes on with a preparation and overwrite starts it over; pass one of them")
+    if not sources:
+        raise SettingError("there are no files to prepare a corpus from; name at least one")
+    if not 1 <= shard_tokens <= LARGEST:
+        raise SettingError(f"a shard of {shard_tokens} tokens cannot be; use 1 to {LARGEST:,}")
+    target = Path(folder).absolute()
+    making = target.with_name(f".{target.name}.preparing")
+    if resume and target.exists() and not making.exists():
+        return _finished(target, tokenizer)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with ResumableFolder(making, results=PROGRESS).lock() as work:
+        if not work.worth_resuming():
+            work.clear()
+        if resume and target.exists() and not work.begun_with():
+            return _finished(target, tokenizer)
+        if target.exists() and not (resume or overwrite):
+            raise SettingError(f"{target} exists already; name another folder, or allow it to be overwritten")
+        if work.begun_with() and not (resume or overwrite):
+            raise SettingError(
+                f"an unfinished preparation of {target} is in {making}; resume it, or overwrite it to start over"
+            )
+        how: dict[str, Any] = {"column": column, "code_column": code_column, "shard_tokens": shard_tokens}
+        settings = _settings(sources, tokenizer, how)
+        overwrite = work.begin(settings, work="preparation", resume=resume, overwrite=overwrite)
+        preparation = _Preparation(work, tokenizer, sources, skip_bad=skip_bad, **how)
+        if not preparation.is_placed(target):
+            if target.exists() and not overwrite:
+                raise SettingError(f"{target} was made by someone else in the meantime; move it away, then resume")
+            preparation.read(tell)
+            preparation.place(target, overwrite=overwrite)
+        work.clear()
+    return Corpus.open(target, check=False)
+
+
+class _Preparation:
+    """What a preparation has made: in its folder, up to where progress.json says, and in memory from there on."""
+
+    def __init__(
+        self,
+        work: ResumableFolder,
+        tokenizer: Tokenizer,
+        sources: Sequence[SourceFile],
+        *,
+        column: str | None,
+        code_column: str | None,
+        shard_tokens: int,
+        skip_bad: bool,
+    ) -> None:
+        self.work, self.folder, self.tokenizer, self.shard_tokens = work, work.folder, tokenizer, shard_tokens
+        self.sources, self.skip_bad = sources, skip_bad
+        self._open_source = partial(open_source, column=column, code_column=code_column)
+        self._read_documents = partial(read_documents, code_column=code_column)
+        ids = max(tokenizer.vocab_size, tokenizer.largest_id + 1)
+        self.dtype = "uint16" if ids <= 1 << 16 else "uint32"
+        path = self.folder / PROGRESS
+        progress = read_object(path) if path.exists() else NOTHING
+        self.source: int = progress["source"]
+        self.documents: int = progress["documents"]
+        self.counts = DocumentCounts(**progress["counts"])
+        self.codes = [CorpusCode(code["name"], tuple(code["ids"])) for code in progress["codes"]]
+        self.shards = [GrowingShard(**about) for about in progress["shards"]]
+        self._numbers = {code.name: number for number, code in enumerate(self.codes)}
+        self._spelled = {code.ids: code.name for code in self.codes}
+        self._open = {shard.code: shard for shard in self.shards}  # the last of each code
+        self._digests: int = progress["digests"]
+        self._new_digests = bytearray()
+        self._new_tokens = 0
+        self._share: Callable[[], float | None] = lambda: 0.0  # of the file at work
+        self._cut_back()
+        self._seen = SeenDigests(np.fromfile(self.folder / "seen", "<u8") if self._digests else None)
+
+    def files(self) -> dict[str, int]:
+        """The bytes of each file of the shards."""
+        return {
+            file: kind.itemsize * count
+            for shard in self.shards
+            for file, kind, count in shard_layout(shard.about(), KINDS[self.dtype])
+        }
+
+    def is_placed(self, target: Path) -> bool:
+        """Whether all is made, and the corpus in its place is this one."""
+        return self.source == len(self.sources) and all(
+            _same(self.folder / name, target / name) for name in self.files()
+        )
+
+    def place(self, target: Path, *, overwrite: bool) -> None:
+        """Put the corpus in its place."""
+        with whole_folder(target, overwrite=overwrite) as fresh:
+            for name in self.files():
+                _link(self.folder / name, fresh / name)
+            write_json(fresh / INDEX, self.index())
+
+    def index(self) -> dict[str, Any]:
+        """What index.json has to say."""
+        return {
+            "format": FORMAT,
+            "dtype": self.dtype,
+            "vocab_size": self.tokenizer.vocab_size,
+            "tokenizer": self.tokenizer.text_fingerprint,
+            "codes": [{"name": code.name, "ids": list(code.ids)} for code in self.codes],
+            "shards": [shard.about() for shard in self.shards],
+            "counts": asdict(self.counts),
+        }
+
+    def read(self, tell: Callable[[PreparationProgress], None] | None) -> None:
+        """Read what has not been read, and bring all to the disk."""
+        for name in dict.fromkeys(source.code for source in self.sources if source.code is not None):
+            self._ids(name)
+        for source in self.sources[self.source :]:  # what would else be found out after hours
+            with suppress(TextError) if self.skip_bad else nullcontext():
+                self._open_source(source)
+        sizes = [source.path.stat().st_size for source in self.sources]
+        for batch in groups(self._rest(), rows=sys.maxsize, characters=BATCH_CHARACTERS, size=_weight):
+            self._take(batch)
+            if self._new_tokens >= COMMIT_TOKENS:
+                self._commit()
+            if tell is not None:
+                done = sum(sizes[: self.source]) + sizes[self.source] * (self._share() or 0.0)
+                tokens = sum(shard.tokens for shard in self.shards)
+                file = str(self.sources[self.source].path)
+                tell(PreparationProgress(done / sum(sizes), file, self.counts.kept, tokens))
+        if not self.shards:
+            bad = "".join(f"; {name} was skipped ({reason})" for name, reason in self.counts.bad.items())
+            raise TextError(
+                f"nothing is left of {len(self.sources)} files: of {self.counts.read} documents "
+                f"{self.counts.empty} were empty and {self.counts.duplicates} like another{bad}; give files that "
+                "hold text"
+            )
+        self.source, self.documents = len(self.sources), 0
+        self._commit()
+
+    def _rest(self) -> Iterator[tuple[int, Document]]:
+        """The documents that have not been taken, each with the number of its source."""
+        taken = self.documents
+        for number, source in enumerate(self.sources[self.source :], self.source):
+            try:
+                table = self._open_source(source)
+                self._share = table.share
+                documents = self._read_documents(table, source)
+                if sum(1 for _ in islice(documents, taken)) < taken:
+                    raise SettingError(f"{source.path} has changed since it was begun; start over with overwrite")
+                for document in documents:
+                    yield number, document
+            except TextError as error:
+                if not self.skip_bad:
+                    raise
+                self.counts.bad[_printable(str(source.path))] = _printable(str(error))
+            taken = 0
+
+    def _take(self, batch: list[tuple[int, Document]]) -> None:
+        """Tokenize those documents of a batch that are new, and put them into shards."""
+        filled = [document for _, document in batch if document.sentences]
+        digests = np.frombuffer(b"".join(map(document_digest, filled)), "<u8")
+        first = self._seen.first_time(digests)
+        self._new_digests += digests[first].tobytes()
+        new = [document for document, is_first in zip(filled, first, strict=True) if is_first]
+        texts = chain.from_iterable(document.sentences for document in new)
+        ids = chain.from_iterable(map(self.tokenizer.ids, groups(texts)))
+        empty = len(batch) - len(filled)
+        for document in new:
+            sentences = [tokens for tokens in islice(ids, len(document.sentences)) if tokens]
+            if sentences:
+                self._add(document, sentences)
+            else:
+                empty += 1
+        self.counts.read += len(batch)
+        self.counts.empty += empty
+        self.counts.duplicates += len(filled) - len(new)
+        number = batch[-1][0]
+        before = self.documents if number == self.source else 0
+        self.source, self.documents = number, before + sum(1 for source, _ in batch if source == number)
+
+    def _add(self, document: Document, sentences: list[list[int]]) -> None:
+        tokens = sum(map(len, sentences))
+        if tokens > LARGEST:
+            raise TextError(f"a document has {tokens:,} tokens and a shard can hold {LARGEST:,}; cut it in pieces")
+        code = None if document.code is None else self._number(document.code)
+        shard = self._open.get(code)
+        if shard is None or shard.tokens + tokens > self.shard_tokens:
+            shard = self._open[code] = GrowingShard(f"{len(self.shards):05}", code)
+            self.shards.append(shard)
+        shard.add(sentences)
+        self._new_tokens += tokens
+        self.counts.kept += 1
+        self.counts.characters += document.characters
+
+    def _number(self, name: str) -> int:
+        if name not in self._numbers:
+            if len(self.codes) == MOST_CODES:
+                raise SettingError(
+                    f"there are more than {MOST_CODES:,} control codes, of which {name!r} is one; name a column "
+                    "that tells kinds of text"
+                )
+            self._numbers[name] = len(self.codes)
+            self.codes.append(CorpusCode(name, self._ids(name)))
+        return self._numbers[name]
+
+    def _ids(self, name: str) -> tuple[int, ...]:
+        ids = code_ids(name, self.tokenizer)
+        if not ids or any(self.tokenizer.id(unknown) in ids for unknown in USUAL["unk_token"]):
+            raise SettingError(
+                f"the tokenizer has no tokens for the control code {name!r}; give it another name, or train the "
+                "tokenizer with this one as a special token"
+            )
+        if (spelled := self._spelled.setdefault(ids, name)) != name:
+            raise SettingError(
+                f"the control codes {spelled!r} and {name!r} are the same tokens; give one of them another name"
+            )
+        return ids
+
+    def _commit(self) -> None:
+        """Bring to the disk all that is in memory, and then how far that is."""
+        for shard in self.shards:
+            layout = shard_layout(shard.about(), KINDS[self.dtype])
+            for (file, kind, _), new in zip(layout, shard.new.values(), strict=True):
+                _append(self.folder / file, np.asarray(new).astype(kind).tobytes())
+                del new[:]
+        _append(self.folder / "seen", self._new_digests)
+        self._digests += len(self._new_digests) // 8
+        self._new_digests.clear()
+        self._new_tokens = 0
+        progress = {
+            "source": self.source,
+            "documents": self.documents,
+            "digests": self._digests,
+            **{name: value for name, value in self.index().items() if name in NOTHING},
+        }
+        self.work.write_file(PROGRESS, json.dumps(progress).encode())
+
+    def _cut_back(self) -> None:
+        """Bring every file to the length it had at the last commit."""
+        sizes = {**self.files(), "seen": 8 * self._digests}
+        for path in self.folder.iterdir():
+            if path.name not in (*sizes, "lock", SETTINGS, PROGRESS):
+                path.unlink()
+        for name, size in sizes.items():
+            path = self.folder / name
+            length = path.stat().st_size if path.exists() else 0
+            if length < size:
+                raise CheckpointError(f"{path} has {length} bytes and had {size}; start over with overwrite")
+            if length > size:
+                os.truncate(path, size)
+
+
+def _weight(numbered: tuple[int, Document]) -> int:
+    return numbered[1].characters + 50  # a document weighs something by itself, or empty ones would pile up
+
+
+def _append(path: Path, new: bytes | bytearray) -> None:
+    if new:
+        with path.open("ab") as out:
+            out.write(new)
+            out.flush()
+            os.fsync(out.fileno())
+
+
+def _finished(folder: Path, tokenizer: Tokenizer) -> Corpus:
+    """The corpus that a resumed preparation finds finished."""
+    corpus = Corpus.open(folder)
+    if corpus.tokenizer != tokenizer.text_fingerprint:
+        raise SettingError(f"{folder} was prepared with another tokenizer; name another folder, or overwrite it")
+    return corpus
+
+
+def _settings(sources: Sequence[SourceFile], tokenizer: Tokenizer, how: dict[str, Any]) -> dict[str, Any]:
+    """What decides the shards, each by the name that a refusal gives it."""
+    settings = {"sijo": __version__, "tokenizer": tokenizer.text_fingerprint, **how}
+    settings["the number of files"] = len(sources)
+    for source in sources:
+        path, stat = source.path.absolute(), source.path.stat()
+        seconds, rest = divmod(stat.st_mtime_ns, 10**9)
+        changed = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
+        name = str(path) if source.code is None else f"{source.code}={path}"
+        settings[name] = f"{stat.st_size} bytes, changed {changed}.{rest:09} UTC"
+    return settings
+
+
+def _link(file: Path, name: Path) -> None:
+    """Give a file another name too, so that it is there under the first until all have the second."""
+    try:
+        name.hardlink_to(file)
+    except OSError:  # a file system without such links
+        shutil.copyfile(file, name)
+
+
+def _same(file: Path, placed: Path) -> bool:
+    return placed.exists() and (file.samefile(placed) or filecmp.cmp(file, placed, shallow=False))
+
+
+def _printable(text: str) -> str:
+    """A text that UTF-8 can hold, whatever bytes are in a file's name."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,170 @@
+"""Files and folders that stand whole or not at all, whatever happens while they are written.
+
+`kill -9` and a full disk leave the old one, the new one or none. A folder gets a manifest, by which
+damage is found later.
+"""
+
+import fcntl
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from sijo.errors import SettingError
+from sijo.files.manifest import MANIFEST, write_manifest
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which takes its name when the block ends and all of it is on the disk, or leaves no trace.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     with whole_file(Path(place) / "poem.txt") as out:
+    ...         _ = out.write(b"three short lines")
+    ...     [path.name for path in Path(place).iterdir()]
+    ['poem.txt']
+    """
+    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    try:
+        with temporary.open("wb") as out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(path)
+        sync(path.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def whole_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """A fresh folder to write into, which takes the target's place when the block ends, or leaves no trace.
+
+    target     the folder to be; its parents are made
+    overwrite  whether it may replace a checkpoint; that one stays until the new one is in place
+
+    A manifest is added, and all is on the disk before it is moved. Whatever happens in between,
+    `kill -9` and a full disk included, the target is a whole folder, old or new, or absent. What a
+    killed process left is cleared away by the next save to the same target.
+
+    Raises SettingError when there is something at the target that may not be replaced.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     with whole_folder(Path(place) / "model") as folder:
+    ...         _ = (folder / "config.json").write_text("{}")
+    ...     sorted(path.name for path in (Path(place) / "model").iterdir())
+    ['config.json', 'manifest.json']
+    """
+    parent = target.absolute().parent
+    parent.mkdir(parents=True, exist_ok=True)
+    target = parent.resolve() / target.absolute().name
+    fresh = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    with _alone(target.parent):
+        _clear_leftovers(target)
+        _may_write(target, overwrite=overwrite)
+        fresh.mkdir()
+        handle = lock(fresh)  # held as long as this process lives: nobody clears away what is being written
+    try:
+        yield fresh
+        write_manifest(fresh)
+        _to_disk(fresh)
+        with _alone(target.parent):
+            _may_write(target, overwrite=overwrite)
+            _put(fresh, target)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)  # what was not finished, or what was replaced
+        if handle is not None:
+            os.close(handle)
+
+
+def _put(fresh: Path, target: Path) -> None:
+    """Give `fresh` the name of `target`; a folder that stood there ends up under the name of `fresh`."""
+    old = fresh.with_suffix(".old") if target.exists() else None
+    try:
+        if old is not None:
+            target.rename(old)
+        fresh.rename(target)
+        sync(target.parent)
+    except BaseException:
+        if old is not None and old.exists():
+            if target.exists():
+                target.rename(fresh)
+            old.rename(target)
+        raise
+    if old is not None:
+        with suppress(OSError):  # the new one stands; the next save clears the old one away
+            old.rename(fresh)  # a name that is never put back: from here on it is not whole
+
+
+def _may_write(target: Path, *, overwrite: bool) -> None:
+    if not os.path.lexists(target):
+        return
+    if not overwrite:
+        raise SettingError(f"{target} exists already; name another folder, or allow it to be overwritten")
+    if target.is_symlink() or not target.is_dir():
+        raise SettingError(f"{target} is a link or a file, which is not overwritten; name the folder itself")
+    names = {path.name for path in target.iterdir()}
+    if names and not {"config.json", MANIFEST} & names:
+        raise SettingError(f"{target} holds other things than a model, which are not overwritten; name another")
+
+
+def _clear_leftovers(target: Path) -> None:
+    """Remove what killed processes left beside a target; if one was killed between two renames, undo the first."""
+    for leftover in list(target.parent.iterdir()):
+        kind = re.fullmatch(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.(part|old)", leftover.name)
+        if kind is None or leftover.is_symlink() or not leftover.is_dir() or (handle := lock(leftover)) is None:
+            continue
+        if kind[1] == "old" and not os.path.lexists(target):
+            leftover.rename(target)
+        else:
+            shutil.rmtree(leftover, ignore_errors=True)
+        os.close(handle)
+
+
+def lock(folder: Path) -> int | None:
+    """A lock on a folder that ends with this process, as a file handle; None when it cannot be had."""
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:  # another user's, or gone
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # another process holds it, or the file system knows no locks
+        os.close(handle)
+        return None
+    return handle
+
+
+@contextmanager
+def _alone(parent: Path) -> Iterator[None]:
+    """Wait until no other sijo moves folders in this one."""
+    handle = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):  # a file system that knows no locks: one saves to a target at a time, then
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _to_disk(folder: Path) -> None:
+    for place, _, files in os.walk(folder, topdown=False):
+        for name in files:
+            sync(Path(place) / name)
+        sync(Path(place))
+
+
+def sync(path: Path) -> None:
+    """Bring a file, or the list of names in a folder, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

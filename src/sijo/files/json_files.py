@@ -1,0 +1,69 @@
+"""JSON files: read strictly, since they may be damaged or untrusted, and written as people read them."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from sijo.errors import CheckpointError
+
+LONGEST_JSON = 16_000_000
+"""Bytes. The index of a hundred thousand tensors is shorter, and `[[],[],…` of this length takes 0.5 GB to read."""
+
+
+def parse_json(content: bytes) -> Any:
+    """The value of strict JSON in UTF-8: no name twice in an object, no NaN or infinity, no endless nesting.
+
+    Raises ValueError, whose text says what is wrong.
+
+    >>> parse_json(b'{"layers": 6, "layers": 7}')
+    Traceback (most recent call last):
+    ValueError: the name 'layers' stands twice in one object
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        fields: dict[str, Any] = {}
+        for name, value in pairs:
+            if name in fields:
+                raise ValueError(f"the name {name[:60]!r} stands twice in one object")
+            fields[name] = value
+        return fields
+
+    def finite(text: str) -> float:
+        if not math.isfinite(number := float(text)):
+            raise ValueError(f"the number {text[:60]} is not finite")
+        return number
+
+    try:
+        text = content.decode("utf-8")
+        return json.loads(text, object_pairs_hook=once, parse_float=finite, parse_constant=finite)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def read_json(file: Path) -> Any:
+    """The value in a JSON file of a checkpoint; CheckpointError when it is damaged."""
+    try:
+        if file.stat().st_size > LONGEST_JSON:
+            raise ValueError(f"longer than {LONGEST_JSON} bytes")
+        return parse_json(file.read_bytes())
+    except ValueError as error:
+        raise CheckpointError(f"{file} is not whole JSON ({error}); copy it again") from None
+
+
+def read_object(file: Path) -> dict[str, Any]:
+    """The fields of a JSON object in a checkpoint; CheckpointError when it is damaged or something else."""
+    fields = read_json(file)
+    if not isinstance(fields, dict):
+        raise CheckpointError(f"{file} is not a JSON object; copy it again")
+    return fields
+
+
+def json_text(content: object) -> str:
+    """JSON as people read it: indented, letters as they are."""
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def write_json(file: Path, content: object) -> None:
+    """Write a JSON file of a checkpoint as people read it."""
+    file.write_text(json_text(content), encoding="utf-8")

@@ -1,0 +1,253 @@
+"""Plain lines, CSV, JSON Lines, JSON and Parquet: one reader for each, which tells what is wrong and where.
+
+What the rows mean, texts or fields, is decided in `tables.py`.
+"""
+
+import bz2
+import csv
+import gzip
+import io
+import json
+import lzma
+import shutil
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
+
+from sijo.errors import TextError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Kind = Literal["text", "csv", "jsonl", "parquet"]
+Result = TypeVar("Result")
+
+SUFFIXES: dict[str, Kind] = {
+    ".txt": "text",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+
+
+def _unzstd(packed: IO[bytes]) -> io.BufferedReader:
+    import pyarrow as pa
+
+    return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(packed, "r"), "zstd"))
+
+
+DECOMPRESS: dict[str, Callable[[IO[bytes]], Any]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+    ".zst": _unzstd,
+}
+OTHER_ENCODINGS = (  # by the mark at the start; UTF-32 first, since one of its marks begins with UTF-16's
+    (b"\xff\xfe\x00\x00", "UTF-32"),
+    (b"\x00\x00\xfe\xff", "UTF-32"),
+    (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
+)
+JSON_NAMES = {
+    type(None): "null",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    str: "a string",
+    list: "an array",
+    dict: "an object",
+}
+LONGEST_FIELD = 100_000_000  # characters; an unclosed quote would otherwise swallow the rest of the file
+PARQUET_ROWS = 64  # decoded at once; more is hardly faster, and 64 long documents still fit in memory
+
+
+def ending(path: Path) -> tuple[str, str | None]:
+    """The suffix that tells what a file holds, and the one that tells how it is packed, in lower case.
+
+    >>> ending(Path("Books.Part1.TXT.gz")), ending(Path("README"))
+    (('.txt', '.gz'), ('', None))
+    """
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    packed = suffixes.pop() if suffixes and suffixes[-1] in DECOMPRESS else None
+    return suffixes[-1] if suffixes else "", packed
+
+
+def unpacked(stack: ExitStack, raw: IO[bytes], packed: str | None, name: str, *, spool: bool) -> IO[bytes]:
+    """The decompressed bytes of a stream, closed with the stack.
+
+    packed  the suffix of the compression, or None
+    spool   whether they go through a temporary file, since they are read from the end
+    """
+    stream: IO[bytes] = stack.enter_context(DECOMPRESS[packed](raw)) if packed else raw
+    if not spool:
+        return stream
+    file = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 (the stack closes it)
+    with _undamaged(name):
+        shutil.copyfileobj(stream, file)
+    file.seek(0)
+    return file
+
+
+def read_lines(stream: IO[bytes], name: str) -> Iterator[str]:
+    """Lines of UTF-8 with their ends kept; a mark at the start is dropped."""
+    with _undamaged(name):
+        for number, raw in enumerate(stream, 1):  # bytes part only at b"\n", never at U+2028 or a form feed
+            where = f"{name}, line {number}"
+            for mark, encoding in OTHER_ENCODINGS if number == 1 else ():
+                if raw.startswith(mark):
+                    remedy = f"convert it with `iconv -f {encoding} -t utf-8`"
+                    raise TextError(f"{name} is {encoding}, not UTF-8; {remedy}")
+            try:
+                line = raw.decode()
+            except UnicodeDecodeError as error:
+                raise TextError(
+                    f"{where}: byte {error.start + 1} of the line, 0x{raw[error.start]:02x}, is not UTF-8; "
+                    "convert the file, for example with `iconv -f latin1 -t utf-8`"
+                ) from None
+            if "\0" in line:
+                raise TextError(f"{where} holds a NUL character; remove it, or convert the file if it is UTF-16")
+            if number == 1:
+                line = line.removeprefix("\ufeff")
+            if line:
+                yield line
+
+
+def without_end(line: str) -> str:
+    """A line without its line feed, and without a carriage return before that."""
+    return line.removesuffix("\n").removesuffix("\r")
+
+
+def read_csv(
+    lines: Iterator[str], name: str, delimiter: str
+) -> tuple[tuple[str, ...], Iterator[tuple[int, list[str]]]]:
+    """The columns of a CSV, none where it is empty; and its rows, each with the line on which it starts."""
+    rows = _csv_rows(lines, name, delimiter)
+    _, header = next(rows, (0, []))
+    columns = distinct(name, header)
+
+    def checked() -> Iterator[tuple[int, list[str]]]:
+        for line, cells in rows:
+            if len(cells) != len(columns):
+                raise TextError(
+                    f"{name}, line {line}: the number of fields is {len(cells)}, but {len(columns)} in the "
+                    f"header; make them the same, with quotes around a field that holds {delimiter!r}"
+                )
+            yield line, cells
+
+    return columns, checked()
+
+
+def _csv_rows(lines: Iterator[str], name: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The fields of each row that is not blank, with the line on which it starts."""
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_FIELD))  # the csv module's own is 131,072
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            reason = str(error).partition(" - ")[0]  # what follows speaks of Python's open()
+            if reason == "unexpected end of data" or "field limit" in reason:
+                reason = f"a quote is not closed by the end or within {LONGEST_FIELD:,} characters"
+            raise TextError(
+                f"{name}, line {line}: the row that starts here is not CSV ({reason}); put quotes around "
+                "a field that holds quotes or line ends, and double the quotes inside it"
+            ) from None
+        if cells:
+            yield line, cells
+
+
+def distinct(name: str, header: Sequence[str]) -> tuple[str, ...]:
+    """The names of columns; TextError when two are the same."""
+    for place, column in enumerate(header):
+        if column in header[:place]:
+            raise TextError(f"{name}: the header names {column!r} twice; give each column its own name")
+    return tuple(header)
+
+
+def read_json_lines(lines: Iterator[str], name: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Each record that is not blank: where it is, its raw text, and what that means."""
+    remedy = "JSON Lines has one object on each line; `jq -c` makes them from other JSON"
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        where, raw = f"{name}, line {number}", without_end(line)
+        try:
+            record = json.loads(raw)
+        except json.JSONDecodeError as error:
+            raise TextError(f"{where} is not JSON ({error.msg}, character {error.pos + 1}); {remedy}") from None
+        except RecursionError:
+            raise TextError(f"{where} is nested too deeply to be read; flatten the record") from None
+        except ValueError as error:  # a number of more digits than Python converts
+            raise TextError(f"{where} cannot be read: {error}") from None
+        if not isinstance(record, dict):
+            raise TextError(f"{where} is {JSON_NAMES[type(record)]}, not an object; {remedy}")
+        yield where, raw, record
+
+
+def read_json(lines: Iterator[str], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The records of a JSON file, each with where it is: one array of objects, one object, or JSON Lines."""
+    text = "".join(lines)
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        if error.msg != "Extra data":
+            raise TextError(
+                f"{name} is not JSON ({error.msg}, line {error.lineno}, character {error.colno}); mend it, or make "
+                "it anew"
+            ) from None
+        records = read_json_lines(iter(text.splitlines(keepends=True)), name)
+        yield from ((where, record) for where, _, record in records)
+        return
+    for number, record in enumerate(content if isinstance(content, list) else [content], 1):
+        if not isinstance(record, dict):
+            raise TextError(f"{name}, record {number} is {JSON_NAMES[type(record)]}, not an object")
+        yield f"{name}, record {number}", record
+
+
+def open_parquet(stream: IO[bytes], name: str) -> tuple[Any, "pa.Schema", list[str], int]:
+    """A Parquet file, its schema, the names of its columns, and the number of its rows."""
+    import pyarrow.parquet
+
+    with _undamaged(name, parquet=True):
+        # unbuffered, a whole row group would be fetched at once, and one may be the whole file
+        file = pyarrow.parquet.ParquetFile(stream, pre_buffer=False, buffer_size=1 << 20)
+        return file, file.schema_arrow, file.schema_arrow.names, file.metadata.num_rows
+
+
+def read_parquet(file: Any, name: str, read: Callable[["pa.RecordBatch"], Result]) -> Iterator[tuple[int, Result]]:
+    """What `read` makes of each batch of rows, and the number of rows before it; a fault it meets is told."""
+    batches, before = file.iter_batches(PARQUET_ROWS), 0
+    while True:
+        with _undamaged(f"{name}, after row {before},", parquet=True):
+            batch = next(batches, None)
+            if batch is None:
+                return
+            result = read(batch)
+        yield before, result
+        before += len(batch)
+
+
+@contextmanager
+def _undamaged(name: str, *, parquet: bool = False) -> Iterator[None]:
+    """Tell what decompression, or a reader of Parquet, stumbles over; what the disk says goes through."""
+    damage: tuple[type[Exception], ...] = (EOFError, zlib.error, lzma.LZMAError, OSError)
+    if parquet:
+        import pyarrow as pa
+
+        damage += (pa.ArrowException, UnicodeDecodeError)
+    try:
+        yield
+    except damage as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise TextError(f"{name} is cut short or damaged ({reason}); copy it or make it again") from error
