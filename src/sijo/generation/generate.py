@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal, TypedDict, Unpack, overload
 
 from sijo.checkpoints.load import Model
 from sijo.errors import SettingError
@@ -11,6 +12,47 @@ from sijo.generation.write import Generator, Request
 AnyGenerator = str | Path | Model | Generator
 
 
+class GenerateOptions(TypedDict, total=False):
+    """The keyword arguments of `generate`, but for `stream`; what each does is said at `Request` and `Sampling`."""
+
+    control_code: str | None
+    other_code: str | None
+    mixture: float | None
+    guidance: float | None
+    max_new_tokens: int
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
+    penalty: float
+    penalty_rule: PenaltyRule
+    beams: int
+    length_penalty: float
+    stop: Sequence[str]
+    banned: Sequence[str]
+    seed: int
+
+
+@overload
+def generate(  # type: ignore[overload-overlap]  # a str is a sequence of str too; one prompt goes first
+    model: AnyGenerator, prompt: str = "", *, stream: Literal[False] = False, **options: Unpack[GenerateOptions]
+) -> str: ...
+@overload
+def generate(
+    model: AnyGenerator, prompt: str = "", *, stream: Literal[True], **options: Unpack[GenerateOptions]
+) -> Iterator[str]: ...
+@overload
+def generate(  # type: ignore[overload-overlap]
+    model: AnyGenerator, prompt: str = "", *, stream: bool, **options: Unpack[GenerateOptions]
+) -> str | Iterator[str]: ...
+@overload
+def generate(
+    model: AnyGenerator,
+    prompt: Sequence[str],
+    *,
+    stream: Literal[False] = False,
+    **options: Unpack[GenerateOptions],
+) -> list[str]: ...
 def generate(
     model: AnyGenerator,
     prompt: str | Sequence[str] = "",
