@@ -97,7 +97,7 @@ def widen(narrow: Path, folder: Path) -> None:
 def write(folder: Path, dtype: str, tokens: int) -> None:
     """Open a model and write one text."""
     import sijo
-    from sijo.generation.write import Generator, Request
+    from sijo.generation.generator import Generator, Request
 
     with told("open"):
         model = sijo.load(folder, "lm", dtype=dtype)

@@ -26,8 +26,8 @@ from throughput import median_ratio
 
 import data
 import sijo
+from sijo.generation.generator import Generator, Request
 from sijo.generation.rules import Sampling
-from sijo.generation.write import Generator, Request
 from sijo.tokenizers.tokenizer import Tokenizer
 
 SIZES = {  # layers, width, heads, inner width, tokens
@@ -172,7 +172,7 @@ def main() -> None:
         model = peer.opened()
         model._tokenizer = tokenizer
         writer = Generator(model)
-        writer.struck = []
+        writer.never_written = []
         weights = sum(weight.nbytes for weight in model.parameters())
         sizes[size] = {"weights": sum(weight.numel() for weight in model.parameters()), "bytes": weights}
         for batch, penalty in itertools.product(given.batches, given.penalties):

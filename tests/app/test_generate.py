@@ -13,7 +13,7 @@ import sijo
 from runs import REQUESTS
 from sijo.app.cli import app
 from sijo.app.generate import aloud
-from sijo.generation.write import Generator, Request, Token, Written
+from sijo.generation.generator import Generator, Request, Token, Written
 
 
 @pytest.fixture(scope="module")

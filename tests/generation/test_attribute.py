@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import sijo
-from generation.test_write import pair, tokenizer, words  # noqa: F401
+from generation.test_generator import pair, tokenizer, words  # noqa: F401
 from sijo.errors import SettingError, TextError
 from sijo.generation.attribute import Attributor, attribute
 from sijo.tokenizers.codes import PUBLISHED

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from generation.test_write import WINDOW, alike, pair, tokenizer, words, writer  # noqa: F401
+from generation.test_generator import WINDOW, alike, pair, tokenizer, words, writer  # noqa: F401
 from sijo.errors import SettingError
+from sijo.generation.generator import Generator, Request
 from sijo.generation.rules import Sampling
-from sijo.generation.write import Generator, Request
 
 TOKENS = 6
 
@@ -18,7 +18,7 @@ TOKENS = 6
 def free(pair):  # noqa: F811
     """A writer that may write special tokens, as transformers does."""
     found = Generator(pair[0])
-    found.struck = []
+    found.never_written = []
     return found
 
 

@@ -9,9 +9,9 @@ import torch
 
 import sijo
 from sijo.errors import SettingError
+from sijo.generation.generator import Generator, Written
 from sijo.generation.rules import Sampling
 from sijo.generation.synthetic import SAMPLING, Kind, Synthesis, SyntheticSettings, synthesise
-from sijo.generation.write import Generator, Written
 from sijo.models import published
 from sijo.nn.architecture import Sinusoidal
 from sijo.tokenizers.tokenizer import Tokenizer

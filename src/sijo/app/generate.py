@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from sijo.errors import SettingError, TextError
 
 if TYPE_CHECKING:
-    from sijo.generation.write import Generator, Request
+    from sijo.generation.generator import Generator, Request
 
 
 @Parameter(name="*")
@@ -76,7 +76,7 @@ def run(given: GenerateSettings) -> None:
             f"--count {given.count} would write the same text again: it must be 1 or more, and above 1 it needs a "
             "--temperature"
         )
-    from sijo.generation.write import Generator
+    from sijo.generation.generator import Generator
     from sijo.tokenizers.codes import known_codes
 
     asked = None if given.codes else requests(given)  # before the model is opened
@@ -93,8 +93,8 @@ def run(given: GenerateSettings) -> None:
 
 def requests(given: GenerateSettings) -> list["Request"]:
     """One for each text that is asked for."""
+    from sijo.generation.generator import Request
     from sijo.generation.rules import Sampling
-    from sijo.generation.write import Request
 
     prompts = list(given.prompt or [])
     if given.prompts_file is not None:

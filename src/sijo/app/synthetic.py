@@ -64,8 +64,8 @@ def run(given: GenerateSettings, more: SynthesisOptions) -> None:
             )
     from sijo.files.folders import whole_file
     from sijo.files.row_writers import format_of
+    from sijo.generation.generator import Generator
     from sijo.generation.synthetic import Synthesis
-    from sijo.generation.write import Generator
 
     form, kinds, asked = format_of(more.output), kinds_of(more.for_labels), settings(given, more)
     writing = Synthesis(Generator(given.model), kinds, asked)

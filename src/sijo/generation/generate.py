@@ -6,8 +6,8 @@ from typing import Literal, TypedDict, Unpack, overload
 
 from sijo.checkpoints.load import Model
 from sijo.errors import SettingError
+from sijo.generation.generator import Generator, Request
 from sijo.generation.rules import PenaltyRule, Sampling
-from sijo.generation.write import Generator, Request
 
 AnyGenerator = str | Path | Model | Generator
 

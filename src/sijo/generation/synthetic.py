@@ -16,8 +16,8 @@ import numpy as np
 
 from sijo.data.corpus import Document, SeenDigests, document_digest
 from sijo.errors import SettingError
+from sijo.generation.generator import Generator, Request, Written
 from sijo.generation.rules import Sampling
-from sijo.generation.write import Generator, Request, Written
 from sijo.random import rng
 
 SAMPLING = Sampling(temperature=0.2, top_k=10, penalty=1.2)

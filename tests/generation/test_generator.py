@@ -15,8 +15,8 @@ import tokenizers
 from objectives.conftest import moved, opened
 from sijo.errors import SettingError, TextError
 from sijo.generation.codes import code
+from sijo.generation.generator import Generator, Request
 from sijo.generation.rules import Sampling
-from sijo.generation.write import Generator, Request
 from sijo.models import published
 from sijo.nn.architecture import Sinusoidal
 from sijo.nn.cache import Cache
@@ -97,7 +97,7 @@ def test_greedy_texts_are_those_of_transformers(pair, tokenizer, penalty):
     # kills: a token of the prompt that is not penalised, or twice; a place off by one after the prompt
     model, theirs = pair
     writer = Generator(model)
-    writer.struck = []
+    writer.never_written = []
     prompts = [words(tokenizer, 1 + seed % 9, seed) for seed in range(200)]
     sampling = Sampling(penalty=penalty, penalty_rule="sign_aware")
     found = writer.write([Request(prompt=prompt, max_new_tokens=8, sampling=sampling) for prompt in prompts])
@@ -144,7 +144,7 @@ def test_the_penalty_sees_code_prompt_and_text(pair, tokenizer, rule, guidance):
                 (one / 3 if rule == "paper" or one > 0 else one * 3) if number in ids else one
                 for number, one in enumerate(logits.tolist())
             ]
-            ordinary = [number for number in range(len(scores)) if number not in writer.struck]
+            ordinary = [number for number in range(len(scores)) if number not in writer.never_written]
             assert token == max(ordinary, key=lambda number: scores[number])
             ids.append(token)
 
@@ -165,7 +165,7 @@ def test_each_token_is_drawn_by_its_own_throw(pair, tokenizer, temperature):
             with torch.no_grad():
                 logits = model(torch.tensor([ids])).logits[0, -1]
             shares = [
-                0.0 if number in writer.struck else math.exp(one / temperature)
+                0.0 if number in writer.never_written else math.exp(one / temperature)
                 for number, one in enumerate(logits.tolist())
             ]
             throw = rng(seed, "write", place).random() * sum(shares)
@@ -215,7 +215,7 @@ def test_a_text_that_outgrows_its_window_keeps_its_code(pair, tokenizer, slide, 
         with torch.no_grad():
             logits = model(torch.tensor([[*code_ids, *ids[-held:]]])).logits[0, -1]
         assert token.logprob == pytest.approx(logits.log_softmax(-1)[token.id].item(), abs=1e-4)
-        logits[writer.struck] = -torch.inf
+        logits[writer.never_written] = -torch.inf
         assert token.id == logits.argmax()
         ids.append(token.id)
         held = held + 1 if held < limit else max(1, limit - writer.slide + 1)
@@ -294,7 +294,7 @@ def test_the_window_is_the_shortest_limit(pair, tokenizer, tiny_model, monkeypat
 def test_all_tokens_banned(pair, tokenizer):
     # kills: a token that was banned, written where no other is left
     writer = Generator(pair[0])
-    writer.struck = list(range(tokenizer.largest_id + 1))
+    writer.never_written = list(range(tokenizer.largest_id + 1))
     for sampling in (
         Sampling(),
         Sampling(beams=2),
@@ -371,7 +371,7 @@ def test_guidance_and_mixtures(writer, pair, tokenizer):
         guided = next(writer.stream([Request(**base, other_code=other, guidance=3.0)]))
         want = (against + 3 * (logs[0] - against)).log_softmax(-1)
         assert guided.logprob == pytest.approx(want[guided.id].item(), abs=1e-4)
-        want[writer.struck] = -torch.inf
+        want[writer.never_written] = -torch.inf
         assert guided.id == want.argmax()
 
 
