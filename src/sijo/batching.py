@@ -1,15 +1,19 @@
-"""Which sequences go into a model together: the ones of like length, up to a budget of tokens."""
+"""Batches of sequences: those of similar length together, up to a budget of tokens; and bounded groups of texts."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from sijo.errors import SettingError
+
+AnyText = TypeVar("AnyText", bound=str | tuple[str, str])
+"""A text, or a pair of them."""
 
 
 def padded_length(length: int) -> int:
     """The width a batch is padded to when its longest sequence has `length` tokens.
 
     A multiple of 4, and of 8 beyond 32: some dozens of widths instead of hundreds. Matrix kernels are
-    made, and kept, for each shape they meet; without this, memory grows over the first 40,000 rows.
+    made, and kept, for each shape that occurs; without this, memory grows over the first 40,000 rows.
 
     >>> [padded_length(n) for n in (2, 4, 9, 33, 256)]
     [4, 4, 12, 40, 256]
@@ -19,7 +23,7 @@ def padded_length(length: int) -> int:
 
 
 def by_length(lengths: Sequence[int], *, token_budget: int) -> Iterator[list[int]]:
-    """Batches of sequence numbers, longest first, none wider than it need be.
+    """Batches of sequence numbers, longest first, with little padding.
 
     A batch takes sequences as long as their count times its padded length stays within the budget;
     one that is longer than the budget goes alone. Longest first, so that memory peaks at once.
@@ -41,8 +45,8 @@ def by_length(lengths: Sequence[int], *, token_budget: int) -> Iterator[list[int
         yield batch
 
 
-def groups(texts: Iterable[str], *, rows: int = 2048, characters: int = 250_000) -> Iterator[list[str]]:
-    """Bounded groups of a stream, in order: each ends at `rows` texts, or once it holds `characters`.
+def groups(texts: Iterable[AnyText], *, rows: int = 2048, characters: int = 250_000) -> Iterator[list[AnyText]]:
+    """Bounded groups of a stream, in order: each ends at `rows` texts or pairs, or once it has `characters`.
 
     Raises SettingError for one string in place of many.
 
@@ -51,13 +55,13 @@ def groups(texts: Iterable[str], *, rows: int = 2048, characters: int = 250_000)
     """
     if isinstance(texts, str):
         raise SettingError("texts is one string, and would be read letter by letter; pass a list of texts")
-    group: list[str] = []
-    held = 0
+    group: list[AnyText] = []
+    size = 0
     for text in texts:
         group.append(text)
-        held += len(text)
-        if len(group) == rows or held >= characters:
+        size += len(text) if isinstance(text, str) else sum(map(len, text))
+        if len(group) == rows or size >= characters:
             yield group
-            group, held = [], 0
+            group, size = [], 0
     if group:
         yield group

@@ -9,7 +9,7 @@ import torch
 
 import sijo
 from sijo.errors import SettingError
-from sijo.generation.generator import Generator, Written
+from sijo.generation.generator import GeneratedText, Generator
 from sijo.generation.rules import Sampling
 from sijo.generation.synthetic import SAMPLING, Kind, Synthesis, SyntheticSettings, synthesise
 from sijo.models import published
@@ -39,7 +39,7 @@ class Told:
         whole = f"{text} {self.stop}".split()
         ids = tuple(range(len(self.words), len(self.words) + len(whole)))
         self.words += whole
-        return Written(text, ids, tuple(logprobs), stopped=bool(self.stop))
+        return GeneratedText(text, ids, tuple(logprobs), stopped=bool(self.stop))
 
 
 def told(*texts, stop="", **settings):

@@ -16,7 +16,7 @@ from sijo.app.progress import RowProgress
 from sijo.errors import SettingError, TextError, nearest
 
 if TYPE_CHECKING:
-    from sijo.generation.synthetic import Kind, Made, Synthesis
+    from sijo.generation.synthetic import Kind, Synthesis, SyntheticText
     from sijo.generation.synthetic import SyntheticSettings as Asked
 
 FIELDS = ("label", "control_code", "prompt")
@@ -183,7 +183,7 @@ def _records(path: Path) -> list[dict[str, Any]]:
     ]
 
 
-def write(made: "list[Made]", form: Any, out: Any) -> None:
+def write(made: "list[SyntheticText]", form: Any, out: Any) -> None:
     """The texts as a table."""
     import pyarrow as pa
 
@@ -201,7 +201,7 @@ def write(made: "list[Made]", form: Any, out: Any) -> None:
     writer.close()
 
 
-def show(writing: "Synthesis", made: "list[Made]") -> None:
+def show(writing: "Synthesis", made: "list[SyntheticText]") -> None:
     """What became of the texts of each label, on standard error."""
     from rich.console import Console
     from rich.table import Table

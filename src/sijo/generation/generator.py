@@ -16,10 +16,10 @@ from sijo.checkpoints.load import Model, load
 from sijo.errors import SettingError
 from sijo.generation.beams import Continuation, choose
 from sijo.generation.cached_reader import HEAD, CachedReader
-from sijo.generation.request import Request, Token, Written
+from sijo.generation.request import GeneratedText, Request, Token
 from sijo.generation.rules import Sampling
 
-__all__ = ["Generator", "Request", "Sampling", "Token", "Written"]
+__all__ = ["GeneratedText", "Generator", "Request", "Sampling", "Token"]
 
 AT_ONCE = 32
 """Texts that `Generator.each` generates side by side."""
@@ -57,11 +57,11 @@ class Generator:
             )
         self.never_written = list(tokenizer.special_ids)
 
-    def write(self, requests: Sequence[Request]) -> list[Written]:
+    def write(self, requests: Sequence[Request]) -> list[GeneratedText]:
         """Generate all texts, in order."""
         return list(self.each(requests))
 
-    def each(self, requests: Sequence[Request]) -> Iterator[Written]:
+    def each(self, requests: Sequence[Request]) -> Iterator[GeneratedText]:
         """Generate texts in groups, so that memory is bounded; yields each in order once its group is done.
 
         Raises what `stream` raises, before anything is written.
@@ -73,7 +73,7 @@ class Generator:
             for token in self._tokens(group):
                 by_text[token.row].append(token)
             for tokens in by_text.values():
-                yield Written(
+                yield GeneratedText(
                     "".join(token.text for token in tokens),
                     tuple(token.id for token in tokens),
                     tuple(token.logprob for token in tokens),

@@ -71,7 +71,7 @@ class Token:
 
 
 @dataclass(frozen=True)
-class Written:
+class GeneratedText:
     """A text that was generated."""
 
     text: str
