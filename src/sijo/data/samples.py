@@ -1,8 +1,8 @@
 """From shards to clean batches: how a corpus is cut into inputs, which come when, and how they are laid out.
 
-A cut depends on the corpus and the length alone; what is left to chance (where a pair is parted, which
-input is shortened) and the order are functions of (seed, epoch, sample). A run's place in its data is
-therefore one number. Nothing is corrupted here: that is the objectives' business.
+A cut depends on the corpus and the length alone; what is random (where a pair is split, which input is
+shortened) and the order are functions of (seed, epoch, sample). A run's place in its data is therefore one
+number. Nothing is corrupted here: that is up to the objectives.
 
 Letters: B batch, L length.
 """
@@ -33,10 +33,10 @@ class SampleSettings:
     """Whole sentences of one document (BERT, ALBERT, ELECTRA); or windows over documents joined without a sign
     between them (DeBERTa, CTRL), of which the last, if it is not full, is left out."""
     segments: Segments = "one"
-    """Into how many segments an input is parted at a sentence: one; always two (ALBERT), a lone sentence in its
+    """Into how many segments an input is split at a sentence: one; always two (ALBERT), a lone sentence in its
     middle; or mostly two near its middle, one of ten in one (ELECTRA)."""
     short: float = 0.0
-    """Share of inputs cut to a length drawn from all, so that short ones are met too; ALBERT 0.1, ELECTRA 0.05."""
+    """Share of inputs cut to a length drawn from all, so that short ones occur too; ALBERT 0.1, ELECTRA 0.05."""
 
     def __post_init__(self) -> None:
         if not 8 <= self.length <= 100_000:
@@ -52,7 +52,7 @@ class SampleSettings:
 
 @dataclass(frozen=True)
 class Batch:
-    """Some inputs as the corpus has them, side by side."""
+    """Inputs as the corpus has them, side by side."""
 
     input_ids: np.ndarray
     """(B, L) int64, padded on the right."""
@@ -61,7 +61,7 @@ class Batch:
     token_type_ids: np.ndarray
     """(B, L) int64: 0, and 1 from the second segment on; padding has 0."""
     special: np.ndarray
-    """(B, L) bool, True at special tokens and control codes, which no objective asks about, and at padding."""
+    """(B, L) bool, True at special tokens and control codes, which are never targets, and at padding."""
     parts: np.ndarray
     """(B, 2) int64: tokens of text in the first segment, and in the second."""
     next_ids: np.ndarray
@@ -71,14 +71,14 @@ class Batch:
     epochs: np.ndarray
     """(B,) int64: how often the corpus had been read before."""
     labels: np.ndarray | None = None
-    """What a person said of each input, a row for each; None where nobody was asked."""
+    """The gold labels of each input, a row for each; None for unlabelled text."""
 
 
 class Samples:
-    """A corpus, cut.
+    """A corpus cut into inputs.
 
     corpus     prepared with this very tokenizer
-    tokenizer  what says which tokens stand around a text
+    tokenizer  knows the special tokens around a text
     settings   how it is cut
     """
 
@@ -91,7 +91,7 @@ class Samples:
         self.corpus = corpus
         self.settings = settings
         self.pad_id = tokenizer.pad_id
-        cls, sep = (() if one is None else (one,) for one in (tokenizer.cls_id, tokenizer.sep_id))
+        cls, sep = (() if special is None else (special,) for special in (tokenizer.cls_id, tokenizer.sep_id))
         self.before: dict[int | None, tuple[int, ...]] = {n: code.ids for n, code in enumerate(corpus.codes)}
         self.before = self.before or {None: cls}
         self.after: tuple[int, ...] = () if corpus.codes else sep
@@ -123,8 +123,10 @@ class Samples:
                 for epoch in np.unique(epochs)
             ]
         )
-        drawn = [self._sample(int(number), int(epoch), seed) for number, epoch in zip(numbers, epochs, strict=True)]
-        return self.lay_out(drawn, numbers, epochs)
+        samples = [
+            self._sample(int(number), int(epoch), seed) for number, epoch in zip(numbers, epochs, strict=True)
+        ]
+        return self.lay_out(samples, numbers, epochs)
 
     def lay_out(
         self,
@@ -176,37 +178,38 @@ class Samples:
         low, high = np.searchsorted(shard.sentences, [start, end], side="left")
         inner = shard.sentences[low : high + 1].astype(np.int64) - start
         borders = [0, *(int(border) for border in inner if 0 < border < len(ids)), len(ids)]
-        dice = rng(seed, "cut", epoch, number)
-        if dice.random() < self.settings.short:
-            target = 2 + int(dice.random() * (self.room - 1))
+        generator = rng(seed, "cut", epoch, number)
+        if generator.random() < self.settings.short:
+            target = 2 + int(generator.random() * (self.room - 1))
             kept = next(i for i, border in enumerate(borders) if border >= target or border == len(ids))
             borders = borders[: kept + 1]
             following, ids = -1, ids[: borders[-1]]
-        if self.settings.segments == "one" or (self.settings.segments == "one_or_two" and dice.random() < 0.1):
+        if self.settings.segments == "one" or (self.settings.segments == "one_or_two" and generator.random() < 0.1):
             return shard.code, [ids], following
-        border = (parted if self.settings.segments == "two" else parted_near_middle)(borders, dice, self.room)
+        split = parted if self.settings.segments == "two" else parted_near_middle
+        border = split(borders, generator, self.room)
         return shard.code, [ids[:border], ids[border:]] if border < len(ids) else [ids], following
 
 
-def parted(borders: Sequence[int], dice: np.random.Generator, room: int) -> int:
-    """Where ALBERT parts an input in two: at any sentence alike; a lone sentence in its middle.
+def parted(borders: Sequence[int], generator: np.random.Generator, room: int) -> int:
+    """Where ALBERT splits an input in two: at any sentence alike; a lone sentence in its middle.
 
     borders  0, the ends of sentences in tokens, the last at the end of the input
 
     The released script pairs a lone sentence with one from elsewhere and calls that "swapped", which
-    tilts the labels (docs/albert.md); parted in the middle, both orders stay equally likely.
+    biases the labels (docs/albert.md); split in the middle, both orders stay equally likely.
 
     >>> parted([0, 5, 9], np.random.default_rng(0), 126), parted([0, 9], np.random.default_rng(0), 126)
     (5, 4)
     """
     inner = borders[1:-1]
-    return inner[int(dice.random() * len(inner))] if inner else max(1, borders[-1] // 2)
+    return inner[int(generator.random() * len(inner))] if inner else max(1, borders[-1] // 2)
 
 
-def parted_near_middle(borders: Sequence[int], dice: np.random.Generator, room: int) -> int:
-    """Where ELECTRA parts an input in two: sentences fill the first half, then all go to the second.
+def parted_near_middle(borders: Sequence[int], generator: np.random.Generator, room: int) -> int:
+    """Where ELECTRA splits an input in two: sentences fill the first half, then all go to the second.
 
-    A sentence that would cross the middle falls to the first by a coin. Source: the released
+    A sentence that would cross the middle goes to the first with probability 1/2. Source: the released
     `build_pretraining_dataset.py`.
 
     >>> parted_near_middle([0, 40, 80, 120], np.random.default_rng(0), 126)
@@ -215,7 +218,7 @@ def parted_near_middle(borders: Sequence[int], dice: np.random.Generator, room: 
     middle, first = room // 2, 0
     for start, end in pairwise(borders):
         length = end - start
-        if first and first + length >= middle and not (first < middle and dice.random() < 0.5):
+        if first and first + length >= middle and not (first < middle and generator.random() < 0.5):
             break
         first = end
     return first
