@@ -25,7 +25,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 import data
+import sijo
+from sijo.generation.generator import Generator, Request
+from sijo.models import published
+from sijo.tokenizers.tokenizer import Tokenizer
 
 STEPS = ("make", "bfloat16", "widen", "float32", "int8")
 PROMPT = "the sea was old and the land was new"
@@ -57,20 +63,19 @@ def vocabulary(place: Path, size: int) -> None:
     (place / "merges.txt").write_text("#version: 0.2\nt h\nth e</w>\n")
 
 
+def ctrl(layers: int) -> sijo.Architecture:
+    """CTRL's published shape with so many layers."""
+    return replace(published("ctrl")[1].architecture(), schedule=tuple(range(layers)))
+
+
 def make(folder: Path, layers: int, seed: int) -> None:
     """A network of drawn weights in bfloat16, saved."""
-    import torch
-
-    import sijo
-    from sijo.models import published
-    from sijo.tokenizers.tokenizer import Tokenizer
-
-    architecture = published("ctrl")[1].architecture()
+    architecture = ctrl(layers)
     with tempfile.TemporaryDirectory() as name:
         vocabulary(Path(name), architecture.vocab_size)
         tokenizer = Tokenizer.open(Path(name), model_type="ctrl", max_length=256)
     with timed("build"), torch.device("meta"):
-        model = sijo.create(replace(architecture, schedule=tuple(range(layers))), "lm", tokenizer=tokenizer)
+        model = sijo.create(architecture, "lm", tokenizer=tokenizer)
     with timed("fill"):
         torch.manual_seed(seed)
         model.bfloat16().to_empty(device="cpu")
@@ -86,8 +91,6 @@ def make(folder: Path, layers: int, seed: int) -> None:
 
 def widen(narrow: Path, folder: Path) -> None:
     """The same in float32."""
-    import sijo
-
     with timed("open"):
         model = sijo.load(narrow, "lm")
     with timed("save"):
@@ -96,9 +99,6 @@ def widen(narrow: Path, folder: Path) -> None:
 
 def write(folder: Path, dtype: str, tokens: int) -> None:
     """Open a model and write one text."""
-    import sijo
-    from sijo.generation.generator import Generator, Request
-
     with timed("open"):
         model = sijo.load(folder, "lm", dtype=dtype)
     words = Generator(model).stream([Request(prompt=PROMPT, max_new_tokens=tokens)])
@@ -110,14 +110,8 @@ def write(folder: Path, dtype: str, tokens: int) -> None:
 
 def count(layers: int) -> int:
     """How many weights the network has."""
-    import torch
-
-    import sijo
-    from sijo.models import published
-
-    architecture = replace(published("ctrl")[1].architecture(), schedule=tuple(range(layers)))
     with torch.device("meta"):
-        return sum(weight.numel() for weight in sijo.create(architecture, "lm").parameters())
+        return sum(weight.numel() for weight in sijo.create(ctrl(layers), "lm").parameters())
 
 
 def child(step: str, args: argparse.Namespace) -> tuple[list[dict[str, object]], dict[str, int]]:

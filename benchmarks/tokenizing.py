@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import sentencepiece
@@ -54,6 +55,17 @@ def write_bert(folder: Path, lines: Sequence[str]) -> None:
     shutil.copy(built_in() / "vocab.txt", folder)
 
 
+def unigram_ids(
+    peer: sentencepiece.SentencePieceProcessor, cls: int, sep: int, albert: bool, texts: list[str]
+) -> list[list[int]]:
+    """The ids of texts by the sentencepiece package, between [CLS] and [SEP]."""
+    if albert:
+        rows = [references.albert_ids(references.albert_text(text), peer) for text in texts]
+    else:
+        rows = peer.encode(texts)
+    return [[cls, *ids, sep] for ids in rows]
+
+
 def compare(
     name: str, tokenizer: Tokenizer, lines: Sequence[str], peer: Callable[[list[str]], list[list[int]]]
 ) -> tuple[dict[str, object], list[tuple[list[int], list[int]]]]:
@@ -76,10 +88,10 @@ def compare(
 
 
 def main() -> None:
-    """Cut the lines with each kind of tokenizer and print one record."""
+    """Tokenize the lines in each way and print one record."""
     parser = data.parser(__doc__)
     parser.add_argument("files", type=Path, nargs="+", help="text, a line each")
-    parser.add_argument("--lines", type=int, default=10_000, help="how many lines are cut (10000)")
+    parser.add_argument("--lines", type=int, default=10_000, help="how many lines are tokenized (10000)")
     args = parser.parse_args()
     transformers.logging.set_verbosity_error()
     rng = random.Random(args.seed)
@@ -111,20 +123,8 @@ def main() -> None:
             (folder / ("spiece.model" if albert else "spm.model")).write_bytes(model)
             theirs = sentencepiece.SentencePieceProcessor(model_proto=model)
             ours = Tokenizer.open(folder, model_type="albert" if albert else "deberta-v2", max_length=LONGEST)
-
-            def cut(
-                texts: list[str],
-                albert: bool = albert,
-                peer: sentencepiece.SentencePieceProcessor = theirs,
-                ends: tuple[int | None, ...] = (ours.id("[CLS]"), ours.id("[SEP]")),
-            ) -> list[list[int]]:
-                if albert:
-                    rows = [references.albert_ids(references.albert_text(text), peer) for text in texts]
-                else:
-                    rows = peer.encode(texts)
-                return [[ends[0], *ids, ends[1]] for ids in rows]
-
-            figures[kind], different = compare(kind, ours, lines, cut)
+            peer = partial(unigram_ids, theirs, ours.id("[CLS]"), ours.id("[SEP]"), albert)
+            figures[kind], different = compare(kind, ours, lines, peer)
             ties = [references.equally_good(a[1:-1], b[1:-1], theirs) for a, b in different]
             figures[kind]["ties"] = sum(ties)
     data.report(args, {"files": [file.name for file in args.files], "lines": len(lines)}, figures)

@@ -112,8 +112,7 @@ class Engine:
         """
         width = self.model.architecture.hidden_size
         rows = self.entries(texts, lambda new: self._read(self._cased(new), self._vectors, width))
-        vectors = _stacked(rows, width)
-        return Encoded(*_counts(rows), vectors)
+        return Encoded(*_counts(rows), _stacked(rows, width))
 
     def judge(self, texts: Sequence[str]) -> Logits:
         """The logits of the model's head for each text by itself.
@@ -149,8 +148,7 @@ class Engine:
         """
         self._must_judge()
         rows = self.entries(list(zip(firsts, seconds, strict=True)), self._read_pairs)
-        logits = _stacked(rows, len(self.model.labels))
-        return Logits(*_counts(rows), logits)
+        return Logits(*_counts(rows), _stacked(rows, len(self.model.labels)))
 
     def _must_judge(self) -> None:
         if CLASSIFIER not in self.model.head_values:
