@@ -73,8 +73,8 @@ class Attributor:
         token_budget: int = TOKEN_BUDGET,
     ) -> None:
         self.model = model if isinstance(model, Model) else load(model, HEAD)
-        a, tokenizer = self.model.architecture, self.model.tokenizer
-        if a.reads != "left" or HEAD not in self.model.head:
+        architecture, tokenizer = self.model.architecture, self.model.tokenizer
+        if architecture.reads != "left" or HEAD not in self.model.head:
             raise SettingError(
                 f"{self.model.source or 'this model'} gives texts no probability: it needs an lm head that reads "
                 "to the left, such as a CTRL's"
@@ -91,7 +91,7 @@ class Attributor:
         self.log_prior = np.log(_prior(prior, self.codes))
         self.weighing = weighing
         self.token_budget = token_budget
-        self.window = min(limit for limit in (a.places, tokenizer.max_length) if limit is not None)
+        self.window = min(limit for limit in (architecture.places, tokenizer.max_length) if limit is not None)
         self.room = self.window - max(map(len, self.prefixes))
         if self.room < 1:
             raise SettingError(f"the codes leave no room for text in a window of {self.window} tokens")
@@ -125,9 +125,8 @@ class Attributor:
             rows = [pieces[number] for number in batch]
             ids_BL, _ = padded([ids for _, _, ids, _ in rows], limit=self.window)
             states_BLD = self.model.transformer(ids_BL).last_hidden_state  # causal: padding on the right is unread
-            for (text, column, ids, start), states_LD in zip(
-                rows, states_BLD, strict=True
-            ):  # one by one: V is large
+            for (text, column, ids, start), states_LD in zip(rows, states_BLD, strict=True):
+                # one row at a time: V is large
                 logits_LV = head.decode(states_LD[start - 1 : len(ids) - 1], self.model.transformer).float()
                 loss = F.cross_entropy(logits_LV, torch.tensor(ids[start:]), reduction="sum")
                 logprobs[text, column] -= loss.item()

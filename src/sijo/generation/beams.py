@@ -185,14 +185,13 @@ def _choose_alike(texts: Sequence[Continuation], logits_KV: Tensor, never_writte
             scores_KV[beam, banned] = EXCLUDED
     if sampling.beams > 1:  # twice as many, in case that some end
         sizes = [len(text.beams) for text in texts]
+        parts = zip(texts, torch.split(scores_KV, sizes), torch.split(logs_KV, sizes), strict=True)
         return [
             [
                 NextToken(beam, token, total, float(logs[beam, token]))
-                for beam, token, total in likeliest(scores, [beam.total for beam in text.beams], 2 * sampling.beams)
+                for beam, token, total in likeliest(scores, [old.total for old in text.beams], 2 * sampling.beams)
             ]
-            for text, scores, logs in zip(
-                texts, torch.split(scores_KV, sizes), torch.split(logs_KV, sizes), strict=True
-            )
+            for text, scores, logs in parts
         ]
     uniforms = [text.uniform() for text in texts] if sampling.temperature else []
     tokens_K1 = chosen(scores_KV, sampling, uniforms)[:, None]

@@ -38,18 +38,18 @@ class Generator:
 
     def __init__(self, model: Model | str | Path, *, window: int | None = None, slide: int | None = None) -> None:
         self.model = model if isinstance(model, Model) else load(model, HEAD)
-        a, tokenizer = self.model.architecture, self.model.tokenizer
-        if a.reads != "left" or HEAD not in self.model.head:
+        architecture, tokenizer = self.model.architecture, self.model.tokenizer
+        if architecture.reads != "left" or HEAD not in self.model.head:
             raise SettingError(
                 f"{self.model.source or 'this model'} does not write from left to right: it needs an lm head; "
                 "choose a CTRL, or train one: sijo pretrain ctrl-tiny"
             )
-        if a.distances is not None or a.convolution is not None:
+        if architecture.distances is not None or architecture.convolution is not None:
             raise SettingError(
                 "a network with distances or a convolution cannot go on from what it has read; choose another"
             )
-        limits = [limit for limit in (window, a.places, tokenizer.max_length) if limit is not None]
-        self.window = min(limits)
+        limits = (window, architecture.places, tokenizer.max_length)
+        self.window = min(limit for limit in limits if limit is not None)
         self.slide = max(1, self.window // 4) if slide is None else slide
         if self.window < 2 or not 1 <= self.slide < self.window:
             raise SettingError(
