@@ -95,7 +95,7 @@ def speed(models: dict[str, sijo.Model], texts: Sequence[str], rounds: int) -> d
     engines = {name: Engine(model, long_text="truncate") for name, model in models.items()}
     works = {name: partial(engine.encode, texts) for name, engine in engines.items()}
     wall, _ = in_turns(works, rounds=rounds, uncounted=1)
-    return {name: len(texts) / statistics.median(seconds) for name, seconds in wall.items()}
+    return {name: len(texts) / float(statistics.median(seconds)) for name, seconds in wall.items()}
 
 
 def main() -> None:

@@ -45,6 +45,7 @@ from measuring import interval, mean
 from scipy.stats import spearmanr
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import confusion_matrix
 from sklearn.pipeline import Pipeline, make_pipeline
 from threadpoolctl import threadpool_limits
 from torch.nn import functional as F
@@ -278,9 +279,8 @@ def judged(judge: Pipeline, gold: Sequence[str], texts: Sequence[str], rows_RN: 
         figures["spearman"] = interval(spearmanr(rating_N, expected_N).statistic, drawn)
         figures["expected"] = {code: round(float(expected_N[gold_N == code].mean()), 2) for code in ordered(codes)}
     names = ordered(codes)
-    figures["confusion"] = {
-        right: [int(((gold_N == right) & (predicted_N == taken)).sum()) for taken in names] for right in names
-    }
+    counts = confusion_matrix(gold, predicted_N, labels=names).tolist()
+    figures["confusion"] = dict(zip(names, counts, strict=True))
     return figures
 
 
