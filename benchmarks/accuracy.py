@@ -68,12 +68,7 @@ def paired(
 
 
 def compare(
-    gold: Sequence[str],
-    labels: Sequence[str],
-    ways: Mapping[str, np.ndarray],
-    *,
-    resamples: int,
-    seed: int,
+    gold: Sequence[str], labels: Sequence[str], ways: Mapping[str, np.ndarray], *, resamples: int, seed: int
 ) -> dict[str, object]:
     """Every way's figures, and the differences between PAIRS of them; `ways` are probabilities (n, L)."""
     figures: dict[str, object] = {}

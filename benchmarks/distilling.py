@@ -119,12 +119,11 @@ def main() -> None:
         sets["CLINC150"] = (texts, kinds, sorted(set(kinds)))
     figures: dict[str, object] = {}
     sizes: dict[str, object] = {}
+    whole = sum(part.numel() for part in teacher.parameters())
     for name, model in models.items():
         weights = sum(part.numel() for part in model.transformer.parameters())
         sizes[name] = {"weights": weights, "layers": model.architecture.layers}
-        data.say(
-            f"{name}: {weights / 1e6:.1f} M weights, {weights / sum(p.numel() for p in teacher.parameters()):.2f}"
-        )
+        data.say(f"{name}: {weights / 1e6:.1f} M weights, {weights / whole:.2f}")
     for name, (texts, gold, labels) in sets.items():
         rows = data.sample(list(zip(texts, gold, strict=True)), args.rows, args.seed)
         data.say(f"{name}: {len(rows):,} texts, {len(labels)} labels")
@@ -136,9 +135,7 @@ def main() -> None:
             figures[f"{name}: {way}"] = {"accuracy": own, "kept": share}
             data.say(f"  {way:<16}{own}   kept {share}")
         sizes[name] = {"texts": len(rows), "labels": labels}
-    mixed = data.sample(data.bbc(args.data)[0], 40, args.seed) + data.sample(
-        data.trec(args.data)[0], 400, args.seed
-    )
+    mixed = data.sample(news[0], 40, args.seed) + data.sample(questions[0], 400, args.seed)
     figures["texts a second"] = speed(models, mixed, args.rounds)
     data.say(f"texts a second, {torch.get_num_threads()} threads: {figures['texts a second']}")
     data.report(args, sizes, figures)

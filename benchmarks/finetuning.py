@@ -68,8 +68,8 @@ def pairs(folder: Path) -> tuple[Rows, Rows]:
 
 def snli(folder: Path) -> tuple[Rows, Rows]:
     """Those with a label that most annotators agreed on."""
-    train, test = ([row for row in rows if row[-1] != "-"] for rows in pairs(folder))
-    return train, test
+    train, test = pairs(folder)
+    return [row for row in train if row[-1] != "-"], [row for row in test if row[-1] != "-"]
 
 
 def run(settings: FinetuneSettings, train: Path, test: Path, out: Path) -> dict[str, Any]:
@@ -108,8 +108,7 @@ def questions(args: argparse.Namespace) -> tuple[Rows, Rows]:
     """TREC's questions, to learn from and to be asked about."""
     texts, kinds, _ = data.trec(args.data)
     rows = list(zip(texts, kinds, strict=True))
-    train, test = train_test_split(rows, test_size=0.2, random_state=args.seed, stratify=kinds)
-    return train, test
+    return tuple(train_test_split(rows, test_size=0.2, random_state=args.seed, stratify=kinds))
 
 
 class Peer:

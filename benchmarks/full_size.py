@@ -137,9 +137,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=48, help="of the network; fewer for a small run (48)")
     parser.add_argument("--tokens", type=int, default=20, help="to write (20)")
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS), help="which of the five (all)")
-    parser.add_argument(
-        "--folder", type=Path, help="where the models are kept for the next run; by default nowhere"
-    )
+    parser.add_argument("--folder", type=Path, help="where the models are kept; by default nowhere")
     parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     narrow, wide = ((args.folder or Path()) / name for name in ("bfloat16", "float32"))
@@ -158,9 +156,8 @@ def main() -> None:
             parts, most = child(step, args)
             figures[step] = {"told": parts, "most": most}
             seconds = ", ".join(f"{part['what']} {part['seconds']:.1f} s" for part in parts)
-            data.say(
-                f"{step}: {most['private'] / 1e9:.2f} GB private, {most['mapped'] / 1e9:.2f} GB mapped; {seconds}"
-            )
+            private, mapped = (most[kind] / 1e9 for kind in ("private", "mapped"))
+            data.say(f"{step}: {private:.2f} GB private, {mapped:.2f} GB mapped; {seconds}")
     data.report(args, {"weights": count(args.layers)}, figures)
 
 

@@ -163,16 +163,15 @@ def main() -> None:
             before = bandwidth(repeats=3) if batch == 1 else 0.0
             row = measured(size, batch, penalty, peer, writer, args)
             if batch == 1:
-                reached = max(before, bandwidth(repeats=3))
-                row["bandwidth"] = reached
-                for name in ("sijo", "transformers"):
-                    row[name]["bandwidth_share"] = weights * row[name]["tokens_per_second"] / reached
+                row["bandwidth"] = max(before, bandwidth(repeats=3))
             line = f"{size}, batch {batch}, penalty {penalty}: {row['ratio']} times"
             line += f", of the processor {row['processor_ratio']}"
             for name in ("sijo", "transformers"):
-                line += f"; {name} {row[name]['tokens_per_second']:.1f} tokens/s"
+                speed = row[name]["tokens_per_second"]
+                line += f"; {name} {speed:.1f} tokens/s"
                 if batch == 1:
-                    line += f", {row[name]['bandwidth_share']:.2f} of {reached / 1e9:.1f} GB/s"
+                    row[name]["bandwidth_share"] = share = weights * speed / row["bandwidth"]
+                    line += f", {share:.2f} of {row['bandwidth'] / 1e9:.1f} GB/s"
             data.say(line)
             rows.append(row)
     data.report(args, sizes, {"rows": rows})

@@ -95,9 +95,8 @@ def main() -> None:
             data.say(f"{number + 1} of {args.repeats} pairs done")
         cache_bytes = sum(file.stat().st_size for file in (folder / "command-0").iterdir())
         cached = answers(source.with_suffix(".jsonl"))  # of the last command, so under six labels
-        fresh = answers(
-            classify(data.write_csv(folder / "sample.csv", ["text"], [[texts[i]] for i in places]), AFTER)
-        )
+        sample = data.write_csv(folder / "sample.csv", ["text"], [[texts[i]] for i in places])
+        fresh = answers(classify(sample, AFTER))
 
     both = [(cached[i], row) for i, row in zip(places, fresh, strict=True)]
     same = all(theirs[0] == ours[0] for theirs, ours in both)

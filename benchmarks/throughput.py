@@ -50,11 +50,7 @@ class Peer:
         for start in range(0, len(order), BATCH):
             rows = order[start : start + BATCH]
             batch = self.tokenizer(
-                [texts[i] for i in rows],
-                padding=True,
-                truncation=True,
-                max_length=MAX_LENGTH,
-                return_tensors="pt",
+                [texts[i] for i in rows], padding=True, truncation=True, max_length=MAX_LENGTH, return_tensors="pt"
             )
             hidden_BLD = self.model(**batch).last_hidden_state
             keep_BL1 = batch["attention_mask"][..., None]

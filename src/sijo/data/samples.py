@@ -123,10 +123,8 @@ class Samples:
                 for epoch in np.unique(epochs)
             ]
         )
-        samples = [
-            self._sample(int(number), int(epoch), seed) for number, epoch in zip(numbers, epochs, strict=True)
-        ]
-        return self.lay_out(samples, numbers, epochs)
+        pairs = zip(numbers.tolist(), epochs.tolist(), strict=True)
+        return self.lay_out([self._sample(number, epoch, seed) for number, epoch in pairs], numbers, epochs)
 
     def lay_out(
         self,
@@ -186,8 +184,7 @@ class Samples:
             following, ids = -1, ids[: borders[-1]]
         if self.settings.segments == "one" or (self.settings.segments == "one_or_two" and generator.random() < 0.1):
             return shard.code, [ids], following
-        split = parted if self.settings.segments == "two" else parted_near_middle
-        border = split(borders, generator, self.room)
+        border = (parted if self.settings.segments == "two" else parted_near_middle)(borders, generator, self.room)
         return shard.code, [ids[:border], ids[border:]] if border < len(ids) else [ids], following
 
 

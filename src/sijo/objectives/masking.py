@@ -201,8 +201,7 @@ def choose_by_frequency(
     >>> choose_by_frequency(Masking(choice="frequency"), ids, ids > 0, ids >= 0, counts, [philox])
     array([[False, False, False,  True,  True, False, False]])
     """
-    counts_B = candidates_BL.sum(1)
-    draws = [generator.random(int(count)) for count, generator in zip(counts_B, generators, strict=True)]
+    draws = [rng.random(int(count)) for count, rng in zip(candidates_BL.sum(1), generators, strict=True)]
     weights_P = np.maximum(counts_V[input_ids_BL[candidates_BL]], 1.0) ** -SMOOTHING
     waits_P = -np.log1p(-np.concatenate(draws)) / weights_P
     chosen_P = np.zeros(len(waits_P), dtype=bool)
