@@ -21,11 +21,12 @@ alone, since a cosine is no probability.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from measuring import interval
 from throughput import Peer
 
 import data
 import sijo
-from sijo.evaluation.intervals import TAILS, Interval
+from sijo.evaluation.intervals import Interval
 from sijo.evaluation.zero_shot import evaluate
 from sijo.zeroshot.calibration import MINILM
 from sijo.zeroshot.classifier import ZeroShotClassifier
@@ -53,43 +54,34 @@ def paired(
 ) -> dict[str, Interval]:
     """Accuracy and macro-F1 of ours minus theirs, all three (n,) columns of labels."""
 
-    def measures(given: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        counts_LL = np.bincount(gold[rows] * labels + given[rows], minlength=labels**2).reshape(labels, labels)
+    def measures(chosen: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        counts_LL = np.bincount(gold[rows] * labels + chosen[rows], minlength=labels**2).reshape(labels, labels)
         right_L, either_L = counts_LL.diagonal(), counts_LL.sum(0) + counts_LL.sum(1)
         return np.array([right_L.sum() / len(rows), (2 * right_L / np.maximum(either_L, 1)).mean()])
 
     def gap(rows: np.ndarray) -> np.ndarray:
         return measures(ours, rows) - measures(theirs, rows)
 
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     values = gap(np.arange(len(gold)))
-    drawn = [gap(chance.integers(len(gold), size=len(gold))) for _ in range(resamples)]
-    lows, highs = np.quantile(drawn, TAILS, axis=0)
-    return {
-        name: Interval(float(values[i]), float(lows[i]), float(highs[i]))
-        for i, name in enumerate(("accuracy", "macro_f1"))
-    }
+    drawn = np.array([gap(rng.integers(len(gold), size=len(gold))) for _ in range(resamples)])
+    return {name: interval(values[i], drawn[:, i]) for i, name in enumerate(("accuracy", "macro_f1"))}
 
 
 def compare(
-    gold: Sequence[str],
-    labels: Sequence[str],
-    ways: Mapping[str, np.ndarray],
-    *,
-    resamples: int,
-    seed: int,
+    gold: Sequence[str], labels: Sequence[str], ways: Mapping[str, np.ndarray], *, resamples: int, seed: int
 ) -> dict[str, object]:
     """Every way's figures, and the differences between PAIRS of them; `ways` are probabilities (n, L)."""
     figures: dict[str, object] = {}
     gold_N = np.array([labels.index(label) for label in gold])
     chosen = {way: probabilities.argmax(1) for way, probabilities in ways.items()}
     for way, probabilities in ways.items():
-        found = evaluate(gold, probabilities, labels, resamples=resamples, seed=seed)
-        said = {"accuracy": found.accuracy, "macro_f1": found.macro_f1}
+        result = evaluate(gold, probabilities, labels, resamples=resamples, seed=seed)
+        measures = {"accuracy": result.accuracy, "macro_f1": result.macro_f1}
         if "hand" not in way:
-            said["ece"] = found.ece
-        figures[way] = said
-        data.say(f"  {way:<17}" + "   ".join(f"{name} {value}" for name, value in said.items()))
+            measures["ece"] = result.ece
+        figures[way] = measures
+        data.say(f"  {way:<17}" + "   ".join(f"{name} {value}" for name, value in measures.items()))
     for ours, theirs in PAIRS:
         if ours in ways and theirs in ways:
             gap = paired(gold_N, chosen[ours], chosen[theirs], labels=len(labels), resamples=resamples, seed=seed)
@@ -100,14 +92,14 @@ def compare(
 
 def main() -> None:
     """Label both data sets in every way, and print the record."""
-    parser = data.options(__doc__)
-    parser.add_argument("--articles", type=int, help="so many BBC articles, drawn by chance (all)")
-    parser.add_argument("--questions", type=int, help="so many TREC questions, drawn by chance (all)")
+    parser = data.parser(__doc__)
+    parser.add_argument("--articles", type=int, help="so many BBC articles, drawn at random (all)")
+    parser.add_argument("--questions", type=int, help="so many TREC questions, drawn at random (all)")
     parser.add_argument("--resamples", type=int, default=1000, help="bootstrap resamples (1000)")
-    given = parser.parse_args()
-    articles = data.some(list(zip(*data.bbc(given.data), strict=True)), given.articles, given.seed)
-    questions, kinds, definitions = data.trec(given.data)
-    asked = data.some(list(zip(questions, kinds, strict=True)), given.questions, given.seed)
+    args = parser.parse_args()
+    articles = data.sample(list(zip(*data.bbc(args.data), strict=True)), args.articles, args.seed)
+    questions, kinds, definitions = data.trec(args.data)
+    labelled = data.sample(list(zip(questions, kinds, strict=True)), args.questions, args.seed)
     model = sijo.load()
     peer = Peer(model.source)
 
@@ -115,7 +107,7 @@ def main() -> None:
     sizes: dict[str, object] = {}
     for name, rows, labels, described in (
         ("BBC News", articles, list(data.NEWS.values()), None),
-        ("TREC", asked, list(data.QUESTIONS.values()), definitions),
+        ("TREC", labelled, list(data.QUESTIONS.values()), definitions),
     ):
         data.say(f"{name}: {len(rows):,} texts, {len(labels)} labels")
         texts, gold = map(list, zip(*rows, strict=True))
@@ -127,9 +119,9 @@ def main() -> None:
         for way, template in (("words by hand", "{}"), ("template by hand", EmbeddingScorer.template)):
             cosines = vectors @ peer.encode([template.replace("{}", label) for label in labels]).T
             ways[way] = MINILM.softmax(cosines.astype(np.float64))  # keeps their order, so the label too
-        figures[name] = compare(gold, labels, ways, resamples=given.resamples, seed=given.seed)
+        figures[name] = compare(gold, labels, ways, resamples=args.resamples, seed=args.seed)
         sizes[name] = {"texts": len(texts), "labels": labels, "longer_than_the_model": windowed}
-    data.report(given, sizes, figures)
+    data.report(args, sizes, figures)
 
 
 if __name__ == "__main__":

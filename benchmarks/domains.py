@@ -14,7 +14,7 @@ and no text is on both sides.
 `measure` asks the model about what was held out: 1,000 passages of 40 to 80 words, as many of each kind; or all
 reviews. With 95 % bootstrap intervals over them:
 
-  perplexity    of a token under the right code, without any and under a wrong one, drawn by chance; the first token
+  perplexity    of a token under the right code, without any and under a wrong one, drawn at random; the first token
                 of a text is not counted, for without a code nothing foretells it
   attribution   the share of texts whose likeliest code is the right one, beside a TF-IDF and a logistic regression
                 that learned from the same training text, in passages of the same length
@@ -41,9 +41,11 @@ import numpy as np
 import torch
 from english import Document, running, tidy, together
 from finetuning import snli
+from measuring import interval, mean
 from scipy.stats import spearmanr
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import confusion_matrix
 from sklearn.pipeline import Pipeline, make_pipeline
 from threadpoolctl import threadpool_limits
 from torch.nn import functional as F
@@ -51,9 +53,10 @@ from torch.nn import functional as F
 import data
 import sijo
 from sijo.batching import by_length
-from sijo.evaluation.intervals import TAILS, Interval
+from sijo.evaluation.intervals import Interval
 from sijo.generation.attribute import Attributor
 from sijo.generation.codes import code as code_of
+from sijo.inference.engine import padded
 
 FILES = {  # each code, and its file of english.py; Brown is left out: it is fifteen kinds by itself
     "Austen": "austen",
@@ -104,11 +107,11 @@ def kinds(folder: Path) -> Iterator[tuple[str, list[Document]]]:
     yield "Tweets", list(together([tweet] for tweet in tweets if running(tweet)))
 
 
-def english(given: argparse.Namespace) -> tuple[Rows, Rows]:
+def english(args: argparse.Namespace) -> tuple[Rows, Rows]:
     """Documents of like size for each kind, one of ten held out."""
     learned, held_out = [], []
-    for code, documents in kinds(given.data.expanduser()):
-        random.Random(given.seed).shuffle(documents)
+    for code, documents in kinds(args.data.expanduser()):
+        random.Random(args.seed).shuffle(documents)
         size = 0
         for number, text in enumerate(filter(None, map("\n".join, documents))):
             if size < CAP:
@@ -117,25 +120,25 @@ def english(given: argparse.Namespace) -> tuple[Rows, Rows]:
     return learned, held_out
 
 
-def nsmc(given: argparse.Namespace) -> tuple[Rows, Rows]:
+def nsmc(args: argparse.Namespace) -> tuple[Rows, Rows]:
     """Reviews, as many of each rating; no film, and no text, is on both sides."""
     by_film = defaultdict(list)
-    with lzma.open(given.reviews, "rt", encoding="utf-8", newline="") as file:
+    with lzma.open(args.reviews, "rt", encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
             if len(row["text"]) >= SHORTEST:
                 by_film[row["movie"]].append((row["rating"], row["text"]))
     films = sorted(by_film)
-    random.Random(given.seed).shuffle(films)
+    random.Random(args.seed).shuffle(films)
     parts = []
-    for some in (films[len(films) // HELD_OUT :], films[: len(films) // HELD_OUT]):
-        rows = list(dict.fromkeys(chain.from_iterable(by_film[film] for film in some)))
-        random.Random(given.seed).shuffle(rows)
+    for part in (films[len(films) // HELD_OUT :], films[: len(films) // HELD_OUT]):
+        rows = list(dict.fromkeys(chain.from_iterable(by_film[film] for film in part)))
+        random.Random(args.seed).shuffle(rows)
         parts.append(rows)
     known = {text for _, text in parts[0]}
     parts[1] = [row for row in parts[1] if row[1] not in known]
     ratings = [str(rating) for rating in range(1, 11)]
     learned, held_out = (
-        [row for rating in ratings for row in [one for one in rows if one[0] == rating][:most]]
+        [row for rating in ratings for row in [row for row in rows if row[0] == rating][:most]]
         for rows, most in zip(parts, REVIEWS, strict=True)
     )
     return learned, held_out
@@ -143,7 +146,7 @@ def nsmc(given: argparse.Namespace) -> tuple[Rows, Rows]:
 
 @dataclass(frozen=True)
 class Text:
-    """What the two texts have otherwise."""
+    """How the two texts differ."""
 
     rows: Callable[[argparse.Namespace], tuple[Rows, Rows]]
     """What is learned, and what is held out."""
@@ -177,16 +180,15 @@ TEXTS = {
 }
 
 
-def build(given: argparse.Namespace) -> None:
+def build(args: argparse.Namespace) -> None:
     """Write what is learned and what is held out, and say how to learn it."""
-    folder, text = given.folder, TEXTS[given.what]
+    folder, text = args.folder, TEXTS[args.what]
     folder.mkdir(parents=True, exist_ok=True)
-    for name, rows in zip(("train", "held-out"), text.rows(given), strict=True):
-        with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows([("code", "text"), *rows])
+    for name, rows in zip(("train", "held-out"), text.rows(args), strict=True):
+        data.write_csv(folder / f"{name}.csv", ("code", "text"), rows)
         sizes: Counter[str] = Counter()
-        for code, one in rows:
-            sizes[code] += len(one)
+        for code, document in rows:
+            sizes[code] += len(document)
         data.say(f"{name}: {len(rows):,} documents; characters: {dict(sizes)}")
     print(
         f"sijo pretrain ctrl-tiny --corpus {folder}/train.csv --code-column code --out {folder}/run "
@@ -202,99 +204,84 @@ def read(file: Path, text: Text, seed: int) -> Rows:
     return list(cut(rows, random.Random(seed))) if text.passages else rows
 
 
-def cut(rows: Rows, chance: random.Random) -> Iterator[tuple[str, str]]:
+def cut(rows: Rows, rng: random.Random) -> Iterator[tuple[str, str]]:
     """Passages of 40 to 80 words, one after another; what is left of a document is not used."""
     for code, text in rows:
         words = text.split()
-        while len(words) >= (count := chance.randint(*WORDS)):
+        while len(words) >= (count := rng.randint(*WORDS)):
             yield code, " ".join(words[:count])
             words = words[count:]
 
 
-def as_many_of_each(rows: Rows, count: int, chance: random.Random) -> Rows:
-    """So many rows drawn by chance, of each code as many as of another, give or take one."""
+def as_many_of_each(rows: Rows, count: int, rng: random.Random) -> Rows:
+    """So many rows drawn at random, of each code as many as of another, give or take one."""
     by_code = defaultdict(list)
     for code, text in rows:
         by_code[code].append((code, text))
-    drawn = [iter(chance.sample(of_one, len(of_one))) for of_one in by_code.values()]
-    return list(islice((row for one in cycle(drawn) if (row := next(one, None)) is not None), count))
+    shuffled = [iter(rng.sample(of_code, len(of_code))) for of_code in by_code.values()]
+    return list(islice((row for of_code in cycle(shuffled) if (row := next(of_code, None)) is not None), count))
 
 
 @torch.inference_mode()
-def surprise(model: sijo.Model, fronts: Sequence[Sequence[int]], texts: Sequence[Sequence[int]]) -> np.ndarray:
-    """The negative log-probability of each text behind its front, but for its first token; (n,) float64."""
-    found_N = np.zeros(len(texts))
+def loss(model: sijo.Model, prefixes: Sequence[Sequence[int]], texts: Sequence[Sequence[int]]) -> np.ndarray:
+    """The negative log-probability of each text behind its prefix, but for its first token; (n,) float64."""
+    loss_N = np.zeros(len(texts))
     for batch in by_length(list(map(len, texts)), token_budget=TOKEN_BUDGET):
-        rows = [(*fronts[i], *texts[i]) for i in batch]
-        width = max(map(len, rows))
-        ids_BL = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows])
-        keep_BL = torch.arange(width) < torch.tensor([[len(row)] for row in rows])
-        logits_BLV = model(ids_BL, keep_BL).logits
+        rows = [(*prefixes[i], *texts[i]) for i in batch]
+        logits_BLV = model(*padded(rows)).logits
         for i, row, logits_LV in zip(batch, rows, logits_BLV, strict=True):
-            start = len(fronts[i]) + 1
-            found_N[i] = F.cross_entropy(
+            start = len(prefixes[i]) + 1
+            loss_N[i] = F.cross_entropy(
                 logits_LV[start - 1 : len(row) - 1], torch.tensor(row[start:]), reduction="sum"
             ).item()
-    return found_N
-
-
-def interval(value: float, drawn: Sequence[float] | np.ndarray) -> Interval:
-    """A value, and where it falls in resamples."""
-    low, high = np.quantile(drawn, TAILS)
-    return Interval(float(value), float(low), float(high))
-
-
-def mean(scores_N: np.ndarray, rows_RN: np.ndarray) -> Interval:
-    """The mean of a score by row, and where it falls in resamples of the rows."""
-    return interval(scores_N.mean(), scores_N[rows_RN].mean(1))
+    return loss_N
 
 
 def perplexity(
     model: sijo.Model, gold: Sequence[str], texts: Sequence[str], rows_RN: np.ndarray, seed: int
 ) -> dict[str, Interval]:
     """Of a token under the right code, without one and under a wrong one, and how many times the first that is."""
-    codes, chance = sorted(set(gold)), random.Random(seed)
-    wrong = [chance.choice([code for code in codes if code != right]) for right in gold]
-    fronts = {
+    codes, rng = sorted(set(gold)), random.Random(seed)
+    wrong = [rng.choice([code for code in codes if code != right]) for right in gold]
+    prefixes = {
         "right": [code_of(code, model.tokenizer) for code in gold],
         "none": [() for _ in gold],
         "wrong": [code_of(code, model.tokenizer) for code in wrong],
     }
     room = model.tokenizer.max_length - 1
-    ids = [one[:room] for one in model.tokenizer.ids(texts)]
-    tokens_N = np.array([len(one) - 1 for one in ids])
-    losses = {name: surprise(model, of_each, ids) for name, of_each in fronts.items()}
-    found = {
-        name: interval(
-            np.exp(loss_N.sum() / tokens_N.sum()), np.exp(loss_N[rows_RN].sum(1) / tokens_N[rows_RN].sum(1))
-        )
-        for name, loss_N in losses.items()
-    }
+    ids = [tokens[:room] for tokens in model.tokenizer.ids(texts)]
+    tokens_N = np.array([len(tokens) - 1 for tokens in ids])
+    losses = {name: loss(model, of_each, ids) for name, of_each in prefixes.items()}
+
+    def per_token(loss_N: np.ndarray) -> Interval:
+        drawn = np.exp(loss_N[rows_RN].sum(1) / tokens_N[rows_RN].sum(1))
+        return interval(np.exp(loss_N.sum() / tokens_N.sum()), drawn)
+
+    figures = {name: per_token(loss_N) for name, loss_N in losses.items()}
     for name in ("none", "wrong"):
         more_N = losses[name] - losses["right"]
-        found[f"{name} / right"] = interval(
-            np.exp(more_N.sum() / tokens_N.sum()), np.exp(more_N[rows_RN].sum(1) / tokens_N[rows_RN].sum(1))
-        )
-        found[f"{name}: texts that are less likely"] = mean((more_N > 0).astype(float), rows_RN)
-    return found
+        figures[f"{name} / right"] = per_token(more_N)
+        figures[f"{name}: texts that are less likely"] = mean((more_N > 0).astype(float), rows_RN)
+    return figures
 
 
 def judged(judge: Pipeline, gold: Sequence[str], texts: Sequence[str], rows_RN: np.ndarray) -> dict[str, object]:
-    """What a classifier makes of texts: right ones, and of numbers also near ones."""
+    """How often a classifier labels texts right, and with numbers also how nearly."""
     codes = list(judge.classes_)
     shares_NC = judge.predict_proba(texts)
-    said, gold_N = judge.classes_[shares_NC.argmax(1)], np.array(gold)
-    found: dict[str, object] = {"right": mean((said == gold_N).astype(float), rows_RN)}
+    predicted_N, gold_N = judge.classes_[shares_NC.argmax(1)], np.array(gold)
+    figures: dict[str, object] = {"right": mean((predicted_N == gold_N).astype(float), rows_RN)}
     if all(code.isdigit() for code in codes):
-        asked_N, expected_N = gold_N.astype(int), shares_NC @ np.array(codes, int)
-        off_N = np.abs(said.astype(int) - asked_N)
-        found["off by one at most"] = mean((off_N <= 1).astype(float), rows_RN)
-        drawn = [spearmanr(asked_N[rows], expected_N[rows]).statistic for rows in rows_RN]
-        found["spearman"] = interval(spearmanr(asked_N, expected_N).statistic, drawn)
-        found["expected"] = {code: round(float(expected_N[gold_N == code].mean()), 2) for code in ordered(codes)}
+        rating_N, expected_N = gold_N.astype(int), shares_NC @ np.array(codes, int)
+        off_N = np.abs(predicted_N.astype(int) - rating_N)
+        figures["off by one at most"] = mean((off_N <= 1).astype(float), rows_RN)
+        drawn = [spearmanr(rating_N[rows], expected_N[rows]).statistic for rows in rows_RN]
+        figures["spearman"] = interval(spearmanr(rating_N, expected_N).statistic, drawn)
+        figures["expected"] = {code: round(float(expected_N[gold_N == code].mean()), 2) for code in ordered(codes)}
     names = ordered(codes)
-    found["confusion"] = {one: [int(((gold_N == one) & (said == other)).sum()) for other in names] for one in names}
-    return found
+    counts = confusion_matrix(gold, predicted_N, labels=names).tolist()
+    figures["confusion"] = dict(zip(names, counts, strict=True))
+    return figures
 
 
 def ordered(codes: Sequence[str]) -> list[str]:
@@ -326,28 +313,29 @@ def draw(confusion: dict[str, list[int]], file: Path) -> None:
     figure.savefig(file, metadata={"Date": None})
 
 
-def measure(given: argparse.Namespace) -> None:
+def measure(args: argparse.Namespace) -> None:
     """Perplexity, attribution and obedience of a model, and the record of them."""
-    text, chance = TEXTS[given.what], random.Random(given.seed)
-    learned = read(given.folder / "train.csv", text, given.seed)
-    rows = read(given.folder / "held-out.csv", text, given.seed)
-    rows = as_many_of_each(rows, PASSAGES if text.passages else len(rows), chance)
-    gold, texts = [code for code, _ in rows], [one for _, one in rows]
-    resample = np.random.default_rng(given.seed)
-    rows_RN = resample.integers(len(rows), size=(given.resamples, len(rows)))
-    model = sijo.load(given.model, head="lm")
+    text, rng = TEXTS[args.what], random.Random(args.seed)
+    learned = read(args.folder / "train.csv", text, args.seed)
+    rows = read(args.folder / "held-out.csv", text, args.seed)
+    rows = as_many_of_each(rows, PASSAGES if text.passages else len(rows), rng)
+    gold, texts = map(list, zip(*rows, strict=True))
+    resample = np.random.default_rng(args.seed)
+    rows_RN = resample.integers(len(rows), size=(args.resamples, len(rows)))
+    model = sijo.load(args.model, head="lm")
     codes = ordered(set(gold))
     data.say(f"{len(learned):,} texts to learn from, {len(rows):,} held out, {len(codes)} codes")
 
-    figures: dict[str, object] = {"perplexity": (said := perplexity(model, gold, texts, rows_RN, given.seed))}
-    data.say("\n".join(f"perplexity, {name}: {value}" for name, value in said.items()))
+    perplexities = perplexity(model, gold, texts, rows_RN, args.seed)
+    figures: dict[str, object] = {"perplexity": perplexities}
+    data.say("\n".join(f"perplexity, {name}: {value}" for name, value in perplexities.items()))
 
     judge = make_pipeline(text.features, LogisticRegression(C=10.0, max_iter=100, tol=1e-3))
     with threadpool_limits(1):
-        judge.fit([one for _, one in learned], [code for code, _ in learned])
+        judge.fit([text for _, text in learned], [code for code, _ in learned])
     real = judged(judge, gold, texts, rows_RN)
-    attributed = [found.codes[0] for found in Attributor(model, codes).attribute(texts)]
-    ours_N = np.array([one == right for one, right in zip(attributed, gold, strict=True)], float)
+    attributions = Attributor(model, codes).attribute(texts)
+    ours_N = np.array([best.codes[0] == right for best, right in zip(attributions, gold, strict=True)], float)
     theirs_N = (judge.predict(texts) == np.array(gold)).astype(float)
     figures["attribution"] = {
         "likelihood": mean(ours_N, rows_RN),
@@ -361,33 +349,33 @@ def measure(given: argparse.Namespace) -> None:
     for place, code in enumerate(codes):
         written += sijo.generate(
             model,
-            [""] * given.texts,
+            [""] * args.texts,
             control_code=code,
             max_new_tokens=text.tokens,
             temperature=1.0,
             top_p=0.9,
             penalty=1.0,
-            seed=given.seed + place * given.texts,
+            seed=args.seed + place * args.texts,
         )
-    asked = [code for code in codes for _ in range(given.texts)]
-    draws_RN = resample.integers(len(written), size=(given.resamples, len(written)))
-    obeyed = judged(judge, asked, written, draws_RN)
+    prompted = [code for code in codes for _ in range(args.texts)]
+    draws_RN = resample.integers(len(written), size=(args.resamples, len(written)))
+    obeyed = judged(judge, prompted, written, draws_RN)
     as_long = [model.tokenizer.decode(ids[: text.tokens]) for ids in model.tokenizer.ids(texts)]
     figures["obedience"] = obeyed | {
         "real texts": real,
         f"real texts, their first {text.tokens} tokens": judged(judge, gold, as_long, rows_RN),
-        "examples": {code: written[place * given.texts] for place, code in enumerate(codes)},
+        "examples": {code: written[place * args.texts] for place, code in enumerate(codes)},
     }
     data.say(f"obedience: {obeyed['right']}; of real texts {real['right']}")
-    if given.figure is not None:
-        draw(obeyed["confusion"], given.figure)  # type: ignore[arg-type]
+    if args.figure is not None:
+        draw(obeyed["confusion"], args.figure)  # type: ignore[arg-type]
     sizes = {"learned": len(learned), "held_out": len(rows), "codes": len(codes), "written": len(written)}
-    data.report(given, sizes, figures)
+    data.report(args, sizes, figures)
 
 
 def main() -> None:
     """Build or measure, as asked."""
-    parser = data.options(__doc__)
+    parser = data.parser(__doc__)
     parser.add_argument("how", choices=("build", "measure"))
     parser.add_argument("what", choices=TEXTS)
     parser.add_argument("folder", type=Path, help="where train.csv and held-out.csv are")
@@ -396,12 +384,12 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=100, help="texts that are written for each code (100)")
     parser.add_argument("--figure", type=Path, help="a .svg for what texts written under each code are taken for")
     parser.add_argument("--resamples", type=int, default=1000, help="bootstrap resamples (1000)")
-    given = parser.parse_args()
-    if given.how == "measure" and given.model is None:
+    args = parser.parse_args()
+    if args.how == "measure" and args.model is None:
         parser.error("measure needs the MODEL")
-    if given.how == "build" and given.what == "nsmc" and given.reviews is None:
+    if args.how == "build" and args.what == "nsmc" and args.reviews is None:
         parser.error("build nsmc needs --reviews")
-    {"build": build, "measure": measure}[given.how](given)
+    {"build": build, "measure": measure}[args.how](args)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ take turns, so that each round is timed in the same minute:
 First all scores are compared; a difference above 1e-5, or another ranking, ends the run.
 """
 
-import statistics
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
-from throughput import in_turns, median_ratio
+from measuring import sijo_beside_peers
 
 import data
 import sijo
@@ -42,50 +41,37 @@ def checkpoint(size: str, folder: Path) -> Path:
 
 def main() -> None:
     """Compare, time, and print the record."""
-    parser = data.options(__doc__)
+    parser = data.parser(__doc__)
     parser.add_argument("--size", default="deberta-v3-xsmall", help="a published size (deberta-v3-xsmall)")
     parser.add_argument("--requests", type=int, default=60, help="requests to label (60; there are 300)")
     parser.add_argument("--rounds", type=int, default=5, help="timed rounds, each of all three (5)")
-    given = parser.parse_args()
-    texts = data.some(data.requests(), given.requests, given.seed)
+    args = parser.parse_args()
+    texts = data.sample(data.requests(), args.requests, args.seed)
 
     with tempfile.TemporaryDirectory() as place:
-        folder = checkpoint(given.size, Path(place) / "model")
+        folder = checkpoint(args.size, Path(place) / "model")
         classifier = sijo.ZeroShotClassifier(labels=DOMAINS, model=folder)
         transformers.logging.set_verbosity_error()
         transformers.logging.disable_progress_bar()
         peer = transformers.pipeline("zero-shot-classification", model=str(folder), device="cpu")
 
-        def theirs(batch: int) -> list[dict[str, list[str] | list[float]]]:
-            answers: list[dict[str, list[str] | list[float]]] = peer(texts, DOMAINS, batch_size=batch)
-            return answers
-
         works: dict[str, Callable[[], object]] = {
             "sijo": lambda: classifier.classify(texts),
-            "plain": lambda: theirs(1),
-            "batched": lambda: theirs(BATCH),
+            "plain": lambda: peer(texts, DOMAINS, batch_size=1),
+            "batched": lambda: peer(texts, DOMAINS, batch_size=BATCH),
         }
         apart = 0.0
-        for row, answer in zip(classifier.classify(texts), theirs(BATCH), strict=True):
+        for row, answer in zip(works["sijo"](), works["batched"](), strict=True):
             if list(row.labels) != answer["labels"]:
                 raise SystemExit("the labels are ranked differently, so this would not time the same work")
             apart = max(apart, float(np.abs(np.array(row.scores) - np.array(answer["scores"])).max()))
         data.say(f"scores differ by at most {apart:.1e}")
         if apart > CLOSE:
             raise SystemExit(f"the scores differ by more than {CLOSE}, so this would not time the same work")
-        seconds = in_turns(works, rounds=given.rounds)
-
-    pairs = len(texts) * len(DOMAINS)
-    figures: dict[str, object] = {
-        name: {"pairs_per_second": pairs / statistics.median(taken), "seconds": taken.tolist()}
-        for name, taken in seconds.items()
-    }
-    for name in ("plain", "batched"):
-        ratio = median_ratio(seconds[name], seconds["sijo"], seed=given.seed)
-        figures[f"times_{name}"] = ratio
-        data.say(f"sijo's speed is {ratio} times that of {name}")
+        pairs = len(texts) * len(DOMAINS)
+        figures = sijo_beside_peers(works, {"pairs": pairs}, rounds=args.rounds, seed=args.seed)
     figures["largest_difference"] = apart
-    data.report(given, {"texts": len(texts), "labels": len(DOMAINS), "pairs": pairs}, figures)
+    data.report(args, {"texts": len(texts), "labels": len(DOMAINS), "pairs": pairs}, figures)
 
 
 if __name__ == "__main__":

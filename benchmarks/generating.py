@@ -13,6 +13,7 @@ many threads, the best of some. Where both programs come near to 1, no ratio far
 programs run beside it.
 """
 
+import argparse
 import itertools
 import statistics
 import tempfile
@@ -22,12 +23,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 import transformers
-from throughput import median_ratio
+from measuring import in_turns, median_ratio
 
 import data
 import sijo
+from sijo.generation.generator import Generator, Request
 from sijo.generation.rules import Sampling
-from sijo.generation.write import Generator, Request
 from sijo.tokenizers.tokenizer import Tokenizer
 
 SIZES = {  # layers, width, heads, inner width, tokens
@@ -70,13 +71,13 @@ class Peer:
             pad_token_id=0,
             eos_token_id=None,
         )
-        found: list[list[int]] = out[:, ids.shape[1] :].tolist()
-        return found
+        generated: list[list[int]] = out[:, ids.shape[1] :].tolist()
+        return generated
 
 
 def prompts(tokenizer: Tokenizer, tokens: int, count: int, seed: int) -> list[str]:
     """Texts of 32 tokens each, all below `tokens`."""
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     words = [
         word
         for number in range(1_000, min(tokens, tokenizer.largest_id))
@@ -85,24 +86,7 @@ def prompts(tokenizer: Tokenizer, tokens: int, count: int, seed: int) -> list[st
     whole = [
         word for word, ids in zip(words, tokenizer.ids(words), strict=True) if len(ids) == 1 and ids[0] < tokens
     ]
-    return [" ".join(chance.choice(whole, PROMPT)) for _ in range(count)]
-
-
-def in_turns(
-    works: dict[str, Callable[[], object]], *, rounds: int
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Wall and processor seconds of each work in each round, after a round that does not count."""
-    wall: dict[str, list[float]] = {name: [] for name in works}
-    processor: dict[str, list[float]] = {name: [] for name in works}
-    for number in range(rounds + 1):
-        for name, work in works.items():
-            started, used = time.perf_counter(), time.process_time()
-            work()
-            if number:
-                wall[name].append(time.perf_counter() - started)
-                processor[name].append(time.process_time() - used)
-    first, second = ({name: np.array(taken) for name, taken in found.items()} for found in (wall, processor))
-    return first, second
+    return [" ".join(rng.choice(whole, PROMPT)) for _ in range(count)]
 
 
 def bandwidth(*, repeats: int) -> float:
@@ -117,32 +101,32 @@ def bandwidth(*, repeats: int) -> float:
 
 
 def measured(
-    size: str, batch: int, penalty: float, peer: Peer, writer: Generator, given: object
+    size: str, batch: int, penalty: float, peer: Peer, writer: Generator, args: argparse.Namespace
 ) -> dict[str, object]:
     """One row of the record."""
-    texts = prompts(writer.model.tokenizer, SIZES[size][-1], batch, given.seed)
+    texts = prompts(writer.model.tokenizer, SIZES[size][-1], batch, args.seed)
     ids = writer.model.tokenizer.ids(texts)
     sampling = Sampling(penalty=penalty, penalty_rule="sign_aware")
-    asked = [Request(prompt=text, max_new_tokens=given.tokens, sampling=sampling) for text in texts]
+    requests = [Request(prompt=text, max_new_tokens=args.tokens, sampling=sampling) for text in texts]
     works: dict[str, Callable[[], list[list[int]]]] = {
-        "sijo": lambda: [list(written.ids) for written in writer.write(asked)],
-        "transformers": lambda: peer.write(ids, count=given.tokens, penalty=penalty),
+        "sijo": lambda: [list(written.ids) for written in writer.write(requests)],
+        "transformers": lambda: peer.write(ids, count=args.tokens, penalty=penalty),
     }
-    if (found := works["sijo"]()) != (want := works["transformers"]()):
+    if (ours := works["sijo"]()) != (theirs := works["transformers"]()):
         place = min(
             next(i for i, pair in enumerate(zip(*rows, strict=True)) if pair[0] != pair[1])
-            for rows in zip(found, want, strict=True)
+            for rows in zip(ours, theirs, strict=True)
             if rows[0] != rows[1]
         )
         raise SystemExit(f"{size}: token {place + 1} differs, so this would not time the same work")
-    wall, processor = in_turns(works, rounds=given.rounds)
-    written = batch * given.tokens
+    wall, processor = in_turns(works, rounds=args.rounds, uncounted=1)
+    written = batch * args.tokens
     row = {
         "size": size,
         "batch": batch,
         "penalty": penalty,
-        "ratio": median_ratio(wall["transformers"], wall["sijo"], seed=given.seed),
-        "processor_ratio": median_ratio(processor["transformers"], processor["sijo"], seed=given.seed),
+        "ratio": median_ratio(wall["transformers"], wall["sijo"], seed=args.seed),
+        "processor_ratio": median_ratio(processor["transformers"], processor["sijo"], seed=args.seed),
     }
     for name in works:
         row[name] = {
@@ -155,43 +139,42 @@ def measured(
 
 def main() -> None:
     """Compare, time, and print the record."""
-    parser = data.options(__doc__)
+    parser = data.parser(__doc__)
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES), help="which (all three)")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8], help="texts side by side (1 8)")
     parser.add_argument("--penalties", type=float, nargs="+", default=[1.0, 1.2], help="1 for none (1 1.2)")
     parser.add_argument("--tokens", type=int, default=128, help="tokens to write (128)")
     parser.add_argument("--rounds", type=int, default=7, help="timed rounds, each of both (7)")
     parser.add_argument("--threads", type=int, default=1, help="threads of both (1)")
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
 
     rows, sizes = [], {}
     tokenizer = sijo.load().tokenizer
-    for size in given.sizes:
-        peer = Peer(size, given.seed)
+    for size in args.sizes:
+        peer = Peer(size, args.seed)
         model = peer.opened()
         model._tokenizer = tokenizer
         writer = Generator(model)
-        writer.struck = []
+        writer.never_written = []
         weights = sum(weight.nbytes for weight in model.parameters())
         sizes[size] = {"weights": sum(weight.numel() for weight in model.parameters()), "bytes": weights}
-        for batch, penalty in itertools.product(given.batches, given.penalties):
+        for batch, penalty in itertools.product(args.batches, args.penalties):
             before = bandwidth(repeats=3) if batch == 1 else 0.0
-            row = measured(size, batch, penalty, peer, writer, given)
+            row = measured(size, batch, penalty, peer, writer, args)
             if batch == 1:
-                reached = max(before, bandwidth(repeats=3))
-                row["bandwidth"] = reached
-                for name in ("sijo", "transformers"):
-                    row[name]["bandwidth_share"] = weights * row[name]["tokens_per_second"] / reached
+                row["bandwidth"] = max(before, bandwidth(repeats=3))
             line = f"{size}, batch {batch}, penalty {penalty}: {row['ratio']} times"
             line += f", of the processor {row['processor_ratio']}"
             for name in ("sijo", "transformers"):
-                line += f"; {name} {row[name]['tokens_per_second']:.1f} tokens/s"
+                speed = row[name]["tokens_per_second"]
+                line += f"; {name} {speed:.1f} tokens/s"
                 if batch == 1:
-                    line += f", {row[name]['bandwidth_share']:.2f} of {reached / 1e9:.1f} GB/s"
+                    row[name]["bandwidth_share"] = share = weights * speed / row["bandwidth"]
+                    line += f", {share:.2f} of {row['bandwidth'] / 1e9:.1f} GB/s"
             data.say(line)
             rows.append(row)
-    data.report(given, sizes, {"rows": rows})
+    data.report(args, sizes, {"rows": rows})
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ SMALL = (
 
 
 def digest(out: Path) -> str:
-    """All that a run must leave alike."""
+    """The SHA-256 of all that must be the same in every run."""
     last = max((out / "checkpoints").glob("step-????????"))
     files = [*sorted(last.glob("*.safetensors")), out / "metrics.jsonl"]
     return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()
@@ -49,52 +49,42 @@ def writes(out: Path) -> bool:
     return any(out.glob("checkpoints/.step-*.part"))
 
 
-def wait(process: subprocess.Popen[bytes], out: Path, kind: int, chance: random.Random) -> None:
+def wait(process: subprocess.Popen[bytes], out: Path, kind: int, rng: random.Random) -> None:
     """Until the moment to kill: 0 for any, 1 and 2 for one after some progress, 3 for one within a save."""
-    before, until = steps(out), time.monotonic() + chance.uniform(0, 7)
+    before, until = steps(out), time.monotonic() + rng.uniform(0, 7)
     if kind:
         while process.poll() is None and steps(out) <= before:
             time.sleep(0.001)
-        until = time.monotonic() + chance.uniform(0, 2)
+        until = time.monotonic() + rng.uniform(0, 2)
     while process.poll() is None and (time.monotonic() < until if kind < 3 else not writes(out)):
         time.sleep(0.001)
     if kind == 3:
-        time.sleep(chance.uniform(0, 0.02))
+        time.sleep(rng.uniform(0, 0.02))
 
 
 def main() -> None:
-    parser = data.options(__doc__)
+    parser = data.parser(__doc__)
     parser.add_argument("--kills", type=int, default=200, help="how many (200)")
-    given = parser.parse_args()
-    chance, place = random.Random(given.seed), Path(tempfile.mkdtemp())
+    args = parser.parse_args()
+    rng, place = random.Random(args.seed), Path(tempfile.mkdtemp())
     source = place / "requests.txt"
     source.write_text("\n\n".join(data.requests()), encoding="utf-8")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 
-    def begin(out: Path, *more: str) -> subprocess.Popen[bytes]:
-        settings = ("--set", *SMALL, "tokenizer.vocab_size=500", f"run.seed={given.seed}")
-        command = (
-            *data.SIJO,
-            "pretrain",
-            "electra-tiny",
-            "--out",
-            str(out),
-            "--resume",
-            "--quiet",
-            *settings,
-            *more,
-        )
+    def begin(out: Path, *more: str | Path) -> subprocess.Popen[bytes]:
+        settings = ("--set", *SMALL, "tokenizer.vocab_size=500", f"run.seed={args.seed}")
+        command = (*data.SIJO, "pretrain", "electra-tiny", "--resume", "--quiet", "--out", out, *settings, *more)
         return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
 
     whole, out = place / "whole", place / "run"
-    assert begin(whole, "--corpus", str(source)).wait() == 0
-    prepared = ("--corpus", str(whole / "corpus"), "--tokenizer", str(whole / "tokenizer"))
+    assert begin(whole, "--corpus", source).wait() == 0
+    prepared = ("--corpus", whole / "corpus", "--tokenizer", whole / "tokenizer")
     want, killed, saving, wrong, runs = digest(whole), 0, 0, 0, 0
     started = time.perf_counter()
     while True:
         process = begin(out, *prepared)
-        if killed < given.kills:
-            wait(process, out, killed % 4, chance)
+        if killed < args.kills:
+            wait(process, out, killed % 4, rng)
             during = writes(out)
             if process.poll() is None:
                 os.kill(process.pid, signal.SIGKILL)
@@ -103,7 +93,7 @@ def main() -> None:
         if process.returncode == 0:
             runs, wrong = runs + 1, wrong + (digest(out) != want)
             shutil.rmtree(out)
-            if killed >= given.kills:
+            if killed >= args.kills:
                 break
         elif process.returncode != -signal.SIGKILL:
             raise SystemExit(f"the run failed with exit code {process.returncode}")
@@ -111,7 +101,7 @@ def main() -> None:
             data.say(f"{killed} kills, {saving} of them in a save, {runs} runs done, {wrong} with other bytes")
     shutil.rmtree(place)
     data.report(
-        given,
+        args,
         {"kills": killed, "in_a_save": saving, "runs": runs},
         {"runs_with_other_bytes": wrong, "seconds": time.perf_counter() - started},
     )

@@ -11,7 +11,6 @@ The second command's answers, all six probabilities, are then compared with thos
 cache on some of the articles: the same labels, and probabilities within 1e-6, or the run fails.
 """
 
-import csv
 import json
 import statistics
 import subprocess
@@ -26,13 +25,6 @@ import sijo
 BEFORE = tuple(data.NEWS.values())
 AFTER = (*BEFORE, "health")
 CLOSE = 1e-6
-
-
-def write(texts: Sequence[str], path: Path) -> Path:
-    """A CSV file of one column, text."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([["text"], *([text] for text in texts)])
-    return path
 
 
 def classify(source: Path, labels: Sequence[str], *extra: str | Path) -> Path:
@@ -77,18 +69,18 @@ def summary(name: str, pairs: Sequence[tuple[float, float]]) -> dict[str, object
 
 def main() -> None:
     """Time both ways, compare the answers, and print the record."""
-    parser = data.options(__doc__)
-    parser.add_argument("--articles", type=int, help="so many articles, drawn by chance (all)")
+    parser = data.parser(__doc__)
+    parser.add_argument("--articles", type=int, help="so many articles, drawn at random (all)")
     parser.add_argument("--sample", type=int, default=200, help="articles labelled again without a cache (200)")
     parser.add_argument("--repeats", type=int, default=3, help="times each pair is timed, on a new cache (3)")
-    given = parser.parse_args()
-    texts = data.some(data.bbc(given.data)[0], given.articles, given.seed)
-    places = data.some(range(len(texts)), given.sample, given.seed)
+    args = parser.parse_args()
+    texts = data.sample(data.bbc(args.data)[0], args.articles, args.seed)
+    places = data.sample(range(len(texts)), args.sample, args.seed)
     model = sijo.load()
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        source = write(texts, folder / "articles.csv")
+        source = data.write_csv(folder / "articles.csv", ["text"], zip(texts))
 
         def command(labels: Sequence[str], cache: Path) -> None:
             classify(source, labels, "--cache", cache)
@@ -97,13 +89,14 @@ def main() -> None:
             sijo.ZeroShotClassifier(labels, model, cache=cache).classify(texts)
 
         pairs: dict[str, list[tuple[float, float]]] = {"command": [], "in_process": []}
-        for number in range(given.repeats):
+        for number in range(args.repeats):
             pairs["command"].append(timed(command, folder / f"command-{number}"))
             pairs["in_process"].append(timed(in_process, folder / f"in-process-{number}"))
-            data.say(f"{number + 1} of {given.repeats} pairs done")
+            data.say(f"{number + 1} of {args.repeats} pairs done")
         cache_bytes = sum(file.stat().st_size for file in (folder / "command-0").iterdir())
         cached = answers(source.with_suffix(".jsonl"))  # of the last command, so under six labels
-        fresh = answers(classify(write([texts[i] for i in places], folder / "sample.csv"), AFTER))
+        sample = data.write_csv(folder / "sample.csv", ["text"], [[texts[i]] for i in places])
+        fresh = answers(classify(sample, AFTER))
 
     both = [(cached[i], row) for i, row in zip(places, fresh, strict=True)]
     same = all(theirs[0] == ours[0] for theirs, ours in both)
@@ -112,7 +105,7 @@ def main() -> None:
     if not same or apart > CLOSE:
         raise SystemExit(f"the cache changed a label, or a probability by more than {CLOSE}")
     data.report(
-        given,
+        args,
         {"articles": len(texts), "characters": sum(map(len, texts)), "cache_bytes": cache_bytes},
         {
             **{way: summary(way, taken) for way, taken in pairs.items()},

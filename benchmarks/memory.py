@@ -6,7 +6,6 @@ file and again to a pipe. What counts is the largest resident set of the child p
 Linux or macOS), in MB of a million bytes, and how much it grows from the short table to the long one.
 """
 
-import csv
 import itertools
 import os
 import random
@@ -25,25 +24,17 @@ UNIT = 1 if sys.platform == "darwin" else 1024  # bytes of one ru_maxrss
 
 
 def combined(sources: Sequence[str], seed: int) -> Iterator[str]:
-    """Texts without end and without repeats: the first 5 to 20 words of sources in a row, drawn by chance."""
-    chance = random.Random(seed)
+    """Texts without end and without repeats: the first 5 to 20 words of sources in a row, drawn at random."""
+    rng = random.Random(seed)
     seen = set()
     while True:
-        count, words = chance.randint(5, 20), []
+        count, words = rng.randint(5, 20), []
         while len(words) < count:
-            words += chance.choice(sources).split()
+            words += rng.choice(sources).split()
         text = " ".join(words[:count])
         if text not in seen:
             seen.add(text)
             yield text
-
-
-def write(texts: Iterator[str], path: Path) -> None:
-    """A CSV file of one column, text."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["text"])
-        writer.writerows([text] for text in texts)
 
 
 def peak(source: Path, *extra: str | Path) -> tuple[float, float, int]:
@@ -63,7 +54,7 @@ def peak(source: Path, *extra: str | Path) -> tuple[float, float, int]:
 
 def main() -> None:
     """Run the command on both tables in both ways, and print the record."""
-    parser = data.options(__doc__)
+    parser = data.parser(__doc__)
     parser.add_argument(
         "--rows",
         type=int,
@@ -73,33 +64,34 @@ def main() -> None:
         help="rows of the two tables (5000 100000)",
     )
     parser.add_argument("--repeats", type=int, default=3, help="times each is run; medians count (3)")
-    given = parser.parse_args()
-    sources = [*data.trec(given.data)[0], *data.requests()]
+    args = parser.parse_args()
+    sources = [*data.trec(args.data)[0], *data.requests()]
 
     figures: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for rows in given.rows:
-            write(itertools.islice(combined(sources, given.seed), rows), folder / f"{rows}.csv")
+        for rows in args.rows:
+            texts = itertools.islice(combined(sources, args.seed), rows)
+            data.write_csv(folder / f"{rows}.csv", ["text"], zip(texts))
         for way in ("parquet", "pipe"):
-            peaks: dict[int, list[float]] = {rows: [] for rows in given.rows}
-            taken: dict[int, list[float]] = {rows: [] for rows in given.rows}
-            for _, rows in itertools.product(range(given.repeats), given.rows):
+            peaks: dict[int, list[float]] = {rows: [] for rows in args.rows}
+            taken: dict[int, list[float]] = {rows: [] for rows in args.rows}
+            for _, rows in itertools.product(range(args.repeats), args.rows):
                 extra = () if way == "pipe" else ("-o", folder / "labelled.parquet", "--overwrite")
                 megabytes, seconds, lines = peak(folder / f"{rows}.csv", *extra)
                 assert lines == (rows if way == "pipe" else 0), f"{lines} lines printed for {rows} rows"
                 peaks[rows].append(megabytes)
                 taken[rows].append(seconds)
                 data.say(f"{way}, {rows:,} rows: {megabytes:,.0f} MB, {seconds:.1f} s")
-            few, many = (statistics.median(peaks[rows]) for rows in given.rows)
+            few, many = (statistics.median(peaks[rows]) for rows in args.rows)
             data.say(f"{way}: {few:,.0f} MB, then {many:,.0f} MB: {many - few:+,.0f} MB")
             figures[way] = {
-                "peak_mb": {str(rows): peaks[rows] for rows in given.rows},
+                "peak_mb": {str(rows): peaks[rows] for rows in args.rows},
                 "growth_mb": many - few,
-                "seconds": {str(rows): taken[rows] for rows in given.rows},
+                "seconds": {str(rows): taken[rows] for rows in args.rows},
             }
-    words = [len(text.split()) for text in itertools.islice(combined(sources, given.seed), max(given.rows))]
-    data.report(given, {"rows": given.rows, "words_mean": statistics.mean(words)}, figures)
+    words = [len(text.split()) for text in itertools.islice(combined(sources, args.seed), max(args.rows))]
+    data.report(args, {"rows": args.rows, "words_mean": statistics.mean(words)}, figures)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from full_size import memory
 
 import data
 import sijo
@@ -41,13 +42,13 @@ def write_corpus(folder: Path, tokens: int, seed: int) -> None:
     """Shards of random tokens of the built-in model's vocabulary."""
     from sijo.files.atomic import whole_folder
 
-    tokenizer, chance = sijo.load().tokenizer, np.random.default_rng(seed)
+    tokenizer, rng = sijo.load().tokenizer, np.random.default_rng(seed)
     shards = [min(SHARD, tokens - start) // DOCUMENT * DOCUMENT for start in range(0, tokens, SHARD)]
     about = []
     with whole_folder(folder) as fresh:
         for number, size in enumerate(shards):
             name = f"{number:05}"
-            chance.integers(1_000, 30_000, size, dtype=np.uint16).tofile(fresh / f"{name}.tokens")
+            rng.integers(1_000, 30_000, size, dtype=np.uint16).tofile(fresh / f"{name}.tokens")
             np.arange(0, size + 1, SENTENCE, dtype=np.uint32).tofile(fresh / f"{name}.sentences")
             np.arange(0, size // SENTENCE + 1, DOCUMENT // SENTENCE, dtype=np.uint32).tofile(
                 fresh / f"{name}.documents"
@@ -67,55 +68,46 @@ def write_corpus(folder: Path, tokens: int, seed: int) -> None:
     tokenizer.save(folder.parent)
 
 
-def private(pid: int) -> int:
-    """Bytes of private memory that a process has in RAM; 0 once it has ended."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except FileNotFoundError:
-        return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
-
-
 def main() -> None:
-    parser = data.options(__doc__)
+    parser = data.parser(__doc__)
     parser.add_argument(
         "--limit", type=int, default=900, help="megabytes of private memory that the child may have (900)"
     )
     parser.add_argument("--steps", type=int, default=2_000, help="of the run (2,000)")
-    given = parser.parse_args()
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        size = 10 * given.limit * 1_000_000
+        size = 10 * args.limit * 1_000_000
         data.say(f"writing a corpus of {size / 1e9:.1f} GB")
-        write_corpus(place / "corpus", size // 2, given.seed)
-        out, limit = place / "run", given.limit * 1_000_000
-        changes = ("--set", *SETTINGS, f"run.steps={given.steps}")
+        write_corpus(place / "corpus", size // 2, args.seed)
+        out, limit = place / "run", args.limit * 1_000_000
+        changes = ("--set", *SETTINGS, f"run.steps={args.steps}")
         corpus = ("--corpus", str(place / "corpus"), "--tokenizer", str(place))
         command = (*data.SIJO, "pretrain", "bert-tiny", *corpus, "--out", str(out), "--quiet", *changes)
         started = time.perf_counter()
         limited = ("sh", "-c", f'ulimit -d {limit // 1024} && exec "$@"', "sh", *command)
         child = subprocess.Popen(limited, stdout=subprocess.DEVNULL)
-        seen: list[tuple[int, int]] = []
+        samples: list[tuple[int, int]] = []
         while child.poll() is None:
             metrics = out / "metrics.jsonl"
             lines = metrics.read_bytes().count(b"\n") if metrics.exists() else 0
-            seen.append((50 * lines, private(child.pid)))
+            samples.append((50 * lines, memory(child.pid)["private"]))
             time.sleep(1)
         if child.returncode:
             raise SystemExit(f"the run failed with exit code {child.returncode}")
-        steady = [used for step, used in seen if step >= 200 and used]
+        steady = [used for step, used in samples if step >= 200 and used]
         third = max(1, len(steady) // 3)
         first, last = statistics.median(steady[:third]), statistics.median(steady[-third:])
         figures = {
             "corpus_bytes": size,
             "limit_bytes": limit,
-            "peak_private_bytes": max(used for _, used in seen),
+            "peak_private_bytes": max(used for _, used in samples),
             "private_bytes_first_third": first,
             "private_bytes_last_third": last,
             "growth": last / first - 1,
             "seconds": time.perf_counter() - started,
         }
-    data.report(given, {"steps": given.steps, "samples": len(steady)}, figures)
+    data.report(args, {"steps": args.steps, "samples": len(steady)}, figures)
 
 
 if __name__ == "__main__":

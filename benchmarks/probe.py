@@ -26,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from measuring import mean
 from sklearn.linear_model import LogisticRegressionCV
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -34,8 +35,8 @@ from threadpoolctl import threadpool_limits
 
 import data
 import sijo
-from sijo.batching import by_length, padded_length
-from sijo.evaluation.intervals import TAILS, Interval
+from sijo.batching import by_length
+from sijo.inference.engine import padded
 from sijo.nn.pooling import pool
 
 MAX_LENGTH = 128
@@ -52,19 +53,16 @@ def cut(model: sijo.Model, texts: Sequence[str]) -> list[list[int]]:
 
 
 @torch.inference_mode()
-def vectors(model: sijo.Model, sequences: Sequence[Sequence[int]]) -> np.ndarray:
+def layer_means(model: sijo.Model, sequences: Sequence[Sequence[int]]) -> np.ndarray:
     """The means over tokens after the last and the middle layer and before all, shape (3, n, D) float32."""
     pad = model.tokenizer.pad_id
-    found = np.zeros((len(LAYERS), len(sequences), model.architecture.hidden_size), np.float32)
+    vectors = np.zeros((len(LAYERS), len(sequences), model.architecture.hidden_size), np.float32)
     for batch in by_length([len(ids) for ids in sequences], token_budget=TOKEN_BUDGET):
-        lengths_B1 = torch.tensor([[len(sequences[i])] for i in batch])
-        width = min(padded_length(int(lengths_B1.max())), model.tokenizer.max_length)
-        ids_BL = torch.tensor([[*sequences[i], *[pad] * (width - len(sequences[i]))] for i in batch])
-        keep_BL = torch.arange(width) < lengths_B1
+        ids_BL, keep_BL = padded([sequences[i] for i in batch], pad=pad, limit=model.tokenizer.max_length)
         states = model(ids_BL, keep_BL, output_hidden_states=True).hidden_states
         for place, hidden_BLD in enumerate((states[-1], states[len(states) // 2], states[0])):
-            found[place, batch] = pool(hidden_BLD, keep_BL, "mean").numpy()
-    return found
+            vectors[place, batch] = pool(hidden_BLD, keep_BL, "mean").numpy()
+    return vectors
 
 
 def right(vectors_ND: np.ndarray, gold_N: np.ndarray, parts: StratifiedKFold) -> np.ndarray:
@@ -75,63 +73,57 @@ def right(vectors_ND: np.ndarray, gold_N: np.ndarray, parts: StratifiedKFold) ->
         return cross_val_predict(probe, vectors_ND, gold_N, cv=parts) == gold_N
 
 
-def interval(scores_N: np.ndarray, rows_RN: np.ndarray) -> Interval:
-    """The mean of a score by row, and where it falls in resamples of the rows."""
-    low, high = np.quantile(scores_N[rows_RN].mean(1), TAILS)
-    return Interval(float(scores_N.mean()), float(low), float(high))
-
-
 def main() -> None:
     """Probe every model and its untrained twins on both sets, and print the record."""
-    parser = data.options(__doc__)
+    parser = data.parser(__doc__)
     parser.add_argument("models", nargs="+", type=Path, help="folders in Hugging Face layout")
     parser.add_argument("--untrained", type=int, default=2, help="untrained networks beside each model (2)")
-    parser.add_argument("--texts", type=int, help="so many texts of each set, drawn by chance (all)")
+    parser.add_argument("--texts", type=int, help="so many texts of each set, drawn at random (all)")
     parser.add_argument("--resamples", type=int, default=1000, help="bootstrap resamples (1000)")
-    given = parser.parse_args()
+    args = parser.parse_args()
     warnings.simplefilter("ignore", FutureWarning)  # of names that change from one scikit-learn to the next
-    if given.untrained < 1:
+    if args.untrained < 1:
         parser.error("--untrained must be at least 1: a gain is over something")
 
-    questions, kinds, _ = data.trec(given.data)
-    articles = dict(zip(*data.bbc(given.data), strict=True))  # each once, or one might be learned and asked
+    questions, kinds, _ = data.trec(args.data)
+    articles = dict(zip(*data.bbc(args.data), strict=True))  # each once, or one might be learned and asked
     sets = {}
     for name, pairs in (("TREC", zip(questions, kinds, strict=True)), ("BBC News", articles.items())):
-        texts, labels = zip(*data.some(list(pairs), given.texts, given.seed), strict=True)
+        texts, labels = zip(*data.sample(list(pairs), args.texts, args.seed), strict=True)
         sets[name] = texts, np.array(labels)
-    parts = StratifiedKFold(5, shuffle=True, random_state=given.seed)
+    parts = StratifiedKFold(5, shuffle=True, random_state=args.seed)
     resampled, sizes = {}, {}
     for name, (texts, gold_N) in sets.items():
-        resampled[name] = np.random.default_rng(given.seed).integers(len(texts), size=(given.resamples, len(texts)))
+        resampled[name] = np.random.default_rng(args.seed).integers(len(texts), size=(args.resamples, len(texts)))
         counts = np.unique(gold_N, return_counts=True)[1]
         commonest = round(float(counts.max() / len(texts)), 4)
         sizes[name] = {"texts": len(texts), "labels": len(counts), "commonest": commonest}
         data.say(f"{name}: {sizes[name]}")
 
     figures: dict[str, object] = {}
-    for folder in given.models:
+    for folder in args.models:
         data.say(f"{folder}\n{'':<16}{'trained':<24}{'untrained':<24}gain")
         trained = sijo.load(folder)
         twins = []
-        for number in range(given.untrained):
-            torch.manual_seed(given.seed + number)
+        for number in range(args.untrained):
+            torch.manual_seed(args.seed + number)
             twins.append(sijo.create(trained.architecture, tokenizer=trained.tokenizer))
         for name, (texts, gold_N) in sets.items():
             rows_RN = resampled[name]
             sequences = cut(trained, texts)
-            found = [vectors(model, sequences) for model in (trained, *twins)]
+            means = [layer_means(model, sequences) for model in (trained, *twins)]
             for place, layer in enumerate(LAYERS):
-                hits = [right(one[place], gold_N, parts).astype(float) for one in found]
+                hits = [right(by_layer[place], gold_N, parts).astype(float) for by_layer in means]
                 fresh_N = np.mean(hits[1:], axis=0)
-                said = {
-                    "trained": interval(hits[0], rows_RN),
-                    "untrained": interval(fresh_N, rows_RN),
-                    "gain": interval(hits[0] - fresh_N, rows_RN),
+                gains = {
+                    "trained": mean(hits[0], rows_RN),
+                    "untrained": mean(fresh_N, rows_RN),
+                    "gain": mean(hits[0] - fresh_N, rows_RN),
                 }
-                data.say(f"{name:<9}{layer:<7}" + "".join(f"{value!s:<24}" for value in said.values()))
+                data.say(f"{name:<9}{layer:<7}" + "".join(f"{value!s:<24}" for value in gains.values()))
                 each = {"untrained_each": [round(float(hit.mean()), 4) for hit in hits[1:]]}
-                figures[f"{folder}: {name}, {layer}"] = said | each
-    data.report(given, sizes, figures)
+                figures[f"{folder}: {name}, {layer}"] = gains | each
+    data.report(args, sizes, figures)
 
 
 if __name__ == "__main__":

@@ -14,17 +14,16 @@ so that the engine's reading equal texts once does not count.
 
 import random
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 import transformers
+from measuring import sijo_beside_peers
 
 import data
 import sijo
-from sijo.evaluation.intervals import TAILS, Interval
 from sijo.inference.engine import Engine, unit
 
 MAX_LENGTH = 256  # the built-in encoder's own, special tokens counted
@@ -51,11 +50,7 @@ class Peer:
         for start in range(0, len(order), BATCH):
             rows = order[start : start + BATCH]
             batch = self.tokenizer(
-                [texts[i] for i in rows],
-                padding=True,
-                truncation=True,
-                max_length=MAX_LENGTH,
-                return_tensors="pt",
+                [texts[i] for i in rows], padding=True, truncation=True, max_length=MAX_LENGTH, return_tensors="pt"
             )
             hidden_BLD = self.model(**batch).last_hidden_state
             keep_BL1 = batch["attention_mask"][..., None]
@@ -68,40 +63,20 @@ class Peer:
         return np.array(list(map(len, self.tokenizer(texts, truncation=True, max_length=MAX_LENGTH)["input_ids"])))
 
 
-def in_turns(works: dict[str, Callable[[], object]], *, rounds: int) -> dict[str, np.ndarray]:
-    """Wall seconds of each work in each round, all of them once a round, in order."""
-    seconds: dict[str, list[float]] = {name: [] for name in works}
-    for number in range(rounds):
-        for name, work in works.items():
-            started = time.perf_counter()
-            work()
-            seconds[name].append(time.perf_counter() - started)
-            data.say(f"round {number + 1} of {rounds}: {name} {seconds[name][-1]:.2f} s")
-    return {name: np.array(taken) for name, taken in seconds.items()}
-
-
-def median_ratio(above: np.ndarray, below: np.ndarray, *, seed: int, resamples: int = 10_000) -> Interval:
-    """The median over rounds of one time over another, with a 95 % bootstrap interval over the rounds."""
-    ratios = above / below
-    drawn = np.random.default_rng(seed).choice(ratios, size=(resamples, len(ratios)))
-    low, high = np.quantile(np.median(drawn, axis=1), TAILS)
-    return Interval(float(np.median(ratios)), float(low), float(high))
-
-
 def main() -> None:
     """Compare, time, and print the record."""
-    parser = data.options(__doc__)
+    parser = data.parser(__doc__)
     parser.add_argument("--articles", type=int, default=300, help="BBC News articles in the mix (300)")
     parser.add_argument("--requests", type=int, default=300, help="requests in the mix (300, which is all)")
     parser.add_argument("--questions", type=int, default=900, help="TREC questions in the mix (900)")
     parser.add_argument("--rounds", type=int, default=7, help="timed rounds, each of all three (7)")
-    given = parser.parse_args()
+    args = parser.parse_args()
 
-    articles = data.some(list(dict.fromkeys(data.bbc(given.data)[0])), given.articles, given.seed)
-    requests = data.some(data.requests(), given.requests, given.seed)
-    questions = data.some(data.trec(given.data)[0], given.questions, given.seed)
+    articles = data.sample(list(dict.fromkeys(data.bbc(args.data)[0])), args.articles, args.seed)
+    requests = data.sample(data.requests(), args.requests, args.seed)
+    questions = data.sample(data.trec(args.data)[0], args.questions, args.seed)
     texts = list(dict.fromkeys([*articles, *requests, *questions]))
-    random.Random(given.seed).shuffle(texts)
+    random.Random(args.seed).shuffle(texts)
 
     model = sijo.load()
     engine, peer = Engine(model, long_text="truncate"), Peer(model.source)
@@ -117,23 +92,11 @@ def main() -> None:
         raise SystemExit(f"the vectors differ by more than {CLOSE}, so this would not time the same work")
 
     tokens = peer.tokens(texts)
-    seconds = in_turns(works, rounds=given.rounds)
-    medians = {name: statistics.median(taken) for name, taken in seconds.items()}
-    figures: dict[str, object] = {
-        name: {
-            "texts_per_second": len(texts) / medians[name],
-            "tokens_per_second": int(tokens.sum()) / medians[name],
-            "seconds": taken.tolist(),
-        }
-        for name, taken in seconds.items()
-    }
-    for name in ("plain", "sorted"):
-        ratio = median_ratio(seconds[name], seconds["sijo"], seed=given.seed)
-        figures[f"times_{name}"] = ratio
-        data.say(f"sijo's speed is {ratio} times that of {name}")
+    amounts = {"texts": len(texts), "tokens": int(tokens.sum())}
+    figures = sijo_beside_peers(works, amounts, rounds=args.rounds, seed=args.seed)
     figures["largest_difference"] = apart
     data.report(
-        given,
+        args,
         {
             "texts": len(texts),
             "articles": len(articles),

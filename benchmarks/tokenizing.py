@@ -1,4 +1,4 @@
-"""How many of 10,000 real lines sijo cuts otherwise than the reference, and how fast it cuts.
+"""How many of 10,000 real lines sijo tokenizes otherwise than the reference, and how fast it is.
 
 Give it files of text, a line each; of a .tsv the last column is read, of a .csv the first, .gz and .xz are
 unpacked. As many lines are drawn from each file, and three in ten get emoji, control characters, NFKC cases
@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import sentencepiece
@@ -31,7 +32,7 @@ import data
 from sijo.checkpoints.locate import built_in
 from sijo.tokenizers.tokenizer import Tokenizer
 
-sys.path.append(str(Path(__file__).parents[1] / "tests" / "text"))
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "tokenizers"))
 import tokenizer_references as references
 
 LONGEST = 1 << 20
@@ -47,6 +48,22 @@ def read(file: Path) -> list[str]:
             lines = stream.read().split("\n")
             lines = [line.rpartition("\t")[2] for line in lines] if ".tsv" in file.suffixes else lines
     return list(dict.fromkeys(filter(None, lines)))
+
+
+def write_bert(folder: Path, lines: Sequence[str]) -> None:
+    """The built-in model's vocabulary, whatever the lines."""
+    shutil.copy(built_in() / "vocab.txt", folder)
+
+
+def unigram_ids(
+    peer: sentencepiece.SentencePieceProcessor, cls: int, sep: int, albert: bool, texts: list[str]
+) -> list[list[int]]:
+    """The ids of texts by the sentencepiece package, between [CLS] and [SEP]."""
+    if albert:
+        rows = [references.albert_ids(references.albert_text(text), peer) for text in texts]
+    else:
+        rows = peer.encode(texts)
+    return [[cls, *ids, sep] for ids in rows]
 
 
 def compare(
@@ -71,35 +88,30 @@ def compare(
 
 
 def main() -> None:
-    """Cut the lines with each kind of tokenizer and print one record."""
-    parser = data.options(__doc__)
+    """Tokenize the lines in each way and print one record."""
+    parser = data.parser(__doc__)
     parser.add_argument("files", type=Path, nargs="+", help="text, a line each")
-    parser.add_argument("--lines", type=int, default=10_000, help="how many lines are cut (10000)")
-    given = parser.parse_args()
+    parser.add_argument("--lines", type=int, default=10_000, help="how many lines are tokenized (10000)")
+    args = parser.parse_args()
     transformers.logging.set_verbosity_error()
-    chance = random.Random(given.seed)
+    rng = random.Random(args.seed)
     plain = [
-        line for file in given.files for line in data.some(read(file), given.lines // len(given.files), given.seed)
+        line for file in args.files for line in data.sample(read(file), args.lines // len(args.files), args.seed)
     ]
-    chance.shuffle(plain)
-    lines = [*plain[len(plain) * 3 // 10 :], *references.disturbed(plain[: len(plain) * 3 // 10], seed=given.seed)]
+    rng.shuffle(plain)
+    lines = [*plain[len(plain) * 3 // 10 :], *references.disturbed(plain[: len(plain) * 3 // 10], seed=args.seed)]
     figures = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        shutil.copy(built_in() / "vocab.txt", folder)
-        bert = transformers.BertTokenizer.from_pretrained(folder)
-        ours = Tokenizer.open(folder, model_type="bert", max_length=LONGEST)
-        figures["WordPiece"], _ = compare("WordPiece", ours, lines, lambda texts: bert(texts)["input_ids"])
-
-        references.write_deberta_v1(folder, lines)
-        deberta = transformers.DebertaTokenizer.from_pretrained(folder)
-        ours = Tokenizer.open(folder, model_type="deberta", max_length=LONGEST)
-        figures["byte-level"], _ = compare("byte-level", ours, lines, lambda texts: deberta(texts)["input_ids"])
-
-        references.write_ctrl(folder, lines)
-        ctrl = transformers.CTRLTokenizer.from_pretrained(folder)
-        ours = Tokenizer.open(folder, model_type="ctrl", max_length=LONGEST)
-        figures["CTRL"], _ = compare("CTRL", ours, lines, lambda texts: ctrl(texts)["input_ids"])
+        for kind, model_type, peer_class, write in (
+            ("WordPiece", "bert", transformers.BertTokenizer, write_bert),
+            ("byte-level", "deberta", transformers.DebertaTokenizer, references.write_deberta_v1),
+            ("CTRL", "ctrl", transformers.CTRLTokenizer, references.write_ctrl),
+        ):
+            write(folder, lines)
+            peer = peer_class.from_pretrained(folder)
+            ours = Tokenizer.open(folder, model_type=model_type, max_length=LONGEST)
+            figures[kind], _ = compare(kind, ours, lines, lambda texts, peer=peer: peer(texts)["input_ids"])
 
         for kind, settings in {
             "unigram": references.DEBERTA,
@@ -111,22 +123,11 @@ def main() -> None:
             (folder / ("spiece.model" if albert else "spm.model")).write_bytes(model)
             theirs = sentencepiece.SentencePieceProcessor(model_proto=model)
             ours = Tokenizer.open(folder, model_type="albert" if albert else "deberta-v2", max_length=LONGEST)
-
-            def cut(
-                texts: list[str],
-                albert: bool = albert,
-                peer: sentencepiece.SentencePieceProcessor = theirs,
-                ends: tuple[int | None, ...] = (ours.id("[CLS]"), ours.id("[SEP]")),
-            ) -> list[list[int]]:
-                if not albert:
-                    return [[ends[0], *ids, ends[1]] for ids in peer.encode(texts)]
-                own = [references.albert_ids(references.albert_text(text), peer) for text in texts]
-                return [[ends[0], *ids, ends[1]] for ids in own]
-
-            figures[kind], different = compare(kind, ours, lines, cut)
+            peer = partial(unigram_ids, theirs, ours.id("[CLS]"), ours.id("[SEP]"), albert)
+            figures[kind], different = compare(kind, ours, lines, peer)
             ties = [references.equally_good(a[1:-1], b[1:-1], theirs) for a, b in different]
             figures[kind]["ties"] = sum(ties)
-    data.report(given, {"files": [file.name for file in given.files], "lines": len(lines)}, figures)
+    data.report(args, {"files": [file.name for file in args.files], "lines": len(lines)}, figures)
 
 
 if __name__ == "__main__":

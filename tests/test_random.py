@@ -1,4 +1,4 @@
-"""Chance as a function: the same dice everywhere, and orders that are fair."""
+"""Randomness as a function: the same draws everywhere, and orders that are fair."""
 
 import subprocess
 import sys
@@ -36,7 +36,7 @@ def test_orders_are_fair():
     assert abs(np.corrcoef(np.arange(10_000), middle)[0, 1]) < 0.03
 
 
-def test_dice_are_those_of_any_process():
+def test_draws_are_those_of_any_process():
     # kills: Python's own hash, which changes from process to process
     program = "from sijo.random import rng; print(rng(1, 'mask', 2, 3).random(3).tolist())"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -45,13 +45,13 @@ def test_dice_are_those_of_any_process():
 
 
 STORED = 0.825507098614797
-"""What the first die has been since the beginning; another value would change every run."""
+"""What the first draw has been since the beginning; another value would change every run."""
 
 
 def test_nothing_stands_for_something_else():
     # kills: numbers joined without a border: sample 12 of epoch 1 and sample 2 of epoch 11
     seen = {
-        random_bits(*given)
-        for given in ((0, "a", 1, 12), (0, "a", 11, 2), (0, "a", 112), (0, "b", 1, 12), (1, "a", 1, 12))
+        random_bits(*arguments)
+        for arguments in ((0, "a", 1, 12), (0, "a", 11, 2), (0, "a", 112), (0, "b", 1, 12), (1, "a", 1, 12))
     }
     assert len(seen) == 5

@@ -1,4 +1,4 @@
-"""Which sequences go into a model together: the ones of like length, up to a budget of tokens."""
+"""Batches of sequences: those of similar length together, up to a budget of tokens; and bounded groups of texts."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -6,13 +6,15 @@ from typing import Any, TypeVar
 from sijo.errors import SettingError
 
 Item = TypeVar("Item")
+AnyText = TypeVar("AnyText", bound=str | tuple[str, str])
+"""A text, or a pair of them."""
 
 
 def padded_length(length: int) -> int:
     """The width a batch is padded to when its longest sequence has `length` tokens.
 
     A multiple of 4, and of 8 beyond 32: some dozens of widths instead of hundreds. Matrix kernels are
-    made, and kept, for each shape they meet; without this, memory grows over the first 40,000 rows.
+    made, and kept, for each shape that occurs; without this, memory grows over the first 40,000 rows.
 
     >>> [padded_length(n) for n in (2, 4, 9, 33, 256)]
     [4, 4, 12, 40, 256]
@@ -22,7 +24,7 @@ def padded_length(length: int) -> int:
 
 
 def by_length(lengths: Sequence[int], *, token_budget: int) -> Iterator[list[int]]:
-    """Batches of sequence numbers, longest first, none wider than it need be.
+    """Batches of sequence numbers, longest first, with little padding.
 
     A batch takes sequences as long as their count times its padded length stays within the budget;
     one that is longer than the budget goes alone. Longest first, so that memory peaks at once.
@@ -49,11 +51,11 @@ def groups(
     *,
     rows: int = 2048,
     characters: int = 250_000,
-    size: Callable[[Any], int] = len,
+    size: Callable[[Any], int] = lambda text: len(text) if isinstance(text, str) else sum(map(len, text)),
 ) -> Iterator[list[Item]]:
     """Bounded groups of a stream, in order: each ends at `rows` items, or once it holds `characters`.
 
-    size  the characters of an item; by default its length, as of a text
+    size  the characters of an item; by default of a text or of a pair of them
 
     Raises SettingError for one string in place of many.
 

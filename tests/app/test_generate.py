@@ -13,7 +13,7 @@ import sijo
 from runs import REQUESTS
 from sijo.app.cli import app
 from sijo.app.generate import stream
-from sijo.generation.write import Generator, Request, Token, Written
+from sijo.generation.generator import GeneratedText, Generator, Request, Token
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_each_row_is_sent_when_it_is_done(sijo_cli, model, tmp_path, monkeypatch
 
     def each(self, requests):
         for request in requests:
-            yield Written(request.prompt, (1,), (0.0,), stopped=False)
+            yield GeneratedText(request.prompt, (1,), (0.0,), stopped=False)
             arrived.append(len((tmp_path.parent / f"{tmp_path.name}.stdout").read_text().splitlines()))
 
     monkeypatch.setattr(Generator, "each", each)

@@ -13,7 +13,7 @@ from objectives.conftest import moved
 from sijo.checkpoints import int8
 from sijo.checkpoints.int8 import to_int8
 from sijo.errors import SettingError, TextError
-from sijo.generation.write import Generator, Request
+from sijo.generation.generator import Generator, Request
 from sijo.nn.int8 import Int8Linear, Int8Matrix, Int8Table
 from sijo.tokenizers.tokenizer import Tokenizer
 

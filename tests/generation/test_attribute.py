@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import sijo
-from generation.test_write import pair, tokenizer, words  # noqa: F401
+from generation.test_generator import pair, tokenizer, words  # noqa: F401
 from sijo.errors import SettingError, TextError
 from sijo.generation.attribute import Attributor, attribute
 from sijo.tokenizers.codes import PUBLISHED
@@ -18,12 +18,12 @@ def model(pair):  # noqa: F811
     return pair[0]
 
 
-def said(model, front, ids):
+def log_probability(model, code, ids):
     """log p(text | code), a token at a time."""
     total = 0.0
     for place, token in enumerate(ids):
         with torch.no_grad():
-            logits = model(torch.tensor([[front, *ids[:place]]])).logits[0, -1].double()
+            logits = model(torch.tensor([[code, *ids[:place]]])).logits[0, -1].double()
         total += (logits[token] - logits.logsumexp(-1)).item()
     return total
 
@@ -32,12 +32,14 @@ def test_bayes_rule_in_plain_numbers(model):
     # kills: the code itself counted as text, a token left out, a prior that is not used (the released script's)
     names, text = ("sea", "land"), words(model.tokenizer, 6, 3)
     ids = model.tokenizer.ids([text])[0]
-    logs = [said(model, model.tokenizer.id(f"<{name}>"), ids) for name in names]
+    logs = [log_probability(model, model.tokenizer.id(f"<{name}>"), ids) for name in names]
     for prior in ({"sea": 0.5, "land": 0.5}, {"sea": 0.9, "land": 0.1}, {"sea": 9, "land": 1}):
         joint = [math.exp(log) * prior[name] for log, name in zip(logs, names, strict=True)]
-        found = dict(attribute(model, text, prior=prior))
-        assert [found[name] for name in names] == pytest.approx([one / sum(joint) for one in joint], abs=1e-5)
-    assert sum(found.values()) == pytest.approx(1)
+        posteriors = dict(attribute(model, text, prior=prior))
+        assert [posteriors[name] for name in names] == pytest.approx(
+            [share / sum(joint) for share in joint], abs=1e-5
+        )
+    assert sum(posteriors.values()) == pytest.approx(1)
     best = attribute(model, text)
     assert [posterior for _, posterior in best] == sorted((posterior for _, posterior in best), reverse=True)
     mean = dict(attribute(model, text, weighing="mean"))
@@ -47,24 +49,24 @@ def test_bayes_rule_in_plain_numbers(model):
 
 def test_long_texts_are_read_in_pieces_and_neighbours_change_nothing(model):
     # kills: the end of a long text unread, pieces without their code, padding that counts
-    asked = Attributor(model, token_budget=64)
+    attributor = Attributor(model, token_budget=64)
     texts = [words(model.tokenizer, count, count) for count in (1, 5, 60, 30)]
-    together = asked.attribute(texts)
-    for text, found in zip(texts, together, strict=True):
-        alone = asked.attribute([text])[0]
-        assert alone.codes == found.codes
-        assert alone.logprobs == pytest.approx(found.logprobs, abs=1e-3)
+    together = attributor.attribute(texts)
+    for text, result in zip(texts, together, strict=True):
+        alone = attributor.attribute([text])[0]
+        assert alone.codes == result.codes
+        assert alone.logprobs == pytest.approx(result.logprobs, abs=1e-3)
         ids = model.tokenizer.ids([text])[0]
         count = math.ceil(len(ids) / 23)
         edges = [round(number * len(ids) / count) for number in range(count + 1)]
-        front = model.tokenizer.id(f"<{found.codes[0]}>")
-        want = sum(said(model, front, ids[start:end]) for start, end in pairwise(edges))
-        assert found.logprobs[0] == pytest.approx(want, abs=1e-3)
-        assert found.perplexities[0] == pytest.approx(math.exp(-want / len(ids)), rel=1e-4)
+        code = model.tokenizer.id(f"<{result.codes[0]}>")
+        want = sum(log_probability(model, code, ids[start:end]) for start, end in pairwise(edges))
+        assert result.logprobs[0] == pytest.approx(want, abs=1e-3)
+        assert result.perplexities[0] == pytest.approx(math.exp(-want / len(ids)), rel=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("settings", "message"),
     [
         ({"codes": ["sea"]}, "there are 1"),
         ({"codes": ["sea", "sea"]}, "each given once"),
@@ -76,10 +78,10 @@ def test_long_texts_are_read_in_pieces_and_neighbours_change_nothing(model):
         ({"weighing": "max"}, "neither sum nor mean"),
     ],
 )
-def test_what_cannot_be_asked(model, given, message):
+def test_what_cannot_be_asked(model, settings, message):
     # kills: a division by zero, a KeyError
     with pytest.raises(SettingError, match=message):
-        Attributor(model, **given)
+        Attributor(model, **settings)
 
 
 def test_texts_and_models_that_say_nothing(model, tiny_model):

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from generation.test_write import WINDOW, alike, pair, tokenizer, words, writer  # noqa: F401
+from generation.test_generator import WINDOW, alike, pair, tokenizer, words, writer  # noqa: F401
 from sijo.errors import SettingError
+from sijo.generation.generator import Generator, Request
 from sijo.generation.rules import Sampling
-from sijo.generation.write import Generator, Request
 
 TOKENS = 6
 
@@ -17,9 +17,9 @@ TOKENS = 6
 @pytest.fixture
 def free(pair):  # noqa: F811
     """A writer that may write special tokens, as transformers does."""
-    found = Generator(pair[0])
-    found.struck = []
-    return found
+    generator = Generator(pair[0])
+    generator.never_written = []
+    return generator
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_beams_are_those_of_transformers(pair, tokenizer, free, beams):  # noqa:
     # with the same token, totals forgotten
     prompts = [words(tokenizer, 1 + seed % 5, seed) for seed in range(100)]
     sampling = Sampling(penalty=1.0, beams=beams)
-    found = free.write([Request(prompt=prompt, max_new_tokens=TOKENS, sampling=sampling) for prompt in prompts])
+    texts = free.write([Request(prompt=prompt, max_new_tokens=TOKENS, sampling=sampling) for prompt in prompts])
     greedy = free.write(
         [Request(prompt=prompt, max_new_tokens=TOKENS, sampling=Sampling(penalty=1.0)) for prompt in prompts]
     )
@@ -61,9 +61,9 @@ def test_beams_are_those_of_transformers(pair, tokenizer, free, beams):  # noqa:
             output_scores=True,
         )
         for row, sequence, score in zip(rows, want.sequences, want.sequences_scores, strict=True):
-            assert list(found[row].ids) == sequence[ids.shape[1] :].tolist(), prompts[row]
-            assert worth(found[row], 1.0) == pytest.approx(score.item(), abs=1e-4)
-    assert sum(one.ids != other.ids for one, other in zip(found, greedy, strict=True)) > 20
+            assert list(texts[row].ids) == sequence[ids.shape[1] :].tolist(), prompts[row]
+            assert worth(texts[row], 1.0) == pytest.approx(score.item(), abs=1e-4)
+    assert sum(ours.ids != theirs.ids for ours, theirs in zip(texts, greedy, strict=True)) > 20
 
 
 @pytest.mark.parametrize("penalty", [0.0, 1.0, 2.5])
@@ -73,7 +73,7 @@ def test_beams_that_end_are_those_of_transformers(pair, tokenizer, free, game, p
     # ends before the winner has come
     prompts = [words(tokenizer, 1 + seed % 3, seed) for seed in range(40)]
     sampling = Sampling(penalty=1.0, beams=3, length_penalty=penalty)
-    found = free.write(
+    texts = free.write(
         [Request(prompt=prompt, max_new_tokens=9, stop=("game",), sampling=sampling) for prompt in prompts]
     )
     for rows, ids in alike(tokenizer, prompts):
@@ -92,16 +92,16 @@ def test_beams_that_end_are_those_of_transformers(pair, tokenizer, free, game, p
         for row, sequence, score in zip(rows, want.sequences, want.sequences_scores, strict=True):
             written = sequence[ids.shape[1] :].tolist()
             written = written[: written.index(game) + 1] if game in written else written
-            assert list(found[row].ids) == written, prompts[row]
-            assert worth(found[row], penalty) == pytest.approx(score.item(), abs=1e-4)
-            assert found[row].stopped == (game in written) and "game" not in found[row].text
-    assert sum(one.stopped for one in found) > 20
+            assert list(texts[row].ids) == written, prompts[row]
+            assert worth(texts[row], penalty) == pytest.approx(score.item(), abs=1e-4)
+            assert texts[row].stopped == (game in written) and "game" not in texts[row].text
+    assert sum(text.stopped for text in texts) > 20
 
 
-def plain(logits, seen, penalty, struck):
-    """log p of each token, from a list of logits: the paper's penalty, and none for struck ones."""
+def plain(logits, seen, penalty, banned):
+    """log p of each token, from a list of logits: the paper's penalty, and no probability for banned ones."""
     scores = [
-        -math.inf if token in struck else score / penalty if token in seen else score
+        -math.inf if token in banned else score / penalty if token in seen else score
         for token, score in enumerate(logits)
     ]
     whole = math.log(math.fsum(math.exp(score) for score in scores))
@@ -120,7 +120,7 @@ def test_as_many_beams_as_texts_find_the_best_of_all(pair, tokenizer, guidance):
     # word alone or of its first, special tokens, log-probabilities before the penalty taken for those after it
     model, writer = pair[0], Generator(pair[0])  # noqa: F811
     code, prompt = tokenizer.id("<sea>"), tokenizer.ids(["the old"])[0]
-    struck = {*tokenizer.special_ids, tokenizer.id("game")}
+    banned = {*tokenizer.special_ids, tokenizer.id("game")}
     phrases = []
 
     def logs(texts):
@@ -133,7 +133,7 @@ def test_as_many_beams_as_texts_find_the_best_of_all(pair, tokenizer, guidance):
                 row,
                 {code, *prompt, *text},
                 1.3,
-                struck | {end for *start, end in phrases if start == [*text]},
+                banned | {end for *start, end in phrases if start == [*text]},
             )
             for row, text in zip(with_code.tolist(), texts, strict=True)
         ]
@@ -185,8 +185,8 @@ def test_beams_in_a_window(pair, tokenizer, window, stop, guidance):  # noqa: F8
             without = logits_after(model, [[*prompt, *text][-window:] for _, text, _ in running])
             logits = without + guidance * (logits - without)
         ways = [
-            (total + log, (*text, token), (*said, free))
-            for (total, text, said), row, frees in zip(
+            (total + log, (*text, token), (*logprobs, free))
+            for (total, text, logprobs), row, frees in zip(
                 running, logits.tolist(), logits.log_softmax(-1).tolist(), strict=True
             )
             for token, (log, free) in enumerate(
@@ -194,12 +194,12 @@ def test_beams_in_a_window(pair, tokenizer, window, stop, guidance):  # noqa: F8
             )
         ]
         ways, running = sorted(ways, reverse=True)[: 2 * beams], []
-        for rank, (total, text, said) in enumerate(ways):
+        for rank, (total, text, logprobs) in enumerate(ways):
             ends = len(text) == length or any(letter in tokenizer.decode(text) for letter in stop)
             if ends and rank < beams:
-                ended.append((total / len(text) ** penalty, text, said))
+                ended.append((total / len(text) ** penalty, text, logprobs))
             if not ends and len(running) < beams:
-                running.append((total, text, said))
+                running.append((total, text, logprobs))
         if not running:
             break
     request = Request(
@@ -210,10 +210,10 @@ def test_beams_in_a_window(pair, tokenizer, window, stop, guidance):  # noqa: F8
         stop=stop,
         sampling=Sampling(beams=beams, length_penalty=penalty),
     )
-    found = writer.write([request])[0]
-    _, text, said = max(ended)
-    assert found.ids == text and found.stopped == (len(text) < length)
-    assert found.logprobs == pytest.approx(said, abs=1e-4)
+    generated = writer.write([request])[0]
+    _, text, logprobs = max(ended)
+    assert generated.ids == text and generated.stopped == (len(text) < length)
+    assert generated.logprobs == pytest.approx(logprobs, abs=1e-4)
 
 
 def test_beams_beside_neighbours_and_in_a_stream(writer, tokenizer):  # noqa: F811
@@ -231,13 +231,13 @@ def test_beams_beside_neighbours_and_in_a_stream(writer, tokenizer):  # noqa: F8
         for number in range(9)
     ]
     together = writer.write(requests)
-    for request, found in zip(requests, together, strict=True):
+    for request, generated in zip(requests, together, strict=True):
         alone = writer.write([replace(request, seed=5)])[0]
-        assert alone.ids == found.ids and alone.text == found.text and alone.stopped == found.stopped
+        assert alone.ids == generated.ids and alone.text == generated.text and alone.stopped == generated.stopped
         tokens = list(writer.stream([request]))
-        assert tuple(token.id for token in tokens) == found.ids
+        assert tuple(token.id for token in tokens) == generated.ids
         assert [token.last for token in tokens] == [False] * (len(tokens) - 1) + [True]
-        assert "".join(token.text for token in tokens) == found.text
+        assert "".join(token.text for token in tokens) == generated.text
 
 
 def test_beams_give_what_is_sure_and_end_when_it_is(free, tokenizer, game, monkeypatch):  # noqa: F811
@@ -245,10 +245,10 @@ def test_beams_give_what_is_sure_and_end_when_it_is(free, tokenizer, game, monke
     steps = 0
     transformer, step = free.model.transformer, free.model.transformer.step
 
-    def counted(*given):
+    def counted(*inputs):
         nonlocal steps
         steps += 1
-        return step(*given)
+        return step(*inputs)
 
     monkeypatch.setattr(transformer, "step", counted)
     came, ended = [], []

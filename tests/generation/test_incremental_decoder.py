@@ -95,27 +95,27 @@ def tokenizer(request):
 
 
 def rows(tokenizer, count):
-    """Tokens by chance, of few kinds or of many; and those of real letters, cut as the tokenizer cuts them."""
+    """Tokens at random, of few kinds or of many; and those of real letters, cut as the tokenizer cuts them."""
     every = [n for n in range(tokenizer.largest_id + 1) if tokenizer.token(n) and n not in tokenizer.special_ids]
     for seed in range(count):
-        chance = random.Random(seed)
-        pool = chance.choice([every, chance.sample(every, 6)])
-        ids = [chance.choice(pool) for _ in range(chance.randint(1, 14))]
+        draws = random.Random(seed)
+        pool = draws.choice([every, draws.sample(every, 6)])
+        ids = [draws.choice(pool) for _ in range(draws.randint(1, 14))]
         if seed % 3 == 0:
-            text = "".join(chance.choices(LETTERS, k=8))
-            ids = [one for one in tokenizer.ids([text])[0] if one not in tokenizer.special_ids] or ids
-        yield chance, ids
+            text = "".join(draws.choices(LETTERS, k=8))
+            ids = [token for token in tokenizer.ids([text])[0] if token not in tokenizer.special_ids] or ids
+        yield draws, ids
 
 
 def spelled(tokenizer, ids, stops=()):
     """The pieces that tokens give, and whether a stop string came."""
-    spelling, pieces = IncrementalDecoder(tokenizer, tuple(stops)), []
+    decoder, pieces = IncrementalDecoder(tokenizer, tuple(stops)), []
     for place, token in enumerate(ids):
-        spelling = spelling.after(token, last=place == len(ids) - 1)
-        pieces.append(spelling.piece)
-        if spelling.stopped:
+        decoder = decoder.after(token, last=place == len(ids) - 1)
+        pieces.append(decoder.piece)
+        if decoder.stopped:
             break
-    return pieces, spelling.stopped
+    return pieces, decoder.stopped
 
 
 def test_pieces_make_the_text(tokenizer):
@@ -133,11 +133,11 @@ def test_pieces_make_the_text(tokenizer):
 def test_stop_strings_across_tokens(tokenizer):
     # kills: a stop string not found where it lies in two tokens, its first letters given out, the second one found
     # first, text before it kept back
-    found = 0
-    for chance, ids in rows(tokenizer, 400):
+    early = 0
+    for draws, ids in rows(tokenizer, 400):
         whole = tokenizer.decode(ids)
-        start = chance.randrange(max(1, len(whole) - 1))
-        stops = [stop for stop in (whole[start : start + chance.randint(1, 4)], "a.") if stop]
+        start = draws.randrange(max(1, len(whole) - 1))
+        stops = [stop for stop in (whole[start : start + draws.randint(1, 4)], "a.") if stop]
         for count in range(1, len(ids) + 1):
             text = tokenizer.decode(ids[:count])
             places = [text.find(stop) for stop in stops if stop in text]
@@ -146,8 +146,8 @@ def test_stop_strings_across_tokens(tokenizer):
         pieces, stopped = spelled(tokenizer, ids, stops)
         assert ("".join(pieces), stopped) == (text[: min(places)] if places else text, bool(places))
         assert len(pieces) == count
-        found += bool(places) and count < len(ids)
-    assert found > 50
+        early += bool(places) and count < len(ids)
+    assert early > 50
 
 
 def test_a_letter_comes_when_its_last_byte_has_come():
@@ -167,7 +167,7 @@ def test_a_token_costs_the_same_at_the_end(tokenizer, monkeypatch):
         most = max(most, len(ids))
         return decode(self, ids)
 
-    ids = [one for one in tokenizer.ids(["the a 한 " * 60])[0] if one not in tokenizer.special_ids]
+    ids = [token for token in tokenizer.ids(["the a 한 " * 60])[0] if token not in tokenizer.special_ids]
     want = tokenizer.decode(ids)
     monkeypatch.setattr(Tokenizer, "decode", counted)
     pieces, _ = spelled(tokenizer, ids, ["never"])

@@ -1,4 +1,4 @@
-"""Data for classes without examples: what is asked of the writer, what is dropped, what is kept, and of whom."""
+"""Data for classes without examples: what the writer gets, what is dropped, what is kept, and of which label."""
 
 import math
 from dataclasses import replace
@@ -9,9 +9,9 @@ import torch
 
 import sijo
 from sijo.errors import SettingError
+from sijo.generation.generator import GeneratedText, Generator
 from sijo.generation.rules import Sampling
 from sijo.generation.synthetic import SAMPLING, Kind, Synthesis, SyntheticSettings, synthesise
-from sijo.generation.write import Generator, Written
 from sijo.models import published
 from sijo.nn.architecture import Sinusoidal
 from sijo.tokenizers.tokenizer import Tokenizer
@@ -19,11 +19,11 @@ from sijo.tokenizers.tokenizer import Tokenizer
 SEA, LAND = Kind(label="wet", control_code="sea"), Kind(label="dry", control_code="land")
 
 
-class Told:
-    """A writer that gives out what it was told to, in turn, a word a token; and remembers what was asked."""
+class ScriptedWriter:
+    """A writer that returns prepared texts in turn, a word a token, and keeps the requests."""
 
     def __init__(self, *texts, stop=""):
-        self.texts, self.stop, self.asked = iter(texts), stop, []
+        self.texts, self.stop, self.requests = iter(texts), stop, []
         self.words = ["…"]
         decode = lambda ids: " ".join(self.words[number] for number in ids)  # noqa: E731
         self.model = SimpleNamespace(tokenizer=SimpleNamespace(decode=decode))
@@ -32,23 +32,23 @@ class Told:
         return iter(())
 
     def write(self, requests):
-        self.asked += requests
+        self.requests += requests
         return [self._written(*next(self.texts)) for _ in requests]
 
     def _written(self, text, logprobs):
         whole = f"{text} {self.stop}".split()
         ids = tuple(range(len(self.words), len(self.words) + len(whole)))
         self.words += whole
-        return Written(text, ids, tuple(logprobs), stopped=bool(self.stop))
+        return GeneratedText(text, ids, tuple(logprobs), stopped=bool(self.stop))
 
 
-def told(*texts, stop="", **settings):
+def synthesis(*texts, stop="", **settings):
     """What is made of texts, each with the log-probability of every token or of each, written for two labels."""
-    given = []
+    scripted = []
     for text, logprob in texts:
         count = len(f"{text} {stop}".split())
-        given.append((text, logprob if isinstance(logprob, list) else [logprob] * count))
-    writer = Told(*given, stop=stop)
+        scripted.append((text, logprob if isinstance(logprob, list) else [logprob] * count))
+    writer = ScriptedWriter(*scripted, stop=stop)
     drafts = len(texts) // 2
     settings = {"count": drafts, "min_new_tokens": 2, "drafts": drafts} | settings
     writing = Synthesis(writer, [SEA, LAND], SyntheticSettings(**settings))
@@ -59,12 +59,12 @@ def told(*texts, stop="", **settings):
 def test_each_label_is_written_under_its_own_code_in_turn():
     # kills: one code for all, seeds that two texts share, a seed that does not write its text again, one beginning
     begun = Kind(label="good", control_code="Reviews Rating: 5.0", beginnings=("The movie", "This film"))
-    writer = Told(*[(f"was number {number} of all", [-1.0] * 5) for number in range(40)])
+    writer = ScriptedWriter(*[(f"was number {number} of all", [-1.0] * 5) for number in range(40)])
     settings = SyntheticSettings(count=20, drafts=20, seed=7, max_new_tokens=9, banned=("rain",), guidance=2.0)
     made = synthesise(writer, [SEA, begun], settings)
-    assert [request.control_code for request in writer.asked] == ["sea", "Reviews Rating: 5.0"] * 20
-    assert [request.seed for request in writer.asked] == list(range(7, 47))
-    for request in writer.asked:
+    assert [request.control_code for request in writer.requests] == ["sea", "Reviews Rating: 5.0"] * 20
+    assert [request.seed for request in writer.requests] == list(range(7, 47))
+    for request in writer.requests:
         assert request.sampling == SAMPLING == Sampling(temperature=0.2, top_k=10, penalty=1.2)
         assert (request.max_new_tokens, request.stop, request.banned, request.guidance) == (
             9,
@@ -72,17 +72,17 @@ def test_each_label_is_written_under_its_own_code_in_turn():
             ("rain",),
             2,
         )
-    prompts = [request.prompt for request in writer.asked if request.control_code != "sea"]
-    assert {request.prompt for request in writer.asked[::2]} == {""}
+    prompts = [request.prompt for request in writer.requests if request.control_code != "sea"]
+    assert {request.prompt for request in writer.requests[::2]} == {""}
     assert 4 <= prompts.count("The movie") <= 16 and prompts.count("This film") == 20 - prompts.count("The movie")
-    again = Told(*[(f"was number {number} of all", [-1.0] * 5) for number in range(2)])
+    again = ScriptedWriter(*[(f"was number {number} of all", [-1.0] * 5) for number in range(2)])
     synthesise(again, [begun], SyntheticSettings(count=1, drafts=1, seed=made[-1].seed))
-    assert made[-1].label == "good" and made[-1].text.startswith(again.asked[0].prompt + " was number ")
+    assert made[-1].label == "good" and made[-1].text.startswith(again.requests[0].prompt + " was number ")
 
 
 def test_what_is_dropped_and_why():
     # kills: a reason counted for another label, near copies kept, a text that is an example of two labels
-    writing, _ = told(
+    writing, _ = synthesis(
         ("the sea was calm", -1.0),
         ("the land was dry", -1.0),
         ("The  sea, was CALM!", -0.1),  # the same but for its looks
@@ -98,7 +98,7 @@ def test_what_is_dropped_and_why():
         "wet": {"written": 5, "short": 1, "bad": 1, "repeated": 1},
         "dry": {"written": 5, "short": 1, "bad": 2, "repeated": 1},
     }
-    assert [(one.text, one.label) for one in writing.best()] == [
+    assert [(text.text, text.label) for text in writing.best()] == [
         ("the sea was calm", "wet"),
         ("the land was dry", "dry"),
     ]
@@ -106,7 +106,7 @@ def test_what_is_dropped_and_why():
 
 def test_the_likeliest_are_kept_as_many_of_each():
     # kills: a sum in place of a mean, the unlikeliest, more of one label than of the other, a heap that grows
-    writing, _ = told(
+    writing, _ = synthesis(
         ("a b", [-1.0, -3.0]),  # mean -2
         ("k l", -1.0),
         ("a b c d e f", -1.5),
@@ -118,25 +118,25 @@ def test_the_likeliest_are_kept_as_many_of_each():
         count=3,
     )
     best = writing.best()
-    assert [one.text for one in best] == ["i j", "a b c d e f", "k l", "m n"]
-    assert [one.mean_logprob for one in best] == [-1.0, -1.5, -1.0, -3.0]
+    assert [text.text for text in best] == ["i j", "a b c d e f", "k l", "m n"]
+    assert [text.mean_logprob for text in best] == [-1.0, -1.5, -1.0, -3.0]
     assert [len(some) for some in writing._best.values()] == [3, 2]
-    assert [one.seed for one in best] == [6, 2, 1, 5]
+    assert [text.seed for text in best] == [6, 2, 1, 5]
 
 
 def test_of_equals_the_first_is_kept():
     # kills: an order that depends on letters
-    writing, _ = told(("z z", -1.0), ("x x", -1.0), ("a a", -1.0), ("b b", -1.0), count=1)
-    assert [one.text for one in writing.best()] == ["z z", "x x"]
+    writing, _ = synthesis(("z z", -1.0), ("x x", -1.0), ("a a", -1.0), ("b b", -1.0), count=1)
+    assert [text.text for text in writing.best()] == ["z z", "x x"]
 
 
 def test_the_stop_string_is_no_part_of_a_text():
     # kills: a mean that counts the stop string's tokens, or leaves out one of the text's
-    writing, _ = told(
+    writing, _ = synthesis(
         ("calm sea", [-1.0, -2.0, -50.0, -70.0]), ("dry old land", [-1.0, -2.0, -6.0, -70.0, -9.0]), stop="the end"
     )
-    assert [one.mean_logprob for one in writing.best()] == [-1.5, -3.0]
-    writing, _ = told(("calm", [-1.0, -5.0]), ("dry land", [-1.0, -2.0, -9.0]), stop="end")
+    assert [text.mean_logprob for text in writing.best()] == [-1.5, -3.0]
+    writing, _ = synthesis(("calm", [-1.0, -5.0]), ("dry land", [-1.0, -2.0, -9.0]), stop="end")
     assert writing.fates["wet"]["short"] == 1 and writing.fates["dry"]["short"] == 0
 
 
@@ -182,22 +182,22 @@ def test_batches_change_nothing(writer):
         assert done[-1] == writing.drafts == 20 and len(done) == -(-20 // at_once)
         made.append(writing.best())
     assert made[0] == made[1] == made[2]
-    assert [(one.text, one.seed) for one in made[0]] == [(one.text, one.seed) for one in made[2]]
-    assert [one.label for one in made[0]] == ["wet"] * (len(made[0]) // 2) + ["dry"] * (len(made[0]) // 2)
+    assert [(text.text, text.seed) for text in made[0]] == [(text.text, text.seed) for text in made[2]]
+    assert [text.label for text in made[0]] == ["wet"] * (len(made[0]) // 2) + ["dry"] * (len(made[0]) // 2)
 
 
 def test_the_mean_is_the_networks_own(writer):
     # kills: log-probabilities at the sampling temperature, or after penalty and cut, or without the code
     made = synthesise(writer, [SEA], SETTINGS)
     model = writer.model
-    for one in made:
-        ids = [model.tokenizer.id("<sea>"), *model.tokenizer.ids([one.text])[0]]
+    for text in made:
+        ids = [model.tokenizer.id("<sea>"), *model.tokenizer.ids([text.text])[0]]
         if len(ids) != 9:  # words that are spelled in another way than they were written
             continue
         with torch.no_grad():
             logs = model(torch.tensor([ids])).logits[0].log_softmax(-1)
         want = math.fsum(logs[place, token].item() for place, token in enumerate(ids[1:])) / 8
-        assert one.mean_logprob == pytest.approx(want, abs=2e-4)
+        assert text.mean_logprob == pytest.approx(want, abs=2e-4)
         break
     else:
         pytest.fail("no text is read as it was written")
@@ -205,7 +205,7 @@ def test_the_mean_is_the_networks_own(writer):
 
 def test_nothing_left_of_a_label_is_told():
     # kills: an empty class in the table, an error that does not say why
-    writing, _ = told(("the sea was calm", -1.0), ("dry", -1.0))
+    writing, _ = synthesis(("the sea was calm", -1.0), ("dry", -1.0))
     with pytest.raises(SettingError, match=r"of 1 texts written for 'dry' none is left: 1 were too short, 0 held"):
         writing.best()
 

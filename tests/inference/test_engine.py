@@ -116,10 +116,10 @@ def test_a_model_that_wants_lower_case_gets_it(tiny_copy):
 
 def test_batches_come_in_few_shapes():
     """Catches a width for every length: kernels are kept for each shape, and memory would grow with the file."""
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     widths = set()
     for _ in range(50):
-        lengths = chance.integers(3, 257, size=500).tolist()
+        lengths = rng.integers(3, 257, size=500).tolist()
         widths |= {padded_length(lengths[batch[0]]) for batch in by_length(lengths, token_budget=4096)}
     assert len(widths) <= 36
     assert all(length <= padded_length(length) <= length + 7 for length in range(1, 600))
@@ -164,8 +164,8 @@ def test_the_store_tells_many_texts_apart(tmp_path):
     """Catches keys that collide, and a request for more texts than one query may name."""
     store = VectorCache(tmp_path, fingerprint="a")
     store.put({f"text {n}": Entry(np.full(2, n, np.float32), n, 1, n % 2 == 1) for n in range(3_000)})
-    found = store.get([f"text {n}" for n in range(2_999, -1, -1)])
-    assert all(found[f"text {n}"].tokens == n == found[f"text {n}"].vector[0] for n in range(3_000))
+    entries = store.get([f"text {n}" for n in range(2_999, -1, -1)])
+    assert all(entries[f"text {n}"].tokens == n == entries[f"text {n}"].vector[0] for n in range(3_000))
 
 
 def test_the_store_keeps_models_apart(model, tmp_path):

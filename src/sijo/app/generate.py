@@ -10,8 +10,8 @@ from sijo.app.results import print_json, wants_json
 from sijo.errors import SettingError, TextError
 
 if TYPE_CHECKING:
+    from sijo.generation.generator import GeneratedText, Generator, Request
     from sijo.generation.rules import Sampling
-    from sijo.generation.write import Generator, Request, Written
 
 NO_MODEL = "--model is needed: a folder or org/name that writes; sijo pretrain ctrl-tiny trains one"
 
@@ -76,7 +76,7 @@ def run(options: GenerateSettings) -> None:
             f"--count {options.count} would write the same text again: it must be 1 or more, and above 1 it needs "
             "a --temperature"
         )
-    from sijo.generation.write import Generator
+    from sijo.generation.generator import Generator
     from sijo.tokenizers.codes import known_codes
 
     requests = [] if options.codes else requests_of(options)  # before the model is opened
@@ -101,7 +101,7 @@ def sampling_of(options: GenerateSettings, **changes: Any) -> "Sampling":
 
 def requests_of(options: GenerateSettings) -> list["Request"]:
     """A request for each text that is wanted."""
-    from sijo.generation.write import Request
+    from sijo.generation.generator import Request
 
     prompts = list(options.prompt or [])
     if (file := options.prompts_file) is not None:
@@ -140,7 +140,7 @@ def stream(writer: "Generator", requests: list["Request"]) -> None:
             print(flush=True)  # noqa: T201
 
 
-def record(request: "Request", written: "Written") -> dict[str, Any]:
+def record(request: "Request", written: "GeneratedText") -> dict[str, Any]:
     """A text as a JSON object."""
     return {
         "prompt": request.prompt,

@@ -16,7 +16,7 @@ from sijo.app.results import tell
 from sijo.errors import SettingError, TextError, nearest
 
 if TYPE_CHECKING:
-    from sijo.generation.synthetic import Kind, Made, Synthesis, SyntheticSettings
+    from sijo.generation.synthetic import Kind, Synthesis, SyntheticSettings, SyntheticText
 
 FIELDS = ("label", "control_code", "prompt")
 """Columns of a labels file."""
@@ -61,8 +61,8 @@ def run(writing: GenerateSettings, options: SynthesisOptions) -> None:
             )
     from sijo.files.atomic import whole_file
     from sijo.files.row_writers import format_of
+    from sijo.generation.generator import Generator
     from sijo.generation.synthetic import Synthesis
-    from sijo.generation.write import Generator
 
     format, kinds = format_of(options.output), kinds_of(options.for_labels)
     settings = settings_of(writing, options)
@@ -173,7 +173,7 @@ def _records(path: Path) -> list[dict[str, Any]]:
     ]
 
 
-def write(texts: "list[Made]", format: Any, out: Any) -> None:
+def write(texts: "list[SyntheticText]", format: Any, out: Any) -> None:
     """The texts as a table."""
     import pyarrow as pa
 
@@ -187,7 +187,7 @@ def write(texts: "list[Made]", format: Any, out: Any) -> None:
     writer.close()
 
 
-def show(synthesis: "Synthesis", texts: "list[Made]") -> None:
+def show(synthesis: "Synthesis", texts: "list[SyntheticText]") -> None:
     """Print how many texts of each label were kept and why others were not, on standard error."""
     from rich.console import Console
     from rich.table import Table

@@ -33,10 +33,10 @@ class SampleSettings:
     """Whole sentences of one document (BERT, ALBERT, ELECTRA); or windows over documents joined without a sign
     between them (DeBERTa, CTRL), of which the last, if it is not full, is left out."""
     segments: Segments = "one"
-    """Into how many segments an input is parted at a sentence: one; always two (ALBERT), a lone sentence in its
+    """Into how many segments an input is split at a sentence: one; always two (ALBERT), a lone sentence in its
     middle; or mostly two near its middle, one of ten in one (ELECTRA)."""
     short: float = 0.0
-    """Share of inputs cut to a length drawn from all, so that short ones are met too; ALBERT 0.1, ELECTRA 0.05."""
+    """Share of inputs cut to a length drawn from all, so that short ones occur too; ALBERT 0.1, ELECTRA 0.05."""
 
     def __post_init__(self) -> None:
         if not 8 <= self.length <= 100_000:
@@ -61,7 +61,7 @@ class Batch:
     token_type_ids: np.ndarray
     """(B, L) int64: 0, and 1 from the second segment on; padding has 0."""
     special: np.ndarray
-    """(B, L) bool, True at special tokens and control codes, which no objective asks about, and at padding."""
+    """(B, L) bool, True at special tokens and control codes, which are never targets, and at padding."""
     parts: np.ndarray
     """(B, 2) int64: tokens of text in the first segment, and in the second."""
     next_ids: np.ndarray
@@ -71,14 +71,14 @@ class Batch:
     epochs: np.ndarray
     """(B,) int64: how often the corpus had been read before."""
     labels: np.ndarray | None = None
-    """What a person said of each input, a row for each; None where nobody was asked."""
+    """The gold labels of each input, a row for each; None for unlabelled text."""
 
 
 class Samples:
-    """A corpus, cut.
+    """A corpus cut into inputs.
 
     corpus     prepared with this very tokenizer
-    tokenizer  what says which tokens stand around a text
+    tokenizer  knows the special tokens around a text
     settings   how it is cut
     """
 
@@ -201,7 +201,7 @@ def parted(borders: Sequence[int], generator: np.random.Generator, room: int) ->
     borders  0, the ends of sentences in tokens, the last at the end of the input
 
     The released script pairs a lone sentence with one from elsewhere and calls that "swapped", which
-    tilts the labels (docs/albert.md); parted in the middle, both orders stay equally likely.
+    biases the labels (docs/albert.md); split in the middle, both orders stay equally likely.
 
     >>> parted([0, 5, 9], np.random.default_rng(0), 126), parted([0, 9], np.random.default_rng(0), 126)
     (5, 4)

@@ -1,7 +1,7 @@
 """Source attribution: which control code does a text look like? (CTRL, section 5.)
 
-Bayes' rule over what the network says of the text behind each code: p(code | text) is p(text | code) p(code), over
-the sum of that for all codes. A text longer than the network reads at once is read in pieces, each behind the code.
+Bayes' rule over the text's probability behind each code: p(code | text) is p(text | code) p(code), over the sum of
+that for all codes. A text longer than the network reads at once is read in pieces, each behind the code.
 
 Letters: C codes, L length, V tokens.
 """
@@ -32,7 +32,7 @@ Weighing = Literal["sum", "mean"]
 
 @dataclass(frozen=True)
 class Attribution:
-    """What the codes say of one text."""
+    """How likely each code is for one text."""
 
     codes: tuple[str, ...]
     """Best first."""
@@ -50,7 +50,7 @@ class Attribution:
 
 
 class Attributor:
-    """A network that tells codes by how likely they make a text.
+    """Source attribution by a causal language model: which code makes a text likeliest?
 
     model     a folder or org/name with an lm head, or an opened model
     codes     which codes; None for all that the model knows
@@ -73,8 +73,8 @@ class Attributor:
         token_budget: int = TOKEN_BUDGET,
     ) -> None:
         self.model = model if isinstance(model, Model) else load(model, HEAD)
-        a, tokenizer = self.model.architecture, self.model.tokenizer
-        if a.reads != "left" or HEAD not in self.model.head:
+        architecture, tokenizer = self.model.architecture, self.model.tokenizer
+        if architecture.reads != "left" or HEAD not in self.model.head:
             raise SettingError(
                 f"{self.model.source or 'this model'} gives texts no probability: it needs an lm head that reads "
                 "to the left, such as a CTRL's"
@@ -87,12 +87,12 @@ class Attributor:
             )
         if weighing not in ("sum", "mean"):
             raise SettingError(f"weighing={weighing!r} is neither sum nor mean")
-        self.fronts = [code(name, tokenizer) for name in self.codes]
+        self.prefixes = [code(name, tokenizer) for name in self.codes]
         self.log_prior = np.log(_prior(prior, self.codes))
         self.weighing = weighing
         self.token_budget = token_budget
-        self.window = min(limit for limit in (a.places, tokenizer.max_length) if limit is not None)
-        self.room = self.window - max(map(len, self.fronts))
+        self.window = min(limit for limit in (architecture.places, tokenizer.max_length) if limit is not None)
+        self.room = self.window - max(map(len, self.prefixes))
         if self.room < 1:
             raise SettingError(f"the codes leave no room for text in a window of {self.window} tokens")
 
@@ -102,46 +102,42 @@ class Attributor:
         Raises TextError for a text without tokens.
         """
         ids = self.model.tokenizer.ids(texts)
-        for number, one in enumerate(ids):
-            if not one:
-                raise TextError(f"text {number + 1} has no tokens, and looks like no code; give some words")
-        found = self.logprobs(ids)
-        return [self._row(said, len(one)) for said, one in zip(found, ids, strict=True)]
+        for number, tokens in enumerate(ids, 1):
+            if not tokens:
+                raise TextError(f"text {number} has no tokens, and looks like no code; give some words")
+        return [
+            self._attribution(logprobs_C, len(tokens))
+            for logprobs_C, tokens in zip(self.logprobs(ids), ids, strict=True)
+        ]
 
     @torch.inference_mode()
     def logprobs(self, texts: Sequence[Sequence[int]]) -> np.ndarray:
         """log p(text | code) of tokenized texts, (n, C) float64; 0 for a text without tokens."""
         pieces = [
-            (number, place, (*front, *piece), len(front))
-            for number, ids in enumerate(texts)
+            (text, column, (*prefix, *piece), len(prefix))
+            for text, ids in enumerate(texts)
             for piece in _pieces(ids, self.room)
-            for place, front in enumerate(self.fronts)
+            for column, prefix in enumerate(self.prefixes)
         ]
-        found = np.zeros((len(texts), len(self.codes)))
+        logprobs = np.zeros((len(texts), len(self.codes)))
         head: LMHead = self.model.head[HEAD]  # type: ignore[assignment]
-        for batch in by_length([len(piece[2]) for piece in pieces], token_budget=self.token_budget):
+        for batch in by_length([len(ids) for _, _, ids, _ in pieces], token_budget=self.token_budget):
             rows = [pieces[number] for number in batch]
-            ids_BL, _ = padded([row for _, _, row, _ in rows], limit=self.window)
-            states = self.model.transformer(
-                ids_BL
-            ).last_hidden_state  # nothing reads what is filled up on its right
-            for (number, place, row, front), state in zip(rows, states, strict=True):  # one at a time: V is large
-                logits = head.decode(state[front - 1 : len(row) - 1], self.model.transformer).float()
-                said = F.cross_entropy(logits, torch.tensor(row[front:]), reduction="sum")
-                found[number, place] -= said.item()
-        return found
+            ids_BL, _ = padded([ids for _, _, ids, _ in rows], limit=self.window)
+            states_BLD = self.model.transformer(ids_BL).last_hidden_state  # causal: padding on the right is unread
+            for (text, column, ids, start), states_LD in zip(rows, states_BLD, strict=True):
+                # one row at a time: V is large
+                logits_LV = head.decode(states_LD[start - 1 : len(ids) - 1], self.model.transformer).float()
+                loss = F.cross_entropy(logits_LV, torch.tensor(ids[start:]), reduction="sum")
+                logprobs[text, column] -= loss.item()
+        return logprobs
 
-    def _row(self, logprobs: np.ndarray, tokens: int) -> Attribution:
-        weighed = logprobs / tokens if self.weighing == "mean" else logprobs
-        scores = weighed + self.log_prior
-        shares = np.exp(scores - np.logaddexp.reduce(scores))
-        order = np.argsort(-shares, kind="stable")
-        return Attribution(
-            tuple(self.codes[place] for place in order),
-            tuple(float(shares[place]) for place in order),
-            tuple(float(logprobs[place]) for place in order),
-            tokens,
-        )
+    def _attribution(self, logprobs_C: np.ndarray, tokens: int) -> Attribution:
+        scores_C = (logprobs_C / tokens if self.weighing == "mean" else logprobs_C) + self.log_prior
+        posteriors_C = np.exp(scores_C - np.logaddexp.reduce(scores_C))
+        order = np.argsort(-posteriors_C, kind="stable")
+        codes = tuple(self.codes[place] for place in order)
+        return Attribution(codes, tuple(posteriors_C[order].tolist()), tuple(logprobs_C[order].tolist()), tokens)
 
 
 def attribute(
@@ -154,11 +150,13 @@ def attribute(
 ) -> list[tuple[str, float]]:
     """Which control code a text looks like: (code, posterior), best first.
 
-    Everything is said at `Attributor`, which reads many texts at a time.
+    `Attributor` explains the arguments, and reads many texts at a time.
     """
-    asked = model if isinstance(model, Attributor) else Attributor(model, codes, prior=prior, weighing=weighing)
-    found = asked.attribute([text])[0]
-    return list(zip(found.codes, found.posteriors, strict=True))
+    attributor = (
+        model if isinstance(model, Attributor) else Attributor(model, codes, prior=prior, weighing=weighing)
+    )
+    attribution = attributor.attribute([text])[0]
+    return list(zip(attribution.codes, attribution.posteriors, strict=True))
 
 
 def _pieces(ids: Sequence[int], room: int) -> Iterator[Sequence[int]]:
@@ -174,16 +172,16 @@ def _pieces(ids: Sequence[int], room: int) -> Iterator[Sequence[int]]:
 
 
 def _prior(prior: Prior | Mapping[str, float], codes: Sequence[str]) -> np.ndarray:
-    """How likely each code is before the text is read, beside the others, (C,) float64."""
+    """How likely each code is before the text is read, relative to the others, (C,) float64."""
     if prior == "uniform":
         return np.ones(len(codes))
-    given = PUBLISHED if prior == "published" else prior
-    if isinstance(given, str):
-        raise SettingError(f"prior={given!r} is neither uniform nor published; or give a number for each code")
-    missing = [name for name in codes if name not in given]
+    weights = PUBLISHED if prior == "published" else prior
+    if isinstance(weights, str):
+        raise SettingError(f"prior={weights!r} is neither uniform nor published; or give a number for each code")
+    missing = [name for name in codes if name not in weights]
     if missing:
-        raise SettingError(f"the prior says nothing of the code {missing[0]!r}{nearest(missing[0], given)}")
-    shares = np.array([float(given[name]) for name in codes])
+        raise SettingError(f"the prior says nothing of the code {missing[0]!r}{nearest(missing[0], weights)}")
+    shares = np.array([float(weights[name]) for name in codes])
     if not (np.isfinite(shares).all() and (shares > 0).all()):
         raise SettingError("a prior is a number above 0 for each code; leave codes out that cannot be")
     return shares

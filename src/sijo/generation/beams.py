@@ -1,14 +1,14 @@
-"""Texts in the writing, and the tokens with which they may go on.
+"""Texts while they are generated: the beams of each, and the tokens that may follow.
 
-A text goes on along one line; with beams, along several, of which the best is left in the end. What the network
-says of a line behind each of its fronts is blended to one row of scores, from which rules choose (`rules.py`).
+A text is continued by one beam, or by several, of which the best is kept in the end. What the network predicts of a
+beam behind each of the text's prefixes is blended to one row of scores, from which rules choose (`rules.py`).
 
-Letters: F fronts of a text, R rows that the network reads, K lines, V tokens, n tokens of a line.
+Letters: P prefixes of a text, R rows that the network reads, K beams, V tokens, n tokens of a beam.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, groupby, pairwise, takewhile
+from itertools import groupby, takewhile
 from typing import NamedTuple
 
 import torch
@@ -19,29 +19,29 @@ from sijo.generation.cached_reader import ReaderRow
 from sijo.generation.codes import code
 from sijo.generation.incremental_decoder import IncrementalDecoder
 from sijo.generation.request import Request, Token
-from sijo.generation.rules import STRUCK, Sampling, chosen, likeliest, penalised
+from sijo.generation.rules import EXCLUDED, chosen, likeliest, penalised
 from sijo.random import rng
 from sijo.tokenizers.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
 class Beam:
-    """One way in which a text goes on."""
+    """One continuation of a text."""
 
     ids: tuple[int, ...]
     """Its tokens, those of the prompt before them."""
-    spelling: IncrementalDecoder
+    decoder: IncrementalDecoder
     tokens: tuple[Token, ...] = ()
-    """Those that were written."""
+    """Those that were generated."""
     total: float = 0.0
-    """The log-probability with which they would be drawn at a temperature of 1; of beams alone."""
+    """The log-probability with which they would be drawn at a temperature of 1; of beam search alone."""
 
 
 class Continuation:
-    """A text in the writing, on one line, or on several of which the best is left in the end.
+    """A text while it is generated, by one beam, or by several of which the best is kept in the end.
 
-    number   of the request among those that are written together
-    request  what is to be written
+    number   of the request among those that are generated together
+    request  what is to be generated
     window   tokens that the network reads at once
 
     Raises SettingError for a code that the tokenizer does not know, TextError for a text with nothing to begin from
@@ -50,180 +50,178 @@ class Continuation:
 
     def __init__(self, number: int, request: Request, tokenizer: Tokenizer, window: int) -> None:
         self.number, self.request = number, request
-        fronts = [request.control_code]
+        names = [request.control_code]
         if request.mixture is not None or request.guidance is not None:
-            fronts.append(request.other_code)
-        self.fronts = [() if name is None else code(name, tokenizer) for name in fronts]
+            names.append(request.other_code)
+        self.prefixes = [() if name is None else code(name, tokenizer) for name in names]
         ids = tuple(tokenizer.ids([request.prompt])[0])
-        if not all(front or ids for front in self.fronts):
+        if not all(prefix or ids for prefix in self.prefixes):
             raise TextError(
                 f"text {number + 1} has no token to begin with: give a prompt, or a control code for each side"
             )
-        longest = max(map(len, self.fronts)) + max(1, len(ids))
+        longest = max(map(len, self.prefixes)) + max(1, len(ids))
         if longest > window:
             raise TextError(
                 f"prompt {number + 1} and its code have {longest} tokens, and this model reads {window} at "
                 "once; shorten the prompt"
             )
-        spelled = [spelled for word in request.banned for spelled in (word, f" {word}")]
-        self.banned = {tuple(banned) for banned in tokenizer.ids(spelled) if banned}
-        self.lines = [Beam(ids, IncrementalDecoder(tokenizer, request.stop))]
-        self.came = [0]
-        """Which of the lines before it each goes on from."""
+        spellings = [spelling for word in request.banned for spelling in (word, f" {word}")]
+        self.banned = {tuple(banned) for banned in tokenizer.ids(spellings) if banned}
+        self.beams = [Beam(ids, IncrementalDecoder(tokenizer, request.stop))]
+        self.parents = [0]
+        """Which of the beams before it each goes on from."""
         self.best: Beam | None = None
-        """Of the lines that have ended."""
-        self.given = 0
-        """Tokens that were given out."""
+        """Of the beams that have ended."""
+        self.emitted = 0
+        """Tokens that `step` has yielded."""
 
     def rows(self) -> list[ReaderRow]:
-        """What the network reads of it: each line behind each front."""
-        more = self.request.max_new_tokens - len(self.lines[0].tokens)
-        return [ReaderRow(front, line.ids, more) for line in self.lines for front in self.fronts]
+        """What the network reads of it: each beam behind each prefix."""
+        remaining = self.request.max_new_tokens - len(self.beams[0].tokens)
+        return [ReaderRow(prefix, beam.ids, remaining) for beam in self.beams for prefix in self.prefixes]
 
-    def go_on(self, choices: Sequence["NextToken"]) -> Iterator[Token]:
-        """Take the best of the choices, which come first; gives the tokens that are now sure.
+    def step(self, choices: Sequence["NextToken"]) -> Iterator[Token]:
+        """Extend the beams by the best of the choices, which come first; yields the tokens that are now certain.
 
-        Sure is what all lines have in common. No line is left when the text has ended.
+        Certain is what all beams have in common. No beam is left when the text has ended.
         """
-        beams = self.request.sampling.beams
-        lines: list[Beam] = []
-        came: list[int] = []
-        for rank, (place, token, total, logprob) in enumerate(choices):
-            line = self._longer(self.lines[place], token, logprob, total)
-            if line.tokens[-1].last:
-                if rank < beams and (self.best is None or self._worth(line) > self._worth(self.best)):
-                    self.best = line
-            elif len(lines) < beams:
-                lines.append(line)
-                came.append(place)
-        over = self.best is not None and not any(self._may_win(line, self.best) for line in lines)
-        self.lines, self.came = ([], []) if over else (lines, came)
-        standing = [line.tokens[self.given :] for line in (*self.lines, self.best) if line is not None]
-        for same in takewhile(lambda tokens: len(set(tokens)) == 1, zip(*standing, strict=False)):
-            self.given += 1
+        width = self.request.sampling.beams
+        beams: list[Beam] = []
+        parents: list[int] = []
+        for rank, choice in enumerate(choices):
+            beam = self._extended(choice)
+            if beam.tokens[-1].last:
+                if rank < width and (self.best is None or self._score(beam) > self._score(self.best)):
+                    self.best = beam
+            elif len(beams) < width:
+                beams.append(beam)
+                parents.append(choice.beam)
+        ended = self.best is not None and not any(self._may_win(beam, self.best) for beam in beams)
+        self.beams, self.parents = ([], []) if ended else (beams, parents)
+        pending = [beam.tokens[self.emitted :] for beam in (*self.beams, self.best) if beam is not None]
+        for same in takewhile(lambda tokens: len(set(tokens)) == 1, zip(*pending, strict=False)):
+            self.emitted += 1
             yield same[0]
 
     def seen(self) -> list[list[int]]:
-        """The tokens of each line, its first code's included."""
-        return [[*self.fronts[0], *line.ids] for line in self.lines]
+        """The tokens of each beam, its first code's included."""
+        return [[*self.prefixes[0], *beam.ids] for beam in self.beams]
 
-    def barred(self) -> Iterator[tuple[int, int]]:
-        """Tokens that would now make a banned word, each with the line of which."""
-        for ids in self.banned:
-            for place, line in enumerate(self.lines):
-                if line.ids[len(line.ids) - len(ids) + 1 :] == ids[:-1]:
-                    yield place, ids[-1]
+    def banned_next(self) -> list[list[int]]:
+        """The tokens that would now complete a banned word, for each beam."""
+        return [
+            [ids[-1] for ids in self.banned if beam.ids[len(beam.ids) - len(ids) + 1 :] == ids[:-1]]
+            for beam in self.beams
+        ]
 
-    def throw(self) -> float:
-        """The chance of its next token, in [0, 1)."""
-        return float(rng(self.request.seed, "write", len(self.lines[0].tokens)).random())
+    def uniform(self) -> float:
+        """The uniform draw for its next token, in [0, 1)."""
+        return float(rng(self.request.seed, "write", len(self.beams[0].tokens)).random())
 
-    def _longer(self, line: Beam, token: int, logprob: float, total: float) -> Beam:
-        """A line with a token more."""
-        full = len(line.tokens) + 1 == self.request.max_new_tokens
-        spelling = line.spelling.after(token, last=full)
-        last = full or spelling.stopped
-        written = Token(self.number, token, logprob, spelling.piece, last, spelling.stopped)
-        return Beam((*line.ids, token), spelling, (*line.tokens, written), total)
+    def _extended(self, choice: "NextToken") -> Beam:
+        """The beam of a choice with its token."""
+        beam = self.beams[choice.beam]
+        full = len(beam.tokens) + 1 == self.request.max_new_tokens
+        decoder = beam.decoder.after(choice.token, last=full)
+        last = full or decoder.stopped
+        token = Token(self.number, choice.token, choice.logprob, decoder.piece, last, decoder.stopped)
+        return Beam((*beam.ids, choice.token), decoder, (*beam.tokens, token), choice.total)
 
-    def _worth(self, line: Beam, length: int | None = None) -> float:
-        """By what beams are told apart: the log-probability over a power of the length."""
-        worth: float = line.total / (length or len(line.tokens)) ** self.request.sampling.length_penalty
-        return worth
+    def _score(self, beam: Beam, length: int | None = None) -> float:
+        """What beams are compared by: the log-probability over a power of the length."""
+        score: float = beam.total / (length or len(beam.tokens)) ** self.request.sampling.length_penalty
+        return score
 
-    def _may_win(self, line: Beam, best: Beam) -> bool:
-        """Whether a line could still be worth more than the best that has ended: it only loses probability."""
-        return max(self._worth(line), self._worth(line, self.request.max_new_tokens)) > self._worth(best)
+    def _may_win(self, beam: Beam, best: Beam) -> bool:
+        """Whether a beam could still beat the best that has ended: it only loses probability."""
+        return max(self._score(beam), self._score(beam, self.request.max_new_tokens)) > self._score(best)
 
 
 class NextToken(NamedTuple):
-    """A token with which a text may go on."""
+    """A token by which a text may be extended."""
 
-    place: int
-    """On which of its lines."""
+    beam: int
+    """Which of its beams."""
     token: int
     total: float
-    """Of beams, the log-probability of the line that it makes."""
+    """In beam search, the log-probability of the beam with this token."""
     logprob: float
     """As for `Token`."""
 
 
-def choose(texts: Sequence[Continuation], logits_RV: Tensor, struck: Tensor) -> list[list[NextToken]]:
-    """The tokens with which the lines of each text may go on, best first.
+def choose(texts: Sequence[Continuation], logits_RV: Tensor, never_written: Tensor) -> list[list[NextToken]]:
+    """The tokens by which the beams of each text may be extended, best first.
 
-    Texts of the same rules, which stand side by side, are looked at together.
+    Neighbouring texts with the same rules are processed together.
 
-    logits_RV  of the next token of each row: of each line of each text, behind each of its fronts
-    struck     tokens that are never written
+    logits_RV      of the next token of each row: of each beam of each text, behind each of its prefixes
+    never_written  tokens that are not to be chosen
     """
-    found, start = [], 0
-    for sampling, alike in groupby(texts, lambda text: text.request.sampling):
-        group = list(alike)
-        rows = sum(len(text.lines) * len(text.fronts) for text in group)
-        found += _chosen_alike(group, sampling, logits_RV[start : start + rows], struck)
-        start += rows
-    if not all(found):
+    groups = [list(group) for _, group in groupby(texts, lambda text: text.request.sampling)]
+    sizes = [sum(len(text.beams) for text in group) for group in groups]
+    parts = torch.split(_blended(texts, logits_RV), sizes)
+    choices = [
+        choice
+        for group, part_KV in zip(groups, parts, strict=True)
+        for choice in _choose_alike(group, part_KV, never_written)
+    ]
+    if not all(choices):
         raise SettingError("every token is banned; allow some")
-    return found
+    return choices
 
 
-def _chosen_alike(
-    texts: Sequence[Continuation], sampling: Sampling, logits_RV: Tensor, struck: Tensor
-) -> list[list[NextToken]]:
-    """The same for texts whose rules are the same."""
-    logits_KV = _blended(texts, logits_RV)
+def _choose_alike(texts: Sequence[Continuation], logits_KV: Tensor, never_written: Tensor) -> list[list[NextToken]]:
+    """The same for texts with the same rules, given the logits of each beam."""
+    sampling = texts[0].request.sampling
     logs_KV = logits_KV.log_softmax(-1)
     scores_KV = logits_KV if sampling.temperature in (0, 1) else logits_KV / sampling.temperature
     seen = [ids for text in texts for ids in text.seen()]
     longest = max(map(len, seen))
     seen_Kn = torch.tensor([ids + ids[:1] * (longest - len(ids)) for ids in seen])
     scores_KV = penalised(scores_KV, seen_Kn, sampling.penalty, sampling.penalty_rule)
-    scores_KV = scores_KV.index_fill(1, struck, STRUCK)
-    starts = [0, *accumulate(len(text.lines) for text in texts)]
-    for text, start in zip(texts, starts, strict=False):
-        for place, token in text.barred():
-            scores_KV[start + place, token] = STRUCK
+    scores_KV = scores_KV.index_fill(1, never_written, EXCLUDED)
+    for beam, banned in enumerate(ids for text in texts for ids in text.banned_next()):
+        if banned:
+            scores_KV[beam, banned] = EXCLUDED
     if sampling.beams > 1:  # twice as many, in case that some end
+        sizes = [len(text.beams) for text in texts]
+        parts = zip(texts, torch.split(scores_KV, sizes), torch.split(logs_KV, sizes), strict=True)
         return [
             [
-                NextToken(place, token, total, float(logs_KV[start + place, token]))
-                for place, token, total in likeliest(
-                    scores_KV[start:end], [line.total for line in text.lines], 2 * sampling.beams
-                )
+                NextToken(beam, token, total, float(logs[beam, token]))
+                for beam, token, total in likeliest(scores, [old.total for old in text.beams], 2 * sampling.beams)
             ]
-            for text, (start, end) in zip(texts, pairwise(starts), strict=True)
+            for text, scores, logs in parts
         ]
-    throws = [text.throw() for text in texts] if sampling.temperature else []
-    tokens_K1 = chosen(scores_KV, sampling, throws)[:, None]
-    told = torch.cat([scores_KV.gather(1, tokens_K1), logs_KV.gather(1, tokens_K1)], 1)
+    uniforms = [text.uniform() for text in texts] if sampling.temperature else []
+    tokens_K1 = chosen(scores_KV, sampling, uniforms)[:, None]
+    values = torch.cat([scores_KV.gather(1, tokens_K1), logs_KV.gather(1, tokens_K1)], 1)
     return [
-        [NextToken(0, token, 0.0, logprob)] if score > STRUCK else []
-        for token, (score, logprob) in zip(tokens_K1[:, 0].tolist(), told.tolist(), strict=True)
+        [NextToken(0, token, 0.0, logprob)] if score > EXCLUDED else []
+        for token, (score, logprob) in zip(tokens_K1[:, 0].tolist(), values.tolist(), strict=True)
     ]
 
 
 def _blended(texts: Sequence[Continuation], logits_RV: Tensor) -> Tensor:
-    """The logits (K, V) of each line, of those of its rows behind each front."""
-    if all(len(text.fronts) == 1 for text in texts):
+    """The logits (K, V) of each beam, from those of its rows behind each prefix."""
+    if all(len(text.prefixes) == 1 for text in texts):
         return logits_RV
-    rows = iter(logits_RV)
-    lines = [
-        _blend(torch.stack([next(rows) for _ in text.fronts]), text.request) for text in texts for _ in text.lines
-    ]
-    return torch.stack(lines)
+    requests = [(text.request, len(text.prefixes)) for text in texts for _ in text.beams]
+    parts = torch.split(logits_RV, [prefixes for _, prefixes in requests])
+    return torch.stack([_blend(part_PV, request) for part_PV, (request, _) in zip(parts, requests, strict=True)])
 
 
-def _blend(logits_FV: Tensor, request: Request) -> Tensor:
-    """One row of logits (V,) of those under a text's fronts.
+def _blend(logits_PV: Tensor, request: Request) -> Tensor:
+    """One row of logits (V,) from those under a text's prefixes.
 
-    The penalty divides logits, so it matters where their zero lies: of a single front it is where the network put
-    it, and of a mixture between the two.
+    The penalty divides logits, so it matters where their zero lies: with a single prefix it is where the network
+    put it, and in a mixture between the two.
     """
     if request.mixture is not None:
-        shares_F = torch.tensor([1 - request.mixture, request.mixture])
-        mixed_V = (logits_FV.log_softmax(-1) + shares_F.log()[:, None]).logsumexp(0)
-        blended: Tensor = mixed_V + shares_F @ logits_FV.logsumexp(-1)
+        shares_P = torch.tensor([1 - request.mixture, request.mixture])
+        mixed_V = (logits_PV.log_softmax(-1) + shares_P.log()[:, None]).logsumexp(0)
+        blended: Tensor = mixed_V + shares_P @ logits_PV.logsumexp(-1)
         return blended
     if request.guidance is not None:
-        return logits_FV[1] + request.guidance * (logits_FV[0] - logits_FV[1])
-    return logits_FV[0]
+        return logits_PV[1] + request.guidance * (logits_PV[0] - logits_PV[1])
+    return logits_PV[0]

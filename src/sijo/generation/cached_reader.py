@@ -1,4 +1,4 @@
-"""What a network has read of texts that are written side by side, each row as if it were alone.
+"""Texts read side by side through a network's cache, each row as if it were alone.
 
 Letters: R rows, V tokens.
 """
@@ -21,63 +21,63 @@ LONG = 64
 
 
 class ReaderRow(NamedTuple):
-    """A text behind one of its fronts."""
+    """A text behind one of its prefixes."""
 
-    front: tuple[int, ...]
+    prefix: tuple[int, ...]
     """The tokens of its control code, which stay in place however long the text becomes."""
     ids: tuple[int, ...]
     """All tokens of the text so far."""
-    more: int
+    remaining: int
     """Tokens that it may yet have."""
 
 
 class CachedReader:
-    """Rows in a network's cache.
+    """Rows of tokens in a network's key-value cache.
 
-    model   with an lm head, and reading to the left
+    model   with an lm head, reading to the left
     rows    what is read at first
-    window  tokens that are read at once, of front and text together
+    window  tokens that are read at once, of prefix and text together
     slide   how many old tokens leave when a row outgrows that
     """
 
     def __init__(self, model: Model, rows: Sequence[ReaderRow], *, window: int, slide: int) -> None:
         self.model, self.window, self.slide = model, window, slide
-        if max(row.more for row in rows) >= LONG:
+        if max(row.remaining for row in rows) >= LONG:
             lay_out(model, rows=len(rows))
-        self._anew(rows)
+        self._read(rows)
 
     def logits(self) -> Tensor:
         """The logits (R, V) of each row's next token, float32."""
         head: LMHead = self.model.head[HEAD]  # type: ignore[assignment]
         return head.decode(self.states_RD, self.model.transformer).float()
 
-    def go_on(self, rows: Sequence[ReaderRow], came: Sequence[int]) -> None:
+    def step(self, rows: Sequence[ReaderRow], parents: Sequence[int]) -> None:
         """Read the newest token of each row.
 
-        came  which of the rows before it each goes on from: some may have ended, and one may go on in several ways
+        parents  which of the rows before it each goes on from: some may have ended, others have several children
         """
-        if max(self.cache.lengths[row] for row in came) == self.cache.places:
-            self._anew(rows)
+        if max(self.cache.lengths[row] for row in parents) == self.cache.places:
+            self._read(rows)
             return
-        if list(came) != list(range(len(self.cache.lengths))):
-            self.cache.keep(came)
+        if list(parents) != list(range(len(self.cache.lengths))):
+            self.cache.keep(parents)
         ids = torch.tensor([row.ids[-1:] for row in rows])
         self.states_RD = self.model.transformer.step(ids, self.cache)[:, 0]
 
-    def _anew(self, rows: Sequence[ReaderRow]) -> None:
-        """Read all rows from their fronts on; of one that has outgrown the window, its front and its end.
+    def _read(self, rows: Sequence[ReaderRow]) -> None:
+        """Read all rows into a new cache: whole, or where one has outgrown the window, its prefix and its end.
 
-        Where that end begins is told by the row's own length: it does not matter who made it be read again.
+        Where that end begins depends on the row's own length alone, whichever row made them all be read again.
         """
-        read, room = [], 0
-        for front, ids, more in rows:
-            limit = self.window - len(front)
-            step = min(self.slide, limit)
-            gone = -(-max(0, len(ids) - limit) // step) * step
-            read.append([*front, *ids[gone:]])
-            room = max(room, len(read[-1]) + more)
-        ids_RL, keep_RL = padded(read)
-        places, kind = min(self.window, room), next(self.model.parameters()).dtype
-        self.cache = Cache(self.model.architecture, rows=len(read), places=places, dtype=kind)
+        sequences, longest = [], 0
+        for prefix, ids, remaining in rows:
+            limit = self.window - len(prefix)
+            slide = min(self.slide, limit)
+            dropped = -(-max(0, len(ids) - limit) // slide) * slide
+            sequences.append([*prefix, *ids[dropped:]])
+            longest = max(longest, len(sequences[-1]) + remaining)
+        ids_RL, keep_RL = padded(sequences)
+        places, dtype = min(self.window, longest), next(self.model.parameters()).dtype
+        self.cache = Cache(self.model.architecture, rows=len(rows), places=places, dtype=dtype)
         states_RLD = self.model.transformer.step(ids_RL, self.cache, keep_RL)
-        self.states_RD = states_RLD[torch.arange(len(read)), torch.tensor(self.cache.lengths) - 1]
+        self.states_RD = states_RLD[torch.arange(len(rows)), torch.tensor(self.cache.lengths) - 1]

@@ -1,4 +1,4 @@
-"""The control codes that a model knows (`tokenizers/codes.py`), as they are asked for.
+"""From a control code as a user names it to its tokens (`tokenizers/codes.py` says which codes a model knows).
 
 What comes after a code's first word is the text's own beginning: "Reviews Rating: 5.0" is the code Reviews and a
 text that begins with "Rating: 5.0".
@@ -10,7 +10,7 @@ from sijo.tokenizers.tokenizer import Tokenizer
 
 
 def code(name: str, tokenizer: Tokenizer) -> tuple[int, ...]:
-    """The tokens that stand in front of a text for a code: its first word's, and those of any words after it.
+    """The prefix of a text under a code: the token of its first word, and those of any words after it.
 
     Raises SettingError for a code that the model does not know, with the nearest one it does.
     """

@@ -2,15 +2,53 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal, TypedDict, Unpack, overload
 
 from sijo.checkpoints.load import Model
 from sijo.errors import SettingError
+from sijo.generation.generator import Generator, Request
 from sijo.generation.rules import PenaltyRule, Sampling
-from sijo.generation.write import Generator, Request
 
 AnyGenerator = str | Path | Model | Generator
 
 
+class GenerateKwargs(TypedDict, total=False):
+    """The keyword arguments of `generate`, but for `stream`; `Request` and `Sampling` explain them."""
+
+    control_code: str | None
+    other_code: str | None
+    mixture: float | None
+    guidance: float | None
+    max_new_tokens: int
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
+    penalty: float
+    penalty_rule: PenaltyRule
+    beams: int
+    length_penalty: float
+    stop: Sequence[str]
+    banned: Sequence[str]
+    seed: int
+
+
+@overload
+def generate(  # type: ignore[overload-overlap]  # a str is a sequence of str too; one prompt goes first
+    model: AnyGenerator, prompt: str = "", *, stream: Literal[False] = False, **kwargs: Unpack[GenerateKwargs]
+) -> str: ...
+@overload
+def generate(
+    model: AnyGenerator, prompt: str = "", *, stream: Literal[True], **kwargs: Unpack[GenerateKwargs]
+) -> Iterator[str]: ...
+@overload
+def generate(  # type: ignore[overload-overlap]
+    model: AnyGenerator, prompt: str = "", *, stream: bool, **kwargs: Unpack[GenerateKwargs]
+) -> str | Iterator[str]: ...
+@overload
+def generate(
+    model: AnyGenerator, prompt: Sequence[str], *, stream: Literal[False] = False, **kwargs: Unpack[GenerateKwargs]
+) -> list[str]: ...
 def generate(
     model: AnyGenerator,
     prompt: str | Sequence[str] = "",
@@ -33,13 +71,13 @@ def generate(
     seed: int = 0,
     stream: bool = False,
 ) -> str | list[str] | Iterator[str]:
-    """Write what follows a prompt, or each of several, under a control code.
+    """Generate what follows a prompt, or each of several, under a control code.
 
     model   a folder or org/name with an lm head, an opened model, or a `Generator`
-    prompt  one text, or several that are written side by side; the n-th of them has the seed `seed` + n
-    stream  give pieces of the one text as they come; with beams, when all agree on them
+    prompt  one text, or several that are generated side by side; the n-th of them has the seed `seed` + n
+    stream  return pieces of the one text as they come; with beams, when all agree on them
 
-    Everything else is said at `Request` and `Sampling`. Without a temperature the best token is always taken, and
+    `Request` and `Sampling` explain the other arguments. Without a temperature the best token is always taken, and
     the penalty of 1.2 keeps it from going in circles (CTRL, section 4.1).
 
     Returns the text without its prompt, a list for several prompts, or with `stream` an iterator over pieces.

@@ -1,4 +1,4 @@
-"""What is asked of a network that writes, and what it gives: token by token, or the whole text."""
+"""What is to be generated, and what comes back: token by token, or the whole text."""
 
 from dataclasses import dataclass, field
 
@@ -8,14 +8,14 @@ from sijo.generation.rules import Sampling
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A text to be written."""
+    """A text to be generated."""
 
     prompt: str = ""
     """How it begins."""
     control_code: str | None = None
     """What kind of text it is to be, such as "Reviews" or "Reviews Rating: 5.0"; None for no code."""
     other_code: str | None = None
-    """A second code, to be mixed with the first, or for guidance to be led away from; None there for no code."""
+    """A second code, to be mixed with the first, or for guidance to lead away from; None there for no code."""
     mixture: float | None = None
     """The share of the second code in a mixture of both: p = (1 - share) p1 + share p2."""
     guidance: float | None = None
@@ -26,9 +26,9 @@ class Request:
     stop: tuple[str, ...] = ()
     """It ends before the first of these."""
     banned: tuple[str, ...] = ()
-    """Words that are not written, as they are spelled here."""
+    """Words that are not written, in this spelling."""
     seed: int = 0
-    """Start of its chance, whoever stands beside it."""
+    """Seed of its random draws, which depend on no other text."""
     sampling: Sampling = field(default_factory=Sampling)
     """How each token is chosen."""
 
@@ -54,16 +54,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Token:
-    """A token that was written."""
+    """A token that was generated."""
 
     row: int
     """Of which request."""
     id: int
     """Its number."""
     logprob: float
-    """Its log-probability under the blend of the fronts, before temperature, penalty and cuts."""
+    """Its log-probability under the blend of the prefixes, before temperature, penalty and cuts."""
     text: str
-    """What is now sure to follow in the text; some of it may wait for the next token."""
+    """The text that has become final with it; some of its own may wait for the next token."""
     last: bool
     """Whether the text ends here."""
     stopped: bool = False
@@ -71,8 +71,8 @@ class Token:
 
 
 @dataclass(frozen=True)
-class Written:
-    """A text that was written."""
+class GeneratedText:
+    """A text that was generated."""
 
     text: str
     """What follows the prompt."""

@@ -1,7 +1,7 @@
-"""From the scores of all tokens to the one that is written: each rule a function of numbers alone.
+"""Sampling rules: from the scores of all tokens to the next one, each rule a function of numbers alone.
 
 The order is that of CTRL's released sampler: scores are divided by the temperature, those of tokens that stand in
-the text already are penalised, forbidden ones struck out, the rest cut to the likeliest, and one drawn.
+the text already are penalised, banned tokens excluded, the rest cut to the likeliest, and one drawn.
 
 Letters: B texts, V tokens.
 """
@@ -18,8 +18,8 @@ from sijo.errors import SettingError
 
 PenaltyRule = Literal["paper", "sign_aware"]
 Nucleus = Literal["reaching", "below"]
-STRUCK = -math.inf
-"""The score of a token that is not written."""
+EXCLUDED = -math.inf
+"""The score of a token that cannot be chosen: banned, never written, or cut off."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class Sampling:
     penalty_rule: PenaltyRule = "paper"
     """paper divides whatever the sign, so that a score below 0 rises; sign_aware multiplies those."""
     beams: int = 1
-    """In so many ways a text is carried on at once, and the likeliest of them is given in the end."""
+    """How many continuations of a text are searched at once; the likeliest of them is returned."""
     length_penalty: float = 1.0
     """Of beams that a stop string has ended at different lengths, the log-probability is divided by the number of
     tokens to this power: 0 prefers short texts, 1 goes by the mean of a token, more prefers long ones."""
@@ -80,7 +80,7 @@ class Sampling:
 
 
 def penalised(scores: Tensor, seen: Tensor, penalty: float, rule: PenaltyRule) -> Tensor:
-    """Scores (B, V) with those of seen tokens made less likely, each once however often it stands there.
+    """Scores (B, V) with those of seen tokens divided by the penalty, each once however often it occurs.
 
     seen  (B, n) int64, the tokens of the text so far, prompt and code included
 
@@ -92,75 +92,79 @@ def penalised(scores: Tensor, seen: Tensor, penalty: float, rule: PenaltyRule) -
     """
     if penalty == 1:
         return scores
-    given = scores.gather(-1, seen)
-    less = given / penalty
+    old = scores.gather(-1, seen)
+    new = old / penalty
     if rule == "sign_aware":
-        less = torch.where(given < 0, given * penalty, less)
-    return scores.scatter(-1, seen, less)
+        new = torch.where(old < 0, old * penalty, new)
+    return scores.scatter(-1, seen, new)
 
 
 def cut(scores: Tensor, sampling: Sampling) -> Tensor:
-    """Scores (B, V) with all but the likeliest struck out, by each rule that is set; the best one always stays.
+    """Scores (B, V) with all but the likeliest excluded, by top-k, min-p and top-p; the best one always stays.
 
     >>> logs = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log()
-    >>> [(cut(logs, Sampling(top_p=0.7, nucleus=how)) > STRUCK).sum().item() for how in ("reaching", "below")]
+    >>> [(cut(logs, Sampling(top_p=0.7, nucleus=rule)) > EXCLUDED).sum().item() for rule in ("reaching", "below")]
     [2, 1]
     """
     if sampling.top_k is not None and sampling.top_k < scores.shape[-1]:
         least = scores.topk(sampling.top_k, dim=-1).values[:, -1:]
-        scores = scores.masked_fill(scores < least, STRUCK)
+        scores = scores.masked_fill(scores < least, EXCLUDED)
     if sampling.min_p is not None:
         least = scores.amax(-1, keepdim=True) + math.log(sampling.min_p)
-        scores = scores.masked_fill(scores < least, STRUCK)
+        scores = scores.masked_fill(scores < least, EXCLUDED)
     if sampling.top_p is not None and sampling.top_p < 1:
-        ordered, places = scores.sort(dim=-1, descending=True, stable=True)
-        shares = ordered.double().softmax(-1)
-        reached = shares.cumsum(-1)
-        below = sampling.nucleus == "below"
-        beyond = reached > sampling.top_p if below else reached - shares >= sampling.top_p  # with it, or before it
+        ordered, tokens = scores.sort(dim=-1, descending=True, stable=True)
+        probabilities = ordered.double().softmax(-1)
+        cumulative = probabilities.cumsum(-1)
+        if sampling.nucleus == "below":
+            beyond = cumulative > sampling.top_p
+        else:
+            beyond = cumulative - probabilities >= sampling.top_p
         beyond[:, 0] = False
-        scores = scores.masked_fill(torch.zeros_like(beyond).scatter(-1, places, beyond), STRUCK)
+        scores = scores.masked_fill(torch.zeros_like(beyond).scatter(-1, tokens, beyond), EXCLUDED)
     return scores
 
 
-def drawn(scores: Tensor, throws: Sequence[float]) -> Tensor:
-    """One token of each row's softmax (B, V), by a throw in [0, 1) for each; (B,) int64.
+def drawn(scores: Tensor, uniforms: Sequence[float]) -> Tensor:
+    """One token from the softmax of each row (B, V), by inverse transform sampling; (B,) int64.
 
-    In float64, and each throw scaled by the sum of all, which rounding leaves beside 1: a throw below 1 then stays
-    below the last edge.
+    uniforms  a number in [0, 1) for each row
 
-    >>> drawn(torch.tensor([[0.0, 0.0], [0.0, STRUCK]]), [0.7, 0.999]).tolist()
+    In float64, with each uniform scaled by the row's last cumulative sum, which rounding leaves beside 1: a uniform
+    below 1 then stays below the last edge.
+
+    >>> drawn(torch.tensor([[0.0, 0.0], [0.0, EXCLUDED]]), [0.7, 0.999]).tolist()
     [1, 0]
     """
     edges = scores.double().softmax(-1).cumsum(-1)
-    throw = torch.tensor(throws, dtype=torch.float64, device=scores.device)[:, None] * edges[:, -1:]
-    place = torch.searchsorted(edges, throw, right=True)[:, 0]
-    return place.clamp(max=scores.shape[-1] - 1)  # of a row that is struck out whole, nothing has an edge
+    targets = torch.tensor(uniforms, dtype=torch.float64, device=scores.device)[:, None] * edges[:, -1:]
+    tokens = torch.searchsorted(edges, targets, right=True)[:, 0]
+    return tokens.clamp(max=scores.shape[-1] - 1)  # in a row where all is excluded, the edges are NaN
 
 
-def chosen(scores: Tensor, sampling: Sampling, throws: Sequence[float]) -> Tensor:
-    """The next token of each row, (B,) int64, of scores that are penalised and in part struck out."""
+def chosen(scores: Tensor, sampling: Sampling, uniforms: Sequence[float]) -> Tensor:
+    """The next token of each row, (B,) int64, from scores after penalty and bans."""
     if sampling.temperature == 0:
         return scores.argmax(-1)
-    return drawn(cut(scores, sampling), throws)
+    return drawn(cut(scores, sampling), uniforms)
 
 
 def likeliest(scores: Tensor, totals: Sequence[float], count: int) -> list[tuple[int, int, float]]:
-    """The best ways in which texts go on: (text, token, total), best first, at most `count`.
+    """The best extensions of several beams by one token: (beam, token, total), best first, at most `count`.
 
-    scores  (B, V) of the next token of each text, penalised and in part struck out
-    totals  the log-probability of each text so far, to which that of the token is added
+    scores  (B, V) of the next token of each beam, after penalty and bans
+    totals  the log-probability of each beam so far, to which that of the token is added
 
     >>> logs = torch.tensor([[0.9, 0.1], [0.5, 0.5]]).log()
-    >>> [(text, token, round(math.exp(total), 2)) for text, token, total in likeliest(logs, [-2.0, -1.0], 3)]
+    >>> [(beam, token, round(math.exp(total), 2)) for beam, token, total in likeliest(logs, [-2.0, -1.0], 3)]
     [(1, 0, 0.18), (1, 1, 0.18), (0, 0, 0.12)]
     """
     logs = scores.double().log_softmax(-1)
-    logs = logs.masked_fill(scores == STRUCK, STRUCK)  # NaN, where all are struck out
-    every = (logs + torch.tensor(totals, dtype=torch.float64)[:, None]).flatten()
-    best, places = every.topk(min(count, len(every)))
+    logs = logs.masked_fill(scores == EXCLUDED, EXCLUDED)  # NaN, where all are excluded
+    extended = (logs + torch.tensor(totals, dtype=torch.float64)[:, None]).flatten()
+    best, places = extended.topk(min(count, len(extended)))
     return [
         (*divmod(place, scores.shape[-1]), total)
         for place, total in zip(places.tolist(), best.tolist(), strict=True)
-        if total > STRUCK
+        if total > EXCLUDED
     ]

@@ -1,14 +1,14 @@
-"""Data for classes without examples: texts written under the code of each class, of which the likeliest are kept.
+"""Synthetic data for classes without examples: texts generated under each class's code, the likeliest kept.
 
-SuperGen (Meng et al. 2022, arXiv:2202.04538) for single texts: a little chance among few tokens, a penalty for
-repetition, and then a choice by the mean log-probability of a token at a temperature of 1, since what a model
-itself finds odd is seldom of the class that was asked for. Texts are judged as they come; of those gone by 8 bytes
-each are kept, and the best.
+SuperGen (Meng et al. 2022, arXiv:2202.04538) for single texts: sampling at a low temperature from the top tokens, a
+penalty for repetition, and then a choice by the mean log-probability of a token at a temperature of 1, since a text
+that the model itself finds unlikely is seldom of the intended class. Texts are filtered as they come; only the best
+stay in memory, and a digest of 8 bytes for each.
 """
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,32 +16,32 @@ import numpy as np
 
 from sijo.data.corpus import Document, SeenDigests, document_digest
 from sijo.errors import SettingError
+from sijo.generation.generator import GeneratedText, Generator, Request
 from sijo.generation.rules import Sampling
-from sijo.generation.write import Generator, Request, Written
 from sijo.random import rng
 
 SAMPLING = Sampling(temperature=0.2, top_k=10, penalty=1.2)
 """SuperGen's, for single texts."""
 BAD = ('"', "“", "”", "http", "\n", "\ufffd")
-"""What no text for a classifier should hold: speech, addresses, more than a line, letters that are no letters."""
+"""What no text for a classifier should contain: speech, addresses, line ends, undecodable bytes."""
 DRAFTS = 5
-"""Texts that are written for each that is kept; SuperGen wrote 20,000 and more, and kept 2,000 or 3,000."""
+"""Texts that are generated for each that is kept; SuperGen's were 20,000 and more, for 2,000 or 3,000."""
 DIGITS = 4
-"""To which log-probabilities are rounded: more of them depend on who stands beside a text in a batch."""
+"""To which log-probabilities are rounded: further ones depend on the other texts in a batch."""
 
-Fate = Literal["kept", "bad", "short", "repeated", "written"]
+Outcome = Literal["kept", "bad", "short", "repeated", "written"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """A class to write texts of."""
+    """A class to generate texts of."""
 
     label: str
     """Its name."""
     control_code: str | None = None
-    """The code that its texts are written under; None for a network without codes."""
+    """The code of its texts; None for a network without codes."""
     beginnings: tuple[str, ...] = ("",)
-    """How they may begin; each text's is chosen by its seed."""
+    """How its texts may begin; the seed of a text draws one of them."""
 
     def __post_init__(self) -> None:
         if not self.label.strip():
@@ -54,7 +54,7 @@ class Kind:
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticSettings:
-    """How many texts, and which."""
+    """How many texts are generated, how, and which of them are kept."""
 
     count: int = 100
     """Texts of each label that are kept at most; all labels have as many as the one that has fewest."""
@@ -100,26 +100,26 @@ class SyntheticSettings:
 
 
 @dataclass(frozen=True, order=True)
-class Made:
-    """A text of a class."""
+class SyntheticText:
+    """A text generated for a class; they compare by how likely they are."""
 
     mean_logprob: float
     """The mean log-probability of its tokens at a temperature of 1, rounded."""
     order: int
-    """Less of two equally likely ones for the later."""
+    """The seed, negated: of two equally likely texts the earlier is greater."""
     text: str = field(compare=False)
     label: str = field(compare=False)
     seed: int = field(compare=False)
-    """That it was written with."""
+    """It generates the text again."""
 
 
 class Synthesis:
-    """The writing of texts for labels, and those that are kept.
+    """Generates texts for labels step by step, and keeps the best of each.
 
-    writer    of a network that writes
+    writer    of a causal language model
     kinds     the labels, each once
-    settings  how many, and which
-    at_once   texts that are written side by side; it changes nothing else
+    settings  how many texts, and which are kept
+    at_once   texts that are generated side by side; it changes nothing else
 
     Raises SettingError for a label given twice, and what `Generator.stream` raises for codes and beginnings.
 
@@ -133,7 +133,7 @@ class Synthesis:
     >>> untrained = Generator(sijo.create(tiny, "lm", tokenizer=words))
     >>> kinds = [Kind(label="wet", beginnings=("the sea",)), Kind(label="dry", beginnings=("the land",))]
     >>> writing = Synthesis(untrained, kinds, SyntheticSettings(count=2, drafts=4, max_new_tokens=9))
-    >>> list(writing.write()), [one.label for one in writing.best()]
+    >>> list(writing.write()), [text.label for text in writing.best()]
     ([8], ['wet', 'wet', 'dry', 'dry'])
     """
 
@@ -152,49 +152,45 @@ class Synthesis:
             raise SettingError(f"labels are given once each, and here are {', '.join(names) or 'none'}")
         self.drafts = self.settings.written * len(self.kinds)
         """Texts that are written in all."""
-        self.fates: dict[str, Counter[Fate]] = {name: Counter() for name in names}
+        self.fates: dict[str, Counter[Outcome]] = {name: Counter() for name in names}
         """What became of the texts of each label."""
-        self._best: dict[str, list[Made]] = {name: [] for name in names}
+        self._best: dict[str, list[SyntheticText]] = {name: [] for name in names}
         self._seen = SeenDigests()
-        every = [(kind, beginning) for kind in self.kinds for beginning in kind.beginnings]
-        writer.stream([self._request(kind, beginning, 0) for kind, beginning in every])  # to refuse them now
+        writer.stream(  # which refuses them now
+            [self._request(kind, beginning, 0) for kind in self.kinds for beginning in kind.beginnings]
+        )
 
     def write(self) -> Iterator[int]:
-        """Write all drafts, batch by batch; yields how many are done."""
+        """Generate all drafts, batch by batch; yields how many are done."""
         for start in range(0, self.drafts, self.at_once):
             numbers = range(start, min(start + self.at_once, self.drafts))
             kinds = [self.kinds[number % len(self.kinds)] for number in numbers]
-            begun = [self._beginning(kind, number) for kind, number in zip(kinds, numbers, strict=True)]
             requests = [
-                self._request(kind, beginning, number)
-                for kind, beginning, number in zip(kinds, begun, numbers, strict=True)
+                self._request(kind, self._beginning(kind, number), number)
+                for kind, number in zip(kinds, numbers, strict=True)
             ]
-            made = [
-                self._made(kind, request, written)
-                for kind, request, written in zip(kinds, requests, self.writer.write(requests), strict=True)
-            ]
-            self._judge(made)
+            self._keep(map(self._scored, kinds, requests, self.writer.write(requests)))
             yield numbers.stop
 
-    def best(self) -> list[Made]:
-        """The best of each label, as many of each, label by label and best first.
+    def best(self) -> list[SyntheticText]:
+        """The best of each label, equally many of each, label by label and best first.
 
         Raises SettingError when of a label nothing is left.
         """
         count = min(map(len, self._best.values()))
-        for label, some in self._best.items():
-            if not some:
+        for label, texts in self._best.items():
+            if not texts:
                 fates = self.fates[label]
                 raise SettingError(
                     f"of {fates['written']:,} texts written for {label!r} none is left: {fates['short']:,} were "
                     f"too short, {fates['bad']:,} held quotes, addresses or line ends, {fates['repeated']:,} had "
                     "been written before; write more, or longer ones, or at a higher temperature"
                 )
-        return [one for some in self._best.values() for one in sorted(some, reverse=True)[:count]]
+        return [text for texts in self._best.values() for text in sorted(texts, reverse=True)[:count]]
 
     def _beginning(self, kind: Kind, number: int) -> str:
-        dice = rng(self.settings.seed + number, "beginning")
-        return kind.beginnings[int(dice.integers(len(kind.beginnings)))]
+        generator = rng(self.settings.seed + number, "beginning")
+        return kind.beginnings[int(generator.integers(len(kind.beginnings)))]
 
     def _request(self, kind: Kind, beginning: str, number: int) -> Request:
         settings = self.settings
@@ -209,46 +205,49 @@ class Synthesis:
             sampling=settings.sampling,
         )
 
-    def _made(self, kind: Kind, request: Request, written: Written) -> tuple[Made, int]:
-        """A text, and how many tokens it has; the mean leaves those of the stop string out."""
+    def _scored(self, kind: Kind, request: Request, written: GeneratedText) -> tuple[SyntheticText, int]:
+        """A text with its mean log-probability, and its tokens; those of the stop string are left out of both."""
         tokens = self._tokens(written)
         mean = sum(written.logprobs[:tokens]) / max(tokens, 1)
         text = f"{request.prompt.strip()} {written.text.strip()}".strip()
-        return Made(round(mean, DIGITS), -request.seed, text, kind.label, request.seed), tokens
+        return SyntheticText(round(mean, DIGITS), -request.seed, text, kind.label, request.seed), tokens
 
-    def _tokens(self, written: Written) -> int:
-        """How many of its tokens make a text, and not the stop string after it."""
+    def _tokens(self, written: GeneratedText) -> int:
+        """How many of the tokens make up the text, without the stop string after it."""
         count, length = len(written.ids), len(written.text.rstrip())
         decode = self.writer.model.tokenizer.decode
         while written.stopped and count and len(decode(written.ids[: count - 1]).rstrip()) >= length:
             count -= 1
         return count
 
-    def _judge(self, made: Sequence[tuple[Made, int]]) -> None:
-        """Keep of some texts those that are among the best of their label."""
+    def _keep(self, texts: Iterable[tuple[SyntheticText, int]]) -> None:
+        """Keep those that pass the filters and are among the best of their label."""
         settings, sound = self.settings, []
-        for one, tokens in made:
-            fates = self.fates[one.label]
+        for text, tokens in texts:
+            fates = self.fates[text.label]
             fates["written"] += 1
             if tokens < settings.min_new_tokens:
                 fates["short"] += 1
-            elif any(bad in one.text for bad in settings.bad):
+            elif any(bad in text.text for bad in settings.bad):
                 fates["bad"] += 1
             else:
-                sound.append(one)
+                sound.append(text)
         # the same words under two labels are one text: it can be no example of both
-        digests = [int.from_bytes(document_digest(Document([one.text]))) for one in sound]
-        for one, new in zip(sound, self._seen.first_time(np.array(digests, np.uint64)), strict=True):
+        digests = [int.from_bytes(document_digest(Document([text.text]))) for text in sound]
+        for text, new in zip(sound, self._seen.first_time(np.array(digests, np.uint64)), strict=True):
+            best = self._best[text.label]
             if not new:
-                self.fates[one.label]["repeated"] += 1
-            elif len(best := self._best[one.label]) < settings.count:
-                heapq.heappush(best, one)
+                self.fates[text.label]["repeated"] += 1
+            elif len(best) < settings.count:
+                heapq.heappush(best, text)
             else:
-                heapq.heappushpop(best, one)
+                heapq.heappushpop(best, text)
 
 
-def synthesise(writer: Generator, kinds: Sequence[Kind], settings: SyntheticSettings | None = None) -> list[Made]:
-    """Texts for each label: all drafts written, the best kept. `Synthesis` does it step by step."""
+def synthesise(
+    writer: Generator, kinds: Sequence[Kind], settings: SyntheticSettings | None = None
+) -> list[SyntheticText]:
+    """Texts for each label: all drafts generated, the best kept. `Synthesis` does it step by step."""
     writing = Synthesis(writer, kinds, settings)
     for _ in writing.write():
         pass

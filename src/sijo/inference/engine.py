@@ -1,4 +1,4 @@
-"""Many texts, or pairs of them, through a model, fast, in order, and in constant memory.
+"""The engine: many texts, or pairs of them, through a model, fast, in order, and in constant memory.
 
 Texts are taken in bounded groups; each group is tokenized at once, cut into windows where a text is
 longer than the model, sorted by length, and run in batches of about equal numbers of tokens.
@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sijo.batching import by_length, groups, padded_length
+from sijo.batching import AnyText, by_length, groups, padded_length
 from sijo.checkpoints.load import Model, load
 from sijo.errors import SettingError
-from sijo.inference.vector_cache import AnyKey, Entry, VectorCache
+from sijo.inference.vector_cache import Entry, VectorCache
 from sijo.nn.pooling import pool
 from sijo.tokenizers.tokenizer import PairInput
 
@@ -33,7 +33,7 @@ AT_ONCE = 1_000_000
 
 @dataclass(frozen=True)
 class ReadCounts:
-    """How much was read of some texts."""
+    """How much of each text was read."""
 
     tokens: np.ndarray
     """(n,) int64: how many tokens each text has, special ones not counted."""
@@ -53,7 +53,7 @@ class ReadCounts:
 
 @dataclass(frozen=True)
 class Encoded(ReadCounts):
-    """The vectors of some texts, and how much of each was read."""
+    """The vectors of texts, and how much of each was read."""
 
     vectors: np.ndarray
     """(n, D) float32, one row a text, of any length; all zeros for a text without tokens."""
@@ -61,14 +61,14 @@ class Encoded(ReadCounts):
 
 @dataclass(frozen=True)
 class Logits(ReadCounts):
-    """What a head says of some texts or pairs, and how much was read: of a pair, of its first text."""
+    """A head's logits for texts or pairs, and how much was read: of a pair, of its first text."""
 
     logits: np.ndarray
     """(n, C) float32, one row a text or pair."""
 
 
 class Engine:
-    """A model with a plan: texts in, one vector each out; or texts or pairs in, and a head's logits out.
+    """A model that reads in batches: texts in, one vector each out; or texts or pairs in, and a head's logits out.
 
     model         what `sijo.load` gives
     token_budget  tokens of a batch, padding included; more needs more memory
@@ -112,11 +112,10 @@ class Engine:
         """
         width = self.model.architecture.hidden_size
         rows = self.entries(texts, lambda new: self._read(self._cased(new), self._vectors, width))
-        vectors = _stacked(rows, width)
-        return Encoded(*_counts(rows), vectors)
+        return Encoded(*_counts(rows), _stacked(rows, width))
 
     def judge(self, texts: Sequence[str]) -> Logits:
-        """What the model's head says of each text by itself.
+        """The logits of the model's head for each text by itself.
 
         The logits of a text read in windows are the mean of its windows', by their tokens. A text without
         tokens is read as the special tokens around it; where there are none of those either, logits are 0.
@@ -134,7 +133,7 @@ class Engine:
         return Logits(*_counts(rows), _stacked(rows, width))
 
     def score_pairs(self, firsts: Sequence[str], seconds: Sequence[str]) -> Logits:
-        """What the model's head says of each pair, such as a text and a hypothesis about it.
+        """The logits of the model's head for each pair, such as a text and a hypothesis about it.
 
         A pair that is longer than the model loses the end of its first text, never of its second,
         whatever `long_text` says: `truncated` tells which. Equal pairs are read once, and a text is
@@ -149,8 +148,7 @@ class Engine:
         """
         self._must_judge()
         rows = self.entries(list(zip(firsts, seconds, strict=True)), self._read_pairs)
-        logits = _stacked(rows, len(self.model.labels))
-        return Logits(*_counts(rows), logits)
+        return Logits(*_counts(rows), _stacked(rows, len(self.model.labels)))
 
     def _must_judge(self) -> None:
         if CLASSIFIER not in self.model.head_values:
@@ -163,11 +161,12 @@ class Engine:
         """The texts as the sentence encoder was trained to see them."""
         return [text.lower() for text in texts] if self.model.sentence.lowercase else texts
 
-    def entries(self, keys: Sequence[AnyKey], read: Callable[[Sequence[AnyKey]], Iterable[Entry]]) -> list[Entry]:
+    def entries(self, keys: Sequence[AnyText], read: Callable[[Sequence[AnyText]], Iterable[Entry]]) -> list[Entry]:
         """An entry for each text or pair: from the store, or read, each distinct one once."""
         unique = list(dict.fromkeys(keys))
         known = {} if self.store is None else self.store.get(unique)
-        for part in _parts([key for key in unique if key not in known]):
+        missing = [key for key in unique if key not in known]
+        for part in groups(missing, rows=len(missing), characters=AT_ONCE):
             new = dict(zip(part, read(part), strict=True))
             if self.store is not None:
                 self.store.put(new)
@@ -184,7 +183,7 @@ class Engine:
     ) -> Iterator[Entry]:
         """Run the model over texts; yields an entry for each.
 
-        answers  what is wanted of each token sequence, (n, width) float32
+        answers  computes a row for each token sequence, (n, width) float32
         blank    whether a text without tokens is read too, if special tokens stand around it
         """
         tokenizer = self.model.tokenizer
@@ -209,12 +208,11 @@ class Engine:
 
     def _read_pairs(self, pairs: Sequence[tuple[str, str]]) -> Iterator[Entry]:
         """Run the model over pairs; yields an entry for each."""
-        found = self.model.tokenizer.pairs([first for first, _ in pairs], [second for _, second in pairs])
-        batches = list(by_length([len(pair.input_ids) for pair in found], token_budget=self.token_budget))
-        sorted_logits = np.concatenate([self._logits([found[i] for i in batch]) for batch in batches])
-        logits = np.empty_like(sorted_logits)
-        logits[np.concatenate(batches)] = sorted_logits
-        for pair, row in zip(found, logits, strict=True):
+        inputs = self.model.tokenizer.pairs([first for first, _ in pairs], [second for _, second in pairs])
+        logits = np.empty((len(inputs), len(self.model.labels)), np.float32)
+        for batch in by_length([len(pair.input_ids) for pair in inputs], token_budget=self.token_budget):
+            logits[batch] = self._logits([inputs[i] for i in batch])
+        for pair, row in zip(inputs, logits, strict=True):
             yield Entry(row, pair.tokens, 1, pair.unread > 0)
 
     @torch.inference_mode()
@@ -227,13 +225,13 @@ class Engine:
 
     @torch.inference_mode()
     def _judgements(self, sequences: Sequence[Sequence[int]]) -> np.ndarray:
-        """What the head says of each token sequence, (n, C) float32."""
+        """The head's logits for each token sequence, (n, C) float32."""
         logits: np.ndarray = self.model(*self._padded(sequences)).answers[CLASSIFIER].float().numpy()
         return logits
 
     @torch.inference_mode()
     def _logits(self, pairs: Sequence[PairInput]) -> np.ndarray:
-        """What the head says of each pair, (n, C) float32."""
+        """The head's logits for each pair, (n, C) float32."""
         ids_BL, keep_BL = self._padded([pair.input_ids for pair in pairs])
         types_BL, _ = padded([pair.token_type_ids for pair in pairs], limit=self.model.tokenizer.max_length)
         logits: np.ndarray = self.model(ids_BL, keep_BL, types_BL).answers[CLASSIFIER].float().numpy()
@@ -250,8 +248,8 @@ def padded(
 ) -> tuple[Tensor, Tensor | None]:
     """Rows of ids as one tensor (B, L), and where they are real; None for the latter where all of it is.
 
-    pad    fills a row up; what it is does not matter to a network that is told where ids are real
-    limit  fill up to a round width (`padded_length`), but not beyond this; None for the longest row's
+    pad    the id that fills a row up; a network that is given the mask ignores it
+    limit  pad to a round width (`padded_length`), but not beyond this; None for the longest row's
 
     >>> ids, keep = padded([[5, 6, 7], [8]])
     >>> ids.tolist(), keep.tolist()
@@ -262,20 +260,6 @@ def padded(
     width = longest if limit is None else min(padded_length(longest), limit)
     ids_BL = torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows])
     return ids_BL, torch.arange(width) < lengths_B1 if int(lengths_B1.min()) < width else None
-
-
-def _parts(keys: Sequence[AnyKey]) -> Iterator[list[AnyKey]]:
-    """The keys in order, in parts of about `AT_ONCE` characters."""
-    part: list[AnyKey] = []
-    held = 0
-    for key in keys:
-        part.append(key)
-        held += len(key) if isinstance(key, str) else len(key[0]) + len(key[1])
-        if held >= AT_ONCE:
-            yield part
-            part, held = [], 0
-    if part:
-        yield part
 
 
 def _stacked(rows: Sequence[Entry], width: int) -> np.ndarray:

@@ -1,27 +1,23 @@
-"""What a model gave, kept between runs, so that new labels on old texts cost only what is new.
+"""A model's outputs kept between runs, so that new labels on old texts cost only what is new.
 
 For a text that is its vector, for a pair of texts the logits. One file for each model and way of reading,
-so what two models gave never meets.
+so that outputs of two models never meet.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
+from sijo.batching import AnyText
 from sijo.files.cache import SqliteCache
-
-Key = str | tuple[str, str]
-"""A text, or a pair of them."""
-AnyKey = TypeVar("AnyKey", bound=Key)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of one text, or of one pair."""
+    """The output for one text, or for one pair."""
 
     vector: np.ndarray
     """(D,) float32: a text's vector, or a pair's logits."""
@@ -45,7 +41,7 @@ class VectorCache:
         self._store = SqliteCache(folder, fingerprint=fingerprint, columns=columns, table="vectors", key="text")
         self.file = self._store.file
 
-    def get(self, texts: Sequence[AnyKey]) -> dict[AnyKey, Entry]:
+    def get(self, texts: Sequence[AnyText]) -> dict[AnyText, Entry]:
         """The entries of those texts, or pairs, that are known."""
         by_key = {_key(text): text for text in texts}
         return {
@@ -53,7 +49,7 @@ class VectorCache:
             for key, (vector, tokens, windows, truncated) in self._store.get(list(by_key)).items()
         }
 
-    def put(self, entries: Mapping[AnyKey, Entry]) -> None:
+    def put(self, entries: Mapping[AnyText, Entry]) -> None:
         """Keep entries; all of them, or on an error none."""
         self._store.put(
             {
@@ -68,7 +64,7 @@ class VectorCache:
         )
 
 
-def _key(text: Key) -> bytes:
+def _key(text: AnyText) -> bytes:
     if isinstance(text, str):
         return hashlib.blake2b(text.encode(), digest_size=20).digest()
     first, second = (part.encode() for part in text)

@@ -1,16 +1,16 @@
-"""Which tokens are asked about, and what stands in their place.
+"""Masking: which tokens are targets, and what the model sees in their place.
 
-Every rule is a pure function of dice. They are numpy's `Generator.random()` and nothing else: its doubles are
-the bits of the generator, while what `permutation` or `integers` make of those may change with numpy. Dice are
-thrown for tokens that may be asked about, so padding moves none. Nothing here knows a tokenizer or a network.
+Every rule is a pure function of uniform draws. They come from numpy's `Generator.random()` and nothing else: its
+doubles are the bits of the generator, while what `permutation` or `integers` make of those may change with numpy.
+Only candidate tokens use draws, so padding changes none. Nothing here knows a tokenizer or a network.
 
 Three released codes are followed in what they meant, not to the letter:
 
 ELECTRA   draws places with replacement, so 7 % are drawn twice; here no place is drawn twice (electra issue 41).
-DeBERTa   applies the bound from left to right, so the end of a text is never asked about; here by chance.
+DeBERTa   applies the bound from left to right, so the end of a text is never a target; here at random.
 ALBERT    lets an n-gram run on behind a [SEP]; here a phrase ends where its segment ends.
 
-Letters: B batch, L length, P places that may be asked about, W words among them, V vocabulary.
+Letters: B batch, L length, P candidate places, W words among them, V vocabulary.
 """
 
 import math
@@ -30,12 +30,12 @@ Integers = NDArray[np.integer[Any]]
 SMOOTHING = 0.7
 """How much rare tokens are preferred by frequency: the `mlm_smoothing` of DistilBERT's script."""
 SPAN_END = 0.2
-"""Chance that a span of SpanBERT's ends after a word."""
+"""Probability that a span of SpanBERT's ends after a word."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Masking:
-    """Which tokens a masked model is asked about, and what it sees in their place.
+    """Which tokens a masked model has to predict, and what it sees in their place.
 
     BERT         choice="token", or "word" for whole words; most=20 at length 128
     ALBERT       choice="ngram", most=20
@@ -50,17 +50,17 @@ class Masking:
     in each window of words (DeBERTa); longer runs, each replaced as one (SpanBERT); or rare tokens rather than
     frequent ones (DistilBERT)."""
     share: float = 0.15
-    """Of the tokens, special ones counted, how many are asked about."""
+    """Of the tokens, special ones counted, how many are targets."""
     most: int | None = None
     """At most so many of a sample; None sets no other bound than the share."""
     longest: int = 3
     """Words of an n-gram or span at most."""
     mask: float = 0.8
-    """Of the tokens asked about, how many are hidden behind [MASK]."""
+    """Of the target tokens, how many are replaced by [MASK]."""
     keep: float = 0.1
     """How many of them stay as they are."""
     random: float = 0.1
-    """How many of them give way to a token drawn from the whole vocabulary."""
+    """How many of them are replaced by a token drawn from the whole vocabulary."""
 
     def __post_init__(self) -> None:
         known = get_args(Choice)
@@ -91,7 +91,7 @@ class Masking:
             )
 
     def budget(self, tokens: int) -> int:
-        """How many of so many tokens are asked about: at least one; a half goes to the even number.
+        """How many of so many tokens are targets: at least one; a half goes to the even number.
 
         By frequency it is a whole batch's, rounded up, as in DistilBERT's script.
 
@@ -110,13 +110,13 @@ def choose(
     masking: Masking,
     candidates_L: Bools,
     starts_L: Bools,
-    chance: np.random.Generator,
+    generator: np.random.Generator,
     *,
     tokens: int | None = None,
 ) -> Bools:
-    """The tokens of one sample to ask about, never more than its budget.
+    """The target tokens of one sample, never more than its budget.
 
-    A word begins at a token of `starts_L` or behind a token that may not be asked about, and is chosen whole.
+    A word begins at a token of `starts_L` or behind a token that is no candidate, and is chosen whole.
 
     token          so many as the budget says, all alike
     word           words in random order; one that no longer fits is passed over (BERT's whole-word masking)
@@ -125,22 +125,22 @@ def choose(
     span           the same, with p(n) as 0.8^n: 3.8 words on average over 1 to 10 (SpanBERT)
     deberta_ngram  from a random word on and around the end, n as 1/n and one run of n words in each window of
                    6n (more generally, int(1 / share) times n); of the words in them, in random order, those that
-                   fit. Every word has the same chance, and a run may pass a special token, unasked. With longest=1
-                   the words are tokens.
+                   fit. Every word is equally likely, and a run may pass over a special token. With longest=1 the
+                   words are tokens.
 
-    candidates_L  True where a token may be asked about, so not at special tokens or padding
+    candidates_L  True where a token may be a target, so not at special tokens or padding
     starts_L      True where a token begins a word; `token` does not look at it
-    chance        dice of this sample
+    generator     random generator of this sample
     tokens        how many tokens of the sample the share is of; by default L
 
-    Returns booleans of shape (L,). All are False if nothing may be asked, or no word fits the budget.
+    Returns booleans of shape (L,). All are False if there is no candidate, or no word fits the budget.
     Raises SettingError for a choice by frequency, which is a batch's: `choose_by_frequency`.
     Source: Devlin et al. 2018; the released ALBERT and DeBERTa codes; Joshi et al. 2020 (arXiv:1907.10529) and its
     code, where spans are drawn anew with replacement and the last word is cut to the budget: not here.
 
     >>> inner = np.array([False, *[True] * 9, False])
-    >>> dice = np.random.Generator(np.random.Philox(key=1))
-    >>> choose(Masking(choice="ngram", share=0.4), inner, inner, dice).astype(int).tolist()
+    >>> generator = np.random.Generator(np.random.Philox(key=1))
+    >>> choose(Masking(choice="ngram", share=0.4), inner, inner, generator).astype(int).tolist()
     [0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0]
     """
     if masking.choice == "frequency":
@@ -149,7 +149,7 @@ def choose(
     places_P = np.flatnonzero(candidates_L)
     chosen_L = np.zeros(len(candidates_L), dtype=bool)
     if masking.choice == "token":
-        chosen_L[places_P[_order(chance.random(len(places_P)))[:budget]]] = True
+        chosen_L[places_P[_order(generator.random(len(places_P)))[:budget]]] = True
         return chosen_L
 
     apart_P = np.diff(places_P, prepend=-2) > 1  # True behind a special token, and at the first place
@@ -158,14 +158,14 @@ def choose(
         begins_P[:] = True
     edges = np.append(np.flatnonzero(begins_P), len(places_P))
     if masking.choice == "deberta_ngram":
-        firsts = _windowed(masking, len(edges) - 1, chance)
+        firsts = _windowed(masking, len(edges) - 1, generator)
         lengths = [1] * len(firsts)
     else:
         segment_W = np.cumsum(apart_P)[edges[:-1]]
         left_W = np.searchsorted(segment_W, segment_W, side="right") - np.arange(len(segment_W))
-        order_dice_W, length_dice_W = chance.random((2, len(segment_W)))
-        order_W = _order(order_dice_W)
-        firsts, lengths = order_W.tolist(), _lengths(masking, length_dice_W, left_W)[order_W].tolist()
+        order_draws_W, length_draws_W = generator.random((2, len(segment_W)))
+        order_W = _order(order_draws_W)
+        firsts, lengths = order_W.tolist(), _lengths(masking, length_draws_W, left_W)[order_W].tolist()
     taken_W = _filled(firsts, lengths, edges.tolist(), budget)
     chosen_L[places_P] = np.repeat(taken_W, np.diff(edges))
     return chosen_L
@@ -177,33 +177,33 @@ def choose_by_frequency(
     candidates_BL: Bools,
     keep_BL: Bools,
     counts_V: Integers,
-    chances: Sequence[np.random.Generator],
+    generators: Sequence[np.random.Generator],
 ) -> Bools:
-    """The tokens of a batch to ask about, rare ones rather than frequent ones (DistilBERT).
+    """The target tokens of a batch, rare ones rather than frequent ones (DistilBERT).
 
-    The batch has one budget. Tokens are drawn one after the other without replacement, each with a chance as
-    count^-0.7 among those left, so samples get different shares. A sample's dice are its own: the order of the
-    samples changes nothing, but who else is in the batch does. Call it with the whole batch of a step, or with
-    one sample at a time where a sample's question must not depend on its company.
+    The batch has one budget. Tokens are drawn one after the other without replacement, each with a probability as
+    count^-0.7 among those left, so samples get different shares. Each sample has a random generator of its own: the
+    order of the samples changes nothing, but which others are in the batch does. Call it with the whole batch of a
+    step, or with one sample at a time where a sample's targets must not depend on the others.
 
     input_ids_BL   what tokens they are
-    candidates_BL  True where a token may be asked about
+    candidates_BL  True where a token may be a target
     keep_BL        True at real tokens, special ones among them: the share is of these
     counts_V       how often each token occurs in the corpus; never counts as once
-    chances        dice of each sample
+    generators     random generator of each sample
 
     Returns booleans of shape (B, L); all candidates if they are fewer than the budget.
     Source: the released distillation script and its `mlm_smoothing`. Drawn as the first arrivals of as many
     waits as tokens, each exponential (Efraimidis and Spirakis 2006), which is the same law as one after the other.
 
     >>> ids = np.array([[0, 1, 1, 2, 1, 1, 0]])
-    >>> dice = [np.random.Generator(np.random.Philox(key=1))]
-    >>> choose_by_frequency(Masking(choice="frequency"), ids, ids > 0, ids >= 0, np.array([0, 90_000, 1]), dice)
+    >>> philox, counts = np.random.Generator(np.random.Philox(key=1)), np.array([0, 90_000, 1])
+    >>> choose_by_frequency(Masking(choice="frequency"), ids, ids > 0, ids >= 0, counts, [philox])
     array([[False, False, False,  True,  True, False, False]])
     """
-    dice = [chance.random(int(count)) for count, chance in zip(candidates_BL.sum(1), chances, strict=True)]
+    draws = [rng.random(int(count)) for count, rng in zip(candidates_BL.sum(1), generators, strict=True)]
     weights_P = np.maximum(counts_V[input_ids_BL[candidates_BL]], 1.0) ** -SMOOTHING
-    waits_P = -np.log1p(-np.concatenate(dice)) / weights_P
+    waits_P = -np.log1p(-np.concatenate(draws)) / weights_P
     chosen_P = np.zeros(len(waits_P), dtype=bool)
     chosen_P[_order(waits_P)[: masking.budget(int(keep_BL.sum()))]] = True
     chosen_BL = np.zeros(candidates_BL.shape, dtype=bool)
@@ -215,33 +215,33 @@ def replace_chosen(
     masking: Masking,
     input_ids_L: Integers,
     chosen_L: Bools,
-    chance: np.random.Generator,
+    generator: np.random.Generator,
     *,
     mask_id: int,
     vocab_size: int,
 ) -> Integers:
-    """What the model sees: of the chosen tokens some hidden, some as they are, some drawn at random.
+    """The ids that the model sees: of the target tokens some are [MASK], some kept, some drawn at random.
 
-    Each token has a die of its own, whole words and n-grams too (BERT, ALBERT, DeBERTa). With choice="span" one
-    die decides for a run of chosen tokens, as in SpanBERT's paper, so spans that touch share one. Random tokens
+    Each token has a draw of its own, in whole words and n-grams too (BERT, ALBERT, DeBERTa). With choice="span" one
+    draw decides for a run of chosen tokens, as in SpanBERT's paper, so spans that touch share one. Random tokens
     come from the whole vocabulary, special tokens and the true one among them, as in the released codes of BERT,
     ALBERT, DeBERTa and DistilBERT.
 
     input_ids_L  the clean tokens
-    chosen_L     True at those asked about
-    chance       dice of this sample
-    mask_id      what [MASK] is called
+    chosen_L     True at the targets
+    generator    random generator of this sample
+    mask_id      the id of [MASK]
     vocab_size   random tokens are drawn from [0, vocab_size)
 
-    Returns ids of the same shape and type; the given ones are left alone.
+    Returns new ids of the same shape and type.
 
     >>> ids, chosen = np.arange(10, 18), np.array([False, True] * 4)
-    >>> dice = np.random.Generator(np.random.Philox(key=5))
-    >>> replace_chosen(Masking(), ids, chosen, dice, mask_id=4, vocab_size=100).tolist()
+    >>> generator = np.random.Generator(np.random.Philox(key=5))
+    >>> replace_chosen(Masking(), ids, chosen, generator, mask_id=4, vocab_size=100).tolist()
     [10, 4, 12, 4, 14, 4, 16, 4]
     """
     places_P = np.flatnonzero(chosen_L)
-    fate_P, draw_P = chance.random((2, len(places_P)))
+    fate_P, draw_P = generator.random((2, len(places_P)))
     if masking.choice == "span":
         first_P = np.diff(places_P, prepend=-2) > 1
         fate_P = fate_P[first_P][np.cumsum(first_P) - 1]
@@ -252,47 +252,47 @@ def replace_chosen(
     return shown_L
 
 
-def _order(dice: NDArray[np.float64]) -> NDArray[np.intp]:
-    """A random order by dice; were two dice ever equal, the earlier would come first."""
-    order: NDArray[np.intp] = np.argsort(dice, kind="stable")
+def _order(draws: NDArray[np.float64]) -> NDArray[np.intp]:
+    """A random order: by ascending draw; of two equal ones the earlier comes first."""
+    order: NDArray[np.intp] = np.argsort(draws, kind="stable")
     return order
 
 
-def _lengths(masking: Masking, dice_W: NDArray[np.float64], left_W: NDArray[np.intp]) -> NDArray[np.intp]:
+def _lengths(masking: Masking, draws_W: NDArray[np.float64], left_W: NDArray[np.intp]) -> NDArray[np.intp]:
     """How many words each span has, of the `left_W` there are from its first to the end of the segment."""
     longest = 1 if masking.choice == "word" else masking.longest
     words = np.arange(1, longest + 1)
     edges = np.cumsum((1 - SPAN_END) ** words if masking.choice == "span" else 1 / words)
     room_W = np.minimum(left_W, longest)
-    words_W: NDArray[np.intp] = np.searchsorted(edges, dice_W * edges[room_W - 1], side="right") + 1
-    return np.minimum(words_W, room_W)  # a die just under 1 may round up to the last edge
+    words_W: NDArray[np.intp] = np.searchsorted(edges, draws_W * edges[room_W - 1], side="right") + 1
+    return np.minimum(words_W, room_W)  # a draw just under 1 may round up to the last edge
 
 
-def _windowed(masking: Masking, words: int, chance: np.random.Generator) -> list[int]:
+def _windowed(masking: Masking, words: int, generator: np.random.Generator) -> list[int]:
     """The words in DeBERTa's windows, in random order."""
-    turn = int(chance.random() * words)
-    length_dice_W, start_dice_W, order_dice_W = chance.random((3, words))
-    lengths = _lengths(masking, length_dice_W, np.full(words, masking.longest)).tolist()
-    found: list[int] = []
+    turn = int(generator.random() * words)
+    length_draws_W, start_draws_W, order_draws_W = generator.random((3, words))
+    lengths = _lengths(masking, length_draws_W, np.full(words, masking.longest)).tolist()
+    masked: list[int] = []
     at = 0
-    for length, die in zip(lengths, start_dice_W.tolist(), strict=True):
+    for length, draw in zip(lengths, start_draws_W.tolist(), strict=True):
         if at >= words:
             break
         window = min(length * int(1 / masking.share), words - at)
-        start = at + int(die * window)
+        start = at + int(draw * window)
         end = min(start + length, words)
-        found += range(start, end)
+        masked += range(start, end)
         at = max(at + window, end)
-    turned_W = (np.array(found, dtype=np.intp) + turn) % max(words, 1)
-    ordered: list[int] = turned_W[_order(order_dice_W[turned_W])].tolist()
+    turned_W = (np.array(masked, dtype=np.intp) + turn) % max(words, 1)
+    ordered: list[int] = turned_W[_order(order_draws_W[turned_W])].tolist()
     return ordered
 
 
 def _filled(firsts: Sequence[int], lengths: Sequence[int], edges: Sequence[int], budget: int) -> list[bool]:
-    """True at the words of spans laid one after the other, while tokens are left in the budget.
+    """True at the words of spans taken one after the other, while tokens are left in the budget.
 
     firsts   the first word of each span
-    lengths  words of each; as many of them are laid as fit
+    lengths  words of each; as many of them are taken as fit
     edges    where each word begins, counted in tokens, and where the last ends
     """
     taken = [False] * (len(edges) - 1)

@@ -15,8 +15,8 @@ import tokenizers
 from objectives.conftest import moved, opened
 from sijo.errors import SettingError, TextError
 from sijo.generation.codes import code
+from sijo.generation.generator import Generator, Request
 from sijo.generation.rules import Sampling
-from sijo.generation.write import Generator, Request
 from sijo.models import published
 from sijo.nn.architecture import Sinusoidal
 from sijo.nn.cache import Cache
@@ -31,8 +31,8 @@ WINDOW = 24
 
 @pytest.fixture(scope="module")
 def tokenizer(tiny_model):
-    found = Tokenizer.load(tiny_model / "tokenizer.json", max_length=WINDOW)
-    return found.with_specials(["<sea>", "<land>"])
+    plain = Tokenizer.load(tiny_model / "tokenizer.json", max_length=WINDOW)
+    return plain.with_specials(["<sea>", "<land>"])
 
 
 @pytest.fixture(scope="module")
@@ -97,10 +97,10 @@ def test_greedy_texts_are_those_of_transformers(pair, tokenizer, penalty):
     # kills: a token of the prompt that is not penalised, or twice; a place off by one after the prompt
     model, theirs = pair
     writer = Generator(model)
-    writer.struck = []
+    writer.never_written = []
     prompts = [words(tokenizer, 1 + seed % 9, seed) for seed in range(200)]
     sampling = Sampling(penalty=penalty, penalty_rule="sign_aware")
-    found = writer.write([Request(prompt=prompt, max_new_tokens=8, sampling=sampling) for prompt in prompts])
+    texts = writer.write([Request(prompt=prompt, max_new_tokens=8, sampling=sampling) for prompt in prompts])
     for rows, ids in alike(tokenizer, prompts):
         with torch.no_grad():
             want = theirs.generate(
@@ -112,7 +112,7 @@ def test_greedy_texts_are_those_of_transformers(pair, tokenizer, penalty):
                 eos_token_id=None,
             )
         for row, sequence in zip(rows, want, strict=True):
-            assert list(found[row].ids) == sequence[ids.shape[1] :].tolist(), prompts[row]
+            assert list(texts[row].ids) == sequence[ids.shape[1] :].tolist(), prompts[row]
 
 
 @pytest.mark.parametrize(("rule", "guidance"), [("paper", None), ("sign_aware", None), ("paper", 1.5)])
@@ -123,36 +123,36 @@ def test_the_penalty_sees_code_prompt_and_text(pair, tokenizer, rule, guidance):
     model, _ = pair
     writer = Generator(model)
     for seed in range(12):
-        front, prompt = words(tokenizer, 5, seed), words(tokenizer, 2, seed + 50)
+        text, prompt = words(tokenizer, 5, seed), words(tokenizer, 2, seed + 50)
         request = Request(
             prompt=prompt,
-            control_code=f"sea {front}",
+            control_code=f"sea {text}",
             other_code=guidance and "land the old game",
             guidance=guidance,
             max_new_tokens=6,
             sampling=Sampling(penalty=3.0, penalty_rule=rule),
         )
-        ids = [tokenizer.id("<sea>"), *tokenizer.ids([f"{front} {prompt}"])[0]]
+        ids = [tokenizer.id("<sea>"), *tokenizer.ids([f"{text} {prompt}"])[0]]
         for token in writer.write([request])[0].ids:
             with torch.no_grad():
                 logits = model(torch.tensor([ids])).logits[0, -1]
                 if guidance is not None:
-                    other = [*code("land the old game", tokenizer), *ids[1 + len(tokenizer.ids([front])[0]) :]]
+                    other = [*code("land the old game", tokenizer), *ids[1 + len(tokenizer.ids([text])[0]) :]]
                     away = model(torch.tensor([other])).logits[0, -1]
                     logits = away + guidance * (logits - away)
             scores = [
-                (one / 3 if rule == "paper" or one > 0 else one * 3) if number in ids else one
-                for number, one in enumerate(logits.tolist())
+                (score / 3 if rule == "paper" or score > 0 else score * 3) if number in ids else score
+                for number, score in enumerate(logits.tolist())
             ]
-            ordinary = [number for number in range(len(scores)) if number not in writer.struck]
+            ordinary = [number for number in range(len(scores)) if number not in writer.never_written]
             assert token == max(ordinary, key=lambda number: scores[number])
             ids.append(token)
 
 
 @pytest.mark.parametrize("temperature", [0.4, 2.5])
-def test_each_token_is_drawn_by_its_own_throw(pair, tokenizer, temperature):
-    """By the sum of probabilities in a list, up to the throw of that seed and token."""
-    # kills: a temperature that multiplies, one throw for all tokens, a throw of another seed or purpose; a
+def test_each_token_is_drawn_by_its_own_uniform(pair, tokenizer, temperature):
+    """By the sum of probabilities in a list, up to the uniform draw of that seed and token."""
+    # kills: a temperature that multiplies, one draw for all tokens, a draw of another seed or purpose; a
     # log-probability after the temperature
     model, _ = pair
     writer = Generator(model)
@@ -165,17 +165,17 @@ def test_each_token_is_drawn_by_its_own_throw(pair, tokenizer, temperature):
             with torch.no_grad():
                 logits = model(torch.tensor([ids])).logits[0, -1]
             shares = [
-                0.0 if number in writer.struck else math.exp(one / temperature)
-                for number, one in enumerate(logits.tolist())
+                0.0 if number in writer.never_written else math.exp(score / temperature)
+                for number, score in enumerate(logits.tolist())
             ]
-            throw = rng(seed, "write", place).random() * sum(shares)
-            assert token == next(number for number, edge in enumerate(accumulate(shares)) if edge > throw)
+            target = rng(seed, "write", place).random() * sum(shares)
+            assert token == next(number for number, edge in enumerate(accumulate(shares)) if edge > target)
             assert logprob == pytest.approx(logits.log_softmax(-1)[token].item(), abs=1e-4)
             ids.append(token)
 
 
 def test_neighbours_change_nothing(writer, tokenizer):
-    # kills: one chance for all, a row that moves when another ends, padding that is read
+    # kills: one generator for all, a row that moves when another ends, padding that is read
     sampling = Sampling(temperature=1.0, top_k=20)
     requests = [
         Request(
@@ -189,18 +189,18 @@ def test_neighbours_change_nothing(writer, tokenizer):
         for number in range(12)
     ]
     together = writer.write(requests)
-    for request, found in zip(requests, together, strict=True):
+    for request, written in zip(requests, together, strict=True):
         alone = writer.write([request])[0]
-        assert alone.ids == found.ids and alone.text == found.text
-        assert alone.logprobs == pytest.approx(found.logprobs, abs=1e-4)
-    assert len({found.ids for found in together}) > 6
+        assert alone.ids == written.ids and alone.text == written.text
+        assert alone.logprobs == pytest.approx(written.logprobs, abs=1e-4)
+    assert len({text.ids for text in together}) > 6
     again = writer.write([Request(prompt=requests[0].prompt, max_new_tokens=3, seed=99, sampling=sampling)])
     assert again[0].ids != together[0].ids
 
 
 @pytest.mark.parametrize("slide", [1, None, 9])
-@pytest.mark.parametrize(("front", "count"), [("", 4), ("sea", 4), ("sea the old land", 2), ("", 10), ("sea", 9)])
-def test_a_text_that_outgrows_its_window_keeps_its_code(pair, tokenizer, slide, front, count):
+@pytest.mark.parametrize(("name", "count"), [("", 4), ("sea", 4), ("sea the old land", 2), ("", 10), ("sea", 9)])
+def test_a_text_that_outgrows_its_window_keeps_its_code(pair, tokenizer, slide, name, count):
     """Each token by its log-probability after the code and as many last tokens as the window then holds."""
     # kills: a code that slides out or takes no room, a stale state after sliding (the released sampler's), places
     # that count on, a prompt that just fits and is cut
@@ -208,14 +208,14 @@ def test_a_text_that_outgrows_its_window_keeps_its_code(pair, tokenizer, slide, 
     writer = Generator(model, window=10, slide=slide)
     every = tokenizer.ids([words(tokenizer, 30, 3)])[0]
     prompt = next(text for text in map(tokenizer.decode, starts(every)) if len(tokenizer.ids([text])[0]) == count)
-    request = Request(prompt=prompt, control_code=front or None, max_new_tokens=30, sampling=GREEDY)
-    ids, code_ids = [*tokenizer.ids([prompt])[0]], [] if not front else [*code(front, tokenizer)]
+    request = Request(prompt=prompt, control_code=name or None, max_new_tokens=30, sampling=GREEDY)
+    ids, code_ids = [*tokenizer.ids([prompt])[0]], [] if not name else [*code(name, tokenizer)]
     held, limit = len(ids), 10 - len(code_ids)
     for token in writer.stream([request]):
         with torch.no_grad():
             logits = model(torch.tensor([[*code_ids, *ids[-held:]]])).logits[0, -1]
         assert token.logprob == pytest.approx(logits.log_softmax(-1)[token.id].item(), abs=1e-4)
-        logits[writer.struck] = -torch.inf
+        logits[writer.never_written] = -torch.inf
         assert token.id == logits.argmax()
         ids.append(token.id)
         held = held + 1 if held < limit else max(1, limit - writer.slide + 1)
@@ -238,10 +238,10 @@ def test_neighbours_change_nothing_when_windows_are_full(pair, tokenizer):
         )
         for number in range(7)
     ]
-    for request, found in zip(requests, writer.write(requests), strict=True):
+    for request, written in zip(requests, writer.write(requests), strict=True):
         alone = writer.write([request])[0]
-        assert alone.ids == found.ids
-        assert alone.logprobs == pytest.approx(found.logprobs, abs=1e-4)
+        assert alone.ids == written.ids
+        assert alone.logprobs == pytest.approx(written.logprobs, abs=1e-4)
 
 
 def test_many_texts_in_groups(writer, tokenizer, monkeypatch):
@@ -256,9 +256,9 @@ def test_many_texts_in_groups(writer, tokenizer, monkeypatch):
     monkeypatch.setattr(transformer, "step", noted)
     prompts = [words(tokenizer, 1 + number % 4, number) for number in range(70)]
     requests = [Request(prompt=prompt, max_new_tokens=2) for prompt in prompts]
-    found = list(writer.each(requests))
-    assert rows == [32, 32, 32, 32, 6, 6] and len(found) == 70
-    assert [found[number].ids for number in (0, 31, 32, 69)] == [
+    texts = list(writer.each(requests))
+    assert rows == [32, 32, 32, 32, 6, 6] and len(texts) == 70
+    assert [texts[number].ids for number in (0, 31, 32, 69)] == [
         writer.write([requests[number]])[0].ids for number in (0, 31, 32, 69)
     ]
 
@@ -294,7 +294,7 @@ def test_the_window_is_the_shortest_limit(pair, tokenizer, tiny_model, monkeypat
 def test_all_tokens_banned(pair, tokenizer):
     # kills: a token that was banned, written where no other is left
     writer = Generator(pair[0])
-    writer.struck = list(range(tokenizer.largest_id + 1))
+    writer.never_written = list(range(tokenizer.largest_id + 1))
     for sampling in (
         Sampling(),
         Sampling(beams=2),
@@ -315,8 +315,8 @@ def test_tokens_come_one_by_one_and_make_the_text(writer, tokenizer):
     assert sum(bool(token.text) for token in tokens) > 6
     second = whole.split()[3]
     stopped = replace(request, stop=(second, "never to be seen"))
-    found = writer.write([stopped])[0]
-    assert found.text == whole[: whole.index(second)] and found.stopped and len(found.ids) < 12
+    written = writer.write([stopped])[0]
+    assert written.text == whole[: whole.index(second)] and written.stopped and len(written.ids) < 12
     assert not writer.write([replace(request, stop=("never to be seen",))])[0].stopped
 
 
@@ -329,7 +329,7 @@ def test_banned_words_and_special_tokens_are_not_written(writer, tokenizer):
     both = [request, replace(request, banned=(word,))]
     bound = writer.write(both[1:])[0]
     assert word in free.text and word not in bound.text.split()
-    assert [found.ids for found in writer.write(both)] == [free.ids, bound.ids]
+    assert [text.ids for text in writer.write(both)] == [free.ids, bound.ids]
 
 
 def test_banned_words_that_have_a_space_before_them():
@@ -360,8 +360,8 @@ def test_guidance_and_mixtures(writer, pair, tokenizer):
     prompt = tokenizer.ids(["the old sea"])[0]
     with torch.no_grad():
         logs = [
-            model(torch.tensor([[*front, *prompt]])).logits[0, -1].log_softmax(-1)
-            for front in ([tokenizer.id("<sea>")], [tokenizer.id("<land>")], [])
+            model(torch.tensor([[*prefix, *prompt]])).logits[0, -1].log_softmax(-1)
+            for prefix in ([tokenizer.id("<sea>")], [tokenizer.id("<land>")], [])
         ]
     base = {"prompt": "the old sea", "control_code": "sea", "max_new_tokens": 1, "sampling": GREEDY}
     mixed = next(writer.stream([Request(**base, other_code="land", mixture=0.3)]))
@@ -371,21 +371,21 @@ def test_guidance_and_mixtures(writer, pair, tokenizer):
         guided = next(writer.stream([Request(**base, other_code=other, guidance=3.0)]))
         want = (against + 3 * (logs[0] - against)).log_softmax(-1)
         assert guided.logprob == pytest.approx(want[guided.id].item(), abs=1e-4)
-        want[writer.struck] = -torch.inf
+        want[writer.never_written] = -torch.inf
         assert guided.id == want.argmax()
 
 
 def test_a_mixture_of_one_alone_is_that_one(writer):
     # kills: a zero of the logits that moves, so that the penalty rewards; shares exchanged
     base = {"prompt": "the old sea", "max_new_tokens": 12}
-    for name, given in (
+    for name, options in (
         ("sea", {"control_code": "sea", "guidance": 1.0}),
         ("sea", {"control_code": "sea", "other_code": "land", "mixture": 0.0}),
         ("land", {"control_code": "sea", "other_code": "land", "mixture": 1.0}),
     ):
         want = writer.write([Request(**base, control_code=name, sampling=Sampling(penalty=1.5))])[0]
         # the code stands in the text of the first side alone, and is penalised: but it is never written
-        assert writer.write([Request(**base, **given, sampling=Sampling(penalty=1.5))])[0].ids == want.ids
+        assert writer.write([Request(**base, **options, sampling=Sampling(penalty=1.5))])[0].ids == want.ids
 
 
 def test_codes_by_name(tokenizer):
@@ -399,7 +399,7 @@ def test_codes_by_name(tokenizer):
 
 
 @pytest.mark.parametrize(
-    ("given", "error", "message"),
+    ("options", "error", "message"),
     [
         ({"prompt": ""}, TextError, "no token to begin with"),
         ({"prompt": "the sea " * 30}, TextError, "reads 24 at once"),
@@ -422,10 +422,10 @@ def test_codes_by_name(tokenizer):
         ({"prompt": "the", "stop": ("",)}, SettingError, "empty stop string"),
     ],
 )
-def test_what_cannot_be_written(writer, given, error, message):
+def test_what_cannot_be_written(writer, options, error, message):
     # kills: an error from deep inside, or a loop without end
     with pytest.raises(error, match=message):
-        writer.write([Request(**given)])
+        writer.write([Request(**options)])
 
 
 def test_a_network_that_reads_both_sides_does_not_write(tiny_model):

@@ -1,7 +1,7 @@
-"""The loop that writes: prompts in, tokens out one by one, each text as if it were alone.
+"""The generating loop: prompts in, tokens out one by one, each text as if it were alone.
 
-Every text has a front of its own, the tokens of its control code. They stay in place when a text outgrows what the
-network reads at once: its oldest words leave, its code does not (CTRL, released sampler). Several fronts for one
+Every text has a prefix of its own, the tokens of its control code. They stay in place when a text outgrows what the
+network reads at once: its oldest words leave, its code does not (CTRL, released sampler). Several prefixes of one
 text are read side by side, and their distributions blended: guidance, and mixtures of codes.
 
 Letters: R rows, V tokens.
@@ -16,17 +16,17 @@ from sijo.checkpoints.load import Model, load
 from sijo.errors import SettingError
 from sijo.generation.beams import Continuation, choose
 from sijo.generation.cached_reader import HEAD, CachedReader
-from sijo.generation.request import Request, Token, Written
+from sijo.generation.request import GeneratedText, Request, Token
 from sijo.generation.rules import Sampling
 
-__all__ = ["Generator", "Request", "Sampling", "Token", "Written"]
+__all__ = ["GeneratedText", "Generator", "Request", "Sampling", "Token"]
 
 AT_ONCE = 32
-"""Texts that `Generator.write` has side by side."""
+"""Texts that `Generator.each` generates side by side."""
 
 
 class Generator:
-    """A network that writes.
+    """A network that generates text from left to right.
 
     model   what `sijo.load(folder, head="lm")` gives, or a folder or org/name
     window  tokens that it reads at once, its code included; None for as many as it was made for
@@ -38,42 +38,42 @@ class Generator:
 
     def __init__(self, model: Model | str | Path, *, window: int | None = None, slide: int | None = None) -> None:
         self.model = model if isinstance(model, Model) else load(model, HEAD)
-        a, tokenizer = self.model.architecture, self.model.tokenizer
-        if a.reads != "left" or HEAD not in self.model.head:
+        architecture, tokenizer = self.model.architecture, self.model.tokenizer
+        if architecture.reads != "left" or HEAD not in self.model.head:
             raise SettingError(
                 f"{self.model.source or 'this model'} does not write from left to right: it needs an lm head; "
                 "choose a CTRL, or train one: sijo pretrain ctrl-tiny"
             )
-        if a.distances is not None or a.convolution is not None:
+        if architecture.distances is not None or architecture.convolution is not None:
             raise SettingError(
                 "a network with distances or a convolution cannot go on from what it has read; choose another"
             )
-        limits = [limit for limit in (window, a.places, tokenizer.max_length) if limit is not None]
-        self.window = min(limits)
+        limits = (window, architecture.places, tokenizer.max_length)
+        self.window = min(limit for limit in limits if limit is not None)
         self.slide = max(1, self.window // 4) if slide is None else slide
         if self.window < 2 or not 1 <= self.slide < self.window:
             raise SettingError(
                 f"window={window} and slide={slide}: a window has 2 tokens or more, and slides by fewer"
             )
-        self.struck = list(tokenizer.special_ids)
+        self.never_written = list(tokenizer.special_ids)
 
-    def write(self, requests: Sequence[Request]) -> list[Written]:
-        """Write all texts, and give them in order."""
+    def write(self, requests: Sequence[Request]) -> list[GeneratedText]:
+        """Generate all texts, in order."""
         return list(self.each(requests))
 
-    def each(self, requests: Sequence[Request]) -> Iterator[Written]:
-        """Write texts, so many side by side that memory is bounded; yields each in order once those are done.
+    def each(self, requests: Sequence[Request]) -> Iterator[GeneratedText]:
+        """Generate texts in groups, so that memory is bounded; yields each in order once its group is done.
 
         Raises what `stream` raises, before anything is written.
         """
         texts = self._texts(requests)
         for start in range(0, len(texts), AT_ONCE):
             group = texts[start : start + AT_ONCE]
-            found: dict[int, list[Token]] = {text.number: [] for text in group}
-            for token in self._written(group):
-                found[token.row].append(token)
-            for tokens in found.values():
-                yield Written(
+            by_text: dict[int, list[Token]] = {text.number: [] for text in group}
+            for token in self._tokens(group):
+                by_text[token.row].append(token)
+            for tokens in by_text.values():
+                yield GeneratedText(
                     "".join(token.text for token in tokens),
                     tuple(token.id for token in tokens),
                     tuple(token.logprob for token in tokens),
@@ -81,33 +81,33 @@ class Generator:
                 )
 
     def stream(self, requests: Sequence[Request]) -> Iterator[Token]:
-        """Write texts side by side; gives each token when it is chosen, or of beams, when all agree on it.
+        """Generate texts side by side; yields each token when it is chosen, or of beams, when all agree on it.
 
         Raises SettingError for a code that the model does not know, TextError for a text with nothing to begin from
         or a prompt that fills the window: when it is called, before anything is written.
         """
-        return self._written(self._texts(requests))
+        return self._tokens(self._texts(requests))
 
     def _texts(self, requests: Sequence[Request]) -> list[Continuation]:
         tokenizer, window = self.model.tokenizer, self.window
         return [Continuation(number, request, tokenizer, window) for number, request in enumerate(requests)]
 
     @torch.inference_mode()
-    def _written(self, texts: list[Continuation]) -> Iterator[Token]:
+    def _tokens(self, texts: list[Continuation]) -> Iterator[Token]:
         if not texts:
             return
         rows = [row for text in texts for row in text.rows()]
-        reading = CachedReader(self.model, rows, window=self.window, slide=self.slide)
-        struck = torch.tensor(self.struck, dtype=torch.int64)
+        reader = CachedReader(self.model, rows, window=self.window, slide=self.slide)
+        never_written = torch.tensor(self.never_written, dtype=torch.int64)
         while True:
-            came, start = [], 0
-            for text, found in zip(texts, choose(texts, reading.logits(), struck), strict=True):
-                fronts = len(text.fronts)
-                count = len(text.lines) * fronts
-                yield from text.go_on(found)
-                came += [start + place * fronts + front for place in text.came for front in range(fronts)]
-                start += count
-            texts = [text for text in texts if text.lines]
+            parents, start = [], 0
+            for text, choices in zip(texts, choose(texts, reader.logits(), never_written), strict=True):
+                prefixes = len(text.prefixes)
+                size = len(text.beams) * prefixes
+                yield from text.step(choices)
+                parents += [start + beam * prefixes + prefix for beam in text.parents for prefix in range(prefixes)]
+                start += size
+            texts = [text for text in texts if text.beams]
             if not texts:
                 return
-            reading.go_on([row for text in texts for row in text.rows()], came)
+            reader.step([row for text in texts for row in text.rows()], parents)
