@@ -62,13 +62,13 @@ def make(folder: Path, layers: int, seed: int) -> None:
     import torch
 
     import sijo
-    from sijo.models import published
+    from sijo.models import FAMILIES, published
     from sijo.tokenizers.tokenizer import Tokenizer
 
     architecture = published("ctrl")[1].architecture()
     with tempfile.TemporaryDirectory() as name:
         vocabulary(Path(name), architecture.vocab_size)
-        tokenizer = Tokenizer.open(Path(name), model_type="ctrl", max_length=256)
+        tokenizer = Tokenizer.open(Path(name), FAMILIES["ctrl"], max_length=256)
     with told("build"), torch.device("meta"):
         model = sijo.create(replace(architecture, schedule=tuple(range(layers))), "lm", tokenizer=tokenizer)
     with told("fill"):

@@ -29,6 +29,7 @@ import transformers
 
 import data
 from sijo.checkpoints.locate import built_in
+from sijo.models import FAMILIES
 from sijo.tokenizers.tokenizer import Tokenizer
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "text"))
@@ -88,17 +89,17 @@ def main() -> None:
         folder = Path(name)
         shutil.copy(built_in() / "vocab.txt", folder)
         bert = transformers.BertTokenizer.from_pretrained(folder)
-        ours = Tokenizer.open(folder, model_type="bert", max_length=LONGEST)
+        ours = Tokenizer.open(folder, FAMILIES["bert"], max_length=LONGEST)
         figures["WordPiece"], _ = compare("WordPiece", ours, lines, lambda texts: bert(texts)["input_ids"])
 
         references.write_deberta_v1(folder, lines)
         deberta = transformers.DebertaTokenizer.from_pretrained(folder)
-        ours = Tokenizer.open(folder, model_type="deberta", max_length=LONGEST)
+        ours = Tokenizer.open(folder, FAMILIES["deberta"], max_length=LONGEST)
         figures["byte-level"], _ = compare("byte-level", ours, lines, lambda texts: deberta(texts)["input_ids"])
 
         references.write_ctrl(folder, lines)
         ctrl = transformers.CTRLTokenizer.from_pretrained(folder)
-        ours = Tokenizer.open(folder, model_type="ctrl", max_length=LONGEST)
+        ours = Tokenizer.open(folder, FAMILIES["ctrl"], max_length=LONGEST)
         figures["CTRL"], _ = compare("CTRL", ours, lines, lambda texts: ctrl(texts)["input_ids"])
 
         for kind, settings in {
@@ -110,7 +111,7 @@ def main() -> None:
             model = references.train(lines, vocab_size=8000, **settings)
             (folder / ("spiece.model" if albert else "spm.model")).write_bytes(model)
             theirs = sentencepiece.SentencePieceProcessor(model_proto=model)
-            ours = Tokenizer.open(folder, model_type="albert" if albert else "deberta-v2", max_length=LONGEST)
+            ours = Tokenizer.open(folder, FAMILIES["albert" if albert else "deberta-v2"], max_length=LONGEST)
 
             def cut(
                 texts: list[str],

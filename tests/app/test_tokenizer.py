@@ -9,8 +9,10 @@ from typing import get_args, get_type_hints
 import pytest
 
 from sijo.app.tokenizer import TrainSettings
+from sijo.models import tokenizer_styles
+from sijo.tokenizers.style import Kind
 from sijo.tokenizers.tokenizer import Tokenizer
-from sijo.tokenizers.train import Family, Kind, train_tokenizer
+from sijo.tokenizers.train import train_tokenizer
 
 POEM = "the sea is old and the rain is new\nwe cook bread in the rain\n\nthe old sea\n" * 40
 
@@ -121,7 +123,7 @@ def test_the_command_offers_what_the_library_has():
     # kills: a family, a kind or another budget in the library alone; the command repeats them to start fast
     hints = get_type_hints(TrainSettings)
     families, _ = get_args(hints["family"])
-    assert get_args(families) == get_args(Family) and get_args(hints["kind"]) == get_args(Kind)
+    assert get_args(families) == tuple(tokenizer_styles()) and get_args(hints["kind"]) == get_args(Kind)
     defaults = {field.name: field.default for field in fields(TrainSettings)}
     library = inspect.signature(train_tokenizer).parameters
     assert all(defaults[name] == library[name].default for name in ("characters", "seed", "max_length", "cased"))

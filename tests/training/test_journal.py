@@ -17,6 +17,7 @@ from battery import scramble
 from conftest import write_tiny_tokenizer
 from sijo.data.samples import Batch
 from sijo.errors import SettingError, TextError
+from sijo.models import FAMILIES
 from sijo.nn.architecture import Architecture, DropoutRates, Learned
 from sijo.nn.heads import ClassifierHeadSpec, LMHeadSpec, Network
 from sijo.objectives.clm import CausalLM
@@ -41,7 +42,7 @@ PEAK = 2e9
 def tokenizer(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tokenizer")
     write_tiny_tokenizer(folder / "tokenizer.json")
-    return Tokenizer.open(folder, model_type="bert", max_length=32)
+    return Tokenizer.open(folder, FAMILIES["bert"], max_length=32)
 
 
 @pytest.fixture(scope="module")

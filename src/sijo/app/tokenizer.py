@@ -5,16 +5,24 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from sijo.app.progress import RowProgress
 from sijo.errors import SettingError
+from sijo.tokenizers.style import Kind
 
 if TYPE_CHECKING:
     from sijo.files.tables import TextTable
-    from sijo.tokenizers.train import TokenizerReport
+    from sijo.tokenizers.tokenizer_report import TokenizerReport
+
+
+def _style_names() -> Any:
+    """The type of --family: evaluated when options are read, so that no other command waits for the families."""
+    from sijo.models import tokenizer_styles
+
+    return Literal[tuple(tokenizer_styles())]
 
 
 @Parameter(name="*")
@@ -22,15 +30,13 @@ if TYPE_CHECKING:
 class TrainSettings:
     """What kind of tokenizer, how large, and where it goes."""
 
-    kind: Literal["wordpiece", "unigram", "bpe"]
+    kind: Kind
     """How words are cut: WordPiece (BERT's), unigram (SentencePiece's) or byte pairs."""
     vocab_size: int
     """Tokens, special ones included; a short text may hold fewer."""
     out: Path
     """The folder to be; it appears whole or not at all."""
-    family: (
-        Literal["bert", "distilbert", "electra", "albert", "deberta-v2", "deberta-v3", "deberta", "ctrl"] | None
-    ) = None
+    family: "_style_names() | None" = None  # type: ignore[valid-type]
     """Whose special tokens, template and way to cut; by default bert, albert or deberta, as the kind is."""
     cased: bool = False
     """Keep capitals and accents, which BERT's family and ALBERT fold; the others keep them always."""
@@ -96,6 +102,7 @@ def cut(files: Sequence[str], settings: CutSettings) -> None:
 def run(files: Sequence[str], settings: TrainSettings) -> None:
     """Learn from the files, write the folder, and print the report."""
     from sijo.files.folders import whole_folder, write_json
+    from sijo.models import tokenizer_style
     from sijo.tokenizers.train import train_tokenizer
 
     tables = _opened(files, settings)
@@ -105,9 +112,8 @@ def run(files: Sequence[str], settings: TrainSettings) -> None:
     ):
         tokenizer, report = train_tokenizer(
             _texts(tables, progress),
-            kind=settings.kind,
+            tokenizer_style(settings.kind, settings.family),
             vocab_size=settings.vocab_size,
-            family=settings.family,
             cased=settings.cased,
             specials=settings.special,
             max_length=settings.max_length,

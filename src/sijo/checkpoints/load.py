@@ -424,7 +424,7 @@ def _tokenizer(folder: Path, family: Family, model: Model) -> Tokenizer | None:
         said = read_object(config).get("model_max_length")  # 1e30 where transformers knew of no limit
         limits.append(said if type(said) is int and 0 < said < LARGEST else None)
     longest = min((limit for limit in limits if limit), default=LARGEST)
-    tokenizer = Tokenizer.open(folder, model_type=family.model_type, max_length=longest)
+    tokenizer = Tokenizer.open(folder, family, max_length=longest)
     if tokenizer.largest_id >= a.vocab_size:
         raise CheckpointError(
             f"{folder}: the tokenizer knows tokens up to number {tokenizer.largest_id} and the network only "

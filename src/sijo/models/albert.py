@@ -9,10 +9,11 @@ from dataclasses import replace
 from typing import Literal
 
 from sijo.errors import RefusedError
-from sijo.models.bert import EMBEDDINGS, POOLED, BertConfig, over_pooler, size
+from sijo.models.bert import EMBEDDINGS, POOLED, WORDPIECE, BertConfig, over_pooler, size
 from sijo.models.family import (
     DropoutShare,
     Family,
+    FinetuningRate,
     Layers,
     Layout,
     Names,
@@ -24,6 +25,7 @@ from sijo.models.family import (
 )
 from sijo.nn.architecture import MOST_LAYERS, Activation, Architecture
 from sijo.nn.heads import POOLER, HeadSpec, LMHeadSpec
+from sijo.tokenizers.style import BERT_TOKENS, TokenizerStyle
 
 
 class AlbertConfig(BertConfig):
@@ -131,6 +133,16 @@ def _size(version: int, hidden: int, layers: int, heads: int) -> dict[str, objec
     )
 
 
+UNIGRAM = TokenizerStyle(
+    name="albert",
+    kind="unigram",
+    special=BERT_TOKENS | {"unk_token": "<unk>", "pad_token": "<pad>"},
+    first=("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"),
+    folds=True,
+    albert_steps=True,
+    strips_mask=True,
+)
+
 FAMILY = Family(
     model_type="albert",
     stem="Albert",
@@ -168,4 +180,7 @@ FAMILY = Family(
             ("xxlarge", 4096, 12, 64),
         )
     },
+    tokenizers=(UNIGRAM,),
+    vocabularies={"spiece.model": UNIGRAM, "vocab.txt": WORDPIECE},
+    rates=(FinetuningRate(peak=2e-5, source="ALBERT, table 14: 1e-5 to 5e-5"),),
 )

@@ -25,6 +25,7 @@ from sijo.models.family import (
 )
 from sijo.nn.architecture import Activation, Architecture, DropoutRates, Learned, PostNorm
 from sijo.nn.heads import POOLER, ClassifierHeadSpec, HeadSpec, LMHeadSpec
+from sijo.tokenizers.style import BERT_TOKENS, TokenizerStyle
 
 
 class BertConfig(Config):
@@ -123,6 +124,13 @@ def over_pooler(config: "BertConfig", labels: int) -> ClassifierHeadSpec:
 
 
 POOLED = ClassifierHeadSpec(dense="tanh", answers="vector")
+WORDPIECE = TokenizerStyle(
+    name="bert",
+    kind="wordpiece",
+    special=BERT_TOKENS,
+    first=("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
+    folds=True,
+)
 
 
 def size(hidden: int, layers: int, **other: object) -> dict[str, object]:
@@ -153,4 +161,6 @@ FAMILY = Family(
         "bert-large-cased": size(1024, 24, vocab_size=28_996),
         "bert-base-multilingual-cased": size(768, 12, vocab_size=119_547),
     },
+    tokenizers=(WORDPIECE,),
+    vocabularies={"vocab.txt": WORDPIECE},
 )

@@ -20,6 +20,7 @@ from sijo.models.family import (
     DropoutShare,
     Eps,
     Family,
+    FinetuningRate,
     Layout,
     Names,
     Size,
@@ -31,6 +32,7 @@ from sijo.models.family import (
 )
 from sijo.nn.architecture import Activation, Architecture, ConvolutionSpec, Disentangled, Learned, Term
 from sijo.nn.heads import ClassifierHeadSpec, HeadSpec, LMHeadSpec
+from sijo.tokenizers.style import BERT_TOKENS, TokenizerStyle
 
 
 def _terms(said: object) -> object:
@@ -232,6 +234,18 @@ def _v2(hidden: int, layers: int, **other: object) -> dict[str, object]:
     return _size(hidden, layers, **buckets, **other)
 
 
+BYTE_PAIRS = TokenizerStyle(
+    name="deberta",
+    kind="bpe",
+    special=BERT_TOKENS,
+    first=("[PAD]", "[CLS]", "[SEP]", "[UNK]"),
+    last=("[MASK]",),
+    bytes=True,
+    strips_mask=True,
+)
+UNIGRAM = replace(BYTE_PAIRS, name="deberta-v2", kind="unigram", bytes=False, strips_mask=False)
+UNIGRAM_FILES = {"spm.model": UNIGRAM, "spiece.model": replace(UNIGRAM, strips_mask=True)}
+
 DEBERTA = Family(
     model_type="deberta",
     stem="Deberta",
@@ -247,6 +261,12 @@ DEBERTA = Family(
         "deberta-large": _size(1024, 24),
         "deberta-xlarge": _size(1024, 48),
     },
+    tokenizers=(BYTE_PAIRS,),
+    vocabularies={"vocab.json": BYTE_PAIRS},
+    rates=(
+        FinetuningRate(hidden_size=768, peak=3e-5, source="released scripts, base on MNLI"),
+        FinetuningRate(peak=1e-5, source="released scripts, large on MNLI"),
+    ),
 )
 DEBERTA_V2 = Family(
     model_type="deberta-v2",
@@ -270,4 +290,12 @@ DEBERTA_V2 = Family(
         "deberta-v3-base-generator": _v2(768, 6),
         "deberta-v3-large-generator": _v2(1024, 12),
     },
+    tokenizers=(UNIGRAM, replace(UNIGRAM, name="deberta-v3", bytes=True)),
+    vocabularies=UNIGRAM_FILES,
+    rates=(
+        FinetuningRate(hidden_size=384, peak=4.5e-5, source="released scripts, v3-xsmall on MNLI"),
+        FinetuningRate(layers=6, hidden_size=768, peak=4.5e-5, source="released scripts, v3-small on MNLI"),
+        FinetuningRate(hidden_size=768, peak=1.5e-5, source="released scripts, v3-base on MNLI"),
+        FinetuningRate(peak=7e-6, source="released scripts, v3-large on MNLI"),
+    ),
 )

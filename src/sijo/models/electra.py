@@ -8,8 +8,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
-from sijo.models.bert import BLOCK, EMBEDDINGS, BertConfig, size
-from sijo.models.family import DropoutShare, Family, Layers, Layout, Size, over_dense, per_block, spans, tagging
+from sijo.models.bert import BLOCK, EMBEDDINGS, WORDPIECE, BertConfig, size
+from sijo.models.family import (
+    DropoutShare,
+    Family,
+    FinetuningRate,
+    Layers,
+    Layout,
+    Size,
+    over_dense,
+    per_block,
+    spans,
+    tagging,
+)
 from sijo.nn.architecture import Activation, Architecture
 from sijo.nn.heads import ClassifierHeadSpec, HeadSpec, LMHeadSpec
 
@@ -95,4 +106,11 @@ FAMILY = Family(
         "electra-large-discriminator": size(1024, 24, embedding_size=1024),
         "electra-large-generator": size(256, 24, embedding_size=1024),
     },
+    tokenizers=(replace(WORDPIECE, name="electra"),),
+    vocabularies={"vocab.txt": WORDPIECE},
+    rates=(
+        FinetuningRate(hidden_size=256, peak=3e-4, layer_decay=0.8, source="ELECTRA, table 7"),
+        FinetuningRate(hidden_size=768, peak=1e-4, layer_decay=0.8, source="ELECTRA, table 7"),
+        FinetuningRate(peak=5e-5, layer_decay=0.9, source="ELECTRA, table 7"),
+    ),
 )

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from sijo.errors import RefusedError, SettingError
+from sijo.models import albert, bert, deberta
 from sijo.models.family import Config, Family, HeadName, Layout, over_dense
 from sijo.nn.architecture import Architecture
 from sijo.nn.heads import ClassifierHeadSpec, HeadSpec, LMHeadSpec
@@ -99,4 +100,10 @@ FAMILY = Family(
     names=lambda config: None,
     layouts=lambda config: tuple(_layout(name, _value(HeadSpec, head)) for name, head in config.heads.items()),
     left_behind=(),
+    vocabularies={
+        "vocab.txt": bert.WORDPIECE,
+        "spm.model": deberta.UNIGRAM,
+        "spiece.model": albert.UNIGRAM,
+        "vocab.json": deberta.BYTE_PAIRS,
+    },
 )

@@ -1,7 +1,7 @@
 """What a SentencePiece file says: its pieces, how it was trained, and its map of characters.
 
 A `spm.model` or `spiece.model` is a protobuf message. It is read here in one pass, bounded by its own
-length, so that no native parser meets a stranger's file.
+length, so that no native parser meets an untrusted file.
 """
 
 import math
@@ -26,15 +26,15 @@ class SentencePieceModel(NamedTuple):
         """Whether a character that no piece holds is written in bytes."""
         return bool(self.trainer.get(BYTE_FALLBACK, 0))
 
-    def strange(self) -> str | None:
-        """A setting that changes ids and that sijo has nothing for."""
-        asked = {
+    def unsupported(self) -> str | None:
+        """A setting that changes ids and that sijo does not support, if there is one."""
+        settings = {
             "a model_type other than unigram": self.trainer.get(3, 1) != 1,
             "treat_whitespace_as_suffix": self.trainer.get(24, 0),
             "escape_whitespaces=false": not self.normalizer.get(5, 1),
             "pieces out of use": any(kind == UNUSED for _, _, kind in self.pieces),
         }
-        return next((name for name, yes in asked.items() if yes), None)
+        return next((name for name, yes in settings.items() if yes), None)
 
     def rule(self) -> str:
         """The name of the rule its map of characters was made by."""

@@ -12,21 +12,26 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, get_args, get_type_hints
 
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 from sijo.data.samples import SampleSettings
 from sijo.errors import SettingError, SijoError, nearest
+from sijo.models import tokenizer_styles
 from sijo.nn.architecture import Architecture
 from sijo.objectives.distillation import Teaching
 from sijo.objectives.masking import Masking
 from sijo.objectives.rtd import Sharing
-from sijo.tokenizers.train import Family, Kind
+from sijo.tokenizers.style import Kind
 from sijo.training.journal import Tracker
 from sijo.training.optimizers import OptimizerSettings
 from sijo.training.schedules import ScheduleSettings
 
+if TYPE_CHECKING:
+    StyleName = str
+else:
+    StyleName = Literal[tuple(tokenizer_styles())]
 SettingsT = TypeVar("SettingsT", bound="Settings")
 Part = Literal["mlm", "sop", "clm", "rtd"]
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -66,7 +71,7 @@ class TokenizerSettings:
 
     kind: Kind = "wordpiece"
     """How words are cut."""
-    family: Family = "bert"
+    family: StyleName = "bert"
     """Whose special tokens and rules it has."""
     vocab_size: int = 30_522
     """Tokens it has at most."""
