@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from sijo.models import FAMILIES, bert, tokenizer_style
-from sijo.models.family import FinetuningRate
+from sijo.models.family import Rate
 from sijo.tokenizers.tokenizer import Tokenizer
 from sijo.tokenizers.train import train_tokenizer
 
@@ -23,7 +23,7 @@ TOY = replace(
     sizes={},
     tokenizers=(STYLE, PLAY),
     vocabularies={"toy.txt": STYLE},
-    rates=(FinetuningRate(layers=1, peak=7.5e-3, source="one layer"), FinetuningRate(peak=6.5e-3, source="more")),
+    rates=(Rate(layers=1, peak=7.5e-3, source="one layer"), Rate(peak=6.5e-3, source="more")),
 )
 LINES = ["the sea is old", "The rain is new", "we cook bread in the rain"] * 20
 
@@ -35,7 +35,7 @@ def registered(monkeypatch):
 
 @pytest.mark.parametrize("style, size", [(STYLE, 90), (PLAY, 280)])
 def test_a_tokenizer_is_trained(style, size, sijo_cli, tmp_path):
-    # kills: families or kinds listed again by the command; special tokens, their ids or case known by a family's name
+    # kills: families or kinds listed again by the command; special tokens, ids or case known by a family's name
     (tmp_path / "lines.txt").write_text("\n".join(LINES))
     options = ("--kind", style.kind, "--family", style.name, "--vocab-size", size, "--out", tmp_path / "words")
     ran = sijo_cli("tokenizer", "train", *options, tmp_path / "lines.txt")
@@ -94,4 +94,4 @@ def test_fine_tuning_takes_the_published_rate(folder, sijo_cli):
     # kills: rates by a family's name beside the settings; the first row for every size
     ran = sijo_cli("finetune", "--model", folder, "--settings")
     assert ran.code == 0, ran.err
-    assert "6.5" in ran.out.decode() or "0.0065" in ran.out.decode(), ran.out
+    assert {row["setting"]: row["value"] for row in ran.rows()}["schedule.peak"] == 6.5e-3

@@ -11,7 +11,7 @@ from sijo.data.labelled_inputs import ColumnNames, InputSettings, Task
 from sijo.errors import SettingError, nearest
 from sijo.evaluation.metrics import BEST
 from sijo.models import FAMILIES
-from sijo.models.family import FinetuningRate
+from sijo.models.family import Rate
 from sijo.objectives.ensemble import Ensembling
 from sijo.objectives.supervised import HEADS, SiftSettings
 from sijo.training.optimizers import OptimizerSettings
@@ -141,10 +141,10 @@ class LabelledFiles:
 
 
 RATES = (
-    FinetuningRate(hidden_size=128, peak=3e-4, source="the greatest of those tried for BERT's miniatures"),
-    FinetuningRate(hidden_size=512, peak=1e-4, source="BERT's miniatures: 3e-5 to 3e-4"),
-    FinetuningRate(hidden_size=768, peak=5e-5, source="BERT, section A.3: 2e-5 to 5e-5"),
-    FinetuningRate(peak=2e-5, source="BERT, section A.3"),
+    Rate(hidden_size=128, peak=3e-4, source="the greatest of those tried for BERT's miniatures"),
+    Rate(hidden_size=512, peak=1e-4, source="BERT's miniatures: 3e-5 to 3e-4"),
+    Rate(hidden_size=768, peak=5e-5, source="BERT, section A.3: 2e-5 to 5e-5"),
+    Rate(peak=2e-5, source="BERT, section A.3"),
 )
 """For a family without rates of its own; the first row that a model fits into decides."""
 

@@ -13,10 +13,10 @@ from sijo.models.bert import EMBEDDINGS, POOLED, WORDPIECE, BertConfig, over_poo
 from sijo.models.family import (
     DropoutShare,
     Family,
-    FinetuningRate,
     Layers,
     Layout,
     Names,
+    Rate,
     Size,
     judging,
     over_dense,
@@ -182,5 +182,5 @@ FAMILY = Family(
     },
     tokenizers=(UNIGRAM,),
     vocabularies={"spiece.model": UNIGRAM, "vocab.txt": WORDPIECE},
-    rates=(FinetuningRate(peak=2e-5, source="ALBERT, table 14: 1e-5 to 5e-5"),),
+    rates=(Rate(peak=2e-5, source="ALBERT, table 14: 1e-5 to 5e-5"),),
 )

@@ -20,9 +20,9 @@ from sijo.models.family import (
     DropoutShare,
     Eps,
     Family,
-    FinetuningRate,
     Layout,
     Names,
+    Rate,
     Size,
     judging,
     over_dense,
@@ -264,8 +264,8 @@ DEBERTA = Family(
     tokenizers=(BYTE_PAIRS,),
     vocabularies={"vocab.json": BYTE_PAIRS},
     rates=(
-        FinetuningRate(hidden_size=768, peak=3e-5, source="released scripts, base on MNLI"),
-        FinetuningRate(peak=1e-5, source="released scripts, large on MNLI"),
+        Rate(hidden_size=768, peak=3e-5, source="released scripts, base on MNLI"),
+        Rate(peak=1e-5, source="released scripts, large on MNLI"),
     ),
 )
 DEBERTA_V2 = Family(
@@ -293,9 +293,9 @@ DEBERTA_V2 = Family(
     tokenizers=(UNIGRAM, replace(UNIGRAM, name="deberta-v3", bytes=True)),
     vocabularies=UNIGRAM_FILES,
     rates=(
-        FinetuningRate(hidden_size=384, peak=4.5e-5, source="released scripts, v3-xsmall on MNLI"),
-        FinetuningRate(layers=6, hidden_size=768, peak=4.5e-5, source="released scripts, v3-small on MNLI"),
-        FinetuningRate(hidden_size=768, peak=1.5e-5, source="released scripts, v3-base on MNLI"),
-        FinetuningRate(peak=7e-6, source="released scripts, v3-large on MNLI"),
+        Rate(hidden_size=384, peak=4.5e-5, source="released scripts, v3-xsmall on MNLI"),
+        Rate(layers=6, hidden_size=768, peak=4.5e-5, source="released scripts, v3-small on MNLI"),
+        Rate(hidden_size=768, peak=1.5e-5, source="released scripts, v3-base on MNLI"),
+        Rate(peak=7e-6, source="released scripts, v3-large on MNLI"),
     ),
 )

@@ -12,9 +12,9 @@ from sijo.models.bert import BLOCK, EMBEDDINGS, WORDPIECE, BertConfig, size
 from sijo.models.family import (
     DropoutShare,
     Family,
-    FinetuningRate,
     Layers,
     Layout,
+    Rate,
     Size,
     over_dense,
     per_block,
@@ -109,8 +109,8 @@ FAMILY = Family(
     tokenizers=(replace(WORDPIECE, name="electra"),),
     vocabularies={"vocab.txt": WORDPIECE},
     rates=(
-        FinetuningRate(hidden_size=256, peak=3e-4, layer_decay=0.8, source="ELECTRA, table 7"),
-        FinetuningRate(hidden_size=768, peak=1e-4, layer_decay=0.8, source="ELECTRA, table 7"),
-        FinetuningRate(peak=5e-5, layer_decay=0.9, source="ELECTRA, table 7"),
+        Rate(hidden_size=256, peak=3e-4, layer_decay=0.8, source="ELECTRA, table 7"),
+        Rate(hidden_size=768, peak=1e-4, layer_decay=0.8, source="ELECTRA, table 7"),
+        Rate(peak=5e-5, layer_decay=0.9, source="ELECTRA, table 7"),
     ),
 )

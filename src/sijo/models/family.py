@@ -157,7 +157,7 @@ def judging(over: Callable[[Any, int], HeadSpec], names: Names) -> tuple[Layout,
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuningRate:
+class Rate:
     """A learning rate that was published for fine-tuning models up to some size."""
 
     layers: int = MOST_LAYERS
@@ -203,7 +203,7 @@ class Family:
     """The styles in which `sijo tokenizer train` makes tokenizers for it."""
     vocabularies: Mapping[str, TokenizerStyle]
     """Published files of a vocabulary, the first that is there decides, and the style of each."""
-    rates: tuple[FinetuningRate, ...] = ()
+    rates: tuple[Rate, ...] = ()
     """Of fine-tuning, where any were published: the first row that a model fits into decides."""
 
     def published(self, heads: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from itertools import chain, filterfalse
 
 import tokenizers
 from sijo.errors import SettingError, TextError
@@ -131,11 +132,11 @@ def alphabet_of(sample: PieceSample, form: tokenizers.Tokenizer) -> Alphabet:
 
     form  what the text is made into before it is cut
     """
-    raw: Counter[str] = Counter()
-    for piece in sample:
-        raw.update(piece)
+    raw = Counter(chain.from_iterable(sample))
+    normalized = form.normalizer.normalize_str if form.normalizer else str
     become = {
-        letter: _visible(form.normalizer.normalize_str(letter) if form.normalizer else letter) for letter in raw
+        letter: "".join(part for part in normalized(letter) if not part.isspace() and part != SPACE)
+        for letter in raw
     }
     counts: Counter[str] = Counter()
     for letter, count in raw.items():
@@ -143,17 +144,10 @@ def alphabet_of(sample: PieceSample, form: tokenizers.Tokenizer) -> Alphabet:
     if not counts:
         raise TextError("the text has no letter in it to learn from; give other text")
     spare, kept = (1 - COVERAGE) * counts.total(), set(counts)
-    rare = sorted(
-        (letter for letter in counts if not letter.isascii()), key=lambda letter: (counts[letter], letter)
-    )
-    for letter in rare:
+    for letter in sorted(filterfalse(str.isascii, counts), key=lambda letter: (counts[letter], letter)):
         spare -= counts[letter]
         if spare < 0:
             break
         kept.remove(letter)
-    blanks = {ord(letter): " " for letter, small in become.items() if not kept.issuperset(small)}
+    blanks = {ord(letter): " " for letter, parts in become.items() if not kept.issuperset(parts)}
     return Alphabet(sorted(kept), len(counts) - len(kept), blanks)
-
-
-def _visible(letters: str) -> str:
-    return "".join(letter for letter in letters if not letter.isspace() and letter != SPACE)

@@ -26,8 +26,8 @@ def code_token(name: str) -> str:
 def code_ids(name: str, tokenizer: Tokenizer) -> tuple[int, ...]:
     """The tokens of a code: its own, or the word that is spelled like it (CTRL's are words), or its text's."""
     for spelled in (code_token(name), name):
-        if (one := tokenizer.id(spelled)) is not None:
-            return (one,)
+        if (number := tokenizer.id(spelled)) is not None:
+            return (number,)
     return tuple(tokenizer.ids([name])[0])
 
 

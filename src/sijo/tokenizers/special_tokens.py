@@ -1,14 +1,17 @@
-"""Special and added tokens: at which ids they stand, and the template they form around a text and a pair."""
+"""Special and added tokens: at which ids they stand, and the frame they form around a text and a pair."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from sijo.errors import CheckpointError
 from sijo.tokenizers.published_settings import PublishedSettings
 from tokenizers import AddedToken, Tokenizer, models, processors
 
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 """In this order special tokens are added, where the vocabulary lacks them."""
+Frame = list[tuple[int | None, list[int], int]]
+"""What an input is made of, in order: special tokens, or text 0 or 1, with the token type."""
 
 
 def added(flags: Mapping[str, Any], content: str, *, special: bool) -> AddedToken:
@@ -64,3 +67,19 @@ def add_tokens(
             pair=[cls, "$A", sep, "$B:1", f"{sep}:1"],
             special_tokens=[(name, inner.token_to_id(name)) for name in dict.fromkeys((cls, sep))],
         )
+
+
+def frame_of(inner: Tokenizer, texts: int) -> Frame:
+    """What an input of one text or two is made of, read off a probe: a template may be written in five ways."""
+    for probe in "a0가":
+        try:
+            encoded = inner.encode(probe, probe if texts == 2 else None)
+        except Exception as error:
+            raise CheckpointError(f"this tokenizer cannot read a single letter: {error}. Copy it again.") from None
+        frame: Frame = []
+        for number, kind, side in zip(encoded.ids, encoded.type_ids, encoded.sequence_ids, strict=True):
+            if side is None or not frame or frame[-1][0] != side:
+                frame.append((side, [number] if side is None else [], kind))
+        if set(range(texts)) <= {side for side, _, _ in frame}:
+            return frame
+    raise CheckpointError("this tokenizer finds no token in any text; copy it again")

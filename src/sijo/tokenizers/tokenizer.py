@@ -6,7 +6,7 @@ How the files a model was published with become such a tokenizer is in `publishe
 
 import hashlib
 import json
-import string
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +21,7 @@ from sijo.errors import CheckpointError, SettingError, TextError
 from sijo.tokenizers import published
 from sijo.tokenizers.pipelines import END, STEP, from_merged, to_merged
 from sijo.tokenizers.published_settings import PublishedSettings
-from sijo.tokenizers.special_tokens import added, special_names
+from sijo.tokenizers.special_tokens import added, frame_of, special_names
 from sijo.tokenizers.style import TokenizerFamily
 from sijo.tokenizers.tokenizer_json import read_tokenizer_json
 
@@ -33,8 +33,14 @@ USUAL = {
     "mask_token": ("[MASK]", "<mask>"),
 }
 """The names by which special tokens are known where no file names any."""
-Frame = list[tuple[int | None, list[int], int]]
-"""What an input is made of, in order: special tokens, or text 0 or 1, with the token type."""
+PUNCTUATION = r"!-/:-@\[-`{-~"
+WORD_STARTS = {
+    "WordPiece": re.compile(r"(?!##)"),
+    "Unigram": re.compile(rf"<|[{PUNCTUATION}]\Z|.*[^{PUNCTUATION}A-Za-z]", re.DOTALL),
+    # bytes 0 to 32 and 127, as GPT-2 writes them, are Ā to ġ; 32, the space, is Ġ
+    "BPE": re.compile(rf"Ġ|[{PUNCTUATION}\u0100-\u0121]\Z"),
+}
+"""Tokens that begin a word, by kinds of tokenizers: `Tokenizer.starts_word` says why."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,7 @@ class Tokenizer:
         self._names = {role: name for role, name in known.items() if name is not None}
         self._ctrl = getattr(inner.model, "end_of_word_suffix", None) == END
         self._unknown = inner.token_to_id(inner.model.unk_token) if self._ctrl else None
-        self._frame, self._single = _frame(inner, 2), _frame(inner, 1)
+        self._frame, self._single = frame_of(inner, 2), frame_of(inner, 1)
         typed = typed and not self._ctrl and any(kind for _, _, kind in self._frame)
         self._inputs = ("input_ids", *(["token_type_ids"] if typed else []), "attention_mask")
         inner.enable_truncation(max_length)
@@ -213,10 +219,10 @@ class Tokenizer:
                 "CTRL's tokens say where a word goes on (un@@ able), not where one begins; choose single tokens "
                 "in place of whole words, or another tokenizer"
             )
-        begins = {"WordPiece": _begins_wordpiece, "Unigram": _begins_unigram}.get(self.kind, _begins_byte_pairs)
+        begins = WORD_STARTS.get(self.kind, WORD_STARTS["BPE"])
         starts = np.zeros(self.largest_id + 1, dtype=np.bool_)
         for token, number in self._inner.get_vocab().items():
-            starts[number] = begins(token)
+            starts[number] = begins.match(token) is not None
         starts[list(self.special_ids)] = True
         return starts
 
@@ -431,34 +437,3 @@ class Tokenizer:
             )
         framed = self.framed(first[:room], second)
         return PairInput(framed.ids, framed.types, len(first), max(0, len(first) - room))
-
-
-def _begins_wordpiece(token: str) -> bool:
-    return not token.startswith("##")
-
-
-def _begins_unigram(token: str) -> bool:
-    inside = string.ascii_letters + string.punctuation
-    alone = len(token) == 1 and token in string.punctuation
-    return alone or token.startswith("<") or any(letter not in inside for letter in token)
-
-
-def _begins_byte_pairs(token: str) -> bool:
-    # bytes 0 to 32 and 127, as GPT-2 writes them; 32, the space, is Ġ
-    return token[:1] == "Ġ" or (len(token) == 1 and (token in string.punctuation or 256 <= ord(token) <= 289))
-
-
-def _frame(inner: tokenizers.Tokenizer, texts: int) -> Frame:
-    """What an input of one text or two is made of, read off a probe: a template may be written in five ways."""
-    for probe in "a0가":
-        try:
-            encoded = inner.encode(probe, probe if texts == 2 else None)
-        except Exception as error:
-            raise CheckpointError(f"this tokenizer cannot read a single letter: {error}. Copy it again.") from None
-        frame: Frame = []
-        for number, kind, side in zip(encoded.ids, encoded.type_ids, encoded.sequence_ids, strict=True):
-            if side is None or not frame or frame[-1][0] != side:
-                frame.append((side, [number] if side is None else [], kind))
-        if set(range(texts)) <= {side for side, _, _ in frame}:
-            return frame
-    raise CheckpointError("this tokenizer finds no token in any text; copy it again")

@@ -160,9 +160,7 @@ def _unigram(sample: PieceSample, size: int, style: TokenizerStyle, settings: Pu
 
     form = made([(pipelines.SPACE, 0.0)])
     alphabet = alphabet_of(sample, form)
-    raw: Counter[str] = Counter()
-    for piece in alphabet.texts(sample):
-        raw.update(piece.split())
+    raw = Counter(word for piece in alphabet.texts(sample) for word in piece.split())
     alike = pre_tokenizers.Split(tokenizers.Regex(ALIKE), "removed", invert=True)
     words: Counter[str] = Counter()
     for word, count in raw.items():
