@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
+from sijo.app.cli import TOKENIZER, input_name
 from sijo.app.progress import RowProgress
 from sijo.errors import SettingError
 from sijo.tokenizers.style import Kind
@@ -188,3 +189,42 @@ def _print(report: "TokenizerReport") -> None:
     console.print(table)
     longest = " ".join("".join(letter for letter in token if letter.isprintable()) for token in report.longest)
     console.print(Text(f"\nlongest tokens: {longest}", style="dim"))
+
+
+commands = App(name="tokenizer", help=TOKENIZER)
+
+
+@commands.command(name="train", help_format="markdown")
+def train_tokenizer(
+    *files: Annotated[str, Parameter(allow_leading_hyphen=True, converter=input_name("tokenizer", "train"))],
+    settings: TrainSettings,
+) -> None:
+    """Learn a tokenizer's vocabulary from raw text, and measure it on text it has not seen.
+
+    FILES are .txt, .csv, .tsv, .jsonl or .parquet files, also as .gz, .bz2 or .xz, folders of them,
+    patterns such as "data/*.txt", or - for standard input. The same text gives the same bytes. OUT holds
+    tokenizer.json and tokenizer_config.json, which sijo and transformers open, and report.json; the
+    report is also printed.
+
+        sijo tokenizer train --kind wordpiece --vocab-size 8000 --out words corpus/
+
+        zcat web.jsonl.gz | sijo tokenizer train --kind bpe --vocab-size 32000 --out pairs --input-format jsonl -
+    """
+    run(files, settings)
+
+
+@commands.command(name="cut", help_format="markdown")
+def cut_tokenizer(
+    *files: Annotated[str, Parameter(allow_leading_hyphen=True, converter=input_name("tokenizer", "cut"))],
+    settings: CutSettings,
+) -> None:
+    """Cut a model's vocabulary down to the tokens that some text uses most.
+
+    FILES are as for sijo tokenizer train. A student with that tokenizer begins with the teacher's own row for each
+    token that stays, and has a smaller table.
+
+        sijo tokenizer cut --vocab-size 11500 --out words corpus/
+
+        sijo distill sentence --corpus corpus/ --tokenizer words --out runs/small
+    """
+    cut(files, settings)

@@ -31,7 +31,7 @@ from sijo.files.folders import read_object, whole_folder
 from sijo.jobs.new_token_rows import merge_rows, new_token_ids, train_only_rows, with_new_rows
 from sijo.jobs.run_folder import take_run_folder
 from sijo.jobs.student import distillation_objective
-from sijo.models import family_of, tokenizer_style
+from sijo.models import tokenizer_family, tokenizer_style
 from sijo.nn.architecture import Architecture
 from sijo.nn.heads import HeadSpec
 from sijo.objectives.clm import CausalLM
@@ -328,7 +328,7 @@ def _opened(settings: RunSettings, place: Path, *, like: Path | None = None) -> 
     family: str = settings.tokenizer.family
     if (config := (like or place) / "config.json").is_file():
         family = str(read_object(config).get("model_type", family))
-    return Tokenizer.open(place, family_of(family), max_length=settings.data.length)
+    return Tokenizer.open(place, tokenizer_family(family), max_length=settings.data.length)
 
 
 def _trained(settings: RunSettings, text: CorpusSource) -> Tokenizer:

@@ -40,10 +40,10 @@ def published(name: str) -> tuple[Family, Config]:
     return family, family.config.read(family.sizes[name])
 
 
-def family_of(model_type: str) -> Family:
-    """The family of that model type; one that is not known is opened as a mix's tokenizer is, by its files' names.
+def tokenizer_family(model_type: str) -> Family:
+    """The family by whose styles a folder of that model type is opened; an unknown type goes by names of files.
 
-    >>> family_of("albert").stem, list(family_of("roberta").vocabularies)
+    >>> tokenizer_family("albert").stem, list(tokenizer_family("roberta").vocabularies)
     ('Albert', ['vocab.txt', 'spm.model', 'spiece.model', 'vocab.json'])
     """
     if model_type in FAMILIES:
