@@ -25,11 +25,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reference import network as plain
-from sijo.checkpoints.load import HEADS, Model, head_names, load
+from sijo.checkpoints.describe import describe
+from sijo.checkpoints.load import Model, load
 from sijo.checkpoints.names import NameTable
 from sijo.checkpoints.save import save
 from sijo.models import FAMILIES
-from sijo.models.family import Layout
+from sijo.models.family import HEADS, Layout
 from sijo.models.mix import plainest
 from sijo.nn.architecture import (
     Architecture,
@@ -40,7 +41,7 @@ from sijo.nn.architecture import (
     PreNorm,
     Sinusoidal,
 )
-from sijo.nn.heads import POOLER, LMHeadSpec
+from sijo.nn.head_specs import POOLER, LMHeadSpec
 
 FLOAT_GAP, DOUBLE_GAP = 1e-4, 1e-9
 SHORT = (1, 2, 4, 5, 7, 9)
@@ -566,8 +567,8 @@ def reads_padding(model: Model, head: str, keep: Tensor | None) -> bool:
 def check_parity(truth: Truth) -> float:
     """The numbers of the truth from the same folder, after every layer and of every head. Gives the largest gap."""
     case, batch = truth.case, truth.case.batch()
-    heads = tuple(name for name in head_names(truth.folder) if name in truth.heads)
-    assert heads == truth.heads, f"{case}: the folder holds {head_names(truth.folder)}, not {truth.heads}"
+    heads = tuple(name for name in describe(truth.folder).heads if name in truth.heads)
+    assert heads == truth.heads, f"{case}: the folder holds {describe(truth.folder).heads}, not {truth.heads}"
     ours = truth.open()
     limit = FLOAT_GAP
     if not truth.public:

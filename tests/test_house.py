@@ -27,6 +27,16 @@ MAY_IMPORT = {room: {"errors"} for room in GROUND} | {
 }
 MAY_IMPORT["jobs"] = {*MAY_IMPORT}
 MAY_IMPORT["app"] = {*MAY_IMPORT}
+MAY_IMPORT_TORCH = {
+    "app": "pretrain",
+    "checkpoints": "convert int8 load names pickled save tensorflow weights",
+    "generation": "attribute beams cached_reader rules write",
+    "inference": "engine",
+    "jobs": "finetune_seed finetune_setup new_token_rows predictions pretrain student",
+    "nn": "attention cache distances dropout embeddings heads int8 linear transformer",
+    "objectives": "clm distillation ensemble joint mlm posed_batch rtd sop supervised tally",
+    "training": "average cost distributed examples journal loop optimizers state",
+}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 
@@ -59,6 +69,27 @@ def test_imports_go_one_way(path: Path):
                 assert other == room(path) or other in MAY_IMPORT[room(path)], (
                     f"line {node.lineno}: {room(path)} may not import {other}"
                 )
+
+
+def imports_torch(path: Path) -> bool:
+    """Whether a file imports torch itself, at its head or inside a function; not for its types alone."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    modules = [
+        name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""])
+    ]
+    return any(name.partition(".")[0] == "torch" for name in modules)
+
+
+def test_the_files_that_may_import_torch():
+    """Catches a part that says what a model is, and takes two seconds to say it."""
+    listed = {PACKAGE / room / f"{name}.py" for room, names in MAY_IMPORT_TORCH.items() for name in names.split()}
+    assert {path for path in FILES if imports_torch(path)} == listed
 
 
 def test_every_module_says_what_it_is_for():

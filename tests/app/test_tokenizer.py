@@ -3,6 +3,8 @@
 import gzip
 import inspect
 import json
+import subprocess
+import sys
 from dataclasses import fields
 from typing import get_args, get_type_hints
 
@@ -143,3 +145,13 @@ def test_a_vocabulary_is_cut(sijo_cli, write, tmp_path):
     assert (tmp_path / "few" / "manifest.json").is_file()
     ran = sijo_cli("tokenizer", "cut", "--vocab-size", 9, "--out", "less", "--column", "body", "poem.csv")
     assert ran.code == 2 and "have to stay" in ran.err and not (tmp_path / "less").exists()
+
+
+def test_help_waits_for_no_torch():
+    # kills: a heavy import on the way to the names of families
+    code = (
+        "import sys; from sijo.app.cli import run; run(['tokenizer', 'train', '--help'])\n"
+        "print([name for name in ('torch', 'numpy', 'tokenizers', 'pyarrow') if name in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[-1] == "[]" and "deberta-v3" in ran.stdout

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pickle
+import re
 import resource
 import shutil
 import struct
@@ -22,6 +23,7 @@ from safetensors.numpy import load_file, save_file
 from safetensors.torch import load_file as load_torch
 
 import sijo
+from sijo.checkpoints.describe import describe
 from sijo.checkpoints.weights import read_weights, write_weights
 from sijo.errors import CheckpointError, RefusedError, SijoError
 from sijo.files.folders import whole_folder
@@ -296,6 +298,8 @@ def test_headers_that_lie(tiny_copy, content, word):
     # kills: any claim of a header that is believed before it is checked
     (tiny_copy / "model.safetensors").write_bytes(content)
     must_refuse(tiny_copy, "model.safetensors is damaged or cut short", word, kinds=CheckpointError)
+    with pytest.raises(CheckpointError, match=re.escape(word)):
+        _ = describe(tiny_copy).heads
 
 
 @pytest.mark.parametrize("dtype", ["F8_E4M3", "C64", "F33", ""])

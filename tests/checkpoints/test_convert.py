@@ -17,6 +17,7 @@ from sijo.checkpoints import convert as converting
 from sijo.checkpoints.convert import convert
 from sijo.checkpoints.pickled import load_tensors
 from sijo.errors import CheckpointError, SettingError, SijoError
+from sijo.models import SIZES
 
 GAP = 1e-6
 """In double precision, into which weights are carried once they are read; the public waves of CTRL stay float32."""
@@ -550,7 +551,7 @@ def test_folders_without_a_config(tmp_path, refused, monkeypatch):
     words = ["no published size 'albert-bas-v2'", "did you mean 'albert-base-v2'"]
     refused(2, words, "convert", file, tmp_path / "new", "--size", "albert-bas-v2")
     monkeypatch.setitem(converting.FAMILIES["bert"].sizes, "tiny", BERT)
-    monkeypatch.setitem(converting.SIZES, "tiny", converting.FAMILIES["bert"])
+    monkeypatch.setitem(SIZES, "tiny", converting.FAMILIES["bert"])
     convert(file, tmp_path / "new", size="tiny")
     must_be(tmp_path / "new", theirs, mlm="logits")
     assert json.loads((tmp_path / "new/config.json").read_text())["architectures"] == ["BertForMaskedLM"]

@@ -1,4 +1,4 @@
-"""Pickles that are read in a locked room, or refused there. Each test names the fault it is to catch."""
+"""Pickles that are read by a confined process, or refused there. Each test names the fault it is to catch."""
 
 import io
 import json
@@ -128,7 +128,7 @@ def save_all(folder):
     return wanted
 
 
-# In one locked room all files are read in turn, so that importing torch is waited for once.
+# In one confined process all files are read in turn, so that importing torch is waited for once.
 READ_ALL = """
 import json, sys
 from pathlib import Path

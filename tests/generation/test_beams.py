@@ -243,14 +243,14 @@ def test_beams_beside_neighbours_and_in_a_stream(writer, tokenizer):  # noqa: F8
 def test_beams_give_what_is_sure_and_end_when_it_is(free, tokenizer, game, monkeypatch):  # noqa: F811
     # kills: a stream that waits for its end, a search that goes on when nothing could be worth more
     steps = 0
-    transformer, go_on = free.model.transformer, free.model.transformer.go_on
+    transformer, step = free.model.transformer, free.model.transformer.step
 
     def counted(*given):
         nonlocal steps
         steps += 1
-        return go_on(*given)
+        return step(*given)
 
-    monkeypatch.setattr(transformer, "go_on", counted)
+    monkeypatch.setattr(transformer, "step", counted)
     came, ended = [], []
     for seed in range(6):
         request = Request(prompt=words(tokenizer, 2, seed), max_new_tokens=16, sampling=Sampling(beams=2))

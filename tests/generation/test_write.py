@@ -78,13 +78,13 @@ def test_the_cache_changes_no_state(pair):
     keep = torch.arange(7) < lengths[:, None]
     cache = Cache(model.architecture, rows=3, places=12)
     with torch.no_grad():
-        first = model.transformer.go_on(ids[:, :7] * keep, cache, keep)
+        first = model.transformer.step(ids[:, :7] * keep, cache, keep)
         for row, length in enumerate(lengths.tolist()):
             want = model.transformer(ids[row : row + 1, :length]).last_hidden_state[0]
             torch.testing.assert_close(first[row, :length], want, rtol=1e-4, atol=1e-4)
         for more in range(4):
             rows = torch.arange(3)
-            states = model.transformer.go_on(ids[rows, lengths + more][:, None], cache)
+            states = model.transformer.step(ids[rows, lengths + more][:, None], cache)
             for row, length in enumerate((lengths + more).tolist()):
                 out = theirs.transformer(ids[row : row + 1, : length + 1], output_hidden_states=True)
                 torch.testing.assert_close(states[row, 0], out.last_hidden_state[0, -1], rtol=1e-4, atol=1e-4)
@@ -247,13 +247,13 @@ def test_neighbours_change_nothing_when_windows_are_full(pair, tokenizer):
 def test_many_texts_in_groups(writer, tokenizer, monkeypatch):
     # kills: all texts side by side, which no memory holds; a text at a border lost or doubled, or out of order
     rows = []
-    transformer, go_on = writer.model.transformer, writer.model.transformer.go_on
+    transformer, step = writer.model.transformer, writer.model.transformer.step
 
     def noted(ids, *more):
         rows.append(len(ids))
-        return go_on(ids, *more)
+        return step(ids, *more)
 
-    monkeypatch.setattr(transformer, "go_on", noted)
+    monkeypatch.setattr(transformer, "step", noted)
     prompts = [words(tokenizer, 1 + number % 4, number) for number in range(70)]
     requests = [Request(prompt=prompt, max_new_tokens=2) for prompt in prompts]
     found = list(writer.each(requests))
@@ -266,14 +266,14 @@ def test_many_texts_in_groups(writer, tokenizer, monkeypatch):
 def test_a_text_that_fits_is_read_once(writer, tokenizer, monkeypatch):
     # kills: a cache too small for the request, which is then made anew; one as large as the window for every text
     read, places = [], []
-    transformer, go_on = writer.model.transformer, writer.model.transformer.go_on
+    transformer, step = writer.model.transformer, writer.model.transformer.step
 
     def noted(ids, cache, *more):
         read.append(tuple(ids.shape))
         places.append(cache.places)
-        return go_on(ids, cache, *more)
+        return step(ids, cache, *more)
 
-    monkeypatch.setattr(transformer, "go_on", noted)
+    monkeypatch.setattr(transformer, "step", noted)
     writer.write([Request(prompt="the old sea", max_new_tokens=6), Request(prompt="the", max_new_tokens=2)])
     assert read == [(2, 3), (2, 1), *[(1, 1)] * 4] and set(places) == {9}
 

@@ -6,7 +6,8 @@ import shutil
 import pytest
 
 from battery import cases
-from sijo.checkpoints.load import architecture_of, load
+from sijo.checkpoints.describe import architecture_of
+from sijo.checkpoints.load import load
 from sijo.errors import RefusedError
 from sijo.models import FAMILIES
 

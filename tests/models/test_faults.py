@@ -233,8 +233,8 @@ FAULTS = [
         "mask decoder reads the last states",
         "deberta-v2",
         HEADS,
-        "read.output.hidden_states[-2]",
-        "read.output.hidden_states[-1]",
+        "head_input.output.hidden_states[-2]",
+        "head_input.output.hidden_states[-1]",
     ),
     Fault(
         "a detached table of distances",

@@ -9,10 +9,12 @@ import torch
 
 import battery
 from battery import cases, scramble
-from sijo.checkpoints.load import HEADS, create, head_names, load
+from sijo.checkpoints.describe import describe
+from sijo.checkpoints.load import create, load
 from sijo.checkpoints.save import save
 from sijo.errors import SettingError
 from sijo.models import FAMILIES
+from sijo.models.family import HEADS
 from sijo.nn.architecture import Architecture, Disentangled, Learned, PostNorm, PreNorm, Sinusoidal
 
 SIZES = {"vocab_size": 41, "embedding_size": 12, "hidden_size": 12, "heads": 3, "intermediate_size": 14}
@@ -93,22 +95,22 @@ def test_a_mix_with_every_head_opens_again_bit_for_bit(tmp_path, name):
     folder = save(model, tmp_path / "all")
     said = json.loads((folder / "config.json").read_text())
     assert said["model_type"] in (model_type, "sijo")  # some heads no family published together
-    assert head_names(folder) == tuple(possible)
+    assert describe(folder).heads == tuple(possible)
     opened = load(folder, head=possible)
     bits(model, opened, architecture)
     assert opened.labels == ("a", "b", "c") and opened.architecture == architecture
 
     alone = save(scramble(create(architecture)), tmp_path / "alone")
     assert json.loads((alone / "config.json").read_text())["model_type"] == model_type
-    assert head_names(alone) == ()
+    assert describe(alone).heads == ()
 
     first = list(MIXES).index(name)
     for head in possible[first % 4 :: 4]:  # two of them by themselves, other ones for each mix
         one = load(folder, head=head)
         bits(one, load(save(one, tmp_path / head), head=head), architecture)
-        assert head_names(tmp_path / head) == (head,)
+        assert describe(tmp_path / head).heads == (head,)
     bare = save(load(folder), tmp_path / "bare")
-    assert head_names(bare) == ()
+    assert describe(bare).heads == ()
     bits(load(folder), load(bare), architecture)
 
 
@@ -190,7 +192,7 @@ def test_a_fresh_head_on_every_family(shelf, tmp_path, model_type):
         columns = wide.get(head, 4)
         assert logits.shape[-1] == columns if head != "rtd" else logits.shape == (3, 8)
         folder = save(model, tmp_path / head)
-        assert head_names(folder) == (head,)
+        assert describe(folder).heads == (head,)
         again = load(folder, head=head)
         bits(model, again, a)
         if columns == 4:

@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file
 
 import battery
 from battery import cases
-from sijo.checkpoints.load import head_names, load
+from sijo.checkpoints.describe import describe
+from sijo.checkpoints.load import load
 from sijo.errors import CheckpointError, RefusedError
 from sijo.models import FAMILIES
 
@@ -162,7 +163,7 @@ def test_only_the_copy_is_there(shelf, changed, model_type):
 
     folder = changed(truth, swap)
     same(truth, folder)
-    assert head_names(folder) == head_names(truth.folder)
+    assert describe(folder).heads == describe(truth.folder).heads
 
 
 @pytest.mark.parametrize("model_type", PUBLISHED)
@@ -262,8 +263,8 @@ def test_a_config_that_does_not_say_which_class_it_is(shelf, changed):
     for head, both in (("sequence-classification", False), ("token-classification", True)):
         truth = truth_of(shelf, "distilbert", head)
         silent = changed(truth, lambda tensors: tensors, architectures=None)
-        assert head in head_names(silent)
-        assert ("token-classification" in head_names(silent)) and (
-            both or "sequence-classification" in head_names(silent)
+        assert head in describe(silent).heads
+        assert ("token-classification" in describe(silent).heads) and (
+            both or "sequence-classification" in describe(silent).heads
         )
         same(truth, silent)

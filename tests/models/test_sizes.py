@@ -5,7 +5,7 @@ import torch
 
 from sijo.checkpoints.load import Model, create
 from sijo.models import FAMILIES, SIZES
-from sijo.nn.heads import POOLER
+from sijo.nn.head_specs import POOLER
 
 SEQUENCE, TOKENS, CHOICE = "sequence-classification", "token-classification", "multiple-choice"
 ALBERT = {

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from sijo.nn import int8
-from sijo.nn.int8 import FEW, Int8Linear, Int8Table, whole_numbers
+from sijo.nn.int8 import FEW, Int8Linear, Int8Table, quantized
 
 
 def matrix(rows, columns, seed=0):
@@ -20,7 +20,7 @@ def test_every_weight_is_the_nearest_number_times_its_rows_scale():
     # kills: a scale for all rows, or of another row; a number cut off in place of rounded; a scale that is rounded
     # after weights were divided by it; a row of zeros that becomes NaN; a number that wraps round at 128
     weights = matrix(9, 40)
-    numbers, scales = whole_numbers(weights)
+    numbers, scales = quantized(weights)
     assert numbers.dtype == torch.int8 and scales.dtype == torch.bfloat16 and (scales > 0).all()
     for row, whole, scale in zip(weights.tolist(), numbers.tolist(), scales.tolist(), strict=True):
         largest = max(map(abs, row))
@@ -36,9 +36,9 @@ def test_rows_are_rounded_some_at_a_time(piece, monkeypatch):
     # kills: a last part that is left out, a part written to another's place
     monkeypatch.setattr(int8, "PIECE", piece)
     weights = matrix(23, 64)
-    numbers, scales = whole_numbers(weights)
+    numbers, scales = quantized(weights)
     for row in range(23):
-        alone = whole_numbers(weights[row : row + 1])
+        alone = quantized(weights[row : row + 1])
         assert torch.equal(numbers[row], alone[0][0]) and scales[row] == alone[1][0]
 
 

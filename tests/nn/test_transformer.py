@@ -17,7 +17,8 @@ from sijo.nn.architecture import (
     PreNorm,
     Sinusoidal,
 )
-from sijo.nn.heads import POOLER, ClassifierHeadSpec, LMHeadSpec, Network
+from sijo.nn.head_specs import POOLER, ClassifierHeadSpec, LMHeadSpec
+from sijo.nn.heads import Network
 from sijo.nn.pooling import pool
 from sijo.nn.transformer import ACTIVATIONS, Transformer
 

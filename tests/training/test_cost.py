@@ -8,7 +8,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from sijo.nn.architecture import Architecture, ConvolutionSpec, Disentangled, Learned, PreNorm, Sinusoidal
-from sijo.nn.heads import ClassifierHeadSpec, HeadInput, LMHeadSpec, Network
+from sijo.nn.head_specs import ClassifierHeadSpec, LMHeadSpec
+from sijo.nn.heads import HeadInput, Network
 from sijo.training import cost
 from sijo.training.cost import flops_per_token, matmul_peak, training_flops
 

@@ -19,7 +19,8 @@ from sijo.data.samples import Batch
 from sijo.errors import SettingError, TextError
 from sijo.models import FAMILIES
 from sijo.nn.architecture import Architecture, DropoutRates, Learned
-from sijo.nn.heads import ClassifierHeadSpec, LMHeadSpec, Network
+from sijo.nn.head_specs import ClassifierHeadSpec, LMHeadSpec
+from sijo.nn.heads import Network
 from sijo.objectives.clm import CausalLM
 from sijo.objectives.joint import Joint
 from sijo.objectives.masking import Masking

@@ -19,7 +19,8 @@ from sijo.checkpoints.names import NameTable
 from sijo.errors import CheckpointError, SettingError
 from sijo.models import FAMILIES
 from sijo.nn.architecture import Architecture, ConvolutionSpec, Disentangled, Learned, PreNorm
-from sijo.nn.heads import ClassifierHeadSpec, Network
+from sijo.nn.head_specs import ClassifierHeadSpec
+from sijo.nn.heads import Network
 from sijo.training.average import Average
 from sijo.training.optimizers import (
     OptimizerSettings,

@@ -38,14 +38,14 @@ def run(recipe: str | None, given: DistillSettings) -> None:
 
 def resolved(recipe: str | None, given: DistillSettings) -> "RunSettings":
     """The settings of a recipe for this teacher, or in a settings.json that a run left, with some changed."""
-    from sijo.checkpoints.load import head_names
+    from sijo.checkpoints.describe import describe
     from sijo.jobs.recipes import DISTILLATIONS
     from sijo.training.settings import with_changes
 
     if recipe is not None and recipe not in DISTILLATIONS and Path(recipe).suffix == ".json":
         return pretrain.resolved(recipe, given.set or [])
     if recipe is None:
-        recipe = "distilbert-tiny" if {"mlm", "lm"} & {*head_names(given.teacher)} else "sentence"
+        recipe = "distilbert-tiny" if {"mlm", "lm"} & {*describe(given.teacher).heads} else "sentence"
     if recipe not in DISTILLATIONS:
         raise SettingError(
             f"no recipe {recipe!r}{nearest(recipe, DISTILLATIONS)}; there are {', '.join(DISTILLATIONS)}"

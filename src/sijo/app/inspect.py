@@ -95,7 +95,7 @@ def _opened(folder: Path, errors: dict[str, Exception]) -> dict[str, Any]:
     """What opening the encoder and each head tells; a head that does not open is put among the errors."""
     from sijo.checkpoints.load import load
     from sijo.checkpoints.weights import read_weights
-    from sijo.nn.heads import POOLER
+    from sijo.nn.head_specs import POOLER
 
     encoder = load(folder)
     models = [encoder, *_with_heads(folder, encoder.heads, errors)]
@@ -180,7 +180,7 @@ def _measured(folder: Path, name: str, errors: dict[str, Exception]) -> dict[str
 
 
 def _is_foreign(name: str) -> bool:
-    from sijo.checkpoints.weights import PICKLED
+    from sijo.checkpoints.weight_files import PICKLED
 
     return name.endswith((*PICKLED, *FOREIGN))
 

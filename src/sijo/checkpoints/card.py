@@ -9,6 +9,7 @@ line, for their licence alone, and never by a loader of YAML.
 import json
 import math
 import re
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,49 +23,13 @@ CARD = "README.md"
 HEADING = 1_000
 """Lines of a card's heading that are read, and characters of each."""
 LONGEST = 500
-"""Characters of a name or a note that are shown; a model's labels may be a stranger's book."""
+"""Characters of a name or a note that are shown; a model's labels are untrusted text of any length."""
 MOST_LABELS = 40
 CONFIDENCE = "95 %"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
-LICENCES = re.compile(
-    r"apache-2\.0|mit|bsd(-[23]-clause)?|isc|zlib|unlicense|mpl-2\.0|epl-[12]\.0|eupl-1\.[12]|l?gpl|gpl-2\.0|lgpl-2\.1"
-    r"|[al]?gpl-3\.0|cc0-1\.0|cc-by(-sa)?-3\.0|cc-by(-nc)?(-sa|-nd)?-4\.0|odc-by|odbl|pddl|gfdl|openrail"
-    r"|(bigcode|bigscience|creativeml)-openrail-m"
-)
-"""Those that the Hub knows by name; any other is told as `other`, with its name beside it."""
-PIPELINES = (
-    "text-classification",
-    "zero-shot-classification",
-    "token-classification",
-    "question-answering",
-    "multiple-choice",
-    "fill-mask",
-    "text-generation",
-    "feature-extraction",
-    "sentence-similarity",
-)
+HUB = tomllib.loads(Path(__file__).with_name("hub.toml").read_text(encoding="utf-8"))
+PIPELINES: list[str] = HUB["tasks"]
 """Tasks of the Hub that a model of ours can have."""
-USES = {
-    "text-classification": (
-        'sijo classify input.csv --model "path/to/model" --output labelled.csv',
-        'classifier = sijo.ZeroShotClassifier(model="path/to/model")\n'
-        'classifier.predict(["a text to label", "another"])',
-    ),
-    "zero-shot-classification": (
-        'sijo classify input.csv --model "path/to/model" --labels "business,sport,weather" --output labelled.csv',
-        'classifier = sijo.ZeroShotClassifier(["business", "sport", "weather"], "path/to/model")\n'
-        'classifier.predict(["a text to label", "another"])',
-    ),
-    "vectors": (
-        'sijo classify input.csv --model "path/to/model" --labels "business,sport,weather" --output labelled.csv',
-        'vectors = sijo.encode("path/to/model", ["a text", "another"])',
-    ),
-    "other": (
-        'sijo inspect "path/to/model"',
-        'model = sijo.load("path/to/model")\nmodel.architecture, model.heads',
-    ),
-}
-"""How a model of each task is used: a command, and Python."""
 
 
 class Metric(NamedTuple):
@@ -82,7 +47,7 @@ class Metric(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What there is to say of a model.
+    """What a model's card says.
 
     >>> card = Card(title="Requests by domain", task="text-classification", data={"requests.csv": 300},
     ...             metrics=[Metric("accuracy", 0.9, 0.85, 0.94, 100)])
@@ -95,7 +60,7 @@ class Card:
     task: str | None = None
     """What it does: one of `PIPELINES`, or in words."""
     base_model: str | None = None
-    """What it was made from: an org/name, or the path of a folder, of which the last part is told."""
+    """What it was made from: an org/name, or the path of a folder, of which the last part is shown."""
     teacher: str | None = None
     """What taught it, likewise."""
     labels: Sequence[str] = ()
@@ -162,7 +127,7 @@ def licence(folder: Path) -> str | None:
     card = present(folder, CARD)
     if card is None:
         return None
-    said: dict[str, list[str]] = {}
+    values: dict[str, list[str]] = {}
     key = ""
     with card.open(encoding="utf-8-sig", errors="replace") as file:
         lines = (file.readline(HEADING).rstrip() for _ in range(HEADING))
@@ -174,18 +139,18 @@ def licence(folder: Path) -> str | None:
             nested = line.startswith((" ", "-", "#"))
             key = key if nested else line.partition(":")[0]
             value = line if nested else line.partition(":")[2]
-            said.setdefault(key, []).append(value.partition(" #")[0].strip(" -[]\"'"))
+            values.setdefault(key, []).append(value.partition(" #")[0].strip(" -[]\"'"))
         else:
             return None
-    value = ", ".join(filter(None, said.get("license", [])))
-    own = " ".join(filter(None, said.get("license_name", []))) if value == "other" else ""
+    value = ", ".join(filter(None, values.get("license", [])))
+    own = " ".join(filter(None, values.get("license_name", []))) if value == "other" else ""
     return f"{value}: {own}" if own else value or None
 
 
 def _heading(card: Card) -> Iterator[str]:
     """The lines of YAML between the two rules; every name in it is a string in double quotes."""
     if card.licence is not None:
-        known = LICENCES.fullmatch(card.licence)
+        known = card.licence in HUB["licences"]
         yield f"license: {card.licence if known else 'other'}"
         if not known:
             yield f"license_name: {_quoted(card.licence)}"
@@ -196,20 +161,15 @@ def _heading(card: Card) -> Iterator[str]:
         yield f"pipeline_tag: {card.task}"
     yield "tags:"
     yield from ("- sijo", *(f"- {_quoted(tag)}" for tag in card.tags if tag != "sijo"))
-    measured = [metric for metric in _metrics(card) if math.isfinite(metric.value)]
+    measured = [metric for metric in map(Metric._make, card.metrics) if math.isfinite(metric.value)]
     if not measured:
         return
     yield from ("model-index:", f"- name: {_quoted(card.title)}", "  results:", "  - task:")
-    yield f"      type: {card.task if card.task in PIPELINES else 'other'}"
-    yield from (
-        "    dataset:",
-        f"      name: {_quoted(card.measured_on)}",
-        f"      type: {_slug(card.measured_on)}",
-    )
+    yield from (f"      type: {card.task if card.task in PIPELINES else 'other'}", "    dataset:")
+    yield from (f"      name: {_quoted(card.measured_on)}", f"      type: {_slug(card.measured_on)}")
     yield "    metrics:"
     for metric in measured:
-        yield f"    - type: {_slug(metric.name)}"
-        yield f"      name: {_quoted(metric.name)}"
+        yield from (f"    - type: {_slug(metric.name)}", f"      name: {_quoted(metric.name)}")
         yield f"      value: {json.dumps(float(metric.value))}"
 
 
@@ -225,22 +185,19 @@ def _page(card: Card) -> Iterator[str]:
     yield from _how_to_use(card)
     if card.data:
         yield from ("## Data", "", "| what it was trained on | rows |", "| --- | ---: |")
-        yield from (
-            f"| {_cell(name)} | {'–' if rows is None else f'{rows:,}'} |" for name, rows in card.data.items()
-        )
+        yield from (f"| {_cell(name)} | {_count(rows)} |" for name, rows in card.data.items())
         yield ""
     if card.metrics:
         yield from ("## Measured", "", f"On {_code(card.measured_on)}, with {CONFIDENCE} intervals.", "")
         yield from (f"| what | value | {CONFIDENCE} | n |", "| --- | ---: | :---: | ---: |")
-        for metric in _metrics(card):
+        for metric in map(Metric._make, card.metrics):
             between = f"[{_number(metric.low)}, {_number(metric.high)}]"
             between = "–" if metric.low is None or metric.high is None else between
             yield f"| {_cell(metric.name)} | {_number(metric.value)} | {between} | {_count(metric.rows)} |"
         yield ""
     if card.settings:
-        lines = [
-            f"{_line(path)} = {_line(_value(value), most=10 * LONGEST)}" for path, value in card.settings.items()
-        ]
+        values = {path: _line(_value(value), most=10 * LONGEST) for path, value in card.settings.items()}
+        lines = [f"{_line(path)} = {value}" for path, value in values.items()]
         fence = _fence("\n".join(lines), least=3)
         yield from ("## Settings", "", "Those that decided the run.", "", fence, *lines, fence, "")
     yield from _licences(card)
@@ -264,9 +221,9 @@ def _origin(card: Card) -> Iterator[str]:
 def _how_to_use(card: Card) -> Iterator[str]:
     """The two ways in: the command, and Python."""
     vectors = card.task in ("feature-extraction", "sentence-similarity")
-    command, python = USES["vectors" if vectors else card.task if card.task in USES else "other"]
-    yield from ("## How to use it", "", "```console", f"$ {command}", "```", "")
-    yield from ("```python", "import sijo", "", *python.splitlines(), "```", "")
+    use = HUB["uses"].get("vectors" if vectors else card.task, HUB["uses"]["other"])
+    yield from ("## How to use it", "", "```console", f"$ {use['command']}", "```", "")
+    yield from ("```python", "import sijo", "", *use["python"].splitlines(), "```", "")
 
 
 def _licences(card: Card) -> Iterator[str]:
@@ -277,23 +234,19 @@ def _licences(card: Card) -> Iterator[str]:
         if card.licence
         else "- This model: nobody has said under which licence it is given."
     )
-    for what, name, said in (
+    for what, name, named in (
         ("made from", card.base_model, card.base_licence),
         ("taught by", card.teacher, card.teacher_licence),
     ):
         if name is not None:
-            told = f"names the licence {_code(said)}" if said else "was not there, or names no licence"
-            yield f"- It was {what} {_code(_name(name))}, whose card {told}. See that its terms allow your use."
+            terms = f"names the licence {_code(named)}" if named else "was not there, or names no licence"
+            yield f"- It was {what} {_code(_name(name))}, whose card {terms}. See that its terms allow your use."
     yield from (f"- {_plain(note)}" for note in card.licence_notes)
     yield ""
 
 
-def _metrics(card: Card) -> list[Metric]:
-    return [Metric(*metric) for metric in card.metrics]
-
-
 def _number(value: float | None) -> str:
-    """As many digits as one can use; a dash for what is no number."""
+    """Four digits, or a whole number from 1,000 on; a dash for what is no number."""
     if value is None or not math.isfinite(value):
         return "–"
     return f"{value:.4g}" if abs(value) < 1_000 else f"{value:,.0f}"

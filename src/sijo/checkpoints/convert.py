@@ -1,6 +1,6 @@
 """Checkpoints that `load` will not open, made into folders that it does: pickles, and TensorFlow's names.
 
-Only here is a pickle read, by a process in a locked room (`pickled.py`).
+Only here is a pickle read, by a confined process (`pickled.py`).
 """
 
 import logging
@@ -13,32 +13,29 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sijo.checkpoints.load import TOKENIZER_FILES, buildable, label_fields, load
-from sijo.checkpoints.names import full_name, held
+from sijo.checkpoints.describe import buildable
+from sijo.checkpoints.load import load
+from sijo.checkpoints.locate import BESIDE_WEIGHTS
 from sijo.checkpoints.pickled import read_pickled
 from sijo.checkpoints.tensorflow import from_tensorflow, is_tensorflow
-from sijo.checkpoints.weights import INDEX, PICKLED, WEIGHTS, read_file, read_weights, weight_map, write_weights
-from sijo.errors import CheckpointError, RefusedError, SettingError, SijoError, nearest
+from sijo.checkpoints.weight_files import INDEX, PICKLED, WEIGHTS, weight_map
+from sijo.checkpoints.weights import read_file, read_weights, write_weights
+from sijo.errors import CheckpointError, RefusedError, SettingError, SijoError
 from sijo.files.folders import LONGEST_JSON, present, read_object, verify, whole_folder, write_json
-from sijo.models import FAMILIES, SIZES
-from sijo.models.family import Config, Family, Layout
-from sijo.nn.heads import POOLER
+from sijo.models import FAMILIES, published
+from sijo.models.family import Config, Family, Layout, label_fields
+from sijo.nn.head_specs import POOLER
 
 log = logging.getLogger(__name__)
 Tell = Callable[[str], object]
 CONFIGS = ("config.json", "bert_config.json", "albert_config.json", "model_config.json")
-"""What the first codes called it."""
+"""Its names in the papers' first code."""
 BIN, BIN_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 BY_TORCH = (".bin", ".pt", ".pth", ".ckpt")
-BESIDE = (
-    *(*TOKENIZER_FILES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
-    *("modules.json", "sentence_bert_config.json", "README.md", "LICENSE", "NOTICE"),
-)
-"""What goes along."""
-PRESENT = {"30k-clean.model": "spiece.model"}
-"""What goes along under another name: the first ALBERT's vocabulary."""
+RENAMED = {"30k-clean.model": "spiece.model"}
+"""Files that are copied under another name: the first ALBERT's vocabulary."""
 LARGEST = 16 * LONGEST_JSON
-"""Bytes of such a file."""
+"""Bytes of a file that is copied, at most."""
 
 
 def convert(
@@ -60,7 +57,7 @@ def convert(
     model_type  what it is, where its config does not say so
     part        "discriminator" or "generator", of an ELECTRA that was saved with both
     overwrite   replace a model that is there
-    tell        is told, a sentence at a time, what was left out and why, and what the folder holds
+    tell        called with a sentence on each thing left out and why, and on what the folder holds
 
     Tensors keep their numbers and get their present names; the tokenizer's files and the card go with
     them. Encoder and heads are opened once before the folder takes its place.
@@ -75,8 +72,8 @@ def convert(
     config = family.config.read(fields)
     with _tensors(source, tell) as tensors:
         named = _named(family, config, _present(tensors, family, config, part, tell), tell)
-        said = fields.get("architectures")
-        heads = held(family, config, named, said if isinstance(said, list) else [])
+        classes = fields.get("architectures")
+        heads = family.held(config, named, classes)
         bare = [] if heads.pop(POOLER, None) is None else [family.published([])]
         fields |= _says(heads, named, fields)
         with whole_folder(target, overwrite=overwrite) as fresh:
@@ -85,10 +82,10 @@ def convert(
             write_json(fresh / "config.json", fields)
             try:
                 opening = _opening(fresh, heads, tell)
-            except SijoError as error:  # told of what was given: the fresh folder is about to go
-                words = str(error).replace(f"{fresh}/", f"{folder}/").replace(str(fresh), str(source))
-                raise type(error)(words) from error
-            if not said:
+            except SijoError as error:  # in terms of the source: the fresh folder is about to go
+                message = str(error).replace(f"{fresh}/", f"{folder}/").replace(str(fresh), str(source))
+                raise type(error)(message) from error
+            if not classes:
                 classes = [*(family.published([name]) for name in opening), *bare] or [family.published([])]
                 write_json(fresh / "config.json", fields | {"architectures": classes})
     return target
@@ -109,9 +106,8 @@ def _may(source: Path, target: Path, *, overwrite: bool) -> None:
 def _fields(folder: Path, *, size: str | None, model_type: str | None) -> dict[str, object]:
     """The fields of a config, from a published size or from the folder."""
     if size is not None:
-        if size not in SIZES:
-            raise SettingError(f"no published size {size!r}{nearest(size, SIZES)}; there are {', '.join(SIZES)}")
-        return {"model_type": SIZES[size].model_type} | dict(SIZES[size].sizes[size])
+        family, _ = published(size)
+        return {"model_type": family.model_type, **family.sizes[size]}
     config = next((file for name in CONFIGS if (file := present(folder, name))), None)
     if config is None:
         raise SettingError(
@@ -134,8 +130,8 @@ def _tensors(source: Path, tell: Tell) -> Iterator[Mapping[str, Tensor]]:
     if not files:
         yield read_weights(source)
         return
-    found: dict[str, Tensor] = {}
-    with ExitStack() as rooms:
+    weights: dict[str, Tensor] = {}
+    with ExitStack() as readers:
         for name, listed in files.items():
             file = present(folder, name)
             if file is None:
@@ -144,13 +140,13 @@ def _tensors(source: Path, tell: Tell) -> Iterator[Mapping[str, Tensor]]:
                 tensors = read_file(file)
             elif file.suffix in BY_TORCH:
                 tell(f"reading {name} in a process of its own")
-                tensors = rooms.enter_context(read_pickled(file))
+                tensors = readers.enter_context(read_pickled(file))
             else:
                 raise RefusedError(f"{file} is neither safetensors nor a {', '.join(BY_TORCH)} by torch.save")
             if listed is not None and (astray := sorted(listed ^ tensors.keys())):
                 raise CheckpointError(f"{file} and {BIN_INDEX} disagree about {astray[0]}; copy the folder again")
-            found |= tensors
-        yield found
+            weights |= tensors
+        yield weights
 
 
 def _files(folder: Path) -> Mapping[str, set[str] | None]:
@@ -190,7 +186,7 @@ def _present(
 
 def _named(family: Family, config: Config, tensors: Mapping[str, Tensor], tell: Tell) -> dict[str, Tensor]:
     """The tensors by their full present names, without those that carry nothing of their own."""
-    named = {full_name(family, name): tensor for name, tensor in tensors.items()}
+    named = {family.full_name(name): tensor for name, tensor in tensors.items()}
     if len(named) < len(tensors):
         raise CheckpointError(
             f"{len(tensors) - len(named)} of these tensors have the name of another; copy it again, or name one of "
@@ -225,10 +221,10 @@ def _says(
 
 
 def _copy(folder: Path, fresh: Path) -> None:
-    """The files that go along, as far as they are there."""
+    """Copy the tokenizer's files, the card and the like, as far as they are there."""
     pooling = [f"{path.name}/config.json" for path in folder.glob("*_Pooling")]
-    for name in (*BESIDE, *PRESENT, *pooling):
-        file, to = present(folder, name), fresh / PRESENT.get(name, name)
+    for name in (*BESIDE_WEIGHTS, "LICENSE", "NOTICE", *RENAMED, *pooling):
+        file, to = present(folder, name), fresh / RENAMED.get(name, name)
         if file is None or to.exists():
             continue
         if file.stat().st_size > LARGEST:

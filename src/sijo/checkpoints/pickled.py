@@ -1,6 +1,6 @@
-"""Tensors from a pickle by `torch.save`, read in a locked room: for conversion alone, never for loading.
+"""Tensors from a pickle by `torch.save`, read by a confined process: for conversion alone, never for loading.
 
-A process of its own gives up what it does not need: the network, other programs, and writing
+The process first gives up what it does not need: the network, other programs, and writing
 anywhere but in one empty folder. Then it reads the file once, with torch's restricted unpickler
 and nothing to fall back on, and hands the tensors over as safetensors. What limits it beside torch's
 list of allowed names is an audit hook of Python, which compiled code could pass by.
@@ -51,7 +51,7 @@ CHILD = (
 
 @contextmanager
 def read_pickled(file: Path, *, seconds: float = 600) -> Iterator["dict[str, Tensor]"]:
-    """The tensors of a `.bin`, `.pt`, `.pth` or `.ckpt` by `torch.save`, read by a process in a locked room.
+    """The tensors of a `.bin`, `.pt`, `.pth` or `.ckpt` by `torch.save`, read by a confined process.
 
     seconds  how long it may take, in seconds
 
@@ -71,20 +71,20 @@ def read_pickled(file: Path, *, seconds: float = 600) -> Iterator["dict[str, Ten
     from sijo.checkpoints.weights import read_weights
 
     with tempfile.TemporaryDirectory(prefix="sijo-") as place:
-        out, said = Path(place) / "out", Path(place) / "said"
+        out, output = Path(place) / "out", Path(place) / "output"
         out.mkdir()
         paths = json.dumps([str(Path(path).absolute()) for path in sys.path if path])
         command = [sys.executable, "-I", "-c", CHILD, paths, str(file.absolute()), str(out), str(seconds)]
-        kept = {name: value for name, value in os.environ.items() if name.endswith("LD_LIBRARY_PATH")}
+        environment = {name: value for name, value in os.environ.items() if name.endswith("LD_LIBRARY_PATH")}
         try:
-            with said.open("wb") as voice:
+            with output.open("wb") as written:
                 code = subprocess.run(  # noqa: S603
                     command,
                     stdin=subprocess.DEVNULL,
-                    stdout=voice,
-                    stderr=voice,
+                    stdout=written,
+                    stderr=written,
                     cwd=out,
-                    env=kept,
+                    env=environment,
                     timeout=seconds,
                     check=False,
                 ).returncode
@@ -93,9 +93,9 @@ def read_pickled(file: Path, *, seconds: float = 600) -> Iterator["dict[str, Ten
                 f"{file} was not read within {seconds:g} seconds; it is damaged or hostile, or wants more time"
             ) from None
         if code:
-            with said.open("rb") as voice:
-                voice.seek(max(0, said.stat().st_size - 2000))
-                reason = (voice.read().decode(errors="replace").splitlines() or ["for a reason untold"])[-1]
+            with output.open("rb") as written:
+                written.seek(max(0, output.stat().st_size - 2000))
+                reason = (written.read().decode(errors="replace").splitlines() or ["for a reason untold"])[-1]
             if code == RefusedError.exit_code:
                 raise RefusedError(f"{file} {reason}; it is not opened. Ask for a safetensors version of the model")
             if code == DISK_FULL:
@@ -106,7 +106,7 @@ def read_pickled(file: Path, *, seconds: float = 600) -> Iterator["dict[str, Ten
 
 
 def main() -> NoReturn:
-    """The process in the locked room. Its arguments: where to import from, the file, the folder, the seconds."""
+    """The confined process. Its arguments: where to import from, the file, the folder, the seconds."""
     file, out, seconds = Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4])
     confine(out, size=file.stat().st_size, seconds=seconds)
     from sijo.checkpoints.weights import write_weights
@@ -171,7 +171,7 @@ def confine(out: Path, *, size: int, seconds: float) -> None:
 def load_tensors(file: Path) -> "dict[str, Tensor]":
     """The tensors of a file by `torch.save`; nothing is executed, and there is no second way to read it.
 
-    The errors' texts go on from the name of the file.
+    The errors' texts continue the name of the file.
     """
     import torch
 
@@ -184,8 +184,8 @@ def load_tensors(file: Path) -> "dict[str, Tensor]":
     except Exception as error:
         # torch's own advice, to read the file with all restrictions off, is left out
         text = " ".join(str(error).rpartition("WeightsUnpickler error:")[2].partition("Check the doc")[0].split())
-        if asked := re.search(r"GLOBAL ([\w.]+)", text):
-            raise RefusedError(f"asks for {asked[1]}, which is no part of a tensor and could run code") from None
+        if wanted := re.search(r"GLOBAL ([\w.]+)", text):
+            raise RefusedError(f"asks for {wanted[1]}, which is no part of a tensor and could run code") from None
         # instructions of protocol 2 and later; other numbers are damage
         if (used := re.search(r"operand (\d+)", text)) and int(used[1]) in range(0x80, 0x99):
             raise RefusedError(f"uses the pickle instruction {used[1]}, which no plain tensors need") from None
@@ -195,10 +195,11 @@ def load_tensors(file: Path) -> "dict[str, Tensor]":
             f"is damaged, or no file by torch.save ({type(error).__name__}: {text[:200]})"
         ) from None
 
-    found = next((loaded[nest] for nest in NEST if isinstance(loaded, dict) and _is_dict(loaded.get(nest))), loaded)
-    if not _is_dict(found) or not found:
-        raise RefusedError(f"holds {type(found).__name__} {str(found)[:60]}, not a dict of tensors")
-    for name, tensor in found.items():
+    nests = [loaded.get(nest) for nest in NEST] if isinstance(loaded, dict) else []
+    tensors = next((nested for nested in nests if isinstance(nested, dict)), loaded)
+    if not isinstance(tensors, dict) or not tensors:
+        raise RefusedError(f"holds {type(tensors).__name__} {str(tensors)[:60]}, not a dict of tensors")
+    for name, tensor in tensors.items():
         if not isinstance(name, str) or name == "__metadata__":
             raise RefusedError(f"has the name {name!r:.60}, which is not one of a tensor")
         if not isinstance(tensor, torch.Tensor):
@@ -208,14 +209,10 @@ def load_tensors(file: Path) -> "dict[str, Tensor]":
                 f"holds {name!r} as {tensor.layout}, {tensor.dtype}, {tensor.device}; sijo takes dense "
                 f"tensors of {[*DTYPES]}"
             )
-    claimed = sum(tensor.nbytes for tensor in found.values())
+    claimed = sum(tensor.nbytes for tensor in tensors.values())
     if claimed > MOST_TIMES * file.stat().st_size:
         raise CheckpointError(f"claims {claimed} bytes of tensors in a file of {file.stat().st_size}")
-    return dict(found)
-
-
-def _is_dict(value: object) -> bool:
-    return isinstance(value, dict)
+    return dict(tensors)
 
 
 def _check_zip(file: Path) -> bool:
@@ -237,6 +234,6 @@ def _check_zip(file: Path) -> bool:
 
 
 def _end(code: int, reason: str = "") -> NoReturn:
-    """Leave at once: no destructor, no handler and no `finally` of anyone has a say."""
+    """Leave at once: no destructor, no handler and no `finally` is run."""
     os.write(1, f"\n{' '.join(reason.split())}".encode(errors="replace"))
     os._exit(code)

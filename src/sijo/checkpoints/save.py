@@ -1,10 +1,12 @@
 """From a model to a checkpoint folder, whole or not at all."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+
+from torch import Tensor
 
 from sijo.checkpoints.card import CARD, Card, licence, write_card
 from sijo.checkpoints.load import Model
@@ -15,7 +17,7 @@ from sijo.errors import SettingError, SijoError
 from sijo.files.folders import present, whole_folder, write_json
 from sijo.models import FAMILIES, mix
 from sijo.models.family import Family, Layout
-from sijo.nn.heads import POOLER
+from sijo.nn.head_specs import POOLER
 
 KEPT = ("id2label", "label2id", "pad_token_id", "bos_token_id", "eos_token_id", "problem_type")
 """Fields of a config that say nothing of the network and go with it into another family's."""
@@ -28,6 +30,7 @@ def save(
     card: Card | None = None,
     overwrite: bool = False,
     shard_bytes: int = 5_000_000_000,
+    tensors: Mapping[str, Tensor] | None = None,
 ) -> Path:
     """Write a model as a folder in Hugging Face layout, with a manifest of SHA-256 digests.
 
@@ -37,13 +40,15 @@ def save(
                  model whose licence the card does not name is taken to be in that folder, and its card asked
     overwrite    replace a model that is there
     shard_bytes  the most one file of weights may hold
+    tensors      the weights to write, by the model's own names, in place of the model's; None for the model's
 
     Names and config are those of the family the model came from, or of the first whose config can
     say what it is, so that transformers opens it; what only sijo can build says `model_type:
     "sijo"`. The folder appears whole or not at all, at whatever instant this is killed.
 
     Returns the folder.
-    Raises SettingError when there is one already, and for weights of 8 bits, which have no layout that others know.
+    Raises SettingError when there is one already, for `tensors` that are not the model's in name and shape, and
+    for weights of 8 bits, which have no layout that others know.
 
     >>> import tempfile
     >>> from sijo.checkpoints.load import load
@@ -58,15 +63,14 @@ def save(
             "this one came from"
         )
     family, fields, layouts = _form(model)
-    config = family.config.read(fields)
-    tensors = model.state_dict()
-    theirs = NameTable(family, config, layouts, tensors).to_theirs(tensors)
+    weights = model.state_dict() if tensors is None else _in_place_of(model.state_dict(), tensors)
+    theirs = NameTable(family, family.config.read(fields), layouts, weights).to_theirs(weights)
     if set(layouts) <= {POOLER}:  # transformers saves an encoder alone without prefix
         theirs = {name.removeprefix(family.prefix): tensor for name, tensor in theirs.items()}
     fields |= {
         "model_type": family.model_type,
         "architectures": [family.published(layouts)],
-        "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
+        "dtype": str(weights[next(model.named_parameters())[0]].dtype).removeprefix("torch."),
     }
     with whole_folder(Path(folder), overwrite=overwrite) as fresh:
         write_json(fresh / "config.json", fields)
@@ -79,6 +83,16 @@ def save(
         elif model.source is not None and (old := present(model.source, CARD)):
             (fresh / CARD).write_bytes(old.read_bytes())
     return Path(folder)
+
+
+def _in_place_of(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The tensors, in the order of a model's own; SettingError names the first that is not the model's."""
+    for name in [*own, *tensors]:
+        shape, must = (weights[name].shape if name in weights else None for weights in (tensors, own))
+        if shape != must:
+            sizes = ["absent" if size is None else tuple(size) for size in (shape, must)]
+            raise SettingError(f"tensors= do not fit the model: {name} is {sizes[0]}, in the model {sizes[1]}")
+    return {name: tensors[name] for name in own}
 
 
 def _with_licence(card: Card, source: Path | None) -> Card:
@@ -95,35 +109,26 @@ def _form(model: Model) -> tuple[Family, dict[str, object], dict[str, Layout]]:
 
     As it was opened, if that still says what the model is; else as the first family that can say it.
     """
-    opened = model.family
-    if opened is not mix.FAMILY and _says(opened, model.config, model.layouts, model):
-        return opened, dict(model.config) | _says_too(model.layouts.values()), model.layouts
-    kept = {name: model.config[name] for name in KEPT if name in model.config}
-    for family in (opened, *FAMILIES.values()):
-        try:
-            fields = kept | family.fields(model.architecture, model.head_values)
-        except SettingError:
-            continue
-        ways = family.layouts(family.config.read(fields))
-        for chosen in product(*([way for way in ways if way.name == name] for name in model.head_values)):
-            layouts = {layout.name: layout for layout in chosen}
-            said = fields | _says_too(chosen)
-            if _says(family, said, layouts, model):
-                return family, said, layouts
+    for family, fields, layouts in _forms(model):
+        config = family.config.read(fields)
+        values = {name: layout.head(config) for name, layout in layouts.items()}
+        if config.architecture() == model.architecture and values == model.head_values:
+            tensors = model.state_dict()
+            if NameTable(family, config, layouts, tensors).whole(tensors):
+                says = {name: value for layout in layouts.values() for name, value in layout.says.items()}
+                return family, fields | says, layouts
     raise AssertionError("a mix can say anything")
 
 
-def _says(family: Family, fields: Mapping[str, object], layouts: Mapping[str, Layout], model: Model) -> bool:
-    """Whether a config of these fields, with these layouts, describes all of the model."""
-    config = family.config.read(fields)
-    if config.architecture() != model.architecture:
-        return False
-    if {name: layout.head(config) for name, layout in layouts.items()} != model.head_values:
-        return False
-    tensors = model.state_dict()
-    return NameTable(family, config, layouts, tensors).whole(tensors)
-
-
-def _says_too(layouts: Iterable[Layout]) -> dict[str, object]:
-    """What config.json must say for transformers to look for these layouts."""
-    return {name: value for layout in layouts for name, value in layout.says.items()}
+def _forms(model: Model) -> Iterator[tuple[Family, dict[str, object], dict[str, Layout]]]:
+    """The ways to write a model, the best first; whether one says all of it is still to be seen."""
+    opened = model.family
+    if opened is not mix.FAMILY:
+        yield opened, dict(model.config), model.layouts
+    kept = {name: model.config[name] for name in KEPT if name in model.config}
+    for family in (opened, *FAMILIES.values()):
+        with suppress(SettingError):
+            fields = kept | family.fields(model.architecture, model.head_values)
+            ways = family.layouts(family.config.read(fields))
+            for chosen in product(*([way for way in ways if way.name == name] for name in model.head_values)):
+                yield family, fields, {layout.name: layout for layout in chosen}

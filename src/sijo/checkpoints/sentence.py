@@ -6,7 +6,6 @@ pooling, `sentence_bert_config.json` the longest input.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sijo.errors import CheckpointError, RefusedError
 from sijo.files.folders import present, read_json, read_object, write_json
@@ -44,7 +43,10 @@ def sentence_settings(folder: Path) -> SentenceSettings:
     if listed is None:
         return SentenceSettings()
     pooling: Pooling | None = None
-    for step in _list(listed):
+    steps = read_json(listed)
+    if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
+        raise CheckpointError(f"{listed} is not a list of steps; copy it again")
+    for step in steps:
         kind = str(step.get("type", "")).rpartition(".")[2]
         if kind not in STEPS:
             raise RefusedError(
@@ -56,11 +58,11 @@ def sentence_settings(folder: Path) -> SentenceSettings:
     if pooling is None:
         raise RefusedError(f"{folder / 'modules.json'} has no Pooling step, so it gives no sentence vectors")
     limits = present(folder, "sentence_bert_config.json")
-    set_too = {} if limits is None else read_object(limits)
-    length = set_too.get("max_seq_length")
+    fields = {} if limits is None else read_object(limits)
+    length = fields.get("max_seq_length")
     if length is not None and (type(length) is not int or length < 1):
         raise CheckpointError(f"{limits} has max_seq_length {length!r}, not a number of tokens; copy it again")
-    lowercase = set_too.get("do_lower_case") is True
+    lowercase = fields.get("do_lower_case") is True
     return SentenceSettings(pooling=pooling, max_length=length, lowercase=lowercase, trained=True)
 
 
@@ -86,13 +88,6 @@ def write_sentence_settings(settings: SentenceSettings, folder: Path, *, width: 
         },
     }.items():
         write_json(folder / name, content)
-
-
-def _list(file: Path) -> list[dict[str, Any]]:
-    steps = read_json(file)
-    if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
-        raise CheckpointError(f"{file} is not a list of steps; copy it again")
-    return steps
 
 
 def _pooling(folder: Path, name: str) -> Pooling:

@@ -1,11 +1,13 @@
 """Tensor names as the papers' first code, in TensorFlow 1, wrote them: for conversion alone.
 
 `bert/encoder/layer_3/attention/self/query/kernel` says all that the present name does, another way;
-what a family called differently altogether stands in `RENAMED`. A kernel is a matrix the other way round.
+what a family called differently altogether stands in `tensorflow.toml`. A kernel is a matrix the other way round.
 """
 
 import re
+import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 from torch import Tensor
 
@@ -16,54 +18,7 @@ OPTIMIZER = re.compile(
     r"(^|/)((adam|adagrad|lamb|momentum)\w*|beta[12]_power|global_step|temperature|signal_early_stopping)(/|$)"
 )
 """What training left behind, in lower case."""
-RENAMED: Mapping[str, tuple[tuple[str, str], ...]] = {
-    "albert": (
-        (r"^bert/encoder/transformer/group_(\d+)/inner_group_(\d+)/",
-         "albert/encoder/albert_layer_groups/\\1/albert_layers/\\2/"),
-        (r"/attention_1/self/", "/attention/"),
-        (r"/attention_1/output/dense/", "/attention/dense/"),
-        (r"/ffn_1/intermediate/output/dense/", "/ffn_output/"),
-        (r"/ffn_1/intermediate/dense/", "/ffn/"),
-        (r"(albert_layers/\d+)/LayerNorm_1/", "\\1/full_layer_layer_norm/"),
-        (r"(albert_layers/\d+)/LayerNorm/", "\\1/attention/LayerNorm/"),
-        (r"^bert/", "albert/"),
-        (r"^albert/pooler/dense/", "albert/pooler/"),
-        (r"^cls/predictions/(transform/|output_)", "predictions/"),
-        (r"^cls/seq_relationship/output_", "sop_classifier/classifier/"),
-    ),
-    "bert": (
-        (r"^cls/predictions/output_bias$", "cls/predictions/bias"),
-        (r"^cls/seq_relationship/output_", "cls/seq_relationship/"),
-    ),
-    "electra": (
-        (r"^discriminator_predictions/dense_1/", "discriminator_predictions/dense_prediction/"),
-        (r"^generator_predictions/output_bias$", "generator_lm_head/bias"),
-    ),
-}  # fmt: skip
-"""Patterns and what they become, in order; then comes what is the same for all."""
-ALIKE = (
-    (r"^cls/squad/output_", "qa_outputs/"),
-    (r"^output_", "classifier/"),
-    (r"/layer_(\d+)/", "/layer/\\1/"),
-    (r"_embeddings$", "_embeddings/weight"),
-    (r"/(kernel|gamma|weights)$", "/weight"),
-    (r"/beta$", "/bias"),
-)
-CTRL = {
-    "w": "transformer.w.weight",
-    "b": "lm_head.bias",
-    "gamma": "transformer.layernorm.weight",
-    "beta": "transformer.layernorm.bias",
-}
-"""What stands outside of CTRL's blocks, by the last part of its name."""
-CTRL_BLOCK = [f"layernorm{n}.{leaf}" for n in (1, 2) for leaf in ("bias", "weight")] + [
-    f"{part}.{leaf}"
-    for part in (*(f"multi_head_attention.{map}" for map in ("Wq", "Wk", "Wv", "dense")), "ffn.0", "ffn.2")
-    for leaf in ("bias", "weight")
-]
-"""What stands in one, in the order that its variables are numbered in."""
-UNREAD = {"bert": ("cls.seq_relationship",)}
-"""What no head of ours reads, and is kept: which sentence comes next."""
+NAMES = tomllib.loads(Path(__file__).with_name("tensorflow.toml").read_text(encoding="utf-8"))
 PARTS = ("discriminator", "generator")
 
 
@@ -90,7 +45,7 @@ def from_tensorflow(
     family   whose they are: bert, albert, electra or ctrl
     config   what the network is: no name may lead outside of it
     part     of an ELECTRA, which was saved with both: "discriminator" or "generator"
-    tell     is told what was left out
+    tell     called with a sentence on what was left out
 
     Raises SettingError for another family, or an ELECTRA without a part; RefusedError that lists the
     names which nothing in such a network has; CheckpointError where the variables of a block are not whole.
@@ -112,14 +67,14 @@ def from_tensorflow(
             new = _ctrl(kept)
         case "electra":
             mine = _electra(kept, part)
-            if other := sorted(kept.keys() - mine.keys()):
-                tell(f"left out {len(other)} of the other network, such as {other[0]}")
+            if rest := sorted(kept.keys() - mine.keys()):
+                tell(f"left out {len(rest)} of the other network, such as {rest[0]}")
             new = {name: _renamed(old, "electra") for name, old in mine.items()}
-        case model_type if model_type in RENAMED:
+        case "albert" | "bert" as model_type:
             new = {name: _renamed(old, model_type) for name, old in kept.items()}
         case model_type:
             raise SettingError(
-                f"these are TensorFlow's names, and sijo knows those of ctrl, {', '.join(RENAMED)}, not of "
+                "these are TensorFlow's names, and sijo knows those of ctrl, albert, bert, electra, not of "
                 f"{model_type}; convert it with its own code first"
             )
     there = _modules(family, config)
@@ -141,11 +96,11 @@ def _modules(family: Family, config: Config) -> set[str]:
     there = {family.prefix + theirs for theirs in (family.names(config) or {}).values()}
     for layout in family.layouts(config):
         there |= {*layout.names.values(), *layout.copies}
-    return there | set(UNREAD.get(family.model_type, ()))
+    return there | set(NAMES["unread"].get(family.model_type, ()))
 
 
 def _renamed(name: str, model_type: str) -> str:
-    for pattern, to in (*RENAMED[model_type], *ALIKE):
+    for pattern, to in (*NAMES["renamed"][model_type], *NAMES["renamed"]["all"]):
         name = re.sub(pattern, to, name)
     return name.replace("/", ".")
 
@@ -173,10 +128,10 @@ def _ctrl(names: Mapping[str, str]) -> dict[str, str]:
     blocks: dict[int, list[str]] = {}
     made = {}
     for name, old in names.items():
-        if found := re.search(r"(?:^|/)encoder_layer(?:_(\d{1,4}))?/", old):
-            blocks.setdefault(int(found[1] or 0), []).append(name)
+        if numbered := re.search(r"(?:^|/)encoder_layer(?:_(\d{1,4}))?/", old):
+            blocks.setdefault(int(numbered[1] or 0), []).append(name)
         else:
-            made[name] = CTRL.get(old.rpartition("/")[2], old)
+            made[name] = NAMES["ctrl"]["outside"].get(old.rpartition("/")[2], old)
     for n, block in blocks.items():
         ordered = sorted(block, key=lambda name: _numbers(names[name]))
         leaves = [names[name].rpartition("/")[2] for name in ordered]
@@ -185,7 +140,9 @@ def _ctrl(names: Mapping[str, str]) -> dict[str, str]:
                 f"block {n} of this CTRL has {len(block)} variables, {', '.join(sorted(block)[:3])}, …, which are "
                 "not two norms and six maps, each with a bias; copy it again"
             )
-        made |= {name: f"transformer.h.{n}.{what}" for name, what in zip(ordered, CTRL_BLOCK, strict=True)}
+        made |= {
+            name: f"transformer.h.{n}.{what}" for name, what in zip(ordered, NAMES["ctrl"]["block"], strict=True)
+        }
     return made
 
 
@@ -195,5 +152,5 @@ def _numbers(name: str) -> list[tuple[str, int]]:
     >>> sorted(["a/dense_10/bias", "a/dense_9/kernel", "a/dense/bias"], key=_numbers)
     ['a/dense/bias', 'a/dense_9/kernel', 'a/dense_10/bias']
     """
-    found = (re.fullmatch(r"(.*?)_?(\d{0,9})", word, re.DOTALL) for word in name.split("/"))
-    return [(word[1], int(word[2] or -1)) for word in found if word]
+    words = (re.fullmatch(r"(.*?)_?(\d{0,9})", word, re.DOTALL) for word in name.split("/"))
+    return [(word[1], int(word[2] or -1)) for word in words if word]

@@ -62,7 +62,7 @@ class CachedReader:
         if list(came) != list(range(len(self.cache.lengths))):
             self.cache.keep(came)
         ids = torch.tensor([row.ids[-1:] for row in rows])
-        self.states_RD = self.model.transformer.go_on(ids, self.cache)[:, 0]
+        self.states_RD = self.model.transformer.step(ids, self.cache)[:, 0]
 
     def _anew(self, rows: Sequence[ReaderRow]) -> None:
         """Read all rows from their fronts on; of one that has outgrown the window, its front and its end.
@@ -79,5 +79,5 @@ class CachedReader:
         ids_RL, keep_RL = padded(read)
         places, kind = min(self.window, room), next(self.model.parameters()).dtype
         self.cache = Cache(self.model.architecture, rows=len(read), places=places, dtype=kind)
-        states_RLD = self.model.transformer.go_on(ids_RL, self.cache, keep_RL)
+        states_RLD = self.model.transformer.step(ids_RL, self.cache, keep_RL)
         self.states_RD = states_RLD[torch.arange(len(read)), torch.tensor(self.cache.lengths) - 1]

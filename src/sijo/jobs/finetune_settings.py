@@ -5,12 +5,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from sijo.checkpoints.load import config_fields
-from sijo.checkpoints.locate import locate
+from sijo.checkpoints.describe import describe
 from sijo.data.labelled_inputs import ColumnNames, InputSettings, Task
 from sijo.errors import SettingError, nearest
 from sijo.evaluation.metrics import BEST
-from sijo.models import FAMILIES
 from sijo.models.family import Rate
 from sijo.objectives.ensemble import Ensembling
 from sijo.objectives.supervised import HEADS, SiftSettings
@@ -156,12 +154,11 @@ def default_settings(task: Task, model: str | Path | None = None) -> FinetuneSet
     >>> settings.run.epochs, settings.run.batch, settings.schedule.peak
     (3.0, 32, 0.0001)
     """
-    fields = config_fields(locate(model))
-    family = FAMILIES[str(fields["model_type"])]
-    architecture = family.config.read(fields).architecture()
+    described = describe(model)
+    architecture = described.config.architecture()
     rate = next(
         rate
-        for rate in (*family.rates, *RATES)
+        for rate in (*described.family.rates, *RATES)
         if architecture.layers <= rate.layers and architecture.hidden_size <= rate.hidden_size
     )
     length = 384 if task == "question-answering" else 128

@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sijo.checkpoints.load import Model, config_fields, head_names, label_fields, load
-from sijo.checkpoints.locate import locate
+from sijo.checkpoints.describe import describe
+from sijo.checkpoints.load import Model, load
 from sijo.data.labelled_inputs import LabelledInputs, check_labels, held_out, names_of, read_rows
 from sijo.errors import SettingError
 from sijo.evaluation.metrics import BEST, metrics_of
 from sijo.jobs.finetune_settings import FinetuneSettings, LabelledFiles
 from sijo.jobs.predictions import Predictions
-from sijo.models import FAMILIES
-from sijo.models.family import Layout
-from sijo.nn.heads import ClassifierHeadSpec, build_head
+from sijo.models.family import Layout, label_fields
+from sijo.nn.head_specs import ClassifierHeadSpec
+from sijo.nn.heads import build_head
 from sijo.nn.transformer import Block, start
 from sijo.objectives.ensemble import Ensemble
 from sijo.objectives.supervised import HEADS, Supervised, TaskTeacher
@@ -139,7 +139,7 @@ class FinetuneSetup:
         if said.model is None:
             return None
         name = HEADS[self.task]
-        held = head_names(said.model)
+        held = describe(said.model).heads
         if name not in held:
             raise SettingError(
                 f"the teacher {said.model} has no head {name}; it has {', '.join(held) or 'none'}. Give one that "
@@ -180,10 +180,9 @@ class FinetuneSetup:
 def _columns(settings: FinetuneSettings, names: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
     """The labels in the order of the head's columns, and whether the model's own head goes on with them."""
     name = HEADS[settings.task]
-    if settings.head == "plain" or name not in head_names(settings.model):
+    if settings.head == "plain" or name not in describe(settings.model).heads:
         return names, False
-    fields = config_fields(locate(settings.model))
-    held = FAMILIES[str(fields["model_type"])].config.read(fields).labels
+    held = describe(settings.model).labels
     if settings.task == "regression":
         return (held, True) if len(held) == 1 else (names, False)
     if names and set(held) != set(names):

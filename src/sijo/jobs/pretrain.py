@@ -20,7 +20,8 @@ import numpy as np
 import torch
 
 from sijo.checkpoints.card import Card, Metric, licence
-from sijo.checkpoints.load import Model, create, family_for, head_names, load, new_layout
+from sijo.checkpoints.describe import describe
+from sijo.checkpoints.load import Model, create, load
 from sijo.checkpoints.locate import locate
 from sijo.checkpoints.save import save
 from sijo.data.corpus import documents, open_source, sources
@@ -31,9 +32,9 @@ from sijo.files.folders import read_object, whole_folder
 from sijo.jobs.new_token_rows import merge_rows, new_token_ids, train_only_rows, with_new_rows
 from sijo.jobs.run_folder import take_run_folder
 from sijo.jobs.student import distillation_objective
-from sijo.models import tokenizer_family, tokenizer_style
+from sijo.models import family_for, new_layout, tokenizer_family, tokenizer_style
 from sijo.nn.architecture import Architecture
-from sijo.nn.heads import HeadSpec
+from sijo.nn.head_specs import HeadSpec
 from sijo.objectives.clm import CausalLM
 from sijo.objectives.distillation import PARTS, Distillation
 from sijo.objectives.joint import Joint, Objective, TrainingObjective
@@ -402,7 +403,7 @@ def _network(
         if teacher is not None:
             model.sentence = teacher.sentence
         return model
-    held = head_names(start)
+    held = describe(start).heads
     model = load(start, [name if name in held else f"new:{name}" for name in names])
     if model.has_tokenizer and new_token_ids(model.tokenizer, tokenizer):
         model = with_new_rows(model, tokenizer)

@@ -16,7 +16,8 @@ from safetensors.torch import save as pack
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sijo.checkpoints.load import Model, head_names, load
+from sijo.checkpoints.describe import describe
+from sijo.checkpoints.load import Model, load
 from sijo.errors import SettingError
 from sijo.files.cache import SqliteCache
 from sijo.nn.architecture import Architecture
@@ -232,7 +233,7 @@ class LessonCache:
 
 def open_teacher(settings: TeacherSettings, head: str | None) -> Model:
     """The teacher, with the head that it is asked by."""
-    if head is not None and head not in head_names(settings.model):
+    if head is not None and head not in describe(settings.model).heads:
         raise SettingError(
             f"{settings.model} has no {head} head, so it gives no distributions over tokens; choose another "
             "teacher, or learn its states: sijo distill minilm or sentence"

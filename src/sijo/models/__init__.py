@@ -3,11 +3,13 @@
 `FAMILIES` is the one place where a family is listed, by the `model_type` of its config.json.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 
 from sijo.errors import SettingError, nearest
 from sijo.models import albert, bert, ctrl, deberta, distilbert, electra, mix
-from sijo.models.family import Config, Family
+from sijo.models.family import Config, Family, Layout
+from sijo.nn.architecture import Architecture
 from sijo.tokenizers.style import KINDS, TokenizerStyle
 
 FAMILIES: dict[str, Family] = {
@@ -82,3 +84,17 @@ def tokenizer_style(kind: str, name: str | None = None) -> TokenizerStyle:
             f"{styles[name].kind}, or a family out of {', '.join(alike)}"
         )
     return styles[name]
+
+
+def family_for(architecture: Architecture) -> tuple[Family, dict[str, object]]:
+    """The first family whose config can say all of an architecture, and what it says; `sijo` can say any."""
+    for family in FAMILIES.values():
+        with suppress(SettingError):
+            return family, family.fields(architecture)
+    raise SettingError("this architecture cannot be written down; give it sizes above 0")
+
+
+def new_layout(family: Family, config: Config, head: str) -> Layout:
+    """The layout of a head that is to be made: the family's, or for one it never had, the plainest."""
+    layouts = (layout for layout in family.layouts(config) if layout.name == head and layout.when(config))
+    return next(layouts, None) or mix.plainest(head, config)

@@ -19,12 +19,11 @@ from sijo.models.family import (
     Rate,
     Size,
     judging,
-    over_dense,
     spans,
     tagging,
 )
 from sijo.nn.architecture import MOST_LAYERS, Activation, Architecture
-from sijo.nn.heads import POOLER, HeadSpec, LMHeadSpec
+from sijo.nn.head_specs import POOLER, ClassifierHeadSpec, HeadSpec, LMHeadSpec
 from sijo.tokenizers.style import BERT_TOKENS, TokenizerStyle
 
 
@@ -162,7 +161,7 @@ FAMILY = Family(
         ),
         Layout(
             "sop",
-            lambda config: over_dense(2, "tanh", 0.0),  # as trained; transformers drops before it
+            lambda config: ClassifierHeadSpec(labels=2, dense="tanh"),  # as trained; transformers drops before it
             {"dense": "albert.pooler", "out": "sop_classifier.classifier"},
         ),
         *judging(over_pooler, {"dense": "albert.pooler", "out": "classifier"}),

@@ -18,13 +18,12 @@ from sijo.models.family import (
     Names,
     Size,
     judging,
-    over_dense,
     per_block,
     spans,
     tagging,
 )
 from sijo.nn.architecture import Activation, Architecture, DropoutRates, Learned, PostNorm
-from sijo.nn.heads import POOLER, ClassifierHeadSpec, HeadSpec, LMHeadSpec
+from sijo.nn.head_specs import POOLER, ClassifierHeadSpec, HeadSpec, LMHeadSpec
 from sijo.tokenizers.style import BERT_TOKENS, TokenizerStyle
 
 
@@ -66,8 +65,6 @@ class BertConfig(Config):
         drop = self.hidden_dropout_prob
         return Architecture(
             **self.same(),
-            embedding_size=self.hidden_size,
-            schedule=tuple(range(self.num_hidden_layers)),
             positions=Learned(count=self.max_position_embeddings),
             norm=PostNorm(eps=self.layer_norm_eps),
             dropout=DropoutRates(
@@ -120,7 +117,7 @@ def masked_lm(tokens: str, **says: Any) -> Layout:
 
 def over_pooler(config: "BertConfig", labels: int) -> ClassifierHeadSpec:
     """Labels over the pooler."""
-    return over_dense(labels, "tanh", config.head_dropout)
+    return ClassifierHeadSpec(labels=labels, dense="tanh", dropout=config.head_dropout)
 
 
 POOLED = ClassifierHeadSpec(dense="tanh", answers="vector")
@@ -133,11 +130,11 @@ WORDPIECE = TokenizerStyle(
 )
 
 
-def size(hidden: int, layers: int, **other: object) -> dict[str, object]:
+def size(hidden: int, layers: int, **more: object) -> dict[str, object]:
     """Config fields of a published size whose heads are 64 wide and whose inner layer is four times as wide."""
     heads, inner = hidden // 64, 4 * hidden
     layered = {"hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads}
-    return {**layered, "intermediate_size": inner, **other}
+    return {**layered, "intermediate_size": inner, **more}
 
 
 FAMILY = Family(

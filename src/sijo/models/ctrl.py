@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from sijo.models.family import Config, DropoutShare, Eps, Family, Layers, Layout, Names, Size, per_block
 from sijo.nn.architecture import Architecture, DropoutRates, PreNorm, Sinusoidal
-from sijo.nn.heads import ClassifierHeadSpec, HeadSpec, LMHeadSpec
+from sijo.nn.head_specs import ClassifierHeadSpec, HeadSpec, LMHeadSpec
 from sijo.tokenizers.style import CTRL_TOKENS, TokenizerStyle
 
 INNER_EPS = 1e-6
@@ -51,8 +51,6 @@ class CtrlConfig(Config):
         drop = self.resid_pdrop
         return Architecture(
             **self.same(),
-            embedding_size=self.n_embd,
-            schedule=tuple(range(self.n_layer)),
             positions=Sinusoidal(count=self.n_positions, layout="halves"),
             reads="left",
             entry="scale",

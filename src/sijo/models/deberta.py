@@ -25,19 +25,18 @@ from sijo.models.family import (
     Rate,
     Size,
     judging,
-    over_dense,
     per_block,
     spans,
     tagging,
 )
 from sijo.nn.architecture import Activation, Architecture, ConvolutionSpec, Disentangled, Learned, Term
-from sijo.nn.heads import ClassifierHeadSpec, HeadSpec, LMHeadSpec
+from sijo.nn.head_specs import ClassifierHeadSpec, HeadSpec, LMHeadSpec
 from sijo.tokenizers.style import BERT_TOKENS, TokenizerStyle
 
 
-def _terms(said: object) -> object:
+def _terms(value: object) -> object:
     """`"p2c|c2p"`, a list or nothing, as terms in our order; what is no term is left for the refusal."""
-    terms = [term.strip().lower() for term in said.split("|")] if isinstance(said, str) else said
+    terms = [term.strip().lower() for term in value.split("|")] if isinstance(value, str) else value
     return tuple(sorted(terms)) if isinstance(terms, list | tuple) else () if terms is None else terms
 
 
@@ -62,12 +61,12 @@ class DebertaConfig(BertConfig):
     talking_head: Literal[False] = False
 
     def architecture(self) -> Architecture:
-        for name, given, must in (
+        for name, value, must in (
             ("pooler_hidden_size", self.pooler_hidden_size, self.hidden_size),
             ("attention_head_size", self.attention_head_size, self.hidden_size // self.num_attention_heads),
         ):
-            if given not in (None, must):
-                raise RefusedError(f"the config's {name} is {given}; sijo builds a DeBERTa only with {must} here")
+            if value not in (None, must):
+                raise RefusedError(f"the config's {name} is {value}; sijo builds a DeBERTa only with {must} here")
         embedding = self.embedding_size or self.hidden_size
         return replace(
             super().architecture(),
@@ -153,7 +152,12 @@ class DebertaV2Config(DebertaConfig):
 
 def over_pooler(config: DebertaConfig, labels: int) -> ClassifierHeadSpec:
     """Labels over the "context pooler"."""
-    return over_dense(labels, config.pooler_hidden_act, config.head_dropout, config.pooler_dropout)
+    return ClassifierHeadSpec(
+        labels=labels,
+        dense=config.pooler_hidden_act,
+        dropout=config.head_dropout,
+        dense_dropout=config.pooler_dropout,
+    )
 
 
 SHARED: Names = {
@@ -170,10 +174,8 @@ V1: Names = {
     "blocks.{n}.attention.distances.query": "encoder.layer.{n}.attention.self.pos_q_proj",
 }
 IN_PROJ = {
-    "encoder.layer.{n}.attention.self.in_proj.weight": (
-        "blocks.{n}.attention.query.weight",
-        "blocks.{n}.attention.key.weight",
-        "blocks.{n}.attention.value.weight",
+    "encoder.layer.{n}.attention.self.in_proj.weight": tuple(
+        f"blocks.{{n}}.attention.{part}.weight" for part in ("query", "key", "value")
     )
 }
 V2: Names = {
@@ -224,14 +226,14 @@ LAYOUTS = (
 )
 
 
-def _size(hidden: int, layers: int, **other: object) -> dict[str, object]:
+def _size(hidden: int, layers: int, **more: object) -> dict[str, object]:
     apart = {"relative_attention": True, "position_biased_input": False, "pos_att_type": "c2p|p2c"}
-    return size(hidden, layers, **apart, **other)
+    return size(hidden, layers, **apart, **more)
 
 
-def _v2(hidden: int, layers: int, **other: object) -> dict[str, object]:
+def _v2(hidden: int, layers: int, **more: object) -> dict[str, object]:
     buckets = {"position_buckets": 256, "norm_rel_ebd": "layer_norm", "share_att_key": True}
-    return _size(hidden, layers, **buckets, **other)
+    return _size(hidden, layers, **buckets, **more)
 
 
 BYTE_PAIRS = TokenizerStyle(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
-from sijo.models.bert import WORDPIECE
+from sijo.models.bert import EMBEDDINGS, WORDPIECE
 from sijo.models.family import (
     Config,
     DropoutShare,
@@ -18,13 +18,12 @@ from sijo.models.family import (
     Names,
     Size,
     judging,
-    over_dense,
     per_block,
     spans,
     tagging,
 )
 from sijo.nn.architecture import Activation, Architecture, DropoutRates, Learned, PostNorm, Sinusoidal
-from sijo.nn.heads import ClassifierHeadSpec, HeadSpec, LMHeadSpec
+from sijo.nn.head_specs import ClassifierHeadSpec, HeadSpec, LMHeadSpec
 
 
 class DistilBertConfig(Config):
@@ -66,8 +65,6 @@ class DistilBertConfig(Config):
         drop = self.dropout
         return Architecture(
             **self.same(),
-            embedding_size=self.dim,
-            schedule=tuple(range(self.n_layers)),
             positions=positions(count=self.max_position_embeddings),
             norm=PostNorm(eps=1e-12),
             dropout=DropoutRates(
@@ -85,13 +82,11 @@ class DistilBertConfig(Config):
 
 def over_relu(config: DistilBertConfig, labels: int) -> ClassifierHeadSpec:
     """A dense layer and a ReLU before the labels, in place of BERT's pooler."""
-    return over_dense(labels, "relu", config.seq_classif_dropout)
+    return ClassifierHeadSpec(labels=labels, dense="relu", dropout=config.seq_classif_dropout)
 
 
 NAMES: Names = {
-    "embeddings.tokens": "embeddings.word_embeddings",
-    "embeddings.places": "embeddings.position_embeddings",
-    "embeddings.norm": "embeddings.LayerNorm",
+    **EMBEDDINGS,
     "blocks.{n}.attention.query": "transformer.layer.{n}.attention.q_lin",
     "blocks.{n}.attention.key": "transformer.layer.{n}.attention.k_lin",
     "blocks.{n}.attention.value": "transformer.layer.{n}.attention.v_lin",

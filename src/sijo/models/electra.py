@@ -9,20 +9,9 @@ from dataclasses import replace
 from typing import Literal
 
 from sijo.models.bert import BLOCK, EMBEDDINGS, WORDPIECE, BertConfig, size
-from sijo.models.family import (
-    DropoutShare,
-    Family,
-    Layers,
-    Layout,
-    Rate,
-    Size,
-    over_dense,
-    per_block,
-    spans,
-    tagging,
-)
+from sijo.models.family import DropoutShare, Family, Layers, Layout, Rate, Size, per_block, spans, tagging
 from sijo.nn.architecture import Activation, Architecture
-from sijo.nn.heads import ClassifierHeadSpec, HeadSpec, LMHeadSpec
+from sijo.nn.head_specs import ClassifierHeadSpec, HeadSpec, LMHeadSpec
 
 
 class ElectraConfig(BertConfig):
@@ -56,13 +45,17 @@ class ElectraConfig(BertConfig):
 
 def classification(config: ElectraConfig) -> ClassifierHeadSpec:
     """The head as transformers trains it; the paper's own has no dense layer between (docs/electra.md)."""
-    return over_dense(len(config.labels), "gelu", config.head_dropout, config.head_dropout)
+    dropout = config.head_dropout
+    return ClassifierHeadSpec(labels=len(config.labels), dense="gelu", dropout=dropout, dense_dropout=dropout)
 
 
 def multiple_choice(config: ElectraConfig) -> ClassifierHeadSpec:
     """The head over transformers' "sequence summary"."""
-    activation = config.summary_activation or "linear"
-    return over_dense(1, activation, config.summary_last_dropout, config.summary_first_dropout)
+    return ClassifierHeadSpec(
+        dense=config.summary_activation or "linear",
+        dropout=config.summary_last_dropout,
+        dense_dropout=config.summary_first_dropout,
+    )
 
 
 FAMILY = Family(

@@ -1,15 +1,16 @@
 """What sijo must know of a published family, as data: config fields, heads, and what tensors are called."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sijo.errors import RefusedError, SettingError
-from sijo.nn.architecture import LARGEST, MOST_LAYERS, Activation, Architecture
-from sijo.nn.heads import POOLER, ClassifierHeadSpec, HeadSpec
+from sijo.nn.architecture import LARGEST, MOST_LAYERS, Architecture
+from sijo.nn.head_specs import POOLER, ClassifierHeadSpec, HeadSpec
 from sijo.tokenizers.style import TokenizerStyle
 
 Size = Annotated[int, Field(gt=0, le=LARGEST)]
@@ -29,6 +30,7 @@ HeadName = Literal[
     "question-answering",
     "multiple-choice",
 ]
+HEADS: tuple[str, ...] = get_args(HeadName)
 CLASSES = {
     "mlm": "ForMaskedLM",
     "lm": "LMHeadModel",
@@ -64,16 +66,15 @@ class Config(BaseModel):
     @classmethod
     def read(cls, fields: Mapping[str, object]) -> Any:
         """The config in these fields; RefusedError names the first one that sijo cannot act on."""
-        other = {cls.aliases[name]: value for name, value in fields.items() if name in cls.aliases}
-        fields = other | dict(fields)
+        fields = {cls.aliases[name]: value for name, value in fields.items() if name in cls.aliases} | dict(fields)
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(map(str, first["loc"]))
-            given = f"is {first['input']!r}" if str(first["loc"][0]) in fields else "is missing"
+            fault = f"is {first['input']!r}" if str(first["loc"][0]) in fields else "is missing"
             raise RefusedError(
-                f"the config's {name} {given}, which no {cls.what} of sijo's can have: {first['msg']}"
+                f"the config's {name} {fault}, which no {cls.what} of sijo's can have: {first['msg']}"
             ) from None
 
     def architecture(self) -> Architecture:
@@ -86,9 +87,10 @@ class Config(BaseModel):
         return {theirs: attrgetter(ours)(architecture) for theirs, ours in cls.plain.items()}
 
     def same(self) -> dict[str, Any]:
-        """The plain fields that an `Architecture` has itself, by its name for them."""
-        known = Architecture.__dataclass_fields__
-        return {ours: getattr(self, theirs) for theirs, ours in self.plain.items() if ours in known}
+        """The plain fields that an `Architecture` has itself, with one width for all and a block for each layer."""
+        fields = {ours: getattr(self, theirs) for theirs, ours in self.plain.items()}
+        plainest = {"embedding_size": fields["hidden_size"], "schedule": tuple(range(fields["layers"]))}
+        return {name: fields[name] for name in Architecture.__dataclass_fields__ if name in fields} | plainest
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -119,33 +121,22 @@ class Layout:
     """What config.json must say for transformers to look for this layout."""
 
 
-def over_dense(
-    labels: int, activation: Activation, dropout: float, dense_dropout: float = 0.0
-) -> ClassifierHeadSpec:
-    """Labels of a text, over a dense layer over its first token."""
-    return ClassifierHeadSpec(labels=labels, dense=activation, dropout=dropout, dense_dropout=dense_dropout)
-
-
 def tagging(dropout: str) -> Layout:
     """A linear layer over each token; `dropout` is the config's field, or property, of what is dropped before."""
-    return Layout(
-        "token-classification",
-        lambda config: ClassifierHeadSpec(
-            labels=len(config.labels), reads="each", dropout=getattr(config, dropout)
-        ),
-        {"out": "classifier"},
-    )
+
+    def head(config: Any) -> HeadSpec:
+        return ClassifierHeadSpec(labels=len(config.labels), reads="each", dropout=getattr(config, dropout))
+
+    return Layout("token-classification", head, {"out": "classifier"})
 
 
 def spans(dropout: str | None = None) -> Layout:
     """A score for each token as the start and as the end of an answer; `dropout` as for `tagging`."""
-    return Layout(
-        "question-answering",
-        lambda config: ClassifierHeadSpec(
-            labels=2, reads="each", dropout=getattr(config, dropout) if dropout else 0.0
-        ),
-        {"out": "qa_outputs"},
-    )
+
+    def head(config: Any) -> HeadSpec:
+        return ClassifierHeadSpec(labels=2, reads="each", dropout=getattr(config, dropout) if dropout else 0.0)
+
+    return Layout("question-answering", head, {"out": "qa_outputs"})
 
 
 def judging(over: Callable[[Any, int], HeadSpec], names: Names) -> tuple[Layout, Layout]:
@@ -174,7 +165,10 @@ class Rate:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """A published family of models; `checkpoints/names.py` applies its rules."""
+    """A published family of models.
+
+    A full name of a tensor is its present published one, with the prefix that a checkpoint with a head has.
+    """
 
     model_type: str
     """Its name in config.json."""
@@ -184,7 +178,7 @@ class Family:
     prefix: str
     """What stands before the encoder's names in a checkpoint that also holds a head, such as `bert.`."""
     roots: tuple[str, ...]
-    """The first parts of the encoder's own names, by which a checkpoint without prefix is told."""
+    """The first parts of the encoder's own names, which show that a checkpoint has no prefix."""
     names: Callable[[Any], Names | None]
     """From the config to our modules and the published ones, without the prefix; None where they are ours."""
     layouts: Callable[[Any], tuple[Layout, ...]]
@@ -213,13 +207,62 @@ class Family:
     def fields(self, architecture: Architecture, heads: Mapping[str, HeadSpec] | None = None) -> dict[str, object]:
         """What a config.json of this family says of a network; SettingError where it cannot say all of it."""
         fields = self.config.fields(architecture, heads or {})
-        try:
-            said = self.config.read(fields).architecture()
-        except (RefusedError, SettingError):
-            said = None
-        if said != architecture:
-            raise SettingError(f"no {self.config.what} is of this architecture; save it as a mix")
-        return fields
+        with suppress(RefusedError, SettingError):
+            if self.config.read(fields).architecture() == architecture:
+                return fields
+        raise SettingError(f"no {self.config.what} is of this architecture; save it as a mix")
+
+    def full_name(self, published: str) -> str:
+        """The full name of a published tensor, whatever its age.
+
+        `gamma` and `beta` were weight and bias, a bare encoder has no prefix, `module.` is a training wrapper's.
+
+        >>> from sijo.models import FAMILIES
+        >>> FAMILIES["bert"].full_name("embeddings.LayerNorm.gamma")
+        'bert.embeddings.LayerNorm.weight'
+        """
+        name = published
+        for wrapper in self.wrappers:
+            name = name.removeprefix(wrapper)
+        for old in self.old_prefixes:
+            if name.startswith(old):
+                name = self.prefix + name.removeprefix(old)
+        for old, new in ((".gamma", ".weight"), (".beta", ".bias")):
+            name = name.removesuffix(old) + new if name.endswith(old) else name
+        return self.prefix + name if name.partition(".")[0] in self.roots else name
+
+    def held(self, config: Config, names: Iterable[str], architectures: object = None) -> dict[str, Layout]:
+        """The heads whose tensors are all among these full names, each in the layout that is there.
+
+        architectures  what config.json says under that name
+
+        Where two heads share tensors (a `classifier` may judge a text or each token), what the config
+        calls itself decides; where it is silent, all that could be are held.
+        """
+        present, heads = set(names), dict[str, Layout]()
+        for layout in self.layouts(config):
+            if layout.when(config) and all(
+                name in present or f"{name}.weight" in present for name in layout.names.values()
+            ):
+                heads.setdefault(layout.name, layout)
+        classes = set(map(str, architectures)) if isinstance(architectures, list) else set()
+        named = {name for name in heads if name != POOLER and self.published([name]) in classes}
+        taken = {theirs for name in named for theirs in heads[name].names.values()}
+        return {  # the pooler lies under others
+            name: layout
+            for name, layout in heads.items()
+            if name == POOLER or name in named or taken.isdisjoint(layout.names.values())
+        }
+
+
+def label_fields(labels: Sequence[str]) -> dict[str, object]:
+    """What a config.json says of a classification head's columns."""
+    if isinstance(labels, str) or len(labels) < 1:
+        raise SettingError(f"labels={labels!r} must be a list of names, at least one")
+    return {
+        "id2label": {str(i): name for i, name in enumerate(labels)},
+        "label2id": {name: i for i, name in enumerate(labels)},
+    }
 
 
 def per_block(names: Names, blocks: int) -> Names:

@@ -13,9 +13,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from sijo.errors import RefusedError, SettingError
 from sijo.models import albert, bert, deberta
-from sijo.models.family import Config, Family, HeadName, Layout, over_dense
+from sijo.models.family import Config, Family, HeadName, Layout
 from sijo.nn.architecture import Architecture
-from sijo.nn.heads import ClassifierHeadSpec, HeadSpec, LMHeadSpec
+from sijo.nn.head_specs import ClassifierHeadSpec, HeadSpec, LMHeadSpec
 
 
 class MixConfig(Config):
@@ -48,11 +48,11 @@ def plainest(head: str, config: Config) -> Layout:
         "mlm": LMHeadSpec(activation=activation, places=places),
         "lm": LMHeadSpec(),
         "rtd": ClassifierHeadSpec(reads="each", dense=activation, answers="one"),
-        "sop": over_dense(2, "tanh", 0.0),
-        "sequence-classification": over_dense(labels, "tanh", 0.1),
+        "sop": ClassifierHeadSpec(labels=2, dense="tanh"),
+        "sequence-classification": ClassifierHeadSpec(labels=labels, dense="tanh", dropout=0.1),
         "token-classification": ClassifierHeadSpec(labels=labels, reads="each", dropout=0.1),
         "question-answering": ClassifierHeadSpec(labels=2, reads="each"),
-        "multiple-choice": over_dense(1, "tanh", 0.1),
+        "multiple-choice": ClassifierHeadSpec(dense="tanh", dropout=0.1),
     }
     return _layout(head, heads[head])
 
@@ -61,17 +61,17 @@ def _layout(name: str, head: HeadSpec) -> Layout:
     return Layout(name, lambda config: head, {})
 
 
-def _value(kind: Any, said: object) -> Any:
+def _value(kind: Any, content: object) -> Any:
     """A value from its JSON; RefusedError names the first field that cannot be, or that nobody knows."""
     try:
-        value = _adapter(kind).validate_json(json.dumps(said), strict=True)
+        value = _adapter(kind).validate_json(json.dumps(content), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
         raise RefusedError(f"the config's {field or 'architecture'} cannot be built: {first['msg']}") from None
     except SettingError as error:
         raise RefusedError(f"the config's architecture cannot be built: {error}") from None
-    if strange := sorted(_strange(said, asdict(value))):
+    if strange := sorted(_strange(content, asdict(value))):
         raise RefusedError(f"the config has fields that this sijo does not know: {', '.join(strange)}; update sijo")
     return value
 
@@ -82,9 +82,9 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def _strange(said: Any, known: Any) -> Iterable[str]:
+def _strange(content: Any, known: Any) -> Iterable[str]:
     """The fields of nested objects that are not known."""
-    for name, value in said.items() if isinstance(said, dict) else ():
+    for name, value in content.items() if isinstance(content, dict) else ():
         if not isinstance(known, dict) or name not in known:
             yield name
         else:

@@ -11,7 +11,7 @@ from typing import Literal
 from sijo.errors import SettingError
 
 LARGEST = 10_000_000
-"""Of any size: a number beyond it is a slip, and would ask for terabytes."""
+"""Of any size: a greater number is a mistake, and would ask for terabytes."""
 MOST_LAYERS = 1_000
 
 Activation = Literal["gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh", "linear"]
@@ -63,7 +63,7 @@ class Disentangled:
     """Attention that scores words and distances apart (DeBERTa, section 3.1)."""
 
     span: int
-    """The furthest distance told apart, in tokens; beyond it all are alike."""
+    """The furthest distance with a row of its own, in tokens; beyond it all are alike."""
     buckets: int = 0
     """Rows on each side of zero into which distances fall, coarser further off; 0 keeps each apart (v1)."""
     terms: tuple[Term, ...] = ("c2p", "p2c")
@@ -104,7 +104,7 @@ class ConvolutionSpec:
     groups: int = 1
     """Into how many groups of channels it is split."""
     activation: Activation = "tanh"
-    """The bend after it."""
+    """What follows it."""
 
     def __post_init__(self) -> None:
         _sizes(kernel=self.kernel, groups=self.groups)
@@ -196,7 +196,7 @@ class Architecture:
     convolution: ConvolutionSpec | None = None
     """A convolution beside the first layer."""
     activation: Activation = "gelu"
-    """The bend in the feed-forward part; `gelu_new` is the tanh approximation."""
+    """Of the feed-forward part; `gelu_new` is the tanh approximation."""
     norm: PostNorm | PreNorm = PostNorm()
     """Where LayerNorm stands in a layer."""
     dropout: DropoutRates = field(default_factory=DropoutRates)
@@ -205,14 +205,8 @@ class Architecture:
     """Standard deviation of fresh weights."""
 
     def __post_init__(self) -> None:
-        _sizes(
-            vocab_size=self.vocab_size,
-            embedding_size=self.embedding_size,
-            hidden_size=self.hidden_size,
-            heads=self.heads,
-            intermediate_size=self.intermediate_size,
-            token_types=self.token_types or 1,
-        )
+        names = ("vocab_size", "embedding_size", "hidden_size", "heads", "intermediate_size")
+        _sizes(**{name: getattr(self, name) for name in names}, token_types=self.token_types or 1)
         if self.layers > MOST_LAYERS:
             raise SettingError(f"schedule has {self.layers:,} layers; sijo builds at most {MOST_LAYERS:,}")
         if self.hidden_size % self.heads:

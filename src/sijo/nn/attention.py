@@ -29,6 +29,12 @@ class View:
     """(P, D): the vector of each distance between two tokens of the batch."""
 
 
+def hiding(unseen: Tensor, like: Tensor) -> View:
+    """The view in which `unseen` is not read, with a bias of the dtype of `like`."""
+    bias = torch.zeros(unseen.shape, dtype=like.dtype, device=like.device)
+    return View(unseen, bias.masked_fill(unseen, torch.finfo(like.dtype).min))
+
+
 def behind(place_B: Tensor, width: int, like: Tensor) -> View:
     """What one new token of each row may read: itself and what stands before it, of `width` tokens kept.
 
@@ -38,9 +44,7 @@ def behind(place_B: Tensor, width: int, like: Tensor) -> View:
     >>> behind(torch.tensor([0, 2]), 3, torch.zeros(1)).unseen[:, 0, 0].tolist()
     [[False, True, True], [False, False, False]]
     """
-    unseen = (torch.arange(width, device=place_B.device) > place_B[:, None])[:, None, None, :]
-    bias = torch.zeros(unseen.shape, dtype=like.dtype, device=like.device)
-    return View(unseen, bias.masked_fill(unseen, torch.finfo(like.dtype).min))
+    return hiding((torch.arange(width, device=place_B.device) > place_B[:, None])[:, None, None, :], like)
 
 
 def view(architecture: Architecture, keep_BL: Tensor | None, like: Tensor) -> View:
@@ -66,10 +70,7 @@ def view(architecture: Architecture, keep_BL: Tensor | None, like: Tensor) -> Vi
         length = like.shape[1]
         ahead = torch.ones(length, length, dtype=torch.bool, device=like.device).triu(1)
         unseen = ahead if unseen is None else unseen | ahead
-    if unseen is None:
-        return View()
-    bias = torch.zeros(unseen.shape, dtype=like.dtype, device=like.device)
-    return View(unseen, bias.masked_fill(unseen, torch.finfo(like.dtype).min))
+    return View() if unseen is None else hiding(unseen, like)
 
 
 class SelfAttention(nn.Module):
@@ -95,7 +96,7 @@ class SelfAttention(nn.Module):
     def forward(self, query_BQD: Tensor, hidden_BKD: Tensor, view: View, kept: Layer | None = None) -> Tensor:
         """Queries from query_BQD, keys and values from hidden_BKD; Q and K are the same L. Returns (B, Q, D).
 
-        kept  what was read before, which is read too, and added to
+        kept  the cache's part of this layer: read too, and added to
         """
         q_BHQC, k_BHKC, v_BHKC = (
             part(states).view(*states.shape[:2], self.heads, -1).transpose(1, 2)
@@ -114,7 +115,7 @@ class SelfAttention(nn.Module):
         bias = None if bias is None else bias.to(q_BHQC.dtype)
         share = self.dropout if self.training else 0.0
         learned = bias is not None and bias.requires_grad  # by distances: torch would look for empty rows first
-        if q_BHQC.device.type == "cpu" and (share or learned):  # where torch's own throws cost more than products
+        if q_BHQC.device.type == "cpu" and (share or learned):  # where torch draws more slowly than it multiplies
             scores = q_BHQC * self.scale @ k_BHKC.transpose(-1, -2)
             weights = (scores if bias is None else scores + bias).softmax(-1)
             read_BHQC = (dropped(weights, share) if share else weights) @ v_BHKC

@@ -1,4 +1,4 @@
-"""What a network that reads to the left has read before, so that a token more costs one token's work.
+"""What a network that reads to the left has read before, so that one more token costs one token's work.
 
 Letters: B batch, H heads, T room in tokens, Q new tokens, C width of one head.
 """
@@ -73,7 +73,7 @@ class Cache:
         return self.keys.shape[3]
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Go on with these rows alone, in this order; one that is given twice may go on in two ways."""
+        """Keep these rows alone, in this order; a row named twice may be continued in two ways."""
         chosen = list(rows)
         self.keys, self.values = self.keys[:, chosen], self.values[:, chosen]
         self.lengths = [self.lengths[row] for row in chosen]

@@ -50,11 +50,8 @@ class DistanceTable(nn.Module):
         super().__init__()
         self.distances = distances
         self.rows = table(distances.rows, architecture.hidden_size)
-        self.norm = (
-            nn.LayerNorm(architecture.hidden_size, eps=architecture.norm.eps)
-            if distances.norm == "layer_norm"
-            else None
-        )
+        norm = nn.LayerNorm(architecture.hidden_size, eps=architecture.norm.eps)
+        self.norm = norm if distances.norm == "layer_norm" else None
 
     def forward(self, length: int) -> Tensor:
         """The vectors of the distances length - 1, …, 0, …, 1 - length, and one more for even strides.

@@ -1,19 +1,19 @@
-"""Dropout whose chance costs little on a processor.
+"""Dropout whose random draws cost little on a processor.
 
-torch throws once for each value, on one thread: a seventh of a training step on two cores. Here one throw of 64
-bits decides about four values.
+torch draws once for each value, on one thread: a seventh of a training step on two cores. Here one 64-bit random
+integer supplies four 16-bit draws.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-THROWS = 2**16
-"""Outcomes of the throw for one value, all alike: a share to drop is rounded to so many parts."""
+DRAWS = 2**16
+"""Outcomes of the draw for one value, equally likely: a share to drop is rounded to so many parts."""
 
 
 def dropped(states: Tensor, share: float) -> Tensor:
-    """Some values set to 0 by torch's chance, the others made larger so that the mean stays.
+    """Some values set to 0, drawn with torch's default generator, the others scaled up so that the mean stays.
 
     states  of any shape and floating dtype
     share   how many are set to 0, from 0 to below 1; on a processor to the nearest 1 / 65,536
@@ -26,10 +26,10 @@ def dropped(states: Tensor, share: float) -> Tensor:
     """
     if states.device.type != "cpu":
         return F.dropout(states, share)
-    least = min(round(share * THROWS), THROWS - 1)
-    throws = torch.empty(-(-states.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-    kept = throws.view(torch.int16)[: states.numel()].view(states.shape) >= least - THROWS // 2
-    return states * kept.to(states.dtype).mul_(THROWS / (THROWS - least))
+    least = min(round(share * DRAWS), DRAWS - 1)
+    draws = torch.empty(-(-states.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+    kept = draws.view(torch.int16)[: states.numel()].view(states.shape) >= least - DRAWS // 2
+    return states * kept.to(states.dtype).mul_(DRAWS / (DRAWS - least))
 
 
 class Dropout(nn.Module):

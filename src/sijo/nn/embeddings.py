@@ -9,7 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from sijo.nn.architecture import Architecture, Learned, Sinusoidal
+from sijo.nn.architecture import Architecture, Sinusoidal
 from sijo.nn.dropout import Dropout
 
 
@@ -60,20 +60,15 @@ class Embeddings(nn.Module):
         super().__init__()
         a = self.architecture = architecture
         positions, after = a.positions, a.widening == "after_norm"
-        stored = isinstance(positions, Learned) or (
-            isinstance(positions, Sinusoidal) and positions.layout == "interleaved"
-        )
+        computed = isinstance(positions, Sinusoidal) and positions.layout == "halves"
         self.tokens = table(a.vocab_size, a.embedding_size)
-        self.places = table(positions.count, a.embedding_size) if positions and stored else None
+        self.places = table(positions.count, a.embedding_size) if positions and not computed else None
         if self.places is not None and isinstance(positions, Sinusoidal):
             self.places.weight.requires_grad_(False)
         self.segments = table(a.token_types, a.embedding_size) if a.token_types else None
         self.project = nn.Linear(a.embedding_size, a.hidden_size, bias=after) if a.widening else None
-        self.norm = (
-            nn.LayerNorm(a.embedding_size if after else a.hidden_size, eps=a.norm.eps)
-            if a.entry == "norm"
-            else None
-        )
+        norm = nn.LayerNorm(a.embedding_size if after else a.hidden_size, eps=a.norm.eps)
+        self.norm = norm if a.entry == "norm" else None
         self.dropout = Dropout(a.dropout.embeddings)
 
     def start(self) -> None:
@@ -114,12 +109,12 @@ class Embeddings(nn.Module):
         return hidden_BLD if before or self.project is None else self.project(hidden_BLD)
 
     def _places(self, input_ids: Tensor, position_ids: Tensor | None) -> Tensor:
-        given = position_ids is not None
+        in_order = position_ids is None
         if position_ids is None:
             position_ids = torch.arange(input_ids.shape[1], device=input_ids.device)
         if self.places is not None:
             stored: Tensor = self.places(position_ids)
             return stored
-        if given and int(position_ids.max()) < FIRST:
+        if not in_order and int(position_ids.max()) < FIRST:
             return first_waves(self.architecture.embedding_size).to(position_ids.device)[position_ids]
         return torch.cat(waves(position_ids, self.architecture.embedding_size), dim=-1)

@@ -1,7 +1,7 @@
-"""What a network answers: one part for each kind of question, as values and as modules.
+"""What a network answers: one module for each kind of question, built from a value of `head_specs.py`.
 
 A head reads the hidden states, and where its output is a token also the table of tokens, which it
-never owns. Names and layouts in published checkpoints are the business of `models/`.
+never owns.
 
 Letters: B batch, L length, D width of the hidden states, E width of the tables, V tokens, N labels.
 """
@@ -14,55 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from sijo.errors import SettingError, TextError
-from sijo.nn.architecture import Activation, Architecture
+from sijo.nn.architecture import Architecture
 from sijo.nn.dropout import Dropout
 from sijo.nn.embeddings import table
+from sijo.nn.head_specs import POOLER, ClassifierHeadSpec, HeadSpec, LMHeadSpec
 from sijo.nn.int8 import Int8Table
 from sijo.nn.linear import product
 from sijo.nn.transformer import ACTIVATIONS, Output, Transformer, start
-
-
-@dataclass(frozen=True, kw_only=True)
-class LMHeadSpec:
-    """Which token stands here, or comes next? The table of tokens again, and a bias."""
-
-    activation: Activation | None = None
-    """The bend of a dense layer and a norm before it (BERT's masked LM head); None for neither (CTRL)."""
-    places: int = 0
-    """Rows of a table of places for DeBERTa's enhanced mask decoder; 0 for a head that reads the last layer."""
-    kind: Literal["vocabulary"] = "vocabulary"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassifierHeadSpec:
-    """What is this text, or each token of it? A linear layer over states, with a dense one before it or not.
-
-    BERT's classifier is a dense layer with tanh over the first state; ELECTRA's replaced-token head
-    one with gelu over each; a tagger has none. A span is two labels, start and end, for each token.
-    """
-
-    labels: int = 1
-    """How many scores it gives."""
-    reads: Literal["first", "last", "each", "each_with_first"] = "first"
-    """The state of the first token, of the last that is no padding, of each, or of each the norm of its sum
-    with the first's (DeBERTa-v3's replaced-token head)."""
-    dense: Activation | None = None
-    """The bend of a dense layer before the scores; None for no such layer."""
-    dense_dropout: float = 0.0
-    """Share dropped before the dense layer."""
-    dropout: float = 0.0
-    """Share dropped before the scores."""
-    bias: bool = True
-    """Whether the scores have a bias; CTRL's have none."""
-    answers: Literal["labels", "one", "vector"] = "labels"
-    """A score for each label; one score, without a dimension for it; or what the dense layer gives (a pooler)."""
-    kind: Literal["judgement"] = "judgement"
-
-
-POOLER = "pooler"
-"""The name of the head that is part of an encoder as published: its answer is no question's."""
-
-HeadSpec = LMHeadSpec | ClassifierHeadSpec
 
 
 @dataclass(frozen=True)
@@ -94,27 +52,27 @@ class LMHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(a.vocab_size))
         self.activation = ACTIVATIONS[head.activation or "linear"]
 
-    def forward(self, read: HeadInput) -> Tensor:
+    def forward(self, head_input: HeadInput) -> Tensor:
         """Scores of all tokens at every place."""
-        return self.decode(self.states(read), read.transformer)
+        return self.decode(self.states(head_input), head_input.transformer)
 
-    def states(self, read: HeadInput) -> Tensor:
+    def states(self, head_input: HeadInput) -> Tensor:
         """The states (B, L, D) that `decode` makes scores of, at some places or at all."""
-        return read.output.last_hidden_state
+        return head_input.output.last_hidden_state
 
     def decode(self, states: Tensor, transformer: Transformer) -> Tensor:
         """Logits (…, V) from states (…, D)."""
         tokens = transformer.embeddings.tokens
         if isinstance(tokens, Int8Table):
-            return tokens.times(self.bent(states)) + self.bias
-        return product(self.bent(states), tokens.weight, self.bias)
+            return tokens.times(self.transformed(states)) + self.bias
+        return product(self.transformed(states), tokens.weight, self.bias)
 
-    def bent(self, states: Tensor) -> Tensor:
+    def transformed(self, states: Tensor) -> Tensor:
         """What is multiplied with the table: the states, or what the dense layer makes of them."""
         if self.dense is None or self.norm is None:
             return states
-        bent: Tensor = self.norm(self.activation(self.dense(states)))
-        return bent
+        transformed: Tensor = self.norm(self.activation(self.dense(states)))
+        return transformed
 
 
 class EnhancedLMHead(LMHead):
@@ -132,12 +90,12 @@ class EnhancedLMHead(LMHead):
         super().__init__(head, architecture)
         self.places = table(head.places, architecture.embedding_size)
 
-    def states(self, read: HeadInput) -> Tensor:
-        """What the last layer answers when it is asked twice."""
-        assert read.output.hidden_states is not None
-        transformer, hidden_BLD = read.transformer, read.output.hidden_states[-2]
+    def states(self, head_input: HeadInput) -> Tensor:
+        """What the last layer gives after its second run."""
+        assert head_input.output.hidden_states is not None
+        transformer, hidden_BLD = head_input.transformer, head_input.output.hidden_states[-2]
         last = transformer.blocks[transformer.architecture.schedule[-1]]
-        seen = transformer.view(read.keep, hidden_BLD)
+        seen = transformer.view(head_input.keep, hidden_BLD)
         length, limit = hidden_BLD.shape[1], len(self.places.weight)
         if length > limit:
             raise TextError(
@@ -167,9 +125,9 @@ class ClassifierHead(nn.Module):
         self.dropout = Dropout(head.dropout)
         self.activation = ACTIVATIONS[head.dense or "linear"]
 
-    def forward(self, read: HeadInput) -> Tensor:
+    def forward(self, head_input: HeadInput) -> Tensor:
         """The scores, or the vector."""
-        states = selected_states(read, self.value.reads)
+        states = selected_states(head_input, self.value.reads)
         if self.norm is not None:
             states = self.norm(states)
         if self.dense is not None:
@@ -180,13 +138,17 @@ class ClassifierHead(nn.Module):
         return scores.squeeze(-1) if self.value.answers == "one" else scores
 
 
-def selected_states(read: HeadInput, which: Literal["first", "last", "each", "each_with_first"]) -> Tensor:
+def selected_states(head_input: HeadInput, which: Literal["first", "last", "each", "each_with_first"]) -> Tensor:
     """The states (B, D) of each row's first token, or its last that is no padding; or (B, L, D) of all."""
-    hidden_BLD = read.output.last_hidden_state
+    hidden_BLD = head_input.output.last_hidden_state
     if which == "first":
         return hidden_BLD[:, 0]
     if which == "last":
-        keep_BL = torch.ones(hidden_BLD.shape[:2], device=hidden_BLD.device) if read.keep is None else read.keep
+        keep_BL = (
+            torch.ones(hidden_BLD.shape[:2], device=hidden_BLD.device)
+            if head_input.keep is None
+            else head_input.keep
+        )
         last_B = (keep_BL * torch.arange(hidden_BLD.shape[1], device=hidden_BLD.device)).argmax(1)
         return hidden_BLD[torch.arange(len(hidden_BLD), device=hidden_BLD.device), last_B]
     return hidden_BLD if which == "each" else hidden_BLD + hidden_BLD[:, :1]
@@ -239,8 +201,8 @@ class Network(nn.Module):
         """
         if input_ids.dim() == 3:
             ids, mask, types, places = (
-                None if given is None else given.flatten(0, 1)
-                for given in (input_ids, attention_mask, token_type_ids, position_ids)
+                None if tensor is None else tensor.flatten(0, 1)
+                for tensor in (input_ids, attention_mask, token_type_ids, position_ids)
             )
             output: Output = self(ids, mask, types, output_hidden_states, places)
             if output.logits is None or output.logits.shape[1:] != (1,):
@@ -251,8 +213,8 @@ class Network(nn.Module):
             return replace(output, logits=logits, answers=dict.fromkeys(output.answers, logits))
         states = output_hidden_states or any(head.needs_layers for head in self.head.values())
         output = self.transformer(input_ids, attention_mask, token_type_ids, states, position_ids)
-        read = HeadInput(output, None if attention_mask is None else attention_mask.bool(), self.transformer)
-        answers: dict[str, Tensor] = {name: head(read) for name, head in self.head.items()}
+        head_input = HeadInput(output, None if attention_mask is None else attention_mask.bool(), self.transformer)
+        answers: dict[str, Tensor] = {name: head(head_input) for name, head in self.head.items()}
         pooled = answers.pop(POOLER, None)
         return replace(
             output,

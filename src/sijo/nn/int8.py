@@ -1,7 +1,7 @@
 """Matrices of eight bits: a quarter of the memory of float32, and of what is read for one token more.
 
-Each row of a matrix is whole numbers from -127 to 127 times a scale of its own. States are float32, rounded to
-bfloat16 on their way into a product and out of it, as torch's product of few states with whole numbers wants it;
+Each row of a matrix is integers from -127 to 127 times a scale of its own. States are float32, rounded to
+bfloat16 on their way into a product and out of it, as torch's product of few states with integers wants it;
 many states are to come out as few do.
 
 Letters: R rows of states, N rows of a matrix (its outputs, or tokens), D its columns.
@@ -21,13 +21,13 @@ PIECE = 2**21
 """Weights of which floats are made at a time, so that they stay near the processor."""
 
 
-def whole_numbers(weight_ND: Tensor) -> tuple[Tensor, Tensor]:
-    """A matrix as numbers (N, D) int8 and a scale for each row, (N,) bfloat16.
+def quantized(weight_ND: Tensor) -> tuple[Tensor, Tensor]:
+    """A matrix as integers (N, D) int8 and a scale for each row, (N,) bfloat16.
 
     The largest of a row becomes 127. A scale is rounded before weights are divided by it, so that no row becomes
     larger or smaller as a whole.
 
-    >>> numbers, scales = whole_numbers(torch.tensor([[1.27, -0.02, 0.0], [0.0, 0.0, 0.0]]))
+    >>> numbers, scales = quantized(torch.tensor([[1.27, -0.02, 0.0], [0.0, 0.0, 0.0]]))
     >>> numbers.tolist(), round(scales[0].item(), 4)
     ([[127, -2, 0], [0, 0, 0]], 0.01)
     """
@@ -41,18 +41,18 @@ def whole_numbers(weight_ND: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def parts(matrix_ND: Tensor) -> Iterator[slice]:
-    """The rows of a matrix, some at a time."""
+    """Slices of a matrix's rows, of `PIECE` weights each."""
     rows = max(1, PIECE // matrix_ND.shape[1])
     for start in range(0, len(matrix_ND), rows):
         yield slice(start, start + rows)
 
 
 class Int8Matrix(nn.Module):
-    """A matrix of whole numbers, in place of one of floats; not trained."""
+    """A matrix of int8 integers, in place of one of floats; not trained."""
 
     def __init__(self, weight_ND: Tensor) -> None:
         super().__init__()
-        numbers_ND, scales_N = whole_numbers(weight_ND)
+        numbers_ND, scales_N = quantized(weight_ND)
         self.register_buffer("numbers", numbers_ND)
         self.register_buffer("scales", scales_N)
 
@@ -73,7 +73,7 @@ class Int8Matrix(nn.Module):
 
 
 class Int8Linear(Int8Matrix):
-    """A linear map of whole numbers, made of one of floats."""
+    """A linear map of int8 integers, made of one of floats."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__(linear.weight.detach())
@@ -86,7 +86,7 @@ class Int8Linear(Int8Matrix):
 
 
 class Int8Table(Int8Matrix):
-    """A table of tokens of whole numbers, in which they are looked up and by which they are told."""
+    """A table of tokens of int8 integers, for lookup and for the logits."""
 
     def forward(self, ids: Tensor) -> Tensor:
         """The vectors (…, D) of tokens, float32."""

@@ -9,7 +9,7 @@ on one thread as on two; laid out by columns, 6.7 on one, and in two pieces on t
 0.7 on one thread, and by columns longer; in pieces on two threads 0.6. Eight rows by (32,000, 768), one thread:
 29 ms whole, and 18 in pieces of 128 rows.
 
-Letters: R rows of states, N rows of a matrix (its outputs), D its columns.
+Letters: R rows of states, N rows of a matrix (its outputs), D its columns, C pieces.
 """
 
 import torch
@@ -40,10 +40,9 @@ def product(states: Tensor, weight_ND: Tensor, bias_N: Tensor | None) -> Tensor:
     whole, rest = count * size, len(weight_ND) % count
     pieces = weight_ND[:whole].reshape(count, size, -1).transpose(1, 2)
     each = states_RD.expand(count, -1, -1)
-    if bias_N is None:
-        out_RN = torch.bmm(each, pieces).transpose(0, 1).flatten(1)
-    else:
-        out_RN = torch.baddbmm(bias_N[:whole].view(count, 1, size), each, pieces).transpose(0, 1).flatten(1)
+    bias_C1N = None if bias_N is None else bias_N[:whole].view(count, 1, size)
+    out_CRN = torch.bmm(each, pieces) if bias_C1N is None else torch.baddbmm(bias_C1N, each, pieces)
+    out_RN = out_CRN.transpose(0, 1).flatten(1)
     if rest:
         last = F.linear(states_RD, weight_ND[-rest:], None if bias_N is None else bias_N[-rest:])
         out_RN = torch.cat([out_RN, last], 1)
@@ -62,7 +61,7 @@ def _pieces(rows: int, weight_ND: Tensor) -> int:
 
 
 class Linear(nn.Linear):
-    """A linear map whose products are taken so."""
+    """A linear map whose products are taken with `product`."""
 
     def forward(self, states: Tensor) -> Tensor:
         """From (…, D) to (…, N)."""

@@ -3,19 +3,20 @@
 Letters: B batch, L length, D width.
 """
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Pooling = Literal["mean", "cls", "max"]
 
 
-def pool(hidden_BLD: Tensor, attention_mask: Tensor | None, pooling: Pooling) -> Tensor:
+def pool(hidden_BLD: "Tensor", attention_mask: "Tensor | None", pooling: Pooling) -> "Tensor":
     """One vector for each row: the mean of its real tokens, its first token, or the largest of each dimension.
 
     hidden_BLD      (B, L, D) float
     attention_mask  (B, L), 1 or True at real tokens; None when there is no padding
-    pooling         which of the three
+    pooling         mean, cls or max
 
     Returns (B, D).
     Source: Reimers & Gurevych 2019 (arXiv:1908.10084), section 3.

@@ -13,8 +13,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from sijo.errors import TextError
-from sijo.nn.architecture import Activation, Architecture, PreNorm
-from sijo.nn.architecture import ConvolutionSpec as ConvolutionChoice
+from sijo.nn.architecture import Activation, Architecture, ConvolutionSpec, PreNorm
 from sijo.nn.attention import SelfAttention, View, behind, view
 from sijo.nn.cache import Cache, Layer
 from sijo.nn.distances import DistanceTable
@@ -41,7 +40,7 @@ class Output:
     last_hidden_state: Tensor
     """(B, L, D) float, after the last layer and, with pre-norm, the final norm."""
     hidden_states: tuple[Tensor, ...] | None = None
-    """Each (B, L, D): the embeddings, then the states after each layer; only when asked for."""
+    """Each (B, L, D): the embeddings, then the states after each layer; only on request."""
     logits: Tensor | None = None
     """What the loaded head answers; None without a head, and with several."""
     answers: Mapping[str, Tensor] = field(default_factory=dict)
@@ -88,8 +87,8 @@ class Block(nn.Module):
 
         hidden_BLD  what is read from
         view        what of it may be read
-        query_BLD   who reads, and what is added to; None for hidden_BLD itself
-        kept        what was read before, which is read too, and added to
+        query_BLD   makes the queries, and is added to; None for hidden_BLD itself
+        kept        the cache's part of this layer: read too, and added to
         """
         query_BLD = hidden_BLD if query_BLD is None else query_BLD
         if self.norm_first:
@@ -106,16 +105,16 @@ class Block(nn.Module):
         return fed_BLD
 
 
-class ConvolutionSpec(nn.Module):
+class Convolution(nn.Module):
     """Near tokens seen at once, added to the first layer's output (released DeBERTa-v2 code)."""
 
-    def __init__(self, architecture: Architecture, choice: ConvolutionChoice) -> None:
+    def __init__(self, architecture: Architecture, spec: ConvolutionSpec) -> None:
         super().__init__()
         width = architecture.hidden_size
-        self.mix = nn.Conv1d(width, width, choice.kernel, padding=choice.kernel // 2, groups=choice.groups)
+        self.mix = nn.Conv1d(width, width, spec.kernel, padding=spec.kernel // 2, groups=spec.groups)
         self.norm = nn.LayerNorm(width, eps=architecture.norm.eps)
         self.dropout = Dropout(architecture.dropout.hidden)
-        self.activation = ACTIVATIONS[choice.activation]
+        self.activation = ACTIVATIONS[spec.activation]
 
     def forward(self, embedded_BLD: Tensor, layer_BLD: Tensor, keep_BL: Tensor | None) -> Tensor:
         """From the embeddings and the first layer's output, both (B, L, D), what takes the latter's place."""
@@ -141,7 +140,7 @@ class Transformer(nn.Module):
         self.embeddings = Embeddings(a)
         self.distances = None if a.distances is None else DistanceTable(a, a.distances)
         self.blocks = nn.ModuleList(Block(a) for _ in range(a.blocks))
-        self.convolution = None if a.convolution is None else ConvolutionSpec(a, a.convolution)
+        self.convolution = None if a.convolution is None else Convolution(a, a.convolution)
         self.final_norm = nn.LayerNorm(a.hidden_size, eps=a.norm.final_eps) if isinstance(a.norm, PreNorm) else None
         self.recompute = False
         """In training, forget what is inside a block after the forward pass and compute it again for the
@@ -190,7 +189,7 @@ class Transformer(nn.Module):
             states[-1] = hidden_BLD
         return Output(hidden_BLD, tuple(states) if output_hidden_states else None)
 
-    def go_on(self, input_ids: Tensor, cache: Cache, keep_BL: Tensor | None = None) -> Tensor:
+    def step(self, input_ids: Tensor, cache: Cache, keep_BL: Tensor | None = None) -> Tensor:
         """Read prompts into an empty cache, or after that one token more of each row.
 
         input_ids  (B, L) int64, each row from its first token on, padded on the right; or (B, 1)

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 import torch
 
 from sijo.nn.architecture import Architecture
-from sijo.nn.heads import HeadSpec, Network
+from sijo.nn.head_specs import HeadSpec
+from sijo.nn.heads import Network
 
 SECONDS = 0.2
 """That measuring a machine takes, or three products where one takes longer."""
@@ -26,7 +27,7 @@ def training_flops(networks: Iterable[Network], length: float, *, share: float, 
     share      of the tokens, how many a head `mlm` is asked for; `sop` answers once a sequence, others everywhere
     sequences  read at once
 
-    >>> from sijo.nn.heads import LMHeadSpec
+    >>> from sijo.nn.head_specs import LMHeadSpec
     >>> tiny = Architecture(vocab_size=99, embedding_size=16, hidden_size=16, heads=2, intermediate_size=32,
     ...                     schedule=(0,))
     >>> training_flops([Network(tiny, {"mlm": LMHeadSpec(activation="gelu")})], 8, share=0.15)

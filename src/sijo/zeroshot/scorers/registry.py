@@ -11,9 +11,9 @@ from typing import Protocol, get_args
 
 import numpy as np
 
-from sijo.checkpoints.load import Dtype, Model, head_names, load
+from sijo.checkpoints.describe import describe
+from sijo.checkpoints.load import Dtype, Model, load
 from sijo.checkpoints.locate import locate
-from sijo.checkpoints.sentence import sentence_settings
 from sijo.errors import SettingError, nearest
 from sijo.inference.engine import CLASSIFIER, Engine, LongText, ReadCounts, unit
 from sijo.inference.vector_cache import VectorCache
@@ -21,7 +21,7 @@ from sijo.zeroshot.calibration import MINILM, Calibration
 from sijo.zeroshot.labels import Label
 from sijo.zeroshot.scorers.entailment import EntailmentScorer
 from sijo.zeroshot.scorers.likelihood import LikelihoodScorer
-from sijo.zeroshot.scorers.trained import TrainedLabels, TrainedScorer, head_columns
+from sijo.zeroshot.scorers.trained import TrainedLabels, TrainedScorer
 
 
 class Scorer(Protocol):
@@ -198,10 +198,11 @@ def _suited(given: Path | Model, named: Mapping[str, object]) -> str:
     """The name of the scorer that suits a model, by what its folder holds."""
     if named:
         return EntailmentScorer.name
-    heads = {*given.heads, *given.head_values} if isinstance(given, Model) else head_names(given)
+    described = given if isinstance(given, Model) else describe(given)
+    heads = {*described.heads, *(given.head_values if isinstance(given, Model) else ())}
     if CLASSIFIER not in heads:
         return LikelihoodScorer.name if LikelihoodScorer.head in heads else EmbeddingScorer.name
-    if not any("entail" in column.casefold() for column in head_columns(given)):
+    if not any("entail" in column.casefold() for column in described.labels):
         opened = isinstance(given, Model) and CLASSIFIER in given.head_values
         if not opened and "token-classification" in heads:
             raise SettingError(
@@ -211,8 +212,7 @@ def _suited(given: Path | Model, named: Mapping[str, object]) -> str:
                 "(--scorer embedding)"
             )
         return TrainedScorer.name
-    sentence = given.sentence if isinstance(given, Model) else sentence_settings(given)
-    return EmbeddingScorer.name if sentence.trained else EntailmentScorer.name
+    return EmbeddingScorer.name if described.sentence.trained else EntailmentScorer.name
 
 
 def _opened(given: Path | Model, head: str | None, dtype: Dtype) -> Model:

@@ -10,14 +10,12 @@ Letters: n texts, C columns of the head's logits, L labels.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from sijo.checkpoints.load import Model, config_fields
+from sijo.checkpoints.load import Model
 from sijo.errors import RefusedError, SettingError, nearest
 from sijo.inference.engine import CLASSIFIER, Engine, LongText, ReadCounts
-from sijo.models import FAMILIES
 from sijo.names import folded
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labels import Label, LabelSet
@@ -98,20 +96,6 @@ class TrainedLabels:
                 )
             found.append(place)
         return found
-
-
-def head_columns(given: Path | Model) -> tuple[str, ...]:
-    """The names of the columns of a classification head, of an opened model or by a folder's config.
-
-    >>> from sijo.checkpoints.locate import built_in
-    >>> head_columns(built_in())
-    ('LABEL_0', 'LABEL_1')
-    """
-    if isinstance(given, Model):
-        return given.labels
-    fields = config_fields(given)
-    named: tuple[str, ...] = FAMILIES[str(fields["model_type"])].config.read(fields).labels
-    return named
 
 
 class TrainedScorer:
