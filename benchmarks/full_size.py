@@ -30,7 +30,7 @@ import torch
 import data
 import sijo
 from sijo.generation.generator import Generator, Request
-from sijo.models import published
+from sijo.models import FAMILIES, published
 from sijo.tokenizers.tokenizer import Tokenizer
 
 STEPS = ("make", "bfloat16", "widen", "float32", "int8")
@@ -73,7 +73,7 @@ def make(folder: Path, layers: int, seed: int) -> None:
     architecture = ctrl(layers)
     with tempfile.TemporaryDirectory() as name:
         vocabulary(Path(name), architecture.vocab_size)
-        tokenizer = Tokenizer.open(Path(name), model_type="ctrl", max_length=256)
+        tokenizer = Tokenizer.open(Path(name), FAMILIES["ctrl"], max_length=256)
     with timed("build"), torch.device("meta"):
         model = sijo.create(architecture, "lm", tokenizer=tokenizer)
     with timed("fill"):

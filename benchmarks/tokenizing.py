@@ -30,6 +30,7 @@ import transformers
 
 import data
 from sijo.checkpoints.locate import built_in
+from sijo.models import FAMILIES
 from sijo.tokenizers.tokenizer import Tokenizer
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "tokenizers"))
@@ -110,7 +111,7 @@ def main() -> None:
         ):
             write(folder, lines)
             peer = peer_class.from_pretrained(folder)
-            ours = Tokenizer.open(folder, model_type=model_type, max_length=LONGEST)
+            ours = Tokenizer.open(folder, FAMILIES[model_type], max_length=LONGEST)
             figures[kind], _ = compare(kind, ours, lines, lambda texts, peer=peer: peer(texts)["input_ids"])
 
         for kind, settings in {
@@ -122,7 +123,7 @@ def main() -> None:
             model = references.train(lines, vocab_size=8000, **settings)
             (folder / ("spiece.model" if albert else "spm.model")).write_bytes(model)
             theirs = sentencepiece.SentencePieceProcessor(model_proto=model)
-            ours = Tokenizer.open(folder, model_type="albert" if albert else "deberta-v2", max_length=LONGEST)
+            ours = Tokenizer.open(folder, FAMILIES["albert" if albert else "deberta-v2"], max_length=LONGEST)
             peer = partial(unigram_ids, theirs, ours.id("[CLS]"), ours.id("[SEP]"), albert)
             figures[kind], different = compare(kind, ours, lines, peer)
             ties = [references.equally_good(a[1:-1], b[1:-1], theirs) for a, b in different]

@@ -3,14 +3,18 @@
 import gzip
 import inspect
 import json
+import subprocess
+import sys
 from dataclasses import fields
 from typing import get_args, get_type_hints
 
 import pytest
 
 from sijo.app.tokenizer import TrainSettings
+from sijo.models import tokenizer_styles
+from sijo.tokenizers.style import Kind
 from sijo.tokenizers.tokenizer import Tokenizer
-from sijo.tokenizers.train import Family, Kind, train_tokenizer
+from sijo.tokenizers.train import train_tokenizer
 
 POEM = "the sea is old and the rain is new\nwe cook bread in the rain\n\nthe old sea\n" * 40
 
@@ -121,7 +125,7 @@ def test_the_command_offers_what_the_library_has():
     # kills: a family, a kind or another budget in the library alone; the command repeats them to start fast
     hints = get_type_hints(TrainSettings)
     families, _ = get_args(hints["family"])
-    assert get_args(families) == get_args(Family) and get_args(hints["kind"]) == get_args(Kind)
+    assert get_args(families) == tuple(tokenizer_styles()) and get_args(hints["kind"]) == get_args(Kind)
     defaults = {field.name: field.default for field in fields(TrainSettings)}
     library = inspect.signature(train_tokenizer).parameters
     assert all(defaults[name] == library[name].default for name in ("characters", "seed", "max_length", "cased"))
@@ -141,3 +145,13 @@ def test_a_vocabulary_is_cut(sijo_cli, write, tmp_path):
     assert (tmp_path / "few" / "manifest.json").is_file()
     ran = sijo_cli("tokenizer", "cut", "--vocab-size", 9, "--out", "less", "--column", "body", "poem.csv")
     assert ran.code == 2 and "have to stay" in ran.err and not (tmp_path / "less").exists()
+
+
+def test_help_waits_for_no_torch():
+    # kills: a heavy import on the way to the names of families
+    code = (
+        "import sys; from sijo.app.cli import run; run(['tokenizer', 'train', '--help'])\n"
+        "print([name for name in ('torch', 'numpy', 'tokenizers', 'pyarrow') if name in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[-1] == "[]" and "deberta-v3" in ran.stdout

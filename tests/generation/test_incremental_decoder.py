@@ -7,7 +7,8 @@ import pytest
 
 import tokenizers
 from sijo.generation.incremental_decoder import IncrementalDecoder
-from sijo.tokenizers import published
+from sijo.tokenizers import pipelines
+from sijo.tokenizers.published_settings import PublishedSettings
 from sijo.tokenizers.tokenizer import Tokenizer
 from tokenizers import decoders, models, pre_tokenizers
 
@@ -67,7 +68,7 @@ def ctrl():
     """CTRL's: a space after each word, where another follows."""
     pieces = ["a@@", "a", "b@@", "b", "the", "th@@", "e", ".", "\n", "@@", "한@@", "국", "😀", "<unk>"]
     ids = {piece: number for number, piece in enumerate(pieces)}
-    return published.ctrl(ids, [], published.PublishedSettings(Path("none"), {}))
+    return pipelines.ctrl(ids, [], PublishedSettings(Path("none"), {"unk_token": "<unk>"}))
 
 
 def rewriting():

@@ -25,7 +25,7 @@ from sijo.jobs.student import (
     strongest_directions,
     translated_rows,
 )
-from sijo.models import published
+from sijo.models import FAMILIES, published
 from sijo.nn.architecture import Disentangled
 from sijo.training import state
 from sijo.training.settings import read_settings, with_changes
@@ -174,7 +174,7 @@ def test_rows_for_another_vocabulary(tokenizer, prepared):
     # kills: rows by number where they should be by token; a token that the teacher cuts in two begun with neither
     from sijo.tokenizers.tokenizer import Tokenizer
 
-    other = Tokenizer.open(prepared("bert") / "tokenizer", model_type="bert", max_length=32)
+    other = Tokenizer.open(prepared("bert") / "tokenizer", FAMILIES["bert"], max_length=32)
     table = torch.randn(other.vocab_size, 4)
     rows = translated_rows(tokenizer, other, table)
     assert rows.shape == (tokenizer.vocab_size, 4)

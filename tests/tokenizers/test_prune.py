@@ -12,6 +12,7 @@ import transformers
 
 from sijo.checkpoints.locate import built_in
 from sijo.errors import SettingError, TextError
+from sijo.models import FAMILIES, tokenizer_style
 from sijo.tokenizers.prune import prune_tokenizer
 from sijo.tokenizers.tokenizer import Tokenizer
 from sijo.tokenizers.train import train_tokenizer
@@ -24,7 +25,7 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def whole():
-    return Tokenizer.open(built_in(), model_type="bert", max_length=64)
+    return Tokenizer.open(built_in(), FAMILIES["bert"], max_length=64)
 
 
 def test_the_tokens_used_most_stay_in_their_order(whole):
@@ -67,7 +68,7 @@ def test_the_frame_and_special_tokens_are_renumbered(whole, tmp_path):
     short.save(tmp_path)
     peer = transformers.PreTrainedTokenizerFast.from_pretrained(tmp_path)
     assert peer("The elephantine kettle")["input_ids"] == short.windows(["The elephantine kettle"])[0][0]
-    again = Tokenizer.open(tmp_path, model_type="bert", max_length=64)
+    again = Tokenizer.open(tmp_path, FAMILIES["bert"], max_length=64)
     assert again.fingerprint == short.fingerprint
 
 
@@ -78,7 +79,7 @@ def test_berts_own_frame_is_renumbered_too(whole, tmp_path):
     ends = {name: [f"[{name.upper()}]", whole.id(f"[{name.upper()}]")] for name in ("sep", "cls")}
     settings["post_processor"] = {"type": "BertProcessing", **ends}
     (tmp_path / "tokenizer.json").write_text(json.dumps(settings))
-    other = Tokenizer.open(tmp_path, model_type="bert", max_length=64)
+    other = Tokenizer.open(tmp_path, FAMILIES["bert"], max_length=64)
     short, _ = prune_tokenizer(other, TEXTS, vocab_size=180)
     assert short.windows(["hot"])[0][0] == [short.id("[CLS]"), short.id("hot"), short.id("[SEP]")]
 
@@ -99,6 +100,6 @@ def test_what_cannot_be_cut(whole):
             prune_tokenizer(whole, TEXTS, vocab_size=size)
     with pytest.raises(TextError, match="no text"):
         prune_tokenizer(whole, ["", "  "], vocab_size=500)
-    pieces, _ = train_tokenizer(TEXTS * 5, kind="unigram", vocab_size=60)
+    pieces, _ = train_tokenizer(TEXTS * 5, tokenizer_style("unigram"), vocab_size=60)
     with pytest.raises(SettingError, match="only a WordPiece"):
         prune_tokenizer(pieces, TEXTS, vocab_size=50)

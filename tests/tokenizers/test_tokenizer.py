@@ -20,9 +20,11 @@ import transformers
 
 from sijo.checkpoints.locate import built_in as built_in_folder
 from sijo.errors import CheckpointError, RefusedError, SettingError, TextError
-from sijo.tokenizers.published import _combining
+from sijo.models import FAMILIES
+from sijo.tokenizers.pipelines import combining_marks
 from sijo.tokenizers.sentencepiece import check_charsmap, read_model
-from sijo.tokenizers.tokenizer import CODES, PATTERNS, PairInput, Tokenizer
+from sijo.tokenizers.tokenizer import PairInput, Tokenizer
+from sijo.tokenizers.tokenizer_json import CODES, PATTERNS
 from tokenizers import Regex, normalizers
 from tokenizers import Tokenizer as Native
 
@@ -76,7 +78,7 @@ MODEL_TYPES = {"bert": "bert", "deberta": "deberta", "ctrl": "ctrl"} | {
 
 
 def opened(folders, name, *, max_length=LONGEST):
-    return Tokenizer.open(folders / name, model_type=MODEL_TYPES[name], max_length=max_length)
+    return Tokenizer.open(folders / name, FAMILIES[MODEL_TYPES[name]], max_length=max_length)
 
 
 def ids_of(tokenizer, lines):
@@ -133,7 +135,7 @@ def test_albert_accents_and_case(folders, lines, tmp_path):
     model = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model"))
     texts = [references.albert_text(line, keep_accents=True, lower=False) for line in lines[-1000:]]
     theirs = [references.albert_ids(text, model) for text in texts]
-    ours = ids_of(Tokenizer.open(folder, model_type="albert", max_length=LONGEST), lines[-1000:])
+    ours = ids_of(Tokenizer.open(folder, FAMILIES["albert"], max_length=LONGEST), lines[-1000:])
     assert ties(ours, theirs, lines[-1000:], model) <= 5
 
 
@@ -141,7 +143,7 @@ def test_albert_accents_and_case(folders, lines, tmp_path):
 def test_wordpiece_equals_transformers(kind, folders, lines):
     # kills: 200 characters a word as in Google's code; splitlines, which also parts at U+2028; CRLF kept in tokens
     model_type = "bert" if kind is transformers.BertTokenizer else "distilbert"
-    ours = Tokenizer.open(folders / "bert", model_type=model_type, max_length=LONGEST)
+    ours = Tokenizer.open(folders / "bert", FAMILIES[model_type], max_length=LONGEST)
     theirs = kind.from_pretrained(folders / "bert")
     same([windows[0] for windows in ours.windows(lines)], theirs(lines)["input_ids"], lines)
     assert ours.vocab_size == 30_522 and ours.kind == "WordPiece" and (ours.pad_id, ours.mask_id) == (0, 103)
@@ -156,7 +158,7 @@ def test_wordpiece_settings(folders, lines, tmp_path):
         {"tokenize_chinese_chars": False},
     ):
         folder = copied(folders, "bert", tmp_path / str(settings), **settings)
-        ours = Tokenizer.open(folder, model_type="electra", max_length=LONGEST)
+        ours = Tokenizer.open(folder, FAMILIES["electra"], max_length=LONGEST)
         theirs = transformers.BertTokenizer.from_pretrained(folder)
         texts = [*lines[-500:], "Ångström 漢字 한자 Ü"]
         same([windows[0] for windows in ours.windows(texts)], theirs(texts)["input_ids"], texts)
@@ -168,7 +170,7 @@ def test_byte_level_equals_transformers(folders, lines, tmp_path):
     ours, theirs = opened(folders, "deberta"), transformers.DebertaTokenizer.from_pretrained(folders / "deberta")
     same([windows[0] for windows in ours.windows(texts)], theirs(texts)["input_ids"], texts)
     folder = copied(folders, "deberta", tmp_path, add_prefix_space=True)
-    ours = Tokenizer.open(folder, model_type="deberta", max_length=LONGEST)
+    ours = Tokenizer.open(folder, FAMILIES["deberta"], max_length=LONGEST)
     theirs = transformers.DebertaTokenizer.from_pretrained(folder)
     same([windows[0] for windows in ours.windows(texts[:500])], theirs(texts[:500])["input_ids"], texts[:500])
 
@@ -216,7 +218,7 @@ def test_ctrl_symbols_with_other_spaces(tmp_path):
     # kills: merges parsed by split(), which mangles the 135 real ones with U+00A0 and the like
     ids = {"a@@": 0, "a": 1, "\u2028@@": 2, "\u2028": 3, "a\u2028": 4, "<unk>": 5}
     references.write_pairs(tmp_path, ids, [("a", "\u2028</w>"), ("a", "\u2028")])
-    tokenizer = Tokenizer.open(tmp_path, model_type="ctrl", max_length=9)
+    tokenizer = Tokenizer.open(tmp_path, FAMILIES["ctrl"], max_length=9)
     assert tokenizer.id("a\u2028") == 4
     assert tokenizer.windows(["aa"]) == [[[0, 1]]]
 
@@ -306,11 +308,11 @@ def test_saved_and_opened_by_us_and_by_transformers(name, folders, lines, tmp_pa
     (tmp_path / "config.json").write_text(json.dumps({"model_type": MODEL_TYPES[name]}))
     written = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
     assert written["truncation"] is written["padding"] is None
-    again = Tokenizer.open(tmp_path, model_type=MODEL_TYPES[name], max_length=512)
+    again = Tokenizer.open(tmp_path, FAMILIES[MODEL_TYPES[name]], max_length=512)
     assert (
         again.fingerprint
         == ours.fingerprint
-        != Tokenizer.open(tmp_path, model_type=MODEL_TYPES[name], max_length=500).fingerprint
+        != Tokenizer.open(tmp_path, FAMILIES[MODEL_TYPES[name]], max_length=500).fingerprint
     )
     for said in ("vocab_size", "kind", "pad_id", "mask_id", "special_tokens"):
         assert getattr(again, said) == getattr(ours, said)
@@ -331,7 +333,7 @@ def test_saved_and_opened_by_us_and_by_transformers(name, folders, lines, tmp_pa
 
 def test_distilbert_is_saved_without_token_types(folders, tmp_path):
     # kills: inputs that transformers' DistilBertModel refuses
-    Tokenizer.open(folders / "bert", model_type="distilbert", max_length=9).save(tmp_path)
+    Tokenizer.open(folders / "bert", FAMILIES["distilbert"], max_length=9).save(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "distilbert"}')
     assert list(transformers.AutoTokenizer.from_pretrained(tmp_path)("a")) == ["input_ids", "attention_mask"]
 
@@ -339,10 +341,10 @@ def test_distilbert_is_saved_without_token_types(folders, tmp_path):
 def test_the_template_of_a_tokenizer_json_is_followed(folders, tmp_path):
     # kills: a pair's form guessed from the model's type
     transformers.DebertaTokenizer.from_pretrained(folders / "deberta").save_pretrained(tmp_path)
-    doubled = Tokenizer.open(tmp_path, model_type="deberta", max_length=99).pairs(["a"], ["b"])[0]
+    doubled = Tokenizer.open(tmp_path, FAMILIES["deberta"], max_length=99).pairs(["a"], ["b"])[0]
     assert doubled.input_ids[2:4] == [2, 2] and set(doubled.token_type_ids) == {0}
     built_by_transformers(folders, "albert").save_pretrained(tmp_path)
-    pair = Tokenizer.open(tmp_path, model_type="albert", max_length=99).pairs(["a"], ["b"])[0]
+    pair = Tokenizer.open(tmp_path, FAMILIES["albert"], max_length=99).pairs(["a"], ["b"])[0]
     assert set(pair.token_type_ids) == {0, 1}  # its tokenizer.json has them, its class does not give them out
 
 
@@ -354,13 +356,13 @@ def test_added_tokens(folders, tmp_path):
     size = opened(folders, "plain").vocab_size
     folder = copied(folders, "plain", tmp_path, mask_token={"content": "[M]", "lstrip": True}, bos_token="[CLS]")
     (folder / "added_tokens.json").write_text(json.dumps({"<z>": size - 1, "<a>": size, "[M]": size + 1}))
-    ours = Tokenizer.open(folder, model_type="deberta-v2", max_length=99)
+    ours = Tokenizer.open(folder, FAMILIES["deberta-v2"], max_length=99)
     assert [ours.id(name) for name in ("<z>", "<a>", "[M]")] == [size - 1, size, size + 1]
     assert ours.mask_id == size + 1 and ours.token(size) == "<a>" and ours.id("[MASK]") is None
     assert ours.id("<none>") is ours.token(LONGEST) is ours.token(-1) is None
     (folder / "added_tokens.json").write_text(json.dumps({"<a>": size + 5}))
     with pytest.raises(CheckpointError, match=r"'<a>' is declared as id \d+ but comes to \d+"):
-        Tokenizer.open(folder, model_type="deberta-v2", max_length=99)
+        Tokenizer.open(folder, FAMILIES["deberta-v2"], max_length=99)
 
 
 @pytest.mark.parametrize(
@@ -381,7 +383,7 @@ def test_added_tokens(folders, tmp_path):
 def test_settings_without_effect_are_refused(name, settings, words, folders, tmp_path):
     # kills: a setting skipped in silence
     with pytest.raises(RefusedError, match=words):
-        Tokenizer.open(copied(folders, name, tmp_path, **settings), model_type=MODEL_TYPES[name], max_length=99)
+        Tokenizer.open(copied(folders, name, tmp_path, **settings), FAMILIES[MODEL_TYPES[name]], max_length=99)
 
 
 def test_models_sijo_does_not_do(folders, tmp_path):
@@ -397,17 +399,17 @@ def test_models_sijo_does_not_do(folders, tmp_path):
     }.items():
         (tmp_path / "spm.model").write_bytes(b"".join(part for _, part in pieces) + field)
         with pytest.raises(RefusedError, match=words):
-            Tokenizer.open(tmp_path, model_type="deberta-v2", max_length=99)
+            Tokenizer.open(tmp_path, FAMILIES["deberta-v2"], max_length=99)
 
 
 def test_a_folder_without_any_tokenizer(tmp_path):
     # kills: a message that does not say which file would do
     for model_type, would_do in {"deberta-v2": "spm.model", "ctrl": "vocab.json with merges.txt"}.items():
         with pytest.raises(CheckpointError, match=rf"has no tokenizer\.json.*{would_do}"):
-            Tokenizer.open(tmp_path, model_type=model_type, max_length=9)
+            Tokenizer.open(tmp_path, FAMILIES[model_type], max_length=9)
     (tmp_path / "vocab.json").write_text("{}")
     with pytest.raises(CheckpointError, match=r"merges\.txt is absent"):
-        Tokenizer.open(tmp_path, model_type="deberta", max_length=9)
+        Tokenizer.open(tmp_path, FAMILIES["deberta"], max_length=9)
 
 
 # --- damaged and hostile files ------------------------------------------------------------------------------
@@ -422,7 +424,7 @@ def test_cut_files(name, file, folders, tmp_path):
     for length in sorted(random.Random(4).sample(range(len(whole) - 1), 64)):
         (folder / file).write_bytes(whole[:length])
         try:
-            Tokenizer.open(folder, model_type=MODEL_TYPES[name], max_length=99).windows(["a ½ 각"])
+            Tokenizer.open(folder, FAMILIES[MODEL_TYPES[name]], max_length=99).windows(["a ½ 각"])
         except (CheckpointError, RefusedError) as error:
             assert str(folder) in str(error) or "single letter" in str(error)
             refused += 1
@@ -449,7 +451,7 @@ def test_flipped_bytes_of_a_sentencepiece_file(folders, tmp_path, lines):
             spoiled[at] = chance.randrange(256)
         (tmp_path / "spm.model").write_bytes(spoiled)
         with suppress(CheckpointError, RefusedError):
-            Tokenizer.open(tmp_path, model_type="deberta-v2", max_length=99).windows(lines[-300:])
+            Tokenizer.open(tmp_path, FAMILIES["deberta-v2"], max_length=99).windows(lines[-300:])
 
 
 @pytest.fixture(scope="session")
@@ -505,7 +507,7 @@ HOSTILE = [" ", "\n", "a ", "a\u0301\ufdd0"]
 def test_known_patterns_are_linear(pattern):
     # kills: a pattern such as `\s+$` or `( +)+x`, for which 1 MB of spaces takes hours
     if pattern == "combining":
-        pattern = _combining()
+        pattern = combining_marks()
         assert CODES.fullmatch(pattern)
     cut = normalizers.Replace(Regex(pattern), "")
     for unit in HOSTILE:
@@ -546,7 +548,7 @@ def test_what_transformers_saves_is_opened(folders, lines, tmp_path):
         kind = transformers.BertTokenizer if name == "bert" else transformers.DebertaTokenizer
         theirs = built_by_transformers(folders, name) if name in UNIGRAM else kind.from_pretrained(folders / name)
         theirs.save_pretrained(tmp_path / name)
-        ours = Tokenizer.open(tmp_path / name, model_type=MODEL_TYPES[name], max_length=LONGEST)
+        ours = Tokenizer.open(tmp_path / name, FAMILIES[MODEL_TYPES[name]], max_length=LONGEST)
         same(
             [windows[0] for windows in ours.windows(lines[:2000])], theirs(lines[:2000])["input_ids"], lines[:2000]
         )

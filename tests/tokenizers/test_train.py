@@ -5,16 +5,12 @@ References: `published.py` given the learned vocabulary as published files, `tra
 other things that tokenizers stumble over.
 """
 
-import itertools
 import json
 import os
-import random
 import re
 import subprocess
 import sys
-import tracemalloc
 import unicodedata
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -23,14 +19,16 @@ import transformers
 
 import tokenizers
 from sijo.errors import SettingError, TextError
-from sijo.tokenizers import unigram
+from sijo.models import FAMILIES, tokenizer_style, tokenizer_styles
+from sijo.tokenizers.pipelines import nmt_nfkc
 from sijo.tokenizers.tokenizer import Tokenizer
-from sijo.tokenizers.train import FAMILIES, FEWEST, PieceSample, _letters, _measured, _nmt_nfkc, train_tokenizer
+from sijo.tokenizers.train import FEWEST, train_tokenizer
 
 sys.path.append(str(Path(__file__).parent))
 import tokenizer_references as references
 
-KINDS = {family: kind for kind, families in FAMILIES.items() for family in families}
+STYLES = tokenizer_styles()
+KINDS = {family: style.kind for family, style in STYLES.items()}
 SIZE = 1800
 SPECIALS = ("<reviews>", "<news>")
 
@@ -42,7 +40,7 @@ def texts():
 
 
 def trained(family, *, size=SIZE, **settings):
-    return train_tokenizer(texts(), kind=KINDS[family], family=family, vocab_size=size, **settings)
+    return train_tokenizer(texts(), STYLES[family], vocab_size=size, **settings)
 
 
 @pytest.fixture(scope="module")
@@ -55,18 +53,19 @@ def made():
 
 SCRIPT = """
 import json, sys
+from sijo.models import tokenizer_styles
 from sijo.tokenizers.train import train_tokenizer
-texts, size, kinds = json.load(sys.stdin)
-for family, kind in kinds.items():
-    print(family, train_tokenizer(texts, kind=kind, family=family, vocab_size=size)[0].fingerprint)
+texts, size, families = json.load(sys.stdin)
+for family in families:
+    print(family, train_tokenizer(texts, tokenizer_styles()[family], vocab_size=size)[0].fingerprint)
 """
 
 
 def test_two_processes_make_the_same_bytes():
     # kills: the letters of byte pairs and WordPiece left to the library, or in the order of a set; pieces or
     # texts in the order of a set; anything that depends on threads
-    kinds = {family: KINDS[family] for family in ("bert", "albert", "deberta-v3", "deberta", "ctrl")}
-    given = json.dumps([texts(), SIZE, kinds])
+    families = ("bert", "albert", "deberta-v3", "deberta", "ctrl")
+    given = json.dumps([texts(), SIZE, families])
     said = []
     for threads in ("1", "3"):
         environment = os.environ | {"RAYON_NUM_THREADS": threads, "PYTHONHASHSEED": threads}
@@ -76,7 +75,7 @@ def test_two_processes_make_the_same_bytes():
         )
         assert done.returncode == 0, done.stderr
         said.append(done.stdout.splitlines())
-    assert said[0] == said[1] and len(said[0]) == len(kinds)
+    assert said[0] == said[1] and len(said[0]) == len(families)
 
 
 def test_the_seed_chooses():
@@ -84,13 +83,13 @@ def test_the_seed_chooses():
     lines = texts() * 5
 
     def bert(seed):
-        return train_tokenizer(lines, kind="wordpiece", vocab_size=1500, characters=FEWEST, seed=seed)
+        return train_tokenizer(lines, STYLES["bert"], vocab_size=1500, characters=FEWEST, seed=seed)
 
     (first, report), (second, same), (other, _) = bert(3), bert(3), bert(4)
     assert first.fingerprint == second.fingerprint != other.fingerprint
     assert report == same and report.characters > FEWEST  # so that there was something to choose
     for seed in range(9):
-        tokenizer, _ = train_tokenizer(["sea"] * 40 + ["oar"] * 40, kind="wordpiece", vocab_size=99, seed=seed)
+        tokenizer, _ = train_tokenizer(["sea"] * 40 + ["oar"] * 40, STYLES["bert"], vocab_size=99, seed=seed)
         assert tokenizer.id("sea") and tokenizer.id("oar")
 
 
@@ -139,7 +138,7 @@ def published(family, tokenizer, folder):
     else:
         merges = json.loads(tokenizer._inner.to_str())["model"]["merges"]
         references.write_pairs(folder, {name: number for number, name in enumerate(names)}, merges)
-    return Tokenizer.open(folder, model_type=family, max_length=512)
+    return Tokenizer.open(folder, FAMILIES[family], max_length=512)
 
 
 @pytest.mark.parametrize("family", ["bert", "distilbert", "electra", "deberta", "ctrl"])
@@ -159,7 +158,7 @@ def test_unigram_differs_from_published_files_in_its_map_of_characters_alone(fam
     more = {"vocab_size": 700, "byte_fallback": family == "deberta-v3", "user_defined_symbols": ""}
     (tmp_path / file).write_bytes(references.train(references.english()[:300], **settings | more))
     model_type = "albert" if family == "albert" else "deberta-v2"
-    theirs = json.loads(Tokenizer.open(tmp_path, model_type=model_type, max_length=512)._inner.to_str())
+    theirs = json.loads(Tokenizer.open(tmp_path, FAMILIES[model_type], max_length=512)._inner.to_str())
     ours = json.loads(trained(family)[0]._inner.to_str())
     for part in ("pre_tokenizer", "post_processor", "decoder", "truncation", "padding"):
         assert ours[part] == theirs[part]
@@ -179,7 +178,7 @@ def mapping(step):
 
 def test_characters_become_what_sentencepiece_makes_of_them():
     # kills: an emoji's joiner or ～ lost; NFKC before the rule for spaces; no NFKC
-    ours = tokenizers.normalizers.Sequence(_nmt_nfkc())
+    ours = tokenizers.normalizers.Sequence(nmt_nfkc())
     theirs = sentencepiece.SentencePieceNormalizer(
         rule_name="nmt_nfkc", add_dummy_prefix=False, escape_whitespaces=False, remove_extra_whitespaces=False
     )
@@ -234,102 +233,14 @@ def test_text_comes_back(family, made):
 def test_ctrl_s_own_marks_in_a_text():
     # kills: a piece "a@@" or "a</w>" that another piece is called too; "<unk>" learned as a word
     lines = ["a@@ b@@@ </w>x a</w> <unk> a b x"] * 50
-    tokenizer, _ = train_tokenizer(lines, kind="bpe", family="ctrl", vocab_size=400)
+    tokenizer, _ = train_tokenizer(lines, STYLES["ctrl"], vocab_size=400)
     names = [tokenizer.token(number) for number in range(tokenizer.vocab_size)]
     assert len(set(names)) == len(names) and [tokenizer.id(name) for name in names] == [*range(len(names))]
     text = "a@@ b@@@ </w>x a</w>"
     assert tokenizer.decode(tokenizer.ids([text])[0]) == text
 
 
-# --- a stream larger than the budget ----------------------------------------------------------------------
-
-
-def test_a_stream_larger_than_the_budget():
-    # kills: all of the stream kept; its head alone; words of the last texts that cannot be learned
-    def stream():
-        chance = random.Random(5)
-        for part in ("sea", "land"):
-            for _ in range(10_000):
-                yield f"the {part} and {chance.randrange(10**6)} of the {part}s"
-
-    tracemalloc.start()
-    tokenizer, report = train_tokenizer(stream(), kind="wordpiece", vocab_size=400, characters=FEWEST)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert report.texts == 20_000 and report.characters > 6 * FEWEST
-    assert 0.99 * FEWEST < report.characters_learned_from <= FEWEST
-    assert report.characters_measured <= FEWEST // 20 and report.held_back
-    assert peak < 1_500_000  # bytes; 20,000 such strings alone take 1.7 million
-    assert tokenizer.id("sea") and tokenizer.id("lands")
-
-
-def test_the_sample_is_the_smallest_numbers_that_fit():
-    # kills: a small piece let in after a larger number was dropped; the sum miscounted
-    chance = random.Random(6)
-    for _ in range(300):
-        pieces = [
-            (number, "x" * chance.randint(1, 9)) for number in chance.sample(range(99), chance.randint(0, 12))
-        ]
-        sample = PieceSample(20)
-        for number, piece in pieces:
-            sample.add(number, piece)
-        ordered = [piece for _, piece in sorted(pieces)]
-        sums = itertools.accumulate(map(len, ordered))
-        want = ordered[: sum(1 for characters in sums if characters <= 20)]
-        assert list(sample) == want and sample.characters == len("".join(want))
-
-
-def test_a_long_text_is_chosen_in_pieces_without_parting_words():
-    # kills: one document that fills the budget, or is too long for it and lost; words cut at a piece's end
-    words = [f"w{number:05}" for number in range(40_000)]
-    _, report = train_tokenizer([" ".join(words)], kind="bpe", vocab_size=300, characters=FEWEST)
-    assert report.texts == 1 and report.characters_learned_from > 0.98 * FEWEST
-    sample = PieceSample(10**6)
-    sample.add(1, "한" * 1500)
-    assert len(_letters(sample, tokenizers.Tokenizer(tokenizers.models.BPE())).kept) == 1
-
-
-def test_a_short_text_is_learned_even_if_all_of_it_was_held_back():
-    # kills: one text in twenty for which there is "no text"
-    for seed in range(60):
-        tokenizer, report = train_tokenizer(["poem"], kind="wordpiece", vocab_size=99, seed=seed)
-        assert tokenizer.id("p") and not report.held_back and report.characters_learned_from == report.characters
-
-
-# --- letters, scores, measures ----------------------------------------------------------------------------
-
-
-def test_rare_letters_are_left_out_and_ascii_stays():
-    # kills: an alphabet as large as the text's; a rare ASCII letter lost; letters dropped by code point
-    lines = ["가나다라 " * 200, "漢", "字" * 9, "z"]
-    tokenizer, report = train_tokenizer(lines, kind="bpe", family="ctrl", vocab_size=99)
-    assert report.letters_left_out == 0  # one in 800 is more than 5 in 10,000 ...
-    lines[0] *= 10
-    tokenizer, report = train_tokenizer(lines, kind="bpe", family="ctrl", vocab_size=99)
-    assert report.letters_left_out == 1 and tokenizer.id("漢") is None  # ... and here it is less
-    assert tokenizer.id("字") is not None and tokenizer.id("z") is not None
-
-
-def test_measures_are_those_of_plain_counting():
-    # kills: characters of a whole word counted where one is lost; spaces among them; words parted at punctuation
-    inner, words = (
-        tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0, "a": 1, "sea": 2}, "[UNK]")),
-        "\\S+",
-    )
-    inner.pre_tokenizer = tokenizers.pre_tokenizers.Split(tokenizers.Regex(words), "removed", invert=True)
-    sample = PieceSample(1000)
-    sample.add(1, "a sea, a sea")
-    sample.add(2, "a  bc sea")
-    assert _measured(inner, "[UNK]", sample) == {
-        "characters_measured": 21,
-        "characters_covered": pytest.approx(1 - 6 / 15),  # "sea," and "bc"
-        "words_covered": pytest.approx(1 - 2 / 7),
-        "tokens_per_word": 1.0,
-        "tokens_per_character": pytest.approx(7 / 21),
-        "single_letters": pytest.approx(3 / 7),
-        "unknown": pytest.approx(2 / 7),
-        "longest": ("[UNK]", "sea"),
-    }
+# --- measures ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("family, least", [("deberta-v3", 1.0), ("deberta", 1.0), ("bert", 0.8), ("albert", 0.97)])
@@ -339,49 +250,6 @@ def test_it_is_measured_on_text_it_has_not_seen(family, least, made):
     assert report.held_back and report.characters_measured + report.characters_learned_from == report.characters
     assert report.characters // 30 < report.characters_measured < report.characters // 15
     assert least <= report.characters_covered <= 1 and report.unknown <= (0 if least == 1 else 0.05)
-
-
-def test_unigram_cuts_as_short_as_sentencepiece():
-    # kills: seeds that stand in two different words alone, which leaves out most words (1.29 times as many
-    # tokens); no second round; letters that weigh as much as words
-    lines = [line.lower() for line in references.english()]
-    learned, held = lines[:3000], lines[3000:4000]
-    model = sentencepiece.SentencePieceProcessor(model_proto=references.train(learned, vocab_size=2000))
-    tokenizer, report = train_tokenizer(learned, kind="unigram", vocab_size=2000)
-    assert report.vocab_size == 2000
-    ours, theirs = (sum(map(len, ids)) for ids in (tokenizer.ids(held), model.encode(held)))
-    assert ours < 1.01 * theirs
-
-
-def test_unigram_pieces_that_are_missed_least_go():
-    # kills: a way without a piece that still uses it; the best way of two pieces alone
-    scores = {"a": -3.0, "b": -3.0, "ab": -2.0, "ba": -2.5, "aba": -2.0, "abab": -9.0}
-    for piece in ("ab", "aba", "abab", "babab"):
-        ways = (
-            [piece[i:j] for i, j in itertools.pairwise([0, *cuts, len(piece)])]
-            for count in range(1, len(piece))
-            for cuts in itertools.combinations(range(1, len(piece)), count)
-        )
-        best = max(sum(scores[part] for part in way) for way in ways if all(part in scores for part in way))
-        assert unigram._without(piece, scores) == best
-
-
-def test_unigram_keeps_all_letters_and_makes_as_many_pieces_as_asked_for():
-    # kills: a letter lost that only whole words hold; pieces lost after the last round
-    words = Counter(f"▁{word}" for line in references.english()[:80] for word in line.split())
-    letters = set("".join(words))
-    for size in (len(letters), 120, 250):
-        pieces = dict(unigram.learn(words, size))
-        assert len(pieces) == size and letters <= set(pieces)
-
-
-def test_unigram_seeds_stay_within_a_bound(monkeypatch):
-    # kills: every substring of a long text without spaces held at once; frequent ones forgotten
-    chance = random.Random(8)
-    text = [("".join(chance.choices("가나다라마바사아자차카타파하", k=60)) + "한국어", 1) for _ in range(40)]
-    whole = unigram._seeds(text, 50)
-    monkeypatch.setattr(unigram, "MOST_SUBSTRINGS", 3000)
-    assert unigram._seeds(text, 50)["한국어"] == whole["한국어"] == 3 * 40
 
 
 # --- what cannot be ---------------------------------------------------------------------------------------
@@ -411,14 +279,15 @@ def test_what_cannot_be_is_told_in_a_sentence(error, words, settings):
     # kills: a panic of the library; a vocabulary larger than asked for; a trace
     given = {"texts": ["one two three", "four"], "kind": "wordpiece", "vocab_size": 100} | settings
     with pytest.raises(error, match=words):
-        train_tokenizer(given.pop("texts"), **given)
+        style = tokenizer_style(given.pop("kind"), given.pop("family", None))
+        train_tokenizer(given.pop("texts"), style, **given)
 
 
 @pytest.mark.parametrize("family", KINDS)
 def test_a_vocabulary_as_small_as_can_be(family):
     # kills: a vocabulary beyond its size where all letters fit and nothing else
     def small(size):
-        return train_tokenizer(references.english()[:40], kind=KINDS[family], family=family, vocab_size=size)
+        return train_tokenizer(references.english()[:40], STYLES[family], vocab_size=size)
 
     with pytest.raises(SettingError, match="ask for") as said:
         small(1)
@@ -493,7 +362,7 @@ def test_words_begin_where_the_pre_tokenizer_cuts(made):
 def test_more_special_tokens_of_a_ctrl_with_steps_between(tmp_path):
     # kills: an id beyond the steps of merging, which have no ids that a network knows
     references.write_ctrl(tmp_path, references.english()[:300])
-    tokenizer = Tokenizer.open(tmp_path, model_type="ctrl", max_length=99)
+    tokenizer = Tokenizer.open(tmp_path, FAMILIES["ctrl"], max_length=99)
     assert tokenizer.vocab_size < len(tokenizer._inner.get_vocab())
     larger = tokenizer.with_specials(["<news>"])
     assert larger.id("<news>") == tokenizer.vocab_size and larger.vocab_size == tokenizer.vocab_size + 1
@@ -515,7 +384,7 @@ def test_more_special_tokens(family, made, tmp_path):
     assert all(getattr(larger, name) == getattr(tokenizer, name) for name in same)
     larger.save(tmp_path)
     model_type = family.replace("deberta-v3", "deberta-v2")
-    again = Tokenizer.open(tmp_path, model_type=model_type, max_length=512)
+    again = Tokenizer.open(tmp_path, FAMILIES[model_type], max_length=512)
     assert again.ids(["a <Codes>"]) == larger.ids(["a <Codes>"]) and again.special_ids == larger.special_ids
     word = next(t for t in map(tokenizer.token, range(300, size)) if t.isalpha() and t.isascii())
     for name in (" ", word):

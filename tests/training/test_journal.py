@@ -20,6 +20,7 @@ from sijo.data.samples import Batch
 from sijo.errors import SettingError, TextError
 from sijo.files.json_lines import RUN_FILES, JsonLinesFile, read_lines
 from sijo.jobs.run_settings import RunSettings
+from sijo.models import FAMILIES
 from sijo.nn.architecture import Architecture, DropoutRates, Learned
 from sijo.nn.head_specs import ClassifierHeadSpec, LMHeadSpec
 from sijo.nn.heads import Network
@@ -48,7 +49,7 @@ PEAK = 2e9
 def tokenizer(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tokenizer")
     write_tiny_tokenizer(folder / "tokenizer.json")
-    return Tokenizer.open(folder, model_type="bert", max_length=32)
+    return Tokenizer.open(folder, FAMILIES["bert"], max_length=32)
 
 
 @pytest.fixture(scope="module")

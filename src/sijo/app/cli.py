@@ -26,7 +26,6 @@ from sijo.app import generate as generating
 from sijo.app import inspect as inspecting
 from sijo.app import pretrain as pretraining
 from sijo.app import synthetic as synthesising
-from sijo.app import tokenizer as tokenizing
 from sijo.app.results import printable, tell
 from sijo.errors import SettingError, SijoError
 from sijo.version import __version__
@@ -42,7 +41,7 @@ app = App(
 )
 
 
-def _source(*command: str) -> Callable[[object, Sequence[Token]], str]:
+def input_name(*command: str) -> Callable[[object, Sequence[Token]], str]:
     """The INPUT of a command as it was given: `-` is standard input, what else begins so an option nobody knows."""
 
     def read(kind: object, tokens: Sequence[Token]) -> str:
@@ -57,7 +56,7 @@ def _source(*command: str) -> Callable[[object, Sequence[Token]], str]:
 
 @app.command(help_format="markdown")
 def classify(
-    input: Annotated[str, Parameter(allow_leading_hyphen=True, converter=_source("classify"))] = "-",
+    input: Annotated[str, Parameter(allow_leading_hyphen=True, converter=input_name("classify"))] = "-",
     /,
     *,
     settings: classifying.ClassifySettings | None = None,
@@ -274,44 +273,8 @@ def convert(
     print(target)  # noqa: T201
 
 
-tokenizer = App(name="tokenizer", help="Make a tokenizer from raw text.")
-app.command(tokenizer)
-
-
-@tokenizer.command(name="train", help_format="markdown")
-def train_tokenizer(
-    *files: Annotated[str, Parameter(allow_leading_hyphen=True, converter=_source("tokenizer", "train"))],
-    settings: tokenizing.TrainSettings,
-) -> None:
-    """Learn a tokenizer's vocabulary from raw text, and measure it on text it has not seen.
-
-    FILES are .txt, .csv, .tsv, .jsonl or .parquet files, also as .gz, .bz2 or .xz, folders of them,
-    patterns such as "data/*.txt", or - for standard input. The same text gives the same bytes. OUT holds
-    tokenizer.json and tokenizer_config.json, which sijo and transformers open, and report.json; the
-    report is also printed.
-
-        sijo tokenizer train --kind wordpiece --vocab-size 8000 --out words corpus/
-
-        zcat web.jsonl.gz | sijo tokenizer train --kind bpe --vocab-size 32000 --out pairs --input-format jsonl -
-    """
-    tokenizing.run(files, settings)
-
-
-@tokenizer.command(name="cut", help_format="markdown")
-def cut_tokenizer(
-    *files: Annotated[str, Parameter(allow_leading_hyphen=True, converter=_source("tokenizer", "cut"))],
-    settings: tokenizing.CutSettings,
-) -> None:
-    """Cut a model's vocabulary down to the tokens that some text uses most.
-
-    FILES are as for sijo tokenizer train. A student with that tokenizer begins with the teacher's own row for each
-    token that stays, and has a smaller table.
-
-        sijo tokenizer cut --vocab-size 11500 --out words corpus/
-
-        sijo distill sentence --corpus corpus/ --tokenizer words --out runs/small
-    """
-    tokenizing.cut(files, settings)
+TOKENIZER = "Make a tokenizer from raw text."
+app.command("sijo.app.tokenizer:commands", name="tokenizer", help=TOKENIZER)  # opened late: it knows the families
 
 
 class Terminated(BaseException):

@@ -3,17 +3,26 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
+from sijo.app.cli import TOKENIZER, input_name
 from sijo.app.progress import RowProgress
 from sijo.app.results import print_json, tell, wants_json
 from sijo.errors import SettingError
+from sijo.tokenizers.style import Kind
 
 if TYPE_CHECKING:
     from sijo.files.tables import TextTable
-    from sijo.tokenizers.train import TokenizerReport
+    from sijo.tokenizers.tokenizer_report import TokenizerReport
+
+
+def _style_names() -> Any:
+    """The type of --family: evaluated when options are read, so that no other command waits for the families."""
+    from sijo.models import tokenizer_styles
+
+    return Literal[tuple(tokenizer_styles())]
 
 
 @Parameter(name="*")
@@ -21,15 +30,13 @@ if TYPE_CHECKING:
 class TrainSettings:
     """What kind of tokenizer, how large, and where it goes."""
 
-    kind: Literal["wordpiece", "unigram", "bpe"]
+    kind: Kind
     """How words are cut: WordPiece (BERT's), unigram (SentencePiece's) or byte pairs."""
     vocab_size: int
     """Tokens, special ones included; a short text may hold fewer."""
     out: Path
     """The folder to be; it appears whole or not at all."""
-    family: (
-        Literal["bert", "distilbert", "electra", "albert", "deberta-v2", "deberta-v3", "deberta", "ctrl"] | None
-    ) = None
+    family: "_style_names() | None" = None  # type: ignore[valid-type]
     """Whose special tokens, template and way to cut; by default bert, albert or deberta, as the kind is."""
     cased: bool = False
     """Keep capitals and accents, which BERT's family and ALBERT fold; the others keep them always."""
@@ -97,6 +104,7 @@ def run(files: Sequence[str], settings: TrainSettings) -> None:
     """Learn from the files, write the folder, and print the report."""
     from sijo.files.atomic import whole_folder
     from sijo.files.json_files import write_json
+    from sijo.models import tokenizer_style
     from sijo.tokenizers.train import train_tokenizer
 
     tables = _opened(files, settings)
@@ -106,9 +114,8 @@ def run(files: Sequence[str], settings: TrainSettings) -> None:
     ):
         tokenizer, report = train_tokenizer(
             _texts(tables, progress),
-            kind=settings.kind,
+            tokenizer_style(settings.kind, settings.family),
             vocab_size=settings.vocab_size,
-            family=settings.family,
             cased=settings.cased,
             specials=settings.special,
             max_length=settings.max_length,
@@ -178,3 +185,42 @@ def _print(report: "TokenizerReport") -> None:
     console.print(table)
     longest = " ".join("".join(letter for letter in token if letter.isprintable()) for token in report.longest)
     console.print(Text(f"\nlongest tokens: {longest}", style="dim"))
+
+
+commands = App(name="tokenizer", help=TOKENIZER)
+
+
+@commands.command(name="train", help_format="markdown")
+def train_tokenizer(
+    *files: Annotated[str, Parameter(allow_leading_hyphen=True, converter=input_name("tokenizer", "train"))],
+    settings: TrainSettings,
+) -> None:
+    """Learn a tokenizer's vocabulary from raw text, and measure it on text it has not seen.
+
+    FILES are .txt, .csv, .tsv, .jsonl or .parquet files, also as .gz, .bz2 or .xz, folders of them,
+    patterns such as "data/*.txt", or - for standard input. The same text gives the same bytes. OUT holds
+    tokenizer.json and tokenizer_config.json, which sijo and transformers open, and report.json; the
+    report is also printed.
+
+        sijo tokenizer train --kind wordpiece --vocab-size 8000 --out words corpus/
+
+        zcat web.jsonl.gz | sijo tokenizer train --kind bpe --vocab-size 32000 --out pairs --input-format jsonl -
+    """
+    run(files, settings)
+
+
+@commands.command(name="cut", help_format="markdown")
+def cut_tokenizer(
+    *files: Annotated[str, Parameter(allow_leading_hyphen=True, converter=input_name("tokenizer", "cut"))],
+    settings: CutSettings,
+) -> None:
+    """Cut a model's vocabulary down to the tokens that some text uses most.
+
+    FILES are as for sijo tokenizer train. A student with that tokenizer begins with the teacher's own row for each
+    token that stays, and has a smaller table.
+
+        sijo tokenizer cut --vocab-size 11500 --out words corpus/
+
+        sijo distill sentence --corpus corpus/ --tokenizer words --out runs/small
+    """
+    cut(files, settings)

@@ -89,7 +89,7 @@ class FolderDescription:
             longest = read_object(config).get("model_max_length")  # 1e30 where transformers knew of no limit
             limits.append(longest if type(longest) is int and 0 < longest < LARGEST else None)
         longest = min((limit for limit in limits if limit), default=LARGEST)
-        tokenizer = Tokenizer.open(folder, model_type=self.family.model_type, max_length=longest)
+        tokenizer = Tokenizer.open(folder, self.family, max_length=longest)
         if tokenizer.largest_id >= a.vocab_size:
             raise CheckpointError(
                 f"{folder}: the tokenizer knows tokens up to number {tokenizer.largest_id} and the network only "

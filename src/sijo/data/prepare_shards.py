@@ -102,7 +102,7 @@ def prepare(
 
     >>> import tempfile
     >>> from sijo.checkpoints.locate import built_in
-    >>> tokenizer = Tokenizer.open(built_in(), model_type="bert", max_length=256)
+    >>> tokenizer = Tokenizer.load(built_in() / "tokenizer.json", max_length=256)
     >>> poems = Path(tempfile.mkdtemp()) / "poems.txt"
     >>> _ = poems.write_text("One line. Another line.\\n\\nA new poem.\\n\\none line, another line")
     >>> corpus = prepare([SourceFile(poems)], tokenizer, poems.parent / "corpus")

@@ -21,7 +21,7 @@ class IncrementalDecoder:
     """The state of decoding after some tokens; `after` gives that with a token more.
 
     >>> from sijo.checkpoints.locate import built_in
-    >>> tokenizer = Tokenizer.open(built_in(), model_type="bert", max_length=9)
+    >>> tokenizer = Tokenizer.load(built_in() / "tokenizer.json", max_length=9)
     >>> decoder, pieces = IncrementalDecoder(tokenizer, stops=(" of",)), []
     >>> for token in tokenizer.ids(["a poem of three lines"])[0]:
     ...     if not decoder.stopped:

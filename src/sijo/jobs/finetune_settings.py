@@ -10,6 +10,7 @@ from sijo.data.labelled_inputs import InputSettings
 from sijo.data.labelled_rows import ColumnNames, Task
 from sijo.errors import SettingError, nearest
 from sijo.evaluation.metrics import BEST
+from sijo.models.family import Rate
 from sijo.objectives.ensemble import Ensembling
 from sijo.objectives.supervised import HEADS, SiftSettings
 from sijo.training.optimizers import OptimizerSettings
@@ -139,23 +140,12 @@ class LabelledFiles:
 
 
 RATES = (
-    # family, layers and width at most, peak rate, layer decay, and where it was published
-    ("electra", 99, 256, 3e-4, 0.8, "ELECTRA, table 7"),
-    ("electra", 99, 768, 1e-4, 0.8, "ELECTRA, table 7"),
-    ("electra", 99, 9999, 5e-5, 0.9, "ELECTRA, table 7"),
-    ("deberta-v2", 99, 384, 4.5e-5, 1.0, "released scripts, v3-xsmall on MNLI"),
-    ("deberta-v2", 6, 768, 4.5e-5, 1.0, "released scripts, v3-small on MNLI"),
-    ("deberta-v2", 99, 768, 1.5e-5, 1.0, "released scripts, v3-base on MNLI"),
-    ("deberta-v2", 99, 9999, 7e-6, 1.0, "released scripts, v3-large on MNLI"),
-    ("deberta", 99, 768, 3e-5, 1.0, "released scripts, base on MNLI"),
-    ("deberta", 99, 9999, 1e-5, 1.0, "released scripts, large on MNLI"),
-    ("albert", 99, 9999, 2e-5, 1.0, "ALBERT, table 14: 1e-5 to 5e-5"),
-    ("", 99, 128, 3e-4, 1.0, "the greatest of those tried for BERT's miniatures"),
-    ("", 99, 512, 1e-4, 1.0, "BERT's miniatures: 3e-5 to 3e-4"),
-    ("", 99, 768, 5e-5, 1.0, "BERT, section A.3: 2e-5 to 5e-5"),
-    ("", 99, 9999, 2e-5, 1.0, "BERT, section A.3"),
+    Rate(hidden_size=128, peak=3e-4, source="the greatest of those tried for BERT's miniatures"),
+    Rate(hidden_size=512, peak=1e-4, source="BERT's miniatures: 3e-5 to 3e-4"),
+    Rate(hidden_size=768, peak=5e-5, source="BERT, section A.3: 2e-5 to 5e-5"),
+    Rate(peak=2e-5, source="BERT, section A.3"),
 )
-"""The first row that fits decides; "" is any family."""
+"""For a family without rates of its own; the first row that a model fits into decides."""
 
 
 def default_settings(task: Task, model: str | Path | None = None) -> FinetuneSettings:
@@ -167,12 +157,10 @@ def default_settings(task: Task, model: str | Path | None = None) -> FinetuneSet
     """
     described = describe(model)
     architecture = described.config.architecture()
-    rate, decay = next(
-        (rate, decay)
-        for family, layers, width, rate, decay, _ in RATES
-        if family in ("", described.family.model_type)
-        and architecture.layers <= layers
-        and architecture.hidden_size <= width
+    rate = next(
+        rate
+        for rate in (*described.family.rates, *RATES)
+        if architecture.layers <= rate.layers and architecture.hidden_size <= rate.hidden_size
     )
     length = 384 if task == "question-answering" else 128
     if architecture.places is not None:
@@ -181,7 +169,7 @@ def default_settings(task: Task, model: str | Path | None = None) -> FinetuneSet
         task=task,
         model=None if model is None else str(model),
         cutting=InputSettings(length=length),
-        optimizer=OptimizerSettings(weight_decay=0.01, layer_decay=decay),
-        schedule=ScheduleSettings(peak=rate, shape="linear", warmup_share=0.1),
+        optimizer=OptimizerSettings(weight_decay=0.01, layer_decay=rate.layer_decay),
+        schedule=ScheduleSettings(peak=rate.peak, shape="linear", warmup_share=0.1),
         run=LoopSettings(epochs=3.0, batch=32, micro_tokens=512, save_every=1_000_000, keep=1),
     )

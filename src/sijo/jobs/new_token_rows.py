@@ -20,7 +20,7 @@ def new_token_ids(known: Tokenizer, tokenizer: Tokenizer) -> range:
     """The ids that a tokenizer has behind all of another's; none where it is not that one with more at its end.
 
     >>> from sijo.checkpoints.locate import built_in
-    >>> words = Tokenizer.open(built_in(), model_type="bert", max_length=256)
+    >>> words = Tokenizer.load(built_in() / "tokenizer.json", max_length=256)
     >>> new_token_ids(words, words.with_specials(["<sea>", "<land>"])), new_token_ids(words, words)
     (range(30522, 30524), range(30522, 30522))
     """

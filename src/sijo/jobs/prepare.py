@@ -16,6 +16,7 @@ from sijo.errors import SettingError, TextError
 from sijo.files.atomic import whole_folder
 from sijo.files.json_files import read_object
 from sijo.jobs.run_settings import RunSettings
+from sijo.models import tokenizer_family, tokenizer_style
 from sijo.tokenizers.codes import code_token, known_codes
 from sijo.tokenizers.tokenizer import Tokenizer
 from sijo.tokenizers.train import train_tokenizer
@@ -100,7 +101,7 @@ def open_tokenizer(settings: RunSettings, folder: Path, *, like: Path | None = N
     family: str = settings.tokenizer.family
     if (config := (like or folder) / "config.json").is_file():
         family = str(read_object(config).get("model_type", family))
-    return Tokenizer.open(folder, model_type=family, max_length=settings.data.length)
+    return Tokenizer.open(folder, tokenizer_family(family), max_length=settings.data.length)
 
 
 def token_counts(corpus: Corpus, tokenizer: Tokenizer) -> np.ndarray:
@@ -162,8 +163,7 @@ def _trained(settings: RunSettings, source: CorpusSource) -> Tokenizer:
     wanted = settings.tokenizer
     tokenizer, _ = train_tokenizer(
         sentences(),
-        kind=wanted.kind,
-        family=wanted.family,
+        tokenizer_style(wanted.kind, wanted.family),
         vocab_size=wanted.vocab_size,
         cased=wanted.cased,
         max_length=settings.data.length,

@@ -4,16 +4,22 @@ Every field is one sentence, which is also its help. A name nobody knows is refu
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from sijo.data.samples import SampleSettings
 from sijo.errors import SettingError
+from sijo.models import tokenizer_styles
 from sijo.nn.architecture import Architecture
 from sijo.objectives.language_teacher import Teaching
 from sijo.objectives.registry import OBJECTIVES
 from sijo.objectives.settings import ObjectiveSettings
-from sijo.tokenizers.train import Family, Kind
+from sijo.tokenizers.style import Kind
 from sijo.training.settings import Settings
+
+if TYPE_CHECKING:
+    StyleName = str
+else:
+    StyleName = Literal[tuple(tokenizer_styles())]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +28,7 @@ class TokenizerSettings:
 
     kind: Kind = "wordpiece"
     """How words are cut."""
-    family: Family = "bert"
+    family: StyleName = "bert"
     """Whose special tokens and rules it has."""
     vocab_size: int = 30_522
     """Tokens it has at most."""

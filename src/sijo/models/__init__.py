@@ -4,11 +4,13 @@
 """
 
 from contextlib import suppress
+from dataclasses import replace
 
 from sijo.errors import SettingError, nearest
 from sijo.models import albert, bert, ctrl, deberta, distilbert, electra, mix
 from sijo.models.family import Config, Family, Layout
 from sijo.nn.architecture import Architecture
+from sijo.tokenizers.style import KINDS, TokenizerStyle
 
 FAMILIES: dict[str, Family] = {
     family.model_type: family
@@ -38,6 +40,50 @@ def published(name: str) -> tuple[Family, Config]:
         raise SettingError(f"no published size {name!r}{nearest(name, SIZES)}; there are {', '.join(SIZES)}")
     family = SIZES[name]
     return family, family.config.read(family.sizes[name])
+
+
+def tokenizer_family(model_type: str) -> Family:
+    """The family by whose styles a folder of that model type is opened; an unknown type goes by names of files.
+
+    >>> tokenizer_family("albert").stem, list(tokenizer_family("roberta").vocabularies)
+    ('Albert', ['vocab.txt', 'spm.model', 'spiece.model', 'vocab.json'])
+    """
+    if model_type in FAMILIES:
+        return FAMILIES[model_type]
+    vocabularies = {**mix.FAMILY.vocabularies, **deberta.UNIGRAM_FILES}
+    return replace(mix.FAMILY, model_type=model_type, vocabularies=vocabularies)
+
+
+def tokenizer_styles() -> dict[str, TokenizerStyle]:
+    """Every family's tokenizer styles by name, those of a kind together.
+
+    >>> list(tokenizer_styles())
+    ['bert', 'distilbert', 'electra', 'albert', 'deberta-v2', 'deberta-v3', 'deberta', 'ctrl']
+    """
+    styles = (style for family in FAMILIES.values() for style in family.tokenizers)
+    return {style.name: style for style in sorted(styles, key=lambda style: KINDS.index(style.kind))}
+
+
+def tokenizer_style(kind: str, name: str | None = None) -> TokenizerStyle:
+    """The tokenizer style of that name, or the kind's first; SettingError for names unknown or not of one another.
+
+    >>> tokenizer_style("unigram").name
+    'albert'
+    """
+    if kind not in KINDS:
+        raise SettingError(f"no kind of tokenizer {kind!r}{nearest(kind, KINDS) or '.'} Kinds: {', '.join(KINDS)}")
+    styles = tokenizer_styles()
+    alike = [style.name for style in styles.values() if style.kind == kind]
+    if name is None:
+        name = alike[0]
+    if name not in styles:
+        raise SettingError(f"no family {name!r}{nearest(name, styles) or '.'} Families: {', '.join(styles)}")
+    if name not in alike:
+        raise SettingError(
+            f"the tokenizers of {name} are of the kind {styles[name].kind}, not {kind}; use kind "
+            f"{styles[name].kind}, or a family out of {', '.join(alike)}"
+        )
+    return styles[name]
 
 
 def family_for(architecture: Architecture) -> tuple[Family, dict[str, object]]:

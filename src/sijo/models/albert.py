@@ -9,13 +9,14 @@ from dataclasses import replace
 from typing import Literal
 
 from sijo.errors import RefusedError
-from sijo.models.bert import EMBEDDINGS, POOLED, BertConfig, over_pooler, size
+from sijo.models.bert import EMBEDDINGS, POOLED, WORDPIECE, BertConfig, over_pooler, size
 from sijo.models.family import (
     DropoutShare,
     Family,
     Layers,
     Layout,
     Names,
+    Rate,
     Size,
     judging,
     spans,
@@ -23,6 +24,7 @@ from sijo.models.family import (
 )
 from sijo.nn.architecture import MOST_LAYERS, Activation, Architecture
 from sijo.nn.head_specs import POOLER, ClassifierHeadSpec, HeadSpec, LMHeadSpec
+from sijo.tokenizers.style import BERT_TOKENS, TokenizerStyle
 
 
 class AlbertConfig(BertConfig):
@@ -130,6 +132,16 @@ def _size(version: int, hidden: int, layers: int, heads: int) -> dict[str, objec
     )
 
 
+UNIGRAM = TokenizerStyle(
+    name="albert",
+    kind="unigram",
+    special=BERT_TOKENS | {"unk_token": "<unk>", "pad_token": "<pad>"},
+    first=("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"),
+    folds=True,
+    albert_steps=True,
+    strips_mask=True,
+)
+
 FAMILY = Family(
     model_type="albert",
     stem="Albert",
@@ -167,4 +179,7 @@ FAMILY = Family(
             ("xxlarge", 4096, 12, 64),
         )
     },
+    tokenizers=(UNIGRAM,),
+    vocabularies={"spiece.model": UNIGRAM, "vocab.txt": WORDPIECE},
+    rates=(Rate(peak=2e-5, source="ALBERT, table 14: 1e-5 to 5e-5"),),
 )

@@ -24,6 +24,7 @@ from sijo.models.family import (
 )
 from sijo.nn.architecture import Activation, Architecture, DropoutRates, Learned, PostNorm
 from sijo.nn.head_specs import POOLER, ClassifierHeadSpec, HeadSpec, LMHeadSpec
+from sijo.tokenizers.style import BERT_TOKENS, TokenizerStyle
 
 
 class BertConfig(Config):
@@ -120,6 +121,13 @@ def over_pooler(config: "BertConfig", labels: int) -> ClassifierHeadSpec:
 
 
 POOLED = ClassifierHeadSpec(dense="tanh", answers="vector")
+WORDPIECE = TokenizerStyle(
+    name="bert",
+    kind="wordpiece",
+    special=BERT_TOKENS,
+    first=("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
+    folds=True,
+)
 
 
 def size(hidden: int, layers: int, **more: object) -> dict[str, object]:
@@ -150,4 +158,6 @@ FAMILY = Family(
         "bert-large-cased": size(1024, 24, vocab_size=28_996),
         "bert-base-multilingual-cased": size(768, 12, vocab_size=119_547),
     },
+    tokenizers=(WORDPIECE,),
+    vocabularies={"vocab.txt": WORDPIECE},
 )

@@ -10,6 +10,7 @@ from typing import ClassVar
 from sijo.models.family import Config, DropoutShare, Eps, Family, Layers, Layout, Names, Size, per_block
 from sijo.nn.architecture import Architecture, DropoutRates, PreNorm, Sinusoidal
 from sijo.nn.head_specs import ClassifierHeadSpec, HeadSpec, LMHeadSpec
+from sijo.tokenizers.style import CTRL_TOKENS, TokenizerStyle
 
 INNER_EPS = 1e-6
 """Of the norms inside a layer, whatever the config says: `layer_norm_epsilon` is the last one's alone."""
@@ -80,6 +81,8 @@ NAMES: Names = {
     "final_norm": "layernorm",
 }
 
+WORD_PAIRS = TokenizerStyle(name="ctrl", kind="bpe", special=CTRL_TOKENS, last=("<unk>", "\n"), strips_mask=True)
+
 FAMILY = Family(
     model_type="ctrl",
     stem="CTRL",
@@ -102,4 +105,6 @@ FAMILY = Family(
     ),
     left_behind=("pos_encoding",),
     sizes={"ctrl": {"n_positions": 50_000}, "ctrl-36-layers": {"n_positions": 50_000, "n_layer": 36}},
+    tokenizers=(WORD_PAIRS,),
+    vocabularies={"vocab.json": WORD_PAIRS},
 )

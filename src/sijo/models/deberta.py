@@ -22,6 +22,7 @@ from sijo.models.family import (
     Family,
     Layout,
     Names,
+    Rate,
     Size,
     judging,
     per_block,
@@ -30,6 +31,7 @@ from sijo.models.family import (
 )
 from sijo.nn.architecture import Activation, Architecture, ConvolutionSpec, Disentangled, Learned, Term
 from sijo.nn.head_specs import ClassifierHeadSpec, HeadSpec, LMHeadSpec
+from sijo.tokenizers.style import BERT_TOKENS, TokenizerStyle
 
 
 def _terms(value: object) -> object:
@@ -234,6 +236,18 @@ def _v2(hidden: int, layers: int, **more: object) -> dict[str, object]:
     return _size(hidden, layers, **buckets, **more)
 
 
+BYTE_PAIRS = TokenizerStyle(
+    name="deberta",
+    kind="bpe",
+    special=BERT_TOKENS,
+    first=("[PAD]", "[CLS]", "[SEP]", "[UNK]"),
+    last=("[MASK]",),
+    bytes=True,
+    strips_mask=True,
+)
+UNIGRAM = replace(BYTE_PAIRS, name="deberta-v2", kind="unigram", bytes=False, strips_mask=False)
+UNIGRAM_FILES = {"spm.model": UNIGRAM, "spiece.model": replace(UNIGRAM, strips_mask=True)}
+
 DEBERTA = Family(
     model_type="deberta",
     stem="Deberta",
@@ -249,6 +263,12 @@ DEBERTA = Family(
         "deberta-large": _size(1024, 24),
         "deberta-xlarge": _size(1024, 48),
     },
+    tokenizers=(BYTE_PAIRS,),
+    vocabularies={"vocab.json": BYTE_PAIRS},
+    rates=(
+        Rate(hidden_size=768, peak=3e-5, source="released scripts, base on MNLI"),
+        Rate(peak=1e-5, source="released scripts, large on MNLI"),
+    ),
 )
 DEBERTA_V2 = Family(
     model_type="deberta-v2",
@@ -272,4 +292,12 @@ DEBERTA_V2 = Family(
         "deberta-v3-base-generator": _v2(768, 6),
         "deberta-v3-large-generator": _v2(1024, 12),
     },
+    tokenizers=(UNIGRAM, replace(UNIGRAM, name="deberta-v3", bytes=True)),
+    vocabularies=UNIGRAM_FILES,
+    rates=(
+        Rate(hidden_size=384, peak=4.5e-5, source="released scripts, v3-xsmall on MNLI"),
+        Rate(layers=6, hidden_size=768, peak=4.5e-5, source="released scripts, v3-small on MNLI"),
+        Rate(hidden_size=768, peak=1.5e-5, source="released scripts, v3-base on MNLI"),
+        Rate(peak=7e-6, source="released scripts, v3-large on MNLI"),
+    ),
 )

@@ -5,9 +5,10 @@ adds. What is new is the objective: distillation.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
-from sijo.models.bert import EMBEDDINGS
+from sijo.models.bert import EMBEDDINGS, WORDPIECE
 from sijo.models.family import (
     Config,
     DropoutShare,
@@ -96,6 +97,8 @@ NAMES: Names = {
     "blocks.{n}.output_norm": "transformer.layer.{n}.output_layer_norm",
 }
 
+UNTYPED = replace(WORDPIECE, name="distilbert", token_types=False)
+
 FAMILY = Family(
     model_type="distilbert",
     stem="DistilBert",
@@ -120,4 +123,6 @@ FAMILY = Family(
         "distilbert-base-multilingual-cased": {"vocab_size": 119_547},
         "distilbert-base-german-cased": {"vocab_size": 31_102, "sinusoidal_pos_embds": True},
     },
+    tokenizers=(UNTYPED,),
+    vocabularies={"vocab.txt": UNTYPED},
 )

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
-from sijo.models.bert import BLOCK, EMBEDDINGS, BertConfig, size
-from sijo.models.family import DropoutShare, Family, Layers, Layout, Size, per_block, spans, tagging
+from sijo.models.bert import BLOCK, EMBEDDINGS, WORDPIECE, BertConfig, size
+from sijo.models.family import DropoutShare, Family, Layers, Layout, Rate, Size, per_block, spans, tagging
 from sijo.nn.architecture import Activation, Architecture
 from sijo.nn.head_specs import ClassifierHeadSpec, HeadSpec, LMHeadSpec
 
@@ -99,4 +99,11 @@ FAMILY = Family(
         "electra-large-discriminator": size(1024, 24, embedding_size=1024),
         "electra-large-generator": size(256, 24, embedding_size=1024),
     },
+    tokenizers=(replace(WORDPIECE, name="electra"),),
+    vocabularies={"vocab.txt": WORDPIECE},
+    rates=(
+        Rate(hidden_size=256, peak=3e-4, layer_decay=0.8, source="ELECTRA, table 7"),
+        Rate(hidden_size=768, peak=1e-4, layer_decay=0.8, source="ELECTRA, table 7"),
+        Rate(peak=5e-5, layer_decay=0.9, source="ELECTRA, table 7"),
+    ),
 )

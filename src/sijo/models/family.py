@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sijo.errors import RefusedError, SettingError
 from sijo.nn.architecture import LARGEST, MOST_LAYERS, Architecture
 from sijo.nn.head_specs import POOLER, ClassifierHeadSpec, HeadSpec
+from sijo.tokenizers.style import TokenizerStyle
 
 Size = Annotated[int, Field(gt=0, le=LARGEST)]
 Layers = Annotated[int, Field(gt=0, le=MOST_LAYERS)]
@@ -147,6 +148,22 @@ def judging(over: Callable[[Any, int], HeadSpec], names: Names) -> tuple[Layout,
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rate:
+    """A learning rate that was published for fine-tuning models up to some size."""
+
+    layers: int = MOST_LAYERS
+    """Layers at most."""
+    hidden_size: int = LARGEST
+    """Width at most."""
+    peak: float
+    """The largest learning rate."""
+    layer_decay: float = 1.0
+    """By which it is multiplied from one layer to the one below."""
+    source: str
+    """Where it was published."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Family:
     """A published family of models.
 
@@ -176,6 +193,12 @@ class Family:
     """What training programs put before every name."""
     sizes: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """Config fields of the published checkpoints, by name."""
+    tokenizers: tuple[TokenizerStyle, ...] = ()
+    """The styles in which `sijo tokenizer train` makes tokenizers for it."""
+    vocabularies: Mapping[str, TokenizerStyle]
+    """Published files of a vocabulary, the first that is there decides, and the style of each."""
+    rates: tuple[Rate, ...] = ()
+    """Of fine-tuning, where any were published: the first row that a model fits into decides."""
 
     def published(self, heads: Iterable[str]) -> str:
         """The class in transformers for an encoder with these heads; of several, the last one's."""

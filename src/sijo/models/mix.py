@@ -12,6 +12,9 @@ from typing import Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from sijo.errors import RefusedError, SettingError
+from sijo.models.albert import UNIGRAM as ALBERT_UNIGRAM
+from sijo.models.bert import WORDPIECE
+from sijo.models.deberta import BYTE_PAIRS, UNIGRAM
 from sijo.models.family import Config, Family, HeadName, Layout
 from sijo.nn.architecture import Architecture
 from sijo.nn.head_specs import ClassifierHeadSpec, HeadSpec, LMHeadSpec
@@ -99,4 +102,10 @@ FAMILY = Family(
     names=lambda config: None,
     layouts=lambda config: tuple(_layout(name, _value(HeadSpec, head)) for name, head in config.heads.items()),
     left_behind=(),
+    vocabularies={
+        "vocab.txt": WORDPIECE,
+        "spm.model": UNIGRAM,
+        "spiece.model": ALBERT_UNIGRAM,
+        "vocab.json": BYTE_PAIRS,
+    },
 )

@@ -46,7 +46,7 @@ def prune_tokenizer(
     Raises SettingError for another kind of tokenizer, and where the letters alone are more; TextError without text.
 
     >>> from sijo.checkpoints.locate import built_in
-    >>> whole = Tokenizer.open(built_in(), model_type="bert", max_length=256)
+    >>> whole = Tokenizer.load(built_in() / "tokenizer.json", max_length=256)
     >>> short, cut = prune_tokenizer(whole, ["a kettle on the stove", "the kettle sings"], vocab_size=220)
     >>> [short.token(number) for number in short.ids(["the kettle steams"])[0]], short.vocab_size
     (['the', 'kettle', 's', '##t', '##e', '##a', '##m', '##s'], 220)

@@ -1,16 +1,17 @@
 """What a SentencePiece file says: its pieces, how it was trained, and its map of characters.
 
 A `spm.model` or `spiece.model` is a protobuf message. It is read here in one pass, bounded by its own
-length, so that no native parser meets a stranger's file.
+length, so that no native parser meets an untrusted file.
 """
 
 import math
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 """Kinds of pieces, as the file numbers them."""
+Value = TypeVar("Value", int, bytes)
 BYTE_FALLBACK = 35
 """The number of that setting of the trainer."""
 
@@ -26,23 +27,23 @@ class SentencePieceModel(NamedTuple):
         """Whether a character that no piece holds is written in bytes."""
         return bool(self.trainer.get(BYTE_FALLBACK, 0))
 
-    def strange(self) -> str | None:
-        """A setting that changes ids and that sijo has nothing for."""
-        asked = {
+    def unsupported(self) -> str | None:
+        """A setting that changes ids and that sijo does not support, if there is one."""
+        settings = {
             "a model_type other than unigram": self.trainer.get(3, 1) != 1,
             "treat_whitespace_as_suffix": self.trainer.get(24, 0),
             "escape_whitespaces=false": not self.normalizer.get(5, 1),
             "pieces out of use": any(kind == UNUSED for _, _, kind in self.pieces),
         }
-        return next((name for name, yes in asked.items() if yes), None)
+        return next((name for name, yes in settings.items() if yes), None)
 
     def rule(self) -> str:
         """The name of the rule its map of characters was made by."""
-        return _bytes(self.normalizer.get(1, b"")).decode()
+        return _is(bytes, self.normalizer.get(1, b"")).decode()
 
     def charsmap(self) -> bytes:
         """Its map of characters, checked; empty when it has none."""
-        blob = _bytes(self.normalizer.get(2, b""))
+        blob = _is(bytes, self.normalizer.get(2, b""))
         check_charsmap(blob)
         return blob
 
@@ -60,13 +61,13 @@ def read_model(data: bytes) -> SentencePieceModel:
     model = SentencePieceModel([], {}, {})
     for number, value in _fields(data):
         if number == 1:
-            piece = dict(_fields(_bytes(value)))
-            score = struct.unpack("<f", _bytes(piece.get(2, bytes(4))))[0]
+            piece = dict(_fields(_is(bytes, value)))
+            score = struct.unpack("<f", _is(bytes, piece.get(2, bytes(4))))[0]
             if not math.isfinite(score):
                 raise ValueError("a score is not a number")
-            model.pieces.append((_bytes(piece.get(1, b"")).decode(), score, _int(piece.get(3, NORMAL))))
+            model.pieces.append((_is(bytes, piece.get(1, b"")).decode(), score, _is(int, piece.get(3, NORMAL))))
         elif number in (2, 3):
-            (model.trainer if number == 2 else model.normalizer).update(_fields(_bytes(value)))
+            (model.trainer if number == 2 else model.normalizer).update(_fields(_is(bytes, value)))
     return model
 
 
@@ -75,18 +76,13 @@ def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
     at = 0
     while at < len(data):
         key, at = _number(data, at)
-        match key & 7:
-            case 0:
-                value: int | bytes
-                value, at = _number(data, at)
-                yield key >> 3, value
-                continue
-            case 1 | 5 as width:
-                length = 8 if width == 1 else 4
-            case 2:
-                length, at = _number(data, at)
-            case _:
-                raise ValueError("it is not a SentencePiece model")
+        if key & 7 == 0:
+            number, at = _number(data, at)
+            yield key >> 3, number
+            continue
+        if key & 7 not in (1, 2, 5):
+            raise ValueError("it is not a SentencePiece model")
+        length, at = _number(data, at) if key & 7 == 2 else (8 if key & 7 == 1 else 4, at)
         if length > len(data) - at:
             raise ValueError("it ends too early")
         yield key >> 3, data[at : at + length]
@@ -105,14 +101,8 @@ def _number(data: bytes, at: int) -> tuple[int, int]:
     raise ValueError("it is not a SentencePiece model")
 
 
-def _bytes(value: int | bytes) -> bytes:
-    if not isinstance(value, bytes):
-        raise ValueError("it is not a SentencePiece model")
-    return value
-
-
-def _int(value: int | bytes) -> int:
-    if not isinstance(value, int):
+def _is(kind: type[Value], value: int | bytes) -> Value:
+    if not isinstance(value, kind):
         raise ValueError("it is not a SentencePiece model")
     return value
 

@@ -4,12 +4,10 @@ The work is done by the `tokenizers` library; this module decides what is cut, a
 How the files a model was published with become such a tokenizer is in `published.py`.
 """
 
-import base64
 import hashlib
 import json
 import re
-import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,29 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 import tokenizers
-from sijo.errors import CheckpointError, RefusedError, SettingError, TextError
+from sijo.errors import CheckpointError, SettingError, TextError
 from sijo.tokenizers import published
-from sijo.tokenizers.sentencepiece import check_charsmap
+from sijo.tokenizers.pipelines import END, STEP, from_merged, to_merged
+from sijo.tokenizers.published_settings import PublishedSettings
+from sijo.tokenizers.special_tokens import added, frame_of, special_names
+from sijo.tokenizers.style import TokenizerFamily
+from sijo.tokenizers.tokenizer_json import read_tokenizer_json
 
-PATTERNS = {
-    # GPT-2's words, in the two spellings that are about
-    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
-    r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
-    # spaces put together, by transformers 4 and 5 for ALBERT, DeBERTa and their like
-    r"\s{2,}|[\n\r\t]",
-    r"[\n\r\t]",
-    r"\n",
-    r"\s+",
-    published.SPACES,
-    published.WHITESPACE,
-    published.EDGES,
-    published.CTRL_WORD,
-    published.BEFORE_MARK,
-    published.FENCED,
-}
-"""The regular expressions a tokenizer.json may carry: each needs time in proportion to the text."""
-CODES = re.compile(r"\[(\\x\{[0-9a-f]+\}-?)+\]")
-"""A bare class of characters is as quick, whatever is in it; ALBERT's accents are one."""
 USUAL = {
     "unk_token": ("[UNK]", "<unk>"),
     "cls_token": ("[CLS]",),
@@ -49,6 +32,15 @@ USUAL = {
     "pad_token": ("[PAD]", "<pad>"),
     "mask_token": ("[MASK]", "<mask>"),
 }
+"""The names by which special tokens are known where no file names any."""
+PUNCTUATION = r"!-/:-@\[-`{-~"
+WORD_STARTS = {
+    "WordPiece": re.compile(r"(?!##)"),
+    "Unigram": re.compile(rf"<|[{PUNCTUATION}]\Z|.*[^{PUNCTUATION}A-Za-z]", re.DOTALL),
+    # bytes 0 to 32 and 127, as GPT-2 writes them, are Ā to ġ; 32, the space, is Ġ
+    "BPE": re.compile(rf"Ġ|[{PUNCTUATION}\u0100-\u0121]\Z"),
+}
+"""Tokens that begin a word, by kinds of tokenizers: `Tokenizer.starts_word` says why."""
 
 
 @dataclass(frozen=True)
@@ -118,16 +110,16 @@ class Tokenizer:
         known = {role: next(filter(self._has, usual), None) for role, usual in USUAL.items()}
         known |= {role: name for role, name in (names or {}).items() if self._has(name)}
         self._names = {role: name for role, name in known.items() if name is not None}
-        self._ctrl = getattr(inner.model, "end_of_word_suffix", None) == published.END
+        self._ctrl = getattr(inner.model, "end_of_word_suffix", None) == END
         self._unknown = inner.token_to_id(inner.model.unk_token) if self._ctrl else None
-        self._frame, self._single = _frame(inner, 2), _frame(inner, 1)
+        self._frame, self._single = frame_of(inner, 2), frame_of(inner, 1)
         typed = typed and not self._ctrl and any(kind for _, _, kind in self._frame)
         self._inputs = ("input_ids", *(["token_type_ids"] if typed else []), "attention_mask")
         inner.enable_truncation(max_length)
 
     @classmethod
-    def open(cls, folder: Path, *, model_type: str, max_length: int) -> "Tokenizer":
-        """Read a folder's tokenizer.json, or else the files that a model of this type was published with.
+    def open(cls, folder: Path, family: TokenizerFamily, *, max_length: int) -> "Tokenizer":
+        """Read a folder's tokenizer.json, or else the files that a model of this family was published with.
 
         A tokenizer.json stands for itself. Of tokenizer_config.json only the names of special tokens
         are read beside it; beside published files every setting has its effect or is refused by name.
@@ -136,41 +128,39 @@ class Tokenizer:
         sijo cannot do or will not run.
 
         >>> from sijo.checkpoints.locate import built_in
-        >>> tokenizer = Tokenizer.open(built_in(), model_type="bert", max_length=256)
+        >>> from sijo.models import FAMILIES
+        >>> tokenizer = Tokenizer.open(built_in(), FAMILIES["bert"], max_length=256)
         >>> tokenizer.windows(["A short poem."])
         [[[101, 1037, 2460, 5961, 1012, 102]]]
         """
-        settings = published.PublishedSettings.read(folder)
+        settings = PublishedSettings.read(folder)
         if (folder / "tokenizer.json").is_file():
-            inner = _read(folder / "tokenizer.json")
+            inner = read_tokenizer_json(folder / "tokenizer.json")
         else:
-            inner = published.build(folder, model_type=model_type, settings=settings)
-        names = {role: name for role in published.ROLES if (name := settings.name(role))}
-        return cls(inner, max_length=max_length, names=names, typed=model_type != "distilbert")
+            inner = published.build(folder, family, settings)
+        styles = family.vocabularies.values()
+        special = [(role, name) for style in styles for role, name in style.special.items()]
+        names = {role: name for role, name in special if name not in USUAL[role]} | special_names(settings)
+        typed = all(style.token_types for style in styles)
+        return cls(inner, max_length=max_length, names=names, typed=typed)
 
     @classmethod
     def load(cls, path: Path, *, max_length: int) -> "Tokenizer":
-        """Read a tokenizer.json.
-
-        Raises CheckpointError when the file is damaged and RefusedError when it carries a regular
-        expression that is not among the known ones: one can run for ever.
-        """
-        return cls(_read(path), max_length=max_length)
+        """Read a tokenizer.json; raises as `read_tokenizer_json` does."""
+        return cls(read_tokenizer_json(path), max_length=max_length)
 
     @cached_property
     def vocab_size(self) -> int:
         """How many token ids there are, added tokens included."""
         if self._ctrl:
-            return sum(number < published.STEP for number in self._inner.get_vocab().values())
+            return sum(number < STEP for number in self._inner.get_vocab().values())
         return int(self._inner.get_vocab_size())
 
     @property
     def largest_id(self) -> int:
         """The largest number a text can become, special tokens included: the network's table must be longer."""
-        numbers = [
-            number for number in self._inner.get_vocab().values() if not self._ctrl or number < published.STEP
-        ]
-        return max(0, *numbers, *self._inner.encode("").ids, *self._inner.encode("", "").ids)
+        ids = [number for number in self._inner.get_vocab().values() if not self._ctrl or number < STEP]
+        return max(0, *ids, *self._inner.encode("").ids, *self._inner.encode("", "").ids)
 
     @property
     def kind(self) -> str:
@@ -220,7 +210,7 @@ class Tokenizer:
         Source: the released code of each, where it masks whole words.
 
         >>> from sijo.checkpoints.locate import built_in
-        >>> tokenizer = Tokenizer.open(built_in(), model_type="bert", max_length=256)
+        >>> tokenizer = Tokenizer.load(built_in() / "tokenizer.json", max_length=256)
         >>> [bool(tokenizer.starts_word[tokenizer.id(token)]) for token in ("poem", "##s", "[SEP]")]
         [True, False, True]
         """
@@ -229,10 +219,10 @@ class Tokenizer:
                 "CTRL's tokens say where a word goes on (un@@ able), not where one begins; choose single tokens "
                 "in place of whole words, or another tokenizer"
             )
-        begins = {"WordPiece": _begins_wordpiece, "Unigram": _begins_unigram}.get(self.kind, _begins_byte_pairs)
+        begins = WORD_STARTS.get(self.kind, WORD_STARTS["BPE"])
         starts = np.zeros(self.largest_id + 1, dtype=np.bool_)
         for token, number in self._inner.get_vocab().items():
-            starts[number] = begins(token)
+            starts[number] = begins.match(token) is not None
         starts[list(self.special_ids)] = True
         return starts
 
@@ -249,16 +239,16 @@ class Tokenizer:
 
     def id(self, token: str) -> int | None:
         """The id of a token as its vocabulary spells it, such as "[MASK]", "##ing" or "▁the", if there is one."""
-        names = (token, published.to_merged(token)) if self._ctrl else (token,)
-        found = (self._inner.token_to_id(name) for name in names)
-        return next((number for number in found if number is not None and self.token(number) == token), None)
+        names = (token, to_merged(token)) if self._ctrl else (token,)
+        ids = (self._inner.token_to_id(name) for name in names)
+        return next((number for number in ids if number is not None and self.token(number) == token), None)
 
     def token(self, number: int) -> str | None:
         """The token of an id as its vocabulary spells it; None if there is none."""
-        name = self._inner.id_to_token(number) if 0 <= number < published.STEP else None
+        name = self._inner.id_to_token(number) if 0 <= number < STEP else None
         if not self._ctrl or name is None or number in self.special_ids:
             return name
-        return published.from_merged(name)
+        return from_merged(name)
 
     def windows(self, texts: Sequence[str]) -> list[list[list[int]]]:
         """The token ids of each text, in windows of at most `max_length`, special tokens in each.
@@ -272,7 +262,7 @@ class Tokenizer:
         """The token ids of each text as a whole, however long, without the special tokens around it.
 
         >>> from sijo.checkpoints.locate import built_in
-        >>> tokenizer = Tokenizer.open(built_in(), model_type="bert", max_length=4)
+        >>> tokenizer = Tokenizer.load(built_in() / "tokenizer.json", max_length=4)
         >>> tokenizer.ids(["A short poem.", ""])
         [[1037, 2460, 5961, 1012], []]
         """
@@ -287,16 +277,16 @@ class Tokenizer:
         """As `ids`, with the characters that each token stands for.
 
         >>> from sijo.checkpoints.locate import built_in
-        >>> tokenizer = Tokenizer.open(built_in(), model_type="bert", max_length=4)
+        >>> tokenizer = Tokenizer.load(built_in() / "tokenizer.json", max_length=4)
         >>> tokenizer.spelled(["A short poem."])[0].places
         [(0, 1), (2, 7), (8, 12), (12, 13)]
         """
-        found = []
+        tokenized = []
         for first in self._inner.encode_batch(list(texts), add_special_tokens=False):
             parts = (first, *first.overflowing)
             ids = self._known([number for part in parts for number in part.ids])
-            found.append(TokenizedText(ids, [place for part in parts for place in part.offsets]))
-        return found
+            tokenized.append(TokenizedText(ids, [place for part in parts for place in part.offsets]))
+        return tokenized
 
     def room(self, length: int, *, pair: bool) -> int:
         """How many tokens of text an input of that length holds beside the special tokens of one text or two."""
@@ -306,7 +296,7 @@ class Tokenizer:
         """One text or two, given as ids, with the special tokens around them; nothing is cut.
 
         >>> from sijo.checkpoints.locate import built_in
-        >>> tokenizer = Tokenizer.open(built_in(), model_type="bert", max_length=9)
+        >>> tokenizer = Tokenizer.load(built_in() / "tokenizer.json", max_length=9)
         >>> tokenizer.framed([1037], [5961, 1012])
         FramedInput(ids=[101, 1037, 102, 5961, 1012, 102], types=[0, 0, 0, 1, 1, 1], starts=(1, 3))
         """
@@ -333,7 +323,7 @@ class Tokenizer:
         Raises TextError when a second text leaves no room for its first.
 
         >>> from sijo.checkpoints.locate import built_in
-        >>> tokenizer = Tokenizer.open(built_in(), model_type="bert", max_length=10)
+        >>> tokenizer = Tokenizer.load(built_in() / "tokenizer.json", max_length=10)
         >>> pair = tokenizer.pairs(["A poem of three short lines."], ["About verse."])[0]
         >>> tokenizer.decode(pair.input_ids), pair.token_type_ids, pair.tokens, pair.unread
         ('a poem of three about verse.', [0, 0, 0, 0, 0, 0, 1, 1, 1, 1], 7, 3)
@@ -342,10 +332,7 @@ class Tokenizer:
             raise SettingError(f"{len(firsts)} first texts cannot be paired with {len(seconds)} second ones")
         distinct = list(dict.fromkeys((*firsts, *seconds)))
         ids = dict(zip(distinct, self.ids(distinct), strict=True))
-        room = self.max_length - sum(len(special) for _, special, _ in self._frame)
-        return [
-            self._pair(ids[first], ids[second], room, second) for first, second in zip(firsts, seconds, strict=True)
-        ]
+        return [self._pair(ids[first], ids[second], second) for first, second in zip(firsts, seconds, strict=True)]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of these tokens, special ones left out."""
@@ -360,7 +347,7 @@ class Tokenizer:
         Raises SettingError for a name that is an ordinary token, or blank.
 
         >>> from sijo.checkpoints.locate import built_in
-        >>> tokenizer = Tokenizer.open(built_in(), model_type="bert", max_length=9).with_specials(["<news>"])
+        >>> tokenizer = Tokenizer.load(built_in() / "tokenizer.json", max_length=9).with_specials(["<news>"])
         >>> tokenizer.id("<news>"), tokenizer.vocab_size
         (30522, 30523)
         """
@@ -372,13 +359,10 @@ class Tokenizer:
                 what = "is a token of the text already" if name.strip() else "is blank"
                 raise SettingError(f"the special token {name!r} {what}; use another name, such as '<reviews>'")
             if known is None:
-                fresh.append(published.added({}, name, special=True))
+                fresh.append(added({}, name, special=True))
         if self._ctrl:  # the library counts steps of merging too; the next id is known here alone
             settings["model"]["vocab"] |= {token.content: number + more for more, token in enumerate(fresh)}
-        inner = tokenizers.Tokenizer.from_str(json.dumps(settings))
-        inner.add_special_tokens(fresh)
-        typed = "token_type_ids" in self._inputs
-        return Tokenizer(inner, max_length=self.max_length, names=self._names, typed=typed)
+        return self._rebuilt(settings, fresh)
 
     def only(self, ids: Sequence[int]) -> "Tokenizer":
         """This WordPiece tokenizer with these tokens alone, numbered anew in their order.
@@ -386,7 +370,7 @@ class Tokenizer:
         ids  which, smallest first; all special ones among them
 
         >>> from sijo.checkpoints.locate import built_in
-        >>> whole = Tokenizer.open(built_in(), model_type="bert", max_length=9)
+        >>> whole = Tokenizer.load(built_in() / "tokenizer.json", max_length=9)
         >>> few = whole.only([*whole.special_ids, whole.id("a"), whole.id("poem")])
         >>> few.windows(["a poem"]), few.decode([5, 6])
         ([[[2, 5, 6, 3]]], 'a poem')
@@ -402,9 +386,7 @@ class Tokenizer:
             special["ids"] = [places[number] for number in special["ids"]]
         for side in frame.keys() & {"cls", "sep"}:  # BERT's own
             frame[side][1] = places[frame[side][1]]
-        inner = tokenizers.Tokenizer.from_str(json.dumps(settings))
-        typed = "token_type_ids" in self._inputs
-        return Tokenizer(inner, max_length=self.max_length, names=self._names, typed=typed)
+        return self._rebuilt(settings)
 
     def save(self, folder: Path) -> None:
         """Write tokenizer.json and a tokenizer_config.json with which `transformers` cuts alike.
@@ -428,94 +410,30 @@ class Tokenizer:
             text = json.dumps(content, indent=2, ensure_ascii=False)
             (folder / name).write_text(text + "\n", encoding="utf-8", newline="\n")
 
-    def _role(self, role: str) -> int | None:
-        return self.id(self._names[role]) if role in self._names else None
+    def _rebuilt(self, settings: dict[str, Any], more: Sequence[tokenizers.AddedToken] = ()) -> "Tokenizer":
+        """A tokenizer with these settings and more special tokens, and all else as it is here."""
+        inner = tokenizers.Tokenizer.from_str(json.dumps(settings))
+        inner.add_special_tokens(list(more))
+        typed = "token_type_ids" in self._inputs
+        return Tokenizer(inner, max_length=self.max_length, names=self._names, typed=typed)
 
     def _has(self, name: str) -> bool:
         return self._inner.token_to_id(name) is not None
 
+    def _role(self, role: str) -> int | None:
+        return self.id(self._names[role]) if role in self._names else None
+
     def _known(self, ids: list[int]) -> list[int]:
         if self._unknown is None:
             return ids
-        return [number if number < published.STEP else self._unknown for number in ids]
+        return [number if number < STEP else self._unknown for number in ids]
 
-    def _pair(self, first: list[int], second: list[int], room: int, text: str) -> PairInput:
-        room -= len(second)
+    def _pair(self, first: list[int], second: list[int], text: str) -> PairInput:
+        room = self.room(self.max_length, pair=True) - len(second)
         if room < 1:
             raise TextError(
                 f"the second text {text[:40]!r} has {len(second)} tokens, and of {self.max_length} that leaves no "
                 f"room for the first; shorten it to at most {len(second) + room - 1}"
             )
-        ids: list[int] = []
-        types: list[int] = []
-        for side, special, kind in self._frame:
-            part = special if side is None else (first[:room], second)[side]
-            ids += part
-            types += [kind] * len(part)
-        return PairInput(ids, types, len(first), max(0, len(first) - room))
-
-
-def _begins_wordpiece(token: str) -> bool:
-    return not token.startswith("##")
-
-
-def _begins_unigram(token: str) -> bool:
-    inside = string.ascii_letters + string.punctuation
-    alone = len(token) == 1 and token in string.punctuation
-    return alone or token.startswith("<") or any(letter not in inside for letter in token)
-
-
-def _begins_byte_pairs(token: str) -> bool:
-    # bytes 0 to 32 and 127, as GPT-2 writes them; 32, the space, is Ġ
-    return token[:1] == "Ġ" or (len(token) == 1 and (token in string.punctuation or 256 <= ord(token) <= 289))
-
-
-def _read(path: Path) -> tokenizers.Tokenizer:
-    try:
-        text = path.read_text(encoding="utf-8")
-        settings = json.loads(text)
-        for part in _parts(settings):
-            pattern = part.get("Regex")
-            if pattern is not None and str(pattern) not in PATTERNS and not CODES.fullmatch(str(pattern)):
-                raise RefusedError(
-                    f"{path} cuts text with the regular expression {str(pattern)[:60]!r}, which sijo does not know "
-                    "and will not run, since it could run for ever; choose another model"
-                )
-            if part.get("type") == "Precompiled":
-                check_charsmap(base64.b64decode(str(part.get("precompiled_charsmap") or "")))
-        return tokenizers.Tokenizer.from_str(text)
-    except RefusedError:
-        raise
-    except Exception as error:  # the library raises plain Exception
-        raise CheckpointError(f"{path} is not a whole tokenizer.json: {error}. Copy it again.") from None
-
-
-def _parts(settings: object) -> Iterator[Mapping[str, Any]]:
-    """Every object in a tokenizer.json, wherever it stands outside the vocabulary."""
-    if isinstance(settings, dict):
-        yield settings
-        for key, value in settings.items():
-            if key not in ("vocab", "merges"):
-                yield from _parts(value)
-    elif isinstance(settings, list):
-        for value in settings:
-            yield from _parts(value)
-
-
-def _frame(inner: tokenizers.Tokenizer, texts: int) -> list[tuple[int | None, list[int], int]]:
-    """What an input of one text or two is made of, in order: special tokens, or text 0 or 1, with the token type.
-
-    Asked of the tokenizer, which may say it in one of five ways.
-    """
-    for probe in "a0가":
-        try:
-            encoded = inner.encode(probe, probe if texts == 2 else None)
-        except Exception as error:
-            raise CheckpointError(f"this tokenizer cannot read a single letter: {error}. Copy it again.") from None
-        frame: list[tuple[int | None, list[int], int]] = []
-        for number, kind, side in zip(encoded.ids, encoded.type_ids, encoded.sequence_ids, strict=True):
-            if side is None or not frame or frame[-1][0] != side:
-                frame.append((side, [number] if side is None else [], kind))
-        if set(range(texts)) <= {side for side, _, _ in frame}:
-            return frame
-    raise CheckpointError("this tokenizer finds no token in any text; copy it again")
+        framed = self.framed(first[:room], second)
+        return PairInput(framed.ids, framed.types, len(first), max(0, len(first) - room))

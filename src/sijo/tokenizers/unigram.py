@@ -69,17 +69,17 @@ def learn(words: Mapping[str, int], size: int) -> list[tuple[str, float]]:
 def _seeds(text: Words, size: int) -> dict[str, int]:
     """Letters with their counts, and the substrings that cover most of the text, with that much as their count."""
     letters: dict[str, int] = {}
-    found: dict[str, int] = {}
+    substrings: dict[str, int] = {}
     rare = 1
     for word, count in text:
         for letter in word:
             letters[letter] = letters.get(letter, 0) + count
         for piece in _substrings(word):
-            found[piece] = found.get(piece, 0) + count
-        while len(found) > MOST_SUBSTRINGS:
-            found = {piece: count for piece, count in found.items() if count > rare}
-            rare += len(found) > MOST_SUBSTRINGS // 2
-    covers = ((count * len(piece), piece) for piece, count in found.items() if count > 1)
+            substrings[piece] = substrings.get(piece, 0) + count
+        while len(substrings) > MOST_SUBSTRINGS:
+            substrings = {piece: count for piece, count in substrings.items() if count > rare}
+            rare += len(substrings) > MOST_SUBSTRINGS // 2
+    covers = ((count * len(piece), piece) for piece, count in substrings.items() if count > 1)
     return letters | {piece: cover for cover, piece in nlargest(size, covers)}
 
 
@@ -102,9 +102,9 @@ def _counts(text: Words, scores: Scores) -> dict[str, int]:
     model = Tokenizer(models.Unigram(ranked, 0))
     counts = [0] * len(ranked)
     for start in range(0, len(text), 100_000):
-        some = text[start : start + 100_000]
-        encodings = model.encode_batch_fast([word for word, _ in some], add_special_tokens=False)
-        for encoding, (_, count) in zip(encodings, some, strict=True):
+        batch = text[start : start + 100_000]
+        encodings = model.encode_batch_fast([word for word, _ in batch], add_special_tokens=False)
+        for encoding, (_, count) in zip(encodings, batch, strict=True):
             for number in encoding.ids:
                 counts[number] += count
     return dict(zip(pieces, counts[1:], strict=True))

@@ -1,0 +1,121 @@
+"""The settings that were published beside a vocabulary, and how a published file is read.
+
+A setting of tokenizer_config.json that changes ids has its effect or is refused by name.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sijo.errors import CheckpointError, RefusedError, SijoError
+
+LARGEST = 1 << 26
+"""Bytes of a published file; the largest known, of 250,000 pieces, has 5 million."""
+ONLY: dict[str, tuple[object, ...]] = {
+    "add_bos_token": (False,),
+    "add_eos_token": (False,),
+    "do_basic_tokenize": (True,),
+    "errors": ("replace",),
+    "never_split": (None, []),
+    "sp_model_kwargs": (None, {}),
+    "split_by_punct": (False,),
+    "split_special_tokens": (False,),
+    "subword_tokenizer_type": ("wordpiece",),
+    "vocab_type": ("spm",),
+    "word_tokenizer_type": ("basic",),
+}
+"""Settings with one value that is known here; any other is refused."""
+CLASSES = ("Bert", "DistilBert", "Electra", "Albert", "Deberta", "DebertaV2", "CTRL", "PreTrained")
+
+
+@dataclass(frozen=True)
+class PublishedSettings:
+    """What tokenizer_config.json and special_tokens_map.json say, with the names of special tokens."""
+
+    file: Path
+    fields: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path) -> "PublishedSettings":
+        """Those of a folder; none where the files are absent."""
+        fields: dict[str, Any] = {}
+        for name in ("special_tokens_map.json", "tokenizer_config.json"):
+            if (folder / name).is_file():
+                fields |= read_object(folder / name)
+        file = folder / "tokenizer_config.json"
+        if "auto_map" in fields:
+            raise RefusedError(
+                f"{file} asks to run code of its own (auto_map); sijo never does. Choose another model"
+            )
+        return cls(file, fields)
+
+    def over(self, defaults: Mapping[str, Any]) -> "PublishedSettings":
+        """The same, with these fields where it has none."""
+        return replace(self, fields={**defaults, **self.fields})
+
+    def flag(self, name: str, default: bool | None, *, allowed: tuple[bool | None, ...] = (True, False)) -> Any:
+        """The value of a setting, or its default; RefusedError when it has no effect here."""
+        value = self.fields.get(name, default)
+        if value is not default and not any(value is known for known in allowed):
+            raise RefusedError(
+                f"{self.file} sets {name} to {value!r}, and sijo knows {' or '.join(map(str, allowed))}; "
+                "bring a tokenizer.json, or choose another model"
+            )
+        return value
+
+    def check(self) -> None:
+        """Refuse by name what would cut texts in a way that is not known here."""
+        for name, known in ONLY.items():
+            if name in self.fields and self.fields[name] not in known:
+                raise RefusedError(
+                    f"{self.file} sets {name} to {self.fields[name]!r}, which sijo does not do; "
+                    "bring a tokenizer.json, or choose another model"
+                )
+        kind = str(self.fields.get("tokenizer_class") or "PreTrainedTokenizer")
+        if kind.removesuffix("Fast").removesuffix("Tokenizer") not in CLASSES and kind != "TokenizersBackend":
+            raise RefusedError(
+                f"{self.file} names the tokenizer {kind}, which sijo does not know; bring a tokenizer.json"
+            )
+
+    def name(self, role: str) -> str | None:
+        """The text of a special token, such as "[MASK]" for `mask_token`."""
+        value = self.fields.get(role)
+        value = value.get("content") if isinstance(value, dict) else value
+        return value if isinstance(value, str) and value else None
+
+
+def read_object(file: Path) -> dict[str, Any]:
+    """The fields of a JSON object; CheckpointError when it is damaged or something else."""
+    with intact(file):
+        fields = json.loads(read_bytes(file).decode())
+        if not isinstance(fields, dict):
+            raise ValueError("it is not a JSON object")
+    return fields
+
+
+def read_lines(file: Path) -> list[str]:
+    """The lines of a file, as "\\n" and "\\r\\n" end them and no other character does."""
+    return read_bytes(file).decode().replace("\r\n", "\n").removesuffix("\n").split("\n")
+
+
+def read_bytes(file: Path) -> bytes:
+    """The content of a file; ValueError when it is too long."""
+    with file.open("rb") as stream:
+        content = stream.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise ValueError(f"it is longer than {LARGEST >> 20} MB")
+    return content
+
+
+@contextmanager
+def intact(file: Path) -> Iterator[None]:
+    """Whatever a damaged file leads to is one sentence about that file."""
+    try:
+        yield
+    except SijoError:
+        raise
+    except Exception as error:  # the `tokenizers` library raises plain Exception
+        raise CheckpointError(f"{file} is not whole: {error or type(error).__name__}. Copy it again.") from None

@@ -1,0 +1,85 @@
+"""Special and added tokens: at which ids they stand, and the frame they form around a text and a pair."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from sijo.errors import CheckpointError
+from sijo.tokenizers.published_settings import PublishedSettings
+from tokenizers import AddedToken, Tokenizer, models, processors
+
+ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+"""In this order special tokens are added, where the vocabulary lacks them."""
+Frame = list[tuple[int | None, list[int], int]]
+"""What an input is made of, in order: special tokens, or text 0 or 1, with the token type."""
+
+
+def added(flags: Mapping[str, Any], content: str, *, special: bool) -> AddedToken:
+    """A token that is found in the raw text, before anything is cut."""
+    sides = {name: flags.get(name) is True for name in ("lstrip", "rstrip", "single_word")}
+    normalized = flags.get("normalized", not special) is True
+    return AddedToken(content, special=special, normalized=normalized, **sides)
+
+
+def special_names(settings: PublishedSettings) -> dict[str, str]:
+    """The special tokens that settings name, by their roles."""
+    return {role: name for role in ROLES if (name := settings.name(role))}
+
+
+def add_tokens(
+    inner: Tokenizer,
+    settings: PublishedSettings,
+    *,
+    strips_mask: bool,
+    more: Mapping[str, int] = MappingProxyType({}),
+) -> None:
+    """Put special and added tokens at the ids they are declared at, with the template around a text and a pair.
+
+    settings     name the special tokens
+    strips_mask  whether the mask takes the space before it, if the settings do not say
+    more         ids of added tokens, as added_tokens.json has them
+    """
+    names = special_names(settings)
+    # SentencePiece never sees them, and its leading space would stand in front of each
+    raw = {"normalized": False} if isinstance(inner.model, models.Unigram) else {}
+    declared = {number: added(raw, content, special=content in names.values()) for content, number in more.items()}
+    for number, flags in settings.fields.get("added_tokens_decoder", {}).items():
+        declared[int(number)] = added({**flags, **raw}, flags["content"], special=flags.get("special") is True)
+    for number, token in sorted(declared.items(), key=lambda pair: pair[0]):
+        (inner.add_special_tokens if token.special else inner.add_tokens)([token])
+        if inner.token_to_id(token.content) != number:
+            raise ValueError(
+                f"the token {token.content!r} is declared as id {number} but comes to "
+                f"{inner.token_to_id(token.content)}; the files are of different models"
+            )
+    for role, name in names.items():
+        value = settings.fields[role]
+        flags = value if isinstance(value, dict) else {"lstrip": strips_mask and role == "mask_token"}
+        inner.add_special_tokens([added(flags, name, special=True)])
+    extra = settings.fields.get("additional_special_tokens") or settings.fields.get("extra_special_tokens") or []
+    for value in extra.values() if isinstance(extra, dict) else extra:
+        flags = value if isinstance(value, dict) else {}
+        inner.add_special_tokens([added(flags, str(flags.get("content", value)), special=True)])
+    if "cls_token" in names and "sep_token" in names:
+        cls, sep = names["cls_token"], names["sep_token"]
+        inner.post_processor = processors.TemplateProcessing(
+            single=[cls, "$A", sep],
+            pair=[cls, "$A", sep, "$B:1", f"{sep}:1"],
+            special_tokens=[(name, inner.token_to_id(name)) for name in dict.fromkeys((cls, sep))],
+        )
+
+
+def frame_of(inner: Tokenizer, texts: int) -> Frame:
+    """What an input of one text or two is made of, read off a probe: a template may be written in five ways."""
+    for probe in "a0가":
+        try:
+            encoded = inner.encode(probe, probe if texts == 2 else None)
+        except Exception as error:
+            raise CheckpointError(f"this tokenizer cannot read a single letter: {error}. Copy it again.") from None
+        frame: Frame = []
+        for number, kind, side in zip(encoded.ids, encoded.type_ids, encoded.sequence_ids, strict=True):
+            if side is None or not frame or frame[-1][0] != side:
+                frame.append((side, [number] if side is None else [], kind))
+        if set(range(texts)) <= {side for side, _, _ in frame}:
+            return frame
+    raise CheckpointError("this tokenizer finds no token in any text; copy it again")
