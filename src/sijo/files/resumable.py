@@ -92,8 +92,9 @@ class ResumableFolder:
     def clear(self) -> None:
         """Remove all but the lock. The settings go first: without them, whatever else is there is litter."""
         assert self.results is not None  # else what is there is not ours alone
-        (self.folder / SETTINGS).unlink(missing_ok=True)
-        sync(self.folder)
+        if (self.folder / SETTINGS).exists():
+            (self.folder / SETTINGS).unlink()
+            sync(self.folder)
         for path in self.folder.iterdir():
             if path.name != "lock" and not path.is_dir():
                 path.unlink()
