@@ -142,9 +142,9 @@ def test_groups_take_turns_in_whole_numbers():
 def test_heads_and_widths_of_published_sizes():
     # kills: heads by the rule of 64 where xlarge has 16 of 128, and v1 with the other gelu than its config says
     for size, heads in (("base", 12), ("large", 16), ("xlarge", 16), ("xxlarge", 64)):
-        for version, bend in ((1, "gelu"), (2, "gelu_new")):
+        for version, activation in ((1, "gelu"), (2, "gelu_new")):
             a = create_config(f"albert-{size}-v{version}")
-            assert (a.heads, a.activation, a.embedding_size) == (heads, bend, 128)
+            assert (a.heads, a.activation, a.embedding_size) == (heads, activation, 128)
             dropped = version == 1 and size != "xxlarge"
             assert (a.dropout.hidden, a.dropout.attention) == ((0.1, 0.1) if dropped else (0.0, 0.0))
     small = create_config("electra-small-discriminator")

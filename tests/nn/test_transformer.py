@@ -5,7 +5,7 @@ import torch
 
 from battery import scramble
 from reference import network as plain
-from reference.plain import bend
+from reference.plain import activation
 from sijo.errors import SettingError, TextError
 from sijo.nn.architecture import (
     Architecture,
@@ -98,8 +98,8 @@ def test_every_layer_matches_the_formulas(name):
     ],
 )
 def test_every_head_matches_the_formulas(name, head):
-    # kills: a dense layer, norm, bend or bias left out or moved, the last place taken for the last token, the first
-    # token added after the norm, the decoder's queries read as keys, or its places added twice
+    # kills: a dense layer, norm, activation or bias left out or moved, the last place taken for the last token, the
+    # first token added after the norm, the decoder's queries read as keys, or its places added twice
     model = scrambled(Network(architecture(**NETWORKS[name]), {head: HEADS[head]}))
     with torch.inference_mode():
         output = model(*batch(IDS, KEEP, TYPES))
@@ -186,11 +186,11 @@ def test_the_two_gelus(name, value):
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_bends_match_the_formulas(name):
+def test_activations_match_the_formulas(name):
     # kills: an activation under another's name
 
     x = torch.linspace(-5, 5, 101, dtype=torch.float64)
-    torch.testing.assert_close(ACTIVATIONS[name](x), x.new_tensor(bend(name, x.tolist())), rtol=0, atol=1e-12)
+    torch.testing.assert_close(ACTIVATIONS[name](x), x.new_tensor(activation(name, x.tolist())), rtol=0, atol=1e-12)
 
 
 def test_without_dropout_of_what_attention_adds_only_the_rest_drops():

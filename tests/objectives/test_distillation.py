@@ -108,7 +108,7 @@ def test_the_triple_loss_in_plain_numbers(tokenizer, questions, masked):
     ours = Distillation(student, LanguageTeacher(teacher, TRIPLE, head="mlm"), masked)
     question = questions(ours, short=0.4)
     loss, _ = learned(ours, question)
-    soft = hard = bend = 0.0
+    soft = hard = cosine = 0.0
     outs = []
     for one in (student, teacher):
         with torch.no_grad():
@@ -122,12 +122,12 @@ def test_the_triple_loss_in_plain_numbers(tokenizer, questions, masked):
             soft += 4 * sum(b * (math.log(b) - math.log(a)) for a, b in zip(ps, pt, strict=True))
             a, b = (out.last_hidden_state[row, place].double().tolist() for out in outs)
             dot = sum(x * y for x, y in zip(a, b, strict=True))
-            bend += 1 - dot / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
+            cosine += 1 - dot / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
             real += 1
             if question.target_mask[row, place]:
                 hard -= s[question.targets[row, place]] - math.log(sum(math.exp(value) for value in s))
                 asked += 1
-    assert loss == pytest.approx(5 * soft / real + 2 * hard / asked + bend / real, rel=1e-6)
+    assert loss == pytest.approx(5 * soft / real + 2 * hard / asked + cosine / real, rel=1e-6)
 
 
 def test_numbers_of_the_references():

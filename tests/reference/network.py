@@ -5,7 +5,7 @@ Weights go by sijo's names, as nested lists; an architecture and a head are read
 
 from reference.attention import attention, plus
 from reference.embeddings import embed
-from reference.plain import add, bend, dot, linear, norm
+from reference.plain import activation, add, dot, linear, norm
 
 
 def below(w, prefix):
@@ -20,7 +20,7 @@ def normed(states, w, name, eps):
 
 def feed(states, a, w, block):
     widen, narrow = (below(w, f"{block}.{name}")[""] for name in ("widen", "narrow"))
-    return [linear(bend(a.activation, linear(x, *widen)), *narrow) for x in states]
+    return [linear(activation(a.activation, linear(x, *widen)), *narrow) for x in states]
 
 
 def post_norm(queries, states, a, w, block, may, table):
@@ -58,7 +58,7 @@ def convolved(embedded, first, keep, a, w):
                     seen = embedded[t + step][first_in : first_in + per_group]
                     total += dot([taps[step + reach] for taps in matrix[channel]], seen)
             mixed.append(total)
-        summed = add(first[t], bend(choice.activation, mixed))
+        summed = add(first[t], activation(choice.activation, mixed))
         out.append(norm(summed, w["convolution.norm.weight"], w["convolution.norm.bias"], a.norm.eps))
     return out
 
@@ -113,18 +113,18 @@ def enhanced(head, a, w, h, states, keep):
 
 
 def vocabulary(head, a, w, h, states, keep):
-    """Logits over the vocabulary: (dense, bend, norm,) the table of tokens and a bias."""
+    """Logits over the vocabulary: (dense, activation, norm,) the table of tokens and a bias."""
     out = []
     for x in enhanced(head, a, w, h, states, keep) if head.places else states[-1]:
         if head.activation is not None:
-            x = bend(head.activation, linear(x, h["dense.weight"], h["dense.bias"]))  # noqa: PLW2901
+            x = activation(head.activation, linear(x, h["dense.weight"], h["dense.bias"]))  # noqa: PLW2901
             x = norm(x, h["norm.weight"], h["norm.bias"], a.norm.eps)  # noqa: PLW2901
         out.append(linear(x, w["embeddings.tokens.weight"], h["bias"]))
     return out
 
 
 def judgement(head, a, w, h, states, keep):
-    """Scores of one state or of each: (the norm of its sum with the first's,) (dense, bend,) linear."""
+    """Scores of one state or of each: (the norm of its sum with the first's,) (dense, activation,) linear."""
     last = states[-1]
     if head.reads == "first":
         read = [last[0]]
@@ -135,7 +135,7 @@ def judgement(head, a, w, h, states, keep):
     else:
         read = last
     if head.dense:
-        read = [bend(head.dense, linear(x, h["dense.weight"], h["dense.bias"])) for x in read]
+        read = [activation(head.dense, linear(x, h["dense.weight"], h["dense.bias"])) for x in read]
     if head.answers != "vector":
         read = [linear(x, h["out.weight"], h.get("out.bias")) for x in read]
     if head.answers == "one":

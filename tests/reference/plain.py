@@ -62,5 +62,5 @@ BENDS = {
 }
 
 
-def bend(name, vector):
+def activation(name, vector):
     return [BENDS[name](x) for x in vector]
