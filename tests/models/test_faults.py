@@ -41,6 +41,7 @@ def plant(monkeypatch, module_name, old, new):
     source = inspect.getsource(module)
     assert source.count(old) == 1, f"{old!r} is {source.count(old)} times in {module_name}; plant the fault anew"
     spoiled = types.ModuleType(module_name)
+    spoiled.__file__ = module.__file__
     code = compile(source.replace(old, new), module.__file__, "exec")
     exec(code, spoiled.__dict__)
     theirs = dict(functions(spoiled))

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Literal
 
 from sijo.errors import RefusedError
-from sijo.models.bert import HEADS, WORDPIECE, BertConfig
+from sijo.models.bert import HEADS, BertConfig
 from sijo.models.family import (
     DropoutShare,
     Layers,
@@ -20,7 +20,6 @@ from sijo.models.family import (
 )
 from sijo.nn.architecture import MOST_LAYERS, Activation, Architecture
 from sijo.nn.head_specs import ClassifierHeadSpec, HeadSpec
-from sijo.tokenizers.style import BERT_TOKENS, TokenizerStyle
 
 
 class AlbertConfig(BertConfig):
@@ -93,25 +92,13 @@ def schedule(layers: int, groups: int, inner: int) -> tuple[int, ...]:
     return tuple(layer * groups // layers * inner + i for layer in range(layers) for i in range(inner))
 
 
-UNIGRAM = TokenizerStyle(
-    name="albert",
-    kind="unigram",
-    special=BERT_TOKENS | {"unk_token": "<unk>", "pad_token": "<pad>"},
-    first=("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"),
-    folds=True,
-    albert_steps=True,
-    strips_mask=True,
-)
-
 FACTS = read_facts("albert")
 SOP = ClassifierHeadSpec(labels=2, dense="tanh")  # as trained; transformers drops before it
 FAMILY = published_family(
+    AlbertConfig,
     FACTS,
     HEADS | {"sop": lambda config: SOP},
-    config=AlbertConfig,
     names=lambda config: per_block(
         FACTS["names"], config.num_hidden_groups * config.inner_group_num, config.inner_group_num
     ),
-    tokenizers=(UNIGRAM,),
-    vocabularies={"spiece.model": UNIGRAM, "vocab.txt": WORDPIECE},
 )

@@ -23,7 +23,6 @@ from sijo.models.family import (
 )
 from sijo.nn.architecture import Activation, Architecture, DropoutRates, Learned, PostNorm
 from sijo.nn.head_specs import POOLER, ClassifierHeadSpec, HeadSpec, LMHeadSpec
-from sijo.tokenizers.style import BERT_TOKENS, TokenizerStyle
 
 FACTS = read_facts("bert")
 
@@ -84,19 +83,4 @@ HEADS: dict[str, HeadMaker] = {
     POOLER: lambda config: ClassifierHeadSpec(dense="tanh", answers="vector"),
 }
 """The heads by name; others that have one alike take it from here."""
-WORDPIECE = TokenizerStyle(
-    name="bert",
-    kind="wordpiece",
-    special=BERT_TOKENS,
-    first=("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
-    folds=True,
-)
-
-
-FAMILY = published_family(
-    FACTS,
-    HEADS,
-    config=BertConfig,
-    tokenizers=(WORDPIECE,),
-    vocabularies={"vocab.txt": WORDPIECE},
-)
+FAMILY = published_family(BertConfig, FACTS, HEADS)

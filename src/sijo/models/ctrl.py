@@ -20,7 +20,6 @@ from sijo.models.family import (
 )
 from sijo.nn.architecture import Architecture, DropoutRates, PreNorm, Sinusoidal
 from sijo.nn.head_specs import ClassifierHeadSpec, HeadSpec, LMHeadSpec
-from sijo.tokenizers.style import CTRL_TOKENS, TokenizerStyle
 
 FACTS = read_facts("ctrl")
 INNER_EPS = 1e-6
@@ -71,12 +70,4 @@ HEADS: dict[str, HeadMaker] = {
         labels=len(config.labels), reads="last", bias=False
     ),
 }
-WORD_PAIRS = TokenizerStyle(name="ctrl", kind="bpe", special=CTRL_TOKENS, last=("<unk>", "\n"), strips_mask=True)
-
-FAMILY = published_family(
-    FACTS,
-    HEADS,
-    config=CtrlConfig,
-    tokenizers=(WORD_PAIRS,),
-    vocabularies={"vocab.json": WORD_PAIRS},
-)
+FAMILY = published_family(CtrlConfig, FACTS, HEADS)

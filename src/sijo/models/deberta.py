@@ -27,7 +27,6 @@ from sijo.models.family import (
 )
 from sijo.nn.architecture import Activation, Architecture, ConvolutionSpec, Disentangled, Learned, Term
 from sijo.nn.head_specs import ClassifierHeadSpec, HeadSpec, LMHeadSpec
-from sijo.tokenizers.style import BERT_TOKENS, TokenizerStyle
 
 
 def _terms(value: object) -> object:
@@ -167,27 +166,7 @@ HEADS = bert.HEADS | {
     **judging(over_pooler),
     "token-classification": tagging("hidden_dropout_prob"),
 }
-BYTE_PAIRS = TokenizerStyle(
-    name="deberta",
-    kind="bpe",
-    special=BERT_TOKENS,
-    first=("[PAD]", "[CLS]", "[SEP]", "[UNK]"),
-    last=("[MASK]",),
-    bytes=True,
-    strips_mask=True,
-)
-UNIGRAM = replace(BYTE_PAIRS, name="deberta-v2", kind="unigram", bytes=False, strips_mask=False)
-UNIGRAM_FILES = {"spm.model": UNIGRAM, "spiece.model": replace(UNIGRAM, strips_mask=True)}
-
 V1 = read_facts("deberta")
-DEBERTA = published_family(
-    V1, HEADS, config=DebertaConfig, tokenizers=(BYTE_PAIRS,), vocabularies={"vocab.json": BYTE_PAIRS}
-)
 V2 = V1 | read_facts("deberta_v2")
-DEBERTA_V2 = published_family(
-    V2,
-    HEADS,
-    config=DebertaV2Config,
-    tokenizers=(UNIGRAM, replace(UNIGRAM, name="deberta-v3", bytes=True)),
-    vocabularies=UNIGRAM_FILES,
-)
+DEBERTA = published_family(DebertaConfig, V1, HEADS)
+DEBERTA_V2 = published_family(DebertaV2Config, V2, HEADS)

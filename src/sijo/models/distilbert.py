@@ -5,10 +5,8 @@ adds. What is new is the objective: distillation.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import ClassVar
 
-from sijo.models.bert import WORDPIECE
 from sijo.models.family import (
     Config,
     DropoutShare,
@@ -78,12 +76,4 @@ HEADS: dict[str, HeadMaker] = {
     "token-classification": tagging("dropout"),
     "question-answering": lambda config: ClassifierHeadSpec(labels=2, reads="each", dropout=config.qa_dropout),
 }
-UNTYPED = replace(WORDPIECE, name="distilbert", token_types=False)
-
-FAMILY = published_family(
-    FACTS,
-    HEADS,
-    config=DistilBertConfig,
-    tokenizers=(UNTYPED,),
-    vocabularies={"vocab.txt": UNTYPED},
-)
+FAMILY = published_family(DistilBertConfig, FACTS, HEADS)

@@ -65,10 +65,4 @@ HEADS = bert.HEADS | {
     "sequence-classification": classification,
     "multiple-choice": multiple_choice,
 }
-FAMILY = published_family(
-    FACTS,
-    HEADS,
-    config=ElectraConfig,
-    tokenizers=(replace(bert.WORDPIECE, name="electra"),),
-    vocabularies={"vocab.txt": bert.WORDPIECE},
-)
+FAMILY = published_family(ElectraConfig, FACTS, HEADS)

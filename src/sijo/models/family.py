@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
@@ -186,7 +186,7 @@ class Family:
     """What training programs put before every name."""
     sizes: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """Config fields of the published checkpoints, by name."""
-    tokenizers: tuple[TokenizerStyle, ...] = ()
+    tokenizers: Sequence[TokenizerStyle] = ()
     """The styles in which `sijo tokenizer train` makes tokenizers for it."""
     vocabularies: Mapping[str, TokenizerStyle]
     """Published files of a vocabulary, the first that is there decides, and the style of each."""
@@ -276,6 +276,7 @@ def read_facts(name: str) -> dict[str, Any]:
 
     family          plain fields of a `Family`
     plain, aliases  those of its `Config`
+    vocabularies    rows of `TokenizerStyle`: the name of one, and what is other than there
     names           patterns as for `per_block`
     layouts, rates  rows of `Layout` and `Rate`; a layout's `head` is a key of the makers, its name where it says
                     none, and its `when` a property of the config
@@ -285,20 +286,33 @@ def read_facts(name: str) -> dict[str, Any]:
     return tomllib.loads(Path(__file__).with_name(f"{name}.toml").read_text(encoding="utf-8"))
 
 
-def published_family(facts: Mapping[str, Any], heads: Mapping[str, HeadMaker], **own: Any) -> Family:
+def _style(name: str, row: Mapping[str, Any]) -> TokenizerStyle:
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+    return TokenizerStyle(name=name, **fields)
+
+
+STYLES = {name: _style(name, row) for name, row in read_facts("tokenizers").items()}
+"""The tokenizer styles of all families by name."""
+
+
+def published_family(
+    config: type[Config], facts: Mapping[str, Any], heads: Mapping[str, HeadMaker], **own: Any
+) -> Family:
     """A family by its published facts.
 
     heads  what makes the heads of its layouts
-    own    fields that are no plain values, or go before the facts
+    own    fields that go before those
     """
     layouts = tuple(_layout(row, heads) for row in facts["layouts"])
     fields = facts["family"] | {
         "names": lambda config: per_block(facts["names"], len(config.same()["schedule"])),
         "layouts": lambda config: layouts,
         "sizes": {name: _size(row, facts.get("shared", {})) for name, row in facts["sizes"].items()},
+        "tokenizers": [STYLES[name] for name in facts["family"]["tokenizers"]],
+        "vocabularies": {file: replace(STYLES[row["name"]], **row) for file, row in facts["vocabularies"].items()},
         "rates": tuple(Rate(**row) for row in facts.get("rates", ())),
     }
-    return Family(**(fields | own))
+    return Family(config=config, **(fields | own))
 
 
 def _layout(row: Mapping[str, Any], heads: Mapping[str, HeadMaker]) -> Layout:
