@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 import tokenizers
 from sijo.errors import CheckpointError, SettingError, TextError
+from sijo.files.json_files import write_json
 from sijo.tokenizers import published
 from sijo.tokenizers.pipelines import END, STEP, from_merged, to_merged
 from sijo.tokenizers.published_settings import PublishedSettings
@@ -387,14 +388,12 @@ class Tokenizer:
             "clean_up_tokenization_spaces": False,
             **self._names,
         }
-        files: dict[str, object] = {"tokenizer.json": settings, "tokenizer_config.json": config}
+        write_json(folder / "tokenizer.json", settings)
+        write_json(folder / "tokenizer_config.json", config)
         if self._ctrl:
-            files["vocab.json"] = {self.token(number): number for number in range(self.vocab_size)}
+            write_json(folder / "vocab.json", {self.token(number): number for number in range(self.vocab_size)})
             merges = ["#version: 0.2", *(" ".join(pair) for pair in settings["model"]["merges"])]
             (folder / "merges.txt").write_text("\n".join(merges) + "\n", encoding="utf-8", newline="\n")
-        for name, content in files.items():
-            text = json.dumps(content, indent=2, ensure_ascii=False)
-            (folder / name).write_text(text + "\n", encoding="utf-8", newline="\n")
 
     def _rebuilt(self, settings: dict[str, Any], more: Sequence[tokenizers.AddedToken] = ()) -> "Tokenizer":
         """A tokenizer with these settings and more special tokens, and all else as it is here."""
