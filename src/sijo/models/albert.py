@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Literal
 
 from sijo.errors import RefusedError
-from sijo.models.bert import HEADS, BertConfig
+from sijo.models.bert import MAKERS, BertConfig
 from sijo.models.family import (
     DropoutShare,
     Layers,
@@ -97,7 +97,7 @@ SOP = ClassifierHeadSpec(labels=2, dense="tanh")  # as trained; transformers dro
 FAMILY = published_family(
     AlbertConfig,
     FACTS,
-    HEADS | {"sop": lambda config: SOP},
+    MAKERS | {"sop": lambda config: SOP},
     names=lambda config: per_block(
         FACTS["names"], config.num_hidden_groups * config.inner_group_num, config.inner_group_num
     ),

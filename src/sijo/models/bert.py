@@ -75,7 +75,7 @@ def over_pooler(config: "BertConfig", labels: int) -> ClassifierHeadSpec:
     return ClassifierHeadSpec(labels=labels, dense="tanh", dropout=config.head_dropout)
 
 
-HEADS: dict[str, HeadMaker] = {
+MAKERS: dict[str, HeadMaker] = {
     "mlm": lambda config: LMHeadSpec(activation=config.hidden_act),
     **judging(over_pooler),
     "token-classification": tagging("head_dropout"),
@@ -83,4 +83,4 @@ HEADS: dict[str, HeadMaker] = {
     POOLER: lambda config: ClassifierHeadSpec(dense="tanh", answers="vector"),
 }
 """The heads by name; others that have one alike take it from here."""
-FAMILY = published_family(BertConfig, FACTS, HEADS)
+FAMILY = published_family(BertConfig, FACTS, MAKERS)

@@ -64,10 +64,10 @@ class CtrlConfig(Config):
         }
 
 
-HEADS: dict[str, HeadMaker] = {
+MAKERS: dict[str, HeadMaker] = {
     "lm": lambda config: LMHeadSpec(),
     "sequence-classification": lambda config: ClassifierHeadSpec(
         labels=len(config.labels), reads="last", bias=False
     ),
 }
-FAMILY = published_family(CtrlConfig, FACTS, HEADS)
+FAMILY = published_family(CtrlConfig, FACTS, MAKERS)

@@ -160,7 +160,7 @@ def over_pooler(config: DebertaConfig, labels: int) -> ClassifierHeadSpec:
     )
 
 
-HEADS = bert.HEADS | {
+MAKERS = bert.MAKERS | {
     "enhanced": lambda config: LMHeadSpec(activation=config.hidden_act, places=config.max_position_embeddings),
     "rtd": lambda config: ClassifierHeadSpec(reads="each_with_first", dense=config.hidden_act, answers="one"),
     **judging(over_pooler),
@@ -168,5 +168,5 @@ HEADS = bert.HEADS | {
 }
 V1 = read_facts("deberta")
 V2 = V1 | read_facts("deberta_v2")
-DEBERTA = published_family(DebertaConfig, V1, HEADS)
-DEBERTA_V2 = published_family(DebertaV2Config, V2, HEADS)
+DEBERTA = published_family(DebertaConfig, V1, MAKERS)
+DEBERTA_V2 = published_family(DebertaV2Config, V2, MAKERS)

@@ -70,10 +70,10 @@ def over_relu(config: DistilBertConfig, labels: int) -> ClassifierHeadSpec:
     return ClassifierHeadSpec(labels=labels, dense="relu", dropout=config.seq_classif_dropout)
 
 
-HEADS: dict[str, HeadMaker] = {
+MAKERS: dict[str, HeadMaker] = {
     "mlm": lambda config: LMHeadSpec(activation=config.activation),
     **judging(over_relu),
     "token-classification": tagging("dropout"),
     "question-answering": lambda config: ClassifierHeadSpec(labels=2, reads="each", dropout=config.qa_dropout),
 }
-FAMILY = published_family(DistilBertConfig, FACTS, HEADS)
+FAMILY = published_family(DistilBertConfig, FACTS, MAKERS)

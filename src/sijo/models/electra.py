@@ -59,10 +59,10 @@ def multiple_choice(config: ElectraConfig) -> ClassifierHeadSpec:
 
 
 FACTS = read_facts("electra")
-HEADS = bert.HEADS | {
+MAKERS = bert.MAKERS | {
     "mlm": lambda config: LMHeadSpec(activation="gelu"),
     "rtd": lambda config: ClassifierHeadSpec(reads="each", dense=config.hidden_act, answers="one"),
     "sequence-classification": classification,
     "multiple-choice": multiple_choice,
 }
-FAMILY = published_family(ElectraConfig, FACTS, HEADS)
+FAMILY = published_family(ElectraConfig, FACTS, MAKERS)
