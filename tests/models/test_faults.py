@@ -16,7 +16,7 @@ from torch.nn import functional as F
 import battery
 from battery import cases
 from sijo.errors import CheckpointError
-from sijo.models import bert, deberta
+from sijo.models import bert, deberta, electra
 from sijo.nn import transformer
 
 pytest.importorskip("transformers")
@@ -41,6 +41,7 @@ def plant(monkeypatch, module_name, old, new):
     source = inspect.getsource(module)
     assert source.count(old) == 1, f"{old!r} is {source.count(old)} times in {module_name}; plant the fault anew"
     spoiled = types.ModuleType(module_name)
+    spoiled.__file__ = module.__file__
     code = compile(source.replace(old, new), module.__file__, "exec")
     exec(code, spoiled.__dict__)
     theirs = dict(functions(spoiled))
@@ -199,9 +200,7 @@ FAULTS = [
     Fault(
         "groups take turns", "albert", ALBERT, "layer * groups // layers * inner + i", "layer % groups * inner + i"
     ),
-    Fault(
-        "missing group index", "albert", ALBERT, "albert_layer_groups.{n // inner}", "albert_layer_groups.{0 * n}"
-    ),
+    Fault("missing group index", "albert", "sijo.models.family", "group=n // group", "group=0"),
     Fault(
         "naive thirds of in_proj",
         "deberta",
@@ -323,11 +322,16 @@ def swap(monkeypatch, table, one, two):
 @pytest.mark.parametrize(
     "family, table, one, two",
     [
-        ("bert", bert.BLOCK, "blocks.{n}.attention_norm", "blocks.{n}.output_norm"),
-        ("electra", bert.BLOCK, "blocks.{n}.attention.query", "blocks.{n}.attention.key"),
-        ("deberta", deberta.V1, "blocks.{n}.attention_norm", "blocks.{n}.output_norm"),
-        ("deberta-v2", deberta.V2, "blocks.{n}.attention.distances.key", "blocks.{n}.attention.distances.query"),
-        ("deberta-v2", deberta.V2, "embeddings.norm", "distances.norm"),
+        ("bert", bert.FACTS["names"], "blocks.{n}.attention_norm", "blocks.{n}.output_norm"),
+        ("electra", electra.FACTS["names"], "blocks.{n}.attention.query", "blocks.{n}.attention.key"),
+        ("deberta", deberta.V1["names"], "blocks.{n}.attention_norm", "blocks.{n}.output_norm"),
+        (
+            "deberta-v2",
+            deberta.V2["names"],
+            "blocks.{n}.attention.distances.key",
+            "blocks.{n}.attention.distances.query",
+        ),
+        ("deberta-v2", deberta.V2["names"], "embeddings.norm", "distances.norm"),
     ],
 )
 def test_two_names_exchanged_turn_the_battery_red(shelf, monkeypatch, family, table, one, two):
@@ -354,7 +358,7 @@ def test_on_fresh_weights_the_same_faults_hide(monkeypatch, tmp_path):
     ids = torch.arange(9)[None]
     with torch.inference_mode():
         want = public(ids).last_hidden_state
-        swap(monkeypatch, bert.BLOCK, "blocks.{n}.attention_norm", "blocks.{n}.output_norm")
+        swap(monkeypatch, bert.FACTS["names"], "blocks.{n}.attention_norm", "blocks.{n}.output_norm")
         fresh = battery.load(tmp_path)(ids).last_hidden_state
     assert (fresh - want).abs().max().item() < 1e-5
 

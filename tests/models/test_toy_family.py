@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 
 from sijo.models import FAMILIES, bert, tokenizer_style
-from sijo.models.family import Rate
+from sijo.models.family import STYLES, Rate
 from sijo.tokenizers.tokenizer import Tokenizer
 from sijo.tokenizers.train import train_tokenizer
 
 TOKENS = {"unk_token": "<?>", "pad_token": "<0>", "cls_token": "<1>", "sep_token": "<2>", "mask_token": "<_>"}
 STYLE = replace(
-    bert.WORDPIECE, name="toy", special=TOKENS, first=tuple(TOKENS.values()), last=("<end>",), token_types=False
+    STYLES["bert"], name="toy", special=TOKENS, first=tuple(TOKENS.values()), last=("<end>",), token_types=False
 )
 PLAY = replace(STYLE, name="play", kind="bpe", bytes=True, folds=False)
 TOY = replace(

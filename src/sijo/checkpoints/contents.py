@@ -17,14 +17,8 @@ from sijo.errors import SijoError
 from sijo.files.paths import present
 from sijo.nn.head_specs import POOLER
 
-PARTS = {
-    "transformer.embeddings.": "embeddings",
-    "transformer.distances.": "distances",
-    "transformer.blocks.": "layers",
-    "transformer.convolution.": "convolution",
-    "transformer.final_norm.": "final norm",
-}
-"""Parts of a network by how the names of their tensors begin; a head's tensors begin with its own name."""
+PARTS = {"blocks": "layers", "final_norm": "final norm"}
+"""Parts of a network that are not called as their module is."""
 ALIKE = ("sequence-classification", "token-classification", "multiple-choice")
 """Heads whose tensors have the same names: where the config does not say which it is, one that opens is enough."""
 MOST_FILES = 1_000
@@ -118,8 +112,9 @@ def _count(model: Model, sizes: dict[str, int], seen: set[str]) -> None:
     table = NameTable(model.family, model.family.config.read(model.config), model.layouts, tensors)
     new = [name for name in tensors if table.names[name] not in seen]
     for name in new:
-        part = next((part for prefix, part in PARTS.items() if name.startswith(prefix)), name.split(".")[1])
-        part = "pooler" if "pooler" in table.names[name].split(".") else part  # of a head, or the encoder's own
+        module = name.split(".")[1]  # of the network, or a head by its name
+        pooler = "pooler" in table.names[name].split(".")  # of a head, or the encoder's own
+        part = "pooler" if pooler else PARTS.get(module, module)
         sizes[part] = sizes.get(part, 0) + tensors[name].numel()
     seen |= {table.names[name] for name in new}
 

@@ -49,7 +49,6 @@ class Model(Network):
         layouts: Mapping[str, Layout],
         *,
         heads: tuple[str, ...] = (),
-        unused: tuple[str, ...] = (),
         tokenizer: Tokenizer | None = None,
         sentence: SentenceSettings | None = None,
         source: Path | None = None,
@@ -60,7 +59,7 @@ class Model(Network):
         self.config = dict(config)
         self.layouts = dict(layouts)
         self.heads = heads
-        self.unused = unused
+        self.unused: tuple[str, ...] = ()
         self.labels: tuple[str, ...] = read.labels
         self.sentence = sentence or SentenceSettings()
         self.source = source
@@ -140,14 +139,13 @@ def load(
     folder = locate(model, revision=revision)
     verify(folder)
     described = FolderDescription(folder, labels)
-    family, config = described.family, described.config
     weights = described.by_full_name(read_weights(folder))
     held = described.layouts(weights)
-    layouts, fresh = _heads(head, held, family, config, folder)
+    layouts, fresh = _heads(head, held, described)
     if labels is not None and not fresh:
         raise SettingError(f'labels= names the columns of a fresh head, head="{NEW}…"; a published one has its own')
     for name in layouts.keys() - fresh:
-        _tied(layouts[name], weights, config, folder)
+        _tied(layouts[name], weights, described)
 
     blocks = described.architecture.blocks
     if blocks * LEAST_TENSORS > len(weights):  # known before a thousand layers are built, if only to count them
@@ -157,7 +155,7 @@ def load(
         )
     with torch.device("meta"):
         opened = Model(
-            family,
+            described.family,
             described.fields,
             layouts,
             heads=tuple(name for name in held if name != POOLER),
@@ -166,7 +164,7 @@ def load(
         )
     for name in fresh:
         opened.head[name] = build_head(opened.head_values[name], opened.architecture).to(DTYPES[dtype])
-    _fill(opened, weights, config, fresh=fresh, dtype=DTYPES.get(dtype))
+    _fill(opened, weights, described.config, fresh=fresh, dtype=DTYPES.get(dtype))
     if opened.unused:
         log.info("%s: %s does not use %s", folder, head or "the encoder alone", ", ".join(opened.unused))
     opened._tokenizer = described.tokenizer()
@@ -246,7 +244,7 @@ def _probed(model: Model, probe: str | None) -> Tensor:
 
 
 def _heads(
-    head: str | Sequence[str] | None, held: Mapping[str, Layout], family: Family, config: Config, folder: Path
+    head: str | Sequence[str] | None, held: Mapping[str, Layout], described: FolderDescription
 ) -> tuple[dict[str, Layout], set[str]]:
     """The layouts of the heads to open, of the pooler where there are none, and which of them are fresh ones."""
     if head is None:
@@ -255,30 +253,30 @@ def _heads(
     for wanted in _listed(head):
         name = known_head(wanted.removeprefix(NEW))
         if wanted.startswith(NEW):
-            layouts[name] = new_layout(family, config, name)
+            layouts[name] = new_layout(described.family, described.config, name)
             fresh.add(name)
         elif name in held:
             layouts[name] = held[name]
         else:
             listed = ", ".join(present for present in held if present != POOLER) or "none"
             raise SettingError(
-                f"{folder} holds no {name} head; it holds: {listed}. Use one of them, head=None for the "
+                f"{described.folder} holds no {name} head; it holds: {listed}. Use one of them, head=None for the "
                 f'encoder alone, or head="{NEW}{name}" for a fresh one'
             )
     return layouts, fresh
 
 
-def _tied(layout: Layout, weights: dict[str, Tensor], config: Config, folder: Path) -> None:
+def _tied(layout: Layout, weights: dict[str, Tensor], described: FolderDescription) -> None:
     """Make sure that what is published twice is the same twice."""
     for copy, original in layout.copies.items():
         if copy not in weights:
-            same = config.tie_word_embeddings or not copy.endswith("weight")
+            same = described.config.tie_word_embeddings or not copy.endswith("weight")
         else:
             same = torch.equal(weights.pop(copy), weights[original])
         if not same:
             raise RefusedError(
-                f"{folder} has an output table {copy} of its own (tie_word_embeddings is false), and sijo "
-                f"reads outputs with the table of tokens; load it with head=None, or choose a tied model"
+                f"{described.folder} has an output table {copy} of its own (tie_word_embeddings is false), and "
+                f"sijo reads outputs with the table of tokens; load it with head=None, or choose a tied model"
             )
 
 

@@ -22,7 +22,6 @@ import tempfile
 import warnings
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -49,7 +48,7 @@ CHILD = (
 )
 
 
-@contextmanager
+@contextlib.contextmanager
 def read_pickled(file: Path, *, seconds: float = 600) -> Iterator["dict[str, Tensor]"]:
     """The tensors of a `.bin`, `.pt`, `.pth` or `.ckpt` by `torch.save`, read by a confined process.
 
@@ -70,39 +69,35 @@ def read_pickled(file: Path, *, seconds: float = 600) -> Iterator["dict[str, Ten
     """
     from sijo.checkpoints.weights import read_weights
 
-    with tempfile.TemporaryDirectory(prefix="sijo-") as place:
-        out, output = Path(place) / "out", Path(place) / "output"
-        out.mkdir()
+    with tempfile.TemporaryDirectory(prefix="sijo-") as out, tempfile.TemporaryFile() as output:
         paths = json.dumps([str(Path(path).absolute()) for path in sys.path if path])
-        command = [sys.executable, "-I", "-c", CHILD, paths, str(file.absolute()), str(out), str(seconds)]
+        command = [sys.executable, "-I", "-c", CHILD, paths, str(file.absolute()), out, str(seconds)]
         environment = {name: value for name, value in os.environ.items() if name.endswith("LD_LIBRARY_PATH")}
         try:
-            with output.open("wb") as written:
-                code = subprocess.run(  # noqa: S603
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=written,
-                    stderr=written,
-                    cwd=out,
-                    env=environment,
-                    timeout=seconds,
-                    check=False,
-                ).returncode
+            code = subprocess.run(  # noqa: S603
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=out,
+                env=environment,
+                timeout=seconds,
+                check=False,
+            ).returncode
         except subprocess.TimeoutExpired:
             raise CheckpointError(
                 f"{file} was not read within {seconds:g} seconds; it is damaged or hostile, or wants more time"
             ) from None
         if code:
-            with output.open("rb") as written:
-                written.seek(max(0, output.stat().st_size - 2000))
-                reason = (written.read().decode(errors="replace").splitlines() or ["for a reason untold"])[-1]
+            output.seek(max(0, output.seek(0, os.SEEK_END) - 2000))
+            reason = (output.read().decode(errors="replace").splitlines() or ["for a reason untold"])[-1]
             if code == RefusedError.exit_code:
                 raise RefusedError(f"{file} {reason}; it is not opened. Ask for a safetensors version of the model")
             if code == DISK_FULL:
-                raise OSError(errno.ENOSPC, f"no room for the tensors of {file} in {place}")
+                raise OSError(errno.ENOSPC, f"no room for the tensors of {file} in {out}")
             ended = "" if code == CheckpointError.exit_code else f"ended its reader with code {code}: "
             raise CheckpointError(f"{file} {ended}{reason}; copy or download it again")
-        yield read_weights(out)
+        yield read_weights(Path(out))
 
 
 def main() -> NoReturn:

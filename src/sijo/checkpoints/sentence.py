@@ -74,21 +74,16 @@ def write_sentence_settings(settings: SentenceSettings, folder: Path, *, width: 
     """
     if not settings.trained:
         return
-    steps = [("", "Transformer"), ("1_Pooling", "Pooling")]
+    modules = [
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for i, (path, kind) in enumerate([("", "Transformer"), ("1_Pooling", "Pooling")])
+    ]
     modes = {name: mode == settings.pooling for name, mode in MODES.items()}
+    limits = {"max_seq_length": settings.max_length, "do_lower_case": settings.lowercase}
     (folder / "1_Pooling").mkdir()
-    for name, content in {
-        "modules.json": [
-            {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
-            for i, (path, kind) in enumerate(steps)
-        ],
-        "1_Pooling/config.json": {"word_embedding_dimension": width, **modes},
-        "sentence_bert_config.json": {
-            "max_seq_length": settings.max_length,
-            "do_lower_case": settings.lowercase,
-        },
-    }.items():
-        write_json(folder / name, content)
+    write_json(folder / "modules.json", modules)
+    write_json(folder / "1_Pooling/config.json", {"word_embedding_dimension": width, **modes})
+    write_json(folder / "sentence_bert_config.json", limits)
 
 
 def _pooling(folder: Path, name: str) -> Pooling:

@@ -50,7 +50,7 @@ def tokenizer_family(model_type: str) -> Family:
     """
     if model_type in FAMILIES:
         return FAMILIES[model_type]
-    vocabularies = {**mix.FAMILY.vocabularies, **deberta.UNIGRAM_FILES}
+    vocabularies = {**mix.FAMILY.vocabularies, **deberta.DEBERTA_V2.vocabularies}
     return replace(mix.FAMILY, model_type=model_type, vocabularies=vocabularies)
 
 

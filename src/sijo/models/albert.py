@@ -9,22 +9,17 @@ from dataclasses import replace
 from typing import Literal
 
 from sijo.errors import RefusedError
-from sijo.models.bert import EMBEDDINGS, POOLED, WORDPIECE, BertConfig, over_pooler, size
+from sijo.models.bert import MAKERS, BertConfig
 from sijo.models.family import (
     DropoutShare,
-    Family,
     Layers,
-    Layout,
-    Names,
-    Rate,
     Size,
-    judging,
-    spans,
-    tagging,
+    per_block,
+    published_family,
+    read_facts,
 )
 from sijo.nn.architecture import MOST_LAYERS, Activation, Architecture
-from sijo.nn.head_specs import POOLER, ClassifierHeadSpec, HeadSpec, LMHeadSpec
-from sijo.tokenizers.style import BERT_TOKENS, TokenizerStyle
+from sijo.nn.head_specs import ClassifierHeadSpec, HeadSpec
 
 
 class AlbertConfig(BertConfig):
@@ -97,89 +92,13 @@ def schedule(layers: int, groups: int, inner: int) -> tuple[int, ...]:
     return tuple(layer * groups // layers * inner + i for layer in range(layers) for i in range(inner))
 
 
-BLOCK: Names = {
-    "attention.query": "attention.query",
-    "attention.key": "attention.key",
-    "attention.value": "attention.value",
-    "attention.out": "attention.dense",
-    "attention_norm": "attention.LayerNorm",
-    "widen": "ffn",
-    "narrow": "ffn_output",
-    "output_norm": "full_layer_layer_norm",
-}
-
-
-def names(config: AlbertConfig) -> Names:
-    """Our modules and the published ones, which stand in groups."""
-    inner = config.inner_group_num
-    blocks = {
-        f"blocks.{n}.{our}": f"encoder.albert_layer_groups.{n // inner}.albert_layers.{n % inner}.{theirs}"
-        for n in range(config.num_hidden_groups * inner)
-        for our, theirs in BLOCK.items()
-    }
-    return {**EMBEDDINGS, "embeddings.project": "encoder.embedding_hidden_mapping_in", **blocks}
-
-
-def _size(version: int, hidden: int, layers: int, heads: int) -> dict[str, object]:
-    dropout = 0.1 if version == 1 and hidden < 4096 else 0.0
-    return size(
-        hidden,
-        layers,
-        num_attention_heads=heads,
-        hidden_dropout_prob=dropout,
-        attention_probs_dropout_prob=dropout,
-        hidden_act="gelu" if version == 1 else "gelu_new",  # v1 was trained with the latter all the same
-    )
-
-
-UNIGRAM = TokenizerStyle(
-    name="albert",
-    kind="unigram",
-    special=BERT_TOKENS | {"unk_token": "<unk>", "pad_token": "<pad>"},
-    first=("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"),
-    folds=True,
-    albert_steps=True,
-    strips_mask=True,
-)
-
-FAMILY = Family(
-    model_type="albert",
-    stem="Albert",
-    config=AlbertConfig,
-    prefix="albert.",
-    roots=("embeddings", "encoder", "pooler"),
-    names=names,
-    layouts=lambda config: (
-        Layout(
-            "mlm",
-            lambda config: LMHeadSpec(activation=config.hidden_act),
-            {"dense": "predictions.dense", "norm": "predictions.LayerNorm", "bias": "predictions.bias"},
-            copies={
-                "predictions.decoder.weight": "albert.embeddings.word_embeddings.weight",
-                "predictions.decoder.bias": "predictions.bias",
-            },
-        ),
-        Layout(
-            "sop",
-            lambda config: ClassifierHeadSpec(labels=2, dense="tanh"),  # as trained; transformers drops before it
-            {"dense": "albert.pooler", "out": "sop_classifier.classifier"},
-        ),
-        *judging(over_pooler, {"dense": "albert.pooler", "out": "classifier"}),
-        tagging("head_dropout"),
-        spans(),
-        Layout(POOLER, lambda config: POOLED, {"dense": "albert.pooler"}),
+FACTS = read_facts("albert")
+SOP = ClassifierHeadSpec(labels=2, dense="tanh")  # as trained; transformers drops before it
+FAMILY = published_family(
+    AlbertConfig,
+    FACTS,
+    MAKERS | {"sop": lambda config: SOP},
+    names=lambda config: per_block(
+        FACTS["names"], config.num_hidden_groups * config.inner_group_num, config.inner_group_num
     ),
-    sizes={
-        f"albert-{name}-v{version}": _size(version, *sizes)
-        for version in (1, 2)
-        for name, *sizes in (
-            ("base", 768, 12, 12),
-            ("large", 1024, 24, 16),
-            ("xlarge", 2048, 24, 16),
-            ("xxlarge", 4096, 12, 64),
-        )
-    },
-    tokenizers=(UNIGRAM,),
-    vocabularies={"spiece.model": UNIGRAM, "vocab.txt": WORDPIECE},
-    rates=(Rate(peak=2e-5, source="ALBERT, table 14: 1e-5 to 5e-5"),),
 )

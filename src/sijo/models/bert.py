@@ -4,7 +4,7 @@ Sentence encoders such as all-MiniLM are this network with other weights.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,38 +12,26 @@ from sijo.models.family import (
     Config,
     DropoutShare,
     Eps,
-    Family,
+    HeadMaker,
     Layers,
-    Layout,
     Names,
     Size,
     judging,
-    per_block,
-    spans,
+    published_family,
+    read_facts,
     tagging,
 )
 from sijo.nn.architecture import Activation, Architecture, DropoutRates, Learned, PostNorm
 from sijo.nn.head_specs import POOLER, ClassifierHeadSpec, HeadSpec, LMHeadSpec
-from sijo.tokenizers.style import BERT_TOKENS, TokenizerStyle
+
+FACTS = read_facts("bert")
 
 
 class BertConfig(Config):
     """What a BERT's config.json says."""
 
     what = "BERT"
-    plain: ClassVar[Names] = {
-        "vocab_size": "vocab_size",
-        "hidden_size": "hidden_size",
-        "num_hidden_layers": "layers",
-        "num_attention_heads": "heads",
-        "intermediate_size": "intermediate_size",
-        "type_vocab_size": "token_types",
-        "hidden_act": "activation",
-        "layer_norm_eps": "norm.eps",
-        "hidden_dropout_prob": "dropout.hidden",
-        "attention_probs_dropout_prob": "dropout.attention",
-        "initializer_range": "initializer_range",
-    }
+    plain: ClassVar[Names] = FACTS["plain"]
 
     vocab_size: Size = 30_522
     hidden_size: Size
@@ -82,82 +70,17 @@ class BertConfig(Config):
         return self.hidden_dropout_prob if self.classifier_dropout is None else self.classifier_dropout
 
 
-BLOCK: Names = {
-    "blocks.{n}.attention.query": "encoder.layer.{n}.attention.self.query",
-    "blocks.{n}.attention.key": "encoder.layer.{n}.attention.self.key",
-    "blocks.{n}.attention.value": "encoder.layer.{n}.attention.self.value",
-    "blocks.{n}.attention.out": "encoder.layer.{n}.attention.output.dense",
-    "blocks.{n}.attention_norm": "encoder.layer.{n}.attention.output.LayerNorm",
-    "blocks.{n}.widen": "encoder.layer.{n}.intermediate.dense",
-    "blocks.{n}.narrow": "encoder.layer.{n}.output.dense",
-    "blocks.{n}.output_norm": "encoder.layer.{n}.output.LayerNorm",
-}
-EMBEDDINGS: Names = {
-    "embeddings.tokens": "embeddings.word_embeddings",
-    "embeddings.places": "embeddings.position_embeddings",
-    "embeddings.segments": "embeddings.token_type_embeddings",
-    "embeddings.norm": "embeddings.LayerNorm",
-}
-
-
-def masked_lm(tokens: str, **says: Any) -> Layout:
-    """The masked LM head as BERT released it; `tokens` is the table of tokens."""
-    return Layout(
-        "mlm",
-        lambda config: LMHeadSpec(activation=config.hidden_act),
-        {
-            "dense": "cls.predictions.transform.dense",
-            "norm": "cls.predictions.transform.LayerNorm",
-            "bias": "cls.predictions.bias",
-        },
-        copies={"cls.predictions.decoder.weight": tokens, "cls.predictions.decoder.bias": "cls.predictions.bias"},
-        says=says,
-    )
-
-
 def over_pooler(config: "BertConfig", labels: int) -> ClassifierHeadSpec:
     """Labels over the pooler."""
     return ClassifierHeadSpec(labels=labels, dense="tanh", dropout=config.head_dropout)
 
 
-POOLED = ClassifierHeadSpec(dense="tanh", answers="vector")
-WORDPIECE = TokenizerStyle(
-    name="bert",
-    kind="wordpiece",
-    special=BERT_TOKENS,
-    first=("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
-    folds=True,
-)
-
-
-def size(hidden: int, layers: int, **more: object) -> dict[str, object]:
-    """Config fields of a published size whose heads are 64 wide and whose inner layer is four times as wide."""
-    heads, inner = hidden // 64, 4 * hidden
-    layered = {"hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads}
-    return {**layered, "intermediate_size": inner, **more}
-
-
-FAMILY = Family(
-    model_type="bert",
-    stem="Bert",
-    config=BertConfig,
-    prefix="bert.",
-    roots=("embeddings", "encoder", "pooler"),
-    names=lambda config: per_block({**EMBEDDINGS, **BLOCK}, config.num_hidden_layers),
-    layouts=lambda config: (
-        masked_lm("bert.embeddings.word_embeddings.weight"),
-        *judging(over_pooler, {"dense": "bert.pooler.dense", "out": "classifier"}),
-        tagging("head_dropout"),
-        spans(),
-        Layout(POOLER, lambda config: POOLED, {"dense": "bert.pooler.dense"}),
-    ),
-    sizes={
-        "bert-base-uncased": size(768, 12),
-        "bert-large-uncased": size(1024, 24),
-        "bert-base-cased": size(768, 12, vocab_size=28_996),
-        "bert-large-cased": size(1024, 24, vocab_size=28_996),
-        "bert-base-multilingual-cased": size(768, 12, vocab_size=119_547),
-    },
-    tokenizers=(WORDPIECE,),
-    vocabularies={"vocab.txt": WORDPIECE},
-)
+MAKERS: dict[str, HeadMaker] = {
+    "mlm": lambda config: LMHeadSpec(activation=config.hidden_act),
+    **judging(over_pooler),
+    "token-classification": tagging("head_dropout"),
+    "question-answering": lambda config: ClassifierHeadSpec(labels=2, reads="each"),
+    POOLER: lambda config: ClassifierHeadSpec(dense="tanh", answers="vector"),
+}
+"""The heads by name; others that have one alike take it from here."""
+FAMILY = published_family(BertConfig, FACTS, MAKERS)

@@ -7,11 +7,21 @@ width, LayerNorm stands before each part, and the output is the table of tokens 
 from collections.abc import Mapping
 from typing import ClassVar
 
-from sijo.models.family import Config, DropoutShare, Eps, Family, Layers, Layout, Names, Size, per_block
+from sijo.models.family import (
+    Config,
+    DropoutShare,
+    Eps,
+    HeadMaker,
+    Layers,
+    Names,
+    Size,
+    published_family,
+    read_facts,
+)
 from sijo.nn.architecture import Architecture, DropoutRates, PreNorm, Sinusoidal
 from sijo.nn.head_specs import ClassifierHeadSpec, HeadSpec, LMHeadSpec
-from sijo.tokenizers.style import CTRL_TOKENS, TokenizerStyle
 
+FACTS = read_facts("ctrl")
 INNER_EPS = 1e-6
 """Of the norms inside a layer, whatever the config says: `layer_norm_epsilon` is the last one's alone."""
 
@@ -20,22 +30,8 @@ class CtrlConfig(Config):
     """What a CTRL's config.json says."""
 
     what = "CTRL"
-    plain: ClassVar[Names] = {
-        "vocab_size": "vocab_size",
-        "n_embd": "hidden_size",
-        "n_layer": "layers",
-        "n_head": "heads",
-        "dff": "intermediate_size",
-        "resid_pdrop": "dropout.hidden",
-        "embd_pdrop": "dropout.embeddings",
-        "initializer_range": "initializer_range",
-    }
-    aliases: ClassVar[Names] = {
-        "max_position_embeddings": "n_positions",
-        "hidden_size": "n_embd",
-        "num_attention_heads": "n_head",
-        "num_hidden_layers": "n_layer",
-    }
+    plain: ClassVar[Names] = FACTS["plain"]
+    aliases: ClassVar[Names] = FACTS["aliases"]
 
     vocab_size: Size = 246_534
     n_positions: Size = 256
@@ -68,43 +64,10 @@ class CtrlConfig(Config):
         }
 
 
-NAMES: Names = {
-    "embeddings.tokens": "w",
-    "blocks.{n}.attention.query": "h.{n}.multi_head_attention.Wq",
-    "blocks.{n}.attention.key": "h.{n}.multi_head_attention.Wk",
-    "blocks.{n}.attention.value": "h.{n}.multi_head_attention.Wv",
-    "blocks.{n}.attention.out": "h.{n}.multi_head_attention.dense",
-    "blocks.{n}.attention_norm": "h.{n}.layernorm1",
-    "blocks.{n}.widen": "h.{n}.ffn.0",
-    "blocks.{n}.narrow": "h.{n}.ffn.2",
-    "blocks.{n}.output_norm": "h.{n}.layernorm2",
-    "final_norm": "layernorm",
-}
-
-WORD_PAIRS = TokenizerStyle(name="ctrl", kind="bpe", special=CTRL_TOKENS, last=("<unk>", "\n"), strips_mask=True)
-
-FAMILY = Family(
-    model_type="ctrl",
-    stem="CTRL",
-    config=CtrlConfig,
-    prefix="transformer.",
-    roots=("w", "h", "layernorm", "pos_encoding"),
-    names=lambda config: per_block(NAMES, config.n_layer),
-    layouts=lambda config: (
-        Layout(
-            "lm",
-            lambda config: LMHeadSpec(),
-            {"bias": "lm_head.bias"},
-            copies={"lm_head.weight": "transformer.w.weight"},
-        ),
-        Layout(
-            "sequence-classification",
-            lambda config: ClassifierHeadSpec(labels=len(config.labels), reads="last", bias=False),
-            {"out": "classifier"},
-        ),
+MAKERS: dict[str, HeadMaker] = {
+    "lm": lambda config: LMHeadSpec(),
+    "sequence-classification": lambda config: ClassifierHeadSpec(
+        labels=len(config.labels), reads="last", bias=False
     ),
-    left_behind=("pos_encoding",),
-    sizes={"ctrl": {"n_positions": 50_000}, "ctrl-36-layers": {"n_positions": 50_000, "n_layer": 36}},
-    tokenizers=(WORD_PAIRS,),
-    vocabularies={"vocab.json": WORD_PAIRS},
-)
+}
+FAMILY = published_family(CtrlConfig, FACTS, MAKERS)

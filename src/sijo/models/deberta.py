@@ -15,23 +15,18 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from sijo.errors import RefusedError
-from sijo.models.bert import BLOCK, EMBEDDINGS, BertConfig, masked_lm, size
+from sijo.models import bert
 from sijo.models.family import (
     DropoutShare,
     Eps,
-    Family,
-    Layout,
-    Names,
-    Rate,
     Size,
     judging,
-    per_block,
-    spans,
+    published_family,
+    read_facts,
     tagging,
 )
 from sijo.nn.architecture import Activation, Architecture, ConvolutionSpec, Disentangled, Learned, Term
 from sijo.nn.head_specs import ClassifierHeadSpec, HeadSpec, LMHeadSpec
-from sijo.tokenizers.style import BERT_TOKENS, TokenizerStyle
 
 
 def _terms(value: object) -> object:
@@ -40,7 +35,7 @@ def _terms(value: object) -> object:
     return tuple(sorted(terms)) if isinstance(terms, list | tuple) else () if terms is None else terms
 
 
-class DebertaConfig(BertConfig):
+class DebertaConfig(bert.BertConfig):
     """What the config.json of a v1 says. Absent fields mean what they mean in transformers: no DeBERTa."""
 
     what = "DeBERTa"
@@ -102,6 +97,11 @@ class DebertaConfig(BertConfig):
     def head_dropout(self) -> float:
         return self.hidden_dropout_prob if self.cls_dropout is None else self.cls_dropout
 
+    @property
+    def enhanced(self) -> bool:
+        """Whether the places in a checkpoint can be the mask decoder's."""
+        return not self.position_biased_input and self.embedding_size in (None, self.hidden_size)
+
 
 class DebertaV2Config(DebertaConfig):
     """What the config.json of a v2 or v3 says."""
@@ -160,144 +160,13 @@ def over_pooler(config: DebertaConfig, labels: int) -> ClassifierHeadSpec:
     )
 
 
-SHARED: Names = {
-    **EMBEDDINGS,
-    **BLOCK,
-    "embeddings.project": "embeddings.embed_proj",
-    "distances.rows": "encoder.rel_embeddings",
+MAKERS = bert.MAKERS | {
+    "enhanced": lambda config: LMHeadSpec(activation=config.hidden_act, places=config.max_position_embeddings),
+    "rtd": lambda config: ClassifierHeadSpec(reads="each_with_first", dense=config.hidden_act, answers="one"),
+    **judging(over_pooler),
+    "token-classification": tagging("hidden_dropout_prob"),
 }
-V1: Names = {
-    **{ours: theirs for ours, theirs in SHARED.items() if not ours.endswith(("query", "key", "value"))},
-    "blocks.{n}.attention.query.bias": "encoder.layer.{n}.attention.self.q_bias",
-    "blocks.{n}.attention.value.bias": "encoder.layer.{n}.attention.self.v_bias",
-    "blocks.{n}.attention.distances.key": "encoder.layer.{n}.attention.self.pos_proj",
-    "blocks.{n}.attention.distances.query": "encoder.layer.{n}.attention.self.pos_q_proj",
-}
-IN_PROJ = {
-    "encoder.layer.{n}.attention.self.in_proj.weight": tuple(
-        f"blocks.{{n}}.attention.{part}.weight" for part in ("query", "key", "value")
-    )
-}
-V2: Names = {
-    **SHARED,
-    "blocks.{n}.attention.query": "encoder.layer.{n}.attention.self.query_proj",
-    "blocks.{n}.attention.key": "encoder.layer.{n}.attention.self.key_proj",
-    "blocks.{n}.attention.value": "encoder.layer.{n}.attention.self.value_proj",
-    "blocks.{n}.attention.distances.key": "encoder.layer.{n}.attention.self.pos_key_proj",
-    "blocks.{n}.attention.distances.query": "encoder.layer.{n}.attention.self.pos_query_proj",
-    "distances.norm": "encoder.LayerNorm",
-    "convolution.mix": "encoder.conv.conv",
-    "convolution.norm": "encoder.conv.LayerNorm",
-}
-LM_PREDICTIONS: Names = {
-    "dense": "lm_predictions.lm_head.dense",
-    "norm": "lm_predictions.lm_head.LayerNorm",
-    "bias": "lm_predictions.lm_head.bias",
-}
-
-
-def _enhanced(config: DebertaConfig) -> bool:
-    """Whether the places in a checkpoint can be the mask decoder's."""
-    return not config.position_biased_input and config.embedding_size in (None, config.hidden_size)
-
-
-LAYOUTS = (
-    Layout(
-        "mlm",
-        lambda config: LMHeadSpec(activation=config.hidden_act, places=config.max_position_embeddings),
-        {**LM_PREDICTIONS, "places": "deberta.embeddings.position_embeddings"},
-        when=_enhanced,
-        says={"legacy": False},
-    ),
-    Layout("mlm", lambda config: LMHeadSpec(activation=config.hidden_act), LM_PREDICTIONS, says={"legacy": False}),
-    masked_lm("deberta.embeddings.word_embeddings.weight", legacy=True),
-    Layout(
-        "rtd",
-        lambda config: ClassifierHeadSpec(reads="each_with_first", dense=config.hidden_act, answers="one"),
-        {
-            "dense": "mask_predictions.dense",
-            "norm": "mask_predictions.LayerNorm",
-            "out": "mask_predictions.classifier",
-        },
-    ),
-    *judging(over_pooler, {"dense": "pooler.dense", "out": "classifier"}),
-    tagging("hidden_dropout_prob"),
-    spans(),
-)
-
-
-def _size(hidden: int, layers: int, **more: object) -> dict[str, object]:
-    apart = {"relative_attention": True, "position_biased_input": False, "pos_att_type": "c2p|p2c"}
-    return size(hidden, layers, **apart, **more)
-
-
-def _v2(hidden: int, layers: int, **more: object) -> dict[str, object]:
-    buckets = {"position_buckets": 256, "norm_rel_ebd": "layer_norm", "share_att_key": True}
-    return _size(hidden, layers, **buckets, **more)
-
-
-BYTE_PAIRS = TokenizerStyle(
-    name="deberta",
-    kind="bpe",
-    special=BERT_TOKENS,
-    first=("[PAD]", "[CLS]", "[SEP]", "[UNK]"),
-    last=("[MASK]",),
-    bytes=True,
-    strips_mask=True,
-)
-UNIGRAM = replace(BYTE_PAIRS, name="deberta-v2", kind="unigram", bytes=False, strips_mask=False)
-UNIGRAM_FILES = {"spm.model": UNIGRAM, "spiece.model": replace(UNIGRAM, strips_mask=True)}
-
-DEBERTA = Family(
-    model_type="deberta",
-    stem="Deberta",
-    config=DebertaConfig,
-    prefix="deberta.",
-    roots=("embeddings", "encoder"),
-    names=lambda config: per_block(V1, config.num_hidden_layers),
-    fused=IN_PROJ,
-    layouts=lambda config: LAYOUTS,
-    old_prefixes=("bert.",),
-    sizes={
-        "deberta-base": _size(768, 12),
-        "deberta-large": _size(1024, 24),
-        "deberta-xlarge": _size(1024, 48),
-    },
-    tokenizers=(BYTE_PAIRS,),
-    vocabularies={"vocab.json": BYTE_PAIRS},
-    rates=(
-        Rate(hidden_size=768, peak=3e-5, source="released scripts, base on MNLI"),
-        Rate(peak=1e-5, source="released scripts, large on MNLI"),
-    ),
-)
-DEBERTA_V2 = Family(
-    model_type="deberta-v2",
-    stem="DebertaV2",
-    config=DebertaV2Config,
-    prefix="deberta.",
-    roots=("embeddings", "encoder"),
-    names=lambda config: per_block(V2, config.num_hidden_layers),
-    layouts=lambda config: LAYOUTS,
-    old_prefixes=("bert.",),
-    sizes={
-        "deberta-v2-xlarge": _v2(1536, 24, conv_kernel_size=3, conv_act="gelu"),
-        "deberta-v2-xxlarge": _v2(1536, 48, conv_kernel_size=3, conv_act="gelu"),
-        "deberta-v3-xsmall": _v2(384, 12),
-        "deberta-v3-small": _v2(768, 6),
-        "deberta-v3-base": _v2(768, 12),
-        "deberta-v3-large": _v2(1024, 24),
-        "mdeberta-v3-base": _v2(768, 12, vocab_size=251_000),
-        "deberta-v3-xsmall-generator": _v2(384, 6),
-        "deberta-v3-small-generator": _v2(768, 3),
-        "deberta-v3-base-generator": _v2(768, 6),
-        "deberta-v3-large-generator": _v2(1024, 12),
-    },
-    tokenizers=(UNIGRAM, replace(UNIGRAM, name="deberta-v3", bytes=True)),
-    vocabularies=UNIGRAM_FILES,
-    rates=(
-        Rate(hidden_size=384, peak=4.5e-5, source="released scripts, v3-xsmall on MNLI"),
-        Rate(layers=6, hidden_size=768, peak=4.5e-5, source="released scripts, v3-small on MNLI"),
-        Rate(hidden_size=768, peak=1.5e-5, source="released scripts, v3-base on MNLI"),
-        Rate(peak=7e-6, source="released scripts, v3-large on MNLI"),
-    ),
-)
+V1 = read_facts("deberta")
+V2 = V1 | read_facts("deberta_v2")
+DEBERTA = published_family(DebertaConfig, V1, MAKERS)
+DEBERTA_V2 = published_family(DebertaV2Config, V2, MAKERS)

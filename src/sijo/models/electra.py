@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
-from sijo.models.bert import BLOCK, EMBEDDINGS, WORDPIECE, BertConfig, size
-from sijo.models.family import DropoutShare, Family, Layers, Layout, Rate, Size, per_block, spans, tagging
+from sijo.models import bert
+from sijo.models.family import DropoutShare, Layers, Size, published_family, read_facts
 from sijo.nn.architecture import Activation, Architecture
 from sijo.nn.head_specs import ClassifierHeadSpec, HeadSpec, LMHeadSpec
 
 
-class ElectraConfig(BertConfig):
+class ElectraConfig(bert.BertConfig):
     """What an ELECTRA's config.json says."""
 
     what = "ELECTRA"
@@ -58,52 +58,11 @@ def multiple_choice(config: ElectraConfig) -> ClassifierHeadSpec:
     )
 
 
-FAMILY = Family(
-    model_type="electra",
-    stem="Electra",
-    config=ElectraConfig,
-    prefix="electra.",
-    roots=("embeddings", "embeddings_project", "encoder"),
-    names=lambda config: per_block(
-        {**EMBEDDINGS, "embeddings.project": "embeddings_project", **BLOCK}, config.num_hidden_layers
-    ),
-    layouts=lambda config: (
-        Layout(
-            "mlm",
-            lambda config: LMHeadSpec(activation="gelu"),
-            {
-                "dense": "generator_predictions.dense",
-                "norm": "generator_predictions.LayerNorm",
-                "bias": "generator_lm_head.bias",
-            },
-            copies={"generator_lm_head.weight": "electra.embeddings.word_embeddings.weight"},
-        ),
-        Layout(
-            "rtd",
-            lambda config: ClassifierHeadSpec(reads="each", dense=config.hidden_act, answers="one"),
-            {"dense": "discriminator_predictions.dense", "out": "discriminator_predictions.dense_prediction"},
-        ),
-        Layout(
-            "sequence-classification", classification, {"dense": "classifier.dense", "out": "classifier.out_proj"}
-        ),
-        tagging("head_dropout"),
-        spans(),
-        Layout("multiple-choice", multiple_choice, {"dense": "sequence_summary.summary", "out": "classifier"}),
-    ),
-    wrappers=("module.", "discriminator.", "generator."),
-    sizes={
-        "electra-small-discriminator": size(256, 12, embedding_size=128),
-        "electra-small-generator": size(256, 12, embedding_size=128),
-        "electra-base-discriminator": size(768, 12, embedding_size=768),
-        "electra-base-generator": size(256, 12, embedding_size=768),
-        "electra-large-discriminator": size(1024, 24, embedding_size=1024),
-        "electra-large-generator": size(256, 24, embedding_size=1024),
-    },
-    tokenizers=(replace(WORDPIECE, name="electra"),),
-    vocabularies={"vocab.txt": WORDPIECE},
-    rates=(
-        Rate(hidden_size=256, peak=3e-4, layer_decay=0.8, source="ELECTRA, table 7"),
-        Rate(hidden_size=768, peak=1e-4, layer_decay=0.8, source="ELECTRA, table 7"),
-        Rate(peak=5e-5, layer_decay=0.9, source="ELECTRA, table 7"),
-    ),
-)
+FACTS = read_facts("electra")
+MAKERS = bert.MAKERS | {
+    "mlm": lambda config: LMHeadSpec(activation="gelu"),
+    "rtd": lambda config: ClassifierHeadSpec(reads="each", dense=config.hidden_act, answers="one"),
+    "sequence-classification": classification,
+    "multiple-choice": multiple_choice,
+}
+FAMILY = published_family(ElectraConfig, FACTS, MAKERS)

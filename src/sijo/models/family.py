@@ -1,9 +1,11 @@
 """What sijo must know of a published family, as data: config fields, heads, and what tensors are called."""
 
+import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -19,6 +21,8 @@ DropoutShare = Annotated[float, Field(ge=0, lt=1)]
 Eps = Annotated[float, Field(gt=0, lt=1)]
 Names = Mapping[str, str]
 """Our module, or our tensor, and the published one; `{n}` stands for the number of a block."""
+HeadMaker = Callable[[Any], HeadSpec]
+"""From the config to the head."""
 
 HeadName = Literal[
     "mlm",
@@ -109,8 +113,8 @@ class Layout:
 
     name: str
     """What the head is loaded by."""
-    head: Callable[[Any], HeadSpec]
-    """From the config to the head."""
+    head: HeadMaker
+    """What the head is, by the config."""
     names: Names
     """Our modules of the head and the published ones, with the prefix they have beside a head."""
     copies: Names = field(default_factory=dict)
@@ -121,29 +125,18 @@ class Layout:
     """What config.json must say for transformers to look for this layout."""
 
 
-def tagging(dropout: str) -> Layout:
-    """A linear layer over each token; `dropout` is the config's field, or property, of what is dropped before."""
-
-    def head(config: Any) -> HeadSpec:
-        return ClassifierHeadSpec(labels=len(config.labels), reads="each", dropout=getattr(config, dropout))
-
-    return Layout("token-classification", head, {"out": "classifier"})
-
-
-def spans(dropout: str | None = None) -> Layout:
-    """A score for each token as the start and as the end of an answer; `dropout` as for `tagging`."""
-
-    def head(config: Any) -> HeadSpec:
-        return ClassifierHeadSpec(labels=2, reads="each", dropout=getattr(config, dropout) if dropout else 0.0)
-
-    return Layout("question-answering", head, {"out": "qa_outputs"})
-
-
-def judging(over: Callable[[Any, int], HeadSpec], names: Names) -> tuple[Layout, Layout]:
+def judging(over: Callable[[Any, int], HeadSpec]) -> dict[str, HeadMaker]:
     """The two heads that judge a whole text; `over` makes one from the config and a number of labels."""
-    return (
-        Layout("sequence-classification", lambda config: over(config, len(config.labels)), names),
-        Layout("multiple-choice", lambda config: over(config, 1), names),
+    return {
+        "sequence-classification": lambda config: over(config, len(config.labels)),
+        "multiple-choice": lambda config: over(config, 1),
+    }
+
+
+def tagging(dropout: str) -> HeadMaker:
+    """A linear layer over each token; `dropout` is the config's field, or property, of what is dropped before."""
+    return lambda config: ClassifierHeadSpec(
+        labels=len(config.labels), reads="each", dropout=getattr(config, dropout)
     )
 
 
@@ -177,23 +170,23 @@ class Family:
     config: type[Config]
     prefix: str
     """What stands before the encoder's names in a checkpoint that also holds a head, such as `bert.`."""
-    roots: tuple[str, ...]
+    roots: Sequence[str]
     """The first parts of the encoder's own names, which show that a checkpoint has no prefix."""
     names: Callable[[Any], Names | None]
     """From the config to our modules and the published ones, without the prefix; None where they are ours."""
     layouts: Callable[[Any], tuple[Layout, ...]]
     """How heads were published; where there are several ways for one, the more particular first."""
-    fused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    fused: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Tensors that were published as one, rows of each head by turns, and ours."""
-    left_behind: tuple[str, ...] = ("embeddings.position_ids",)
+    left_behind: Sequence[str] = ("embeddings.position_ids",)
     """Published tensors that carry nothing learned, such as the numbers 0, 1, 2, …: never reported as unused."""
-    old_prefixes: tuple[str, ...] = ()
+    old_prefixes: Sequence[str] = ()
     """What stood in place of the prefix in older checkpoints."""
-    wrappers: tuple[str, ...] = ("module.",)
+    wrappers: Sequence[str] = ("module.",)
     """What training programs put before every name."""
     sizes: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """Config fields of the published checkpoints, by name."""
-    tokenizers: tuple[TokenizerStyle, ...] = ()
+    tokenizers: Sequence[TokenizerStyle] = ()
     """The styles in which `sijo tokenizer train` makes tokenizers for it."""
     vocabularies: Mapping[str, TokenizerStyle]
     """Published files of a vocabulary, the first that is there decides, and the style of each."""
@@ -265,14 +258,73 @@ def label_fields(labels: Sequence[str]) -> dict[str, object]:
     }
 
 
-def per_block(names: Names, blocks: int) -> Names:
-    """Names with `{n}` written out for each block.
+def per_block(names: Names, blocks: int, group: int = 1) -> Names:
+    """Names written out for each block `{n}`, which is the `{inner}`th of a `{group}` of so many.
 
     >>> per_block({"a": "b", "blocks.{n}": "layer.{n}"}, 2)
     {'a': 'b', 'blocks.0': 'layer.0', 'blocks.1': 'layer.1'}
     """
     return {
-        our.format(n=n): theirs.format(n=n)
+        our.format(n=n): theirs.format(n=n, group=n // group, inner=n % group)
         for our, theirs in names.items()
         for n in (range(blocks) if "{n}" in our else (0,))
     }
+
+
+def read_facts(name: str) -> dict[str, Any]:
+    """What was published of a family, from the TOML file of that name beside this module.
+
+    family          plain fields of a `Family`
+    plain, aliases  those of its `Config`
+    vocabularies    rows of `TokenizerStyle`: the name of one, and what is other than there
+    names           patterns as for `per_block`
+    layouts, rates  rows of `Layout` and `Rate`; a layout's `head` is a key of the makers, its name where it says
+                    none, and its `when` a property of the config
+    sizes, shared   config fields, and what all sizes have; where one has a `hidden_size`, its heads are 64 wide
+                    and its inner layer is four times as wide, unless it says otherwise
+    """
+    return tomllib.loads(Path(__file__).with_name(f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def _style(name: str, row: Mapping[str, Any]) -> TokenizerStyle:
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+    return TokenizerStyle(name=name, **fields)
+
+
+STYLES = {name: _style(name, row) for name, row in read_facts("tokenizers").items()}
+"""The tokenizer styles of all families by name."""
+
+
+def published_family(
+    config: type[Config], facts: Mapping[str, Any], heads: Mapping[str, HeadMaker], **own: Any
+) -> Family:
+    """A family by its published facts.
+
+    heads  what makes the heads of its layouts
+    own    fields that go before those
+    """
+    layouts = tuple(_layout(row, heads) for row in facts["layouts"])
+    fields = facts["family"] | {
+        "names": lambda config: per_block(facts["names"], len(config.same()["schedule"])),
+        "layouts": lambda config: layouts,
+        "sizes": {name: _size(row, facts.get("shared", {})) for name, row in facts["sizes"].items()},
+        "tokenizers": [STYLES[name] for name in facts["family"]["tokenizers"]],
+        "vocabularies": {file: replace(STYLES[row["name"]], **row) for file, row in facts["vocabularies"].items()},
+        "rates": tuple(Rate(**row) for row in facts.get("rates", ())),
+    }
+    return Family(config=config, **(fields | own))
+
+
+def _layout(row: Mapping[str, Any], heads: Mapping[str, HeadMaker]) -> Layout:
+    fields = {**row, "head": heads[row.get("head", row["name"])]}
+    if "when" in row:
+        fields["when"] = attrgetter(row["when"])
+    return Layout(**fields)
+
+
+def _size(row: Mapping[str, Any], shared: Mapping[str, object]) -> dict[str, object]:
+    if "hidden_size" not in row:
+        return dict(row)
+    width, layers = row["hidden_size"], row["num_hidden_layers"]
+    layered = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": width // 64}
+    return {**layered, "intermediate_size": 4 * width, **shared, **row}

@@ -12,10 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from sijo.errors import RefusedError, SettingError
-from sijo.models.albert import UNIGRAM as ALBERT_UNIGRAM
-from sijo.models.bert import WORDPIECE
-from sijo.models.deberta import BYTE_PAIRS, UNIGRAM
-from sijo.models.family import Config, Family, HeadName, Layout
+from sijo.models.family import STYLES, Config, Family, HeadName, Layout
 from sijo.nn.architecture import Architecture
 from sijo.nn.head_specs import ClassifierHeadSpec, HeadSpec, LMHeadSpec
 
@@ -103,9 +100,9 @@ FAMILY = Family(
     layouts=lambda config: tuple(_layout(name, _value(HeadSpec, head)) for name, head in config.heads.items()),
     left_behind=(),
     vocabularies={
-        "vocab.txt": WORDPIECE,
-        "spm.model": UNIGRAM,
-        "spiece.model": ALBERT_UNIGRAM,
-        "vocab.json": BYTE_PAIRS,
+        "vocab.txt": STYLES["bert"],
+        "spm.model": STYLES["deberta-v2"],
+        "spiece.model": STYLES["albert"],
+        "vocab.json": STYLES["deberta"],
     },
 )

@@ -144,12 +144,9 @@ def selected_states(head_input: HeadInput, which: Literal["first", "last", "each
     if which == "first":
         return hidden_BLD[:, 0]
     if which == "last":
-        keep_BL = (
-            torch.ones(hidden_BLD.shape[:2], device=hidden_BLD.device)
-            if head_input.keep is None
-            else head_input.keep
-        )
-        last_B = (keep_BL * torch.arange(hidden_BLD.shape[1], device=hidden_BLD.device)).argmax(1)
+        if head_input.keep is None:
+            return hidden_BLD[:, -1]
+        last_B = (head_input.keep * torch.arange(hidden_BLD.shape[1], device=hidden_BLD.device)).argmax(1)
         return hidden_BLD[torch.arange(len(hidden_BLD), device=hidden_BLD.device), last_B]
     return hidden_BLD if which == "each" else hidden_BLD + hidden_BLD[:, :1]
 

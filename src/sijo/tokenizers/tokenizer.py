@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 import tokenizers
 from sijo.errors import CheckpointError, SettingError, TextError
+from sijo.files.json_files import write_json
 from sijo.tokenizers import published
 from sijo.tokenizers.pipelines import END, STEP, from_merged, to_merged
 from sijo.tokenizers.published_settings import PublishedSettings
@@ -116,6 +117,17 @@ class Tokenizer:
         typed = typed and not self._ctrl and any(kind for _, _, kind in self._frame)
         self._inputs = ("input_ids", *(["token_type_ids"] if typed else []), "attention_mask")
         inner.enable_truncation(max_length)
+        self.kind = type(inner.model).__name__
+        """How words are cut: "WordPiece", "Unigram" or "BPE"."""
+        ids = {role: self.id(name) for role, name in self._names.items()}
+        self.pad_id = ids.get("pad_token") or 0
+        """The id that fills a batch up; 0 when there is no token for it."""
+        self.mask_id = ids.get("mask_token")
+        """The id of the token that hides another, if there is one."""
+        self.cls_id = ids.get("cls_token")
+        """The id of the token that stands before a text, if there is one."""
+        self.sep_id = ids.get("sep_token")
+        """The id of the token that stands after a text, and between two, if there is one."""
 
     @classmethod
     def open(cls, folder: Path, family: TokenizerFamily, *, max_length: int) -> "Tokenizer":
@@ -161,31 +173,6 @@ class Tokenizer:
         """The largest number a text can become, special tokens included: the network's table must be longer."""
         ids = [number for number in self._inner.get_vocab().values() if not self._ctrl or number < STEP]
         return max(0, *ids, *self._inner.encode("").ids, *self._inner.encode("", "").ids)
-
-    @property
-    def kind(self) -> str:
-        """How words are cut: "WordPiece", "Unigram" or "BPE"."""
-        return type(self._inner.model).__name__
-
-    @property
-    def pad_id(self) -> int:
-        """The id that fills a batch up; 0 when there is no token for it."""
-        return self._role("pad_token") or 0
-
-    @property
-    def mask_id(self) -> int | None:
-        """The id of the token that hides another, if there is one."""
-        return self._role("mask_token")
-
-    @property
-    def cls_id(self) -> int | None:
-        """The id of the token that stands before a text, if there is one."""
-        return self._role("cls_token")
-
-    @property
-    def sep_id(self) -> int | None:
-        """The id of the token that stands after a text, and between two, if there is one."""
-        return self._role("sep_token")
 
     @cached_property
     def special_ids(self) -> tuple[int, ...]:
@@ -401,14 +388,12 @@ class Tokenizer:
             "clean_up_tokenization_spaces": False,
             **self._names,
         }
-        files: dict[str, object] = {"tokenizer.json": settings, "tokenizer_config.json": config}
+        write_json(folder / "tokenizer.json", settings)
+        write_json(folder / "tokenizer_config.json", config)
         if self._ctrl:
-            files["vocab.json"] = {self.token(number): number for number in range(self.vocab_size)}
+            write_json(folder / "vocab.json", {self.token(number): number for number in range(self.vocab_size)})
             merges = ["#version: 0.2", *(" ".join(pair) for pair in settings["model"]["merges"])]
             (folder / "merges.txt").write_text("\n".join(merges) + "\n", encoding="utf-8", newline="\n")
-        for name, content in files.items():
-            text = json.dumps(content, indent=2, ensure_ascii=False)
-            (folder / name).write_text(text + "\n", encoding="utf-8", newline="\n")
 
     def _rebuilt(self, settings: dict[str, Any], more: Sequence[tokenizers.AddedToken] = ()) -> "Tokenizer":
         """A tokenizer with these settings and more special tokens, and all else as it is here."""
@@ -419,9 +404,6 @@ class Tokenizer:
 
     def _has(self, name: str) -> bool:
         return self._inner.token_to_id(name) is not None
-
-    def _role(self, role: str) -> int | None:
-        return self.id(self._names[role]) if role in self._names else None
 
     def _known(self, ids: list[int]) -> list[int]:
         if self._unknown is None:

@@ -32,8 +32,9 @@ CHARACTERS = 20_000_000
 """Of text a vocabulary is learned from; twice as many make texts 0.1 % shorter (docs/tokenizers.md)."""
 FEWEST, MOST = 100_000, 2_000_000_000
 """Characters that may be learned from: some to choose from, and no more than the library counts in 32 bits."""
-SEEN = 2
-"""Times that a pair of pieces must stand in the text to become one."""
+OPTIONS: dict[str, Any] = {"limit_alphabet": 0, "min_frequency": 2, "show_progress": False}
+"""A pair of pieces becomes one where it stands in the text twice; and no letters are known but those that are given
+as special tokens, in order: so byte pairs are the same in each run."""
 MARKS = re.compile(r"@(?=@)|<(?=/w>)|<(?=unk>)")
 """Where the marks of CTRL's vocabulary begin: "@@", "</w>" and "<unk>"."""
 EAST = r"\p{Han}\p{Hiragana}\p{Katakana}"
@@ -115,7 +116,7 @@ def _wordpiece(sample: PieceSample, size: int, style: TokenizerStyle, settings: 
     known = [*style.first, *alphabet.kept, *(f"##{letter}" for letter in inside)]
     what = f"{len(alphabet.kept):,} letters, {len(inside):,} of them also inside words,"
     _must_fit(len(known) + len(style.last), size, what)
-    trainer = trainers.WordPieceTrainer(**_options(size - len(style.last), known))
+    trainer = trainers.WordPieceTrainer(vocab_size=size - len(style.last), special_tokens=known, **OPTIONS)
     model = models.WordPiece(unk_token=style.special["unk_token"])
     learned = _learned(model, trainer, form, alphabet.texts(sample))
     return pipelines.wordpiece([*_by_id(learned["vocab"]), *style.last], settings), alphabet
@@ -138,7 +139,7 @@ def _byte_pairs(sample: PieceSample, size: int, style: TokenizerStyle, settings:
         what = f"{len(alphabet.kept):,} letters, inside words and at their end,"
     room = size - len(style.first) - len(style.last)
     _must_fit(len(known) + size - room, size, what)
-    trainer = trainers.BpeTrainer(**_options(room, known), **suffix)
+    trainer = trainers.BpeTrainer(vocab_size=room, special_tokens=known, **OPTIONS, **suffix)
     learned = _learned(models.BPE(**suffix), trainer, form, texts)
     names = _by_id(learned["vocab"])
     names = [*style.first, *(names if style.bytes else map(pipelines.from_merged, names)), *style.last]
@@ -170,17 +171,6 @@ def _unigram(sample: PieceSample, size: int, style: TokenizerStyle, settings: Pu
     room = size - len(known) - len(style.last)
     _must_fit(size - room + letters, size, f"{letters:,} letters, a space among them,")
     return made(unigram.learn(words, room)), alphabet
-
-
-def _options(size: int, known: list[str]) -> dict[str, Any]:
-    """What makes byte pairs the same in each run: all letters in order, as special tokens, and no others."""
-    return {
-        "vocab_size": size,
-        "special_tokens": known,
-        "limit_alphabet": 0,
-        "min_frequency": SEEN,
-        "show_progress": False,
-    }
 
 
 def _must_fit(fewest: int, size: int, what: str) -> None:
