@@ -196,7 +196,7 @@ class Architecture:
     convolution: ConvolutionSpec | None = None
     """A convolution beside the first layer."""
     activation: Activation = "gelu"
-    """Of the feed-forward part; `gelu_new` is the tanh approximation."""
+    """Of the feed-forward layer; `gelu_new` is the tanh approximation."""
     norm: PostNorm | PreNorm = PostNorm()
     """Where LayerNorm stands in a layer."""
     dropout: DropoutRates = field(default_factory=DropoutRates)
