@@ -71,7 +71,7 @@ def counted(architecture, heads, *, training, recompute):
 @pytest.mark.parametrize("case", CASES)
 def test_equals_what_torch_counts(case, how):
     # kills: a factor 2 for multiply and add; 2 or 3 forward passes for the gradient; a layer's projections, scores,
-    # values or feed-forward part; blocks counted for layers (ALBERT); 2 L distances as L, one term for both, their
+    # values or feed-forward layer; blocks counted for layers (ALBERT); 2 L distances as L, one term for both, their
     # projection counted once a sequence; groups of the convolution; the map to the width; a head at every token;
     # one pass of the mask decoder; the gradient of a layer that nobody read; the layers run again
     architecture, heads = CASES[case]

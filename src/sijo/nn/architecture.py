@@ -149,7 +149,7 @@ class DropoutRates:
     attention_output: float = 0.1
     """Of what attention adds; DistilBERT drops none there."""
     hidden: float = 0.1
-    """Of what the feed-forward part adds, of the table of distances and of the convolution."""
+    """Of what the feed-forward layer adds, of the table of distances and of the convolution."""
 
     def __post_init__(self) -> None:
         for name, share in vars(self).items():
@@ -176,7 +176,7 @@ class Architecture:
     heads: int
     """Attention heads a layer."""
     intermediate_size: int
-    """Width inside the feed-forward part."""
+    """Width inside the feed-forward layer."""
     schedule: tuple[int, ...]
     """Which block of weights each layer uses, in order: (0, 1, 2) shares nothing, (0, 0, 0) all."""
     positions: Learned | Sinusoidal | None = None

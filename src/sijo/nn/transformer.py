@@ -1,6 +1,6 @@
 """The one Transformer: embeddings, then blocks in the order of the schedule.
 
-Letters: B batch, L length, D width of the hidden states, F width inside the feed-forward part.
+Letters: B batch, L length, D width of the hidden states, F width inside the feed-forward layer.
 """
 
 from collections.abc import Callable, Mapping
@@ -65,7 +65,7 @@ def start(module: nn.Module, *, std: float) -> None:
 
 
 class Block(nn.Module):
-    """Attention, then a feed-forward part, each added to its input; LayerNorm after or before each."""
+    """Attention, then a feed-forward layer, each added to its input; LayerNorm after or before each."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()

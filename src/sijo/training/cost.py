@@ -2,7 +2,7 @@
 
 Multiplications of matrices are counted and nothing else: norms, activations and softmax take time, but
 no share of the arithmetic worth naming. Letters: D width, E width of the tables, F width inside the
-feed-forward part, L length, V tokens.
+feed-forward layer, L length, V tokens.
 """
 
 import statistics
