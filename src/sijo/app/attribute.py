@@ -32,8 +32,15 @@ class AttributeSettings:
     """A table with bars for people; in a pipe one JSON object a text."""
 
 
-def run(texts: tuple[str, ...], options: AttributeSettings) -> None:
-    """Read the texts, and print what the codes say of each."""
+def run(*texts: str, options: AttributeSettings = AttributeSettings()) -> None:
+    """Tell which control code a text looks like, and how surely: CTRL's source attribution.
+
+    TEXTS are judged one by one. sijo classify --model M does the same for a whole file.
+
+        sijo attribute --model runs/ctrl/model "I would like a room with a view of the sea"
+
+        sijo attribute --model runs/ctrl/model --codes travel,banking --prior travel=1,banking=9 "book a flight"
+    """
     if options.model is None:
         raise SettingError("--model is needed: a folder or org/name that writes under control codes")
     if not texts:

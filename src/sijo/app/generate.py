@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from sijo.app.options import call_with
 from sijo.app.results import print_json, wants_json
 from sijo.errors import SettingError, TextError
 
 if TYPE_CHECKING:
-    from sijo.generation.generator import GeneratedText, Generator, Request
-    from sijo.generation.rules import Sampling
+    from sijo.generation.generator import GeneratedText, Generator
+    from sijo.generation.request import Request
 
 NO_MODEL = "--model is needed: a folder or org/name that writes; sijo pretrain ctrl-tiny trains one"
 
@@ -91,17 +92,10 @@ def run(options: GenerateSettings) -> None:
         stream(writer, requests)
 
 
-def sampling_of(options: GenerateSettings, **changes: Any) -> "Sampling":
-    """How each token is chosen, by these options and what is laid over them."""
-    from sijo.generation.rules import Sampling
-
-    names = ("top_k", "top_p", "min_p", "penalty", "penalty_rule", "beams")
-    return Sampling(**{name: getattr(options, name) for name in names} | changes)
-
-
 def requests_of(options: GenerateSettings) -> list["Request"]:
     """A request for each text that is wanted."""
-    from sijo.generation.generator import Request
+    from sijo.generation.request import Request
+    from sijo.generation.rules import Sampling
 
     prompts = list(options.prompt or [])
     if (file := options.prompts_file) is not None:
@@ -109,18 +103,15 @@ def requests_of(options: GenerateSettings) -> list["Request"]:
             prompts += [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
             raise TextError(f"{file} cannot be read ({error}); name a text file, a prompt a line") from None
-    temperature, length_penalty = options.temperature or 0.0, options.length_penalty
-    sampling = sampling_of(options, temperature=temperature, length_penalty=length_penalty)
+    sampling = call_with(Sampling, options, temperature=options.temperature or 0.0)
+    stop, banned = tuple(options.stop or ()), tuple(options.banned or ())
     return [
-        Request(
+        call_with(
+            Request,
+            options,
             prompt=prompt,
-            control_code=options.control_code,
-            other_code=options.other_code,
-            mixture=options.mixture,
-            guidance=options.guidance,
-            max_new_tokens=options.max_new_tokens,
-            stop=tuple(options.stop or ()),
-            banned=tuple(options.banned or ()),
+            stop=stop,
+            banned=banned,
             seed=options.seed + number,
             sampling=sampling,
         )

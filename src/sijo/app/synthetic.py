@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
 
-from sijo.app.generate import NO_MODEL, GenerateSettings, sampling_of
+from sijo.app.generate import NO_MODEL, GenerateSettings
+from sijo.app.options import call_with
 from sijo.app.progress import RowProgress
 from sijo.app.results import tell
 from sijo.errors import SettingError, TextError, nearest
+from sijo.files.atomic import whole_file
+from sijo.files.row_writers import WRITERS, ColumnPlan, OutputRows, format_of
 
 if TYPE_CHECKING:
     from sijo.generation.synthetic import Kind, Synthesis, SyntheticSettings, SyntheticText
@@ -59,8 +64,6 @@ def run(writing: GenerateSettings, options: SynthesisOptions) -> None:
                 f"--{name.replace('_', '-')} is about single texts; with --for-labels each label has a code and "
                 "beginnings of its own, which a labels file can say, and texts go to --output"
             )
-    from sijo.files.atomic import whole_file
-    from sijo.files.row_writers import format_of
     from sijo.generation.generator import Generator
     from sijo.generation.synthetic import Synthesis
 
@@ -80,23 +83,23 @@ def run(writing: GenerateSettings, options: SynthesisOptions) -> None:
 
 def settings_of(writing: GenerateSettings, options: SynthesisOptions) -> "SyntheticSettings":
     """The settings by the command line, with SuperGen's numbers where it is silent."""
+    from sijo.generation.rules import Sampling
     from sijo.generation.synthetic import SAMPLING, SyntheticSettings
 
-    sampling: dict[str, Any] = {"temperature": writing.temperature}
-    if writing.temperature is None:
-        sampling["temperature"] = SAMPLING.temperature
-    if writing.top_k is None and writing.top_p is None and writing.min_p is None:
-        sampling["top_k"] = SAMPLING.top_k
-    return SyntheticSettings(
-        count=writing.count,
+    silent = writing.top_k is None and writing.top_p is None and writing.min_p is None
+    return call_with(
+        SyntheticSettings,
+        writing,
         drafts=options.drafts,
-        max_new_tokens=writing.max_new_tokens,
         min_new_tokens=options.min_new_tokens,
         stop=("\n",) if writing.stop is None else tuple(writing.stop),
         banned=tuple(writing.banned or ()),
-        guidance=writing.guidance,
-        seed=writing.seed,
-        sampling=sampling_of(writing, **sampling),
+        sampling=call_with(
+            Sampling,
+            writing,
+            temperature=SAMPLING.temperature if writing.temperature is None else writing.temperature,
+            top_k=SAMPLING.top_k if silent else writing.top_k,
+        ),
     )
 
 
@@ -177,8 +180,6 @@ def write(texts: "list[SyntheticText]", format: Any, out: Any) -> None:
     """The texts as a table."""
     import pyarrow as pa
 
-    from sijo.files.row_writers import WRITERS, ColumnPlan, OutputRows
-
     types = {"text": pa.string(), "label": pa.string(), "mean_logprob": pa.float64(), "seed": pa.int64()}
     columns = {name: pa.array([getattr(text, name) for text in texts], kind) for name, kind in types.items()}
     piece = OutputRows(pa.table({"text": columns.pop("text")}), pa.table(columns), "csv")
@@ -189,9 +190,6 @@ def write(texts: "list[SyntheticText]", format: Any, out: Any) -> None:
 
 def show(synthesis: "Synthesis", texts: "list[SyntheticText]") -> None:
     """Print how many texts of each label were kept and why others were not, on standard error."""
-    from rich.console import Console
-    from rich.table import Table
-
     table = Table("label", box=None, pad_edge=False)
     for name in ("written", "too short", "bad", "repeated", "kept", "mean log p"):
         table.add_column(name, justify="right")
