@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from sijo.app.options import call_with
 from sijo.app.results import print_json, print_table, wants_json
 from sijo.errors import SettingError
 
@@ -47,15 +48,8 @@ def run(*texts: str, options: AttributeSettings = AttributeSettings()) -> None:
         raise SettingError('there is no text: sijo attribute --model M "a text"')
     from sijo.generation.attribute import Attributor
 
-    codes = None
-    if options.codes is not None:
-        codes = [name.strip() for name in options.codes.split(",") if name.strip()]
-    attributor = Attributor(
-        options.model,
-        codes,
-        prior=prior(options.prior),  # type: ignore[arg-type]
-        weighing=options.weighing,
-    )
+    codes = None if options.codes is None else [name.strip() for name in options.codes.split(",") if name.strip()]
+    attributor = call_with(Attributor, options, codes=codes, prior=prior(options.prior))
     for text, result in zip(texts, attributor.attribute(texts), strict=True):
         best = list(zip(result.codes, result.posteriors, result.perplexities, strict=True))[: options.top or None]
         if wants_json(options.format):

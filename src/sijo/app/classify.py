@@ -87,12 +87,7 @@ class LabelSettings:
             return LabelSet.read(self.labels_file)
         return None if self.labels is None else LabelSet.parse(self.labels)
 
-    def opened(
-        self,
-        labels: LabelSet | None,
-        *,
-        otherwise: Sequence[str] | None = None,
-    ) -> "Labeller":
+    def opened(self, labels: LabelSet | None, *, otherwise: Sequence[str] | None = None) -> "Labeller":
         """What labels texts by these settings; bad labels are refused before its model is opened.
 
         otherwise  the labels where none are given, unless the model was trained on its own
@@ -184,33 +179,23 @@ def run(source: str, settings: ClassifySettings) -> None:
         raise SettingError("--format is about printing; with --output the file's suffix says its format")
 
     table = TextTable(source, kind=settings.input_format, column=settings.column, delimiter=settings.delimiter)
-    if settings.output is None:
-        _to_stdout(table, labels, settings)
-    else:
-        _to_file(table, labels, settings, settings.output)
-
-
-def _opened(labels: LabelSet | None, settings: ClassifySettings) -> "Labeller":
-    """What labels the rows; SettingError when nobody says what to choose from, not even the model."""
+    if settings.output is not None:
+        format_of(settings.output)  # refuses a suffix before the model is opened
     labeller = settings.opened(labels)
     if labeller.labels is None and settings.labels_column is None:
-        raise SettingError(NO_LABELS)
-    return labeller
+        raise SettingError(NO_LABELS)  # not even the model says what to choose from
+    (_to_stdout if settings.output is None else _to_file)(table, labeller, settings)
 
 
-def _to_file(table: TextTable, labels: LabelSet | None, settings: ClassifySettings, output: Path) -> None:
-    format_of(output)  # refuses a suffix before the model is opened
-    labeller = _opened(labels, settings)
+def _to_file(table: TextTable, labeller: "Labeller", settings: ClassifySettings) -> None:
     counts: Counter[str] = Counter()
     kept = blocks = 0
     with (
-        OutputJob(
-            output, settings=_run_settings(labeller, settings), resume=settings.resume, overwrite=settings.overwrite
-        ) as job,
+        call_with(OutputJob, settings, settings=_run_settings(labeller, settings)) as job,
         RowProgress(shown=not settings.quiet) as progress,
     ):
         if job.complete:
-            settings.say(f"{output} is complete already")
+            settings.say(f"{settings.output} is complete already")
             return
         try:
             for block in table.blocks(rows=labeller.scorer.rows):
@@ -234,12 +219,11 @@ def _to_file(table: TextTable, labels: LabelSet | None, settings: ClassifySettin
                     f"{'in place of --overwrite ' if settings.overwrite else ''}goes on"
                 )
             raise
-    _summary(counts, labeller, settings, progress, f"{_in_words(kept + counts['rows'])} in {output}")
+    _summary(counts, labeller, settings, progress, f"{_in_words(kept + counts['rows'])} in {settings.output}")
 
 
-def _to_stdout(table: TextTable, labels: LabelSet | None, settings: ClassifySettings) -> None:
+def _to_stdout(table: TextTable, labeller: "Labeller", settings: ClassifySettings) -> None:
     format = settings.format or ("table" if sys.stdout.isatty() else "jsonl")
-    labeller = _opened(labels, settings)
     counts: Counter[str] = Counter()
     with RowProgress(shown=not settings.quiet, bar=not sys.stdout.isatty()) as progress:
 

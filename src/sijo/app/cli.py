@@ -17,7 +17,7 @@ from typing import Annotated, Literal, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError
 
-from sijo.app import attribute, classify, distill, evaluate, finetune, generate, inspect, pretrain, synthetic
+from sijo.app import attribute, classify, distill, evaluate, finetune, generate, inspect, pretrain
 from sijo.app.results import printable, tell
 from sijo.errors import SettingError, SijoError
 from sijo.version import __version__
@@ -46,16 +46,8 @@ def input_name(*command: str) -> Callable[[object, Sequence[Token]], str]:
     return read
 
 
-COMMANDS: dict[str, Callable[..., None]] = {
-    "attribute": attribute.run,
-    "distill": distill.run,
-    "evaluate": evaluate.run,
-    "finetune": finetune.run,
-    "inspect": inspect.run,
-    "pretrain": pretrain.run,
-}
-for name, command in COMMANDS.items():
-    app.command(command, name=name, help_format="markdown")
+for module in (attribute, distill, evaluate, finetune, generate, inspect, pretrain):
+    app.command(module.run, name=module.__name__.rpartition(".")[2], help_format="markdown")
 TOKENIZER = "Make a tokenizer from raw text."
 app.command("sijo.app.tokenizer:commands", name="tokenizer", help=TOKENIZER)  # opened late: it knows the families
 
@@ -79,32 +71,6 @@ def label_file(
         echo "the pitch was soaked" | sijo classify --labels "football,weather,cooking"
     """
     classify.run(input, settings)
-
-
-@app.command(name="generate", help_format="markdown")
-def write_texts(
-    *,
-    settings: generate.GenerateSettings = generate.GenerateSettings(),  # noqa: B008 (frozen)
-    data: synthetic.SynthesisOptions | None = None,
-) -> None:
-    """Write a text that goes on from a prompt, of the kind that a control code names.
-
-    Results appear as they are written; in a pipe, one JSON object for each text.
-
-        sijo generate --model runs/ctrl/model --codes
-
-        sijo generate --model runs/ctrl/model --control-code travel --prompt "book a" --max-new-tokens 20
-
-        sijo generate --model runs/ctrl/model -c travel --temperature 0.8 --top-p 0.9 --count 5 --guidance 2
-
-    With --for-labels it writes texts for a classifier to learn from, where a label has no examples:
-
-        sijo generate --model runs/ctrl/model --for-labels travel,banking --count 200 --output made.csv
-    """
-    if data is None:
-        generate.run(settings)
-    else:
-        synthetic.run(settings, data)
 
 
 @app.command(help_format="markdown")

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from sijo.app.classify import LabelSettings
+from sijo.app.options import call_with
 from sijo.app.progress import RowProgress
 from sijo.app.results import print_json, wants_json
 from sijo.errors import SettingError, TextError, nearest
@@ -92,9 +93,8 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:
             probabilities.append(group)
             cut += int(reading.truncated.sum())
             progress.add(len(group), sum(map(len, probabilities)) / len(gold))
-    measured = evaluate(
-        gold, np.concatenate(probabilities), names, resamples=settings.resamples, seed=settings.seed
-    )
+    all_NL = np.concatenate(probabilities)
+    measured = call_with(evaluate, settings, gold=gold, probabilities=all_NL, labels=names)
     _print(measured, labeller, cut, settings, progress)
     if settings.plot is not None:
         plot(measured, settings.plot)

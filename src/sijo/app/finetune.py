@@ -1,6 +1,7 @@
 """`sijo finetune`: a model and labelled rows in, a model that labels out."""
 
 import json
+import tomllib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,21 +20,6 @@ if TYPE_CHECKING:
 
 TASKS = ("classification", "multi-label", "regression", "tagging", "question-answering", "multiple-choice")
 """As `data/labelled_rows.py` has them, which costs numpy to import."""
-ROWS = {
-    "classification": ("a text, or two, and the name of its class", "text,label"),
-    "multi-label": ("a text, or two, and all names that fit", 'text,labels: ["sea","rain"] or sea;rain'),
-    "regression": ("a text, or two, and a number", "sentence1,sentence2,score"),
-    "tagging": ("words, and a tag for each", 'words,tags: ["in","Paris"] and ["O","B-place"]'),
-    "question-answering": (
-        "a question, a text, and answers that stand in it; SQuAD's own file too",
-        'question,context,answers: {"text": ["Paris"], "answer_start": [17]}',
-    ),
-    "multiple-choice": (
-        "a beginning, choices, and which is right",
-        'question,choices,label: ["a cat","a dog"] and 1',
-    ),
-}
-"""What a row of each task is, and what columns look like."""
 
 
 @Parameter(name="*")
@@ -95,10 +81,8 @@ def run(*, options: FinetuneCommand = FinetuneCommand()) -> None:
     Then: sijo classify new.csv --model runs/requests/model
     """
     if options.list:
-        rows = [
-            {"task": task, "a row is": row, "columns, such as": columns} for task, (row, columns) in ROWS.items()
-        ]
-        print_rows(rows, options.format)
+        tasks = tomllib.loads(Path(__file__).with_name("finetune_tasks.toml").read_text(encoding="utf-8"))
+        print_rows(tasks["tasks"], options.format)
         return
     if options.settings:
         show_settings(resolved(options), options.format)

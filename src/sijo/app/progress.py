@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
 
 from sijo.app.numbers import clock
@@ -89,9 +89,7 @@ class ProgressReport:
         seconds = self.seconds * (1 - share) / (share - self._first_share)
         return f", {clock(seconds)} left" if seconds >= 1 else ""
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.seconds = time.perf_counter() - self._started
         if self._live is not None:
             self._live.stop()
