@@ -1,15 +1,11 @@
 """`sijo distill`: a teacher and some text in, a smaller model out."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from cyclopts import Parameter
 
 from sijo.app import pretrain
 from sijo.app.results import print_rows
-
-if TYPE_CHECKING:
-    from sijo.jobs.run_settings import RunSettings
 
 
 @Parameter(name="*")
@@ -38,7 +34,9 @@ def run(recipe: str | None = None, /, *, options: DistillSettings = DistillSetti
             --set teacher.cache=lessons --set model.hidden_size=384 --set model.embedding_size=384 \
             --set model.intermediate_size=1536 --set teacher.relation_heads=12
     """
+    from sijo.checkpoints.describe import describe
     from sijo.jobs.recipes import DISTILLATIONS
+    from sijo.objectives.registry import OBJECTIVES
 
     if options.list:
         rows = [
@@ -47,19 +45,12 @@ def run(recipe: str | None = None, /, *, options: DistillSettings = DistillSetti
         ]
         print_rows(rows, options.format)
         return
-    pretrain.go(resolved(recipe, options), options)
-
-
-def resolved(recipe: str | None, options: DistillSettings) -> "RunSettings":
-    """The settings of a recipe for this teacher, or in a settings.json that a run left, with some changed."""
-    from sijo.checkpoints.describe import describe
-    from sijo.jobs.recipes import DISTILLATIONS
-    from sijo.objectives.registry import OBJECTIVES
-
     if recipe is None:
         over_tokens = {spec.head for spec in OBJECTIVES.values() if spec.over_tokens}
         recipe = "distilbert-tiny" if over_tokens & {*describe(options.teacher).heads} else "sentence"
-    return pretrain.chosen(recipe, DISTILLATIONS, lambda way: way.settings(options.teacher), options.set or [])
+    changes = options.set or []
+    settings = pretrain.chosen(recipe, DISTILLATIONS, lambda way: way.settings(options.teacher), changes)
+    pretrain.go(settings, options)
 
 
 def weights(teaching: object) -> str:
