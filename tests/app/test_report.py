@@ -326,10 +326,10 @@ def test_an_interrupted_run_is_drawn_as_far_as_it_came(tmp_path):
     assert page.having("dd")[0] == "10"
     assert "parameters" not in page.text
     for smooth in (True, False):
-        drawn = drawing([([10], [0.5])], three_digits, from_zero=False, smooth=smooth)
-        assert re.findall(r">([^<]+)</text>", drawn) == ["10", "0.48", "0.5", "0.52"]
+        svg = drawing([([10], [0.5])], three_digits, from_zero=False, smooth=smooth)
+        assert re.findall(r">([^<]+)</text>", svg) == ["10", "0.48", "0.5", "0.52"]
         assert re.search(
-            r'd="M (\S+ \S+) \nL \1 \n" style="[^"]*stroke: var\(--run1\); stroke-width: 4; [^"]*round"', drawn
+            r'd="M (\S+ \S+) \nL \1 \n" style="[^"]*stroke: var\(--run1\); stroke-width: 4; [^"]*round"', svg
         )
 
 

@@ -5,7 +5,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from cyclopts import Parameter
 
@@ -18,7 +18,8 @@ from sijo.files.json_files import read_object
 if TYPE_CHECKING:
     from sijo.jobs.finetune_settings import FinetuneSettings
 
-TASKS = ("classification", "multi-label", "regression", "tagging", "question-answering", "multiple-choice")
+Task = Literal["classification", "multi-label", "regression", "tagging", "question-answering", "multiple-choice"]
+TASKS = get_args(Task)
 """As `data/labelled_rows.py` has them, which costs numpy to import."""
 
 
@@ -29,9 +30,7 @@ class FinetuneCommand:
 
     model: str | None = None
     """A folder or org/name to start from; without it the built-in encoder."""
-    task: Literal[
-        "classification", "multi-label", "regression", "tagging", "question-answering", "multiple-choice"
-    ] = "classification"
+    task: Task = "classification"
     """What is learned; --list says what the rows of each look like."""
     train: str | None = None
     """The file to learn from: .csv, .tsv, .json, .jsonl or .parquet, compressed or not."""
