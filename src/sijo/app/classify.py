@@ -174,17 +174,16 @@ def run(source: str, settings: ClassifySettings) -> None:
         raise SettingError(NO_LABELS)
     if settings.output is None and (settings.resume or settings.overwrite):
         raise SettingError("--resume and --overwrite are about a file; name it with --output")
-
     if settings.output is not None and settings.format is not None:
         raise SettingError("--format is about printing; with --output the file's suffix says its format")
-
     table = TextTable(source, kind=settings.input_format, column=settings.column, delimiter=settings.delimiter)
     if settings.output is not None:
         format_of(settings.output)  # refuses a suffix before the model is opened
     labeller = settings.opened(labels)
     if labeller.labels is None and settings.labels_column is None:
         raise SettingError(NO_LABELS)  # not even the model says what to choose from
-    (_to_stdout if settings.output is None else _to_file)(table, labeller, settings)
+    write = _to_stdout if settings.output is None else _to_file
+    write(table, labeller, settings)
 
 
 def _to_file(table: TextTable, labeller: "Labeller", settings: ClassifySettings) -> None:
