@@ -17,7 +17,6 @@ from sijo.app.options import call_with
 from sijo.app.progress import RowProgress
 from sijo.app.results import printable, tell
 from sijo.errors import SettingError, SijoError, TextError
-from sijo.files.output_job import OutputJob
 from sijo.files.row_writers import ColumnPlan, OutputRows, format_of, stream
 from sijo.files.tables import RowBlock, TextTable
 from sijo.zeroshot.labels import LabelSet
@@ -187,6 +186,8 @@ def run(source: str, settings: ClassifySettings) -> None:
 
 
 def _to_file(table: TextTable, labeller: "Labeller", settings: ClassifySettings) -> None:
+    from sijo.files.output_job import OutputJob
+
     counts: Counter[str] = Counter()
     kept = blocks = 0
     with (

@@ -15,7 +15,6 @@ from rich.text import Text
 
 from sijo.app.numbers import file_size
 from sijo.app.results import print_json, printable, wants_json
-from sijo.checkpoints.locate import locate
 
 MOST_SHOWN = 40
 """How many files, heads, labels or errors a table lists."""
@@ -44,6 +43,7 @@ def run(model: str | None = None, /, *, options: InspectSettings = InspectSettin
         sijo inspect models/deberta-v3-small --format json | jq .parameters_by_part
     """
     from sijo.checkpoints.contents import inspect
+    from sijo.checkpoints.locate import locate
 
     contents, error = inspect(locate(model, revision=options.revision))
     if wants_json(options.format):
