@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 import data
-from sijo.evaluation.zero_shot import TAILS, Interval
+from sijo.evaluation.intervals import TAILS, Interval
 
 Works = Mapping[str, Callable[[], object]]
 

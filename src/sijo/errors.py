@@ -39,7 +39,7 @@ class CheckpointError(SijoError):
     exit_code = 5
 
 
-def nearest(given: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
     """A hint for a name that is not known: the nearest one that is, or nothing.
 
     >>> nearest("txet", ["text", "domain"])
@@ -47,6 +47,6 @@ def nearest(given: str, known: Iterable[str]) -> str:
     >>> nearest("zzz", ["text", "domain"])
     ''
     """
-    by_folded = {name.casefold(): name for name in known}
-    close = get_close_matches(given.casefold(), by_folded, n=1)
+    by_folded = {word.casefold(): word for word in known}
+    close = get_close_matches(name.casefold(), by_folded, n=1)
     return f"; did you mean {by_folded[close[0]]!r}?" if close else ""

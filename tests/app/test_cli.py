@@ -287,11 +287,11 @@ def test_one_label_is_enough_where_it_may_not_fit(classify):
 def test_labels_of_each_row(classify, bad, write):
     # kills: a label of one row offered to another, sets of unlike size, a comma inside an item of a list
     strings = write("a.csv", 'text,own\nthe sea,"sea,land,rain"\nrain,"[""a, b"", ""c""]"\nsun,"""d, e"",f"\n')
-    found = [
+    columns_read = [
         set(row["label_scores"])
         for row in classify(strings, "--all-scores", labels=("--labels-column", "own")).rows()
     ]
-    assert found == [{"sea", "land", "rain"}, {"a, b", "c"}, {"d, e", "f"}]
+    assert columns_read == [{"sea", "land", "rain"}, {"a, b", "c"}, {"d, e", "f"}]
     lists = pa.table({"text": ["the sea", "rain"], "own": [["sea", "a, b"], ["c", "d", "e"]]})
     path = write("b.parquet", parquet(lists))
     rows = classify(path, "--all-scores", labels=("--labels-column", "own")).rows()
@@ -370,8 +370,8 @@ def test_a_disk_that_is_truly_full(sijo_cli, classify, tiny_model, write, small_
     assert [file.name for file in disk.iterdir()] == ["out.jsonl"]
 
 
-@pytest.mark.parametrize("code, said", [(74, "sijo: No space left on device\n"), (141, "")])
-def test_help_that_nobody_gets(code, said):
+@pytest.mark.parametrize("code, message", [(74, "sijo: No space left on device\n"), (141, "")])
+def test_help_that_nobody_gets(code, message):
     # kills: exit code 0 for it, or Python's own complaint as it clears up; a process that ends as they really do
     if code == 74:
         out = os.open("/dev/full", os.O_WRONLY)
@@ -381,7 +381,7 @@ def test_help_that_nobody_gets(code, said):
     command = [sys.executable, "-c", "from sijo.app.cli import main; main()", "--version"]
     ran = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
     os.close(out)
-    assert (ran.returncode, ran.stderr) == (code, said)
+    assert (ran.returncode, ran.stderr) == (code, message)
 
 
 def test_a_name_that_the_input_has_gets_a_prefix(classify, bad, write):
@@ -442,7 +442,7 @@ def test_every_format_in_by_file_and_by_pipe_and_out(classify, write, tmp_path, 
     # kills: a column or value changed on the way, or an answer that depends on the way
     suffix, content = SOURCES[kind]
     path = write(f"in.{suffix}", content)
-    given = [{"text": text} for text in TEXTS] if kind == "text" else TABLE.to_pylist()
+    records = [{"text": text} for text in TEXTS] if kind == "text" else TABLE.to_pylist()
     answers = set()
     for to, read in READ.items():
         for piped in (False, True):
@@ -451,8 +451,8 @@ def test_every_format_in_by_file_and_by_pipe_and_out(classify, write, tmp_path, 
             ran = classify(*source, "--output", output, stdin=content if piped else b"")
             assert ran.out == b""
             rows = read(output.read_bytes())
-            assert [{name: row[name] for name in given[0]} for row in rows] == given
-            assert list(rows[0])[: len(given[0])] == list(given[0])
+            assert [{name: row[name] for name in records[0]} for row in rows] == records
+            assert list(rows[0])[: len(records[0])] == list(records[0])
             answers.add(
                 tuple((row["label"] or None, int(row["tokens"]), float(row["score"] or -1)) for row in rows)
             )
@@ -485,17 +485,20 @@ def test_quiet_says_nothing(classify, tmp_path):
 def test_multi_label_and_all_scores(classify):
     # kills: probabilities of another label, an order that is not by probability, a threshold passed over
     labels = ("--labels", "sea,land,rain,sun")
-    everything, some, one = (
+    everything, fitting, single = (
         classify(*extra, "--all-scores", labels=labels, stdin=b"the old sea\n").rows()[0]
         for extra in (("--multi-label", "--threshold", "0"), ("--multi-label",), ())
     )
     scores = everything["label_scores"]
     assert list(scores) == everything["labels"] and list(scores.values()) == everything["scores"]
     assert everything["scores"] == sorted(scores.values(), reverse=True) and len(scores) == 4
-    assert some["labels"] == [label for label in scores if scores[label] >= 0.5]
-    assert next(iter(one["label_scores"])) == one["label"] and one["label_scores"][one["label"]] == one["score"]
-    assert abs(sum(one["label_scores"].values()) - 1) < 1e-9
-    assert "label" not in some and "labels" not in one
+    assert fitting["labels"] == [label for label in scores if scores[label] >= 0.5]
+    assert (
+        next(iter(single["label_scores"])) == single["label"]
+        and single["label_scores"][single["label"]] == single["score"]
+    )
+    assert abs(sum(single["label_scores"].values()) - 1) < 1e-9
+    assert "label" not in fitting and "labels" not in single
 
 
 def test_the_command_and_the_library_agree(classify, tiny_model):
@@ -509,8 +512,8 @@ def test_the_command_and_the_library_agree(classify, tiny_model):
     options = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", value)]
     rows = classify(*options, stdin=b"the old sea\nrain\n").rows()
     library = sijo.ZeroShotClassifier(["sea", "land"], model=tiny_model, **settings)
-    found = library.classify(["the old sea", "rain"])
-    assert [(row["label"], row["score"]) for row in rows] == [(row.label, row.score) for row in found]
+    answers = library.classify(["the old sea", "rain"])
+    assert [(row["label"], row["score"]) for row in rows] == [(row.label, row.score) for row in answers]
     plain = classify(stdin=b"the old sea\nrain\n").rows()
     assert plain != rows
 
@@ -541,10 +544,10 @@ def test_evaluate_prints_strict_json(sijo_cli, tiny_model, write, tmp_path):
     path, plot = write("gold.csv", GOLD), tmp_path / "plot.svg"
     ran = sijo_cli("evaluate", "--data", path, "--model", tiny_model, "--resamples", 100, "--plot", plot)
     assert ran.code == 0, ran.err
-    found = json.loads(ran.out, parse_constant=strict)
-    accuracy = found["accuracy"]
-    assert found["rows"] == 12 and 0 <= accuracy["low"] <= accuracy["value"] <= accuracy["high"] <= 1
-    assert found["task"] == "zero-shot" and found["data"] == str(path)
+    measured = json.loads(ran.out, parse_constant=strict)
+    accuracy = measured["accuracy"]
+    assert measured["rows"] == 12 and 0 <= accuracy["low"] <= accuracy["value"] <= accuracy["high"] <= 1
+    assert measured["task"] == "zero-shot" and measured["data"] == str(path)
     assert plot.read_text().lstrip().startswith("<?xml")
     ran = sijo_cli("evaluate", "--data", path, "--model", tiny_model, "--resamples", 100, "--format", "table")
     assert ran.code == 0 and "accuracy" in ran.out.decode().casefold()

@@ -13,12 +13,12 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 def slurm(tmp_path, until):
     """`slurm(code)` runs slurm.sh where srun leaves with that exit code; gives its own, and what was called.
 
-    With asked=True the time is up while srun is at work.
+    With time_up=True the time is up while srun is at work.
     """
     called = tmp_path / "called"
 
-    def run(code, *arguments, asked=False):
-        work = f'trap "exit {code}" TERM; touch {tmp_path}/begun; while :; do sleep 0.05; done' if asked else ""
+    def run(code, *arguments, time_up=False):
+        work = f'trap "exit {code}" TERM; touch {tmp_path}/begun; while :; do sleep 0.05; done' if time_up else ""
         scripts = {
             "scontrol": f'echo "scontrol $*" >> {called}; [ "$1" = show ] && printf "node7\\nnode8\\n"; exit 0',
             "srun": f'echo "srun $*" >> {called}; {work}\nexit {code}',
@@ -30,7 +30,7 @@ def slurm(tmp_path, until):
         environment = os.environ | {f"SLURM_{name}": value for name, value in job.items()}
         environment["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
         with subprocess.Popen(["bash", EXAMPLES / "slurm.sh", *arguments], env=environment) as process:
-            if asked:
+            if time_up:
                 until((tmp_path / "begun").exists)
                 process.terminate()
             process.wait(60)
@@ -49,7 +49,7 @@ def test_slurm_starts_the_same_command(slurm):
 
 def test_slurm_queues_again_what_was_asked_to_stop(slurm):
     # kills: a run that ends for good when its time is up; one that failed queued for ever
-    code, called = slurm(1, "electra-base", asked=True)
+    code, called = slurm(1, "electra-base", time_up=True)
     assert code == 1 and called[-1] == "scontrol requeue 41"
     code, called = slurm(1, "electra-base")
     assert code == 1 and not called[-1].startswith("scontrol requeue")

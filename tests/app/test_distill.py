@@ -29,8 +29,8 @@ def test_a_sentence_encoder_is_halved(sijo_cli, tiny_model, tmp_path):
     assert ran.code == 0, ran.err
     assert ran.out.decode().split() == [str(out / "model")] and ran.err == ""
     again = ("--corpus", REQUESTS, "--column", "text", "--set", *FEW, "--resume")
-    said = sijo_cli("distill", "--teacher", tiny_model, *again, "-o", out)
-    assert "begins with its teacher's tables, layers 0" in said.err
+    resumed = sijo_cli("distill", "--teacher", tiny_model, *again, "-o", out)
+    assert "begins with its teacher's tables, layers 0" in resumed.err
     settings = json.loads((out / "settings.json").read_text())
     assert settings["recipe"] == "sentence" and settings["teacher"]["vectors"] == 1
     student, teacher = sijo.load(out / "model"), sijo.load(tiny_model)
@@ -73,7 +73,7 @@ def test_what_recipes_there_are(sijo_cli):
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("arguments", "message"),
     [
         (("minlm",), "did you mean 'minilm'?"),
         (("sentence", "--set", "teacher.vector=1"), "did you mean 'teacher.vectors'?"),
@@ -82,11 +82,11 @@ def test_what_recipes_there_are(sijo_cli):
         (("sentence", "--teacher", "nowhere"), "nowhere"),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_is_begun(sijo_cli, tiny_model, tmp_path, given, message):
+def test_what_cannot_be_is_refused_before_anything_is_begun(sijo_cli, tiny_model, tmp_path, arguments, message):
     # kills: an hour of preparing a corpus for a run that cannot be
     out = tmp_path / "run"
-    teacher = () if "--teacher" in given else ("--teacher", tiny_model)
-    name, *rest = given
+    teacher = () if "--teacher" in arguments else ("--teacher", tiny_model)
+    name, *rest = arguments
     ran = sijo_cli("distill", name, *teacher, "--corpus", REQUESTS, "--column", "text", "-o", out, *rest)
     assert ran.code == 2 and message in ran.err, ran.err
     assert not (out / "corpus").exists()

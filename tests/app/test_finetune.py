@@ -28,11 +28,11 @@ def files(tmp_path):
     """40 real requests to learn from and 12 to measure on."""
     with REQUESTS.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["domain"] in ("travel", "banking")][:52]
-    for name, some in (("train", rows[:40]), ("dev", rows[40:])):
+    for name, part in (("train", rows[:40]), ("dev", rows[40:])):
         with (tmp_path / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
             out = csv.DictWriter(file, ["text", "domain"])
             out.writeheader()
-            out.writerows(some)
+            out.writerows(part)
     return tmp_path / "train.csv", tmp_path / "dev.csv"
 
 
@@ -40,8 +40,8 @@ def test_from_rows_to_a_model_that_labels(sijo_cli, tiny_model, files, tmp_path)
     # kills: an option that is not passed on, results of another run, a model that the other commands cannot use
     train, dev = files
     out = tmp_path / "run"
-    given = ("--model", tiny_model, "--train", train, "--eval", dev, "-o", out, "-q", "--set", *FEW)
-    ran = sijo_cli("finetune", *given)
+    arguments = ("--model", tiny_model, "--train", train, "--eval", dev, "-o", out, "-q", "--set", *FEW)
+    ran = sijo_cli("finetune", *arguments)
     assert ran.code == 0, ran.err
     assert ran.err == ""
     (result,) = ran.rows()
@@ -51,9 +51,9 @@ def test_from_rows_to_a_model_that_labels(sijo_cli, tiny_model, files, tmp_path)
     assert sijo.load(out / "model", "sequence-classification").labels == ("banking", "travel")
     labelled = sijo_cli("classify", dev, "--model", out / "model", "--column", "text")
     assert labelled.code == 0, labelled.err
-    said = [json.loads(line)["predicted"] for line in (out / "predictions.jsonl").read_text().splitlines()]
-    assert [row["label"] for row in labelled.rows()] == said
-    again = sijo_cli("finetune", *given, "--resume")
+    predicted = [json.loads(line)["predicted"] for line in (out / "predictions.jsonl").read_text().splitlines()]
+    assert [row["label"] for row in labelled.rows()] == predicted
+    again = sijo_cli("finetune", *arguments, "--resume")
     assert again.code == 0 and again.rows() == [result]
     small = sijo_cli(
         *(
@@ -82,7 +82,7 @@ def test_from_rows_to_a_model_that_labels(sijo_cli, tiny_model, files, tmp_path)
 def test_people_see_tables(sijo_cli, tiny_model, files, tmp_path):
     # kills: JSON at a terminal, a table without intervals
     train, dev = files
-    given = (
+    arguments = (
         "--model",
         tiny_model,
         "--train",
@@ -95,7 +95,7 @@ def test_people_see_tables(sijo_cli, tiny_model, files, tmp_path):
         "--format",
         "table",
     )
-    ran = sijo_cli("finetune", *given, "--set", *FEW)
+    ran = sijo_cli("finetune", *arguments, "--set", *FEW)
     assert ran.code == 0, ran.err
     text = ran.out.decode()
     assert (
@@ -104,7 +104,7 @@ def test_people_see_tables(sijo_cli, tiny_model, files, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "given, code, words",
+    "arguments, code, words",
     [
         ((), 2, "--train and --out are needed"),
         (("--task", "clasification"), 2, "Did you mean"),
@@ -121,14 +121,14 @@ def test_people_see_tables(sijo_cli, tiny_model, files, tmp_path):
     ],
 )
 def test_what_cannot_be_is_told_in_a_sentence(
-    sijo_cli, tiny_model, files, tmp_path, monkeypatch, given, code, words
+    sijo_cli, tiny_model, files, tmp_path, monkeypatch, arguments, code, words
 ):
     # kills: a trace, an epoch before a slip is noticed, a wrong exit code, a folder left behind
     monkeypatch.chdir(tmp_path)
     (tmp_path / "odd.csv").write_text(files[1].read_text() + "my money,money\n")
     (tmp_path / "empty.csv").write_text("text,domain\n")
-    model = () if "--model" in given else ("--model", tiny_model)
-    ran = sijo_cli("finetune", *model, *given)
+    model = () if "--model" in arguments else ("--model", tiny_model)
+    ran = sijo_cli("finetune", *model, *arguments)
     ran.must_say(code, words)
     assert ran.out == b"" and not (tmp_path / "run").exists()
 
@@ -156,15 +156,15 @@ def test_killed_and_gone_on_with(start, until, tiny_model, files, tmp_path):
     train, dev = files
     ensemble = ("ensemble.every=3", "ensemble.fewest=4", "smoothing=0.15")
     changes = ("--set", "run.epochs=8", "run.save_every=1", "every=0.4", *ensemble, *FEW[1:])
-    given = ("finetune", "--model", tiny_model, "--train", train, "--eval", dev, "-q", *changes)
-    assert start(*given, "-o", tmp_path / "whole", OMP_NUM_THREADS="1").wait().code == 0
+    arguments = ("finetune", "--model", tiny_model, "--train", train, "--eval", dev, "-q", *changes)
+    assert start(*arguments, "-o", tmp_path / "whole", OMP_NUM_THREADS="1").wait().code == 0
     file = tmp_path / "parts" / "evaluations.jsonl"
     for evaluations in (2, 5):
-        process = start(*given, "-o", tmp_path / "parts", "--resume", OMP_NUM_THREADS="1")
+        process = start(*arguments, "-o", tmp_path / "parts", "--resume", OMP_NUM_THREADS="1")
         until(lambda least=evaluations: file.exists() and file.read_bytes().count(b"\n") >= least)
         os.kill(process.pid, signal.SIGKILL)
         assert process.wait().code == -signal.SIGKILL
-    assert start(*given, "-o", tmp_path / "parts", "--resume", OMP_NUM_THREADS="1").wait().code == 0
+    assert start(*arguments, "-o", tmp_path / "parts", "--resume", OMP_NUM_THREADS="1").wait().code == 0
     for name in (
         "evaluations.jsonl",
         "metrics.jsonl",

@@ -37,8 +37,8 @@ def model(tmp_path_factory):
 
 def test_texts_come_as_rows_in_a_pipe(sijo_cli, model):
     # kills: options that are not passed on, one seed for all, the library's texts and the command's apart
-    given = ("--model", model, "-c", "travel", "--max-new-tokens", "6", "--temperature", "1", "--count", "3")
-    rows = sijo_cli("generate", *given, "-p", "book a", "find the").rows()
+    arguments = ("--model", model, "-c", "travel", "--max-new-tokens", "6", "--temperature", "1", "--count", "3")
+    rows = sijo_cli("generate", *arguments, "-p", "book a", "find the").rows()
     assert len(rows) == 6 and [row["seed"] for row in rows] == list(range(6))
     assert [row["prompt"] for row in rows] == ["book a"] * 3 + ["find the"] * 3
     assert len({row["text"] for row in rows}) > 3 and all(row["tokens"] == 6 for row in rows)
@@ -62,27 +62,39 @@ def test_a_person_reads_it_as_it_is_written(sijo_cli, model):
 
 def test_beams_from_the_command(sijo_cli, model):
     # kills: beams or their length penalty not passed on, a text in a stream that is another
-    given = ("generate", "--model", model, "-c", "travel", "--max-new-tokens", "8", "--beams", "3", "--stop", "a")
+    arguments = (
+        "generate",
+        "--model",
+        model,
+        "-c",
+        "travel",
+        "--max-new-tokens",
+        "8",
+        "--beams",
+        "3",
+        "--stop",
+        "a",
+    )
     texts = {}
     for penalty in (0.0, 3.0):
-        row = sijo_cli(*given, "--length-penalty", penalty, "-p", "find the").rows()[0]
-        asked = {
+        row = sijo_cli(*arguments, "--length-penalty", penalty, "-p", "find the").rows()[0]
+        settings = {
             "control_code": "travel",
             "max_new_tokens": 8,
             "beams": 3,
             "stop": ("a",),
             "length_penalty": penalty,
         }
-        assert row["text"] == sijo.generate(model, "find the", **asked)
-        assert row["text"] == "".join(sijo.generate(model, "find the", **asked, stream=True))
+        assert row["text"] == sijo.generate(model, "find the", **settings)
+        assert row["text"] == "".join(sijo.generate(model, "find the", **settings, stream=True))
         texts[penalty] = row["tokens"]
     assert texts[0.0] < texts[3.0]
 
 
 def test_a_code_alone_and_a_prompt_alone(sijo_cli, model):
     # kills: a text that needs both; a code that is printed as part of the text
-    for given in (("-c", "travel"), ("-c", "travel", "-p", ""), ("-c", "travel to the"), ("-p", "book")):
-        ran = sijo_cli("generate", "--model", model, *given, "--max-new-tokens", "3", "--stop", "never to come")
+    for arguments in (("-c", "travel"), ("-c", "travel", "-p", ""), ("-c", "travel to the"), ("-p", "book")):
+        ran = sijo_cli("generate", "--model", model, *arguments, "--max-new-tokens", "3", "--stop", "never to come")
         row = ran.rows()[0]
         assert row["tokens"] == 3 and not row["stopped"] and "travel" not in row["text"], ran.err
 
@@ -91,8 +103,8 @@ def test_a_reader_of_rows_that_has_gone(start, model, write, tmp_path):
     # kills: `| head -1` that ends in a trace, or waits for all
     pipe, prompts = tmp_path / "pipe", write("prompts.txt", "book a flight\n" * 200)
     os.mkfifo(pipe)
-    given = ("--prompts-file", prompts, "--max-new-tokens", 20)
-    process = start("generate", "--model", model, *given, stdout=pipe)
+    arguments = ("--prompts-file", prompts, "--max-new-tokens", 20)
+    process = start("generate", "--model", model, *arguments, stdout=pipe)
     with pipe.open("rb") as reader:
         assert reader.readline().startswith(b'{"prompt": "book a flight"')
     ran = process.wait()
@@ -103,8 +115,8 @@ def test_a_reader_of_the_text_that_has_gone(start, model, tmp_path):
     # kills: a trace where a text is broken off by `| head -1`
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    given = ("-p", "book a", "find the", "--max-new-tokens", 300, "--format", "text")
-    process = start("generate", "--model", model, *given, stdout=pipe)
+    arguments = ("-p", "book a", "find the", "--max-new-tokens", 300, "--format", "text")
+    process = start("generate", "--model", model, *arguments, stdout=pipe)
     with pipe.open("rb") as reader:
         assert reader.readline().startswith(b"book a ")
     ran = process.wait()
@@ -144,8 +156,8 @@ def test_each_row_is_sent_when_it_is_done(sijo_cli, model, tmp_path, monkeypatch
 def test_ctrl_c_at_a_terminal(start, model, stop):
     # kills: a trace; text that stays in a buffer; the next prompt of the shell behind the text
     master, slave = os.openpty()
-    given = ("-p", "book a", "--max-new-tokens", 100_000, *stop)
-    process = start("generate", "--model", model, *given, stdout=os.ttyname(slave))
+    arguments = ("-p", "book a", "--max-new-tokens", 100_000, *stop)
+    process = start("generate", "--model", model, *arguments, stdout=os.ttyname(slave))
     seen = b""
     while len(seen) < 40:
         assert select.select([master], [], [], 60)[0], "nothing was written"
@@ -188,7 +200,7 @@ def test_prompts_from_a_file(sijo_cli, model, write):
 
 
 @pytest.mark.parametrize(
-    ("given", "code", "message"),
+    ("arguments", "code", "message"),
     [
         (("-c", "travl", "-p", "book"), 2, "did you mean 'travel'?"),
         ((), 3, "no token to begin with"),
@@ -204,9 +216,9 @@ def test_prompts_from_a_file(sijo_cli, model, write):
         (("--prompts-file", "nowhere.txt"), 3, "cannot be read"),
     ],
 )
-def test_what_cannot_be_written(sijo_cli, model, given, code, message):
+def test_what_cannot_be_written(sijo_cli, model, arguments, code, message):
     # kills: a stack trace, an exit code that says nothing
-    ran = sijo_cli("generate", "--model", model, *given)
+    ran = sijo_cli("generate", "--model", model, *arguments)
     assert ran.code == code and message in ran.err and not ran.out, ran.err
     assert "generate" in {name for name in app if name[0] != "-"}
 
@@ -220,24 +232,24 @@ def test_a_model_that_does_not_write(sijo_cli, tiny_model):
 
 def test_what_a_text_looks_like(sijo_cli, model, write):
     # kills: a prior that is not passed on, codes cut off unasked, a table without its bars
-    asked = ("attribute", "--model", model)
-    row = sijo_cli(*asked, "book a flight", "--top", "0").rows()[0]
+    command = ("attribute", "--model", model)
+    row = sijo_cli(*command, "book a flight", "--top", "0").rows()[0]
     assert len(row["codes"]) == 10 and sum(code["posterior"] for code in row["codes"]) == pytest.approx(1)
     assert [(code["code"], code["posterior"]) for code in row["codes"]] == sijo.attribute(model, "book a flight")
-    some = sijo_cli(*asked, "book a flight", "--codes", "travel,banking", "--prior", "travel=1e9,banking=1").rows()[
-        0
-    ]
-    assert [code["code"] for code in some["codes"]] == ["travel", "banking"]
-    assert some["codes"][0]["posterior"] > 0.99
-    table = sijo_cli(*asked, "book a flight", "--format", "table").out.decode()
+    two_codes = sijo_cli(
+        *command, "book a flight", "--codes", "travel,banking", "--prior", "travel=1e9,banking=1"
+    ).rows()[0]
+    assert [code["code"] for code in two_codes["codes"]] == ["travel", "banking"]
+    assert two_codes["codes"][0]["posterior"] > 0.99
+    table = sijo_cli(*command, "book a flight", "--format", "table").out.decode()
     assert "█" in table and "perplexity" in table
-    for given, message in (
+    for arguments, message in (
         (("x", "--codes", "travel,bankin"), "did you mean 'banking'?"),
         (("x", "--prior", "travel=much"), "is no prior"),
         ((), "there is no text"),
         (("",), "has no tokens"),
     ):
-        ran = sijo_cli(*asked, *given)
+        ran = sijo_cli(*command, *arguments)
         assert ran.code in (2, 3) and message in ran.err, ran.err
 
 

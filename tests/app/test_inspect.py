@@ -40,9 +40,9 @@ def told(sijo_cli):
     def run(*arguments, code=0):
         ran = sijo_cli("inspect", *arguments)
         assert ran.code == code, ran.err
-        (found,) = ran.rows()
-        assert found.keys() == KEYS
-        return found
+        (contents,) = ran.rows()
+        assert contents.keys() == KEYS
+        return contents
 
     return run
 
@@ -54,7 +54,7 @@ def edit(file, **fields):
 def test_the_tiny_model(told, tiny_copy):
     # kills: a count that leaves a part out or has one twice, a digest of something else, a length guessed
     (tiny_copy / "README.md").write_text("---\nlicense: mit\n---\n# Tiny\n")
-    found = told(tiny_copy)
+    contents = told(tiny_copy)
     weights = load_file(tiny_copy / "model.safetensors")
     words = len(weights["embeddings.word_embeddings.weight"])
     size = {name: tensor.numel() for name, tensor in weights.items()}
@@ -63,22 +63,29 @@ def test_the_tiny_model(told, tiny_copy):
         "layers": sum(n for name, n in size.items() if name.startswith("encoder.layer.")),
         "pooler": 16 * 16 + 16,
     }
-    assert found["parameters_by_part"] == parts and found["parameters"] == sum(size.values()) == sum(parts.values())
-    assert (found["model_type"], found["dtype"], found["layers"], found["blocks"]) == ("bert", "float32", 2, 2)
-    assert found["architecture"]["hidden_size"] == 16 and found["heads"] == {} and found["labels"] is None
-    assert found["tokenizer"] == {"kind": "WordPiece", "vocabulary": words, "longest_input": 32}
-    assert found["sentence_encoder"]["pooling"] == "mean" and found["sentence_encoder"]["max_length"] == 32
-    assert found["licence"] == "mit" and found["unused"] == [] and found["would_not_load"] == {}
+    assert contents["parameters_by_part"] == parts and contents["parameters"] == sum(size.values()) == sum(
+        parts.values()
+    )
+    assert (contents["model_type"], contents["dtype"], contents["layers"], contents["blocks"]) == (
+        "bert",
+        "float32",
+        2,
+        2,
+    )
+    assert contents["architecture"]["hidden_size"] == 16 and contents["heads"] == {} and contents["labels"] is None
+    assert contents["tokenizer"] == {"kind": "WordPiece", "vocabulary": words, "longest_input": 32}
+    assert contents["sentence_encoder"]["pooling"] == "mean" and contents["sentence_encoder"]["max_length"] == 32
+    assert contents["licence"] == "mit" and contents["unused"] == [] and contents["would_not_load"] == {}
     files = {str(path.relative_to(tiny_copy)): path.read_bytes() for path in tiny_copy.rglob("*") if path.is_file()}
-    assert {file["name"]: (file["bytes"], file["sha256"]) for file in found["files"]} == {
+    assert {file["name"]: (file["bytes"], file["sha256"]) for file in contents["files"]} == {
         name: (len(content), hashlib.sha256(content).hexdigest()) for name, content in files.items()
     }
 
 
 def test_the_built_in_model_by_default(told, built_in):
     # kills: a MODEL that must be given
-    found = told()
-    assert found["folder"] == str(built_in.source) and found["parameters"] == 22_713_216
+    contents = told()
+    assert contents["folder"] == str(built_in.source) and contents["parameters"] == 22_713_216
 
 
 HEAD = "sequence-classification"
@@ -97,13 +104,13 @@ V1 = Architecture(**WIDE, schedule=(0, 1), distances=Disentangled(span=9, projec
 def test_parts_and_heads_add_up(told, tmp_path, size, kind, heads, labels):
     # kills: a head left out, a tensor that was published with others counted for one, a class nobody has
     sijo.save(sijo.create(size, heads, labels=labels), tmp_path / "model")
-    found = told(tmp_path / "model")
+    contents = told(tmp_path / "model")
     written = load_file(tmp_path / "model/model.safetensors")
-    assert found["parameters"] == sum(tensor.numel() for tensor in written.values())
-    assert found["parameters"] == sum(found["parameters_by_part"].values())
-    assert list(found["heads"]) == heads and set(heads) <= found["parameters_by_part"].keys()
-    assert found["heads"]["mlm"] == kind and (found["model_type"] == "sijo") == (kind is None)
-    assert found["labels"] == labels and found["tokenizer"] is None
+    assert contents["parameters"] == sum(tensor.numel() for tensor in written.values())
+    assert contents["parameters"] == sum(contents["parameters_by_part"].values())
+    assert list(contents["heads"]) == heads and set(heads) <= contents["parameters_by_part"].keys()
+    assert contents["heads"]["mlm"] == kind and (contents["model_type"] == "sijo") == (kind is None)
+    assert contents["labels"] == labels and contents["tokenizer"] is None
 
 
 def test_what_shares_a_pooler_and_what_nobody_reads(told, tiny_copy):
@@ -117,10 +124,10 @@ def test_what_shares_a_pooler_and_what_nobody_reads(told, tiny_copy):
         architectures=["BertForSequenceClassification"],
         id2label={"0": "a", "1": "b", "2": "c"},
     )
-    found = told(tiny_copy)
-    assert found["parameters_by_part"]["pooler"] == 16 * 17 and found["parameters_by_part"][HEAD] == 3 * 17
-    assert found["heads"] == {HEAD: "BertForSequenceClassification"} and found["labels"] == ["a", "b", "c"]
-    assert found["unused"] == ["cls.seq_relationship.bias"] and found["dtype"] == "float16"
+    contents = told(tiny_copy)
+    assert contents["parameters_by_part"]["pooler"] == 16 * 17 and contents["parameters_by_part"][HEAD] == 3 * 17
+    assert contents["heads"] == {HEAD: "BertForSequenceClassification"} and contents["labels"] == ["a", "b", "c"]
+    assert contents["unused"] == ["cls.seq_relationship.bias"] and contents["dtype"] == "float16"
 
 
 def test_heads_that_would_not_load(told, tiny_copy, sijo_cli):
@@ -129,15 +136,15 @@ def test_heads_that_would_not_load(told, tiny_copy, sijo_cli):
     classifier = {"classifier.weight": torch.ones(2, 16), "classifier.bias": torch.ones(2)}
     save_file(weights | classifier, tiny_copy / "model.safetensors")
     edit(tiny_copy / "config.json", architectures=[])
-    found = told(tiny_copy)  # no config says whether it judges texts, tokens or choices; the last cannot be
-    assert set(found["heads"]) == {HEAD, "token-classification"} and found["would_not_load"] == {}
+    contents = told(tiny_copy)  # no config says whether it judges texts, tokens or choices; the last cannot be
+    assert set(contents["heads"]) == {HEAD, "token-classification"} and contents["would_not_load"] == {}
     mlm = {"cls.predictions.bias": torch.ones(110), "cls.predictions.transform.dense.weight": torch.ones(16, 17)}
     mlm |= {"cls.predictions.transform.dense.bias": torch.ones(16)}
     mlm |= {f"cls.predictions.transform.LayerNorm.{leaf}": torch.ones(16) for leaf in ("weight", "bias")}
     save_file(weights | classifier | mlm, tiny_copy / "model.safetensors")
-    found = told(tiny_copy, code=5)
-    assert HEAD in found["heads"] and found["would_not_load"].keys() == {"head mlm"}
-    assert "transform.dense.weight is (16, 17)" in found["would_not_load"]["head mlm"]
+    contents = told(tiny_copy, code=5)
+    assert HEAD in contents["heads"] and contents["would_not_load"].keys() == {"head mlm"}
+    assert "transform.dense.weight is (16, 17)" in contents["would_not_load"]["head mlm"]
     sijo_cli("inspect", tiny_copy).must_say(5, "transform.dense.weight is (16, 17)")
 
 
@@ -174,13 +181,13 @@ def broken(folder, way):
 def test_folders_that_do_not_open(told, sijo_cli, tiny_copy, way, code, words):
     # kills: an error in place of the files, another exit code, a link followed
     broken(tiny_copy, way)
-    found = told(tiny_copy, code=code)
-    assert words in found["would_not_load"]["encoder"] and found["architecture"] is None
+    contents = told(tiny_copy, code=code)
+    assert words in contents["would_not_load"]["encoder"] and contents["architecture"] is None
     names = {str(path.relative_to(tiny_copy)) for path in tiny_copy.rglob("*") if not path.is_dir()}
-    assert {file["name"] for file in found["files"]} == names
-    unread = [file["name"] for file in found["files"] if file["sha256"] is None]
+    assert {file["name"] for file in contents["files"]} == names
+    unread = [file["name"] for file in contents["files"] if file["sha256"] is None]
     assert unread == (["model.safetensors"] if way == "link" else [])
-    assert found["never_opened"] == (["pytorch_model.bin"] if way == "pickle" else [])
+    assert contents["never_opened"] == (["pytorch_model.bin"] if way == "pickle" else [])
     sijo_cli("inspect", tiny_copy, "--format", "table").must_say(code, words)
 
 
@@ -192,9 +199,11 @@ def test_files_that_are_never_opened(told, tiny_copy, monkeypatch):
     for name in foreign:
         (tiny_copy / name).write_text(f"open('{tiny_copy}/sprung', 'w')")
     os.mkfifo(tiny_copy / "pipe")
-    found = told(tiny_copy)
-    assert sorted(found["never_opened"]) == foreign and not (tiny_copy / "sprung").exists()
-    assert found["would_not_load"].keys() == {"pipe"} and "pipe or a device" in found["would_not_load"]["pipe"]
+    contents = told(tiny_copy)
+    assert sorted(contents["never_opened"]) == foreign and not (tiny_copy / "sprung").exists()
+    assert (
+        contents["would_not_load"].keys() == {"pipe"} and "pipe or a device" in contents["would_not_load"]["pipe"]
+    )
 
 
 def test_huge_cards_and_many_files_stay_bounded(tiny_copy, tmp_path, sijo_cli):
@@ -207,8 +216,8 @@ def test_huge_cards_and_many_files_stay_bounded(tiny_copy, tmp_path, sijo_cli):
     assert licence(tiny_copy) is None
     assert time.process_time() - started < 0.2
     (tiny_copy / "README.md").unlink()
-    found, _ = inspect(tiny_copy)
-    assert len(found["files"]) == 1_000 and found["files_not_listed"] == 2_000 + 6
+    contents, _ = inspect(tiny_copy)
+    assert len(contents["files"]) == 1_000 and contents["files_not_listed"] == 2_000 + 6
     shown = sijo_cli("inspect", tiny_copy, "--format", "table").out.decode().splitlines()
     assert len(shown) < 100 and "and 2,966 files more; --format json lists 1,000" in shown
     shutil.rmtree(tiny_copy)

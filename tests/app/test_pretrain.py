@@ -60,8 +60,8 @@ def test_codes_from_a_column_and_from_names(sijo_cli, tmp_path, write):
     assert {code["name"]: code["ids"] for code in index["codes"]}["travel"] == [tokenizer.id("<travel>")]
     files = [write(f"{name}.txt", f"all about the {name} .\n" * 40) for name in ("sea", "land")]
     named = [f"{path.stem}={path}" for path in files]
-    given = ("-o", tmp_path / "named", "-q", *changes, "tokenizer.vocab_size=300")
-    ran = sijo_cli("pretrain", "ctrl-tiny", "--corpus", *named, *given)
+    arguments = ("-o", tmp_path / "named", "-q", *changes, "tokenizer.vocab_size=300")
+    ran = sijo_cli("pretrain", "ctrl-tiny", "--corpus", *named, *arguments)
     assert ran.code == 0, ran.err
     index = json.loads((tmp_path / "named" / "corpus" / "index.json").read_text())
     assert [code["name"] for code in index["codes"]] == ["sea", "land"]
@@ -78,8 +78,8 @@ def test_reviews_with_their_ratings(sijo_cli, tmp_path, monkeypatch, write):
     ran = sijo_cli("pretrain", "ctrl-tiny", "--corpus", "reviews.csv", "--code-column", "rating", *changes)
     assert ran.code == 0 and ran.out.decode().split() == ["runs/ctrl-tiny/model"], ran.err
     assert sijo_cli("generate", "--model", "runs/ctrl-tiny/model", "--codes").out.decode().split() == ["1", "10"]
-    asked = ("--control-code", "10", "--max-new-tokens", "3")
-    ran = sijo_cli("generate", "--model", "runs/ctrl-tiny/model", *asked)
+    options = ("--control-code", "10", "--max-new-tokens", "3")
+    ran = sijo_cli("generate", "--model", "runs/ctrl-tiny/model", *options)
     assert ran.code == 0, ran.err
     more = ("--corpus", "Films=reviews.csv", "--code-column", "rating", "-o", "more", "-q")
     start = ("start.model=runs/ctrl-tiny/model", "start.train=codes")
@@ -91,7 +91,7 @@ def test_reviews_with_their_ratings(sijo_cli, tmp_path, monkeypatch, write):
 
 
 @pytest.mark.parametrize(
-    "given, code, words",
+    "arguments, code, words",
     [
         (("bert-tiny",), 2, "--corpus is needed"),
         (("bert-tinny", "--corpus", "x", "-o", "y"), 2, "did you mean 'bert-tiny'?"),
@@ -121,11 +121,11 @@ def test_reviews_with_their_ratings(sijo_cli, tmp_path, monkeypatch, write):
         (("bert-tiny", "--corpus", REQUESTS, "-o", "run", "-q", "--set", "run.device=cuda"), 2, "finds no GPU"),
     ],
 )
-def test_what_cannot_be_is_told_in_a_sentence(sijo_cli, tmp_path, monkeypatch, given, code, words):
+def test_what_cannot_be_is_told_in_a_sentence(sijo_cli, tmp_path, monkeypatch, arguments, code, words):
     # kills: a trace, an hour of preparation before a slip is noticed, a wrong exit code
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.txt").write_bytes(b"good\n\xff\xfe bad\n")
-    ran = sijo_cli("pretrain", *given)
+    ran = sijo_cli("pretrain", *arguments)
     ran.must_say(code, words)
     assert ran.out == b"" and not (tmp_path / "run" / "checkpoints").exists()
 
@@ -133,8 +133,8 @@ def test_what_cannot_be_is_told_in_a_sentence(sijo_cli, tmp_path, monkeypatch, g
 def test_bad_files_are_skipped_when_asked(sijo_cli, tmp_path, write):
     # kills: a bad file that ends the run all the same, or one that is skipped without a word
     bad, out = write("bad.txt", b"one good line\n\xff\xfe\n"), tmp_path / "run"
-    given = ("--corpus", REQUESTS, bad, "--skip-bad", "-o", out, "--set", *SMALL, *OF_MODEL)
-    ran = sijo_cli("pretrain", "bert-tiny", *given)
+    arguments = ("--corpus", REQUESTS, bad, "--skip-bad", "-o", out, "--set", *SMALL, *OF_MODEL)
+    ran = sijo_cli("pretrain", "bert-tiny", *arguments)
     assert ran.code == 0 and "skipped" in ran.err and "bad.txt" in ran.err, ran.err
 
 

@@ -63,8 +63,8 @@ def test_words_beside_it(clock, capsys, shown):
         run.say("preparing [the corpus]")
         clock.at = 60.0
         run.add(step(1, 10))
-    said = capsys.readouterr().err.splitlines()
-    assert (said[:1] == ["preparing [the corpus]"]) == shown and len(said) == 2 * shown
+    lines = capsys.readouterr().err.splitlines()
+    assert (lines[:1] == ["preparing [the corpus]"]) == shown and len(lines) == 2 * shown
 
 
 def test_a_bar_at_a_terminal(clock, monkeypatch):
@@ -81,7 +81,7 @@ def test_a_bar_at_a_terminal(clock, monkeypatch):
         clock.at = 120.0
         run.add(step(5, 8))
         run._live.refresh()
-    said = err.getvalue()
-    assert "preparing [the corpus]" in said and "step 5/8 (62%), mlm 6.91 rtd 0.25" in said and "━" in said
-    assert "03:00" in said
-    assert said.endswith("\x1b[1A\x1b[2K")  # one line up, and that line cleared
+    output = err.getvalue()
+    assert "preparing [the corpus]" in output and "step 5/8 (62%), mlm 6.91 rtd 0.25" in output and "━" in output
+    assert "03:00" in output
+    assert output.endswith("\x1b[1A\x1b[2K")  # one line up, and that line cleared

@@ -182,7 +182,8 @@ def test_masked_tokens_are_shown_with_truth_and_guess(whole):
     texts = page.having("p", "text")
     assert texts[1] == "[CLS] the old searains [SEP]"
     good, bad = (
-        [one for one in page.marked if one[1] == kind and "read as" in (one[2] or "")] for kind in ("good", "bad")
+        [token for token in page.marked if token[1] == kind and "read as" in (token[2] or "")]
+        for kind in ("good", "bad")
     )
     assert [(kind, title, "".join(words)) for kind, _, title, words in good] == [
         ("span", "read as [MASK], guessed right", "old")
@@ -257,8 +258,8 @@ def test_a_stranger_writes_nothing_but_words(tmp_path):
     assert styles == {None, "color:var(--run1)"}
     assert not page.open
     for where in ("dt", "th", "td", "h1", "h3", "figcaption", "ruby", "span"):
-        found = [words for kind, _, _, words in page.marked if kind == where]
-        assert any("<script>" in "".join(words) for words in found), where
+        texts = [words for kind, _, _, words in page.marked if kind == where]
+        assert any("<script>" in "".join(words) for words in texts), where
 
 
 def test_nothing_is_fetched_or_run(whole):
@@ -305,11 +306,11 @@ def test_every_colour_is_known_by_day_and_by_night(whole):
 def test_what_is_not_there_is_said_so(tmp_path, parts, nothing):
     # kills: a report that fails on a run that has just begun, a heading above nothing
     page = Page(drawn(lay(tmp_path / "run", **parts)))
-    found = []
+    sections = []
     for kind, _, _, words in page.marked:
         if kind in ("header", "section") and "nothing yet" in "".join(words):
-            found.append("header" if kind == "header" else words[0])
-    assert found == nothing
+            sections.append("header" if kind == "header" else words[0])
+    assert sections == nothing
     state = page.having("p", "soft")[0]
     assert ("interrupted" in state) == bool(parts.get("lines", 4))
 
@@ -325,10 +326,10 @@ def test_an_interrupted_run_is_drawn_as_far_as_it_came(tmp_path):
     assert page.having("dd")[0] == "10"
     assert "parameters" not in page.text
     for smooth in (True, False):
-        one = drawing([([10], [0.5])], three_digits, from_zero=False, smooth=smooth)
-        assert re.findall(r">([^<]+)</text>", one) == ["10", "0.48", "0.5", "0.52"]
+        svg = drawing([([10], [0.5])], three_digits, from_zero=False, smooth=smooth)
+        assert re.findall(r">([^<]+)</text>", svg) == ["10", "0.48", "0.5", "0.52"]
         assert re.search(
-            r'd="M (\S+ \S+) \nL \1 \n" style="[^"]*stroke: var\(--run1\); stroke-width: 4; [^"]*round"', one
+            r'd="M (\S+ \S+) \nL \1 \n" style="[^"]*stroke: var\(--run1\); stroke-width: 4; [^"]*round"', svg
         )
 
 
@@ -427,8 +428,10 @@ def test_smoothing_in_plain_numbers():
         assert got == pytest.approx(want, abs=1e-12)
     assert smoothed([4.0, 1.0]) == [4.0, 1.0]
     noisy = list(range(120)), [float(n % 2) for n in range(120)]
-    one, other = (drawing([noisy], str, from_zero=False, smooth=smooth) for smooth in (True, False))
-    strong, again = (re.search(r'd="([^"]*)" style="[^"]*stroke-width: 1.5', svg)[1] for svg in (one, other))
+    smooth_svg, plain_svg = (drawing([noisy], str, from_zero=False, smooth=smooth) for smooth in (True, False))
+    strong, again = (
+        re.search(r'd="([^"]*)" style="[^"]*stroke-width: 1.5', svg)[1] for svg in (smooth_svg, plain_svg)
+    )
     assert len(set(re.findall(r" (\S+) \n", again))) < 6 < len(set(re.findall(r" (\S+) \n", strong)))
 
 

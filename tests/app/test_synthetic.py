@@ -8,8 +8,8 @@ import pytest
 
 import sijo
 from generation.test_synthetic import tiny_ctrl
-from sijo.app.generate import GenerateSettings
-from sijo.app.synthetic import SynthesisOptions, kinds_of, settings_of
+from sijo.app.for_labels import kinds_of
+from sijo.app.generate import GenerateSettings, SynthesisOptions, settings_of
 from sijo.errors import SijoError
 from sijo.generation.rules import Sampling
 from sijo.generation.synthetic import Synthesis
@@ -29,8 +29,8 @@ def test_labels_that_are_codes_become_a_table(sijo_cli, model, tiny_model, tmp_p
     # kills: a column that is lost in a format, other texts in each, a table that finetune cannot read, a row whose
     # seed does not write it again, results among the words for a person
     for name in ("made.csv", "made.jsonl", "made.parquet"):
-        asked = ("--for-labels", "sea, land", "--seed", "3", "-o", tmp_path / name)
-        ran = sijo_cli("generate", "--model", model, *asked, *FEW)
+        arguments = ("--for-labels", "sea, land", "--seed", "3", "-o", tmp_path / name)
+        ran = sijo_cli("generate", "--model", model, *arguments, *FEW)
         assert ran.code == 0 and ran.out == b"", ran.err
         assert "8 rows in" in ran.err and "written" in ran.err
         told = {
@@ -46,8 +46,10 @@ def test_labels_that_are_codes_become_a_table(sijo_cli, model, tiny_model, tmp_p
     assert [{name: str(value) for name, value in row.items()} for row in again] == rows
     assert list(again[0]) == ["text", "label", "mean_logprob", "seed"]
     assert [row["label"] for row in again] == ["sea"] * 4 + ["land"] * 4
-    for some in (again[:4], again[4:]):
-        assert [row["mean_logprob"] for row in some] == sorted((row["mean_logprob"] for row in some), reverse=True)
+    for label_rows in (again[:4], again[4:]):
+        assert [row["mean_logprob"] for row in label_rows] == sorted(
+            (row["mean_logprob"] for row in label_rows), reverse=True
+        )
     for row in again[::3]:
         alone = ("-c", row["label"], "--seed", row["seed"], "--max-new-tokens", "6", "--temperature", "0.6")
         text = sijo_cli("generate", "--model", model, *alone, "--top-k", "10").rows()[0]
@@ -65,7 +67,7 @@ def test_what_is_said_is_passed_on():
     plain = settings_of(GenerateSettings(count=9, seed=4), SynthesisOptions())
     assert plain.sampling == Sampling(temperature=0.2, top_k=10, penalty=1.2)
     assert (plain.count, plain.seed, plain.written, plain.max_new_tokens, plain.stop) == (9, 4, 45, 100, ("\n",))
-    given = GenerateSettings(
+    writing = GenerateSettings(
         count=2,
         temperature=0.9,
         top_p=0.8,
@@ -76,15 +78,15 @@ def test_what_is_said_is_passed_on():
         banned=["rain"],
         max_new_tokens=20,
     )
-    asked = settings_of(given, SynthesisOptions(drafts=8, min_new_tokens=2))
-    assert asked.sampling == Sampling(temperature=0.9, top_p=0.8, penalty=1.0, penalty_rule="sign_aware")
-    assert (asked.written, asked.min_new_tokens, asked.max_new_tokens) == (8, 2, 20)
-    assert (asked.stop, asked.banned, asked.guidance) == ((".", "!"), ("rain",), 2.0)
+    settings = settings_of(writing, SynthesisOptions(drafts=8, min_new_tokens=2))
+    assert settings.sampling == Sampling(temperature=0.9, top_p=0.8, penalty=1.0, penalty_rule="sign_aware")
+    assert (settings.written, settings.min_new_tokens, settings.max_new_tokens) == (8, 2, 20)
+    assert (settings.stop, settings.banned, settings.guidance) == ((".", "!"), ("rain",), 2.0)
     assert settings_of(GenerateSettings(temperature=0.5, min_p=0.1), SynthesisOptions()).sampling.top_k is None
 
 
-def kinds(given):
-    return [(kind.label, kind.control_code, kind.beginnings) for kind in kinds_of(str(given))]
+def kinds(labels):
+    return [(kind.label, kind.control_code, kind.beginnings) for kind in kinds_of(str(labels))]
 
 
 def test_labels_in_a_line_or_in_a_file(write):
@@ -93,13 +95,13 @@ def test_labels_in_a_line_or_in_a_file(write):
     pairs = [("good", "Reviews Rating: 5.0", ("",)), ("bad", "Reviews Rating: 1.0", ("",))]
     assert kinds("good=Reviews Rating: 5.0; bad=Reviews Rating: 1.0") == pairs
     assert kinds(write("a.json", json.dumps({name: code for name, code, _ in pairs}))) == pairs
-    some = {
+    labels = {
         "good": {"control_code": "Reviews", "prompt": ["The movie", "This film"]},
         "odd": {"prompt": "It"},
         "x": {},
     }
     want = [("good", "Reviews", ("The movie", "This film")), ("odd", None, ("It",)), ("x", "x", ("",))]
-    assert kinds(write("b.json", json.dumps(some))) == want
+    assert kinds(write("b.json", json.dumps(labels))) == want
     lines = ["label,control_code,prompt", "good,Reviews,The movie", "odd,,It", 'good,Reviews,"This film"', "x,,"]
     assert kinds(write("c.csv", "\ufeff" + "\r\n".join(lines))) == want
 
@@ -122,13 +124,13 @@ def test_labels_in_a_line_or_in_a_file(write):
 )
 def test_files_that_are_no_labels(write, name, content, code, message):
     # kills: a trace; a slip that is read as something else
-    with pytest.raises(SijoError) as found:
+    with pytest.raises(SijoError) as error:
         kinds(write(name, content.encode("latin-1")))
-    assert message in str(found.value) and found.value.exit_code == code
+    assert message in str(error.value) and error.value.exit_code == code
 
 
 @pytest.mark.parametrize(
-    ("given", "code", "message"),
+    ("arguments", "code", "message"),
     [
         (("--for-labels", "sea,lnad", "-o", "made.csv"), 2, "did you mean 'land'?"),
         (("--for-labels", "sea,land"), 2, "--output made.csv"),
@@ -146,19 +148,19 @@ def test_files_that_are_no_labels(write, name, content, code, message):
         (("--for-labels", "long.json", "-o", "made.csv"), 3, "reads 32 at once"),
     ],
 )
-def test_what_cannot_be(refused, model, write, tmp_path, monkeypatch, given, code, message):
+def test_what_cannot_be(refused, model, write, tmp_path, monkeypatch, arguments, code, message):
     # kills: an hour of writing before a slip is noticed, a file left behind, one that is written over
     write("there.csv", "text\n")
     write("labels.csv", "label\n")
     write("long.json", json.dumps({"sea": {"control_code": "sea", "prompt": ["the", "the " * 40]}}))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Synthesis, "write", lambda self: pytest.fail("began to write"))
-    refused(code, message, "generate", "--model", model, *given)
+    refused(code, message, "generate", "--model", model, *arguments)
 
 
 def test_whole_or_absent(sijo_cli, model, tmp_path):
     # kills: a table without one of its classes; an empty file where there is nothing
-    asked = ("--for-labels", "sea,land", "-o", tmp_path / "made.csv", "--quiet", "--stop", *"aeiou")
-    ran = sijo_cli("generate", "--model", model, *asked, *FEW[:-2], "--min-new-tokens", "6")
+    arguments = ("--for-labels", "sea,land", "-o", tmp_path / "made.csv", "--quiet", "--stop", *"aeiou")
+    ran = sijo_cli("generate", "--model", model, *arguments, *FEW[:-2], "--min-new-tokens", "6")
     ran.must_say(2, "none is left", "were too short")
     assert not list(tmp_path.iterdir())

@@ -78,9 +78,9 @@ def test_a_person_sees_a_table(sijo_cli, write):
     file = write("poem.txt", "[red] " * 99 + POEM)
     ran = sijo_cli(*train(file, "--family", "ctrl", "--format", "table", kind="bpe", size=150))
     assert ran.code == 0, ran.err
-    said = " ".join(ran.out.decode().split())
+    printed = " ".join(ran.out.decode().split())
     for words in ("of 150 asked for, ctrl's bpe", "tokens a word", "characters of text held back", "[red]"):
-        assert words in said
+        assert words in printed
 
 
 def test_a_tokenizer_that_is_there_is_replaced_only_when_asked(sijo_cli, refused, write, tmp_path):

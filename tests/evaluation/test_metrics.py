@@ -33,45 +33,45 @@ def rng():
 
 def test_classes_are_counted_as_scikit_learn_counts_them(rng):
     # kills: rows and columns of the confusion exchanged, classes that nobody has counted as 0
-    gold, given = rng.integers(0, 5, 60), rng.integers(0, 4, 60)
+    gold, predicted = rng.integers(0, 5, 60), rng.integers(0, 4, 60)
     gold[gold == 3] = 2
-    found = values(classified(gold, given, 7), 60)
-    assert found["accuracy"] == pytest.approx(known.accuracy_score(gold, given), abs=1e-12)
-    assert found["macro_f1"] == pytest.approx(
-        known.f1_score(gold, given, average="macro", zero_division=0), abs=1e-12
+    measured = values(classified(gold, predicted, 7), 60)
+    assert measured["accuracy"] == pytest.approx(known.accuracy_score(gold, predicted), abs=1e-12)
+    assert measured["macro_f1"] == pytest.approx(
+        known.f1_score(gold, predicted, average="macro", zero_division=0), abs=1e-12
     )
-    assert found["micro_f1"] == pytest.approx(known.f1_score(gold, given, average="micro"), abs=1e-12)
-    assert found["matthews"] == pytest.approx(known.matthews_corrcoef(gold, given), abs=1e-12)
+    assert measured["micro_f1"] == pytest.approx(known.f1_score(gold, predicted, average="micro"), abs=1e-12)
+    assert measured["matthews"] == pytest.approx(known.matthews_corrcoef(gold, predicted), abs=1e-12)
     same = values(classified(gold, np.zeros(60, dtype=int), 7), 60)
     assert same["matthews"] == known.matthews_corrcoef(gold, np.zeros(60)) == 0.0
 
 
 def test_many_labels_are_counted_as_scikit_learn_counts_them(rng):
     # kills: micro and macro exchanged, empty rows left out, a label in neither column counted as 0
-    gold, given = rng.random((40, 6)) < 0.3, rng.random((40, 6)) < 0.3
-    found = values(multi_labelled(gold, given), 40)
+    gold, predicted = rng.random((40, 6)) < 0.3, rng.random((40, 6)) < 0.3
+    measured = values(multi_labelled(gold, predicted), 40)
     for average in ("micro", "macro"):
-        want = known.f1_score(gold, given, average=average, zero_division=0)
-        assert found[f"{average}_f1"] == pytest.approx(want, abs=1e-12)
-    assert found["exact_match"] == known.accuracy_score(gold, given)
-    gold[:, 2] = given[:, 2] = False  # a label in neither column counts here as little as with one class a row
-    want = known.f1_score(gold, given, average="macro", zero_division=np.nan)
-    assert values(multi_labelled(gold, given), 40)["macro_f1"] == pytest.approx(want, abs=1e-12)
-    assert values(multi_labelled(gold & False, given & False), 40)["macro_f1"] == 0.0
+        want = known.f1_score(gold, predicted, average=average, zero_division=0)
+        assert measured[f"{average}_f1"] == pytest.approx(want, abs=1e-12)
+    assert measured["exact_match"] == known.accuracy_score(gold, predicted)
+    gold[:, 2] = predicted[:, 2] = False  # a label in neither column counts here as little as with one class a row
+    want = known.f1_score(gold, predicted, average="macro", zero_division=np.nan)
+    assert values(multi_labelled(gold, predicted), 40)["macro_f1"] == pytest.approx(want, abs=1e-12)
+    assert values(multi_labelled(gold & False, predicted & False), 40)["macro_f1"] == 0.0
 
 
 def test_numbers_are_correlated_as_elsewhere(rng):
     # kills: equal numbers that are ranked in order of rows, a correlation of values in place of ranks
     gold = rng.integers(0, 6, 50).astype(float)
-    given = gold**3 + rng.integers(0, 9, 50)
-    found = values(numbers(gold, given), 50)
-    assert found["pearson"] == pytest.approx(np.corrcoef(gold, given)[0, 1], abs=1e-12)
+    predicted = gold**3 + rng.integers(0, 9, 50)
+    measured = values(numbers(gold, predicted), 50)
+    assert measured["pearson"] == pytest.approx(np.corrcoef(gold, predicted)[0, 1], abs=1e-12)
 
-    def ranks(some):
-        return np.array([(some < one).sum() + ((some == one).sum() + 1) / 2 for one in some])
+    def ranks(column):
+        return np.array([(column < value).sum() + ((column == value).sum() + 1) / 2 for value in column])
 
-    assert found["spearman"] == pytest.approx(np.corrcoef(ranks(gold), ranks(given))[0, 1], abs=1e-12)
-    assert found["mean_squared_error"] == pytest.approx(known.mean_squared_error(gold, given))
+    assert measured["spearman"] == pytest.approx(np.corrcoef(ranks(gold), ranks(predicted))[0, 1], abs=1e-12)
+    assert measured["mean_squared_error"] == pytest.approx(known.mean_squared_error(gold, predicted))
     assert math.isnan(values(numbers(gold, np.ones(50)), 50)["pearson"])
 
 
@@ -94,14 +94,14 @@ def test_entities_are_read_strictly(tags, want):
 def test_tags_by_hand():
     # kills: entities counted word by word, rows weighed alike whatever their words
     gold = [["B-x", "I-x", "O", "O"], ["B-y", "O"], ["O", "O", "O"]]
-    given = [["B-x", "O", "O", "O"], ["B-y", "O"], ["B-x", "O", "O"]]
-    found = values(tagged(gold, given, ["B-x", "B-y", "I-x", "O"]), 3)
-    assert found["accuracy"] == pytest.approx(7 / 9)
-    assert found["entity_precision"] == pytest.approx(1 / 3)  # given: x(0,1), y, x
-    assert found["entity_recall"] == pytest.approx(1 / 2)  # gold: x(0,2), y
-    assert found["entity_f1"] == pytest.approx(2 / 5)
-    flat = [[tag for row in some for tag in row] for some in (gold, given)]
-    assert found["macro_f1"] == pytest.approx(known.f1_score(*flat, average="macro", zero_division=0))
+    predicted = [["B-x", "O", "O", "O"], ["B-y", "O"], ["B-x", "O", "O"]]
+    measured = values(tagged(gold, predicted, ["B-x", "B-y", "I-x", "O"]), 3)
+    assert measured["accuracy"] == pytest.approx(7 / 9)
+    assert measured["entity_precision"] == pytest.approx(1 / 3)  # given: x(0,1), y, x
+    assert measured["entity_recall"] == pytest.approx(1 / 2)  # gold: x(0,2), y
+    assert measured["entity_f1"] == pytest.approx(2 / 5)
+    flat = [[tag for row in column for tag in row] for column in (gold, predicted)]
+    assert measured["macro_f1"] == pytest.approx(known.f1_score(*flat, average="macro", zero_division=0))
     assert "entity_f1" not in tagged([["N"]], [["V"]], ["N", "V"])
 
 
@@ -117,13 +117,13 @@ def test_answers_by_the_rules_of_squad():
 def test_the_best_of_answers_and_rows_without_one():
     # kills: the first answer alone, the mean of answers, a wrong answer forgiven where there is none
     gold = [["old sea", "the sea"], ["rain"], [], []]
-    given = ["sea", "acid rain", "", "rain"]
-    found = values(answered(gold, given), 4)
-    assert found["exact_match"] == pytest.approx((1 + 0 + 1 + 0) / 4)
-    assert found["f1"] == pytest.approx((1 + 2 / 3 + 1 + 0) / 4)
-    assert found["f1_with_answer"] == pytest.approx((1 + 2 / 3) / 2)
-    assert found["right_without_answer"] == 0.5
-    assert "right_without_answer" not in answered(gold[:2], given[:2])
+    predicted = ["sea", "acid rain", "", "rain"]
+    measured = values(answered(gold, predicted), 4)
+    assert measured["exact_match"] == pytest.approx((1 + 0 + 1 + 0) / 4)
+    assert measured["f1"] == pytest.approx((1 + 2 / 3 + 1 + 0) / 4)
+    assert measured["f1_with_answer"] == pytest.approx((1 + 2 / 3) / 2)
+    assert measured["right_without_answer"] == 0.5
+    assert "right_without_answer" not in answered(gold[:2], predicted[:2])
 
 
 def span(start, end, places):
@@ -153,15 +153,16 @@ def test_the_best_span_over_windows():
 def test_the_threshold_of_no_answer():
     # kills: a threshold on the wrong side, answers that are counted although none was right
     assert SpanAnswer("sea", 5.0, 6.0).answer(0.0) == "" and SpanAnswer("sea", 5.0, 6.0).answer(1.0) == "sea"
-    found = [SpanAnswer("sea", 9, 0), SpanAnswer("rain", 5, 4), SpanAnswer("salt", 1, 4), SpanAnswer("oil", 0, 9)]
+    answers = [SpanAnswer("sea", 9, 0), SpanAnswer("rain", 5, 4), SpanAnswer("salt", 1, 4), SpanAnswer("oil", 0, 9)]
     gold = [["sea"], [], ["salt"], []]
-    threshold, f1 = best_threshold(found, gold)
+    threshold, f1 = best_threshold(answers, gold)
     assert (
         f1 == 0.75
-        and sum(one.answer(threshold) == (some or [""])[0] for one, some in zip(found, gold, strict=True)) == 3
+        and sum(answer.answer(threshold) == (texts or [""])[0] for answer, texts in zip(answers, gold, strict=True))
+        == 3
     )
-    nothing = best_threshold(found, [[], [], [], []])
-    assert nothing[1] == 1.0 and [one.answer(nothing[0]) for one in found] == [""] * 4
+    nothing = best_threshold(answers, [[], [], [], []])
+    assert nothing[1] == 1.0 and [answer.answer(nothing[0]) for answer in answers] == [""] * 4
 
 
 def test_each_task_is_measured_by_its_own_numbers():
@@ -172,7 +173,7 @@ def test_each_task_is_measured_by_its_own_numbers():
     assert values(metrics_of("multi-label", many, [["a"], []], ["a", "b"]), 2)["micro_f1"] == pytest.approx(2 / 3)
     choices = [LabelledRow("1", choices=("x", "y"), label=1), LabelledRow("2", choices=("x", "y"), label=0)]
     assert values(metrics_of("multiple-choice", choices, [1, 1], []), 2) == {"accuracy": 0.5}
-    asked = [LabelledRow("1", label=(Answer("sea", 0),))]
-    assert values(metrics_of("question-answering", asked, ["the sea"], []), 1) == {"exact_match": 1.0, "f1": 1.0}
+    rows = [LabelledRow("1", label=(Answer("sea", 0),))]
+    assert values(metrics_of("question-answering", rows, ["the sea"], []), 1) == {"exact_match": 1.0, "f1": 1.0}
     with pytest.raises(SettingError, match="1 answers to 2 rows"):
         metrics_of("classification", texts, ["a"], ["a", "b"])

@@ -61,34 +61,34 @@ def test_accuracy_macro_f1_and_confusion_are_those_of_scikit_learn(seed):
     """Catches labels left out of the mean, or the matrix turned: 2 of 6 labels are never gold, and of some rows
     none is predicted either."""
     gold, probabilities, names = sample(5 + 10 * seed, 6, seed, unused=2)
-    given = [names[place] for place in probabilities.argmax(axis=1)]
-    found = evaluate(gold, probabilities, names, resamples=100)
-    f1 = metrics.f1_score(gold, given, average="macro", zero_division=0)
-    assert found.macro_f1.value == pytest.approx(f1, abs=1e-12)
-    assert found.accuracy.value == pytest.approx(metrics.accuracy_score(gold, given), abs=1e-12)
-    assert np.array_equal(found.confusion, metrics.confusion_matrix(gold, given, labels=names))
+    predicted = [names[place] for place in probabilities.argmax(axis=1)]
+    measured = evaluate(gold, probabilities, names, resamples=100)
+    f1 = metrics.f1_score(gold, predicted, average="macro", zero_division=0)
+    assert measured.macro_f1.value == pytest.approx(f1, abs=1e-12)
+    assert measured.accuracy.value == pytest.approx(metrics.accuracy_score(gold, predicted), abs=1e-12)
+    assert np.array_equal(measured.confusion, metrics.confusion_matrix(gold, predicted, labels=names))
 
 
 def test_each_label_is_counted_as_plain_loops_count_it():
     """Catches precision and recall exchanged, and a label's numbers in another's row."""
     gold, probabilities, names = sample(90, 5, seed=3, unused=1)
-    given = [names[place] for place in probabilities.argmax(axis=1)]
-    found = evaluate(gold, probabilities, names, resamples=100)
-    assert [row.label for row in found.classes] == names
-    for row in found.classes[:-1]:
-        hits = sum(g == p == row.label for g, p in zip(gold, given, strict=True))
-        assert (row.support, row.predicted) == (gold.count(row.label), given.count(row.label))
-        assert row.precision.value == pytest.approx(hits / given.count(row.label))
+    predicted = [names[place] for place in probabilities.argmax(axis=1)]
+    measured = evaluate(gold, probabilities, names, resamples=100)
+    assert [row.label for row in measured.classes] == names
+    for row in measured.classes[:-1]:
+        hits = sum(g == p == row.label for g, p in zip(gold, predicted, strict=True))
+        assert (row.support, row.predicted) == (gold.count(row.label), predicted.count(row.label))
+        assert row.precision.value == pytest.approx(hits / predicted.count(row.label))
         assert row.recall.value == pytest.approx(hits / gold.count(row.label))
-        assert row.f1.value == pytest.approx(2 * hits / (gold.count(row.label) + given.count(row.label)))
+        assert row.f1.value == pytest.approx(2 * hits / (gold.count(row.label) + predicted.count(row.label)))
 
 
 def test_a_label_in_neither_column_has_no_f1_and_does_not_count_in_macro_f1():
     """Catches macro-F1 that counts as 0 what has no F1, in the value or in a resample."""
-    found = evaluate(*sure([0.9, 0.8], [1, 1]))
-    assert (found.macro_f1.value, found.macro_f1.low, found.macro_f1.high) == (1, 1, 1)
-    assert found.macro_f1_over == "labels in gold or predictions"
-    assert (found.classes[1].precision, found.classes[1].recall, found.classes[1].f1) == (None, None, None)
+    measured = evaluate(*sure([0.9, 0.8], [1, 1]))
+    assert (measured.macro_f1.value, measured.macro_f1.low, measured.macro_f1.high) == (1, 1, 1)
+    assert measured.macro_f1_over == "labels in gold or predictions"
+    assert (measured.classes[1].precision, measured.classes[1].recall, measured.classes[1].f1) == (None, None, None)
 
 
 def test_what_divides_by_no_rows_is_undefined_and_what_does_not_is_zero():
@@ -101,9 +101,9 @@ def test_what_divides_by_no_rows_is_undefined_and_what_does_not_is_zero():
 def test_labels_that_were_given_replace_the_most_probable_but_leave_calibration_alone():
     """Catches `predicted` ignored, and ECE that pairs one label's probability with another's success."""
     gold, probabilities, names = sure([0.9, 0.9, 0.6, 0.6], [1, 0, 1, 1])
-    found = evaluate(gold, probabilities, names, predicted=gold, bins=2)
-    assert found.accuracy.value == 1
-    assert found.ece.value == pytest.approx(0.4)
+    measured = evaluate(gold, probabilities, names, predicted=gold, bins=2)
+    assert measured.accuracy.value == 1
+    assert measured.ece.value == pytest.approx(0.4)
 
 
 # Calibration
@@ -127,18 +127,18 @@ def test_ece_matches_the_formula_in_plain_numbers(rows, decimals, bins):
     """Catches ties split between bins, an edge one row off, and more bins than rows."""
     gold, probabilities, names = sample(rows, 3, seed=rows, decimals=decimals)
     right = [names[place] == label for place, label in zip(probabilities.argmax(axis=1), gold, strict=True)]
-    found = evaluate(gold, probabilities, names, bins=bins, resamples=100)
-    assert found.ece.value == pytest.approx(plain_ece(probabilities.max(axis=1), right, bins), abs=1e-12)
-    from_bins = (bin.count * abs(bin.accuracy.value - bin.confidence) for bin in found.reliability)
-    assert sum(from_bins) / rows == pytest.approx(found.ece.value)
-    assert sum(bin.count for bin in found.reliability) == rows
+    measured = evaluate(gold, probabilities, names, bins=bins, resamples=100)
+    assert measured.ece.value == pytest.approx(plain_ece(probabilities.max(axis=1), right, bins), abs=1e-12)
+    from_bins = (bin.count * abs(bin.accuracy.value - bin.confidence) for bin in measured.reliability)
+    assert sum(from_bins) / rows == pytest.approx(measured.ece.value)
+    assert sum(bin.count for bin in measured.reliability) == rows
 
 
 def test_bins_of_distinct_confidences_differ_by_at_most_one_row():
     """Catches a last bin that takes the remainder: 1,000 rows in 15 bins are 66 or 67 each."""
-    found = evaluate(*sample(1000, 4), resamples=100)
-    assert {bin.count for bin in found.reliability} == {66, 67}
-    confidences = [bin.confidence for bin in found.reliability]
+    measured = evaluate(*sample(1000, 4), resamples=100)
+    assert {bin.count for bin in measured.reliability} == {66, 67}
+    confidences = [bin.confidence for bin in measured.reliability]
     assert confidences == sorted(confidences)
 
 
@@ -158,12 +158,12 @@ def test_the_interval_of_accuracy_agrees_with_wilson():
     """Catches tails of the wrong size, and resamples of another number of rows."""
     rows, hits, z = 400, 300, 1.959964
     data = sure(np.linspace(0.6, 0.9, rows), [row < hits for row in range(rows)])
-    found = evaluate(*data, resamples=2500).accuracy
+    measured = evaluate(*data, resamples=2500).accuracy
     share = hits / rows
     centre = (share + z * z / (2 * rows)) / (1 + z * z / rows)
     half = z / (1 + z * z / rows) * math.sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows))
-    assert found.value == share
-    assert (found.low, found.high) == pytest.approx((centre - half, centre + half), abs=0.005)
+    assert measured.value == share
+    assert (measured.low, measured.high) == pytest.approx((centre - half, centre + half), abs=0.005)
 
 
 def test_intervals_agree_with_rows_redrawn_one_by_one():
@@ -171,19 +171,21 @@ def test_intervals_agree_with_rows_redrawn_one_by_one():
     gold, probabilities, names = sample(250, 3, seed=5)
     gold_rows = np.array([names.index(label) for label in gold])
     gold_rows[gold_rows == 2] = np.where(np.arange((gold_rows == 2).sum()) % 3, 1, 2)  # uneven, so they differ
-    given = probabilities.argmax(axis=1)
-    found = evaluate([names[place] for place in gold_rows], probabilities, names)
+    predicted = probabilities.argmax(axis=1)
+    measured = evaluate([names[place] for place in gold_rows], probabilities, names)
     chance, macro, by_class = random.Random(1), [], []
     for _ in range(800):
         drawn = chance.choices(range(250), k=250)
         turned = np.zeros((3, 3))
-        np.add.at(turned, (given[drawn], gold_rows[drawn]), 1)
+        np.add.at(turned, (predicted[drawn], gold_rows[drawn]), 1)
         precision, recall = (turned.diagonal() / turned.sum(axis=axis) for axis in (1, 0))
         by_class.append((precision, recall, 2 * precision * recall / (precision + recall)))
         macro.append(by_class[-1][2].mean())
     want = np.quantile(by_class, (0.025, 0.975), axis=0)
-    assert (found.macro_f1.low, found.macro_f1.high) == pytest.approx(np.quantile(macro, (0.025, 0.975)), abs=0.015)
-    for place, row in enumerate(found.classes):
+    assert (measured.macro_f1.low, measured.macro_f1.high) == pytest.approx(
+        np.quantile(macro, (0.025, 0.975)), abs=0.015
+    )
+    for place, row in enumerate(measured.classes):
         for kind, interval in enumerate((row.precision, row.recall, row.f1)):
             assert (interval.low, interval.high) == pytest.approx(want[:, kind, place], abs=0.03)
 
@@ -226,11 +228,11 @@ def test_memory_does_not_grow_with_resamples():
 
 def test_the_record_is_strict_json():
     """Catches NaN, tuples and numpy numbers: the record comes back from JSON as it went in."""
-    found = evaluate(*sample(40, 5, unused=2), resamples=100)
-    record = found.to_dict()
+    measured = evaluate(*sample(40, 5, unused=2), resamples=100)
+    record = measured.to_dict()
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert record["classes"][4]["recall"] is None
-    assert record["accuracy"] == vars(found.accuracy)
+    assert record["accuracy"] == vars(measured.accuracy)
     assert record["confidence_level"] == 0.95
     assert evaluate(*sure([0.9], [1])).to_dict()["classes"][1]["f1"] is None
 
@@ -267,9 +269,9 @@ def test_no_rows_are_refused():
 )
 def test_arguments_that_do_not_fit_are_refused(change, complaint):
     """Catches a wrong number where there should be a sentence."""
-    given = {"gold": ["a", "b"], "probabilities": np.full((2, 2), 0.5), "labels": ["a", "b"]} | change
+    arguments = {"gold": ["a", "b"], "probabilities": np.full((2, 2), 0.5), "labels": ["a", "b"]} | change
     with pytest.raises(SettingError, match=complaint):
-        evaluate(**given)
+        evaluate(**arguments)
 
 
 def test_a_softmax_that_rounds_past_one_is_no_fault():
@@ -288,9 +290,9 @@ def test_importing_it_waits_for_nothing():
 # The table
 
 
-def printed(found, width):
+def printed(measured, width):
     console = Console(width=width, file=io.StringIO())
-    console.print(table(found))
+    console.print(table(measured))
     return console.file.getvalue()
 
 
@@ -300,11 +302,11 @@ def test_the_table_keeps_every_number_whole_in_80_columns(labels):
     gold, probabilities, names = sample(3000, labels)
     long = [f"{name}, which is quite a long name" for name in names]
     gold = [long[names.index(label)] for label in gold]
-    found = evaluate(gold, probabilities, long, resamples=100)
-    text = printed(found, 80)
+    measured = evaluate(gold, probabilities, long, resamples=100)
+    text = printed(measured, 80)
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= 80
-    for interval in (found.accuracy, found.macro_f1, found.ece, *(row.f1 for row in found.classes)):
+    for interval in (measured.accuracy, measured.macro_f1, measured.ece, *(row.f1 for row in measured.classes)):
         assert str(interval) in text
     assert "3,000 rows" in text
 
@@ -353,11 +355,11 @@ def test_a_failing_write_leaves_the_old_file_and_no_part(tmp_path, monkeypatch):
 
 def test_a_folder_that_is_not_there_and_a_suffix_nobody_draws_are_refused(tmp_path):
     """Catches a stack trace for a mistyped path."""
-    found = evaluate(*sample(20, 2), resamples=100)
+    measured = evaluate(*sample(20, 2), resamples=100)
     with pytest.raises(SettingError, match=r"there is no folder .*absent"):
-        plot(found, tmp_path / "absent" / "a.png")
+        plot(measured, tmp_path / "absent" / "a.png")
     with pytest.raises(SettingError, match=r"a\.gif.*\.png, \.svg, \.pdf"):
-        plot(found, tmp_path / "a.gif")
+        plot(measured, tmp_path / "a.gif")
 
 
 def test_without_matplotlib_the_remedy_is_named(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from sijo.app.options import call_with
 from sijo.app.results import print_json, print_table, wants_json
 from sijo.errors import SettingError
 
@@ -32,23 +33,23 @@ class AttributeSettings:
     """A table with bars for people; in a pipe one JSON object a text."""
 
 
-def run(texts: tuple[str, ...], options: AttributeSettings) -> None:
-    """Read the texts, and print what the codes say of each."""
+def run(*texts: str, options: AttributeSettings = AttributeSettings()) -> None:
+    """Tell which control code a text looks like, and how surely: CTRL's source attribution.
+
+    TEXTS are judged one by one. sijo classify --model M does the same for a whole file.
+
+        sijo attribute --model runs/ctrl/model "I would like a room with a view of the sea"
+
+        sijo attribute --model runs/ctrl/model --codes travel,banking --prior travel=1,banking=9 "book a flight"
+    """
     if options.model is None:
         raise SettingError("--model is needed: a folder or org/name that writes under control codes")
     if not texts:
         raise SettingError('there is no text: sijo attribute --model M "a text"')
     from sijo.generation.attribute import Attributor
 
-    codes = None
-    if options.codes is not None:
-        codes = [name.strip() for name in options.codes.split(",") if name.strip()]
-    attributor = Attributor(
-        options.model,
-        codes,
-        prior=prior(options.prior),  # type: ignore[arg-type]
-        weighing=options.weighing,
-    )
+    codes = None if options.codes is None else [name.strip() for name in options.codes.split(",") if name.strip()]
+    attributor = call_with(Attributor, options, codes=codes, prior=prior(options.prior))
     for text, result in zip(texts, attributor.attribute(texts), strict=True):
         best = list(zip(result.codes, result.posteriors, result.perplexities, strict=True))[: options.top or None]
         if wants_json(options.format):

@@ -2,23 +2,30 @@
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
 
+from sijo.app.options import call_with
 from sijo.app.progress import RowProgress
+from sijo.app.results import printable, tell
 from sijo.errors import SettingError, SijoError, TextError
+from sijo.files.row_writers import ColumnPlan, OutputRows, format_of, stream
+from sijo.files.tables import RowBlock, TextTable
+from sijo.zeroshot.labels import LabelSet
 from sijo.zeroshot.scorers.registry import SCORERS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from sijo.files.tables import RowBlock, TextTable
     from sijo.zeroshot.labeller import Labeller, LabelPrediction
-    from sijo.zeroshot.labels import LabelSet
 
     ScorerName = str
 else:
@@ -71,49 +78,29 @@ class LabelSettings:
     quiet: Annotated[bool, Parameter(alias="-q")] = False
     """No progress and no summary."""
 
-    def label_set(self) -> "LabelSet | None":
+    def label_set(self) -> LabelSet | None:
         """The labels given by --labels or --labels-file; None when neither was."""
-        from sijo.zeroshot.labels import LabelSet
-
         if self.labels is not None and self.labels_file is not None:
             raise SettingError("--labels and --labels-file both say what to choose from; pass one of them")
         if self.labels_file is not None:
             return LabelSet.read(self.labels_file)
         return None if self.labels is None else LabelSet.parse(self.labels)
 
-    def opened(
-        self,
-        labels: "LabelSet | None",
-        *,
-        otherwise: "Sequence[str] | None" = None,
-        multi_label: bool | None = None,
-        threshold: float = 0.5,
-    ) -> "Labeller":
+    def opened(self, labels: LabelSet | None, *, otherwise: Sequence[str] | None = None) -> "Labeller":
         """What labels texts by these settings; bad labels are refused before its model is opened.
 
         otherwise  the labels where none are given, unless the model was trained on its own
         """
         from sijo.zeroshot.labeller import LabelChoice, Labeller
-        from sijo.zeroshot.labels import LabelSet
         from sijo.zeroshot.scorers.open import open_scorer
 
-        choice = LabelChoice(
-            template=self.hypothesis_template,
-            multi_label=multi_label,
-            threshold=threshold,
-            none_label=self.none_label,
-            none_threshold=self.none_threshold,
-            temperature=self.temperature,
-        )
+        choice = call_with(LabelChoice, self, template=self.hypothesis_template)
         if labels is not None:
             choice.check(labels)
-        scorer = open_scorer(
-            self.scorer,
-            self.model,
-            revision=self.revision,
-            long_text=self.long_text,
-            cache=self.cache,
-            dtype=self.dtype,
+        scorer = call_with(
+            open_scorer,
+            self,
+            name=self.scorer,
             entailment_column=self.entailment_column,
             contradiction_column=self.contradiction_column,
         )
@@ -126,7 +113,7 @@ class LabelSettings:
     def say(self, line: str) -> None:
         """Tell a person something beside the results, unless --quiet."""
         if not self.quiet:
-            print(line, file=sys.stderr)  # noqa: T201
+            tell(line)
 
 
 @Parameter(name="*")
@@ -154,37 +141,29 @@ class ClassifySettings(LabelSettings):
     """Replace an output, or an unfinished run, that is there."""
 
 
-@dataclass
-class RowCounts:
-    """What the summary tells of the rows."""
+def _counted(rows: Sequence["LabelPrediction"]) -> Counter[str]:
+    """What the summary tells of some rows."""
+    return Counter(
+        rows=len(rows),
+        empty=sum(row.tokens == 0 for row in rows),
+        windowed=sum(row.windows > 1 for row in rows),
+        truncated=sum(row.truncated for row in rows),
+    )
 
-    rows: int = 0
-    empty: int = 0
-    windowed: int = 0
-    truncated: int = 0
 
-    def add(self, rows: Sequence["LabelPrediction"]) -> None:
-        """Count some more rows."""
-        self.rows += len(rows)
-        self.empty += sum(row.tokens == 0 for row in rows)
-        self.windowed += sum(row.windows > 1 for row in rows)
-        self.truncated += sum(row.truncated for row in rows)
-
-    def notes(self, labeller: "Labeller") -> Iterator[str]:
-        """What a person should know beside the number of rows."""
-        tokenizer = labeller.scorer.engine.model.tokenizer
-        limit = tokenizer.max_length - tokenizer.special_tokens
-        if self.empty:
-            yield f"rows without text: {self.empty:,}"
-        if self.windowed:
-            yield f"texts longer than the model's {limit} tokens, read in windows: {self.windowed:,}"
-        if self.truncated and labeller.scorer.reads_pairs:
-            yield (
-                f"texts cut to fit the model's {tokenizer.max_length} tokens together with a label's sentence: "
-                f"{self.truncated:,}"
-            )
-        elif self.truncated:
-            yield f"texts cut at the model's {limit} tokens, as --long-text truncate asks: {self.truncated:,}"
+def _notes(counts: Counter[str], labeller: "Labeller") -> Iterator[str]:
+    """What a person should know beside the number of rows."""
+    tokenizer = labeller.scorer.engine.model.tokenizer
+    limit = tokenizer.max_length - tokenizer.special_tokens
+    if counts["empty"]:
+        yield f"rows without text: {counts['empty']:,}"
+    if counts["windowed"]:
+        yield f"texts longer than the model's {limit} tokens, read in windows: {counts['windowed']:,}"
+    if counts["truncated"]:
+        how = f"at the model's {limit} tokens, as --long-text truncate asks"
+        if labeller.scorer.reads_pairs:
+            how = f"to fit the model's {tokenizer.max_length} tokens together with a label's sentence"
+        yield f"texts cut {how}: {counts['truncated']:,}"
 
 
 def run(source: str, settings: ClassifySettings) -> None:
@@ -194,44 +173,30 @@ def run(source: str, settings: ClassifySettings) -> None:
         raise SettingError(NO_LABELS)
     if settings.output is None and (settings.resume or settings.overwrite):
         raise SettingError("--resume and --overwrite are about a file; name it with --output")
-
     if settings.output is not None and settings.format is not None:
         raise SettingError("--format is about printing; with --output the file's suffix says its format")
-
-    from sijo.files.tables import TextTable
-
     table = TextTable(source, kind=settings.input_format, column=settings.column, delimiter=settings.delimiter)
-    if settings.output is None:
-        _to_stdout(table, labels, settings)
-    else:
-        _to_file(table, labels, settings, settings.output)
-
-
-def _opened(labels: "LabelSet | None", settings: ClassifySettings) -> "Labeller":
-    """What labels the rows; SettingError when nobody says what to choose from, not even the model."""
-    labeller = settings.opened(labels, multi_label=settings.multi_label, threshold=settings.threshold)
+    if settings.output is not None:
+        format_of(settings.output)  # refuses a suffix before the model is opened
+    labeller = settings.opened(labels)
     if labeller.labels is None and settings.labels_column is None:
-        raise SettingError(NO_LABELS)
-    return labeller
+        raise SettingError(NO_LABELS)  # not even the model says what to choose from
+    write = _to_stdout if settings.output is None else _to_file
+    write(table, labeller, settings)
 
 
-def _to_file(table: "TextTable", labels: "LabelSet | None", settings: ClassifySettings, output: Path) -> None:
+def _to_file(table: TextTable, labeller: "Labeller", settings: ClassifySettings) -> None:
     from sijo.files.output_job import OutputJob
-    from sijo.files.row_writers import ColumnPlan, OutputRows, format_of
 
-    format_of(output)  # refuses a suffix before the model is opened
-    labeller = _opened(labels, settings)
-    counts, blocks = RowCounts(), 0
+    counts: Counter[str] = Counter()
+    kept = blocks = 0
     with (
-        OutputJob(
-            output, settings=_run_settings(labeller, settings), resume=settings.resume, overwrite=settings.overwrite
-        ) as job,
+        call_with(OutputJob, settings, settings=_run_settings(labeller, settings)) as job,
         RowProgress(shown=not settings.quiet) as progress,
     ):
         if job.complete:
-            settings.say(f"{output} is complete already")
+            settings.say(f"{settings.output} is complete already")
             return
-        kept = 0
         try:
             for block in table.blocks(rows=labeller.scorer.rows):
                 blocks += 1
@@ -239,37 +204,34 @@ def _to_file(table: "TextTable", labels: "LabelSet | None", settings: ClassifySe
                     kept += len(block.texts)
                     progress.skip(table.share())
                     continue
-                rows = list(_rows(block, labeller, settings))
+                rows = _rows(block, labeller, settings)
                 answers = _answer_columns(rows, labeller, settings)
                 if block.number == 0:  # a name that is taken is refused now
                     ColumnPlan.of([OutputRows(block.columns, answers, block.kind)])
                 job.write(block, answers)
-                counts.add(rows)
+                counts += _counted(rows)
                 progress.add(len(rows), table.share())
             job.finish(blocks)
         except BaseException:
-            if kept + counts.rows:
+            if kept + counts["rows"]:
                 settings.say(
-                    f"{kept + counts.rows:,} rows are done and kept; the same command with --resume "
+                    f"{kept + counts['rows']:,} rows are done and kept; the same command with --resume "
                     f"{'in place of --overwrite ' if settings.overwrite else ''}goes on"
                 )
             raise
-    _summary(counts, labeller, settings, progress, f"{_counted(kept + counts.rows)} in {output}")
+    _summary(counts, labeller, settings, progress, f"{_in_words(kept + counts['rows'])} in {settings.output}")
 
 
-def _to_stdout(table: "TextTable", labels: "LabelSet | None", settings: ClassifySettings) -> None:
-    from sijo.files.row_writers import OutputRows, stream
-
+def _to_stdout(table: TextTable, labeller: "Labeller", settings: ClassifySettings) -> None:
     format = settings.format or ("table" if sys.stdout.isatty() else "jsonl")
-    labeller = _opened(labels, settings)
-    counts = RowCounts()
+    counts: Counter[str] = Counter()
     with RowProgress(shown=not settings.quiet, bar=not sys.stdout.isatty()) as progress:
 
-        def labelled() -> Iterator[tuple["RowBlock", list["LabelPrediction"]]]:
+        def labelled() -> Iterator[tuple[RowBlock, list["LabelPrediction"]]]:
             for block in table.blocks(rows=labeller.scorer.rows):
-                rows = list(_rows(block, labeller, settings))
+                rows = _rows(block, labeller, settings)
                 yield block, rows
-                counts.add(rows)
+                counts.update(_counted(rows))
                 progress.add(len(rows), table.share())
 
         if format == "table":
@@ -281,24 +243,21 @@ def _to_stdout(table: "TextTable", labels: "LabelSet | None", settings: Classify
                 for block, rows in labelled()
             )
             stream(pieces, format, sys.stdout.buffer)
-    _summary(counts, labeller, settings, progress, _counted(counts.rows))
+    _summary(counts, labeller, settings, progress, _in_words(counts["rows"]))
 
 
-def _counted(rows: int) -> str:
+def _in_words(rows: int) -> str:
     return "1 row" if rows == 1 else f"{rows:,} rows"
 
 
-def _rows(block: "RowBlock", labeller: "Labeller", settings: ClassifySettings) -> Iterator["LabelPrediction"]:
+def _rows(block: RowBlock, labeller: "Labeller", settings: ClassifySettings) -> list["LabelPrediction"]:
     """The answers for a block."""
-    if settings.labels_column is None:
-        return labeller.stream(block.texts)
-    return labeller.stream(block.texts, _own_labels(block, settings.labels_column, labeller))
+    column = settings.labels_column
+    return list(labeller.stream(block.texts, None if column is None else _own_labels(block, column, labeller)))
 
 
-def _own_labels(block: "RowBlock", column: str, labeller: "Labeller") -> Iterator[list[str]]:
+def _own_labels(block: RowBlock, column: str, labeller: "Labeller") -> Iterator[list[str]]:
     """Each row's own labels, from a column of lists or of strings with commas."""
-    from sijo.zeroshot.labels import LabelSet
-
     for place, value in enumerate(block.values(column)):
         try:
             if isinstance(value, str) and value.lstrip().startswith("["):
@@ -356,27 +315,22 @@ def _run_settings(labeller: "Labeller", settings: ClassifySettings) -> dict[str,
 
 def _print_table(texts: Sequence[str], rows: Sequence["LabelPrediction"], *, first: bool) -> None:
     """A line for each row: label, probability, and as much of the text as fits."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, show_header=first)
-    table.add_column("label", style="bold", max_width=32)
-    table.add_column("score", justify="right", style="cyan")
-    table.add_column("text", no_wrap=True, overflow="ellipsis", ratio=1)
+    label, score = Column("label", style="bold", max_width=32), Column("score", justify="right", style="cyan")
+    text_column = Column("text", no_wrap=True, overflow="ellipsis", ratio=1)
+    table = Table(label, score, text_column, box=None, pad_edge=False, show_header=first)
     for text, row in zip(texts, rows, strict=True):
         table.add_row(
             Text(", ".join(row.fitting) or "–"),
             f"{row.score:.2f}" if row.tokens else "–",
-            Text("".join(c if c.isprintable() else " " for c in text)),  # an escape would reach the terminal
+            Text(printable(text)),
         )
     Console().print(table)
 
 
 def _summary(
-    counts: RowCounts, labeller: "Labeller", settings: ClassifySettings, progress: RowProgress, what: str
+    counts: Counter[str], labeller: "Labeller", settings: ClassifySettings, progress: RowProgress, what: str
 ) -> None:
-    speed = f" ({progress.seconds:.1f} s, {progress.rows_per_second:,.0f} rows/s)" if counts.rows else ""
+    speed = f" ({progress.seconds:.1f} s, {progress.rows_per_second:,.0f} rows/s)" if counts["rows"] else ""
     settings.say(what + speed)
-    for note in counts.notes(labeller):
+    for note in _notes(counts, labeller):
         settings.say(note)

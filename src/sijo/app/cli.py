@@ -17,15 +17,7 @@ from typing import Annotated, Literal, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError
 
-from sijo.app import attribute as attributing
-from sijo.app import classify as classifying
-from sijo.app import distill as distilling
-from sijo.app import evaluate as evaluating
-from sijo.app import finetune as finetuning
-from sijo.app import generate as generating
-from sijo.app import inspect as inspecting
-from sijo.app import pretrain as pretraining
-from sijo.app import synthetic as synthesising
+from sijo.app import attribute, classify, distill, evaluate, finetune, generate, inspect, pretrain
 from sijo.app.results import printable, tell
 from sijo.errors import SettingError, SijoError
 from sijo.version import __version__
@@ -54,12 +46,18 @@ def input_name(*command: str) -> Callable[[object, Sequence[Token]], str]:
     return read
 
 
-@app.command(help_format="markdown")
-def classify(
+for module in (attribute, distill, evaluate, finetune, generate, inspect, pretrain):
+    app.command(module.run, name=module.__name__.rpartition(".")[2], help_format="markdown")
+TOKENIZER = "Make a tokenizer from raw text."
+app.command("sijo.app.tokenizer:commands", name="tokenizer", help=TOKENIZER)  # opened late: it knows the families
+
+
+@app.command(name="classify", help_format="markdown")
+def label_file(
     input: Annotated[str, Parameter(allow_leading_hyphen=True, converter=input_name("classify"))] = "-",
     /,
     *,
-    settings: classifying.ClassifySettings | None = None,
+    settings: classify.ClassifySettings = classify.ClassifySettings(),  # noqa: B008 (frozen)
 ) -> None:
     """Label each row of a file with labels that no model was trained on.
 
@@ -72,121 +70,7 @@ def classify(
 
         echo "the pitch was soaked" | sijo classify --labels "football,weather,cooking"
     """
-    classifying.run(input, settings or classifying.ClassifySettings())
-
-
-@app.command(help_format="markdown")
-def evaluate(*, settings: evaluating.EvaluateSettings | None = None) -> None:
-    """Measure how well a model labels texts whose labels are known, with 95 % intervals.
-
-    Prints accuracy, macro-F1, calibration error (ECE), a line for each label and the confusion
-    matrix; as one JSON object in a pipe or with --format json.
-
-        sijo evaluate --data examples/requests.csv --text-column text --label-column domain
-
-    Give --labels-file to put a description beside each label.
-    """
-    evaluating.run(settings or evaluating.EvaluateSettings())
-
-
-@app.command(help_format="markdown")
-def pretrain(recipe: str | None = None, /, *, settings: pretraining.PretrainSettings | None = None) -> None:
-    """Train a model from raw text, by a published recipe or a tiny one.
-
-    RECIPE is a name, such as electra-tiny (--list tells all), or the settings.json of an earlier run. Text is
-    cut into documents and sentences, duplicates left out; without --tokenizer one is trained on it. Checkpoints
-    stand in OUT/checkpoints, curves in OUT/metrics.jsonl (sijo report OUT draws them), the model at the end
-    in OUT/model, or OUT/discriminator and OUT/generator. A run that was stopped, even by kill -9, goes on with
-    --resume, bit for bit.
-
-        sijo pretrain electra-tiny --corpus novels/ news.jsonl.gz --out runs/electra
-
-        sijo pretrain ctrl-tiny --corpus reviews.csv --code-column rating --out runs/ctrl --set run.max_time=15m
-
-        torchrun --nproc-per-node 2 --no-python sijo pretrain bert-tiny --corpus novels/ --out runs/bert
-    """
-    pretraining.run(recipe, settings or pretraining.PretrainSettings())
-
-
-@app.command(help_format="markdown")
-def distill(recipe: str | None = None, /, *, settings: distilling.DistillSettings | None = None) -> None:
-    """Teach a smaller model what a larger one knows, from raw text without labels.
-
-    RECIPE is a way to teach (--list tells all), or the settings.json of an earlier run: by default
-    `distilbert-tiny` for a teacher with a language modelling head, `sentence` for an encoder of sentences. The
-    student is half as deep as its teacher and begins with every other of its layers; --set model.… makes it
-    otherwise: fewer layers, narrower tables, shared blocks, another attention. Checkpoints, curves and --resume are
-    those of sijo pretrain; the student is left in OUT/model.
-
-        sijo distill --teacher sentence-transformers/all-MiniLM-L6-v2 --corpus notes.txt --out runs/small
-
-        sijo distill distilbert --teacher bert-base-uncased --corpus books/ --out runs/distilbert
-
-        sijo distill minilm-tiny --teacher bert-base-uncased --corpus books/ --out runs/mini \
-            --set teacher.cache=lessons --set model.hidden_size=384 --set model.embedding_size=384 \
-            --set model.intermediate_size=1536 --set teacher.relation_heads=12
-    """
-    distilling.run(recipe, settings or distilling.DistillSettings())
-
-
-@app.command(help_format="markdown")
-def finetune(*, settings: finetuning.FinetuneCommand | None = None) -> None:
-    """Fine-tune a model on labelled rows: classes of texts or pairs, tags, numbers, answers, choices.
-
-    --task says what is learned; --list shows what the rows of each look like. Columns are guessed by their usual
-    names. Rates and decays are those published for such a model; --settings tells them, --set changes them. The
-    evaluation rows are answered after each epoch, and the checkpoint that does it best is kept: OUT/model is a
-    folder that sijo and transformers open, OUT/predictions.jsonl its answers, OUT/results.json how good they are,
-    with 95 % intervals. A run that was stopped, even by kill -9, goes on with --resume, bit for bit.
-
-        sijo finetune --train examples/requests.csv --label-column domain --out runs/requests
-
-        sijo finetune --task tagging --model bert-base-cased --train train.jsonl --eval dev.jsonl --out runs/names
-
-        sijo finetune --teacher runs/large/model --train train.csv --eval dev.csv --out runs/small --seeds 3
-
-    Then: sijo classify new.csv --model runs/requests/model
-    """
-    finetuning.run(settings or finetuning.FinetuneCommand())
-
-
-@app.command(help_format="markdown")
-def generate(
-    *,
-    settings: generating.GenerateSettings | None = None,
-    data: synthesising.SynthesisOptions | None = None,
-) -> None:
-    """Write a text that goes on from a prompt, of the kind that a control code names.
-
-    Results appear as they are written; in a pipe, one JSON object for each text.
-
-        sijo generate --model runs/ctrl/model --codes
-
-        sijo generate --model runs/ctrl/model --control-code travel --prompt "book a" --max-new-tokens 20
-
-        sijo generate --model runs/ctrl/model -c travel --temperature 0.8 --top-p 0.9 --count 5 --guidance 2
-
-    With --for-labels it writes texts for a classifier to learn from, where a label has no examples:
-
-        sijo generate --model runs/ctrl/model --for-labels travel,banking --count 200 --output made.csv
-    """
-    if data is None:
-        generating.run(settings or generating.GenerateSettings())
-    else:
-        synthesising.run(settings or generating.GenerateSettings(), data)
-
-
-@app.command(help_format="markdown")
-def attribute(*texts: str, settings: attributing.AttributeSettings | None = None) -> None:
-    """Tell which control code a text looks like, and how surely: CTRL's source attribution.
-
-    TEXTS are judged one by one. sijo classify --model M does the same for a whole file.
-
-        sijo attribute --model runs/ctrl/model "I would like a room with a view of the sea"
-
-        sijo attribute --model runs/ctrl/model --codes travel,banking --prior travel=1,banking=9 "book a flight"
-    """
-    attributing.run(texts, settings or attributing.AttributeSettings())
+    classify.run(input, settings)
 
 
 @app.command(help_format="markdown")
@@ -210,21 +94,6 @@ def report(*runs: Path, out: Path | None = None) -> None:
     from sijo.app.report import report as reporting
 
     reporting.run(runs, out)
-
-
-@app.command(help_format="markdown")
-def inspect(model: str | None = None, /, *, settings: inspecting.InspectSettings | None = None) -> None:
-    """Show what is in a model's folder: architecture, parameters, heads, tokenizer, files, licence.
-
-    MODEL is a folder or an org/name; without it the built-in model. Encoder and heads are opened as
-    any command opens them, and nothing is run. What would not load is named with the reason, which is
-    also the exit code: 4 for what is unsafe or unsupported, 5 for damage.
-
-        sijo inspect models/deberta-v3-small
-
-        sijo inspect models/deberta-v3-small --format json | jq .parameters_by_part
-    """
-    inspecting.run(model, settings or inspecting.InspectSettings())
 
 
 @app.command(help_format="markdown")
@@ -264,17 +133,16 @@ def convert(
     """
     from sijo.checkpoints.convert import convert as converted
 
-    def tell_safely(sentence: str) -> None:
-        tell(printable(sentence))
-
     target = converted(
-        source, out, size=size, model_type=model_type, part=part, overwrite=overwrite, tell=tell_safely
+        source,
+        out,
+        size=size,
+        model_type=model_type,
+        part=part,
+        overwrite=overwrite,
+        tell=lambda sentence: tell(printable(sentence)),
     )
     print(target)  # noqa: T201
-
-
-TOKENIZER = "Make a tokenizer from raw text."
-app.command("sijo.app.tokenizer:commands", name="tokenizer", help=TOKENIZER)  # opened late: it knows the families
 
 
 class Terminated(BaseException):

@@ -1,21 +1,23 @@
 """`sijo evaluate`: texts whose labels are known in, how well they were labelled out."""
 
-import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
+from rich.console import Console
 
 from sijo.app.classify import LabelSettings
+from sijo.app.options import call_with
 from sijo.app.progress import RowProgress
+from sijo.app.results import print_json, wants_json
 from sijo.errors import SettingError, TextError, nearest
+from sijo.files.tables import RowBlock, TextTable
+from sijo.names import folded
 from sijo.version import __version__
 
 if TYPE_CHECKING:
     from sijo.evaluation.zero_shot import Evaluation
-    from sijo.files.tables import RowBlock
     from sijo.zeroshot.labeller import Labeller
 
 
@@ -43,16 +45,22 @@ class EvaluateSettings(LabelSettings):
     """Where the resamples start from."""
 
 
-def run(settings: EvaluateSettings) -> None:
-    """Label the texts, compare, and print."""
+def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:
+    """Measure how well a model labels texts whose labels are known, with 95 % intervals.
+
+    Prints accuracy, macro-F1, calibration error (ECE), a line for each label and the confusion
+    matrix; as one JSON object in a pipe or with --format json.
+
+        sijo evaluate --data examples/requests.csv --text-column text --label-column domain
+
+    Give --labels-file to put a description beside each label.
+    """
     if settings.data is None:
         raise SettingError("name the file with texts and their labels: --data FILE")
     import numpy as np
 
     from sijo.evaluation.plots import check, plot
     from sijo.evaluation.zero_shot import evaluate
-    from sijo.files.tables import TextTable
-    from sijo.names import folded
 
     if settings.plot is not None:
         check(settings.plot)  # refused before an hour's work, not after it
@@ -85,15 +93,14 @@ def run(settings: EvaluateSettings) -> None:
             probabilities.append(group)
             cut += int(reading.truncated.sum())
             progress.add(len(group), sum(map(len, probabilities)) / len(gold))
-    measured = evaluate(
-        gold, np.concatenate(probabilities), names, resamples=settings.resamples, seed=settings.seed
-    )
+    all_NL = np.concatenate(probabilities)
+    measured = call_with(evaluate, settings, gold=gold, probabilities=all_NL, labels=names)
     _print(measured, labeller, cut, settings, progress)
     if settings.plot is not None:
         plot(measured, settings.plot)
 
 
-def _gold(block: "RowBlock", column: str) -> list[str]:
+def _gold(block: RowBlock, column: str) -> list[str]:
     """The right labels of a block, refused where one or its text is missing."""
     labels = block.values(column)
     for place, label in enumerate(labels):
@@ -113,7 +120,7 @@ def _print(
     evaluation: "Evaluation", labeller: "Labeller", cut: int, settings: EvaluateSettings, progress: RowProgress
 ) -> None:
     calibration, scorer = labeller.calibration, labeller.scorer
-    if (settings.format or ("table" if sys.stdout.isatty() else "json")) == "json":
+    if wants_json(settings.format):
         about = {
             "task": settings.task,
             "data": settings.data,
@@ -126,10 +133,8 @@ def _print(
             "rows_per_second": round(progress.rows_per_second, 1),
             "sijo": __version__,
         }
-        print(json.dumps(about | evaluation.to_dict(), ensure_ascii=False, allow_nan=False))  # noqa: T201
+        print_json(about | evaluation.to_dict())
         return
-    from rich.console import Console
-
     from sijo.evaluation.tables import table
 
     console = Console()

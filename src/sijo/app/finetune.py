@@ -1,36 +1,26 @@
 """`sijo finetune`: a model and labelled rows in, a model that labels out."""
 
 import json
+import tomllib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from cyclopts import Parameter
 
-from sijo.app.pretrain import asked_to_stop, show_settings
-from sijo.app.results import print_json, print_rows, print_table, tell, wants_json
+from sijo.app.pretrain import show_settings
+from sijo.app.progress import follow_run
+from sijo.app.results import print_json, print_rows, print_table, wants_json
 from sijo.errors import SettingError, nearest
+from sijo.files.json_files import read_object
 
 if TYPE_CHECKING:
     from sijo.jobs.finetune_settings import FinetuneSettings
 
-TASKS = ("classification", "multi-label", "regression", "tagging", "question-answering", "multiple-choice")
+Task = Literal["classification", "multi-label", "regression", "tagging", "question-answering", "multiple-choice"]
+TASKS = get_args(Task)
 """As `data/labelled_rows.py` has them, which costs numpy to import."""
-ROWS = {
-    "classification": ("a text, or two, and the name of its class", "text,label"),
-    "multi-label": ("a text, or two, and all names that fit", 'text,labels: ["sea","rain"] or sea;rain'),
-    "regression": ("a text, or two, and a number", "sentence1,sentence2,score"),
-    "tagging": ("words, and a tag for each", 'words,tags: ["in","Paris"] and ["O","B-place"]'),
-    "question-answering": (
-        "a question, a text, and answers that stand in it; SQuAD's own file too",
-        'question,context,answers: {"text": ["Paris"], "answer_start": [17]}',
-    ),
-    "multiple-choice": (
-        "a beginning, choices, and which is right",
-        'question,choices,label: ["a cat","a dog"] and 1',
-    ),
-}
-"""What a row of each task is, and what columns look like."""
 
 
 @Parameter(name="*")
@@ -40,9 +30,7 @@ class FinetuneCommand:
 
     model: str | None = None
     """A folder or org/name to start from; without it the built-in encoder."""
-    task: Literal[
-        "classification", "multi-label", "regression", "tagging", "question-answering", "multiple-choice"
-    ] = "classification"
+    task: Task = "classification"
     """What is learned; --list says what the rows of each look like."""
     train: str | None = None
     """The file to learn from: .csv, .tsv, .json, .jsonl or .parquet, compressed or not."""
@@ -74,67 +62,66 @@ class FinetuneCommand:
     """No progress."""
 
 
-def run(given: FinetuneCommand) -> None:
-    """Do what was asked, and print how good it is and where the model is."""
-    if given.list:
-        rows = [
-            {"task": task, "a row is": row, "columns, such as": columns} for task, (row, columns) in ROWS.items()
-        ]
-        print_rows(rows, given.format)
+def run(*, options: FinetuneCommand = FinetuneCommand()) -> None:
+    """Fine-tune a model on labelled rows: classes of texts or pairs, tags, numbers, answers, choices.
+
+    --task says what is learned; --list shows what the rows of each look like. Columns are guessed by their usual
+    names. Rates and decays are those published for such a model; --settings tells them, --set changes them. The
+    evaluation rows are answered after each epoch, and the checkpoint that does it best is kept: OUT/model is a
+    folder that sijo and transformers open, OUT/predictions.jsonl its answers, OUT/results.json how good they are,
+    with 95 % intervals. A run that was stopped, even by kill -9, goes on with --resume, bit for bit.
+
+        sijo finetune --train examples/requests.csv --label-column domain --out runs/requests
+
+        sijo finetune --task tagging --model bert-base-cased --train train.jsonl --eval dev.jsonl --out runs/names
+
+        sijo finetune --teacher runs/large/model --train train.csv --eval dev.csv --out runs/small --seeds 3
+
+    Then: sijo classify new.csv --model runs/requests/model
+    """
+    if options.list:
+        tasks = tomllib.loads(Path(__file__).with_name("finetune_tasks.toml").read_text(encoding="utf-8"))
+        print_rows(tasks["tasks"], options.format)
         return
-    if given.settings:
-        show_settings(resolved(given), given.format)
+    if options.settings:
+        show_settings(resolved(options), options.format)
         return
-    if given.train is None or given.out is None:
+    if options.train is None or options.out is None:
         raise SettingError(
             "--train and --out are needed: what to learn from, and the folder that the run is kept in"
         )
-    from sijo.app.progress import RunProgress
     from sijo.jobs.finetune import finetune
     from sijo.jobs.finetune_settings import LabelledFiles
 
-    settings = resolved(given)
-    with asked_to_stop() as stopped, RunProgress(shown=not given.quiet) as progress:
-        steps = finetune(
-            settings,
-            LabelledFiles(train=given.train, evaluation=given.eval),
-            given.out,
-            resume=given.resume,
-            stop=lambda: stopped.by is not None,
-            tell=progress.say,
-        )
-        finished = progress.follow(steps)
-    if stopped.by is not None and not finished:
-        if not given.quiet:
-            tell(f"saved in {given.out}; the same command with --resume goes on")
-        stopped.leave()
-    show_results(given.out, given.format)
+    settings = resolved(options)
+    files = LabelledFiles(train=options.train, evaluation=options.eval)
+    job = partial(finetune, settings, files, options.out, resume=options.resume)
+    follow_run(job, options.out, shown=not options.quiet)
+    show_results(options.out, options.format)
 
 
-def resolved(given: FinetuneCommand) -> "FinetuneSettings":
+def resolved(options: FinetuneCommand) -> "FinetuneSettings":
     """The settings for the model and the task, with what was changed."""
-    if given.task not in TASKS:
-        raise SettingError(f"no task {given.task!r}{nearest(given.task, TASKS)}; there are {', '.join(TASKS)}")
+    if options.task not in TASKS:
+        raise SettingError(f"no task {options.task!r}{nearest(options.task, TASKS)}; there are {', '.join(TASKS)}")
     from sijo.jobs.finetune_settings import default_settings
     from sijo.training.settings import with_changes
 
-    label = {"tagging": "tags", "question-answering": "answers"}.get(given.task, "label")
-    text = {"tagging": "words", "question-answering": "context"}.get(given.task, "text")
-    options = {
-        f"columns.{text}": given.text_column,
-        "columns.second": given.second_column,
-        f"columns.{label}": given.label_column,
-        "teacher.model": given.teacher,
-        "seeds": given.seeds,
+    label = {"tagging": "tags", "question-answering": "answers"}.get(options.task, "label")
+    text = {"tagging": "words", "question-answering": "context"}.get(options.task, "text")
+    values = {
+        f"columns.{text}": options.text_column,
+        "columns.second": options.second_column,
+        f"columns.{label}": options.label_column,
+        "teacher.model": options.teacher,
+        "seeds": options.seeds,
     }
-    said = [f"{path}={json.dumps(value)}" for path, value in options.items() if value is not None]
-    return with_changes(default_settings(given.task, given.model), [*said, *(given.set or [])])
+    changes = [f"{path}={json.dumps(value)}" for path, value in values.items() if value is not None]
+    return with_changes(default_settings(options.task, options.model), [*changes, *(options.set or [])])
 
 
 def show_results(out: Path, format: str | None) -> None:
     """How good the best weights are, and where the model is."""
-    from sijo.files.json_files import read_object
-
     results = read_object(out / "results.json")
     summary = read_object(out / "summary.json") if (out / "summary.json").is_file() else None
     if wants_json(format):

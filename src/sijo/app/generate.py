@@ -1,17 +1,26 @@
 """`sijo generate`: a prompt and a control code in, a text out, token by token."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
 
-from sijo.app.results import print_json, wants_json
+from sijo.app.for_labels import kinds_of
+from sijo.app.options import call_with
+from sijo.app.progress import RowProgress
+from sijo.app.results import print_json, tell, wants_json
 from sijo.errors import SettingError, TextError
+from sijo.files.atomic import whole_file
+from sijo.files.row_writers import WRITERS, ColumnPlan, OutputRows, format_of
 
 if TYPE_CHECKING:
-    from sijo.generation.generator import GeneratedText, Generator, Request
-    from sijo.generation.rules import Sampling
+    from sijo.generation.generator import GeneratedText, Generator
+    from sijo.generation.request import Request
+    from sijo.generation.synthetic import Synthesis, SyntheticSettings, SyntheticText
 
 NO_MODEL = "--model is needed: a folder or org/name that writes; sijo pretrain ctrl-tiny trains one"
 
@@ -67,8 +76,45 @@ class GenerateSettings:
     """text for people, as it is written; in a pipe one JSON object a text."""
 
 
-def run(options: GenerateSettings) -> None:
-    """Write, and print what was written."""
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class SynthesisOptions:
+    """Texts for labels of which there are no examples."""
+
+    for_labels: str | None = None
+    """Write texts for each of these labels, and keep the likeliest --count of each: codes of the model, as
+    "travel,banking"; labels with their codes, as "good=Reviews Rating: 5.0; bad=Reviews Rating: 1.0"; or a .csv
+    (label,control_code,prompt; several lines of a label are several beginnings) or .json file. By default with
+    --temperature 0.2 --top-k 10 --penalty 1.2, and up to a line's end."""
+    output: Annotated[Path | None, Parameter(alias="-o")] = None
+    """With --for-labels: a .csv, .jsonl or .parquet to write, with text, label, mean_logprob and seed; it appears
+    whole or not at all."""
+    drafts: int | None = None
+    """With --for-labels: how many texts are written for each label; five times --count by default."""
+    min_new_tokens: int = 5
+    """With --for-labels: shorter texts are dropped."""
+    quiet: Annotated[bool, Parameter(alias="-q")] = False
+    """With --for-labels: no progress and no summary."""
+
+
+def run(*, options: GenerateSettings = GenerateSettings(), data: SynthesisOptions | None = None) -> None:
+    """Write a text that goes on from a prompt, of the kind that a control code names.
+
+    Results appear as they are written; in a pipe, one JSON object for each text.
+
+        sijo generate --model runs/ctrl/model --codes
+
+        sijo generate --model runs/ctrl/model --control-code travel --prompt "book a" --max-new-tokens 20
+
+        sijo generate --model runs/ctrl/model -c travel --temperature 0.8 --top-p 0.9 --count 5 --guidance 2
+
+    With --for-labels it writes texts for a classifier to learn from, where a label has no examples:
+
+        sijo generate --model runs/ctrl/model --for-labels travel,banking --count 200 --output made.csv
+    """
+    if data is not None:
+        write_table(options, data)
+        return
     if options.model is None:
         raise SettingError(NO_MODEL)
     if options.count < 1 or (options.count > 1 and not options.temperature):
@@ -91,17 +137,10 @@ def run(options: GenerateSettings) -> None:
         stream(writer, requests)
 
 
-def sampling_of(options: GenerateSettings, **changes: Any) -> "Sampling":
-    """How each token is chosen, by these options and what is laid over them."""
-    from sijo.generation.rules import Sampling
-
-    names = ("top_k", "top_p", "min_p", "penalty", "penalty_rule", "beams")
-    return Sampling(**{name: getattr(options, name) for name in names} | changes)
-
-
 def requests_of(options: GenerateSettings) -> list["Request"]:
     """A request for each text that is wanted."""
-    from sijo.generation.generator import Request
+    from sijo.generation.request import Request
+    from sijo.generation.rules import Sampling
 
     prompts = list(options.prompt or [])
     if (file := options.prompts_file) is not None:
@@ -109,21 +148,11 @@ def requests_of(options: GenerateSettings) -> list["Request"]:
             prompts += [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
             raise TextError(f"{file} cannot be read ({error}); name a text file, a prompt a line") from None
-    temperature, length_penalty = options.temperature or 0.0, options.length_penalty
-    sampling = sampling_of(options, temperature=temperature, length_penalty=length_penalty)
+    sampling = call_with(Sampling, options, temperature=options.temperature or 0.0)
+    stop, banned = tuple(options.stop or ()), tuple(options.banned or ())
+    request = partial(call_with, Request, options, stop=stop, banned=banned, sampling=sampling)
     return [
-        Request(
-            prompt=prompt,
-            control_code=options.control_code,
-            other_code=options.other_code,
-            mixture=options.mixture,
-            guidance=options.guidance,
-            max_new_tokens=options.max_new_tokens,
-            stop=tuple(options.stop or ()),
-            banned=tuple(options.banned or ()),
-            seed=options.seed + number,
-            sampling=sampling,
-        )
+        request(prompt=prompt, seed=options.seed + number)
         for number, prompt in enumerate(prompt for prompt in prompts or [""] for _ in range(options.count))
     ]
 
@@ -151,3 +180,82 @@ def record(request: "Request", written: "GeneratedText") -> dict[str, Any]:
         "stopped": written.stopped,
         "seed": request.seed,
     }
+
+
+def write_table(writing: GenerateSettings, options: SynthesisOptions) -> None:
+    """Write texts for each label to a file, and say how many were kept."""
+    if options.for_labels is None:
+        raise SettingError("--output and --drafts are for data: say of what by --for-labels")
+    if options.output is None:
+        raise SettingError("--for-labels writes a table; name it with --output made.csv")
+    if options.output.exists():
+        raise SettingError(f"{options.output} is there already; name another --output, or move it away")
+    if writing.model is None:
+        raise SettingError(NO_MODEL)
+    for name in ("prompt", "prompts_file", "control_code", "other_code", "mixture", "format"):
+        if getattr(writing, name) is not None:
+            raise SettingError(
+                f"--{name.replace('_', '-')} is about single texts; with --for-labels each label has a code and "
+                "beginnings of its own, which a labels file can say, and texts go to --output"
+            )
+    from sijo.generation.generator import Generator
+    from sijo.generation.synthetic import Synthesis
+
+    format, kinds = format_of(options.output), kinds_of(options.for_labels)
+    settings = settings_of(writing, options)
+    synthesis = Synthesis(Generator(writing.model), kinds, settings)
+    with whole_file(options.output) as out:
+        with RowProgress(shown=not options.quiet) as progress:
+            for written in synthesis.write():
+                progress.add(written - progress.rows, written / synthesis.drafts)
+        texts = synthesis.best()
+        write_rows(texts, format, out)
+    if not options.quiet:
+        show(synthesis, texts)
+        tell(f"{len(texts):,} rows in {options.output}")
+
+
+def settings_of(writing: GenerateSettings, options: SynthesisOptions) -> "SyntheticSettings":
+    """The settings by the command line, with SuperGen's numbers where it is silent."""
+    from sijo.generation.rules import Sampling
+    from sijo.generation.synthetic import SAMPLING, SyntheticSettings
+
+    silent = writing.top_k is None and writing.top_p is None and writing.min_p is None
+    return call_with(
+        SyntheticSettings,
+        writing,
+        drafts=options.drafts,
+        min_new_tokens=options.min_new_tokens,
+        stop=("\n",) if writing.stop is None else tuple(writing.stop),
+        banned=tuple(writing.banned or ()),
+        sampling=call_with(
+            Sampling,
+            writing,
+            temperature=SAMPLING.temperature if writing.temperature is None else writing.temperature,
+            top_k=SAMPLING.top_k if silent else writing.top_k,
+        ),
+    )
+
+
+def write_rows(texts: "list[SyntheticText]", format: Any, out: Any) -> None:
+    """The texts as a table."""
+    import pyarrow as pa
+
+    types = {"text": pa.string(), "label": pa.string(), "mean_logprob": pa.float64(), "seed": pa.int64()}
+    columns = {name: pa.array([getattr(text, name) for text in texts], kind) for name, kind in types.items()}
+    piece = OutputRows(pa.table({"text": columns.pop("text")}), pa.table(columns), "csv")
+    writer = WRITERS[format](out, ColumnPlan.of([piece]))
+    writer.write(piece)
+    writer.close()
+
+
+def show(synthesis: "Synthesis", texts: "list[SyntheticText]") -> None:
+    """Print how many texts of each label were kept and why others were not, on standard error."""
+    table = Table("label", box=None, pad_edge=False)
+    for name in ("written", "too short", "bad", "repeated", "kept", "mean log p"):
+        table.add_column(name, justify="right")
+    for label, fates in synthesis.fates.items():
+        kept = [text.mean_logprob for text in texts if text.label == label]
+        counts = [*(fates[fate] for fate in ("written", "short", "bad", "repeated")), len(kept)]
+        table.add_row(label, *(f"{count:,}" for count in counts), f"{sum(kept) / len(kept):.2f}")
+    Console(stderr=True).print(table)

@@ -9,6 +9,9 @@ from itertools import islice
 from typing import Any, Literal
 
 from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
 
 from sijo.app.numbers import file_size
 from sijo.app.results import print_json, printable, wants_json
@@ -28,13 +31,22 @@ class InspectSettings:
     """A table for people, or one JSON object; by default json in a pipe."""
 
 
-def run(model: str | None, settings: InspectSettings) -> None:
-    """Print what a folder holds; ends with the error of what would not load, if there is one."""
+def run(model: str | None = None, /, *, options: InspectSettings = InspectSettings()) -> None:
+    """Show what is in a model's folder: architecture, parameters, heads, tokenizer, files, licence.
+
+    MODEL is a folder or an org/name; without it the built-in model. Encoder and heads are opened as
+    any command opens them, and nothing is run. What would not load is named with the reason, which is
+    also the exit code: 4 for what is unsafe or unsupported, 5 for damage.
+
+        sijo inspect models/deberta-v3-small
+
+        sijo inspect models/deberta-v3-small --format json | jq .parameters_by_part
+    """
     from sijo.checkpoints.contents import inspect
     from sijo.checkpoints.locate import locate
 
-    contents, error = inspect(locate(model, revision=settings.revision))
-    if wants_json(settings.format):
+    contents, error = inspect(locate(model, revision=options.revision))
+    if wants_json(options.format):
         print_json(contents, ascii=True)  # file names need not be text
     else:
         _print(contents)
@@ -44,14 +56,9 @@ def run(model: str | None, settings: InspectSettings) -> None:
 
 def _print(contents: dict[str, Any]) -> None:
     """For people, in 80 columns; a digest is never broken, so a line of a file may run on."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     console = Console(highlight=False)
-    about = Table(box=None, pad_edge=False, show_header=False)
-    about.add_column(style="bold")
-    about.add_column(overflow="fold")
+    columns = Column(style="bold"), Column(overflow="fold")
+    about = Table(*columns, box=None, pad_edge=False, show_header=False)
     for name, words in _about(contents):
         about.add_row(Text(_safe(name)), Text(_safe(words)))
     console.print(about)

@@ -1,23 +1,27 @@
 """`sijo pretrain`: a recipe and some text in, a model out."""
 
 import os
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from cyclopts import Parameter
 
 from sijo.app.numbers import duration
-from sijo.app.results import print_json, print_rows, print_table, tell, wants_json
+from sijo.app.options import call_with
+from sijo.app.progress import follow_run
+from sijo.app.results import print_rows
 from sijo.errors import SettingError, nearest
+from sijo.files.json_files import read_object
+from sijo.files.json_lines import json_leaves
 
 if TYPE_CHECKING:
     from sijo.jobs.run_settings import RunSettings
     from sijo.training.settings import Settings
+
+Recipe = TypeVar("Recipe")
 
 
 @Parameter(name="*")
@@ -52,104 +56,69 @@ class PretrainSettings:
     """No progress."""
 
 
-def run(recipe: str | None, given: PretrainSettings) -> None:
-    """Do what was asked, and print the folders of the models that came of it."""
-    if given.list:
-        show_recipes(given.format)
+def run(recipe: str | None = None, /, *, options: PretrainSettings = PretrainSettings()) -> None:
+    """Train a model from raw text, by a published recipe or a tiny one.
+
+    RECIPE is a name, such as electra-tiny (--list tells all), or the settings.json of an earlier run. Text is
+    cut into documents and sentences, duplicates left out; without --tokenizer one is trained on it. Checkpoints
+    stand in OUT/checkpoints, curves in OUT/metrics.jsonl (sijo report OUT draws them), the model at the end
+    in OUT/model, or OUT/discriminator and OUT/generator. A run that was stopped, even by kill -9, goes on with
+    --resume, bit for bit.
+
+        sijo pretrain electra-tiny --corpus novels/ news.jsonl.gz --out runs/electra
+
+        sijo pretrain ctrl-tiny --corpus reviews.csv --code-column rating --out runs/ctrl --set run.max_time=15m
+
+        torchrun --nproc-per-node 2 --no-python sijo pretrain bert-tiny --corpus novels/ --out runs/bert
+    """
+    if options.list:
+        show_recipes(options.format)
         return
-    go(resolved(recipe, given.set or []), given)
+    go(resolved(recipe, options.set or []), options)
 
 
-def go(settings: "RunSettings", given: PretrainSettings) -> None:
+def go(settings: "RunSettings", options: PretrainSettings) -> None:
     """Make the run, or print its settings where that is asked for."""
-    if given.settings:
-        show_settings(settings, given.format)
+    if options.settings:
+        show_settings(settings, options.format)
         return
-    if not given.corpus:
+    if not options.corpus:
         raise SettingError("--corpus is needed: files, folders or globs of text to read")
-    out = given.out or Path("runs") / (settings.recipe or "run")
-    from sijo.app.progress import RunProgress
+    out = options.out or Path("runs") / (settings.recipe or "run")
     from sijo.jobs.prepare import CorpusSource
     from sijo.jobs.pretrain import pretrain
 
-    text = CorpusSource(
-        sources=given.corpus,
-        column=given.column,
-        code_column=given.code_column,
-        skip_bad=given.skip_bad,
-        tokenizer=given.tokenizer,
-    )
+    source = call_with(CorpusSource, options, sources=options.corpus)
     first = os.environ.get("RANK", "0") == "0"  # of the processes of torchrun, the one that speaks
-    with asked_to_stop() as stopped, RunProgress(shown=first and not given.quiet) as progress:
-        steps = pretrain(
-            settings,
-            text,
-            out,
-            resume=given.resume,
-            stop=lambda: stopped.by is not None,
-            tell=progress.say,
-        )
-        finished = progress.follow(steps)
-    if stopped.by is not None and not finished:
-        if first and not given.quiet:
-            tell(f"saved in {out}; the same command with --resume goes on")
-        stopped.leave()
+    run = partial(pretrain, settings, source, out, resume=options.resume)
+    follow_run(run, out, shown=first and not options.quiet)
     for name in reversed([*settings.objective.networks]) if first else ():
         print(out / name)  # noqa: T201
 
 
 def resolved(recipe: str | None, changes: list[str]) -> "RunSettings":
     """The settings of a recipe by name, or in a settings.json that a run left, with some changed."""
-    from sijo.files.json_files import read_object
     from sijo.jobs.recipes import RECIPES
-    from sijo.jobs.run_settings import RunSettings
-    from sijo.training.settings import read_settings, with_changes
 
     if recipe is None:
         raise SettingError("name a recipe, such as electra-tiny; sijo pretrain --list tells which there are")
-    if recipe not in RECIPES and Path(recipe).suffix == ".json":
-        if not Path(recipe).is_file():
-            raise SettingError(f"no file {recipe}; name a recipe, or the settings.json of a run")
-        return with_changes(read_settings(read_object(Path(recipe)), RunSettings), changes)
-    if recipe not in RECIPES:
-        raise SettingError(f"no recipe {recipe!r}{nearest(recipe, RECIPES)}; there are {', '.join(RECIPES)}")
-    return with_changes(RECIPES[recipe].settings, changes)
+    return chosen(recipe, RECIPES, lambda row: row.settings, changes)
 
 
-@dataclass
-class Stopped:
-    """Whether a run was asked to stop, and how to leave then."""
+def chosen(
+    recipe: str, recipes: Mapping[str, Recipe], settings_of: Callable[[Recipe], "RunSettings"], changes: list[str]
+) -> "RunSettings":
+    """The settings of one of these recipes, or in a settings.json that a run left, with some changed."""
+    from sijo.jobs.run_settings import RunSettings
+    from sijo.training.settings import read_settings, with_changes
 
-    by: int | None = None
-    """The number of the signal."""
-    before: tuple[Any, ...] = ()
-
-    def leave(self) -> None:
-        """End as the signal would have ended it."""
-        if self.by == signal.SIGINT:
-            raise KeyboardInterrupt
-        before: Callable[[int, FrameType | None], Any] = dict(self.before)[self.by]
-        before(self.by or 0, None)
-
-
-@contextmanager
-def asked_to_stop() -> Iterator[Stopped]:
-    """SIGINT and SIGTERM become a wish to stop after the present step; the second one ends at once."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    stopped = Stopped(before=tuple((number, signal.getsignal(number)) for number in numbers))
-
-    def wish(number: int, frame: FrameType | None) -> None:
-        stopped.by = number
-        for each, before in stopped.before:
-            signal.signal(each, before)
-
-    for number in numbers:
-        signal.signal(number, wish)
-    try:
-        yield stopped
-    finally:
-        for number, before in stopped.before:
-            signal.signal(number, before)
+    if recipe in recipes:
+        return with_changes(settings_of(recipes[recipe]), changes)
+    if Path(recipe).suffix != ".json":
+        raise SettingError(f"no recipe {recipe!r}{nearest(recipe, recipes)}; there are {', '.join(recipes)}")
+    if not Path(recipe).is_file():
+        raise SettingError(f"no file {recipe}; name a recipe, or the settings.json of a run")
+    return with_changes(read_settings(read_object(Path(recipe)), RunSettings), changes)
 
 
 def show_recipes(format: str | None) -> None:
@@ -157,38 +126,24 @@ def show_recipes(format: str | None) -> None:
     from sijo.jobs.recipe_costs import recipe_costs
 
     rows = list(recipe_costs())
-    if wants_json(format):
-        print_json(*rows, ascii=True)
-        return
-    cells = [
-        (
-            row["recipe"],
-            " + ".join(row["objective"]),
-            f"{row['weights'] / 1e6:,.1f} M",
-            f"{row['steps']:,} × {row['batch']:,} × {row['length']}",
-            f"{row['tokens'] / 1e6:,.0f} M",
-            f"{row['flops']:.1e}",
-            duration(row["seconds_here"]),
-            row["source"],
-        )
+    shown = [
+        {
+            "recipe": row["recipe"],
+            "objective": " + ".join(row["objective"]),
+            "weights": f"{row['weights'] / 1e6:,.1f} M",
+            "steps × batch × length": f"{row['steps']:,} × {row['batch']:,} × {row['length']}",
+            "tokens": f"{row['tokens'] / 1e6:,.0f} M",
+            "FLOPs": f"{row['flops']:.1e}",
+            "here, about": duration(row["seconds_here"]),
+            "source": row["source"],
+        }
         for row in rows
     ]
-    headings = (
-        "recipe",
-        "objective",
-        "weights",
-        "steps × batch × length",
-        "tokens",
-        "FLOPs",
-        "here, about",
-        "source",
-    )
-    print_table(headings, cells)
+    print_rows(rows, format, shown=shown)
 
 
 def show_settings(settings: "Settings", format: str | None) -> None:
     """Every setting of a run by its path, with its value and its sentence."""
-    from sijo.files.json_lines import json_leaves
     from sijo.training.settings import setting_descriptions
 
     sentences = setting_descriptions(type(settings))  # type: ignore[arg-type]

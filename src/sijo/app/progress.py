@@ -3,10 +3,13 @@
 A person at a terminal sees a bar; a log gets a line now and then, so that it stays readable.
 """
 
+import signal
 import sys
 import time
-from collections.abc import Generator
-from types import TracebackType
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
 
 from sijo.app.numbers import clock
@@ -86,9 +89,7 @@ class ProgressReport:
         seconds = self.seconds * (1 - share) / (share - self._first_share)
         return f", {clock(seconds)} left" if seconds >= 1 else ""
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.seconds = time.perf_counter() - self._started
         if self._live is not None:
             self._live.stop()
@@ -138,3 +139,40 @@ class RunProgress(ProgressReport):
         losses = " ".join(f"{part} {loss:.3g}" for part, loss in step.losses.items())
         rate = f"{step.speed.tokens_per_second:,.0f} tokens/s, {step.speed.matmul_share:.0%} of peak"
         self._show(f"step {step.number:,}/{step.steps:,} ({step.share:.0%}), {losses}, {rate}", step.share)
+
+
+def follow_run(run: "Callable[..., Generator[Step, None, bool]]", out: Path, *, shown: bool) -> None:
+    """Make a run in the folder `out` and show its steps; if it was asked to stop, end as the signal would end it.
+
+    run  from `stop`, asked before every step, and `tell`, where words go, to the steps
+    """
+    with asked_to_stop() as signals, RunProgress(shown=shown) as progress:
+        finished = progress.follow(run(stop=lambda: bool(signals), tell=progress.say))
+    if signals and not finished:
+        if shown:
+            tell(f"saved in {out}; the same command with --resume goes on")
+        if signals == [signal.SIGINT]:
+            raise KeyboardInterrupt
+        signal.raise_signal(signals[0])
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[list[int]]:
+    """SIGINT and SIGTERM become a wish to stop, noted in the list; the second one ends at once."""
+    signals: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+    def wish(number: int, frame: FrameType | None) -> None:
+        signals.append(number)
+        restore()
+
+    for number in handlers:
+        signal.signal(number, wish)
+    try:
+        yield signals
+    finally:
+        restore()

@@ -4,6 +4,9 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
+from rich.console import Console
+from rich.table import Table
+
 
 def wants_json(format: str | None) -> bool:
     """Whether results are printed as JSON: by --format json, or where none is given, in a pipe."""
@@ -21,9 +24,6 @@ def print_json(*records: object, ascii: bool = False) -> None:
 
 def print_table(headings: Iterable[str], rows: Iterable[Sequence[str]], *, title: str = "", note: str = "") -> None:
     """Print a table for people, with a title over it and a dim note under it."""
-    from rich.console import Console
-    from rich.table import Table
-
     table = Table(*headings, title=title or None, title_justify="left")
     for row in rows:
         table.add_row(*row)
@@ -33,13 +33,16 @@ def print_table(headings: Iterable[str], rows: Iterable[Sequence[str]], *, title
         console.print(note, style="dim", highlight=False)
 
 
-def print_rows(rows: Sequence[Mapping[str, object]], format: str | None) -> None:
-    """Print rows of like fields: a table for people, JSON lines in a pipe."""
+def print_rows(
+    rows: Sequence[Mapping[str, object]], format: str | None, *, shown: Sequence[Mapping[str, object]] = ()
+) -> None:
+    """Print rows of like fields: JSON lines in a pipe; for people a table, of the rows `shown` if there are any."""
     if wants_json(format):
         print_json(*rows, ascii=True)
-    else:
-        cells = ([value if isinstance(value, str) else json.dumps(value) for value in row.values()] for row in rows)
-        print_table(rows[0], cells)
+        return
+    shown = shown or rows
+    cells = ([value if isinstance(value, str) else json.dumps(value) for value in row.values()] for row in shown)
+    print_table(shown[0], cells)
 
 
 def printable(text: str) -> str:

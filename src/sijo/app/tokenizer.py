@@ -1,21 +1,32 @@
 """`sijo tokenizer train` and `cut`: raw text in, a tokenizer and what it is worth out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from cyclopts import App, Parameter
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
 
 from sijo.app.cli import TOKENIZER, input_name
+from sijo.app.options import call_with
 from sijo.app.progress import RowProgress
 from sijo.app.results import print_json, tell, wants_json
 from sijo.errors import SettingError
+from sijo.files.atomic import whole_folder
+from sijo.files.json_files import write_json
+from sijo.files.tables import TextTable
 from sijo.tokenizers.style import Kind
 
 if TYPE_CHECKING:
-    from sijo.files.tables import TextTable
+    from sijo.tokenizers.prune import PruneReport
+    from sijo.tokenizers.tokenizer import Tokenizer
     from sijo.tokenizers.tokenizer_report import TokenizerReport
+
+Report = TypeVar("Report", "TokenizerReport", "PruneReport")
 
 
 def _style_names() -> Any:
@@ -81,61 +92,25 @@ class CutSettings:
     """No progress."""
 
 
-def cut(files: Sequence[str], settings: CutSettings) -> None:
-    """Count the model's tokens in the files, write the folder, and print what was kept."""
-    from sijo.checkpoints.load import load
-    from sijo.files.atomic import whole_folder
-    from sijo.files.json_files import write_json
-    from sijo.tokenizers.prune import prune_tokenizer
-
-    tables = _opened(files, settings)
-    whole = load(settings.model).tokenizer
-    with (
-        whole_folder(settings.out, overwrite=settings.overwrite) as folder,
-        RowProgress(shown=not settings.quiet) as progress,
-    ):
-        tokenizer, report = prune_tokenizer(whole, _texts(tables, progress), vocab_size=settings.vocab_size)
-        tokenizer.save(folder)
-        write_json(folder / "report.json", report.to_dict())
-    print_json({"folder": str(settings.out)} | report.to_dict())
-
-
-def run(files: Sequence[str], settings: TrainSettings) -> None:
-    """Learn from the files, write the folder, and print the report."""
-    from sijo.files.atomic import whole_folder
-    from sijo.files.json_files import write_json
-    from sijo.models import tokenizer_style
-    from sijo.tokenizers.train import train_tokenizer
-
-    tables = _opened(files, settings)
+def _written(
+    tables: Sequence[TextTable],
+    settings: TrainSettings | CutSettings,
+    learn: "Callable[[Iterator[str]], tuple[Tokenizer, Report]]",
+) -> "Report":
+    """Learn from the texts, write the folder, and tell what it is worth."""
     with (
         whole_folder(settings.out, overwrite=settings.overwrite) as folder,  # refused before an hour's work
         RowProgress(shown=not settings.quiet) as progress,
     ):
-        tokenizer, report = train_tokenizer(
-            _texts(tables, progress),
-            tokenizer_style(settings.kind, settings.family),
-            vocab_size=settings.vocab_size,
-            cased=settings.cased,
-            specials=settings.special,
-            max_length=settings.max_length,
-            characters=settings.characters,
-            seed=settings.seed,
-        )
+        tokenizer, report = learn(_texts(tables, progress))
         tokenizer.save(folder)
         write_json(folder / "report.json", report.to_dict())
-    if wants_json(settings.format):
-        print_json({"folder": str(settings.out)} | report.to_dict())
-    else:
-        _print(report)
-    if report.vocab_size < report.vocab_size_asked and not settings.quiet:
-        tell(f"{report.vocab_size_asked:,} tokens were asked for, and the text holds only {report.vocab_size:,}")
+    return report
 
 
-def _opened(files: Sequence[str], settings: TrainSettings | CutSettings) -> list["TextTable"]:
+def _opened(files: Sequence[str], settings: TrainSettings | CutSettings) -> list[TextTable]:
     """Every file, folder or pattern, and standard input, at its start."""
     from sijo.data.corpus import open_source, sources
-    from sijo.files.tables import TextTable
 
     if not files:
         raise SettingError("name the files to learn from: .txt, .csv, .jsonl or .parquet, folders, or - for a pipe")
@@ -147,7 +122,7 @@ def _opened(files: Sequence[str], settings: TrainSettings | CutSettings) -> list
     return tables
 
 
-def _texts(tables: Sequence["TextTable"], progress: RowProgress) -> Iterator[str]:
+def _texts(tables: Sequence[TextTable], progress: RowProgress) -> Iterator[str]:
     for place, table in enumerate(tables):
         for block in table.blocks():
             yield from block.texts
@@ -156,10 +131,6 @@ def _texts(tables: Sequence["TextTable"], progress: RowProgress) -> Iterator[str
 
 
 def _print(report: "TokenizerReport") -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     left_out = f"{report.letters_left_out:,} rarer ones left out" if report.letters_left_out else ""
     where = "text held back" if report.held_back else "the text it has learned from"
     style = f"{report.family}'s {report.kind}"
@@ -175,10 +146,8 @@ def _print(report: "TokenizerReport") -> None:
         "single letters": (f"{report.single_letters:.2%}", "of all tokens"),
         "unknown": (f"{report.unknown:.2%}", "of all tokens"),
     }
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="bold")
-    table.add_column(justify="right", style="cyan")
-    table.add_column(style="dim")
+    columns = Column(style="bold"), Column(justify="right", style="cyan"), Column(style="dim")
+    table = Table(*columns, box=None, pad_edge=False, show_header=False)
     for name, (value, note) in rows.items():
         table.add_row(name, value, Text(note))
     console = Console()
@@ -191,7 +160,7 @@ commands = App(name="tokenizer", help=TOKENIZER)
 
 
 @commands.command(name="train", help_format="markdown")
-def train_tokenizer(
+def train(
     *files: Annotated[str, Parameter(allow_leading_hyphen=True, converter=input_name("tokenizer", "train"))],
     settings: TrainSettings,
 ) -> None:
@@ -206,11 +175,24 @@ def train_tokenizer(
 
         zcat web.jsonl.gz | sijo tokenizer train --kind bpe --vocab-size 32000 --out pairs --input-format jsonl -
     """
-    run(files, settings)
+    from sijo.models import tokenizer_style
+    from sijo.tokenizers.train import train_tokenizer
+
+    def learned(texts: Iterator[str]) -> "tuple[Tokenizer, TokenizerReport]":
+        style = tokenizer_style(settings.kind, settings.family)
+        return call_with(train_tokenizer, settings, texts=texts, style=style, specials=settings.special)
+
+    report = _written(_opened(files, settings), settings, learned)
+    if wants_json(settings.format):
+        print_json({"folder": str(settings.out)} | report.to_dict())
+    else:
+        _print(report)
+    if report.vocab_size < report.vocab_size_asked and not settings.quiet:
+        tell(f"{report.vocab_size_asked:,} tokens were asked for, and the text holds only {report.vocab_size:,}")
 
 
 @commands.command(name="cut", help_format="markdown")
-def cut_tokenizer(
+def cut(
     *files: Annotated[str, Parameter(allow_leading_hyphen=True, converter=input_name("tokenizer", "cut"))],
     settings: CutSettings,
 ) -> None:
@@ -223,4 +205,10 @@ def cut_tokenizer(
 
         sijo distill sentence --corpus corpus/ --tokenizer words --out runs/small
     """
-    cut(files, settings)
+    from sijo.checkpoints.load import load
+    from sijo.tokenizers.prune import prune_tokenizer
+
+    tables, whole = _opened(files, settings), load(settings.model).tokenizer
+    learn = partial(prune_tokenizer, whole, vocab_size=settings.vocab_size)
+    report = _written(tables, settings, learn)
+    print_json({"folder": str(settings.out)} | report.to_dict())

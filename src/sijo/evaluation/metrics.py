@@ -67,9 +67,9 @@ def mean_of(values_N: NDArray[Any]) -> Metric:
     return lambda chosen: float(values_N[chosen].mean())
 
 
-def confusion(gold_N: Integers, predicted_N: Integers, classes: int) -> Floats:
-    """Counts of rows (K, K), [gold][predicted]."""
-    counts = np.bincount(gold_N * classes + predicted_N, minlength=classes**2)
+def confusion(gold_N: Integers, predicted_N: Integers, classes: int, times_N: NDArray[Any] | None = None) -> Floats:
+    """Counts of rows (K, K), [gold][predicted], where each row is there so many times."""
+    counts = np.bincount(gold_N * classes + predicted_N, weights=times_N, minlength=classes**2)
     return counts.reshape(classes, classes).astype(np.float64)
 
 
@@ -197,7 +197,7 @@ def tagged(
     gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], names: Sequence[str]
 ) -> dict[str, Metric]:
     """Of words with a tag each: accuracy and macro-F1 of words; of BIO tags the F1 of whole entities, strictly."""
-    place, classes = {name: number for number, name in enumerate(names)}, len(names)
+    place = {name: number for number, name in enumerate(names)}
     gold_W, predicted_W = (
         np.array([place[tag] for tags in column for tag in tags]) for column in (gold, predicted)
     )
@@ -206,9 +206,7 @@ def tagged(
     right_N = np.bincount(row_W, weights=gold_W == predicted_W, minlength=len(gold))
 
     def confused(chosen: Integers) -> Floats:
-        times_W = np.bincount(chosen, minlength=len(gold))[row_W]
-        counts = np.bincount(gold_W * classes + predicted_W, weights=times_W, minlength=classes**2)
-        return counts.reshape(classes, classes).astype(np.float64)
+        return confusion(gold_W, predicted_W, len(names), np.bincount(chosen, minlength=len(gold))[row_W])
 
     metrics: dict[str, Metric] = {
         "accuracy": lambda chosen: float(right_N[chosen].sum() / words_N[chosen].sum()),

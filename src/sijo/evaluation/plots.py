@@ -89,17 +89,15 @@ def _confusion(axes: Any, evaluation: Evaluation, side: float) -> None:
 
 
 def _reliability(curve: Any, stems: Any, evaluation: Evaluation) -> None:
-    confidence, counts, accuracy, low, high = zip(
-        *(
-            (group.confidence, group.count, group.accuracy.value, group.accuracy.low, group.accuracy.high)
-            for group in evaluation.reliability
-        ),
-        strict=True,
-    )
+    confidence = [group.confidence for group in evaluation.reliability]
+    accuracy = [group.accuracy for group in evaluation.reliability]
+    counts = [group.count for group in evaluation.reliability]
 
     curve.plot((0, 1), (0, 1), color="0.6", linestyle="--", linewidth=1, label="calibrated")
+    low, high = [interval.low for interval in accuracy], [interval.high for interval in accuracy]
     curve.vlines(confidence, low, high, color="tab:blue", alpha=0.4, linewidth=2, label="95 % interval")
-    curve.plot(confidence, accuracy, color="tab:blue", marker="o", markersize=4, label="bins of equal mass")
+    values = [interval.value for interval in accuracy]
+    curve.plot(confidence, values, color="tab:blue", marker="o", markersize=4, label="bins of equal mass")
     curve.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="accuracy")
     curve.tick_params(labelbottom=False)
     curve.legend(loc="best", frameon=False, fontsize=9)

@@ -1,0 +1,89 @@
+"""The labels of `sijo generate --for-labels`: in a line or in a file, with control codes and beginnings."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sijo.errors import SettingError, TextError, nearest
+
+if TYPE_CHECKING:
+    from sijo.generation.synthetic import Kind
+
+FIELDS = ("label", "control_code", "prompt")
+"""Columns of a labels file."""
+
+
+def kinds_of(words: str) -> list["Kind"]:
+    """The labels that a person wrote down, in a line or in a file.
+
+    >>> [(kind.label, kind.control_code) for kind in kinds_of("travel, good=Reviews Rating: 5.0")]
+    [('travel', 'travel'), ('good', 'Reviews Rating: 5.0')]
+    """
+    from sijo.generation.synthetic import Kind
+
+    if Path(words).suffix.lower() in (".csv", ".json"):
+        return list(_of_records(_records(Path(words)), Path(words)))
+    parts = [part.strip() for part in words.split(";" if ";" in words else ",") if part.strip()]
+    pairs = [(name.strip(), code.strip()) for name, _, code in (part.partition("=") for part in parts)]
+    if not pairs or not all(name for name, _ in pairs):
+        raise SettingError(
+            f'--for-labels {words!r} names no labels; write it as "travel,banking" or "good=Reviews"'
+        )
+    return [Kind(label=name, control_code=code or name) for name, code in pairs]
+
+
+def _of_records(records: list[dict[str, Any]], path: Path) -> Iterator["Kind"]:
+    """Labels from records of a file; several of one label are several beginnings."""
+    from sijo.generation.synthetic import Kind
+
+    codes: dict[str, str | None] = {}
+    beginnings: dict[str, list[str]] = {}
+    for number, record in enumerate(records, 1):
+        where = f"{path}, label {number}"
+        for name, value in record.items():
+            if name not in FIELDS:
+                raise TextError(f"{where} has {name!r}{nearest(name, FIELDS) or '.'} There are {', '.join(FIELDS)}")
+            texts = value if isinstance(value, list) and name == "prompt" else [value]
+            if not all(text is None or isinstance(text, str) for text in texts):
+                raise TextError(f"{where}: {name} is {value!r}; write it as text")
+        label, code, prompt = (record.get(name) or None for name in FIELDS)
+        if label is None:
+            raise TextError(f"{where} has no name; give it under 'label'")
+        if codes.setdefault(label, code) != code:
+            raise TextError(f"{where}: {label!r} has the code {codes[label]!r} and the code {code!r}; give it one")
+        prompts = prompt if isinstance(prompt, list) else [prompt]
+        beginnings.setdefault(label, []).extend(filter(None, prompts))
+    if not codes:
+        raise TextError(f"{path} names no label; give some")
+    for label, code in codes.items():
+        begun = tuple(beginnings[label])
+        yield Kind(label=label, control_code=code or (None if begun else label), beginnings=begun or ("",))
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    """What a labels file says: {"good": {"control_code": …, "prompt": …}}, {"good": CODE}, or rows of FIELDS."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        there = [file.name for file in path.parent.glob("*")] if path.parent.is_dir() else []
+        raise SettingError(f"there is no labels file {path}{nearest(path.name, there)}") from None
+    except UnicodeDecodeError as error:
+        raise TextError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}); convert it") from None
+    if path.suffix.lower() == ".csv":
+        table = csv.DictReader(io.StringIO(text, newline=""), restkey="?")
+        if "label" not in (table.fieldnames or ()):
+            raise TextError(f"{path} must begin with the line: {','.join(FIELDS)}")
+        return list(table)
+    try:
+        labels = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise TextError(f"{path} is not JSON: {error}") from None
+    if not isinstance(labels, dict):
+        raise TextError(f'{path} must hold an object such as {{"good": "Reviews Rating: 5.0"}}')
+    return [
+        {"label": label} | (value if isinstance(value, dict) else {"control_code": value})
+        for label, value in labels.items()
+    ]
