@@ -1,0 +1,60 @@
+"""Options that are handed on by name: none may be dropped in silence because the library renamed its own."""
+
+import ast
+from dataclasses import fields, is_dataclass
+from importlib import import_module
+from inspect import getsource, signature
+from pathlib import Path
+
+import pytest
+
+import sijo.app
+from sijo.app.options import call_with
+
+NAMES = sorted(path.stem for path in Path(sijo.app.__file__).parent.glob("*.py") if path.stem != "__init__")
+MODULES = [import_module(f"sijo.app.{name}") for name in NAMES]
+TREES = [ast.parse(getsource(module)) for module in MODULES]
+OPTIONS = [
+    kind
+    for module in MODULES
+    for kind in vars(module).values()
+    if isinstance(kind, type) and is_dataclass(kind) and kind.__module__ == module.__name__
+]
+
+
+def parameters() -> set[str]:
+    """The parameters of all that `call_with` is asked to call."""
+    names: set[str] = set()
+    for tree in TREES:
+        sources = {
+            alias.asname or alias.name: (node.module, alias.name)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+        }
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Call):
+                continue
+            words = [part.id for part in (node.func, *node.args) if isinstance(part, ast.Name)]
+            for target in words[words.index("call_with") + 1 :] if "call_with" in words else ():
+                if target in sources:
+                    module, name = sources[target]
+                    names |= {*signature(getattr(import_module(str(module)), name)).parameters}
+    return names
+
+
+@pytest.mark.parametrize("kind", OPTIONS)
+def test_every_option_reaches_something(kind):
+    # kills: a parameter of the library renamed alone, after which the option of the old name does nothing
+    read = {node.attr for tree in TREES for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert {option.name for option in fields(kind)} - read <= parameters()
+
+
+def test_options_and_others():
+    # kills: an option that overrides what is handed on in another form
+    class Options:
+        def __init__(self):
+            self.size, self.unknown = 3, 4
+
+    assert call_with(lambda size, name: (size, name), Options(), name="a") == (3, "a")
+    assert call_with(lambda size, name: (size, name), Options(), name="a", size=5) == (5, "a")
