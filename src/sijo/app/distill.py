@@ -50,7 +50,7 @@ def run(recipe: str | None = None, /, *, options: DistillSettings = DistillSetti
         recipe = "distilbert-tiny" if over_tokens & {*describe(options.teacher).heads} else "sentence"
     changes = options.set or []
     settings = pretrain.chosen(recipe, DISTILLATIONS, lambda way: way.settings(options.teacher), changes)
-    pretrain.go(settings, options)
+    pretrain.make_run(settings, options)
 
 
 def weights(teaching: object) -> str:

@@ -74,10 +74,10 @@ def run(recipe: str | None = None, /, *, options: PretrainSettings = PretrainSet
     if options.list:
         show_recipes(options.format)
         return
-    go(resolved(recipe, options.set or []), options)
+    make_run(resolved(recipe, options.set or []), options)
 
 
-def go(settings: "RunSettings", options: PretrainSettings) -> None:
+def make_run(settings: "RunSettings", options: PretrainSettings) -> None:
     """Make the run, or print its settings where that is asked for."""
     if options.settings:
         show_settings(settings, options.format)
