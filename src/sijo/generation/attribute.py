@@ -20,8 +20,8 @@ from torch.nn import functional as F
 from sijo.batching import by_length
 from sijo.checkpoints.load import Model, load
 from sijo.errors import SettingError, TextError, nearest
-from sijo.generation.cached_reader import HEAD
 from sijo.generation.codes import code
+from sijo.generation.generator import HEAD
 from sijo.inference.engine import TOKEN_BUDGET, padded
 from sijo.nn.heads import LMHead
 from sijo.tokenizers.codes import PUBLISHED, known_codes

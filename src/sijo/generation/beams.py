@@ -15,13 +15,22 @@ import torch
 from torch import Tensor
 
 from sijo.errors import SettingError, TextError
-from sijo.generation.cached_reader import ReaderRow
 from sijo.generation.codes import code
 from sijo.generation.incremental_decoder import IncrementalDecoder
-from sijo.generation.request import Request, Token
-from sijo.generation.rules import EXCLUDED, chosen, likeliest, penalised
+from sijo.generation.rules import EXCLUDED, Request, Token, chosen, likeliest, penalised
 from sijo.random import rng
 from sijo.tokenizers.tokenizer import Tokenizer
+
+
+class ReaderRow(NamedTuple):
+    """A text behind one of its prefixes."""
+
+    prefix: tuple[int, ...]
+    """The tokens of its control code, which stay in place however long the text becomes."""
+    ids: tuple[int, ...]
+    """All tokens of the text so far."""
+    remaining: int
+    """Tokens that it may yet have."""
 
 
 @dataclass(frozen=True)
@@ -103,20 +112,12 @@ class Continuation:
             self.emitted += 1
             yield same[0]
 
-    def seen(self) -> list[list[int]]:
-        """The tokens of each beam, its first code's included."""
-        return [[*self.prefixes[0], *beam.ids] for beam in self.beams]
-
     def banned_next(self) -> list[list[int]]:
         """The tokens that would now complete a banned word, for each beam."""
         return [
             [ids[-1] for ids in self.banned if beam.ids[len(beam.ids) - len(ids) + 1 :] == ids[:-1]]
             for beam in self.beams
         ]
-
-    def uniform(self) -> float:
-        """The uniform draw for its next token, in [0, 1)."""
-        return float(rng(self.request.seed, "write", len(self.beams[0].tokens)).random())
 
     def _extended(self, choice: "NextToken") -> Beam:
         """The beam of a choice with its token."""
@@ -175,7 +176,7 @@ def _choose_alike(texts: Sequence[Continuation], logits_KV: Tensor, never_writte
     sampling = texts[0].request.sampling
     logs_KV = logits_KV.log_softmax(-1)
     scores_KV = logits_KV if sampling.temperature in (0, 1) else logits_KV / sampling.temperature
-    seen = [ids for text in texts for ids in text.seen()]
+    seen = [[*text.prefixes[0], *beam.ids] for text in texts for beam in text.beams]
     longest = max(map(len, seen))
     seen_Kn = torch.tensor([ids + ids[:1] * (longest - len(ids)) for ids in seen])
     scores_KV = penalised(scores_KV, seen_Kn, sampling.penalty, sampling.penalty_rule)
@@ -193,7 +194,11 @@ def _choose_alike(texts: Sequence[Continuation], logits_KV: Tensor, never_writte
             ]
             for text, scores, logs in parts
         ]
-    uniforms = [text.uniform() for text in texts] if sampling.temperature else []
+    uniforms = [
+        rng(text.request.seed, "write", len(text.beams[0].tokens)).random()
+        for text in texts
+        if sampling.temperature
+    ]
     tokens_K1 = chosen(scores_KV, sampling, uniforms)[:, None]
     values = torch.cat([scores_KV.gather(1, tokens_K1), logs_KV.gather(1, tokens_K1)], 1)
     return [

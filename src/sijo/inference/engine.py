@@ -7,7 +7,7 @@ Letters: B batch, L length, D width of the hidden states, C columns of a head's 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +20,6 @@ from sijo.checkpoints.load import Model, load
 from sijo.errors import SettingError
 from sijo.inference.vector_cache import Entry, VectorCache
 from sijo.nn.pooling import pool
-from sijo.tokenizers.tokenizer import PairInput
 
 LongText = Literal["windows", "truncate"]
 
@@ -45,11 +44,6 @@ class ReadCounts:
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def only(self, row: int) -> "ReadCounts":
-        """One of the texts, as a `ReadCounts` of length 1."""
-        at = slice(row, row + 1)
-        return ReadCounts(self.tokens[at], self.windows[at], self.truncated[at])
-
 
 @dataclass(frozen=True)
 class Encoded(ReadCounts):
@@ -67,6 +61,7 @@ class Logits(ReadCounts):
     """(n, C) float32, one row a text or pair."""
 
 
+@dataclass(eq=False, repr=False)
 class Engine:
     """A model that reads in batches: texts in, one vector each out; or texts or pairs in, and a head's logits out.
 
@@ -81,24 +76,19 @@ class Engine:
     [2, 0, 2]
     """
 
-    def __init__(
-        self,
-        model: Model,
-        *,
-        token_budget: int = TOKEN_BUDGET,
-        long_text: LongText = "windows",
-        store: VectorCache | None = None,
-    ) -> None:
-        if long_text not in ("windows", "truncate"):
-            raise SettingError(f"long_text={long_text!r} is neither 'windows' nor 'truncate'")
-        if token_budget < 1:
+    model: Model
+    _: KW_ONLY
+    token_budget: int = TOKEN_BUDGET
+    long_text: LongText = "windows"
+    store: VectorCache | None = None
+
+    def __post_init__(self) -> None:
+        if self.long_text not in ("windows", "truncate"):
+            raise SettingError(f"long_text={self.long_text!r} is neither 'windows' nor 'truncate'")
+        if self.token_budget < 1:
             raise SettingError(
-                f"token_budget={token_budget} leaves no room for a token; the default is {TOKEN_BUDGET}"
+                f"token_budget={self.token_budget} leaves no room for a token; the default is {TOKEN_BUDGET}"
             )
-        self.model = model
-        self.token_budget = token_budget
-        self.long_text = long_text
-        self.store = store
 
     def stream(self, texts: Iterable[str]) -> Iterator[Encoded]:
         """Encode a stream of any length, one bounded group of texts after another, in order."""
@@ -112,7 +102,7 @@ class Engine:
         """
         width = self.model.architecture.hidden_size
         rows = self.entries(texts, lambda new: self._read(self._cased(new), self._vectors, width))
-        return Encoded(*_counts(rows), _stacked(rows, width))
+        return Encoded(*columns(rows, width))
 
     def judge(self, texts: Sequence[str]) -> Logits:
         """The logits of the model's head for each text by itself.
@@ -129,8 +119,8 @@ class Engine:
         """
         self._must_judge()
         width = len(self.model.labels)
-        rows = self.entries(texts, lambda new: self._read(new, self._judgements, width, blank=True))
-        return Logits(*_counts(rows), _stacked(rows, width))
+        rows = self.entries(texts, lambda new: self._read(new, self._logits, width, blank=True))
+        return Logits(*columns(rows, width))
 
     def score_pairs(self, firsts: Sequence[str], seconds: Sequence[str]) -> Logits:
         """The logits of the model's head for each pair, such as a text and a hypothesis about it.
@@ -148,7 +138,7 @@ class Engine:
         """
         self._must_judge()
         rows = self.entries(list(zip(firsts, seconds, strict=True)), self._read_pairs)
-        return Logits(*_counts(rows), _stacked(rows, len(self.model.labels)))
+        return Logits(*columns(rows, len(self.model.labels)))
 
     def _must_judge(self) -> None:
         if CLASSIFIER not in self.model.head_values:
@@ -211,7 +201,8 @@ class Engine:
         inputs = self.model.tokenizer.pairs([first for first, _ in pairs], [second for _, second in pairs])
         logits = np.empty((len(inputs), len(self.model.labels)), np.float32)
         for batch in by_length([len(pair.input_ids) for pair in inputs], token_budget=self.token_budget):
-            logits[batch] = self._logits([inputs[i] for i in batch])
+            types = [inputs[i].token_type_ids for i in batch]
+            logits[batch] = self._logits([inputs[i].input_ids for i in batch], types)
         for pair, row in zip(inputs, logits, strict=True):
             yield Entry(row, pair.tokens, 1, pair.unread > 0)
 
@@ -224,16 +215,10 @@ class Engine:
         return vectors
 
     @torch.inference_mode()
-    def _judgements(self, sequences: Sequence[Sequence[int]]) -> np.ndarray:
-        """The head's logits for each token sequence, (n, C) float32."""
-        logits: np.ndarray = self.model(*self._padded(sequences)).answers[CLASSIFIER].float().numpy()
-        return logits
-
-    @torch.inference_mode()
-    def _logits(self, pairs: Sequence[PairInput]) -> np.ndarray:
-        """The head's logits for each pair, (n, C) float32."""
-        ids_BL, keep_BL = self._padded([pair.input_ids for pair in pairs])
-        types_BL, _ = padded([pair.token_type_ids for pair in pairs], limit=self.model.tokenizer.max_length)
+    def _logits(self, sequences: Sequence[Sequence[int]], types: Sequence[Sequence[int]] = ()) -> np.ndarray:
+        """The head's logits for each token sequence, (n, C) float32; `types` are the token type ids of pairs."""
+        ids_BL, keep_BL = self._padded(sequences)
+        types_BL = padded(types, limit=self.model.tokenizer.max_length)[0] if types else None
         logits: np.ndarray = self.model(ids_BL, keep_BL, types_BL).answers[CLASSIFIER].float().numpy()
         return logits
 
@@ -262,16 +247,13 @@ def padded(
     return ids_BL, torch.arange(width) < lengths_B1 if int(lengths_B1.min()) < width else None
 
 
-def _stacked(rows: Sequence[Entry], width: int) -> np.ndarray:
-    return np.array([row.vector for row in rows], np.float32).reshape(len(rows), width)
-
-
-def _counts(rows: Sequence[Entry]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Tokens, windows and whether truncated, for each row."""
+def columns(rows: Sequence[Entry], width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The fields of `Encoded`, or of `Logits`, from rows whose vectors have that width."""
     return (
         np.array([row.tokens for row in rows], np.int64),
         np.array([row.windows for row in rows], np.int64),
         np.array([row.truncated for row in rows], bool),
+        np.array([row.vector for row in rows], np.float32).reshape(len(rows), width),
     )
 
 

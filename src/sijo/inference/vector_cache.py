@@ -6,8 +6,8 @@ so that outputs of two models never meet.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,8 +15,7 @@ from sijo.batching import AnyText
 from sijo.files.cache import SqliteCache
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """The output for one text, or for one pair."""
 
     vector: np.ndarray
@@ -51,17 +50,11 @@ class VectorCache:
 
     def put(self, entries: Mapping[AnyText, Entry]) -> None:
         """Keep entries; all of them, or on an error none."""
-        self._store.put(
-            {
-                _key(text): (
-                    entry.vector.astype(np.float32).tobytes(),
-                    entry.tokens,
-                    entry.windows,
-                    entry.truncated,
-                )
-                for text, entry in entries.items()
-            }
-        )
+        rows = {
+            _key(text): (vector.astype(np.float32).tobytes(), *counts)
+            for text, (vector, *counts) in entries.items()
+        }
+        self._store.put(rows)
 
 
 def _key(text: AnyText) -> bytes:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from sijo.zeroshot.scorers.open import open_scorer
 from sijo.zeroshot.scorers.scorer import Scorer
 
 
+@dataclass(eq=False, repr=False)
 class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Labels text with classes that nobody trained it for; a scikit-learn classifier.
 
@@ -51,38 +53,21 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ['cooking', 'football']
     """
 
-    def __init__(
-        self,
-        labels: Labels | None = None,
-        model: str | Path | Model | None = None,
-        scorer: str = "auto",
-        multi_label: bool | None = None,
-        hypothesis_template: str | None = None,
-        none_label: str | None = None,
-        *,
-        none_threshold: float | None = None,
-        threshold: float = 0.5,
-        temperature: float | Literal["fit"] | None = None,
-        long_text: LongText | None = None,
-        cache: str | Path | None = None,
-        dtype: Dtype = "float32",
-        entailment_column: str | int | None = None,
-        contradiction_column: str | int | None = None,
-    ) -> None:
-        self.labels = labels
-        self.model = model
-        self.scorer = scorer
-        self.multi_label = multi_label
-        self.hypothesis_template = hypothesis_template
-        self.none_label = none_label
-        self.none_threshold = none_threshold
-        self.threshold = threshold
-        self.temperature = temperature
-        self.long_text = long_text
-        self.cache = cache
-        self.dtype = dtype
-        self.entailment_column = entailment_column
-        self.contradiction_column = contradiction_column
+    labels: Labels | None = None
+    model: str | Path | Model | None = None
+    scorer: str = "auto"
+    multi_label: bool | None = None
+    hypothesis_template: str | None = None
+    none_label: str | None = None
+    _: KW_ONLY
+    none_threshold: float | None = None
+    threshold: float = 0.5
+    temperature: float | Literal["fit"] | None = None
+    long_text: LongText | None = None
+    cache: str | Path | None = None
+    dtype: Dtype = "float32"
+    entailment_column: str | int | None = None
+    contradiction_column: str | int | None = None
 
     def fit(self, X: Sequence[str] | None = None, y: Sequence[str] | None = None) -> "ZeroShotClassifier":
         """Check the labels; take them from y where none were given; fit the temperature where asked to.
@@ -120,19 +105,16 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises TextError for a text without tokens when there is no `none_label` to give it.
         """
         labeller = self._labeller()
+        probabilities, tokens = self._judged(labeller, X)
         if labeller.choice.multi_label:
-            probabilities, tokens = self._judged(labeller, X)
             return ((probabilities >= self.threshold) & (tokens > 0)[:, None]).astype(int)
-        chosen, cut = [], 0
-        for number, row in enumerate(labeller.stream(X), start=1):
-            if row.label is None:
-                raise TextError(
-                    f"text {number} has no words to label; leave it out, or give none_label= a name for it"
-                )
-            chosen.append(row.label)
-            cut += row.truncated
-        self._tell(cut)
-        return np.array(chosen, dtype=self.classes_.dtype)
+        empty = np.flatnonzero(tokens == 0)
+        if len(empty) and self.none_label is None:
+            raise TextError(
+                f"text {empty[0] + 1} has no words to label; leave it out, or give none_label= a name for it"
+            )
+        best = np.where(tokens == 0, -1, probabilities.argmax(-1))  # the none label is the last
+        return self.classes_[best]
 
     def predict_proba(self, X: Iterable[str]) -> np.ndarray:
         """Probabilities, (n, number of `classes_`) float64, in the order of `classes_`.
@@ -171,10 +153,16 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _judged(self, labeller: Labeller, X: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (n, number of `classes_`), and the tokens (n,) of each text; warns of cuts."""
         judged = list(labeller.judged(X))
-        self._tell(sum(int(reading.truncated.sum()) for _, reading in judged), calls=2)
-        none = np.zeros((0, len(self.classes_))), np.zeros(0, np.int64)
-        probabilities = np.concatenate([probabilities for probabilities, _ in judged] or [none[0]])
-        return probabilities, np.concatenate([reading.tokens for _, reading in judged] or [none[1]])
+        cut = sum(int(reading.truncated.sum()) for _, reading in judged)
+        if cut and self.long_text is None:  # an array has no room to say so
+            warnings.warn(
+                f"{cut:,} of the texts did not fit the model beside their labels, and only the start of each was "
+                'read: classify() tells which; long_text="truncate" says that this is meant',
+                stacklevel=3,
+            )
+        if not judged:
+            return np.zeros((0, len(self.classes_))), np.zeros(0, np.int64)
+        return np.concatenate([group for group, _ in judged]), np.concatenate([r.tokens for _, r in judged])
 
     def _labels(self) -> LabelSet:
         if hasattr(self, "labels_"):
@@ -213,18 +201,6 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         return labeller
 
-    def _tell(self, cut: int, *, calls: int = 1) -> None:
-        """Warn of texts that were cut where nobody asked for it, since an array has no room to say so.
-
-        calls  how many calls of ours lie between this one and the user's line
-        """
-        if cut and self.long_text is None:
-            warnings.warn(
-                f"{cut:,} of the texts did not fit the model beside their labels, and only the start of each was "
-                'read: classify() tells which; long_text="truncate" says that this is meant',
-                stacklevel=2 + calls,
-            )
-
     def _columns(self, y: Sequence[str]) -> np.ndarray:
         column = {name: j for j, name in enumerate(self._labels().names)}
         for label in y:
@@ -234,13 +210,8 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _scorer(self) -> Scorer:
         """The scorer with its model, opened at first use and again when a setting of it changes."""
-        settings: dict[str, Any] = {
-            "long_text": self.long_text,
-            "cache": self.cache,
-            "dtype": self.dtype,
-            "entailment_column": self.entailment_column,
-            "contradiction_column": self.contradiction_column,
-        }
+        names = ("long_text", "cache", "dtype", "entailment_column", "contradiction_column")
+        settings: dict[str, Any] = {name: getattr(self, name) for name in names}
         key = (self.model, self.scorer, *settings.values())
         if getattr(self, "_opened", (None, None))[0] != key:
             self._opened = key, open_scorer(self.scorer, self.model, **settings)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +18,8 @@ from sijo.errors import SettingError, TextError
 from sijo.inference.engine import ReadCounts
 from sijo.names import folded
 from sijo.zeroshot.calibration import Calibration
-from sijo.zeroshot.labels import Label, Labels, LabelSet, check_template, check_text, union
-from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest
-from sijo.zeroshot.trained_labels import TrainedLabels
+from sijo.zeroshot.labels import Label, Labels, LabelSet, check_template, check_text
+from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest, TrainedLabels
 
 
 @dataclass(frozen=True)
@@ -172,12 +172,9 @@ class Labeller:
     @cached_property
     def calibration(self) -> Calibration:
         """The temperature and none score in use, and where they came from."""
-        choice, fitted = self.choice, self._fitted
-        if choice.temperature is None and choice.none_threshold is None:
-            return fitted
-        temperature = fitted.temperature if choice.temperature is None else choice.temperature
-        none_score = fitted.none_score if choice.none_threshold is None else choice.none_threshold
-        return Calibration(temperature, none_score, "as given")
+        chosen = {"temperature": self.choice.temperature, "none_score": self.choice.none_threshold}
+        changes: dict[str, Any] = {name: number for name, number in chosen.items() if number is not None}
+        return replace(self._fitted, **changes, origin="as given") if changes else self._fitted
 
     def stream(self, texts: Iterable[str], labels: Iterable[Labels] | None = None) -> Iterator[LabelPrediction]:
         """A row for each text, for a stream of any length, in constant memory.
@@ -195,7 +192,7 @@ class Labeller:
                 raise SettingError("there are fewer label sets than texts; give one for each text")
             for label_set in sets:
                 self.check(label_set)
-            every = union(sets)
+            every = list(dict.fromkeys(label for label_set in sets for label in label_set.labels))
             place = {label: column for column, label in enumerate(every)}
             columns = [[place[label] for label in label_set.labels] for label_set in sets]
             wanted = np.zeros((len(group), len(every)), bool)
@@ -203,7 +200,7 @@ class Labeller:
                 wanted[row, own] = True
             scores, reading = self._score(group, every, wanted)
             for row, (label_set, own) in enumerate(zip(sets, columns, strict=True)):
-                yield from self._rows(scores[row : row + 1, own], label_set.names, reading.only(row))
+                yield from self._rows(scores[row : row + 1, own], label_set.names, reading, first=row)
         if next(label_sets, None) is not None:
             raise SettingError("there are more label sets than texts; give one for each text")
 
@@ -237,16 +234,18 @@ class Labeller:
             return self.calibration.each(scores)
         return self.calibration.with_none(scores) if self.choice.has_none else self.calibration.softmax(scores)
 
-    def _rows(self, scores: np.ndarray, names: Sequence[str], reading: ReadCounts) -> Iterator[LabelPrediction]:
-        """The answers for scores (n, L) of texts that share their labels."""
+    def _rows(
+        self, scores: np.ndarray, names: Sequence[str], reading: ReadCounts, first: int = 0
+    ) -> Iterator[LabelPrediction]:
+        """The answers for scores (n, L) of texts that share their labels, and begin at row `first` of `reading`."""
         choice = self.choice
         if choice.none_label is not None:
             names = [*names, choice.none_label]
         probabilities = self._probabilities(scores)
         order = np.argsort(-probabilities, axis=-1, kind="stable")  # stable: equals stay in the order given
-        for i, best in enumerate(order):
+        for i, (chances, best) in enumerate(zip(probabilities, order, strict=True), start=first):
             labels = tuple(names[j] for j in best)
-            ranked = tuple(probabilities[i, best].tolist())
+            ranked = tuple(chances[best].tolist())
             fitting = labels[:1]
             if reading.tokens[i] == 0:
                 fitting = (names[-1],) if choice.has_none else ()

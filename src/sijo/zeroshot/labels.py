@@ -138,11 +138,6 @@ def _descriptions(name: str, value: object) -> tuple[str, ...]:
     return tuple(text for text in texts if text.strip())
 
 
-def union(sets: Iterable[LabelSet]) -> tuple[Label, ...]:
-    """Every distinct label of several sets, in order of first sight."""
-    return tuple(dict.fromkeys(label for labels in sets for label in labels.labels))
-
-
 def check_template(template: str) -> str:
     """The template, once it is sure that it has one place for the label.
 

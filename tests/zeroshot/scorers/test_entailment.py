@@ -559,7 +559,9 @@ def test_the_cache_tells_pairs_and_models_apart(make, nli, tmp_path):
 def test_each_pair_is_read_once(model, monkeypatch):
     # kills: a pass through the model for each copy of a text, and a tokenizer asked pair by pair
     engine, read, asked = Engine(model, long_text="truncate"), [], []
-    monkeypatch.setattr(engine, "_logits", lambda pairs, inner=engine._logits: read.extend(pairs) or inner(pairs))
+    monkeypatch.setattr(
+        engine, "_logits", lambda ids, types, inner=engine._logits: read.extend(ids) or inner(ids, types)
+    )
     monkeypatch.setattr(
         model.tokenizer, "pairs", lambda a, b, inner=model.tokenizer.pairs: asked.append(len(a)) or inner(a, b)
     )

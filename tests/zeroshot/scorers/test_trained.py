@@ -17,8 +17,8 @@ from sijo.inference.engine import Engine
 from sijo.zeroshot.labeller import LabelChoice, Labeller
 from sijo.zeroshot.labels import LabelSet
 from sijo.zeroshot.scorers.open import open_scorer
+from sijo.zeroshot.scorers.scorer import TrainedLabels
 from sijo.zeroshot.scorers.trained import TrainedScorer
-from sijo.zeroshot.trained_labels import TrainedLabels
 
 transformers = pytest.importorskip("transformers")
 

@@ -11,11 +11,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from sijo.generation.attribute import Attributor
-from sijo.inference.engine import Engine, ReadCounts
+from sijo.inference.engine import Engine, Logits, ReadCounts, columns
 from sijo.inference.vector_cache import Entry
 from sijo.zeroshot.calibration import Calibration
-from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest
-from sijo.zeroshot.trained_labels import TrainedLabels
+from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest, TrainedLabels
 
 
 class LikelihoodScorer(Scorer):
@@ -47,10 +46,8 @@ class LikelihoodScorer(Scorer):
     def score(self, request: ScoreRequest) -> tuple[np.ndarray, ReadCounts]:
         """Log-probabilities (n, L) float64, absolute or not, all of them; 0 for a text without tokens."""
         places = self.known.places(request.labels)
-        rows = self.engine.entries(request.texts, self._read)
-        logprobs = np.array([row.vector for row in rows], np.float64).reshape(len(rows), len(self.known.names))
-        tokens, windows = np.array([(row.tokens, row.windows) for row in rows], np.int64).reshape(-1, 2).T
-        return logprobs[:, places], ReadCounts(tokens, windows, np.zeros(len(rows), bool))
+        judged = Logits(*columns(self.engine.entries(request.texts, self._read), len(self.known.names)))
+        return judged.logits.astype(np.float64)[:, places], judged
 
     def _read(self, texts: Sequence[str]) -> Iterator[Entry]:
         sequences = self.engine.model.tokenizer.ids(texts)

@@ -10,8 +10,7 @@ import numpy as np
 
 from sijo.inference.engine import Engine, ReadCounts
 from sijo.zeroshot.calibration import LOGITS
-from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest
-from sijo.zeroshot.trained_labels import TrainedLabels
+from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest, TrainedLabels
 
 
 class TrainedScorer(Scorer):
