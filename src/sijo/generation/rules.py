@@ -195,10 +195,8 @@ def cut(scores: Tensor, sampling: Sampling) -> Tensor:
         ordered, tokens = scores.sort(dim=-1, descending=True, stable=True)
         probabilities = ordered.double().softmax(-1)
         cumulative = probabilities.cumsum(-1)
-        if sampling.nucleus == "below":
-            beyond = cumulative > sampling.top_p
-        else:
-            beyond = cumulative - probabilities >= sampling.top_p
+        below = sampling.nucleus == "below"
+        beyond = cumulative > sampling.top_p if below else cumulative - probabilities >= sampling.top_p
         beyond[:, 0] = False
         scores = scores.masked_fill(torch.zeros_like(beyond).scatter(-1, tokens, beyond), EXCLUDED)
     return scores

@@ -165,10 +165,7 @@ class Synthesis:
         for start in range(0, self.drafts, self.at_once):
             numbers = range(start, min(start + self.at_once, self.drafts))
             kinds = [self.kinds[number % len(self.kinds)] for number in numbers]
-            requests = [
-                self._request(kind, self._beginning(kind, number), number)
-                for kind, number in zip(kinds, numbers, strict=True)
-            ]
+            requests = list(map(self._draft, kinds, numbers))
             self._keep(map(self._scored, kinds, requests, self.writer.write(requests)))
             yield numbers.stop
 
@@ -188,9 +185,10 @@ class Synthesis:
                 )
         return [text for texts in self._best.values() for text in sorted(texts, reverse=True)[:count]]
 
-    def _beginning(self, kind: Kind, number: int) -> str:
-        generator = rng(self.settings.seed + number, "beginning")
-        return kind.beginnings[int(generator.integers(len(kind.beginnings)))]
+    def _draft(self, kind: Kind, number: int) -> Request:
+        """The request for the n-th text, with a beginning that its seed draws."""
+        place = rng(self.settings.seed + number, "beginning").integers(len(kind.beginnings))
+        return self._request(kind, kind.beginnings[place], number)
 
     def _request(self, kind: Kind, beginning: str, number: int) -> Request:
         settings = self.settings
@@ -207,18 +205,13 @@ class Synthesis:
 
     def _scored(self, kind: Kind, request: Request, written: GeneratedText) -> tuple[SyntheticText, int]:
         """A text with its mean log-probability, and its tokens; those of the stop string are left out of both."""
-        tokens = self._tokens(written)
+        tokens, length = len(written.ids), len(written.text.rstrip())
+        decode = self.writer.model.tokenizer.decode
+        while written.stopped and tokens and len(decode(written.ids[: tokens - 1]).rstrip()) >= length:
+            tokens -= 1
         mean = sum(written.logprobs[:tokens]) / max(tokens, 1)
         text = f"{request.prompt.strip()} {written.text.strip()}".strip()
         return SyntheticText(round(mean, DIGITS), -request.seed, text, kind.label, request.seed), tokens
-
-    def _tokens(self, written: GeneratedText) -> int:
-        """How many of the tokens make up the text, without the stop string after it."""
-        count, length = len(written.ids), len(written.text.rstrip())
-        decode = self.writer.model.tokenizer.decode
-        while written.stopped and count and len(decode(written.ids[: count - 1]).rstrip()) >= length:
-            count -= 1
-        return count
 
     def _keep(self, texts: Iterable[tuple[SyntheticText, int]]) -> None:
         """Keep those that pass the filters and are among the best of their label."""

@@ -6,10 +6,11 @@ longer than the model, sorted by length, and run in batches of about equal numbe
 Letters: B batch, L length, D width of the hidden states, C columns of a head's logits.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 from sijo.batching import AnyText, by_length, groups, padded_length
 from sijo.checkpoints.load import Model, load
 from sijo.errors import SettingError
-from sijo.inference.vector_cache import Entry, VectorCache
+from sijo.files.cache import SqliteCache
 from sijo.nn.pooling import pool
 
 LongText = Literal["windows", "truncate"]
@@ -59,6 +60,51 @@ class Logits(ReadCounts):
 
     logits: np.ndarray
     """(n, C) float32, one row a text or pair."""
+
+
+class Entry(NamedTuple):
+    """The output for one text, or for one pair."""
+
+    vector: np.ndarray
+    """(D,) float32: a text's vector, or a pair's logits."""
+    tokens: int
+    windows: int
+    truncated: bool
+
+
+class VectorCache:
+    """A model's outputs kept between runs, so that new labels on old texts cost only what is new.
+
+    For a text that is its vector, for a pair of texts the logits. One file in `folder` for each model and way of
+    reading, named by the `fingerprint`, so that outputs of two models never meet.
+
+    >>> import tempfile
+    >>> store = VectorCache(Path(tempfile.mkdtemp()), fingerprint="ab12")
+    >>> store.put({"a cat": Entry(np.ones(3, np.float32), tokens=2, windows=1, truncated=False)})
+    >>> list(store.get(["a cat", "a dog"]))
+    ['a cat']
+    """
+
+    def __init__(self, folder: Path, *, fingerprint: str) -> None:
+        columns = "vector BLOB, tokens INTEGER, windows INTEGER, truncated INTEGER"
+        self._store = SqliteCache(folder, fingerprint=fingerprint, columns=columns, table="vectors", key="text")
+        self.file = self._store.file
+
+    def get(self, texts: Sequence[AnyText]) -> dict[AnyText, Entry]:
+        """The entries of those texts, or pairs, that are known."""
+        by_key = {_key(text): text for text in texts}
+        return {
+            by_key[key]: Entry(np.frombuffer(vector, np.float32), tokens, windows, bool(truncated))
+            for key, (vector, tokens, windows, truncated) in self._store.get(list(by_key)).items()
+        }
+
+    def put(self, entries: Mapping[AnyText, Entry]) -> None:
+        """Keep entries; all of them, or on an error none."""
+        rows = {
+            _key(text): (vector.astype(np.float32).tobytes(), *counts)
+            for text, (vector, *counts) in entries.items()
+        }
+        self._store.put(rows)
 
 
 @dataclass(eq=False, repr=False)
@@ -257,6 +303,14 @@ def columns(rows: Sequence[Entry], width: int) -> tuple[np.ndarray, np.ndarray, 
     )
 
 
+def _key(text: AnyText) -> bytes:
+    if isinstance(text, str):
+        return hashlib.blake2b(text.encode(), digest_size=20).digest()
+    first, second = (part.encode() for part in text)
+    border = len(first).to_bytes(16)  # "a" with "bc" is another pair than "ab" with "c"
+    return hashlib.blake2b(first + second, digest_size=20, salt=border, person=b"pair").digest()
+
+
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Vectors (n, D) scaled to length 1, so that a dot product is a cosine; zeros stay zeros."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
@@ -278,7 +332,6 @@ def encode(model: str | Path | Model | None, texts: Iterable[str], normalize: bo
     True
     """
     opened = model if isinstance(model, Model) else load(model)
-    vectors = [group.vectors for group in Engine(opened).stream(texts)]
-    width = opened.architecture.hidden_size
-    stacked = np.concatenate(vectors) if vectors else np.zeros((0, width), np.float32)
+    none = np.zeros((0, opened.architecture.hidden_size), np.float32)
+    stacked = np.concatenate([none, *(group.vectors for group in Engine(opened).stream(texts))])
     return unit(stacked) if normalize else stacked

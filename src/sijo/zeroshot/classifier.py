@@ -90,7 +90,11 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.temperature == "fit":
             if X is None or y is None:
                 raise SettingError('temperature="fit" needs texts and their labels: call fit(X, y)')
-            gold = self._columns(y)
+            columns = {name: column for column, name in enumerate(self.labels_.names)}
+            for label in y:
+                if label not in columns:
+                    raise TextError(f"y holds {label!r}, which is not a label{nearest(str(label), columns)}")
+            gold = np.array([columns[label] for label in y])
             labeller = Labeller(self._scorer(), self._choice(), self.labels_)
             if not len(X):
                 raise SettingError('temperature="fit" needs texts and their labels; there are none')
@@ -143,7 +147,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def classes_(self) -> np.ndarray:
         """The labels in the order of `predict_proba`, with the none label last where there is one."""
         names = self._labels().names
-        return np.array([*names, self.none_label] if self._choice().has_none else names)
+        return np.array([*names, self.none_label] if self.none_label is not None else names)
 
     @property
     def calibration(self) -> Calibration:
@@ -201,13 +205,6 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         return labeller
 
-    def _columns(self, y: Sequence[str]) -> np.ndarray:
-        column = {name: j for j, name in enumerate(self._labels().names)}
-        for label in y:
-            if label not in column:
-                raise TextError(f"y holds {label!r}, which is not a label{nearest(str(label), column)}")
-        return np.array([column[label] for label in y])
-
     def _scorer(self) -> Scorer:
         """The scorer with its model, opened at first use and again when a setting of it changes."""
         names = ("long_text", "cache", "dtype", "entailment_column", "contradiction_column")
@@ -219,9 +216,8 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return scorer
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        state.pop("_opened", None)  # the model is opened again where the copy lands
-        return state
+        # the model is opened again where the copy lands
+        return {name: value for name, value in super().__getstate__().items() if name != "_opened"}
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

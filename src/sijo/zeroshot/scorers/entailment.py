@@ -100,9 +100,8 @@ class EntailmentColumns:
         ([2.0], [3.0])
         """
         logits_PC = logits_PC.astype(np.float64)
-        scores_P: np.ndarray = logits_PC[:, self.entailment]
-        if absolute and self.contradiction is not None:
-            scores_P = scores_P - logits_PC[:, self.contradiction]
+        rival_P = logits_PC[:, self.contradiction] if absolute and self.contradiction is not None else 0.0
+        scores_P: np.ndarray = logits_PC[:, self.entailment] - rival_P
         return scores_P
 
 
@@ -111,7 +110,15 @@ def _column(labels: Sequence[str], role: ColumnRole, named: str | int | None) ->
     if named is None:
         matches = [place for place, label in enumerate(labels) if column_role(label) == role]
         if len(matches) != 1:
-            raise SettingError(_undecided(labels, role, [labels[place] for place in matches]))
+            names = [labels[place] for place in matches]
+            why = f"{names} all say {role}" if matches else f"none of them says {role}"
+            way = f"name it by {role}_column= (--{role}-column), as in {labels[-1]!r} or {len(labels) - 1}"
+            rivals = sum(column_role(label) == "contradiction" for label in labels)
+            if role == "entailment" and len(labels) > 2 and rivals != 1:
+                way += ", and its rival by contradiction_column= (--contradiction-column)"
+            raise SettingError(
+                f"the model's columns are {list(labels)}, and {why}: {way}. The model's page tells what they are"
+            )
         return matches[0]
     if named in labels:
         return list(labels).index(str(named))
@@ -122,16 +129,6 @@ def _column(labels: Sequence[str], role: ColumnRole, named: str | int | None) ->
             f"{nearest(str(named), labels)}; give a name of these, or a number from 0 to {len(labels) - 1}"
         )
     return number
-
-
-def _undecided(labels: Sequence[str], role: ColumnRole, matches: Sequence[str]) -> str:
-    """Why the column of a role cannot be told, and how to say which it is."""
-    why = f"{list(matches)} all say {role}" if matches else f"none of them says {role}"
-    way = f"name it by {role}_column= (--{role}-column), as in {labels[-1]!r} or {len(labels) - 1}"
-    rivals = sum(column_role(label) == "contradiction" for label in labels)
-    if role == "entailment" and len(labels) > 2 and rivals != 1:
-        way += ", and its rival by contradiction_column= (--contradiction-column)"
-    return f"the model's columns are {list(labels)}, and {why}: {way}. The model's page tells what they are"
 
 
 class EntailmentScorer(Scorer):
