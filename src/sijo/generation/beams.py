@@ -172,12 +172,8 @@ def choose(texts: Sequence[Continuation], logits_RV: Tensor, never_written: Tens
     """
     groups = [list(group) for _, group in groupby(texts, lambda text: text.request.sampling)]
     sizes = [sum(len(text.beams) for text in group) for group in groups]
-    parts = torch.split(_blended(texts, logits_RV), sizes)
-    choices = [
-        choice
-        for group, part_KV in zip(groups, parts, strict=True)
-        for choice in _choose_alike(group, part_KV, never_written)
-    ]
+    parts = zip(groups, torch.split(_blended(texts, logits_RV), sizes), strict=True)
+    choices = [choice for group, part_KV in parts for choice in _choose_alike(group, part_KV, never_written)]
     if not all(choices):
         raise SettingError("every token is banned; allow some")
     return choices

@@ -101,59 +101,51 @@ class Generator:
 
     @torch.inference_mode()
     def _tokens(self, texts: list[Continuation]) -> Iterator[Token]:
-        if not texts:
-            return
-        rows = [row for text in texts for row in text.rows()]
-        reader = CachedReader(self.model, rows, window=self.window, slide=self.slide)
+        reader = CachedReader(self.model, window=self.window, slide=self.slide)
         never_written = torch.tensor(self.never_written, dtype=torch.int64)
-        while True:
+        parents: list[int] = []
+        while texts:
+            logits_RV = reader.logits([row for text in texts for row in text.rows()], parents)
             parents, start = [], 0
-            for text, choices in zip(texts, choose(texts, reader.logits(), never_written), strict=True):
+            for text, choices in zip(texts, choose(texts, logits_RV, never_written), strict=True):
                 prefixes = len(text.prefixes)
                 firsts = range(start, start + len(text.beams) * prefixes, prefixes)
                 yield from text.step(choices)
                 parents += [firsts[beam.parent] + prefix for beam in text.beams for prefix in range(prefixes)]
                 start = firsts.stop
             texts = [text for text in texts if text.beams]
-            if not texts:
-                return
-            reader.step([row for text in texts for row in text.rows()], parents)
 
 
 class CachedReader:
     """Texts read side by side through a network's key-value cache, each row as if it were alone.
 
     model   with an lm head, reading to the left
-    rows    what is read at first
     window  tokens that are read at once, of prefix and text together
     slide   how many old tokens leave when a row outgrows that
     """
 
-    def __init__(self, model: Model, rows: Sequence[ReaderRow], *, window: int, slide: int) -> None:
+    def __init__(self, model: Model, *, window: int, slide: int) -> None:
         self.model, self.window, self.slide = model, window, slide
-        if max(row.remaining for row in rows) >= LONG:
-            lay_out(model, rows=len(rows))
-        self._read(rows)
 
-    def logits(self) -> Tensor:
-        """The logits (R, V) of each row's next token, float32."""
-        head: LMHead = self.model.head[HEAD]  # type: ignore[assignment]
-        return head.decode(self.states_RD, self.model.transformer).float()
+    def logits(self, rows: Sequence[ReaderRow], parents: Sequence[int]) -> Tensor:
+        """Read the newest token of each row, at first all of them; the logits (R, V) of the next, float32.
 
-    def step(self, rows: Sequence[ReaderRow], parents: Sequence[int]) -> None:
-        """Read the newest token of each row.
-
-        parents  which of the rows before it each goes on from: some may have ended, others have several children
+        parents  which of the rows before it each goes on from: some may have ended, others have several children;
+                 none at first
         """
-        if max(self.cache.lengths[row] for row in parents) == self.cache.places:
-            self._read(rows)
-            return
-        if list(parents) != list(range(len(self.cache.lengths))):
-            self.cache.keep(parents)
-        ids = torch.tensor([row.ids[-1:] for row in rows])
-        self.states_RD = self.model.transformer.step(ids, self.cache)[:, 0]
+        if not parents and max(row.remaining for row in rows) >= LONG:
+            lay_out(self.model, rows=len(rows))
+        if not parents or max(self.cache.lengths[row] for row in parents) == self.cache.places:
+            states_RD = self._read(rows)
+        else:
+            if list(parents) != list(range(len(self.cache.lengths))):
+                self.cache.keep(parents)
+            ids = torch.tensor([row.ids[-1:] for row in rows])
+            states_RD = self.model.transformer.step(ids, self.cache)[:, 0]
+        head: LMHead = self.model.head[HEAD]  # type: ignore[assignment]
+        return head.decode(states_RD, self.model.transformer).float()
 
-    def _read(self, rows: Sequence[ReaderRow]) -> None:
+    def _read(self, rows: Sequence[ReaderRow]) -> Tensor:
         """Read all rows into a new cache: whole, or where one has outgrown the window, its prefix and its end.
 
         Where that end begins depends on the row's own length alone, whichever row made them all be read again.
@@ -169,7 +161,7 @@ class CachedReader:
         places, dtype = min(self.window, longest), next(self.model.parameters()).dtype
         self.cache = Cache(self.model.architecture, rows=len(rows), places=places, dtype=dtype)
         states_RLD = self.model.transformer.step(ids_RL, self.cache, keep_RL)
-        self.states_RD = states_RLD[torch.arange(len(rows)), torch.tensor(self.cache.lengths) - 1]
+        return states_RLD[torch.arange(len(rows)), torch.tensor(self.cache.lengths) - 1]
 
 
 AnyGenerator = str | Path | Model | Generator

@@ -147,8 +147,7 @@ class Engine:
         Equal texts are encoded once. With a store, only texts that it has not seen are encoded.
         """
         width = self.model.architecture.hidden_size
-        rows = self.entries(texts, lambda new: self._read(self._cased(new), self._vectors, width))
-        return Encoded(*columns(rows, width))
+        return Encoded(*self.outputs(texts, lambda new: self._read(self._cased(new), self._vectors, width), width))
 
     def judge(self, texts: Sequence[str]) -> Logits:
         """The logits of the model's head for each text by itself.
@@ -165,8 +164,7 @@ class Engine:
         """
         self._must_judge()
         width = len(self.model.labels)
-        rows = self.entries(texts, lambda new: self._read(new, self._logits, width, blank=True))
-        return Logits(*columns(rows, width))
+        return Logits(*self.outputs(texts, lambda new: self._read(new, self._logits, width, blank=True), width))
 
     def score_pairs(self, firsts: Sequence[str], seconds: Sequence[str]) -> Logits:
         """The logits of the model's head for each pair, such as a text and a hypothesis about it.
@@ -183,8 +181,8 @@ class Engine:
         (2, 2)
         """
         self._must_judge()
-        rows = self.entries(list(zip(firsts, seconds, strict=True)), self._read_pairs)
-        return Logits(*columns(rows, len(self.model.labels)))
+        pairs = list(zip(firsts, seconds, strict=True))
+        return Logits(*self.outputs(pairs, self._read_pairs, len(self.model.labels)))
 
     def _must_judge(self) -> None:
         if CLASSIFIER not in self.model.head_values:
@@ -197,8 +195,14 @@ class Engine:
         """The texts as the sentence encoder was trained to see them."""
         return [text.lower() for text in texts] if self.model.sentence.lowercase else texts
 
-    def entries(self, keys: Sequence[AnyText], read: Callable[[Sequence[AnyText]], Iterable[Entry]]) -> list[Entry]:
-        """An entry for each text or pair: from the store, or read, each distinct one once."""
+    def outputs(
+        self, keys: Sequence[AnyText], read: Callable[[Sequence[AnyText]], Iterable[Entry]], width: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The fields of `Encoded`, or of `Logits`: from the store, or read, each distinct text or pair once.
+
+        read   gives an entry for each
+        width  numbers in the vector of an entry
+        """
         unique = list(dict.fromkeys(keys))
         known = {} if self.store is None else self.store.get(unique)
         missing = [key for key in unique if key not in known]
@@ -207,7 +211,13 @@ class Engine:
             if self.store is not None:
                 self.store.put(new)
             known |= new
-        return [known[key] for key in keys]
+        rows = [known[key] for key in keys]
+        return (
+            np.array([row.tokens for row in rows], np.int64),
+            np.array([row.windows for row in rows], np.int64),
+            np.array([row.truncated for row in rows], bool),
+            np.array([row.vector for row in rows], np.float32).reshape(len(rows), width),
+        )
 
     def _read(
         self,
@@ -257,16 +267,14 @@ class Engine:
         """One pooled vector for each token sequence, (n, D) float32."""
         ids_BL, keep_BL = self._padded(sequences)
         hidden_BLD = self.model(ids_BL, keep_BL).last_hidden_state
-        vectors: np.ndarray = pool(hidden_BLD, keep_BL, self.model.sentence.pooling).float().numpy()
-        return vectors
+        return np.asarray(pool(hidden_BLD, keep_BL, self.model.sentence.pooling).float())
 
     @torch.inference_mode()
     def _logits(self, sequences: Sequence[Sequence[int]], types: Sequence[Sequence[int]] = ()) -> np.ndarray:
         """The head's logits for each token sequence, (n, C) float32; `types` are the token type ids of pairs."""
         ids_BL, keep_BL = self._padded(sequences)
         types_BL = padded(types, limit=self.model.tokenizer.max_length)[0] if types else None
-        logits: np.ndarray = self.model(ids_BL, keep_BL, types_BL).answers[CLASSIFIER].float().numpy()
-        return logits
+        return np.asarray(self.model(ids_BL, keep_BL, types_BL).answers[CLASSIFIER].float())
 
     def _padded(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor | None]:
         """Token ids (B, L) of one width, and where they are real; None for the latter without padding."""
@@ -291,16 +299,6 @@ def padded(
     width = longest if limit is None else min(padded_length(longest), limit)
     ids_BL = torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows])
     return ids_BL, torch.arange(width) < lengths_B1 if int(lengths_B1.min()) < width else None
-
-
-def columns(rows: Sequence[Entry], width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The fields of `Encoded`, or of `Logits`, from rows whose vectors have that width."""
-    return (
-        np.array([row.tokens for row in rows], np.int64),
-        np.array([row.windows for row in rows], np.int64),
-        np.array([row.truncated for row in rows], bool),
-        np.array([row.vector for row in rows], np.float32).reshape(len(rows), width),
-    )
 
 
 def _key(text: AnyText) -> bytes:

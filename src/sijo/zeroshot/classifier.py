@@ -112,10 +112,9 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         probabilities, tokens = self._judged(labeller, X)
         if labeller.choice.multi_label:
             return ((probabilities >= self.threshold) & (tokens > 0)[:, None]).astype(int)
-        empty = np.flatnonzero(tokens == 0)
-        if len(empty) and self.none_label is None:
+        if self.none_label is None and not tokens.all():
             raise TextError(
-                f"text {empty[0] + 1} has no words to label; leave it out, or give none_label= a name for it"
+                f"text {tokens.argmin() + 1} has no words to label; leave it out, or give none_label= a name for it"
             )
         best = np.where(tokens == 0, -1, probabilities.argmax(-1))  # the none label is the last
         return self.classes_[best]

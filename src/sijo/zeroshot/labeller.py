@@ -189,13 +189,12 @@ class Labeller:
                 raise SettingError("there are fewer label sets than texts; give one for each text")
             for label_set in sets:
                 self.check(label_set)
-            every = list(dict.fromkeys(label for label_set in sets for label in label_set.labels))
-            place = {label: column for column, label in enumerate(every)}
-            columns = [[place[label] for label in label_set.labels] for label_set in sets]
-            wanted = np.zeros((len(group), len(every)), bool)
+            place: dict[Label, int] = {}  # every label's column, in order of first sight
+            columns = [[place.setdefault(label, len(place)) for label in own.labels] for own in sets]
+            wanted = np.zeros((len(group), len(place)), bool)
             for row, own in enumerate(columns):
                 wanted[row, own] = True
-            scores, reading = self._score(group, every, wanted)
+            scores, reading = self._score(group, list(place), wanted)
             for row, (label_set, own) in enumerate(zip(sets, columns, strict=True)):
                 yield from self._rows(scores[row : row + 1, own], label_set.names, reading, first=row)
         if next(label_sets, None) is not None:

@@ -8,8 +8,7 @@ Letters: P pairs of a text and a hypothesis, C columns of the head's logits, L l
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -43,8 +42,7 @@ def column_role(label: str) -> ColumnRole | None:
     return None
 
 
-@dataclass(frozen=True)
-class EntailmentColumns:
+class EntailmentColumns(NamedTuple):
     """Which of a head's columns say that the text entails the hypothesis, and that it does not."""
 
     entailment: int
@@ -172,7 +170,7 @@ class EntailmentScorer(Scorer):
     @property
     def settings(self) -> dict[str, object]:
         """What else decides the scores, for the record of a run."""
-        columns = {f"{role}_column": column for role, column in asdict(self.columns).items()}
+        columns = {f"{role}_column": column for role, column in self.columns._asdict().items()}
         return {"long_text": "truncate", **columns}
 
     def score(self, request: ScoreRequest) -> tuple[np.ndarray, ReadCounts]:

@@ -81,10 +81,8 @@ class TrainedLabels:
         Raises SettingError that names the nearest label there is, and for a description, which no head reads.
         """
         by_name = {folded(name): place for place, name in enumerate(self.names)}
-        places = []
         for label in labels:
-            place = by_name.get(folded(label.name))
-            if place is None:
+            if folded(label.name) not in by_name:
                 more = f", and {len(self.names) - MOST_SHOWN} more" if len(self.names) > MOST_SHOWN else ""
                 raise SettingError(
                     f"the label {label.name!r} is none of the {len(self.names)} that the model was trained on "
@@ -95,8 +93,7 @@ class TrainedLabels:
                     f"the label {label.name!r} has a description, which a head that was trained on its labels does "
                     "not read; give names alone, or no labels, for all of the model's"
                 )
-            places.append(place)
-        return places
+        return [by_name[folded(label.name)] for label in labels]
 
 
 @dataclass(frozen=True)

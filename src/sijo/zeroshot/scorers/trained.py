@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from sijo.generation.attribute import Attributor
-from sijo.inference.engine import Engine, Entry, Logits, ReadCounts, columns
+from sijo.inference.engine import Engine, Entry, Logits, ReadCounts
 from sijo.zeroshot.calibration import LOGITS
 from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest, TrainedLabels
 
@@ -84,7 +84,7 @@ class LikelihoodScorer(Scorer):
     def score(self, request: ScoreRequest) -> tuple[np.ndarray, ReadCounts]:
         """Log-probabilities (n, L) float64, absolute or not, all of them; 0 for a text without tokens."""
         places = self.known.places(request.labels)
-        judged = Logits(*columns(self.engine.entries(request.texts, self._read), len(self.known.names)))
+        judged = Logits(*self.engine.outputs(request.texts, self._read, len(self.known.names)))
         return judged.logits.astype(np.float64)[:, places], judged
 
     def _read(self, texts: Sequence[str]) -> Iterator[Entry]:
