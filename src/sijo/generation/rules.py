@@ -81,17 +81,9 @@ class Sampling:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
-    """A text to be generated."""
+class RequestSettings:
+    """How a text is to be generated, whatever it is about."""
 
-    prompt: str = ""
-    """How it begins."""
-    control_code: str | None = None
-    """What kind of text it is to be, such as "Reviews" or "Reviews Rating: 5.0"; None for no code."""
-    other_code: str | None = None
-    """A second code, to be mixed with the first, or for guidance to lead away from; None there for no code."""
-    mixture: float | None = None
-    """The share of the second code in a mixture of both: p = (1 - share) p1 + share p2."""
     guidance: float | None = None
     """How far to go from what the text without its code, or with the second one, would be: log p = log p2 +
     guidance (log p1 - log p2); 1 changes nothing, 2 and more exaggerate."""
@@ -105,6 +97,20 @@ class Request:
     """Seed of its random draws, which depend on no other text."""
     sampling: Sampling = field(default_factory=Sampling)
     """How each token is chosen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request(RequestSettings):
+    """A text to be generated."""
+
+    prompt: str = ""
+    """How it begins."""
+    control_code: str | None = None
+    """What kind of text it is to be, such as "Reviews" or "Reviews Rating: 5.0"; None for no code."""
+    other_code: str | None = None
+    """A second code, to be mixed with the first, or for guidance to lead away from; None there for no code."""
+    mixture: float | None = None
+    """The share of the second code in a mixture of both: p = (1 - share) p1 + share p2."""
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:

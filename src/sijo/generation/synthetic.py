@@ -9,7 +9,7 @@ stay in memory, and a digest of 8 bytes for each.
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from sijo.data.corpus import Document, SeenDigests, document_digest
 from sijo.errors import SettingError
 from sijo.generation.generator import GeneratedText, Generator, Request
-from sijo.generation.rules import Sampling
+from sijo.generation.rules import RequestSettings, Sampling
 from sijo.random import rng
 
 SAMPLING = Sampling(temperature=0.2, top_k=10, penalty=1.2)
@@ -53,27 +53,22 @@ class Kind:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SyntheticSettings:
-    """How many texts are generated, how, and which of them are kept."""
+class SyntheticSettings(RequestSettings):
+    """How many texts are generated, how, and which of them are kept.
+
+    The n-th text, counted over all labels in turn, has the seed `seed` + n.
+    """
 
     count: int = 100
     """Texts of each label that are kept at most; all labels have as many as the one that has fewest."""
     drafts: int | None = None
     """Texts of each label that are written; None for five times `count`."""
-    max_new_tokens: int = 100
-    """Tokens to write at most."""
     min_new_tokens: int = 5
     """A text of fewer tokens is dropped."""
     stop: tuple[str, ...] = ("\n",)
     """A text ends before the first of these."""
-    banned: tuple[str, ...] = ()
-    """Words that are not written."""
     bad: tuple[str, ...] = BAD
     """A text with one of these is dropped."""
-    guidance: float | None = None
-    """How strongly the code is obeyed, as for `Request`."""
-    seed: int = 0
-    """The n-th text, counted over all labels in turn, has this and n."""
     sampling: Sampling = SAMPLING
     """How each token is chosen."""
 
@@ -191,17 +186,11 @@ class Synthesis:
         return self._request(kind, kind.beginnings[place], number)
 
     def _request(self, kind: Kind, beginning: str, number: int) -> Request:
-        settings = self.settings
-        return Request(
-            prompt=beginning,
-            control_code=kind.control_code,
-            guidance=None if kind.control_code is None else settings.guidance,
-            max_new_tokens=settings.max_new_tokens,
-            stop=settings.stop,
-            banned=settings.banned,
-            seed=settings.seed + number,
-            sampling=settings.sampling,
-        )
+        settings = {field.name: getattr(self.settings, field.name) for field in fields(RequestSettings)}
+        settings["seed"] += number
+        if kind.control_code is None:
+            settings["guidance"] = None
+        return Request(prompt=beginning, control_code=kind.control_code, **settings)
 
     def _scored(self, kind: Kind, request: Request, written: GeneratedText) -> tuple[SyntheticText, int]:
         """A text with its mean log-probability, and its tokens; those of the stop string are left out of both."""

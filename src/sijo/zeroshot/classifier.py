@@ -179,14 +179,11 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return LabelSet.of(known.names)
 
     def _choice(self) -> LabelChoice:
-        return LabelChoice(
-            template=self.hypothesis_template,
-            multi_label=self.multi_label,
-            threshold=self.threshold,
-            none_label=self.none_label,
-            none_threshold=self.none_threshold,
-            temperature=None if self.temperature == "fit" else self.temperature,
-        )
+        names = ("multi_label", "threshold", "none_label", "none_threshold", "temperature")
+        settings: dict[str, Any] = {name: getattr(self, name) for name in names}
+        if self.temperature == "fit":
+            settings["temperature"] = None
+        return LabelChoice(template=self.hypothesis_template, **settings)
 
     def _labeller(self, *, own: bool = True) -> Labeller:
         """What answers under the present settings; `own` is False where each text brings its labels."""
