@@ -68,7 +68,7 @@ MAY_IMPORT = {name: {"errors"} for name in GROUND} | {
 MAY_IMPORT_TORCH = {
     "app": "",
     "checkpoints": "convert int8 load names pickled save tensorflow weights",
-    "generation": "attribute beams cached_reader generator rules",
+    "generation": "attribute beams generator rules",
     "inference": "engine",
     "jobs": "finetune_seed finetune_setup networks new_token_rows predictions recipe_costs student",
     "nn": "attention cache distances dropout embeddings heads int8 linear transformer",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sijo.checkpoints.save import save as save
     from sijo.errors import SijoError as SijoError
     from sijo.generation.attribute import attribute as attribute
-    from sijo.generation.generate import generate as generate
+    from sijo.generation.generator import generate as generate
     from sijo.inference.engine import encode as encode
     from sijo.nn.architecture import Architecture as Architecture
     from sijo.zeroshot.classifier import ZeroShotClassifier as ZeroShotClassifier
@@ -32,7 +32,7 @@ _PLACES = {
     "attribute": "sijo.generation.attribute.attribute",
     "create": "sijo.checkpoints.load.create",
     "encode": "sijo.inference.engine.encode",
-    "generate": "sijo.generation.generate.generate",
+    "generate": "sijo.generation.generator.generate",
     "load": "sijo.checkpoints.load.load",
     "save": "sijo.checkpoints.save.save",
 }

@@ -9,7 +9,7 @@ import sijo
 
 USE = """
 import sijo
-from sijo.generation.generate import generate
+from sijo.generation.generator import generate
 
 prompts: tuple[str, ...] = ("a", "b")
 reveal_type(sijo.generate("model"))

@@ -14,7 +14,7 @@ import sijo
 import tokenizers
 from objectives.conftest import moved, opened
 from sijo.errors import SettingError, TextError
-from sijo.generation.codes import code
+from sijo.generation.beams import code
 from sijo.generation.generator import Generator, Request
 from sijo.generation.rules import Sampling
 from sijo.models import published

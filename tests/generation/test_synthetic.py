@@ -120,7 +120,7 @@ def test_the_likeliest_are_kept_as_many_of_each():
     best = writing.best()
     assert [text.text for text in best] == ["i j", "a b c d e f", "k l", "m n"]
     assert [text.mean_logprob for text in best] == [-1.0, -1.5, -1.0, -3.0]
-    assert [len(some) for some in writing._best.values()] == [3, 2]
+    assert [len(texts) for texts in writing._best.values()] == [3, 2]
     assert [text.seed for text in best] == [6, 2, 1, 5]
 
 

@@ -10,8 +10,7 @@ import torch
 import sijo
 from sijo.batching import by_length, groups, padded_length
 from sijo.errors import SettingError
-from sijo.inference.engine import Engine, unit
-from sijo.inference.vector_cache import Entry, VectorCache
+from sijo.inference.engine import Engine, Entry, VectorCache, unit
 
 TEXTS = [
     "the sun and the sea",

@@ -12,7 +12,7 @@ import sijo
 from runs import digest, small
 from sijo.data.samples import Samples
 from sijo.errors import SettingError
-from sijo.generation.codes import code
+from sijo.generation.beams import code
 from sijo.jobs.networks import build
 from sijo.jobs.new_token_rows import merge_rows, new_token_ids, train_only_rows, with_new_rows
 from sijo.jobs.prepare import CorpusSource, prepare_run

@@ -6,7 +6,7 @@ import pytest
 from sijo.data.corpus import SourceFile, documents
 from sijo.data.prepare_shards import prepare
 from sijo.data.samples import Samples, SampleSettings
-from sijo.generation.codes import code
+from sijo.generation.beams import code
 from sijo.tokenizers import codes as module
 from sijo.tokenizers.codes import code_ids, known_codes
 from sijo.tokenizers.tokenizer import Tokenizer

@@ -129,7 +129,7 @@ def test_descriptions_are_averaged_with_the_name(make, model):
     """Catches a description that is read but not used, and one that drowns the name."""
     labels = {"sea": "the sea and the rain", "bank": ["money", "a good bank and bad tax"]}
     [row] = cosines(model, ["rain"], ["it is sea", labels["sea"]])
-    vectors = [unit(sijo.encode(model, said)) for said in (["it is sea", labels["sea"]],)]
+    vectors = [unit(sijo.encode(model, phrases)) for phrases in (["it is sea", labels["sea"]],)]
     sea = unit(vectors[0].mean(0, keepdims=True).astype(float))
     want = float((unit(sijo.encode(model, ["rain"]).astype(float)) @ sea.T)[0, 0])
     clf = make(labels, multi_label=True, none_threshold=0.0, temperature=1.0)

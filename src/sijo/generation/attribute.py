@@ -7,7 +7,7 @@ Letters: C codes, L length, V tokens.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,8 +20,8 @@ from torch.nn import functional as F
 from sijo.batching import by_length
 from sijo.checkpoints.load import Model, load
 from sijo.errors import SettingError, TextError, nearest
-from sijo.generation.cached_reader import HEAD
-from sijo.generation.codes import code
+from sijo.generation.beams import code
+from sijo.generation.generator import HEAD
 from sijo.inference.engine import TOKEN_BUDGET, padded
 from sijo.nn.heads import LMHead
 from sijo.tokenizers.codes import PUBLISHED, known_codes
@@ -105,10 +105,15 @@ class Attributor:
         for number, tokens in enumerate(ids, 1):
             if not tokens:
                 raise TextError(f"text {number} has no tokens, and looks like no code; give some words")
-        return [
-            self._attribution(logprobs_C, len(tokens))
-            for logprobs_C, tokens in zip(self.logprobs(ids), ids, strict=True)
-        ]
+        attributions = []
+        for logprobs_C, length in zip(self.logprobs(ids), map(len, ids), strict=True):
+            scores_C = (logprobs_C / length if self.weighing == "mean" else logprobs_C) + self.log_prior
+            posteriors_C = np.exp(scores_C - np.logaddexp.reduce(scores_C))
+            best = np.argsort(-posteriors_C, kind="stable")
+            codes = tuple(self.codes[place] for place in best)
+            ranked = tuple(posteriors_C[best].tolist()), tuple(logprobs_C[best].tolist())
+            attributions.append(Attribution(codes, *ranked, length))
+        return attributions
 
     @torch.inference_mode()
     def logprobs(self, texts: Sequence[Sequence[int]]) -> np.ndarray:
@@ -132,13 +137,6 @@ class Attributor:
                 logprobs[text, column] -= loss.item()
         return logprobs
 
-    def _attribution(self, logprobs_C: np.ndarray, tokens: int) -> Attribution:
-        scores_C = (logprobs_C / tokens if self.weighing == "mean" else logprobs_C) + self.log_prior
-        posteriors_C = np.exp(scores_C - np.logaddexp.reduce(scores_C))
-        order = np.argsort(-posteriors_C, kind="stable")
-        codes = tuple(self.codes[place] for place in order)
-        return Attribution(codes, tuple(posteriors_C[order].tolist()), tuple(logprobs_C[order].tolist()), tokens)
-
 
 def attribute(
     model: Model | str | Path | Attributor,
@@ -152,14 +150,13 @@ def attribute(
 
     `Attributor` explains the arguments, and reads many texts at a time.
     """
-    attributor = (
-        model if isinstance(model, Attributor) else Attributor(model, codes, prior=prior, weighing=weighing)
-    )
-    attribution = attributor.attribute([text])[0]
+    if not isinstance(model, Attributor):
+        model = Attributor(model, codes, prior=prior, weighing=weighing)
+    attribution = model.attribute([text])[0]
     return list(zip(attribution.codes, attribution.posteriors, strict=True))
 
 
-def _pieces(ids: Sequence[int], room: int) -> Iterator[Sequence[int]]:
+def _pieces(ids: Sequence[int], room: int) -> list[Sequence[int]]:
     """A text in pieces of like length that fit.
 
     >>> [len(piece) for piece in _pieces(range(11), 5)]
@@ -167,8 +164,7 @@ def _pieces(ids: Sequence[int], room: int) -> Iterator[Sequence[int]]:
     """
     count = math.ceil(len(ids) / room)
     edges = [round(number * len(ids) / count) for number in range(count + 1)] if count else []
-    for start, end in pairwise(edges):
-        yield ids[start:end]
+    return [ids[start:end] for start, end in pairwise(edges)]
 
 
 def _prior(prior: Prior | Mapping[str, float], codes: Sequence[str]) -> np.ndarray:

@@ -14,14 +14,45 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sijo.errors import SettingError, TextError
-from sijo.generation.cached_reader import ReaderRow
-from sijo.generation.codes import code
+from sijo.errors import SettingError, TextError, nearest
 from sijo.generation.incremental_decoder import IncrementalDecoder
-from sijo.generation.request import Request, Token
-from sijo.generation.rules import EXCLUDED, chosen, likeliest, penalised
+from sijo.generation.rules import EXCLUDED, Request, Token, chosen, likeliest, penalised
 from sijo.random import rng
+from sijo.tokenizers.codes import code_ids, known_codes
 from sijo.tokenizers.tokenizer import Tokenizer
+
+
+def code(name: str, tokenizer: Tokenizer) -> tuple[int, ...]:
+    """The prefix of a text under a code: the token of its first word, and those of any words after it.
+
+    What comes after the first word is the text's own beginning: "Reviews Rating: 5.0" is the code Reviews and a
+    text that begins with "Rating: 5.0".
+
+    Raises SettingError for a code that the model does not know, with the nearest one it does.
+    """
+    known = known_codes(tokenizer)
+    if name in known:
+        return code_ids(name, tokenizer)
+    first, _, rest = name.partition(" ")
+    if first in known:
+        return (*code_ids(first, tokenizer), *tokenizer.ids([rest])[0])
+    if not known:
+        raise SettingError(
+            f"control code {name!r}: this model knows no control codes; leave it out, or train with --code-column"
+        )
+    listed = ", ".join(known[:12]) + (", …" if len(known) > 12 else "")
+    raise SettingError(f"no control code {name!r}{nearest(name, known)}; there are {listed}")
+
+
+class ReaderRow(NamedTuple):
+    """A text behind one of its prefixes."""
+
+    prefix: tuple[int, ...]
+    """The tokens of its control code, which stay in place however long the text becomes."""
+    ids: tuple[int, ...]
+    """All tokens of the text so far."""
+    remaining: int
+    """Tokens that it may yet have."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +66,8 @@ class Beam:
     """Those that were generated."""
     total: float = 0.0
     """The log-probability with which they would be drawn at a temperature of 1; of beam search alone."""
+    parent: int = 0
+    """Which of the beams before it goes on in it."""
 
 
 class Continuation:
@@ -68,8 +101,6 @@ class Continuation:
         spellings = [spelling for word in request.banned for spelling in (word, f" {word}")]
         self.banned = {tuple(banned) for banned in tokenizer.ids(spellings) if banned}
         self.beams = [Beam(ids, IncrementalDecoder(tokenizer, request.stop))]
-        self.parents = [0]
-        """Which of the beams before it each goes on from."""
         self.best: Beam | None = None
         """Of the beams that have ended."""
         self.emitted = 0
@@ -87,7 +118,6 @@ class Continuation:
         """
         width = self.request.sampling.beams
         beams: list[Beam] = []
-        parents: list[int] = []
         for rank, choice in enumerate(choices):
             beam = self._extended(choice)
             if beam.tokens[-1].last:
@@ -95,28 +125,12 @@ class Continuation:
                     self.best = beam
             elif len(beams) < width:
                 beams.append(beam)
-                parents.append(choice.beam)
         ended = self.best is not None and not any(self._may_win(beam, self.best) for beam in beams)
-        self.beams, self.parents = ([], []) if ended else (beams, parents)
+        self.beams = [] if ended else beams
         pending = [beam.tokens[self.emitted :] for beam in (*self.beams, self.best) if beam is not None]
         for same in takewhile(lambda tokens: len(set(tokens)) == 1, zip(*pending, strict=False)):
             self.emitted += 1
             yield same[0]
-
-    def seen(self) -> list[list[int]]:
-        """The tokens of each beam, its first code's included."""
-        return [[*self.prefixes[0], *beam.ids] for beam in self.beams]
-
-    def banned_next(self) -> list[list[int]]:
-        """The tokens that would now complete a banned word, for each beam."""
-        return [
-            [ids[-1] for ids in self.banned if beam.ids[len(beam.ids) - len(ids) + 1 :] == ids[:-1]]
-            for beam in self.beams
-        ]
-
-    def uniform(self) -> float:
-        """The uniform draw for its next token, in [0, 1)."""
-        return float(rng(self.request.seed, "write", len(self.beams[0].tokens)).random())
 
     def _extended(self, choice: "NextToken") -> Beam:
         """The beam of a choice with its token."""
@@ -125,12 +139,11 @@ class Continuation:
         decoder = beam.decoder.after(choice.token, last=full)
         last = full or decoder.stopped
         token = Token(self.number, choice.token, choice.logprob, decoder.piece, last, decoder.stopped)
-        return Beam((*beam.ids, choice.token), decoder, (*beam.tokens, token), choice.total)
+        return Beam((*beam.ids, choice.token), decoder, (*beam.tokens, token), choice.total, choice.beam)
 
     def _score(self, beam: Beam, length: int | None = None) -> float:
         """What beams are compared by: the log-probability over a power of the length."""
-        score: float = beam.total / (length or len(beam.tokens)) ** self.request.sampling.length_penalty
-        return score
+        return float(beam.total / (length or len(beam.tokens)) ** self.request.sampling.length_penalty)
 
     def _may_win(self, beam: Beam, best: Beam) -> bool:
         """Whether a beam could still beat the best that has ended: it only loses probability."""
@@ -159,12 +172,8 @@ def choose(texts: Sequence[Continuation], logits_RV: Tensor, never_written: Tens
     """
     groups = [list(group) for _, group in groupby(texts, lambda text: text.request.sampling)]
     sizes = [sum(len(text.beams) for text in group) for group in groups]
-    parts = torch.split(_blended(texts, logits_RV), sizes)
-    choices = [
-        choice
-        for group, part_KV in zip(groups, parts, strict=True)
-        for choice in _choose_alike(group, part_KV, never_written)
-    ]
+    parts = zip(groups, torch.split(_blended(texts, logits_RV), sizes), strict=True)
+    choices = [choice for group, part_KV in parts for choice in _choose_alike(group, part_KV, never_written)]
     if not all(choices):
         raise SettingError("every token is banned; allow some")
     return choices
@@ -175,14 +184,16 @@ def _choose_alike(texts: Sequence[Continuation], logits_KV: Tensor, never_writte
     sampling = texts[0].request.sampling
     logs_KV = logits_KV.log_softmax(-1)
     scores_KV = logits_KV if sampling.temperature in (0, 1) else logits_KV / sampling.temperature
-    seen = [ids for text in texts for ids in text.seen()]
+    beams = [(text, beam) for text in texts for beam in text.beams]
+    seen = [[*text.prefixes[0], *beam.ids] for text, beam in beams]
     longest = max(map(len, seen))
     seen_Kn = torch.tensor([ids + ids[:1] * (longest - len(ids)) for ids in seen])
     scores_KV = penalised(scores_KV, seen_Kn, sampling.penalty, sampling.penalty_rule)
     scores_KV = scores_KV.index_fill(1, never_written, EXCLUDED)
-    for beam, banned in enumerate(ids for text in texts for ids in text.banned_next()):
-        if banned:
-            scores_KV[beam, banned] = EXCLUDED
+    for row, (text, beam) in enumerate(beams):
+        banned = [ids[-1] for ids in text.banned if beam.ids[len(beam.ids) - len(ids) + 1 :] == ids[:-1]]
+        if banned:  # would now complete a banned word
+            scores_KV[row, banned] = EXCLUDED
     if sampling.beams > 1:  # twice as many, in case that some end
         sizes = [len(text.beams) for text in texts]
         parts = zip(texts, torch.split(scores_KV, sizes), torch.split(logs_KV, sizes), strict=True)
@@ -193,8 +204,8 @@ def _choose_alike(texts: Sequence[Continuation], logits_KV: Tensor, never_writte
             ]
             for text, scores, logs in parts
         ]
-    uniforms = [text.uniform() for text in texts] if sampling.temperature else []
-    tokens_K1 = chosen(scores_KV, sampling, uniforms)[:, None]
+    draws = [rng(text.request.seed, "write", len(text.beams[0].tokens)) for text in texts if sampling.temperature]
+    tokens_K1 = chosen(scores_KV, sampling, [draw.random() for draw in draws])[:, None]
     values = torch.cat([scores_KV.gather(1, tokens_K1), logs_KV.gather(1, tokens_K1)], 1)
     return [
         [NextToken(0, token, 0.0, logprob)] if score > EXCLUDED else []

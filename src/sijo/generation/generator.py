@@ -1,4 +1,4 @@
-"""The generating loop: prompts in, tokens out one by one, each text as if it were alone.
+"""The generating loop: prompts in, tokens out one by one, each text as if it were alone; and `generate`, its call.
 
 Every text has a prefix of its own, the tokens of its control code. They stay in place when a text outgrows what the
 network reads at once: its oldest words leave, its code does not (CTRL, released sampler). Several prefixes of one
@@ -9,20 +9,27 @@ Letters: R rows, V tokens.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, Literal, TypedDict, Unpack, overload
 
 import torch
+from torch import Tensor
 
 from sijo.checkpoints.load import Model, load
 from sijo.errors import SettingError
-from sijo.generation.beams import Continuation, choose
-from sijo.generation.cached_reader import HEAD, CachedReader
-from sijo.generation.request import GeneratedText, Request, Token
-from sijo.generation.rules import Sampling
+from sijo.generation.beams import Continuation, ReaderRow, choose
+from sijo.generation.rules import GeneratedText, PenaltyRule, Request, Sampling, Token
+from sijo.inference.engine import padded
+from sijo.nn.cache import Cache
+from sijo.nn.heads import LMHead
+from sijo.nn.linear import lay_out
 
-__all__ = ["GeneratedText", "Generator", "Request", "Sampling", "Token"]
+__all__ = ["GeneratedText", "Generator", "Request", "Sampling", "Token", "generate"]
 
+HEAD = "lm"
 AT_ONCE = 32
 """Texts that `Generator.each` generates side by side."""
+LONG = 64
+"""Tokens that a text may yet have, from which on it pays to lay the network out for them first."""
 
 
 class Generator:
@@ -94,20 +101,154 @@ class Generator:
 
     @torch.inference_mode()
     def _tokens(self, texts: list[Continuation]) -> Iterator[Token]:
-        if not texts:
-            return
-        rows = [row for text in texts for row in text.rows()]
-        reader = CachedReader(self.model, rows, window=self.window, slide=self.slide)
+        reader = CachedReader(self.model, window=self.window, slide=self.slide)
         never_written = torch.tensor(self.never_written, dtype=torch.int64)
-        while True:
+        parents: list[int] = []
+        while texts:
+            logits_RV = reader.logits([row for text in texts for row in text.rows()], parents)
             parents, start = [], 0
-            for text, choices in zip(texts, choose(texts, reader.logits(), never_written), strict=True):
+            for text, choices in zip(texts, choose(texts, logits_RV, never_written), strict=True):
                 prefixes = len(text.prefixes)
-                size = len(text.beams) * prefixes
+                firsts = range(start, start + len(text.beams) * prefixes, prefixes)
                 yield from text.step(choices)
-                parents += [start + beam * prefixes + prefix for beam in text.parents for prefix in range(prefixes)]
-                start += size
+                parents += [firsts[beam.parent] + prefix for beam in text.beams for prefix in range(prefixes)]
+                start = firsts.stop
             texts = [text for text in texts if text.beams]
-            if not texts:
-                return
-            reader.step([row for text in texts for row in text.rows()], parents)
+
+
+class CachedReader:
+    """Texts read side by side through a network's key-value cache, each row as if it were alone.
+
+    model   with an lm head, reading to the left
+    window  tokens that are read at once, of prefix and text together
+    slide   how many old tokens leave when a row outgrows that
+    """
+
+    def __init__(self, model: Model, *, window: int, slide: int) -> None:
+        self.model, self.window, self.slide = model, window, slide
+
+    def logits(self, rows: Sequence[ReaderRow], parents: Sequence[int]) -> Tensor:
+        """Read the newest token of each row, at first all of them; the logits (R, V) of the next, float32.
+
+        parents  which of the rows before it each goes on from: some may have ended, others have several children;
+                 none at first
+        """
+        if not parents and max(row.remaining for row in rows) >= LONG:
+            lay_out(self.model, rows=len(rows))
+        if not parents or max(self.cache.lengths[row] for row in parents) == self.cache.places:
+            states_RD = self._read(rows)
+        else:
+            if list(parents) != list(range(len(self.cache.lengths))):
+                self.cache.keep(parents)
+            ids = torch.tensor([row.ids[-1:] for row in rows])
+            states_RD = self.model.transformer.step(ids, self.cache)[:, 0]
+        head: LMHead = self.model.head[HEAD]  # type: ignore[assignment]
+        return head.decode(states_RD, self.model.transformer).float()
+
+    def _read(self, rows: Sequence[ReaderRow]) -> Tensor:
+        """Read all rows into a new cache: whole, or where one has outgrown the window, its prefix and its end.
+
+        Where that end begins depends on the row's own length alone, whichever row made them all be read again.
+        """
+        sequences, longest = [], 0
+        for prefix, ids, remaining in rows:
+            limit = self.window - len(prefix)
+            slide = min(self.slide, limit)
+            dropped = -(-max(0, len(ids) - limit) // slide) * slide
+            sequences.append([*prefix, *ids[dropped:]])
+            longest = max(longest, len(sequences[-1]) + remaining)
+        ids_RL, keep_RL = padded(sequences)
+        places, dtype = min(self.window, longest), next(self.model.parameters()).dtype
+        self.cache = Cache(self.model.architecture, rows=len(rows), places=places, dtype=dtype)
+        states_RLD = self.model.transformer.step(ids_RL, self.cache, keep_RL)
+        return states_RLD[torch.arange(len(rows)), torch.tensor(self.cache.lengths) - 1]
+
+
+AnyGenerator = str | Path | Model | Generator
+
+
+class SamplingKwargs(TypedDict, total=False):
+    """The keyword arguments of `generate` that `Sampling` explains, with its defaults."""
+
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
+    penalty: float
+    penalty_rule: PenaltyRule
+    beams: int
+    length_penalty: float
+
+
+class GenerateKwargs(SamplingKwargs, total=False):
+    """These and those that `Request` explains, with its defaults; all but `stream`."""
+
+    control_code: str | None
+    other_code: str | None
+    mixture: float | None
+    guidance: float | None
+    max_new_tokens: int
+    stop: Sequence[str]
+    banned: Sequence[str]
+    seed: int
+
+
+@overload
+def generate(  # type: ignore[overload-overlap]  # a str is a sequence of str too; one prompt goes first
+    model: AnyGenerator, prompt: str = "", *, stream: Literal[False] = False, **kwargs: Unpack[GenerateKwargs]
+) -> str: ...
+@overload
+def generate(
+    model: AnyGenerator, prompt: str = "", *, stream: Literal[True], **kwargs: Unpack[GenerateKwargs]
+) -> Iterator[str]: ...
+@overload
+def generate(  # type: ignore[overload-overlap]
+    model: AnyGenerator, prompt: str = "", *, stream: bool, **kwargs: Unpack[GenerateKwargs]
+) -> str | Iterator[str]: ...
+@overload
+def generate(
+    model: AnyGenerator, prompt: Sequence[str], *, stream: Literal[False] = False, **kwargs: Unpack[GenerateKwargs]
+) -> list[str]: ...
+def generate(
+    model: AnyGenerator, prompt: str | Sequence[str] = "", *, stream: bool = False, **kwargs: Unpack[GenerateKwargs]
+) -> str | list[str] | Iterator[str]:
+    """Generate what follows a prompt, or each of several, under a control code.
+
+    model   a folder or org/name with an lm head, an opened model, or a `Generator`
+    prompt  one text, or several that are generated side by side; the n-th of them has the seed `seed` + n
+    stream  return pieces of the one text as they come; with beams, when all agree on them
+
+    `GenerateKwargs` lists the other arguments, which `Request` and `Sampling` explain. Without a temperature the
+    best token is always taken, and the penalty of 1.2 keeps it from going in circles (CTRL, section 4.1).
+
+    Returns the text without its prompt, a list for several prompts, or with `stream` an iterator over pieces.
+    Raises SettingError for settings that cannot be or a code that the model does not know, TextError for an empty
+    or too long prompt.
+
+    >>> import sijo
+    >>> from dataclasses import replace
+    >>> from sijo.models import published
+    >>> from sijo.nn.architecture import Sinusoidal
+    >>> ctrl, words = published("ctrl")[1].architecture(), sijo.load().tokenizer
+    >>> tiny = replace(ctrl, vocab_size=30522, embedding_size=16, hidden_size=16, heads=2, schedule=(0,),
+    ...                positions=Sinusoidal(count=64, layout="halves"))
+    >>> untrained = sijo.create(tiny, "lm", tokenizer=words)
+    >>> len(sijo.generate(untrained, "the sea", max_new_tokens=5, temperature=1.0).split()) > 1
+    True
+    """
+    settings: dict[str, Any] = dict(kwargs)
+    settings |= {name: tuple(settings[name]) for name in ("stop", "banned") if name in settings}
+    sampling = Sampling(**{name: settings.pop(name) for name in SamplingKwargs.__annotations__ if name in settings})
+    seed = settings.pop("seed", 0)
+    prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+    requests = [
+        Request(prompt=text, seed=seed + number, sampling=sampling, **settings)
+        for number, text in enumerate(prompts)
+    ]
+    writer = model if isinstance(model, Generator) else Generator(model)
+    if stream:
+        if not isinstance(prompt, str):
+            raise SettingError("stream=True gives the pieces of one text; give one prompt")
+        return (token.text for token in writer.stream(requests) if token.text)
+    texts = [written.text for written in writer.write(requests)]
+    return texts[0] if isinstance(prompt, str) else texts

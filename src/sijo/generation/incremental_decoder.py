@@ -56,7 +56,8 @@ class IncrementalDecoder:
         ends = [end for stop in self.stops if (end := text.find(stop)) >= 0]
         if ends or last:
             return replace(self, piece=text[: min(ends, default=None)], stopped=bool(ends))
-        if not self._settles(token, tail):
+        changed = self.tail.endswith(BROKEN) or not tail.startswith(self.tail)
+        if changed or (self._byte(token) and any(map(self._byte, self.open))):  # the open tokens' text is not final
             return replace(self, open=tokens, tail=tail, piece="")
         text = self.held + self.tail
         final = max(0, len(text) - max(map(len, self.stops), default=1) + 1)
@@ -68,12 +69,6 @@ class IncrementalDecoder:
             held=text[final:],
             piece=text[:final],
         )
-
-    def _settles(self, token: int, tail: str) -> bool:
-        """Whether the text of the open tokens is final, now that a token follows and gives this tail."""
-        if self.tail.endswith(BROKEN) or not tail.startswith(self.tail):
-            return False
-        return not (self._byte(token) and any(map(self._byte, self.open)))
 
     def _byte(self, token: int) -> bool:
         return BYTE.fullmatch(self.tokenizer.token(token) or "") is not None

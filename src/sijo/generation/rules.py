@@ -1,14 +1,15 @@
-"""Sampling rules: from the scores of all tokens to the next one, each rule a function of numbers alone.
+"""What is to be generated, and what comes back; and the sampling rules, each a function of numbers alone.
 
-The order is that of CTRL's released sampler: scores are divided by the temperature, those of tokens that stand in
-the text already are penalised, banned tokens excluded, the rest cut to the likeliest, and one drawn.
+From the scores of all tokens to the next one, the order is that of CTRL's released sampler: scores are divided by
+the temperature, those of tokens that stand in the text already are penalised, banned tokens excluded, the rest cut
+to the likeliest, and one drawn.
 
 Letters: B texts, V tokens.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -79,6 +80,90 @@ class Sampling:
             )
 
 
+@dataclass(frozen=True, kw_only=True)
+class RequestSettings:
+    """How a text is to be generated, whatever it is about."""
+
+    guidance: float | None = None
+    """How far to go from what the text without its code, or with the second one, would be: log p = log p2 +
+    guidance (log p1 - log p2); 1 changes nothing, 2 and more exaggerate."""
+    max_new_tokens: int = 100
+    """After how many tokens it ends."""
+    stop: tuple[str, ...] = ()
+    """It ends before the first of these."""
+    banned: tuple[str, ...] = ()
+    """Words that are not written, in this spelling."""
+    seed: int = 0
+    """Seed of its random draws, which depend on no other text."""
+    sampling: Sampling = field(default_factory=Sampling)
+    """How each token is chosen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request(RequestSettings):
+    """A text to be generated."""
+
+    prompt: str = ""
+    """How it begins."""
+    control_code: str | None = None
+    """What kind of text it is to be, such as "Reviews" or "Reviews Rating: 5.0"; None for no code."""
+    other_code: str | None = None
+    """A second code, to be mixed with the first, or for guidance to lead away from; None there for no code."""
+    mixture: float | None = None
+    """The share of the second code in a mixture of both: p = (1 - share) p1 + share p2."""
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise SettingError(f"max_new_tokens={self.max_new_tokens} writes nothing; give 1 or more")
+        if self.mixture is not None and (self.other_code is None or not 0 <= self.mixture <= 1):
+            raise SettingError(
+                f"mixture={self.mixture} is the share of other_code={self.other_code!r}: give a second code, and a "
+                "share from 0 to 1"
+            )
+        if self.mixture is not None and self.guidance is not None:
+            raise SettingError("mixture and guidance are two ways to use a second code; give one of them")
+        if self.other_code is not None and self.mixture is None and self.guidance is None:
+            raise SettingError(
+                f"other_code={self.other_code!r} is for a mixture or for guidance; give mixture=0.5 or guidance=2"
+            )
+        if self.guidance is not None and self.control_code is None:
+            raise SettingError("guidance leads towards a control code; give control_code")
+        if "" in self.stop or any(not word.strip() for word in self.banned):
+            raise SettingError("an empty stop string ends every text, and an empty word bans all; leave it out")
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token that was generated."""
+
+    row: int
+    """Of which request."""
+    id: int
+    """Its number."""
+    logprob: float
+    """Its log-probability under the blend of the prefixes, before temperature, penalty and cuts."""
+    text: str
+    """The text that has become final with it; some of its own may wait for the next token."""
+    last: bool
+    """Whether the text ends here."""
+    stopped: bool = False
+    """Whether a stop string ended it; else, it reached its length."""
+
+
+@dataclass(frozen=True)
+class GeneratedText:
+    """A text that was generated."""
+
+    text: str
+    """What follows the prompt."""
+    ids: tuple[int, ...]
+    """Its tokens, with those of a stop string."""
+    logprobs: tuple[float, ...]
+    """As for `Token`."""
+    stopped: bool
+    """Whether a stop string ended it; else it reached its length."""
+
+
 def penalised(scores: Tensor, seen: Tensor, penalty: float, rule: PenaltyRule) -> Tensor:
     """Scores (B, V) with those of seen tokens divided by the penalty, each once however often it occurs.
 
@@ -116,10 +201,8 @@ def cut(scores: Tensor, sampling: Sampling) -> Tensor:
         ordered, tokens = scores.sort(dim=-1, descending=True, stable=True)
         probabilities = ordered.double().softmax(-1)
         cumulative = probabilities.cumsum(-1)
-        if sampling.nucleus == "below":
-            beyond = cumulative > sampling.top_p
-        else:
-            beyond = cumulative - probabilities >= sampling.top_p
+        below = sampling.nucleus == "below"
+        beyond = cumulative > sampling.top_p if below else cumulative - probabilities >= sampling.top_p
         beyond[:, 0] = False
         scores = scores.masked_fill(torch.zeros_like(beyond).scatter(-1, tokens, beyond), EXCLUDED)
     return scores

@@ -9,7 +9,7 @@ stay in memory, and a digest of 8 bytes for each.
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from sijo.data.corpus import Document, SeenDigests, document_digest
 from sijo.errors import SettingError
 from sijo.generation.generator import GeneratedText, Generator, Request
-from sijo.generation.rules import Sampling
+from sijo.generation.rules import RequestSettings, Sampling
 from sijo.random import rng
 
 SAMPLING = Sampling(temperature=0.2, top_k=10, penalty=1.2)
@@ -53,27 +53,22 @@ class Kind:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SyntheticSettings:
-    """How many texts are generated, how, and which of them are kept."""
+class SyntheticSettings(RequestSettings):
+    """How many texts are generated, how, and which of them are kept.
+
+    The n-th text, counted over all labels in turn, has the seed `seed` + n.
+    """
 
     count: int = 100
     """Texts of each label that are kept at most; all labels have as many as the one that has fewest."""
     drafts: int | None = None
     """Texts of each label that are written; None for five times `count`."""
-    max_new_tokens: int = 100
-    """Tokens to write at most."""
     min_new_tokens: int = 5
     """A text of fewer tokens is dropped."""
     stop: tuple[str, ...] = ("\n",)
     """A text ends before the first of these."""
-    banned: tuple[str, ...] = ()
-    """Words that are not written."""
     bad: tuple[str, ...] = BAD
     """A text with one of these is dropped."""
-    guidance: float | None = None
-    """How strongly the code is obeyed, as for `Request`."""
-    seed: int = 0
-    """The n-th text, counted over all labels in turn, has this and n."""
     sampling: Sampling = SAMPLING
     """How each token is chosen."""
 
@@ -165,10 +160,7 @@ class Synthesis:
         for start in range(0, self.drafts, self.at_once):
             numbers = range(start, min(start + self.at_once, self.drafts))
             kinds = [self.kinds[number % len(self.kinds)] for number in numbers]
-            requests = [
-                self._request(kind, self._beginning(kind, number), number)
-                for kind, number in zip(kinds, numbers, strict=True)
-            ]
+            requests = list(map(self._draft, kinds, numbers))
             self._keep(map(self._scored, kinds, requests, self.writer.write(requests)))
             yield numbers.stop
 
@@ -188,37 +180,27 @@ class Synthesis:
                 )
         return [text for texts in self._best.values() for text in sorted(texts, reverse=True)[:count]]
 
-    def _beginning(self, kind: Kind, number: int) -> str:
-        generator = rng(self.settings.seed + number, "beginning")
-        return kind.beginnings[int(generator.integers(len(kind.beginnings)))]
+    def _draft(self, kind: Kind, number: int) -> Request:
+        """The request for the n-th text, with a beginning that its seed draws."""
+        place = rng(self.settings.seed + number, "beginning").integers(len(kind.beginnings))
+        return self._request(kind, kind.beginnings[place], number)
 
     def _request(self, kind: Kind, beginning: str, number: int) -> Request:
-        settings = self.settings
-        return Request(
-            prompt=beginning,
-            control_code=kind.control_code,
-            guidance=None if kind.control_code is None else settings.guidance,
-            max_new_tokens=settings.max_new_tokens,
-            stop=settings.stop,
-            banned=settings.banned,
-            seed=settings.seed + number,
-            sampling=settings.sampling,
-        )
+        settings = {field.name: getattr(self.settings, field.name) for field in fields(RequestSettings)}
+        settings["seed"] += number
+        if kind.control_code is None:
+            settings["guidance"] = None
+        return Request(prompt=beginning, control_code=kind.control_code, **settings)
 
     def _scored(self, kind: Kind, request: Request, written: GeneratedText) -> tuple[SyntheticText, int]:
         """A text with its mean log-probability, and its tokens; those of the stop string are left out of both."""
-        tokens = self._tokens(written)
+        tokens, length = len(written.ids), len(written.text.rstrip())
+        decode = self.writer.model.tokenizer.decode
+        while written.stopped and tokens and len(decode(written.ids[: tokens - 1]).rstrip()) >= length:
+            tokens -= 1
         mean = sum(written.logprobs[:tokens]) / max(tokens, 1)
         text = f"{request.prompt.strip()} {written.text.strip()}".strip()
         return SyntheticText(round(mean, DIGITS), -request.seed, text, kind.label, request.seed), tokens
-
-    def _tokens(self, written: GeneratedText) -> int:
-        """How many of the tokens make up the text, without the stop string after it."""
-        count, length = len(written.ids), len(written.text.rstrip())
-        decode = self.writer.model.tokenizer.decode
-        while written.stopped and count and len(decode(written.ids[: count - 1]).rstrip()) >= length:
-            count -= 1
-        return count
 
     def _keep(self, texts: Iterable[tuple[SyntheticText, int]]) -> None:
         """Keep those that pass the filters and are among the best of their label."""

@@ -6,10 +6,11 @@ longer than the model, sorted by length, and run in batches of about equal numbe
 Letters: B batch, L length, D width of the hidden states, C columns of a head's logits.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -18,9 +19,8 @@ from torch import Tensor
 from sijo.batching import AnyText, by_length, groups, padded_length
 from sijo.checkpoints.load import Model, load
 from sijo.errors import SettingError
-from sijo.inference.vector_cache import Entry, VectorCache
+from sijo.files.cache import SqliteCache
 from sijo.nn.pooling import pool
-from sijo.tokenizers.tokenizer import PairInput
 
 LongText = Literal["windows", "truncate"]
 
@@ -45,11 +45,6 @@ class ReadCounts:
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def only(self, row: int) -> "ReadCounts":
-        """One of the texts, as a `ReadCounts` of length 1."""
-        at = slice(row, row + 1)
-        return ReadCounts(self.tokens[at], self.windows[at], self.truncated[at])
-
 
 @dataclass(frozen=True)
 class Encoded(ReadCounts):
@@ -67,6 +62,52 @@ class Logits(ReadCounts):
     """(n, C) float32, one row a text or pair."""
 
 
+class Entry(NamedTuple):
+    """The output for one text, or for one pair."""
+
+    vector: np.ndarray
+    """(D,) float32: a text's vector, or a pair's logits."""
+    tokens: int
+    windows: int
+    truncated: bool
+
+
+class VectorCache:
+    """A model's outputs kept between runs, so that new labels on old texts cost only what is new.
+
+    For a text that is its vector, for a pair of texts the logits. One file in `folder` for each model and way of
+    reading, named by the `fingerprint`, so that outputs of two models never meet.
+
+    >>> import tempfile
+    >>> store = VectorCache(Path(tempfile.mkdtemp()), fingerprint="ab12")
+    >>> store.put({"a cat": Entry(np.ones(3, np.float32), tokens=2, windows=1, truncated=False)})
+    >>> list(store.get(["a cat", "a dog"]))
+    ['a cat']
+    """
+
+    def __init__(self, folder: Path, *, fingerprint: str) -> None:
+        columns = "vector BLOB, tokens INTEGER, windows INTEGER, truncated INTEGER"
+        self._store = SqliteCache(folder, fingerprint=fingerprint, columns=columns, table="vectors", key="text")
+        self.file = self._store.file
+
+    def get(self, texts: Sequence[AnyText]) -> dict[AnyText, Entry]:
+        """The entries of those texts, or pairs, that are known."""
+        by_key = {_key(text): text for text in texts}
+        return {
+            by_key[key]: Entry(np.frombuffer(vector, np.float32), tokens, windows, bool(truncated))
+            for key, (vector, tokens, windows, truncated) in self._store.get(list(by_key)).items()
+        }
+
+    def put(self, entries: Mapping[AnyText, Entry]) -> None:
+        """Keep entries; all of them, or on an error none."""
+        rows = {
+            _key(text): (vector.astype(np.float32).tobytes(), *counts)
+            for text, (vector, *counts) in entries.items()
+        }
+        self._store.put(rows)
+
+
+@dataclass(eq=False, repr=False)
 class Engine:
     """A model that reads in batches: texts in, one vector each out; or texts or pairs in, and a head's logits out.
 
@@ -81,24 +122,19 @@ class Engine:
     [2, 0, 2]
     """
 
-    def __init__(
-        self,
-        model: Model,
-        *,
-        token_budget: int = TOKEN_BUDGET,
-        long_text: LongText = "windows",
-        store: VectorCache | None = None,
-    ) -> None:
-        if long_text not in ("windows", "truncate"):
-            raise SettingError(f"long_text={long_text!r} is neither 'windows' nor 'truncate'")
-        if token_budget < 1:
+    model: Model
+    _: KW_ONLY
+    token_budget: int = TOKEN_BUDGET
+    long_text: LongText = "windows"
+    store: VectorCache | None = None
+
+    def __post_init__(self) -> None:
+        if self.long_text not in ("windows", "truncate"):
+            raise SettingError(f"long_text={self.long_text!r} is neither 'windows' nor 'truncate'")
+        if self.token_budget < 1:
             raise SettingError(
-                f"token_budget={token_budget} leaves no room for a token; the default is {TOKEN_BUDGET}"
+                f"token_budget={self.token_budget} leaves no room for a token; the default is {TOKEN_BUDGET}"
             )
-        self.model = model
-        self.token_budget = token_budget
-        self.long_text = long_text
-        self.store = store
 
     def stream(self, texts: Iterable[str]) -> Iterator[Encoded]:
         """Encode a stream of any length, one bounded group of texts after another, in order."""
@@ -111,8 +147,7 @@ class Engine:
         Equal texts are encoded once. With a store, only texts that it has not seen are encoded.
         """
         width = self.model.architecture.hidden_size
-        rows = self.entries(texts, lambda new: self._read(self._cased(new), self._vectors, width))
-        return Encoded(*_counts(rows), _stacked(rows, width))
+        return Encoded(*self.outputs(texts, lambda new: self._read(self._cased(new), self._vectors, width), width))
 
     def judge(self, texts: Sequence[str]) -> Logits:
         """The logits of the model's head for each text by itself.
@@ -129,8 +164,7 @@ class Engine:
         """
         self._must_judge()
         width = len(self.model.labels)
-        rows = self.entries(texts, lambda new: self._read(new, self._judgements, width, blank=True))
-        return Logits(*_counts(rows), _stacked(rows, width))
+        return Logits(*self.outputs(texts, lambda new: self._read(new, self._logits, width, blank=True), width))
 
     def score_pairs(self, firsts: Sequence[str], seconds: Sequence[str]) -> Logits:
         """The logits of the model's head for each pair, such as a text and a hypothesis about it.
@@ -147,8 +181,8 @@ class Engine:
         (2, 2)
         """
         self._must_judge()
-        rows = self.entries(list(zip(firsts, seconds, strict=True)), self._read_pairs)
-        return Logits(*_counts(rows), _stacked(rows, len(self.model.labels)))
+        pairs = list(zip(firsts, seconds, strict=True))
+        return Logits(*self.outputs(pairs, self._read_pairs, len(self.model.labels)))
 
     def _must_judge(self) -> None:
         if CLASSIFIER not in self.model.head_values:
@@ -161,8 +195,14 @@ class Engine:
         """The texts as the sentence encoder was trained to see them."""
         return [text.lower() for text in texts] if self.model.sentence.lowercase else texts
 
-    def entries(self, keys: Sequence[AnyText], read: Callable[[Sequence[AnyText]], Iterable[Entry]]) -> list[Entry]:
-        """An entry for each text or pair: from the store, or read, each distinct one once."""
+    def outputs(
+        self, keys: Sequence[AnyText], read: Callable[[Sequence[AnyText]], Iterable[Entry]], width: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The fields of `Encoded`, or of `Logits`: from the store, or read, each distinct text or pair once.
+
+        read   gives an entry for each
+        width  numbers in the vector of an entry
+        """
         unique = list(dict.fromkeys(keys))
         known = {} if self.store is None else self.store.get(unique)
         missing = [key for key in unique if key not in known]
@@ -171,7 +211,13 @@ class Engine:
             if self.store is not None:
                 self.store.put(new)
             known |= new
-        return [known[key] for key in keys]
+        rows = [known[key] for key in keys]
+        return (
+            np.array([row.tokens for row in rows], np.int64),
+            np.array([row.windows for row in rows], np.int64),
+            np.array([row.truncated for row in rows], bool),
+            np.array([row.vector for row in rows], np.float32).reshape(len(rows), width),
+        )
 
     def _read(
         self,
@@ -211,7 +257,8 @@ class Engine:
         inputs = self.model.tokenizer.pairs([first for first, _ in pairs], [second for _, second in pairs])
         logits = np.empty((len(inputs), len(self.model.labels)), np.float32)
         for batch in by_length([len(pair.input_ids) for pair in inputs], token_budget=self.token_budget):
-            logits[batch] = self._logits([inputs[i] for i in batch])
+            types = [inputs[i].token_type_ids for i in batch]
+            logits[batch] = self._logits([inputs[i].input_ids for i in batch], types)
         for pair, row in zip(inputs, logits, strict=True):
             yield Entry(row, pair.tokens, 1, pair.unread > 0)
 
@@ -220,22 +267,14 @@ class Engine:
         """One pooled vector for each token sequence, (n, D) float32."""
         ids_BL, keep_BL = self._padded(sequences)
         hidden_BLD = self.model(ids_BL, keep_BL).last_hidden_state
-        vectors: np.ndarray = pool(hidden_BLD, keep_BL, self.model.sentence.pooling).float().numpy()
-        return vectors
+        return np.asarray(pool(hidden_BLD, keep_BL, self.model.sentence.pooling).float())
 
     @torch.inference_mode()
-    def _judgements(self, sequences: Sequence[Sequence[int]]) -> np.ndarray:
-        """The head's logits for each token sequence, (n, C) float32."""
-        logits: np.ndarray = self.model(*self._padded(sequences)).answers[CLASSIFIER].float().numpy()
-        return logits
-
-    @torch.inference_mode()
-    def _logits(self, pairs: Sequence[PairInput]) -> np.ndarray:
-        """The head's logits for each pair, (n, C) float32."""
-        ids_BL, keep_BL = self._padded([pair.input_ids for pair in pairs])
-        types_BL, _ = padded([pair.token_type_ids for pair in pairs], limit=self.model.tokenizer.max_length)
-        logits: np.ndarray = self.model(ids_BL, keep_BL, types_BL).answers[CLASSIFIER].float().numpy()
-        return logits
+    def _logits(self, sequences: Sequence[Sequence[int]], types: Sequence[Sequence[int]] = ()) -> np.ndarray:
+        """The head's logits for each token sequence, (n, C) float32; `types` are the token type ids of pairs."""
+        ids_BL, keep_BL = self._padded(sequences)
+        types_BL = padded(types, limit=self.model.tokenizer.max_length)[0] if types else None
+        return np.asarray(self.model(ids_BL, keep_BL, types_BL).answers[CLASSIFIER].float())
 
     def _padded(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor | None]:
         """Token ids (B, L) of one width, and where they are real; None for the latter without padding."""
@@ -262,17 +301,12 @@ def padded(
     return ids_BL, torch.arange(width) < lengths_B1 if int(lengths_B1.min()) < width else None
 
 
-def _stacked(rows: Sequence[Entry], width: int) -> np.ndarray:
-    return np.array([row.vector for row in rows], np.float32).reshape(len(rows), width)
-
-
-def _counts(rows: Sequence[Entry]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Tokens, windows and whether truncated, for each row."""
-    return (
-        np.array([row.tokens for row in rows], np.int64),
-        np.array([row.windows for row in rows], np.int64),
-        np.array([row.truncated for row in rows], bool),
-    )
+def _key(text: AnyText) -> bytes:
+    if isinstance(text, str):
+        return hashlib.blake2b(text.encode(), digest_size=20).digest()
+    first, second = (part.encode() for part in text)
+    border = len(first).to_bytes(16)  # "a" with "bc" is another pair than "ab" with "c"
+    return hashlib.blake2b(first + second, digest_size=20, salt=border, person=b"pair").digest()
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -296,7 +330,6 @@ def encode(model: str | Path | Model | None, texts: Iterable[str], normalize: bo
     True
     """
     opened = model if isinstance(model, Model) else load(model)
-    vectors = [group.vectors for group in Engine(opened).stream(texts)]
-    width = opened.architecture.hidden_size
-    stacked = np.concatenate(vectors) if vectors else np.zeros((0, width), np.float32)
+    none = np.zeros((0, opened.architecture.hidden_size), np.float32)
+    stacked = np.concatenate([none, *(group.vectors for group in Engine(opened).stream(texts))])
     return unit(stacked) if normalize else stacked

@@ -81,8 +81,7 @@ class Calibration:
             return float(-np.log(trial.softmax(scores)[rows, gold] + 1e-300).mean())
 
         best = minimize_scalar(loss, bounds=(np.log(1e-2), np.log(1e2)), method="bounded")
-        right = np.zeros(scores.shape, dtype=bool)
-        right[rows, gold] = True
+        right = gold[:, None] == np.arange(scores.shape[1])
         line = LogisticRegression(C=1e6, class_weight="balanced")
         line.fit(scores.reshape(-1, 1) / spread, right.ravel())
         even = float(-line.intercept_[0] / line.coef_[0, 0]) * spread

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from sijo.zeroshot.scorers.open import open_scorer
 from sijo.zeroshot.scorers.scorer import Scorer
 
 
+@dataclass(eq=False, repr=False)
 class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Labels text with classes that nobody trained it for; a scikit-learn classifier.
 
@@ -51,38 +53,21 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ['cooking', 'football']
     """
 
-    def __init__(
-        self,
-        labels: Labels | None = None,
-        model: str | Path | Model | None = None,
-        scorer: str = "auto",
-        multi_label: bool | None = None,
-        hypothesis_template: str | None = None,
-        none_label: str | None = None,
-        *,
-        none_threshold: float | None = None,
-        threshold: float = 0.5,
-        temperature: float | Literal["fit"] | None = None,
-        long_text: LongText | None = None,
-        cache: str | Path | None = None,
-        dtype: Dtype = "float32",
-        entailment_column: str | int | None = None,
-        contradiction_column: str | int | None = None,
-    ) -> None:
-        self.labels = labels
-        self.model = model
-        self.scorer = scorer
-        self.multi_label = multi_label
-        self.hypothesis_template = hypothesis_template
-        self.none_label = none_label
-        self.none_threshold = none_threshold
-        self.threshold = threshold
-        self.temperature = temperature
-        self.long_text = long_text
-        self.cache = cache
-        self.dtype = dtype
-        self.entailment_column = entailment_column
-        self.contradiction_column = contradiction_column
+    labels: Labels | None = None
+    model: str | Path | Model | None = None
+    scorer: str = "auto"
+    multi_label: bool | None = None
+    hypothesis_template: str | None = None
+    none_label: str | None = None
+    _: KW_ONLY
+    none_threshold: float | None = None
+    threshold: float = 0.5
+    temperature: float | Literal["fit"] | None = None
+    long_text: LongText | None = None
+    cache: str | Path | None = None
+    dtype: Dtype = "float32"
+    entailment_column: str | int | None = None
+    contradiction_column: str | int | None = None
 
     def fit(self, X: Sequence[str] | None = None, y: Sequence[str] | None = None) -> "ZeroShotClassifier":
         """Check the labels; take them from y where none were given; fit the temperature where asked to.
@@ -105,7 +90,11 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.temperature == "fit":
             if X is None or y is None:
                 raise SettingError('temperature="fit" needs texts and their labels: call fit(X, y)')
-            gold = self._columns(y)
+            columns = {name: column for column, name in enumerate(self.labels_.names)}
+            for label in y:
+                if label not in columns:
+                    raise TextError(f"y holds {label!r}, which is not a label{nearest(str(label), columns)}")
+            gold = np.array([columns[label] for label in y])
             labeller = Labeller(self._scorer(), self._choice(), self.labels_)
             if not len(X):
                 raise SettingError('temperature="fit" needs texts and their labels; there are none')
@@ -120,19 +109,15 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises TextError for a text without tokens when there is no `none_label` to give it.
         """
         labeller = self._labeller()
+        probabilities, tokens = self._judged(labeller, X)
         if labeller.choice.multi_label:
-            probabilities, tokens = self._judged(labeller, X)
             return ((probabilities >= self.threshold) & (tokens > 0)[:, None]).astype(int)
-        chosen, cut = [], 0
-        for number, row in enumerate(labeller.stream(X), start=1):
-            if row.label is None:
-                raise TextError(
-                    f"text {number} has no words to label; leave it out, or give none_label= a name for it"
-                )
-            chosen.append(row.label)
-            cut += row.truncated
-        self._tell(cut)
-        return np.array(chosen, dtype=self.classes_.dtype)
+        if self.none_label is None and not tokens.all():
+            raise TextError(
+                f"text {tokens.argmin() + 1} has no words to label; leave it out, or give none_label= a name for it"
+            )
+        best = np.where(tokens == 0, -1, probabilities.argmax(-1))  # the none label is the last
+        return self.classes_[best]
 
     def predict_proba(self, X: Iterable[str]) -> np.ndarray:
         """Probabilities, (n, number of `classes_`) float64, in the order of `classes_`.
@@ -161,7 +146,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def classes_(self) -> np.ndarray:
         """The labels in the order of `predict_proba`, with the none label last where there is one."""
         names = self._labels().names
-        return np.array([*names, self.none_label] if self._choice().has_none else names)
+        return np.array([*names, self.none_label] if self.none_label is not None else names)
 
     @property
     def calibration(self) -> Calibration:
@@ -171,10 +156,16 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _judged(self, labeller: Labeller, X: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (n, number of `classes_`), and the tokens (n,) of each text; warns of cuts."""
         judged = list(labeller.judged(X))
-        self._tell(sum(int(reading.truncated.sum()) for _, reading in judged), calls=2)
-        none = np.zeros((0, len(self.classes_))), np.zeros(0, np.int64)
-        probabilities = np.concatenate([probabilities for probabilities, _ in judged] or [none[0]])
-        return probabilities, np.concatenate([reading.tokens for _, reading in judged] or [none[1]])
+        cut = sum(int(reading.truncated.sum()) for _, reading in judged)
+        if cut and self.long_text is None:  # an array has no room to say so
+            warnings.warn(
+                f"{cut:,} of the texts did not fit the model beside their labels, and only the start of each was "
+                'read: classify() tells which; long_text="truncate" says that this is meant',
+                stacklevel=3,
+            )
+        if not judged:
+            return np.zeros((0, len(self.classes_))), np.zeros(0, np.int64)
+        return np.concatenate([group for group, _ in judged]), np.concatenate([r.tokens for _, r in judged])
 
     def _labels(self) -> LabelSet:
         if hasattr(self, "labels_"):
@@ -188,14 +179,11 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return LabelSet.of(known.names)
 
     def _choice(self) -> LabelChoice:
-        return LabelChoice(
-            template=self.hypothesis_template,
-            multi_label=self.multi_label,
-            threshold=self.threshold,
-            none_label=self.none_label,
-            none_threshold=self.none_threshold,
-            temperature=None if self.temperature == "fit" else self.temperature,
-        )
+        names = ("multi_label", "threshold", "none_label", "none_threshold", "temperature")
+        settings: dict[str, Any] = {name: getattr(self, name) for name in names}
+        if self.temperature == "fit":
+            settings["temperature"] = None
+        return LabelChoice(template=self.hypothesis_template, **settings)
 
     def _labeller(self, *, own: bool = True) -> Labeller:
         """What answers under the present settings; `own` is False where each text brings its labels."""
@@ -213,34 +201,10 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         return labeller
 
-    def _tell(self, cut: int, *, calls: int = 1) -> None:
-        """Warn of texts that were cut where nobody asked for it, since an array has no room to say so.
-
-        calls  how many calls of ours lie between this one and the user's line
-        """
-        if cut and self.long_text is None:
-            warnings.warn(
-                f"{cut:,} of the texts did not fit the model beside their labels, and only the start of each was "
-                'read: classify() tells which; long_text="truncate" says that this is meant',
-                stacklevel=2 + calls,
-            )
-
-    def _columns(self, y: Sequence[str]) -> np.ndarray:
-        column = {name: j for j, name in enumerate(self._labels().names)}
-        for label in y:
-            if label not in column:
-                raise TextError(f"y holds {label!r}, which is not a label{nearest(str(label), column)}")
-        return np.array([column[label] for label in y])
-
     def _scorer(self) -> Scorer:
         """The scorer with its model, opened at first use and again when a setting of it changes."""
-        settings: dict[str, Any] = {
-            "long_text": self.long_text,
-            "cache": self.cache,
-            "dtype": self.dtype,
-            "entailment_column": self.entailment_column,
-            "contradiction_column": self.contradiction_column,
-        }
+        names = ("long_text", "cache", "dtype", "entailment_column", "contradiction_column")
+        settings: dict[str, Any] = {name: getattr(self, name) for name in names}
         key = (self.model, self.scorer, *settings.values())
         if getattr(self, "_opened", (None, None))[0] != key:
             self._opened = key, open_scorer(self.scorer, self.model, **settings)
@@ -248,9 +212,8 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return scorer
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        state.pop("_opened", None)  # the model is opened again where the copy lands
-        return state
+        # the model is opened again where the copy lands
+        return {name: value for name, value in super().__getstate__().items() if name != "_opened"}
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

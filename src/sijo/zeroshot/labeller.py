@@ -7,8 +7,8 @@ estimator needs it.
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +17,8 @@ from sijo.errors import SettingError, TextError
 from sijo.inference.engine import ReadCounts
 from sijo.names import folded
 from sijo.zeroshot.calibration import Calibration
-from sijo.zeroshot.labels import Label, Labels, LabelSet, check_template, check_text, union
-from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest
-from sijo.zeroshot.trained_labels import TrainedLabels
+from sijo.zeroshot.labels import Label, Labels, LabelSet, check_text
+from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest, TrainedLabels
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,12 @@ class LabelChoice:
                     "multi_label (--multi-label) a text that nothing fits simply gets no label. Leave one out"
                 )
         if self.template is not None:
-            check_template(self.template)
+            if self.template.count("{}") != 1:
+                raise SettingError(
+                    f"the template {self.template!r} needs the two characters {{}} exactly once, where the label "
+                    'goes, as in "This text is about {}."'
+                )
+            check_text(self.template, "the template")
         if not 0 <= self.threshold <= 1:
             raise SettingError(f"threshold={self.threshold} is no probability; give a number from 0 to 1")
         if self.none_threshold is not None and not math.isfinite(self.none_threshold):
@@ -84,14 +88,9 @@ class LabelChoice:
             raise SettingError(f"temperature={self.temperature} must be above 0; the built-in model's is 0.0655")
 
     @property
-    def has_none(self) -> bool:
-        """Whether none of these is one of the answers that share a probability of 1."""
-        return self.none_label is not None
-
-    @property
     def absolute(self) -> bool:
         """Whether scores are held against the none score, not only against each other."""
-        return bool(self.multi_label) or self.has_none
+        return bool(self.multi_label) or self.none_label is not None
 
     def resolved_for(self, known: TrainedLabels | None) -> "LabelChoice":
         """The same with nothing left open, once it is sure that it suits the scorer.
@@ -156,7 +155,12 @@ class Labeller:
         self.labels = LabelSet.of(known.names) if labels is None and known is not None else labels
         if self.labels is not None:
             self.check(self.labels)
-        self._fitted = fitted or scorer.calibration
+        chosen = {"temperature": choice.temperature, "none_score": choice.none_threshold}
+        changes: dict[str, Any] = {name: number for name, number in chosen.items() if number is not None}
+        self.calibration = fitted or scorer.calibration
+        """The temperature and none score in use, and where they came from."""
+        if changes:
+            self.calibration = replace(self.calibration, **changes, origin="as given")
 
     def check(self, labels: LabelSet) -> None:
         """Raise SettingError when the scorer does not know these labels, or there is nothing to choose."""
@@ -168,16 +172,6 @@ class Labeller:
                     f"model's labels, or none for all {len(self.scorer.known.names)} of them"
                 )
         self.choice.check(labels)
-
-    @cached_property
-    def calibration(self) -> Calibration:
-        """The temperature and none score in use, and where they came from."""
-        choice, fitted = self.choice, self._fitted
-        if choice.temperature is None and choice.none_threshold is None:
-            return fitted
-        temperature = fitted.temperature if choice.temperature is None else choice.temperature
-        none_score = fitted.none_score if choice.none_threshold is None else choice.none_threshold
-        return Calibration(temperature, none_score, "as given")
 
     def stream(self, texts: Iterable[str], labels: Iterable[Labels] | None = None) -> Iterator[LabelPrediction]:
         """A row for each text, for a stream of any length, in constant memory.
@@ -195,15 +189,14 @@ class Labeller:
                 raise SettingError("there are fewer label sets than texts; give one for each text")
             for label_set in sets:
                 self.check(label_set)
-            every = union(sets)
-            place = {label: column for column, label in enumerate(every)}
-            columns = [[place[label] for label in label_set.labels] for label_set in sets]
-            wanted = np.zeros((len(group), len(every)), bool)
+            place: dict[Label, int] = {}  # every label's column, in order of first sight
+            columns = [[place.setdefault(label, len(place)) for label in own.labels] for own in sets]
+            wanted = np.zeros((len(group), len(place)), bool)
             for row, own in enumerate(columns):
                 wanted[row, own] = True
-            scores, reading = self._score(group, every, wanted)
+            scores, reading = self._score(group, list(place), wanted)
             for row, (label_set, own) in enumerate(zip(sets, columns, strict=True)):
-                yield from self._rows(scores[row : row + 1, own], label_set.names, reading.only(row))
+                yield from self._rows(scores[row : row + 1, own], label_set.names, reading, first=row)
         if next(label_sets, None) is not None:
             raise SettingError("there are more label sets than texts; give one for each text")
 
@@ -235,21 +228,24 @@ class Labeller:
     def _probabilities(self, scores: np.ndarray) -> np.ndarray:
         if self.choice.multi_label:
             return self.calibration.each(scores)
-        return self.calibration.with_none(scores) if self.choice.has_none else self.calibration.softmax(scores)
+        none = self.choice.none_label is not None
+        return self.calibration.with_none(scores) if none else self.calibration.softmax(scores)
 
-    def _rows(self, scores: np.ndarray, names: Sequence[str], reading: ReadCounts) -> Iterator[LabelPrediction]:
-        """The answers for scores (n, L) of texts that share their labels."""
+    def _rows(
+        self, scores: np.ndarray, names: Sequence[str], reading: ReadCounts, first: int = 0
+    ) -> Iterator[LabelPrediction]:
+        """The answers for scores (n, L) of texts that share their labels, and begin at row `first` of `reading`."""
         choice = self.choice
         if choice.none_label is not None:
             names = [*names, choice.none_label]
         probabilities = self._probabilities(scores)
         order = np.argsort(-probabilities, axis=-1, kind="stable")  # stable: equals stay in the order given
-        for i, best in enumerate(order):
+        for i, (chances, best) in enumerate(zip(probabilities, order, strict=True), start=first):
             labels = tuple(names[j] for j in best)
-            ranked = tuple(probabilities[i, best].tolist())
+            ranked = tuple(chances[best].tolist())
             fitting = labels[:1]
             if reading.tokens[i] == 0:
-                fitting = (names[-1],) if choice.has_none else ()
+                fitting = () if choice.none_label is None else (choice.none_label,)
             elif choice.multi_label:
                 fitting = labels[: sum(p >= choice.threshold for p in ranked)]
             label = fitting[0] if fitting else None

@@ -138,26 +138,6 @@ def _descriptions(name: str, value: object) -> tuple[str, ...]:
     return tuple(text for text in texts if text.strip())
 
 
-def union(sets: Iterable[LabelSet]) -> tuple[Label, ...]:
-    """Every distinct label of several sets, in order of first sight."""
-    return tuple(dict.fromkeys(label for labels in sets for label in labels.labels))
-
-
-def check_template(template: str) -> str:
-    """The template, once it is sure that it has one place for the label.
-
-    >>> check_template("This text is about {}.")
-    'This text is about {}.'
-    """
-    if template.count("{}") != 1:
-        raise SettingError(
-            f"the template {template!r} needs the two characters {{}} exactly once, where the label goes, "
-            'as in "This text is about {}."'
-        )
-    check_text(template, "the template")
-    return template
-
-
 def check_text(text: str, what: str) -> None:
     """Raise SettingError when a text cannot be written as UTF-8: it holds half of a surrogate pair."""
     try:

@@ -13,8 +13,7 @@ import torch
 
 import sijo
 from sijo.errors import SettingError
-from sijo.inference.engine import Engine, Logits
-from sijo.inference.vector_cache import Entry, VectorCache
+from sijo.inference.engine import Engine, Entry, Logits, VectorCache
 from sijo.zeroshot.labeller import LabelChoice, Labeller
 from sijo.zeroshot.labels import LabelSet
 from sijo.zeroshot.scorers.entailment import EntailmentColumns, EntailmentScorer
@@ -130,13 +129,13 @@ def generated(vocabulary):
     """Cases of (text, labels, template, whether each label is judged by itself), the same each time."""
     chance = np.random.default_rng(0)
     words = [word for word in vocabulary if word.isalpha() and len(word) > 1]
-    some = lambda count: " ".join(chance.choice(words, count))  # noqa: E731
+    phrase = lambda count: " ".join(chance.choice(words, count))  # noqa: E731
     templates = ["This example is {}.", "{}", "it is {} , is it not ?", "not {} but good"]
     for case in range(CASES):
         length = (0, 1, int(chance.integers(2, 12)), int(chance.integers(12, 30)), int(chance.integers(30, 90)))
-        labels = sorted({some(int(chance.integers(1, 4))) for _ in range((1, 1, 2, 2, 3, 4, 7)[case % 7])})
+        labels = sorted({phrase(int(chance.integers(1, 4))) for _ in range((1, 1, 2, 2, 3, 4, 7)[case % 7])})
         chance.shuffle(labels)
-        yield (some(length[case % 5]) or " ", labels, templates[case // 5 % 4], bool(chance.integers(2)))
+        yield (phrase(length[case % 5]) or " ", labels, templates[case // 5 % 4], bool(chance.integers(2)))
 
 
 @pytest.mark.parametrize(
@@ -159,15 +158,17 @@ def test_scores_are_those_of_the_pipeline(nli, tiny_model, layout, family):
     # by template and mode, so that texts of all lengths with labels of their own share our batches
     ways = {(case[2], case[3] or len(case[1]) == 1) for case in cases}
     for template, alone in ways:
-        some = [n for n, case in enumerate(cases) if (case[2], case[3] or len(case[1]) == 1) == (template, alone)]
+        numbers = [
+            n for n, case in enumerate(cases) if (case[2], case[3] or len(case[1]) == 1) == (template, alone)
+        ]
         clf = sijo.ZeroShotClassifier(model=str(folder), multi_label=alone, hypothesis_template=template)
-        rows = clf.classify([cases[n][0] for n in some], [cases[n][1] for n in some])
-        for n, row in zip(some, rows, strict=True):
+        rows = clf.classify([cases[n][0] for n in numbers], [cases[n][1] for n in numbers])
+        for n, row in zip(numbers, rows, strict=True):
             ours[n] = row
     gap, cut = 0.0, 0
     for (text, labels, template, alone), row in zip(cases, ours, strict=True):
-        found = theirs(text, labels, hypothesis_template=template, multi_label=alone)
-        want = dict(zip(found["labels"], found["scores"], strict=True))
+        answer = theirs(text, labels, hypothesis_template=template, multi_label=alone)
+        want = dict(zip(answer["labels"], answer["scores"], strict=True))
         for label, score in zip(row.labels, row.scores, strict=True):
             gap = max(gap, abs(score - want[label]))
         ranked = [want[label] for label in row.labels]
@@ -185,7 +186,7 @@ def test_contradiction_is_looked_up_and_not_taken_to_be_the_first_column(nli):
     folder = nli(("neutral", "entailment", "contradiction"))
     clf = sijo.ZeroShotClassifier(LABELS, str(folder), hypothesis_template="it is {}")
     text = "the sun and the sea"
-    ranked = lambda found: dict(zip(found["labels"], found["scores"], strict=True))  # noqa: E731
+    ranked = lambda answer: dict(zip(answer["labels"], answer["scores"], strict=True))  # noqa: E731
     theirs = pipeline(folder)
     single = ranked(theirs(text, LABELS, hypothesis_template="it is {}"))
     assert dict(zip(LABELS, clf.predict_proba([text])[0], strict=True)) == pytest.approx(single, abs=1e-5)
@@ -218,14 +219,14 @@ def test_large_logits_do_not_overflow(nli):
     # kills: exp before the largest is taken away, which is NaN in the pipeline from logits of about 88
     folder = nli(scale=-300.0)
     text = "the sun and the sea"
-    said = np.array([logits_of(folder, text, f"This example is {label}.") for label in LABELS])
-    assert said[:, 2].max() > 100
+    logits = np.array([logits_of(folder, text, f"This example is {label}.") for label in LABELS])
+    assert logits[:, 2].max() > 100
     for alone in (False, True):
         with np.errstate(all="ignore"):
             assert np.isnan(pipeline(folder)(text, LABELS, multi_label=alone)["scores"]).any()
         [got] = sijo.ZeroShotClassifier(LABELS, str(folder), multi_label=alone).predict_proba([text])
-        rivals = said[:, 0] if alone else np.full(3, said[:, 2].max())
-        raised = np.exp(np.clip(said[:, 2] - rivals, -700, 700))
+        rivals = logits[:, 0] if alone else np.full(3, logits[:, 2].max())
+        raised = np.exp(np.clip(logits[:, 2] - rivals, -700, 700))
         np.testing.assert_allclose(got, raised / (raised + 1) if alone else raised / raised.sum(), atol=1e-3)
 
 
@@ -276,11 +277,11 @@ def test_token_types_are_given_though_a_tokenizer_does_not_list_them(nli):
 # --- the formulas, in plain numbers
 
 
-def stub(columns, said):
+def stub(columns, answers):
     """An engine whose model says what `said` holds for each hypothesis, whatever the text."""
 
     def score_pairs(firsts, seconds):
-        logits = np.array([said[second] for second in seconds], np.float32)
+        logits = np.array([answers[second] for second in seconds], np.float32)
         ones = np.ones(len(seconds), np.int64)
         return Logits(ones, ones, ones > 1, logits)
 
@@ -288,7 +289,7 @@ def stub(columns, said):
 
 
 @pytest.mark.parametrize(
-    "columns, said, settings, want",
+    "columns, logits, settings, want",
     [
         (LAYOUTS["contradiction first"], [(-1, 0, 2), (0, 1, 1), (2, 0, -1)], {}, [0.705385, 0.259496, 0.035119]),
         (
@@ -308,11 +309,11 @@ def stub(columns, said):
         (LAYOUTS["two columns"], [(2, 0)], {"multi_label": True, "none_threshold": 1.0}, [0.731059]),
     ],
 )
-def test_scores_by_hand(columns, said, settings, want):
+def test_scores_by_hand(columns, logits, settings, want):
     # kills: neutral in the sum, logits of other labels in a label's own, an overflow, a temperature that is not 1
-    names = ["a", "b", "c"][: len(said)]
+    names = ["a", "b", "c"][: len(logits)]
     scorer = EntailmentScorer(
-        stub(columns, {f"This example is {n}.": row for n, row in zip(names, said, strict=True)})
+        stub(columns, {f"This example is {n}.": row for n, row in zip(names, logits, strict=True)})
     )
     labeller = Labeller(scorer, LabelChoice(**settings), LabelSet.of(names))
     [(probabilities, _)] = labeller.judged(["some text"])
@@ -321,14 +322,15 @@ def test_scores_by_hand(columns, said, settings, want):
 
 def test_what_all_labels_have_more_changes_nothing():
     # kills: a score that depends on where a head's logits lie, not on how they differ
-    said = {"a": (-1.0, 0.0, 2.0), "b": (0.0, 1.0, 1.0)}
-    more = {name: (row[0], row[1], row[2] + 50) for name, row in said.items()}
-    columns, labels = LAYOUTS["contradiction first"], LabelSet.of(list(said))
+    logits = {"a": (-1.0, 0.0, 2.0), "b": (0.0, 1.0, 1.0)}
+    more = {name: (row[0], row[1], row[2] + 50) for name, row in logits.items()}
+    columns, labels = LAYOUTS["contradiction first"], LabelSet.of(list(logits))
     ours = [
-        Labeller(EntailmentScorer(stub(columns, some)), LabelChoice(template="{}"), labels) for some in (said, more)
+        Labeller(EntailmentScorer(stub(columns, answers)), LabelChoice(template="{}"), labels)
+        for answers in (logits, more)
     ]
-    (one, _), (other, _) = (next(labeller.judged(["some text"])) for labeller in ours)
-    np.testing.assert_allclose(one, other, atol=1e-6)
+    (first, _), (second, _) = (next(labeller.judged(["some text"])) for labeller in ours)
+    np.testing.assert_allclose(first, second, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -414,7 +416,7 @@ def test_only_the_text_is_cut_and_every_cut_is_told(make, model, monkeypatch):
     # kills: a hypothesis that loses its end, a cut by the longest label that the row keeps quiet
     read = []
     inner = model.forward
-    monkeypatch.setattr(model, "forward", lambda *given: read.append(given[0]) or inner(*given))
+    monkeypatch.setattr(model, "forward", lambda *inputs: read.append(inputs[0]) or inner(*inputs))
     long = "game of the old land"
     rows = make([long, "sea"]).classify(["sun " * 27, "sun " * 23, "sun " * 22])
     # 32 places, 3 of them special: 26 tokens of text fit beside "it is sea", 22 beside the longer one
@@ -446,28 +448,28 @@ def test_none_wins_exactly_where_every_label_is_more_contradicted_than_entailed(
     assert 0 < (alone < 0.5).all(1).sum() < len(TEXTS)
     none = make(none_label="other", **at).predict(TEXTS) == "other"
     assert none.tolist() == (alone < 0.5).all(1).tolist()
-    one = make(["sea"], none_label="other").predict_proba(TEXTS)
-    np.testing.assert_allclose(one[:, 0], make(["sea"], multi_label=True).predict_proba(TEXTS)[:, 0], atol=1e-12)
+    single = make(["sea"], none_label="other").predict_proba(TEXTS)
+    np.testing.assert_allclose(single[:, 0], make(["sea"], multi_label=True).predict_proba(TEXTS)[:, 0], atol=1e-12)
 
 
 def test_the_best_of_a_labels_sentences_counts(make):
     # kills: descriptions left out, averaged, or put in the template
-    said = {"sea": "we cook bread", "bank": ["not for money", "the tax"]}
+    descriptions = {"sea": "we cook bread", "bank": ["not for money", "the tax"]}
     phrases = {"sea": ["it is sea", "we cook bread"], "bank": ["it is bank", "not for money", "the tax"]}
-    each = make([p for some in phrases.values() for p in some], hypothesis_template="{}", multi_label=True)
+    each = make([p for group in phrases.values() for p in group], hypothesis_template="{}", multi_label=True)
     p = each.predict_proba(TEXTS)
     want = np.stack([p[:, :2].max(1), p[:, 2:].max(1)], axis=1)
-    np.testing.assert_allclose(make(said, multi_label=True).predict_proba(TEXTS), want, atol=1e-6)
+    np.testing.assert_allclose(make(descriptions, multi_label=True).predict_proba(TEXTS), want, atol=1e-6)
 
 
 def test_labels_by_row_cost_only_their_own_pairs(make, model, monkeypatch):
     # kills: every text of a group read with every label of the group
     sets = [["sea", "bank"], ["game", "rain", "oil"], ["bank", "sea"], ["tax", "sun"], ["sea", "bank"]]
-    asked = []
+    hypotheses = []
     inner = Engine.score_pairs
-    monkeypatch.setattr(Engine, "score_pairs", lambda self, a, b: asked.extend(b) or inner(self, a, b))
+    monkeypatch.setattr(Engine, "score_pairs", lambda self, a, b: hypotheses.extend(b) or inner(self, a, b))
     rows = make(labels=None).classify(TEXTS, sets)
-    assert len(asked) == sum(map(len, sets))
+    assert len(hypotheses) == sum(map(len, sets))
     for text, labels, row in zip(TEXTS, sets, rows, strict=True):
         [want] = make(labels).classify([text])
         assert row.labels == want.labels and row.scores == pytest.approx(want.scores, abs=1e-6)
@@ -558,13 +560,15 @@ def test_the_cache_tells_pairs_and_models_apart(make, nli, tmp_path):
 
 def test_each_pair_is_read_once(model, monkeypatch):
     # kills: a pass through the model for each copy of a text, and a tokenizer asked pair by pair
-    engine, read, asked = Engine(model, long_text="truncate"), [], []
-    monkeypatch.setattr(engine, "_logits", lambda pairs, inner=engine._logits: read.extend(pairs) or inner(pairs))
+    engine, read, counts = Engine(model, long_text="truncate"), [], []
     monkeypatch.setattr(
-        model.tokenizer, "pairs", lambda a, b, inner=model.tokenizer.pairs: asked.append(len(a)) or inner(a, b)
+        engine, "_logits", lambda ids, types, inner=engine._logits: read.extend(ids) or inner(ids, types)
+    )
+    monkeypatch.setattr(
+        model.tokenizer, "pairs", lambda a, b, inner=model.tokenizer.pairs: counts.append(len(a)) or inner(a, b)
     )
     got = engine.score_pairs(["sea", "sun", "sea"] * 50, ["it is rain"] * 150)
-    assert len(read) == 2 and asked == [2] and got.logits.shape == (150, 3)
+    assert len(read) == 2 and counts == [2] and got.logits.shape == (150, 3)
     np.testing.assert_array_equal(got.logits[0], got.logits[2])
     assert engine.score_pairs([], []).logits.shape == (0, 3)
 
@@ -574,30 +578,32 @@ def test_each_pair_is_read_once(model, monkeypatch):
 
 def test_the_command_labels_by_entailment(sijo_cli, make, nli):
     # kills: a command that opens the encoder alone, a cut that the summary keeps quiet, half a class's settings
-    given = ["classify", "--model", nli(), "--labels", "sea,bank,game", "--hypothesis-template", "it is {}"]
-    ran = sijo_cli(*given, "--all-scores", stdin="\n".join(TEXTS).encode())
+    arguments = ["classify", "--model", nli(), "--labels", "sea,bank,game", "--hypothesis-template", "it is {}"]
+    ran = sijo_cli(*arguments, "--all-scores", stdin="\n".join(TEXTS).encode())
     assert ran.code == 0, ran.err
     for row, want in zip(ran.rows(), make().classify(TEXTS), strict=True):
         assert (row["label"], row["truncated"]) == (want.label, want.truncated)
         assert row["score"] == pytest.approx(want.score, abs=1e-6)
     assert "texts cut to fit the model's 32 tokens together with a label's sentence: 1" in ran.err
     assert "modules.json" not in ran.err
-    ran = sijo_cli(*given, "--scorer", "embedding", "--quiet", stdin=b"rain\n")
+    ran = sijo_cli(*arguments, "--scorer", "embedding", "--quiet", stdin=b"rain\n")
     assert ran.code == 0 and ran.rows()[0]["score"] != pytest.approx(make().classify(["rain"])[0].score)
-    sijo_cli(*given, "--long-text", "windows", stdin=b"rain\n").must_say(2, "entailment scorer", "leave it out")
-    sijo_cli(*given[:3], "--labels", "game " * 40 + ",sea", stdin=b"rain\n").must_say(2, "game game", "32 tokens")
+    sijo_cli(*arguments, "--long-text", "windows", stdin=b"rain\n").must_say(2, "entailment scorer", "leave it out")
+    sijo_cli(*arguments[:3], "--labels", "game " * 40 + ",sea", stdin=b"rain\n").must_say(
+        2, "game game", "32 tokens"
+    )
 
 
 def test_columns_are_named_on_the_command_line(sijo_cli, nli, write, tmp_path):
     # kills: options that are not handed on, and one output with answers by two columns
     path, output = write("a.csv", "text\n" + "the sea\n" * 200 + "a,b\n"), tmp_path / "out.csv"
-    given = ["classify", path, "--model", nli(("LABEL_0", "LABEL_1", "LABEL_2")), "--labels", "sea,bank"]
-    sijo_cli(*given).must_say(2, "LABEL_2", "--entailment-column", "--scorer embedding")
-    given += ["--output", output, "--contradiction-column", "LABEL_0"]
-    sijo_cli(*given, "--entailment-column", "LABEL_2").must_say(3, "line 202")
+    arguments = ["classify", path, "--model", nli(("LABEL_0", "LABEL_1", "LABEL_2")), "--labels", "sea,bank"]
+    sijo_cli(*arguments).must_say(2, "LABEL_2", "--entailment-column", "--scorer embedding")
+    arguments += ["--output", output, "--contradiction-column", "LABEL_0"]
+    sijo_cli(*arguments, "--entailment-column", "LABEL_2").must_say(3, "line 202")
     write("a.csv", "text\n" + "the sea\n" * 200)
-    sijo_cli(*given, "--entailment-column", "1", "--resume").must_say(2, "entailment_column")
-    ran = sijo_cli(*given, "--entailment-column", "2", "--resume")
+    sijo_cli(*arguments, "--entailment-column", "1", "--resume").must_say(2, "entailment_column")
+    ran = sijo_cli(*arguments, "--entailment-column", "2", "--resume")
     assert ran.code == 0, ran.err
     assert len(output.read_text().splitlines()) == 201
 
@@ -607,9 +613,9 @@ def test_evaluate_measures_by_entailment(sijo_cli, nli, write):
     path = write("a.csv", "text,label\n" + "".join(f"{text},{LABELS[n % 3]}\n" for n, text in enumerate(TEXTS)))
     ran = sijo_cli("evaluate", "--data", path, "--model", nli(), "--quiet", "--format", "json")
     assert ran.code == 0, ran.err
-    [found] = ran.rows()
-    assert (found["scorer"], found["texts_cut"], found["rows"]) == ("entailment", 1, 5)
-    assert (found["temperature"], found["none_score"]) == (1, 0) and "not fitted" in found["calibration"]
+    [record] = ran.rows()
+    assert (record["scorer"], record["texts_cut"], record["rows"]) == ("entailment", 1, 5)
+    assert (record["temperature"], record["none_score"]) == (1, 0) and "not fitted" in record["calibration"]
     ran = sijo_cli("evaluate", "--data", path, "--model", nli(), "--format", "table")
     assert "1 of the texts" in ran.out.decode()
 

@@ -17,8 +17,8 @@ from sijo.inference.engine import Engine
 from sijo.zeroshot.labeller import LabelChoice, Labeller
 from sijo.zeroshot.labels import LabelSet
 from sijo.zeroshot.scorers.open import open_scorer
+from sijo.zeroshot.scorers.scorer import TrainedLabels
 from sijo.zeroshot.scorers.trained import TrainedScorer
-from sijo.zeroshot.trained_labels import TrainedLabels
 
 transformers = pytest.importorskip("transformers")
 
@@ -113,8 +113,8 @@ def make(trained):
 def pipeline(folder, texts, names=NAMES, **settings):
     """The scores (n, C) of the pipeline, each text by itself, in the order of the names."""
     theirs = transformers.pipeline("text-classification", model=str(folder), device="cpu", top_k=None)
-    found = [{one["label"]: one["score"] for one in theirs([text], **settings)[0]} for text in texts]
-    return np.array([[scores[name] for name in names] for scores in found])
+    answers = [{answer["label"]: answer["score"] for answer in theirs([text], **settings)[0]} for text in texts]
+    return np.array([[scores[name] for name in names] for scores in answers])
 
 
 def softmax(row):
@@ -147,8 +147,8 @@ def test_a_long_text_is_the_mean_of_its_windows(make, trained, several):
     theirs = transformers.AutoModelForSequenceClassification.from_pretrained(trained()).eval()
     parts = [" ".join(part) for part in (words[:30], words[30:])]  # 32 places, 2 of them special
     with torch.inference_mode():
-        said = [theirs(**tokenizer(part, return_tensors="pt")).logits[0].double().numpy() for part in parts]
-    want = (said[0] * 32 + said[1] * 17) / 49
+        logits = [theirs(**tokenizer(part, return_tensors="pt")).logits[0].double().numpy() for part in parts]
+    want = (logits[0] * 32 + logits[1] * 17) / 49
     [row] = make().classify([" ".join(words)])
     assert (row.tokens, row.windows, row.truncated) == (45, 2, False)
     got = dict(zip(row.labels, row.scores, strict=True))
@@ -249,8 +249,8 @@ def test_labels_that_do_not_exclude_each_other(make, several):
     fits = (p >= 0.5) & np.array([bool(text) for text in TEXTS])[:, None]
     assert 0 < fits.sum() < fits.size and (fits.sum(1) > 1).any() and (p[5] >= 0.5).any()
     np.testing.assert_array_equal(clf.predict(TEXTS), fits)
-    for row, some in zip(clf.classify(TEXTS), fits, strict=True):
-        assert set(row.fitting) == {name for name, fit in zip(NAMES, some, strict=True) if fit}
+    for row, expected in zip(clf.classify(TEXTS), fits, strict=True):
+        assert set(row.fitting) == {name for name, fit in zip(NAMES, expected, strict=True) if fit}
     np.testing.assert_array_equal(clf.set_params(multi_label=True).predict_proba(TEXTS), p)
     with pytest.raises(SettingError, match=r"multi_label=False.*judge each of its labels by itself"):
         make(model=several, multi_label=False).predict(TEXTS)
@@ -319,10 +319,10 @@ def test_auto_does_not_take_a_tagger_for_it(trained, tmp_path):
     folder = shutil.copytree(trained(), tmp_path / "silent")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"architectures": None}))
-    for given in (str(folder), sijo.load(folder)):
+    for source in (str(folder), sijo.load(folder)):
         with pytest.raises(SettingError, match=r"judges single tokens.*--scorer trained.*--scorer embedding"):
-            open_scorer("auto", given)
-        assert open_scorer("trained", given).known.names == NAMES
+            open_scorer("auto", source)
+        assert open_scorer("trained", source).known.names == NAMES
     assert open_scorer("auto", sijo.load(folder, head=HEAD)).name == "trained"
     (folder / "config.json").write_text(json.dumps(config | {"architectures": ["BertForTokenClassification"]}))
     assert open_scorer("auto", str(folder)).name == "embedding"
@@ -375,21 +375,21 @@ def test_the_command_needs_no_labels(sijo_cli, make, trained, write, tmp_path):
         assert row["label_scores"] == pytest.approx(dict(zip(want.labels, want.scores, strict=True)), abs=1e-6)
     assert "read in windows: 1" in ran.err and "modules.json" not in ran.err
     path, output = write("a.csv", "text\n" + "the sea\n" * 2100 + "a,b\n"), tmp_path / "out.csv"
-    given = ["classify", path, "--model", trained(), "--output", output]
-    sijo_cli(*given).must_say(3, "line 2102")
+    arguments = ["classify", path, "--model", trained(), "--output", output]
+    sijo_cli(*arguments).must_say(3, "line 2102")
     write("a.csv", "text\n" + "the sea\n" * 2100)
-    sijo_cli(*given, "--resume", "--labels", "sport,tax").must_say(2, "labels")
-    ran = sijo_cli(*given, "--resume", "--labels", ",".join(NAMES))
+    sijo_cli(*arguments, "--resume", "--labels", "sport,tax").must_say(2, "labels")
+    ran = sijo_cli(*arguments, "--resume", "--labels", ",".join(NAMES))
     assert ran.code == 0, ran.err
 
 
 def test_the_command_says_what_will_not_do(sijo_cli, trained, tiny_model, several, write):
     # kills: a trace, an exit code of another remedy, a model with labels told to give some
-    given = ["classify", "--model", trained(), "--labels"]
-    sijo_cli(*given, "sport,wether", stdin=b"rain\n").must_say(2, "did you mean 'weather'", "zero-shot")
-    sijo_cli(*given, "sport,tax", "--hypothesis-template", "{}", stdin=b"rain\n").must_say(2, "template")
-    sijo_cli(*given, "sport,tax", "--multi-label", stdin=b"rain\n").must_say(2, "--multi-label")
-    sijo_cli(*given, "sport,tax", "--none-label", "other", stdin=b"rain\n").must_say(2, "--none-label")
+    arguments = ["classify", "--model", trained(), "--labels"]
+    sijo_cli(*arguments, "sport,wether", stdin=b"rain\n").must_say(2, "did you mean 'weather'", "zero-shot")
+    sijo_cli(*arguments, "sport,tax", "--hypothesis-template", "{}", stdin=b"rain\n").must_say(2, "template")
+    sijo_cli(*arguments, "sport,tax", "--multi-label", stdin=b"rain\n").must_say(2, "--multi-label")
+    sijo_cli(*arguments, "sport,tax", "--none-label", "other", stdin=b"rain\n").must_say(2, "--none-label")
     sijo_cli("classify", "--model", tiny_model, stdin=b"rain\n").must_say(2, "--labels-file", "trained on labels")
     rows = write("a.csv", 'text,own\nrain,"sport,tax"\nsea,"sport,wether"\n')
     ran = sijo_cli("classify", rows, "--model", trained(), "--labels-column", "own")
@@ -407,11 +407,11 @@ def test_evaluate_measures_it_among_all_its_labels(sijo_cli, make, trained, writ
     path = write("a.csv", "text,label\n" + "".join(f"{t},{g}\n" for t, g in zip(TEXTS, gold, strict=False)))
     ran = sijo_cli("evaluate", "--data", path, "--model", trained(), "--quiet", "--format", "json")
     assert ran.code == 0, ran.err
-    [found] = ran.rows()
-    assert (found["scorer"], found["labels"], found["rows"]) == ("trained", list(NAMES), 5)
-    given = make().predict(TEXTS[:5])
-    right = [name.casefold() == want.casefold() for name, want in zip(given, gold, strict=True)]
-    assert found["accuracy"]["value"] == pytest.approx(np.mean(right))
+    [record] = ran.rows()
+    assert (record["scorer"], record["labels"], record["rows"]) == ("trained", list(NAMES), 5)
+    predicted = make().predict(TEXTS[:5])
+    right = [name.casefold() == want.casefold() for name, want in zip(predicted, gold, strict=True)]
+    assert record["accuracy"]["value"] == pytest.approx(np.mean(right))
     write("a.csv", "text,label\nrain,sport\nsea,wether\n")
     ran = sijo_cli("evaluate", "--data", path, "--model", trained())
     ran.must_say(3, "row 2", "'wether'", "did you mean 'weather'")

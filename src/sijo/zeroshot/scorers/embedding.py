@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sijo.inference.engine import Engine, ReadCounts, unit
+from sijo.inference.engine import ReadCounts, unit
 from sijo.zeroshot.calibration import MINILM
 from sijo.zeroshot.labels import Label
 from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest
@@ -27,9 +27,7 @@ class EmbeddingScorer(Scorer):
     template = "This is about {}."
     calibration = MINILM
 
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(engine)
-        self._kept: tuple[object, np.ndarray] | None = None
+    _kept: tuple[object, np.ndarray] | None = None
 
     @property
     def caution(self) -> str | None:

@@ -8,8 +8,7 @@ Letters: P pairs of a text and a hypothesis, C columns of the head's logits, L l
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -43,8 +42,7 @@ def column_role(label: str) -> ColumnRole | None:
     return None
 
 
-@dataclass(frozen=True)
-class EntailmentColumns:
+class EntailmentColumns(NamedTuple):
     """Which of a head's columns say that the text entails the hypothesis, and that it does not."""
 
     entailment: int
@@ -100,9 +98,8 @@ class EntailmentColumns:
         ([2.0], [3.0])
         """
         logits_PC = logits_PC.astype(np.float64)
-        scores_P: np.ndarray = logits_PC[:, self.entailment]
-        if absolute and self.contradiction is not None:
-            scores_P = scores_P - logits_PC[:, self.contradiction]
+        rival_P = logits_PC[:, self.contradiction] if absolute and self.contradiction is not None else 0.0
+        scores_P: np.ndarray = logits_PC[:, self.entailment] - rival_P
         return scores_P
 
 
@@ -111,7 +108,15 @@ def _column(labels: Sequence[str], role: ColumnRole, named: str | int | None) ->
     if named is None:
         matches = [place for place, label in enumerate(labels) if column_role(label) == role]
         if len(matches) != 1:
-            raise SettingError(_undecided(labels, role, [labels[place] for place in matches]))
+            names = [labels[place] for place in matches]
+            why = f"{names} all say {role}" if matches else f"none of them says {role}"
+            way = f"name it by {role}_column= (--{role}-column), as in {labels[-1]!r} or {len(labels) - 1}"
+            rivals = sum(column_role(label) == "contradiction" for label in labels)
+            if role == "entailment" and len(labels) > 2 and rivals != 1:
+                way += ", and its rival by contradiction_column= (--contradiction-column)"
+            raise SettingError(
+                f"the model's columns are {list(labels)}, and {why}: {way}. The model's page tells what they are"
+            )
         return matches[0]
     if named in labels:
         return list(labels).index(str(named))
@@ -122,16 +127,6 @@ def _column(labels: Sequence[str], role: ColumnRole, named: str | int | None) ->
             f"{nearest(str(named), labels)}; give a name of these, or a number from 0 to {len(labels) - 1}"
         )
     return number
-
-
-def _undecided(labels: Sequence[str], role: ColumnRole, matches: Sequence[str]) -> str:
-    """Why the column of a role cannot be told, and how to say which it is."""
-    why = f"{list(matches)} all say {role}" if matches else f"none of them says {role}"
-    way = f"name it by {role}_column= (--{role}-column), as in {labels[-1]!r} or {len(labels) - 1}"
-    rivals = sum(column_role(label) == "contradiction" for label in labels)
-    if role == "entailment" and len(labels) > 2 and rivals != 1:
-        way += ", and its rival by contradiction_column= (--contradiction-column)"
-    return f"the model's columns are {list(labels)}, and {why}: {way}. The model's page tells what they are"
 
 
 class EntailmentScorer(Scorer):
@@ -175,7 +170,7 @@ class EntailmentScorer(Scorer):
     @property
     def settings(self) -> dict[str, object]:
         """What else decides the scores, for the record of a run."""
-        columns = {f"{role}_column": column for role, column in asdict(self.columns).items()}
+        columns = {f"{role}_column": column for role, column in self.columns._asdict().items()}
         return {"long_text": "truncate", **columns}
 
     def score(self, request: ScoreRequest) -> tuple[np.ndarray, ReadCounts]:

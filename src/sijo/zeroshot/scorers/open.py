@@ -1,15 +1,14 @@
 """From a scorer's name and a model to a scorer that is ready: the one that is named, or the one that suits."""
 
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import get_args
 
 from sijo.checkpoints.describe import describe
 from sijo.checkpoints.load import Dtype, Model, load
 from sijo.checkpoints.locate import locate
 from sijo.errors import SettingError, nearest
-from sijo.inference.engine import Engine, LongText
-from sijo.inference.vector_cache import VectorCache
+from sijo.inference.engine import Engine, LongText, VectorCache
 from sijo.zeroshot.scorers.registry import SCORERS, ModelFacts
 from sijo.zeroshot.scorers.scorer import Scorer
 
@@ -104,8 +103,7 @@ def _owner(option: str) -> str:
 
 def scorer_class(name: str) -> type[Scorer]:
     """The class of a scorer."""
-    module, _, attribute = SCORERS[name].place.rpartition(".")
-    scorer: type[Scorer] = getattr(import_module(module), attribute)
+    scorer: type[Scorer] = resolve_name(SCORERS[name].place)
     return scorer
 
 

@@ -87,7 +87,7 @@ SCORERS: dict[str, ScorerRow] = {
         cache_key=f"{CLASSIFIER}-",
     ),
     "likelihood": ScorerRow(
-        place="sijo.zeroshot.scorers.likelihood.LikelihoodScorer",
+        place="sijo.zeroshot.scorers.trained.LikelihoodScorer",
         help="by how likely the text is behind a control code",
         head=LANGUAGE_MODEL,
         suits=lambda model: LANGUAGE_MODEL in model.heads and CLASSIFIER not in model.heads,

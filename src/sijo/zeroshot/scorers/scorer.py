@@ -1,5 +1,9 @@
 """What every scorer is: raw scores of labels for texts, which `calibration.py` makes probabilities.
 
+Some know only the labels that their model was trained on. Its head then has a column for each label and reads the
+text alone, so a label is its name in the model's config and nothing else: no template, no description, and no label
+that is not there.
+
 Letters: n texts, L labels.
 """
 
@@ -10,10 +14,86 @@ from typing import ClassVar
 
 import numpy as np
 
-from sijo.inference.engine import Engine, LongText, ReadCounts
+from sijo.checkpoints.load import Model
+from sijo.errors import RefusedError, SettingError, nearest
+from sijo.inference.engine import CLASSIFIER, Engine, LongText, ReadCounts
+from sijo.names import folded
 from sijo.zeroshot.calibration import Calibration
-from sijo.zeroshot.labels import Label
-from sijo.zeroshot.trained_labels import TrainedLabels
+from sijo.zeroshot.labels import Label, LabelSet
+
+PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
+"""What a config's problem_type may say, as transformers writes it."""
+MOST_SHOWN = 12
+"""Labels, in an error."""
+OTHERWISE = (
+    "For labels of your own use a zero-shot model, such as the built-in one; if this model was trained on "
+    "entailment, name the column that says so by entailment_column= (--entailment-column); to compare vectors of "
+    'its encoder, say scorer="embedding" (--scorer embedding)'
+)
+
+
+@dataclass(frozen=True)
+class TrainedLabels:
+    """The labels that a head was trained on, in the order of its columns.
+
+    >>> TrainedLabels(("sport", "Tax"), multi_label=False).places([Label("tax"), Label("sport")])
+    [1, 0]
+    """
+
+    names: tuple[str, ...]
+    multi_label: bool
+    """Whether it was trained to judge each by itself (a sigmoid each), and not to choose one (a softmax)."""
+
+    @classmethod
+    def of(cls, model: Model) -> "TrainedLabels":
+        """The labels of a model's head, and what its config says of them.
+
+        Raises SettingError for a head that gives a number and no label; RefusedError for columns whose names
+        cannot be told apart, and for a problem_type that nobody knows.
+
+        >>> from sijo.checkpoints.load import load
+        >>> TrainedLabels.of(load(head="new:sequence-classification", labels=["sport", "tax"]))
+        TrainedLabels(names=('sport', 'tax'), multi_label=False)
+        """
+        problem, source = model.config.get("problem_type"), model.source or "the model"
+        if problem is not None and problem not in PROBLEMS:
+            raise RefusedError(
+                f"{source} has the problem_type {str(problem)[:60]!r} in its config, which says nothing of how its "
+                f"labels are meant; transformers knows {', '.join(PROBLEMS)}"
+            )
+        if problem == "regression" or (problem is None and len(model.labels) == 1):
+            why = "its problem_type is regression" if problem else f"its one column is {model.labels[0]!r}"
+            raise SettingError(
+                f"the classification head of {source} gives a number and no label ({why}): read that number with "
+                f"sijo.load(..., head={CLASSIFIER!r}). {OTHERWISE}"
+            )
+        try:
+            LabelSet.of(model.labels)
+        except SettingError as error:
+            raise RefusedError(
+                f"the names of the columns of {source} cannot be labels: {error}. Mend id2label in its config.json"
+            ) from None
+        return cls(model.labels, multi_label=problem == "multi_label_classification")
+
+    def places(self, labels: Sequence[Label]) -> list[int]:
+        """The column of each label: of that name, or else of one that differs only in case or blanks.
+
+        Raises SettingError that names the nearest label there is, and for a description, which no head reads.
+        """
+        by_name = {folded(name): place for place, name in enumerate(self.names)}
+        for label in labels:
+            if folded(label.name) not in by_name:
+                more = f", and {len(self.names) - MOST_SHOWN} more" if len(self.names) > MOST_SHOWN else ""
+                raise SettingError(
+                    f"the label {label.name!r} is none of the {len(self.names)} that the model was trained on "
+                    f"({', '.join(self.names[:MOST_SHOWN])}{more}){nearest(label.name, self.names)}. {OTHERWISE}"
+                )
+            if label.descriptions:
+                raise SettingError(
+                    f"the label {label.name!r} has a description, which a head that was trained on its labels does "
+                    "not read; give names alone, or no labels, for all of the model's"
+                )
+        return [by_name[folded(label.name)] for label in labels]
 
 
 @dataclass(frozen=True)
