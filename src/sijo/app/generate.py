@@ -19,7 +19,7 @@ from sijo.files.row_writers import WRITERS, ColumnPlan, OutputRows, format_of
 
 if TYPE_CHECKING:
     from sijo.generation.generator import GeneratedText, Generator
-    from sijo.generation.request import Request
+    from sijo.generation.rules import Request
     from sijo.generation.synthetic import Synthesis, SyntheticSettings, SyntheticText
 
 NO_MODEL = "--model is needed: a folder or org/name that writes; sijo pretrain ctrl-tiny trains one"
@@ -139,8 +139,7 @@ def run(*, options: GenerateSettings = GenerateSettings(), data: SynthesisOption
 
 def requests_of(options: GenerateSettings) -> list["Request"]:
     """A request for each text that is wanted."""
-    from sijo.generation.request import Request
-    from sijo.generation.rules import Sampling
+    from sijo.generation.rules import Request, Sampling
 
     prompts = list(options.prompt or [])
     if (file := options.prompts_file) is not None:

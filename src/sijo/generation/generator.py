@@ -8,8 +8,9 @@ Letters: R rows, V tokens.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack, overload
+from typing import Literal, TypedDict, Unpack, overload
 
 import torch
 from torch import Tensor
@@ -167,9 +168,14 @@ class CachedReader:
 AnyGenerator = str | Path | Model | Generator
 
 
-class SamplingKwargs(TypedDict, total=False):
-    """The keyword arguments of `generate` that `Sampling` explains, with its defaults."""
+class GenerateKwargs(TypedDict, total=False):
+    """The keyword arguments of `generate` beside `stream`, for its overloads."""
 
+    control_code: str | None
+    other_code: str | None
+    mixture: float | None
+    guidance: float | None
+    max_new_tokens: int
     temperature: float
     top_k: int | None
     top_p: float | None
@@ -178,16 +184,6 @@ class SamplingKwargs(TypedDict, total=False):
     penalty_rule: PenaltyRule
     beams: int
     length_penalty: float
-
-
-class GenerateKwargs(SamplingKwargs, total=False):
-    """These and those that `Request` explains, with its defaults; all but `stream`."""
-
-    control_code: str | None
-    other_code: str | None
-    mixture: float | None
-    guidance: float | None
-    max_new_tokens: int
     stop: Sequence[str]
     banned: Sequence[str]
     seed: int
@@ -210,7 +206,26 @@ def generate(
     model: AnyGenerator, prompt: Sequence[str], *, stream: Literal[False] = False, **kwargs: Unpack[GenerateKwargs]
 ) -> list[str]: ...
 def generate(
-    model: AnyGenerator, prompt: str | Sequence[str] = "", *, stream: bool = False, **kwargs: Unpack[GenerateKwargs]
+    model: AnyGenerator,
+    prompt: str | Sequence[str] = "",
+    *,
+    control_code: str | None = None,
+    other_code: str | None = None,
+    mixture: float | None = None,
+    guidance: float | None = None,
+    max_new_tokens: int = 100,
+    temperature: float = 0.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    penalty: float = 1.2,
+    penalty_rule: PenaltyRule = "paper",
+    beams: int = 1,
+    length_penalty: float = 1.0,
+    stop: Sequence[str] = (),
+    banned: Sequence[str] = (),
+    seed: int = 0,
+    stream: bool = False,
 ) -> str | list[str] | Iterator[str]:
     """Generate what follows a prompt, or each of several, under a control code.
 
@@ -218,8 +233,8 @@ def generate(
     prompt  one text, or several that are generated side by side; the n-th of them has the seed `seed` + n
     stream  return pieces of the one text as they come; with beams, when all agree on them
 
-    `GenerateKwargs` lists the other arguments, which `Request` and `Sampling` explain. Without a temperature the
-    best token is always taken, and the penalty of 1.2 keeps it from going in circles (CTRL, section 4.1).
+    `Request` and `Sampling` explain the other arguments. Without a temperature the best token is always taken, and
+    the penalty of 1.2 keeps it from going in circles (CTRL, section 4.1).
 
     Returns the text without its prompt, a list for several prompts, or with `stream` an iterator over pieces.
     Raises SettingError for settings that cannot be or a code that the model does not know, TextError for an empty
@@ -236,15 +251,29 @@ def generate(
     >>> len(sijo.generate(untrained, "the sea", max_new_tokens=5, temperature=1.0).split()) > 1
     True
     """
-    settings: dict[str, Any] = dict(kwargs)
-    settings |= {name: tuple(settings[name]) for name in ("stop", "banned") if name in settings}
-    sampling = Sampling(**{name: settings.pop(name) for name in SamplingKwargs.__annotations__ if name in settings})
-    seed = settings.pop("seed", 0)
-    prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-    requests = [
-        Request(prompt=text, seed=seed + number, sampling=sampling, **settings)
-        for number, text in enumerate(prompts)
-    ]
+    sampling = Sampling(
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        penalty=penalty,
+        penalty_rule=penalty_rule,
+        beams=beams,
+        length_penalty=length_penalty,
+    )
+    request = partial(
+        Request,
+        control_code=control_code,
+        other_code=other_code,
+        mixture=mixture,
+        guidance=guidance,
+        max_new_tokens=max_new_tokens,
+        stop=tuple(stop),
+        banned=tuple(banned),
+        sampling=sampling,
+    )
+    prompts = [prompt] if isinstance(prompt, str) else prompt
+    requests = [request(prompt=text, seed=seed + number) for number, text in enumerate(prompts)]
     writer = model if isinstance(model, Generator) else Generator(model)
     if stream:
         if not isinstance(prompt, str):

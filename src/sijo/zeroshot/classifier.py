@@ -109,15 +109,19 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises TextError for a text without tokens when there is no `none_label` to give it.
         """
         labeller = self._labeller()
-        probabilities, tokens = self._judged(labeller, X)
         if labeller.choice.multi_label:
+            probabilities, tokens = self._judged(labeller, X)
             return ((probabilities >= self.threshold) & (tokens > 0)[:, None]).astype(int)
-        if self.none_label is None and not tokens.all():
-            raise TextError(
-                f"text {tokens.argmin() + 1} has no words to label; leave it out, or give none_label= a name for it"
-            )
-        best = np.where(tokens == 0, -1, probabilities.argmax(-1))  # the none label is the last
-        return self.classes_[best]
+        labels, cut = [], 0
+        for number, row in enumerate(labeller.stream(X), start=1):
+            if row.label is None:
+                raise TextError(
+                    f"text {number} has no words to label; leave it out, or give none_label= a name for it"
+                )
+            labels.append(row.label)
+            cut += row.truncated
+        self._warn_of_cuts(cut, calls=1)
+        return np.array(labels, dtype=self.classes_.dtype)
 
     def predict_proba(self, X: Iterable[str]) -> np.ndarray:
         """Probabilities, (n, number of `classes_`) float64, in the order of `classes_`.
@@ -156,16 +160,18 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _judged(self, labeller: Labeller, X: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (n, number of `classes_`), and the tokens (n,) of each text; warns of cuts."""
         judged = list(labeller.judged(X))
-        cut = sum(int(reading.truncated.sum()) for _, reading in judged)
+        self._warn_of_cuts(sum(int(reading.truncated.sum()) for _, reading in judged), calls=2)
+        if not judged:
+            return np.zeros((0, len(self.classes_))), np.zeros(0, np.int64)
+        return np.concatenate([group for group, _ in judged]), np.concatenate([r.tokens for _, r in judged])
+
+    def _warn_of_cuts(self, cut: int, *, calls: int) -> None:
         if cut and self.long_text is None:  # an array has no room to say so
             warnings.warn(
                 f"{cut:,} of the texts did not fit the model beside their labels, and only the start of each was "
                 'read: classify() tells which; long_text="truncate" says that this is meant',
-                stacklevel=3,
+                stacklevel=2 + calls,
             )
-        if not judged:
-            return np.zeros((0, len(self.classes_))), np.zeros(0, np.int64)
-        return np.concatenate([group for group, _ in judged]), np.concatenate([r.tokens for _, r in judged])
 
     def _labels(self) -> LabelSet:
         if hasattr(self, "labels_"):
