@@ -154,7 +154,7 @@ def asked_to_stop() -> Iterator[Stopped]:
 
 def show_recipes(format: str | None) -> None:
     """Every recipe with what it costs: weights, tokens, operations, and how long this machine would take."""
-    from sijo.jobs.recipe_costs import recipe_costs
+    from sijo.jobs.recipes import recipe_costs
 
     rows = list(recipe_costs())
     if wants_json(format):

@@ -13,20 +13,39 @@ OUT/model/             the model
 With several seeds each has its own OUT/seed-N, OUT/summary.json compares them, and OUT/model is the best one's.
 """
 
+import json
 import os
-from collections.abc import Callable, Generator
+import statistics
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from sijo.checkpoints.card import Card, Metric, licence
+from sijo.checkpoints.locate import locate
+from sijo.checkpoints.save import save
+from sijo.data.labelled_rows import LabelledRow
 from sijo.errors import SettingError
-from sijo.jobs.finetune_results import export, measure, summarise
+from sijo.evaluation.intervals import intervals
+from sijo.evaluation.metrics import best_threshold
+from sijo.files.atomic import whole_file
+from sijo.files.json_files import json_text, read_object
+from sijo.files.json_lines import json_leaves
 from sijo.jobs.finetune_seed import FinetuneSeed
 from sijo.jobs.finetune_settings import FinetuneSettings, LabelledFiles
 from sijo.jobs.finetune_setup import FinetuneSetup
 from sijo.jobs.run_folder import take_run_folder
 from sijo.training.step import Step
 from sijo.training.trackers import check_tracker
+
+PLACES = ("model", "teacher.model")
+"""Settings that may be paths of this machine, which a card does not tell."""
+PIPELINES = {
+    "classification": "text-classification",
+    "multi-label": "text-classification",
+    "tagging": "token-classification",
+}
+"""The Hub's names of tasks that it calls otherwise, or not at all."""
 
 
 def finetune(
@@ -65,14 +84,121 @@ def finetune(
                 return False
             seeds.append(seed)
             results.append(measure(seed))
-            if best is None or seed.better(seed.best(), best.best()):
-                best, worse = seed, best
-            else:
-                worse = seed
-            if worse is not None:
-                worse.release()
+            best = seed if best is None or seed.better(seed.best(), best.best()) else best
+            for other in seeds:
+                if other is not best:
+                    other.release()
         assert best is not None
         if len(seeds) > 1:
             summarise(seeds, results, best, out)
         export(best, out / "model")
         return True
+
+
+def measure(seed: FinetuneSeed) -> dict[str, Any]:
+    """How good the best weights of a run are, with intervals; their predictions are written beside."""
+    setup = seed.setup
+    seed.use_best()
+    predictions = seed.predictions()
+    rows = setup.evaluation.rows
+    measured = intervals(setup.metrics(predictions.labels), len(rows))
+    with whole_file(seed.folder / "predictions.jsonl") as file:
+        for number, (row, label, shares) in enumerate(
+            zip(rows, predictions.labels, predictions.scores, strict=True), 1
+        ):
+            line = _line(number, row, label) | shares
+            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+    results: dict[str, Any] = {
+        "task": setup.task,
+        "metric": setup.metric,
+        "seed": seed.seed,
+        "best_step": seed.best()["step"],
+        "evaluation_rows": len(rows),
+        "loss": predictions.loss,
+        "metrics": {name: interval.to_dict() for name, interval in measured.items()},
+    }
+    if predictions.spans and not setup.always_answers:
+        gold = [[answer.text for answer in row.label] for row in rows]
+        threshold, f1 = best_threshold(predictions.spans, gold)
+        results |= {"best_threshold": threshold, "f1_at_best_threshold": f1}
+    _write(seed.folder / "results.json", results)
+    return results
+
+
+def export(seed: FinetuneSeed, folder: Path) -> None:
+    """The model that was trained, with its best weights, labels as names, and its card."""
+    results = read_object(seed.folder / "results.json")
+    setup, settings, files = seed.setup, seed.settings, seed.setup.files
+    base, teacher = settings.model, settings.teacher.model
+    metrics = [
+        Metric(name, interval["value"], interval["low"], interval["high"], results["evaluation_rows"])
+        for name, interval in results["metrics"].items()
+        if interval["value"] is not None
+    ]
+    on = Path(files.evaluation).name if files.evaluation else f"rows held out of {Path(files.train).name}"
+    card = Card(
+        title=f"{folder.parent.resolve().name}: {setup.task}",
+        task=PIPELINES.get(setup.task, setup.task),
+        base_model=base or "sentence-transformers/all-MiniLM-L6-v2",
+        teacher=teacher,
+        labels=setup.names,
+        data={Path(files.train).name: len(setup.train.rows)},
+        metrics=metrics,
+        measured_on=f"{on}, by which the checkpoint was chosen too",
+        settings={path: value for path, value in json_leaves(settings.to_json()) if path not in PLACES},
+        base_licence=licence(locate(base)),
+        teacher_licence=None if teacher is None else licence(locate(teacher)),
+        tags=("fine-tuned",),
+    )
+    save(seed.model, folder, overwrite=True, card=card)
+
+
+def _line(number: int, row: LabelledRow, predicted: Any) -> dict[str, Any]:
+    """A line of predictions.jsonl, but for how sure it is."""
+    gold = row.label
+    if gold and isinstance(gold, tuple) and not isinstance(gold[0], str):
+        gold = [answer.text for answer in gold]
+    if row.choices:
+        gold, predicted = row.choices[gold], row.choices[predicted]
+    name = {"id": row.name} if row.name else {}
+    text = {"words": row.words} if row.words else {"text": row.texts[0]}
+    return {"row": number, **name, **text, "gold": gold, "predicted": predicted}
+
+
+def summarise(
+    seeds: Sequence[FinetuneSeed], results: Sequence[dict[str, Any]], best: FinetuneSeed, out: Path
+) -> None:
+    """Write how the seeds compare, and the results and predictions of the best one."""
+    names = results[0]["metrics"]
+    by_metric = {name: [result["metrics"][name]["value"] for result in results] for name in names}
+    summary = {
+        "metric": best.setup.metric,
+        "best_seed": best.seed,
+        "seeds": {
+            str(seed.seed): {name: by_metric[name][number] for name in names} for number, seed in enumerate(seeds)
+        },
+        "metrics": {
+            name: _spread([value for value in by_seed if value is not None]) for name, by_seed in by_metric.items()
+        },
+    }
+    _write(out / "summary.json", summary)
+    _write(out / "results.json", results[seeds.index(best)])
+    with whole_file(out / "predictions.jsonl") as file:
+        file.write((best.folder / "predictions.jsonl").read_bytes())
+
+
+def _spread(values: Sequence[float]) -> dict[str, float | None]:
+    """Mean, standard deviation over seeds, and both ends."""
+    if not values:
+        return dict.fromkeys(("mean", "deviation", "lowest", "highest"))
+    return {
+        "mean": statistics.fmean(values),
+        "deviation": statistics.stdev(values) if len(values) > 1 else 0.0,
+        "lowest": min(values),
+        "highest": max(values),
+    }
+
+
+def _write(file: Path, content: object) -> None:
+    with whole_file(file) as out:
+        out.write(json_text(content).encode())

@@ -10,12 +10,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from sijo.checkpoints.describe import describe
+from sijo.jobs.networks import head_specs
 from sijo.jobs.run_settings import RunSettings
 from sijo.jobs.student import distilbert_of, half_as_deep
 from sijo.models import published
 from sijo.nn.architecture import Architecture, DropoutRates
+from sijo.nn.heads import Network
 from sijo.objectives.language_teacher import Teaching
+from sijo.training.cost import matmul_peak, training_flops
 from sijo.training.optimizers import OptimizerSettings
 from sijo.training.schedules import ScheduleSettings
 from sijo.training.settings import LoopSettings, read_settings
@@ -23,6 +28,8 @@ from sijo.training.settings import LoopSettings, read_settings
 TABLES = tomllib.loads(Path(__file__).with_name("recipes.toml").read_text(encoding="utf-8"))
 LENGTH, WIDTH, VOCABULARY = 128, 128, 4_096
 """Tokens of an input, the width of its states, and tokens in all, in the tiny recipes."""
+SHARE_OF_PEAK = 0.4
+"""Of a processor's matrix products that a run reaches, as measured with the tiny recipes; for estimates alone."""
 
 
 @dataclass(frozen=True)
@@ -184,3 +191,27 @@ RECIPES = {recipe.name: recipe for recipe in (*map(_published, TABLES["pretraini
 """All recipes by name."""
 DISTILLATIONS = {name: _distillation(name) for name in TABLES["distillation"]}
 """All ways to teach by name."""
+
+
+def recipe_costs() -> Iterator[dict[str, Any]]:
+    """What each recipe costs; seconds are its operations over what this machine's processors reach in training."""
+    reached = SHARE_OF_PEAK * matmul_peak(torch.get_num_threads())
+    for recipe in RECIPES.values():
+        settings = recipe.settings
+        with torch.device("meta"):
+            networks = [Network(architecture, values) for architecture, values in head_specs(settings)]
+        tokens = settings.run.steps * settings.run.batch * settings.data.length
+        share = settings.objective.masking.share
+        flops = tokens * training_flops(networks, settings.data.length, share=share)
+        yield {
+            "recipe": recipe.name,
+            "objective": settings.objective.parts,
+            "weights": sum(weight.numel() for network in networks for weight in network.parameters()),
+            "steps": settings.run.steps,
+            "batch": settings.run.batch,
+            "length": settings.data.length,
+            "tokens": tokens,
+            "flops": flops,
+            "seconds_here": flops / reached,
+            "source": recipe.source,
+        }

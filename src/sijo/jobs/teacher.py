@@ -1,6 +1,7 @@
 """A run's teacher: opened once, compared with its student before a run is begun, its lessons cached on disk."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -17,15 +18,14 @@ from sijo.objectives.language_teacher import LanguageTeacher, Lesson
 from sijo.tokenizers.tokenizer import Tokenizer
 
 
+@dataclass
 class LessonCache:
-    """A teacher's lessons on disk, those of one teacher and one way of asking in a file, made at the first use.
+    """A teacher's lessons on disk, those of one teacher and one way of asking in a file, made at the first use."""
 
-    folder       where
-    fingerprint  of the teacher, and what is asked of it
-    """
-
-    def __init__(self, folder: Path, *, fingerprint: str) -> None:
-        self.folder, self.fingerprint = folder, fingerprint
+    folder: Path
+    """Where."""
+    fingerprint: str
+    """Of the teacher, and what is asked of it."""
 
     @cached_property
     def _cache(self) -> SqliteCache:
@@ -85,8 +85,6 @@ def _lessons(
     if wanted.cache is None:
         return None
     parts = wanted.of_tokens, wanted.cosine > 0, wanted.relations > 0, wanted.vectors > 0
-    asked = str((wanted.temperature, wanted.top, wanted.relation_layer, parts))
-    words = (model.fingerprint, head or "", asked, "" if tokenizer is None else tokenizer.fingerprint)
-    return LessonCache(
-        Path(wanted.cache), fingerprint=blake2b("\n".join(words).encode(), digest_size=32).hexdigest()
-    )
+    numbers = str((wanted.temperature, wanted.top, wanted.relation_layer, parts))
+    words = (model.fingerprint, head or "", numbers, "" if tokenizer is None else tokenizer.fingerprint)
+    return LessonCache(Path(wanted.cache), blake2b("\n".join(words).encode(), digest_size=32).hexdigest())

@@ -6,13 +6,11 @@ from typing import Any
 import torch
 
 from sijo.nn.heads import HeadInput, LMHead
-from sijo.objectives.mlm import guessed, target_logits
-from sijo.objectives.objective import Objective
+from sijo.objectives.mlm import TokenObjective, guessed
 from sijo.objectives.posed_batch import PosedBatch
-from sijo.objectives.tally import Tally, cross_entropy
 
 
-class CausalLM(Objective):
+class CausalLM(TokenObjective):
     """Ask at every place for the token after it; text alone is asked for, never a control code or padding.
 
     Needs      a head `lm`, a network that reads to the left; for codes, a corpus prepared with them
@@ -37,18 +35,10 @@ class CausalLM(Objective):
         target_mask[row[follows], last[follows]] = True
         return replace(batch, targets=targets, target_mask=target_mask)
 
-    def answer(self, head: LMHead, head_input: HeadInput, posed: PosedBatch) -> Tally:
-        """The tally of the next tokens; logits are computed only where there is a target."""
-        return cross_entropy(target_logits(head, head_input, posed), posed.targets[posed.target_mask])
-
     def example(self, head: LMHead, head_input: HeadInput, posed: PosedBatch) -> dict[str, Any]:
         """The text, and what is guessed; each guess is shown where the token stands that it is about."""
         rows = guessed(head, head_input, posed)
         last = len(rows["text"]) + rows["asked"][-1]
         text = [rows["text"][0], *rows["truth"]][:last]
-        return {
-            "text": text,
-            "asked": [False, *rows["asked"]][:last],
-            "truth": text,
-            "guess": [None, *rows["guess"]][:last],
-        }
+        asked, guess = [False, *rows["asked"]][:last], [None, *rows["guess"]][:last]
+        return {"text": text, "asked": asked, "truth": text, "guess": guess}

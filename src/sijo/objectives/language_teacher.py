@@ -8,7 +8,7 @@ Letters: B batch, L length, M real tokens of a batch, V tokens of the vocabulary
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sijo.batching import padded_length
 from sijo.errors import SettingError
-from sijo.nn.heads import HeadInput, LMHead, Network
+from sijo.nn.heads import HeadInput, Network
 from sijo.nn.pooling import Pooling, pool
 from sijo.objectives.objective import head_input
 from sijo.objectives.posed_batch import PosedBatch
@@ -93,50 +93,42 @@ class Lessons(Protocol):
         """Keep some."""
 
 
+@dataclass(eq=False)
 class LanguageTeacher:
-    """A network that teaches and is never trained; no module, so nothing of it is updated, saved or wrapped.
+    """A network that teaches and is never trained; no module, so nothing of it is updated, saved or wrapped."""
 
-    network   with the head that the student learns by, if it learns distributions
-    teaching  what is wanted of it
-    head      the name of that head, "mlm" or "lm"; None without
-    pooling   how it makes one vector of a text
-    lessons   where its answers are cached; they are then rounded (`packed`), cached before or not
-    top       how many logits a token are cached there
-    translate for a teacher with another tokenizer: from the student's ids of a text to its own
-    """
+    network: Network
+    """With the head that the student learns by, if it learns distributions."""
+    teaching: Teaching
+    """What is wanted of it."""
+    _: KW_ONLY
+    head: str | None = None
+    """The name of that head, "mlm" or "lm"; None without."""
+    pooling: Pooling = "mean"
+    """How it makes one vector of a text."""
+    lessons: Lessons | None = None
+    """Where its answers are cached; they are then rounded (`packed`), cached before or not."""
+    top: int = 32
+    """How many logits a token are cached there."""
+    translate: Callable[[Sequence[int]], list[int]] | None = None
+    """For a teacher with another tokenizer: from the student's ids of a text to its own."""
 
-    def __init__(
-        self,
-        network: Network,
-        teaching: Teaching,
-        *,
-        head: str | None = None,
-        pooling: Pooling = "mean",
-        lessons: Lessons | None = None,
-        top: int = 32,
-        translate: Callable[[Sequence[int]], list[int]] | None = None,
-    ) -> None:
-        layers, wanted = network.architecture.layers, teaching.relation_layer
+    def __post_init__(self) -> None:
+        layers, wanted = self.network.architecture.layers, self.teaching.relation_layer
         if wanted is not None and not 1 <= wanted <= layers:
             raise SettingError(f"teacher.relation_layer={wanted}: the teacher has layers 1 to {layers}")
-        if translate is not None and teaching.of_places:
+        if self.translate is not None and self.teaching.of_places:
             raise SettingError(
                 "teacher and student have different tokenizers, so only vectors of whole texts can be compared: "
                 "set teacher.soft, squared, cosine and relations to 0 and teacher.vectors above, or use the "
                 "teacher's tokenizer"
             )
-        if lessons is not None and teaching.squared:
+        if self.lessons is not None and self.teaching.squared:
             raise SettingError(
                 "teacher.squared compares all logits, and a cache keeps the highest of them: set it to 0, or leave "
                 "teacher.cache out"
             )
-        self.network = network.eval().requires_grad_(False)
-        self.teaching = teaching
-        self.head = head
-        self.pooling = pooling
-        self.lessons = lessons
-        self.top = top
-        self.translate = translate
+        self.network.eval().requires_grad_(False)
 
     @torch.no_grad()
     def lesson(self, posed: PosedBatch) -> Lesson:
@@ -150,9 +142,9 @@ class LanguageTeacher:
         known = self.lessons.get(keys)
         missing = [number for number, key in enumerate(keys) if key not in known]
         if missing:
-            part = posed.rows(missing)
-            parts = _split(self.packed(self.computed(part)), part)
-            new = dict(zip((keys[number] for number in missing), parts, strict=True))
+            rest = posed.rows(missing)
+            parts = _split(self.packed(self.computed(rest)), rest.lengths)
+            new = {keys[number]: part for number, part in zip(missing, parts, strict=True)}
             self.lessons.put(new)
             known |= new
         lessons, device = [known[key] for key in keys], posed.input_ids.device
@@ -174,7 +166,7 @@ class LanguageTeacher:
     def computed(self, posed: PosedBatch) -> Lesson:
         """What it says of a posed batch in its own tokens, with nothing rounded."""
         teaching, keep = self.teaching, posed.keep
-        head: LMHead | None = self.network.head[self.head] if self.head else None  # type: ignore[assignment]
+        head: Any = self.network.head[self.head] if self.head else None
         read = head_input(self.network, posed, *([head] if head else []), layers=bool(teaching.relations))
         lesson = {}
         if teaching.of_tokens and head is not None:
@@ -212,13 +204,10 @@ def _key(row: Tensor) -> bytes:
     return hashlib.blake2b(row.contiguous().numpy().tobytes(), digest_size=20).digest()
 
 
-def _split(lesson: Lesson, posed: PosedBatch) -> list[Lesson]:
+def _split(lesson: Lesson, lengths: list[int]) -> list[Lesson]:
     """A lesson for each text."""
-    ends = [1] * len(posed)
-    parts = {
-        name: torch.split(part.cpu(), ends if name in ROWS else posed.lengths) for name, part in lesson.items()
-    }
-    return [{name: rows[number] for name, rows in parts.items()} for number in range(len(posed))]
+    parts = {name: torch.split(part.cpu(), 1 if name in ROWS else lengths) for name, part in lesson.items()}
+    return [{name: rows[number] for name, rows in parts.items()} for number in range(len(lengths))]
 
 
 def _translated(posed: PosedBatch, translate: Callable[[Sequence[int]], list[int]]) -> PosedBatch:

@@ -22,7 +22,19 @@ from sijo.random import rng
 from sijo.tokenizers.tokenizer import Tokenizer
 
 
-class MaskedLM(Objective):
+class TokenObjective(Objective):
+    """Something that is asked of single tokens: the loss is the cross-entropy of each target."""
+
+    def answer(self, head: LMHead, head_input: HeadInput, posed: PosedBatch) -> Tally:
+        """The tally of the targets; logits are computed only where there is one."""
+        return cross_entropy(target_logits(head, head_input, posed), posed.targets[posed.target_mask])
+
+    def example(self, head: LMHead, head_input: HeadInput, posed: PosedBatch) -> dict[str, Any]:
+        """The text as it is read, where something is to be predicted, and what is guessed."""
+        return guessed(head, head_input, posed)
+
+
+class MaskedLM(TokenObjective):
     """Hide some tokens and ask for them.
 
     Needs      a head `mlm`
@@ -80,14 +92,6 @@ class MaskedLM(Objective):
             targets=batch.input_ids,
             target_mask=torch.from_numpy(target_mask),
         )
-
-    def answer(self, head: LMHead, head_input: HeadInput, posed: PosedBatch) -> Tally:
-        """The tally of the masked tokens."""
-        return cross_entropy(target_logits(head, head_input, posed), posed.targets[posed.target_mask])
-
-    def example(self, head: LMHead, head_input: HeadInput, posed: PosedBatch) -> dict[str, Any]:
-        """The text as it is read, what is hidden, and what is guessed."""
-        return guessed(head, head_input, posed)
 
 
 def target_logits(head: LMHead, head_input: HeadInput, posed: PosedBatch) -> Tensor:

@@ -100,11 +100,10 @@ class ReplacedTokenDetection(TrainingObjective):
         super().__init__()
         small, large = generator.architecture, discriminator.architecture
         for what in ("vocab_size", "embedding_size") if sharing != "none" else ("vocab_size",):
-            one, other = getattr(small, what), getattr(large, what)
-            if one != other:
+            if (ours := getattr(small, what)) != (theirs := getattr(large, what)):
                 or_else = "" if what == "vocab_size" else ', or use objective.sharing="none"'
                 raise SettingError(
-                    f"generator.{what}={one} and model.{what}={other} differ, so the two cannot read with one "
+                    f"generator.{what}={ours} and model.{what}={theirs} differ, so the two cannot read with one "
                     f"table; make them alike{or_else}"
                 )
         self.generator = generator
@@ -124,15 +123,9 @@ class ReplacedTokenDetection(TrainingObjective):
         started: bool,
     ) -> "ReplacedTokenDetection":
         """The objective of a run."""
+        pair = networks["generator"], networks["discriminator"]
         masked = MaskedLM.build(settings, tokenizer, counts)
-        return cls(
-            networks["generator"],
-            networks["discriminator"],
-            masked,
-            sharing=settings.sharing,
-            weight=settings.weight,
-            started=started,
-        )
+        return cls(*pair, masked, sharing=settings.sharing, weight=settings.weight, started=started)
 
     def pose(self, batch: PosedBatch, seed: int) -> PosedBatch:
         """Hide tokens, and draw the numbers by which the generator's tokens are sampled."""
@@ -143,15 +136,19 @@ class ReplacedTokenDetection(TrainingObjective):
 
     def forward(self, posed: PosedBatch) -> dict[str, Tally]:
         """The generator's and the discriminator's tallies."""
-        head: Any = self.generator.head["mlm"]
-        logits = target_logits(head, head_input(self.generator, posed, head), posed)
-        replaced = self.put_in(posed, logits.detach())
-        fake_BL = replaced != posed.targets  # a lucky guess is a real token
-        score_BL = self.scores(replace(posed, input_ids=replaced))
+        logits, replaced, score_BL = self._read(posed)
+        fake_BL = replaced != posed.targets  # a correct guess is a real token
         return {
             "mlm": cross_entropy(logits, posed.targets[posed.target_mask]),
             "rtd": binary(score_BL[posed.keep], fake_BL[posed.keep]),
         }
+
+    def _read(self, posed: PosedBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """The generator's logits (N, V), the ids (B, L) with its samples, and the discriminator's logits (B, L)."""
+        head: Any = self.generator.head["mlm"]
+        logits = target_logits(head, head_input(self.generator, posed, head), posed)
+        replaced = self.put_in(posed, logits.detach())
+        return logits, replaced, self.scores(replace(posed, input_ids=replaced))
 
     def put_in(self, posed: PosedBatch, logits: Tensor) -> Tensor:
         """The ids (B, L) that the discriminator reads: at each masked token one sample from logits (N, V)."""
@@ -171,10 +168,7 @@ class ReplacedTokenDetection(TrainingObjective):
 
     def example(self, posed: PosedBatch) -> dict[str, Any]:
         """A text with the tokens that were put in, and how surely each was spotted."""
-        head: Any = self.generator.head["mlm"]
-        logits = target_logits(head, head_input(self.generator, posed, head), posed)
-        shown = self.put_in(posed, logits)
-        spotted = self.scores(replace(posed, input_ids=shown)).sigmoid()
+        _, shown, score_BL = self._read(posed)
         length = posed.lengths[0]
         text, truth, asked = (part[0, :length].tolist() for part in (shown, posed.targets, posed.target_mask))
         return {
@@ -184,7 +178,7 @@ class ReplacedTokenDetection(TrainingObjective):
             "truth": truth,
             "guess": [token if is_asked else None for token, is_asked in zip(text, asked, strict=True)],
             "replaced": [token != real for token, real in zip(text, truth, strict=True)],
-            "spotted": [round(probability, 4) for probability in spotted[0, :length].tolist()],
+            "spotted": [round(probability, 4) for probability in score_BL.sigmoid()[0, :length].tolist()],
         }
 
     def networks(self) -> dict[str, Network]:

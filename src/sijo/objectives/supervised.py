@@ -8,21 +8,25 @@ Letters: B batch, C choices, L length, D width, R rows of scores, K scores of a 
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.hooks import RemovableHandle
 
+from sijo.batching import by_length
+from sijo.data.labelled_inputs import LabelledInputs
 from sijo.data.labelled_rows import Task
 from sijo.errors import SettingError
 from sijo.nn.heads import Network
 from sijo.objectives.ensemble import Ensemble
 from sijo.objectives.objective import TrainingObjective, head_input
-from sijo.objectives.posed_batch import PosedBatch
-from sijo.objectives.scoring import scored
+from sijo.objectives.posed_batch import PosedBatch, unposed
 from sijo.objectives.tally import Tally, kl_divergence
 
 HEADS: Mapping[Task, str] = {
@@ -36,6 +40,9 @@ HEADS: Mapping[Task, str] = {
 """Which head answers."""
 UNSEEN = -1e4
 """The score of what cannot be chosen: its share is 0 in float32, and what is multiplied with that stays finite."""
+
+TOKENS = 4_096
+"""Tokens that are read at once where nothing is learned, padding included."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,12 +137,11 @@ class Supervised(TrainingObjective):
         self.ensemble = ensemble
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.sift = sift if sift is not None and sift.weight else None
-        self._teacher = (teacher,)  # in a tuple, so that its weights are not among those that are moved
+        self._teacher = (teacher,)  # in a tuple, so that its weights are not trained
+        self.weights = {"label": 1.0}
         if teacher is not None:
             teacher.network.requires_grad_(False).eval()
-        self.weights = {"label": 1.0 if teacher is None else teacher.hard}
-        if teacher is not None:
-            self.weights["teacher"] = teacher.soft
+            self.weights = {"label": teacher.hard, "teacher": teacher.soft}
         if self.sift is not None:
             self.weights["sift"] = self.sift.weight
         if ensemble is not None:
@@ -147,7 +153,7 @@ class Supervised(TrainingObjective):
         if ensemble is None or not ensemble.due(step):
             return False
         shares = torch.empty_like(ensemble.sums)
-        for numbers, _, scores in scored(self, ensemble.samples):
+        for numbers, _, scores in self.scored(ensemble.samples):
             shares[numbers] = scores.softmax(-1).cpu()
         ensemble.take_in(shares)
         return True
@@ -165,9 +171,7 @@ class Supervised(TrainingObjective):
 
     def prepare(self, posed: PosedBatch) -> PosedBatch:
         """The rows that are trusted, with what the teacher says of them."""
-        if (
-            self.ensemble is not None
-        ):  # where no row is trusted one is read for nothing, so that gradients are there
+        if self.ensemble is not None:  # where no row is trusted the first one is read, so that there are gradients
             posed = posed.rows(self.ensemble.among(posed) or [0])
         teacher = self._teacher[0]
         if teacher is None:
@@ -199,20 +203,17 @@ class Supervised(TrainingObjective):
         """A tally for each part."""
         count = self.counts(posed)["label"]
         embedded: list[Tensor] = []
-        if self.sift is None:
+        with nullcontext() if self.sift is None else _before_norm(self.network, embedded.append):
             scores = self.scores(posed)
-        else:
-            with _EmbeddingsHook(self.network, embedded.append):
-                scores = self.scores(posed)
         tallies = {"label": self.label(scores, posed, count)}
         teacher = self._teacher[0]
         if teacher is not None:
             assert posed.lesson is not None, "a batch is prepared before it is learned from"
             theirs, temperature = posed.lesson["scores"], teacher.temperature
             total = temperature**2 * self.divergence(theirs, scores, temperature)
-            tallies["teacher"] = Tally(
-                total if self.task != "regression" else (theirs - scores).square().sum(), count
-            )
+            if self.task == "regression":
+                total = (theirs - scores).square().sum()
+            tallies["teacher"] = Tally(total, count)
         if self.sift is not None:
             tallies["sift"] = Tally(self._smoothness(posed, scores, embedded[0]), count)
         if self.ensemble is not None:
@@ -228,6 +229,22 @@ class Supervised(TrainingObjective):
     def scores(self, posed: PosedBatch) -> Tensor:
         """Rows of scores (R, K), float32."""
         return score_rows(self.network, self.name, posed, self.task)
+
+    @torch.inference_mode()
+    def scored(self, inputs: LabelledInputs) -> Iterator[tuple[list[int], PosedBatch, Tensor]]:
+        """The numbers of some inputs, what they ask, and their scores (R, K), until all have been read.
+
+        Without dropout or gradients, in batches of like length.
+        """
+        network = self.network
+        learning, device = network.training, next(network.parameters()).device
+        network.eval()
+        try:
+            for numbers in by_length(inputs.lengths, token_budget=TOKENS):
+                posed = self.pose(unposed(inputs.at(np.array(numbers))), 0).to(device)
+                yield numbers, posed, self.scores(posed)
+        finally:
+            network.train(learning)
 
     def label(self, scores: Tensor, posed: PosedBatch, count: int) -> Tally:
         """The loss of what a person said."""
@@ -274,7 +291,7 @@ class Supervised(TrainingObjective):
 
     def _perturbed(self, posed: PosedBatch, embedded: Tensor, scores: Tensor) -> Tensor:
         """The symmetric divergence of the answer to these embeddings from another answer."""
-        with _EmbeddingsHook(self.network, lambda normed: embedded.to(normed.dtype)):
+        with _before_norm(self.network, lambda normed: embedded.to(normed.dtype)):
             moved = self.scores(posed)
         if self.task == "regression":
             return (moved - scores).square().sum()
@@ -282,18 +299,11 @@ class Supervised(TrainingObjective):
         return self.divergence(scores.detach(), moved) + self.divergence(moved.detach(), scores)
 
 
-class _EmbeddingsHook:
+def _before_norm(network: Network, function: Callable[[Tensor], object]) -> RemovableHandle:
     """A `with` in which a function is shown, or replaces, what goes into the norm of a network's embeddings."""
-
-    def __init__(self, network: Network, function: Callable[[Tensor], object]) -> None:
-        self._norm, self._function = network.transformer.embeddings.norm, function
-
-    def __enter__(self) -> None:
-        assert self._norm is not None
-        self._hook = self._norm.register_forward_pre_hook(lambda module, inputs: self._function(inputs[0]))
-
-    def __exit__(self, *error: object) -> None:
-        self._hook.remove()
+    norm = network.transformer.embeddings.norm
+    assert norm is not None
+    return norm.register_forward_pre_hook(lambda module, inputs: function(inputs[0]))
 
 
 def score_rows(network: Network, name: str, posed: PosedBatch, task: Task) -> Tensor:

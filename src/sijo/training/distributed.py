@@ -7,6 +7,7 @@ which is cheap, and answers its share of the pieces: losses and gradients are th
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
@@ -71,11 +72,10 @@ class World:
 
     def accumulating(self, wrapped: nn.Module, *, last: bool) -> Any:
         """A context for a backward pass: gradients are only added up here until the last piece, then shared."""
-        if self.size == 1:
-            return nullcontext()
-        if isinstance(wrapped, nn.parallel.DistributedDataParallel):
-            return nullcontext() if last else wrapped.no_sync()
-        wrapped.set_requires_gradient_sync(last)  # type: ignore[operator]
+        if isinstance(wrapped, nn.parallel.DistributedDataParallel) and not last:
+            return wrapped.no_sync()
+        if self.size > 1 and self.strategy == "fsdp":
+            wrapped.set_requires_gradient_sync(last)  # type: ignore[operator]
         return nullcontext()
 
     def summed(self, numbers: Sequence[float]) -> list[float]:
@@ -99,9 +99,8 @@ class World:
         if self.size == 1:
             return
         number = int(digest[:12], 16)  # 48 bits, exact in float64
-        found = self.summed([float(number) if rank == self.rank else 0.0 for rank in range(self.size)])
-        other = [rank for rank, one in enumerate(found) if one != found[0]]
-        if other:
+        digests = self.summed([float(number) if rank == self.rank else 0.0 for rank in range(self.size)])
+        if other := [rank for rank in range(self.size) if digests[rank] != digests[0]]:
             raise SettingError(
                 f"process {', '.join(map(str, other))} of {self.size} has {what} other than process 0; start all "
                 "with the same command, files and version of sijo"
@@ -116,22 +115,22 @@ class World:
         if self.size == 1:
             yield True
             return
-        store, key, said = dist.distributed_c10d._get_default_store(), f"sijo/{what}", "done"
+        store, key, outcome = dist.distributed_c10d._get_default_store(), f"sijo/{what}", "done"
         if not self.first:
             yield False
             store.wait([key], LONG)
-            said = store.get(key).decode()
+            outcome = store.get(key).decode()
             store.set(f"{key}/{self.rank}", "heard")
-            if said != "done":
-                raise ProcessError(f"process 0 {said}")
+            if outcome != "done":
+                raise ProcessError(f"process 0 {outcome}")
             return
         try:
             yield True
         except BaseException as error:
-            said = f"failed: {error}"
+            outcome = f"failed: {error}"
             raise
         finally:
-            store.set(key, said)
+            store.set(key, outcome)
             with suppress(Exception):  # the store may be this process's, so it stays until it has been heard
                 heard = [f"{key}/{rank}" for rank in range(1, self.size)]
                 store.wait(heard, timedelta(seconds=min(self.timeout, PATIENCE)))
@@ -192,13 +191,12 @@ def join(
 def _used_once(objective: nn.Module) -> list[nn.Module]:
     """The blocks that one forward pass uses once. The others stay with the root: a block that is used again
     would add up its gradients in another order than without shares."""
-    found: list[nn.Module] = []
+    blocks: list[nn.Module] = []
     for network in objective.modules():
         if isinstance(network, Network):
             schedule = network.architecture.schedule
             enhanced = any(isinstance(head, EnhancedLMHead) for head in network.head.values())
             again = schedule[-1:] if enhanced else ()  # the mask decoder runs the last one twice more
-            for number, block in enumerate(network.transformer.blocks):
-                if (*schedule, *again).count(number) == 1:
-                    found.append(block)
-    return found
+            uses = Counter((*schedule, *again))
+            blocks += [block for number, block in enumerate(network.transformer.blocks) if uses[number] == 1]
+    return blocks

@@ -42,9 +42,8 @@ class Journal:
         self._stack = ExitStack()
         if not writes:
             return
-        self._tracker = open_tracker(settings.run.tracker, folder, settings.to_json())
-        if self._tracker is not None:
-            self._stack.callback(self._tracker.close)
+        tracker = open_tracker(settings.run.tracker, folder, settings.to_json())
+        self._track = self._stack.enter_context(tracker)
         self._metrics, self._timings, self._examples = (
             self._stack.enter_context(JsonLinesFile(folder / name, last_step=step)) for name in RUN_FILES
         )
@@ -63,8 +62,8 @@ class Journal:
         if step.metrics is not None and step.timing is not None:
             self._metrics.write(step.metrics)
             self._timings.write(step.timing)
-            if self._tracker is not None:
-                self._tracker.log(step.number, {**step.metrics, **step.timing})
+            if self._track is not None:
+                self._track(step.number, {**step.metrics, **step.timing})
         if step.example is not None:
             self._examples.write({"step": step.number} | spelled(step.example, self.tokenizer))
         if step.checkpoint:

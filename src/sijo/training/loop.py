@@ -228,15 +228,7 @@ class Training:
 
     def _logged(self, step: Step) -> Step:
         """The step with its speed, and with the lines that are due after it."""
-        step = self.state.log(step, every=self.settings.run.log_every)
-        if self._meter is None:
-            return step
-        step = replace(step, speed=self._meter.add(step.tokens, step.seconds))
-        if step.timing is None:
-            return step
-        lately = {name: step.timing[name] for name in ("steps", "tokens", "seconds")}
-        timing = {"step": step.number, "seconds": step.timing["total_seconds"]}
-        return replace(step, timing=timing | self._meter.speed(**lately)._asdict())
+        return self.state.log(step, every=self.settings.run.log_every, meter=self._meter)
 
     def _speed_meter(self) -> SpeedMeter:
         loop, device = self.settings.run, self.world.device.type
@@ -272,12 +264,8 @@ class Training:
         target = self.checkpoints / f"step-{at.step:08}"
         if self._saved == at.step:
             return target
-        fields: dict[str, Any] = {
-            "loop": asdict(at),
-            "threads": torch.get_num_threads(),
-            "processes": world.size,
-            "torch": torch.__version__,
-        }
+        ran_on = {"threads": torch.get_num_threads(), "processes": world.size, "torch": torch.__version__}
+        fields = {"loop": asdict(at), **ran_on}
         with world.watched(at.step):
             weights = {name: whole(parameter) for parameter, name in self._names.items()}
             optimizer = state_tensors(self._optimizer, self._names)

@@ -145,28 +145,27 @@ def build_optimizer(settings: OptimizerSettings, model: nn.Module) -> torch.opti
     [(1, 0.01), (3, 0.0)]
     """
     groups = parameter_groups(settings, model)
-    weights = [weight for group in groups for weight in group["params"]]
+    weights = [(weight, group) for group in groups for weight in group["params"]]
     match settings.kind:
         case "lamb":
             return Lamb(groups, betas=settings.betas, eps=settings.eps)
         case "adagrad":
             return torch.optim.Adagrad(groups, 0.0, initial_accumulator_value=settings.initial_accumulator, eps=0.0)
         case "adafactor":
-            if any(isinstance(weight, DTensor) for weight in weights):
+            if any(isinstance(weight, DTensor) for weight, _ in weights):
                 raise SettingError(
                     'optimizer.kind="adafactor" does not work with run.strategy="fsdp"; take adamw, '
                     'adamw_uncorrected, lamb or adagrad, or run.strategy="ddp"'
                 )
             optimizer: torch.optim.Optimizer = torch.optim.Adafactor(groups, 0.0)
-            for weight in weights:
+            for weight, _ in weights:
                 optimizer.state[weight] = {"step": torch.tensor(0.0), **factors(weight)}
         case "adamw" | "adamw_uncorrected":
             optimizer = torch.optim.AdamW(groups, 0.0, betas=settings.betas, eps=settings.eps)
             made = 0.0 if settings.kind == "adamw" else SETTLED
-            for group in groups:
-                for weight in group["params"]:
-                    step = torch.tensor(made, device=weight.device if group["fused"] else "cpu")
-                    optimizer.state[weight] = {"step": step, **moments(weight)}
+            for weight, group in weights:
+                step = torch.tensor(made, device=weight.device if group["fused"] else "cpu")
+                optimizer.state[weight] = {"step": step, **moments(weight)}
     return optimizer
 
 
@@ -278,13 +277,13 @@ def squares(tensors: Sequence[Tensor]) -> Tensor:
     """The sum of squares of each tensor, over all of its shards; (n,) float64."""
     if not tensors:
         return torch.zeros(0, dtype=torch.float64)
-    sums = torch.stack([_square(local(one)) for one in tensors])
+    sums = torch.stack([_square(local(tensor)) for tensor in tensors])
     shards: dict[tuple[Any, int], list[int]] = {}
-    for place, one in enumerate(tensors):
-        if isinstance(one, DTensor):
-            for dimension, placement in enumerate(one.placements):
+    for place, tensor in enumerate(tensors):
+        if isinstance(tensor, DTensor):
+            for dimension, placement in enumerate(tensor.placements):
                 if placement.is_shard():
-                    shards.setdefault((one.device_mesh, dimension), []).append(place)
+                    shards.setdefault((tensor.device_mesh, dimension), []).append(place)
     for (mesh, dimension), places in shards.items():
         part = sums[places]
         all_reduce(part, group=mesh.get_group(dimension))
@@ -325,17 +324,16 @@ def fill(places: Mapping[str, Tensor], tensors: Mapping[str, Tensor], what: str)
             f"no place{_first(extra)}; resume with the settings it was written with, or copy it again"
         )
     for name, place in places.items():
-        given = tensors[name]
-        if given.shape != place.shape or given.dtype != place.dtype:
+        if (kind := _kind(tensors[name])) != _kind(place):
             raise CheckpointError(
-                f"{what}: {name} is {_kind(given)}, and its place {_kind(place)}; resume with the settings it was "
+                f"{what}: {name} is {kind}, and its place {_kind(place)}; resume with the settings it was "
                 "written with, or copy it again"
             )
     for name, place in places.items():
-        given = tensors[name].to(place.device)
+        tensor = tensors[name].to(place.device)
         if isinstance(place, DTensor):  # every process has the whole tensor, and takes its own share of it
-            given = distribute_tensor(given, place.device_mesh, place.placements, src_data_rank=None)
-        local(place).copy_(local(given))
+            tensor = distribute_tensor(tensor, place.device_mesh, place.placements, src_data_rank=None)
+        local(place).copy_(local(tensor))
 
 
 def local(tensor: Tensor) -> Tensor:

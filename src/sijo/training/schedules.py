@@ -92,17 +92,16 @@ class ScheduleSettings:
         """
         x, w = min(share, 1.0), warmup
         rising = x < w
+        left = 1.0
         match self.shape:
-            case "linear" | "polynomial":
-                left = 1.0 if rising else ((1 - x) / (1 - w)) ** self.power
-            case "cosine":
-                left = 1.0 if rising else (1 + math.cos(math.pi * (x - w) / (1 - w))) / 2
-            case "constant":
-                left = 1.0
-            case "linear_from_start":
-                left = 1.0 if rising else 1 - x
             case "linear_times_warmup":
                 left = 1 - x
+            case "linear_from_start" if not rising:
+                left = 1 - x
+            case "linear" | "polynomial" if not rising:
+                left = ((1 - x) / (1 - w)) ** self.power
+            case "cosine" if not rising:
+                left = (1 + math.cos(math.pi * (x - w) / (1 - w))) / 2
         rise = x / w if rising else 1.0
         rate: float = self.peak * rise * (self.floor + (1 - self.floor) * left)
         return rate

@@ -143,8 +143,8 @@ def read_settings(values: Mapping[str, Any], kind: type[SettingsT]) -> SettingsT
         settings: SettingsT = _adapter(kind).validate_python(dict(values))  # type: ignore[arg-type]
     except ValidationError as error:
         errors = [
-            (".".join(str(part) for part in one["loc"] if not str(part)[:1].isupper()), one)
-            for one in error.errors()
+            (".".join(str(part) for part in fault["loc"] if not str(part)[:1].isupper()), fault)
+            for fault in error.errors()
         ]
         for path, fault in errors:
             if fault["type"] == "unexpected_keyword_argument":
