@@ -1,13 +1,13 @@
-"""From labelled rows to a model that labels: read, checked, learned, measured, and the best of it kept.
+"""Fine-tuning: labelled rows read and checked, a model trained on them, measured at checkpoints, the best one kept.
 
 OUT/settings.json      all that decides the run, but its rows
 OUT/data.json          which rows those are
-OUT/checkpoints/       where it can go on (`training/state.py`)
-OUT/metrics.jsonl      what happened (`training/journal.py`)
-OUT/evaluations.jsonl  how the evaluation rows were answered, at each checkpoint
-OUT/best/              the weights that answered them best
-OUT/predictions.jsonl  what those answered, a line for each evaluation row
-OUT/results.json       how good that is, with 95 % intervals
+OUT/checkpoints/       where it can be resumed (`training/state.py`)
+OUT/metrics.jsonl      losses and rates (`training/journal.py`)
+OUT/evaluations.jsonl  metrics over the evaluation rows, at each checkpoint
+OUT/best/              the weights with the best of them
+OUT/predictions.jsonl  their predictions, a line for each evaluation row
+OUT/results.json       their metrics, with 95 % intervals
 OUT/model/             the model
 
 With several seeds each has its own OUT/seed-N, OUT/summary.json compares them, and OUT/model is the best one's.
@@ -62,9 +62,9 @@ def finetune(
     settings  such as `default_settings` gives, changed or not
     files     what it learns from and is measured on
     out       the run's folder
-    resume    go on where a run in that folder stopped, with the same settings; or begin
-    stop      asked before every step: whether to save and leave
-    tell      where words for a person go
+    resume    continue the run in that folder, with the same settings; or begin
+    stop      called before every step; True saves and ends the run
+    tell      called with each message for a person
 
     Returns whether the run is finished. Raises SettingError and TextError for what cannot be learned, before
     anything is begun, and what `Training.steps` raises.
@@ -96,7 +96,7 @@ def finetune(
 
 
 def measure(seed: FinetuneSeed) -> dict[str, Any]:
-    """How good the best weights of a run are, with intervals; their predictions are written beside."""
+    """The metrics of a run's best weights, with intervals; their predictions are written beside."""
     setup = seed.setup
     seed.use_best()
     predictions = seed.predictions()
@@ -154,7 +154,7 @@ def export(seed: FinetuneSeed, folder: Path) -> None:
 
 
 def _line(number: int, row: LabelledRow, predicted: Any) -> dict[str, Any]:
-    """A line of predictions.jsonl, but for how sure it is."""
+    """A line of predictions.jsonl, without the scores."""
     gold = row.label
     if gold and isinstance(gold, tuple) and not isinstance(gold[0], str):
         gold = [answer.text for answer in gold]
@@ -168,17 +168,14 @@ def _line(number: int, row: LabelledRow, predicted: Any) -> dict[str, Any]:
 def summarise(
     seeds: Sequence[FinetuneSeed], results: Sequence[dict[str, Any]], best: FinetuneSeed, out: Path
 ) -> None:
-    """Write how the seeds compare, and the results and predictions of the best one."""
-    names = results[0]["metrics"]
-    by_metric = {name: [result["metrics"][name]["value"] for result in results] for name in names}
+    """Write the metrics of all seeds, and the results and predictions of the best one."""
+    values = [{name: metric["value"] for name, metric in result["metrics"].items()} for result in results]
     summary = {
         "metric": best.setup.metric,
         "best_seed": best.seed,
-        "seeds": {
-            str(seed.seed): {name: by_metric[name][number] for name in names} for number, seed in enumerate(seeds)
-        },
+        "seeds": {str(seed.seed): by_metric for seed, by_metric in zip(seeds, values, strict=True)},
         "metrics": {
-            name: _spread([value for value in by_seed if value is not None]) for name, by_seed in by_metric.items()
+            name: _spread([of_seed[name] for of_seed in values if of_seed[name] is not None]) for name in values[0]
         },
     }
     _write(out / "summary.json", summary)

@@ -1,4 +1,4 @@
-"""One run over labelled rows, from its seed: trained, measured at each checkpoint, and the best of it kept."""
+"""One fine-tuning run, from its seed: trained, measured at each checkpoint, and the best weights kept."""
 
 import math
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -40,7 +40,7 @@ class Predictions:
     labels: list[Any]
     """The prediction for each row, as `metrics_of` takes it."""
     scores: list[dict[str, Any]]
-    """What is written down beside each: probabilities, or a score."""
+    """What is written beside each: probabilities, or a score."""
     spans: list[SpanAnswer]
     """Of question-answering, before the threshold."""
 
@@ -52,21 +52,21 @@ class FinetuneSeed:
         self.setup, self.seed, self.folder, self.tell = setup, seed, folder, tell
         self.settings = replace(setup.settings, run=replace(setup.settings.run, seed=seed))
         self.evaluations: list[dict[str, Any]] = []
-        """How the evaluation rows were answered, at each checkpoint."""
+        """The metrics over the evaluation rows, at each checkpoint."""
 
     @cached_property
     def objective(self) -> Supervised:
-        """What is learned: built once, trained, and in the end filled with its best weights."""
+        """The objective with its network: built once, trained, and in the end filled with its best weights."""
         return self.setup.objective(self.seed)
 
     @property
     def model(self) -> Model:
-        """The model that is learned."""
+        """The model that is trained."""
         assert isinstance(self.objective.network, Model)
         return self.objective.network
 
     def release(self) -> None:
-        """Let go of the network, where another seed's is the better one."""
+        """Free the network, where another seed's is the better one."""
         self.__dict__.pop("objective", None)
 
     def steps(self, stop: Callable[[], bool]) -> Generator[Step, None, bool]:
@@ -86,8 +86,7 @@ class FinetuneSeed:
             self.evaluations = lines.kept
             if begun and begun % loop.save_every == 0:
                 self._evaluate(training, lines)
-            tokenizer = self.model.tokenizer
-            journal = stack.enter_context(Journal(self.folder, self.settings, tokenizer, step=begun))
+            journal = stack.enter_context(Journal(self.folder, self.settings, self.model.tokenizer, step=begun))
             for step in training.steps(lambda: stop() or self._exhausted()):
                 journal.add(step)
                 if step.checkpoint:

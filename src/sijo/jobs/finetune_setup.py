@@ -53,7 +53,7 @@ class FinetuneSetup:
                 f"{len(rows[0].texts)}; name both columns by columns.text and columns.second"
             )
         self.task, self.settings, self.files = task, settings, files
-        self.names, self.goes_on = _columns(settings, names_of(train_rows, task))
+        self.names, self.keeps_head = _columns(settings, names_of(train_rows, task))
         self.metric = settings.metric or BEST[task][0]
         self.always_answers = task != "question-answering" or all(row.label for row in train_rows)
         self.answers = replace(settings.answers, threshold=math.inf) if self.always_answers else settings.answers
@@ -96,7 +96,7 @@ class FinetuneSetup:
         settings, name = self.settings, HEADS[self.task]
         torch.manual_seed(random_bits(seed, "weights") % 2**63)
         labels = list(self.names) or (["LABEL_0", "LABEL_1"] if self.task == "question-answering" else None)
-        if self.goes_on:
+        if self.keeps_head:
             model = load(settings.model, name)
         elif settings.head == "plain":
             model = _plain(load(settings.model), list(self.names))
@@ -180,7 +180,7 @@ class FinetuneSetup:
 
 
 def _columns(settings: FinetuneSettings, names: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
-    """The labels in the order of the head's columns, and whether the model's own head goes on with them."""
+    """The labels in the order of the head's columns, and whether the model's own head is kept for them."""
     name = HEADS[settings.task]
     if settings.head == "plain" or name not in describe(settings.model).heads:
         return names, False

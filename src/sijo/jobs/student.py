@@ -1,4 +1,4 @@
-"""A student begins with what its teacher knows: layers, tables, heads, wherever they fit. (DistilBERT, section 3.)
+"""A student is initialised from its teacher: layers, tables, heads, wherever they fit. (DistilBERT, section 3.)
 
 Nothing here is trained. A table that is to be narrower begins with the directions in which the teacher's
 vectors differ most, so that a factorised student starts close to its teacher too.

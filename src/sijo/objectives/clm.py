@@ -11,7 +11,7 @@ from sijo.objectives.posed_batch import PosedBatch
 
 
 class CausalLM(TokenObjective):
-    """Ask at every place for the token after it; text alone is asked for, never a control code or padding.
+    """Predict at every position the token after it; targets are text alone, never a control code or padding.
 
     Needs      a head `lm`, a network that reads to the left; for codes, a corpus prepared with them
     Parts      clm: cross-entropy of each token of text, and of the one that follows the input in its stream
@@ -23,7 +23,7 @@ class CausalLM(TokenObjective):
     head = "lm"
 
     def pose(self, batch: PosedBatch, seed: int) -> PosedBatch:
-        """Nothing is random here."""
+        """The targets of every token; nothing is random here."""
         ids, text = batch.input_ids, batch.keep & ~batch.special
         targets = ids.roll(-1, dims=1)
         target_mask = text.roll(-1, dims=1) & batch.keep
@@ -36,9 +36,9 @@ class CausalLM(TokenObjective):
         return replace(batch, targets=targets, target_mask=target_mask)
 
     def example(self, head: LMHead, head_input: HeadInput, posed: PosedBatch) -> dict[str, Any]:
-        """The text, and what is guessed; each guess is shown where the token stands that it is about."""
+        """The text and the predictions, each at the position of the token that it predicts."""
         rows = guessed(head, head_input, posed)
         last = len(rows["text"]) + rows["asked"][-1]
         text = [rows["text"][0], *rows["truth"]][:last]
-        asked, guess = [False, *rows["asked"]][:last], [None, *rows["guess"]][:last]
-        return {"text": text, "asked": asked, "truth": text, "guess": guess}
+        target_mask, guess = [False, *rows["asked"]][:last], [None, *rows["guess"]][:last]
+        return {"text": text, "asked": target_mask, "truth": text, "guess": guess}

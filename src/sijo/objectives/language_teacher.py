@@ -1,6 +1,6 @@
-"""A network that teaches another: what it says of a text, computed once and cached where that is asked for.
+"""A network that teaches another: its outputs for a text, computed once and, where a cache is set, kept there.
 
-What it says is a function of the text alone. Nothing of it is trained.
+They are a function of the text alone. The teacher is never trained.
 
 Letters: B batch, L length, M real tokens of a batch, V tokens of the vocabulary, K of them kept, D width.
 """
@@ -22,7 +22,7 @@ from sijo.objectives.objective import head_input
 from sijo.objectives.posed_batch import PosedBatch
 
 Lesson = Mapping[str, Tensor]
-"""What a teacher says of some rows, under the names of `ROWS` and, a row for each real token, other names:
+"""A teacher's outputs for some rows, under the names of `ROWS` and, a row for each real token, other names:
 
 logits     (M, V) float, or (M, K) the highest K of them
 ids        (M, K) int32: which tokens these are
@@ -77,11 +77,6 @@ class Teaching:
         """Whether it is about distributions over tokens, which need one vocabulary and a head."""
         return bool(self.soft or self.squared)
 
-    @property
-    def of_places(self) -> bool:
-        """Whether it is about single places of a text, so that both must cut it into the same tokens."""
-        return bool(self.of_tokens or self.cosine or self.relations)
-
 
 class Lessons(Protocol):
     """Where lessons are kept, each under the digest of the text it is about."""
@@ -117,7 +112,8 @@ class LanguageTeacher:
         layers, wanted = self.network.architecture.layers, self.teaching.relation_layer
         if wanted is not None and not 1 <= wanted <= layers:
             raise SettingError(f"teacher.relation_layer={wanted}: the teacher has layers 1 to {layers}")
-        if self.translate is not None and self.teaching.of_places:
+        at_tokens = self.teaching.of_tokens or self.teaching.cosine or self.teaching.relations
+        if self.translate is not None and at_tokens:  # then both must cut a text into the same tokens
             raise SettingError(
                 "teacher and student have different tokenizers, so only vectors of whole texts can be compared: "
                 "set teacher.soft, squared, cosine and relations to 0 and teacher.vectors above, or use the "
@@ -132,13 +128,14 @@ class LanguageTeacher:
 
     @torch.no_grad()
     def lesson(self, posed: PosedBatch) -> Lesson:
-        """What it says of the rows, at every real token: from the cache, or computed and cached."""
+        """Its outputs for the rows, at every real token: from the cache, or computed and cached."""
         self.network.to(posed.input_ids.device)
         if self.translate is not None:
             posed = _translated(posed, self.translate)
         if self.lessons is None:
             return self.computed(posed)
-        keys = [_key(row) for row in _rows(posed)]
+        texts = [row.contiguous().numpy().tobytes() for row in _rows(posed)]
+        keys = [hashlib.blake2b(text, digest_size=20).digest() for text in texts]
         known = self.lessons.get(keys)
         missing = [number for number, key in enumerate(keys) if key not in known]
         if missing:
@@ -164,7 +161,7 @@ class LanguageTeacher:
         return packed
 
     def computed(self, posed: PosedBatch) -> Lesson:
-        """What it says of a posed batch in its own tokens, with nothing rounded."""
+        """Its outputs for a posed batch in its own tokens, not rounded."""
         teaching, keep = self.teaching, posed.keep
         head: Any = self.network.head[self.head] if self.head else None
         read = head_input(self.network, posed, *([head] if head else []), layers=bool(teaching.relations))
@@ -198,10 +195,6 @@ def _rows(posed: PosedBatch) -> list[Tensor]:
     """Ids and segments of each text, (2, n) int64."""
     both = torch.stack([posed.input_ids, posed.token_type_ids], 1).cpu()
     return [row[:, :length] for row, length in zip(both, posed.lengths, strict=True)]
-
-
-def _key(row: Tensor) -> bytes:
-    return hashlib.blake2b(row.contiguous().numpy().tobytes(), digest_size=20).digest()
 
 
 def _split(lesson: Lesson, lengths: list[int]) -> list[Lesson]:

@@ -1,4 +1,4 @@
-"""A batch with something asked of it: all random numbers have been drawn, so it can be cut into pieces.
+"""A posed batch: inputs with their targets. All random numbers have been drawn, so it can be cut into pieces.
 
 Letters: B batch, C choices, L length.
 """
@@ -16,7 +16,7 @@ from sijo.data.samples import Batch
 
 @dataclass(frozen=True)
 class PosedBatch:
-    """What a network is to read and what it is asked. Every tensor has a row for each input of the batch.
+    """What a network is to read and the targets. Every tensor has a row for each input of the batch.
 
     Where an input is several to choose from, C of them, (B, L) is (B, C, L) everywhere.
     """
@@ -44,9 +44,9 @@ class PosedBatch:
     uniforms: Tensor | None = None
     """(B, L) float64 in [0, 1): one uniform draw for each token that a generator may put in."""
     labels: Tensor | None = None
-    """(B, …): what a person said of each input; what is said of tokens moves to `targets` when it is posed."""
+    """(B, …): the labels of each input; those of tokens become `targets` when it is posed."""
     lesson: Mapping[str, Tensor] | None = None
-    """What a teacher says of these rows, once they are prepared; not of other rows, so it is not cut with them."""
+    """A teacher's outputs for these rows, once they are prepared; not cut with them, as other rows have others."""
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -84,7 +84,7 @@ class PosedBatch:
 
 
 def unposed(batch: Batch) -> PosedBatch:
-    """A batch of which nothing is asked yet."""
+    """A batch without targets yet."""
     ids = torch.from_numpy(batch.input_ids)
     return PosedBatch(
         input_ids=ids,

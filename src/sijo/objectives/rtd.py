@@ -1,9 +1,9 @@
 """Replaced-token detection (`rtd`): which of these tokens were put in by a smaller network? (ELECTRA, section 2.)
 
-A generator, a masked language model, fills the blanks by sampling; the discriminator says of every
-token whether it stood there. Both learn at once, each from its own loss: nothing flows through a sample.
+A generator, a masked language model, replaces the masked tokens by sampling; the discriminator predicts of every
+token whether it was replaced. Both learn at once, each from its own loss: no gradient flows through a sample.
 
-Letters: B batch, L length, N tokens asked for, V tokens, E width of the tables.
+Letters: B batch, L length, N masked tokens, V tokens, E width of the tables.
 """
 
 from collections.abc import Mapping
@@ -29,8 +29,8 @@ from sijo.tokenizers.tokenizer import Tokenizer
 class OffsetTable(nn.Module):
     """A discriminator's table under gradient-disentangled sharing: E_D = stop_gradient(E_G) + E_delta.
 
-    The masked loss moves E_G and the replaced loss E_delta, each alone, so that the two do not pull
-    one table apart. Source: DeBERTaV3 (He et al. 2021, arXiv:2111.09543), section 3.3.
+    The masked loss alone updates E_G and the replaced loss alone E_delta, so that the two losses do not compete for
+    one table. Source: DeBERTaV3 (He et al. 2021, arXiv:2111.09543), section 3.3.
 
     base   the generator's table
     start  what the discriminator's is at first, (V, E); None for the generator's
@@ -75,11 +75,11 @@ def share_tables(generator: Network, discriminator: Network, sharing: Sharing, *
 
 
 class ReplacedTokenDetection(TrainingObjective):
-    """Spot the tokens that a small masked model guessed in place of the real ones.
+    """Detect the tokens that a small masked model sampled in place of the real ones.
 
     Needs      two networks over one vocabulary, with the heads `mlm` and `rtd`
-    Keeps      both; the discriminator is what one is after
-    Parts      mlm: the generator's loss of each token asked for; rtd: the discriminator's of each real
+    Keeps      both; the discriminator is the model to use
+    Parts      mlm: the generator's loss of each masked token; rtd: the discriminator's of each real
                token, special ones included
     Neighbours `MaskedLM` for the generator alone
     Source     Clark et al. 2020 (arXiv:2003.10555), section 2; `sharing="gdes"` is DeBERTaV3's
@@ -158,25 +158,25 @@ class ReplacedTokenDetection(TrainingObjective):
         return ids
 
     def counts(self, posed: PosedBatch) -> dict[str, int]:
-        """How much each part is asked, in a batch or a piece of one."""
+        """The number of targets of each part, in a batch or a piece of one."""
         return {"mlm": int(posed.target_mask.sum()), "rtd": int(posed.keep.sum())}
 
     def scores(self, posed: PosedBatch) -> Tensor:
-        """The discriminator's logits (B, L) that a token was put in."""
+        """The discriminator's logits (B, L) that a token was replaced."""
         scores: Tensor = self.discriminator.head["rtd"](head_input(self.discriminator, posed))
         return scores
 
     def example(self, posed: PosedBatch) -> dict[str, Any]:
-        """A text with the tokens that were put in, and how surely each was spotted."""
+        """A text with the sampled tokens, and the probability of each that it was replaced."""
         _, shown, score_BL = self._read(posed)
         length = posed.lengths[0]
-        text, truth, asked = (part[0, :length].tolist() for part in (shown, posed.targets, posed.target_mask))
+        text, truth, target_mask = (part[0, :length].tolist() for part in (shown, posed.targets, posed.target_mask))
         return {
             "objective": "rtd",
             "text": text,
-            "asked": asked,
+            "asked": target_mask,
             "truth": truth,
-            "guess": [token if is_asked else None for token, is_asked in zip(text, asked, strict=True)],
+            "guess": [token if is_target else None for token, is_target in zip(text, target_mask, strict=True)],
             "replaced": [token != real for token, real in zip(text, truth, strict=True)],
             "spotted": [round(probability, 4) for probability in score_BL.sigmoid()[0, :length].tolist()],
         }

@@ -1,8 +1,8 @@
-"""One run among several processes: who is who, whose weights, who waits for whom.
+"""One run among several processes: their ranks, how weights are shared, and when processes wait for each other.
 
-`torchrun` starts the processes and says how many they are; one that was started alone is a world of
-one, and everything here is then next to nothing. Every process poses the questions of the whole batch,
-which is cheap, and answers its share of the pieces: losses and gradients are those of one process.
+`torchrun` starts the processes and sets their number; a process that was started alone is a world of size 1,
+in which all of this does next to nothing. Every process poses the whole batch, which is cheap, and computes its
+share of the pieces: losses and gradients are those of one process.
 """
 
 import os
@@ -24,7 +24,7 @@ from sijo.nn.heads import EnhancedLMHead, Network
 LONG = timedelta(days=30)
 """How long the others wait while one prepares the corpus."""
 PATIENCE = 30.0
-"""Seconds that the first process waits until the others have heard of what it did."""
+"""Seconds that the first process waits for the others to confirm that they have read its outcome."""
 
 
 class ProcessError(SijoError):
@@ -71,7 +71,7 @@ class World:
         return objective
 
     def accumulating(self, wrapped: nn.Module, *, last: bool) -> Any:
-        """A context for a backward pass: gradients are only added up here until the last piece, then shared."""
+        """A context for a backward pass: gradients are accumulated locally until the last piece, then reduced."""
         if isinstance(wrapped, nn.parallel.DistributedDataParallel) and not last:
             return wrapped.no_sync()
         if self.size > 1 and self.strategy == "fsdp":
@@ -108,9 +108,9 @@ class World:
 
     @contextmanager
     def first_alone(self, what: str) -> Iterator[bool]:
-        """A block that the first process runs; the others enter it as False, and leave once the first is through.
+        """A block that the first process runs; the others enter it as False, and leave once the first has finished.
 
-        Where the first fails, so do they: nobody is left waiting.
+        Where the first process fails, the others fail too, so that none is left waiting.
         """
         if self.size == 1:
             yield True
@@ -131,13 +131,13 @@ class World:
             raise
         finally:
             store.set(key, outcome)
-            with suppress(Exception):  # the store may be this process's, so it stays until it has been heard
-                heard = [f"{key}/{rank}" for rank in range(1, self.size)]
-                store.wait(heard, timedelta(seconds=min(self.timeout, PATIENCE)))
+            with suppress(Exception):  # the store may be this process's, so it stays until the others have read it
+                read = [f"{key}/{rank}" for rank in range(1, self.size)]
+                store.wait(read, timedelta(seconds=min(self.timeout, PATIENCE)))
 
     @contextmanager
     def watched(self, step: int) -> Iterator[None]:
-        """A block in which processes wait for one another; one that falls silent is named."""
+        """A block in which processes wait for each other; one that does not answer is named."""
         try:
             yield
         except RuntimeError as error:  # gloo and NCCL raise nothing more particular
@@ -164,7 +164,7 @@ class World:
 def join(
     *, strategy: Literal["ddp", "fsdp"], timeout: float, device: Literal["auto", "cpu", "cuda"]
 ) -> Iterator[World]:
-    """Meet the other processes, as `torchrun` or another launcher has told us of them; part from them at the end.
+    """Join the process group that `torchrun` or another launcher has set up, and leave it at the end.
 
     RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT are read from the environment; without them the
     world is this process alone. Where a launcher has joined them already, they are left joined.

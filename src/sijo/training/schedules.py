@@ -1,7 +1,7 @@
-"""How fast the weights move: a rate that rises, then falls, as a pure function of progress.
+"""The learning rate: it rises, then falls, as a pure function of progress.
 
-Progress is the share of the run that is behind: of its steps, or of its wall-clock budget. Nothing is
-remembered from one step to the next, so a resumed run needs no state of its schedule.
+Progress is the share of the run that is done: of its steps, or of its wall-clock budget. A schedule has no state,
+so a resumed run needs none.
 """
 
 import math
@@ -15,9 +15,9 @@ Shape = Literal["linear", "polynomial", "cosine", "constant", "linear_from_start
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleSettings:
-    """How the rate moves over a run: up in a line to its peak, then down in one of six shapes.
+    """The learning rate over a run: up in a line to its peak, then down in one of six shapes.
 
-    With x the share of the run behind and w the share that is warm-up, the rise is min(1, x / w), and
+    With x the share of the run that is done and w the share that is warm-up, the rise is min(1, x / w), and
     what remains of the peak is, from w on:
 
     linear               (1 - x) / (1 - w)
@@ -83,7 +83,7 @@ class ScheduleSettings:
     def at(self, share: float, warmup: float) -> float:
         """The rate of the next update.
 
-        share   of the run that is behind: updates made of all (0 before the first, whose rate is 0 where there is a
+        share   of the run that is done: updates made of all (0 before the first, whose rate is 0 where there is a
                 warm-up), or time used of a budget; more than 1, where a step outlasts its budget, is taken for 1
         warmup  the share that is warm-up, as `warmup` gives it
 

@@ -1,4 +1,4 @@
-"""One update of the weights, as whoever follows a run sees it; and all that a run remembers between two of them."""
+"""One update of the weights, as the loop yields it; and the loop state between two updates."""
 
 import math
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 from sijo.training.cost import Speed, SpeedMeter
 
 SMOOTHING = 0.98
-"""Of the loss by which divergence is told: a mean over some 50 steps."""
+"""Of the loss by which divergence is detected: a mean over some 50 steps."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Step:
     seconds: float = 0.0
     """That this step took."""
     checkpoint: bool = False
-    """Whether a checkpoint of it is due, once all that it says is written down."""
+    """Whether a checkpoint of it is due, once its lines are written."""
     speed: Speed | None = None
     """Over the last steps, in the process that writes."""
     metrics: Mapping[str, float] | None = None
@@ -46,12 +46,12 @@ class Step:
     timing: Mapping[str, float] | None = None
     """A line for timings.jsonl, likewise, in the process that writes."""
     example: Mapping[str, Any] | None = None
-    """What the networks make of one text, in token ids, where a checkpoint is due: `TrainingObjective.example`."""
+    """What the networks predict for a text, in token ids, at checkpoints alone: `TrainingObjective.example`."""
 
 
 @dataclass(kw_only=True)
 class LoopState:
-    """Where a run is: all that it remembers from step to step besides weights and optimizer."""
+    """The state of the loop, besides weights and optimizer."""
 
     step: int = 0
     """Updates made."""
@@ -81,7 +81,7 @@ class LoopState:
 
     def fault(self, loss: float, norm: float, divergence: float) -> str | None:
         """What is wrong with a step before its update is made, or None: a loss or a gradient that is no number, or
-        a loss that has lost what was learned, and is `divergence` times what it had been."""
+        a smoothed loss of more than `divergence` times its lowest value."""
         if not math.isfinite(loss):
             return f"the loss is {loss}"
         if not math.isfinite(norm):
