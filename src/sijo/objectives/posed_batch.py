@@ -5,8 +5,8 @@ Letters: B batch, C choices, L length.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -85,16 +85,8 @@ class PosedBatch:
 
 def unposed(batch: Batch) -> PosedBatch:
     """A batch without targets yet."""
-    ids = torch.from_numpy(batch.input_ids)
-    return PosedBatch(
-        input_ids=ids,
-        keep=torch.from_numpy(batch.keep),
-        token_type_ids=torch.from_numpy(batch.token_type_ids),
-        special=torch.from_numpy(batch.special),
-        targets=ids,
-        target_mask=torch.zeros_like(ids, dtype=torch.bool),
-        numbers=torch.from_numpy(np.stack([batch.epochs, batch.numbers], 1)),
-        parts=torch.from_numpy(batch.parts),
-        next_ids=torch.from_numpy(batch.next_ids),
-        labels=None if batch.labels is None else torch.from_numpy(batch.labels),
-    )
+    arrays = {name: array for name, array in vars(batch).items() if array is not None}
+    tensors: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    tensors["numbers"] = torch.stack([tensors.pop("epochs"), tensors["numbers"]], 1)
+    target_mask = torch.zeros_like(tensors["keep"])
+    return PosedBatch(**tensors, targets=tensors["input_ids"], target_mask=target_mask)

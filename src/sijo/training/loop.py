@@ -76,7 +76,7 @@ class Training:
         with world.first_alone("newest") as first:
             if first:
                 self.checkpoints.mkdir(parents=True, exist_ok=True)
-                saved = state.newest(self.checkpoints, tell)  # moves what is damaged aside before others look
+                saved = state.newest(self.checkpoints, tell)  # renames a damaged one before the others look
         if not world.first:
             saved = state.newest(self.checkpoints)
         if saved is not None:

@@ -11,8 +11,6 @@ from typing import Any, Literal
 from sijo.errors import SettingError
 
 Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
-
-
 Log = Callable[[int, Mapping[str, float]], None]
 """Sends the numbers of a step."""
 
@@ -22,7 +20,7 @@ def open_tracker(name: Tracker, folder: Path, settings: Mapping[str, Any]) -> It
     """Where metrics are sent besides metrics.jsonl; None for "none". Raises as `check_tracker` does.
 
     tensorboard     curves in RUN/tensorboard, for `tensorboard --logdir`
-    wandb, trackio  a run there. Its identity stands in RUN/tracker-id, so that a resumed run goes on with the same
+    wandb, trackio  a run there. Its identity stands in RUN/tracker-id, so that a resumed run continues the same
                     curves, and two runs in folders of one name stay two
     """
     check_tracker(name)
