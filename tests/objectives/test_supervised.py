@@ -286,7 +286,7 @@ def test_steadiness_moves_little_and_leaves_no_trace(tiny_model, tokenizer, task
     (first, uphill, detached), (second, after, through) = seen
     assert uphill and not detached and not after and through
     given = []
-    with supervised._EmbeddingsHook(ours.network, given.append):
+    with supervised._before_norm(ours.network, given.append):
         ours.scores(question)
     plain = F.layer_norm(given[0], given[0].shape[-1:], eps=1e-7)
     assert (first - plain).abs().max() <= sift.bound + 1e-6

@@ -123,7 +123,7 @@ def chosen(
 
 def show_recipes(format: str | None) -> None:
     """Every recipe with what it costs: weights, tokens, operations, and how long this machine would take."""
-    from sijo.jobs.recipe_costs import recipe_costs
+    from sijo.jobs.recipes import recipe_costs
 
     rows = list(recipe_costs())
     shown = [

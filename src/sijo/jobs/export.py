@@ -43,7 +43,7 @@ def export(settings: RunSettings, training: Training, out: Path) -> list[Path]:
 
 
 def _card(settings: RunSettings, model: Model, out: Path) -> Card:
-    """What there is to say of a model that a run leaves: what it read, whom it learned from, how well at last."""
+    """The card of a trained model: its data, its teacher, the last losses, the settings of the run."""
     teacher, last = settings.teacher, read_lines(out / "metrics.jsonl")[-1:]
     sources = read_object(out / "text.json")["sources"] if (out / "text.json").is_file() else []
     tasks = [spec.task for spec in OBJECTIVES.values() if spec.task and spec.head in model.head_values]

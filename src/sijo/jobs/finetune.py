@@ -1,32 +1,51 @@
-"""From labelled rows to a model that labels: read, checked, learned, measured, and the best of it kept.
+"""Fine-tuning: labelled rows read and checked, a model trained on them, measured at checkpoints, the best one kept.
 
 OUT/settings.json      all that decides the run, but its rows
 OUT/data.json          which rows those are
-OUT/checkpoints/       where it can go on (`training/state.py`)
-OUT/metrics.jsonl      what happened (`training/journal.py`)
-OUT/evaluations.jsonl  how the evaluation rows were answered, at each checkpoint
-OUT/best/              the weights that answered them best
-OUT/predictions.jsonl  what those answered, a line for each evaluation row
-OUT/results.json       how good that is, with 95 % intervals
+OUT/checkpoints/       where it can be resumed (`training/state.py`)
+OUT/metrics.jsonl      losses and rates (`training/journal.py`)
+OUT/evaluations.jsonl  metrics over the evaluation rows, at each checkpoint
+OUT/best/              the weights with the best of them
+OUT/predictions.jsonl  their predictions, a line for each evaluation row
+OUT/results.json       their metrics, with 95 % intervals
 OUT/model/             the model
 
 With several seeds each has its own OUT/seed-N, OUT/summary.json compares them, and OUT/model is the best one's.
 """
 
+import json
 import os
-from collections.abc import Callable, Generator
+import statistics
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from sijo.checkpoints.card import Card, Metric, licence
+from sijo.checkpoints.locate import locate
+from sijo.checkpoints.save import save
+from sijo.data.labelled_rows import LabelledRow
 from sijo.errors import SettingError
-from sijo.jobs.finetune_results import export, measure, summarise
+from sijo.evaluation.intervals import intervals
+from sijo.evaluation.metrics import best_threshold
+from sijo.files.atomic import whole_file
+from sijo.files.json_files import json_text, read_object
+from sijo.files.json_lines import json_leaves
 from sijo.jobs.finetune_seed import FinetuneSeed
 from sijo.jobs.finetune_settings import FinetuneSettings, LabelledFiles
 from sijo.jobs.finetune_setup import FinetuneSetup
 from sijo.jobs.run_folder import take_run_folder
 from sijo.training.step import Step
 from sijo.training.trackers import check_tracker
+
+PLACES = ("model", "teacher.model")
+"""Settings that may be paths of this machine, which a card does not tell."""
+PIPELINES = {
+    "classification": "text-classification",
+    "multi-label": "text-classification",
+    "tagging": "token-classification",
+}
+"""The Hub's names of tasks that it calls otherwise, or not at all."""
 
 
 def finetune(
@@ -43,9 +62,9 @@ def finetune(
     settings  such as `default_settings` gives, changed or not
     files     what it learns from and is measured on
     out       the run's folder
-    resume    go on where a run in that folder stopped, with the same settings; or begin
-    stop      asked before every step: whether to save and leave
-    tell      where words for a person go
+    resume    continue the run in that folder, with the same settings; or begin
+    stop      called before every step; True saves and ends the run
+    tell      called with each message for a person
 
     Returns whether the run is finished. Raises SettingError and TextError for what cannot be learned, before
     anything is begun, and what `Training.steps` raises.
@@ -65,14 +84,118 @@ def finetune(
                 return False
             seeds.append(seed)
             results.append(measure(seed))
-            if best is None or seed.better(seed.best(), best.best()):
-                best, worse = seed, best
-            else:
-                worse = seed
-            if worse is not None:
-                worse.release()
+            best = seed if best is None or seed.better(seed.best(), best.best()) else best
+            for other in seeds:
+                if other is not best:
+                    other.release()
         assert best is not None
         if len(seeds) > 1:
             summarise(seeds, results, best, out)
         export(best, out / "model")
         return True
+
+
+def measure(seed: FinetuneSeed) -> dict[str, Any]:
+    """The metrics of a run's best weights, with intervals; their predictions are written beside."""
+    setup = seed.setup
+    seed.use_best()
+    predictions = seed.predictions()
+    rows = setup.evaluation.rows
+    measured = intervals(setup.metrics(predictions.labels), len(rows))
+    with whole_file(seed.folder / "predictions.jsonl") as file:
+        for number, (row, label, shares) in enumerate(
+            zip(rows, predictions.labels, predictions.scores, strict=True), 1
+        ):
+            line = _line(number, row, label) | shares
+            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+    results: dict[str, Any] = {
+        "task": setup.task,
+        "metric": setup.metric,
+        "seed": seed.seed,
+        "best_step": seed.best()["step"],
+        "evaluation_rows": len(rows),
+        "loss": predictions.loss,
+        "metrics": {name: interval.to_dict() for name, interval in measured.items()},
+    }
+    if predictions.spans and not setup.always_answers:
+        gold = [[answer.text for answer in row.label] for row in rows]
+        threshold, f1 = best_threshold(predictions.spans, gold)
+        results |= {"best_threshold": threshold, "f1_at_best_threshold": f1}
+    _write(seed.folder / "results.json", results)
+    return results
+
+
+def export(seed: FinetuneSeed, folder: Path) -> None:
+    """The model that was trained, with its best weights, labels as names, and its card."""
+    results = read_object(seed.folder / "results.json")
+    setup, settings, files = seed.setup, seed.settings, seed.setup.files
+    base, teacher = settings.model, settings.teacher.model
+    metrics = [
+        Metric(name, interval["value"], interval["low"], interval["high"], results["evaluation_rows"])
+        for name, interval in results["metrics"].items()
+        if interval["value"] is not None
+    ]
+    on = Path(files.evaluation).name if files.evaluation else f"rows held out of {Path(files.train).name}"
+    card = Card(
+        title=f"{folder.parent.resolve().name}: {setup.task}",
+        task=PIPELINES.get(setup.task, setup.task),
+        base_model=base or "sentence-transformers/all-MiniLM-L6-v2",
+        teacher=teacher,
+        labels=setup.names,
+        data={Path(files.train).name: len(setup.train.rows)},
+        metrics=metrics,
+        measured_on=f"{on}, by which the checkpoint was chosen too",
+        settings={path: value for path, value in json_leaves(settings.to_json()) if path not in PLACES},
+        base_licence=licence(locate(base)),
+        teacher_licence=None if teacher is None else licence(locate(teacher)),
+        tags=("fine-tuned",),
+    )
+    save(seed.model, folder, overwrite=True, card=card)
+
+
+def _line(number: int, row: LabelledRow, predicted: Any) -> dict[str, Any]:
+    """A line of predictions.jsonl, without the scores."""
+    gold = row.label
+    if gold and isinstance(gold, tuple) and not isinstance(gold[0], str):
+        gold = [answer.text for answer in gold]
+    if row.choices:
+        gold, predicted = row.choices[gold], row.choices[predicted]
+    name = {"id": row.name} if row.name else {}
+    text = {"words": row.words} if row.words else {"text": row.texts[0]}
+    return {"row": number, **name, **text, "gold": gold, "predicted": predicted}
+
+
+def summarise(
+    seeds: Sequence[FinetuneSeed], results: Sequence[dict[str, Any]], best: FinetuneSeed, out: Path
+) -> None:
+    """Write the metrics of all seeds, and the results and predictions of the best one."""
+    values = [{name: metric["value"] for name, metric in result["metrics"].items()} for result in results]
+    summary = {
+        "metric": best.setup.metric,
+        "best_seed": best.seed,
+        "seeds": {str(seed.seed): by_metric for seed, by_metric in zip(seeds, values, strict=True)},
+        "metrics": {
+            name: _spread([of_seed[name] for of_seed in values if of_seed[name] is not None]) for name in values[0]
+        },
+    }
+    _write(out / "summary.json", summary)
+    _write(out / "results.json", results[seeds.index(best)])
+    with whole_file(out / "predictions.jsonl") as file:
+        file.write((best.folder / "predictions.jsonl").read_bytes())
+
+
+def _spread(values: Sequence[float]) -> dict[str, float | None]:
+    """Mean, standard deviation over seeds, and both ends."""
+    if not values:
+        return dict.fromkeys(("mean", "deviation", "lowest", "highest"))
+    return {
+        "mean": statistics.fmean(values),
+        "deviation": statistics.stdev(values) if len(values) > 1 else 0.0,
+        "lowest": min(values),
+        "highest": max(values),
+    }
+
+
+def _write(file: Path, content: object) -> None:
+    with whole_file(file) as out:
+        out.write(json_text(content).encode())

@@ -1,24 +1,28 @@
-"""One run over labelled rows, from its seed: trained, measured at each checkpoint, and the best of it kept."""
+"""One fine-tuning run, from its seed: trained, measured at each checkpoint, and the best weights kept."""
 
 import math
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from sijo.checkpoints.load import Model
 from sijo.checkpoints.weights import read_file, write_file
+from sijo.data.labelled_inputs import LabelledInputs
+from sijo.data.labelled_rows import Task
 from sijo.errors import CheckpointError
 from sijo.evaluation.intervals import values
-from sijo.evaluation.metrics import FALLING
+from sijo.evaluation.metrics import FALLING, SpanAnswer, best_span
 from sijo.files.atomic import whole_folder
 from sijo.files.json_lines import JsonLinesFile
+from sijo.jobs.finetune_settings import AnswerSettings
 from sijo.jobs.finetune_setup import FinetuneSetup
-from sijo.jobs.predictions import Predictions, predict_rows
+from sijo.objectives.posed_batch import PosedBatch
 from sijo.objectives.supervised import Supervised
 from sijo.training.distributed import join
 from sijo.training.journal import Journal
@@ -27,29 +31,42 @@ from sijo.training.optimizers import fill
 from sijo.training.step import Step
 
 
+@dataclass
+class Predictions:
+    """What a network predicts for labelled rows."""
+
+    loss: float
+    """The mean loss of the labels."""
+    labels: list[Any]
+    """The prediction for each row, as `metrics_of` takes it."""
+    scores: list[dict[str, Any]]
+    """What is written beside each: probabilities, or a score."""
+    spans: list[SpanAnswer]
+    """Of question-answering, before the threshold."""
+
+
 class FinetuneSeed:
     """A run of one seed."""
 
     def __init__(self, setup: FinetuneSetup, seed: int, folder: Path, tell: Callable[[str], None]) -> None:
         self.setup, self.seed, self.folder, self.tell = setup, seed, folder, tell
         self.settings = replace(setup.settings, run=replace(setup.settings.run, seed=seed))
-        self.device = torch.device("cpu")
         self.evaluations: list[dict[str, Any]] = []
-        """How the evaluation rows were answered, at each checkpoint."""
+        """The metrics over the evaluation rows, at each checkpoint."""
 
     @cached_property
     def objective(self) -> Supervised:
-        """What is learned: built once, trained, and in the end filled with its best weights."""
+        """The objective with its network: built once, trained, and in the end filled with its best weights."""
         return self.setup.objective(self.seed)
 
     @property
     def model(self) -> Model:
-        """The model that is learned."""
+        """The model that is trained."""
         assert isinstance(self.objective.network, Model)
         return self.objective.network
 
     def release(self) -> None:
-        """Let go of the network, where another seed's is the better one."""
+        """Free the network, where another seed's is the better one."""
         self.__dict__.pop("objective", None)
 
     def steps(self, stop: Callable[[], bool]) -> Generator[Step, None, bool]:
@@ -58,7 +75,6 @@ class FinetuneSeed:
         loop = self.settings.run
         with ExitStack() as stack:
             world = stack.enter_context(join(strategy=loop.strategy, timeout=loop.timeout, device=loop.device))
-            self.device = world.device
             objective = self.objective.to(world.device)
             if self.setup.teacher is not None:
                 self.setup.teacher.network.to(world.device)
@@ -70,8 +86,7 @@ class FinetuneSeed:
             self.evaluations = lines.kept
             if begun and begun % loop.save_every == 0:
                 self._evaluate(training, lines)
-            tokenizer = self.model.tokenizer
-            journal = stack.enter_context(Journal(self.folder, self.settings, tokenizer, step=begun))
+            journal = stack.enter_context(Journal(self.folder, self.settings, self.model.tokenizer, step=begun))
             for step in training.steps(lambda: stop() or self._exhausted()):
                 journal.add(step)
                 if step.checkpoint:
@@ -105,8 +120,7 @@ class FinetuneSeed:
 
     def predictions(self) -> Predictions:
         """What the network predicts for the evaluation rows."""
-        setup = self.setup
-        return predict_rows(self.objective, setup.evaluation, setup.settings.answers, always=setup.always_answers)
+        return predict_rows(self.objective, self.setup.evaluation, self.setup.answers)
 
     def use_best(self) -> None:
         """Put the best weights into the network that was trained."""
@@ -129,7 +143,7 @@ class FinetuneSeed:
         before = self.best() if self.evaluations else None
         with training.averaged():
             predictions = self.predictions()
-            metrics = values(self.setup.metrics(predictions), len(self.setup.evaluation.rows))
+            metrics = values(self.setup.metrics(predictions.labels), len(self.setup.evaluation.rows))
             epoch = step * self.settings.run.batch / len(self.setup.train)
             line = {"step": step, "epoch": round(epoch, 4), "loss": predictions.loss} | {
                 name: value if math.isfinite(value) else None for name, value in metrics.items()
@@ -147,3 +161,86 @@ class FinetuneSeed:
             + ("is not defined here" if value is None else f"{value:.4f}")
             + ("" if ensemble is None else f", {int(ensemble.kept().sum()):,} rows trusted")
         )
+
+
+@torch.inference_mode()
+def predict_rows(objective: Supervised, inputs: LabelledInputs, settings: AnswerSettings) -> Predictions:
+    """What a network predicts for labelled rows, without dropout.
+
+    settings  of question-answering
+    """
+    scores: list[Any] = [None] * len(inputs)
+    loss, count = 0.0, 0
+    for numbers, posed, rows in objective.scored(inputs):
+        tally = objective.label(rows, posed, objective.count(posed))
+        loss, count = loss + tally.total.item(), count + tally.count
+        for number, row in zip(numbers, _by_input(rows, posed, inputs.task), strict=True):
+            scores[number] = row
+    return Predictions(loss / max(count, 1), *_predicted(scores, inputs, settings))
+
+
+def _by_input(rows: Tensor, posed: PosedBatch, task: Task) -> Iterator[Any]:
+    """The scores of each input of a batch."""
+    match task:
+        case "tagging":
+            yield from torch.split(rows.cpu(), posed.target_mask.sum(1).tolist())
+        case "question-answering":
+            starts, ends = rows.cpu().chunk(2)
+            yield from zip(starts.numpy(), ends.numpy(), strict=True)
+        case _:
+            yield from rows.cpu()
+
+
+def _predicted(
+    scores: list[Any], inputs: LabelledInputs, settings: AnswerSettings
+) -> tuple[list[Any], list[dict[str, Any]], list[SpanAnswer]]:
+    """The prediction for each row from the scores of its inputs."""
+    names = inputs.names
+    match inputs.task:
+        case "classification":
+            best = [int(row.argmax()) for row in scores]
+            shares = [row.softmax(-1)[column].item() for row, column in zip(scores, best, strict=True)]
+            return [names[column] for column in best], [{"score": share} for share in shares], []
+        case "multi-label":
+            by_name = [dict(zip(names, row.tolist(), strict=True)) for row in scores]
+            labels = [[name for name, score in row.items() if score > 0] for row in by_name]
+            shares = [row.sigmoid().tolist() for row in scores]
+            return labels, [{"scores": dict(zip(names, row, strict=True))} for row in shares], []
+        case "regression":
+            return [float(row[0]) for row in scores], [{}] * len(scores), []
+        case "multiple-choice":
+            shares = [row.softmax(-1).tolist() for row in scores]
+            beside = [
+                {"scores": row[: len(labelled.choices)]} for row, labelled in zip(shares, inputs.rows, strict=True)
+            ]
+            return [int(row.argmax()) for row in scores], beside, []
+        case "tagging":
+            return _tags(scores, inputs), [{}] * len(inputs.rows), []
+    spans = _spans(scores, inputs, settings)
+    beside = [{"score": span.score, "none": span.none} for span in spans]
+    return [span.answer(settings.threshold) for span in spans], beside, spans
+
+
+def _tags(scores: list[Any], inputs: LabelledInputs) -> list[list[str]]:
+    """The tag of each word of each row."""
+    names = inputs.names
+    silent = "O" if "O" in names else names[0]  # of a word of which the tokenizer leaves nothing
+    tags = [[silent] * len(row.words) for row in inputs.rows]
+    for number, row in enumerate(scores):
+        words = inputs.words[inputs.span(number)]
+        for word, column in zip(words[words >= 0], row.argmax(-1).tolist(), strict=True):
+            tags[inputs.owners[number]][word] = names[column]
+    return tags
+
+
+def _spans(scores: list[Any], inputs: LabelledInputs, settings: AnswerSettings) -> list[SpanAnswer]:
+    """The best answer to each question, over the windows of its text."""
+    windows: list[list[Any]] = [[] for _ in inputs.rows]
+    for number, (starts, ends) in enumerate(scores):
+        characters = inputs.places[inputs.span(number)]
+        length = len(characters)
+        windows[inputs.owners[number]].append((starts[:length], ends[:length], characters))
+    return [
+        best_span(of_row, row.texts[1], most=settings.candidates, longest=settings.longest)
+        for of_row, row in zip(windows, inputs.rows, strict=True)
+    ]

@@ -3,8 +3,10 @@
 All of it is checked here, before a run is begun.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,7 +19,6 @@ from sijo.data.labelled_rows import check_labels, held_out, names_of, read_rows
 from sijo.errors import SettingError
 from sijo.evaluation.metrics import BEST, metrics_of
 from sijo.jobs.finetune_settings import FinetuneSettings, LabelledFiles
-from sijo.jobs.predictions import Predictions
 from sijo.models.family import Layout, label_fields
 from sijo.nn.head_specs import ClassifierHeadSpec
 from sijo.nn.heads import build_head
@@ -52,9 +53,10 @@ class FinetuneSetup:
                 f"{len(rows[0].texts)}; name both columns by columns.text and columns.second"
             )
         self.task, self.settings, self.files = task, settings, files
-        self.names, self.goes_on = _columns(settings, names_of(train_rows, task))
+        self.names, self.keeps_head = _columns(settings, names_of(train_rows, task))
         self.metric = settings.metric or BEST[task][0]
-        self.always_answers = all(row.label for row in train_rows) if task == "question-answering" else True
+        self.always_answers = task != "question-answering" or all(row.label for row in train_rows)
+        self.answers = replace(settings.answers, threshold=math.inf) if self.always_answers else settings.answers
         model = self._model(settings.run.seed)
         self._first: Model | None = model
         tokenizer, places = model.tokenizer, model.architecture.places
@@ -63,11 +65,7 @@ class FinetuneSetup:
                 f"cutting.length={settings.cutting.length} is longer than the {places} places of the model; "
                 "shorten it"
             )
-        if (
-            task == "tagging"
-            and self.metric == "entity_f1"
-            and not any(name.startswith("B-") for name in self.names)
-        ):
+        if self.metric == "entity_f1" and not any(name.startswith("B-") for name in self.names):
             if settings.metric is not None:
                 raise SettingError("metric=entity_f1 needs BIO tags, such as B-place and I-place; choose accuracy")
             self.metric = "accuracy"
@@ -98,7 +96,7 @@ class FinetuneSetup:
         settings, name = self.settings, HEADS[self.task]
         torch.manual_seed(random_bits(seed, "weights") % 2**63)
         labels = list(self.names) or (["LABEL_0", "LABEL_1"] if self.task == "question-answering" else None)
-        if self.goes_on:
+        if self.keeps_head:
             model = load(settings.model, name)
         elif settings.head == "plain":
             model = _plain(load(settings.model), list(self.names))
@@ -126,9 +124,9 @@ class FinetuneSetup:
             ensemble=None if settings.ensemble.every is None else Ensemble(settings.ensemble, self.train),
         )
 
-    def metrics(self, predictions: Predictions) -> dict[str, Any]:
+    def metrics(self, predictions: list[Any]) -> dict[str, Any]:
         """How good predictions for the evaluation rows are."""
-        return metrics_of(self.task, self.evaluation.rows, predictions.labels, self.names)
+        return metrics_of(self.task, self.evaluation.rows, predictions, self.names)
 
     def _class_weights(self) -> Tensor:
         """Of each class, rows / (classes · its rows): scikit-learn's "balanced"."""
@@ -182,7 +180,7 @@ class FinetuneSetup:
 
 
 def _columns(settings: FinetuneSettings, names: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
-    """The labels in the order of the head's columns, and whether the model's own head goes on with them."""
+    """The labels in the order of the head's columns, and whether the model's own head is kept for them."""
     name = HEADS[settings.task]
     if settings.head == "plain" or name not in describe(settings.model).heads:
         return names, False

@@ -34,13 +34,12 @@ def build(
     teacher  what `open_teacher` gave, where the settings have a teacher
     """
     torch.manual_seed(settings.run.seed)
+    wanted, started = settings.objective, settings.start.model is not None
     networks = {
-        folder: _network(settings, folder, heads, tokenizer, teacher)
-        for folder, heads in settings.objective.networks.items()
+        folder: _network(settings, folder, heads, tokenizer, teacher) for folder, heads in wanted.networks.items()
     }
     for network in networks.values():
         network.transformer.recompute = settings.run.recompute
-    wanted, started = settings.objective, settings.start.model is not None
     by_count = wanted.masking.choice == "frequency" or teacher is not None
     counts = token_counts(corpus, tokenizer) if by_count and corpus is not None else None
     if len(networks) > 1:
@@ -50,10 +49,10 @@ def build(
     network = networks["model"]
     objectives = [spec.load().build(wanted, tokenizer, counts) for spec in wanted.specs.values()]
     if teacher is not None and settings.teacher is not None:
-        model, asked = teacher
-        student = Distillation(network, asked, next(iter(objectives), None), pooling=asked.pooling)
+        model, lessons = teacher
+        student = Distillation(network, lessons, next(iter(objectives), None), pooling=lessons.pooling)
         rows = None
-        if asked.translate is not None:
+        if lessons.translate is not None:
             rows = translated_rows(tokenizer, model.tokenizer, model.transformer.embeddings.tokens.weight)
         layers = () if started else settings.teacher.layers
         student.inherited = init_from_teacher(network, model, layers, counts=counts, rows=rows)
@@ -73,12 +72,11 @@ def build(
 def check_teacher(settings: RunSettings, tokenizer: Tokenizer, teacher: Teacher) -> None:
     """Refuse a student that its teacher cannot teach, before a run is begun and the student built."""
     assert settings.teacher is not None
-    model, asked = teacher
-    student = settings.model
+    model, lessons = teacher
     if settings.start.model is None:
-        student = _student(student, tokenizer, asked)
+        student = _student(settings.model, tokenizer, lessons)
         check_layers(student, model.architecture, settings.teacher.layers)
-        check_comparable(student, asked, learns=bool(settings.objective.parts))
+        check_comparable(student, lessons, learns=bool(settings.objective.parts))
 
 
 def head_specs(settings: RunSettings) -> Iterator[tuple[Architecture, dict[str, HeadSpec]]]:
@@ -91,15 +89,14 @@ def head_specs(settings: RunSettings) -> Iterator[tuple[Architecture, dict[str, 
 
 
 def _architecture(settings: RunSettings, folder: str) -> Architecture:
-    if folder == "generator":
-        assert settings.generator is not None
-        return settings.generator
-    return settings.model
+    architecture = settings.generator if folder == "generator" else settings.model
+    assert architecture is not None
+    return architecture
 
 
-def _student(architecture: Architecture, tokenizer: Tokenizer, asked: LanguageTeacher | None) -> Architecture:
+def _student(architecture: Architecture, tokenizer: Tokenizer, teacher: LanguageTeacher | None) -> Architecture:
     """The architecture with a row for each token; a teacher's own tokenizer leaves its table as long as it was."""
-    if asked is not None and asked.translate is None:
+    if teacher is not None and teacher.translate is None:
         return architecture
     return replace(architecture, vocab_size=tokenizer.largest_id + 1)
 
@@ -110,8 +107,8 @@ def _network(
     start = settings.start.generator if folder == "generator" else settings.start.model
     if start is not None:
         return _continued(start, heads, tokenizer, settings.data.length)
-    asked = None if teacher is None else teacher[1]
-    model = create(_student(_architecture(settings, folder), tokenizer, asked), heads, tokenizer=tokenizer)
+    architecture = _student(_architecture(settings, folder), tokenizer, None if teacher is None else teacher[1])
+    model = create(architecture, heads, tokenizer=tokenizer)
     if teacher is not None:
         model.sentence = teacher[0].sentence
     return model

@@ -34,18 +34,16 @@ def with_new_rows(model: Model, tokenizer: Tokenizer) -> Model:
     """A model that knows the tokens which another tokenizer has behind those of its own.
 
     Each new row begins as the mean of all rows, and its bias as the mean bias. Its share of any softmax is then at
-    most 1 / V of what all have (the geometric mean of V numbers is no greater than the arithmetic one), so what the
-    model says of a text is nearly what it was.
+    most 1 / V of what all have (the geometric mean of V numbers is no greater than the arithmetic one), so the
+    model's outputs for a text are nearly what they were.
 
     model      with a tokenizer of its own; its other tensors are not copied
     tokenizer  that one with more at its end (`new_token_ids`)
     """
     rows = new_token_ids(model.tokenizer, tokenizer)
     size = max(model.architecture.vocab_size, rows.stop)
-    before, after = (
-        model.family.config.fields(one, model.head_values)
-        for one in (model.architecture, replace(model.architecture, vocab_size=size))
-    )
+    before = model.family.config.fields(model.architecture, model.head_values)
+    after = model.family.config.fields(replace(model.architecture, vocab_size=size), model.head_values)
     with torch.device("meta"):
         larger = Model(
             model.family,
@@ -56,19 +54,14 @@ def with_new_rows(model: Model, tokenizer: Tokenizer) -> Model:
             sentence=model.sentence,
         )
     tensors = model.state_dict()
-    for name in _over_tokens(model):
+    biases = [f"head.{name}.bias" for name, head in model.head.items() if isinstance(head, LMHead)]
+    for name in ("transformer.embeddings.tokens.weight", *biases):  # a row or a number for each token
         old = tensors[name]
         grown = torch.cat([old, old.new_empty(size - len(old), *old.shape[1:])])
         grown[rows.start : rows.stop] = old[: rows.start].mean(0)
         tensors[name] = grown
     larger.load_state_dict(tensors, assign=True)
     return larger.eval()
-
-
-def _over_tokens(model: Model) -> list[str]:
-    """The names of the tensors that have a row or a number for each token."""
-    heads = [name for name, head in model.head.items() if isinstance(head, LMHead)]
-    return ["transformer.embeddings.tokens.weight", *(f"head.{name}.bias" for name in heads)]
 
 
 class SplitRows(nn.Module):
@@ -78,9 +71,9 @@ class SplitRows(nn.Module):
         super().__init__()
         self.rows = rows
 
-    def forward(self, whole: Tensor, moved: Tensor) -> Tensor:
+    def forward(self, whole: Tensor, trained: Tensor) -> Tensor:
         """The tensor with the rows as they are now."""
-        return torch.cat([whole[: self.rows.start], moved, whole[self.rows.stop :]])
+        return torch.cat([whole[: self.rows.start], trained, whole[self.rows.stop :]])
 
     def right_inverse(self, whole: Tensor) -> tuple[Tensor, Tensor]:
         """The two parts."""
@@ -88,7 +81,7 @@ class SplitRows(nn.Module):
 
 
 def train_only_rows(part: nn.Module, rows: range) -> None:
-    """Freeze all parameters except these rows of the table of tokens, whatever updates, decays or averages them.
+    """Freeze all parameters except these rows of the table of tokens: none else is updated, decayed or averaged.
 
     Where outputs are read with that table, they change as outputs too. A head's bias stays.
     """
@@ -96,8 +89,8 @@ def train_only_rows(part: nn.Module, rows: range) -> None:
     for module in list(part.modules()):
         if isinstance(module, Embeddings):
             parametrize.register_parametrization(module.tokens, "weight", SplitRows(rows))
-            _, moved = module.tokens.parameters()
-            moved.requires_grad_(True)
+            _, trained = module.tokens.parameters()
+            trained.requires_grad_(True)
 
 
 def merge_rows(part: nn.Module) -> None:

@@ -4,8 +4,8 @@ OUT/settings.json   all that decides the run, but its text
 OUT/text.json       what text that is
 OUT/tokenizer/      the tokenizer, where it was trained here, or got control codes that it did not know
 OUT/corpus/         the shards, where they were prepared here
-OUT/checkpoints/    where it can go on (`training/state.py`)
-OUT/metrics.jsonl   what happened (`training/journal.py`)
+OUT/checkpoints/    where it can be resumed (`training/state.py`)
+OUT/metrics.jsonl   losses and rates (`training/journal.py`)
 OUT/model/          the model; for rtd OUT/discriminator/ and OUT/generator/
 """
 
@@ -44,9 +44,9 @@ def pretrain(
     settings  a recipe's, changed or not
     source    the text that it reads
     out       the run's folder
-    resume    go on where a run in that folder stopped, with the same settings; or begin
-    stop      asked before every step: whether to save and leave
-    tell      where words for a person go
+    resume    continue the run in that folder, with the same settings; or begin
+    stop      called before every step; True saves and ends the run
+    tell      called with each message for a person
 
     Under `torchrun` every process makes this call, and the first one writes.
 
@@ -77,16 +77,10 @@ def pretrain(
         samples = Samples(corpus, tokenizer, settings.data)
         settings = settings.with_steps(len(samples))
         objective = build(settings, tokenizer, corpus, teacher)
-        if isinstance(objective, Distillation) and objective.inherited and world.first:
+        tell = tell if world.first else lambda sentence: None
+        if isinstance(objective, Distillation) and objective.inherited:
             tell(f"the student begins with its teacher's {', '.join(objective.inherited)}")
-        training = Training(
-            settings,
-            objective.to(world.device),
-            samples,
-            out,
-            world=world,
-            tell=tell if world.first else lambda sentence: None,
-        )
+        training = Training(settings, objective.to(world.device), samples, out, world=world, tell=tell)
         with Journal(out, settings, tokenizer, step=training.state.step, writes=world.first) as journal:
             for step in training.steps(stop):
                 journal.add(step)

@@ -15,8 +15,8 @@ def take_run_folder(
 ) -> ResumableFolder:
     """Take a run's folder, new or begun with the same, until it is closed.
 
-    name   of the file beside settings.json that says what is read
-    words  what it says
+    name   of the file beside settings.json that names what is read
+    words  its content
 
     Raises SettingError that names what is other than when the run was begun.
     """

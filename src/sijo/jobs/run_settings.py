@@ -1,6 +1,6 @@
 """All that decides a run over raw text, as one value: named by a recipe, changed by path, saved beside the weights.
 
-Every field is one sentence, which is also its help. A name nobody knows is refused with the nearest one.
+Every field is one sentence, which is also its help. An unknown name is refused, and the nearest known one named.
 """
 
 from dataclasses import dataclass, field

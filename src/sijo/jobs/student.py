@@ -1,4 +1,4 @@
-"""A student begins with what its teacher knows: layers, tables, heads, wherever they fit. (DistilBERT, section 3.)
+"""A student is initialised from its teacher: layers, tables, heads, wherever they fit. (DistilBERT, section 3.)
 
 Nothing here is trained. A table that is to be narrower begins with the directions in which the teacher's
 vectors differ most, so that a factorised student starts close to its teacher too.
@@ -67,10 +67,8 @@ def check_layers(ours: Architecture, theirs: Architecture, layers: Sequence[int]
             f"teacher's, 0 to {theirs.layers - 1}"
         )
     width = theirs.hidden_size if theirs.widening == "before_norm" else theirs.embedding_size
-    if (ours.embedding_size, ours.widening) != (
-        theirs.embedding_size,
-        theirs.widening,
-    ) and ours.embedding_size > width:
+    alike = (ours.embedding_size, ours.widening) == (theirs.embedding_size, theirs.widening)
+    if not alike and ours.embedding_size > width:
         raise SettingError(
             f"model.embedding_size={ours.embedding_size} is wider than the teacher's tables of {width}, which then "
             "do not say where to begin; give it up to that, or teacher.layers=[] to begin with fresh weights"
@@ -117,22 +115,21 @@ def init_from_teacher(
             _copy(student.transformer.blocks[block], teacher.transformer.blocks[theirs.schedule[layer]])
         done.append("layers " + ", ".join(map(str, chosen)))
         for name in ("distances", "convolution", "final_norm"):
-            one, other = getattr(student.transformer, name), getattr(teacher.transformer, name)
-            if one is not None and other is not None:
-                _copy(one, other)
+            _copy(getattr(student.transformer, name), getattr(teacher.transformer, name))
     for name in student.head.keys() & teacher.head.keys() if rows is None else ():
         if _copy(student.head[name], teacher.head[name]):
             done.append(f"head {name}")
     return done
 
 
-def _copy(one: nn.Module, other: nn.Module) -> bool:
-    """Fill the tensors that both have, of one shape; whether all of `one` was."""
-    theirs = other.state_dict()
-    mine = one.state_dict()
-    fitting = {name for name in mine.keys() & theirs.keys() if mine[name].shape == theirs[name].shape}
+def _copy(ours: nn.Module | None, theirs: nn.Module | None) -> bool:
+    """Fill the tensors that two parts both have in one shape; whether all of `ours` were."""
+    if ours is None or theirs is None:
+        return False
+    mine, known = ours.state_dict(), theirs.state_dict()
+    fitting = {name for name in mine.keys() & known.keys() if mine[name].shape == known[name].shape}
     for name in fitting:
-        mine[name].copy_(theirs[name])
+        mine[name].copy_(known[name])
     return fitting == mine.keys()
 
 
@@ -149,14 +146,8 @@ def translated_rows(student: Tokenizer, teacher: Tokenizer, table: Tensor) -> Te
     names = [student.token(number) for number in range(student.largest_id + 1)]
     known = [None if name is None else teacher.id(name) for name in names]
     texts = [student.decode([number]).removeprefix("##") for number in range(len(names))]
-    return torch.stack(
-        [
-            table[ids if number is None else [number]].mean(0)
-            if ids or number is not None
-            else table.new_zeros(table.shape[1])
-            for number, ids in zip(known, teacher.ids(texts), strict=True)
-        ]
-    )
+    cuts = [ids if number is None else [number] for number, ids in zip(known, teacher.ids(texts), strict=True)]
+    return torch.stack([table[ids].mean(0) if ids else table.new_zeros(table.shape[1]) for ids in cuts])
 
 
 def _tables(ours: Embeddings, theirs: Embeddings, counts: np.ndarray | None, rows: Tensor | None) -> list[str]:
@@ -164,29 +155,23 @@ def _tables(ours: Embeddings, theirs: Embeddings, counts: np.ndarray | None, row
     tokens = theirs.tokens.weight if rows is None else rows
     if (a.embedding_size, a.widening) == (b.embedding_size, b.widening):
         for name in (*TABLES, "project", "norm"):
-            one, other = getattr(ours, name), getattr(theirs, name)
-            if one is not None and other is not None:
-                _rows(one, other)
+            _rows(getattr(ours, name), getattr(theirs, name))
         _fit(ours.tokens.weight, tokens)
         return ["tables"]
     # what the teacher adds up: its tables, widened where that comes before the norm
-    before = theirs.project.weight.T if theirs.project is not None and b.widening == "before_norm" else None
-    wide = {}
-    for name in TABLES:
-        if (part := getattr(theirs, name)) is not None:
-            weight = tokens if name == "tokens" else part.weight
-            wide[name] = weight if before is None else weight @ before
-    basis = strongest_directions(wide["tokens"], a.embedding_size, counts)
-    for name, part in wide.items():
-        if (one := getattr(ours, name)) is not None:
-            _fit(one.weight, part @ basis)
-    same = basis.shape[0] == a.hidden_size and ours.project is not None
-    if same and ours.project is not None:
+    tables = {name: part.weight for name in TABLES if (part := getattr(theirs, name)) is not None}
+    tables["tokens"] = tokens
+    if theirs.project is not None and b.widening == "before_norm":
+        tables = {name: table @ theirs.project.weight.T for name, table in tables.items()}
+    basis = strongest_directions(tables["tokens"], a.embedding_size, counts)
+    for name, table in tables.items():
+        if (part := getattr(ours, name)) is not None:
+            _fit(part.weight, table @ basis)
+    if ours.project is not None and basis.shape[0] == a.hidden_size:
         ours.project.weight.copy_(basis)
         if ours.project.bias is not None:
             ours.project.bias.zero_()
-        if ours.norm is not None and theirs.norm is not None:
-            _rows(ours.norm, theirs.norm)
+        _rows(ours.norm, theirs.norm)
     return [f"tables in their {a.embedding_size} strongest directions"]
 
 
@@ -200,16 +185,16 @@ def strongest_directions(rows: Tensor, count: int, weights: np.ndarray | None = 
         share = torch.from_numpy(np.sqrt(weights[: len(rows)] + 1.0))
         weighed = weighed * F.pad(share, (0, len(rows) - len(share)), value=1.0).sqrt()[:, None]
     # eigenvectors come in rising order of their share
-    found: Tensor = torch.linalg.eigh(weighed.T @ weighed).eigenvectors[:, -count:].flip(1)
-    return found.to(rows.dtype)
+    directions: Tensor = torch.linalg.eigh(weighed.T @ weighed).eigenvectors[:, -count:].flip(1)
+    return directions.to(rows.dtype)
 
 
-def _rows(one: nn.Module, other: nn.Module) -> None:
-    """Copy a part, of a table as many rows as both have."""
-    theirs = other.state_dict()
-    for name, tensor in one.state_dict().items():
-        if name in theirs and tensor.shape[1:] == theirs[name].shape[1:]:
-            _fit(tensor, theirs[name])
+def _rows(ours: nn.Module | None, theirs: nn.Module | None) -> None:
+    """Copy a part where both have it, of a table as many rows as both have."""
+    mine, known = ({} if part is None else part.state_dict() for part in (ours, theirs))
+    for name in mine.keys() & known.keys():
+        if mine[name].shape[1:] == known[name].shape[1:]:
+            _fit(mine[name], known[name])
 
 
 def _fit(place: Tensor, rows: Tensor) -> None:

@@ -1,6 +1,7 @@
 """A run's teacher: opened once, compared with its student before a run is begun, its lessons cached on disk."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -12,20 +13,19 @@ from sijo.checkpoints.describe import describe
 from sijo.checkpoints.load import Model, load
 from sijo.errors import SettingError
 from sijo.files.cache import SqliteCache
-from sijo.jobs.run_settings import RunSettings, TeacherSettings
+from sijo.jobs.run_settings import RunSettings
 from sijo.objectives.language_teacher import LanguageTeacher, Lesson
 from sijo.tokenizers.tokenizer import Tokenizer
 
 
+@dataclass
 class LessonCache:
-    """A teacher's lessons on disk, those of one teacher and one way of asking in a file, made at the first use.
+    """A teacher's lessons on disk, a file for each teacher and choice of outputs, made at the first use."""
 
-    folder       where
-    fingerprint  of the teacher, and what is asked of it
-    """
-
-    def __init__(self, folder: Path, *, fingerprint: str) -> None:
-        self.folder, self.fingerprint = folder, fingerprint
+    folder: Path
+    """Where."""
+    fingerprint: str
+    """Of the teacher, and the outputs that are wanted."""
 
     @cached_property
     def _cache(self) -> SqliteCache:
@@ -42,7 +42,7 @@ class LessonCache:
 
 
 def open_teacher(settings: RunSettings, tokenizer: Tokenizer) -> tuple[Model, LanguageTeacher]:
-    """The model that teaches, with the head that the student learns by, and what asks it.
+    """The model that teaches, with the head that the student learns by, and the `LanguageTeacher` over it.
 
     tokenizer  the student's
 
@@ -64,29 +64,19 @@ def open_teacher(settings: RunSettings, tokenizer: Tokenizer) -> tuple[Model, La
         text = tokenizer.decode(ids)
         return model.tokenizer.windows([text.lower() if model.sentence.lowercase else text])[0][0]
 
+    lessons = None
+    if wanted.cache is not None:  # by the teacher and what is wanted of it alone: no weights of the loss
+        parts = wanted.of_tokens, wanted.cosine > 0, wanted.relations > 0, wanted.vectors > 0
+        numbers = str((wanted.temperature, wanted.top, wanted.relation_layer, parts))
+        words = (model.fingerprint, head or "", numbers, "" if same_tokens else tokenizer.fingerprint)
+        digest = blake2b("\n".join(words).encode(), digest_size=32).hexdigest()
+        lessons = LessonCache(Path(wanted.cache), digest)
     return model, LanguageTeacher(
         model,
         wanted,
         head=head,
         pooling=model.sentence.pooling,
-        lessons=_lessons(wanted, model, head, None if same_tokens else tokenizer),
+        lessons=lessons,
         top=wanted.top,
         translate=None if same_tokens else translate,
-    )
-
-
-def _lessons(
-    wanted: TeacherSettings, model: Model, head: str | None, tokenizer: Tokenizer | None
-) -> LessonCache | None:
-    """Where lessons are cached, by the teacher and what is asked of it alone: no weights of the loss.
-
-    tokenizer  the student's, if it is another
-    """
-    if wanted.cache is None:
-        return None
-    parts = wanted.of_tokens, wanted.cosine > 0, wanted.relations > 0, wanted.vectors > 0
-    asked = str((wanted.temperature, wanted.top, wanted.relation_layer, parts))
-    words = (model.fingerprint, head or "", asked, "" if tokenizer is None else tokenizer.fingerprint)
-    return LessonCache(
-        Path(wanted.cache), fingerprint=blake2b("\n".join(words).encode(), digest_size=32).hexdigest()
     )

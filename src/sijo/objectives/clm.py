@@ -6,14 +6,12 @@ from typing import Any
 import torch
 
 from sijo.nn.heads import HeadInput, LMHead
-from sijo.objectives.mlm import guessed, target_logits
-from sijo.objectives.objective import Objective
+from sijo.objectives.mlm import TokenObjective, guessed
 from sijo.objectives.posed_batch import PosedBatch
-from sijo.objectives.tally import Tally, cross_entropy
 
 
-class CausalLM(Objective):
-    """Ask at every place for the token after it; text alone is asked for, never a control code or padding.
+class CausalLM(TokenObjective):
+    """Predict at every position the token after it; targets are text alone, never a control code or padding.
 
     Needs      a head `lm`, a network that reads to the left; for codes, a corpus prepared with them
     Parts      clm: cross-entropy of each token of text, and of the one that follows the input in its stream
@@ -25,7 +23,7 @@ class CausalLM(Objective):
     head = "lm"
 
     def pose(self, batch: PosedBatch, seed: int) -> PosedBatch:
-        """Nothing is random here."""
+        """The targets of every token; nothing is random here."""
         ids, text = batch.input_ids, batch.keep & ~batch.special
         targets = ids.roll(-1, dims=1)
         target_mask = text.roll(-1, dims=1) & batch.keep
@@ -37,18 +35,10 @@ class CausalLM(Objective):
         target_mask[row[follows], last[follows]] = True
         return replace(batch, targets=targets, target_mask=target_mask)
 
-    def answer(self, head: LMHead, head_input: HeadInput, posed: PosedBatch) -> Tally:
-        """The tally of the next tokens; logits are computed only where there is a target."""
-        return cross_entropy(target_logits(head, head_input, posed), posed.targets[posed.target_mask])
-
     def example(self, head: LMHead, head_input: HeadInput, posed: PosedBatch) -> dict[str, Any]:
-        """The text, and what is guessed; each guess is shown where the token stands that it is about."""
+        """The text and the predictions, each at the position of the token that it predicts."""
         rows = guessed(head, head_input, posed)
         last = len(rows["text"]) + rows["asked"][-1]
         text = [rows["text"][0], *rows["truth"]][:last]
-        return {
-            "text": text,
-            "asked": [False, *rows["asked"]][:last],
-            "truth": text,
-            "guess": [None, *rows["guess"]][:last],
-        }
+        target_mask, guess = [False, *rows["asked"]][:last], [None, *rows["guess"]][:last]
+        return {"text": text, "asked": target_mask, "truth": text, "guess": guess}

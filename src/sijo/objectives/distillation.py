@@ -1,6 +1,6 @@
 """A student under a teacher: the same distributions, states, relations or vectors. (DistilBERT, section 3.)
 
-The teacher reads the very batch that the student reads, masked tokens included. What it says of it is fetched or
+The teacher reads the very batch that the student reads, masked tokens included. Its outputs are fetched or
 computed before the student's forward pass (`language_teacher.py`).
 
 Letters: B batch, L length, M real tokens of a batch, V tokens of the vocabulary, K of them kept, D width,
@@ -66,21 +66,21 @@ class Distillation(TrainingObjective):
             self.share = own.share
 
     def pose(self, batch: PosedBatch, seed: int) -> PosedBatch:
-        """The objective's own question, which the teacher is asked too."""
+        """The batch as the student's own objective poses it; the teacher reads the same."""
         return batch if self.own is None else self.own.pose(batch, seed)
 
     def prepare(self, posed: PosedBatch) -> PosedBatch:
-        """The batch with what the teacher says of it."""
+        """The batch with the teacher's outputs."""
         return replace(posed, lesson=self.teacher[0].lesson(posed))
 
     def counts(self, posed: PosedBatch) -> dict[str, int]:
         """Masked tokens, real tokens, texts."""
         teaching = self.teacher[0].teaching
-        asked, real = int(posed.target_mask.sum()), int(posed.keep.sum())
-        of_tokens = asked if teaching.asked_only else real
+        targets, real = int(posed.target_mask.sum()), int(posed.keep.sum())
+        of_tokens = targets if teaching.asked_only else real
         counts = {"soft": of_tokens, "squared": of_tokens, "vectors": len(posed)}
         if self.own is not None:
-            counts[self.own.part] = asked
+            counts[self.own.part] = targets
         return {name: counts.get(name, real) for name in self.weights}
 
     def forward(self, posed: PosedBatch) -> dict[str, Tally]:
@@ -106,14 +106,16 @@ class Distillation(TrainingObjective):
         return {name: tallies[name] for name in self.weights}
 
     def _of_tokens(self, posed: PosedBatch, head: LMHead, read: HeadInput, lesson: Lesson) -> dict[str, Tally]:
-        """What is asked about tokens, from one computation of logits, nowhere but where they are needed."""
-        teaching, asked = self.teacher[0].teaching, posed.target_mask
+        """The losses over tokens, from one computation of logits, only at the positions that need them."""
+        teaching, target_mask = self.teacher[0].teaching, posed.target_mask
         everywhere = teaching.of_tokens and not teaching.asked_only
-        logits = head.decode(head.states(read)[posed.keep if everywhere else asked], read.transformer)
-        among = asked[posed.keep]
+        logits = head.decode(head.states(read)[posed.keep if everywhere else target_mask], read.transformer)
+        among = target_mask[posed.keep]
         tallies = {}
         if self.own is not None and self.own.part in self.weights:
-            tallies[self.own.part] = cross_entropy(logits[among] if everywhere else logits, posed.targets[asked])
+            tallies[self.own.part] = cross_entropy(
+                logits[among] if everywhere else logits, posed.targets[target_mask]
+            )
         if teaching.of_tokens:
             theirs = {name: lesson[name] if everywhere else lesson[name][among] for name in lesson.keys() & SHARED}
             if "soft" in self.weights:

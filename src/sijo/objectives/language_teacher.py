@@ -1,6 +1,6 @@
-"""A network that teaches another: what it says of a text, computed once and cached where that is asked for.
+"""A network that teaches another: its outputs for a text, computed once and, where a cache is set, kept there.
 
-What it says is a function of the text alone. Nothing of it is trained.
+They are a function of the text alone. The teacher is never trained.
 
 Letters: B batch, L length, M real tokens of a batch, V tokens of the vocabulary, K of them kept, D width.
 """
@@ -8,7 +8,7 @@ Letters: B batch, L length, M real tokens of a batch, V tokens of the vocabulary
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -16,13 +16,13 @@ from torch import Tensor
 
 from sijo.batching import padded_length
 from sijo.errors import SettingError
-from sijo.nn.heads import HeadInput, LMHead, Network
+from sijo.nn.heads import HeadInput, Network
 from sijo.nn.pooling import Pooling, pool
 from sijo.objectives.objective import head_input
 from sijo.objectives.posed_batch import PosedBatch
 
 Lesson = Mapping[str, Tensor]
-"""What a teacher says of some rows, under the names of `ROWS` and, a row for each real token, other names:
+"""A teacher's outputs for some rows, under the names of `ROWS` and, a row for each real token, other names:
 
 logits     (M, V) float, or (M, K) the highest K of them
 ids        (M, K) int32: which tokens these are
@@ -77,11 +77,6 @@ class Teaching:
         """Whether it is about distributions over tokens, which need one vocabulary and a head."""
         return bool(self.soft or self.squared)
 
-    @property
-    def of_places(self) -> bool:
-        """Whether it is about single places of a text, so that both must cut it into the same tokens."""
-        return bool(self.of_tokens or self.cosine or self.relations)
-
 
 class Lessons(Protocol):
     """Where lessons are kept, each under the digest of the text it is about."""
@@ -93,66 +88,60 @@ class Lessons(Protocol):
         """Keep some."""
 
 
+@dataclass(eq=False)
 class LanguageTeacher:
-    """A network that teaches and is never trained; no module, so nothing of it is updated, saved or wrapped.
+    """A network that teaches and is never trained; no module, so nothing of it is updated, saved or wrapped."""
 
-    network   with the head that the student learns by, if it learns distributions
-    teaching  what is wanted of it
-    head      the name of that head, "mlm" or "lm"; None without
-    pooling   how it makes one vector of a text
-    lessons   where its answers are cached; they are then rounded (`packed`), cached before or not
-    top       how many logits a token are cached there
-    translate for a teacher with another tokenizer: from the student's ids of a text to its own
-    """
+    network: Network
+    """With the head that the student learns by, if it learns distributions."""
+    teaching: Teaching
+    """What is wanted of it."""
+    _: KW_ONLY
+    head: str | None = None
+    """The name of that head, "mlm" or "lm"; None without."""
+    pooling: Pooling = "mean"
+    """How it makes one vector of a text."""
+    lessons: Lessons | None = None
+    """Where its answers are cached; they are then rounded (`packed`), cached before or not."""
+    top: int = 32
+    """How many logits a token are cached there."""
+    translate: Callable[[Sequence[int]], list[int]] | None = None
+    """For a teacher with another tokenizer: from the student's ids of a text to its own."""
 
-    def __init__(
-        self,
-        network: Network,
-        teaching: Teaching,
-        *,
-        head: str | None = None,
-        pooling: Pooling = "mean",
-        lessons: Lessons | None = None,
-        top: int = 32,
-        translate: Callable[[Sequence[int]], list[int]] | None = None,
-    ) -> None:
-        layers, wanted = network.architecture.layers, teaching.relation_layer
+    def __post_init__(self) -> None:
+        layers, wanted = self.network.architecture.layers, self.teaching.relation_layer
         if wanted is not None and not 1 <= wanted <= layers:
             raise SettingError(f"teacher.relation_layer={wanted}: the teacher has layers 1 to {layers}")
-        if translate is not None and teaching.of_places:
+        at_tokens = self.teaching.of_tokens or self.teaching.cosine or self.teaching.relations
+        if self.translate is not None and at_tokens:  # then both must cut a text into the same tokens
             raise SettingError(
                 "teacher and student have different tokenizers, so only vectors of whole texts can be compared: "
                 "set teacher.soft, squared, cosine and relations to 0 and teacher.vectors above, or use the "
                 "teacher's tokenizer"
             )
-        if lessons is not None and teaching.squared:
+        if self.lessons is not None and self.teaching.squared:
             raise SettingError(
                 "teacher.squared compares all logits, and a cache keeps the highest of them: set it to 0, or leave "
                 "teacher.cache out"
             )
-        self.network = network.eval().requires_grad_(False)
-        self.teaching = teaching
-        self.head = head
-        self.pooling = pooling
-        self.lessons = lessons
-        self.top = top
-        self.translate = translate
+        self.network.eval().requires_grad_(False)
 
     @torch.no_grad()
     def lesson(self, posed: PosedBatch) -> Lesson:
-        """What it says of the rows, at every real token: from the cache, or computed and cached."""
+        """Its outputs for the rows, at every real token: from the cache, or computed and cached."""
         self.network.to(posed.input_ids.device)
         if self.translate is not None:
             posed = _translated(posed, self.translate)
         if self.lessons is None:
             return self.computed(posed)
-        keys = [_key(row) for row in _rows(posed)]
+        texts = [row.contiguous().numpy().tobytes() for row in _rows(posed)]
+        keys = [hashlib.blake2b(text, digest_size=20).digest() for text in texts]
         known = self.lessons.get(keys)
         missing = [number for number, key in enumerate(keys) if key not in known]
         if missing:
-            part = posed.rows(missing)
-            parts = _split(self.packed(self.computed(part)), part)
-            new = dict(zip((keys[number] for number in missing), parts, strict=True))
+            rest = posed.rows(missing)
+            parts = _split(self.packed(self.computed(rest)), rest.lengths)
+            new = {keys[number]: part for number, part in zip(missing, parts, strict=True)}
             self.lessons.put(new)
             known |= new
         lessons, device = [known[key] for key in keys], posed.input_ids.device
@@ -172,9 +161,9 @@ class LanguageTeacher:
         return packed
 
     def computed(self, posed: PosedBatch) -> Lesson:
-        """What it says of a posed batch in its own tokens, with nothing rounded."""
+        """Its outputs for a posed batch in its own tokens, not rounded."""
         teaching, keep = self.teaching, posed.keep
-        head: LMHead | None = self.network.head[self.head] if self.head else None  # type: ignore[assignment]
+        head: Any = self.network.head[self.head] if self.head else None
         read = head_input(self.network, posed, *([head] if head else []), layers=bool(teaching.relations))
         lesson = {}
         if teaching.of_tokens and head is not None:
@@ -208,17 +197,10 @@ def _rows(posed: PosedBatch) -> list[Tensor]:
     return [row[:, :length] for row, length in zip(both, posed.lengths, strict=True)]
 
 
-def _key(row: Tensor) -> bytes:
-    return hashlib.blake2b(row.contiguous().numpy().tobytes(), digest_size=20).digest()
-
-
-def _split(lesson: Lesson, posed: PosedBatch) -> list[Lesson]:
+def _split(lesson: Lesson, lengths: list[int]) -> list[Lesson]:
     """A lesson for each text."""
-    ends = [1] * len(posed)
-    parts = {
-        name: torch.split(part.cpu(), ends if name in ROWS else posed.lengths) for name, part in lesson.items()
-    }
-    return [{name: rows[number] for name, rows in parts.items()} for number in range(len(posed))]
+    parts = {name: torch.split(part.cpu(), 1 if name in ROWS else lengths) for name, part in lesson.items()}
+    return [{name: rows[number] for name, rows in parts.items()} for number in range(len(lengths))]
 
 
 def _translated(posed: PosedBatch, translate: Callable[[Sequence[int]], list[int]]) -> PosedBatch:

@@ -254,8 +254,7 @@ def replace_chosen(
 
 def _order(draws: NDArray[np.float64]) -> NDArray[np.intp]:
     """A random order: by ascending draw; of two equal ones the earlier comes first."""
-    order: NDArray[np.intp] = np.argsort(draws, kind="stable")
-    return order
+    return np.argsort(draws, kind="stable")
 
 
 def _lengths(masking: Masking, draws_W: NDArray[np.float64], left_W: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -22,8 +22,20 @@ from sijo.random import rng
 from sijo.tokenizers.tokenizer import Tokenizer
 
 
-class MaskedLM(Objective):
-    """Hide some tokens and ask for them.
+class TokenObjective(Objective):
+    """An objective whose targets are single tokens: the loss is the cross-entropy of each."""
+
+    def answer(self, head: LMHead, head_input: HeadInput, posed: PosedBatch) -> Tally:
+        """The tally of the targets; logits are computed only where there is one."""
+        return cross_entropy(target_logits(head, head_input, posed), posed.targets[posed.target_mask])
+
+    def example(self, head: LMHead, head_input: HeadInput, posed: PosedBatch) -> dict[str, Any]:
+        """The text as it is read, the targets, and the predictions."""
+        return guessed(head, head_input, posed)
+
+
+class MaskedLM(TokenObjective):
+    """Hide some tokens and predict them.
 
     Needs      a head `mlm`
     Parts      mlm: cross-entropy of each masked token
@@ -81,14 +93,6 @@ class MaskedLM(Objective):
             target_mask=torch.from_numpy(target_mask),
         )
 
-    def answer(self, head: LMHead, head_input: HeadInput, posed: PosedBatch) -> Tally:
-        """The tally of the masked tokens."""
-        return cross_entropy(target_logits(head, head_input, posed), posed.targets[posed.target_mask])
-
-    def example(self, head: LMHead, head_input: HeadInput, posed: PosedBatch) -> dict[str, Any]:
-        """The text as it is read, what is hidden, and what is guessed."""
-        return guessed(head, head_input, posed)
-
 
 def target_logits(head: LMHead, head_input: HeadInput, posed: PosedBatch) -> Tensor:
     """Logits (N, V), computed only where a target is to be predicted."""
@@ -99,9 +103,9 @@ def guessed(head: LMHead, head_input: HeadInput, posed: PosedBatch) -> dict[str,
     """The token ids of the one text of a posed batch, the targets, and the likeliest token where there is one."""
     guesses = posed.targets.new_full(posed.targets.shape, -1)
     guesses[posed.target_mask] = target_logits(head, head_input, posed).argmax(-1)
-    text, truth, asked, guess = (
+    text, truth, target_mask, guess = (
         part[0, : posed.lengths[0]].tolist()
         for part in (posed.input_ids, posed.targets, posed.target_mask, guesses)
     )
-    guess = [number if is_asked else None for number, is_asked in zip(guess, asked, strict=True)]
-    return {"text": text, "asked": asked, "truth": truth, "guess": guess}
+    guess = [token if is_target else None for token, is_target in zip(guess, target_mask, strict=True)]
+    return {"text": text, "asked": target_mask, "truth": truth, "guess": guess}

@@ -15,7 +15,7 @@ from sijo.tokenizers.tokenizer import Tokenizer
 
 
 class Objective:
-    """Something that can be asked of one network."""
+    """A pretraining objective of one network: how a batch is posed, and the loss of a head's answers."""
 
     part: str
     """What its loss is called."""
@@ -30,11 +30,11 @@ class Objective:
         return cls()
 
     def pose(self, batch: PosedBatch, seed: int) -> PosedBatch:
-        """Ask it: all random numbers are drawn here, each sample's from a generator of its own."""
+        """The posed batch: all random numbers are drawn here, each sample's from a generator of its own."""
         raise NotImplementedError
 
     def count(self, posed: PosedBatch) -> int:
-        """How much it asks, in a batch or a piece of one."""
+        """The number of targets, in a batch or a piece of one."""
         return int(posed.target_mask.sum())
 
     def answer(self, head: Any, head_input: HeadInput, posed: PosedBatch) -> Tally:
@@ -42,7 +42,7 @@ class Objective:
         raise NotImplementedError
 
     def example(self, head: Any, head_input: HeadInput, posed: PosedBatch) -> dict[str, Any] | None:
-        """What the head makes of the one text of a posed batch, for people; see `TrainingObjective.example`."""
+        """What the head predicts for the one text of a posed batch, for people; see `TrainingObjective.example`."""
         return None
 
 
@@ -55,22 +55,24 @@ def head_input(network: Network, posed: PosedBatch, *heads: nn.Module, layers: b
 
 
 class TrainingObjective(nn.Module):
-    """What a run learns: the networks that are trained, what they are asked, and how the answers are weighed.
+    """What a run learns: the networks that are trained, and the parts of their loss with their weights.
 
     Its parameters are what the optimizer updates and what a checkpoint holds.
     """
 
+    network: Network
+    """What is trained, where it is one network."""
     weights: Mapping[str, float]
     """Of each part of the loss, by its name."""
     share: float = 1.0
     """The share of its tokens that are masked; for estimates of the cost alone."""
 
     def pose(self, batch: PosedBatch, seed: int) -> PosedBatch:
-        """Ask it of a clean batch: all random numbers are drawn here, each sample's from a generator of its own."""
+        """A clean batch, posed: all random numbers are drawn here, each sample's from a generator of its own."""
         raise NotImplementedError
 
     def prepare(self, posed: PosedBatch) -> PosedBatch:
-        """The batch, or a piece of one, with what `forward` needs beside it, such as what a teacher says of it."""
+        """The batch, or a piece of one, with what `forward` needs beside it, such as a teacher's outputs."""
         return posed
 
     def forward(self, posed: PosedBatch) -> dict[str, Tally]:
@@ -78,21 +80,21 @@ class TrainingObjective(nn.Module):
         raise NotImplementedError
 
     def counts(self, posed: PosedBatch) -> dict[str, int]:
-        """How much each part is asked, in a batch or a piece of one."""
+        """The number of targets of each part, in a batch or a piece of one."""
         raise NotImplementedError
 
     def networks(self) -> dict[str, Network]:
         """The networks that are worth keeping, by the folder that each is left in."""
-        raise NotImplementedError
+        return {"model": self.network}
 
     def merge(self) -> None:
         """Make plain networks again of what was split for training, once it is over."""
 
     def example(self, posed: PosedBatch) -> dict[str, Any] | None:
-        """What the networks make of a posed batch of one text, for people; None where there is nothing to show.
+        """What the networks predict for a posed batch of one text, for people; None where there is nothing to show.
 
         Lists as long as the text: `text`, the tokens as they are read; `asked`, True where a token is to be
-        predicted; `truth`; `guess`, None where nothing is asked; and where tokens were replaced `replaced` and
+        predicted; `truth`; `guess`, None where there is no target; and where tokens were replaced `replaced` and
         `spotted`, the probability that a token was. A causal language model predicts a token at the place before
         it.
         """
@@ -101,12 +103,12 @@ class TrainingObjective(nn.Module):
     def before(self, step: int) -> bool:
         """What is done between two updates, before the one that comes after `step` of them.
 
-        Returns whether the loss is another one from here on, so that it says nothing of the one before.
+        Returns whether the loss is defined otherwise from here on, not to be compared with the earlier one.
         """
         return False
 
     def memory(self) -> dict[str, Tensor]:
-        """What it remembers from step to step besides weights: written into a checkpoint, and filled from it."""
+        """Its state besides weights: written into a checkpoint, and filled from it."""
         return {}
 
 
@@ -131,7 +133,7 @@ class Joint(TrainingObjective):
         self.share = min(objective.share for objective in objectives)
 
     def pose(self, batch: PosedBatch, seed: int) -> PosedBatch:
-        """Ask all of it of a clean batch."""
+        """A clean batch, posed by each objective in turn."""
         for objective in self.objectives:
             batch = objective.pose(batch, seed)
         return batch
@@ -146,12 +148,8 @@ class Joint(TrainingObjective):
         }
 
     def counts(self, posed: PosedBatch) -> dict[str, int]:
-        """How much each part is asked, in a batch or a piece of one."""
+        """The number of targets of each part, in a batch or a piece of one."""
         return {objective.part: objective.count(posed) for objective in self.objectives}
-
-    def networks(self) -> dict[str, Network]:
-        """The one network."""
-        return {"model": self.network}
 
     def example(self, posed: PosedBatch) -> dict[str, Any] | None:
         """That of the first of its objectives that has one."""

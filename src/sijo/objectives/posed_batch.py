@@ -1,12 +1,12 @@
-"""A batch with something asked of it: all random numbers have been drawn, so it can be cut into pieces.
+"""A posed batch: inputs with their targets. All random numbers have been drawn, so it can be cut into pieces.
 
 Letters: B batch, C choices, L length.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +16,7 @@ from sijo.data.samples import Batch
 
 @dataclass(frozen=True)
 class PosedBatch:
-    """What a network is to read and what it is asked. Every tensor has a row for each input of the batch.
+    """What a network is to read and the targets. Every tensor has a row for each input of the batch.
 
     Where an input is several to choose from, C of them, (B, L) is (B, C, L) everywhere.
     """
@@ -44,9 +44,9 @@ class PosedBatch:
     uniforms: Tensor | None = None
     """(B, L) float64 in [0, 1): one uniform draw for each token that a generator may put in."""
     labels: Tensor | None = None
-    """(B, …): what a person said of each input; what is said of tokens moves to `targets` when it is posed."""
+    """(B, …): the labels of each input; those of tokens become `targets` when it is posed."""
     lesson: Mapping[str, Tensor] | None = None
-    """What a teacher says of these rows, once they are prepared; not of other rows, so it is not cut with them."""
+    """A teacher's outputs for these rows, once they are prepared; not cut with them, as other rows have others."""
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -84,17 +84,9 @@ class PosedBatch:
 
 
 def unposed(batch: Batch) -> PosedBatch:
-    """A batch of which nothing is asked yet."""
-    ids = torch.from_numpy(batch.input_ids)
-    return PosedBatch(
-        input_ids=ids,
-        keep=torch.from_numpy(batch.keep),
-        token_type_ids=torch.from_numpy(batch.token_type_ids),
-        special=torch.from_numpy(batch.special),
-        targets=ids,
-        target_mask=torch.zeros_like(ids, dtype=torch.bool),
-        numbers=torch.from_numpy(np.stack([batch.epochs, batch.numbers], 1)),
-        parts=torch.from_numpy(batch.parts),
-        next_ids=torch.from_numpy(batch.next_ids),
-        labels=None if batch.labels is None else torch.from_numpy(batch.labels),
-    )
+    """A batch without targets yet."""
+    arrays = {name: array for name, array in vars(batch).items() if array is not None}
+    tensors: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    tensors["numbers"] = torch.stack([tensors.pop("epochs"), tensors["numbers"]], 1)
+    target_mask = torch.zeros_like(tensors["keep"])
+    return PosedBatch(**tensors, targets=tensors["input_ids"], target_mask=target_mask)

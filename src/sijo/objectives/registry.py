@@ -45,7 +45,7 @@ class ObjectiveSpec:
 
 
 OBJECTIVES: dict[str, ObjectiveSpec] = {
-    "sop": ObjectiveSpec(  # before mlm, for it moves the tokens that mlm hides
+    "sop": ObjectiveSpec(  # before mlm, for it exchanges the segments in which mlm hides tokens
         implementation="sijo.objectives.sop.SentenceOrder",
         networks={"model": "sop"},
         title="sentence order",

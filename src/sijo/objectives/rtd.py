@@ -1,9 +1,9 @@
 """Replaced-token detection (`rtd`): which of these tokens were put in by a smaller network? (ELECTRA, section 2.)
 
-A generator, a masked language model, fills the blanks by sampling; the discriminator says of every
-token whether it stood there. Both learn at once, each from its own loss: nothing flows through a sample.
+A generator, a masked language model, replaces the masked tokens by sampling; the discriminator predicts of every
+token whether it was replaced. Both learn at once, each from its own loss: no gradient flows through a sample.
 
-Letters: B batch, L length, N tokens asked for, V tokens, E width of the tables.
+Letters: B batch, L length, N masked tokens, V tokens, E width of the tables.
 """
 
 from collections.abc import Mapping
@@ -29,8 +29,8 @@ from sijo.tokenizers.tokenizer import Tokenizer
 class OffsetTable(nn.Module):
     """A discriminator's table under gradient-disentangled sharing: E_D = stop_gradient(E_G) + E_delta.
 
-    The masked loss moves E_G and the replaced loss E_delta, each alone, so that the two do not pull
-    one table apart. Source: DeBERTaV3 (He et al. 2021, arXiv:2111.09543), section 3.3.
+    The masked loss alone updates E_G and the replaced loss alone E_delta, so that the two losses do not compete for
+    one table. Source: DeBERTaV3 (He et al. 2021, arXiv:2111.09543), section 3.3.
 
     base   the generator's table
     start  what the discriminator's is at first, (V, E); None for the generator's
@@ -75,11 +75,11 @@ def share_tables(generator: Network, discriminator: Network, sharing: Sharing, *
 
 
 class ReplacedTokenDetection(TrainingObjective):
-    """Spot the tokens that a small masked model guessed in place of the real ones.
+    """Detect the tokens that a small masked model sampled in place of the real ones.
 
     Needs      two networks over one vocabulary, with the heads `mlm` and `rtd`
-    Keeps      both; the discriminator is what one is after
-    Parts      mlm: the generator's loss of each token asked for; rtd: the discriminator's of each real
+    Keeps      both; the discriminator is the model to use
+    Parts      mlm: the generator's loss of each masked token; rtd: the discriminator's of each real
                token, special ones included
     Neighbours `MaskedLM` for the generator alone
     Source     Clark et al. 2020 (arXiv:2003.10555), section 2; `sharing="gdes"` is DeBERTaV3's
@@ -100,11 +100,10 @@ class ReplacedTokenDetection(TrainingObjective):
         super().__init__()
         small, large = generator.architecture, discriminator.architecture
         for what in ("vocab_size", "embedding_size") if sharing != "none" else ("vocab_size",):
-            one, other = getattr(small, what), getattr(large, what)
-            if one != other:
+            if (ours := getattr(small, what)) != (theirs := getattr(large, what)):
                 or_else = "" if what == "vocab_size" else ', or use objective.sharing="none"'
                 raise SettingError(
-                    f"generator.{what}={one} and model.{what}={other} differ, so the two cannot read with one "
+                    f"generator.{what}={ours} and model.{what}={theirs} differ, so the two cannot read with one "
                     f"table; make them alike{or_else}"
                 )
         self.generator = generator
@@ -124,15 +123,9 @@ class ReplacedTokenDetection(TrainingObjective):
         started: bool,
     ) -> "ReplacedTokenDetection":
         """The objective of a run."""
+        pair = networks["generator"], networks["discriminator"]
         masked = MaskedLM.build(settings, tokenizer, counts)
-        return cls(
-            networks["generator"],
-            networks["discriminator"],
-            masked,
-            sharing=settings.sharing,
-            weight=settings.weight,
-            started=started,
-        )
+        return cls(*pair, masked, sharing=settings.sharing, weight=settings.weight, started=started)
 
     def pose(self, batch: PosedBatch, seed: int) -> PosedBatch:
         """Hide tokens, and draw the numbers by which the generator's tokens are sampled."""
@@ -143,15 +136,19 @@ class ReplacedTokenDetection(TrainingObjective):
 
     def forward(self, posed: PosedBatch) -> dict[str, Tally]:
         """The generator's and the discriminator's tallies."""
-        head: Any = self.generator.head["mlm"]
-        logits = target_logits(head, head_input(self.generator, posed, head), posed)
-        replaced = self.put_in(posed, logits.detach())
-        fake_BL = replaced != posed.targets  # a lucky guess is a real token
-        score_BL = self.scores(replace(posed, input_ids=replaced))
+        logits, replaced, score_BL = self._read(posed)
+        fake_BL = replaced != posed.targets  # a correct guess is a real token
         return {
             "mlm": cross_entropy(logits, posed.targets[posed.target_mask]),
             "rtd": binary(score_BL[posed.keep], fake_BL[posed.keep]),
         }
+
+    def _read(self, posed: PosedBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """The generator's logits (N, V), the ids (B, L) with its samples, and the discriminator's logits (B, L)."""
+        head: Any = self.generator.head["mlm"]
+        logits = target_logits(head, head_input(self.generator, posed, head), posed)
+        replaced = self.put_in(posed, logits.detach())
+        return logits, replaced, self.scores(replace(posed, input_ids=replaced))
 
     def put_in(self, posed: PosedBatch, logits: Tensor) -> Tensor:
         """The ids (B, L) that the discriminator reads: at each masked token one sample from logits (N, V)."""
@@ -161,30 +158,27 @@ class ReplacedTokenDetection(TrainingObjective):
         return ids
 
     def counts(self, posed: PosedBatch) -> dict[str, int]:
-        """How much each part is asked, in a batch or a piece of one."""
+        """The number of targets of each part, in a batch or a piece of one."""
         return {"mlm": int(posed.target_mask.sum()), "rtd": int(posed.keep.sum())}
 
     def scores(self, posed: PosedBatch) -> Tensor:
-        """The discriminator's logits (B, L) that a token was put in."""
+        """The discriminator's logits (B, L) that a token was replaced."""
         scores: Tensor = self.discriminator.head["rtd"](head_input(self.discriminator, posed))
         return scores
 
     def example(self, posed: PosedBatch) -> dict[str, Any]:
-        """A text with the tokens that were put in, and how surely each was spotted."""
-        head: Any = self.generator.head["mlm"]
-        logits = target_logits(head, head_input(self.generator, posed, head), posed)
-        shown = self.put_in(posed, logits)
-        spotted = self.scores(replace(posed, input_ids=shown)).sigmoid()
+        """A text with the sampled tokens, and the probability of each that it was replaced."""
+        _, shown, score_BL = self._read(posed)
         length = posed.lengths[0]
-        text, truth, asked = (part[0, :length].tolist() for part in (shown, posed.targets, posed.target_mask))
+        text, truth, target_mask = (part[0, :length].tolist() for part in (shown, posed.targets, posed.target_mask))
         return {
             "objective": "rtd",
             "text": text,
-            "asked": asked,
+            "asked": target_mask,
             "truth": truth,
-            "guess": [token if is_asked else None for token, is_asked in zip(text, asked, strict=True)],
+            "guess": [token if is_target else None for token, is_target in zip(text, target_mask, strict=True)],
             "replaced": [token != real for token, real in zip(text, truth, strict=True)],
-            "spotted": [round(probability, 4) for probability in spotted[0, :length].tolist()],
+            "spotted": [round(probability, 4) for probability in score_BL.sigmoid()[0, :length].tolist()],
         }
 
     def networks(self) -> dict[str, Network]:

@@ -12,11 +12,11 @@ from sijo.random import rng
 
 
 class SentenceOrder(Objective):
-    """Put the second segment first in half of the inputs, and ask in which.
+    """Exchange the two segments in half of the inputs, and predict in which.
 
     Needs      a head `sop`; inputs of two segments (data.segments="two")
     Parts      sop: cross-entropy of each input; label 1 is "changed places"
-    Neighbours before `MaskedLM` in a list of objectives, since it moves what that one hides
+    Neighbours before `MaskedLM` in a list of objectives, since it exchanges the segments in which that hides tokens
     Source     Lan et al. 2019 (arXiv:1909.11942), section 3.1. Unlike the released script every label is a
                fair coin toss: no input is made of two documents (docs/albert.md)
     """

@@ -1,4 +1,4 @@
-"""What a person said of a text (`label`), alone or beside a teacher (`teacher`), and smoothly (`sift`, `ensemble`).
+"""Labels of texts (`label`), alone or beside a teacher (`teacher`), regularised by `sift` and `ensemble`.
 
 Every task comes down to rows of scores with one target each: of a text over its classes, of each tagged word
 over its tags, of each answer's start and end over the tokens, of each question over its choices. Loss,
@@ -8,21 +8,25 @@ Letters: B batch, C choices, L length, D width, R rows of scores, K scores of a 
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.hooks import RemovableHandle
 
+from sijo.batching import by_length
+from sijo.data.labelled_inputs import LabelledInputs
 from sijo.data.labelled_rows import Task
 from sijo.errors import SettingError
 from sijo.nn.heads import Network
 from sijo.objectives.ensemble import Ensemble
 from sijo.objectives.objective import TrainingObjective, head_input
-from sijo.objectives.posed_batch import PosedBatch
-from sijo.objectives.scoring import scored
+from sijo.objectives.posed_batch import PosedBatch, unposed
 from sijo.objectives.tally import Tally, kl_divergence
 
 HEADS: Mapping[Task, str] = {
@@ -36,6 +40,9 @@ HEADS: Mapping[Task, str] = {
 """Which head answers."""
 UNSEEN = -1e4
 """The score of what cannot be chosen: its share is 0 in float32, and what is multiplied with that stays finite."""
+
+TOKENS = 4_096
+"""Tokens that are read at once where nothing is learned, padding included."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,20 +88,20 @@ class TaskTeacher:
 
 
 class Supervised(TrainingObjective):
-    """A network with the head of a task, asked for the labels that people gave.
+    """A network with the head of a task, trained on the labels of rows.
 
     Needs      inputs of `data/labelled_inputs.py` and the head `HEADS[task]`
     Parts      label: cross-entropy; of multi-label binary cross-entropy of each label; of regression the squared
                error; of question-answering the mean over starts and ends, padding left out.
                teacher: T² times the divergence of the student from the teacher at temperature T (multi-label: of
                each label; regression: the squared difference). sift: the symmetric divergence.
-               ensemble: the divergence from what the network has said itself, over rows whose label it trusts;
+               ensemble: the divergence from the network's averaged predictions, over rows whose label is trusted;
                the other rows are left out of all parts
     Source     Devlin et al. 2018 (arXiv:1810.04805), section 4; Sanh et al. 2019 (arXiv:1910.01108), section 3;
                for sift see `SiftSettings`, for the ensemble `Ensemble`
 
     network        with that head
-    task           what is asked
+    task           what the labels are
     class_weights  (K,) how much each class counts, of classification and tagging; a mean of 1 over the rows keeps
                    the loss comparable, for the sum is divided by the rows and not by their weights
     smoothing      share of the truth that is spread over all classes, of classification and tagging
@@ -130,12 +137,11 @@ class Supervised(TrainingObjective):
         self.ensemble = ensemble
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.sift = sift if sift is not None and sift.weight else None
-        self._teacher = (teacher,)  # in a tuple, so that its weights are not among those that are moved
+        self._teacher = (teacher,)  # in a tuple, so that its weights are not trained
+        self.weights = {"label": 1.0}
         if teacher is not None:
             teacher.network.requires_grad_(False).eval()
-        self.weights = {"label": 1.0 if teacher is None else teacher.hard}
-        if teacher is not None:
-            self.weights["teacher"] = teacher.soft
+            self.weights = {"label": teacher.hard, "teacher": teacher.soft}
         if self.sift is not None:
             self.weights["sift"] = self.sift.weight
         if ensemble is not None:
@@ -147,27 +153,25 @@ class Supervised(TrainingObjective):
         if ensemble is None or not ensemble.due(step):
             return False
         shares = torch.empty_like(ensemble.sums)
-        for numbers, _, scores in scored(self, ensemble.samples):
+        for numbers, _, scores in self.scored(ensemble.samples):
             shares[numbers] = scores.softmax(-1).cpu()
         ensemble.take_in(shares)
         return True
 
     def memory(self) -> dict[str, Tensor]:
-        """That of the ensemble."""
+        """The state of the ensemble."""
         return {} if self.ensemble is None else self.ensemble.tensors()
 
     def pose(self, batch: PosedBatch, seed: int) -> PosedBatch:
-        """Nothing is random; what was said of words is asked of their first tokens."""
+        """Nothing is random; the labels of words become targets of their first tokens."""
         if self.task != "tagging":
             return batch
         assert batch.labels is not None
         return replace(batch, targets=batch.labels.clamp(min=0), target_mask=batch.labels >= 0, labels=None)
 
     def prepare(self, posed: PosedBatch) -> PosedBatch:
-        """The rows that are trusted, with what the teacher says of them."""
-        if (
-            self.ensemble is not None
-        ):  # where no row is trusted one is read for nothing, so that gradients are there
+        """The rows that are trusted, with the teacher's scores."""
+        if self.ensemble is not None:  # where no row is trusted the first one is read, so that there are gradients
             posed = posed.rows(self.ensemble.among(posed) or [0])
         teacher = self._teacher[0]
         if teacher is None:
@@ -199,38 +203,50 @@ class Supervised(TrainingObjective):
         """A tally for each part."""
         count = self.counts(posed)["label"]
         embedded: list[Tensor] = []
-        if self.sift is None:
+        with nullcontext() if self.sift is None else _before_norm(self.network, embedded.append):
             scores = self.scores(posed)
-        else:
-            with _EmbeddingsHook(self.network, embedded.append):
-                scores = self.scores(posed)
         tallies = {"label": self.label(scores, posed, count)}
         teacher = self._teacher[0]
         if teacher is not None:
             assert posed.lesson is not None, "a batch is prepared before it is learned from"
             theirs, temperature = posed.lesson["scores"], teacher.temperature
             total = temperature**2 * self.divergence(theirs, scores, temperature)
-            tallies["teacher"] = Tally(
-                total if self.task != "regression" else (theirs - scores).square().sum(), count
-            )
+            if self.task == "regression":
+                total = (theirs - scores).square().sum()
+            tallies["teacher"] = Tally(total, count)
         if self.sift is not None:
             tallies["sift"] = Tally(self._smoothness(posed, scores, embedded[0]), count)
         if self.ensemble is not None:
-            tallies["ensemble"] = Tally(self._from_average(self.ensemble, posed, scores), count)
+            ramp, total = self.ensemble.settings.ramp(int(self.ensemble.readings)), scores.new_zeros(())
+            if ramp:  # else there is no average of earlier answers
+                total = ramp * self.divergence(self.ensemble.logs(posed), scores)
+            tallies["ensemble"] = Tally(total, count)
         if count == 0:
             return {name: Tally(0 * tally.total, 0) for name, tally in tallies.items()}
         return tallies
-
-    def networks(self) -> dict[str, Network]:
-        """The one network."""
-        return {"model": self.network}
 
     def scores(self, posed: PosedBatch) -> Tensor:
         """Rows of scores (R, K), float32."""
         return score_rows(self.network, self.name, posed, self.task)
 
+    @torch.inference_mode()
+    def scored(self, inputs: LabelledInputs) -> Iterator[tuple[list[int], PosedBatch, Tensor]]:
+        """The numbers of some inputs, their posed batch, and their scores (R, K), until all have been read.
+
+        Without dropout or gradients, in batches of like length.
+        """
+        network = self.network
+        learning, device = network.training, next(network.parameters()).device
+        network.eval()
+        try:
+            for numbers in by_length(inputs.lengths, token_budget=TOKENS):
+                posed = self.pose(unposed(inputs.at(np.array(numbers))), 0).to(device)
+                yield numbers, posed, self.scores(posed)
+        finally:
+            network.train(learning)
+
     def label(self, scores: Tensor, posed: PosedBatch, count: int) -> Tally:
-        """The loss of what a person said."""
+        """The loss of the labels."""
         if self.task == "tagging":
             targets = posed.targets[posed.target_mask]
         else:
@@ -251,15 +267,8 @@ class Supervised(TrainingObjective):
     def divergence(self, wanted: Tensor, scores: Tensor, temperature: float = 1.0) -> Tensor:
         """The sum over rows of KL(wanted || scores), both at a temperature; of multi-label, of each label alone."""
         if self.task == "multi-label":
-            wanted, scores = (torch.stack([one, torch.zeros_like(one)], -1) for one in (wanted, scores))
+            wanted, scores = (torch.stack([logits, torch.zeros_like(logits)], -1) for logits in (wanted, scores))
         return kl_divergence(wanted / temperature, scores / temperature).sum()
-
-    def _from_average(self, ensemble: Ensemble, posed: PosedBatch, scores: Tensor) -> Tensor:
-        """How far the answer is from the average of earlier ones."""
-        ramp = ensemble.settings.ramp(int(ensemble.readings))
-        if not ramp:
-            return scores.new_zeros(())
-        return ramp * self.divergence(ensemble.logs(posed), scores)
 
     def _smoothness(self, posed: PosedBatch, scores: Tensor, embedded: Tensor) -> Tensor:
         """The symmetric divergence of the answers to perturbed embeddings; gradients flow through both answers."""
@@ -274,33 +283,26 @@ class Supervised(TrainingObjective):
 
     def _perturbed(self, posed: PosedBatch, embedded: Tensor, scores: Tensor) -> Tensor:
         """The symmetric divergence of the answer to these embeddings from another answer."""
-        with _EmbeddingsHook(self.network, lambda normed: embedded.to(normed.dtype)):
-            moved = self.scores(posed)
+        with _before_norm(self.network, lambda normed: embedded.to(normed.dtype)):
+            perturbed = self.scores(posed)
         if self.task == "regression":
-            return (moved - scores).square().sum()
+            return (perturbed - scores).square().sum()
         # as released: each is the target once, so that gradients flow through both
-        return self.divergence(scores.detach(), moved) + self.divergence(moved.detach(), scores)
+        return self.divergence(scores.detach(), perturbed) + self.divergence(perturbed.detach(), scores)
 
 
-class _EmbeddingsHook:
+def _before_norm(network: Network, function: Callable[[Tensor], object]) -> RemovableHandle:
     """A `with` in which a function is shown, or replaces, what goes into the norm of a network's embeddings."""
-
-    def __init__(self, network: Network, function: Callable[[Tensor], object]) -> None:
-        self._norm, self._function = network.transformer.embeddings.norm, function
-
-    def __enter__(self) -> None:
-        assert self._norm is not None
-        self._hook = self._norm.register_forward_pre_hook(lambda module, inputs: self._function(inputs[0]))
-
-    def __exit__(self, *error: object) -> None:
-        self._hook.remove()
+    norm = network.transformer.embeddings.norm
+    assert norm is not None
+    return norm.register_forward_pre_hook(lambda module, inputs: function(inputs[0]))
 
 
 def score_rows(network: Network, name: str, posed: PosedBatch, task: Task) -> Tensor:
     """What a head answers, as rows of scores (R, K) in float32; of what cannot be chosen the score is UNSEEN.
 
     classification, multi-label, regression  (B, K)
-    tagging             (asked words, K)
+    tagging             (tagged words, K)
     question-answering  (2 B, L): the starts of all inputs, then the ends
     multiple-choice     (B, C)
     """

@@ -1,4 +1,4 @@
-"""What an objective answers: a sum and a count, to be divided once, by the count of the whole batch."""
+"""A loss as a sum and a count, to be divided once, by the count of the whole batch."""
 
 import math
 from dataclasses import dataclass
@@ -9,22 +9,22 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Tally:
-    """A loss as a sum over what was asked.
+    """A loss as a sum over targets.
 
     Means of uneven pieces cannot be averaged; sums and counts can. Pieces of a batch, and processes
     that share one, then give the gradient of the whole.
     """
 
     total: Tensor
-    """() float: the sum of the losses of all that was asked."""
+    """() float: the sum of the losses of all targets."""
     count: int
-    """How much was asked."""
+    """The number of targets."""
     right: Tensor | None = None
-    """() int64: how much of it was answered right; None where nothing is right or wrong."""
+    """() int64: how many were predicted correctly; None where nothing is right or wrong."""
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tally:
-    """The negative log-probability of what is true, in float32.
+    """The negative log-probability of the targets, in float32.
 
     logits  (N, V) float
     targets (N,) int64
@@ -53,7 +53,7 @@ def binary(logits: Tensor, targets: Tensor) -> Tally:
 def kl_divergence(wanted: Tensor, scores: Tensor) -> Tensor:
     """KL(softmax(wanted) || softmax(scores)) of each row, (…,) float32.
 
-    wanted, scores  (…, K) float; where `wanted` is -inf nothing is asked
+    wanted, scores  (…, K) float; where `wanted` is -inf there is no target
 
     >>> import torch
     >>> wanted, scores = torch.tensor([[3.0, 2, 1], [1, 0, -math.inf]]), torch.tensor([[1.0, 2, 3], [1, 0, -9]])

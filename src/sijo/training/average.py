@@ -11,10 +11,10 @@ from sijo.training.optimizers import fill, local, whole
 
 
 class Average:
-    """The mean of a model's weights over its last updates, older ones counting ever less.
+    """The exponential moving average of a model's weights.
 
     average = d · average + (1 - d) · weights, with d = min(decay, (1 + n) / (10 + n)) after n updates, so
-    that the random start is soon forgotten: at a plain 0.999 it would still be 37 % of the average after
+    that the random start soon loses its weight: at a plain 0.999 it would still be 37 % of the average after
     1,000 updates. Kept in float32, or wider where the weights are, and cut into shards as they are. What
     needs no gradient is left out, and a weight that two modules share is there once.
 

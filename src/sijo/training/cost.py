@@ -103,7 +103,7 @@ def flops_per_token(
 ) -> float:
     """Floating-point operations for one token among `length`: two for each multiply-add of a matrix product.
 
-    length     tokens of a sequence, with its padding or without: which of both is then said of the cost
+    length     tokens of a sequence, with or without its padding; the cost is then that with or without padding
     training   the gradient too, which costs twice the forward pass
     answers    of each head, the share of tokens it answers at: 0.15 for masked ones, 1 / length for one
                answer a text
@@ -132,7 +132,7 @@ def flops_per_token(
     forward = entry + layers * layer + heads
     if not training:
         return 2 * forward
-    layers -= bool(decoder)  # the mask decoder asks the last layer anew: its own answer is read by nobody
+    layers -= bool(decoder)  # the mask decoder runs the last layer again; the first output of that is not used
     backward = 2 * (entry + layers * layer + heads)
     again = (layers - decoder) * layer if recompute else 0
     return 2 * (forward + backward + again)
@@ -148,7 +148,7 @@ def _layer(a: Architecture, length: float, sequences: int) -> float:
 
 
 def _head(head: HeadSpec, a: Architecture) -> int:
-    """Multiply-adds of one answer, without what a mask decoder asks of the last layer."""
+    """Multiply-adds of one answer, without those of a mask decoder in the last layer."""
     if head.kind == "vocabulary":
         dense = a.hidden_size * a.embedding_size if head.activation is not None else 0
         return dense + a.embedding_size * a.vocab_size

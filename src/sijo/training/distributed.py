@@ -1,12 +1,13 @@
-"""One run among several processes: who is who, whose weights, who waits for whom.
+"""One run among several processes: their ranks, how weights are shared, and when processes wait for each other.
 
-`torchrun` starts the processes and says how many they are; one that was started alone is a world of
-one, and everything here is then next to nothing. Every process poses the questions of the whole batch,
-which is cheap, and answers its share of the pieces: losses and gradients are those of one process.
+`torchrun` starts the processes and sets their number; a process that was started alone is a world of size 1,
+in which all of this does next to nothing. Every process poses the whole batch, which is cheap, and computes its
+share of the pieces: losses and gradients are those of one process.
 """
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from sijo.nn.heads import EnhancedLMHead, Network
 LONG = timedelta(days=30)
 """How long the others wait while one prepares the corpus."""
 PATIENCE = 30.0
-"""Seconds that the first process waits until the others have heard of what it did."""
+"""Seconds that the first process waits for the others to confirm that they have read its outcome."""
 
 
 class ProcessError(SijoError):
@@ -70,12 +71,11 @@ class World:
         return objective
 
     def accumulating(self, wrapped: nn.Module, *, last: bool) -> Any:
-        """A context for a backward pass: gradients are only added up here until the last piece, then shared."""
-        if self.size == 1:
-            return nullcontext()
-        if isinstance(wrapped, nn.parallel.DistributedDataParallel):
-            return nullcontext() if last else wrapped.no_sync()
-        wrapped.set_requires_gradient_sync(last)  # type: ignore[operator]
+        """A context for a backward pass: gradients are accumulated locally until the last piece, then reduced."""
+        if isinstance(wrapped, nn.parallel.DistributedDataParallel) and not last:
+            return wrapped.no_sync()
+        if self.size > 1 and self.strategy == "fsdp":
+            wrapped.set_requires_gradient_sync(last)  # type: ignore[operator]
         return nullcontext()
 
     def summed(self, numbers: Sequence[float]) -> list[float]:
@@ -99,9 +99,8 @@ class World:
         if self.size == 1:
             return
         number = int(digest[:12], 16)  # 48 bits, exact in float64
-        found = self.summed([float(number) if rank == self.rank else 0.0 for rank in range(self.size)])
-        other = [rank for rank, one in enumerate(found) if one != found[0]]
-        if other:
+        digests = self.summed([float(number) if rank == self.rank else 0.0 for rank in range(self.size)])
+        if other := [rank for rank in range(self.size) if digests[rank] != digests[0]]:
             raise SettingError(
                 f"process {', '.join(map(str, other))} of {self.size} has {what} other than process 0; start all "
                 "with the same command, files and version of sijo"
@@ -109,36 +108,36 @@ class World:
 
     @contextmanager
     def first_alone(self, what: str) -> Iterator[bool]:
-        """A block that the first process runs; the others enter it as False, and leave once the first is through.
+        """A block that the first process runs; the others enter it as False, and leave once the first has finished.
 
-        Where the first fails, so do they: nobody is left waiting.
+        Where the first process fails, the others fail too, so that none is left waiting.
         """
         if self.size == 1:
             yield True
             return
-        store, key, said = dist.distributed_c10d._get_default_store(), f"sijo/{what}", "done"
+        store, key, outcome = dist.distributed_c10d._get_default_store(), f"sijo/{what}", "done"
         if not self.first:
             yield False
             store.wait([key], LONG)
-            said = store.get(key).decode()
+            outcome = store.get(key).decode()
             store.set(f"{key}/{self.rank}", "heard")
-            if said != "done":
-                raise ProcessError(f"process 0 {said}")
+            if outcome != "done":
+                raise ProcessError(f"process 0 {outcome}")
             return
         try:
             yield True
         except BaseException as error:
-            said = f"failed: {error}"
+            outcome = f"failed: {error}"
             raise
         finally:
-            store.set(key, said)
-            with suppress(Exception):  # the store may be this process's, so it stays until it has been heard
-                heard = [f"{key}/{rank}" for rank in range(1, self.size)]
-                store.wait(heard, timedelta(seconds=min(self.timeout, PATIENCE)))
+            store.set(key, outcome)
+            with suppress(Exception):  # the store may be this process's, so it stays until the others have read it
+                read = [f"{key}/{rank}" for rank in range(1, self.size)]
+                store.wait(read, timedelta(seconds=min(self.timeout, PATIENCE)))
 
     @contextmanager
     def watched(self, step: int) -> Iterator[None]:
-        """A block in which processes wait for one another; one that falls silent is named."""
+        """A block in which processes wait for each other; one that does not answer is named."""
         try:
             yield
         except RuntimeError as error:  # gloo and NCCL raise nothing more particular
@@ -165,7 +164,7 @@ class World:
 def join(
     *, strategy: Literal["ddp", "fsdp"], timeout: float, device: Literal["auto", "cpu", "cuda"]
 ) -> Iterator[World]:
-    """Meet the other processes, as `torchrun` or another launcher has told us of them; part from them at the end.
+    """Join the process group that `torchrun` or another launcher has set up, and leave it at the end.
 
     RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT are read from the environment; without them the
     world is this process alone. Where a launcher has joined them already, they are left joined.
@@ -192,13 +191,12 @@ def join(
 def _used_once(objective: nn.Module) -> list[nn.Module]:
     """The blocks that one forward pass uses once. The others stay with the root: a block that is used again
     would add up its gradients in another order than without shares."""
-    found: list[nn.Module] = []
+    blocks: list[nn.Module] = []
     for network in objective.modules():
         if isinstance(network, Network):
             schedule = network.architecture.schedule
             enhanced = any(isinstance(head, EnhancedLMHead) for head in network.head.values())
             again = schedule[-1:] if enhanced else ()  # the mask decoder runs the last one twice more
-            for number, block in enumerate(network.transformer.blocks):
-                if (*schedule, *again).count(number) == 1:
-                    found.append(block)
-    return found
+            uses = Counter((*schedule, *again))
+            blocks += [block for number, block in enumerate(network.transformer.blocks) if uses[number] == 1]
+    return blocks

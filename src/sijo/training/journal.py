@@ -1,18 +1,18 @@
-"""What a run writes down for people: numbers, how fast they came, and what its networks make of a text.
+"""What a run records for people: metrics, timings, and what its networks predict for a text.
 
     metrics.jsonl   every `log_every` steps the means over them. The same bytes from a run that was killed and
                     resumed as from one that was not, so nothing stands in it that a clock decides
     timings.jsonl   at the same steps: seconds so far, tokens a second, share of the machine's matmul peak
-    examples.jsonl  at each checkpoint one text: what was asked, what was guessed, what was spotted
+    examples.jsonl  at each checkpoint one text: its targets, the predictions, the replaced tokens detected
 
 Each is only added to, before the checkpoint of the step is written. A resumed run cuts them back to the step of the
-checkpoint that it goes on from.
+checkpoint that it resumes from.
 """
 
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from sijo.files.atomic import sync
 from sijo.files.json_lines import RUN_FILES, JsonLinesFile
@@ -22,13 +22,13 @@ from sijo.training.step import Step
 from sijo.training.trackers import open_tracker
 
 
-class Journal:
-    """The lines that a run writes.
+class Journal(ExitStack):
+    """The lines that a run writes, until it is closed.
 
     folder     of the run
     settings   of the run
     tokenizer  for the tokens of examples
-    step       of the checkpoint that the run goes on from, 0 at its start
+    step       of the checkpoint that the run resumes from, 0 at its start
     writes     False in all processes but the first: they write nothing
 
     Raises SettingError where the tracker that the settings name is not installed.
@@ -37,38 +37,30 @@ class Journal:
     def __init__(
         self, folder: Path, settings: Settings, tokenizer: Tokenizer, *, step: int, writes: bool = True
     ) -> None:
+        super().__init__()
         self.tokenizer = tokenizer
         self.writes = writes
-        self._stack = ExitStack()
         if not writes:
             return
-        self._tracker = open_tracker(settings.run.tracker, folder, settings.to_json())
-        if self._tracker is not None:
-            self._stack.callback(self._tracker.close)
-        self._metrics, self._timings, self._examples = (
-            self._stack.enter_context(JsonLinesFile(folder / name, last_step=step)) for name in RUN_FILES
-        )
+        tracker = open_tracker(settings.run.tracker, folder, settings.to_json())
+        self._track = self.enter_context(tracker)
+        self._files = [self.enter_context(JsonLinesFile(folder / name, last_step=step)) for name in RUN_FILES]
         sync(folder)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._stack.close()
 
     def add(self, step: Step) -> None:
         """Write the lines of a step; they are on the disk before a checkpoint of it is."""
         if not self.writes:
             return
+        metrics, timings, examples = self._files
         if step.metrics is not None and step.timing is not None:
-            self._metrics.write(step.metrics)
-            self._timings.write(step.timing)
-            if self._tracker is not None:
-                self._tracker.log(step.number, {**step.metrics, **step.timing})
+            metrics.write(step.metrics)
+            timings.write(step.timing)
+            if self._track is not None:
+                self._track(step.number, {**step.metrics, **step.timing})
         if step.example is not None:
-            self._examples.write({"step": step.number} | spelled(step.example, self.tokenizer))
+            examples.write({"step": step.number} | spelled(step.example, self.tokenizer))
         if step.checkpoint:
-            for lines in (self._metrics, self._timings, self._examples):
+            for lines in self._files:
                 lines.to_disk()
 
 

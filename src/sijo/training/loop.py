@@ -8,18 +8,20 @@ what a step says, then saves where a checkpoint is due: what was written of a st
 """
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 from sijo.batching import by_length
-from sijo.data.samples import Batch
+from sijo.data.labelled_inputs import LabelledInputs
+from sijo.data.samples import Samples
 from sijo.errors import SijoError
 from sijo.nn.heads import Network
 from sijo.objectives.objective import TrainingObjective
@@ -33,7 +35,6 @@ from sijo.training.optimizers import (
     build_optimizer,
     clip,
     fill,
-    gradient_norm,
     load_state_tensors,
     set_rate,
     state_tensors,
@@ -47,36 +48,22 @@ class DivergedError(SijoError):
     """The loss is no number, or it rises: lower the rate, or look at the batch that is named."""
 
 
-class SampleSource(Protocol):
-    """Inputs by their places in a run that reads all of them again and again: a corpus, or labelled examples."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Equal for equal inputs."""
-
-    def __len__(self) -> int:
-        """Inputs of one reading."""
-
-    def batch(self, position: int, count: int, *, seed: int) -> Batch:
-        """Those at places position, …, position + count - 1: a function of these numbers and the seed alone."""
-
-
 class Training:
     """A run's weights, optimizer and average, from its newest checkpoint or from the start.
 
     settings   all that decides it
-    objective  with fresh weights, or those it goes on from
-    samples    what is read
+    objective  with fresh weights, or those it starts from
+    samples    what is read, again and again: a corpus, or labelled rows
     folder     where its `checkpoints/` are
     world      the processes it is shared among
-    tell       where words for a person go
+    tell       called with each message for a person
     """
 
     def __init__(
         self,
         settings: Settings,
         objective: TrainingObjective,
-        samples: SampleSource,
+        samples: Samples | LabelledInputs,
         folder: Path,
         *,
         world: World | None = None,
@@ -89,7 +76,7 @@ class Training:
         with world.first_alone("newest") as first:
             if first:
                 self.checkpoints.mkdir(parents=True, exist_ok=True)
-                saved = state.newest(self.checkpoints, tell)  # moves what is damaged aside before others look
+                saved = state.newest(self.checkpoints, tell)  # renames a damaged one before the others look
         if not world.first:
             saved = state.newest(self.checkpoints)
         if saved is not None:
@@ -99,7 +86,7 @@ class Training:
         self._names = {parameter: name for name, parameter in objective.named_parameters()}
         self._optimizer = build_optimizer(settings.optimizer, objective)
         self._average = None if settings.run.average is None else Average(objective, settings.run.average)
-        self._saved: int | None = None
+        self._saved = None if saved is None else saved.step
         if saved is not None:
             self._resume(saved, tell)
         self._meter = self._speed_meter() if world.first else None
@@ -116,12 +103,13 @@ class Training:
     def steps(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Step]:
         """Train; yields each step when it is done.
 
-        stop  asked before every step: whether to save and leave
+        stop  called before every step; True saves and ends the loop
 
-        Where `step.checkpoint` says so, whoever iterates calls `save`. Ends after the last step, at the end of the
-        time budget, or when `stop` says so; a checkpoint has then been written. Raises DivergedError for a loss
-        that is no number or rises, with the batch named and the state before it saved; ProcessError when another
-        process falls silent; OSError when a checkpoint cannot be written, with those before it as they were.
+        Where `step.checkpoint` is True, whoever iterates calls `save`. Ends after the last step, at the end of the
+        time budget, or when `stop` returns True; a checkpoint has then been written. Raises DivergedError for a
+        loss that is no number or rises, with the batch named and the state before it saved; ProcessError when
+        another process does not answer; OSError when a checkpoint cannot be written, with those before it as they
+        were.
         """
         at, world = self.state, self.world
         began = time.perf_counter() - at.seconds
@@ -165,8 +153,7 @@ class Training:
         totals, right = self._learn(posed, counts)
         losses = {name: total / max(counts[name], 1) for name, total in totals.items()}
         loss = sum(objective.weights[name] * value for name, value in losses.items())
-        limit = settings.run.clip
-        norm = gradient_norm(self._names) if limit is None else clip(self._names, limit)
+        norm = clip(self._names, math.inf if settings.run.clip is None else settings.run.clip)
         if fault := at.fault(loss, norm, settings.run.divergence):
             self._optimizer.zero_grad()
             checkpoint = self.save()
@@ -203,7 +190,9 @@ class Training:
         totals, right = dict.fromkeys(counts, 0.0), dict[str, float]()
         for turn in range(rounds):
             number = turn * world.size + world.rank
-            mine = number < len(pieces)  # who has no piece left reads one for nothing, so that nobody waits in vain
+            mine = number < len(
+                pieces
+            )  # a process without a piece reads one with weight 0, so that all take part in each reduction
             number = number if mine else len(pieces) - 1
             # dropout is a matter of seed, step and piece, whoever reads it
             torch.manual_seed(random_bits(loop.seed, "dropout", self.state.step, number) % 2**63)
@@ -228,15 +217,7 @@ class Training:
 
     def _logged(self, step: Step) -> Step:
         """The step with its speed, and with the lines that are due after it."""
-        step = self.state.log(step, every=self.settings.run.log_every)
-        if self._meter is None:
-            return step
-        step = replace(step, speed=self._meter.add(step.tokens, step.seconds))
-        if step.timing is None:
-            return step
-        lately = {name: step.timing[name] for name in ("steps", "tokens", "seconds")}
-        timing = {"step": step.number, "seconds": step.timing["total_seconds"]}
-        return replace(step, timing=timing | self._meter.speed(**lately)._asdict())
+        return self.state.log(step, every=self.settings.run.log_every, meter=self._meter)
 
     def _speed_meter(self) -> SpeedMeter:
         loop, device = self.settings.run, self.world.device.type
@@ -272,12 +253,8 @@ class Training:
         target = self.checkpoints / f"step-{at.step:08}"
         if self._saved == at.step:
             return target
-        fields: dict[str, Any] = {
-            "loop": asdict(at),
-            "threads": torch.get_num_threads(),
-            "processes": world.size,
-            "torch": torch.__version__,
-        }
+        ran_on = {"threads": torch.get_num_threads(), "processes": world.size, "torch": torch.__version__}
+        fields = {"loop": asdict(at), **ran_on}
         with world.watched(at.step):
             weights = {name: whole(parameter) for parameter, name in self._names.items()}
             optimizer = state_tensors(self._optimizer, self._names)
@@ -296,7 +273,6 @@ class Training:
             self._average.load(saved.average)
         fill(self.objective.memory(), saved.memory, "memory of the run")
         self.state = LoopState.read(saved.fields)
-        self._saved = saved.step
         threads = torch.get_num_threads()
         if saved.fields["threads"] != threads:
             tell(

@@ -1,8 +1,8 @@
-"""How weights are moved: by which rule, which of them decay, and how long a gradient may be.
+"""Optimizers: the update rule, which weights decay, and the largest norm of a gradient.
 
 Weights may be whole or shards of FSDP2 (`DTensor`), with the same result to the bit. What is summed over
-a whole tensor, or over all of them, is summed in float64; the rest is a matter of single numbers, if kernels
-are chosen with care (`LANES`). What a rule remembers is there from the start, so that it is known what a
+a whole tensor, or over all of them, is summed in float64; the rest is elementwise, if kernels
+are chosen with care (`LANES`). An optimizer's state is created at the start, so that it is known what a
 checkpoint must hold.
 """
 
@@ -100,14 +100,14 @@ class Lamb(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
-        """Move every weight that has a gradient."""
+        """Update every weight that has a gradient."""
         steps: list[tuple[Tensor, Tensor, dict[str, Any]]] = []  # weight, -u, group
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
-            moves = [torch.zeros_like(weight) for weight in weights]
-            # torch's own Adam, made to read all but once: from 0, at rate 1, it leaves -m / (sqrt(v) + eps)
+            updates = [torch.zeros_like(weight) for weight in weights]
+            # torch's fused Adam, in one pass over memory: from 0, at rate 1, it leaves -m / (sqrt(v) + eps)
             adamw(
-                [local(move) for move in moves],
+                [local(update) for update in updates],
                 [local(weight.grad).contiguous() for weight in weights],  # strides are not looked at
                 [local(self.state[weight]["exp_avg"]) for weight in weights],
                 [local(self.state[weight]["exp_avg_sq"]) for weight in weights],
@@ -122,19 +122,20 @@ class Lamb(torch.optim.Optimizer):
                 eps=group["eps"],
                 maximize=False,
             )
-            for weight, move in zip(weights, moves, strict=True):
-                local(move).add_(local(weight), alpha=-group["weight_decay"])
-                steps.append((weight, move, group))
-        sizes = squares([weight for weight, _, _ in steps] + [move for _, move, _ in steps]).sqrt()
-        for (weight, move, group), long, wide in zip(steps, *sizes.view(2, len(steps)).tolist(), strict=True):
-            ratio = long / wide if group["decayed"] and long > 0 and wide > 0 else 1.0
-            local(weight).add_(local(move), alpha=group["lr"] * ratio)
+            for weight, update in zip(weights, updates, strict=True):
+                local(update).add_(local(weight), alpha=-group["weight_decay"])
+                steps.append((weight, update, group))
+        norms = squares([weight for weight, _, _ in steps] + [update for _, update, _ in steps]).sqrt()
+        pairs = norms.view(2, len(steps)).T.tolist()
+        for (weight, update, group), (weight_norm, update_norm) in zip(steps, pairs, strict=True):
+            ratio = weight_norm / update_norm if group["decayed"] and weight_norm > 0 and update_norm > 0 else 1.0
+            local(weight).add_(local(update), alpha=group["lr"] * ratio)
 
 
 def build_optimizer(settings: OptimizerSettings, model: nn.Module) -> torch.optim.Optimizer:
     """The optimizer of a model's weights, in groups that `set_rate` gives their rates to.
 
-    Biases and the weights of LayerNorms do not decay. A weight that two modules share is moved once, one
+    Biases and the weights of LayerNorms do not decay. A weight that two modules share is updated once, one
     that needs no gradient never. Build it after the model is on its device and cut into shards.
 
     Raises SettingError for adafactor over shards: its means over rows and columns are not made for them.
@@ -145,39 +146,38 @@ def build_optimizer(settings: OptimizerSettings, model: nn.Module) -> torch.opti
     [(1, 0.01), (3, 0.0)]
     """
     groups = parameter_groups(settings, model)
-    weights = [weight for group in groups for weight in group["params"]]
+    weights = [(weight, group) for group in groups for weight in group["params"]]
     match settings.kind:
         case "lamb":
             return Lamb(groups, betas=settings.betas, eps=settings.eps)
         case "adagrad":
             return torch.optim.Adagrad(groups, 0.0, initial_accumulator_value=settings.initial_accumulator, eps=0.0)
         case "adafactor":
-            if any(isinstance(weight, DTensor) for weight in weights):
+            if any(isinstance(weight, DTensor) for weight, _ in weights):
                 raise SettingError(
                     'optimizer.kind="adafactor" does not work with run.strategy="fsdp"; take adamw, '
                     'adamw_uncorrected, lamb or adagrad, or run.strategy="ddp"'
                 )
             optimizer: torch.optim.Optimizer = torch.optim.Adafactor(groups, 0.0)
-            for weight in weights:
+            for weight, _ in weights:
                 optimizer.state[weight] = {"step": torch.tensor(0.0), **factors(weight)}
         case "adamw" | "adamw_uncorrected":
             optimizer = torch.optim.AdamW(groups, 0.0, betas=settings.betas, eps=settings.eps)
             made = 0.0 if settings.kind == "adamw" else SETTLED
-            for group in groups:
-                for weight in group["params"]:
-                    step = torch.tensor(made, device=weight.device if group["fused"] else "cpu")
-                    optimizer.state[weight] = {"step": step, **moments(weight)}
+            for weight, group in weights:
+                step = torch.tensor(made, device=weight.device if group["fused"] else "cpu")
+                optimizer.state[weight] = {"step": step, **moments(weight)}
     return optimizer
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Let the next step move weights at this rate, times the `scale` of their group."""
+    """Set the learning rate of the next step, times the `scale` of each group."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["scale"]
 
 
 def parameter_groups(settings: OptimizerSettings, model: nn.Module) -> list[dict[str, Any]]:
-    """The weights that are moved, each once: apart by whether they decay, by the scale of their rate, by kernel."""
+    """The trained weights, each once, in groups of one weight decay, one scale of the rate and one kernel."""
     scales = layer_scales(settings, model)
     adam = settings.kind in ("adamw", "adamw_uncorrected", "lamb")
     groups: dict[tuple[bool, float, bool], list[nn.Parameter]] = {}
@@ -231,7 +231,7 @@ def depth(transformer: Transformer, name: str) -> int:
 
 
 def moments(weight: Tensor) -> dict[str, Tensor]:
-    """Adam's memory of one weight before its first gradient."""
+    """Adam's state of one weight before its first gradient."""
     return {"exp_avg": torch.zeros_like(weight), "exp_avg_sq": torch.zeros_like(weight)}
 
 
@@ -278,13 +278,13 @@ def squares(tensors: Sequence[Tensor]) -> Tensor:
     """The sum of squares of each tensor, over all of its shards; (n,) float64."""
     if not tensors:
         return torch.zeros(0, dtype=torch.float64)
-    sums = torch.stack([_square(local(one)) for one in tensors])
+    sums = torch.stack([_square(local(tensor)) for tensor in tensors])
     shards: dict[tuple[Any, int], list[int]] = {}
-    for place, one in enumerate(tensors):
-        if isinstance(one, DTensor):
-            for dimension, placement in enumerate(one.placements):
+    for place, tensor in enumerate(tensors):
+        if isinstance(tensor, DTensor):
+            for dimension, placement in enumerate(tensor.placements):
                 if placement.is_shard():
-                    shards.setdefault((one.device_mesh, dimension), []).append(place)
+                    shards.setdefault((tensor.device_mesh, dimension), []).append(place)
     for (mesh, dimension), places in shards.items():
         part = sums[places]
         all_reduce(part, group=mesh.get_group(dimension))
@@ -293,7 +293,7 @@ def squares(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def state_tensors(optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str]) -> dict[str, Tensor]:
-    """All that an optimizer remembers, as whole tensors by "<parameter>.<slot>"; not copied where they are whole.
+    """The state of an optimizer, as whole tensors by "<parameter>.<slot>"; not copied where they are whole.
 
     names  of each parameter in the model
 
@@ -305,7 +305,7 @@ def state_tensors(optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter,
 def load_state_tensors(
     optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Give a new optimizer the memory that `state_tensors` gave of another, to the bit; it may be cut otherwise.
+    """Give a new optimizer the state that `state_tensors` gave of another, to the bit; it may be sharded otherwise.
 
     Raises CheckpointError when a tensor is missing, has no place, or is of another shape or dtype.
     """
@@ -325,17 +325,16 @@ def fill(places: Mapping[str, Tensor], tensors: Mapping[str, Tensor], what: str)
             f"no place{_first(extra)}; resume with the settings it was written with, or copy it again"
         )
     for name, place in places.items():
-        given = tensors[name]
-        if given.shape != place.shape or given.dtype != place.dtype:
+        if (kind := _kind(tensors[name])) != _kind(place):
             raise CheckpointError(
-                f"{what}: {name} is {_kind(given)}, and its place {_kind(place)}; resume with the settings it was "
+                f"{what}: {name} is {kind}, and its place {_kind(place)}; resume with the settings it was "
                 "written with, or copy it again"
             )
     for name, place in places.items():
-        given = tensors[name].to(place.device)
+        tensor = tensors[name].to(place.device)
         if isinstance(place, DTensor):  # every process has the whole tensor, and takes its own share of it
-            given = distribute_tensor(given, place.device_mesh, place.placements, src_data_rank=None)
-        local(place).copy_(local(given))
+            tensor = distribute_tensor(tensor, place.device_mesh, place.placements, src_data_rank=None)
+        local(place).copy_(local(tensor))
 
 
 def local(tensor: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""How fast the weights move: a rate that rises, then falls, as a pure function of progress.
+"""The learning rate: it rises, then falls, as a pure function of progress.
 
-Progress is the share of the run that is behind: of its steps, or of its wall-clock budget. Nothing is
-remembered from one step to the next, so a resumed run needs no state of its schedule.
+Progress is the share of the run that is done: of its steps, or of its wall-clock budget. A schedule has no state,
+so a resumed run needs none.
 """
 
 import math
@@ -15,9 +15,9 @@ Shape = Literal["linear", "polynomial", "cosine", "constant", "linear_from_start
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleSettings:
-    """How the rate moves over a run: up in a line to its peak, then down in one of six shapes.
+    """The learning rate over a run: up in a line to its peak, then down in one of six shapes.
 
-    With x the share of the run behind and w the share that is warm-up, the rise is min(1, x / w), and
+    With x the share of the run that is done and w the share that is warm-up, the rise is min(1, x / w), and
     what remains of the peak is, from w on:
 
     linear               (1 - x) / (1 - w)
@@ -83,7 +83,7 @@ class ScheduleSettings:
     def at(self, share: float, warmup: float) -> float:
         """The rate of the next update.
 
-        share   of the run that is behind: updates made of all (0 before the first, whose rate is 0 where there is a
+        share   of the run that is done: updates made of all (0 before the first, whose rate is 0 where there is a
                 warm-up), or time used of a budget; more than 1, where a step outlasts its budget, is taken for 1
         warmup  the share that is warm-up, as `warmup` gives it
 
@@ -92,17 +92,16 @@ class ScheduleSettings:
         """
         x, w = min(share, 1.0), warmup
         rising = x < w
+        left = 1.0
         match self.shape:
-            case "linear" | "polynomial":
-                left = 1.0 if rising else ((1 - x) / (1 - w)) ** self.power
-            case "cosine":
-                left = 1.0 if rising else (1 + math.cos(math.pi * (x - w) / (1 - w))) / 2
-            case "constant":
-                left = 1.0
-            case "linear_from_start":
-                left = 1.0 if rising else 1 - x
             case "linear_times_warmup":
                 left = 1 - x
+            case "linear_from_start" if not rising:
+                left = 1 - x
+            case "linear" | "polynomial" if not rising:
+                left = ((1 - x) / (1 - w)) ** self.power
+            case "cosine" if not rising:
+                left = (1 + math.cos(math.pi * (x - w) / (1 - w))) / 2
         rise = x / w if rising else 1.0
         rate: float = self.peak * rise * (self.floor + (1 - self.floor) * left)
         return rate

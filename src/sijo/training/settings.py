@@ -1,6 +1,6 @@
 """What decides a run, as one value: changed by path, saved beside the weights.
 
-Every field is one sentence, which is also its help. A name nobody knows is refused with the nearest one.
+Every field is one sentence, which is also its help. An unknown name is refused, and the nearest known one named.
 """
 
 import ast
@@ -125,7 +125,7 @@ class Settings:
     """How long, how much at once."""
 
     def with_steps(self, inputs: int) -> Self:
-        """The same with `run.steps` for the epochs that are asked for, over so many inputs."""
+        """The same with `run.steps` set from `run.epochs`, for so many inputs."""
         if self.run.epochs is None:
             return self
         steps = max(1, math.ceil(self.run.epochs * inputs / self.run.batch))
@@ -133,18 +133,17 @@ class Settings:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON can say it; `read_settings` gives the same value again."""
-        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return values
+        return dict(json.loads(json.dumps(asdict(self))))
 
 
 def read_settings(values: Mapping[str, Any], kind: type[SettingsT]) -> SettingsT:
-    """The settings in a JSON object; SettingError names the first that cannot be, or that nobody knows."""
+    """The settings in a JSON object; SettingError names the first that is invalid or unknown."""
     try:
         settings: SettingsT = _adapter(kind).validate_python(dict(values))  # type: ignore[arg-type]
     except ValidationError as error:
         errors = [
-            (".".join(str(part) for part in one["loc"] if not str(part)[:1].isupper()), one)
-            for one in error.errors()
+            (".".join(str(part) for part in fault["loc"] if not str(part)[:1].isupper()), fault)
+            for fault in error.errors()
         ]
         for path, fault in errors:
             if fault["type"] == "unexpected_keyword_argument":

@@ -1,14 +1,14 @@
-"""The checkpoints of a run: whole or absent, the newest whole one found again, old ones cleared away.
+"""The checkpoints of a run: written whole or not at all, the newest whole one read again, old ones deleted.
 
     OUT/checkpoints/step-00000500/
         weights.safetensors    every weight of the objective, by its name there
-        optimizer.safetensors  what the optimizer remembers of each
+        optimizer.safetensors  the state of the optimizer
         average.safetensors    their moving average, where the run keeps one
-        memory.safetensors     what the objective remembers, where it remembers something
+        memory.safetensors     the state of the objective besides weights, where it has one
         state.json             where the run stood, and what it ran on
         manifest.json          a SHA-256 for each file
 
-No random state is kept: all chance is a function of the seed, the step and the sample. Tensors are whole,
+No random state is kept: every random number is a function of the seed, the step and the sample. Tensors are whole,
 whatever number of processes they were shared among, so a run may go on among more or fewer.
 """
 
@@ -44,18 +44,18 @@ class Saved:
     weights: dict[str, Tensor]
     """By name, mapped from the file."""
     optimizer: dict[str, Tensor]
-    """What the optimizer remembers, by "<weight>.<slot>"."""
+    """The state of the optimizer, by "<weight>.<slot>"."""
     average: dict[str, Tensor]
     """The moving average of the weights; empty where the run keeps none."""
     memory: dict[str, Tensor] = field(default_factory=dict)
-    """What the objective remembers besides weights; mostly nothing."""
+    """The state of the objective besides weights; mostly empty."""
 
 
 def save(folder: Path, saved: Saved, *, keep: int) -> Path:
-    """Write a checkpoint beside the others, then let go of all but the newest `keep`.
+    """Write a checkpoint beside the others, then delete all but the newest `keep`.
 
-    Nothing is cleared away before the new one is whole and on the disk. Raises OSError when that cannot
-    be, and the others are as they were.
+    Nothing is deleted before the new one is whole and on the disk. Raises OSError when it cannot be written, and
+    the others are as they were.
     """
     target = folder / f"step-{saved.step:08}"
     with whole_folder(target) as fresh:
@@ -71,11 +71,11 @@ def save(folder: Path, saved: Saved, *, keep: int) -> Path:
 def newest(folder: Path, tell: Callable[[str], None] = lambda sentence: None) -> Saved | None:
     """The newest checkpoint that is as it was saved; None when there is none.
 
-    A damaged one is told of and moved aside as NAME.damaged, never deleted; what a killed process left
-    half written is cleared away. Only one process may call it at a time.
+    A damaged one is reported and renamed to NAME.damaged, never deleted; what a killed process left half written is
+    deleted. Only one process may call it at a time.
     """
-    for litter in folder.glob(".step-*.part"):
-        shutil.rmtree(litter, ignore_errors=True)
+    for partial in folder.glob(".step-*.part"):
+        shutil.rmtree(partial, ignore_errors=True)
     for step, place in reversed(steps(folder)):
         try:
             return _read(place, step)
@@ -89,9 +89,9 @@ def newest(folder: Path, tell: Callable[[str], None] = lambda sentence: None) ->
 
 
 def steps(folder: Path) -> list[tuple[int, Path]]:
-    """The checkpoints in a folder with their steps, oldest first; nothing is said of whether they are whole."""
-    found = [(NAME.fullmatch(path.name), path) for path in folder.glob("step-*")]
-    return sorted((int(name[1]), path) for name, path in found if name is not None)
+    """The checkpoints in a folder with their steps, oldest first, whether they are whole or not."""
+    names = [(NAME.fullmatch(path.name), path) for path in folder.glob("step-*")]
+    return sorted((int(name[1]), path) for name, path in names if name is not None)
 
 
 def _read(place: Path, step: int) -> Saved:

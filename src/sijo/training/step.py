@@ -1,14 +1,14 @@
-"""One update of the weights, as whoever follows a run sees it; and all that a run remembers between two of them."""
+"""One update of the weights, as the loop yields it; and the loop state between two updates."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sijo.training.cost import Speed
+from sijo.training.cost import Speed, SpeedMeter
 
 SMOOTHING = 0.98
-"""Of the loss by which divergence is told: a mean over some 50 steps."""
+"""Of the loss by which divergence is detected: a mean over some 50 steps."""
 
 
 @dataclass(frozen=True)
@@ -38,20 +38,20 @@ class Step:
     seconds: float = 0.0
     """That this step took."""
     checkpoint: bool = False
-    """Whether a checkpoint of it is due, once all that it says is written down."""
+    """Whether a checkpoint of it is due, once its lines are written."""
     speed: Speed | None = None
     """Over the last steps, in the process that writes."""
     metrics: Mapping[str, float] | None = None
     """A line for metrics.jsonl, where one is due."""
     timing: Mapping[str, float] | None = None
-    """A line for timings.jsonl, likewise."""
+    """A line for timings.jsonl, likewise, in the process that writes."""
     example: Mapping[str, Any] | None = None
-    """What the networks make of one text, in token ids, where a checkpoint is due: `TrainingObjective.example`."""
+    """What the networks predict for a text, in token ids, at checkpoints alone: `TrainingObjective.example`."""
 
 
 @dataclass(kw_only=True)
 class LoopState:
-    """Where a run is: all that it remembers from step to step besides weights and optimizer."""
+    """The state of the loop, besides weights and optimizer."""
 
     step: int = 0
     """Updates made."""
@@ -81,7 +81,7 @@ class LoopState:
 
     def fault(self, loss: float, norm: float, divergence: float) -> str | None:
         """What is wrong with a step before its update is made, or None: a loss or a gradient that is no number, or
-        a loss that has lost what was learned, and is `divergence` times what it had been."""
+        a smoothed loss of more than `divergence` times its lowest value."""
         if not math.isfinite(loss):
             return f"the loss is {loss}"
         if not math.isfinite(norm):
@@ -99,8 +99,8 @@ class LoopState:
         self.lowest = self.smoothed if self.lowest is None else min(self.lowest, self.smoothed)
         self.step += 1
 
-    def log(self, step: Step, *, every: int) -> Step:
-        """The step with the lines that are due after it: means over the last `every` steps, and their seconds."""
+    def log(self, step: Step, *, every: int, meter: SpeedMeter | None) -> Step:
+        """The step with the lines that are due after it, means over the last `every` steps; and with its speed."""
         self.tokens += step.tokens
         self.busy_seconds += step.seconds
         means = {"gradient_norm": step.gradient_norm, "loss": step.loss}
@@ -110,10 +110,15 @@ class LoopState:
                 means[f"{part}_right"] = step.right[part]
         for name, value in {"steps": 1, "tokens": step.tokens, "seconds": step.seconds, **means}.items():
             self.sums[name] = self.sums.get(name, 0) + value
+        if meter is not None:
+            step = replace(step, speed=meter.add(step.tokens, step.seconds))
         if step.number % every:
             return step
         sums, self.sums = self.sums, {}
         metrics = {"step": step.number, "samples": step.samples, "tokens": self.tokens, "lr": step.rate}
         metrics |= {name: sums[name] / sums["steps"] for name in means}
-        timing = {name: sums[name] for name in ("steps", "tokens", "seconds")}
-        return replace(step, metrics=metrics, timing={"total_seconds": self.busy_seconds, **timing})
+        if meter is None:
+            return replace(step, metrics=metrics)
+        speed = meter.speed(sums["steps"], sums["tokens"], sums["seconds"])
+        timing = {"step": step.number, "seconds": self.busy_seconds} | speed._asdict()
+        return replace(step, metrics=metrics, timing=timing)

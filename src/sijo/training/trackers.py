@@ -3,81 +3,63 @@
 import importlib.util
 import secrets
 import sys
-from collections.abc import Mapping
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from sijo.errors import SettingError
 
 Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
+Log = Callable[[int, Mapping[str, float]], None]
+"""Sends the numbers of a step."""
 
 
-class Tracking(Protocol):
-    """Where metrics go besides metrics.jsonl."""
+@contextmanager
+def open_tracker(name: Tracker, folder: Path, settings: Mapping[str, Any]) -> Iterator[Log | None]:
+    """Where metrics are sent besides metrics.jsonl; None for "none". Raises as `check_tracker` does.
 
-    def log(self, step: int, fields: Mapping[str, float]) -> None:
-        """Send the numbers of a step."""
-
-    def close(self) -> None:
-        """Send what is left."""
-
-
-class TensorBoard:
-    """Curves in RUN/tensorboard, for `tensorboard --logdir`."""
-
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+    tensorboard     curves in RUN/tensorboard, for `tensorboard --logdir`
+    wandb, trackio  a run there. Its identity stands in RUN/tracker-id, so that a resumed run continues the same
+                    curves, and two runs in folders of one name stay two
+    """
+    check_tracker(name)
+    if name == "none":
+        yield None
+    elif name == "tensorboard":
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer: Any = SummaryWriter(str(folder / "tensorboard"))
+        writer: Any = SummaryWriter(str(folder / "tensorboard"))
 
-    def log(self, step: int, fields: Mapping[str, float]) -> None:
-        for name, value in fields.items():
-            self._writer.add_scalar(name, value, step)
+        def add_scalars(step: int, fields: Mapping[str, float]) -> None:
+            for field, value in fields.items():
+                writer.add_scalar(field, value, step)
 
-    def close(self) -> None:
-        self._writer.close()
-
-
-class Hosted:
-    """A run of wandb or of trackio, which answer to the same calls.
-
-    Its identity stands in RUN/tracker-id, so that a resumed run goes on with the same curves there, and
-    two runs in folders of one name stay two.
-    """
-
-    def __init__(self, package: str, folder: Path, settings: Mapping[str, Any]) -> None:
-        self._module = importlib.import_module(package)
+        with closing(writer):
+            yield add_scalars
+    else:
         file = folder / "tracker-id"
         if not file.is_file():
             file.write_text(secrets.token_hex(4))
-        number, name = file.read_text(), folder.resolve().name
-        about = {"name": name, "id": number, "dir": str(folder)}
-        if package == "trackio":  # knows runs by their names
-            about = {"name": f"{name}-{number}"}
-        self._call("init", project="sijo", config=dict(settings), resume="allow", **about)
+        number, title = file.read_text(), folder.resolve().name
+        about = {"name": title, "id": number, "dir": str(folder)}
+        if name == "trackio":  # knows runs by their names
+            about = {"name": f"{title}-{number}"}
+        _call(name, "init", project="sijo", config=dict(settings), resume="allow", **about)
 
-    def log(self, step: int, fields: Mapping[str, float]) -> None:
-        self._call("log", {name: value for name, value in fields.items() if name != "step"}, step=step)
+        def log(step: int, fields: Mapping[str, float]) -> None:
+            _call(name, "log", {field: value for field, value in fields.items() if field != "step"}, step=step)
 
-    def close(self) -> None:
-        self._call("finish")
-
-    def _call(self, name: str, /, *arguments: object, **options: object) -> None:
-        with redirect_stdout(sys.stderr):  # standard output is for results
-            getattr(self._module, name)(*arguments, **options)
+        try:
+            yield log
+        finally:
+            _call(name, "finish")
 
 
-def open_tracker(name: Tracker, folder: Path, settings: Mapping[str, Any]) -> Tracking | None:
-    """Where metrics are sent besides; None for "none". Raises as `check_tracker` does."""
-    check_tracker(name)
-    match name:
-        case "none":
-            return None
-        case "tensorboard":
-            return TensorBoard(folder, settings)
-        case _:
-            return Hosted(name, folder, settings)
+def _call(package: str, name: str, /, *arguments: object, **options: object) -> None:
+    """Call a function of wandb or of trackio, which answer to the same calls."""
+    with redirect_stdout(sys.stderr):  # standard output is for results
+        getattr(importlib.import_module(package), name)(*arguments, **options)
 
 
 def check_tracker(name: Tracker) -> None:
