@@ -20,18 +20,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
 
 from sijo.errors import SettingError, TextError
 from sijo.files.atomic import sync, whole_file
 from sijo.files.json_files import read_json
 from sijo.files.resumable import ResumableFolder
 from sijo.files.row_writers import WRITERS, ColumnPlan, OutputRows, format_of, values
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from sijo.files.tables import RowBlock
+from sijo.files.tables import RowBlock
 
 DIGEST_BYTES = 32
 CHUNKS = "chunk-" + 8 * "[0-9]"
@@ -95,7 +93,7 @@ class OutputJob(ResumableFolder):
                 )
         self._overwrite = self.begin(settings, work="run", resume=resume, overwrite=self._overwrite)
 
-    def done(self, block: "RowBlock") -> bool:
+    def done(self, block: RowBlock) -> bool:
         """Whether the answers for this block are on disk, whole.
 
         Raises TextError when they are, but for other rows than these.
@@ -108,15 +106,13 @@ class OutputJob(ResumableFolder):
             )
         return kept is not None
 
-    def write(self, block: "RowBlock", added: "pa.Table") -> None:
+    def write(self, block: RowBlock, added: pa.Table) -> None:
         """Keep the answers for a block: on disk, whole, when this returns.
 
         added  our columns, a row for each of the block's
 
         Raises OSError when the disk is full or fails; all earlier blocks stay.
         """
-        import pyarrow as pa
-
         assert self.begun and len(block.texts) == block.columns.num_rows == added.num_rows
         about = {"input": _digest(block), "kind": block.kind}
         buffer = pa.BufferOutputStream()
@@ -160,8 +156,6 @@ class OutputJob(ResumableFolder):
 
     def _read(self, number: int) -> tuple[str, OutputRows] | None:
         """The digest of a block's input, and its rows; None when they are not there or damaged."""
-        import pyarrow as pa
-
         try:
             raw = self._chunk(number).read_bytes()
         except FileNotFoundError:
@@ -193,7 +187,7 @@ def _identity(path: Path) -> list[int]:
     return [about.st_ino, about.st_size, about.st_mtime_ns]
 
 
-def _digest(block: "RowBlock") -> str:
+def _digest(block: RowBlock) -> str:
     """What a block holds, in 32 bytes: by its values, since Arrow's own bytes may differ for the same."""
     schema = [(field.name, str(field.type)) for field in block.columns.schema]
     columns = [values(column, finite=False) for column in block.columns.columns]
