@@ -258,13 +258,11 @@ def _files(name: str) -> list[Path]:
 def _below(path: Path) -> list[Path]:
     known = f"{', '.join(SUFFIXES)}, with or without {', '.join(DECOMPRESS)}"
     if path.is_dir():
-        files = sorted(
-            Path(place, name)
-            for place, names in _walk(path)
-            for name in names
-            if not name.startswith(".") and ending(Path(name))[0] in SUFFIXES
-        )
-        if not files:
+        files: list[Path] = []
+        for place, folders, names in os.walk(path):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            files += (Path(place, name) for name in names if not name.startswith("."))
+        if not (files := sorted(file for file in files if ending(file)[0] in SUFFIXES)):
             raise SettingError(f"the folder {path} holds no file that ends in one of {known}")
         return files
     if not path.is_file():
@@ -274,13 +272,6 @@ def _below(path: Path) -> list[Path]:
     if ending(path)[0] not in SUFFIXES:
         raise SettingError(f"{path} ends in none of {known}; rename it to say what it holds")
     return [path]
-
-
-def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """Each folder in this one and below that is not hidden, with the names of its files."""
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield place, names
 
 
 def _from_lines(table: TextTable, code: str | None) -> Iterator[Document]:
@@ -301,15 +292,13 @@ def _from_lines(table: TextTable, code: str | None) -> Iterator[Document]:
 
 def _lines(table: TextTable) -> Iterator[str]:
     """The lines of plain text, and a blank one behind the last; behind the last sound one, if there is a fault."""
-    fault = None
     try:
         for block in table.blocks(up_to_fault=True):
             yield from block.texts
-    except TextError as error:
-        fault = error
+    except TextError:
+        yield ""
+        raise
     yield ""
-    if fault is not None:
-        raise fault
 
 
 def _from_rows(table: TextTable, code: str | None, code_column: str | None) -> Iterator[Document]:

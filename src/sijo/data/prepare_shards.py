@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
-from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -147,25 +146,21 @@ def prepare(
     return Corpus.open(target, check=False)
 
 
+@dataclass
 class _Preparation:
     """What a preparation has made: in its folder, up to where progress.json says, and in memory from there on."""
 
-    def __init__(
-        self,
-        work: ResumableFolder,
-        tokenizer: Tokenizer,
-        sources: Sequence[SourceFile],
-        *,
-        column: str | None,
-        code_column: str | None,
-        shard_tokens: int,
-        skip_bad: bool,
-    ) -> None:
-        self.work, self.folder, self.tokenizer, self.shard_tokens = work, work.folder, tokenizer, shard_tokens
-        self.sources, self.skip_bad = sources, skip_bad
-        self._open_source = partial(open_source, column=column, code_column=code_column)
-        self._read_documents = partial(read_documents, code_column=code_column)
-        ids = max(tokenizer.vocab_size, tokenizer.largest_id + 1)
+    work: ResumableFolder
+    tokenizer: Tokenizer
+    sources: Sequence[SourceFile]
+    column: str | None
+    code_column: str | None
+    shard_tokens: int
+    skip_bad: bool
+
+    def __post_init__(self) -> None:
+        self.folder = self.work.folder
+        ids = max(self.tokenizer.vocab_size, self.tokenizer.largest_id + 1)
         self.dtype = "uint16" if ids <= 1 << 16 else "uint32"
         path = self.folder / PROGRESS
         progress = read_object(path) if path.exists() else NOTHING
@@ -194,8 +189,10 @@ class _Preparation:
 
     def is_placed(self, target: Path) -> bool:
         """Whether all is made, and the corpus in its place is this one."""
+        pairs = [(self.folder / name, target / name) for name in self.files()]
         return self.source == len(self.sources) and all(
-            _same(self.folder / name, target / name) for name in self.files()
+            placed.exists() and (file.samefile(placed) or filecmp.cmp(file, placed, shallow=False))
+            for file, placed in pairs
         )
 
     def place(self, target: Path, *, overwrite: bool) -> None:
@@ -223,7 +220,7 @@ class _Preparation:
             self._ids(name)
         for source in self.sources[self.source :]:  # what would else be found out after hours
             with suppress(TextError) if self.skip_bad else nullcontext():
-                self._open_source(source)
+                open_source(source, column=self.column, code_column=self.code_column)
         sizes = [source.path.stat().st_size for source in self.sources]
         for batch in groups(self._rest(), rows=sys.maxsize, characters=BATCH_CHARACTERS, size=_weight):
             self._take(batch)
@@ -249,9 +246,9 @@ class _Preparation:
         taken = self.documents
         for number, source in enumerate(self.sources[self.source :], self.source):
             try:
-                table = self._open_source(source)
+                table = open_source(source, column=self.column, code_column=self.code_column)
                 self._share = table.share
-                documents = self._read_documents(table, source)
+                documents = read_documents(table, source, code_column=self.code_column)
                 if sum(1 for _ in islice(documents, taken)) < taken:
                     raise SettingError(f"{source.path} has changed since it was begun; start over with overwrite")
                 for document in documents:
@@ -396,10 +393,6 @@ def _link(file: Path, name: Path) -> None:
         name.hardlink_to(file)
     except OSError:  # a file system without such links
         shutil.copyfile(file, name)
-
-
-def _same(file: Path, placed: Path) -> bool:
-    return placed.exists() and (file.samefile(placed) or filecmp.cmp(file, placed, shallow=False))
 
 
 def _printable(text: str) -> str:
