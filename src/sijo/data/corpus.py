@@ -212,16 +212,14 @@ class SeenDigests:
 
     def first_time(self, numbers_N: np.ndarray) -> np.ndarray:
         """Which of these are met for the first time, (N,) bool; from now on all of them have been."""
-        order = np.argsort(numbers_N, kind="stable")
-        ranked = numbers_N[order]
+        ranked, places = np.unique(numbers_N, return_index=True)
         new = np.ones(len(ranked), bool)
-        new[1:] = ranked[1:] != ranked[:-1]
         for run in self._runs:
             place = np.searchsorted(run, ranked)
             new &= run[np.minimum(place, len(run) - 1)] != ranked
         self._add(ranked[new])
-        first = np.empty_like(new)
-        first[order] = new
+        first = np.zeros(len(numbers_N), bool)
+        first[places[new]] = True
         return first
 
     def _add(self, run: np.ndarray) -> None:

@@ -268,16 +268,14 @@ class _Preparation:
         new = [document for document, is_first in zip(filled, first, strict=True) if is_first]
         texts = chain.from_iterable(document.sentences for document in new)
         ids = chain.from_iterable(map(self.tokenizer.ids, groups(texts)))
-        empty = len(batch) - len(filled)
+        self.counts.read += len(batch)
+        self.counts.empty += len(batch) - len(filled)
+        self.counts.duplicates += len(filled) - len(new)
         for document in new:
-            sentences = [tokens for tokens in islice(ids, len(document.sentences)) if tokens]
-            if sentences:
+            if sentences := [tokens for tokens in islice(ids, len(document.sentences)) if tokens]:
                 self._add(document, sentences)
             else:
-                empty += 1
-        self.counts.read += len(batch)
-        self.counts.empty += empty
-        self.counts.duplicates += len(filled) - len(new)
+                self.counts.empty += 1
         number = batch[-1][0]
         before = self.documents if number == self.source else 0
         self.source, self.documents = number, before + sum(1 for source, _ in batch if source == number)

@@ -32,17 +32,15 @@ import pyarrow.parquet
 from pyarrow import types
 
 from sijo.errors import SettingError, TextError
+from sijo.files.table_formats import SUFFIXES as READ_SUFFIXES
 from sijo.files.table_formats import Kind
 
 Format = Literal["csv", "jsonl", "parquet"]
 
 SUFFIXES: dict[str, Format] = {
-    ".csv": "csv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".parquet": "parquet",
-    ".pq": "parquet",
+    suffix: kind for suffix, kind in READ_SUFFIXES.items() if kind != "text" and suffix != ".tsv"
 }
+"""Those that are read, but for lines of plain text and tabs between fields, which are not written."""
 PREFIX = "predicted_"
 ROW_GROUP_BYTES = 32 * 2**20  # held back until a Parquet row group is worth its overhead
 
@@ -112,15 +110,16 @@ class ColumnPlan:
         Raises SettingError when the input leaves one of our columns no name.
         """
         ours: list[str] = []
-        seen: dict[str, set[str]] = {}
+        holders: dict[str, set[str]] = {}
         for piece in pieces:
             ours = piece.added.column_names
             if piece.kind != "jsonl":
                 return cls(added_names(piece.columns.column_names, ours), None)
             for record in piece.records():
                 for key, value in record.items():
-                    seen.setdefault(key, set()).add(_sort(value))
-        return cls(added_names(seen, ours), {key: _holder(sorts) for key, sorts in seen.items()})
+                    holders[key] = holders.get(key, {*FITS}) & _holders(value)
+        keys = {key: next(kind for kind in FITS if kind in kinds) for key, kinds in holders.items()}
+        return cls(added_names(keys, ours), keys)
 
 
 class RowWriter:
@@ -348,31 +347,22 @@ def _typed(piece: OutputRows, keys: dict[str, str]) -> pa.Table:
 
 
 FITS: dict[str, Callable[[Any], object]] = {
+    "string": _writable,
     "bool": bool,
     "int64": int,
     "double": float,
-    "string": _writable,
     "json": _json,
 }
-HOLDERS = {
-    "string": {"string"},
-    "bool": {"bool"},
-    "int64": {"whole", "long"},
-    "double": {"whole", "double"},
-}
+"""What makes the cells of a column of each type; of those that hold all values of a key, the first is taken."""
 
 
-def _holder(sorts: set[str]) -> str:
-    """The type that holds values of all these sorts unchanged."""
-    return next((kind for kind, held in HOLDERS.items() if sorts - {"null"} <= held), "json")
-
-
-def _sort(value: object) -> str:
-    """The sort of a JSON value; a whole number that no double could hold is `long`."""
+def _holders(value: object) -> set[str]:
+    """The types of columns that hold a JSON value unchanged; JSON text holds any."""
     if isinstance(value, int) and not isinstance(value, bool):
-        return "whole" if abs(value) <= 2**53 else "long" if -(2**63) <= value < 2**63 else "huge"
-    sorts = {type(None): "null", bool: "bool", float: "double", str: "string"}
-    return sorts.get(type(value), "nested")
+        whole = {"int64": -(2**63) <= value < 2**63, "double": abs(value) <= 2**53, "json": True}
+        return {kind for kind, is_held in whole.items() if is_held}
+    kinds = {type(None): {*FITS}, bool: {"bool", "json"}, float: {"double", "json"}, str: {"string", "json"}}
+    return kinds.get(type(value), {"json"})
 
 
 class _Sink(NamedTuple):

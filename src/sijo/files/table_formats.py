@@ -36,15 +36,11 @@ SUFFIXES: dict[str, Kind] = {
 }
 
 
-def _unzstd(packed: IO[bytes]) -> io.BufferedReader:
-    return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(packed, "r"), "zstd"))
-
-
 DECOMPRESS: dict[str, Callable[[IO[bytes]], Any]] = {
     ".gz": gzip.open,
     ".bz2": bz2.open,
     ".xz": lzma.open,
-    ".zst": _unzstd,
+    ".zst": lambda packed: io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(packed, "r"), "zstd")),
 }
 OTHER_ENCODINGS = (  # by the mark at the start; UTF-32 first, since one of its marks begins with UTF-16's
     (b"\xff\xfe\x00\x00", "UTF-32"),

@@ -211,7 +211,8 @@ class TextTable:
             is_parquet = self.kind == "parquet"
             spool = is_parquet and (self._packed is not None or not self._rereadable)
             stream = formats.unpacked(stack, raw, self._packed, self.name, spool=spool)
-            reading = self._read_parquet(stream) if is_parquet else self._read_lines(stream)
+            read = {"parquet": self._read_parquet, "csv": self._read_csv, "jsonl": self._read_json_lines}
+            reading = read.get(self.kind, self._read_plain)(stream)
             if bytes_in_all is not None and not is_parquet:
                 reading = reading._replace(share=lambda _: min(raw.tell() / bytes_in_all, 1.0))
             first = next(reading.rows, None)
@@ -219,18 +220,14 @@ class TextTable:
                 raise TextError(f"{self.name} {NO_ROWS[self.kind]}; give it at least one row")
             return reading._replace(rows=chain([first], reading.rows), close=stack.pop_all().close)
 
-    def _read_lines(self, stream: IO[bytes]) -> "_Reading":
-        lines = formats.read_lines(stream, self.name)
-        if self.kind == "csv":
-            return self._read_csv(lines)
-        if self.kind == "jsonl":
-            return self._read_json_lines(lines)
+    def _read_plain(self, stream: IO[bytes]) -> "_Reading":
         columns = ("text",)
-        rows = ((text, (text,)) for text in map(formats.without_end, lines))
+        lines = map(formats.without_end, formats.read_lines(stream, self.name))
+        rows = ((text, (text,)) for text in lines)
         return _Reading(columns, self._text_column(columns, columns), rows, partial(_strings, columns))
 
-    def _read_csv(self, lines: Iterator[str]) -> "_Reading":
-        columns, rows = formats.read_csv(lines, self.name, self._delimiter)
+    def _read_csv(self, stream: IO[bytes]) -> "_Reading":
+        columns, rows = formats.read_csv(formats.read_lines(stream, self.name), self.name, self._delimiter)
         if not columns:
             raise TextError(f"{self.name} is empty; a CSV needs a header, then at least one row")
         mark = next((mark for mark in ",;\t|" if mark in columns[0]), None)
@@ -243,8 +240,8 @@ class TextTable:
         place = columns.index(column)
         return _Reading(columns, column, ((cells[place], cells) for _, cells in rows), partial(_strings, columns))
 
-    def _read_json_lines(self, lines: Iterator[str]) -> "_Reading":
-        records = formats.read_json_lines(lines, self.name)
+    def _read_json_lines(self, stream: IO[bytes]) -> "_Reading":
+        records = formats.read_json_lines(formats.read_lines(stream, self.name), self.name)
         first = next(records, None)
         if first is None:
             raise TextError(f"{self.name} {NO_ROWS['jsonl']}; give it at least one JSON object, each on its line")
