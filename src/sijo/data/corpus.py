@@ -277,15 +277,13 @@ def _from_lines(table: TextTable, code: str | None) -> Iterator[Document]:
     characters = 0
     for line in _lines(table):
         parts = sentences(line)
-        for sentence in parts:
-            if held and characters + len(sentence) > LONGEST_DOCUMENT:
-                yield Document(held, code)
-                held, characters = [], 0
-            held.append(sentence)
+        for sentence in parts or [""]:
             characters += len(sentence)
-        if held and not parts:
-            yield Document(held, code)
-            held, characters = [], 0
+            if held and (not parts or characters > LONGEST_DOCUMENT):
+                yield Document(held, code)
+                held, characters = [], len(sentence)
+            if parts:
+                held.append(sentence)
 
 
 def _lines(table: TextTable) -> Iterator[str]:

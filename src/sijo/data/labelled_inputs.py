@@ -223,14 +223,9 @@ def fitted(first: list[int], second: list[int] | None, room: int) -> tuple[list[
     """
     if second is None:
         return first[:room], None, len(first) > room
-    if len(first) + len(second) <= room:
-        return first, second, False
-    half = room // 2
-    if len(second) <= half:
-        return first[: room - len(second)], second, True
-    if len(first) <= room - half:
-        return first, second[: room - len(first)], True
-    return first[: room - half], second[:half], True
+    is_cut = len(first) + len(second) > room
+    second = second[: max(room // 2, room - len(first))]
+    return first[: room - len(second)], second, is_cut
 
 
 def windows(tokens: int, room: int, stride: int) -> list[int]:

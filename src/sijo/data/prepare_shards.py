@@ -31,7 +31,7 @@ from sijo.batching import groups
 from sijo.data.corpus import Document, SeenDigests, SourceFile, document_digest, open_source, read_documents
 from sijo.data.shards import FORMAT, INDEX, KINDS, Corpus, CorpusCode, DocumentCounts, GrowingShard, shard_layout
 from sijo.errors import CheckpointError, SettingError, TextError
-from sijo.files.atomic import whole_folder
+from sijo.files.atomic import sync, whole_folder
 from sijo.files.json_files import read_object, write_json
 from sijo.files.resumable import SETTINGS, ResumableFolder
 from sijo.tokenizers.codes import code_ids
@@ -360,8 +360,7 @@ def _append(path: Path, new: bytes | bytearray) -> None:
     if new:
         with path.open("ab") as out:
             out.write(new)
-            out.flush()
-            os.fsync(out.fileno())
+        sync(path)
 
 
 def _finished(folder: Path, tokenizer: Tokenizer) -> Corpus:

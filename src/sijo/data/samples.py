@@ -164,8 +164,7 @@ class Samples:
         generator = rng(seed, "cut", epoch, number)
         if generator.random() < self.settings.short:
             target = 2 + int(generator.random() * (self.room - 1))
-            kept = next(i for i, border in enumerate(borders) if border >= target or border == len(ids))
-            borders = borders[: kept + 1]
+            borders = borders[: int(np.searchsorted(borders, target)) + 1]
             following, ids = -1, ids[: borders[-1]]
         if self.settings.segments == "one" or (self.settings.segments == "one_or_two" and generator.random() < 0.1):
             return shard.code, [ids], following

@@ -189,9 +189,8 @@ def shard_layout(about: dict[str, Any], kind: np.dtype[Any]) -> list[tuple[str, 
 def _mapped(folder: Path, about: dict[str, Any], kind: np.dtype[Any], codes: int, check: bool) -> Shard:
     """A shard, its files compared with its entry in the index. Raises KeyError or ValueError for a bad entry."""
     code, lengths = about["code"], [about[part] for part in PARTS]
-    if not all(type(length) is int and length > 0 for length in lengths):
-        raise ValueError
-    if code not in (range(codes) if codes else [None]):
+    are_counts = all(type(length) is int and length > 0 for length in lengths)
+    if not are_counts or code not in (range(codes) if codes else [None]):
         raise ValueError
     arrays = []
     for name, dtype, items in shard_layout(about, kind):

@@ -9,7 +9,7 @@ What the texts are for, and how results are written, belongs elsewhere.
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, groupby, islice
@@ -148,32 +148,19 @@ class TextTable:
     def _blocks(
         self, opened: "_Reading | None", rows: int, characters: int, up_to_fault: bool
     ) -> Iterator[RowBlock]:
-        reading = opened or self._open()
-        fault: TextError | None = None
-
-        def sound_rows() -> Iterator[tuple[str, Any]]:
-            nonlocal fault
-            try:
-                yield from reading.rows
-            except TextError as error:
-                fault = error
-
-        first_row = 0
-        try:
-            blocks = groups(sound_rows(), rows=rows, characters=characters, size=lambda row: len(row[0]))
+        first_row, faults = 0, list[TextError]()
+        with closing(opened or self._open()) as reading:
+            sound_rows = _up_to_fault(reading.rows, faults) if up_to_fault else reading.rows
+            blocks = groups(sound_rows, rows=rows, characters=characters, size=lambda row: len(row[0]))
             for number, block in enumerate(blocks):
-                if fault and not up_to_fault:
-                    break
                 texts, cells = zip(*block, strict=True)
                 self._share = reading.share(first_row + len(texts))
                 yield RowBlock(number, first_row, list(texts), reading.table(cells), self.kind)
                 first_row += len(texts)
                 del block, texts, cells  # not kept while the next block is read
-            if fault:
-                raise fault
+            if faults:
+                raise faults[0]
             self._share = reading.share(first_row)
-        finally:
-            reading.close()
 
     def _checked_kind(self, kind: formats.Kind | None, suffix: str) -> formats.Kind:
         known = get_args(formats.Kind)
@@ -356,6 +343,14 @@ def _must_be_readable(path: Path) -> None:
         raise SettingError(f"no file {str(path)!r}{nearest(path.name, [sibling.name for sibling in siblings])}")
     if path.is_dir():
         raise SettingError(f"{path} is a folder; give one file in it, or the files one after another")
+
+
+def _up_to_fault(rows: Iterator[tuple[str, Any]], faults: list[TextError]) -> Iterator[tuple[str, Any]]:
+    """The rows before a broken one, whose fault is kept for later."""
+    try:
+        yield from rows
+    except TextError as fault:
+        faults.append(fault)
 
 
 def _usual_delimiter(suffix: str) -> str:
