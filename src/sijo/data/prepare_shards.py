@@ -29,7 +29,7 @@ import numpy as np
 
 from sijo.batching import groups
 from sijo.data.corpus import Document, SeenDigests, SourceFile, document_digest, open_source, read_documents
-from sijo.data.shards import FORMAT, INDEX, KINDS, Corpus, CorpusCode, DocumentCounts, GrowingShard, shard_layout
+from sijo.data.shards import FORMAT, INDEX, KINDS, Corpus, DocumentCounts, GrowingShard, shard_layout
 from sijo.errors import CheckpointError, SettingError, TextError
 from sijo.files.atomic import sync, whole_folder
 from sijo.files.json_files import read_object, write_json
@@ -167,10 +167,9 @@ class _Preparation:
         self.source: int = progress["source"]
         self.documents: int = progress["documents"]
         self.counts = DocumentCounts(**progress["counts"])
-        self.codes = [CorpusCode(code["name"], tuple(code["ids"])) for code in progress["codes"]]
+        self.codes: dict[str, tuple[int, ...]] = {code["name"]: tuple(code["ids"]) for code in progress["codes"]}
         self.shards = [GrowingShard(**about) for about in progress["shards"]]
-        self._numbers = {code.name: number for number, code in enumerate(self.codes)}
-        self._spelled = {code.ids: code.name for code in self.codes}
+        self._spelled = {ids: name for name, ids in self.codes.items()}
         self._open = {shard.code: shard for shard in self.shards}  # the last of each code
         self._digests: int = progress["digests"]
         self._new_digests = bytearray()
@@ -209,7 +208,7 @@ class _Preparation:
             "dtype": self.dtype,
             "vocab_size": self.tokenizer.vocab_size,
             "tokenizer": self.tokenizer.text_fingerprint,
-            "codes": [{"name": code.name, "ids": list(code.ids)} for code in self.codes],
+            "codes": [{"name": name, "ids": list(ids)} for name, ids in self.codes.items()],
             "shards": [shard.about() for shard in self.shards],
             "counts": asdict(self.counts),
         }
@@ -295,15 +294,14 @@ class _Preparation:
         self.counts.characters += document.characters
 
     def _number(self, name: str) -> int:
-        if name not in self._numbers:
+        if name not in self.codes:
             if len(self.codes) == MOST_CODES:
                 raise SettingError(
                     f"there are more than {MOST_CODES:,} control codes, of which {name!r} is one; name a column "
                     "that tells kinds of text"
                 )
-            self._numbers[name] = len(self.codes)
-            self.codes.append(CorpusCode(name, self._ids(name)))
-        return self._numbers[name]
+            self.codes[name] = self._ids(name)
+        return list(self.codes).index(name)
 
     def _ids(self, name: str) -> tuple[int, ...]:
         ids = code_ids(name, self.tokenizer)

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple, get_args
@@ -150,14 +149,16 @@ class TextTable:
     ) -> Iterator[RowBlock]:
         first_row, faults = 0, list[TextError]()
         with closing(opened or self._open()) as reading:
+            columns = reading.columns or ("record",)
             sound_rows = _up_to_fault(reading.rows, faults) if up_to_fault else reading.rows
             blocks = groups(sound_rows, rows=rows, characters=characters, size=lambda row: len(row[0]))
             for number, block in enumerate(blocks):
                 texts, cells = zip(*block, strict=True)
                 self._share = reading.share(first_row + len(texts))
-                yield RowBlock(number, first_row, list(texts), reading.table(cells), self.kind)
+                table = _slices(cells) if self.kind == "parquet" else _strings(columns, cells)
+                yield RowBlock(number, first_row, list(texts), table, self.kind)
                 first_row += len(texts)
-                del block, texts, cells  # not kept while the next block is read
+                del block, texts, cells, table  # not kept while the next block is read
             if faults:
                 raise faults[0]
             self._share = reading.share(first_row)
@@ -210,8 +211,7 @@ class TextTable:
     def _read_plain(self, stream: IO[bytes]) -> "_Reading":
         columns = ("text",)
         lines = map(formats.without_end, formats.read_lines(stream, self.name))
-        rows = ((text, (text,)) for text in lines)
-        return _Reading(columns, self._text_column(columns, columns), rows, partial(_strings, columns))
+        return _Reading(columns, self._text_column(columns, columns), ((text, (text,)) for text in lines))
 
     def _read_csv(self, stream: IO[bytes]) -> "_Reading":
         columns, rows = formats.read_csv(formats.read_lines(stream, self.name), self.name, self._delimiter)
@@ -225,7 +225,7 @@ class TextTable:
             )
         column = self._text_column(columns, columns)
         place = columns.index(column)
-        return _Reading(columns, column, ((cells[place], cells) for _, cells in rows), partial(_strings, columns))
+        return _Reading(columns, column, ((cells[place], cells) for _, cells in rows))
 
     def _read_json_lines(self, stream: IO[bytes]) -> "_Reading":
         records = formats.read_json_lines(formats.read_lines(stream, self.name), self.name)
@@ -243,7 +243,7 @@ class TextTable:
                     )
                 yield _sound(record[column], where), (raw,)
 
-        return _Reading(None, column, rows(), partial(_strings, ("record",)))
+        return _Reading(None, column, rows())
 
     def _read_parquet(self, stream: IO[bytes]) -> "_Reading":
         file, schema, names, rows_in_all = formats.open_parquet(stream, self.name)
@@ -264,7 +264,7 @@ class TextTable:
                 for place, value in enumerate(batch.column(column)):
                     yield _sound(value.as_py(), f"{self.name}, row {before + place + 1}"), (batch, place)
 
-        return _Reading(columns, column, rows(), _slices, share=lambda done: done / max(rows_in_all, 1))
+        return _Reading(columns, column, rows(), share=lambda done: done / max(rows_in_all, 1))
 
     def _text_column(self, columns: Sequence[str], likely: Sequence[str]) -> str:
         """The column that was named; else `text`; else the only one that is `likely` to hold texts."""
@@ -289,8 +289,7 @@ class _Reading(NamedTuple):
 
     columns: tuple[str, ...] | None
     column: str
-    rows: Iterator[tuple[str, Any]]  # each text, and whatever `table` needs to give its row back
-    table: Callable[[Sequence[Any]], pa.Table]
+    rows: Iterator[tuple[str, Any]]  # each text, and the strings of its row; for Parquet its batch and place there
     share: Callable[[int], float | None] = lambda _: None  # from the rows handed out so far
     close: Callable[[], None] = lambda: None
 
