@@ -49,7 +49,7 @@ class OutputJob(ResumableFolder):
     is in the way or at work, or when a resumed run has other settings.
     """
 
-    complete: bool
+    complete = False
     """A resumed run found the output finished: there is nothing to do."""
 
     def __init__(
@@ -64,7 +64,6 @@ class OutputJob(ResumableFolder):
             raise SettingError(f"output {self.output} is no file; name a file")
         if self.output.exists() and not (resume or overwrite):
             raise SettingError(f"output {self.output} exists; pass --overwrite to replace it, or name another")
-        self.complete = False
         self._overwrite = overwrite
         try:
             self.lock()

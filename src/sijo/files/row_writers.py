@@ -32,13 +32,12 @@ import pyarrow.parquet
 from pyarrow import types
 
 from sijo.errors import SettingError, TextError
-from sijo.files.table_formats import SUFFIXES as READ_SUFFIXES
-from sijo.files.table_formats import Kind
+from sijo.files import table_formats as formats
 
 Format = Literal["csv", "jsonl", "parquet"]
 
 SUFFIXES: dict[str, Format] = {
-    suffix: kind for suffix, kind in READ_SUFFIXES.items() if kind != "text" and suffix != ".tsv"
+    suffix: kind for suffix, kind in formats.SUFFIXES.items() if kind != "text" and suffix != ".tsv"
 }
 """Those that are read, but for lines of plain text and tabs between fields, which are not written."""
 PREFIX = "predicted_"
@@ -85,7 +84,7 @@ class OutputRows(NamedTuple):
     """Every input column as it was read; for JSON Lines one column `record` of raw objects."""
     added: pa.Table
     """Our columns, under their own names and of the same length."""
-    kind: Kind
+    kind: formats.Kind
     """What the rows were read from."""
 
     def records(self) -> list[dict[str, Any]]:
@@ -359,8 +358,8 @@ FITS: dict[str, Callable[[Any], object]] = {
 def _holders(value: object) -> set[str]:
     """The types of columns that hold a JSON value unchanged; JSON text holds any."""
     if isinstance(value, int) and not isinstance(value, bool):
-        whole = {"int64": -(2**63) <= value < 2**63, "double": abs(value) <= 2**53, "json": True}
-        return {kind for kind, is_held in whole.items() if is_held}
+        holds = {"int64": -(2**63) <= value < 2**63, "double": abs(value) <= 2**53, "json": True}
+        return {kind for kind, is_held in holds.items() if is_held}
     kinds = {type(None): {*FITS}, bool: {"bool", "json"}, float: {"double", "json"}, str: {"string", "json"}}
     return kinds.get(type(value), {"json"})
 
