@@ -163,9 +163,9 @@ def test_the_end_of_a_line_ends_a_sentence_and_no_other_sign_does():
 @given(st.text(st.sampled_from('aB 가.!?…"”) \n。\t1é')))
 def test_no_sentence_loses_a_letter(text):
     # kills: a character lost or doubled at a border, an empty sentence, an edge of white space
-    found = sentences(text)
-    assert "".join("".join(found).split()) == "".join(text.split())
-    assert all(sentence and sentence == sentence.strip() for sentence in found)
+    parts = sentences(text)
+    assert "".join("".join(parts).split()) == "".join(text.split())
+    assert all(sentence and sentence == sentence.strip() for sentence in parts)
 
 
 @pytest.mark.parametrize("unit", [".", ". ", ".)", ")", ' "', ".”" * 9 + " a", "A.", "\t", "Mr. "])
@@ -211,9 +211,9 @@ def test_a_long_document_of_plain_text_is_cut_at_a_sentence(write, monkeypatch):
     # kills: a file without blank lines held whole; a cut within a sentence; one that grows past the bound
     monkeypatch.setattr(corpus, "LONGEST_DOCUMENT", 10)
     path = write("a.txt", "One. Two.\nSix.\n" + "x" * 25 + "\nEnd.\n\nNew.\n")
-    assert [found for found, _ in read(path)] == [["One.", "Two."], ["Six."], ["x" * 25], ["End."], ["New."]]
+    assert [parts for parts, _ in read(path)] == [["One.", "Two."], ["Six."], ["x" * 25], ["End."], ["New."]]
     path = write("a.csv", 'text\n"One. Two. Six. Ten."\n')
-    assert [found for found, _ in read(path)] == [["One.", "Two.", "Six.", "Ten."]]
+    assert [parts for parts, _ in read(path)] == [["One.", "Two.", "Six.", "Ten."]]
 
 
 def test_documents_stream(write):
@@ -234,11 +234,11 @@ def test_documents_stream(write):
 )
 def test_all_that_is_sound_before_a_fault_is_given_first(write, name, broken):
     # kills: up to 2,047 sound rows lost with the broken one behind them; a fault without its line
-    found = []
+    yielded = []
     with pytest.raises(TextError, match=rf"{re.escape(name)}, line [45]"):
         for document in documents(SourceFile(write(name, broken))):
-            found.append(document.sentences)
-    assert found == [["one"], ["two", "three"]]
+            yielded.append(document.sentences)
+    assert yielded == [["one"], ["two", "three"]]
 
 
 def test_codes_of_rows(write, tmp_path):
@@ -299,7 +299,7 @@ def test_columns_of_codes_that_are_not_there(write, name, code, message):
 
 
 @pytest.mark.parametrize(
-    "one, other, same",
+    "first, other, same",
     [
         ("The sea, the sea!", "the SEA  the\tsea", True),
         ("“So,” she said…", "so she said", True),
@@ -315,10 +315,10 @@ def test_columns_of_codes_that_are_not_there(write, name, code, message):
         ("ab", "ba", False),
     ],
 )
-def test_which_documents_are_the_same(one, other, same):
+def test_which_documents_are_the_same(first, other, same):
     # kills: a fold left out, one that also takes vowel signs or symbols, and bytes of a longer character
-    assert (document_digest(Document([one])) == document_digest(Document([other]))) == same
-    assert len(document_digest(Document([one]))) == 8
+    assert (document_digest(Document([first])) == document_digest(Document([other]))) == same
+    assert len(document_digest(Document([first]))) == 8
 
 
 def test_the_same_text_under_two_codes_is_two_documents():

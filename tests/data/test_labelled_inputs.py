@@ -74,10 +74,10 @@ def test_two_long_texts_share_the_room(lengths):
     # kills: one of the texts left out where the other is long, room that nobody uses
     first, second = list(range(lengths[0])), list(range(100, 100 + lengths[1]))
     for room in range(2, 20):
-        one, other, cut = fitted(first, second, room)
-        assert (one, other) == (first[: len(one)], second[: len(other)])
-        assert len(one) + len(other) == min(room, sum(lengths)) and cut == (room < sum(lengths))
-        assert min(len(one), len(other)) >= min(room // 2, *lengths)
+        kept_first, kept_second, cut = fitted(first, second, room)
+        assert (kept_first, kept_second) == (first[: len(kept_first)], second[: len(kept_second)])
+        assert len(kept_first) + len(kept_second) == min(room, sum(lengths)) and cut == (room < sum(lengths))
+        assert min(len(kept_first), len(kept_second)) >= min(room // 2, *lengths)
 
 
 def test_a_words_first_piece_has_its_tag_and_windows_lose_no_word(tokenizer):
@@ -87,19 +87,19 @@ def test_a_words_first_piece_has_its_tag_and_windows_lose_no_word(tokenizer):
     row = LabelledRow("1", words=words, label=tags)
     for length in (8, 9, 12, 64):
         data = LabelledInputs([row, row], "tagging", tags, tokenizer, InputSettings(length=length))
-        said = {}
+        tags_of_words = {}
         for number in range(len(data)):
             batch = data.at(np.array([number]))
             if data.owners[number]:
                 continue
-            ids, asked = batch.input_ids[0], batch.labels[0]
-            assert batch.keep.sum() <= length and not batch.special[0][asked >= 0].any()
-            for place in np.flatnonzero(asked >= 0):
+            ids, labels = batch.input_ids[0], batch.labels[0]
+            assert batch.keep.sum() <= length and not batch.special[0][labels >= 0].any()
+            for place in np.flatnonzero(labels >= 0):
                 word = int(data.words[data.span(number)][place])
-                assert word not in said
-                said[word] = asked[place]
+                assert word not in tags_of_words
+                tags_of_words[word] = labels[place]
                 assert words[word].startswith(tokenizer.token(int(ids[place])))
-        assert said == {number: number for number in range(9)}, length
+        assert tags_of_words == {number: number for number in range(9)}, length
         assert (data.at(np.array([0])).labels[0] != NOT_ASKED).sum() > 0
 
 
@@ -109,7 +109,7 @@ def test_long_texts_are_read_in_windows_that_overlap(tokenizer):
     answer = "new land"
     row = LabelledRow("1", ("sea ?", context), label=read_answer(context, answer))
     data = LabelledInputs([row], "question-answering", (), tokenizer, InputSettings(length=12, stride=3))
-    room, found = 12 - 3 - 2, 0
+    room, answered = 12 - 3 - 2, 0
     assert len(data) == -(-(len(context.split()) + 1 - room) // 3) + 1  # "me" is two letters, two tokens
     for number in range(len(data)):
         batch = data.at(np.array([number]))
@@ -119,9 +119,9 @@ def test_long_texts_are_read_in_windows_that_overlap(tokenizer):
         inside = "new" in context[places[4, 0] : places[-2, 1]] and "land" in context[places[4, 0] : places[-2, 1]]
         if first:
             assert context[places[first, 0] : places[last, 1]] == answer
-            found += 1
+            answered += 1
         assert bool(first) == inside
-    assert 1 < found < len(data)
+    assert 1 < answered < len(data)
     with pytest.raises(TextError, match="leaves no room"):
         long = LabelledRow("1", ("sea " * 20, context), label=())
         LabelledInputs([long], "question-answering", (), tokenizer, InputSettings(length=12))
@@ -135,11 +135,11 @@ def read_answer(context, answer):
 
 def test_choices_stand_side_by_side(tokenizer):
     # kills: choices of the next row, a missing choice that can be chosen
-    some = [
+    questions = [
         LabelledRow("1", ("the sea",), choices=("old", "new land", "sun"), label=1),
         LabelledRow("2", ("rain",), choices=("one", "two"), label=0),
     ]
-    data = LabelledInputs(some, "multiple-choice", (), tokenizer, InputSettings())
+    data = LabelledInputs(questions, "multiple-choice", (), tokenizer, InputSettings())
     batch = data.at(np.array([1, 0]))
     assert batch.input_ids.shape == (2, 3, 8) and batch.labels.tolist() == [0, 1]
     assert batch.keep.sum(-1).tolist() == [[5, 5, 0], [6, 7, 6]]

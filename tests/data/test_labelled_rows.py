@@ -85,7 +85,7 @@ def test_tags_answers_and_choices(write):
 
 def test_squads_own_file(write):
     # kills: questions of the second paragraph lost, an impossible question with its plausible answers as if right
-    asked = [
+    questions = [
         {"id": "1", "question": "what", "answers": [{"text": "sea", "answer_start": 4}]},
         {
             "id": "2",
@@ -95,7 +95,7 @@ def test_squads_own_file(write):
             "plausible_answers": [{"text": "the"}],
         },
     ]
-    squad = {"version": "2", "data": [{"paragraphs": [{"context": "the sea", "qas": asked}] * 2}]}
+    squad = {"version": "2", "data": [{"paragraphs": [{"context": "the sea", "qas": questions}] * 2}]}
     rows = read_rows(write("dev-v2.0.json", json.dumps(squad)), "question-answering")
     assert [(row.name, len(row.label)) for row in rows] == [("1", 1), ("2", 0)] * 2
     assert "question 1" in rows[0].where
@@ -169,13 +169,15 @@ def test_labels_that_cannot_be_learned_or_measured(capsys):
 
 def test_rows_held_out_are_of_each_class_alike():
     # kills: the last rows held out, a class that is held out whole, another split at the next start
-    some = rows(*["rain"] * 50, *["sun"] * 30, *["snow"] * 3)
-    train, aside = held_out(some, "classification", 0.1, seed=4)
-    again = held_out(some, "classification", 0.1, seed=4)
-    assert (train, aside) == again and held_out(some, "classification", 0.1, seed=5) != again
-    assert len(aside) == 8 and sorted(row.where for row in (*train, *aside)) == sorted(row.where for row in some)
+    labelled = rows(*["rain"] * 50, *["sun"] * 30, *["snow"] * 3)
+    train, aside = held_out(labelled, "classification", 0.1, seed=4)
+    again = held_out(labelled, "classification", 0.1, seed=4)
+    assert (train, aside) == again and held_out(labelled, "classification", 0.1, seed=5) != again
+    assert len(aside) == 8 and sorted(row.where for row in (*train, *aside)) == sorted(
+        row.where for row in labelled
+    )
     counts = {name: sum(row.label == name for row in aside) for name in ("rain", "sun", "snow")}
     assert counts == {"rain": 5, "sun": 3, "snow": 0}
-    assert [row.where for row in aside] != [row.where for row in some[-8:]]
+    assert [row.where for row in aside] != [row.where for row in labelled[-8:]]
     with pytest.raises(TextError, match="too few"):
         held_out(rows("a", "b"), "classification", 0.1, seed=0)

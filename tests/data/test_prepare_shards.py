@@ -65,18 +65,18 @@ def lay(folder, *, count=12):
     return sources([str(folder)])
 
 
-def expected(tokenizer, given):
+def expected(tokenizer, source_files):
     """The same of some sources, without shards, batches or digests."""
-    found, seen = [], set()
-    for source in given:
+    kept, seen = [], set()
+    for source in source_files:
         for document in documents(source):
             plain = document.code, "".join(filter(str.isalnum, "".join(document.sentences).lower()))
             ids = [tokenizer._inner.encode(text, add_special_tokens=False) for text in document.sentences]
             ids = [[number for part in (each, *each.overflowing) for number in part.ids] for each in ids]
             if plain not in seen:
-                found.append((document.code, [each for each in ids if each]))
+                kept.append((document.code, [each for each in ids if each]))
             seen.add(plain)
-    return found
+    return kept
 
 
 # --- what goes in comes out ---------------------------------------------------------------------
@@ -85,9 +85,9 @@ def expected(tokenizer, given):
 def test_what_goes_in_comes_out(tokenizer, tmp_path, small):
     # kills: a sentence cut at the model's length, ids of special tokens, borders off by one, tokens of one
     # document under another, a document lost or doubled between batches, files, shards or commits
-    given = lay(tmp_path / "texts")
-    corpus = prepare(given, tokenizer, tmp_path / "corpus", shard_tokens=120)
-    want = expected(tokenizer, given)
+    source_files = lay(tmp_path / "texts")
+    corpus = prepare(source_files, tokenizer, tmp_path / "corpus", shard_tokens=120)
+    want = expected(tokenizer, source_files)
     assert told(corpus) == told(Corpus.open(tmp_path / "corpus")) == want
     assert len(corpus.shards) > 4
     assert corpus.documents == len(want) == 36
@@ -100,11 +100,16 @@ def test_what_goes_in_comes_out(tokenizer, tmp_path, small):
 
 def test_the_bytes_depend_on_the_documents_alone(tokenizer, tmp_path, monkeypatch):
     # kills: borders of batches, groups and commits that show; a time, a path or an order of the disk in a file
-    given, made = lay(tmp_path / "texts"), []
+    source_files, made = lay(tmp_path / "texts"), []
     moved = sources([shutil.copytree(tmp_path / "texts", tmp_path / "moved").as_posix()])
-    rows = [" ".join(document.sentences) for source in given for document in documents(source)]
+    rows = [" ".join(document.sentences) for source in source_files for document in documents(source)]
     (tmp_path / "all.csv").write_text("text\n" + "".join(f'"{row}"\n' for row in rows))
-    for batch, which in ((10**6, given), (1, given), (700, moved), (700, sources([str(tmp_path / "all.csv")]))):
+    for batch, which in (
+        (10**6, source_files),
+        (1, source_files),
+        (700, moved),
+        (700, sources([str(tmp_path / "all.csv")])),
+    ):
         monkeypatch.setattr(prepare_shards, "BATCH_CHARACTERS", batch)
         monkeypatch.setattr(prepare_shards, "COMMIT_TOKENS", batch)
         made.append(prepare(which, tokenizer, tmp_path / "corpus", overwrite=True, shard_tokens=200))
@@ -197,10 +202,10 @@ def test_the_tokens_of_a_code(tiny_model, tmp_path, write):
     inner = tokenizers.Tokenizer.from_file(str(tiny_model / "tokenizer.json"))
     inner.add_special_tokens(["Old Poems"])
     tokenizer = Tokenizer(inner, max_length=4)
-    given = [
+    source_files = [
         SourceFile(write(f"{i}.txt", "The sea."), code) for i, code in enumerate(["Old Poems", "Old money and zz"])
     ]
-    codes = prepare(given, tokenizer, tmp_path / "corpus").codes
+    codes = prepare(source_files, tokenizer, tmp_path / "corpus").codes
     assert codes[0].ids == (tokenizer.id("Old Poems"),)
     assert codes[1].ids == tuple(map(tokenizer.id, ["old", "money", "and", "z", "##z"]))
     assert Corpus.open(tmp_path / "corpus").codes == codes
@@ -222,13 +227,13 @@ def test_the_tokens_of_a_code(tiny_model, tmp_path, write):
 )
 def test_codes_a_tokenizer_cannot_tell(tokenizer, tmp_path, write, codes, message):
     # kills: a code that is [UNK] or nothing at all, and two that a network would take for one
-    given = [SourceFile(write(f"{i}.txt", "The sea."), code) for i, code in enumerate(codes)]
+    source_files = [SourceFile(write(f"{i}.txt", "The sea."), code) for i, code in enumerate(codes)]
     before = contents(tmp_path)
     with pytest.raises(SettingError, match=message), pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             prepare_shards, "read_documents", lambda *table, **how: pytest.fail("told after hours of work")
         )
-        prepare(given, tokenizer, tmp_path / "corpus")
+        prepare(source_files, tokenizer, tmp_path / "corpus")
     assert contents(tmp_path) == before
     rows = write("a.csv", "text,kind\n" + "".join(f"{'the ' * i}sea,{code}\n" for i, code in enumerate(codes)))
     with pytest.raises(SettingError, match=message):
@@ -260,11 +265,11 @@ def test_what_is_dropped_is_counted(tokenizer, tmp_path, write, small):
 @pytest.mark.parametrize("content", ["\n \n\n", "\u200b\n\n\u200b"])
 def test_a_corpus_of_nothing(tokenizer, tmp_path, write, content):
     # kills: a corpus that no batch can be cut from, and litter of one
-    given = [SourceFile(write("a.txt", content)), SourceFile(write("b.csv", 'text\n""\n" "\n'))]
+    source_files = [SourceFile(write("a.txt", content)), SourceFile(write("b.csv", 'text\n""\n" "\n'))]
     with pytest.raises(
         TextError, match=r"nothing is left of 2 files: of \d documents [23] were empty and [01] like"
     ):
-        prepare(given, tokenizer, tmp_path / "corpus")
+        prepare(source_files, tokenizer, tmp_path / "corpus")
     assert sorted(contents(tmp_path)) == ["a.txt", "b.csv"]
 
 
@@ -272,7 +277,7 @@ def test_bad_files_are_named_and_skipped_only_when_asked(tokenizer, tmp_path, wr
     # kills: a fault passed over unasked, sound documents lost with it, a fault that stops a run that was
     # asked to go on, a file skipped and not named, work before a fault done again, or a fault met twice
     poem = "\n\n".join("\n".join(lines) for lines in poems(12))
-    given = [
+    source_files = [
         SourceFile(write("a.txt", poem)),
         SourceFile(write("b.csv", b"text\nThe old sea.\nna\xefve\nlost\n")),
         SourceFile(write("c.txt.gz", b"no gzip")),
@@ -282,14 +287,18 @@ def test_bad_files_are_named_and_skipped_only_when_asked(tokenizer, tmp_path, wr
         SourceFile(write("e.txt", "The end.")),
     ]
     with pytest.raises(TextError, match=r"b\.csv, line 3: byte 3"):
-        prepare(given[:2], tokenizer, tmp_path / "corpus")
+        prepare(source_files[:2], tokenizer, tmp_path / "corpus")
     assert (tmp_path / ".corpus.preparing" / "progress.json").exists()
     shutil.rmtree(tmp_path / ".corpus.preparing")
     with pytest.raises(TextError, match=r"c\.txt\.gz is cut short or damaged"):  # told before hours of work
-        prepare(given, tokenizer, tmp_path / "corpus", tell=lambda progress: pytest.fail("something was read"))
-    corpus = prepare(given, tokenizer, tmp_path / "corpus", skip_bad=True)
+        prepare(
+            source_files, tokenizer, tmp_path / "corpus", tell=lambda progress: pytest.fail("something was read")
+        )
+    corpus = prepare(source_files, tokenizer, tmp_path / "corpus", skip_bad=True)
     whole = [write("b2.csv", "text\nThe old sea.\n"), write("d2.txt", "Rain of money.\n\nAnd bread.\nIt rain.")]
-    assert told(corpus) == expected(tokenizer, [given[0], SourceFile(whole[0]), SourceFile(whole[1]), given[4]])
+    assert told(corpus) == expected(
+        tokenizer, [source_files[0], SourceFile(whole[0]), SourceFile(whole[1]), source_files[4]]
+    )
     assert {Path(name).name: reason.partition(tmp_path.name)[2] for name, reason in corpus.counts.bad.items()} == {
         "b.csv": "/b.csv, line 3: byte 3 of the line, 0xef, is not UTF-8; convert the file, for example with "
         "`iconv -f latin1 -t utf-8`",
@@ -302,16 +311,16 @@ def test_bad_files_are_named_and_skipped_only_when_asked(tokenizer, tmp_path, wr
 def test_a_run_stopped_by_a_fault_goes_on_past_it_when_asked(tokenizer, tmp_path, write, small):
     # kills: skip_bad taken for a setting that may not change, when the fault is found after hours
     lines = "".join(json.dumps({"text": " ".join(poem)}) + "\n" for poem in poems(30))
-    given = [SourceFile(write("a.jsonl", lines + "{\n")), SourceFile(write("b.txt", "The end."))]
+    source_files = [SourceFile(write("a.jsonl", lines + "{\n")), SourceFile(write("b.txt", "The end."))]
     with pytest.raises(TextError, match=r"a\.jsonl, line 31 is not JSON"):
-        prepare(given, tokenizer, tmp_path / "corpus")
+        prepare(source_files, tokenizer, tmp_path / "corpus")
     progress = json.loads((tmp_path / ".corpus.preparing" / "progress.json").read_text())
     assert progress["documents"] > 20
     with pytest.raises(TextError, match=r"a\.jsonl, line 31 is not JSON"):
-        prepare(given, tokenizer, tmp_path / "corpus", resume=True)
-    corpus = prepare(given, tokenizer, tmp_path / "corpus", resume=True, skip_bad=True)
+        prepare(source_files, tokenizer, tmp_path / "corpus", resume=True)
+    corpus = prepare(source_files, tokenizer, tmp_path / "corpus", resume=True, skip_bad=True)
     assert corpus.documents == 31
-    assert corpus.fingerprint == prepare(given, tokenizer, tmp_path / "other", skip_bad=True).fingerprint
+    assert corpus.fingerprint == prepare(source_files, tokenizer, tmp_path / "other", skip_bad=True).fingerprint
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="its file systems have no such names")
@@ -355,9 +364,9 @@ def failing(at, error, names, *, for_ever):
 def test_death_at_any_step_loses_nothing(tokenizer, tmp_path, small, no_waiting, overwrite):
     # kills: progress told before it is on the disk, ends of files kept that no progress speaks of, shards moved
     # away before all are there, an old corpus touched too early or taken for the new one's, litter
-    given = lay(tmp_path / "texts", count=4)[:2]
-    prepare(given, tokenizer, tmp_path / "want", shard_tokens=100)
-    prepare(given[:1], tokenizer, tmp_path / "old")
+    source_files = lay(tmp_path / "texts", count=4)[:2]
+    prepare(source_files, tokenizer, tmp_path / "want", shard_tokens=100)
+    prepare(source_files[:1], tokenizer, tmp_path / "old")
     want, old = contents(tmp_path / "want"), contents(tmp_path / "old")
     at, alive = 0, False
     while not alive:
@@ -371,14 +380,14 @@ def test_death_at_any_step_loses_nothing(tokenizer, tmp_path, small, no_waiting,
         try:
             steps = ["fsync", "replace", "rename", "link", "unlink", "truncate", "mkdir", "rmdir"]
             with failing(at, Killed(), steps, for_ever=True):
-                prepare(given, tokenizer, target, **how)
+                prepare(source_files, tokenizer, target, **how)
             alive = True
         except Killed:
-            found = contents(target) if target.exists() else None
-            assert found in (None, old, want) and (overwrite or found != old), at
+            placed = contents(target) if target.exists() else None
+            assert placed in (None, old, want) and (overwrite or placed != old), at
             begun = (place / ".corpus.preparing" / "settings.json").exists()
             how["overwrite"] = overwrite and not begun
-            prepare(given, tokenizer, target, resume=not how["overwrite"], **how)
+            prepare(source_files, tokenizer, target, resume=not how["overwrite"], **how)
         assert contents(target) == want, at
         assert [path.name for path in place.iterdir() if not path.name.endswith((".old", ".part"))] == ["corpus"], (
             at
@@ -388,8 +397,8 @@ def test_death_at_any_step_loses_nothing(tokenizer, tmp_path, small, no_waiting,
 
 def test_a_full_disk_at_any_write_loses_nothing(tokenizer, tmp_path, small, no_waiting):
     # kills: half a write taken for a whole one, or appended to; progress lost with the write that failed
-    given, real = lay(tmp_path / "texts", count=5)[:2], pathlib.Path.open
-    prepare(given, tokenizer, tmp_path / "want", shard_tokens=100)
+    source_files, real = lay(tmp_path / "texts", count=5)[:2], pathlib.Path.open
+    prepare(source_files, tokenizer, tmp_path / "want", shard_tokens=100)
     want = contents(tmp_path / "want")
     at, whole, kept = 0, False, []
     while not whole:
@@ -415,14 +424,14 @@ def test_a_full_disk_at_any_write_loses_nothing(tokenizer, tmp_path, small, no_w
         try:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(pathlib.Path, "open", opened)
-                prepare(given, tokenizer, target, shard_tokens=100)
+                prepare(source_files, tokenizer, target, shard_tokens=100)
             whole = True
         except OSError as error:
             assert error.errno == errno.ENOSPC
             assert not target.exists()
             progress = target.parent / ".corpus.preparing" / "progress.json"
             kept.append(json.loads(progress.read_text())["counts"]["kept"] if progress.exists() else 0)
-            prepare(given, tokenizer, target, shard_tokens=100, resume=True)
+            prepare(source_files, tokenizer, target, shard_tokens=100, resume=True)
         assert contents(target) == want
         assert [path.name for path in target.parent.iterdir()] == ["corpus"]
     assert at > 15
@@ -433,18 +442,18 @@ def test_a_disk_that_is_truly_full(tokenizer, tmp_path, small_disk, monkeypatch)
     # kills: what only a real file system does; a second copy of the shards, for which there is no room
     monkeypatch.setattr(prepare_shards, "COMMIT_TOKENS", 2_000)
     monkeypatch.setattr(prepare_shards, "BATCH_CHARACTERS", 2_000)
-    given = lay(tmp_path / "texts", count=1_000)
-    prepare(given, tokenizer, tmp_path / "want", shard_tokens=20_000)
+    source_files = lay(tmp_path / "texts", count=1_000)
+    prepare(source_files, tokenizer, tmp_path / "want", shard_tokens=20_000)
     size = sum(map(len, contents(tmp_path / "want").values()))
     disk = small_disk(size // 2)
     with pytest.raises(OSError) as caught:
-        prepare(given, tokenizer, disk / "corpus", shard_tokens=20_000)
+        prepare(source_files, tokenizer, disk / "corpus", shard_tokens=20_000)
     assert caught.value.errno == errno.ENOSPC
     assert not (disk / "corpus").exists()
     progress = json.loads((disk / ".corpus.preparing" / "progress.json").read_text())
     assert progress["counts"]["kept"] > 500
     small_disk(size * 3 // 2)
-    prepare(given, tokenizer, disk / "corpus", shard_tokens=20_000, resume=True)
+    prepare(source_files, tokenizer, disk / "corpus", shard_tokens=20_000, resume=True)
     assert contents(disk / "corpus") == contents(tmp_path / "want")
     assert [path.name for path in disk.iterdir()] == ["corpus"]
 
@@ -509,15 +518,15 @@ def test_kill_9_at_any_instant_then_resume(tokenizer, tiny_model, tmp_path):
 @pytest.fixture
 def unfinished(tokenizer, tmp_path, small):
     """What an unfinished preparation was begun with."""
-    given = lay(tmp_path / "texts")
+    source_files = lay(tmp_path / "texts")
 
     def stop(progress):
         if progress.documents > 20:
             raise Killed
 
     with pytest.raises(Killed):
-        prepare(given, tokenizer, tmp_path / "corpus", shard_tokens=100, tell=stop)
-    return given
+        prepare(source_files, tokenizer, tmp_path / "corpus", shard_tokens=100, tell=stop)
+    return source_files
 
 
 def test_a_resumed_preparation_goes_on_and_does_nothing_twice(unfinished, tokenizer, tmp_path, monkeypatch):
@@ -527,10 +536,10 @@ def test_a_resumed_preparation_goes_on_and_does_nothing_twice(unfinished, tokeni
     seen = (tmp_path / ".corpus.preparing" / "seen").stat().st_size
     first, real, texts = [], Tokenizer.ids, 0
 
-    def ids(self, given):
+    def ids(self, batch):
         nonlocal texts
-        texts += len(given)
-        return real(self, given)
+        texts += len(batch)
+        return real(self, batch)
 
     monkeypatch.setattr(Tokenizer, "ids", ids)
     corpus = prepare(unfinished, tokenizer, tmp_path / "corpus", shard_tokens=100, resume=True, tell=first.append)
@@ -558,8 +567,8 @@ def test_a_resumed_preparation_goes_on_and_does_nothing_twice(unfinished, tokeni
 )
 def test_a_resumed_preparation_must_be_the_same(unfinished, tokenizer, tmp_path, monkeypatch, change, message):
     # kills: shards of two corpora, or of two tokenizers, under one index
-    given, how = list(unfinished), {"shard_tokens": 100}
-    first = given[0].path
+    source_files, how = list(unfinished), {"shard_tokens": 100}
+    first = source_files[0].path
     match change:
         case "tokenizer":
             inner = tokenizers.Tokenizer.from_str(tokenizer._inner.to_str())
@@ -568,14 +577,14 @@ def test_a_resumed_preparation_must_be_the_same(unfinished, tokenizer, tmp_path,
         case "sijo":
             monkeypatch.setattr("sijo.data.prepare_shards.__version__", "0.0.0")
         case "fewer":
-            given.pop()
+            source_files.pop()
         case "other":
             (tmp_path / "d.txt").write_text("The sea.")
-            given[1] = SourceFile(tmp_path / "d.txt")
+            source_files[1] = SourceFile(tmp_path / "d.txt")
         case "order":
-            given.reverse()
+            source_files.reverse()
         case "code":
-            given = [SourceFile(source.path, "sea") for source in given]
+            source_files = [SourceFile(source.path, "sea") for source in source_files]
         case "longer":
             first.write_text(first.read_text() + "More.")
         case "touched":
@@ -584,7 +593,7 @@ def test_a_resumed_preparation_must_be_the_same(unfinished, tokenizer, tmp_path,
             how |= change
     work = contents(tmp_path / ".corpus.preparing")
     with pytest.raises(SettingError, match=message):
-        prepare(given, tokenizer, tmp_path / "corpus", resume=True, **how)
+        prepare(source_files, tokenizer, tmp_path / "corpus", resume=True, **how)
     assert contents(tmp_path / ".corpus.preparing") == work
 
 
@@ -619,16 +628,16 @@ def test_an_unfinished_preparation_is_started_over_when_asked(unfinished, tokeni
 
 def test_a_finished_corpus_is_opened(tokenizer, tiny_model, tmp_path, write):
     # kills: a finished corpus made again, and one of another tokenizer passed off as this one's
-    given = [SourceFile(write("a.txt", "The sea."))]
-    want = prepare(given, tokenizer, tmp_path / "corpus", resume=True).fingerprint
-    given[0].path.unlink()
-    assert prepare(given, tokenizer, tmp_path / "corpus", resume=True).fingerprint == want
+    source_files = [SourceFile(write("a.txt", "The sea."))]
+    want = prepare(source_files, tokenizer, tmp_path / "corpus", resume=True).fingerprint
+    source_files[0].path.unlink()
+    assert prepare(source_files, tokenizer, tmp_path / "corpus", resume=True).fingerprint == want
     inner = tokenizers.Tokenizer.from_file(str(tiny_model / "tokenizer.json"))
     inner.add_special_tokens(["[NEW]"])
     with pytest.raises(
         SettingError, match=r"was prepared with another tokenizer; name another folder, or overwrite"
     ):
-        prepare(given, Tokenizer(inner, max_length=4), tmp_path / "corpus", resume=True)
+        prepare(source_files, Tokenizer(inner, max_length=4), tmp_path / "corpus", resume=True)
 
 
 def test_two_preparations_do_not_meet(unfinished, tokenizer, tmp_path):
@@ -650,9 +659,9 @@ def test_a_file_that_lost_what_was_written(unfinished, tokenizer, tmp_path):
 @pytest.mark.parametrize("shard_tokens", [0, 2**32])
 def test_settings_that_cannot_be(tokenizer, tmp_path, write, shard_tokens):
     # kills: offsets that do not fit their numbers, and litter of what was refused
-    given = [SourceFile(write("a.txt", "The sea."))]
+    source_files = [SourceFile(write("a.txt", "The sea."))]
     with pytest.raises(SettingError, match=rf"a shard of {shard_tokens} tokens cannot be; use 1 to 4,294,967,295"):
-        prepare(given, tokenizer, tmp_path / "corpus", shard_tokens=shard_tokens)
+        prepare(source_files, tokenizer, tmp_path / "corpus", shard_tokens=shard_tokens)
     with pytest.raises(SettingError, match=r"no files to prepare a corpus from"):
         prepare([], tokenizer, tmp_path / "corpus")
     with pytest.raises(SettingError, match=r"b\.csv has no column 'kind'"):
@@ -662,8 +671,8 @@ def test_settings_that_cannot_be(tokenizer, tmp_path, write, shard_tokens):
 
 def test_progress_rises_to_all(tokenizer, tmp_path, small):
     # kills: a share of one file told as that of all, counts of a batch told as those of the run
-    given, seen = lay(tmp_path / "texts"), []
-    corpus = prepare(given, tokenizer, tmp_path / "corpus", tell=seen.append)
+    source_files, seen = lay(tmp_path / "texts"), []
+    corpus = prepare(source_files, tokenizer, tmp_path / "corpus", tell=seen.append)
     shares = [progress.share for progress in seen]
     assert shares == sorted(shares) and 0 < shares[0] < 0.5 and shares[-1] == 1
     assert [Path(progress.file).name for progress in seen][:: len(seen) - 1] == ["a.txt", "c.parquet"]

@@ -26,16 +26,16 @@ def tokenizer(tiny_model):
 def made(tokenizer, tmp_path, write):
     """A corpus of two codes and five shards, which a test may spoil."""
     rows = "".join(f"{' '.join(poem)},{'sea' if i % 3 else 'land'}\n" for i, poem in enumerate(poems(12)))
-    given = [SourceFile(write("a.csv", "text,kind\n" + rows))]
-    return prepare(given, tokenizer, tmp_path / "corpus", code_column="kind", shard_tokens=60).folder
+    source_files = [SourceFile(write("a.csv", "text,kind\n" + rows))]
+    return prepare(source_files, tokenizer, tmp_path / "corpus", code_column="kind", shard_tokens=60).folder
 
 
 def test_nobody_writes_into_an_open_corpus(made, tmp_path):
     # kills: a map through which a slip in training changes the corpus, and a lock between readers
-    before, one, two = contents(made), Corpus.open(made), Corpus.open(made)
-    for array in (one.shards[0].tokens, one.shards[0].sentences, one.shards[0].documents):
+    before, first, second = contents(made), Corpus.open(made), Corpus.open(made)
+    for array in (first.shards[0].tokens, first.shards[0].sentences, first.shards[0].documents):
         assert isinstance(array, np.memmap) and not array.flags.writeable
-    assert told(one) == told(two)
+    assert told(first) == told(second)
     assert contents(made) == before
     read, write = os.pipe()
     if os.fork() == 0:  # another process
@@ -45,7 +45,7 @@ def test_nobody_writes_into_an_open_corpus(made, tmp_path):
             os._exit(0)
     os.close(write)
     with os.fdopen(read) as pipe:
-        assert list(map(tuple, json.load(pipe))) == told(one)
+        assert list(map(tuple, json.load(pipe))) == told(first)
     os.wait()
 
 

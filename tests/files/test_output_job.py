@@ -117,8 +117,8 @@ def test_death_at_any_instant_loses_nothing(tmp_path, format, undisturbed, overw
                 run(output, overwrite=overwrite)
             alive = True
         except Killed:
-            found = output.read_bytes() if output.exists() else None
-            assert found in (b"old" if overwrite else None, undisturbed)
+            content = output.read_bytes() if output.exists() else None
+            assert content in (b"old" if overwrite else None, undisturbed)
             begun = (folder / f".out.{format}.sijo-run" / "settings.json").exists()
             run(output, resume=begun or not overwrite, overwrite=overwrite and not begun)
         assert output.read_bytes() == undisturbed

@@ -104,7 +104,7 @@ def test_jsonl_keeps_each_record_as_it_was_written(write):
 
 def test_parquet_keeps_its_types(tmp_path):
     # catches columns cast or dropped, nulls as "None", and metadata lost
-    given = pa.table(
+    original = pa.table(
         {
             "id": pa.array([7, None, 9], pa.int16()),
             "text": ["a", None, "c"],
@@ -112,9 +112,9 @@ def test_parquet_keeps_its_types(tmp_path):
             "where": pa.array(["p", "q", "p"]).dictionary_encode(),
         }
     )
-    [block] = TextTable(parquet(tmp_path / "a.parquet", given)).blocks()
+    [block] = TextTable(parquet(tmp_path / "a.parquet", original)).blocks()
     assert block.texts == ["a", "", "c"]
-    assert block.columns.equals(given)
+    assert block.columns.equals(original)
     assert block.values("id") == [7, None, 9]
 
 
@@ -351,7 +351,7 @@ def test_a_named_pipe_is_opened_once(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, content, column, found",
+    "name, content, column, chosen",
     [
         ("a.csv", "id,text\n1,a\n", None, "text"),
         ("a.csv", "body\na\n", None, "body"),
@@ -360,10 +360,10 @@ def test_a_named_pipe_is_opened_once(tmp_path):
         ("a.jsonl", '{"text": "b", "body": "a"}', "body", "body"),
     ],
 )
-def test_which_column_holds_the_text(write, name, content, column, found):
+def test_which_column_holds_the_text(write, name, content, column, chosen):
     # catches the first column taken, and a name that is not heeded
     table = TextTable(write(name, content), column=column)
-    assert table.column == found
+    assert table.column == chosen
     assert next(table.blocks()).texts == ["a"]
 
 
@@ -578,10 +578,10 @@ def test_rows_up_to_a_fault_when_asked(write, content, pack):
     path = write(
         "a.csv" + ".gz" * (pack is not bytes), pack(content.encode() if isinstance(content, str) else content)
     )
-    for asked, want in ((True, [["a", "b"], ["c"]]), (False, [["a", "b"]])):
+    for up_to_fault, want in ((True, [["a", "b"], ["c"]]), (False, [["a", "b"]])):
         table, got = TextTable(path), []
         with pytest.raises(TextError, match="line 5"):
-            for block in table.blocks(rows=2, up_to_fault=asked):
+            for block in table.blocks(rows=2, up_to_fault=up_to_fault):
                 got.append(block.texts)
         assert got == want
         assert 0 < table.share() <= 1

@@ -212,16 +212,14 @@ class SeenDigests:
 
     def first_time(self, numbers_N: np.ndarray) -> np.ndarray:
         """Which of these are met for the first time, (N,) bool; from now on all of them have been."""
-        order = np.argsort(numbers_N, kind="stable")
-        ranked = numbers_N[order]
+        ranked, places = np.unique(numbers_N, return_index=True)
         new = np.ones(len(ranked), bool)
-        new[1:] = ranked[1:] != ranked[:-1]
         for run in self._runs:
             place = np.searchsorted(run, ranked)
             new &= run[np.minimum(place, len(run) - 1)] != ranked
         self._add(ranked[new])
-        first = np.empty_like(new)
-        first[order] = new
+        first = np.zeros(len(numbers_N), bool)
+        first[places[new]] = True
         return first
 
     def _add(self, run: np.ndarray) -> None:
@@ -258,13 +256,11 @@ def _files(name: str) -> list[Path]:
 def _below(path: Path) -> list[Path]:
     known = f"{', '.join(SUFFIXES)}, with or without {', '.join(DECOMPRESS)}"
     if path.is_dir():
-        files = sorted(
-            Path(place, name)
-            for place, names in _walk(path)
-            for name in names
-            if not name.startswith(".") and ending(Path(name))[0] in SUFFIXES
-        )
-        if not files:
+        files: list[Path] = []
+        for place, folders, names in os.walk(path):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            files += (Path(place, name) for name in names if not name.startswith("."))
+        if not (files := sorted(file for file in files if ending(file)[0] in SUFFIXES)):
             raise SettingError(f"the folder {path} holds no file that ends in one of {known}")
         return files
     if not path.is_file():
@@ -276,40 +272,29 @@ def _below(path: Path) -> list[Path]:
     return [path]
 
 
-def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """Each folder in this one and below that is not hidden, with the names of its files."""
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield place, names
-
-
 def _from_lines(table: TextTable, code: str | None) -> Iterator[Document]:
     held: list[str] = []
     characters = 0
     for line in _lines(table):
         parts = sentences(line)
-        for sentence in parts:
-            if held and characters + len(sentence) > LONGEST_DOCUMENT:
-                yield Document(held, code)
-                held, characters = [], 0
-            held.append(sentence)
+        for sentence in parts or [""]:
             characters += len(sentence)
-        if held and not parts:
-            yield Document(held, code)
-            held, characters = [], 0
+            if held and (not parts or characters > LONGEST_DOCUMENT):
+                yield Document(held, code)
+                held, characters = [], len(sentence)
+            if parts:
+                held.append(sentence)
 
 
 def _lines(table: TextTable) -> Iterator[str]:
     """The lines of plain text, and a blank one behind the last; behind the last sound one, if there is a fault."""
-    fault = None
     try:
         for block in table.blocks(up_to_fault=True):
             yield from block.texts
-    except TextError as error:
-        fault = error
+    except TextError:
+        yield ""
+        raise
     yield ""
-    if fault is not None:
-        raise fault
 
 
 def _from_rows(table: TextTable, code: str | None, code_column: str | None) -> Iterator[Document]:

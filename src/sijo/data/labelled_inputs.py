@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, pairwise
+from itertools import chain, islice, pairwise
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -75,18 +75,16 @@ class LabelledInputs:
         self._place = {name: place for place, name in enumerate(names)}
         self.truncated = 0
         """Rows of which the end was not read."""
-        read = {
-            "tagging": self._read_tags,
-            "question-answering": self._read_questions,
-            "multiple-choice": self._read_choices,
-        }.get(task, self._read_texts)
-        inputs = list(read(tokenizer))
+        read = {"tagging": self._read_tags, "question-answering": self._read_questions}
+        inputs = list(read.get(task, self._read_texts)(tokenizer))
         parts = [part for each in inputs for part in each.parts]
         flat = chain.from_iterable
         self._ids = np.fromiter(flat(part.ids for part in parts), dtype=np.int32)
         self._types = np.fromiter(flat(part.types for part in parts), dtype=np.uint8)
         self._edges = np.cumsum([0, *(len(part.ids) for part in parts)])
         self._inputs = np.cumsum([0, *(len(each.parts) for each in inputs)])
+        self.lengths: list[int] = np.diff(self._edges[self._inputs]).tolist()
+        """Tokens of each input, its choices together."""
         self._tags = np.fromiter(flat(each.tags for each in inputs), dtype=np.int32)
         self.words = np.fromiter(flat(each.words for each in inputs), dtype=np.int32)
         """For tagging, of each token the number of the word in its row that it is asked for, or NOT_ASKED."""
@@ -108,12 +106,6 @@ class LabelledInputs:
         for part in (self._ids, self._types, self._edges, self._inputs, self._tags, self.labels):
             digest.update(part.tobytes())
         return digest.hexdigest()
-
-    @cached_property
-    def lengths(self) -> list[int]:
-        """Tokens of each input, its choices together."""
-        counted: list[int] = np.diff(self._edges[self._inputs]).tolist()
-        return counted
 
     def batch(self, position: int, count: int, *, seed: int) -> Batch:
         """The inputs at places position, …, position + count - 1 of a run that reads all again and again."""
@@ -152,14 +144,15 @@ class LabelledInputs:
         return slice(int(self._edges[self._inputs[number]]), int(self._edges[self._inputs[number + 1]]))
 
     def _read_texts(self, tokenizer: Tokenizer) -> Iterator["_Input"]:
-        pair = len(self.rows[0].texts) == 2
-        room = tokenizer.room(self.cutting.length, pair=pair)
+        """A text alone, with another, or with each of its choices."""
+        others = [row.choices or row.texts[1:] for row in self.rows]
+        room = tokenizer.room(self.cutting.length, pair=bool(others[0]))
         firsts = tokenizer.ids([row.texts[0] for row in self.rows])
-        seconds = tokenizer.ids([row.texts[1] for row in self.rows]) if pair else [None] * len(firsts)
-        for number, (row, whole, second_whole) in enumerate(zip(self.rows, firsts, seconds, strict=True)):
-            first, second, cut = fitted(whole, second_whole, room)
-            self.truncated += cut
-            yield _Input(number, [tokenizer.framed(first, second)], self._label(row))
+        seconds: Iterator[list[int] | None] = iter(tokenizer.ids(list(chain.from_iterable(others))))
+        for number, (row, first, texts) in enumerate(zip(self.rows, firsts, others, strict=True)):
+            pairs = [fitted(first, second, room) for second in [*islice(seconds, len(texts))] or [None]]
+            self.truncated += any(cut for *_, cut in pairs)
+            yield _Input(number, [tokenizer.framed(left, right) for left, right, _ in pairs], self._label(row))
 
     def _label(self, row: LabelledRow) -> Any:
         match self.task:
@@ -168,14 +161,6 @@ class LabelledInputs:
             case "multi-label":
                 return [float(name in row.label) for name in self.names]
         return row.label
-
-    def _read_choices(self, tokenizer: Tokenizer) -> Iterator["_Input"]:
-        room = tokenizer.room(self.cutting.length, pair=True)
-        for number, row in enumerate(self.rows):
-            before, *choices = tokenizer.ids([row.texts[0], *row.choices])
-            pairs = [fitted(before, choice, room) for choice in choices]
-            self.truncated += any(cut for *_, cut in pairs)
-            yield _Input(number, [tokenizer.framed(first, second) for first, second, _ in pairs], row.label)
 
     def _read_tags(self, tokenizer: Tokenizer) -> Iterator["_Input"]:
         room = tokenizer.room(self.cutting.length, pair=False)
@@ -238,14 +223,9 @@ def fitted(first: list[int], second: list[int] | None, room: int) -> tuple[list[
     """
     if second is None:
         return first[:room], None, len(first) > room
-    if len(first) + len(second) <= room:
-        return first, second, False
-    half = room // 2
-    if len(second) <= half:
-        return first[: room - len(second)], second, True
-    if len(first) <= room - half:
-        return first, second[: room - len(first)], True
-    return first[: room - half], second[:half], True
+    is_cut = len(first) + len(second) > room
+    second = second[: max(room // 2, room - len(first))]
+    return first[: room - len(second)], second, is_cut
 
 
 def windows(tokens: int, room: int, stride: int) -> list[int]:

@@ -13,6 +13,7 @@ What is wrong with a file is told by its row, before any model is moved.
 import difflib
 import json
 import math
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,27 +28,9 @@ from sijo.random import rng
 
 Task = Literal["classification", "multi-label", "regression", "tagging", "question-answering", "multiple-choice"]
 TASKS: tuple[Task, ...] = get_args(Task)
-PAIRS = {
-    "sentence1": "sentence2",
-    "premise": "hypothesis",
-    "question1": "question2",
-    "text": "text2",
-    "text1": "text2",
-    "text_a": "text_b",
-}
-"""Columns that are read as one input with another, where the file has both."""
-USUAL = {
-    "text": ("text", "sentence", "sentence1", "premise", "question1", "text1", "text_a", "review", "content"),
-    "label": ("label", "labels", "class", "category", "target", "answer", "answerKey", "score", "gold_label"),
-    "words": ("words", "tokens"),
-    "tags": ("tags", "ner_tags", "labels", "pos_tags", "label"),
-    "question": ("question", "query"),
-    "context": ("context", "passage", "paragraph"),
-    "answers": ("answers", "answer"),
-    "choices": ("choices", "options", "endings"),
-    "beginning": ("question", "context", "prompt", "premise", "text"),
-}
-"""What columns are usually called, by what they hold; the first that is there is taken."""
+_Record = Mapping[str, Any]
+COLUMNS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("columns.toml").read_text(encoding="utf-8"))
+"""What the columns of public data sets are called."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,34 +100,33 @@ def read_rows(file: str | Path, task: Task, columns: ColumnNames | None = None) 
     first = next(rows, None)
     if first is None:
         raise TextError(f"{file} has no rows; give it at least one")
-    read = _READERS[task](_Columns(str(file), first[1], columns or ColumnNames()))
-    return [read(where, record) for where, record in chain([first], rows)]
+    in_file = _Columns(str(file), first[1], columns or ColumnNames())
+    return [_READERS[task](in_file, where, record) for where, record in chain([first], rows)]
 
 
 class _Columns:
     """The columns of a file, by what they hold."""
 
-    def __init__(self, file: str, record: Mapping[str, Any], names: ColumnNames) -> None:
+    def __init__(self, file: str, record: _Record, names: ColumnNames) -> None:
         self.file, self.record, self.names = file, record, names
 
-    def column(self, what: str, usual: Sequence[str] = (), *, only: Sequence[str] = ()) -> str:
+    def column(self, what: str, usual: str = "", *, only: Sequence[str] = ()) -> str:
         """The column that holds it: the one named, else of a usual name, else the only one besides `only`."""
-        usual = usual or USUAL.get(what, ())
-        name = getattr(self.names, what)
-        if name is not None and name not in self.record:
+        if (name := getattr(self.names, what)) is not None:
+            if name in self.record:
+                return str(name)
             raise SettingError(
                 f"{self.file} has no column {name!r}{nearest(name, self.record) or '.'} "
                 f"Columns: {', '.join(self.record)}"
             )
-        if name is not None:
-            return str(name)
-        if matches := [name for name in usual if name in self.record]:
-            return matches[0]
+        names = COLUMNS["usual"][usual or what]
+        if matches := [name for name in names if name in self.record]:
+            return str(matches[0])
         left = [name for name in self.record if name not in only]
         if only and len(left) == 1:
             return left[0]
         raise SettingError(
-            f"{self.file} has no column {' or '.join(map(repr, usual[:3]))}; say which one holds the {what} by "
+            f"{self.file} has no column {' or '.join(map(repr, names[:3]))}; say which one holds the {what} by "
             f"columns.{what}=NAME. Columns: {', '.join(self.record)}"
         )
 
@@ -153,21 +135,18 @@ class _Columns:
         first = self.column("text")
         if self.names.second is not None:
             return first, self.column("second")
-        second = PAIRS.get(first, "")
+        second = COLUMNS["pairs"].get(first, "")
         return (first, second) if second in self.record and self.names.text is None else (first,)
 
 
-_RowReader = Callable[[str, Mapping[str, Any]], LabelledRow]
-
-
-def _text(record: Mapping[str, Any], column: str, where: str) -> str:
+def _text(record: _Record, column: str, where: str) -> str:
     value = _field(record, column, where)
     if not isinstance(value, str):
         raise TextError(f"{where}: {column!r} holds {_short(value)}, not a text; put quotes around it")
     return value
 
 
-def _field(record: Mapping[str, Any], column: str, where: str) -> Any:
+def _field(record: _Record, column: str, where: str) -> Any:
     if column not in record:
         raise TextError(f"{where} has no {column!r}{nearest(column, record)}")
     return record[column]
@@ -207,18 +186,14 @@ def _parsed(value: Any, column: str, where: str) -> Any:
         raise TextError(f"{where}: {column!r} begins as JSON and is none: {_short(value)}") from None
 
 
-def _text_reader(
-    columns: _Columns, label_of: Callable[[Any, str, str], Any], usual: Sequence[str] = ()
-) -> _RowReader:
-    """Reads a text, or two, and what `label_of` makes of (value, column, where)."""
+def _text_row(
+    columns: _Columns, where: str, record: _Record, label_of: Callable[[Any, str, str], Any], usual: str = ""
+) -> LabelledRow:
+    """A text, or two, and what `label_of` makes of (value, column, where)."""
     texts = columns.texts()
     label = columns.column("label", usual, only=texts)
-
-    def read(where: str, record: Mapping[str, Any]) -> LabelledRow:
-        value = label_of(_field(record, label, where), label, where)
-        return LabelledRow(where, tuple(_text(record, column, where) for column in texts), label=value)
-
-    return read
+    value = label_of(_field(record, label, where), label, where)
+    return LabelledRow(where, tuple(_text(record, column, where) for column in texts), label=value)
 
 
 def _names_in(value: Any, column: str, where: str) -> tuple[str, ...]:
@@ -238,41 +213,33 @@ def _number(value: Any, column: str, where: str) -> float:
     return number
 
 
-def _tagging_reader(columns: _Columns) -> _RowReader:
+def _tagged_row(columns: _Columns, where: str, record: _Record) -> LabelledRow:
     words_column, tags_column = columns.column("words"), columns.column("tags")
-
-    def read(where: str, record: Mapping[str, Any]) -> LabelledRow:
-        words = [str(word) for word in _list(_field(record, words_column, where), words_column, where)]
-        tags = _list(_field(record, tags_column, where), tags_column, where)
-        tags = [_name(tag, tags_column, where) for tag in tags]
-        if len(words) != len(tags):
-            raise TextError(f"{where}: {len(words)} words and {len(tags)} tags; give each word one tag")
-        if not words or not all(word.strip() for word in words):
-            fault = "a blank word" if words else "no words"
-            raise TextError(f"{where}: {words_column!r} has {fault}; leave it out")
-        return LabelledRow(where, words=tuple(words), label=tuple(tags))
-
-    return read
+    words = [str(word) for word in _list(_field(record, words_column, where), words_column, where)]
+    tags = _list(_field(record, tags_column, where), tags_column, where)
+    tags = [_name(tag, tags_column, where) for tag in tags]
+    if len(words) != len(tags):
+        raise TextError(f"{where}: {len(words)} words and {len(tags)} tags; give each word one tag")
+    if not words or not all(word.strip() for word in words):
+        fault = "a blank word" if words else "no words"
+        raise TextError(f"{where}: {words_column!r} has {fault}; leave it out")
+    return LabelledRow(where, words=tuple(words), label=tuple(tags))
 
 
-def _question_reader(columns: _Columns) -> _RowReader:
+def _question_row(columns: _Columns, where: str, record: _Record) -> LabelledRow:
     question, context, answers_column = map(columns.column, ("question", "context", "answers"))
-
-    def read(where: str, record: Mapping[str, Any]) -> LabelledRow:
-        text = _text(record, context, where)
-        answers = tuple(_answers(_field(record, answers_column, where), answers_column, where))
-        for answer in answers:
-            if answer.start < 0 or not text.startswith(answer.text, answer.start):
-                start = text.find(answer.text)
-                hint = f"it stands at {start}" if start >= 0 else "it stands nowhere in the text"
-                raise TextError(
-                    f"{where}: the answer {_short(answer.text)} does not stand at character {answer.start} of its "
-                    f"text; {hint}"
-                )
-        texts = (_text(record, question, where), text)
-        return LabelledRow(where, texts, label=answers, name=str(record.get("id", "")))
-
-    return read
+    text = _text(record, context, where)
+    answers = tuple(_answers(_field(record, answers_column, where), answers_column, where))
+    for answer in answers:
+        if answer.start < 0 or not text.startswith(answer.text, answer.start):
+            start = text.find(answer.text)
+            hint = f"it stands at {start}" if start >= 0 else "it stands nowhere in the text"
+            raise TextError(
+                f"{where}: the answer {_short(answer.text)} does not stand at character {answer.start} of its "
+                f"text; {hint}"
+            )
+    texts = (_text(record, question, where), text)
+    return LabelledRow(where, texts, label=answers, name=str(record.get("id", "")))
 
 
 def _answers(value: Any, column: str, where: str) -> Iterator[Answer]:
@@ -311,27 +278,23 @@ def _unnested(rows: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str,
                     yield f"{file}, question {entry.get('id')}", row
 
 
-def _choice_reader(columns: _Columns) -> _RowReader:
-    text, choices_column = columns.column("text", USUAL["beginning"]), columns.column("choices")
+def _choice_row(columns: _Columns, where: str, record: _Record) -> LabelledRow:
+    text, choices_column = columns.column("text", "beginning"), columns.column("choices")
     second = columns.names.second and columns.column("second")
     label = columns.column("label", only=(text, choices_column, "id"))
-
-    def read(where: str, record: Mapping[str, Any]) -> LabelledRow:
-        value = _field(record, choices_column, where)
-        choices = [str(choice) for choice in _list(value, choices_column, where, ";")]
-        marks = value.get("label", ()) if isinstance(value, dict) else ()
-        if len(choices) < 2:
-            raise TextError(f"{where}: {choices_column!r} has {len(choices)} to choose from; give two or more")
-        right = _right_choice(_field(record, label, where), choices, [str(mark) for mark in marks])
-        if right is None:
-            raise TextError(
-                f"{where}: {label!r} holds {_short(record[label])}, which is neither the place (0 to "
-                f"{len(choices) - 1}) nor the text of a choice"
-            )
-        before = " ".join(_text(record, column, where) for column in (text, second) if column)
-        return LabelledRow(where, (before,), choices=tuple(choices), label=right, name=str(record.get("id", "")))
-
-    return read
+    value = _field(record, choices_column, where)
+    choices = [str(choice) for choice in _list(value, choices_column, where, ";")]
+    marks = value.get("label", ()) if isinstance(value, dict) else ()
+    if len(choices) < 2:
+        raise TextError(f"{where}: {choices_column!r} has {len(choices)} to choose from; give two or more")
+    right = _right_choice(_field(record, label, where), choices, [str(mark) for mark in marks])
+    if right is None:
+        raise TextError(
+            f"{where}: {label!r} holds {_short(record[label])}, which is neither the place (0 to "
+            f"{len(choices) - 1}) nor the text of a choice"
+        )
+    before = " ".join(_text(record, column, where) for column in (text, second) if column)
+    return LabelledRow(where, (before,), choices=tuple(choices), label=right, name=str(record.get("id", "")))
 
 
 def _right_choice(value: Any, choices: Sequence[str], marks: Sequence[str]) -> int | None:
@@ -345,13 +308,13 @@ def _right_choice(value: Any, choices: Sequence[str], marks: Sequence[str]) -> i
     return place if 0 <= place < len(choices) else None
 
 
-_READERS: dict[Task, Callable[[_Columns], _RowReader]] = {
-    "classification": partial(_text_reader, label_of=_name),
-    "multi-label": partial(_text_reader, label_of=_names_in),
-    "regression": partial(_text_reader, label_of=_number, usual=("score", *USUAL["label"])),
-    "tagging": _tagging_reader,
-    "question-answering": _question_reader,
-    "multiple-choice": _choice_reader,
+_READERS: dict[Task, Callable[[_Columns, str, _Record], LabelledRow]] = {
+    "classification": partial(_text_row, label_of=_name),
+    "multi-label": partial(_text_row, label_of=_names_in),
+    "regression": partial(_text_row, label_of=_number, usual="number"),
+    "tagging": _tagged_row,
+    "question-answering": _question_row,
+    "multiple-choice": _choice_row,
 }
 
 

@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
-from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -30,9 +29,9 @@ import numpy as np
 
 from sijo.batching import groups
 from sijo.data.corpus import Document, SeenDigests, SourceFile, document_digest, open_source, read_documents
-from sijo.data.shards import FORMAT, INDEX, KINDS, Corpus, CorpusCode, DocumentCounts, GrowingShard, shard_layout
+from sijo.data.shards import FORMAT, INDEX, KINDS, Corpus, DocumentCounts, GrowingShard, shard_layout
 from sijo.errors import CheckpointError, SettingError, TextError
-from sijo.files.atomic import whole_folder
+from sijo.files.atomic import sync, whole_folder
 from sijo.files.json_files import read_object, write_json
 from sijo.files.resumable import SETTINGS, ResumableFolder
 from sijo.tokenizers.codes import code_ids
@@ -147,35 +146,30 @@ def prepare(
     return Corpus.open(target, check=False)
 
 
+@dataclass
 class _Preparation:
     """What a preparation has made: in its folder, up to where progress.json says, and in memory from there on."""
 
-    def __init__(
-        self,
-        work: ResumableFolder,
-        tokenizer: Tokenizer,
-        sources: Sequence[SourceFile],
-        *,
-        column: str | None,
-        code_column: str | None,
-        shard_tokens: int,
-        skip_bad: bool,
-    ) -> None:
-        self.work, self.folder, self.tokenizer, self.shard_tokens = work, work.folder, tokenizer, shard_tokens
-        self.sources, self.skip_bad = sources, skip_bad
-        self._open_source = partial(open_source, column=column, code_column=code_column)
-        self._read_documents = partial(read_documents, code_column=code_column)
-        ids = max(tokenizer.vocab_size, tokenizer.largest_id + 1)
+    work: ResumableFolder
+    tokenizer: Tokenizer
+    sources: Sequence[SourceFile]
+    column: str | None
+    code_column: str | None
+    shard_tokens: int
+    skip_bad: bool
+
+    def __post_init__(self) -> None:
+        self.folder = self.work.folder
+        ids = max(self.tokenizer.vocab_size, self.tokenizer.largest_id + 1)
         self.dtype = "uint16" if ids <= 1 << 16 else "uint32"
         path = self.folder / PROGRESS
         progress = read_object(path) if path.exists() else NOTHING
         self.source: int = progress["source"]
         self.documents: int = progress["documents"]
         self.counts = DocumentCounts(**progress["counts"])
-        self.codes = [CorpusCode(code["name"], tuple(code["ids"])) for code in progress["codes"]]
+        self.codes: dict[str, tuple[int, ...]] = {code["name"]: tuple(code["ids"]) for code in progress["codes"]}
         self.shards = [GrowingShard(**about) for about in progress["shards"]]
-        self._numbers = {code.name: number for number, code in enumerate(self.codes)}
-        self._spelled = {code.ids: code.name for code in self.codes}
+        self._spelled = {ids: name for name, ids in self.codes.items()}
         self._open = {shard.code: shard for shard in self.shards}  # the last of each code
         self._digests: int = progress["digests"]
         self._new_digests = bytearray()
@@ -194,8 +188,10 @@ class _Preparation:
 
     def is_placed(self, target: Path) -> bool:
         """Whether all is made, and the corpus in its place is this one."""
+        pairs = [(self.folder / name, target / name) for name in self.files()]
         return self.source == len(self.sources) and all(
-            _same(self.folder / name, target / name) for name in self.files()
+            placed.exists() and (file.samefile(placed) or filecmp.cmp(file, placed, shallow=False))
+            for file, placed in pairs
         )
 
     def place(self, target: Path, *, overwrite: bool) -> None:
@@ -212,7 +208,7 @@ class _Preparation:
             "dtype": self.dtype,
             "vocab_size": self.tokenizer.vocab_size,
             "tokenizer": self.tokenizer.text_fingerprint,
-            "codes": [{"name": code.name, "ids": list(code.ids)} for code in self.codes],
+            "codes": [{"name": name, "ids": list(ids)} for name, ids in self.codes.items()],
             "shards": [shard.about() for shard in self.shards],
             "counts": asdict(self.counts),
         }
@@ -223,7 +219,7 @@ class _Preparation:
             self._ids(name)
         for source in self.sources[self.source :]:  # what would else be found out after hours
             with suppress(TextError) if self.skip_bad else nullcontext():
-                self._open_source(source)
+                open_source(source, column=self.column, code_column=self.code_column)
         sizes = [source.path.stat().st_size for source in self.sources]
         for batch in groups(self._rest(), rows=sys.maxsize, characters=BATCH_CHARACTERS, size=_weight):
             self._take(batch)
@@ -249,9 +245,9 @@ class _Preparation:
         taken = self.documents
         for number, source in enumerate(self.sources[self.source :], self.source):
             try:
-                table = self._open_source(source)
+                table = open_source(source, column=self.column, code_column=self.code_column)
                 self._share = table.share
-                documents = self._read_documents(table, source)
+                documents = read_documents(table, source, code_column=self.code_column)
                 if sum(1 for _ in islice(documents, taken)) < taken:
                     raise SettingError(f"{source.path} has changed since it was begun; start over with overwrite")
                 for document in documents:
@@ -271,16 +267,14 @@ class _Preparation:
         new = [document for document, is_first in zip(filled, first, strict=True) if is_first]
         texts = chain.from_iterable(document.sentences for document in new)
         ids = chain.from_iterable(map(self.tokenizer.ids, groups(texts)))
-        empty = len(batch) - len(filled)
+        self.counts.read += len(batch)
+        self.counts.empty += len(batch) - len(filled)
+        self.counts.duplicates += len(filled) - len(new)
         for document in new:
-            sentences = [tokens for tokens in islice(ids, len(document.sentences)) if tokens]
-            if sentences:
+            if sentences := [tokens for tokens in islice(ids, len(document.sentences)) if tokens]:
                 self._add(document, sentences)
             else:
-                empty += 1
-        self.counts.read += len(batch)
-        self.counts.empty += empty
-        self.counts.duplicates += len(filled) - len(new)
+                self.counts.empty += 1
         number = batch[-1][0]
         before = self.documents if number == self.source else 0
         self.source, self.documents = number, before + sum(1 for source, _ in batch if source == number)
@@ -300,15 +294,14 @@ class _Preparation:
         self.counts.characters += document.characters
 
     def _number(self, name: str) -> int:
-        if name not in self._numbers:
+        if name not in self.codes:
             if len(self.codes) == MOST_CODES:
                 raise SettingError(
                     f"there are more than {MOST_CODES:,} control codes, of which {name!r} is one; name a column "
                     "that tells kinds of text"
                 )
-            self._numbers[name] = len(self.codes)
-            self.codes.append(CorpusCode(name, self._ids(name)))
-        return self._numbers[name]
+            self.codes[name] = self._ids(name)
+        return list(self.codes).index(name)
 
     def _ids(self, name: str) -> tuple[int, ...]:
         ids = code_ids(name, self.tokenizer)
@@ -365,8 +358,7 @@ def _append(path: Path, new: bytes | bytearray) -> None:
     if new:
         with path.open("ab") as out:
             out.write(new)
-            out.flush()
-            os.fsync(out.fileno())
+        sync(path)
 
 
 def _finished(folder: Path, tokenizer: Tokenizer) -> Corpus:
@@ -396,10 +388,6 @@ def _link(file: Path, name: Path) -> None:
         name.hardlink_to(file)
     except OSError:  # a file system without such links
         shutil.copyfile(file, name)
-
-
-def _same(file: Path, placed: Path) -> bool:
-    return placed.exists() and (file.samefile(placed) or filecmp.cmp(file, placed, shallow=False))
 
 
 def _printable(text: str) -> str:

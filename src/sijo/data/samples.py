@@ -21,6 +21,8 @@ from sijo.random import permuted, rng
 from sijo.tokenizers.tokenizer import Tokenizer
 
 Segments = Literal["one", "two", "one_or_two"]
+Piece = tuple[Sequence[int] | np.ndarray, int, bool]
+"""Tokens that stand next to each other, their token type, and whether they are special."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +91,8 @@ class Samples:
                 "the tokenizer it was prepared with"
             )
         self.corpus = corpus
+        self.fingerprint = corpus.fingerprint
+        """Of all that is read, equal for equal texts under one tokenizer."""
         self.settings = settings
         self.pad_id = tokenizer.pad_id
         cls, sep = (() if id is None else (id,) for id in (tokenizer.cls_id, tokenizer.sep_id))
@@ -109,25 +113,11 @@ class Samples:
     def __len__(self) -> int:
         return int(self._first[-1])
 
-    @property
-    def fingerprint(self) -> str:
-        """Of all that is read, equal for equal texts under one tokenizer."""
-        return self.corpus.fingerprint
-
     def batch(self, position: int, count: int, *, seed: int) -> Batch:
         """The inputs at places position, …, position + count - 1 of a run that reads the corpus again and again."""
         numbers, epochs = epoch_order(position, count, len(self), seed=seed)
         places = zip(numbers.tolist(), epochs.tolist(), strict=True)
         samples = [self._sample(number, epoch, seed) for number, epoch in places]
-        return self.lay_out(samples, numbers, epochs)
-
-    def lay_out(
-        self,
-        samples: Sequence[tuple[int | None, list[np.ndarray], int]],
-        numbers: np.ndarray,
-        epochs: np.ndarray,
-    ) -> Batch:
-        """A batch of (control code, segments, following token): special tokens set, padded on the right."""
         rows = [[*self._row(code, segments)] for code, segments, _ in samples]
         lengths = [sum(len(ids) for ids, _, _ in row) for row in rows]
         shape = len(rows), min(padded_length(max(lengths)), self.settings.length)
@@ -151,15 +141,15 @@ class Samples:
             epochs=epochs,
         )
 
-    def _row(
-        self, code: int | None, segments: Sequence[np.ndarray]
-    ) -> Iterator[tuple[Sequence[int] | np.ndarray, int, bool]]:
+    def _row(self, code: int | None, segments: Sequence[np.ndarray]) -> Iterator[Piece]:
+        """The pieces of an input, special tokens set around the text."""
         yield self.before[code], 0, True
         for kind, segment in enumerate(segments):
             yield segment, kind, False
             yield self.after, kind, True
 
     def _sample(self, number: int, epoch: int, seed: int) -> tuple[int | None, list[np.ndarray], int]:
+        """The control code of an input, its segments, and the token that follows it, or -1."""
         at = int(np.searchsorted(self._first, number, side="right")) - 1
         shard, edges, place = self.corpus.shards[at], self._edges[at], number - int(self._first[at])
         start, end = int(edges[place]), int(edges[place + 1])
@@ -174,8 +164,7 @@ class Samples:
         generator = rng(seed, "cut", epoch, number)
         if generator.random() < self.settings.short:
             target = 2 + int(generator.random() * (self.room - 1))
-            kept = next(i for i, border in enumerate(borders) if border >= target or border == len(ids))
-            borders = borders[: kept + 1]
+            borders = borders[: int(np.searchsorted(borders, target)) + 1]
             following, ids = -1, ids[: borders[-1]]
         if self.settings.segments == "one" or (self.settings.segments == "one_or_two" and generator.random() < 0.1):
             return shard.code, [ids], following

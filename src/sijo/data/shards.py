@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from sijo.errors import CheckpointError, RefusedError, SettingError
-from sijo.files.json_files import read_object
+from sijo.errors import CheckpointError, SettingError
+from sijo.files.json_files import read_object, read_versioned
 from sijo.files.manifest import MANIFEST, verify
 from sijo.files.paths import present
 
@@ -122,11 +122,7 @@ class Corpus:
                 raise CheckpointError(f"{folder / name} is absent; copy the corpus again")
         if check:
             verify(folder)
-        index, manifest = (read_object(folder / name) for name in (INDEX, MANIFEST))
-        if index.get("format") != FORMAT:
-            raise RefusedError(
-                f"{folder / INDEX} is of format {index.get('format')!r} and this sijo knows {FORMAT}; update sijo"
-            )
+        index, manifest = read_versioned(folder / INDEX, FORMAT), read_object(folder / MANIFEST)
         try:
             kind = KINDS[index["dtype"]]
             codes = tuple(CorpusCode(str(code["name"]), tuple(map(int, code["ids"]))) for code in index["codes"])
@@ -193,9 +189,8 @@ def shard_layout(about: dict[str, Any], kind: np.dtype[Any]) -> list[tuple[str, 
 def _mapped(folder: Path, about: dict[str, Any], kind: np.dtype[Any], codes: int, check: bool) -> Shard:
     """A shard, its files compared with its entry in the index. Raises KeyError or ValueError for a bad entry."""
     code, lengths = about["code"], [about[part] for part in PARTS]
-    if not all(type(length) is int and length > 0 for length in lengths):
-        raise ValueError
-    if code not in (range(codes) if codes else [None]):
+    are_counts = all(type(length) is int and length > 0 for length in lengths)
+    if not are_counts or code not in (range(codes) if codes else [None]):
         raise ValueError
     arrays = []
     for name, dtype, items in shard_layout(about, kind):

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from sijo.errors import CheckpointError
+from sijo.errors import CheckpointError, RefusedError
 
 LONGEST_JSON = 16_000_000
 """Bytes. The index of a hundred thousand tensors is shorter, and `[[],[],…` of this length takes 0.5 GB to read."""
@@ -56,6 +56,16 @@ def read_object(file: Path) -> dict[str, Any]:
     fields = read_json(file)
     if not isinstance(fields, dict):
         raise CheckpointError(f"{file} is not a JSON object; copy it again")
+    return fields
+
+
+def read_versioned(file: Path, version: int) -> dict[str, Any]:
+    """The fields of a JSON object whose `format` this sijo knows; RefusedError for another one."""
+    fields = read_object(file)
+    if fields.get("format") != version:
+        raise RefusedError(
+            f"{file} is of format {fields.get('format')!r} and this sijo knows {version}; update sijo"
+        )
     return fields
 
 

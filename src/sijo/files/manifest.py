@@ -7,8 +7,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from sijo.errors import CheckpointError, RefusedError
-from sijo.files.json_files import read_object
+from sijo.errors import CheckpointError
+from sijo.files.json_files import read_versioned
 from sijo.files.paths import present
 from sijo.version import __version__
 
@@ -77,11 +77,7 @@ def verify(folder: Path) -> None:
 
 def _listed(manifest: Path) -> dict[str, tuple[int, str]]:
     """The size and SHA-256 of each file that a manifest lists."""
-    fields = read_object(manifest)
-    if fields.get("format") != MANIFEST_FORMAT:
-        raise RefusedError(
-            f"{manifest} is of format {fields.get('format')!r} and this sijo knows {MANIFEST_FORMAT}; update sijo"
-        )
+    fields = read_versioned(manifest, MANIFEST_FORMAT)
     try:
         return {name: (int(entry["bytes"]), str(entry["sha256"])) for name, entry in fields["files"].items()}
     except (KeyError, TypeError, AttributeError, ValueError):

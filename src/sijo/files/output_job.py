@@ -20,18 +20,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
 
 from sijo.errors import SettingError, TextError
 from sijo.files.atomic import sync, whole_file
 from sijo.files.json_files import read_json
 from sijo.files.resumable import ResumableFolder
 from sijo.files.row_writers import WRITERS, ColumnPlan, OutputRows, format_of, values
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from sijo.files.tables import RowBlock
+from sijo.files.tables import RowBlock
 
 DIGEST_BYTES = 32
 CHUNKS = "chunk-" + 8 * "[0-9]"
@@ -51,7 +49,7 @@ class OutputJob(ResumableFolder):
     is in the way or at work, or when a resumed run has other settings.
     """
 
-    complete: bool
+    complete = False
     """A resumed run found the output finished: there is nothing to do."""
 
     def __init__(
@@ -66,7 +64,6 @@ class OutputJob(ResumableFolder):
             raise SettingError(f"output {self.output} is no file; name a file")
         if self.output.exists() and not (resume or overwrite):
             raise SettingError(f"output {self.output} exists; pass --overwrite to replace it, or name another")
-        self.complete = False
         self._overwrite = overwrite
         try:
             self.lock()
@@ -95,7 +92,7 @@ class OutputJob(ResumableFolder):
                 )
         self._overwrite = self.begin(settings, work="run", resume=resume, overwrite=self._overwrite)
 
-    def done(self, block: "RowBlock") -> bool:
+    def done(self, block: RowBlock) -> bool:
         """Whether the answers for this block are on disk, whole.
 
         Raises TextError when they are, but for other rows than these.
@@ -108,15 +105,13 @@ class OutputJob(ResumableFolder):
             )
         return kept is not None
 
-    def write(self, block: "RowBlock", added: "pa.Table") -> None:
+    def write(self, block: RowBlock, added: pa.Table) -> None:
         """Keep the answers for a block: on disk, whole, when this returns.
 
         added  our columns, a row for each of the block's
 
         Raises OSError when the disk is full or fails; all earlier blocks stay.
         """
-        import pyarrow as pa
-
         assert self.begun and len(block.texts) == block.columns.num_rows == added.num_rows
         about = {"input": _digest(block), "kind": block.kind}
         buffer = pa.BufferOutputStream()
@@ -160,8 +155,6 @@ class OutputJob(ResumableFolder):
 
     def _read(self, number: int) -> tuple[str, OutputRows] | None:
         """The digest of a block's input, and its rows; None when they are not there or damaged."""
-        import pyarrow as pa
-
         try:
             raw = self._chunk(number).read_bytes()
         except FileNotFoundError:
@@ -193,7 +186,7 @@ def _identity(path: Path) -> list[int]:
     return [about.st_ino, about.st_size, about.st_mtime_ns]
 
 
-def _digest(block: "RowBlock") -> str:
+def _digest(block: RowBlock) -> str:
     """What a block holds, in 32 bytes: by its values, since Arrow's own bytes may differ for the same."""
     schema = [(field.name, str(field.type)) for field in block.columns.schema]
     columns = [values(column, finite=False) for column in block.columns.columns]

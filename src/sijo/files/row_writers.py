@@ -24,24 +24,22 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
+from pyarrow import types
 
 from sijo.errors import SettingError, TextError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from sijo.files.table_formats import Kind
+from sijo.files import table_formats as formats
 
 Format = Literal["csv", "jsonl", "parquet"]
 
 SUFFIXES: dict[str, Format] = {
-    ".csv": "csv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".parquet": "parquet",
-    ".pq": "parquet",
+    suffix: kind for suffix, kind in formats.SUFFIXES.items() if kind != "text" and suffix != ".tsv"
 }
+"""Those that are read, but for lines of plain text and tabs between fields, which are not written."""
 PREFIX = "predicted_"
 ROW_GROUP_BYTES = 32 * 2**20  # held back until a Parquet row group is worth its overhead
 
@@ -82,11 +80,11 @@ def added_names(existing: Iterable[str], ours: Iterable[str]) -> dict[str, str]:
 class OutputRows(NamedTuple):
     """Rows that stand next to each other: the input's columns, and ours."""
 
-    columns: "pa.Table"
+    columns: pa.Table
     """Every input column as it was read; for JSON Lines one column `record` of raw objects."""
-    added: "pa.Table"
+    added: pa.Table
     """Our columns, under their own names and of the same length."""
-    kind: "Kind"
+    kind: formats.Kind
     """What the rows were read from."""
 
     def records(self) -> list[dict[str, Any]]:
@@ -111,28 +109,16 @@ class ColumnPlan:
         Raises SettingError when the input leaves one of our columns no name.
         """
         ours: list[str] = []
-        seen: dict[str, set[str]] = {}
+        holders: dict[str, set[str]] = {}
         for piece in pieces:
             ours = piece.added.column_names
             if piece.kind != "jsonl":
                 return cls(added_names(piece.columns.column_names, ours), None)
             for record in piece.records():
                 for key, value in record.items():
-                    seen.setdefault(key, set()).add(_sort(value))
-        return cls(added_names(seen, ours), {key: _holder(sorts) for key, sorts in seen.items()})
-
-
-def joined(piece: OutputRows, plan: ColumnPlan) -> "pa.Table":
-    """The columns of a piece and ours as one Arrow table; the input's types stay as they are.
-
-    Raises TextError when a JSON record has a key outside the plan.
-    """
-    import pyarrow as pa
-
-    columns = piece.columns if plan.keys is None else _typed(piece, plan.keys)
-    for field, column in zip(piece.added.schema, piece.added.columns, strict=True):
-        columns = columns.append_column(pa.field(plan.names[field.name], field.type), column)
-    return columns
+                    holders[key] = holders.get(key, {*FITS}) & _holders(value)
+        keys = {key: next(kind for kind in FITS if kind in kinds) for key, kinds in holders.items()}
+        return cls(added_names(keys, ours), keys)
 
 
 class RowWriter:
@@ -210,22 +196,20 @@ class ParquetWriter(RowWriter):
         self.file: Any = None
 
     def write(self, piece: OutputRows) -> None:
-        self.held.append(joined(piece, self.plan))
+        columns = piece.columns if self.plan.keys is None else _typed(piece, self.plan.keys)
+        for name, column in zip(piece.added.column_names, piece.added.columns, strict=True):
+            columns = columns.append_column(self.plan.names[name], column)
+        self.held.append(columns)
         if sum(table.nbytes for table in self.held) >= ROW_GROUP_BYTES:
             self._flush()
 
     def close(self) -> None:
-        import pyarrow as pa
-
         if self.held or self.file is None:
             self.held = self.held or [pa.table({})]
             self._flush()
         self.file.close()
 
     def _flush(self) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet
-
         if self.file is None:
             self.file = pa.parquet.ParquetWriter(self.out, self.held[0].schema)
         self.file.write_table(pa.concat_tables(self.held))
@@ -251,7 +235,7 @@ def stream(pieces: Iterable[OutputRows], format: Format, out: BinaryIO) -> None:
         out.flush()
 
 
-def values(column: "pa.ChunkedArray", *, finite: bool) -> list[Any]:
+def values(column: pa.ChunkedArray, *, finite: bool) -> list[Any]:
     """A column as what JSON can say: strings, numbers, booleans, lists, dicts and None.
 
     finite  True turns NaN and infinities into None, for JSON has no word for them
@@ -262,9 +246,6 @@ def values(column: "pa.ChunkedArray", *, finite: bool) -> list[Any]:
     >>> values(pa.chunked_array([[float("nan"), 0.5]]), finite=True)
     [None, 0.5]
     """
-    import pyarrow as pa
-    from pyarrow import types
-
     kind = column.type
     if types.is_dictionary(kind) or isinstance(kind, pa.BaseExtensionType):
         plain = kind.value_type if types.is_dictionary(kind) else kind.storage_type
@@ -281,12 +262,8 @@ def values(column: "pa.ChunkedArray", *, finite: bool) -> list[Any]:
     return _text(column)
 
 
-def _nested(column: "pa.ChunkedArray", finite: bool) -> list[Any]:
+def _nested(column: pa.ChunkedArray, finite: bool) -> list[Any]:
     """Lists, structs and maps: their values taken all at once, then parted again."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    from pyarrow import types
-
     kind = column.type
     if types.is_map(kind):
         entry = pa.struct([pa.field("key", kind.key_type, nullable=False), pa.field("value", kind.item_type)])
@@ -305,12 +282,8 @@ def _nested(column: "pa.ChunkedArray", finite: bool) -> list[Any]:
     return [length if length is None else list(islice(items, length)) for length in lengths]
 
 
-def _text(column: "pa.ChunkedArray") -> list[str | None]:
+def _text(column: pa.ChunkedArray) -> list[str | None]:
     """Strings, and what Arrow itself writes as digits and ISO 8601."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    from pyarrow import types
-
     text = column.cast(pa.large_string())
     if types.is_timestamp(column.type):  # "2024-01-31 10:00:00+0100" lacks a T and a colon
         text = pc.replace_substring(text, " ", "T")
@@ -322,16 +295,14 @@ def _text(column: "pa.ChunkedArray") -> list[str | None]:
         return [None if x is None else x.decode(errors="backslashreplace") for x in raw]
 
 
-def _objects(table: "pa.Table") -> Iterator[str]:
+def _objects(table: pa.Table) -> Iterator[str]:
     """Each row as the text of a JSON object."""
     columns = [values(column, finite=True) for column in table.columns]
     for row in zip(*columns, strict=True):
         yield json.dumps(dict(zip(table.column_names, row, strict=True)), ensure_ascii=False)
 
 
-def _for_csv(column: "pa.ChunkedArray") -> list[Any]:
-    from pyarrow import types
-
+def _for_csv(column: pa.ChunkedArray) -> list[Any]:
     return values(column, finite=not types.is_floating(column.type))  # a field may say nan; JSON text may not
 
 
@@ -363,10 +334,8 @@ def _planned(piece: OutputRows, keys: dict[str, str]) -> list[dict[str, Any]]:
     return records
 
 
-def _typed(piece: OutputRows, keys: dict[str, str]) -> "pa.Table":
+def _typed(piece: OutputRows, keys: dict[str, str]) -> pa.Table:
     """JSON records as a table, a column for each key; a key that a record lacks is null."""
-    import pyarrow as pa
-
     records = _planned(piece, keys)
     columns = []
     for key, kind in keys.items():
@@ -377,31 +346,22 @@ def _typed(piece: OutputRows, keys: dict[str, str]) -> "pa.Table":
 
 
 FITS: dict[str, Callable[[Any], object]] = {
+    "string": _writable,
     "bool": bool,
     "int64": int,
     "double": float,
-    "string": _writable,
     "json": _json,
 }
-HOLDERS = {
-    "string": {"string"},
-    "bool": {"bool"},
-    "int64": {"whole", "long"},
-    "double": {"whole", "double"},
-}
+"""What makes the cells of a column of each type; of those that hold all values of a key, the first is taken."""
 
 
-def _holder(sorts: set[str]) -> str:
-    """The type that holds values of all these sorts unchanged."""
-    return next((kind for kind, held in HOLDERS.items() if sorts - {"null"} <= held), "json")
-
-
-def _sort(value: object) -> str:
-    """The sort of a JSON value; a whole number that no double could hold is `long`."""
+def _holders(value: object) -> set[str]:
+    """The types of columns that hold a JSON value unchanged; JSON text holds any."""
     if isinstance(value, int) and not isinstance(value, bool):
-        return "whole" if abs(value) <= 2**53 else "long" if -(2**63) <= value < 2**63 else "huge"
-    sorts = {type(None): "null", bool: "bool", float: "double", str: "string"}
-    return sorts.get(type(value), "nested")
+        holds = {"int64": -(2**63) <= value < 2**63, "double": abs(value) <= 2**53, "json": True}
+        return {kind for kind, is_held in holds.items() if is_held}
+    kinds = {type(None): {*FITS}, bool: {"bool", "json"}, float: {"double", "json"}, str: {"string", "json"}}
+    return kinds.get(type(value), {"json"})
 
 
 class _Sink(NamedTuple):

@@ -15,12 +15,12 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
+from typing import IO, Any, Literal, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet
 
 from sijo.errors import TextError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 Kind = Literal["text", "csv", "jsonl", "parquet"]
 Result = TypeVar("Result")
@@ -36,17 +36,11 @@ SUFFIXES: dict[str, Kind] = {
 }
 
 
-def _unzstd(packed: IO[bytes]) -> io.BufferedReader:
-    import pyarrow as pa
-
-    return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(packed, "r"), "zstd"))
-
-
 DECOMPRESS: dict[str, Callable[[IO[bytes]], Any]] = {
     ".gz": gzip.open,
     ".bz2": bz2.open,
     ".xz": lzma.open,
-    ".zst": _unzstd,
+    ".zst": lambda packed: io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(packed, "r"), "zstd")),
 }
 OTHER_ENCODINGS = (  # by the mark at the start; UTF-32 first, since one of its marks begins with UTF-16's
     (b"\xff\xfe\x00\x00", "UTF-32"),
@@ -64,6 +58,8 @@ JSON_NAMES = {
     dict: "an object",
 }
 LONGEST_FIELD = 100_000_000  # characters; an unclosed quote would otherwise swallow the rest of the file
+DAMAGE = (EOFError, zlib.error, lzma.LZMAError, OSError, pa.ArrowException, UnicodeDecodeError)
+"""What decompression, or a reader of Parquet, raises over bytes that are not as they were written."""
 PARQUET_ROWS = 64  # decoded at once; more is hardly faster, and 64 long documents still fit in memory
 
 
@@ -128,41 +124,33 @@ def read_csv(
 ) -> tuple[tuple[str, ...], Iterator[tuple[int, list[str]]]]:
     """The columns of a CSV, none where it is empty; and its rows, each with the line on which it starts."""
     rows = _csv_rows(lines, name, delimiter)
-    _, header = next(rows, (0, []))
-    columns = distinct(name, header)
-
-    def checked() -> Iterator[tuple[int, list[str]]]:
-        for line, cells in rows:
-            if len(cells) != len(columns):
-                raise TextError(
-                    f"{name}, line {line}: the number of fields is {len(cells)}, but {len(columns)} in the "
-                    f"header; make them the same, with quotes around a field that holds {delimiter!r}"
-                )
-            yield line, cells
-
-    return columns, checked()
+    return distinct(name, next(rows, (0, []))[1]), rows
 
 
 def _csv_rows(lines: Iterator[str], name: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """The fields of each row that is not blank, with the line on which it starts."""
+    """The fields of each row that is not blank, with the line on which it starts; the header is the first."""
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST_FIELD))  # the csv module's own is 131,072
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            reason = str(error).partition(" - ")[0]  # what follows speaks of Python's open()
-            if reason == "unexpected end of data" or "field limit" in reason:
-                reason = f"a quote is not closed by the end or within {LONGEST_FIELD:,} characters"
-            raise TextError(
-                f"{name}, line {line}: the row that starts here is not CSV ({reason}); put quotes around "
-                "a field that holds quotes or line ends, and double the quotes inside it"
-            ) from None
-        if cells:
-            yield line, cells
+    line, columns = 1, 0
+    try:
+        for cells in reader:
+            columns = columns or len(cells)
+            if cells and len(cells) != columns:
+                raise TextError(
+                    f"{name}, line {line}: the number of fields is {len(cells)}, but {columns} in the "
+                    f"header; make them the same, with quotes around a field that holds {delimiter!r}"
+                )
+            if cells:
+                yield line, cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        reason = str(error).partition(" - ")[0]  # what follows speaks of Python's open()
+        if reason == "unexpected end of data" or "field limit" in reason:
+            reason = f"a quote is not closed by the end or within {LONGEST_FIELD:,} characters"
+        raise TextError(
+            f"{name}, line {line}: the row that starts here is not CSV ({reason}); put quotes around "
+            "a field that holds quotes or line ends, and double the quotes inside it"
+        ) from None
 
 
 def distinct(name: str, header: Sequence[str]) -> tuple[str, ...]:
@@ -213,21 +201,19 @@ def read_json(lines: Iterator[str], name: str) -> Iterator[tuple[str, dict[str, 
         yield f"{name}, record {number}", record
 
 
-def open_parquet(stream: IO[bytes], name: str) -> tuple[Any, "pa.Schema", list[str], int]:
+def open_parquet(stream: IO[bytes], name: str) -> tuple[Any, pa.Schema, list[str], int]:
     """A Parquet file, its schema, the names of its columns, and the number of its rows."""
-    import pyarrow.parquet
-
-    with _undamaged(name, parquet=True):
+    with _undamaged(name):
         # unbuffered, a whole row group would be fetched at once, and one may be the whole file
         file = pyarrow.parquet.ParquetFile(stream, pre_buffer=False, buffer_size=1 << 20)
         return file, file.schema_arrow, file.schema_arrow.names, file.metadata.num_rows
 
 
-def read_parquet(file: Any, name: str, read: Callable[["pa.RecordBatch"], Result]) -> Iterator[tuple[int, Result]]:
+def read_parquet(file: Any, name: str, read: Callable[[pa.RecordBatch], Result]) -> Iterator[tuple[int, Result]]:
     """What `read` makes of each batch of rows, and the number of rows before it; a fault it meets is told."""
     batches, before = file.iter_batches(PARQUET_ROWS), 0
     while True:
-        with _undamaged(f"{name}, after row {before},", parquet=True):
+        with _undamaged(f"{name}, after row {before},"):
             batch = next(batches, None)
             if batch is None:
                 return
@@ -237,16 +223,11 @@ def read_parquet(file: Any, name: str, read: Callable[["pa.RecordBatch"], Result
 
 
 @contextmanager
-def _undamaged(name: str, *, parquet: bool = False) -> Iterator[None]:
+def _undamaged(name: str) -> Iterator[None]:
     """Tell what decompression, or a reader of Parquet, stumbles over; what the disk says goes through."""
-    damage: tuple[type[Exception], ...] = (EOFError, zlib.error, lzma.LZMAError, OSError)
-    if parquet:
-        import pyarrow as pa
-
-        damage += (pa.ArrowException, UnicodeDecodeError)
     try:
         yield
-    except damage as error:
+    except DAMAGE as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -9,33 +9,18 @@ What the texts are for, and how results are written, belongs elsewhere.
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import chain, groupby, islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import IO, Any, NamedTuple, get_args
+
+import pyarrow as pa
+from pyarrow import types
 
 from sijo.batching import groups
 from sijo.errors import SettingError, TextError, nearest
-from sijo.files.table_formats import (
-    DECOMPRESS,
-    JSON_NAMES,
-    SUFFIXES,
-    Kind,
-    distinct,
-    ending,
-    open_parquet,
-    read_csv,
-    read_json,
-    read_json_lines,
-    read_lines,
-    read_parquet,
-    unpacked,
-    without_end,
-)
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from sijo.files import table_formats as formats
 
 NO_ROWS = {
     "text": "is empty",
@@ -55,10 +40,10 @@ class RowBlock:
     """How many rows stand before it."""
     texts: list[str]
     """The text column, with "" where a value is null."""
-    columns: "pa.Table"
+    columns: pa.Table
     """Every input column as it was read. CSV is all strings (007 stays 007), Parquet keeps its
     types, plain text is one column `text`, JSON Lines one column `record` of raw objects."""
-    kind: Kind
+    kind: formats.Kind
     """What the rows were read from."""
 
     def values(self, name: str) -> list[object]:
@@ -67,16 +52,15 @@ class RowBlock:
         In JSON Lines a record without the key `name` gives None.
         Raises SettingError when no row of the block has the column.
         """
+        known, records = self.columns.column_names, []
         if self.kind == "jsonl":
             records = [json.loads(raw) for raw in self.columns["record"].to_pylist()]
-            known = tuple(dict.fromkeys(chain.from_iterable(records)))
-            if name in known:
-                return [record.get(name) for record in records]
-        else:
-            known = tuple(self.columns.column_names)
-            if name in known:
-                return list(self.columns[name].to_pylist())
-        raise SettingError(f"no column {name!r}{_known(name, known, 'Columns')}")
+            known = list(dict.fromkeys(chain.from_iterable(records)))
+        if name not in known:
+            raise SettingError(f"no column {name!r}{_known(name, known, 'Columns')}")
+        if self.kind == "jsonl":
+            return [record.get(name) for record in records]
+        return list(self.columns[name].to_pylist())
 
 
 class TextTable:
@@ -95,7 +79,7 @@ class TextTable:
     a source without rows or whose header or first row is broken. Later rows are checked as read.
     """
 
-    kind: Kind
+    kind: formats.Kind
     """What the source holds."""
     name: str
     """What messages call it: the path, or "standard input"."""
@@ -108,7 +92,7 @@ class TextTable:
         self,
         source: str | Path,
         *,
-        kind: Kind | None = None,
+        kind: formats.Kind | None = None,
         column: str | None = None,
         delimiter: str | None = None,
     ) -> None:
@@ -118,7 +102,7 @@ class TextTable:
             raise SettingError("standard input is closed; name a file, or send the text through a pipe")
         if self._path is not None:
             _must_be_readable(self._path)
-        suffix, self._packed = ("", None) if self._path is None else ending(self._path)
+        suffix, self._packed = ("", None) if self._path is None else formats.ending(self._path)
         self.kind = self._checked_kind(kind, suffix)
         self._delimiter = self._checked_delimiter(delimiter, suffix)
         self._guessed = delimiter is None
@@ -128,11 +112,9 @@ class TextTable:
         reading = self._open()
         self.column, self.columns = reading.column, reading.columns
         self._share = None if reading.share(0) is None else 0.0
-        self._reading: _Reading | None = None
+        self._reading = None if self._rereadable else reading  # a pipe gives its first rows once
         if self._rereadable:
             reading.close()
-        else:
-            self._reading = reading  # a pipe gives its first rows once
 
     def blocks(
         self, *, rows: int = 2048, characters: int = 250_000, up_to_fault: bool = False
@@ -165,46 +147,35 @@ class TextTable:
     def _blocks(
         self, opened: "_Reading | None", rows: int, characters: int, up_to_fault: bool
     ) -> Iterator[RowBlock]:
-        reading = opened or self._open()
-        fault: TextError | None = None
-
-        def sound_rows() -> Iterator[tuple[str, Any]]:
-            nonlocal fault
-            try:
-                yield from reading.rows
-            except TextError as error:
-                fault = error
-
-        first_row = 0
-        try:
-            blocks = groups(sound_rows(), rows=rows, characters=characters, size=lambda row: len(row[0]))
+        first_row, faults = 0, list[TextError]()
+        with closing(opened or self._open()) as reading:
+            columns = reading.columns or ("record",)
+            sound_rows = _up_to_fault(reading.rows, faults) if up_to_fault else reading.rows
+            blocks = groups(sound_rows, rows=rows, characters=characters, size=lambda row: len(row[0]))
             for number, block in enumerate(blocks):
-                if fault and not up_to_fault:
-                    break
                 texts, cells = zip(*block, strict=True)
                 self._share = reading.share(first_row + len(texts))
-                yield RowBlock(number, first_row, list(texts), reading.table(cells), self.kind)
+                table = _slices(cells) if self.kind == "parquet" else _strings(columns, cells)
+                yield RowBlock(number, first_row, list(texts), table, self.kind)
                 first_row += len(texts)
-                del block, texts, cells  # not kept while the next block is read
-            if fault:
-                raise fault
+                del block, texts, cells, table  # not kept while the next block is read
+            if faults:
+                raise faults[0]
             self._share = reading.share(first_row)
-        finally:
-            reading.close()
 
-    def _checked_kind(self, kind: Kind | None, suffix: str) -> Kind:
-        known = get_args(Kind)
+    def _checked_kind(self, kind: formats.Kind | None, suffix: str) -> formats.Kind:
+        known = get_args(formats.Kind)
         if kind is not None and kind not in known:
             raise SettingError(f"no input format {kind!r}{_known(kind, known, 'Formats')}")
         if kind is not None or self._path is None:
             return kind or "text"
-        if suffix not in SUFFIXES:
+        if suffix not in formats.SUFFIXES:
             raise SettingError(
-                f"{self.name} ends in none of {_listed(tuple(SUFFIXES))}, with or without "
-                f"{_listed(tuple(DECOMPRESS))}; say what it holds with --input-format, as one of "
+                f"{self.name} ends in none of {_listed(tuple(formats.SUFFIXES))}, with or without "
+                f"{_listed(tuple(formats.DECOMPRESS))}; say what it holds with --input-format, as one of "
                 f"{_listed(known)}"
             )
-        return SUFFIXES[suffix]
+        return formats.SUFFIXES[suffix]
 
     def _checked_delimiter(self, delimiter: str | None, suffix: str) -> str:
         if delimiter is None:
@@ -227,8 +198,9 @@ class TextTable:
                 raise TextError(f"{self.name} is empty (0 bytes); give a file with at least one row")
             is_parquet = self.kind == "parquet"
             spool = is_parquet and (self._packed is not None or not self._rereadable)
-            stream = unpacked(stack, raw, self._packed, self.name, spool=spool)
-            reading = self._read_parquet(stream) if is_parquet else self._read_lines(stream)
+            stream = formats.unpacked(stack, raw, self._packed, self.name, spool=spool)
+            read = {"parquet": self._read_parquet, "csv": self._read_csv, "jsonl": self._read_json_lines}
+            reading = read.get(self.kind, self._read_plain)(stream)
             if bytes_in_all is not None and not is_parquet:
                 reading = reading._replace(share=lambda _: min(raw.tell() / bytes_in_all, 1.0))
             first = next(reading.rows, None)
@@ -236,18 +208,13 @@ class TextTable:
                 raise TextError(f"{self.name} {NO_ROWS[self.kind]}; give it at least one row")
             return reading._replace(rows=chain([first], reading.rows), close=stack.pop_all().close)
 
-    def _read_lines(self, stream: IO[bytes]) -> "_Reading":
-        lines = read_lines(stream, self.name)
-        if self.kind == "csv":
-            return self._read_csv(lines)
-        if self.kind == "jsonl":
-            return self._read_json_lines(lines)
+    def _read_plain(self, stream: IO[bytes]) -> "_Reading":
         columns = ("text",)
-        rows = ((text, (text,)) for text in map(without_end, lines))
-        return _Reading(columns, self._text_column(columns, columns), rows, _strings(columns))
+        lines = map(formats.without_end, formats.read_lines(stream, self.name))
+        return _Reading(columns, self._text_column(columns, columns), ((text, (text,)) for text in lines))
 
-    def _read_csv(self, lines: Iterator[str]) -> "_Reading":
-        columns, rows = read_csv(lines, self.name, self._delimiter)
+    def _read_csv(self, stream: IO[bytes]) -> "_Reading":
+        columns, rows = formats.read_csv(formats.read_lines(stream, self.name), self.name, self._delimiter)
         if not columns:
             raise TextError(f"{self.name} is empty; a CSV needs a header, then at least one row")
         mark = next((mark for mark in ",;\t|" if mark in columns[0]), None)
@@ -258,10 +225,10 @@ class TextTable:
             )
         column = self._text_column(columns, columns)
         place = columns.index(column)
-        return _Reading(columns, column, ((cells[place], cells) for _, cells in rows), _strings(columns))
+        return _Reading(columns, column, ((cells[place], cells) for _, cells in rows))
 
-    def _read_json_lines(self, lines: Iterator[str]) -> "_Reading":
-        records = read_json_lines(lines, self.name)
+    def _read_json_lines(self, stream: IO[bytes]) -> "_Reading":
+        records = formats.read_json_lines(formats.read_lines(stream, self.name), self.name)
         first = next(records, None)
         if first is None:
             raise TextError(f"{self.name} {NO_ROWS['jsonl']}; give it at least one JSON object, each on its line")
@@ -276,11 +243,11 @@ class TextTable:
                     )
                 yield _sound(record[column], where), (raw,)
 
-        return _Reading(None, column, rows(), _strings(("record",)))
+        return _Reading(None, column, rows())
 
     def _read_parquet(self, stream: IO[bytes]) -> "_Reading":
-        file, schema, names, rows_in_all = open_parquet(stream, self.name)
-        columns = distinct(self.name, names)
+        file, schema, names, rows_in_all = formats.open_parquet(stream, self.name)
+        columns = formats.distinct(self.name, names)
         strings = [field.name for field in schema if _holds_strings(field.type)]
         column = self._text_column(columns, strings)
         if column not in strings:
@@ -288,16 +255,16 @@ class TextTable:
                 f"{self.name}: column {column!r} is {schema.field(column).type}, not string; cast it to string"
             )
 
-        def validated(batch: "pa.RecordBatch") -> "pa.RecordBatch":
+        def validated(batch: pa.RecordBatch) -> pa.RecordBatch:
             batch.validate(full=True)  # Parquet is not obliged to hold UTF-8 where it says string
             return batch
 
-        def rows() -> Iterator[tuple[str, tuple["pa.RecordBatch", int]]]:
-            for before, batch in read_parquet(file, self.name, validated):
+        def rows() -> Iterator[tuple[str, tuple[pa.RecordBatch, int]]]:
+            for before, batch in formats.read_parquet(file, self.name, validated):
                 for place, value in enumerate(batch.column(column)):
                     yield _sound(value.as_py(), f"{self.name}, row {before + place + 1}"), (batch, place)
 
-        return _Reading(columns, column, rows(), _slices, share=lambda done: done / max(rows_in_all, 1))
+        return _Reading(columns, column, rows(), share=lambda done: done / max(rows_in_all, 1))
 
     def _text_column(self, columns: Sequence[str], likely: Sequence[str]) -> str:
         """The column that was named; else `text`; else the only one that is `likely` to hold texts."""
@@ -322,8 +289,7 @@ class _Reading(NamedTuple):
 
     columns: tuple[str, ...] | None
     column: str
-    rows: Iterator[tuple[str, Any]]  # each text, and whatever `table` needs to give its row back
-    table: Callable[[Sequence[Any]], "pa.Table"]
+    rows: Iterator[tuple[str, Any]]  # each text, and the strings of its row; for Parquet its batch and place there
     share: Callable[[int], float | None] = lambda _: None  # from the rows handed out so far
     close: Callable[[], None] = lambda: None
 
@@ -344,28 +310,30 @@ def records(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """
     path = Path(path)
     _must_be_readable(path)
-    suffix, packed = ending(path)
-    kind = "json" if suffix == ".json" else SUFFIXES.get(suffix, "text")
+    suffix, packed = formats.ending(path)
+    kind = "json" if suffix == ".json" else formats.SUFFIXES.get(suffix, "text")
     if kind == "text":
-        known = (*(name for name, kind in SUFFIXES.items() if kind != "text"), ".json")
+        known = (*(name for name, kind in formats.SUFFIXES.items() if kind != "text"), ".json")
         raise SettingError(
             f"{path} holds no columns by its ending; give one of {_listed(known)}, with or without "
-            f"{_listed(tuple(DECOMPRESS))}"
+            f"{_listed(tuple(formats.DECOMPRESS))}"
         )
     name = str(path)
     with ExitStack() as stack:
         raw = stack.enter_context(path.open("rb"))
-        stream = unpacked(stack, raw, packed, name, spool=kind == "parquet" and packed is not None)
+        stream = formats.unpacked(stack, raw, packed, name, spool=kind == "parquet" and packed is not None)
+        lines = formats.read_lines(stream, name)
         if kind == "parquet":
-            for before, rows in read_parquet(open_parquet(stream, name)[0], name, lambda batch: batch.to_pylist()):
-                yield from ((f"{name}, row {number}", row) for number, row in enumerate(rows, before + 1))
+            file = formats.open_parquet(stream, name)[0]
+            for before, batch in formats.read_parquet(file, name, lambda batch: batch.to_pylist()):
+                yield from ((f"{name}, row {number}", row) for number, row in enumerate(batch, before + 1))
         elif kind == "csv":
-            columns, lines = read_csv(read_lines(stream, name), name, _usual_delimiter(suffix))
-            yield from ((f"{name}, line {line}", dict(zip(columns, cells, strict=True))) for line, cells in lines)
+            columns, rows = formats.read_csv(lines, name, _usual_delimiter(suffix))
+            yield from ((f"{name}, line {line}", dict(zip(columns, cells, strict=True))) for line, cells in rows)
         elif kind == "jsonl":
-            yield from ((where, row) for where, _, row in read_json_lines(read_lines(stream, name), name))
+            yield from ((where, row) for where, _, row in formats.read_json_lines(lines, name))
         else:
-            yield from read_json(read_lines(stream, name), name)
+            yield from formats.read_json(lines, name)
 
 
 def _must_be_readable(path: Path) -> None:
@@ -376,34 +344,32 @@ def _must_be_readable(path: Path) -> None:
         raise SettingError(f"{path} is a folder; give one file in it, or the files one after another")
 
 
+def _up_to_fault(rows: Iterator[tuple[str, Any]], faults: list[TextError]) -> Iterator[tuple[str, Any]]:
+    """The rows before a broken one, whose fault is kept for later."""
+    try:
+        yield from rows
+    except TextError as fault:
+        faults.append(fault)
+
+
 def _usual_delimiter(suffix: str) -> str:
     return "\t" if suffix == ".tsv" else ","
 
 
-def _holds_strings(kind: "pa.DataType") -> bool:
-    from pyarrow import types
-
+def _holds_strings(kind: pa.DataType) -> bool:
     if types.is_dictionary(kind):
         kind = kind.value_type
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
 
-def _strings(columns: tuple[str, ...]) -> Callable[[Sequence[Sequence[str]]], "pa.Table"]:
-    """What turns rows of strings into a table."""
-
-    def table(rows: Sequence[Sequence[str]]) -> "pa.Table":
-        import pyarrow as pa
-
-        arrays = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
-        return pa.Table.from_arrays(arrays, names=list(columns))
-
-    return table
+def _strings(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> pa.Table:
+    """Rows of strings as a table."""
+    arrays = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
+    return pa.Table.from_arrays(arrays, names=list(columns))
 
 
-def _slices(cells: Sequence[tuple["pa.RecordBatch", int]]) -> "pa.Table":
+def _slices(cells: Sequence[tuple[pa.RecordBatch, int]]) -> pa.Table:
     """Rows of batches, each as its batch and place, as a table."""
-    import pyarrow as pa
-
     runs = [list(run) for _, run in groupby(cells, key=lambda cell: id(cell[0]))]
     return pa.Table.from_batches([run[0][0].slice(run[0][1], len(run)) for run in runs])
 
@@ -413,7 +379,9 @@ def _sound(value: object, where: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise TextError(f"{where}: the text is {JSON_NAMES[type(value)]}, not a string; put quotes around it")
+        raise TextError(
+            f"{where}: the text is {formats.JSON_NAMES[type(value)]}, not a string; put quotes around it"
+        )
     if "\0" in value:
         raise TextError(f"{where}: the text holds a NUL character; remove it")
     try:
