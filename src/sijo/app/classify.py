@@ -17,14 +17,13 @@ from sijo.app.options import call_with
 from sijo.app.progress import RowProgress
 from sijo.app.results import printable, tell
 from sijo.errors import SettingError, SijoError, TextError
-from sijo.files.row_writers import ColumnPlan, OutputRows, format_of, stream
-from sijo.files.tables import RowBlock, TextTable
 from sijo.zeroshot.labels import LabelSet
 from sijo.zeroshot.scorers.registry import SCORERS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from sijo.files.tables import RowBlock, TextTable
     from sijo.zeroshot.labeller import Labeller, LabelPrediction
 
     ScorerName = str
@@ -175,6 +174,9 @@ def run(source: str, settings: ClassifySettings) -> None:
         raise SettingError("--resume and --overwrite are about a file; name it with --output")
     if settings.output is not None and settings.format is not None:
         raise SettingError("--format is about printing; with --output the file's suffix says its format")
+    from sijo.files.row_writers import format_of
+    from sijo.files.tables import TextTable
+
     table = TextTable(source, kind=settings.input_format, column=settings.column, delimiter=settings.delimiter)
     if settings.output is not None:
         format_of(settings.output)  # refuses a suffix before the model is opened
@@ -185,8 +187,9 @@ def run(source: str, settings: ClassifySettings) -> None:
     write(table, labeller, settings)
 
 
-def _to_file(table: TextTable, labeller: "Labeller", settings: ClassifySettings) -> None:
+def _to_file(table: "TextTable", labeller: "Labeller", settings: ClassifySettings) -> None:
     from sijo.files.output_job import OutputJob
+    from sijo.files.row_writers import ColumnPlan, OutputRows
 
     counts: Counter[str] = Counter()
     kept = blocks = 0
@@ -222,12 +225,14 @@ def _to_file(table: TextTable, labeller: "Labeller", settings: ClassifySettings)
     _summary(counts, labeller, settings, progress, f"{_in_words(kept + counts['rows'])} in {settings.output}")
 
 
-def _to_stdout(table: TextTable, labeller: "Labeller", settings: ClassifySettings) -> None:
+def _to_stdout(table: "TextTable", labeller: "Labeller", settings: ClassifySettings) -> None:
+    from sijo.files.row_writers import OutputRows, stream
+
     format = settings.format or ("table" if sys.stdout.isatty() else "jsonl")
     counts: Counter[str] = Counter()
     with RowProgress(shown=not settings.quiet, bar=not sys.stdout.isatty()) as progress:
 
-        def labelled() -> Iterator[tuple[RowBlock, list["LabelPrediction"]]]:
+        def labelled() -> Iterator[tuple["RowBlock", list["LabelPrediction"]]]:
             for block in table.blocks(rows=labeller.scorer.rows):
                 rows = _rows(block, labeller, settings)
                 yield block, rows
@@ -250,13 +255,13 @@ def _in_words(rows: int) -> str:
     return "1 row" if rows == 1 else f"{rows:,} rows"
 
 
-def _rows(block: RowBlock, labeller: "Labeller", settings: ClassifySettings) -> list["LabelPrediction"]:
+def _rows(block: "RowBlock", labeller: "Labeller", settings: ClassifySettings) -> list["LabelPrediction"]:
     """The answers for a block."""
     column = settings.labels_column
     return list(labeller.stream(block.texts, None if column is None else _own_labels(block, column, labeller)))
 
 
-def _own_labels(block: RowBlock, column: str, labeller: "Labeller") -> Iterator[list[str]]:
+def _own_labels(block: "RowBlock", column: str, labeller: "Labeller") -> Iterator[list[str]]:
     """Each row's own labels, from a column of lists or of strings with commas."""
     for place, value in enumerate(block.values(column)):
         try:

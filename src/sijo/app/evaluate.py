@@ -12,12 +12,12 @@ from sijo.app.options import call_with
 from sijo.app.progress import RowProgress
 from sijo.app.results import print_json, wants_json
 from sijo.errors import SettingError, TextError, nearest
-from sijo.files.tables import RowBlock, TextTable
 from sijo.names import folded
 from sijo.version import __version__
 
 if TYPE_CHECKING:
     from sijo.evaluation.zero_shot import Evaluation
+    from sijo.files.tables import RowBlock
     from sijo.zeroshot.labeller import Labeller
 
 
@@ -61,6 +61,7 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:
 
     from sijo.evaluation.plots import check, plot
     from sijo.evaluation.zero_shot import evaluate
+    from sijo.files.tables import TextTable
 
     if settings.plot is not None:
         check(settings.plot)  # refused before an hour's work, not after it
@@ -100,7 +101,7 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:
         plot(measured, settings.plot)
 
 
-def _gold(block: RowBlock, column: str) -> list[str]:
+def _gold(block: "RowBlock", column: str) -> list[str]:
     """The right labels of a block, refused where one or its text is missing."""
     labels = block.values(column)
     for place, label in enumerate(labels):

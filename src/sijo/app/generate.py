@@ -15,7 +15,6 @@ from sijo.app.progress import RowProgress
 from sijo.app.results import print_json, tell, wants_json
 from sijo.errors import SettingError, TextError
 from sijo.files.atomic import whole_file
-from sijo.files.row_writers import WRITERS, ColumnPlan, OutputRows, format_of
 
 if TYPE_CHECKING:
     from sijo.generation.generator import GeneratedText, Generator
@@ -197,6 +196,7 @@ def write_table(writing: GenerateSettings, options: SynthesisOptions) -> None:
                 f"--{name.replace('_', '-')} is about single texts; with --for-labels each label has a code and "
                 "beginnings of its own, which a labels file can say, and texts go to --output"
             )
+    from sijo.files.row_writers import format_of
     from sijo.generation.generator import Generator
     from sijo.generation.synthetic import Synthesis
 
@@ -239,6 +239,8 @@ def settings_of(writing: GenerateSettings, options: SynthesisOptions) -> "Synthe
 def write_rows(texts: "list[SyntheticText]", format: Any, out: Any) -> None:
     """The texts as a table."""
     import pyarrow as pa
+
+    from sijo.files.row_writers import WRITERS, ColumnPlan, OutputRows
 
     types = {"text": pa.string(), "label": pa.string(), "mean_logprob": pa.float64(), "seed": pa.int64()}
     columns = {name: pa.array([getattr(text, name) for text in texts], kind) for name, kind in types.items()}

@@ -18,10 +18,10 @@ from sijo.app.results import print_json, tell, wants_json
 from sijo.errors import SettingError
 from sijo.files.atomic import whole_folder
 from sijo.files.json_files import write_json
-from sijo.files.tables import TextTable
 from sijo.tokenizers.style import Kind
 
 if TYPE_CHECKING:
+    from sijo.files.tables import TextTable
     from sijo.tokenizers.prune import PruneReport
     from sijo.tokenizers.tokenizer import Tokenizer
     from sijo.tokenizers.tokenizer_report import TokenizerReport
@@ -93,7 +93,7 @@ class CutSettings:
 
 
 def _written(
-    tables: Sequence[TextTable],
+    tables: Sequence["TextTable"],
     settings: TrainSettings | CutSettings,
     learn: "Callable[[Iterator[str]], tuple[Tokenizer, Report]]",
 ) -> "Report":
@@ -108,9 +108,10 @@ def _written(
     return report
 
 
-def _opened(files: Sequence[str], settings: TrainSettings | CutSettings) -> list[TextTable]:
+def _opened(files: Sequence[str], settings: TrainSettings | CutSettings) -> list["TextTable"]:
     """Every file, folder or pattern, and standard input, at its start."""
     from sijo.data.corpus import open_source, sources
+    from sijo.files.tables import TextTable
 
     if not files:
         raise SettingError("name the files to learn from: .txt, .csv, .jsonl or .parquet, folders, or - for a pipe")
@@ -122,7 +123,7 @@ def _opened(files: Sequence[str], settings: TrainSettings | CutSettings) -> list
     return tables
 
 
-def _texts(tables: Sequence[TextTable], progress: RowProgress) -> Iterator[str]:
+def _texts(tables: Sequence["TextTable"], progress: RowProgress) -> Iterator[str]:
     for place, table in enumerate(tables):
         for block in table.blocks():
             yield from block.texts
