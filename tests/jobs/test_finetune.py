@@ -95,6 +95,7 @@ def test_what_a_run_leaves(run, rows, tmp_path, tiny_model):
     assert config["architectures"] == ["BertForSequenceClassification"]
     results = json.loads((out / "results.json").read_text())
     best = max(lines(out), key=lambda line: line["accuracy"])
+    assert results["macro_f1_over"] == "labels in gold or predictions"
     assert results["metrics"]["accuracy"]["value"] == best["accuracy"] and results["best_step"] == best["step"]
     said = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
     assert len(said) == 12 and results["evaluation_rows"] == 12

@@ -137,6 +137,8 @@ def show_results(out: Path, format: str | None) -> None:
             rows[-1].append(f"{_number(spread['mean'])} ± {_number(spread['deviation'])}")
     seed = f" of seed {results['seed']}" if summary else ""
     note = f"{results['evaluation_rows']:,} rows; best at step {results['best_step']:,}{seed}"
+    if "macro_f1_over" in results:
+        note += f"; macro_f1 over {results['macro_f1_over']}"
     print_table(("metric", "value", "95 %", *(["over seeds"] if summary else [])), rows, note=note)
     print(out / "model")  # noqa: T201
 

@@ -80,6 +80,10 @@ def class_scores(confusion_KK: Floats) -> Floats:
         return np.array([right_K / predicted_K, right_K / gold_K, 2 * right_K / (gold_K + predicted_K)])
 
 
+MACRO_F1_OVER = "labels in gold or predictions"
+"""Which classes macro-F1 is the mean of, in words for results."""
+
+
 def macro_f1(confusion_KK: Floats) -> float:
     """The mean F1 of the classes that are gold or predicted; a class in neither column does not count.
 

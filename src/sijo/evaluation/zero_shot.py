@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sijo.errors import SettingError, TextError, nearest
 from sijo.evaluation.intervals import Floats, Integers, Interval, resampled
-from sijo.evaluation.metrics import class_scores, confusion, macro_f1
+from sijo.evaluation.metrics import MACRO_F1_OVER, class_scores, confusion, macro_f1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Evaluation:
     confidence_level: float = 0.95
     accuracy: Interval
     macro_f1: Interval
-    macro_f1_over: str = "labels in gold or predictions"
+    macro_f1_over: str = MACRO_F1_OVER
     """Which labels macro-F1 is the mean of."""
     ece: Interval
     classes: tuple[ClassRow, ...]

@@ -27,7 +27,7 @@ from sijo.checkpoints.save import save
 from sijo.data.labelled_rows import LabelledRow
 from sijo.errors import SettingError
 from sijo.evaluation.intervals import intervals
-from sijo.evaluation.metrics import best_threshold
+from sijo.evaluation.metrics import MACRO_F1_OVER, best_threshold
 from sijo.files.atomic import whole_file
 from sijo.files.json_files import json_text, read_object
 from sijo.files.json_lines import json_leaves
@@ -117,6 +117,8 @@ def measure(seed: FinetuneSeed) -> dict[str, Any]:
         "loss": predictions.loss,
         "metrics": {name: interval.to_dict() for name, interval in measured.items()},
     }
+    if "macro_f1" in measured:
+        results["macro_f1_over"] = MACRO_F1_OVER
     if predictions.spans and not setup.always_answers:
         gold = [[answer.text for answer in row.label] for row in rows]
         threshold, f1 = best_threshold(predictions.spans, gold)
