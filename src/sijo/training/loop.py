@@ -190,9 +190,8 @@ class Training:
         totals, right = dict.fromkeys(counts, 0.0), dict[str, float]()
         for turn in range(rounds):
             number = turn * world.size + world.rank
-            mine = number < len(
-                pieces
-            )  # a process without a piece reads one with weight 0, so that all take part in each reduction
+            # a process without a piece reads one with weight 0, so that all take part in each reduction
+            mine = number < len(pieces)
             number = number if mine else len(pieces) - 1
             # dropout is a matter of seed, step and piece, whoever reads it
             torch.manual_seed(random_bits(loop.seed, "dropout", self.state.step, number) % 2**63)
