@@ -11,7 +11,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from sijo.training.journal import read_lines
+from sijo.files.json_lines import read_lines
 
 PARTS = {
     "mlm": "masked tokens (mlm)",

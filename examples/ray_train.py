@@ -17,21 +17,21 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 
-def work(given: dict[str, Any]) -> None:
+def work(options: dict[str, Any]) -> None:
     """One worker: the library's call, in this process."""
     from sijo.app.pretrain import resolved
     from sijo.jobs.prepare import CorpusSource
     from sijo.jobs.pretrain import pretrain
 
-    settings, text = resolved(given["recipe"], given["set"]), CorpusSource(sources=given["corpus"])
-    for step in pretrain(settings, text, Path(given["out"]), resume=True):
+    settings, source = resolved(options["recipe"], options["set"]), CorpusSource(sources=options["corpus"])
+    for step in pretrain(settings, source, Path(options["out"]), resume=True):
         if step.checkpoint:
             ray.train.report({"step": step.number, "loss": step.loss, **step.losses})
 
 
 if __name__ == "__main__":
     recipe, out, *rest = sys.argv[1:]
-    corpus, changes = [one for one in rest if "=" not in one], [one for one in rest if "=" in one]
+    corpus, changes = [word for word in rest if "=" not in word], [word for word in rest if "=" in word]
     workers, gpu = int(os.environ.get("SIJO_WORKERS", "2")), os.environ.get("SIJO_GPU", "0") == "1"
     TorchTrainer(
         work,

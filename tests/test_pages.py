@@ -1,7 +1,9 @@
 """What the pages say is run: every `sijo` command and every Python example, and every link leads somewhere."""
 
+import ast
 import re
 import shlex
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,17 @@ def test_links_lead_somewhere(page):
     """Catches a page or an example that was moved or never written."""
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize(
+    "script", [*ROOT.glob("benchmarks/*.py"), *ROOT.glob("examples/*.py")], ids=lambda file: file.name
+)
+def test_scripts_import_what_there_is(script):
+    """Catches a name that was moved, and not in a benchmark or an example, which no other test runs."""
+    nodes = (node for node in ast.walk(ast.parse(script.read_text())) if isinstance(node, ast.ImportFrom))
+    names = [(str(node.module), alias.name) for node in nodes for alias in node.names]
+    ours = [(module, name) for module, name in names if module.split(".")[0] == "sijo"]
+    assert [(module, name) for module, name in ours if not hasattr(import_module(module), name)] == []
 
 
 def test_every_command_is_on_a_page():
