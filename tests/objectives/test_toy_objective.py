@@ -45,27 +45,20 @@ def test_a_toy_works_from_the_command_line_to_the_report(tmp_path):
     # kills: an objective's name, head, task or title that has to be written down in a second place
     (tmp_path / "toy.py").write_text(TOY)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
-
-    def sijo(*arguments):
-        code = "import toy; from sijo.app.cli import main; main()"
-        ran = subprocess.run(
-            [sys.executable, "-c", code, *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            env=environment,
-            check=False,
-        )
-        assert ran.returncode == 0, ran.stderr
-        return ran.stdout
-
     out = tmp_path / "run"
-    changes = (*SMALL, "tokenizer.vocab_size=500", *(f"model.{size}" for size in SIZES), 'objective.parts=["copy"]')
-    assert sijo("pretrain", "bert-tiny", "--corpus", REQUESTS, "-o", out, "-q", "--set", *changes).strip() == str(
-        out / "model"
+    changes = [*SMALL, "tokenizer.vocab_size=500", *(f"model.{size}" for size in SIZES), 'objective.parts=["copy"]']
+    pretrain = ["pretrain", "bert-tiny", "--corpus", str(REQUESTS), "-o", str(out), "-q", "--set", *changes]
+    code = "import json, sys, toy; from sijo.app.cli import run; sys.exit(max(map(run, json.loads(sys.argv[1]))))"
+    commands = json.dumps([pretrain, ["report", str(out)]])
+    ran = subprocess.run(
+        [sys.executable, "-c", code, commands], capture_output=True, text=True, env=environment, check=False
     )
+    assert ran.returncode == 0, ran.stderr
+    model, report = ran.stdout.splitlines()
+    assert model == str(out / "model")
     last = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
     assert last["copy"] > 0 and 0 <= last["copy_right"] <= 1
     assert json.loads((out / "examples.jsonl").read_text().splitlines()[0])["objective"] == "copy"
     assert "pipeline_tag: fill-mask" in (out / "model" / "README.md").read_text()
-    page = Path(sijo("report", out).strip()).read_text()
+    page = Path(report).read_text()
     assert "loss, copied tokens" in page and "copied tokens</h3>" in page
