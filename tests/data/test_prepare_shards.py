@@ -15,7 +15,6 @@ import subprocess
 import sys
 import time
 import tracemalloc
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ import pytest
 
 import tokenizers
 from corpora import contents, poems, told
+from failing import Killed, failing
 from sijo.data import prepare_shards
 from sijo.data.corpus import SourceFile, documents, sources
 from sijo.data.prepare_shards import prepare
@@ -333,31 +333,6 @@ def test_a_name_that_is_no_utf8(tokenizer, tmp_path):
 
 
 # --- whatever happens ---------------------------------------------------------------------------
-
-
-class Killed(BaseException):
-    """Stands for kill -9: nothing of the process happens after it."""
-
-
-@contextmanager
-def failing(at, error, names, *, for_ever):
-    """Let the call number `at` of some functions in os fail, or that one and all after it."""
-    calls = 0
-
-    def instead(real):
-        def call(*args, **kwargs):
-            nonlocal calls
-            calls += 1
-            if calls == at or (for_ever and calls > at):
-                raise error
-            return real(*args, **kwargs)
-
-        return call
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in names:
-            patch.setattr(os, name, instead(getattr(os, name)))
-        yield
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

@@ -9,11 +9,12 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import pyarrow as pa
 import pytest
 
+from failing import Killed, failing
 from sijo.errors import SettingError, TextError
 from sijo.files.output_job import OutputJob
 from sijo.files.tables import RowBlock
@@ -73,31 +74,6 @@ def undisturbed(tmp_path, format):
     assert run(output) == list(range(BLOCKS))
     assert list(folder.iterdir()) == [output]  # kills: litter
     return output.read_bytes()
-
-
-class Killed(BaseException):
-    """Stands for kill -9: nothing of the process happens after it."""
-
-
-@contextmanager
-def failing(at, error, names, *, for_ever):
-    """Let the call number `at` of some functions in os fail, or that one and all after it."""
-    calls = 0
-
-    def instead(real):
-        def call(*args, **kwargs):
-            nonlocal calls
-            calls += 1
-            if calls == at or (for_ever and calls > at):
-                raise error
-            return real(*args, **kwargs)
-
-        return call
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in names:
-            patch.setattr(os, name, instead(getattr(os, name)))
-        yield lambda: calls
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
