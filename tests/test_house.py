@@ -72,7 +72,9 @@ MAY_IMPORT_TORCH = {
     "inference": "engine",
     "jobs": "finetune_seed finetune_setup networks new_token_rows recipes student",
     "nn": "attention cache distances dropout embeddings heads int8 linear transformer",
-    "objectives": "clm distillation ensemble language_teacher mlm objective posed_batch rtd sop supervised tally",
+    "objectives": (
+        "clm distillation ensemble language_teacher mlm objective posed_batch rtd scoring sop supervised tally"
+    ),
     "training": "average cost distributed loop optimizers state trackers",
 }
 LINES, FUNCTION_LINES, FOLDER_CODE_LINES = 450, 80, 2_500

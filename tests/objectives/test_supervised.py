@@ -17,7 +17,8 @@ from sijo.data.labelled_rows import Answer, LabelledRow
 from sijo.errors import SettingError
 from sijo.objectives import supervised
 from sijo.objectives.posed_batch import unposed
-from sijo.objectives.supervised import HEADS, UNSEEN, SiftSettings, Supervised, TaskTeacher
+from sijo.objectives.scoring import UNSEEN
+from sijo.objectives.supervised import HEADS, SiftSettings, Supervised, TaskTeacher
 
 WORDS = ("the", "sea", "was", "old", "and", "new", "land", "rain", "sun", "game", "team", "ball", "money", "bank")
 NAMES = ("a", "b", "c", "d")

@@ -23,6 +23,7 @@ from sijo.files.json_lines import JsonLinesFile
 from sijo.jobs.finetune_settings import AnswerSettings
 from sijo.jobs.finetune_setup import FinetuneSetup
 from sijo.objectives.posed_batch import PosedBatch
+from sijo.objectives.scoring import scored
 from sijo.objectives.supervised import Supervised
 from sijo.training.distributed import join
 from sijo.training.journal import Journal
@@ -171,7 +172,7 @@ def predict_rows(objective: Supervised, inputs: LabelledInputs, settings: Answer
     """
     scores: list[Any] = [None] * len(inputs)
     loss, count = 0.0, 0
-    for numbers, posed, rows in objective.scored(inputs):
+    for numbers, posed, rows in scored(objective, objective.scores, inputs):
         tally = objective.label(rows, posed, objective.count(posed))
         loss, count = loss + tally.total.item(), count + tally.count
         for number, row in zip(numbers, _by_input(rows, posed, inputs.task), strict=True):

@@ -8,25 +8,23 @@ Letters: B batch, C choices, L length, D width, R rows of scores, K scores of a 
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
-from sijo.batching import by_length
-from sijo.data.labelled_inputs import LabelledInputs
 from sijo.data.labelled_rows import Task
 from sijo.errors import SettingError
 from sijo.nn.heads import Network
 from sijo.objectives.ensemble import Ensemble
-from sijo.objectives.objective import TrainingObjective, head_input
-from sijo.objectives.posed_batch import PosedBatch, unposed
+from sijo.objectives.objective import TrainingObjective
+from sijo.objectives.posed_batch import PosedBatch
+from sijo.objectives.scoring import score_rows, scored
 from sijo.objectives.tally import Tally, kl_divergence
 
 HEADS: Mapping[Task, str] = {
@@ -38,11 +36,6 @@ HEADS: Mapping[Task, str] = {
     "multiple-choice": "multiple-choice",
 }
 """Which head answers."""
-UNSEEN = -1e4
-"""The score of what cannot be chosen: its share is 0 in float32, and what is multiplied with that stays finite."""
-
-TOKENS = 4_096
-"""Tokens that are read at once where nothing is learned, padding included."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +146,7 @@ class Supervised(TrainingObjective):
         if ensemble is None or not ensemble.due(step):
             return False
         shares = torch.empty_like(ensemble.sums)
-        for numbers, _, scores in self.scored(ensemble.samples):
+        for numbers, _, scores in scored(self, self.scores, ensemble.samples):
             shares[numbers] = scores.softmax(-1).cpu()
         ensemble.take_in(shares)
         return True
@@ -229,22 +222,6 @@ class Supervised(TrainingObjective):
         """Rows of scores (R, K), float32."""
         return score_rows(self.network, self.name, posed, self.task)
 
-    @torch.inference_mode()
-    def scored(self, inputs: LabelledInputs) -> Iterator[tuple[list[int], PosedBatch, Tensor]]:
-        """The numbers of some inputs, their posed batch, and their scores (R, K), until all have been read.
-
-        Without dropout or gradients, in batches of like length.
-        """
-        network = self.network
-        learning, device = network.training, next(network.parameters()).device
-        network.eval()
-        try:
-            for numbers in by_length(inputs.lengths, token_budget=TOKENS):
-                posed = self.pose(unposed(inputs.at(np.array(numbers))), 0).to(device)
-                yield numbers, posed, self.scores(posed)
-        finally:
-            network.train(learning)
-
     def label(self, scores: Tensor, posed: PosedBatch, count: int) -> Tally:
         """The loss of the labels."""
         if self.task == "tagging":
@@ -296,26 +273,3 @@ def _before_norm(network: Network, function: Callable[[Tensor], object]) -> Remo
     norm = network.transformer.embeddings.norm
     assert norm is not None
     return norm.register_forward_pre_hook(lambda module, inputs: function(inputs[0]))
-
-
-def score_rows(network: Network, name: str, posed: PosedBatch, task: Task) -> Tensor:
-    """What a head answers, as rows of scores (R, K) in float32; of what cannot be chosen the score is UNSEEN.
-
-    classification, multi-label, regression  (B, K)
-    tagging             (tagged words, K)
-    question-answering  (2 B, L): the starts of all inputs, then the ends
-    multiple-choice     (B, C)
-    """
-    head = network.head[name]
-    shape = posed.input_ids.shape
-    if len(shape) == 3:  # choices are read like inputs
-        flat = {part: getattr(posed, part).flatten(0, 1) for part in ("input_ids", "keep", "token_type_ids")}
-        chosen: Tensor = head(head_input(network, replace(posed, **flat), head)).float().view(shape[:2])
-        return chosen.masked_fill(~posed.keep.any(-1), UNSEEN)
-    logits: Tensor = head(head_input(network, posed, head)).float()
-    match task:
-        case "tagging":
-            return logits[posed.target_mask]
-        case "question-answering":
-            return logits.masked_fill(~posed.keep[..., None], UNSEEN).permute(2, 0, 1).flatten(0, 1)
-    return logits
