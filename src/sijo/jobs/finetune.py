@@ -16,7 +16,7 @@ With several seeds each has its own OUT/seed-N, OUT/summary.json compares them, 
 import json
 import os
 import statistics
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from sijo.errors import SettingError
 from sijo.evaluation.intervals import intervals
 from sijo.evaluation.metrics import MACRO_F1_OVER, best_threshold
 from sijo.files.atomic import whole_file
-from sijo.files.json_files import json_text, read_object
+from sijo.files.json_files import json_text
 from sijo.files.json_lines import json_leaves
 from sijo.jobs.finetune_seed import FinetuneSeed
 from sijo.jobs.finetune_settings import FinetuneSettings, LabelledFiles
@@ -91,7 +91,7 @@ def finetune(
         assert best is not None
         if len(seeds) > 1:
             summarise(seeds, results, best, out)
-        export(best, out / "model")
+        export(best, results[seeds.index(best)], out / "model")
         return True
 
 
@@ -127,9 +127,8 @@ def measure(seed: FinetuneSeed) -> dict[str, Any]:
     return results
 
 
-def export(seed: FinetuneSeed, folder: Path) -> None:
-    """The model that was trained, with its best weights, labels as names, and its card."""
-    results = read_object(seed.folder / "results.json")
+def export(seed: FinetuneSeed, results: Mapping[str, Any], folder: Path) -> None:
+    """The model that was trained, with its best weights, labels as names, and its card with its results."""
     setup, settings, files = seed.setup, seed.settings, seed.setup.files
     base, teacher = settings.model, settings.teacher.model
     metrics = [
