@@ -17,7 +17,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -109,8 +109,9 @@ class _Columns:
 
     def __init__(self, file: str, record: _Record, names: ColumnNames) -> None:
         self.file, self.record, self.names = file, record, names
+        self.column = cache(self._column)  # asked anew for each row
 
-    def column(self, what: str, usual: str = "", *, only: Sequence[str] = ()) -> str:
+    def _column(self, what: str, usual: str = "", *, only: Sequence[str] = ()) -> str:
         """The column that holds it: the one named, else of a usual name, else the only one besides `only`."""
         if (name := getattr(self.names, what)) is not None:
             if name in self.record:
@@ -130,6 +131,7 @@ class _Columns:
             f"columns.{what}=NAME. Columns: {', '.join(self.record)}"
         )
 
+    @cached_property
     def texts(self) -> tuple[str, ...]:
         """The column of the text, and of a second one where there is one."""
         first = self.column("text")
@@ -190,7 +192,7 @@ def _text_row(
     columns: _Columns, where: str, record: _Record, label_of: Callable[[Any, str, str], Any], usual: str = ""
 ) -> LabelledRow:
     """A text, or two, and what `label_of` makes of (value, column, where)."""
-    texts = columns.texts()
+    texts = columns.texts
     label = columns.column("label", usual, only=texts)
     value = label_of(_field(record, label, where), label, where)
     return LabelledRow(where, tuple(_text(record, column, where) for column in texts), label=value)
