@@ -76,4 +76,4 @@ def json_text(content: object) -> str:
 
 def write_json(file: Path, content: object) -> None:
     """Write a JSON file of a checkpoint as people read it."""
-    file.write_text(json_text(content), encoding="utf-8")
+    file.write_text(json_text(content), encoding="utf-8", newline="\n")
