@@ -1,6 +1,9 @@
 """Calls of the operating system that fail: a full disk, or a process that is gone."""
 
+import errno
+import io
 import os
+import pathlib
 from contextlib import contextmanager
 
 import pytest
@@ -29,3 +32,25 @@ def failing(at, error, names, *, for_ever):
         for name in names:
             patch.setattr(os, name, instead(getattr(os, name)))
         yield lambda: calls
+
+
+@contextmanager
+def full_disk(at):
+    """Let the disk be full in the middle of the write number `at` to files opened for bytes."""
+    real, writes = pathlib.Path.open, 0
+
+    class Disk(io.FileIO):
+        def write(self, raw):
+            nonlocal writes
+            writes += 1
+            if writes == at:
+                super().write(bytes(raw)[: len(raw) // 2])
+                raise OSError(errno.ENOSPC, "full")
+            return super().write(raw)
+
+    def opened(path, mode="r", *args, **kwargs):
+        return io.BufferedWriter(Disk(path, mode)) if mode in ("wb", "ab") else real(path, mode, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pathlib.Path, "open", opened)
+        yield

@@ -4,10 +4,8 @@ import errno
 import fcntl
 import gc
 import gzip
-import io
 import json
 import os
-import pathlib
 import random
 import shutil
 import signal
@@ -15,6 +13,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +23,13 @@ import pytest
 
 import tokenizers
 from corpora import contents, poems, told
-from failing import Killed, failing
+from failing import Killed, failing, full_disk
 from sijo.data import prepare_shards
 from sijo.data.corpus import SourceFile, documents, sources
 from sijo.data.prepare_shards import prepare
 from sijo.data.shards import Corpus
 from sijo.errors import CheckpointError, SettingError, TextError
+from sijo.files import manifest
 from sijo.files.tables import TextTable
 from sijo.tokenizers.tokenizer import Tokenizer
 
@@ -372,7 +372,7 @@ def test_death_at_any_step_loses_nothing(tokenizer, tmp_path, small, no_waiting,
 
 def test_a_full_disk_at_any_write_loses_nothing(tokenizer, tmp_path, small, no_waiting):
     # kills: half a write taken for a whole one, or appended to; progress lost with the write that failed
-    source_files, real = lay(tmp_path / "texts", count=5)[:2], pathlib.Path.open
+    source_files = lay(tmp_path / "texts", count=5)[:2]
     prepare(source_files, tokenizer, tmp_path / "want", shard_tokens=100)
     want = contents(tmp_path / "want")
     at, whole, kept = 0, False, []
@@ -380,25 +380,8 @@ def test_a_full_disk_at_any_write_loses_nothing(tokenizer, tmp_path, small, no_w
         at += 1
         target = tmp_path / str(at) / "corpus"
         target.parent.mkdir()
-        writes = 0
-
-        class Disk(io.FileIO):
-            def write(self, raw):
-                nonlocal writes
-                writes += 1
-                if writes == at:  # noqa: B023
-                    super().write(bytes(raw)[: len(raw) // 2])
-                    raise OSError(errno.ENOSPC, "full")
-                return super().write(raw)
-
-        def opened(path, mode="r", *args, disk=Disk, **kwargs):
-            return (
-                io.BufferedWriter(disk(path, mode)) if mode in ("wb", "ab") else real(path, mode, *args, **kwargs)
-            )
-
         try:
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(pathlib.Path, "open", opened)
+            with full_disk(at):
                 prepare(source_files, tokenizer, target, shard_tokens=100)
             whole = True
         except OSError as error:
@@ -659,6 +642,8 @@ def test_memory_does_not_grow_with_the_corpus(tokenizer, tmp_path, small, no_wai
     # kills: documents, tokens or sentences held until the end
     peaks = []
     monkeypatch.setitem(TextTable.blocks.__kwdefaults__, "characters", 500)
+    # files are hashed two at a time, 256 KiB each: whether both are held at once is up to the threads
+    monkeypatch.setattr(manifest, "ThreadPoolExecutor", lambda workers: ThreadPoolExecutor(1))
     for count in (100, 100, 3_000):  # the first time makes what every later one finds there
         text = "\n\n".join("\n".join(poem) for poem in poems(count, seed=count))
         (tmp_path / "a.txt").write_text(text)

@@ -1,7 +1,6 @@
 """A run survives whatever ends it. Each test names the fault it is to catch."""
 
 import errno
-import io
 import os
 import pathlib
 import random
@@ -14,7 +13,7 @@ from contextlib import suppress
 import pyarrow as pa
 import pytest
 
-from failing import Killed, failing
+from failing import Killed, failing, full_disk
 from sijo.errors import SettingError, TextError
 from sijo.files.output_job import OutputJob
 from sijo.files.tables import RowBlock
@@ -128,30 +127,14 @@ def test_a_full_disk_at_any_sync_keeps_finished_blocks(tmp_path, format, undistu
 
 def test_a_full_disk_at_any_write_keeps_finished_blocks(tmp_path, format, undisturbed):
     # kills: half a chunk left under its final name; an output that lacks its end
-    real = pathlib.Path.open
     at, whole = 0, False
     while not whole:
         at += 1
         folder = tmp_path / str(at)
         folder.mkdir()
         output = folder / f"out.{format}"
-        writes = 0
-
-        class Disk(io.FileIO):
-            def write(self, raw):
-                nonlocal writes
-                writes += 1
-                if writes == at:  # noqa: B023
-                    super().write(bytes(raw)[: len(raw) // 2])
-                    raise OSError(errno.ENOSPC, "full")
-                return super().write(raw)
-
-        def opened(path, mode="r", *args, disk=Disk, **kwargs):
-            return io.BufferedWriter(disk(path, "w")) if mode == "wb" else real(path, mode, *args, **kwargs)
-
         try:
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(pathlib.Path, "open", opened)
+            with full_disk(at):
                 run(output)
             whole = True
         except OSError as error:
