@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sijo.checkpoints.load import load as load
     from sijo.checkpoints.save import save as save
     from sijo.errors import SijoError as SijoError
+    from sijo.errors import SijoWarning as SijoWarning
     from sijo.generation.attribute import attribute as attribute
     from sijo.generation.generator import generate as generate
     from sijo.inference.engine import encode as encode
@@ -28,6 +29,7 @@ _PLACES = {
     "Model": "sijo.checkpoints.load.Model",
     "Row": "sijo.zeroshot.labeller.LabelPrediction",
     "SijoError": "sijo.errors.SijoError",
+    "SijoWarning": "sijo.errors.SijoWarning",
     "ZeroShotClassifier": "sijo.zeroshot.classifier.ZeroShotClassifier",
     "attribute": "sijo.generation.attribute.attribute",
     "create": "sijo.checkpoints.load.create",

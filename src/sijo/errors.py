@@ -1,10 +1,12 @@
-"""What can go wrong, one class for each kind of remedy.
+"""What can go wrong, one class for each kind of remedy; and what a person should know although nothing did.
 
 Each error is one sentence for a person: what was given, why it cannot be, what would do. The
 command line prints that sentence and leaves with the class's `exit_code`. `assert` stays for
-what sijo promises itself.
+what sijo promises itself. A warning is such a sentence too, given by `warn` beside results that stand.
 """
 
+import sys
+import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -37,6 +39,30 @@ class CheckpointError(SijoError):
     """Copy or download the checkpoint again: it is incomplete or damaged."""
 
     exit_code = 5
+
+
+class SijoWarning(UserWarning):
+    """What a person should know before trusting results that were given all the same.
+
+    In Python, `warnings.filterwarnings("error", category=sijo.SijoWarning)` makes it an error; the command
+    line counts warnings in its summary, and `--strict` ends with `exit_code` at the first.
+    """
+
+    exit_code = 3
+
+
+def warn(sentence: str) -> None:
+    """Give a `SijoWarning`, as if from the line outside of sijo that led here.
+
+    >>> with warnings.catch_warnings(record=True) as given:
+    ...     warn("12 of the texts were cut")
+    >>> given[0].category.__name__, str(given[0].message)
+    ('SijoWarning', '12 of the texts were cut')
+    """
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "sijo":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(sentence, SijoWarning, stacklevel=level)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

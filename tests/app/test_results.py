@@ -2,10 +2,12 @@
 
 import json
 import sys
+import warnings
 
 import pytest
 
-from sijo.app.results import print_json, print_rows, print_table, printable, wants_json
+from sijo.app.results import print_json, print_rows, print_table, printable, wants_json, warnings_told
+from sijo.errors import SijoWarning, warn
 
 ROWS = [{"name": "시조", "steps": 3}, {"name": "b", "steps": None}]
 
@@ -54,3 +56,16 @@ def test_a_table_has_its_title_and_its_note(capsys):
 def test_nothing_steers_the_terminal():
     # kills: an escape that is passed on, a letter that is lost with it
     assert printable("a\x1b[31mb\n시") == "a [31mb 시"
+
+
+def test_a_warning_is_told_once_and_strictly_an_error(capsys):
+    # kills: a warning for each of a million blocks, one that filters swallow, escapes in it, torch's among ours
+    with warnings_told(strict=False) as told:
+        for sentence in ("half of it\x1b[2J is unknown", "half of it\x1b[2J is unknown", "a row was cut"):
+            warn(sentence)
+    assert len(told) == 2 and capsys.readouterr().err.count("\n") == 2
+    with pytest.raises(SijoWarning, match="a row was cut"), warnings_told(strict=True):
+        warn("a row was cut")
+    with pytest.warns(DeprecationWarning), warnings_told(strict=True) as told:
+        warnings.warn("theirs", DeprecationWarning, stacklevel=1)
+    assert told == []

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sijo.data.labelled_rows import ColumnNames, LabelledRow, check_labels, held_out, names_of, read_rows
-from sijo.errors import SettingError, TextError
+from sijo.errors import SettingError, SijoWarning, TextError
 
 ROWS = [
     ("classification", {"text": "the sea", "label": "wet"}, (("the sea",), "wet")),
@@ -151,7 +151,7 @@ def rows(*labels):
 
 def test_labels_that_cannot_be_learned_or_measured(capsys):
     # kills: an hour of training before a typing error is noticed, a class of one row learned by heart
-    known, told = rows("rain", "rain", "sun", "sun"), []
+    known = rows("rain", "rain", "sun", "sun")
     with pytest.raises(TextError, match="row 2: the label 'rian' is in no training row; did you mean 'rain'"):
         check_labels(known, rows("rain", "rian"), "classification")
     with pytest.raises(TextError, match="nearest is"):
@@ -160,8 +160,8 @@ def test_labels_that_cannot_be_learned_or_measured(capsys):
         check_labels(rows("rain", "rain"), [], "classification")
     with pytest.raises(TextError, match=r"one row alone has the label 'snow'.*allow_rare=true"):
         check_labels([*known, *rows("snow")], [], "classification")
-    check_labels([*known, *rows("snow")], rows("rain"), "classification", allow_rare=True, tell=told.append)
-    assert len(told) == 1 and "'rain'" in told[0]
+    with pytest.warns(SijoWarning, match="'rain'"):
+        check_labels([*known, *rows("snow")], rows("rain"), "classification", allow_rare=True)
     with pytest.raises(TextError, match="'wet' is in no training row"):
         check_labels(rows(("a",), ("a", "b"), ("b",)), rows(("a", "wet")), "multi-label")
     assert names_of(rows("10", "9", "-1"), "classification") == ("-1", "9", "10")

@@ -16,7 +16,7 @@ from rich.text import Text
 from sijo.app.options import call_with
 from sijo.app.progress import RowProgress
 from sijo.app.results import printable, tell
-from sijo.errors import SettingError, SijoError, TextError
+from sijo.errors import SettingError, SijoError, TextError, warn
 from sijo.zeroshot.labels import LabelSet
 from sijo.zeroshot.scorers.registry import SCORERS
 
@@ -104,7 +104,7 @@ class LabelSettings:
             contradiction_column=self.contradiction_column,
         )
         if scorer.caution is not None:
-            self.say(scorer.caution)
+            warn(scorer.caution)
         if labels is None and otherwise is not None and scorer.known is None:
             labels = LabelSet.of(otherwise)
         return Labeller(scorer, choice, labels)

@@ -18,14 +18,17 @@ from typing import Annotated, Literal, NoReturn
 from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError
 
 from sijo.app import attribute, classify, distill, evaluate, finetune, generate, inspect, pretrain
-from sijo.app.results import printable, tell
-from sijo.errors import SettingError, SijoError
+from sijo.app.results import printable, tell, warnings_told
+from sijo.errors import SettingError, SijoError, SijoWarning
 from sijo.version import __version__
 
 app = App(
     name="sijo",
     help="Compact language models that label text nobody trained them to label, on one ordinary CPU.",
-    help_epilogue="Add --debug to any command for the whole story of an error.",
+    help_epilogue=(
+        "Add to any command --strict to end with exit code 3 at its first warning, and --debug for the whole story "
+        "of an error."
+    ),
     help_format="plaintext",  # of the list of commands alone: markdown takes 0.1 s to import
     version=__version__,
     suppress_keyboard_interrupt=False,
@@ -156,16 +159,19 @@ def main() -> NoReturn:
 
 def run(arguments: list[str]) -> int:
     """Run one command and give its exit code; an error is one sentence on standard error."""
-    debug = "--debug" in arguments
-    tokens = [argument for argument in arguments if argument != "--debug"]
+    debug, strict = "--debug" in arguments, "--strict" in arguments
+    tokens = [argument for argument in arguments if argument not in ("--debug", "--strict")]
     signal.signal(signal.SIGTERM, _terminate)
     if sys.stderr is None:  # closed by the caller; print would otherwise write to standard output
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     try:
         if sys.stdout is None:
             raise OSError("standard output is closed; give it a file or /dev/null")
-        app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+        with warnings_told(strict=strict) as told:
+            app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
+        if told:
+            tell("1 warning" if len(told) == 1 else f"{len(told)} warnings")
     except BaseException as error:
         if debug:
             raise
@@ -196,6 +202,8 @@ def _meaning(error: BaseException) -> tuple[int, str]:
             return (error.code if isinstance(error.code, int) else 0), ""
         case SijoError():
             return error.exit_code, str(error)
+        case SijoWarning():
+            return error.exit_code, f"{error} (an error by --strict)"
         case CycloptsError():
             return SettingError.exit_code, " ".join(str(error).split()) + " See: sijo --help"
         case KeyboardInterrupt():

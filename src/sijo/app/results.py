@@ -2,10 +2,15 @@
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from sijo.errors import SijoWarning
 
 
 def wants_json(format: str | None) -> bool:
@@ -53,3 +58,25 @@ def printable(text: str) -> str:
 def tell(sentence: str) -> None:
     """Say something beside the results, on standard error."""
     print(sentence, file=sys.stderr, flush=True)  # noqa: T201
+
+
+@contextmanager
+def warnings_told(*, strict: bool) -> Iterator[list[str]]:
+    """Within, each `SijoWarning` is told on standard error, once, and stands in the list.
+
+    strict  it is raised in place of that
+    """
+    told: list[str] = []
+
+    def tell_once(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        if not issubclass(category, SijoWarning):
+            others(message, category, *where)
+        elif str(message) not in told:
+            told.append(str(message))
+            tell(f"warning: {printable(str(message))}")
+
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+        warnings.simplefilter("error" if strict else "always", SijoWarning)
+        warnings.showwarning = tell_once  # type: ignore[assignment]
+        yield told

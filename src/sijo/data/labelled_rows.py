@@ -22,7 +22,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from sijo.errors import SettingError, TextError, nearest
+from sijo.errors import SettingError, TextError, nearest, warn
 from sijo.files.tables import records
 from sijo.random import rng
 
@@ -345,9 +345,8 @@ def check_labels(
     task: Task,
     *,
     allow_rare: bool = False,
-    tell: Callable[[str], None] = lambda sentence: None,
 ) -> None:
-    """Refuse labels that cannot be learned or measured; say what can be measured poorly alone.
+    """Refuse labels that cannot be learned or measured; warn of what can only be measured poorly.
 
     allow_rare  whether a class may have one row
     """
@@ -378,7 +377,7 @@ def check_labels(
             "together with another label, leave it out, or allow it by allow_rare=true"
         )
     if rare := _labels_of_one_row(evaluation, task):
-        tell(f"one evaluation row alone has the label {rare}: what is measured of it says little")
+        warn(f"one evaluation row alone has the label {rare}: what is measured of it says little")
 
 
 def _labels_of_one_row(rows: Sequence[LabelledRow], task: Task) -> str:

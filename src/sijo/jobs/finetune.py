@@ -72,7 +72,7 @@ def finetune(
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise SettingError("fine-tuning runs in one process; start it without torchrun")
     check_tracker(settings.run.tracker)
-    setup = FinetuneSetup(settings, files, tell)
+    setup = FinetuneSetup(settings, files)
     with ExitStack() as stack:
         stack.enter_context(take_run_folder(out, settings, "data.json", setup.words, resume=resume))
         seeds: list[FinetuneSeed] = []

@@ -5,7 +5,6 @@ All of it is checked here, before a run is begun.
 
 import math
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +15,7 @@ from sijo.checkpoints.describe import describe
 from sijo.checkpoints.load import Model, load
 from sijo.data.labelled_inputs import LabelledInputs
 from sijo.data.labelled_rows import check_labels, held_out, names_of, read_rows
-from sijo.errors import SettingError
+from sijo.errors import SettingError, warn
 from sijo.evaluation.metrics import BEST, metrics_of
 from sijo.jobs.finetune_settings import FinetuneSettings, LabelledFiles
 from sijo.models.family import Layout, label_fields
@@ -40,11 +39,11 @@ TELLING = 200
 class FinetuneSetup:
     """Rows, labels and the model's start: all that several seeds share."""
 
-    def __init__(self, settings: FinetuneSettings, files: LabelledFiles, tell: Callable[[str], None]) -> None:
+    def __init__(self, settings: FinetuneSettings, files: LabelledFiles) -> None:
         task = settings.task
         train_rows = read_rows(files.train, task, settings.columns)
         rows = [] if files.evaluation is None else read_rows(files.evaluation, task, settings.columns)
-        check_labels(train_rows, rows, task, allow_rare=settings.allow_rare, tell=tell)
+        check_labels(train_rows, rows, task, allow_rare=settings.allow_rare)
         if files.evaluation is None:
             train_rows, rows = held_out(train_rows, task, settings.held_out, seed=settings.run.seed)
         if task == "classification" and len(train_rows[0].texts) != len(rows[0].texts):
@@ -78,7 +77,7 @@ class FinetuneSetup:
             raise SettingError("sift moves normalised embeddings, and this network has none; set sift.weight=0")
         for what, inputs in (("training", self.train), ("evaluation", self.evaluation)):
             if inputs.truncated:
-                tell(
+                warn(
                     f"{inputs.truncated:,} of {len(inputs.rows):,} {what} rows are longer than cutting.length="
                     f"{settings.cutting.length} tokens, and are read in part"
                 )

@@ -1,6 +1,5 @@
 """The front door: texts and labels in, labels with probabilities out, nothing trained in between."""
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags
 
 from sijo.checkpoints.load import Dtype, Model
-from sijo.errors import SettingError, TextError, nearest
+from sijo.errors import SettingError, TextError, nearest, warn
 from sijo.inference.engine import LongText
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labeller import LabelChoice, Labeller, LabelPrediction
@@ -120,7 +119,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 )
             labels.append(row.label)
             cut += row.truncated
-        self._warn_of_cuts(cut, calls=1)
+        self._warn_of_cuts(cut)
         return np.array(labels, dtype=self.classes_.dtype)
 
     def predict_proba(self, X: Iterable[str]) -> np.ndarray:
@@ -160,17 +159,16 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _judged(self, labeller: Labeller, X: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (n, number of `classes_`), and the tokens (n,) of each text; warns of cuts."""
         judged = list(labeller.judged(X))
-        self._warn_of_cuts(sum(int(reading.truncated.sum()) for _, reading in judged), calls=2)
+        self._warn_of_cuts(sum(int(reading.truncated.sum()) for _, reading in judged))
         if not judged:
             return np.zeros((0, len(self.classes_))), np.zeros(0, np.int64)
         return np.concatenate([group for group, _ in judged]), np.concatenate([r.tokens for _, r in judged])
 
-    def _warn_of_cuts(self, cut: int, *, calls: int) -> None:
+    def _warn_of_cuts(self, cut: int) -> None:
         if cut and self.long_text is None:  # an array has no room to say so
-            warnings.warn(
+            warn(
                 f"{cut:,} of the texts did not fit the model beside their labels, and only the start of each was "
-                'read: classify() tells which; long_text="truncate" says that this is meant',
-                stacklevel=2 + calls,
+                'read: classify() tells which; long_text="truncate" says that this is meant'
             )
 
     def _labels(self) -> LabelSet:
