@@ -291,6 +291,18 @@ def until_fixture():
     return until
 
 
+@pytest.fixture(scope="session")
+def needs_jail():
+    """Skips the test where the system has no jail for the reader of a pickle; what it refuses then is tested."""
+    from sijo.errors import RefusedError
+    from sijo.files.jail import landlock_version
+
+    try:
+        landlock_version()
+    except RefusedError as error:
+        pytest.skip(str(error))
+
+
 @pytest.fixture
 def write(tmp_path):
     """Write bytes or UTF-8 text to a file of that name; gives its path."""

@@ -3,7 +3,7 @@
 import json
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -78,7 +78,13 @@ def read_file(file: Path) -> dict[str, Tensor]:
 
 
 def write_file(file: Path, tensors: dict[str, Tensor]) -> None:
-    """One safetensors file: 8 bytes for the length of the header, the header, and the tensors side by side.
+    """One safetensors file, at a path where nothing is yet."""
+    with file.open("xb") as out:  # never over a file that tensors may be mapped from: that ends the process
+        write_stream(out, tensors)
+
+
+def write_stream(out: BinaryIO, tensors: dict[str, Tensor]) -> None:
+    """The bytes of a safetensors file: 8 for the length of the header, the header, the tensors side by side.
 
     Not the library's writer: that one hides the number of an I/O error and lets no other user read the file.
     """
@@ -93,7 +99,6 @@ def write_file(file: Path, tensors: dict[str, Tensor]) -> None:
         header[name] = {"dtype": names[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    with file.open("xb") as opened:  # never over a file that tensors may be mapped from: that ends the process
-        opened.write(struct.pack("<Q", len(text)) + text)
-        for _, tensor in ordered:
-            opened.write(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    out.write(struct.pack("<Q", len(text)) + text)
+    for _, tensor in ordered:
+        out.write(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
