@@ -346,7 +346,8 @@ def in_process(monkeypatch):
 
     @contextmanager
     def read(file):
-        yield load_tensors(file)
+        with file.open("rb") as source:
+            yield load_tensors(source)
 
     monkeypatch.setattr(converting, "read_pickled", read)
 
@@ -368,7 +369,7 @@ def aged(tensors):
     return old | {"module.bert.embeddings.position_ids": torch.arange(16)[None]}
 
 
-def test_a_pickle_by_the_command_line(tmp_path, sijo_cli):
+def test_a_pickle_by_the_command_line(tmp_path, sijo_cli, needs_jail):
     # kills: notes on standard output, tied copies written twice, a note that is missing; the process is a real one
     theirs, tensors = masked()
     assert "cls.predictions.decoder.weight" in tensors
@@ -432,7 +433,7 @@ class Calls:
         return self.how
 
 
-def test_a_pickle_that_would_run_code(tmp_path, refused):
+def test_a_pickle_that_would_run_code(tmp_path, refused, needs_jail):
     # kills: code that is run, a folder left behind, another exit code
     trap = tmp_path / "sprung"
     place(tmp_path / "old", MASKED, masked()[1] | {"a": Calls(os.system, f"touch {trap}")}, weights="a.bin")

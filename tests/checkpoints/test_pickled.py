@@ -1,5 +1,6 @@
-"""Pickles that are read by a confined process, or refused there. Each test names the fault it is to catch."""
+"""Pickles that are read by a jailed process, or refused there. Each test names the fault it is to catch."""
 
+import errno
 import io
 import json
 import os
@@ -22,6 +23,7 @@ from sijo.checkpoints import pickled
 from sijo.checkpoints.pickled import read_pickled
 from sijo.checkpoints.weights import read_weights
 from sijo.errors import CheckpointError, RefusedError
+from sijo.files import jail
 
 TENSORS = {
     "embeddings.weight": torch.arange(12.0).view(3, 4).T,  # not contiguous
@@ -93,7 +95,7 @@ def save_all(folder):
     wanted["raw-4.bin"] = (RefusedError, "pickle instruction")
 
     saved("list.pt", [torch.ones(1)], (RefusedError, "holds list"))
-    saved("number.pt", {"a": torch.ones(1), "epoch": 3}, (RefusedError, "'epoch', int 3"))
+    saved("number.pt", {"a": torch.ones(1), "epoch": 3}, (RefusedError, "'epoch', int,"))
     saved("names.pt", {7: torch.ones(1)}, (RefusedError, "the name 7"))
     saved("reserved.pt", {"__metadata__": torch.ones(1)}, (RefusedError, "__metadata__"))
     saved("empty.pt", {}, (RefusedError, "not a dict of tensors"))
@@ -128,23 +130,23 @@ def save_all(folder):
     return wanted
 
 
-# In one confined process all files are read in turn, so that importing torch is waited for once.
+# Each file is read by a jailed process, forked from one that has imported torch, so that this is waited for once.
 READ_ALL = """
-import json, sys
+import json, os, sys
 from pathlib import Path
-from sijo.checkpoints.pickled import confine, load_tensors
-from sijo.checkpoints.weights import write_weights
-from sijo.errors import SijoError
+import torch
+from sijo.checkpoints import pickled, weights
 
 folder, out = map(Path, sys.argv[1:])
-files = sorted(folder.iterdir())
-confine(out, size=10**6, seconds=60)
-for file in files:
-    try:
-        write_weights(out / file.name, load_tensors(file))
-        print(json.dumps([file.name, "", ""]))
-    except SijoError as error:
-        print(json.dumps([file.name, type(error).__name__, str(error)]))
+for file in sorted(folder.iterdir()):
+    if (child := os.fork()) == 0:
+        result, told = out / file.name / "model.safetensors", out / file.name / "told"
+        for number, (path, flags) in enumerate([(file, 0), (result, 65), (told, 65)]):
+            os.dup2(os.open(path, flags, 0o600), number)
+        sys.argv[2] = "60"
+        pickled.main()
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    print(json.dumps([file.name, code, (out / file.name / "told").read_text()]), flush=True)
 """
 
 
@@ -162,9 +164,9 @@ def same(tensors, wanted):
     )
 
 
-def test_every_file_gives_its_tensors_or_its_reason(files, tmp_path):
+def test_every_file_gives_its_tensors_or_its_reason(files, tmp_path, needs_jail):
     # kills: a fall back on an unsafe reader, a claim that is believed, damage that is read as numbers, other
-    # values dropped in silence
+    # values dropped in silence, and what torch needs of the system to read one of these, which the jail denies
     folder, wanted = files
     for name in wanted:
         (tmp_path / name).mkdir()
@@ -172,20 +174,21 @@ def test_every_file_gives_its_tensors_or_its_reason(files, tmp_path):
         [sys.executable, "-c", READ_ALL, folder, tmp_path], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    told = {name: (kind, text) for name, kind, text in map(json.loads, done.stdout.splitlines())}
+    told = {name: (code, text) for name, code, text in map(json.loads, done.stdout.splitlines())}
     assert told.keys() == wanted.keys()
     for name, outcome in wanted.items():
-        kind, text = told[name]
+        code, text = told[name]
         if isinstance(outcome, dict):
-            assert kind == "" and same(read_weights(tmp_path / name), outcome), (name, text)
+            assert code == 0 and same(read_weights(tmp_path / name), outcome), (name, text)
         else:
             kinds = outcome[0] if isinstance(outcome[0], tuple) else (outcome[0],)
-            assert kind in [each.__name__ for each in kinds] and re.search(outcome[1], text), (name, kind, text)
-            assert not list((tmp_path / name).iterdir()) and "weights_only" not in text, (name, text)
+            assert code in [kind.exit_code for kind in kinds], (name, code, text)
+            assert re.search(outcome[1], text) and "weights_only" not in text, (name, text)
+            assert (tmp_path / name / "model.safetensors").stat().st_size == 0, name
     assert not (folder / "sprung").exists()
 
 
-def test_each_file_has_a_process_of_its_own(files, monkeypatch):
+def test_each_file_has_a_process_of_its_own(files, monkeypatch, needs_jail):
     # kills: reading in this process; a temporary folder left behind; an exit code or a reason lost on the way
     folder, wanted = files
     (folder.parent / "scratch").mkdir(exist_ok=True)
@@ -212,10 +215,10 @@ def test_each_file_has_a_process_of_its_own(files, monkeypatch):
     assert not list((folder.parent / "scratch").iterdir())
 
 
-def test_a_reader_that_takes_too_long_is_ended(files, monkeypatch):
-    # kills: a conversion that hangs for ever, and a process that lives on
+def test_a_reader_that_takes_too_long_is_ended(files, monkeypatch, needs_jail):
+    # kills: a conversion that hangs for ever
     folder, _ = files
-    monkeypatch.setattr(pickled, "CHILD", "import os, time; print(os.getpid(), flush=True); time.sleep(60)")
+    monkeypatch.setattr(pickled, "CHILD", "import time; time.sleep(60)")
     started = time.monotonic()
     with (
         pytest.raises(CheckpointError, match=r"within 0.5 seconds"),
@@ -225,95 +228,160 @@ def test_a_reader_that_takes_too_long_is_ended(files, monkeypatch):
     assert time.monotonic() - started < 10
 
 
+TELL = "import os, sys; print({}, file=sys.stderr); raise SystemExit(5)"
+
+
 @pytest.mark.parametrize(
     "child, words",
     [
         ("import os; os.kill(os.getpid(), 11)", "code -11"),
-        ("print('a' * 10**6); print('the last line'); raise SystemExit(5)", "the last line; copy"),
+        (
+            "import sys; print('a' * 10**6, file=sys.stderr); raise SystemExit('the last line')",
+            "the last line; copy",
+        ),
         ("raise SystemExit(5)", "untold"),
-        ("import os; print('HF_TOKEN' in os.environ); raise SystemExit(5)", "False; copy"),
+        (
+            TELL.format("[name for name in os.environ if 'THREADS' not in name and 'LIBRARY' not in name]"),
+            r"\[('LC_CTYPE')?\]; copy",
+        ),
+        (TELL.format("os.getcwd(), os.getsid(0) == os.getpid(), os.fstat(1).st_size"), r"/ True 0; copy"),
+        (TELL.format("sorted(os.listdir('/proc/self/fd'))[:3], len(os.listdir('/proc/self/fd'))"), "'2'. 4; copy"),
+        ("raise SystemExit(chr(27) + ']0;title')", "code 1: \N{REPLACEMENT CHARACTER}]0;title"),
+        (TELL.format("'/' in ' '.join(sys.argv[2:])"), "False; copy"),
+        (
+            TELL.format("chr(27) + ']0;title' + chr(7) + chr(0x9b) + chr(0x202e)"),
+            "\N{REPLACEMENT CHARACTER}]0;title",
+        ),
     ],
 )
-def test_a_reader_that_dies_is_told(files, monkeypatch, child, words):
-    # kills: a crash of torch's parser that is taken for success; a user's secrets handed to the reader
+def test_what_a_reader_is_given_and_how_it_dies(files, monkeypatch, needs_jail, child, words):
+    # kills: a crash of torch's parser that is taken for success; a user's secrets, open files or terminal handed to
+    # the reader; control characters of a pickle on the terminal
     monkeypatch.setenv("HF_TOKEN", "secret")
     monkeypatch.setattr(pickled, "CHILD", child)
-    with pytest.raises(CheckpointError, match=words), read_pickled(files[0] / "plain.bin"):
-        pass
+    with (files[0] / "huge.pt").open("rb") as inherited:
+        os.set_inheritable(inherited.fileno(), True)
+        with pytest.raises(CheckpointError, match=words) as told, read_pickled(files[0] / "plain.bin"):
+            pass
+    assert str(told.value).isprintable()
 
 
-# What a pickle could do if it ran. Each must meet the guard, which here raises in place of ending the process.
-TRY_ALL = """
-import ctypes, json, os, shutil, socket, subprocess, sys
-from pathlib import Path
+# The process as it is, but that torch's unpickler is in the hands of another as soon as the door is closed.
+INTRUDER = """
+import json, sys; sys.path[:] = json.loads(sys.argv[1])
+import os, socket, subprocess
+import torch
 from sijo.checkpoints import pickled
+from sijo.files import jail
 
-class Stopped(BaseException):
-    pass
+enter = jail.enter
+def entered(**settings):
+    enter(**settings)
+    pickled.load_tensors = intrude
+jail.enter = entered
 
-def end(code, reason=""):
-    raise Stopped(code, reason)
-
-out, trap = Path(sys.argv[1]), Path(sys.argv[2])
-link = out / "link"
-link.symlink_to(trap)
-pickled._end = end
-net = "/proc/self/ns/net"
-before = os.readlink(net) if os.path.exists(net) else ""
-pickled.confine(out, size=1000, seconds=60)
-(out / "mine").write_bytes(b"fine")
-(out / "mine").read_bytes()
-for attempt in (
-    "socket.socket()", "socket.getaddrinfo('localhost', 80)", "socket.create_connection(('127.0.0.1', 9))",
-    "subprocess.run(['touch', trap])", "os.system(f'touch {trap}')", "os.fork()", "os.execv('/bin/true', ['true'])",
-    "os.posix_spawn('/bin/true', ['true'], {})", "os.kill(os.getppid(), 0)", "ctypes.CDLL(None)",
-    "trap.write_text('x')", "open(trap, 'a')", "open(trap, 'r+')", "os.open(trap, os.O_WRONLY | os.O_CREAT)",
-    "open(bytes(trap), 'wb')", "link.write_text('x')", "open(out / '../../x', 'w')", "os.remove(out / 'mine')",
-    "os.rename(out / 'mine', trap)", "os.symlink('/', out / 'root')", "os.mkdir(trap)", "os.chmod(out, 0o777)",
-    "shutil.rmtree(out)", "os.truncate(trap.parent / 'kept', 0)", "os.putenv('A', 'b')",
-):
+def errno_of(attempt):
     try:
-        eval(attempt)
-        answer = "done"
-    except Stopped as stopped:
-        answer = stopped.args[0]
-    except Exception as error:
-        answer = repr(error)
-    print(json.dumps([attempt, answer]), flush=True)
-try:
-    hoard = bytearray(2**32)
-    print(json.dumps(["memory", "done"]))
-except MemoryError:
-    print(json.dumps(["memory", 4]))
-print(json.dumps(["network", os.path.exists(net) and os.readlink(net) == before]))
+        attempt()
+    except OSError as error:
+        return torch.tensor(error.errno)
+    return torch.tensor(0)
+
+def intrude(source):
 """
 
 
-def test_nothing_else_is_possible_in_the_room(tmp_path):
-    # kills: a guard that was never put up, or that lets one of these through
-    (tmp_path / "out").mkdir()
-    (tmp_path / "kept").write_text("kept")
-    command = [sys.executable, "-c", TRY_ALL, tmp_path / "out", tmp_path / "sprung"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(told) == 27
-    assert [(attempt, answer) for attempt, answer in told[:-1] if answer != 4] == []
-    apart = shutil.which("unshare") and subprocess.run(["unshare", "-rn", "true"], check=False).returncode == 0
-    assert told[-1] == ["network", not apart and sys.platform == "linux"]  # only where the kernel permits it
-    assert not (tmp_path / "sprung").exists() and (tmp_path / "kept").read_text() == "kept"
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"mine", "link"}
+def intrude(monkeypatch, folder, *lines, seconds=60):
+    """What `read_pickled` gives where these lines run in place of the unpickler."""
+    monkeypatch.setattr(pickled, "CHILD", INTRUDER + "".join(f"    {line}\n" for line in lines) + "pickled.main()")
+    with read_pickled(folder / "plain.bin", seconds=seconds) as tensors:
+        return dict(tensors)
 
 
-def test_the_guard_ends_the_process_itself(tmp_path):
-    # kills: a refusal that the intruder's own `except` swallows
-    script = (
-        "import os, sys; from pathlib import Path; from sijo.checkpoints.pickled import confine\n"
-        "confine(Path(sys.argv[1]), size=0, seconds=60)\n"
-        "try:\n    os.system('true')\nfinally:\n    print('lived on', flush=True)"
-    )
-    done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=False)
-    assert done.returncode == RefusedError.exit_code and "lived on" not in done.stdout
-    assert done.stdout.startswith("\ntried to do os.system")
+def test_a_broken_unpickler_harms_nothing(files, monkeypatch, tmp_path, needs_jail):
+    # kills: a reader that is not jailed by the time it reads
+    trap = tmp_path / "trap"
+    attempts = {
+        "write": f"open({str(trap)!r}, 'w')",
+        "read": "open('/etc/passwd')",
+        "home": f"os.listdir({str(tmp_path)!r})",
+        "run": "subprocess.run(['/bin/true'])",
+        "fork": "os.fork()",
+        "network": "socket.socket()",
+        "kill": "os.kill(0, 0)",
+    }
+    rows = ", ".join(f"{name!r}: errno_of(lambda: {attempt})" for name, attempt in attempts.items())
+    answers = intrude(monkeypatch, files[0], f"return {{{rows}}}")
+    assert {name: answer.item() for name, answer in answers.items()} == dict.fromkeys(attempts, errno.EPERM)
+    assert not trap.exists()
+
+
+HEADER = r"{'a': {'dtype': 'F32', 'shape': [2**61], 'data_offsets': [0, 4]}}"
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "b''",
+        "b'no safetensors'",
+        f"len(header := json.dumps({HEADER}).encode()).to_bytes(8, 'little') + header + bytes(4)",
+        "(2**40).to_bytes(8, 'little')",
+        "bytes(2**16)",
+        "os.read(0, 10**6)",  # a pickle in place of tensors
+    ],
+)
+def test_what_is_handed_over_is_not_believed(files, monkeypatch, needs_jail, what):
+    # kills: a result that is opened unchecked, a crash of this process, an error about a folder that is gone
+    monkeypatch.setattr(pickled, "CHILD", f"import json, os; os.write(1, {what})")
+    with (
+        pytest.raises(RefusedError, match=r"plain.bin made its reader hand over .* not opened"),
+        read_pickled(files[0] / "plain.bin"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    "lines, words",
+    [
+        (("return {str(n): torch.ones(0) for n in range(3 * 10**5)}",), "hand over|room|bad_alloc"),
+        (("while True: os.write(1, bytes(10**6))",), "needs more room .*too large"),
+        (("while True: os.write(2, bytes(10**6))",), "\N{REPLACEMENT CHARACTER}; copy"),
+        (("hoard = [bytearray(2**20) for _ in range(10**6)]",), "needs more room"),
+        (("while True: pass",), "within 4 seconds|code -"),
+        (("import ctypes; ctypes.string_at(0)",), "code -11"),
+    ],
+)
+def test_floods_and_loops_end(files, monkeypatch, needs_jail, lines, words):
+    # kills: a disk or a memory that is filled, a reader that outlives its time, its death taken for success
+    with pytest.raises((RefusedError, CheckpointError), match=words) as told:
+        intrude(monkeypatch, files[0], *lines, seconds=4 if "while True: pass" in lines else 60)
+    assert len(str(told.value)) < 1000
+
+
+def test_where_there_is_no_jail_nothing_is_read(files, monkeypatch, tmp_path, refused):
+    # kills: a pickle read without a jail, on macOS, an old kernel or in a container; a process started for nothing
+    def absent():
+        raise RefusedError("can be read only in a jail")
+
+    monkeypatch.setattr(jail, "landlock_version", absent)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("a process was started"))
+    shutil.copy(files[0] / "plain.bin", tmp_path / "a.bin")
+    words = ["a.bin can be read only in a jail", "not opened", "safetensors version"]
+    refused(4, words, "convert", tmp_path / "a.bin", tmp_path / "new", "--size", "albert-base-v2")
+
+
+def test_a_jail_that_does_not_hold_stops_the_reader(files, monkeypatch, needs_jail):
+    # kills: a refusal inside the process that is told as damage
+    child = "import json, sys; sys.path[:] = json.loads(sys.argv[1])\nfrom sijo.files import jail\n"
+    child += "jail._seccomp = lambda: None\nfrom sijo.checkpoints import pickled; pickled.main()"
+    monkeypatch.setattr(pickled, "CHILD", child)
+    with (
+        pytest.raises(
+            RefusedError, match=r"plain.bin can be read only in a jail .*seccomp answers.*; it is not opened"
+        ),
+        read_pickled(files[0] / "plain.bin"),
+    ):
+        pass
 
 
 def test_loading_never_comes_near_pickles():

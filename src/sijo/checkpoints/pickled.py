@@ -5,6 +5,7 @@ Then it reads the file once, with torch's restricted unpickler and nothing to fa
 the tensors over as safetensors, which are checked like any that come from outside.
 """
 
+import codecs
 import contextlib
 import errno
 import io
@@ -95,7 +96,7 @@ def read_pickled(file: Path, *, seconds: float = 600) -> Iterator["dict[str, Ten
 
 def _failure(file: Path, code: int, reason: str) -> Exception:
     """What is raised where the process left with a code; its last words may be those of the pickle."""
-    reason = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in reason)
+    reason = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in reason[:300])
     if code == RefusedError.exit_code:
         return RefusedError(f"{file} {reason}; it is not opened. Ask for a safetensors version of the model")
     if code == DISK_FULL:
@@ -136,6 +137,8 @@ def confine(*, size: int, seconds: float) -> None:
     from sijo.checkpoints.weights import write_stream
 
     torch.set_num_threads(1)
+    for encoding in ("latin-1", "cp437"):  # of strings in old pickles, and of names in zip archives
+        codecs.lookup(encoding)
     samples = [b"", b"no pickle"]
     for new in (True, False):
         torch.save({"": torch.ones(1)}, saved := io.BytesIO(), _use_new_zipfile_serialization=new)
@@ -182,12 +185,12 @@ def load_tensors(source: BinaryIO) -> "dict[str, Tensor]":
     nests = [loaded.get(nest) for nest in NEST] if isinstance(loaded, dict) else []
     tensors = next((nested for nested in nests if isinstance(nested, dict)), loaded)
     if not isinstance(tensors, dict) or not tensors:
-        raise RefusedError(f"holds {type(tensors).__name__} {str(tensors)[:60]}, not a dict of tensors")
+        raise RefusedError(f"holds {type(tensors).__name__}, not a dict of tensors")
     for name, tensor in tensors.items():
         if not isinstance(name, str) or name == "__metadata__":
             raise RefusedError(f"has the name {name!r:.60}, which is not one of a tensor")
         if not isinstance(tensor, torch.Tensor):
-            raise RefusedError(f"holds {name!r}, {type(tensor).__name__} {str(tensor)[:60]}, which is not a tensor")
+            raise RefusedError(f"holds {name!r}, {type(tensor).__name__}, which is not a tensor")
         if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.dtype not in DTYPES.values():
             raise RefusedError(
                 f"holds {name!r} as {tensor.layout}, {tensor.dtype}, {tensor.device}; sijo takes dense "
