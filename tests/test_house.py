@@ -22,7 +22,10 @@ GUIDE = Path(__file__).parents[1] / "CONTRIBUTING.md"
 GROUND = ("errors", "version", "random", "batching", "names")
 BELOW = ("files", "data", "tokenizers", "nn", "models", "objectives", "checkpoints")
 HOUSE = {
-    "files": ("safe paths, whole files and folders, work that can be resumed, a cache, tables in, rows out", ()),
+    "files": (
+        "safe paths, whole files and folders, a jail, work that can be resumed, a cache, tables in, rows out",
+        (),
+    ),
     "tokenizers": ("one tokenizer and its style; published files; training, pruning; control codes", ("files",)),
     "data": ("documents, shards, samples; labelled rows and the inputs made of them", ("files", "tokenizers")),
     "nn": ("tensors to tensors: no files, no text, no loss", ()),

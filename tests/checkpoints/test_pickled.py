@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 import zipfile
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
@@ -102,6 +103,10 @@ def save_all(folder):
     saved("sparse.pt", {"a": torch.eye(3).to_sparse()}, (RefusedError, "'a' as torch.sparse_coo"))
     saved("complex.pt", {"a": torch.ones(1, dtype=torch.complex64)}, (RefusedError, "'a' as .*complex64"))
     saved("meta.pt", {"a": torch.ones(3, device="meta")}, (RefusedError, "'a' as .*meta"))
+
+    with warnings.catch_warnings(action="ignore"):
+        nested = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+    saved("nested.pt", {"a": nested}, (RefusedError, "'a' as "))
 
     claiming(folder / "huge.pt", 10**12)
     claiming(folder / "long.pt", 10**6)

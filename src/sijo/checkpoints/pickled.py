@@ -191,7 +191,12 @@ def load_tensors(source: BinaryIO) -> "dict[str, Tensor]":
             raise RefusedError(f"has the name {name!r:.60}, which is not one of a tensor")
         if not isinstance(tensor, torch.Tensor):
             raise RefusedError(f"holds {name!r}, {type(tensor).__name__}, which is not a tensor")
-        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.dtype not in DTYPES.values():
+        if (
+            tensor.is_nested
+            or tensor.layout != torch.strided
+            or tensor.device.type != "cpu"
+            or tensor.dtype not in DTYPES.values()
+        ):
             raise RefusedError(
                 f"holds {name!r} as {tensor.layout}, {tensor.dtype}, {tensor.device}; sijo takes dense "
                 f"tensors of {[*DTYPES]}"
