@@ -11,6 +11,7 @@ import numpy as np
 
 from sijo.batching import groups
 from sijo.errors import SettingError, TextError
+from sijo.texts import texts_in
 from sijo.tokenizers.tokenizer import Tokenizer
 
 
@@ -57,7 +58,7 @@ def prune_tokenizer(
             "each other. Learn a smaller one: sijo tokenizer train"
         )
     counts = np.zeros(tokenizer.largest_id + 1, dtype=np.int64)
-    for group in groups(texts):
+    for group in groups(texts_in(texts)):
         for ids in tokenizer.ids(group):
             np.add.at(counts, ids, 1)
     if not counts.any():
