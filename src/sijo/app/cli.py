@@ -18,7 +18,7 @@ from typing import Annotated, Literal, NoReturn
 from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError
 
 from sijo.app import attribute, classify, distill, evaluate, finetune, generate, inspect, pretrain
-from sijo.app.results import printable, tell, warnings_told
+from sijo.app.results import print_line, tell, tell_story, warnings_told
 from sijo.errors import SettingError, SijoError, SijoWarning
 from sijo.version import __version__
 
@@ -143,9 +143,9 @@ def convert(
         model_type=model_type,
         part=part,
         overwrite=overwrite,
-        tell=lambda sentence: tell(printable(sentence)),
+        tell=tell,
     )
-    print(target)  # noqa: T201
+    print_line(target)
 
 
 class Terminated(BaseException):
@@ -154,6 +154,7 @@ class Terminated(BaseException):
 
 def main() -> NoReturn:
     """Run the command that the arguments name; leaves by `sys.exit`."""
+    sys.excepthook = tell_story
     sys.exit(run(sys.argv[1:]))
 
 
@@ -190,7 +191,7 @@ def _report(error: BaseException) -> int:
         # what is left in the buffer of a closed pipe or a full disk must not fail again at the end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if sentence:
-        tell(f"sijo: {printable(sentence)}")
+        tell(f"sijo: {sentence}")
     return code
 
 

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
-from rich.console import Console
 from rich.table import Table
 
 from sijo.app.for_labels import kinds_of
 from sijo.app.options import call_with
 from sijo.app.progress import RowProgress
-from sijo.app.results import print_json, tell, wants_json
+from sijo.app.results import print_json, print_line, print_shown, print_text, tell, wants_json
 from sijo.errors import SettingError, TextError
 from sijo.files.atomic import whole_file
 
@@ -128,7 +127,7 @@ def run(*, options: GenerateSettings = GenerateSettings(), data: SynthesisOption
     writer = Generator(options.model)
     if options.codes:
         for name in known_codes(writer.model.tokenizer):
-            print(name)  # noqa: T201
+            print_line(name)
     elif wants_json(options.format):
         for request, written in zip(requests, writer.each(requests), strict=True):
             print_json(record(request, written))
@@ -159,12 +158,12 @@ def stream(writer: "Generator", requests: list["Request"]) -> None:
     """Print each text with its prompt while it is written; an interrupted one still ends its line."""
     writer.stream(requests)  # refuses what cannot be written, before anything is
     for number, request in enumerate(requests):
-        print("\n" if number else "", end=f"{request.prompt} " if request.prompt else "", flush=True)  # noqa: T201
+        print_text(("\n" if number else "") + (f"{request.prompt} " if request.prompt else ""))
         try:
             for token in writer.stream([request]):
-                print(token.text, end="", flush=True)  # noqa: T201
+                print_text(token.text)
         finally:
-            print(flush=True)  # noqa: T201
+            print_text("\n")
 
 
 def record(request: "Request", written: "GeneratedText") -> dict[str, Any]:
@@ -259,4 +258,4 @@ def show(synthesis: "Synthesis", texts: "list[SyntheticText]") -> None:
         kept = [text.mean_logprob for text in texts if text.label == label]
         counts = [*(fates[fate] for fate in ("written", "short", "bad", "repeated")), len(kept)]
         table.add_row(label, *(f"{count:,}" for count in counts), f"{sum(kept) / len(kept):.2f}")
-    Console(stderr=True).print(table)
+    print_shown(table, stderr=True)
