@@ -60,9 +60,10 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:
     import numpy as np
 
     from sijo.evaluation.plots import check, plot
-    from sijo.evaluation.zero_shot import evaluate
+    from sijo.evaluation.zero_shot import check_resamples, evaluate
     from sijo.files.tables import TextTable
 
+    check_resamples(settings.resamples, settings.seed)
     if settings.plot is not None:
         check(settings.plot)  # refused before an hour's work, not after it
     table = TextTable(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from sijo.generation.rules import Request
     from sijo.generation.synthetic import Synthesis, SyntheticSettings, SyntheticText
 
+MOST_TEXTS = 1_000_000
+"""Of one prompt."""
 NO_MODEL = "--model is needed: a folder or org/name that writes; sijo pretrain ctrl-tiny trains one"
 
 
@@ -115,10 +117,10 @@ def run(*, options: GenerateSettings = GenerateSettings(), data: SynthesisOption
         return
     if options.model is None:
         raise SettingError(NO_MODEL)
-    if options.count < 1 or (options.count > 1 and not options.temperature):
+    if not 1 <= options.count <= MOST_TEXTS or (options.count > 1 and not options.temperature):
         raise SettingError(
-            f"--count {options.count} would write the same text again: it must be 1 or more, and above 1 it needs "
-            "a --temperature"
+            f"--count {options.count} would write the same text again: it must be 1 or more, up to {MOST_TEXTS:,}, "
+            "and above 1 it needs a --temperature"
         )
     from sijo.generation.generator import Generator
     from sijo.tokenizers.codes import known_codes

@@ -4,7 +4,6 @@ Here, and not in `classifier.py`, because scikit-learn takes two seconds to impo
 estimator needs it.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -20,6 +19,9 @@ from sijo.texts import check_text, texts_in, values_in
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labels import Label, Labels, LabelSet
 from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest, TrainedLabels
+
+LARGEST = 1e12
+"""Of scores and temperatures."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,9 @@ class LabelChoice:
             check_text(self.template, "the template")
         if not 0 <= self.threshold <= 1:
             raise SettingError(f"threshold={self.threshold} is no probability; give a number from 0 to 1")
-        if self.none_threshold is not None and not math.isfinite(self.none_threshold):
+        if self.none_threshold is not None and not abs(self.none_threshold) <= LARGEST:
             raise SettingError(f"none_threshold={self.none_threshold} is no score; a cosine lies between -1 and 1")
-        if self.temperature is not None and not (0 < self.temperature < math.inf):
+        if self.temperature is not None and not (0 < self.temperature <= LARGEST):
             raise SettingError(f"temperature={self.temperature} must be above 0; the built-in model's is 0.0655")
 
     @property
