@@ -19,7 +19,7 @@ from sijo.objectives.registry import OBJECTIVES
 
 PACKAGE = Path(sijo.__file__).parent
 GUIDE = Path(__file__).parents[1] / "CONTRIBUTING.md"
-GROUND = ("errors", "version", "random", "batching", "names")
+GROUND = ("errors", "version", "random", "batching", "names", "texts")
 BELOW = ("files", "data", "tokenizers", "nn", "models", "objectives", "checkpoints")
 HOUSE = {
     "files": (

@@ -182,8 +182,8 @@ def test_other_bad_settings_are_refused(make):
             make(**settings).predict(TEXTS)
     with pytest.raises(SettingError, match="one string"):
         make().classify("the sea")
-    with pytest.raises(TextError, match="text 2 is of type NoneType"):
-        make().classify(["sea", None])
+    with pytest.raises(TextError, match="text 2 is of type int"):
+        make().classify(["sea", 3])
     with pytest.raises(TextError, match="text 1 holds a lone surrogate"):
         make().classify(["\udc00"])
 
@@ -224,11 +224,8 @@ def test_check_estimator_passes(model):
     "check",
     [
         estimator_checks.check_do_not_raise_errors_in_init_or_set_params,
-        estimator_checks.check_dont_overwrite_parameters,
         estimator_checks.check_estimator_cloneable,
         estimator_checks.check_estimator_repr,
-        estimator_checks.check_estimators_fit_returns_self,
-        estimator_checks.check_estimators_overwrite_params,
         estimator_checks.check_get_params_invariance,
         estimator_checks.check_mixin_order,
         estimator_checks.check_no_attributes_set_in_init,
@@ -239,9 +236,10 @@ def test_check_estimator_passes(model):
     ids=lambda check: check.__name__,
 )
 def test_the_other_checks_of_scikit_learn_that_apply(check):
-    """Catches a constructor that changes its arguments, parameters lost in a copy, a fit that returns nothing.
+    """Catches a constructor that changes its arguments, and parameters lost in a copy.
 
-    scikit-learn skips these for an estimator of texts, since it has only numbers to feed; these need none.
+    scikit-learn skips these for an estimator of texts, since it has only numbers to feed; these need none. Those
+    that call `fit` with numbers are refused; `test_texts.py` asks the same with texts.
     """
     check("ZeroShotClassifier", sijo.ZeroShotClassifier(LABELS))
 

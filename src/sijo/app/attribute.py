@@ -44,6 +44,8 @@ def run(*texts: str, options: AttributeSettings = AttributeSettings()) -> None:
     """
     if options.model is None:
         raise SettingError("--model is needed: a folder or org/name that writes under control codes")
+    if options.top < 0:
+        raise SettingError(f"--top {options.top} shows no code; give how many, or 0 for all")
     if not texts:
         raise SettingError('there is no text: sijo attribute --model M "a text"')
     from sijo.generation.attribute import Attributor

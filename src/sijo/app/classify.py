@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
-from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
 from sijo.app.options import call_with
 from sijo.app.progress import RowProgress
-from sijo.app.results import printable, tell
+from sijo.app.results import print_shown, rows_out, tell
 from sijo.errors import SettingError, SijoError, TextError, warn
+from sijo.texts import printable
 from sijo.zeroshot.labels import LabelSet
 from sijo.zeroshot.scorers.registry import SCORERS
 
@@ -247,7 +247,7 @@ def _to_stdout(table: "TextTable", labeller: "Labeller", settings: ClassifySetti
                 OutputRows(block.columns, _answer_columns(rows, labeller, settings), block.kind)
                 for block, rows in labelled()
             )
-            stream(pieces, format, sys.stdout.buffer)
+            stream(pieces, format, rows_out())
     _summary(counts, labeller, settings, progress, _in_words(counts["rows"]))
 
 
@@ -325,11 +325,11 @@ def _print_table(texts: Sequence[str], rows: Sequence["LabelPrediction"], *, fir
     table = Table(label, score, text_column, box=None, pad_edge=False, show_header=first)
     for text, row in zip(texts, rows, strict=True):
         table.add_row(
-            Text(", ".join(row.fitting) or "–"),
+            Text(printable(", ".join(row.fitting)) or "–"),
             f"{row.score:.2f}" if row.tokens else "–",
             Text(printable(text)),
         )
-    Console().print(table)
+    print_shown(table)
 
 
 def _summary(

@@ -7,6 +7,7 @@ reader of a pipe has gone.
 """
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -18,8 +19,9 @@ from typing import Annotated, Literal, NoReturn
 from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError
 
 from sijo.app import attribute, classify, distill, evaluate, finetune, generate, inspect, pretrain
-from sijo.app.results import printable, tell, warnings_told
-from sijo.errors import SettingError, SijoError, SijoWarning
+from sijo.app.options import check_options
+from sijo.app.results import print_line, tell, tell_story, warnings_told
+from sijo.errors import SettingError, SijoError, SijoWarning, TextError
 from sijo.version import __version__
 
 app = App(
@@ -143,9 +145,9 @@ def convert(
         model_type=model_type,
         part=part,
         overwrite=overwrite,
-        tell=lambda sentence: tell(printable(sentence)),
+        tell=tell,
     )
-    print(target)  # noqa: T201
+    print_line(target)
 
 
 class Terminated(BaseException):
@@ -154,6 +156,7 @@ class Terminated(BaseException):
 
 def main() -> NoReturn:
     """Run the command that the arguments name; leaves by `sys.exit`."""
+    sys.excepthook = tell_story
     sys.exit(run(sys.argv[1:]))
 
 
@@ -168,7 +171,9 @@ def run(arguments: list[str]) -> int:
         if sys.stdout is None:
             raise OSError("standard output is closed; give it a file or /dev/null")
         with warnings_told(strict=strict) as told:
-            app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+            command, arguments_of, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
+            check_options(arguments_of.arguments)
+            command(*arguments_of.args, **arguments_of.kwargs)
         sys.stdout.flush()
         if told:
             tell("1 warning" if len(told) == 1 else f"{len(told)} warnings")
@@ -190,7 +195,7 @@ def _report(error: BaseException) -> int:
         # what is left in the buffer of a closed pipe or a full disk must not fail again at the end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if sentence:
-        tell(f"sijo: {printable(sentence)}")
+        tell(f"sijo: {sentence}")
     return code
 
 
@@ -205,13 +210,17 @@ def _meaning(error: BaseException) -> tuple[int, str]:
         case SijoWarning():
             return error.exit_code, f"{error} (an error by --strict)"
         case CycloptsError():
-            return SettingError.exit_code, " ".join(str(error).split()) + " See: sijo --help"
+            words = re.sub(r"(\d{20})\d{40,}", r"\1…", " ".join(str(error).split()))
+            return SettingError.exit_code, f"{words} See: sijo --help"
         case KeyboardInterrupt():
             return 130, "interrupted"
         case Terminated():
             return 143, "terminated"
         case BrokenPipeError():
             return 141, ""
+        case UnicodeEncodeError():
+            half = f"U+{ord(error.object[error.start]):04X}"
+            return TextError.exit_code, f"half of a character ({half}) cannot be written as UTF-8; remove it"
         case OSError():
             where = f": {error.filename}" if error.filename else ""
             return 74, f"{error.strerror or error}{where}"

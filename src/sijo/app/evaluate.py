@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
-from rich.console import Console
+from rich.text import Text
 
 from sijo.app.classify import LabelSettings
 from sijo.app.options import call_with
 from sijo.app.progress import RowProgress
-from sijo.app.results import print_json, wants_json
+from sijo.app.results import print_json, print_shown, wants_json
 from sijo.errors import SettingError, TextError, nearest
 from sijo.names import folded
 from sijo.version import __version__
@@ -60,9 +60,10 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:
     import numpy as np
 
     from sijo.evaluation.plots import check, plot
-    from sijo.evaluation.zero_shot import evaluate
+    from sijo.evaluation.zero_shot import check_resamples, evaluate
     from sijo.files.tables import TextTable
 
+    check_resamples(settings.resamples, settings.seed)
     if settings.plot is not None:
         check(settings.plot)  # refused before an hour's work, not after it
     table = TextTable(
@@ -138,13 +139,9 @@ def _print(
         return
     from sijo.evaluation.tables import table
 
-    console = Console()
-    console.print(table(evaluation))
+    print_shown(table(evaluation))
     if cut:
-        console.print(f"\n{cut:,} of the texts are longer than the model, and were read in part.")
-    console.print(
-        f"\n{progress.seconds:.1f} s, {progress.rows_per_second:,.0f} rows/s. Temperature "
-        f"{calibration.temperature:g}, from: {calibration.origin}",
-        style="dim",
-        highlight=False,
-    )
+        print_shown(f"\n{cut:,} of the texts are longer than the model, and were read in part.")
+    speed = f"{progress.seconds:.1f} s, {progress.rows_per_second:,.0f} rows/s"
+    fitted = f"Temperature {calibration.temperature:g}, from: {calibration.origin}"
+    print_shown(Text(f"\n{speed}. {fitted}", style="dim"))

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from sijo.app.pretrain import show_settings
 from sijo.app.progress import follow_run
-from sijo.app.results import print_json, print_rows, print_table, wants_json
+from sijo.app.results import print_json, print_line, print_rows, print_table, wants_json
 from sijo.errors import SettingError, nearest
 from sijo.files.json_files import read_object
 
@@ -140,7 +140,7 @@ def show_results(out: Path, format: str | None) -> None:
     if "macro_f1_over" in results:
         note += f"; macro_f1 over {results['macro_f1_over']}"
     print_table(("metric", "value", "95 %", *(["over seeds"] if summary else [])), rows, note=note)
-    print(out / "model")  # noqa: T201
+    print_line(out / "model")
 
 
 def _number(value: float | None) -> str:

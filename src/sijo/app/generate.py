@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
-from rich.console import Console
 from rich.table import Table
 
 from sijo.app.for_labels import kinds_of
 from sijo.app.options import call_with
 from sijo.app.progress import RowProgress
-from sijo.app.results import print_json, tell, wants_json
+from sijo.app.results import print_json, print_line, print_shown, print_text, tell, wants_json
 from sijo.errors import SettingError, TextError
 from sijo.files.atomic import whole_file
 
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from sijo.generation.rules import Request
     from sijo.generation.synthetic import Synthesis, SyntheticSettings, SyntheticText
 
+MOST_TEXTS = 1_000_000
+"""Of one prompt."""
 NO_MODEL = "--model is needed: a folder or org/name that writes; sijo pretrain ctrl-tiny trains one"
 
 
@@ -116,10 +117,10 @@ def run(*, options: GenerateSettings = GenerateSettings(), data: SynthesisOption
         return
     if options.model is None:
         raise SettingError(NO_MODEL)
-    if options.count < 1 or (options.count > 1 and not options.temperature):
+    if not 1 <= options.count <= MOST_TEXTS or (options.count > 1 and not options.temperature):
         raise SettingError(
-            f"--count {options.count} would write the same text again: it must be 1 or more, and above 1 it needs "
-            "a --temperature"
+            f"--count {options.count} would write the same text again: it must be 1 or more, up to {MOST_TEXTS:,}, "
+            "and above 1 it needs a --temperature"
         )
     from sijo.generation.generator import Generator
     from sijo.tokenizers.codes import known_codes
@@ -128,7 +129,7 @@ def run(*, options: GenerateSettings = GenerateSettings(), data: SynthesisOption
     writer = Generator(options.model)
     if options.codes:
         for name in known_codes(writer.model.tokenizer):
-            print(name)  # noqa: T201
+            print_line(name)
     elif wants_json(options.format):
         for request, written in zip(requests, writer.each(requests), strict=True):
             print_json(record(request, written))
@@ -159,12 +160,12 @@ def stream(writer: "Generator", requests: list["Request"]) -> None:
     """Print each text with its prompt while it is written; an interrupted one still ends its line."""
     writer.stream(requests)  # refuses what cannot be written, before anything is
     for number, request in enumerate(requests):
-        print("\n" if number else "", end=f"{request.prompt} " if request.prompt else "", flush=True)  # noqa: T201
+        print_text(("\n" if number else "") + (f"{request.prompt} " if request.prompt else ""))
         try:
             for token in writer.stream([request]):
-                print(token.text, end="", flush=True)  # noqa: T201
+                print_text(token.text)
         finally:
-            print(flush=True)  # noqa: T201
+            print_text("\n")
 
 
 def record(request: "Request", written: "GeneratedText") -> dict[str, Any]:
@@ -259,4 +260,4 @@ def show(synthesis: "Synthesis", texts: "list[SyntheticText]") -> None:
         kept = [text.mean_logprob for text in texts if text.label == label]
         counts = [*(fates[fate] for fate in ("written", "short", "bad", "repeated")), len(kept)]
         table.add_row(label, *(f"{count:,}" for count in counts), f"{sum(kept) / len(kept):.2f}")
-    Console(stderr=True).print(table)
+    print_shown(table, stderr=True)

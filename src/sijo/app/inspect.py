@@ -1,6 +1,6 @@
 """`sijo inspect`: what is in a model's folder, and what would not load.
 
-All of it may be untrusted words: what a terminal would obey is shown as spaces.
+All of it may be untrusted words.
 """
 
 from collections.abc import Iterable, Iterator
@@ -9,12 +9,12 @@ from itertools import islice
 from typing import Any, Literal
 
 from cyclopts import Parameter
-from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
 from sijo.app.numbers import file_size
-from sijo.app.results import print_json, printable, wants_json
+from sijo.app.results import print_json, print_shown, wants_json
+from sijo.texts import printable
 
 MOST_SHOWN = 40
 """How many files, heads, labels or errors a table lists."""
@@ -56,22 +56,19 @@ def run(model: str | None = None, /, *, options: InspectSettings = InspectSettin
 
 def _print(contents: dict[str, Any]) -> None:
     """For people, in 80 columns; a digest is never broken, so a line of a file may run on."""
-    console = Console(highlight=False)
     columns = Column(style="bold"), Column(overflow="fold")
     about = Table(*columns, box=None, pad_edge=False, show_header=False)
     for name, words in _about(contents):
         about.add_row(Text(_safe(name)), Text(_safe(words)))
-    console.print(about)
-    console.print()
+    print_shown(about, "")
     for file in contents["files"][:MOST_SHOWN]:
         note = "  (never opened)" if file["name"] in contents["never_opened"] else ""
         line = f"{file['sha256'] or '?' * 64} {file_size(file['bytes']):>8}  {_safe(file['name'])}{note}"
-        console.print(Text(line), soft_wrap=True)
+        print_shown(Text(line), soft_wrap=True)
     if more := len(contents["files"][MOST_SHOWN:]) + contents["files_not_listed"]:
-        console.print(Text(f"and {more:,} files more; --format json lists {len(contents['files']):,}"))
+        print_shown(Text(f"and {more:,} files more; --format json lists {len(contents['files']):,}"))
     for name, reason in islice(contents["would_not_load"].items(), MOST_SHOWN):
-        console.print(Text(f"\nwould not load: {_safe(name)}", style="bold red"))
-        console.print(Text(_safe(reason)))
+        print_shown(Text(f"\nwould not load: {_safe(name)}", style="bold red"), Text(_safe(reason)))
 
 
 def _about(contents: dict[str, Any]) -> Iterator[tuple[str, str]]:

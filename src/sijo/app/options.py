@@ -1,10 +1,42 @@
-"""Options of a command, handed on to what the library calls by the same names."""
+"""Options of a command: none absurd, and handed on to what the library calls by the same names."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
 from inspect import signature
 from typing import Any, TypeVar
 
+from sijo.errors import SettingError
+from sijo.texts import half_character
+
 Result = TypeVar("Result")
+LARGEST = 10**18
+"""Of the numbers that an option takes: a seed, and what is added to it, fits 64 bits."""
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raise SettingError for a value that no option takes: a number that is not finite, or half of a character.
+
+    A file's name need not be text, so what is none may name a file or a folder that is there.
+
+    >>> check_options({"settings": {"none_threshold": float("nan")}})
+    Traceback (most recent call last):
+    sijo.errors.SettingError: --none-threshold nan is no number that it can be; give one between -10^18 and 10^18
+    """
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
+        if is_dataclass(value) or isinstance(value, Mapping):
+            check_options(value if isinstance(value, Mapping) else vars(value))
+            continue
+        for item in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(item, int | float) and not abs(item) <= LARGEST:
+                number = str(item)[:20] + "…" * (len(str(item)) > 20)
+                raise SettingError(
+                    f"{option} {number} is no number that it can be; give one between -10^18 and 10^18"
+                )
+            half = half_character(item) if isinstance(item, str) else None
+            if half and not any(map(os.path.lexists, (item, item.partition("=")[2]))):
+                raise SettingError(f"{option} {item!r} holds half of a character (U+{half}); write it as UTF-8")
 
 
 def call_with(target: Callable[..., Result], options: object, **others: Any) -> Result:

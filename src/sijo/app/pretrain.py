@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from sijo.app.numbers import duration
 from sijo.app.options import call_with
 from sijo.app.progress import follow_run
-from sijo.app.results import print_rows
+from sijo.app.results import print_line, print_rows
 from sijo.errors import SettingError, nearest
 from sijo.files.json_files import read_object
 from sijo.files.json_lines import json_leaves
@@ -93,7 +93,7 @@ def make_run(settings: "RunSettings", options: PretrainSettings) -> None:
     run = partial(pretrain, settings, source, out, resume=options.resume)
     follow_run(run, out, shown=first and not options.quiet)
     for name in reversed([*settings.objective.networks]) if first else ():
-        print(out / name)  # noqa: T201
+        print_line(out / name)
 
 
 def resolved(recipe: str | None, changes: list[str]) -> "RunSettings":

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
 
 from sijo.app.numbers import clock
-from sijo.app.results import tell
+from sijo.app.results import Screen, tell
 
 if TYPE_CHECKING:
     from sijo.training.step import Step
@@ -46,14 +46,13 @@ class ProgressReport:
         self._started = self._last_line = time.perf_counter()
         self._first_share: float | None = 0.0
         if self._shown and self._bar and sys.stderr.isatty():
-            from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
             self._live = Progress(
                 BarColumn(BAR),
                 TextColumn("{task.description}", markup=False),
                 TimeRemainingColumn(compact=True),
-                console=Console(stderr=True),
+                console=Screen(stderr=True),
                 get_time=time.perf_counter,
                 speed_estimate_period=SPEED_SECONDS,
                 transient=True,
@@ -69,7 +68,7 @@ class ProgressReport:
     def say(self, sentence: str) -> None:
         """Print a sentence, above the bar where there is one."""
         if self._live is not None:
-            self._live.console.print(sentence, markup=False, highlight=False)
+            self._live.console.print(sentence)
         elif self._shown:
             tell(sentence)
 

@@ -1,21 +1,90 @@
-"""How commands show their results: tables for people, JSON for programs; sentences go to standard error."""
+"""The one printer: tables for people, JSON for programs, sentences on standard error; no terminal obeys any of it.
 
+Labels, texts, file names and what models write may come from strangers. Whatever goes to a terminal or to standard
+error passes through `printable`, and nothing in it is taken for Rich's markup or emoji. Results in a pipe or a file
+are data, and stay exactly as they are; JSON escapes what would steer a terminal wherever it goes, its values exact.
+"""
+
+import codecs
+import io
 import json
+import os
 import sys
+import traceback
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from types import TracebackType
+from typing import Any, BinaryIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
 from sijo.errors import SijoWarning
+from sijo.texts import printable
 
 
 def wants_json(format: str | None) -> bool:
     """Whether results are printed as JSON: by --format json, or where none is given, in a pipe."""
     return format == "json" if format else not sys.stdout.isatty()
+
+
+class Screen(Console):
+    """Rich's console for words that may be a stranger's: none is markup, an emoji's name, or steers the terminal.
+
+    stderr  print on standard error
+    """
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Rich's own segments, with all words escaped: of a text before it is wrapped, so that none is lost."""
+        if isinstance(renderable, Text):
+            shown = printable(renderable.plain, lines=True)
+            if shown != renderable.plain:
+                renderable = renderable.copy()
+                renderable.plain = shown
+        for segment in super().render(renderable, options):
+            if segment.control:  # Rich's: a bar moves the cursor
+                yield segment
+            else:
+                yield segment._replace(text=printable(segment.text, lines=True))
+
+
+class ShownRows(io.BytesIO):
+    """Where rows of CSV or JSON are written at a terminal: UTF-8, escaped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def write(self, content: Any) -> int:
+        """Show some bytes; returns how many."""
+        print_text(self._decoder.decode(content).replace("\r\n", "\n"))
+        return len(content)
+
+
+def rows_out() -> BinaryIO:
+    """Where a command writes rows to standard output: exactly in a pipe or a file, escaped at a terminal."""
+    return ShownRows() if sys.stdout.isatty() else sys.stdout.buffer
+
+
+def print_text(text: str) -> None:
+    """Print some text as it comes, exactly, or escaped at a terminal; line ends and tabs stay."""
+    print(printable(text, lines=True) if sys.stdout.isatty() else text, end="", flush=True)
+
+
+def print_line(line: object) -> None:
+    """Print a line, such as a path: exactly, or escaped at a terminal."""
+    if sys.stdout.isatty():
+        print(printable(str(line)), flush=True)
+        return
+    sys.stdout.flush()
+    sys.stdout.buffer.write(os.fsencode(f"{line}\n"))  # a path need not be text
+    sys.stdout.buffer.flush()
 
 
 def print_json(*records: object, ascii: bool = False) -> None:
@@ -24,18 +93,27 @@ def print_json(*records: object, ascii: bool = False) -> None:
     ascii  escape all letters beyond ASCII, for what need not be text
     """
     for record in records:
-        print(json.dumps(record, ensure_ascii=ascii), flush=True)  # noqa: T201
+        print(printable(json.dumps(record, ensure_ascii=ascii)), flush=True)
 
 
 def print_table(headings: Iterable[str], rows: Iterable[Sequence[str]], *, title: str = "", note: str = "") -> None:
     """Print a table for people, with a title over it and a dim note under it."""
-    table = Table(*headings, title=title or None, title_justify="left")
+    table = Table(*map(printable, headings), title=printable(title) or None, title_justify="left")
     for row in rows:
-        table.add_row(*row)
-    console = Console()
-    console.print(table)
+        table.add_row(*map(printable, row))
+    print_shown(table)
     if note:
-        console.print(note, style="dim", highlight=False)
+        print_shown(Text(note, style="dim"))
+
+
+def print_shown(*parts: RenderableType, stderr: bool = False, soft_wrap: bool = False) -> None:
+    """Print tables and texts for people.
+
+    soft_wrap  let a long line run on
+    """
+    screen = Screen(stderr=stderr)
+    for part in parts:
+        screen.print(part, soft_wrap=soft_wrap)
 
 
 def print_rows(
@@ -50,14 +128,17 @@ def print_rows(
     print_table(shown[0], cells)
 
 
-def printable(text: str) -> str:
-    """A text with spaces for what would steer a terminal: it may come from an untrusted file."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
+def tell(sentence: str, *, lines: bool = False) -> None:
+    """Say something beside the results, on standard error, escaped.
+
+    lines  it has several lines
+    """
+    print(printable(sentence, lines=lines), file=sys.stderr, flush=True)
 
 
-def tell(sentence: str) -> None:
-    """Say something beside the results, on standard error."""
-    print(sentence, file=sys.stderr, flush=True)  # noqa: T201
+def tell_story(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print the whole story of an error, as Python does, escaped; a `sys.excepthook`."""
+    tell("".join(traceback.format_exception(kind, error, trace)).rstrip(), lines=True)
 
 
 @contextmanager
@@ -68,15 +149,14 @@ def warnings_told(*, strict: bool) -> Iterator[list[str]]:
     """
     told: list[str] = []
 
-    def tell_once(message: Warning | str, category: type[Warning], *where: Any) -> None:
+    def tell_once(message: Warning | str, category: type[Warning], file: str, line: int, *_: Any) -> None:
         if not issubclass(category, SijoWarning):
-            others(message, category, *where)
+            tell(warnings.formatwarning(message, category, file, line).rstrip(), lines=True)
         elif str(message) not in told:
             told.append(str(message))
-            tell(f"warning: {printable(str(message))}")
+            tell(f"warning: {message}")
 
     with warnings.catch_warnings():
-        others = warnings.showwarning
         warnings.simplefilter("error" if strict else "always", SijoWarning)
         warnings.showwarning = tell_once  # type: ignore[assignment]
         yield told

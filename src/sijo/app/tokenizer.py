@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from cyclopts import App, Parameter
-from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
 from sijo.app.cli import TOKENIZER, input_name
 from sijo.app.options import call_with
 from sijo.app.progress import RowProgress
-from sijo.app.results import print_json, tell, wants_json
+from sijo.app.results import print_json, print_shown, tell, wants_json
 from sijo.errors import SettingError
 from sijo.files.atomic import whole_folder
 from sijo.files.json_files import write_json
+from sijo.texts import printable
 from sijo.tokenizers.style import Kind
 
 if TYPE_CHECKING:
@@ -151,10 +151,8 @@ def _print(report: "TokenizerReport") -> None:
     table = Table(*columns, box=None, pad_edge=False, show_header=False)
     for name, (value, note) in rows.items():
         table.add_row(name, value, Text(note))
-    console = Console()
-    console.print(table)
-    longest = " ".join("".join(letter for letter in token if letter.isprintable()) for token in report.longest)
-    console.print(Text(f"\nlongest tokens: {longest}", style="dim"))
+    longest = " ".join(map(printable, report.longest))
+    print_shown(table, Text(f"\nlongest tokens: {longest}", style="dim"))
 
 
 commands = App(name="tokenizer", help=TOKENIZER)

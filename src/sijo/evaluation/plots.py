@@ -10,6 +10,7 @@ import numpy as np
 from sijo.errors import SettingError
 from sijo.evaluation.zero_shot import Evaluation
 from sijo.files.atomic import whole_file
+from sijo.texts import printable
 
 FORMATS = (".png", ".svg", ".pdf")
 LONGEST = 24  # characters of a label that are shown
@@ -64,7 +65,8 @@ def _confusion(axes: Any, evaluation: Evaluation, side: float) -> None:
     counts_LL = np.array(evaluation.confusion)
     support_L = counts_LL.sum(axis=1, keepdims=True)
     share_LL = np.divide(counts_LL, support_L, out=np.full(counts_LL.shape, np.nan), where=support_L > 0)
-    names = [name if len(name) <= LONGEST else name[: LONGEST - 1] + "…" for name in evaluation.labels]
+    labels = map(printable, evaluation.labels)
+    names = [name if len(name) <= LONGEST else name[: LONGEST - 1] + "…" for name in labels]
     cell = side * 72 / len(names)  # points
     font = min(9.0, 0.8 * cell)
 

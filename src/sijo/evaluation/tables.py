@@ -5,6 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sijo.evaluation.zero_shot import Evaluation
+from sijo.texts import printable
 
 LARGEST_MATRIX = 12
 """Labels beyond which the commonest confusions stand in for the matrix."""
@@ -47,7 +48,7 @@ def _class_table(evaluation: Evaluation) -> Table:
     drawn = _columns(("label",), ("precision", "recall", "F1 [95 %]", "support", "predicted"), left=1)
     for row in evaluation.classes:
         drawn.add_row(
-            Text(row.label),  # as Text, because a label in [brackets] is not markup
+            Text(printable(row.label)),  # as Text, because a label in [brackets] is not markup
             f"{row.precision.value:.3f}" if row.precision else "–",
             f"{row.recall.value:.3f}" if row.recall else "–",
             str(row.f1) if row.f1 else "–",
@@ -64,7 +65,7 @@ def _matrix(evaluation: Evaluation) -> RenderableType:
             Text(str(count) if count else "·", style="bold" if place == column else "" if count else "dim")
             for column, count in enumerate(counts)
         ]
-        drawn.add_row(Text(f"{place + 1:>2} {label}"), *cells)
+        drawn.add_row(Text(f"{place + 1:>2} {printable(label)}"), *cells)
     return Group(Text("Rows by gold label, and by the number of the label predicted", style="bold"), drawn)
 
 
@@ -80,8 +81,8 @@ def _commonest(evaluation: Evaluation) -> RenderableType:
     drawn = _columns(("gold", "predicted"), ("rows", "of gold"), left=1)
     for count, gold, predicted in confusions[:SHOWN_CONFUSIONS]:
         drawn.add_row(
-            Text(evaluation.labels[gold]),
-            Text(evaluation.labels[predicted]),
+            Text(printable(evaluation.labels[gold])),
+            Text(printable(evaluation.labels[predicted])),
             f"{-count:,}",
             f"{-count / evaluation.classes[gold].support:.0%}",
         )

@@ -20,6 +20,9 @@ from sijo.errors import SettingError, TextError, nearest
 from sijo.evaluation.intervals import Floats, Integers, Interval, resampled
 from sijo.evaluation.metrics import MACRO_F1_OVER, class_scores, confusion, macro_f1
 
+MOST_RESAMPLES = 100_000
+"""Of which all are kept at once."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassRow:
@@ -122,11 +125,9 @@ def evaluate(
     columns = _columns(labels)
     gold_N = np.array([_gold_column(label, row, columns) for row, label in enumerate(gold, start=1)])
     _check_probabilities(probabilities, rows=len(gold), labels=len(labels))
-    if resamples < 100 or bins < 1 or seed < 0:
-        raise SettingError(
-            f"resamples={resamples}, bins={bins}, seed={seed}: an interval needs at least 100 resamples, "
-            "calibration at least 1 bin, and a seed is not negative"
-        )
+    check_resamples(resamples, seed)
+    if not 1 <= bins <= MOST_RESAMPLES:
+        raise SettingError(f"bins={bins}: calibration is measured over at least 1 bin, such as 15")
     predicted_N = None if predicted is None else _predicted_columns(predicted, columns, rows=len(gold))
     rows = _Rows(gold_N, predicted_N, probabilities, bins)
 
@@ -151,6 +152,15 @@ def evaluate(
         labels=tuple(labels),
         reliability=rows.reliability(resamples, seed),
     )
+
+
+def check_resamples(resamples: int, seed: int) -> None:
+    """Raise SettingError for what no interval can be made of, before there are rows to make it of."""
+    if not 100 <= resamples <= MOST_RESAMPLES or seed < 0:
+        raise SettingError(
+            f"resamples={resamples}, seed={seed}: an interval needs at least 100 resamples, and up to "
+            f"{MOST_RESAMPLES:,}; a seed is not negative"
+        )
 
 
 def _columns(labels: Sequence[str]) -> dict[str, int]:

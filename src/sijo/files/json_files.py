@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ LONGEST_JSON = 16_000_000
 
 
 def parse_json(content: bytes) -> Any:
-    """The value of strict JSON in UTF-8: no name twice in an object, no NaN or infinity, no endless nesting.
+    """The value of strict JSON in UTF-8: no name twice in an object, no number no float holds, no endless nesting.
 
     Raises ValueError, whose text says what is wrong.
 
@@ -34,9 +35,14 @@ def parse_json(content: bytes) -> Any:
             raise ValueError(f"the number {text[:60]} is not finite")
         return number
 
+    def whole(text: str) -> int:
+        if not -sys.float_info.max <= (number := int(text)) <= sys.float_info.max:
+            raise ValueError(f"the number {text[:20]}… is too large")
+        return number
+
     try:
         text = content.decode("utf-8")
-        return json.loads(text, object_pairs_hook=once, parse_float=finite, parse_constant=finite)
+        return json.loads(text, object_pairs_hook=once, parse_float=finite, parse_int=whole, parse_constant=finite)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

@@ -7,7 +7,7 @@ Letters: C codes, L length, V tokens.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +24,7 @@ from sijo.generation.beams import code
 from sijo.generation.generator import HEAD
 from sijo.inference.engine import TOKEN_BUDGET, padded
 from sijo.nn.heads import LMHead
+from sijo.texts import names_in, texts_in
 from sijo.tokenizers.codes import PUBLISHED, known_codes
 
 Prior = Literal["uniform", "published"]
@@ -79,7 +80,7 @@ class Attributor:
                 f"{self.model.source or 'this model'} gives texts no probability: it needs an lm head that reads "
                 "to the left, such as a CTRL's"
             )
-        self.codes = tuple(known_codes(tokenizer) if codes is None else codes)
+        self.codes = tuple(known_codes(tokenizer) if codes is None else names_in(codes, "codes", "code"))
         if len(self.codes) < 2 or len(set(self.codes)) < len(self.codes):
             raise SettingError(
                 f"attribution chooses among codes, each given once, and there are {len(self.codes)}: "
@@ -96,12 +97,14 @@ class Attributor:
         if self.room < 1:
             raise SettingError(f"the codes leave no room for text in a window of {self.window} tokens")
 
-    def attribute(self, texts: Sequence[str]) -> list[Attribution]:
+    def attribute(self, texts: Iterable[str]) -> list[Attribution]:
         """Which code each text looks like.
+
+        texts  in whatever `texts_in` reads
 
         Raises TextError for a text without tokens.
         """
-        ids = self.model.tokenizer.ids(texts)
+        ids = self.model.tokenizer.ids(list(texts_in(texts)))
         for number, tokens in enumerate(ids, 1):
             if not tokens:
                 raise TextError(f"text {number} has no tokens, and looks like no code; give some words")
@@ -149,7 +152,14 @@ def attribute(
     """Which control code a text looks like: (code, posterior), best first.
 
     `Attributor` explains the arguments, and reads many texts at a time.
+
+    Raises SettingError for anything but one string.
     """
+    if not isinstance(text, str):
+        raise SettingError(
+            f"text is of type {type(text).__name__}, and one string is judged here; "
+            "Attributor(model).attribute(texts) judges many"
+        )
     if not isinstance(model, Attributor):
         model = Attributor(model, codes, prior=prior, weighing=weighing)
     attribution = model.attribute([text])[0]

@@ -7,7 +7,7 @@ text are read side by side, and their distributions blended: guidance, and mixtu
 Letters: R rows, V tokens.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypedDict, Unpack, overload
@@ -23,6 +23,7 @@ from sijo.inference.engine import padded
 from sijo.nn.cache import Cache
 from sijo.nn.heads import LMHead
 from sijo.nn.linear import lay_out
+from sijo.texts import names_in, texts_in
 
 __all__ = ["GeneratedText", "Generator", "Request", "Sampling", "Token", "generate"]
 
@@ -203,11 +204,11 @@ def generate(  # type: ignore[overload-overlap]
 ) -> str | Iterator[str]: ...
 @overload
 def generate(
-    model: AnyGenerator, prompt: Sequence[str], *, stream: Literal[False] = False, **kwargs: Unpack[GenerateKwargs]
+    model: AnyGenerator, prompt: Iterable[str], *, stream: Literal[False] = False, **kwargs: Unpack[GenerateKwargs]
 ) -> list[str]: ...
 def generate(
     model: AnyGenerator,
-    prompt: str | Sequence[str] = "",
+    prompt: str | Iterable[str] = "",
     *,
     control_code: str | None = None,
     other_code: str | None = None,
@@ -230,7 +231,8 @@ def generate(
     """Generate what follows a prompt, or each of several, under a control code.
 
     model   a folder or org/name with an lm head, an opened model, or a `Generator`
-    prompt  one text, or several that are generated side by side; the n-th of them has the seed `seed` + n
+    prompt  one text, or several that are generated side by side, in whatever `texts_in` reads; the n-th of them
+            has the seed `seed` + n
     stream  return pieces of the one text as they come; with beams, when all agree on them
 
     `Request` and `Sampling` explain the other arguments. Without a temperature the best token is always taken, and
@@ -268,16 +270,16 @@ def generate(
         mixture=mixture,
         guidance=guidance,
         max_new_tokens=max_new_tokens,
-        stop=tuple(stop),
-        banned=tuple(banned),
+        stop=tuple(names_in(stop, "stop", "stop string")),
+        banned=tuple(names_in(banned, "banned", "banned word")),
         sampling=sampling,
     )
-    prompts = [prompt] if isinstance(prompt, str) else prompt
+    if stream and not isinstance(prompt, str):
+        raise SettingError("stream=True gives the pieces of one text; give one prompt")
+    prompts = texts_in([prompt] if isinstance(prompt, str) else prompt, "prompt", "prompt")
     requests = [request(prompt=text, seed=seed + number) for number, text in enumerate(prompts)]
     writer = model if isinstance(model, Generator) else Generator(model)
     if stream:
-        if not isinstance(prompt, str):
-            raise SettingError("stream=True gives the pieces of one text; give one prompt")
         return (token.text for token in writer.stream(requests) if token.text)
     texts = [written.text for written in writer.write(requests)]
     return texts[0] if isinstance(prompt, str) else texts

@@ -16,9 +16,12 @@ import torch
 from torch import Tensor
 
 from sijo.errors import SettingError
+from sijo.texts import check_text
 
 PenaltyRule = Literal["paper", "sign_aware"]
 Nucleus = Literal["reaching", "below"]
+MOST_TOKENS, MOST_BEAMS, LARGEST = 1_000_000, 1_000, 1e6
+"""Of one text; searched at once, each with a cache of its own; of temperatures, penalties and guidance."""
 EXCLUDED = -math.inf
 """The score of a token that cannot be chosen: banned, never written, or cut off."""
 
@@ -54,7 +57,7 @@ class Sampling:
     tokens to this power: 0 prefers short texts, 1 goes by the mean of a token, more prefers long ones."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.temperature < math.inf:
+        if not 0 <= self.temperature <= LARGEST:
             raise SettingError(
                 f"temperature={self.temperature} must be 0 (always the best token) or above, such as 0.7"
             )
@@ -64,14 +67,15 @@ class Sampling:
             share = getattr(self, name)
             if share is not None and not 0 < share <= 1:
                 raise SettingError(f"{name}={share} is no share; give a number above 0 and up to 1, or None")
-        if not 1 <= self.penalty < math.inf:
+        if not 1 <= self.penalty <= LARGEST:
             raise SettingError(
-                f"penalty={self.penalty} would reward repetition; give 1 for none, or more, such as 1.2"
+                f"penalty={self.penalty} would {'reward' if self.penalty < 1 else 'forbid'} repetition; give 1 for "
+                "none, or more, such as 1.2"
             )
-        if self.beams < 1 or not math.isfinite(self.length_penalty):
+        if not 1 <= self.beams <= MOST_BEAMS or not -10 <= self.length_penalty <= 10:
             raise SettingError(
-                f"beams={self.beams} with length_penalty={self.length_penalty}: give 1 beam or more, and a number "
-                "such as 1"
+                f"beams={self.beams} with length_penalty={self.length_penalty}: give 1 beam or more, up to "
+                f"{MOST_BEAMS:,}, and a number between -10 and 10, such as 1"
             )
         if self.beams > 1 and self.temperature > 0:
             raise SettingError(
@@ -113,8 +117,15 @@ class Request(RequestSettings):
     """The share of the second code in a mixture of both: p = (1 - share) p1 + share p2."""
 
     def __post_init__(self) -> None:
-        if self.max_new_tokens < 1:
-            raise SettingError(f"max_new_tokens={self.max_new_tokens} writes nothing; give 1 or more")
+        check_text(self.prompt, "the prompt")
+        for name in ("control_code", "other_code"):
+            check_text(getattr(self, name) or "", name)
+        if not 1 <= self.max_new_tokens <= MOST_TOKENS:
+            raise SettingError(
+                f"max_new_tokens={self.max_new_tokens}: a text is written of 1 to {MOST_TOKENS:,} tokens"
+            )
+        if self.guidance is not None and not abs(self.guidance) <= LARGEST:
+            raise SettingError(f"guidance={self.guidance} is too far; give a number such as 2")
         if self.mixture is not None and (self.other_code is None or not 0 <= self.mixture <= 1):
             raise SettingError(
                 f"mixture={self.mixture} is the share of other_code={self.other_code!r}: give a second code, and a "
@@ -130,6 +141,8 @@ class Request(RequestSettings):
             raise SettingError("guidance leads towards a control code; give control_code")
         if "" in self.stop or any(not word.strip() for word in self.banned):
             raise SettingError("an empty stop string ends every text, and an empty word bans all; leave it out")
+        for words in (*self.stop, *self.banned):
+            check_text(words, f"{words!r} of stop or banned")
 
 
 @dataclass(frozen=True)

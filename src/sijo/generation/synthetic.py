@@ -19,6 +19,7 @@ from sijo.errors import SettingError
 from sijo.generation.generator import GeneratedText, Generator, Request
 from sijo.generation.rules import RequestSettings, Sampling
 from sijo.random import rng
+from sijo.texts import check_text
 
 SAMPLING = Sampling(temperature=0.2, top_k=10, penalty=1.2)
 """SuperGen's, for single texts."""
@@ -26,6 +27,8 @@ BAD = ('"', "“", "”", "http", "\n", "\ufffd")
 """What no text for a classifier should contain: speech, addresses, line ends, undecodable bytes."""
 DRAFTS = 5
 """Texts that are generated for each that is kept; SuperGen's were 20,000 and more, for 2,000 or 3,000."""
+MOST_DRAFTS = 10_000_000
+"""Texts of a label."""
 DIGITS = 4
 """To which log-probabilities are rounded: further ones depend on the other texts in a batch."""
 
@@ -46,6 +49,7 @@ class Kind:
     def __post_init__(self) -> None:
         if not self.label.strip():
             raise SettingError("a label without a name cannot be learned; name it")
+        check_text(self.label, f"the label {self.label!r}")
         if not self.beginnings or (self.control_code is None and not all(map(str.strip, self.beginnings))):
             raise SettingError(
                 f"nothing says what a text of {self.label!r} is to be: give the label a control code, or beginnings"
@@ -73,12 +77,10 @@ class SyntheticSettings(RequestSettings):
     """How each token is chosen."""
 
     def __post_init__(self) -> None:
-        if self.count < 1:
-            raise SettingError(f"count={self.count} keeps no text; give 1 or more")
-        if self.written < self.count:
+        if not 1 <= self.count <= self.written <= MOST_DRAFTS:
             raise SettingError(
-                f"of drafts={self.drafts} texts not count={self.count} can be kept; write more, such as "
-                f"{DRAFTS * self.count}"
+                f"of drafts={self.drafts} texts of a label not count={self.count} can be kept: count is 1 or more, "
+                f"and drafts, {DRAFTS} times count by default, as many or more, up to {MOST_DRAFTS:,}"
             )
         if not 0 <= self.min_new_tokens <= self.max_new_tokens:
             raise SettingError(

@@ -21,6 +21,7 @@ from sijo.checkpoints.load import Model, load
 from sijo.errors import SettingError
 from sijo.files.cache import SqliteCache
 from sijo.nn.pooling import pool
+from sijo.texts import texts_in
 
 LongText = Literal["windows", "truncate"]
 
@@ -138,14 +139,17 @@ class Engine:
 
     def stream(self, texts: Iterable[str]) -> Iterator[Encoded]:
         """Encode a stream of any length, one bounded group of texts after another, in order."""
-        for group in groups(texts):
-            yield self.encode(group)
+        for group in groups(texts_in(texts)):
+            yield self._encoded(group)
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Encode texts that fit in memory together; `stream` takes more.
 
         Equal texts are encoded once. With a store, only texts that it has not seen are encoded.
         """
+        return self._encoded(list(texts_in(texts)))
+
+    def _encoded(self, texts: Sequence[str]) -> Encoded:
         width = self.model.architecture.hidden_size
         return Encoded(*self.outputs(texts, lambda new: self._read(self._cased(new), self._vectors, width), width))
 
@@ -163,7 +167,7 @@ class Engine:
         (2, 3)
         """
         self._must_judge()
-        width = len(self.model.labels)
+        width, texts = len(self.model.labels), list(texts_in(texts))
         return Logits(*self.outputs(texts, lambda new: self._read(new, self._logits, width, blank=True), width))
 
     def score_pairs(self, firsts: Sequence[str], seconds: Sequence[str]) -> Logits:
@@ -181,7 +185,7 @@ class Engine:
         (2, 2)
         """
         self._must_judge()
-        pairs = list(zip(firsts, seconds, strict=True))
+        pairs = list(zip(texts_in(firsts), texts_in(seconds, "seconds"), strict=True))
         return Logits(*self.outputs(pairs, self._read_pairs, len(self.model.labels)))
 
     def _must_judge(self) -> None:
@@ -320,7 +324,8 @@ def encode(model: str | Path | Model | None, texts: Iterable[str], normalize: bo
     """One vector for each text, in order.
 
     model      a folder, an `org/name`, an opened model, or None for the built-in one
-    texts      any number of them; a text longer than the model is read in windows
+    texts      any number of them, in whatever `texts_in` reads: a list, a column of a table, an array, a stream;
+               one longer than the model is read in windows
     normalize  scale each vector to length 1, so that a dot product is a cosine
 
     Returns (n, D) float32. A text without tokens gives zeros.

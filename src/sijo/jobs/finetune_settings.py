@@ -40,6 +40,10 @@ class TaskTeacherSettings:
             )
 
 
+MOST_SEEDS = 1_000
+"""Runs, one after another."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AnswerSettings:
     """How an answer is chosen in question-answering."""
@@ -50,6 +54,12 @@ class AnswerSettings:
     """Tokens of an answer at most."""
     threshold: float = 0.0
     """By how much "no answer" must outscore the best answer to be given, where training rows have none."""
+
+    def __post_init__(self) -> None:
+        if self.candidates < 1 or self.longest < 1:
+            raise SettingError(
+                f"answers.candidates={self.candidates} and answers.longest={self.longest} must be 1 or more"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +110,10 @@ class FinetuneSettings(Settings):
             raise SettingError(f"every={self.every} epochs must be above 0, or null to go by run.save_every")
         if self.patience is not None and self.patience < 1:
             raise SettingError(f"patience={self.patience} must be 1 or more, or null to go on to the end")
-        if self.seeds < 1 or self.fresh_layers < 0:
+        if not 1 <= self.seeds <= MOST_SEEDS or self.fresh_layers < 0:
             raise SettingError(
-                f"seeds={self.seeds} must be 1 or more, and fresh_layers={self.fresh_layers} 0 or more"
+                f"seeds={self.seeds} must be 1 or more, up to {MOST_SEEDS:,}, and fresh_layers={self.fresh_layers} "
+                "0 or more"
             )
         if self.metric is not None and self.metric not in BEST[self.task]:
             raise SettingError(

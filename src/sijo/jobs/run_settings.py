@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from sijo.data.samples import SampleSettings
 from sijo.errors import SettingError
 from sijo.models import tokenizer_styles
-from sijo.nn.architecture import Architecture
+from sijo.nn.architecture import LARGEST, Architecture
 from sijo.objectives.language_teacher import Teaching
 from sijo.objectives.registry import OBJECTIVES
 from sijo.objectives.settings import ObjectiveSettings
@@ -34,6 +34,10 @@ class TokenizerSettings:
     """Tokens it has at most."""
     cased: bool = False
     """Whether capital letters are told from small ones, where the family lets one choose."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.vocab_size <= LARGEST:
+            raise SettingError(f"tokenizer.vocab_size={self.vocab_size} is no vocabulary; ask for 1 to {LARGEST:,}")
 
 
 @dataclass(frozen=True, kw_only=True)

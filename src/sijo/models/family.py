@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sijo.errors import RefusedError, SettingError
 from sijo.nn.architecture import LARGEST, MOST_LAYERS, Architecture
 from sijo.nn.head_specs import POOLER, ClassifierHeadSpec, HeadSpec
+from sijo.texts import names_in
 from sijo.tokenizers.style import TokenizerStyle
 
 Size = Annotated[int, Field(gt=0, le=LARGEST)]
@@ -250,11 +251,12 @@ class Family:
 
 def label_fields(labels: Sequence[str]) -> dict[str, object]:
     """What a config.json says of a classification head's columns."""
-    if isinstance(labels, str) or len(labels) < 1:
+    names = [] if isinstance(labels, str) else list(names_in(labels, "labels", "label"))
+    if not names:
         raise SettingError(f"labels={labels!r} must be a list of names, at least one")
     return {
-        "id2label": {str(i): name for i, name in enumerate(labels)},
-        "label2id": {name: i for i, name in enumerate(labels)},
+        "id2label": {str(i): name for i, name in enumerate(names)},
+        "label2id": {name: i for i, name in enumerate(names)},
     }
 
 

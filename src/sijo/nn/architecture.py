@@ -207,6 +207,8 @@ class Architecture:
     def __post_init__(self) -> None:
         names = ("vocab_size", "embedding_size", "hidden_size", "heads", "intermediate_size")
         _sizes(**{name: getattr(self, name) for name in names}, token_types=self.token_types or 1)
+        if not 0 <= self.initializer_range <= 10:
+            raise SettingError(f"initializer_range={self.initializer_range} is no deviation of weights; try 0.02")
         if self.layers > MOST_LAYERS:
             raise SettingError(f"schedule has {self.layers:,} layers; sijo builds at most {MOST_LAYERS:,}")
         if self.hidden_size % self.heads:

@@ -24,6 +24,10 @@ class ObjectiveSettings:
     """Of the discriminator's loss beside the generator's."""
 
     def __post_init__(self) -> None:
+        if self.weight < 0:
+            raise SettingError(
+                f"objective.weight={self.weight} would teach the opposite; give 0 or more, such as 50"
+            )
         for part in self.parts:
             if part not in OBJECTIVES:
                 raise SettingError(

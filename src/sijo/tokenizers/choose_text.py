@@ -11,8 +11,9 @@ from heapq import heappop, heappush
 from itertools import chain, filterfalse
 
 import tokenizers
-from sijo.errors import SettingError, TextError
+from sijo.errors import TextError
 from sijo.random import random_bits
+from sijo.texts import texts_in
 from sijo.tokenizers.pipelines import SPACE
 
 PIECE = 1_000
@@ -71,24 +72,17 @@ class TextSample:
 def choose_text(texts: Iterable[str], *, characters: int, seed: int) -> TextSample:
     """Of a stream of texts up to so many characters to learn from, and some to measure on.
 
-    Raises SettingError for one string in place of many, and TextError where there is no text, or one that is not
-    whole.
+    texts  in whatever `texts_in` reads
+
+    Raises what that raises, and TextError where there is no text.
     """
-    if isinstance(texts, str):
-        raise SettingError("texts is one string, and would be read letter by letter; pass a list of texts")
     chosen = TextSample(PieceSample(characters), PieceSample(min(characters // HELD_SHARE, MOST_HELD)))
     pieces = 0
-    for text in texts:
+    for text in texts_in(texts):
         if not text.strip():
             continue
         chosen.texts += 1
         chosen.characters += len(text)
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise TextError(
-                f"text {chosen.texts}, {text[:40]!r}, holds half of a surrogate pair; decode it anew, as UTF-8"
-            ) from None
         for piece in _pieces(text):
             number, learned = divmod(random_bits(seed, "vocabulary", pieces), HELD_SHARE)
             pieces += 1

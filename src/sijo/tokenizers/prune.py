@@ -11,6 +11,7 @@ import numpy as np
 
 from sijo.batching import groups
 from sijo.errors import SettingError, TextError
+from sijo.texts import texts_in
 from sijo.tokenizers.tokenizer import Tokenizer
 
 
@@ -56,8 +57,10 @@ def prune_tokenizer(
             f"only a WordPiece vocabulary can be cut, and this one is {tokenizer.kind}: its tokens are built from "
             "each other. Learn a smaller one: sijo tokenizer train"
         )
+    if not 1 <= vocab_size <= tokenizer.vocab_size:
+        raise SettingError(f"vocab_size={vocab_size} must be up to the {tokenizer.vocab_size} tokens there are")
     counts = np.zeros(tokenizer.largest_id + 1, dtype=np.int64)
-    for group in groups(texts):
+    for group in groups(texts_in(texts)):
         for ids in tokenizer.ids(group):
             np.add.at(counts, ids, 1)
     if not counts.any():

@@ -18,6 +18,7 @@ from typing import Any
 import tokenizers
 from sijo.batching import groups
 from sijo.errors import SettingError
+from sijo.texts import check_text
 from sijo.tokenizers import pipelines, unigram
 from sijo.tokenizers import sentencepiece as spm
 from sijo.tokenizers.choose_text import Alphabet, PieceSample, alphabet_of, choose_text
@@ -32,6 +33,8 @@ CHARACTERS = 20_000_000
 """Of text a vocabulary is learned from; twice as many make texts 0.1 % shorter (docs/tokenizers.md)."""
 FEWEST, MOST = 100_000, 2_000_000_000
 """Characters that may be learned from: some to choose from, and no more than the library counts in 32 bits."""
+LARGEST, LONGEST = 10_000_000, 1_000_000
+"""Tokens of a vocabulary, and of an input."""
 OPTIONS: dict[str, Any] = {"limit_alphabet": 0, "min_frequency": 2, "show_progress": False}
 """A pair of pieces becomes one where it stands in the text twice; and no letters are known but those that are given
 as special tokens, in order: so byte pairs are the same in each run."""
@@ -80,8 +83,15 @@ def train_tokenizer(
     """
     if not FEWEST <= characters <= MOST:
         raise SettingError(f"characters={characters} to learn from; use {FEWEST:,} to {MOST:,}")
-    if max_length < 3:
-        raise SettingError(f"max_length={max_length} leaves no room for text beside special tokens; use 3 or more")
+    if not 3 <= max_length <= LONGEST:
+        raise SettingError(
+            f"max_length={max_length} leaves no room for text beside special tokens, or is no length; use 3 to "
+            f"{LONGEST:,}"
+        )
+    if not 1 <= vocab_size <= LARGEST:
+        raise SettingError(f"vocab_size={vocab_size} is no vocabulary; ask for some thousands, up to {LARGEST:,}")
+    for name in specials:
+        check_text(name, f"the special token {name!r}")
     text = choose_text(texts, characters=characters, seed=seed)
     folds = style.folds and not cased
     settings = PublishedSettings(Path(), {**style.special, "do_lower_case": folds, "keep_accents": not folds})

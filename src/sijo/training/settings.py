@@ -18,12 +18,15 @@ from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
 from sijo.errors import SettingError, SijoError, nearest
 from sijo.files.json_lines import json_leaves
+from sijo.texts import check_text
 from sijo.training.optimizers import OptimizerSettings
 from sijo.training.schedules import ScheduleSettings
 from sijo.training.trackers import Tracker
 
 SettingsT = TypeVar("SettingsT", bound="Settings")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+MOST = 1_000_000_000
+"""No setting but a seed is a greater number."""
 FREE = (
     "recipe",
     "run.save_every",
@@ -51,6 +54,7 @@ def duration(value: object) -> object:
     return float(match[1]) * UNITS[match[2] or "s"]
 
 
+MOST_BATCH = 1_000_000
 Duration = Annotated[float, BeforeValidator(duration)]
 
 
@@ -107,6 +111,10 @@ class LoopSettings:
             raise SettingError(f"run.clip={self.clip} would leave no gradient; give a number above 0, or null")
         if self.average is not None and not 0 < self.average < 1:
             raise SettingError(f"run.average={self.average} is no decay; give a number between 0 and 1, or null")
+        if self.timeout <= 0:
+            raise SettingError(f"run.timeout={self.timeout} seconds waits for nobody; give one such as 10m")
+        if self.batch > MOST_BATCH:
+            raise SettingError(f"run.batch={self.batch} inputs are no batch; give up to {MOST_BATCH:,}")
         if self.divergence <= 1:
             raise SettingError(f"run.divergence={self.divergence} would stop every run; give a number above 1")
 
@@ -138,6 +146,7 @@ class Settings:
 
 def read_settings(values: Mapping[str, Any], kind: type[SettingsT]) -> SettingsT:
     """The settings in a JSON object; SettingError names the first that is invalid or unknown."""
+    _must_be_sound(values)
     try:
         settings: SettingsT = _adapter(kind).validate_python(dict(values))  # type: ignore[arg-type]
     except ValidationError as error:
@@ -153,6 +162,7 @@ def read_settings(values: Mapping[str, Any], kind: type[SettingsT]) -> SettingsT
         if isinstance(cause, SijoError):
             raise SettingError(str(cause)) from None
         raise SettingError(f"{path}={json.dumps(fault['input'])} cannot be: {fault['msg'].lower()}") from None
+    _must_be_sound(asdict(settings))  # a word may have become a number, such as "Infinity"
     return settings
 
 
@@ -181,7 +191,7 @@ def with_changes(settings: SettingsT, changes: Iterable[str]) -> SettingsT:
                 raise SettingError(f"{path} cannot be set: this run has no {'.'.join(parents)}")
         try:
             group[name] = json.loads(text)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             group[name] = text
     return read_settings(values, type(settings))
 
@@ -225,6 +235,17 @@ def _sentences(kind: type) -> dict[str, str]:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
                 sentences[name] = " ".join(text.split())
     return sentences
+
+
+def _must_be_sound(values: Mapping[str, Any]) -> None:
+    """Refuse what no setting is: a number that is not finite or absurdly large, half of a character."""
+    for path, value in json_leaves(values):
+        most = MOST if path.rpartition(".")[2] != "seed" else MOST**2
+        for item in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(item, int | float) and not abs(item) <= most:
+                raise SettingError(f"{path}={str(item)[:20]} is no number that it can be; give one up to {most:,}")
+            if isinstance(item, str):
+                check_text(item, path)
 
 
 def _must_be_known(path: str, kind: type[Settings]) -> None:

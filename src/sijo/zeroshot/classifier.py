@@ -12,6 +12,7 @@ from sklearn.utils import Tags
 from sijo.checkpoints.load import Dtype, Model
 from sijo.errors import SettingError, TextError, nearest, warn
 from sijo.inference.engine import LongText
+from sijo.texts import names_in, texts_in, values_in
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labeller import LabelChoice, Labeller, LabelPrediction
 from sijo.zeroshot.labels import Labels, LabelSet
@@ -68,37 +69,38 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     entailment_column: str | int | None = None
     contradiction_column: str | int | None = None
 
-    def fit(self, X: Sequence[str] | None = None, y: Sequence[str] | None = None) -> "ZeroShotClassifier":
+    def fit(self, X: Iterable[str] | None = None, y: Iterable[str] | None = None) -> "ZeroShotClassifier":
         """Check the labels; take them from y where none were given; fit the temperature where asked to.
 
         What is fitted for labels that compete does not do for labels judged by themselves or against
         none, when entailment scores them: after such a change, fit again.
 
         X  texts, needed only for temperature="fit"
-        y  a label for each text
+        y  a label for each text; read only for labels, and for temperature="fit"
         """
-        if X is not None and y is not None and len(X) != len(y):
-            raise SettingError(f"there are {len(X)} texts and {len(y)} labels; give one label for each text")
+        texts = None if X is None else list(texts_in(X, "X"))
+        gold: Any = y if y is None or hasattr(y, "__len__") else list(values_in(y, "y"))
+        if texts is not None and gold is not None and len(texts) != len(gold):
+            raise SettingError(f"there are {len(texts)} texts and {len(gold)} labels; give one label for each text")
         self.__dict__.pop("calibration_", None)
         self.__dict__.pop("labels_", None)
-        if self.labels is not None or y is None or self._scorer().known is not None:
+        if self.labels is not None or gold is None or self._scorer().known is not None:
             self.labels_ = self._labels()
         else:
-            self.labels_ = LabelSet.of(sorted(set(y)))
+            self.labels_ = LabelSet.of(sorted(set(names_in(gold, "y", "y: label"))))
         self._choice().check(self.labels_)
         if self.temperature == "fit":
-            if X is None or y is None:
+            if not texts or gold is None:
                 raise SettingError('temperature="fit" needs texts and their labels: call fit(X, y)')
             columns = {name: column for column, name in enumerate(self.labels_.names)}
-            for label in y:
+            names = list(names_in(gold, "y", "y: label"))
+            for label in names:
                 if label not in columns:
-                    raise TextError(f"y holds {label!r}, which is not a label{nearest(str(label), columns)}")
-            gold = np.array([columns[label] for label in y])
+                    raise TextError(f"y holds {label!r}, which is not a label{nearest(label, columns)}")
             labeller = Labeller(self._scorer(), self._choice(), self.labels_)
-            if not len(X):
-                raise SettingError('temperature="fit" needs texts and their labels; there are none')
-            scores = np.concatenate([scores for scores, _ in labeller.scored(X)])
-            self.calibration_ = Calibration.fit(scores, gold, origin=f"fit on {len(gold)} texts")
+            scores = np.concatenate([scores for scores, _ in labeller.scored(texts)])
+            places = np.array([columns[label] for label in names])
+            self.calibration_ = Calibration.fit(scores, places, origin=f"fit on {len(names)} texts")
             self._fitted_absolute = labeller.choice.absolute
         return self
 

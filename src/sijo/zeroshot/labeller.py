@@ -4,7 +4,6 @@ Here, and not in `classifier.py`, because scikit-learn takes two seconds to impo
 estimator needs it.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -13,12 +12,16 @@ from typing import Any
 import numpy as np
 
 from sijo.batching import groups
-from sijo.errors import SettingError, TextError
+from sijo.errors import SettingError
 from sijo.inference.engine import ReadCounts
 from sijo.names import folded
+from sijo.texts import check_text, texts_in, values_in
 from sijo.zeroshot.calibration import Calibration
-from sijo.zeroshot.labels import Label, Labels, LabelSet, check_text
+from sijo.zeroshot.labels import Label, Labels, LabelSet
 from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest, TrainedLabels
+
+LARGEST = 1e12
+"""Of scores and temperatures."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +85,9 @@ class LabelChoice:
             check_text(self.template, "the template")
         if not 0 <= self.threshold <= 1:
             raise SettingError(f"threshold={self.threshold} is no probability; give a number from 0 to 1")
-        if self.none_threshold is not None and not math.isfinite(self.none_threshold):
+        if self.none_threshold is not None and not abs(self.none_threshold) <= LARGEST:
             raise SettingError(f"none_threshold={self.none_threshold} is no score; a cosine lies between -1 and 1")
-        if self.temperature is not None and not (0 < self.temperature < math.inf):
+        if self.temperature is not None and not (0 < self.temperature <= LARGEST):
             raise SettingError(f"temperature={self.temperature} must be above 0; the built-in model's is 0.0655")
 
     @property
@@ -176,14 +179,15 @@ class Labeller:
     def stream(self, texts: Iterable[str], labels: Iterable[Labels] | None = None) -> Iterator[LabelPrediction]:
         """A row for each text, for a stream of any length, in constant memory.
 
+        texts   in whatever `texts_in` reads
         labels  a label set for each text, in place of the labeller's own
         """
         if labels is None:
             for scores, reading in self.scored(texts):
                 yield from self._rows(scores, self._own.names, reading)
             return
-        label_sets = iter(labels)
-        for group in groups(_checked(texts), rows=min(self.scorer.rows, 256)):  # scored against all its labels
+        label_sets = values_in(labels, "labels")
+        for group in groups(texts_in(texts), rows=min(self.scorer.rows, 256)):  # scored against all its labels
             sets = [LabelSet.of(names) for names in islice(label_sets, len(group))]
             if len(sets) < len(group):
                 raise SettingError("there are fewer label sets than texts; give one for each text")
@@ -210,7 +214,7 @@ class Labeller:
 
     def scored(self, texts: Iterable[str]) -> Iterator[tuple[np.ndarray, ReadCounts]]:
         """Raw scores (n, L) of bounded groups of texts, and how much of each text was read."""
-        for group in groups(_checked(texts), rows=self.scorer.rows):
+        for group in groups(texts_in(texts), rows=self.scorer.rows):
             yield self._score(group, self._own.labels)
 
     def _score(
@@ -259,19 +263,3 @@ class Labeller:
                 windows=int(reading.windows[i]),
                 truncated=bool(reading.truncated[i]),
             )
-
-
-def _checked(texts: Iterable[str]) -> Iterator[str]:
-    """The texts, each a string that UTF-8 can hold."""
-    if isinstance(texts, str):
-        raise SettingError("texts is one string; pass a list of texts")
-    for number, text in enumerate(texts, start=1):
-        if not isinstance(text, str):
-            raise TextError(
-                f"text {number} is of type {type(text).__name__}; pass strings, '' for a text that is absent"
-            )
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise TextError(f"text {number} holds a lone surrogate, which no text has; remove it") from None
-        yield text

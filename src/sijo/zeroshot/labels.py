@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sijo.errors import SettingError, TextError, nearest
 from sijo.names import folded
+from sijo.texts import check_text, plain, values_in
 
 Labels = Sequence[str] | Mapping[str, str | Sequence[str]]
 """Names, or names with one description or several."""
@@ -59,20 +60,22 @@ class LabelSet:
 
     @classmethod
     def of(cls, labels: Labels) -> "LabelSet":
-        """From a list of names, or from a mapping of names to descriptions.
+        """From names, in whatever `values_in` reads, or from a mapping of names to descriptions.
 
-        Raises SettingError for a label that is empty or given twice, or a bare string.
+        Raises SettingError for a label that is empty, missing or given twice, or a bare string.
         """
         if isinstance(labels, str | bytes):
             raise SettingError(
                 f"labels={labels!r} is one string, and a comma may belong to a label; pass a list of labels"
             )
-        pairs = labels.items() if isinstance(labels, Mapping) else ((name, ()) for name in labels)
+        pairs = (
+            labels.items() if isinstance(labels, Mapping) else ((name, ()) for name in values_in(labels, "labels"))
+        )
         return cls._described(pairs)
 
     @classmethod
     def _described(cls, pairs: Iterable[tuple[str, object]]) -> "LabelSet":
-        return cls(tuple(Label(name, _descriptions(name, descriptions)) for name, descriptions in pairs))
+        return cls(tuple(Label(plain(name), _descriptions(name, descriptions)) for name, descriptions in pairs))
 
     @classmethod
     def parse(cls, line: str) -> "LabelSet":
@@ -136,13 +139,3 @@ def _descriptions(name: str, value: object) -> tuple[str, ...]:
     for text in texts:
         check_text(text, f"a description of {name!r}")
     return tuple(text for text in texts if text.strip())
-
-
-def check_text(text: str, what: str) -> None:
-    """Raise SettingError when a text cannot be written as UTF-8: it holds half of a surrogate pair."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise SettingError(
-            f"{what} holds a lone surrogate (U+{ord(text[error.start]):04X}), which no text has; remove it"
-        ) from None

@@ -17,9 +17,11 @@ from sijo.app.numbers import duration, short_count, whole
 from sijo.app.report.curves import COLOURS, SPEEDS, Form, curve_figures
 from sijo.app.report.run_record import JsonLines, RunRecord, curve, read_run
 from sijo.app.report.texts import example_texts
+from sijo.app.results import print_line
 from sijo.errors import SettingError
 from sijo.files.atomic import whole_file
 from sijo.files.json_lines import json_leaves
+from sijo.texts import printable
 from sijo.version import __version__
 
 LONGEST = 160
@@ -46,7 +48,7 @@ def run(folders: Sequence[Path], out: Path | None) -> None:
     text = page(runs)
     with whole_file(out) as file:
         file.write(text.encode("utf-8", "replace"))  # half of a surrogate pair is no letter
-    print(out)  # noqa: T201
+    print_line(out)
 
 
 def page(runs: Sequence[RunRecord]) -> str:
@@ -54,6 +56,7 @@ def page(runs: Sequence[RunRecord]) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
+        finalize=lambda value: printable(value, lines=True) if type(value) is str else value,  # a drawing is Markup
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

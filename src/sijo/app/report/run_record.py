@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sijo.errors import SettingError
+from sijo.errors import SettingError, TextError
 from sijo.files.json_files import read_object
 from sijo.files.json_lines import RUN_FILES, read_lines
 from sijo.files.paths import present
 from sijo.objectives.registry import OBJECTIVES
 
+LARGEST = 1e30
+"""Of the numbers that are drawn: differences and sums of greater ones may be infinite."""
 Curve = tuple[list[float], list[float]]
 """Steps, and a value at each."""
 JsonLines = Sequence[Mapping[str, Any]]
@@ -47,6 +49,12 @@ def read_run(folder: Path, name: str) -> RunRecord:
         )
     settings = present(folder, "settings.json")
     metrics, timings, examples = (read_lines(folder / file) for file in RUN_FILES)
+    for file, lines in zip(RUN_FILES, (metrics, timings), strict=False):
+        for number, line in enumerate(lines, 1):
+            for key, value in line.items():
+                if isinstance(value, int | float) and not abs(value) <= LARGEST:
+                    where = f"line {number} of {folder / file}"
+                    raise TextError(f"{where} cannot be drawn: its {key} is {float(value):.3g}; remove that line")
     done = any((folder / model / "config.json").is_file() for model in ("model", "discriminator"))
     return RunRecord(
         name=name,

@@ -55,7 +55,7 @@ def example_texts(run: RunRecord) -> list[ExampleText]:
     for place in sorted(places, reverse=True):
         try:
             texts.append(example_text(run.examples[place]))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise TextError(
                 f"line {place + 1} of {run.folder / RUN_FILES[2]} is no example of a run ({error!r}); remove it"
             ) from None
