@@ -15,7 +15,6 @@ from sijo.evaluation.metrics import (
     best_span,
     best_threshold,
     classified,
-    entities,
     exact,
     metrics_of,
     multi_labelled,

@@ -12,6 +12,7 @@ from sklearn.utils import Tags
 from sijo.checkpoints.load import Dtype, Model
 from sijo.errors import SettingError, TextError, nearest, warn
 from sijo.inference.engine import LongText
+from sijo.names import folded, name_of
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labeller import LabelChoice, Labeller, LabelPrediction
 from sijo.zeroshot.labels import Labels, LabelSet
@@ -84,16 +85,18 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.labels is not None or y is None or self._scorer().known is not None:
             self.labels_ = self._labels()
         else:
-            self.labels_ = LabelSet.of(sorted(set(y)))
+            self.labels_ = LabelSet.of(sorted(set(y), key=str))
         self._choice().check(self.labels_)
         if self.temperature == "fit":
             if X is None or y is None:
                 raise SettingError('temperature="fit" needs texts and their labels: call fit(X, y)')
-            columns = {name: column for column, name in enumerate(self.labels_.names)}
-            for label in y:
-                if label not in columns:
-                    raise TextError(f"y holds {label!r}, which is not a label{nearest(str(label), columns)}")
-            gold = np.array([columns[label] for label in y])
+            columns = {folded(name): column for column, name in enumerate(self.labels_.names)}
+            keys = [folded(name_of(label) or "") for label in y]
+            for label, key in zip(y, keys, strict=True):
+                if key not in columns:
+                    hint = nearest(str(label), self.labels_.names)
+                    raise TextError(f"y holds {label!r}, which is not a label{hint}")
+            gold = np.array([columns[key] for key in keys])
             labeller = Labeller(self._scorer(), self._choice(), self.labels_)
             if not len(X):
                 raise SettingError('temperature="fit" needs texts and their labels; there are none')
