@@ -29,9 +29,9 @@ WHOLE = re.compile(r"([+-]?[0-9]+)\.0*")
 """A whole number as a column of decimals has it."""
 LIKE_MISSING = {"NA", "N/A", "n/a", "NaN", "nan", "-nan", "NaT", "null", "NULL", "None", "<NA>", "#N/A", "#NA"}
 """How tables write that there is no value; as text, each may also be the name of a label."""
-STRONG_MARKS = "|｜；、\t\n"
+STRONG_MARKS = "|｜；，、\t\n"
 """What hardly any name holds."""
-WEAK_MARKS = "/#，"
+WEAK_MARKS = "/#"
 _ITEM = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[+-]?[0-9]+(?:\.[0-9]*)?|True|False)"""
 PYTHON_LIST = re.compile(rf"\s*[\[({{]\s*(?:{_ITEM}(?:\s*,\s*{_ITEM})*\s*,?)?\s*[\])}}]\s*", re.DOTALL)
 """A list, tuple or set as Python prints it; numpy's, without commas, is none."""
@@ -130,7 +130,8 @@ def cautions(names: Iterable[str], several: str) -> Iterator[str]:
             f"the label {name!r} is how tables write that a value is missing, and is a label here like any other; "
             "leave such rows out if they have none"
         )
-    if (mark := seems_parted_at(names, f"{STRONG_MARKS};,{WEAK_MARKS}")) is not None:
+    mark = next((mark for mark in f";{STRONG_MARKS}" if any(mark in name for name in names)), None)
+    if (mark := mark or seems_parted_at(names, f",{WEAK_MARKS}")) is not None:
         example = next(name for name in names if mark in name)
         yield f"{example!r} is read as one label, and looks like several parted at {mark!r}; {several}"
 

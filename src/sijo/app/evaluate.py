@@ -133,13 +133,18 @@ def _spellings(gold: list[str]) -> tuple[dict[str, str], TextError | None]:
 
 def _as_spelled(gold: list[str], names: list[str]) -> list[str]:
     """The right labels in the spelling of the labels that are chosen among, refused where one is none of them."""
-    spelled = {folded(name): name for name in names}
+    spelled, known = {folded(name): name for name in names}, {*names}
     for row, label in enumerate(gold, start=1):  # before the texts are read, not after
+        if label in known:
+            continue
+        known.add(label)
         if folded(label) not in spelled:
             raise TextError(
                 f"row {row}: the label {label!r} is not one of the {len(names)} labels"
                 f"{nearest(label, names)}. Mend the row, or add the label"
             )
+        one, other = apart(label, spelled[folded(label)])
+        warn(f"row {row}: the label {one} is read as {other}, as the labels to choose from spell it")
     return [spelled[folded(label)] for label in gold]
 
 

@@ -167,7 +167,10 @@ def _short(value: Any) -> str:
 
 def _name(value: Any, column: str, where: str) -> str:
     if (name := name_of(value)) is None:
-        raise TextError(f"{where}: {column!r} holds {_short(value)}, not the name of a label; leave such rows out")
+        raise TextError(
+            f"{where}: {column!r} holds {_short(value)}, not the name of a label, which is a text or a whole "
+            "number; leave such rows out"
+        )
     if list_in(name) is not None:
         raise TextError(
             f"{where}: {column!r} holds {_short(value)}, a list and no name; rows with several labels are "

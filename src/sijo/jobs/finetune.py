@@ -25,7 +25,7 @@ from sijo.checkpoints.card import Card, Metric, licence
 from sijo.checkpoints.locate import locate
 from sijo.checkpoints.save import save
 from sijo.data.labelled_rows import LabelledRow
-from sijo.errors import SettingError
+from sijo.errors import SettingError, warn
 from sijo.evaluation.intervals import intervals
 from sijo.evaluation.metrics import MACRO_F1_OVER, best_threshold
 from sijo.files.atomic import whole_file
@@ -119,6 +119,11 @@ def measure(seed: FinetuneSeed) -> dict[str, Any]:
         "loss": predictions.loss,
         "metrics": {name: interval.to_dict() for name, interval in measured.items()},
     }
+    if seed.best()[setup.metric] is None:
+        warn(
+            f"{setup.metric} is not defined on the evaluation rows, as where all of them have one answer, so the "
+            "loss decided which checkpoint is best"
+        )
     if "macro_f1" in measured:
         results["macro_f1_over"] = MACRO_F1_OVER
     if setup.scheme is not None:

@@ -145,6 +145,8 @@ def read_labels_file(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise TextError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}); convert it") from None
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        if path.is_dir():
+            raise SettingError(f"{path} is a folder; name a file of labels") from None
         there = [file.name for file in path.parent.glob("*") if file.is_file()] if path.parent.is_dir() else []
         raise SettingError(f"there is no labels file {path}{nearest(path.name, there)}") from None
 
@@ -165,6 +167,8 @@ def _pairs(content: object, path: Path) -> list[tuple[Any, Any]]:
         return [_described_name(entry, path) if isinstance(entry, _Object) else (entry, ()) for entry in content]
     keys, values = [key for key, _ in content], [value for _, value in content]
     wrapped = next((key for key in LISTS if key in keys), None)
+    if len(keys) == 1 and wrapped is not None and isinstance(values[0], str):
+        raise TextError(f"{path} has a text under {wrapped!r}; give a list of labels")
     if wrapped is not None and isinstance(inner := dict(content)[wrapped], list):
         if len(keys) > 1 and wrapped not in LISTS[:2]:
             raise TextError(
