@@ -173,7 +173,12 @@ def parts_of(text: str, separator: str | None = None) -> tuple[list[object], str
     if (items := list_in(text)) is not None:
         return items, ""
     if text.lstrip().startswith(("[", "{")):
-        raise TextError(f'{_short(text)} begins as a list and is none; write it as ["sea", "rain"]')
+        try:
+            json.loads(text)
+            reason = "it is no list"
+        except (ValueError, RecursionError) as error:
+            reason = str(error)
+        raise TextError(f'{_short(text)} begins as a list and is none ({reason}); write it as ["sea", "rain"]')
     outside = re.sub('"[^"]*"', "", text)
     marks = [mark for mark in ";," if mark in outside] if separator is None else [separator]
     if len(marks) > 1:
@@ -214,16 +219,25 @@ class NameCells:
         self._texts: set[str] = set()
         self._told = False
 
-    def names(self, value: object) -> list[str]:
-        """The names in one cell: a list of them, or a text. Raises TextError for what holds no names."""
-        parts: object = value
+    def parts(self, value: object) -> list[object]:
+        """What stands in a cell, a list or a text, blanks too; nothing for None. Raises TextError for others."""
         if isinstance(value, str):
             parts, mark = parts_of(value, self.separator)
-            parts = [part for part in parts if part != ""]
             self._check_alike(value, mark)
-            self._texts.update(part for part in parts if isinstance(part, str) and len(self._texts) < 10_000)
-        if not isinstance(parts, list | tuple):
+            if (mark or parts == [value.strip()]) and len(
+                self._texts
+            ) < 10_000:  # no list: its names end where it says
+                self._texts.update(map(str, parts))
+            return parts
+        if value is not None and not isinstance(value, list | tuple):
             raise TextError(f"{_short(value)} is neither a list of labels nor names with semicolons between")
+        return list(value or ())
+
+    def names(self, value: object) -> list[str]:
+        """The names in a cell, blanks left out. Raises TextError for what is no name, and for None."""
+        if value is None:
+            raise TextError("there is nothing here; give [] or an empty text for a row without labels")
+        parts = [part for part in self.parts(value) if part != "" or not isinstance(value, str)]
         names = [name_of(part) for part in parts]
         if None in names:
             raise TextError(f"{_short(value)} holds {_short(parts[names.index(None)])}, not the name of a label")

@@ -81,7 +81,7 @@ def test_two_spellings_are_refused_before_training(sijo_cli, tiny_model, write, 
 
 
 def test_whole_numbers_are_written_alike(sijo_cli, tiny_model, write, tmp_path):
-    # kills: 1 and 1.0 of a column that had a gap as two classes; gold labels that finetune takes and evaluate does not
+    # kills: 1 and 1.0 of a column that had a gap as two classes; gold that finetune takes and evaluate does not
     data, out = write("t.jsonl", lines([1, 1.0, 2])), tmp_path / "run"
     assert sijo_cli("finetune", "--model", tiny_model, "--train", data, "-o", out, *FEW).code == 0
     assert sijo.load(out / "model", "sequence-classification").labels == ("1", "2")
@@ -97,7 +97,7 @@ def test_evaluation_rows_are_read_in_the_training_rows_spelling(sijo_cli, tiny_m
     assert ran.code == 0 and "the label 'sport' is read as 'Sport'" in ran.err and "2 warnings" in ran.err
     said = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
     assert [row["gold"] for row in said] == ["Sport", "News"] * 2
-    assert sijo_cli("--strict", "finetune", *arguments[:-1], "held_out=0.3").code in (2, 3)
+    assert sijo_cli("finetune", "--strict", *arguments, "run.seed=1").code == 3
     model = tmp_path / "run" / "model"
     measured = sijo_cli("evaluate", "--data", dev, "--model", model, "--format", "json")
     assert measured.code == 0 and "the label 'sport' is read as 'Sport'" in measured.err
@@ -130,12 +130,8 @@ def test_labels_that_are_none_of_their_own(refused, tiny_model, write):
         clf.fit(["a", "b"], ["Sea", "sea"])
 
 
-NAMES = st.one_of(
-    st.text(min_size=1, max_size=8),
-    st.sampled_from(
-        ["LABEL_0", "1", "1.0", "01", "nan", "null", "true", "yes", '"', "\\", "a,b;c", "#", "- a", "[x", "é"]
-    ),
-)
+ODD = ["LABEL_0", "1", "1.0", "01", "nan", "null", "true", "yes", '"', "\\", "a,b;c", "#", "- a", "[x", "é"]
+NAMES = st.one_of(st.text(min_size=1, max_size=8), st.sampled_from(ODD))
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -274,11 +274,11 @@ def _own_labels(block: "RowBlock", column: str, labeller: "Labeller", cells: Nam
     """Each row's own labels, from a column of lists or of names in a text."""
     for place, value in enumerate(block.values(column)):
         try:
-            names = cells.names(value)
-            labeller.check(LabelSet.of(names))
+            labels = LabelSet.of(cells.parts(value))  # type: ignore[arg-type] # which refuses what is no name
+            labeller.check(labels)
         except SijoError as error:
             raise TextError(f"row {block.first_row + place + 1}, column {column!r}: {error}") from None
-        yield names
+        yield list(labels.names)
     if (caution := cells.caution()) is not None:
         warn(f"column {column!r}: {caution}")
 
