@@ -109,9 +109,9 @@ def test_lines_of_labels(line):
 )
 def test_lines_that_are_refused_with_a_remedy(line):
     # kills: one strange label where several were meant
-    with pytest.raises(SettingError, match="commas|JSON list|write it as"):
+    with pytest.raises(SettingError, match=r"commas|JSON list|write it as"):
         LabelSet.parse(line)
-    with pytest.raises(SettingError, match="commas|JSON list|write it as"):
+    with pytest.raises(SettingError, match=r"commas|JSON list|write it as"):
         kinds_of(line)
 
 
