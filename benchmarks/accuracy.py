@@ -27,6 +27,7 @@ from throughput import Peer
 import data
 import sijo
 from sijo.evaluation.intervals import Interval
+from sijo.evaluation.metrics import confusion, macro_f1
 from sijo.evaluation.zero_shot import evaluate
 from sijo.zeroshot.calibration import MINILM
 from sijo.zeroshot.classifier import ZeroShotClassifier
@@ -55,9 +56,8 @@ def paired(
     """Accuracy and macro-F1 of ours minus theirs, all three (n,) columns of labels."""
 
     def measures(chosen: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        counts_LL = np.bincount(gold[rows] * labels + chosen[rows], minlength=labels**2).reshape(labels, labels)
-        right_L, either_L = counts_LL.diagonal(), counts_LL.sum(0) + counts_LL.sum(1)
-        return np.array([right_L.sum() / len(rows), (2 * right_L / np.maximum(either_L, 1)).mean()])
+        counts_LL = confusion(gold[rows], chosen[rows], labels)
+        return np.array([counts_LL.trace() / len(rows), macro_f1(counts_LL)])
 
     def gap(rows: np.ndarray) -> np.ndarray:
         return measures(ours, rows) - measures(theirs, rows)

@@ -286,9 +286,7 @@ REPORTED = {
 }
 
 
-@pytest.mark.parametrize(
-    "value", [HUGE, f"-{HUGE}", "9" * 5_000, "1e308", "-1.7e308", "1" + "0" * 300, "1e400"]
-)
+@pytest.mark.parametrize("value", [HUGE, f"-{HUGE}", "9" * 5_000, "1e308", "-1.7e308", "1" + "0" * 300, "1e400"])
 @pytest.mark.parametrize("file", REPORTED)
 def test_absurd_numbers_in_a_report(sijo_cli, tmp_path, file, value):
     # kills: an integer that no float holds, or floats whose difference none holds, in a run that is drawn

@@ -564,7 +564,7 @@ def test_evaluate_prints_strict_json(sijo_cli, tiny_model, write, tmp_path):
         (2, ["no column 'txt'", "did you mean 'text'"], ("--data", "gold.csv", "--text-column", "txt")),
         (3, ["'land'"], ("--data", "gold.csv", "--labels", "sea,rain")),
         (3, ["row 2", "not a label"], ("--data", "holes.csv")),
-        (3, ["row 1", "3", "not a label"], ("--data", "numbers.jsonl")),
+        (3, ["row 1", "0.5", "not a label"], ("--data", "numbers.jsonl")),
         (2, ["plot.doc", ".png"], ("--data", "absent.csv", "--plot", "plot.doc")),
         (2, ["no file", "absent.csv"], ("--data", "absent.csv")),
         (2, "resamples", ("--data", "gold.csv", "--resamples", "0")),
@@ -577,7 +577,7 @@ def test_evaluations_that_cannot_be(refused, tiny_model, write, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     write("gold.csv", GOLD)
     write("holes.csv", "text,label\nthe sea,sea\nrain,\n")
-    write("numbers.jsonl", '{"text": "the sea", "label": 3}\n')
+    write("numbers.jsonl", '{"text": "the sea", "label": 0.5}\n')
     write("one.csv", "text,label\nthe sea,sea\n")
     refused(code, words, "evaluate", *arguments, "--model", tiny_model)
 

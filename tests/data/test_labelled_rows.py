@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sijo.data.labelled_rows import ColumnNames, LabelledRow, check_labels, held_out, names_of, read_rows
+from sijo.data.labelled_rows import ColumnNames, LabelledRow, held_out, read_rows
+from sijo.data.row_labels import check_labels, names_of
 from sijo.errors import SettingError, SijoWarning, TextError
 
 ROWS = [

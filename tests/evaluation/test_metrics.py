@@ -15,7 +15,6 @@ from sijo.evaluation.metrics import (
     best_span,
     best_threshold,
     classified,
-    entities,
     exact,
     metrics_of,
     multi_labelled,
@@ -24,6 +23,7 @@ from sijo.evaluation.metrics import (
     overlap,
     tagged,
 )
+from sijo.evaluation.tag_schemes import IOB2
 
 
 @pytest.fixture
@@ -75,27 +75,11 @@ def test_numbers_are_correlated_as_elsewhere(rng):
     assert math.isnan(values(numbers(gold, np.ones(50)), 50)["pearson"])
 
 
-@pytest.mark.parametrize(
-    "tags, want",
-    [
-        ("B-x I-x O B-y", {("x", 0, 2), ("y", 3, 4)}),
-        ("I-x I-x", set()),
-        ("B-x I-y I-x", {("x", 0, 1)}),
-        ("B-x B-x I-x", {("x", 0, 1), ("x", 1, 3)}),
-        ("O I-x B-x", {("x", 2, 3)}),
-        ("", set()),
-    ],
-)
-def test_entities_are_read_strictly(tags, want):
-    # kills: an entity that begins with I-, that changes its kind on the way, or is lost beside another
-    assert entities(tags.split()) == want
-
-
 def test_tags_by_hand():
     # kills: entities counted word by word, rows weighed alike whatever their words
     gold = [["B-x", "I-x", "O", "O"], ["B-y", "O"], ["O", "O", "O"]]
     predicted = [["B-x", "O", "O", "O"], ["B-y", "O"], ["B-x", "O", "O"]]
-    measured = values(tagged(gold, predicted, ["B-x", "B-y", "I-x", "O"]), 3)
+    measured = values(tagged(gold, predicted, ["B-x", "B-y", "I-x", "O"], IOB2), 3)
     assert measured["accuracy"] == pytest.approx(7 / 9)
     assert measured["entity_precision"] == pytest.approx(1 / 3)  # given: x(0,1), y, x
     assert measured["entity_recall"] == pytest.approx(1 / 2)  # gold: x(0,2), y

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from sijo.errors import SettingError, TextError
+from sijo.app.for_labels import kinds_of
+from sijo.errors import SettingError, SijoWarning, TextError
 from sijo.zeroshot.labels import LabelSet
 
 
@@ -73,6 +74,105 @@ def test_files_that_will_not_do(tmp_path, name, content, error, message):
 
 
 def test_a_file_that_is_not_there(tmp_path):
+    # kills: a trace for a folder, in the one command or the other
     (tmp_path / "labels.txt").write_text("a\nb\n")
-    with pytest.raises(SettingError, match=r"did you mean 'labels\.txt'"):
-        LabelSet.read(tmp_path / "label.txt")
+    (tmp_path / "folder.json").mkdir()
+    for read in (LabelSet.read, lambda path: kinds_of(str(path.with_suffix(".json")))):
+        with pytest.raises(SettingError, match=r"did you mean 'labels\.txt'"):
+            read(tmp_path / "label.txt")
+        with pytest.raises(SettingError, match="is a folder"):
+            read(tmp_path / "folder.json")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "weather;football",
+        "weather, football",
+        " weather ; football ",
+        '["weather", "football"]',
+        "['weather', 'football']",
+        '("weather", "football")',
+        "{'weather', 'football'}",
+        '"weather","football"',
+    ],
+)
+def test_lines_of_labels(line):
+    # kills: a line of several labels read as one strange label
+    assert LabelSet.parse(line).names == ("weather", "football")
+    assert [kind.label for kind in kinds_of(line)] == ["weather", "football"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["a|b|c", "a\tb", "a\nb", "가、나", "a；b", "a，b", "a;b,c", "[a, b]", "['a' 'b']", '{"a": 1}', '["a"', '"a,b'],
+)
+def test_lines_that_are_refused_with_a_remedy(line):
+    # kills: one strange label where several were meant
+    with pytest.raises(SettingError, match=r"commas|JSON list|write it as"):
+        LabelSet.parse(line)
+    with pytest.raises(SettingError, match=r"commas|JSON list|write it as"):
+        kinds_of(line)
+
+
+def test_one_label_that_may_be_two_is_told():
+    # kills: a slash that is passed over in silence, or a name refused for it
+    with pytest.warns(SijoWarning, match="read as one label"):
+        assert LabelSet.parse("TCP/IP").names == ("TCP/IP",)
+    assert LabelSet.parse("a|b, c", "|").names == ("a", "b, c")
+
+
+WEATHER = {"weather": "rain", "art": ""}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "names"),
+    [
+        ("l.json", {"labels": ["weather", "art"]}, ("weather", "art")),
+        ("l.json", {"labels": WEATHER}, ("weather", "art")),
+        ("l.json", {"candidate_labels": ["weather", "art"]}, ("weather", "art")),
+        ("l.json", {"classes": ["weather", "art"]}, ("weather", "art")),
+        ("l.json", {"1": "art", "0": "weather"}, ("weather", "art")),
+        ("l.json", {"10": "k", **{str(i): chr(97 + i) for i in range(10)}}, tuple("abcdefghijk")),
+        ("l.json", {"art": 1, "weather": 0}, ("weather", "art")),
+        ("l.json", {"model_type": "bert", "id2label": {"0": "weather", "1": "art"}}, ("weather", "art")),
+        ("l.json", {"label2id": {"art": 1, "weather": 0}}, ("weather", "art")),
+        ("l.json", [{"label": "weather", "description": "rain"}, {"name": "art"}], ("weather", "art")),
+        ("l.json", WEATHER, ("weather", "art")),
+        ("l.txt", "weather, art\n", ("weather", "art")),
+        ("l.txt", '["weather", "art"]', ("weather", "art")),
+        ("l.txt", "Lisbon, Portugal\nRome, Italy\n", ("Lisbon, Portugal", "Rome, Italy")),
+    ],
+)
+def test_files_as_others_write_them(tmp_path, name, content, names):
+    # kills: the key of an object as the only label, its numbers as labels, columns in another order
+    (tmp_path / name).write_text(content if isinstance(content, str) else json.dumps(content))
+    assert LabelSet.read(tmp_path / name).names == names
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("l.json", '{"labels": "weather, art"}'),
+        ("l.json", '{"labels": ["weather", "art"], "version": "1"}'),
+        ("l.json", '{"1": "weather", "2": "art"}'),
+        ("l.json", '{"weather": 1, "art": 2}'),
+        ("l.json", '{"weather": 0, "art": 0}'),
+        ("l.json", '[{"text": "weather"}, {"text": "art"}]'),
+        ("l.json", '[["weather", "rain"], ["art", ""]]'),
+        ("l.json", '["weather", null]'),
+        ("l.json", "[true, false]"),
+        ("l.txt", '[\n"weather",\n"art"\n]\n'),
+        ("l.txt", "weather,\nart,\n"),
+        ("l.txt", "weather|art\n"),
+        ("l.txt", "weather\n\u200b\n"),
+        ("l.csv", "labels\nweather,art\n"),
+        ("l.csv", "label;description\nweather;rain\n"),
+        ("l.jsonl", '"weather"\n"art"\n'),
+    ],
+)
+def test_files_that_would_give_strange_labels(tmp_path, name, content):
+    # kills: a strange label in place of an error
+    (tmp_path / name).write_text(content)
+    with pytest.raises((SettingError, TextError)):
+        LabelSet.read(tmp_path / name)

@@ -1,10 +1,10 @@
 """`sijo classify`: a table in, the same table with labels out."""
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,6 +16,7 @@ from sijo.app.options import call_with
 from sijo.app.progress import RowProgress
 from sijo.app.results import print_shown, rows_out, tell
 from sijo.errors import SettingError, SijoError, TextError, warn
+from sijo.names import NameCells
 from sijo.texts import printable
 from sijo.zeroshot.labels import LabelSet
 from sijo.zeroshot.scorers.registry import SCORERS
@@ -47,6 +48,8 @@ class LabelSettings:
     that was trained on labels needs none: it chooses among all of its own."""
     labels_file: Path | None = None
     """Labels from a file: .txt (one a line), .csv (label,description) or .json."""
+    labels_separator: str | None = None
+    """What stands between labels, in --labels and in cells: semicolons by default, or commas where are none."""
     model: str | None = None
     """A model folder or org/name; without it the built-in sentence encoder."""
     revision: str | None = None
@@ -83,7 +86,7 @@ class LabelSettings:
             raise SettingError("--labels and --labels-file both say what to choose from; pass one of them")
         if self.labels_file is not None:
             return LabelSet.read(self.labels_file)
-        return None if self.labels is None else LabelSet.parse(self.labels)
+        return None if self.labels is None else LabelSet.parse(self.labels, self.labels_separator)
 
     def opened(self, labels: LabelSet | None, *, otherwise: Sequence[str] | None = None) -> "Labeller":
         """What labels texts by these settings; bad labels are refused before its model is opened.
@@ -123,7 +126,7 @@ class ClassifySettings(LabelSettings):
     column: str | None = None
     """The column with the text: "text", or the only one, by default."""
     labels_column: str | None = None
-    """A column that holds each row's own labels, as a list or with commas between."""
+    """A column that holds each row's own labels, as a list or with semicolons or commas between."""
     multi_label: bool | None = None
     """Judge each label by itself, so that several or none may fit; a model that was trained to does so unasked."""
     threshold: float = 0.5
@@ -138,6 +141,11 @@ class ClassifySettings(LabelSettings):
     """Go on with a run that was stopped: same input, labels and output."""
     overwrite: bool = False
     """Replace an output, or an unfinished run, that is there."""
+
+    @cached_property
+    def cells(self) -> NameCells:
+        """Reads the cells of --labels-column."""
+        return NameCells(self.labels_separator)
 
 
 def _counted(rows: Sequence["LabelPrediction"]) -> Counter[str]:
@@ -258,22 +266,21 @@ def _in_words(rows: int) -> str:
 def _rows(block: "RowBlock", labeller: "Labeller", settings: ClassifySettings) -> list["LabelPrediction"]:
     """The answers for a block."""
     column = settings.labels_column
-    return list(labeller.stream(block.texts, None if column is None else _own_labels(block, column, labeller)))
+    own = None if column is None else _own_labels(block, column, labeller, settings.cells)
+    return list(labeller.stream(block.texts, own))
 
 
-def _own_labels(block: "RowBlock", column: str, labeller: "Labeller") -> Iterator[list[str]]:
-    """Each row's own labels, from a column of lists or of strings with commas."""
+def _own_labels(block: "RowBlock", column: str, labeller: "Labeller", cells: NameCells) -> Iterator[list[str]]:
+    """Each row's own labels, from a column of lists or of names in a text."""
     for place, value in enumerate(block.values(column)):
         try:
-            if isinstance(value, str) and value.lstrip().startswith("["):
-                value = json.loads(value)  # noqa: PLW2901
-            if value is not None and not isinstance(value, list | str):
-                raise ValueError(f"{value!r} is neither a list of labels nor names with commas between")
-            names = value if isinstance(value, list) else list(LabelSet.parse(value or "").names)
-            labeller.check(LabelSet.of(names))
-        except (SijoError, ValueError, RecursionError) as error:
+            labels = LabelSet.of(cells.parts(value))  # type: ignore[arg-type] # which refuses what is no name
+            labeller.check(labels)
+        except SijoError as error:
             raise TextError(f"row {block.first_row + place + 1}, column {column!r}: {error}") from None
-        yield names
+        yield list(labels.names)
+    if (caution := cells.caution()) is not None:
+        warn(f"column {column!r}: {caution}")
 
 
 def _answer_columns(
@@ -304,6 +311,7 @@ def _run_settings(labeller: "Labeller", settings: ClassifySettings) -> dict[str,
     return {
         "labels": None if labels is None else {label.name: label.descriptions for label in labels.labels},
         "labels_column": settings.labels_column,
+        "labels_separator": settings.labels_separator,
         "model": scorer.engine.model.fingerprint,
         "scorer": scorer.name,
         "dtype": settings.dtype,

@@ -11,8 +11,8 @@ from sijo.app.classify import LabelSettings
 from sijo.app.options import call_with
 from sijo.app.progress import RowProgress
 from sijo.app.results import print_json, print_shown, wants_json
-from sijo.errors import SettingError, TextError, nearest
-from sijo.names import folded
+from sijo.errors import SettingError, TextError, nearest, warn
+from sijo.names import apart, cautions, folded, list_in, name_of
 from sijo.version import __version__
 
 if TYPE_CHECKING:
@@ -72,7 +72,9 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:
     blocks = list(table.blocks())  # texts that somebody labelled by hand fit in memory
     gold = [label for block in blocks for label in _gold(block, settings.label_column)]
     labels = settings.label_set()
-    labeller = settings.opened(labels, otherwise=sorted(set(gold) - {settings.none_label}))
+    spelled, twice = _spellings(gold)
+    none = folded(settings.none_label or "")
+    labeller = settings.opened(labels, otherwise=sorted(name for key, name in spelled.items() if key != none))
     if labeller.choice.multi_label:
         raise SettingError(
             "the model was trained to judge each label by itself, and may give a text several or none; what is "
@@ -80,15 +82,12 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:
         )
     assert labeller.labels is not None
     names = [*labeller.labels.names, settings.none_label] if settings.none_label else list(labeller.labels.names)
-    if labels is None and labeller.scorer.known is not None:  # its own spelling may be another than the file's
-        spelled = {folded(name): name for name in names}
-        gold = [spelled.get(folded(label), label) for label in gold]
-    for row, label in enumerate(gold, start=1):  # refused before the texts are read, not after
-        if label not in names:
-            raise TextError(
-                f"row {row}: the label {label!r} is not one of the {len(names)} labels"
-                f"{nearest(label, names)}. Mend the row, or add the label"
-            )
+    if labels is None and labeller.scorer.known is None:  # the file's own
+        if twice is not None:
+            raise twice
+        for caution in cautions(gold, "what is measured here is one label a text"):
+            warn(caution)
+    gold = _as_spelled(gold, names)
     probabilities, cut = [], 0
     with RowProgress(shown=not settings.quiet) as progress:
         for group, reading in labeller.judged(text for block in blocks for text in block.texts):
@@ -104,18 +103,50 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:
 
 def _gold(block: "RowBlock", column: str) -> list[str]:
     """The right labels of a block, refused where one or its text is missing."""
-    labels = block.values(column)
-    for place, label in enumerate(labels):
-        if not isinstance(label, str) or not label:
+    names = []
+    for place, value in enumerate(block.values(column)):
+        name, row = name_of(value), block.first_row + place + 1
+        if name is None or list_in(name) is not None:
             raise TextError(
-                f"row {block.first_row + place + 1}: the column {column!r} holds {label!r}, not a label; "
-                "leave out rows whose label is not known"
+                f"row {row}: the column {column!r} holds {value!r}, not a label; leave out rows whose label is not "
+                "known"
             )
         if not block.texts[place].strip():
-            raise TextError(
-                f"row {block.first_row + place + 1} has no text to label; leave it out of the measurement"
+            raise TextError(f"row {row} has no text to label; leave it out of the measurement")
+        names.append(name)
+    return names
+
+
+def _spellings(gold: list[str]) -> tuple[dict[str, str], TextError | None]:
+    """The first spelling of each label, by what all share; and what is wrong where one has two."""
+    first: dict[str, tuple[str, int]] = {}
+    twice: TextError | None = None
+    for row, label in enumerate(gold, start=1):
+        other, earlier = first.setdefault(folded(label), (label, row))
+        if other != label and twice is None:
+            shown = apart(label, other)
+            twice = TextError(
+                f"row {row}: the label {shown[0]} is the label {shown[1]} of row {earlier}, spelled otherwise; "
+                "spell it alike in all rows, or say how by --labels"
             )
-    return [str(label) for label in labels]
+    return {key: label for key, (label, _) in first.items()}, twice
+
+
+def _as_spelled(gold: list[str], names: list[str]) -> list[str]:
+    """The right labels in the spelling of the labels that are chosen among, refused where one is none of them."""
+    spelled, known = {folded(name): name for name in names}, {*names}
+    for row, label in enumerate(gold, start=1):  # before the texts are read, not after
+        if label in known:
+            continue
+        known.add(label)
+        if folded(label) not in spelled:
+            raise TextError(
+                f"row {row}: the label {label!r} is not one of the {len(names)} labels"
+                f"{nearest(label, names)}. Mend the row, or add the label"
+            )
+        one, other = apart(label, spelled[folded(label)])
+        warn(f"row {row}: the label {one} is read as {other}, as the labels to choose from spell it")
+    return [spelled[folded(label)] for label in gold]
 
 
 def _print(

@@ -46,6 +46,8 @@ class FinetuneCommand:
     """The column with a second text, read as one input with the first."""
     label_column: str | None = None
     """The column with the label."""
+    labels_separator: str | None = None
+    """For multi-label, what stands between the names in a cell that is no list; semicolons or commas by default."""
     seeds: int | None = None
     """How many runs are made, with other seeds; the best one is kept, and all are compared in OUT/summary.json."""
     set: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None
@@ -113,6 +115,7 @@ def resolved(options: FinetuneCommand) -> "FinetuneSettings":
         f"columns.{text}": options.text_column,
         "columns.second": options.second_column,
         f"columns.{label}": options.label_column,
+        "columns.separator": options.labels_separator,
         "teacher.model": options.teacher,
         "seeds": options.seeds,
     }
@@ -139,6 +142,8 @@ def show_results(out: Path, format: str | None) -> None:
     note = f"{results['evaluation_rows']:,} rows; best at step {results['best_step']:,}{seed}"
     if "macro_f1_over" in results:
         note += f"; macro_f1 over {results['macro_f1_over']}"
+    if "tag_scheme" in results:
+        note += f"; tags are {results['tag_scheme']}"
     print_table(("metric", "value", "95 %", *(["over seeds"] if summary else [])), rows, note=note)
     print_line(out / "model")
 

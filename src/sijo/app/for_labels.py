@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sijo.errors import SettingError, TextError, nearest
+from sijo.names import folded
+from sijo.zeroshot.labels import names_of_line, read_labels_file
 
 if TYPE_CHECKING:
     from sijo.generation.synthetic import Kind
@@ -24,11 +26,14 @@ def kinds_of(words: str) -> list["Kind"]:
     """
     from sijo.generation.synthetic import Kind
 
-    if Path(words).suffix.lower() in (".csv", ".json"):
-        return list(_of_records(_records(Path(words)), Path(words)))
-    parts = [part.strip() for part in words.split(";" if ";" in words else ",") if part.strip()]
-    pairs = [(name.strip(), code.strip()) for name, _, code in (part.partition("=") for part in parts)]
-    if not pairs or not all(name for name, _ in pairs):
+    path = Path(words)
+    if path.suffix.lower() in (".csv", ".json"):
+        return list(_of_records(_records(path), path))
+    if path.suffix.lower() in (".txt", ".tsv", ".jsonl", ".parquet"):
+        raise SettingError(f"--for-labels {words} ends in {path.suffix!r}; a labels file is .csv or .json here")
+    parts = [part for part in names_of_line(words, option="--for-labels") if part != ""]
+    pairs = [(name.strip(), code.strip()) for name, _, code in (str(part).partition("=") for part in parts)]
+    if not pairs or not all(folded(name) for name, _ in pairs):
         raise SettingError(
             f'--for-labels {words!r} names no labels; write it as "travel,banking" or "good=Reviews"'
         )
@@ -65,20 +70,14 @@ def _of_records(records: list[dict[str, Any]], path: Path) -> Iterator["Kind"]:
 
 def _records(path: Path) -> list[dict[str, Any]]:
     """What a labels file says: {"good": {"control_code": …, "prompt": …}}, {"good": CODE}, or rows of FIELDS."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        there = [file.name for file in path.parent.glob("*")] if path.parent.is_dir() else []
-        raise SettingError(f"there is no labels file {path}{nearest(path.name, there)}") from None
-    except UnicodeDecodeError as error:
-        raise TextError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}); convert it") from None
+    text = read_labels_file(path)
     if path.suffix.lower() == ".csv":
         table = csv.DictReader(io.StringIO(text, newline=""), restkey="?")
         if "label" not in (table.fieldnames or ()):
             raise TextError(f"{path} must begin with the line: {','.join(FIELDS)}")
         return list(table)
     try:
-        labels = json.loads(text)
+        labels = json.loads(text, object_pairs_hook=_each_once)
     except (ValueError, RecursionError) as error:
         raise TextError(f"{path} is not JSON: {error}") from None
     if not isinstance(labels, dict):
@@ -87,3 +86,13 @@ def _records(path: Path) -> list[dict[str, Any]]:
         {"label": label} | (value if isinstance(value, dict) else {"control_code": value})
         for label, value in labels.items()
     ]
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, refused where it says of one thing twice."""
+    fields: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in fields:
+            raise ValueError(f"{key!r} stands in it twice")
+        fields[key] = value
+    return fields

@@ -1,7 +1,7 @@
-"""Rows that people labelled, as they stand in a file; their labels; and rows held out.
+"""Rows that people labelled, as they stand in a file; and rows held out.
 
     classification      a text, or two, and the name of its class
-    multi-label         a text, or two, and the names of all that fit: a list, or names parted by ";"
+    multi-label         a text, or two, and the names of all that fit: a list, or names parted by ";" or ","
     regression          a text, or two, and a number
     tagging             a list of words and a list of their tags
     question-answering  a question, a text, and the answers that stand in it (SQuAD 1 and 2, also their own file)
@@ -10,11 +10,9 @@
 What is wrong with a file is told by its row, before any model is moved.
 """
 
-import difflib
 import json
 import math
 import tomllib
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
@@ -24,6 +22,7 @@ from typing import Any, Literal, get_args
 
 from sijo.errors import SettingError, TextError, nearest, warn
 from sijo.files.tables import records
+from sijo.names import NameCells, folded, list_in, name_of
 from sijo.random import rng
 
 Task = Literal["classification", "multi-label", "regression", "tagging", "question-answering", "multiple-choice"]
@@ -55,6 +54,8 @@ class ColumnNames:
     """For question-answering: {text, answer_start}, each a list; or a list of such objects."""
     choices: str | None = None
     """For multiple-choice, the list of choices."""
+    separator: str | None = None
+    """For multi-label, what stands between the names in a cell that is no list; None for semicolons or commas."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,10 @@ def read_rows(file: str | Path, task: Task, columns: ColumnNames | None = None) 
     if first is None:
         raise TextError(f"{file} has no rows; give it at least one")
     in_file = _Columns(str(file), first[1], columns or ColumnNames())
-    return [_READERS[task](in_file, where, record) for where, record in chain([first], rows)]
+    read = [_READERS[task](in_file, where, record) for where, record in chain([first], rows)]
+    if (caution := in_file.cells.caution()) is not None:
+        warn(f"{file}: {caution}")
+    return read
 
 
 class _Columns:
@@ -110,6 +114,7 @@ class _Columns:
     def __init__(self, file: str, record: _Record, names: ColumnNames) -> None:
         self.file, self.record, self.names = file, record, names
         self.column = cache(self._column)  # asked anew for each row
+        self.cells = NameCells(names.separator)
 
     def _column(self, what: str, usual: str = "", *, only: Sequence[str] = ()) -> str:
         """The column that holds it: the one named, else of a usual name, else the only one besides `only`."""
@@ -161,9 +166,17 @@ def _short(value: Any) -> str:
 
 
 def _name(value: Any, column: str, where: str) -> str:
-    if isinstance(value, bool | int | str) and str(value).strip():
-        return str(value).strip()
-    raise TextError(f"{where}: {column!r} holds {_short(value)}, not the name of a label; leave such rows out")
+    if (name := name_of(value)) is None:
+        raise TextError(
+            f"{where}: {column!r} holds {_short(value)}, not the name of a label, which is a text or a whole "
+            "number; leave such rows out"
+        )
+    if list_in(name) is not None:
+        raise TextError(
+            f"{where}: {column!r} holds {_short(value)}, a list and no name; rows with several labels are "
+            "learned by --task multi-label"
+        )
+    return name
 
 
 def _list(value: Any, column: str, where: str, separator: str | None = None) -> list[Any]:
@@ -184,7 +197,9 @@ def _parsed(value: Any, column: str, where: str) -> Any:
         return value
     try:
         return json.loads(value)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
+        if (items := list_in(value)) is not None:
+            return items
         raise TextError(f"{where}: {column!r} begins as JSON and is none: {_short(value)}") from None
 
 
@@ -198,11 +213,17 @@ def _text_row(
     return LabelledRow(where, tuple(_text(record, column, where) for column in texts), label=value)
 
 
-def _names_in(value: Any, column: str, where: str) -> tuple[str, ...]:
-    names = [_name(name, column, where) for name in _list(value, column, where, ";")]
-    if len(set(names)) < len(names):
-        raise TextError(f"{where}: {column!r} names a label twice: {_short(names)}; name each once")
-    return tuple(names)
+def _many_labelled_row(columns: _Columns, where: str, record: _Record) -> LabelledRow:
+    def names_in(value: Any, column: str, where: str) -> tuple[str, ...]:
+        try:
+            names = columns.cells.names(value)
+        except TextError as error:
+            raise TextError(f"{where}, column {column!r}: {error}") from None
+        if len(set(map(folded, names))) < len(names):
+            raise TextError(f"{where}: {column!r} names a label twice: {_short(names)}; name each once")
+        return tuple(names)
+
+    return _text_row(columns, where, record, names_in)
 
 
 def _number(value: Any, column: str, where: str) -> float:
@@ -312,79 +333,12 @@ def _right_choice(value: Any, choices: Sequence[str], marks: Sequence[str]) -> i
 
 _READERS: dict[Task, Callable[[_Columns, str, _Record], LabelledRow]] = {
     "classification": partial(_text_row, label_of=_name),
-    "multi-label": partial(_text_row, label_of=_names_in),
+    "multi-label": _many_labelled_row,
     "regression": partial(_text_row, label_of=_number, usual="number"),
     "tagging": _tagged_row,
     "question-answering": _question_row,
     "multiple-choice": _choice_row,
 }
-
-
-def names_of(rows: Sequence[LabelledRow], task: Task) -> tuple[str, ...]:
-    """Every label that occurs, in the order of numbers or letters; ("score",) for a number, none for the rest.
-
-    >>> names_of([LabelledRow("1", label="10"), LabelledRow("2", label="9")], "classification")
-    ('9', '10')
-    """
-    if task == "regression":
-        return ("score",)
-    if task in ("question-answering", "multiple-choice"):
-        return ()
-    names = {name for row in rows for name in _names(row, task)}
-    are_numbers = all(name.removeprefix("-").isdecimal() for name in names)
-    return tuple(sorted(names, key=int if are_numbers else None))
-
-
-def _names(row: LabelledRow, task: Task) -> tuple[str, ...]:
-    return (row.label,) if task == "classification" else tuple(row.label)
-
-
-def check_labels(
-    train: Sequence[LabelledRow],
-    evaluation: Sequence[LabelledRow],
-    task: Task,
-    *,
-    allow_rare: bool = False,
-) -> None:
-    """Refuse labels that cannot be learned or measured; warn of what can only be measured poorly.
-
-    allow_rare  whether a class may have one row
-    """
-    names = names_of(train, task)
-    if task in ("classification", "tagging") and len(names) < 2:
-        raise TextError(
-            f"the training rows have {len(names)} label{'s' * (len(names) != 1)} ({', '.join(names)}), so there is "
-            "nothing to tell apart; give rows of two or more, or another columns.label"
-        )
-    if task == "multi-label" and not names:
-        raise TextError("no training row has a label; give another columns.label")
-    if task not in ("classification", "multi-label", "tagging"):
-        return
-    known = set(names)
-    if unknown := [(row, name) for row in evaluation for name in _names(row, task) if name not in known]:
-        row, name = unknown[0]
-        close = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
-        hint = nearest(name, names) or (f"; the nearest is {close[0]!r}" if close else "")
-        raise TextError(
-            f"{row.where}: the label {name!r} is in no training row{hint}. Mend it, add rows of that label to the "
-            "training file, or leave them out of the evaluation"
-        )
-    if task == "tagging":
-        return
-    if (rare := _labels_of_one_row(train, task)) and not allow_rare:
-        raise TextError(
-            f"one row alone has the label {rare}, from which nothing general can be learned; add rows, put it "
-            "together with another label, leave it out, or allow it by allow_rare=true"
-        )
-    if rare := _labels_of_one_row(evaluation, task):
-        warn(f"one evaluation row alone has the label {rare}: what is measured of it says little")
-
-
-def _labels_of_one_row(rows: Sequence[LabelledRow], task: Task) -> str:
-    """The labels that occur once, as a sentence lists them; "" for none."""
-    counts = Counter(name for row in rows for name in _names(row, task))
-    names = sorted(name for name, count in counts.items() if count == 1)
-    return ", ".join([*map(repr, names[:4]), *["…"] * (len(names) > 4)])
 
 
 def held_out(

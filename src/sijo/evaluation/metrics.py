@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from sijo.errors import SettingError
 from sijo.evaluation.intervals import Floats, Integers, Metric
+from sijo.evaluation.tag_schemes import TagScheme
 
 BEST: Mapping[str, tuple[str, ...]] = {
     "classification": ("accuracy", "macro_f1", "micro_f1", "matthews"),
@@ -28,17 +29,20 @@ BEST: Mapping[str, tuple[str, ...]] = {
     "question-answering": ("f1", "exact_match"),
     "multiple-choice": ("accuracy",),
 }
-"""What may decide which checkpoint is best, the first by default; entity_f1 where tags are BIO, else accuracy."""
+"""What may decide which checkpoint is best, the first by default; of tags without a scheme accuracy."""
 FALLING = frozenset({"mean_squared_error", "loss"})
 """The smaller, the better."""
 
 
-def metrics_of(task: str, rows: Sequence[Any], predicted: Sequence[Any], names: Sequence[str]) -> dict[str, Metric]:
+def metrics_of(
+    task: str, rows: Sequence[Any], predicted: Sequence[Any], names: Sequence[str], scheme: TagScheme | None = None
+) -> dict[str, Metric]:
     """What is measured in a task.
 
     rows       with what people said, in `label`
     predicted  the answer to each: a name, a set of names, a number, a list of tags, a text, or a place
     names      of the labels
+    scheme     of tags, by which they say where entities are; None where they are about words alone
     """
     if len(rows) != len(predicted):
         raise SettingError(f"{len(predicted)} answers to {len(rows)} rows; give one for each")
@@ -56,7 +60,7 @@ def metrics_of(task: str, rows: Sequence[Any], predicted: Sequence[Any], names: 
         case "regression":
             return numbers(np.array(gold), np.array(predicted, dtype=np.float64))
         case "tagging":
-            return tagged(gold, predicted, names)
+            return tagged(gold, predicted, names, scheme)
         case "question-answering":
             return answered([[answer.text for answer in answers] for answers in gold], predicted)
     return {"accuracy": mean_of(np.array(gold) == np.array(predicted))}
@@ -168,39 +172,13 @@ def _correlation(x_N: Floats, y_N: Floats) -> float:
     return float(x_N @ y_N) / spread if spread > 0 else math.nan
 
 
-def is_bio(names: Sequence[str]) -> bool:
-    """Whether tags say where entities begin (B-), go on (I-), and are none (O).
-
-    >>> is_bio(["O", "B-place", "I-place"]), is_bio(["NOUN", "VERB"])
-    (True, False)
-    """
-    return any(name.startswith("B-") for name in names) and all(
-        name == "O" or name.startswith(("B-", "I-")) for name in names
-    )
-
-
-def entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
-    """The entities of BIO tags, strictly: B-x begins an x, I-x goes on with one, and after anything else is none.
-
-    Returns (kind, first word, word behind the last): the entities of seqeval's strict IOB2.
-
-    >>> sorted(entities(["B-place", "I-place", "O", "I-place", "B-name"]))
-    [('name', 4, 5), ('place', 0, 2)]
-    """
-    entities, begin, kind = set(), 0, ""
-    for number, tag in enumerate([*tags, "O"]):
-        if kind and tag != f"I-{kind}":
-            entities.add((kind, begin, number))
-            kind = ""
-        if tag.startswith("B-"):
-            begin, kind = number, tag[2:]
-    return entities
-
-
 def tagged(
-    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], names: Sequence[str]
+    gold: Sequence[Sequence[str]],
+    predicted: Sequence[Sequence[str]],
+    names: Sequence[str],
+    scheme: TagScheme | None = None,
 ) -> dict[str, Metric]:
-    """Of words with a tag each: accuracy and macro-F1 of words; of BIO tags the F1 of whole entities, strictly."""
+    """Of words with a tag each: accuracy and macro-F1 of words; by a scheme the F1 of whole entities, strictly."""
     place = {name: number for number, name in enumerate(names)}
     gold_W, predicted_W = (
         np.array([place[tag] for tags in column for tag in tags]) for column in (gold, predicted)
@@ -216,9 +194,9 @@ def tagged(
         "accuracy": lambda chosen: float(right_N[chosen].sum() / words_N[chosen].sum()),
         "macro_f1": lambda chosen: macro_f1(confused(chosen)),
     }
-    if not is_bio(names):
+    if scheme is None:
         return metrics
-    pairs = [(entities(truth), entities(guess)) for truth, guess in zip(gold, predicted, strict=True)]
+    pairs = [map(scheme.entities, columns) for columns in zip(gold, predicted, strict=True)]
     sums_N3 = np.array([(len(truth & guess), len(guess), len(truth)) for truth, guess in pairs], dtype=np.float64)
 
     def share(*whole: int) -> Metric:

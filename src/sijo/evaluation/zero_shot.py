@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sijo.errors import SettingError, TextError, nearest
 from sijo.evaluation.intervals import Floats, Integers, Interval, resampled
 from sijo.evaluation.metrics import MACRO_F1_OVER, class_scores, confusion, macro_f1
+from sijo.names import apart, folded, name_of
 
 MOST_RESAMPLES = 100_000
 """Of which all are kept at once."""
@@ -90,7 +91,7 @@ def evaluate(
 ) -> Evaluation:
     """Accuracy, F1, confusion and calibration of one label a row, each with a 95 % bootstrap interval.
 
-    gold           the right label of each row; "none of these" is a label like any other
+    gold           the right label of each row, in any spelling of it; "none of these" is a label like any other
     probabilities  of each label, shape (N, L), columns in the order of `labels`
     labels         all that could be given
     predicted      the label given to each row; by default the most probable, the first of equals
@@ -123,12 +124,12 @@ def evaluate(
     if not gold:
         raise TextError("there are no rows to evaluate; give at least one text with its gold label")
     columns = _columns(labels)
-    gold_N = np.array([_gold_column(label, row, columns) for row, label in enumerate(gold, start=1)])
+    gold_N = np.array([_gold_column(label, row, columns, labels) for row, label in enumerate(gold, start=1)])
     _check_probabilities(probabilities, rows=len(gold), labels=len(labels))
     check_resamples(resamples, seed)
     if not 1 <= bins <= MOST_RESAMPLES:
         raise SettingError(f"bins={bins}: calibration is measured over at least 1 bin, such as 15")
-    predicted_N = None if predicted is None else _predicted_columns(predicted, columns, rows=len(gold))
+    predicted_N = None if predicted is None else _predicted_columns(predicted, columns, labels, rows=len(gold))
     rows = _Rows(gold_N, predicted_N, probabilities, bins)
 
     def measure(chosen_N: Integers) -> Floats:
@@ -164,34 +165,39 @@ def check_resamples(resamples: int, seed: int) -> None:
 
 
 def _columns(labels: Sequence[str]) -> dict[str, int]:
-    """Which column of the probabilities belongs to each label."""
-    columns = {label: place for place, label in enumerate(labels)}
-    if len(columns) < len(labels):
-        twice = next(label for place, label in enumerate(labels) if columns[label] != place)
-        raise SettingError(f"labels repeat {twice!r}; give each label once")
+    """Which column of the probabilities belongs to each label, by what its spellings share."""
+    columns: dict[str, int] = {}
+    for place, label in enumerate(labels):
+        first = columns.setdefault(folded(label), place)
+        if first != place:
+            one, other = apart(label, labels[first])
+            raise SettingError(f"labels repeat {one} (the other is {other}); give each label once")
     if len(columns) < 2:
         raise SettingError(f"with {len(columns)} labels there is nothing to choose between; give two or more")
     return columns
 
 
-def _gold_column(label: str, row: int, columns: dict[str, int]) -> int:
+def _gold_column(label: str, row: int, columns: dict[str, int], labels: Sequence[str]) -> int:
     """The column of a gold label; `row` counts from 1."""
-    if label not in columns:
+    if (column := columns.get(folded(name_of(label) or ""))) is None:
         raise TextError(
             f"row {row}: gold label {label!r} is not one of the {len(columns)} labels"
-            f"{nearest(str(label), columns)}. Mend the row, or add the label."
+            f"{nearest(str(label), labels)}. Mend the row, or add the label."
         )
-    return columns[label]
+    return column
 
 
-def _predicted_columns(predicted: Sequence[str], columns: dict[str, int], *, rows: int) -> Integers:
+def _predicted_columns(
+    predicted: Sequence[str], columns: dict[str, int], labels: Sequence[str], *, rows: int
+) -> Integers:
     """The columns of the labels a caller chose."""
     if len(predicted) != rows:
         raise SettingError(f"{len(predicted)} predicted labels for {rows} gold labels; give one for each")
-    unknown = next((label for label in predicted if label not in columns), None)
+    names = [folded(name_of(label) or "") for label in predicted]
+    unknown = next((label for label, name in zip(predicted, names, strict=True) if name not in columns), None)
     if unknown is not None:
-        raise SettingError(f"predicted label {unknown!r} is not one of labels{nearest(str(unknown), columns)}")
-    return np.array([columns[label] for label in predicted])
+        raise SettingError(f"predicted label {unknown!r} is not one of labels{nearest(str(unknown), labels)}")
+    return np.array([columns[name] for name in names])
 
 
 def _check_probabilities(probabilities: NDArray[np.floating[Any]], *, rows: int, labels: int) -> None:

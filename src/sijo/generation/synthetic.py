@@ -18,6 +18,7 @@ from sijo.data.corpus import Document, SeenDigests, document_digest
 from sijo.errors import SettingError
 from sijo.generation.generator import GeneratedText, Generator, Request
 from sijo.generation.rules import RequestSettings, Sampling
+from sijo.names import folded
 from sijo.random import rng
 from sijo.texts import check_text
 
@@ -47,7 +48,7 @@ class Kind:
     """How its texts may begin; the seed of a text draws one of them."""
 
     def __post_init__(self) -> None:
-        if not self.label.strip():
+        if not folded(self.label):
             raise SettingError("a label without a name cannot be learned; name it")
         check_text(self.label, f"the label {self.label!r}")
         if not self.beginnings or (self.control_code is None and not all(map(str.strip, self.beginnings))):
@@ -145,7 +146,7 @@ class Synthesis:
         self.writer, self.kinds, self.settings = writer, list(kinds), settings or SyntheticSettings()
         self.at_once = at_once
         names = [kind.label for kind in kinds]
-        if not names or len(set(names)) < len(names):
+        if not names or len(set(map(folded, names))) < len(names):
             raise SettingError(f"labels are given once each, and here are {', '.join(names) or 'none'}")
         self.drafts = self.settings.written * len(self.kinds)
         """Texts that are written in all."""

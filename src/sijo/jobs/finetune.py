@@ -25,7 +25,7 @@ from sijo.checkpoints.card import Card, Metric, licence
 from sijo.checkpoints.locate import locate
 from sijo.checkpoints.save import save
 from sijo.data.labelled_rows import LabelledRow
-from sijo.errors import SettingError
+from sijo.errors import SettingError, warn
 from sijo.evaluation.intervals import intervals
 from sijo.evaluation.metrics import MACRO_F1_OVER, best_threshold
 from sijo.files.atomic import whole_file
@@ -73,6 +73,8 @@ def finetune(
         raise SettingError("fine-tuning runs in one process; start it without torchrun")
     check_tracker(settings.run.tracker)
     setup = FinetuneSetup(settings, files)
+    if setup.scheme is not None:
+        tell(f"the tags are {setup.scheme.name}, and entities are measured by it")
     with ExitStack() as stack:
         stack.enter_context(take_run_folder(out, settings, "data.json", setup.words, resume=resume))
         seeds: list[FinetuneSeed] = []
@@ -117,8 +119,15 @@ def measure(seed: FinetuneSeed) -> dict[str, Any]:
         "loss": predictions.loss,
         "metrics": {name: interval.to_dict() for name, interval in measured.items()},
     }
+    if seed.best()[setup.metric] is None:
+        warn(
+            f"{setup.metric} is not defined on the evaluation rows, as where all of them have one answer, so the "
+            "loss decided which checkpoint is best"
+        )
     if "macro_f1" in measured:
         results["macro_f1_over"] = MACRO_F1_OVER
+    if setup.scheme is not None:
+        results["tag_scheme"] = setup.scheme.name
     if predictions.spans and not setup.always_answers:
         gold = [[answer.text for answer in row.label] for row in rows]
         threshold, f1 = best_threshold(predictions.spans, gold)
@@ -137,6 +146,11 @@ def export(seed: FinetuneSeed, results: Mapping[str, Any], folder: Path) -> None
         if interval["value"] is not None
     ]
     on = Path(files.evaluation).name if files.evaluation else f"rows held out of {Path(files.train).name}"
+    on += ", by which the checkpoint was chosen too"
+    if "macro_f1_over" in results:
+        on += f"; macro_f1 is over {results['macro_f1_over']}"
+    if setup.scheme is not None:
+        on += f"; entities are read strictly as {setup.scheme.name}"
     card = Card(
         title=f"{folder.parent.resolve().name}: {setup.task}",
         task=PIPELINES.get(setup.task, setup.task),
@@ -145,7 +159,7 @@ def export(seed: FinetuneSeed, results: Mapping[str, Any], folder: Path) -> None
         labels=setup.names,
         data={Path(files.train).name: len(setup.train.rows)},
         metrics=metrics,
-        measured_on=f"{on}, by which the checkpoint was chosen too",
+        measured_on=on,
         settings={path: value for path, value in json_leaves(settings.to_json()) if path not in PLACES},
         base_licence=licence(locate(base)),
         teacher_licence=None if teacher is None else licence(locate(teacher)),

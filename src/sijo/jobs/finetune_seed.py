@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from sijo.data.labelled_rows import Task
 from sijo.errors import CheckpointError
 from sijo.evaluation.intervals import values
 from sijo.evaluation.metrics import FALLING, SpanAnswer, best_span
+from sijo.evaluation.tag_schemes import OUTSIDE
 from sijo.files.atomic import whole_folder
 from sijo.files.json_lines import JsonLinesFile
 from sijo.jobs.finetune_settings import AnswerSettings
@@ -27,7 +29,7 @@ from sijo.objectives.scoring import scored
 from sijo.objectives.supervised import Supervised
 from sijo.training.distributed import join
 from sijo.training.journal import Journal
-from sijo.training.loop import Training
+from sijo.training.loop import DivergedError, Training
 from sijo.training.optimizers import fill
 from sijo.training.step import Step
 
@@ -100,13 +102,16 @@ class FinetuneSeed:
 
     def better(self, line: Mapping[str, Any], other: Mapping[str, Any] | None) -> bool:
         """Whether an evaluation is better than another, or than none."""
-        metric = self.setup.metric
-        value = line.get(metric)
-        if value is None:
-            return other is None
-        if other is None or other.get(metric) is None:
+        if other is None:
             return True
-        return bool(value < other[metric] if metric in FALLING else value > other[metric])
+        metric = self.setup.metric
+        value, rival = line.get(metric), other.get(metric)
+        if value is None and rival is None:  # as a correlation with what is the same everywhere: the loss decides
+            metric = "loss"
+            value, rival = line["loss"], other["loss"]
+        if value is None or rival is None:
+            return rival is None
+        return bool(value < rival if metric in FALLING else value > rival)
 
     def best(self) -> dict[str, Any]:
         """The best evaluation, the first of equals."""
@@ -169,13 +174,22 @@ def predict_rows(objective: Supervised, inputs: LabelledInputs, settings: Answer
     """What a network predicts for labelled rows, without dropout.
 
     settings  of question-answering
+
+    Raises DivergedError for scores that are not finite, with a row.
     """
     scores: list[Any] = [None] * len(inputs)
     loss, count = 0.0, 0
     for numbers, posed, rows in scored(objective, objective.scores, inputs):
         tally = objective.label(rows, posed, objective.count(posed))
         loss, count = loss + tally.total.item(), count + tally.count
+        finite = bool(rows.isfinite().all())
         for number, row in zip(numbers, _by_input(rows, posed, inputs.task), strict=True):
+            if not finite and not np.isfinite(np.asarray(row)).all():
+                raise DivergedError(
+                    f"the network's scores for {inputs.rows[inputs.owners[number]].where} are no finite numbers, "
+                    "so it has diverged, and no metric says how good it is. Try a lower schedule.peak, a longer "
+                    "warm-up or a lower run.clip, in a new run"
+                )
             scores[number] = row
     return Predictions(loss / max(count, 1), *_predicted(scores, inputs, settings))
 
@@ -225,7 +239,8 @@ def _predicted(
 def _tags(scores: list[Any], inputs: LabelledInputs) -> list[list[str]]:
     """The tag of each word of each row."""
     names = inputs.names
-    silent = "O" if "O" in names else names[0]  # of a word of which the tokenizer leaves nothing
+    # of a word of which the tokenizer leaves nothing
+    silent = next((name for name in names if name.upper() == OUTSIDE), names[0])
     tags = [[silent] * len(row.words) for row in inputs.rows]
     for number, row in enumerate(scores):
         words = inputs.words[inputs.span(number)]

@@ -5,6 +5,7 @@ All of it is checked here, before a run is begun.
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,11 +15,14 @@ from torch import Tensor
 from sijo.checkpoints.describe import describe
 from sijo.checkpoints.load import Model, load
 from sijo.data.labelled_inputs import LabelledInputs
-from sijo.data.labelled_rows import check_labels, held_out, names_of, read_rows
-from sijo.errors import SettingError, warn
+from sijo.data.labelled_rows import LabelledRow, held_out, read_rows
+from sijo.data.row_labels import check_labels, names_of, spelled_alike
+from sijo.errors import SettingError, TextError, warn
 from sijo.evaluation.metrics import BEST, metrics_of
+from sijo.evaluation.tag_schemes import TagScheme, scheme_of
 from sijo.jobs.finetune_settings import FinetuneSettings, LabelledFiles
 from sijo.models.family import Layout, label_fields
+from sijo.names import folded
 from sijo.nn.head_specs import ClassifierHeadSpec
 from sijo.nn.heads import build_head
 from sijo.nn.transformer import Block, start
@@ -43,6 +47,9 @@ class FinetuneSetup:
         task = settings.task
         train_rows = read_rows(files.train, task, settings.columns)
         rows = [] if files.evaluation is None else read_rows(files.evaluation, task, settings.columns)
+        rows = spelled_alike(train_rows, rows, task)
+        self.scheme = _scheme(settings, train_rows, rows)
+        """By which tags say where entities are."""
         check_labels(train_rows, rows, task, allow_rare=settings.allow_rare)
         if files.evaluation is None:
             train_rows, rows = held_out(train_rows, task, settings.held_out, seed=settings.run.seed)
@@ -64,7 +71,7 @@ class FinetuneSetup:
                 f"cutting.length={settings.cutting.length} is longer than the {places} places of the model; "
                 "shorten it"
             )
-        if self.metric == "entity_f1" and not any(name.startswith("B-") for name in self.names):
+        if self.metric == "entity_f1" and self.scheme is None:
             if settings.metric is not None:
                 raise SettingError("metric=entity_f1 needs BIO tags, such as B-place and I-place; choose accuracy")
             self.metric = "accuracy"
@@ -97,6 +104,9 @@ class FinetuneSetup:
         labels = list(self.names) or (["LABEL_0", "LABEL_1"] if self.task == "question-answering" else None)
         if self.keeps_head:
             model = load(settings.model, name)
+            if self.task != "regression" and self.names and model.labels != self.names:  # another spelling
+                model.config |= label_fields(self.names)
+                model.labels = self.names
         elif settings.head == "plain":
             model = _plain(load(settings.model), list(self.names))
         else:
@@ -125,7 +135,7 @@ class FinetuneSetup:
 
     def metrics(self, predictions: list[Any]) -> dict[str, Any]:
         """How good predictions for the evaluation rows are."""
-        return metrics_of(self.task, self.evaluation.rows, predictions, self.names)
+        return metrics_of(self.task, self.evaluation.rows, predictions, self.names, self.scheme)
 
     def _class_weights(self) -> Tensor:
         """Of each class, rows / (classes · its rows): scikit-learn's "balanced"."""
@@ -152,28 +162,30 @@ class FinetuneSetup:
                     f"the teacher {wanted.model} gives {len(model.labels)} scores, and not one number"
                 )
         elif self.names:
-            if set(model.labels) != set(self.names):
-                odd = sorted(set(model.labels) ^ set(self.names))
+            theirs, ours = ({folded(name): name for name in labels} for labels in (model.labels, self.names))
+            if theirs.keys() != ours.keys():
+                odd = sorted((theirs | ours)[name] for name in theirs.keys() ^ ours.keys())
                 raise SettingError(
                     f"the teacher {wanted.model} was taught other labels than these rows have: "
                     f"{', '.join(map(repr, odd[:4]))}{', …' if len(odd) > 4 else ''} stand on one side alone; "
                     "give one that was fine-tuned on these labels"
                 )
-            columns = [model.labels.index(name) for name in self.names]
+            places = {folded(name): place for place, name in enumerate(model.labels)}
+            columns = [places[folded(name)] for name in self.names]
         problem = model.config.get("problem_type")
         if problem is not None and self.task in PROBLEMS and problem != PROBLEMS[self.task]:
             raise SettingError(f"the teacher {wanted.model} was taught {problem}, not {PROBLEMS[self.task]}")
         texts = [text for row in self.train.rows[:TELLING] for text in (*row.texts, *row.words, *row.choices)]
-        ours, theirs = student.tokenizer, model.tokenizer
-        if ours.ids(texts) != theirs.ids(texts) or ours.framed([0], [0]) != theirs.framed([0], [0]):
+        here, there = student.tokenizer, model.tokenizer
+        if here.ids(texts) != there.ids(texts) or here.framed([0], [0]) != there.framed([0], [0]):
             raise SettingError(
                 f"the teacher {wanted.model} reads with another tokenizer than the student, and both must read the "
                 "same question; give a teacher and a student with the same tokenizer"
             )
-        places = model.architecture.places
-        if places is not None and places < self.settings.cutting.length:
+        limit = model.architecture.places
+        if limit is not None and limit < self.settings.cutting.length:
             raise SettingError(
-                f"cutting.length={self.settings.cutting.length} is longer than the {places} places of the teacher"
+                f"cutting.length={self.settings.cutting.length} is longer than the {limit} places of the teacher"
             )
         return TaskTeacher(model, columns, wanted.temperature, wanted.soft, wanted.hard)
 
@@ -186,9 +198,25 @@ def _columns(settings: FinetuneSettings, names: tuple[str, ...]) -> tuple[tuple[
     held = describe(settings.model).labels
     if settings.task == "regression":
         return (held, True) if len(held) == 1 else (names, False)
-    if names and set(held) != set(names):
-        return names, False
-    return (held if names else names), True
+    ours = {folded(name): name for name in names}
+    if len(held) != len(names) or set(map(folded, held)) != ours.keys():
+        return names, not names
+    return tuple(ours[folded(name)] for name in held), True  # in the head's order, as the rows spell them
+
+
+def _scheme(
+    settings: FinetuneSettings, train: Sequence[LabelledRow], evaluation: Sequence[LabelledRow]
+) -> TagScheme | None:
+    """The scheme of the tags, found in all rows; a mixture is refused unless words alone decide."""
+    if settings.task != "tagging":
+        return None
+    files = [[(row.where, row.label) for row in rows] for rows in (train, evaluation) if rows]
+    try:
+        return scheme_of(*files)
+    except TextError:
+        if settings.metric in ("accuracy", "macro_f1"):
+            return None
+        raise
 
 
 def _plain(model: Model, names: list[str]) -> Model:

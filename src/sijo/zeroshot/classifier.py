@@ -12,6 +12,7 @@ from sklearn.utils import Tags
 from sijo.checkpoints.load import Dtype, Model
 from sijo.errors import SettingError, TextError, nearest, warn
 from sijo.inference.engine import LongText
+from sijo.names import folded
 from sijo.texts import names_in, texts_in, values_in
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labeller import LabelChoice, Labeller, LabelPrediction
@@ -92,14 +93,14 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.temperature == "fit":
             if not texts or gold is None:
                 raise SettingError('temperature="fit" needs texts and their labels: call fit(X, y)')
-            columns = {name: column for column, name in enumerate(self.labels_.names)}
+            columns = {folded(name): column for column, name in enumerate(self.labels_.names)}
             names = list(names_in(gold, "y", "y: label"))
             for label in names:
-                if label not in columns:
-                    raise TextError(f"y holds {label!r}, which is not a label{nearest(label, columns)}")
+                if folded(label) not in columns:
+                    raise TextError(f"y holds {label!r}, which is not a label{nearest(label, self.labels_.names)}")
             labeller = Labeller(self._scorer(), self._choice(), self.labels_)
             scores = np.concatenate([scores for scores, _ in labeller.scored(texts)])
-            places = np.array([columns[label] for label in names])
+            places = np.array([columns[folded(label)] for label in names])
             self.calibration_ = Calibration.fit(scores, places, origin=f"fit on {len(names)} texts")
             self._fitted_absolute = labeller.choice.absolute
         return self

@@ -68,7 +68,7 @@ class LabelChoice:
 
     def __post_init__(self) -> None:
         if self.none_label is not None:
-            if not self.none_label.strip():
+            if not folded(self.none_label):
                 raise SettingError(f"the none label {self.none_label!r} is no name; give a word, or leave it out")
             check_text(self.none_label, "the none label")
             if self.multi_label:

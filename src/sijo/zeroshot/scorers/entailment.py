@@ -14,6 +14,7 @@ import numpy as np
 
 from sijo.errors import SettingError, TextError, nearest
 from sijo.inference.engine import Engine, ReadCounts
+from sijo.names import folded
 from sijo.zeroshot.calibration import LOGITS
 from sijo.zeroshot.labels import Label
 from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest
@@ -118,8 +119,9 @@ def _column(labels: Sequence[str], role: ColumnRole, named: str | int | None) ->
                 f"the model's columns are {list(labels)}, and {why}: {way}. The model's page tells what they are"
             )
         return matches[0]
-    if named in labels:
-        return list(labels).index(str(named))
+    keys = [folded(label) for label in labels]
+    if isinstance(named, str) and keys.count(folded(named)) == 1:
+        return keys.index(folded(named))
     number = int(named) if isinstance(named, int) or (named.isascii() and named.isdigit()) else -1
     if isinstance(named, bool) or not 0 <= number < len(labels):
         raise SettingError(

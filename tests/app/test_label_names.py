@@ -1,0 +1,306 @@
+"""Labels through all commands: what `finetune` learns, `classify` and `evaluate` give back, or all refuse."""
+
+import csv
+import io
+import json
+import unicodedata
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import sijo
+from sijo.data.labelled_rows import read_rows
+from sijo.data.row_labels import check_labels, names_of, spelled_alike
+from sijo.errors import SettingError, TextError
+from sijo.jobs.finetune import finetune
+from sijo.jobs.finetune_settings import LabelledFiles, default_settings
+from sijo.names import folded
+from sijo.training.settings import with_changes
+from sijo.zeroshot.labels import Label
+from sijo.zeroshot.scorers.scorer import TrainedLabels
+
+FEW = ("--set", "run.epochs=1", "run.batch=8", "cutting.length=16", "run.micro_tokens=64", "held_out=0.4")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """So small a network is slower with two."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def table(labels, times=4):
+    """A CSV of texts with each label so many times."""
+    out = io.StringIO(newline="")
+    rows = [[f"the sea {number}", label] for number in range(times) for label in labels]
+    csv.writer(out).writerows([["text", "label"], *rows])
+    return out.getvalue()
+
+
+def lines(labels, times=4):
+    """The same as JSON lines."""
+    rows = [{"text": f"the sea {number}", "label": label} for number in range(times) for label in labels]
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+NFD = unicodedata.normalize("NFD", "축구")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("t.csv", table(["Sport", "sport"]), ("'Sport'", "'sport'", "line 2", "line 3")),
+        ("t.csv", table(["tax law", "news", "Tax\u00a0law"]), ("'tax law'", "'Tax\\xa0law'", "line 4")),
+        ("t.csv", table(["축구", NFD]), ("'\\ucd95\\uad6c'", "'\\u110e\\u116e\\u11a8\\u1100\\u116e'")),
+        ("t.csv", table(["ｎｅｗｓ", "news"]), ("'ｎｅｗｓ'", "'news'")),
+        ("t.csv", table(["art", "a\u200brt"]), ("'art'", "'a\\u200brt'")),
+        ("t.csv", table(["❤", "❤\ufe0f"]), ("'❤'", "line 3")),
+        ("t.csv", table(["1", "1.0", "2"]), ("'1'", "'1.0'")),
+        ("t.csv", table(["nan", "NaN"]), ("'nan'", "'NaN'")),
+        ("t.csv", table(["straße", "STRASSE"]), ("'straße'", "'STRASSE'")),
+        ("t.jsonl", lines([True, "true"]), ("'True'", "'true'", "line 1", "line 2")),
+        ("t.jsonl", lines([1, "1.0"]), ("'1'", "'1.0'")),
+        ("t.csv", table(["\u200b\ufeff", "a"]), ("not the name of a label", "line 2")),
+        ("t.jsonl", lines(["a", "b", float("nan")]), ("holds nan", "line 3")),
+        ("t.jsonl", lines(["a", "b", None]), ("holds None", "line 3")),
+        ("t.jsonl", lines(["a", "b", 0.5]), ("holds 0.5", "line 3")),
+        ("t.csv", table(["a", "['b', 'c']"]), ("a list and no name", "--task multi-label", "line 3")),
+    ],
+)
+def test_two_spellings_are_refused_before_training(sijo_cli, tiny_model, write, tmp_path, name, content, words):
+    # kills: two classes of one label, and a model that classify refuses afterwards; a class of rows without one
+    out = tmp_path / "run"
+    arguments = ("--model", tiny_model, "--train", write(name, content), "-o", out, *FEW)
+    ran = sijo_cli("finetune", *arguments)
+    ran.must_say(3, words[0])
+    assert all(word in ran.err for word in words) and not out.exists()
+
+
+def test_whole_numbers_are_written_alike(sijo_cli, tiny_model, write, tmp_path):
+    # kills: 1 and 1.0 of a column that had a gap as two classes; gold that finetune takes and evaluate does not
+    data, out = write("t.jsonl", lines([1, 1.0, 2])), tmp_path / "run"
+    assert sijo_cli("finetune", "--model", tiny_model, "--train", data, "-o", out, *FEW).code == 0
+    assert sijo.load(out / "model", "sequence-classification").labels == ("1", "2")
+    ran = sijo_cli("evaluate", "--data", data, "--model", out / "model", "--format", "json")
+    assert ran.code == 0 and ran.rows()[0]["labels"] == ["1", "2"] and ran.rows()[0]["rows"] == 12
+
+
+def test_evaluation_rows_are_read_in_the_training_rows_spelling(sijo_cli, tiny_model, write, tmp_path):
+    # kills: an evaluation file refused, or counted as wrong, for its capitals; a spelling changed in silence
+    train, dev = write("t.csv", table(["Sport", "News"])), write("dev.csv", table(["sport", "ｎｅｗｓ"], 2))
+    arguments = ("--model", tiny_model, "--train", train, "--eval", dev, "-o", tmp_path / "run", "-q", *FEW)
+    ran = sijo_cli("finetune", *arguments)
+    assert ran.code == 0 and "the label 'sport' is read as 'Sport'" in ran.err and "2 warnings" in ran.err
+    said = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
+    assert [row["gold"] for row in said] == ["Sport", "News"] * 2
+    assert sijo_cli("finetune", "--strict", *arguments, "run.seed=1").code == 3
+    model = tmp_path / "run" / "model"
+    measured = sijo_cli("evaluate", "--data", dev, "--model", model, "--format", "json")
+    assert measured.code == 0 and "the label 'sport' is read as 'Sport'" in measured.err
+    accuracy = sum(row["gold"] == row["predicted"] for row in said) / len(said)
+    assert measured.rows()[0]["accuracy"]["value"] == accuracy
+    named = ("--labels", "NEWS,s\u200bport", "--column", "text", "--model", model)
+    assert sijo_cli("classify", train, *named).code == 0
+
+
+def test_evaluate_takes_one_spelling_or_is_told(sijo_cli, refused, tiny_model, write):
+    # kills: labels of a file in two spellings as two labels, or refused as a slip in the command
+    data = write("t.csv", table(["Sport", "sport", "art"]))
+    arguments = ("evaluate", "--data", data, "--model", tiny_model)
+    refused(3, "row 2: the label 'sport' is the label 'Sport' of row 1", *arguments)
+    ran = sijo_cli(*arguments, "--labels", "sport,art", "--format", "json")
+    assert ran.code == 0 and [row["support"] for row in ran.rows()[0]["classes"]] == [8, 4]
+    refused(3, "not a label", "evaluate", "--data", write("x.csv", table(["a", "\u200b"])), "--model", tiny_model)
+    missing = sijo_cli("evaluate", "--data", write("m.csv", table(["NA", "sea|rain", "a"])), "--model", tiny_model)
+    assert missing.code == 0 and "'NA' is how tables write" in missing.err and "parted at '|'" in missing.err
+
+
+def test_labels_that_are_none_of_their_own(refused, tiny_model, write):
+    # kills: a none label that is one of the labels in another spelling, or that nobody can see
+    arguments = ("classify", write("t.csv", table(["a"])), "--column", "text", "--model", tiny_model)
+    refused(2, "is also one of the labels", *arguments, "--labels", "sea,rain", "--none-label", "ＳＥＡ")
+    refused(2, "is no name", *arguments, "--labels", "sea,rain", "--none-label", "\u200b")
+    refused(2, "is given twice", *arguments, "--labels", "1,1.0")
+    clf = sijo.ZeroShotClassifier(model=tiny_model)
+    with pytest.raises(SettingError, match="given twice"):
+        clf.fit(["a", "b"], ["Sea", "sea"])
+
+
+ODD = ["LABEL_0", "1", "1.0", "01", "nan", "null", "true", "yes", '"', "\\", "a,b;c", "#", "- a", "[x", "é"]
+NAMES = st.one_of(st.text(min_size=1, max_size=8), st.sampled_from(ODD))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(NAMES, min_size=2, max_size=5, unique_by=folded))
+@pytest.mark.filterwarnings("ignore::sijo.errors.SijoWarning")
+def test_what_is_learned_can_be_asked_for(tiny_model, tmp_path, names):
+    # kills: a name that finetune takes, and classify refuses or gives back otherwise
+    file = tmp_path / "rows.jsonl"
+    file.write_text(lines(names, 2))
+    try:
+        rows = read_rows(file, "classification")
+        assert spelled_alike(rows, rows, "classification") == rows
+        check_labels(rows, [], "classification")
+    except TextError:
+        return
+    learned = names_of(rows, "classification")
+    model = sijo.load(tiny_model, "new:sequence-classification", labels=list(learned))
+    sijo.save(model, tmp_path / "model", overwrite=True)
+    labels = TrainedLabels.of(sijo.load(tmp_path / "model", "sequence-classification"))
+    assert labels.names == learned
+    for place, name in enumerate(learned):
+        spellings = [
+            name,
+            f" {name}\u200b",
+            unicodedata.normalize("NFD", name),
+            unicodedata.normalize("NFKC", name),
+        ]
+        assert labels.places([Label(spelling) for spelling in spellings]) == [place] * 4
+
+
+def test_a_head_is_gone_on_with_in_any_spelling(tiny_model, write, tmp_path):
+    # kills: a trained head thrown away for a capital, or kept with labels of the other rows
+    def run(out, model, content, *changes):
+        changes = [*FEW[1:], *changes]
+        wanted = with_changes(default_settings("classification", str(model)), changes)
+        list(finetune(wanted, LabelledFiles(train=str(write("t.csv", content))), tmp_path / out))
+        return sijo.load(tmp_path / out / "model", "sequence-classification")
+
+    first = run("one", tiny_model, table(["sea", "rain"]), "schedule.peak=0.05")
+    again = run("two", tmp_path / "one" / "model", table(["SEA", "Rain"]), "schedule.peak=1e-12")
+    assert (first.labels, again.labels) == (("rain", "sea"), ("Rain", "SEA"))
+    for one, other in zip(first.head.parameters(), again.head.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+    taught = run("three", tiny_model, table(["Sea", "raiN"]), f"teacher.model={tmp_path / 'one' / 'model'}")
+    assert taught.labels == ("Sea", "raiN")
+
+
+MULTI = ("--task", "multi-label")
+
+
+@pytest.mark.parametrize(
+    ("cells", "arguments", "names"),
+    [
+        (["sea, rain", "rain"], (), ("rain", "sea")),
+        (["sea;rain", "rain"], (), ("rain", "sea")),
+        (["['sea', 'rain']", '["rain"]'], (), ("rain", "sea")),
+        (["sea|rain, wind", "sea"], ("--labels-separator", "|"), ("rain, wind", "sea")),
+        (["Rome, Italy;sea", "sea"], ("--labels-separator", ";"), ("Rome, Italy", "sea")),
+    ],
+)
+def test_cells_of_several_labels(sijo_cli, tiny_model, write, tmp_path, cells, arguments, names):
+    # kills: two labels as one class; a rule that finetune and classify do not share
+    data, out = write("t.csv", table(cells)), tmp_path / "run"
+    ran = sijo_cli("finetune", "--model", tiny_model, "--train", data, "-o", out, "-q", *MULTI, *arguments, *FEW)
+    assert ran.code == 0 and ran.err == "", ran.err
+    assert sijo.load(out / "model", "sequence-classification").labels == names
+    labelled = ("--column", "text", "--labels-column", "label", "--multi-label", "--all-scores", "-q")
+    ran = sijo_cli("classify", data, "--model", tiny_model, *labelled, *arguments)
+    assert ran.code == 0, ran.err
+    assert {*ran.rows()[0]["label_scores"]} == {*names} and ran.err == ""
+
+
+@pytest.mark.parametrize("command", ["finetune", "classify"])
+@pytest.mark.parametrize(
+    ("cells", "code", "words"),
+    [
+        (["sea|rain", "sea"], 0, "looks like several parted at '|'"),
+        (["바다、비", "비"], 0, "looks like several parted at '、'"),
+        (["sea/rain", "rain/sun", "sun", "sea"], 0, "looks like several parted at '/'"),
+        (["sea;rain", "sun, sea"], 3, "which of them parts labels in this column"),
+        (["sea;rain, sun", "sea"], 3, "semicolons and commas, and either may part labels"),
+        (["['sea' 'rain']", "sea"], 3, "begins as a list and is none"),
+        (["[sea, rain]", "sea"], 3, "begins as a list and is none"),
+        (["sea\nrain", "sea"], 3, "cannot be split"),
+    ],
+)
+def test_cells_that_are_told_or_refused(sijo_cli, tiny_model, write, tmp_path, command, cells, code, words):
+    # kills: a strange label in silence, in the one command or the other
+    data = write("t.csv", table(cells))
+    if command == "finetune":
+        ran = sijo_cli("finetune", "--model", tiny_model, "--train", data, "-o", tmp_path / "run", *MULTI, *FEW)
+    else:
+        labelled = ("--column", "text", "--labels-column", "label", "--multi-label")
+        ran = sijo_cli("classify", data, "--model", tiny_model, *labelled)
+    assert ran.code == code and words in ran.err, ran.err
+    assert ran.err.count("looks like several") <= 1
+
+
+def tags(*rows):
+    return "".join(
+        json.dumps({"words": ["sea"] * len(row.split()), "tags": row.split()}) + "\n" for row in rows * 4
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "scheme"),
+    [
+        (("I-x I-x O I-y", "I-x B-x O"), "IOB1"),
+        (("B-x I-x O", "O B-y O"), "IOB2"),
+        (("B-x E-x O S-x", "O S-x"), "BIOES"),
+        (("B-x I-x L-x O U-x", "U-x O"), "BILOU"),
+        (("NOUN VERB", "VERB NOUN"), None),
+    ],
+)
+def test_the_scheme_of_tags_is_found_and_told(sijo_cli, tiny_model, write, tmp_path, rows, scheme):
+    # kills: KeyError 'entity_f1' of BIOES; a scheme that is found and kept from the reader
+    out = tmp_path / "run"
+    arguments = ("--model", tiny_model, "--train", write("t.jsonl", tags(*rows)), "-o", out, "--task", "tagging")
+    ran = sijo_cli("finetune", *arguments, *FEW, "--format", "json")
+    assert ran.code == 0, ran.err
+    results = json.loads((out / "results.json").read_text())
+    assert results.get("tag_scheme") == scheme and ran.rows()[0].get("tag_scheme") == scheme
+    assert results["metric"] == ("entity_f1" if scheme else "accuracy")
+    assert ("entity_f1" in results["metrics"]) == (scheme is not None)
+    card = (out / "model" / "README.md").read_text()
+    assert (f"entities are read strictly as {scheme}" in card) == (scheme is not None)
+    assert (f"the tags are {scheme}" in ran.err) == (scheme is not None)
+
+
+def test_a_mixture_of_tags_is_refused_or_measured_by_words(sijo_cli, tiny_model, write, tmp_path):
+    # kills: a mixture measured in silence; no way to learn it all the same
+    data, out = write("t.jsonl", tags("B-x I-x O", "S-x U-x O")), tmp_path / "run"
+    arguments = ("--model", tiny_model, "--train", data, "-o", out, "--task", "tagging", *FEW)
+    sijo_cli("finetune", *arguments).must_say(3, "no scheme has these tags together")
+    assert not out.exists()
+    assert sijo_cli("finetune", *arguments, "metric=accuracy").code == 0
+
+
+def test_macro_f1_is_one_number(sijo_cli, tiny_model, write, tmp_path):
+    # kills: a class that no evaluation row has, counted as 0 by one command and left out by the other
+    train = write("t.csv", table(["the", "sea", "rain", "old"], 3))
+    dev, out = write("dev.csv", table(["the", "sea"], 5)), tmp_path / "run"
+    arguments = ("--model", tiny_model, "--train", train, "--eval", dev, "-o", out, "-q")
+    assert sijo_cli("finetune", *arguments, *FEW).code == 0
+    results = json.loads((out / "results.json").read_text())
+    measured = sijo_cli("evaluate", "--data", dev, "--model", out / "model", "--format", "json").rows()[0]
+    assert measured["macro_f1"]["value"] == pytest.approx(results["metrics"]["macro_f1"]["value"], abs=1e-12)
+    assert measured["macro_f1_over"] == results["macro_f1_over"] == "labels in gold or predictions"
+    assert f"macro_f1 is over {results['macro_f1_over']}" in (out / "model" / "README.md").read_text()
+
+
+def test_a_metric_that_is_not_defined_chooses_nothing(sijo_cli, tiny_model, write, tmp_path):
+    # kills: the first checkpoint kept for a correlation that is NaN at all of them, without a word
+    data, out = write("t.csv", table(["1.5"], 20)), tmp_path / "run"
+    arguments = ("--model", tiny_model, "--train", data, "-o", out, "--task", "regression", "--set", *FEW[1:])
+    ran = sijo_cli("finetune", *arguments, "run.epochs=3", "schedule.peak=0.01", "run.batch=4")
+    assert ran.code == 0 and "spearman is not defined" in ran.err
+    evaluated = [json.loads(line) for line in (out / "evaluations.jsonl").read_text().splitlines()]
+    assert [line["spearman"] for line in evaluated] == [None] * 3
+    best = min(evaluated, key=lambda line: line["loss"])["step"]
+    assert json.loads((out / "results.json").read_text())["best_step"] == best != evaluated[0]["step"]
+
+
+def test_scores_that_are_no_numbers_are_no_answers(sijo_cli, tiny_model, write, tmp_path):
+    # kills: a diverged network measured by the class that NaN sorts to
+    data, out = write("t.csv", table(["sea", "rain"])), tmp_path / "run"
+    arguments = ("finetune", "--model", tiny_model, "--train", data, "-o", out, *FEW)
+    changes = ("schedule.peak=1e20", "schedule.warmup_share=0", "run.batch=2", "every=0.4")
+    for resume in ((), ("--resume",)):
+        ran = sijo_cli(*arguments, *changes, *resume)
+        assert ran.code == 1 and ("diverged" in ran.err or "the loss is" in ran.err), ran.err
+        assert not (out / "model").exists()
