@@ -62,6 +62,7 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:
     from sijo.evaluation.plots import check, plot
     from sijo.evaluation.zero_shot import evaluate
     from sijo.files.tables import TextTable
+    from sijo.inference.engine import NotFiniteError
 
     if settings.plot is not None:
         check(settings.plot)  # refused before an hour's work, not after it
@@ -90,10 +91,13 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:
             )
     probabilities, cut = [], 0
     with RowProgress(shown=not settings.quiet) as progress:
-        for group, reading in labeller.judged(text for block in blocks for text in block.texts):
-            probabilities.append(group)
-            cut += int(reading.truncated.sum())
-            progress.add(len(group), sum(map(len, probabilities)) / len(gold))
+        try:
+            for group, reading in labeller.judged(text for block in blocks for text in block.texts):
+                probabilities.append(group)
+                cut += int(reading.truncated.sum())
+                progress.add(len(group), sum(map(len, probabilities)) / len(gold))
+        except NotFiniteError as error:
+            raise error.after(0, "row") from None
     all_NL = np.concatenate(probabilities)
     measured = call_with(evaluate, settings, gold=gold, probabilities=all_NL, labels=names)
     _print(measured, labeller, cut, settings, progress)

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from sijo.errors import SijoWarning
+from sijo.errors import SijoError, SijoWarning
 
 
 def wants_json(format: str | None) -> bool:
@@ -22,9 +22,18 @@ def print_json(*records: object, ascii: bool = False) -> None:
     """Print each record as a line of JSON.
 
     ascii  escape all letters beyond ASCII, for what need not be text
+
+    Raises SijoError for a number that is NaN or infinite, which JSON has no word for.
     """
     for record in records:
-        print(json.dumps(record, ensure_ascii=ascii), flush=True)  # noqa: T201
+        try:
+            line = json.dumps(record, ensure_ascii=ascii, allow_nan=False)
+        except ValueError:
+            raise SijoError(
+                "a number among the results is NaN or infinite, which JSON cannot hold, so they are not printed; "
+                "--format table shows them"
+            ) from None
+        print(line, flush=True)  # noqa: T201
 
 
 def print_table(headings: Iterable[str], rows: Iterable[Sequence[str]], *, title: str = "", note: str = "") -> None:

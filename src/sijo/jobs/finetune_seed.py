@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,7 +28,7 @@ from sijo.objectives.scoring import scored
 from sijo.objectives.supervised import Supervised
 from sijo.training.distributed import join
 from sijo.training.journal import Journal
-from sijo.training.loop import Training
+from sijo.training.loop import DivergedError, Training
 from sijo.training.optimizers import fill
 from sijo.training.step import Step
 
@@ -121,7 +122,13 @@ class FinetuneSeed:
 
     def predictions(self) -> Predictions:
         """What the network predicts for the evaluation rows."""
-        return predict_rows(self.objective, self.setup.evaluation, self.setup.answers)
+        try:
+            return predict_rows(self.objective, self.setup.evaluation, self.setup.answers)
+        except DivergedError as error:
+            raise DivergedError(
+                f"{error}. The weights in {self.folder} cannot be used, and --resume would lead here again: begin "
+                "a new run with a lower schedule.peak or a longer warm-up"
+            ) from None
 
     def use_best(self) -> None:
         """Put the best weights into the network that was trained."""
@@ -169,6 +176,8 @@ def predict_rows(objective: Supervised, inputs: LabelledInputs, settings: Answer
     """What a network predicts for labelled rows, without dropout.
 
     settings  of question-answering
+
+    Raises DivergedError for a row whose scores are NaN or infinite: the last update has spoilt the weights.
     """
     scores: list[Any] = [None] * len(inputs)
     loss, count = 0.0, 0
@@ -177,7 +186,19 @@ def predict_rows(objective: Supervised, inputs: LabelledInputs, settings: Answer
         loss, count = loss + tally.total.item(), count + tally.count
         for number, row in zip(numbers, _by_input(rows, posed, inputs.task), strict=True):
             scores[number] = row
+        if not (bool(rows.isfinite().all()) and math.isfinite(loss)):
+            first = next((n for n in numbers if not _finite(scores[n])), numbers[0])
+            raise DivergedError(
+                f"the network's scores for evaluation row {inputs.owners[first] + 1:,}, or their loss, are NaN or "
+                "infinite: the training diverged"
+            )
     return Predictions(loss / max(count, 1), *_predicted(scores, inputs, settings))
+
+
+def _finite(scores: Any) -> bool:
+    """Whether the scores of an input are; those of a question are those of its starts and ends."""
+    parts = scores if isinstance(scores, tuple) else (scores,)
+    return all(bool(np.isfinite(np.asarray(part)).all()) for part in parts)
 
 
 def _by_input(rows: Tensor, posed: PosedBatch, task: Task) -> Iterator[Any]:

@@ -17,6 +17,7 @@ from sijo.data.labelled_inputs import LabelledInputs
 from sijo.data.labelled_rows import check_labels, held_out, names_of, read_rows
 from sijo.errors import SettingError, warn
 from sijo.evaluation.metrics import BEST, metrics_of
+from sijo.inference.language import LanguageCheck
 from sijo.jobs.finetune_settings import FinetuneSettings, LabelledFiles
 from sijo.models.family import Layout, label_fields
 from sijo.nn.head_specs import ClassifierHeadSpec
@@ -70,6 +71,7 @@ class FinetuneSetup:
             self.metric = "accuracy"
         self.train = LabelledInputs(train_rows, task, self.names, tokenizer, settings.cutting)
         self.evaluation = LabelledInputs(rows, task, self.names, tokenizer, settings.cutting)
+        LanguageCheck(model).look([" ".join((*row.texts, *row.choices, *row.words)) for row in train_rows])
         self.settings = settings.with_steps(len(self.train))
         self.settings.schedule.warmup(self.settings.run.steps)
         self.teacher = self._teacher(model)
