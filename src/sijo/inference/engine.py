@@ -375,7 +375,8 @@ def _key(text: AnyText) -> bytes:
 
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Vectors (n, D) scaled to length 1, so that a dot product is a cosine; zeros stay zeros."""
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    with np.errstate(over="ignore"):
+        lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     if not np.isfinite(lengths).all():  # of float32 from 1e19 on, though each number is finite
         return unit(vectors / np.abs(vectors).max(-1, keepdims=True, initial=1))
     scaled: np.ndarray = vectors / np.where(lengths > 0, lengths, 1)

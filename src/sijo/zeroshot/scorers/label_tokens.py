@@ -5,6 +5,7 @@ them would always win. So it is with two emoji that are both unknown, with accen
 descriptions that differ behind the last token that is read.
 """
 
+import string
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ MOST_KEPT = 100_000
 """Labels whose tokens are kept; where each row brings its own, they have no end."""
 MOST_SHOWN = 12
 """Tokens, in an error."""
+BLANK = f"{string.whitespace}▁Ġ"
+"""What a space is, also in a vocabulary."""
 REMEDY = "in words that the model knows, or choose a model for their language (--model)"
 
 
@@ -74,10 +77,8 @@ for their language (--model)
                 what = f"the label {label.name!r}"
                 if unreadable != label.name:
                     what = f"the description {unreadable[:60]!r} of {what}"
-                raise SettingError(
-                    f"{what} says nothing to this model, whose tokenizer makes {self._shown(unreadable)} of it; say it "
-                    f"{REMEDY}"
-                )
+                makes = f"makes {self._shown(unreadable)} of it"
+                raise SettingError(f"{what} says nothing to this model, whose tokenizer {makes}; say it {REMEDY}")
 
     def _read(self, labels: Sequence[Label], template: str) -> None:
         """Tokenize labels that are new."""
@@ -96,7 +97,7 @@ for their language (--model)
     def _says_something(self, ids: Sequence[int]) -> bool:
         """Whether any token is known, and more than the space before a word."""
         known = [number for number in ids if number != self.tokenizer.unk_id]
-        return bool(known) and bool(self.tokenizer.decode(known).strip())
+        return bool(known) and bool(self.tokenizer.decode(known).strip(BLANK))
 
     def _shown(self, text: str) -> str:
         """The tokens of a name, as the vocabulary spells them."""
