@@ -273,7 +273,7 @@ def test_labels_of_every_kind(classify, write):
     assert set(described) == commas and described != labels(
         "--labels-file", write("a.txt", "Lisbon, Portugal\nsea\n")
     )
-    assert set(labels("--labels", "바다,land")) == {"바다", "land"}
+    assert set(labels("--labels", "Séa,land")) == {"Séa", "land"}
 
 
 def test_one_label_is_enough_where_it_may_not_fit(classify):

@@ -1,5 +1,6 @@
 """`sijo attribute`: a text in, the control codes it looks like out."""
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -55,7 +56,10 @@ def run(*texts: str, options: AttributeSettings = AttributeSettings()) -> None:
     for text, result in zip(texts, attributor.attribute(texts), strict=True):
         best = list(zip(result.codes, result.posteriors, result.perplexities, strict=True))[: options.top or None]
         if wants_json(options.format):
-            rows = [dict(zip(("code", "posterior", "perplexity"), row, strict=True)) for row in best]
+            rows = [
+                {"code": code, "posterior": posterior, "perplexity": value if math.isfinite(value) else None}
+                for code, posterior, value in best
+            ]
             print_json({"text": text, "tokens": result.tokens, "codes": rows})
         else:
             cells = [

@@ -265,9 +265,14 @@ def _in_words(rows: int) -> str:
 
 def _rows(block: "RowBlock", labeller: "Labeller", settings: ClassifySettings) -> list["LabelPrediction"]:
     """The answers for a block."""
+    from sijo.inference.engine import NotFiniteError
+
     column = settings.labels_column
     own = None if column is None else _own_labels(block, column, labeller, settings.cells)
-    return list(labeller.stream(block.texts, own))
+    try:
+        return list(labeller.stream(block.texts, own))
+    except NotFiniteError as error:
+        raise error.after(block.first_row, "row") from None
 
 
 def _own_labels(block: "RowBlock", column: str, labeller: "Labeller", cells: NameCells) -> Iterator[list[str]]:

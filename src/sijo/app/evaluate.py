@@ -62,6 +62,7 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:
     from sijo.evaluation.plots import check, plot
     from sijo.evaluation.zero_shot import check_resamples, evaluate
     from sijo.files.tables import TextTable
+    from sijo.inference.engine import NotFiniteError
 
     check_resamples(settings.resamples, settings.seed)
     if settings.plot is not None:
@@ -90,10 +91,13 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:
     gold = _as_spelled(gold, names)
     probabilities, cut = [], 0
     with RowProgress(shown=not settings.quiet) as progress:
-        for group, reading in labeller.judged(text for block in blocks for text in block.texts):
-            probabilities.append(group)
-            cut += int(reading.truncated.sum())
-            progress.add(len(group), sum(map(len, probabilities)) / len(gold))
+        try:
+            for group, reading in labeller.judged(text for block in blocks for text in block.texts):
+                probabilities.append(group)
+                cut += int(reading.truncated.sum())
+                progress.add(len(group), sum(map(len, probabilities)) / len(gold))
+        except NotFiniteError as error:
+            raise error.after(0, "row") from None
     all_NL = np.concatenate(probabilities)
     measured = call_with(evaluate, settings, gold=gold, probabilities=all_NL, labels=names)
     _print(measured, labeller, cut, settings, progress)

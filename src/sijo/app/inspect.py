@@ -32,7 +32,7 @@ class InspectSettings:
 
 
 def run(model: str | None = None, /, *, options: InspectSettings = InspectSettings()) -> None:
-    """Show what is in a model's folder: architecture, parameters, heads, tokenizer, files, licence.
+    """Show what is in a model's folder: architecture, parameters, heads, tokenizer, languages, licence, files.
 
     MODEL is a folder or an org/name; without it the built-in model. Encoder and heads are opened as
     any command opens them, and nothing is run. What would not load is named with the reason, which is
@@ -96,6 +96,7 @@ def _about(contents: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield "sentences", f"{sentence['pooling']} pooling{', in lower case' if sentence['lowercase'] else ''}"
         if contents["unused"]:
             yield "read by none", _few(contents["unused"])
+    yield "languages", _few(contents["languages"] or ()) or "not named in a card"
     yield "licence", contents["licence"] or "not named in a card"
 
 

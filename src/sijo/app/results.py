@@ -22,7 +22,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from sijo.errors import SijoWarning
+from sijo.errors import SijoError, SijoWarning
 from sijo.texts import printable
 
 
@@ -91,9 +91,18 @@ def print_json(*records: object, ascii: bool = False) -> None:
     """Print each record as a line of JSON.
 
     ascii  escape all letters beyond ASCII, for what need not be text
+
+    Raises SijoError for a number that is NaN or infinite, which JSON has no word for.
     """
     for record in records:
-        print(printable(json.dumps(record, ensure_ascii=ascii)), flush=True)
+        try:
+            line = json.dumps(record, ensure_ascii=ascii, allow_nan=False)
+        except ValueError:
+            raise SijoError(
+                "a number among the results is NaN or infinite, which JSON cannot hold, so they are not printed; "
+                "--format table shows them"
+            ) from None
+        print(printable(line), flush=True)
 
 
 def print_table(headings: Iterable[str], rows: Iterable[Sequence[str]], *, title: str = "", note: str = "") -> None:

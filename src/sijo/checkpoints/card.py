@@ -28,6 +28,7 @@ LONGEST = 500
 MOST_LABELS = 40
 CONFIDENCE = "95 %"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
+LANGUAGE = re.compile(r"[A-Za-z][\w-]{0,39}", re.ASCII)
 HUB = tomllib.loads(Path(__file__).with_name("hub.toml").read_text(encoding="utf-8"))
 PIPELINES: list[str] = HUB["tasks"]
 """Tasks of the Hub that a model of ours can have."""
@@ -125,15 +126,38 @@ def licence(folder: Path) -> str | None:
     ...     licence(Path(place))
     'mit'
     """
+    values = _named_in(folder)
+    value = ", ".join(values.get("license", []))
+    own = " ".join(values.get("license_name", [])) if value == "other" else ""
+    return f"{value}: {own}" if own else value or None
+
+
+def languages(folder: Path) -> tuple[str, ...] | None:
+    """The languages that the heading of a folder's card names, mostly by codes such as "ko", if it names any.
+
+    What is longer than a name or holds other signs is left out. Raises as `licence` does.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     _ = (Path(place) / "README.md").write_text("---\\nlanguage: [en, 'ko']\\n---\\n")
+    ...     languages(Path(place))
+    ('en', 'ko')
+    """
+    names = (name.strip(" \"'") for line in _named_in(folder).get("language", []) for name in line.split(","))
+    return tuple(dict.fromkeys(name for name in names if LANGUAGE.fullmatch(name) and name != "null")) or None
+
+
+def _named_in(folder: Path) -> dict[str, list[str]]:
+    """The lines under each key of the heading of a folder's card, without marks; none where there is no heading."""
     card = present(folder, CARD)
     if card is None:
-        return None
+        return {}
     values: dict[str, list[str]] = {}
     key = ""
     with card.open(encoding="utf-8-sig", errors="replace") as file:
         lines = (file.readline(HEADING).rstrip() for _ in range(HEADING))
         if next(lines) != "---":
-            return None
+            return {}
         for line in lines:
             if line == "---":
                 break
@@ -142,10 +166,8 @@ def licence(folder: Path) -> str | None:
             value = line if nested else line.partition(":")[2]
             values.setdefault(key, []).append(value.partition(" #")[0].strip(" -[]\"'"))
         else:
-            return None
-    value = ", ".join(filter(None, values.get("license", [])))
-    own = " ".join(filter(None, values.get("license_name", []))) if value == "other" else ""
-    return f"{value}: {own}" if own else value or None
+            return {}
+    return {name: list(filter(None, lines)) for name, lines in values.items()}
 
 
 def _heading(card: Card) -> Iterator[str]:

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sijo.checkpoints.card import licence
+from sijo.checkpoints.card import languages, licence
 from sijo.checkpoints.load import Model, load
 from sijo.checkpoints.names import NameTable
 from sijo.checkpoints.weight_files import PICKLED
@@ -37,14 +37,22 @@ def inspect(folder: Path) -> tuple[dict[str, Any], Exception | None]:
     errors: dict[str, Exception] = {}
     unknown = ("model_type", "dtype", "layers", "blocks", "architecture", "parameters", "labels", "tokenizer")
     contents: dict[str, Any] = {"folder": str(folder)} | dict.fromkeys(unknown)
-    contents |= {"parameters_by_part": {}, "heads": {}, "sentence_encoder": None, "licence": None, "unused": []}
+    contents |= {
+        "parameters_by_part": {},
+        "heads": {},
+        "sentence_encoder": None,
+        "licence": None,
+        "languages": None,
+        "unused": [],
+    }
     try:
         contents |= _opened(folder, errors)
     except (SijoError, OSError) as error:
         errors["encoder"] = error
     first = next(iter(errors.values()), None)
     try:
-        contents["licence"] = licence(folder)
+        contents["licence"], named = licence(folder), languages(folder)
+        contents["languages"] = named and list(named)
     except (SijoError, OSError) as error:
         errors["README.md"] = error
     names = sorted(islice(_names(folder), 10 * MOST_FILES), key=lambda name: (name.count("/"), name))

@@ -16,7 +16,7 @@ from sijo.checkpoints.locate import locate
 from sijo.checkpoints.names import NameTable
 from sijo.checkpoints.sentence import SentenceSettings
 from sijo.checkpoints.weight_files import weight_files
-from sijo.checkpoints.weights import read_weights
+from sijo.checkpoints.weights import not_finite, read_weights
 from sijo.errors import CheckpointError, RefusedError, SettingError, nearest
 from sijo.files.manifest import verify
 from sijo.models import family_for, new_layout, published
@@ -272,7 +272,10 @@ def _tied(layout: Layout, weights: dict[str, Tensor], described: FolderDescripti
         if copy not in weights:
             same = described.config.tie_word_embeddings or not copy.endswith("weight")
         else:
-            same = torch.equal(weights.pop(copy), weights[original])
+            same = torch.equal(first := weights.pop(copy), weights[original])
+            if not same:  # as NaN never equals itself
+                _check_finite(first, copy, described.folder)
+                _check_finite(weights[original], original, described.folder)
         if not same:
             raise RefusedError(
                 f"{described.folder} has an output table {copy} of its own (tie_word_embeddings is false), and "
@@ -287,7 +290,8 @@ def _fill(
 
     dtype  of the floats; None for what they are
 
-    Raises CheckpointError that lists what was not filled, what has another shape, and what was not used.
+    Raises CheckpointError that lists what was not filled, what has another shape, and what was not used; or names a
+    tensor that is not finite, for which a number would come out all the same, and a label.
     """
     family, drawn = model.family, tuple(f"head.{name}." for name in fresh)
     pooler = {
@@ -319,8 +323,32 @@ def _fill(
             + "; copy the folder again"
         )
     for name, tensor in filled.items():
-        filled[name] = tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor
+        filled[name] = _cast(tensor, dtype, table.names[name], model.source)
     model.load_state_dict(filled, strict=not fresh, assign=True)
+
+
+def _cast(tensor: Tensor, dtype: torch.dtype | None, name: str, source: Path | None) -> Tensor:
+    """A tensor in that dtype, if it is of floats, once it is sure that all of its numbers are finite in both."""
+    _check_finite(tensor, name, source)
+    if dtype is None or not tensor.is_floating_point() or tensor.dtype == dtype:
+        return tensor
+    cast = tensor.to(dtype)
+    if torch.finfo(dtype).max < torch.finfo(tensor.dtype).max and (count := not_finite(cast)):
+        ends = f"{str(dtype).removeprefix('torch.')}, which ends at {torch.finfo(dtype).max:.4g}"
+        what = f"{source}: {count:,} of the {cast.numel():,} numbers of {name} are beyond {ends}"
+        if dtype == torch.float32:
+            raise CheckpointError(f"{what}, and sijo computes in nothing wider; no trained model has such weights")
+        others = '"float32" or "bfloat16"' if dtype == torch.float16 else '"float32"'
+        raise SettingError(f"{what}; use dtype={others} (--dtype)")
+    return cast
+
+
+def _check_finite(tensor: Tensor, name: str, source: Path | None) -> None:
+    if count := not_finite(tensor):
+        raise CheckpointError(
+            f"{source}: {count:,} of the {tensor.numel():,} numbers of {name} are NaN or infinite: the file is "
+            "damaged, or the training that wrote it diverged; download it again, or choose another model"
+        )
 
 
 def _few(names: Iterable[str], most: int = 4) -> str:

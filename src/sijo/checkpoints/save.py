@@ -12,7 +12,7 @@ from sijo.checkpoints.card import CARD, Card, licence, write_card
 from sijo.checkpoints.load import Model
 from sijo.checkpoints.names import NameTable
 from sijo.checkpoints.sentence import write_sentence_settings
-from sijo.checkpoints.weights import write_weights
+from sijo.checkpoints.weights import not_finite, write_weights
 from sijo.errors import SettingError, SijoError
 from sijo.files.atomic import whole_folder
 from sijo.files.json_files import write_json
@@ -49,8 +49,8 @@ def save(
     "sijo"`. The folder appears whole or not at all, at whatever instant this is killed.
 
     Returns the folder.
-    Raises SettingError when there is one already, for `tensors` that are not the model's in name and shape, and
-    for weights of 8 bits, which have no layout that others know.
+    Raises SettingError when there is one already, for `tensors` that are not the model's in name and shape, for
+    weights that are not finite, and for weights of 8 bits, which have no layout that others know.
 
     >>> import tempfile
     >>> from sijo.checkpoints.load import load
@@ -67,6 +67,12 @@ def save(
     family, fields, layouts = _form(model)
     weights = model.state_dict() if tensors is None else _in_place_of(model.state_dict(), tensors)
     theirs = NameTable(family, family.config.read(fields), layouts, weights).to_theirs(weights)
+    for name, tensor in theirs.items():
+        if count := not_finite(tensor):
+            raise SettingError(
+                f"{count:,} of the {tensor.numel():,} numbers of {name} are NaN or infinite, so {folder} would be "
+                "no model, and is not written; if this one was trained, train it anew at a lower rate"
+            )
     if set(layouts) <= {POOLER}:  # transformers saves an encoder alone without prefix
         theirs = {name.removeprefix(family.prefix): tensor for name, tensor in theirs.items()}
     fields |= {

@@ -1,6 +1,7 @@
 """Tensors from safetensors files, and nothing else; and into them."""
 
 import json
+import math
 import struct
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -69,6 +70,21 @@ def write_weights(folder: Path, tensors: dict[str, Tensor], *, shard_bytes: int 
         "weight_map": weight_map,
     }
     (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def not_finite(tensor: Tensor) -> int:
+    """How many of a tensor's numbers are NaN or infinite; 0 for integers.
+
+    The smallest and the largest tell whether there is any: one pass, and no copy as of `isfinite`.
+
+    >>> not_finite(torch.tensor([1.0, float("nan"), float("-inf")])), not_finite(torch.ones(3))
+    (2, 0)
+    """
+    if not tensor.is_floating_point() or tensor.numel() == 0:
+        return 0
+    if all(math.isfinite(end) for end in map(float, torch.aminmax(tensor))):
+        return 0
+    return int((~tensor.isfinite()).sum())
 
 
 def read_file(file: Path) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ Letters: C codes, L length, V tokens.
 """
 
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,11 +23,13 @@ from sijo.checkpoints.load import Model, load
 from sijo.errors import SettingError, TextError, nearest
 from sijo.generation.beams import code
 from sijo.generation.generator import HEAD
-from sijo.inference.engine import TOKEN_BUDGET, padded
+from sijo.inference.engine import TOKEN_BUDGET, NotFiniteError, padded
+from sijo.inference.language import LanguageCheck
 from sijo.nn.heads import LMHead
 from sijo.texts import names_in, texts_in
 from sijo.tokenizers.codes import PUBLISHED, known_codes
 
+LARGEST_EXPONENT = math.log(sys.float_info.max)
 Prior = Literal["uniform", "published"]
 Weighing = Literal["sum", "mean"]
 
@@ -46,8 +49,9 @@ class Attribution:
 
     @property
     def perplexities(self) -> tuple[float, ...]:
-        """exp of the mean negative log-probability of a token, as the released script prints it."""
-        return tuple(math.exp(-value / self.tokens) for value in self.logprobs)
+        """exp of a token's mean negative log-probability, as the released script prints it; it may be infinite."""
+        means = (-value / self.tokens for value in self.logprobs)
+        return tuple(math.exp(mean) if mean < LARGEST_EXPONENT else math.inf for mean in means)
 
 
 class Attributor:
@@ -91,6 +95,7 @@ class Attributor:
         self.prefixes = [code(name, tokenizer) for name in self.codes]
         self.log_prior = np.log(_prior(prior, self.codes))
         self.weighing = weighing
+        self._language = LanguageCheck(self.model)
         self.token_budget = token_budget
         self.window = min(limit for limit in (architecture.places, tokenizer.max_length) if limit is not None)
         self.room = self.window - max(map(len, self.prefixes))
@@ -102,14 +107,19 @@ class Attributor:
 
         texts  in whatever `texts_in` reads
 
-        Raises TextError for a text without tokens.
+        Raises TextError for a text without tokens, NotFiniteError for one whose probability is no number.
         """
-        ids = self.model.tokenizer.ids(list(texts_in(texts)))
+        texts = list(texts_in(texts))
+        self._language.look(texts)
+        ids = self.model.tokenizer.ids(texts)
         for number, tokens in enumerate(ids, 1):
             if not tokens:
                 raise TextError(f"text {number} has no tokens, and looks like no code; give some words")
         attributions = []
-        for logprobs_C, length in zip(self.logprobs(ids), map(len, ids), strict=True):
+        logprobs = self.logprobs(ids)
+        if not (finite := np.isfinite(logprobs).all(-1)).all():
+            raise NotFiniteError.of(self.model, int(finite.argmin()))
+        for logprobs_C, length in zip(logprobs, map(len, ids), strict=True):
             scores_C = (logprobs_C / length if self.weighing == "mean" else logprobs_C) + self.log_prior
             posteriors_C = np.exp(scores_C - np.logaddexp.reduce(scores_C))
             best = np.argsort(-posteriors_C, kind="stable")

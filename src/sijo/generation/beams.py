@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sijo.checkpoints.weights import not_finite
 from sijo.errors import SettingError, TextError, nearest
 from sijo.generation.incremental_decoder import IncrementalDecoder
 from sijo.generation.rules import EXCLUDED, Request, Token, chosen, likeliest, penalised
@@ -189,6 +190,13 @@ def _choose_alike(texts: Sequence[Continuation], logits_KV: Tensor, never_writte
     longest = max(map(len, seen))
     seen_Kn = torch.tensor([ids + ids[:1] * (longest - len(ids)) for ids in seen])
     scores_KV = penalised(scores_KV, seen_Kn, sampling.penalty, sampling.penalty_rule)
+    if not_finite(scores_KV):
+        text, _ = beams[int(scores_KV.isfinite().all(-1).int().argmin())]
+        raise SettingError(
+            f"text {text.number + 1}: guidance={text.request.guidance}, temperature={sampling.temperature} and "
+            f"penalty={sampling.penalty} make scores that are NaN or infinite, from which no token can be chosen; "
+            "give numbers nearer to 1"
+        )
     scores_KV = scores_KV.index_fill(1, never_written, EXCLUDED)
     for row, (text, beam) in enumerate(beams):
         banned = [ids[-1] for ids in text.banned if beam.ids[len(beam.ids) - len(ids) + 1 :] == ids[:-1]]

@@ -16,10 +16,12 @@ import torch
 from torch import Tensor
 
 from sijo.checkpoints.load import Model, load
+from sijo.checkpoints.weights import not_finite
 from sijo.errors import SettingError
 from sijo.generation.beams import Continuation, ReaderRow, choose
 from sijo.generation.rules import GeneratedText, PenaltyRule, Request, Sampling, Token
-from sijo.inference.engine import padded
+from sijo.inference.engine import NotFiniteError, padded
+from sijo.inference.language import LanguageCheck
 from sijo.nn.cache import Cache
 from sijo.nn.heads import LMHead
 from sijo.nn.linear import lay_out
@@ -64,6 +66,7 @@ class Generator:
             raise SettingError(
                 f"window={window} and slide={slide}: a window has 2 tokens or more, and slides by fewer"
             )
+        self._language = LanguageCheck(self.model)
         self.never_written = list(tokenizer.special_ids)
 
     def write(self, requests: Sequence[Request]) -> list[GeneratedText]:
@@ -93,12 +96,14 @@ class Generator:
         """Generate texts side by side; yields each token when it is chosen, or of beams, when all agree on it.
 
         Raises SettingError for a code that the model does not know, TextError for a text with nothing to begin from
-        or a prompt that fills the window: when it is called, before anything is written.
+        or a prompt that fills the window: when it is called, before anything is written. Later NotFiniteError, for
+        a text after which the network's logits are no numbers: any token could come of them.
         """
         return self._tokens(self._texts(requests))
 
     def _texts(self, requests: Sequence[Request]) -> list[Continuation]:
         tokenizer, window = self.model.tokenizer, self.window
+        self._language.look([request.prompt for request in requests])
         return [Continuation(number, request, tokenizer, window) for number, request in enumerate(requests)]
 
     @torch.inference_mode()
@@ -108,6 +113,9 @@ class Generator:
         parents: list[int] = []
         while texts:
             logits_RV = reader.logits([row for text in texts for row in text.rows()], parents)
+            if not_finite(logits_RV):
+                owners = [text.number for text in texts for _ in text.rows()]
+                raise NotFiniteError.of(self.model, owners[int(logits_RV.isfinite().all(-1).int().argmin())])
             parents, start = [], 0
             for text, choices in zip(texts, choose(texts, logits_RV, never_written), strict=True):
                 prefixes = len(text.prefixes)

@@ -18,8 +18,10 @@ from torch import Tensor
 
 from sijo.batching import AnyText, by_length, groups, padded_length
 from sijo.checkpoints.load import Model, load
+from sijo.checkpoints.weights import not_finite
 from sijo.errors import SettingError
 from sijo.files.cache import SqliteCache
+from sijo.inference.language import LanguageCheck
 from sijo.nn.pooling import pool
 from sijo.texts import texts_in
 
@@ -61,6 +63,43 @@ class Logits(ReadCounts):
 
     logits: np.ndarray
     """(n, C) float32, one row a text or pair."""
+
+
+class NotFiniteError(SettingError):
+    """What came out for one of several texts is NaN or infinite: change the precision, or the model.
+
+    why    what is the matter, and what would do
+    place  which of the texts, counted from 0
+    what   what such a text is called: a row, where it came out of a table
+    """
+
+    def __init__(self, why: str, place: int, what: str = "text") -> None:
+        super().__init__(f"{what} {place + 1:,}: {why}")
+        self.why, self.place = why, place
+
+    @classmethod
+    def of(cls, model: Model, place: int) -> "NotFiniteError":
+        """For an output of a model: names the precision, and what would do."""
+        bad = next((name for name, tensor in model.state_dict().items() if not_finite(tensor)), None)
+        otherwise = "download it again, or choose another (--model)"
+        if bad is not None:
+            why = f"{bad} among its weights is; {otherwise}"
+        elif model.dtype == "float16":
+            why = (
+                "it computes in float16, which ends at 65,504; use --dtype float32 or bfloat16 (in Python: dtype=)"
+            )
+        elif model.dtype == "bfloat16":
+            why = "it computes in bfloat16; use --dtype float32 (in Python: dtype=)"
+        else:
+            why = (
+                f"its numbers are beyond {model.dtype}, though each weight is finite: the file is damaged, or its "
+                f"training diverged; {otherwise}"
+            )
+        return cls(f"what the model makes of it is NaN or infinite, for {why}", place)
+
+    def after(self, before: int, what: str = "text") -> "NotFiniteError":
+        """The same where so many texts, or rows, came before the first of them."""
+        return NotFiniteError(self.why, before + self.place, what)
 
 
 class Entry(NamedTuple):
@@ -138,9 +177,19 @@ class Engine:
             )
 
     def stream(self, texts: Iterable[str]) -> Iterator[Encoded]:
-        """Encode a stream of any length, one bounded group of texts after another, in order."""
+        """Encode a stream of any length, one bounded group of texts after another, in order.
+
+        Warns where the first of them are in a language that the model's tokenizer does not know.
+        """
+        before, language = 0, LanguageCheck(self.model)
         for group in groups(texts_in(texts)):
-            yield self._encoded(group)
+            language.look(group)
+            try:
+                encoded = self._encoded(group)
+            except NotFiniteError as error:
+                raise error.after(before) from None
+            yield encoded
+            before += len(group)
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Encode texts that fit in memory together; `stream` takes more.
@@ -206,12 +255,19 @@ class Engine:
 
         read   gives an entry for each
         width  numbers in the vector of an entry
+
+        Everything that a model says passes here, and is finite behind it: an entry of the store that is not, as
+        older versions kept them, is read again. Raises NotFiniteError for the first text whose output is not.
         """
         unique = list(dict.fromkeys(keys))
         known = {} if self.store is None else self.store.get(unique)
+        for key in _not_finite(known):
+            del known[key]
         missing = [key for key in unique if key not in known]
         for part in groups(missing, rows=len(missing), characters=AT_ONCE):
             new = dict(zip(part, read(part), strict=True))
+            if bad := _not_finite(new):
+                raise NotFiniteError.of(self.model, min(map(list(keys).index, bad)))
             if self.store is not None:
                 self.store.put(new)
             known |= new
@@ -305,6 +361,14 @@ def padded(
     return ids_BL, torch.arange(width) < lengths_B1 if int(lengths_B1.min()) < width else None
 
 
+def _not_finite(entries: Mapping[AnyText, Entry]) -> list[AnyText]:
+    """The texts of the entries whose vectors hold NaN or infinity."""
+    if not entries:
+        return []
+    finite = np.isfinite(np.array([entry.vector for entry in entries.values()])).reshape(len(entries), -1).all(-1)
+    return [key for key, good in zip(entries, finite.tolist(), strict=True) if not good]
+
+
 def _key(text: AnyText) -> bytes:
     if isinstance(text, str):
         return hashlib.blake2b(text.encode(), digest_size=20).digest()
@@ -315,7 +379,10 @@ def _key(text: AnyText) -> bytes:
 
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Vectors (n, D) scaled to length 1, so that a dot product is a cosine; zeros stay zeros."""
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    with np.errstate(over="ignore"):
+        lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    if not np.isfinite(lengths).all():  # of float32 from 1e19 on, though each number is finite
+        return unit(vectors / np.abs(vectors).max(-1, keepdims=True, initial=1))
     scaled: np.ndarray = vectors / np.where(lengths > 0, lengths, 1)
     return scaled
 
@@ -328,7 +395,8 @@ def encode(model: str | Path | Model | None, texts: Iterable[str], normalize: bo
                one longer than the model is read in windows
     normalize  scale each vector to length 1, so that a dot product is a cosine
 
-    Returns (n, D) float32. A text without tokens gives zeros.
+    Returns (n, D) float32, all of them finite. A text without tokens gives zeros.
+    Raises NotFiniteError, a SettingError, for a text whose numbers are beyond the model's precision.
 
     >>> cat, kitten, tax = encode(None, ["a cat", "a kitten", "income tax"])
     >>> bool(cat @ kitten > cat @ tax)

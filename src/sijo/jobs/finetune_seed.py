@@ -126,7 +126,13 @@ class FinetuneSeed:
 
     def predictions(self) -> Predictions:
         """What the network predicts for the evaluation rows."""
-        return predict_rows(self.objective, self.setup.evaluation, self.setup.answers)
+        try:
+            return predict_rows(self.objective, self.setup.evaluation, self.setup.answers)
+        except DivergedError as error:
+            raise DivergedError(
+                f"{error}. The weights in {self.folder} cannot be used, and --resume would lead here again: begin "
+                "a new run with a lower schedule.peak or a longer warm-up"
+            ) from None
 
     def use_best(self) -> None:
         """Put the best weights into the network that was trained."""
@@ -175,23 +181,29 @@ def predict_rows(objective: Supervised, inputs: LabelledInputs, settings: Answer
 
     settings  of question-answering
 
-    Raises DivergedError for scores that are not finite, with a row.
+    Raises DivergedError for a row whose scores are NaN or infinite: the last update has spoilt the weights.
     """
     scores: list[Any] = [None] * len(inputs)
     loss, count = 0.0, 0
     for numbers, posed, rows in scored(objective, objective.scores, inputs):
         tally = objective.label(rows, posed, objective.count(posed))
         loss, count = loss + tally.total.item(), count + tally.count
-        finite = bool(rows.isfinite().all())
         for number, row in zip(numbers, _by_input(rows, posed, inputs.task), strict=True):
-            if not finite and not np.isfinite(np.asarray(row)).all():
-                raise DivergedError(
-                    f"the network's scores for {inputs.rows[inputs.owners[number]].where} are no finite numbers, "
-                    "so it has diverged, and no metric says how good it is. Try a lower schedule.peak, a longer "
-                    "warm-up or a lower run.clip, in a new run"
-                )
             scores[number] = row
+        if not (bool(rows.isfinite().all()) and math.isfinite(loss)):
+            first = next((n for n in numbers if not _finite(scores[n])), numbers[0])
+            raise DivergedError(
+                f"the network's scores for {inputs.rows[inputs.owners[first]].where}, or their loss, are NaN or "
+                "infinite, so it has diverged, and no metric says how good it is. Try a lower schedule.peak, a "
+                "longer warm-up or a lower run.clip, in a new run"
+            )
     return Predictions(loss / max(count, 1), *_predicted(scores, inputs, settings))
+
+
+def _finite(scores: Any) -> bool:
+    """Whether the scores of an input are; those of a question are those of its starts and ends."""
+    parts = scores if isinstance(scores, tuple) else (scores,)
+    return all(bool(np.isfinite(np.asarray(part)).all()) for part in parts)
 
 
 def _by_input(rows: Tensor, posed: PosedBatch, task: Task) -> Iterator[Any]:

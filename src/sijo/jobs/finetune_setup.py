@@ -20,6 +20,7 @@ from sijo.data.row_labels import check_labels, names_of, spelled_alike
 from sijo.errors import SettingError, TextError, warn
 from sijo.evaluation.metrics import BEST, metrics_of
 from sijo.evaluation.tag_schemes import TagScheme, scheme_of
+from sijo.inference.language import LanguageCheck
 from sijo.jobs.finetune_settings import FinetuneSettings, LabelledFiles
 from sijo.models.family import Layout, label_fields
 from sijo.names import folded
@@ -77,6 +78,7 @@ class FinetuneSetup:
             self.metric = "accuracy"
         self.train = LabelledInputs(train_rows, task, self.names, tokenizer, settings.cutting)
         self.evaluation = LabelledInputs(rows, task, self.names, tokenizer, settings.cutting)
+        LanguageCheck(model).look([" ".join((*row.texts, *row.choices, *row.words)) for row in train_rows])
         self.settings = settings.with_steps(len(self.train))
         self.settings.schedule.warmup(self.settings.run.steps)
         self.teacher = self._teacher(model)

@@ -5,6 +5,7 @@ models are values here: ALBERT is a `schedule` that repeats and a narrow `embedd
 choice of `distances`, CTRL a Transformer that reads to the left. BERT is the plain case.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -215,6 +216,10 @@ class Architecture:
             raise SettingError(
                 f"hidden_size={self.hidden_size} cannot be split into heads={self.heads} equal heads; "
                 f"choose a number of heads that divides it"
+            )
+        if not 0 <= self.initializer_range < math.inf:
+            raise SettingError(
+                f"initializer_range={self.initializer_range} draws no weights; the usual one is 0.02"
             )
         if not self.schedule or sorted(set(self.schedule)) != list(range(self.blocks)):
             raise SettingError(

@@ -65,6 +65,8 @@ class TokenizedText:
     """Special tokens not counted."""
     places: list[tuple[int, int]]
     """Of each token, where in the text it starts and ends."""
+    words: list[int | None]
+    """Of each token, the number of the word it was cut from, by the tokenizer's own idea of a word."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,10 @@ class Tokenizer:
         ids = {role: self.id(name) for role, name in self._names.items()}
         self.pad_id = ids.get("pad_token") or 0
         """The id that fills a batch up; 0 when there is no token for it."""
+        self.unk_id = self._unknown if self._ctrl else ids.get("unk_token")
+        """The id of what is not in the vocabulary; None where nothing is, or no file names the token."""
+        if (unknown := getattr(inner.model, "unk_token", None)) is not None:
+            self.unk_id = inner.token_to_id(unknown)
         self.mask_id = ids.get("mask_token")
         """The id of the token that hides another, if there is one."""
         self.cls_id = ids.get("cls_token")
@@ -272,7 +278,8 @@ class Tokenizer:
         for first in self._inner.encode_batch(list(texts), add_special_tokens=False):
             parts = (first, *first.overflowing)
             ids = self._known([number for part in parts for number in part.ids])
-            tokenized.append(TokenizedText(ids, [place for part in parts for place in part.offsets]))
+            places = [place for part in parts for place in part.offsets]
+            tokenized.append(TokenizedText(ids, places, [word for part in parts for word in part.word_ids]))
         return tokenized
 
     def room(self, length: int, *, pair: bool) -> int:

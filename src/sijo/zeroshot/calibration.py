@@ -10,6 +10,8 @@ Here "none of these" is a rival with the constant score s0, and T says how much 
 So none wins exactly where every label scores below s0, and a label alone is even odds at s0.
 """
 
+import math
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,12 +36,14 @@ class Calibration:
     """The text and method the two numbers were fitted with."""
 
     def __post_init__(self) -> None:
-        if not (0 < self.temperature < float("inf")):
-            raise SettingError(f"temperature={self.temperature} must be above 0; the built-in model's is 0.0655")
+        check_temperature(self.temperature)
+        if not math.isfinite(self.none_score):
+            raise SettingError(f"none_score={self.none_score} is no score; a cosine lies between -1 and 1")
 
     def softmax(self, scores: np.ndarray) -> np.ndarray:
-        """Probabilities (n, L) that sum to 1 in each row."""
-        raised = np.exp((scores - scores.max(-1, keepdims=True)) / self.temperature)
+        """Probabilities (n, L) that sum to 1 in each row; NaN in a row whose scores are not finite."""
+        with np.errstate(over="ignore", invalid="ignore"):  # a difference beyond any number leaves a share of 0
+            raised = np.exp((scores - scores.max(-1, keepdims=True)) / self.temperature)
         shares: np.ndarray = raised / raised.sum(-1, keepdims=True)
         return shares
 
@@ -64,6 +68,9 @@ class Calibration:
         scores  (n, L) float
         gold    (n,) the column of each text's label
         origin  what the texts are, for the record
+
+        Raises SettingError for fewer than two texts or labels, a score that is not finite, and scores that are all
+        the same.
         """
         from scipy.optimize import minimize_scalar
         from sklearn.linear_model import LogisticRegression
@@ -73,6 +80,13 @@ class Calibration:
                 f"{len(scores)} texts and {scores.shape[1]} labels are too few to fit a temperature; "
                 "give at least two of each"
             )
+        if not (finite := np.isfinite(scores).all(-1)).all():
+            raise SettingError(
+                f"the scores of text {int(finite.argmin()) + 1:,} are NaN or infinite, and nothing can be fitted "
+                "to them; leave it out, or use another model"
+            )
+        if scores.min() == scores.max():
+            raise SettingError("all of these scores are the same, so no temperature is better than another")
         rows = np.arange(len(scores))
         spread = float(scores.std()) or 1.0
 
@@ -86,6 +100,14 @@ class Calibration:
         line.fit(scores.reshape(-1, 1) / spread, right.ravel())
         even = float(-line.intercept_[0] / line.coef_[0, 0]) * spread
         return cls(float(np.exp(best.x)) * spread, even, origin)
+
+
+def check_temperature(temperature: float) -> None:
+    """Raise SettingError for a temperature that no score can be divided by: it lies above 0, by a normal number."""
+    if not sys.float_info.min <= temperature < math.inf:
+        why = "must be finite" if temperature > 1 else "is too near to 0 to divide by"
+        why = why if temperature > 0 else "must be above 0"
+        raise SettingError(f"temperature={temperature} {why}; the built-in model's is 0.0655")
 
 
 MINILM = Calibration(

@@ -13,10 +13,11 @@ import numpy as np
 
 from sijo.batching import groups
 from sijo.errors import SettingError
-from sijo.inference.engine import ReadCounts
+from sijo.inference.engine import NotFiniteError, ReadCounts
+from sijo.inference.language import LanguageCheck
 from sijo.names import folded
 from sijo.texts import check_text, texts_in, values_in
-from sijo.zeroshot.calibration import Calibration
+from sijo.zeroshot.calibration import Calibration, check_temperature
 from sijo.zeroshot.labels import Label, Labels, LabelSet
 from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest, TrainedLabels
 
@@ -87,8 +88,8 @@ class LabelChoice:
             raise SettingError(f"threshold={self.threshold} is no probability; give a number from 0 to 1")
         if self.none_threshold is not None and not abs(self.none_threshold) <= LARGEST:
             raise SettingError(f"none_threshold={self.none_threshold} is no score; a cosine lies between -1 and 1")
-        if self.temperature is not None and not (0 < self.temperature <= LARGEST):
-            raise SettingError(f"temperature={self.temperature} must be above 0; the built-in model's is 0.0655")
+        if self.temperature is not None:
+            check_temperature(self.temperature)
 
     @property
     def absolute(self) -> bool:
@@ -146,7 +147,8 @@ class Labeller:
             if it was
     fitted  replaces the scorer's own calibration
 
-    Raises SettingError for labels that the scorer does not know, and for a choice it cannot make.
+    Raises SettingError for labels that the scorer does not know or its network cannot tell apart, and for a choice
+    it cannot make. Warns, once, of texts and labels in a language that the model's tokenizer does not know.
     """
 
     def __init__(
@@ -155,6 +157,7 @@ class Labeller:
         known = scorer.known
         self.scorer = scorer
         self.choice = choice.resolved_for(known)
+        self._language = LanguageCheck(scorer.engine.model)
         self.labels = LabelSet.of(known.names) if labels is None and known is not None else labels
         if self.labels is not None:
             self.check(self.labels)
@@ -166,7 +169,8 @@ class Labeller:
             self.calibration = replace(self.calibration, **changes, origin="as given")
 
     def check(self, labels: LabelSet) -> None:
-        """Raise SettingError when the scorer does not know these labels, or there is nothing to choose."""
+        """Raise SettingError when the scorer does not know these labels, or its network cannot tell two of them
+        apart, or there is nothing to choose."""
         if self.scorer.known is not None:
             self.scorer.known.places(labels.labels)
             if len(labels.labels) == 1 and not self.choice.multi_label:
@@ -175,16 +179,27 @@ class Labeller:
                     f"model's labels, or none for all {len(self.scorer.known.names)} of them"
                 )
         self.choice.check(labels)
+        if self.scorer.label_tokens is not None:
+            self.scorer.label_tokens.check(labels.labels, self.template)
+
+    @property
+    def template(self) -> str:
+        """The sentence a label is put in, with {} for its name."""
+        return self.choice.template or self.scorer.template
 
     def stream(self, texts: Iterable[str], labels: Iterable[Labels] | None = None) -> Iterator[LabelPrediction]:
         """A row for each text, for a stream of any length, in constant memory.
 
         texts   in whatever `texts_in` reads
         labels  a label set for each text, in place of the labeller's own
+
+        Raises NotFiniteError for a text whose scores are no numbers, or become none: it gets no label.
         """
+        before = 0
         if labels is None:
             for scores, reading in self.scored(texts):
-                yield from self._rows(scores, self._own.names, reading)
+                yield from self._rows(scores, self._own.names, reading, before=before)
+                before += len(scores)
             return
         label_sets = values_in(labels, "labels")
         for group in groups(texts_in(texts), rows=min(self.scorer.rows, 256)):  # scored against all its labels
@@ -198,9 +213,12 @@ class Labeller:
             wanted = np.zeros((len(group), len(place)), bool)
             for row, own in enumerate(columns):
                 wanted[row, own] = True
-            scores, reading = self._score(group, list(place), wanted)
+            scores, reading = self._score(group, list(place), wanted, before=before)
             for row, (label_set, own) in enumerate(zip(sets, columns, strict=True)):
-                yield from self._rows(scores[row : row + 1, own], label_set.names, reading, first=row)
+                yield from self._rows(
+                    scores[row : row + 1, own], label_set.names, reading, first=row, before=before + row
+                )
+            before += len(group)
         if next(label_sets, None) is not None:
             raise SettingError("there are more label sets than texts; give one for each text")
 
@@ -209,19 +227,28 @@ class Labeller:
 
         They are (n, L) float64 in the order of the labels, or (n, L + 1) with none of these last.
         """
+        before = 0
         for scores, reading in self.scored(texts):
-            yield self._probabilities(scores), reading
+            yield self._probabilities(scores, before), reading
+            before += len(scores)
 
     def scored(self, texts: Iterable[str]) -> Iterator[tuple[np.ndarray, ReadCounts]]:
         """Raw scores (n, L) of bounded groups of texts, and how much of each text was read."""
+        before = 0
         for group in groups(texts_in(texts), rows=self.scorer.rows):
-            yield self._score(group, self._own.labels)
+            yield self._score(group, self._own.labels, before=before)
+            before += len(group)
 
     def _score(
-        self, texts: Sequence[str], labels: Sequence[Label], wanted: np.ndarray | None = None
+        self, texts: Sequence[str], labels: Sequence[Label], wanted: np.ndarray | None = None, *, before: int
     ) -> tuple[np.ndarray, ReadCounts]:
-        template = self.choice.template or self.scorer.template
-        return self.scorer.score(ScoreRequest(texts, labels, template, self.choice.absolute, wanted))
+        """The scores of texts that come after so many others."""
+        read = [] if self.scorer.label_tokens is None else labels
+        self._language.look(texts, labels=[text for label in read for text in (label.name, *label.descriptions)])
+        try:
+            return self.scorer.score(ScoreRequest(texts, labels, self.template, self.choice.absolute, wanted))
+        except NotFiniteError as error:
+            raise error.after(before) from None
 
     @property
     def _own(self) -> LabelSet:
@@ -229,21 +256,37 @@ class Labeller:
             raise SettingError("there are no labels: pass labels= to the classifier, or y to fit")
         return self.labels
 
-    def _probabilities(self, scores: np.ndarray) -> np.ndarray:
+    def _probabilities(self, scores: np.ndarray, before: int) -> np.ndarray:
+        """What is chosen by; NotFiniteError for a row that is not finite, since any label could be its best."""
         if self.choice.multi_label:
-            return self.calibration.each(scores)
-        none = self.choice.none_label is not None
-        return self.calibration.with_none(scores) if none else self.calibration.softmax(scores)
+            probabilities = self.calibration.each(scores)
+        elif self.choice.none_label is not None:
+            probabilities = self.calibration.with_none(scores)
+        else:
+            probabilities = self.calibration.softmax(scores)
+        if not (finite := np.isfinite(probabilities).all(-1)).all():
+            raise NotFiniteError(
+                f"some scores of the {self.scorer.name} scorer are NaN or infinite, and make no probabilities at "
+                f"temperature={self.calibration.temperature:g} and none_threshold={self.calibration.none_score:g}; "
+                "choose another model (--model), or leave the text out",
+                before + int(finite.argmin()),
+            )
+        return probabilities
 
     def _rows(
-        self, scores: np.ndarray, names: Sequence[str], reading: ReadCounts, first: int = 0
+        self, scores: np.ndarray, names: Sequence[str], reading: ReadCounts, *, first: int = 0, before: int
     ) -> Iterator[LabelPrediction]:
-        """The answers for scores (n, L) of texts that share their labels, and begin at row `first` of `reading`."""
+        """The answers for scores (n, L) of texts that share their labels, begin at row `first` of `reading`, and
+        come after `before` others."""
         choice = self.choice
         if choice.none_label is not None:
             names = [*names, choice.none_label]
-        probabilities = self._probabilities(scores)
-        order = np.argsort(-probabilities, axis=-1, kind="stable")  # stable: equals stay in the order given
+        probabilities = self._probabilities(scores, before)
+        if choice.none_label is not None:
+            none = np.full((len(scores), 1), self.calibration.none_score)
+            scores = np.concatenate([scores, none], axis=-1)
+        # where probabilities are rounded to equals, scores still tell; where these are equals, the order given
+        order = np.lexsort((-scores, -probabilities), axis=-1)
         for i, (chances, best) in enumerate(zip(probabilities, order, strict=True), start=first):
             labels = tuple(names[j] for j in best)
             ranked = tuple(chances[best].tolist())

@@ -285,7 +285,9 @@ def stub(columns, answers):
         ones = np.ones(len(seconds), np.int64)
         return Logits(ones, ones, ones > 1, logits)
 
-    return SimpleNamespace(model=SimpleNamespace(labels=columns), score_pairs=score_pairs)
+    read = sijo.load()
+    model = SimpleNamespace(labels=columns, tokenizer=read.tokenizer, sentence=read.sentence, source=None)
+    return SimpleNamespace(model=model, score_pairs=score_pairs)
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,15 @@ Letters: n texts, L labels, D width of a vector.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
-from sijo.inference.engine import ReadCounts, unit
+from sijo.errors import SettingError
+from sijo.inference.engine import NotFiniteError, ReadCounts, unit
 from sijo.zeroshot.calibration import MINILM
 from sijo.zeroshot.labels import Label
+from sijo.zeroshot.scorers.label_tokens import LabelTokens
 from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest
 
 
@@ -28,6 +31,14 @@ class EmbeddingScorer(Scorer):
     calibration = MINILM
 
     _kept: tuple[object, np.ndarray] | None = None
+
+    @cached_property
+    def label_tokens(self) -> LabelTokens:
+        """What its network sees of labels: their sentences cut, and in lower case, as any text is."""
+        model = self.engine.model
+        room = model.tokenizer.room(model.tokenizer.max_length, pair=False)
+        most = room if self.engine.long_text == "truncate" else None
+        return LabelTokens(model.tokenizer, most=most, lowercase=model.sentence.lowercase)
 
     @property
     def caution(self) -> str | None:
@@ -50,7 +61,11 @@ class EmbeddingScorer(Scorer):
         key = (tuple(labels), template)
         if self._kept is None or self._kept[0] != key:
             phrases = [label.phrases(template) for label in labels]
-            vectors = unit(self.engine.encode([phrase for group in phrases for phrase in group]).vectors)
+            try:
+                vectors = unit(self.engine.encode([phrase for group in phrases for phrase in group]).vectors)
+            except NotFiniteError as error:
+                owners = [label.name for label, group in zip(labels, phrases, strict=True) for _ in group]
+                raise SettingError(f"the label {owners[error.place]!r}: {error.why}") from None
             ends = np.cumsum([len(group) for group in phrases])[:-1]
             means = [part.astype(np.float64).mean(0) for part in np.split(vectors, ends)]
             self._kept = key, unit(np.array(means))

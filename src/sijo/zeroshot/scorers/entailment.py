@@ -8,15 +8,17 @@ Letters: P pairs of a text and a hypothesis, C columns of the head's logits, L l
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from sijo.errors import SettingError, TextError, nearest
-from sijo.inference.engine import Engine, ReadCounts
+from sijo.inference.engine import Engine, NotFiniteError, ReadCounts
 from sijo.names import folded
 from sijo.zeroshot.calibration import LOGITS
 from sijo.zeroshot.labels import Label
+from sijo.zeroshot.scorers.label_tokens import LabelTokens
 from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest
 
 ColumnRole = Literal["entailment", "contradiction", "neutral"]
@@ -169,6 +171,11 @@ class EntailmentScorer(Scorer):
             engine.model.labels, entailment=entailment_column, contradiction=contradiction_column
         )
 
+    @cached_property
+    def label_tokens(self) -> LabelTokens:
+        """What its network sees of labels: all of their sentences, for a pair is cut in its first text."""
+        return LabelTokens(self.engine.model.tokenizer)
+
     @property
     def settings(self) -> dict[str, object]:
         """What else decides the scores, for the record of a run."""
@@ -189,6 +196,9 @@ class EntailmentScorer(Scorer):
         except TextError:
             self._check_room(labels, request.template)
             raise
+        except NotFiniteError as error:
+            label = labels[columns[error.place]].name
+            raise NotFiniteError(f"beside the label {label!r}, {error.why}", int(rows[error.place])) from None
         scores = np.full(wanted.shape, -np.inf)
         np.maximum.at(scores, (rows, columns), self.columns.scores(judged.logits, absolute=request.absolute))
         tokens, truncated = np.zeros(len(texts), np.int64), np.zeros(len(texts), bool)

@@ -20,6 +20,7 @@ from sijo.inference.engine import CLASSIFIER, Engine, LongText, ReadCounts
 from sijo.names import folded
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labels import Label, LabelSet
+from sijo.zeroshot.scorers.label_tokens import LabelTokens
 
 PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
 """What a config's problem_type may say, as transformers writes it."""
@@ -137,6 +138,11 @@ class Scorer(ABC):
     def settings(self) -> dict[str, object]:
         """What else decides the scores, for the record of a run."""
         return {"long_text": self.engine.long_text}
+
+    @property
+    def label_tokens(self) -> LabelTokens | None:
+        """What its network sees of labels; None where it reads texts alone."""
+        return None
 
     @property
     def caution(self) -> str | None:
