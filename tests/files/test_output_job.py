@@ -36,13 +36,21 @@ def run(output, *, resume=False, overwrite=False, blocks=BLOCKS, settings=SETTIN
     """A whole run; returns which blocks it had to do."""
     did = []
     with OutputJob(output, settings=settings, resume=resume, overwrite=overwrite) as job:
-        if not job.complete:
-            for each in map(make, range(blocks)):
-                if not job.done(each):
-                    job.write(each, answers(each))
-                    did.append(each.number)
-            job.finish(blocks)
+        if job.finished:
+            job.confirm(map(make, range(blocks)))
+            return did
+        for each in map(make, range(blocks)):
+            if not job.done(each):
+                job.write(each, answers(each))
+                did.append(each.number)
+        job.finish(blocks)
     return did
+
+
+def left(folder, *outputs):
+    """Whether nothing is in a folder but whole outputs and what says what they were made of."""
+    identities = [folder / f".{output.name}.sijo-id" for output in outputs]
+    return sorted(folder.iterdir()) == sorted([*outputs, *identities])
 
 
 def begin(output, *, blocks=2, **flags):
@@ -71,7 +79,7 @@ def undisturbed(tmp_path, format):
     folder.mkdir()
     output = folder / f"out.{format}"
     assert run(output) == list(range(BLOCKS))
-    assert list(folder.iterdir()) == [output]  # kills: litter
+    assert left(folder, output)  # kills: litter
     return output.read_bytes()
 
 
@@ -97,7 +105,7 @@ def test_death_at_any_instant_loses_nothing(tmp_path, format, undisturbed, overw
             begun = (folder / f".out.{format}.sijo-run" / "settings.json").exists()
             run(output, resume=begun or not overwrite, overwrite=overwrite and not begun)
         assert output.read_bytes() == undisturbed
-        assert list(folder.iterdir()) == [output]
+        assert left(folder, output)
     assert at > 4 * BLOCKS
 
 
@@ -121,7 +129,7 @@ def test_a_full_disk_at_any_sync_keeps_finished_blocks(tmp_path, format, undistu
             kept = len(list(folder.rglob("chunk-*")))
             assert run(output, resume=True) == list(range(kept, BLOCKS)) or output.exists()
         assert output.read_bytes() == undisturbed
-        assert list(folder.iterdir()) == [output]
+        assert left(folder, output)
     assert at > 2 * BLOCKS
 
 
@@ -143,7 +151,7 @@ def test_a_full_disk_at_any_write_keeps_finished_blocks(tmp_path, format, undist
             kept = len(list(folder.rglob("chunk-*")))
             assert run(output, resume=True) == list(range(kept, BLOCKS))
         assert output.read_bytes() == undisturbed
-        assert list(folder.iterdir()) == [output]
+        assert left(folder, output)
     assert at > BLOCKS + 2
 
 
@@ -175,14 +183,16 @@ os.fsync = lambda handle: None               # only a power failure asks for it
 
 def work(output):
     with OutputJob(output, settings={}, resume=True, overwrite=False) as job:
-        for number in [] if job.complete else range(60):
-            text = [f"text {number}"]
-            block = RowBlock(number, number, text, pa.table({"text": text}), "csv")
+        texts = [[f"text {number}"] for number in range(60)]
+        blocks = [RowBlock(n, n, text, pa.table({"text": text}), "csv") for n, text in enumerate(texts)]
+        if job.finished:
+            return job.confirm(blocks)
+        for block in blocks:
             if not job.done(block):
                 time.sleep(0.002)
-                job.write(block, pa.table({"score": [number / 7]}))
+                job.write(block, pa.table({"score": [block.number / 7]}))
                 print("wrote", flush=True)
-        job.complete or job.finish(60)
+        job.finish(60)
 
 for output in map(str.strip, sys.stdin):    # a fork is 100 times faster than to import pyarrow again
     child = os.fork()
@@ -224,7 +234,7 @@ def test_kill_9_again_and_again(tmp_path):
         nursery.stdin.close()
     assert kills >= 8
     assert output.read_bytes() == want
-    assert sorted(tmp_path.iterdir()) == [output, tmp_path / "want.csv"]
+    assert left(tmp_path, output, tmp_path / "want.csv")
 
 
 def test_content_reaches_the_disk_before_its_name(tmp_path, monkeypatch):
@@ -235,7 +245,7 @@ def test_content_reaches_the_disk_before_its_name(tmp_path, monkeypatch):
         events.append(("sync", os.fstat(handle).st_ino))
 
     def replace(old, new, real=os.replace):
-        assert old != new and (old.name == "whole" or ".tmp-" in old.name)
+        assert old != new and (old.name in ("whole", "identity-beside") or ".tmp-" in old.name)
         events.append(("name", pathlib.Path(old).stat().st_ino))
         real(old, new)
         events.append(("folder", pathlib.Path(new).parent.stat().st_ino))
@@ -244,7 +254,7 @@ def test_content_reaches_the_disk_before_its_name(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", replace)
     run(tmp_path / "out.csv")
     names = [place for place, (what, _) in enumerate(events) if what == "name"]
-    assert len(names) == BLOCKS + 4  # the settings, the blocks, the whole, its mark, and the output
+    assert len(names) == BLOCKS + 6  # the settings, the blocks, the whole, the output, and its identity thrice
     for place in names:
         assert ("sync", events[place][1]) in events[:place]
         assert events[place + 2] == ("sync", events[place + 1][1])
@@ -374,8 +384,9 @@ def test_a_finished_run_is_complete(tmp_path):
     # kills: a script with --resume that classifies everything once more
     run(tmp_path / "out.csv")
     with OutputJob(tmp_path / "out.csv", settings=SETTINGS, resume=True, overwrite=False) as job:
-        assert job.complete
-    assert list(tmp_path.iterdir()) == [tmp_path / "out.csv"]
+        assert job.finished
+    assert run(tmp_path / "out.csv", resume=True) == []
+    assert left(tmp_path, tmp_path / "out.csv")
 
 
 def test_a_run_that_fails_before_its_first_block_leaves_nothing(tmp_path):

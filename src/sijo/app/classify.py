@@ -17,6 +17,7 @@ from sijo.app.options import call_with
 from sijo.app.progress import RowProgress
 from sijo.app.results import printable, tell
 from sijo.errors import SettingError, SijoError, TextError, warn
+from sijo.version import __version__
 from sijo.zeroshot.labels import LabelSet
 from sijo.zeroshot.scorers.registry import SCORERS
 
@@ -71,11 +72,22 @@ class LabelSettings:
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of the weights."""
     input_format: Literal["text", "csv", "jsonl", "parquet"] | None = None
-    """What the input holds; told from its suffix by default, and text (one a line) for a pipe."""
+    """What the input holds; told from its suffix by default, and for a pipe and .txt from the first lines: text
+    (one a line) where these are not sure to be something else."""
     delimiter: str | None = None
     """Between the fields of a CSV: a comma by default, a tab in .tsv."""
+    no_header: bool = False
+    """Line 1 of a CSV is a row: its columns are then column_1, column_2, …, and a number names one."""
     quiet: Annotated[bool, Parameter(alias="-q")] = False
     """No progress and no summary."""
+
+    def table(self, source: str, column: str | None) -> "TextTable":
+        """The rows of a file or of standard input, opened as the settings say."""
+        from sijo.files.tables import TextTable
+
+        return TextTable(
+            source, kind=self.input_format, column=column, delimiter=self.delimiter, header=not self.no_header
+        )
 
     def label_set(self) -> LabelSet | None:
         """The labels given by --labels or --labels-file; None when neither was."""
@@ -175,9 +187,8 @@ def run(source: str, settings: ClassifySettings) -> None:
     if settings.output is not None and settings.format is not None:
         raise SettingError("--format is about printing; with --output the file's suffix says its format")
     from sijo.files.row_writers import format_of
-    from sijo.files.tables import TextTable
 
-    table = TextTable(source, kind=settings.input_format, column=settings.column, delimiter=settings.delimiter)
+    table = settings.table(source, settings.column)
     if settings.output is not None:
         format_of(settings.output)  # refuses a suffix before the model is opened
     labeller = settings.opened(labels)
@@ -194,10 +205,11 @@ def _to_file(table: "TextTable", labeller: "Labeller", settings: ClassifySetting
     counts: Counter[str] = Counter()
     kept = blocks = 0
     with (
-        call_with(OutputJob, settings, settings=_run_settings(labeller, settings)) as job,
+        call_with(OutputJob, settings, settings=_run_settings(table, labeller, settings)) as job,
         RowProgress(shown=not settings.quiet) as progress,
     ):
-        if job.complete:
+        if job.finished:
+            job.confirm(table.blocks(rows=labeller.scorer.rows))
             settings.say(f"{settings.output} is complete already")
             return
         try:
@@ -298,10 +310,12 @@ def _answer_columns(
     return pa.table(columns)
 
 
-def _run_settings(labeller: "Labeller", settings: ClassifySettings) -> dict[str, object]:
-    """Everything that decides the answers: a resumed run must have the same."""
+def _run_settings(table: "TextTable", labeller: "Labeller", settings: ClassifySettings) -> dict[str, object]:
+    """Everything that decides the answers, but the rows: a resumed run must have the same."""
     calibration, scorer, labels = labeller.calibration, labeller.scorer, labeller.labels
     return {
+        "sijo": __version__,
+        **table.settings,
         "labels": None if labels is None else {label.name: label.descriptions for label in labels.labels},
         "labels_column": settings.labels_column,
         "model": scorer.engine.model.fingerprint,

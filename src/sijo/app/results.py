@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sijo.errors import SijoWarning
+from sijo.files.json_files import sayable
 
 
 def wants_json(format: str | None) -> bool:
@@ -19,12 +20,12 @@ def wants_json(format: str | None) -> bool:
 
 
 def print_json(*records: object, ascii: bool = False) -> None:
-    """Print each record as a line of JSON.
+    """Print each record as a line of JSON, with null for NaN and infinities.
 
     ascii  escape all letters beyond ASCII, for what need not be text
     """
     for record in records:
-        print(json.dumps(record, ensure_ascii=ascii), flush=True)  # noqa: T201
+        print(json.dumps(sayable(record), ensure_ascii=ascii), flush=True)  # noqa: T201
 
 
 def print_table(headings: Iterable[str], rows: Iterable[Sequence[str]], *, title: str = "", note: str = "") -> None:

@@ -33,6 +33,7 @@ from sijo.data.shards import FORMAT, INDEX, KINDS, Corpus, DocumentCounts, Growi
 from sijo.errors import CheckpointError, SettingError, TextError
 from sijo.files.atomic import sync, whole_folder
 from sijo.files.json_files import read_object, write_json
+from sijo.files.private import open_file
 from sijo.files.resumable import SETTINGS, ResumableFolder
 from sijo.tokenizers.codes import code_ids
 from sijo.tokenizers.tokenizer import USUAL, Tokenizer
@@ -196,7 +197,7 @@ class _Preparation:
 
     def place(self, target: Path, *, overwrite: bool) -> None:
         """Put the corpus in its place."""
-        with whole_folder(target, overwrite=overwrite) as fresh:
+        with whole_folder(target, overwrite=overwrite, private=True) as fresh:
             for name in self.files():
                 _link(self.folder / name, fresh / name)
             write_json(fresh / INDEX, self.index())
@@ -356,7 +357,8 @@ def _weight(numbered: tuple[int, Document]) -> int:
 
 def _append(path: Path, new: bytes | bytearray) -> None:
     if new:
-        with path.open("ab") as out:
+        handle = open_file(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, private=True)
+        with os.fdopen(handle, "ab") as out:
             out.write(new)
         sync(path)
 

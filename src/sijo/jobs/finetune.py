@@ -13,7 +13,6 @@ OUT/model/             the model
 With several seeds each has its own OUT/seed-N, OUT/summary.json compares them, and OUT/model is the best one's.
 """
 
-import json
 import os
 import statistics
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -29,7 +28,7 @@ from sijo.errors import SettingError
 from sijo.evaluation.intervals import intervals
 from sijo.evaluation.metrics import MACRO_F1_OVER, best_threshold
 from sijo.files.atomic import whole_file
-from sijo.files.json_files import json_text
+from sijo.files.json_files import json_line, json_text
 from sijo.files.json_lines import json_leaves
 from sijo.jobs.finetune_seed import FinetuneSeed
 from sijo.jobs.finetune_settings import FinetuneSettings, LabelledFiles
@@ -107,7 +106,7 @@ def measure(seed: FinetuneSeed) -> dict[str, Any]:
             zip(rows, predictions.labels, predictions.scores, strict=True), 1
         ):
             line = _line(number, row, label) | shares
-            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+            file.write(json_line(line))
     results: dict[str, Any] = {
         "task": setup.task,
         "metric": setup.metric,
