@@ -33,7 +33,7 @@ from sijo.files.json_lines import json_leaves
 from sijo.jobs.finetune_seed import FinetuneSeed
 from sijo.jobs.finetune_settings import FinetuneSettings, LabelledFiles
 from sijo.jobs.finetune_setup import FinetuneSetup
-from sijo.jobs.run_folder import take_run_folder
+from sijo.jobs.run_folder import model_words, take_run_folder
 from sijo.training.step import Step
 from sijo.training.trackers import check_tracker
 
@@ -73,7 +73,11 @@ def finetune(
     check_tracker(settings.run.tracker)
     setup = FinetuneSetup(settings, files)
     with ExitStack() as stack:
-        stack.enter_context(take_run_folder(out, settings, "data.json", setup.words, resume=resume))
+        models = {"model": settings.model}
+        if settings.teacher.model is not None:
+            models["teacher"] = settings.teacher.model
+        words = setup.words | model_words(**models)
+        stack.enter_context(take_run_folder(out, settings, "data.json", words, resume=resume))
         seeds: list[FinetuneSeed] = []
         results: list[dict[str, Any]] = []
         best: FinetuneSeed | None = None
