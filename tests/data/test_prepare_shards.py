@@ -597,6 +597,70 @@ def test_a_finished_corpus_is_opened(tokenizer, tiny_model, tmp_path, write):
         prepare(source_files, Tokenizer(inner, max_length=4), tmp_path / "corpus", resume=True)
 
 
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            {"column": "text"},
+            r"the corpus in .* was begun with column: null, and now it is \"text\"; give the same",
+        ),
+        ({"code_column": "kind"}, r"was begun with code_column: null"),
+        ({"shard_tokens": 99}, r"was begun with shard_tokens: 100, and now it is 99"),
+        ("fewer", r"was begun with 3 files, and now there are 2"),
+        ("more", r"was begun with 3 files, and now there are 4"),
+        ("order", r"was begun with other text than .*c\.parquet now holds"),
+        ("other", r"was begun with other text than .*a\.txt now holds; give the same"),
+        ("longer", r"was begun with other text than .*a\.txt now holds"),
+        ("code", r"was begun with the control code None for .*a\.txt, not sea"),
+        ("stranger", r"has no \.corpus\.sijo-id of its own beside it"),
+        ("unknown", r"has no \.corpus\.sijo-id of its own beside it"),
+    ],
+)
+def test_a_finished_corpus_of_something_else_is_refused(tokenizer, tmp_path, change, message):
+    # kills: a corpus opened as finished after its texts or its settings have changed, or that somebody else made
+    source_files, how = lay(tmp_path / "texts"), {"shard_tokens": 100}
+    prepare(source_files, tokenizer, tmp_path / "corpus", **how)
+    first = source_files[0].path
+    match change:
+        case "fewer":
+            source_files.pop()
+        case "more":
+            source_files.append(SourceFile(first))
+        case "order":
+            source_files.reverse()
+        case "other":
+            first.write_text(first.read_text().swapcase())
+        case "longer":
+            first.write_text(first.read_text() + "More.")
+        case "code":
+            source_files = [SourceFile(source.path, "sea") for source in source_files]
+        case "stranger":
+            prepare(source_files[:1], tokenizer, tmp_path / "other")
+            shutil.rmtree(tmp_path / "corpus")
+            (tmp_path / "other").rename(tmp_path / "corpus")
+        case "unknown":
+            (tmp_path / ".corpus.sijo-id").unlink()
+        case _:
+            how |= change
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(SettingError, match=message):
+        prepare(source_files, tokenizer, tmp_path / "corpus", resume=True, **how)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_finished_corpus_of_the_same_is_opened(tokenizer, tmp_path, monkeypatch):
+    # kills: a corpus refused since its texts were copied or touched, and texts read once more for nothing
+    source_files = lay(tmp_path / "texts")
+    want = prepare(source_files, tokenizer, tmp_path / "corpus").fingerprint
+    with monkeypatch.context() as patch:
+        patch.setattr("sijo.data.corpus_identity._digest", lambda source: pytest.fail("it was read once more"))
+        assert prepare(source_files, tokenizer, tmp_path / "corpus", resume=True).fingerprint == want
+    os.utime(source_files[0].path, (0, 0))
+    assert prepare(source_files, tokenizer, tmp_path / "corpus", resume=True).fingerprint == want
+    moved = sources([shutil.copytree(tmp_path / "texts", tmp_path / "moved").as_posix()])
+    assert prepare(moved, tokenizer, tmp_path / "corpus", resume=True).fingerprint == want
+
+
 def test_two_preparations_do_not_meet(unfinished, tokenizer, tmp_path):
     # kills: shards that two processes append to
     with (tmp_path / ".corpus.preparing" / "lock").open("ab") as lock:

@@ -318,7 +318,6 @@ def _run_settings(table: "TextTable", labeller: "Labeller", settings: ClassifySe
         **table.settings,
         "labels": None if labels is None else {label.name: label.descriptions for label in labels.labels},
         "labels_column": settings.labels_column,
-        "model": scorer.engine.model.fingerprint,
         "scorer": scorer.name,
         "dtype": settings.dtype,
         "hypothesis_template": settings.hypothesis_template,
@@ -329,6 +328,7 @@ def _run_settings(table: "TextTable", labeller: "Labeller", settings: ClassifySe
         "threshold": settings.threshold,
         **scorer.settings,
         "all_scores": settings.all_scores,
+        "model": scorer.engine.model.fingerprint,  # last, for its precision is part of it and told by name before
     }
 
 

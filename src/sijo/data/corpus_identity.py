@@ -52,8 +52,8 @@ def must_be_made_of(
     made = _made(folder)
     if made is None or made["corpus"] != fingerprint:
         raise SettingError(
-            f"{folder} is no preparation's that is known: {_beside(folder).name} beside it, which says what a "
-            "corpus was made of, is absent or another's; overwrite it, or name another folder"
+            f"{folder} has no {_beside(folder).name} of its own beside it, so nobody knows what it was made of; "
+            "overwrite it, or name another folder"
         )
     work, files = f"the corpus in {folder}", made["files"]
     must_agree(work, differences(made["settings"], settings)[:1], REMEDY)

@@ -23,7 +23,7 @@ LINES = 20
 HEAD_BYTES, LONGEST_LINE = 1 << 16, 1 << 22
 """Read for them at most; and where not even one line has ended."""
 DELIMITERS = ",\t;|"
-NAME = re.compile(r"[^\W\d_][\w.\-/#:()]*(?: [\w.\-/#:()]+){0,2}")
+NAME = re.compile(r"[^\W\d][\w.\-/#()]*(?: [\w.\-/#()]+){0,2}")
 """What a column is called: up to three words, the first of which begins with a letter."""
 LONGEST_NAME = 40
 USUAL = {"texts", "sentence", "sentences", "review", "reviews", "comment", "comments", "document", "documents"}
@@ -126,6 +126,15 @@ def is_name(cell: str) -> bool:
     [True, True, False, False, False]
     """
     return len(cell) <= LONGEST_NAME and NAME.fullmatch(cell) is not None
+
+
+def is_header(cell: str) -> bool:
+    """Whether the one cell of a line can be no text but only a name: one word, or words with capitals.
+
+    >>> [is_header(cell) for cell in ("review", "Review Text", "so good", "비가 왔다")]
+    [True, True, False, False]
+    """
+    return is_name(cell) and (" " not in cell or all(word[0].isupper() for word in cell.split()))
 
 
 def _json(lines: Sequence[str], name: str) -> TableKind | None:

@@ -114,8 +114,8 @@ class OutputJob(ResumableFolder):
             return "was made by someone else while this run stood still; move it away, then --resume"
         if made is None:
             return (
-                f"is no run's that is known: {self.identity.name}, which says what an output was made of, is not "
-                "beside it; --overwrite replaces it, or name another output"
+                f"has no {self.identity.name} beside it, so nobody knows what it was made of; replace it by "
+                "--overwrite, or name another output"
             )
         return (
             "has been changed since it was made, or is another file; put it back, replace it by --overwrite, or "

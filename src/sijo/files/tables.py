@@ -68,8 +68,7 @@ class TextTable:
     """A file, or standard input, of rows with one text each.
 
     source     a path, or "-" for standard input; .gz, .bz2, .xz and .zst are decompressed on the way
-    kind       what it holds; by default told from the suffix, and for "-" and .txt from the first lines, which
-               are a text each unless they are sure to be something else (see `input_kind.py`)
+    kind       what it holds; by default told from the suffix, and for "-" and .txt by `input_kind.py`
     column     where the text is; by default `text`, else the only column (of strings)
     delimiter  what separates the fields of a CSV; by default a comma, or a tab for .tsv
     header     whether line 1 of a CSV names its columns; else they are column_1, column_2, …, and `column` may be
@@ -79,9 +78,9 @@ class TextTable:
     a line feed. In CSV and JSON Lines a blank line is no row; an empty text in a CSV of one column is
     written as two quotes.
 
-    Raises SettingError for a path, kind, column or delimiter that will not do, and TextError for
-    a source without rows or whose header or first row is broken. Later rows are checked as read. Warns where
-    line 1 of a CSV is taken for a header but looks like a row, and where a row repeats the header.
+    Raises SettingError for a path or setting that will not do, and TextError for a source without rows or whose
+    first rows are broken. Later rows are checked as read. Warns where line 1 of a CSV is taken for a header but
+    looks like a row, and where a row repeats the header.
     """
 
     kind: formats.Kind
@@ -129,6 +128,12 @@ class TextTable:
             taken = f"{self.name} was taken for {self.kind} by its first lines; --input-format says otherwise"
             raise type(error)(f"{error} ({taken})") from None
         self.column, self.columns = reading.column, reading.columns
+        guessed = self.kind == "csv" and header and column is None and self.column != "text"
+        if guessed and not input_kind.is_header(self.column):
+            warn(
+                f"line 1 of {self.name} is taken for the header, and looks like a row: {self.column[:60]!r}; pass "
+                "--no-header if it is one, or name the column with --column"
+            )
         self._share = None if reading.share(0) is None else 0.0
         self._reading = None if self._rereadable else reading  # a pipe gives its first rows once
         if self._rereadable:
@@ -265,15 +270,12 @@ class TextTable:
             )
         column = self._text_column(columns, columns)
         place, header = columns.index(column), list(columns)
-        if self._header and self._column is None and column != "text" and not input_kind.is_name(column):
-            warn(
-                f"line 1 of {self.name} is taken for the header, and looks like a row: {column[:60]!r}; pass "
-                "--no-header if it is one, or name the column with --column"
-            )
 
         def texts() -> Iterator[tuple[str, list[str]]]:
+            again = False
             for line, cells in rows:
-                if cells == header:
+                if cells == header and not again:
+                    again = True
                     warn(
                         f"{self.name}, line {line} is the header once more, and is read as a row; if files were "
                         "put together there, remove it"
