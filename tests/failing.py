@@ -3,7 +3,6 @@
 import errno
 import io
 import os
-import pathlib
 from contextlib import contextmanager
 
 import pytest
@@ -37,7 +36,7 @@ def failing(at, error, names, *, for_ever):
 @contextmanager
 def full_disk(at):
     """Let the disk be full in the middle of the write number `at` to files opened for bytes."""
-    real, writes = pathlib.Path.open, 0
+    real, writes = os.fdopen, 0
 
     class Disk(io.FileIO):
         def write(self, raw):
@@ -48,9 +47,11 @@ def full_disk(at):
                 raise OSError(errno.ENOSPC, "full")
             return super().write(raw)
 
-    def opened(path, mode="r", *args, **kwargs):
-        return io.BufferedWriter(Disk(path, mode)) if mode in ("wb", "ab") else real(path, mode, *args, **kwargs)
+    def opened(handle, mode="r", *args, **kwargs):
+        return (
+            io.BufferedWriter(Disk(handle, mode)) if mode in ("wb", "ab") else real(handle, mode, *args, **kwargs)
+        )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pathlib.Path, "open", opened)
+        patch.setattr(os, "fdopen", opened)
         yield

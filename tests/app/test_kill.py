@@ -55,7 +55,9 @@ def test_kill_9_at_any_instant_then_resume(start, until, tiny_model, source, tmp
     assert ran.code == 0, ran.err
     assert output.read_bytes() == want
     assert codes.count(-signal.SIGKILL) >= 2
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([output.name, f"want.{suffix}"])
+    names = [output.name, f"want.{suffix}"]
+    names += [f".{name}.sijo-id" for name in names]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +90,8 @@ def test_a_signal_in_the_middle_keeps_what_is_done(start, until, tiny_model, tmp
     assert begin("-", output, stdin=source).wait().code == 0
     assert begin(source, want).wait().code == 0
     assert output.read_bytes() == want.read_bytes()
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["in.txt", "out.csv", "want.csv"]
+    names = [".out.csv.sijo-id", ".want.csv.sijo-id", "in.txt", "out.csv", "want.csv"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == names
 
 
 @pytest.mark.parametrize("format", ["jsonl", "csv", "table"])

@@ -95,7 +95,7 @@ def test_what_goes_in_comes_out(tokenizer, tmp_path, small):
     assert corpus.tokens == sum(len(ids) for _, document in want for ids in document)
     assert (corpus.vocab_size, corpus.tokenizer) == (tokenizer.vocab_size, tokenizer.text_fingerprint)
     assert corpus.codes == () and {shard.code for shard in corpus.shards} == {None}
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "texts"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".corpus.sijo-id", "corpus", "texts"]
 
 
 def test_the_bytes_depend_on_the_documents_alone(tokenizer, tmp_path, monkeypatch):
@@ -364,9 +364,8 @@ def test_death_at_any_step_loses_nothing(tokenizer, tmp_path, small, no_waiting,
             how["overwrite"] = overwrite and not begun
             prepare(source_files, tokenizer, target, resume=not how["overwrite"], **how)
         assert contents(target) == want, at
-        assert [path.name for path in place.iterdir() if not path.name.endswith((".old", ".part"))] == ["corpus"], (
-            at
-        )
+        names = {path.name for path in place.iterdir() if not path.name.endswith((".old", ".part"))}
+        assert names == {".corpus.sijo-id", "corpus"}, at
     assert at > 40
 
 
@@ -386,12 +385,12 @@ def test_a_full_disk_at_any_write_loses_nothing(tokenizer, tmp_path, small, no_w
             whole = True
         except OSError as error:
             assert error.errno == errno.ENOSPC
-            assert not target.exists()
+            assert not target.exists() or contents(target) == want  # only what is beside it may fail then
             progress = target.parent / ".corpus.preparing" / "progress.json"
             kept.append(json.loads(progress.read_text())["counts"]["kept"] if progress.exists() else 0)
             prepare(source_files, tokenizer, target, shard_tokens=100, resume=True)
         assert contents(target) == want
-        assert [path.name for path in target.parent.iterdir()] == ["corpus"]
+        assert {path.name for path in target.parent.iterdir()} == {".corpus.sijo-id", "corpus"}
     assert at > 15
     assert kept == sorted(kept) and kept[-1] == 10
 
@@ -413,7 +412,7 @@ def test_a_disk_that_is_truly_full(tokenizer, tmp_path, small_disk, monkeypatch)
     small_disk(size * 3 // 2)
     prepare(source_files, tokenizer, disk / "corpus", shard_tokens=20_000, resume=True)
     assert contents(disk / "corpus") == contents(tmp_path / "want")
-    assert [path.name for path in disk.iterdir()] == ["corpus"]
+    assert {path.name for path in disk.iterdir()} == {".corpus.sijo-id", "corpus"}
 
 
 FORKS = """
@@ -466,7 +465,7 @@ def test_kill_9_at_any_instant_then_resume(tokenizer, tiny_model, tmp_path):
         assert forks.stdout.readline() == "0\n"
         forks.stdin.close()
     assert Corpus.open(target).fingerprint == want
-    assert [path.name for path in target.parent.iterdir()] == ["corpus"]
+    assert {path.name for path in target.parent.iterdir()} == {".corpus.sijo-id", "corpus"}
     assert codes.count(-signal.SIGKILL) >= 4
 
 
@@ -574,14 +573,14 @@ def test_what_stands_in_the_way(unfinished, tokenizer, tmp_path):
     with pytest.raises(SettingError, match=r"corpus exists already; name another folder, or allow"):
         prepare(unfinished, tokenizer, target, **how)
     assert prepare(unfinished[:1], tokenizer, target, overwrite=True).documents == 12
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "other", "texts"]
+    assert {path.name for path in tmp_path.iterdir() if path.name[0] != "."} == {"corpus", "other", "texts"}
 
 
 def test_an_unfinished_preparation_is_started_over_when_asked(unfinished, tokenizer, tmp_path):
     # kills: what was begun with other files mixed into the new corpus
     corpus = prepare(unfinished[1:], tokenizer, tmp_path / "corpus", overwrite=True)
     assert corpus.fingerprint == prepare(unfinished[1:], tokenizer, tmp_path / "want").fingerprint
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "texts", "want"]
+    assert {path.name for path in tmp_path.iterdir() if path.name[0] != "."} == {"corpus", "texts", "want"}
 
 
 def test_a_finished_corpus_is_opened(tokenizer, tiny_model, tmp_path, write):
@@ -596,6 +595,70 @@ def test_a_finished_corpus_is_opened(tokenizer, tiny_model, tmp_path, write):
         SettingError, match=r"was prepared with another tokenizer; name another folder, or overwrite"
     ):
         prepare(source_files, Tokenizer(inner, max_length=4), tmp_path / "corpus", resume=True)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            {"column": "text"},
+            r"the corpus in .* was begun with column: null, and now it is \"text\"; give the same",
+        ),
+        ({"code_column": "kind"}, r"was begun with code_column: null"),
+        ({"shard_tokens": 99}, r"was begun with shard_tokens: 100, and now it is 99"),
+        ("fewer", r"was begun with 3 files, and now there are 2"),
+        ("more", r"was begun with 3 files, and now there are 4"),
+        ("order", r"was begun with other text than .*c\.parquet now holds"),
+        ("other", r"was begun with other text than .*a\.txt now holds; give the same"),
+        ("longer", r"was begun with other text than .*a\.txt now holds"),
+        ("code", r"was begun with the control code None for .*a\.txt, not sea"),
+        ("stranger", r"has no \.corpus\.sijo-id of its own beside it"),
+        ("unknown", r"has no \.corpus\.sijo-id of its own beside it"),
+    ],
+)
+def test_a_finished_corpus_of_something_else_is_refused(tokenizer, tmp_path, change, message):
+    # kills: a corpus opened as finished after its texts or its settings have changed, or that somebody else made
+    source_files, how = lay(tmp_path / "texts"), {"shard_tokens": 100}
+    prepare(source_files, tokenizer, tmp_path / "corpus", **how)
+    first = source_files[0].path
+    match change:
+        case "fewer":
+            source_files.pop()
+        case "more":
+            source_files.append(SourceFile(first))
+        case "order":
+            source_files.reverse()
+        case "other":
+            first.write_text(first.read_text().swapcase())
+        case "longer":
+            first.write_text(first.read_text() + "More.")
+        case "code":
+            source_files = [SourceFile(source.path, "sea") for source in source_files]
+        case "stranger":
+            prepare(source_files[:1], tokenizer, tmp_path / "other")
+            shutil.rmtree(tmp_path / "corpus")
+            (tmp_path / "other").rename(tmp_path / "corpus")
+        case "unknown":
+            (tmp_path / ".corpus.sijo-id").unlink()
+        case _:
+            how |= change
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(SettingError, match=message):
+        prepare(source_files, tokenizer, tmp_path / "corpus", resume=True, **how)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_finished_corpus_of_the_same_is_opened(tokenizer, tmp_path, monkeypatch):
+    # kills: a corpus refused since its texts were copied or touched, and texts read once more for nothing
+    source_files = lay(tmp_path / "texts")
+    want = prepare(source_files, tokenizer, tmp_path / "corpus").fingerprint
+    with monkeypatch.context() as patch:
+        patch.setattr("sijo.data.corpus_identity._digest", lambda source: pytest.fail("it was read once more"))
+        assert prepare(source_files, tokenizer, tmp_path / "corpus", resume=True).fingerprint == want
+    os.utime(source_files[0].path, (0, 0))
+    assert prepare(source_files, tokenizer, tmp_path / "corpus", resume=True).fingerprint == want
+    moved = sources([shutil.copytree(tmp_path / "texts", tmp_path / "moved").as_posix()])
+    assert prepare(moved, tokenizer, tmp_path / "corpus", resume=True).fingerprint == want
 
 
 def test_two_preparations_do_not_meet(unfinished, tokenizer, tmp_path):

@@ -36,13 +36,21 @@ def run(output, *, resume=False, overwrite=False, blocks=BLOCKS, settings=SETTIN
     """A whole run; returns which blocks it had to do."""
     did = []
     with OutputJob(output, settings=settings, resume=resume, overwrite=overwrite) as job:
-        if not job.complete:
-            for each in map(make, range(blocks)):
-                if not job.done(each):
-                    job.write(each, answers(each))
-                    did.append(each.number)
-            job.finish(blocks)
+        if job.finished:
+            job.confirm(map(make, range(blocks)))
+            return did
+        for each in map(make, range(blocks)):
+            if not job.done(each):
+                job.write(each, answers(each))
+                did.append(each.number)
+        job.finish(blocks)
     return did
+
+
+def left(folder, *outputs):
+    """Whether nothing is in a folder but whole outputs and what says what they were made of."""
+    identities = [folder / f".{output.name}.sijo-id" for output in outputs]
+    return sorted(folder.iterdir()) == sorted([*outputs, *identities])
 
 
 def begin(output, *, blocks=2, **flags):
@@ -71,7 +79,7 @@ def undisturbed(tmp_path, format):
     folder.mkdir()
     output = folder / f"out.{format}"
     assert run(output) == list(range(BLOCKS))
-    assert list(folder.iterdir()) == [output]  # kills: litter
+    assert left(folder, output)  # kills: litter
     return output.read_bytes()
 
 
@@ -97,7 +105,7 @@ def test_death_at_any_instant_loses_nothing(tmp_path, format, undisturbed, overw
             begun = (folder / f".out.{format}.sijo-run" / "settings.json").exists()
             run(output, resume=begun or not overwrite, overwrite=overwrite and not begun)
         assert output.read_bytes() == undisturbed
-        assert list(folder.iterdir()) == [output]
+        assert left(folder, output)
     assert at > 4 * BLOCKS
 
 
@@ -121,7 +129,7 @@ def test_a_full_disk_at_any_sync_keeps_finished_blocks(tmp_path, format, undistu
             kept = len(list(folder.rglob("chunk-*")))
             assert run(output, resume=True) == list(range(kept, BLOCKS)) or output.exists()
         assert output.read_bytes() == undisturbed
-        assert list(folder.iterdir()) == [output]
+        assert left(folder, output)
     assert at > 2 * BLOCKS
 
 
@@ -143,7 +151,7 @@ def test_a_full_disk_at_any_write_keeps_finished_blocks(tmp_path, format, undist
             kept = len(list(folder.rglob("chunk-*")))
             assert run(output, resume=True) == list(range(kept, BLOCKS))
         assert output.read_bytes() == undisturbed
-        assert list(folder.iterdir()) == [output]
+        assert left(folder, output)
     assert at > BLOCKS + 2
 
 
@@ -175,14 +183,16 @@ os.fsync = lambda handle: None               # only a power failure asks for it
 
 def work(output):
     with OutputJob(output, settings={}, resume=True, overwrite=False) as job:
-        for number in [] if job.complete else range(60):
-            text = [f"text {number}"]
-            block = RowBlock(number, number, text, pa.table({"text": text}), "csv")
+        texts = [[f"text {number}"] for number in range(60)]
+        blocks = [RowBlock(n, n, text, pa.table({"text": text}), "csv") for n, text in enumerate(texts)]
+        if job.finished:
+            return job.confirm(blocks)
+        for block in blocks:
             if not job.done(block):
                 time.sleep(0.002)
-                job.write(block, pa.table({"score": [number / 7]}))
+                job.write(block, pa.table({"score": [block.number / 7]}))
                 print("wrote", flush=True)
-        job.complete or job.finish(60)
+        job.finish(60)
 
 for output in map(str.strip, sys.stdin):    # a fork is 100 times faster than to import pyarrow again
     child = os.fork()
@@ -224,7 +234,7 @@ def test_kill_9_again_and_again(tmp_path):
         nursery.stdin.close()
     assert kills >= 8
     assert output.read_bytes() == want
-    assert sorted(tmp_path.iterdir()) == [output, tmp_path / "want.csv"]
+    assert left(tmp_path, output, tmp_path / "want.csv")
 
 
 def test_content_reaches_the_disk_before_its_name(tmp_path, monkeypatch):
@@ -235,7 +245,7 @@ def test_content_reaches_the_disk_before_its_name(tmp_path, monkeypatch):
         events.append(("sync", os.fstat(handle).st_ino))
 
     def replace(old, new, real=os.replace):
-        assert old != new and (old.name == "whole" or ".tmp-" in old.name)
+        assert old != new and (old.name in ("whole", "identity-beside") or ".tmp-" in old.name)
         events.append(("name", pathlib.Path(old).stat().st_ino))
         real(old, new)
         events.append(("folder", pathlib.Path(new).parent.stat().st_ino))
@@ -244,7 +254,7 @@ def test_content_reaches_the_disk_before_its_name(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", replace)
     run(tmp_path / "out.csv")
     names = [place for place, (what, _) in enumerate(events) if what == "name"]
-    assert len(names) == BLOCKS + 4  # the settings, the blocks, the whole, its mark, and the output
+    assert len(names) == BLOCKS + 6  # the settings, the blocks, the whole, the output, and its identity thrice
     for place in names:
         assert ("sync", events[place][1]) in events[:place]
         assert events[place + 2] == ("sync", events[place + 1][1])
@@ -374,8 +384,146 @@ def test_a_finished_run_is_complete(tmp_path):
     # kills: a script with --resume that classifies everything once more
     run(tmp_path / "out.csv")
     with OutputJob(tmp_path / "out.csv", settings=SETTINGS, resume=True, overwrite=False) as job:
-        assert job.complete
-    assert list(tmp_path.iterdir()) == [tmp_path / "out.csv"]
+        assert job.finished
+    assert run(tmp_path / "out.csv", resume=True) == []
+    assert left(tmp_path, tmp_path / "out.csv")
+
+
+def changed(settings, **others):
+    return {name: others.get(name, value) for name, value in settings.items()}
+
+
+STRANGE = {
+    "garbage": (lambda output: output.write_bytes(b"garbage"), r"has been changed since it was made"),
+    "cut short": (lambda output: os.truncate(output, 9), r"has been changed since it was made"),
+    "longer": (lambda output: output.write_bytes(output.read_bytes() + b"x"), r"has been changed"),
+    "empty": (lambda output: os.truncate(output, 0), r"has been changed"),
+    "without identity": (lambda output: identity(output).unlink(), r"has no \.out\.csv\.sijo-id beside it"),
+    "damaged identity": (
+        lambda output: identity(output).write_bytes(b"{"),
+        r"has no \.out\.csv\.sijo-id beside it",
+    ),
+    "another's identity": (lambda output: identity(output).write_text("[1]"), r"has no \.out\.csv\.sijo-id"),
+    "a pipe": (lambda output: (identity(output).unlink(), os.mkfifo(identity(output))), r"has no \.out\.csv"),
+}
+
+
+def identity(output):
+    return output.with_name(f".{output.name}.sijo-id")
+
+
+def state(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize("case", STRANGE)
+def test_an_output_that_is_not_as_it_was_left_is_refused(tmp_path, case):
+    # kills: "complete already" for somebody else's file, or for half of one
+    output, (spoil, message) = tmp_path / "out.csv", STRANGE[case]
+    run(output)
+    spoil(output)
+    before = state(tmp_path)
+    with pytest.raises(SettingError, match=message):
+        run(output, resume=True)
+    assert state(tmp_path) == before and not (tmp_path / ".out.csv.sijo-run").exists()
+    assert run(output, overwrite=True) == list(range(BLOCKS))  # the remedy
+    assert run(output, resume=True) == []
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        (SETTINGS | {"threshold": 0.6}, r"was made with threshold: 0\.5, and now it is 0\.6; --overwrite makes it"),
+        (SETTINGS | {"labels": ["land", "sea"]}, r"made with labels: "),
+        (SETTINGS | {"labels": ["sea"]}, r"made with labels: "),
+        (SETTINGS | {"new": 1}, r"made with new: not given, and now it is 1"),
+        ({"labels": ["sea", "land"]}, r"made with threshold: 0\.5, and now it is not given"),
+        (dict(reversed(SETTINGS.items())), r"made with the same in another order"),
+    ],
+)
+def test_an_output_of_other_settings_is_refused_by_name(tmp_path, settings, message):
+    # kills: "complete already" for answers to another question
+    run(tmp_path / "out.csv")
+    before = state(tmp_path)
+    with pytest.raises(SettingError, match=message):
+        run(tmp_path / "out.csv", resume=True, settings=settings)
+    assert state(tmp_path) == before
+
+
+def other_rows(change):
+    def make(number):
+        whole = block(number)
+        match change:
+            case "text" if number == 2:
+                whole.texts[1] = "another"
+            case "column" if number == 2:
+                columns = whole.columns.set_column(1, "id", pa.array(["000", "001", "changed"]))
+                return RowBlock(number, whole.first_row, whole.texts, columns, "csv")
+            case "name":
+                columns = whole.columns.rename_columns(["text", "number"])
+                return RowBlock(number, whole.first_row, whole.texts, columns, "csv")
+            case "order":
+                return block(BLOCKS - 1 - number)
+            case "last row" if number == BLOCKS - 1:
+                return RowBlock(number, whole.first_row, whole.texts[:2], whole.columns.slice(0, 2), "csv")
+        return whole
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        *({"make": other_rows(change)} for change in ("text", "column", "name", "order", "last row")),
+        *({"blocks": blocks} for blocks in (BLOCKS - 1, BLOCKS + 1, 0)),
+    ],
+    ids=["text", "column", "name", "order", "last row", "shorter", "longer", "nothing"],
+)
+def test_an_output_of_other_rows_is_refused(tmp_path, how):
+    # kills: "complete already" though the input has changed; an input that is looked at in part
+    run(tmp_path / "out.csv")
+    before = state(tmp_path)
+    with pytest.raises(TextError, match=r"the input has changed since output .* was made of it \(12 rows then, "):
+        run(tmp_path / "out.csv", resume=True, **how)
+    assert state(tmp_path) == before
+
+
+def test_an_output_is_known_where_its_identity_is(tmp_path):
+    # kills: an identity by place, time or inode, which a copy or a backup does not keep
+    output, moved = tmp_path / "out.csv", tmp_path / "there" / "other.csv"
+    moved.parent.mkdir()
+    run(output)
+    moved.write_bytes(output.read_bytes())
+    with pytest.raises(SettingError, match=r"has no \.other\.csv\.sijo-id beside it"):
+        run(moved, resume=True)
+    output.unlink()
+    output.write_bytes(moved.read_bytes())  # put back: another inode, another time
+    os.utime(output, (0, 0))
+    assert run(output, resume=True) == []
+    identity(moved).write_bytes(identity(output).read_bytes())
+    assert run(moved, resume=True) == []
+    (tmp_path / "link.csv").symlink_to(output)
+    assert run(tmp_path / "link.csv", resume=True) == []  # a link is followed to the same output
+    identity(output).unlink()
+    output.unlink()
+    identity(output).write_bytes(identity(moved).read_bytes())  # of an output that is gone
+    assert run(output, resume=True) == list(range(BLOCKS))
+
+
+def test_a_run_that_overwrites_is_not_taken_for_the_old_output(tmp_path):
+    # kills: a run that goes on found "complete", since what it is to replace has an identity too
+    output = tmp_path / "out.csv"
+    run(output, settings={"old": 1})
+    begin(output, overwrite=True)
+    assert run(output, resume=True) == [2, 3]
+    assert run(output, resume=True) == []
+
+
+def test_settings_that_json_cannot_say_are_kept(tmp_path):
+    # kills: an identity that cannot be read again, since a threshold is infinite
+    settings = {"threshold": float("-inf"), "scale": float("nan")}
+    run(tmp_path / "out.csv", settings=settings)
+    assert run(tmp_path / "out.csv", settings=settings, resume=True) == []
 
 
 def test_a_run_that_fails_before_its_first_block_leaves_nothing(tmp_path):

@@ -29,8 +29,23 @@ RECORDS = '{"text": "one", "id": "007"}\n\n{"id":8,"text":null}\n{"text": "thr\\
 def piped(monkeypatch):
     """Put bytes, or a stream of them, on standard input."""
 
+    class Pieces(io.RawIOBase):
+        """What an iterator gives, as a pipe."""
+
+        def __init__(self, pieces):
+            self.pieces = iter(pieces)
+
+        def readable(self):
+            return True
+
+        def readinto(self, buffer):
+            piece = next(self.pieces, b"")
+            buffer[: len(piece)] = piece
+            return len(piece)
+
     def piped(content):
         stream = io.BytesIO(content) if isinstance(content, bytes) else content
+        stream = stream if hasattr(stream, "read") else io.BufferedReader(Pieces(stream))
         monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=stream))
 
     return piped
@@ -389,7 +404,8 @@ def test_the_only_column_of_strings_holds_the_text(tmp_path):
         ("a.jsonl", '{"body": "x"}', {"column": "bodi"}, r"did you mean 'body'\?"),
         ("a.csv", "id;text\n1;a\n", {}, r"'id;text', that looks parted by ';'; pass --delimiter ';'"),
         ("a.csv", "text\na\n", {"delimiter": "::"}, r"delimiter '::' must be one character"),
-        ("a.txt", "text\na\n", {"delimiter": ";"}, r"which has no delimiter; leave --delimiter out"),
+        ("a.jsonl", '{"text": "a"}', {"delimiter": ";"}, r"which has no delimiter; leave --delimiter out"),
+        ("a.jsonl", '{"text": "a"}', {"header": False}, r"which has no header; leave --no-header out"),
         ("a.txt", "a", {"kind": "cvs"}, r"no input format 'cvs'; did you mean 'csv'\? Formats: text, csv"),
         ("a.json", "{}", {}, r"ends in none of \.txt, .*\.pq, .*\.gz.* --input-format, as one of"),
         ("a", "one", {}, r"--input-format"),
@@ -443,7 +459,7 @@ def test_a_column_without_a_name_is_kept(write):
         ("a.txt", "", r"a\.txt is empty"),
         ("a.txt", "\ufeff", r"is empty"),
         ("a.csv", "\n\n", r"is empty; a CSV needs a header"),
-        ("a.csv", "id,text\n", r"has a header but no rows; give it"),
+        ("a.csv", "id,text\n", r"has a header but no rows \(where line 1 is a row: --no-header\); give it"),
         ("a.jsonl", "\n \n", r"has no records"),
         ("a.txt.gz", gzip.compress(b"", mtime=0), r"is empty"),
         ("a.csv", "id,text,id\n1,a,2\n", r"the header names 'id' twice"),
@@ -463,7 +479,7 @@ def test_a_column_without_a_name_is_kept(write):
         (
             "a.csv",
             'id,text\n1,"two\nlines"\n2,a,b\n',
-            r"line 4: the number of fields is 3, but 2 in the header; .*quotes",
+            r"line 4: the number of fields is 3, but 2 in the first line; .*quotes",
         ),
         ("a.csv", "id,text\n1\n", r"line 2: the number of fields is 1, but 2 in"),
         ("a.csv", 'text\na\n"b\nc\n', r"line 3: .*not CSV \(a quote is not closed"),

@@ -18,6 +18,7 @@ from sijo.app.results import print_shown, rows_out, tell
 from sijo.errors import SettingError, SijoError, TextError, warn
 from sijo.names import NameCells
 from sijo.texts import printable
+from sijo.version import __version__
 from sijo.zeroshot.labels import LabelSet
 from sijo.zeroshot.scorers.registry import SCORERS
 
@@ -74,11 +75,22 @@ class LabelSettings:
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of the weights."""
     input_format: Literal["text", "csv", "jsonl", "parquet"] | None = None
-    """What the input holds; told from its suffix by default, and text (one a line) for a pipe."""
+    """What the input holds; told from its suffix by default, and for a pipe and .txt from the first lines: text
+    (one a line) where these are not sure to be something else."""
     delimiter: str | None = None
     """Between the fields of a CSV: a comma by default, a tab in .tsv."""
+    no_header: bool = False
+    """Line 1 of a CSV is a row: its columns are then column_1, column_2, …, and a number names one."""
     quiet: Annotated[bool, Parameter(alias="-q")] = False
     """No progress and no summary."""
+
+    def table(self, source: str, column: str | None) -> "TextTable":
+        """The rows of a file or of standard input, opened as the settings say."""
+        from sijo.files.tables import TextTable
+
+        return TextTable(
+            source, kind=self.input_format, column=column, delimiter=self.delimiter, header=not self.no_header
+        )
 
     def label_set(self) -> LabelSet | None:
         """The labels given by --labels or --labels-file; None when neither was."""
@@ -183,9 +195,8 @@ def run(source: str, settings: ClassifySettings) -> None:
     if settings.output is not None and settings.format is not None:
         raise SettingError("--format is about printing; with --output the file's suffix says its format")
     from sijo.files.row_writers import format_of
-    from sijo.files.tables import TextTable
 
-    table = TextTable(source, kind=settings.input_format, column=settings.column, delimiter=settings.delimiter)
+    table = settings.table(source, settings.column)
     if settings.output is not None:
         format_of(settings.output)  # refuses a suffix before the model is opened
     labeller = settings.opened(labels)
@@ -202,10 +213,11 @@ def _to_file(table: "TextTable", labeller: "Labeller", settings: ClassifySetting
     counts: Counter[str] = Counter()
     kept = blocks = 0
     with (
-        call_with(OutputJob, settings, settings=_run_settings(labeller, settings)) as job,
+        call_with(OutputJob, settings, settings=_run_settings(table, labeller, settings)) as job,
         RowProgress(shown=not settings.quiet) as progress,
     ):
-        if job.complete:
+        if job.finished:
+            job.confirm(table.blocks(rows=labeller.scorer.rows))
             settings.say(f"{settings.output} is complete already")
             return
         try:
@@ -310,14 +322,15 @@ def _answer_columns(
     return pa.table(columns)
 
 
-def _run_settings(labeller: "Labeller", settings: ClassifySettings) -> dict[str, object]:
-    """Everything that decides the answers: a resumed run must have the same."""
+def _run_settings(table: "TextTable", labeller: "Labeller", settings: ClassifySettings) -> dict[str, object]:
+    """Everything that decides the answers, but the rows: a resumed run must have the same."""
     calibration, scorer, labels = labeller.calibration, labeller.scorer, labeller.labels
     return {
+        "sijo": __version__,
+        **table.settings,
         "labels": None if labels is None else {label.name: label.descriptions for label in labels.labels},
         "labels_column": settings.labels_column,
         "labels_separator": settings.labels_separator,
-        "model": scorer.engine.model.fingerprint,
         "scorer": scorer.name,
         "dtype": settings.dtype,
         "hypothesis_template": settings.hypothesis_template,
@@ -328,6 +341,7 @@ def _run_settings(labeller: "Labeller", settings: ClassifySettings) -> dict[str,
         "threshold": settings.threshold,
         **scorer.settings,
         "all_scores": settings.all_scores,
+        "model": scorer.engine.model.fingerprint,  # last, for its precision is part of it and told by name before
     }
 
 

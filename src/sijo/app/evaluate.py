@@ -61,15 +61,12 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:
 
     from sijo.evaluation.plots import check, plot
     from sijo.evaluation.zero_shot import check_resamples, evaluate
-    from sijo.files.tables import TextTable
     from sijo.inference.engine import NotFiniteError
 
     check_resamples(settings.resamples, settings.seed)
     if settings.plot is not None:
         check(settings.plot)  # refused before an hour's work, not after it
-    table = TextTable(
-        settings.data, kind=settings.input_format, column=settings.text_column, delimiter=settings.delimiter
-    )
+    table = settings.table(settings.data, settings.text_column)
     blocks = list(table.blocks())  # texts that somebody labelled by hand fit in memory
     gold = [label for block in blocks for label in _gold(block, settings.label_column)]
     labels = settings.label_set()

@@ -22,7 +22,8 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from sijo.errors import SijoError, SijoWarning
+from sijo.errors import SijoWarning
+from sijo.files.json_files import sayable
 from sijo.texts import printable
 
 
@@ -88,21 +89,12 @@ def print_line(line: object) -> None:
 
 
 def print_json(*records: object, ascii: bool = False) -> None:
-    """Print each record as a line of JSON.
+    """Print each record as a line of JSON, with null for NaN and infinities.
 
     ascii  escape all letters beyond ASCII, for what need not be text
-
-    Raises SijoError for a number that is NaN or infinite, which JSON has no word for.
     """
     for record in records:
-        try:
-            line = json.dumps(record, ensure_ascii=ascii, allow_nan=False)
-        except ValueError:
-            raise SijoError(
-                "a number among the results is NaN or infinite, which JSON cannot hold, so they are not printed; "
-                "--format table shows them"
-            ) from None
-        print(printable(line), flush=True)
+        print(printable(json.dumps(sayable(record), ensure_ascii=ascii)), flush=True)
 
 
 def print_table(headings: Iterable[str], rows: Iterable[Sequence[str]], *, title: str = "", note: str = "") -> None:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from sijo.errors import SettingError
 from sijo.files.manifest import MANIFEST
 from sijo.files.paths import present
+from sijo.files.private import write_file
 from sijo.version import __version__
 
 CARD = "README.md"
@@ -106,7 +107,7 @@ def write_card(folder: Path, card: Card) -> Path:
             "the model is saved: sijo.save(model, folder, card=…)"
         )
     file = folder / CARD
-    file.write_text(render(card), encoding="utf-8", newline="\n")
+    write_file(file, render(card).encode())
     return file
 
 

@@ -98,7 +98,8 @@ def open_source(source: SourceFile, *, column: str | None = None, code_column: s
     Raises what `documents` does, as far as the first row shows it.
     """
     plain = SUFFIXES.get(ending(source.path)[0]) == "text"
-    table = TextTable(source.path, column=None if plain else column)  # plain text has no other
+    # plain text has no columns, and is read as such whatever its first lines look like
+    table = TextTable(source.path, kind="text" if plain else None, column=None if plain else column)
     known = table.columns if table.kind != "text" else ()
     if code_column is not None and known is not None and code_column not in known:
         raise SettingError(

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,12 @@ import numpy as np
 
 from sijo.batching import groups
 from sijo.data.corpus import Document, SeenDigests, SourceFile, document_digest, open_source, read_documents
+from sijo.data.corpus_identity import leave_identity, must_be_made_of
 from sijo.data.shards import FORMAT, INDEX, KINDS, Corpus, DocumentCounts, GrowingShard, shard_layout
 from sijo.errors import CheckpointError, SettingError, TextError
 from sijo.files.atomic import sync, whole_folder
 from sijo.files.json_files import read_object, write_json
+from sijo.files.private import open_file
 from sijo.files.resumable import SETTINGS, ResumableFolder
 from sijo.tokenizers.codes import code_ids
 from sijo.tokenizers.tokenizer import USUAL, Tokenizer
@@ -86,8 +89,8 @@ def prepare(
     code_column   where the control code is, in rows; see `corpus.documents`
     skip_bad      leave out what follows a fault in a file, and name it in `counts.bad`
     shard_tokens  a shard closes before it would have more, unless a single document does
-    resume        go on where an earlier preparation with the same settings stopped, or start; a corpus
-                  that is finished is opened
+    resume        go on where an earlier preparation with the same settings stopped, or start; a corpus that is
+                  finished is opened, if it was made of the same with the same settings
     overwrite     start over, and replace what is there at the end
     tell          is called every million characters or so
 
@@ -115,35 +118,41 @@ def prepare(
         raise SettingError("resume goes on with a preparation and overwrite starts it over; pass one of them")
     if not sources:
         raise SettingError("there are no files to prepare a corpus from; name at least one")
-    if not 1 <= shard_tokens <= LARGEST:
-        raise SettingError(f"a shard of {shard_tokens} tokens cannot be; use 1 to {LARGEST:,}")
+    _check_size(shard_tokens)
     target = Path(folder).absolute()
     making = target.with_name(f".{target.name}.preparing")
+    how: dict[str, Any] = {"column": column, "code_column": code_column, "shard_tokens": shard_tokens}
+    finished = partial(_finished, target, tokenizer, how, sources)
     if resume and target.exists() and not making.exists():
-        return _finished(target, tokenizer)
+        return finished()
     target.parent.mkdir(parents=True, exist_ok=True)
     with ResumableFolder(making, results=PROGRESS).lock() as work:
         if not work.worth_resuming():
             work.clear()
         if resume and target.exists() and not work.begun_with():
-            return _finished(target, tokenizer)
+            return finished()
         if target.exists() and not (resume or overwrite):
             raise SettingError(f"{target} exists already; name another folder, or allow it to be overwritten")
         if work.begun_with() and not (resume or overwrite):
-            raise SettingError(
-                f"an unfinished preparation of {target} is in {making}; resume it, or overwrite it to start over"
-            )
-        how: dict[str, Any] = {"column": column, "code_column": code_column, "shard_tokens": shard_tokens}
-        settings = _settings(sources, tokenizer, how)
-        overwrite = work.begin(settings, work="preparation", resume=resume, overwrite=overwrite)
+            unfinished = f"an unfinished preparation of {target} is in {making}"
+            raise SettingError(f"{unfinished}; resume it, or overwrite it to start over")
+        begun_with = _settings(sources, tokenizer, how)
+        overwrite = work.begin(begun_with, work="preparation", resume=resume, overwrite=overwrite)
         preparation = _Preparation(work, tokenizer, sources, skip_bad=skip_bad, **how)
         if not preparation.is_placed(target):
             if target.exists() and not overwrite:
                 raise SettingError(f"{target} was made by someone else in the meantime; move it away, then resume")
             preparation.read(tell)
             preparation.place(target, overwrite=overwrite)
+        corpus = Corpus.open(target, check=False)
+        leave_identity(target, work, fingerprint=corpus.fingerprint, settings=how, sources=sources)
         work.clear()
-    return Corpus.open(target, check=False)
+    return corpus
+
+
+def _check_size(shard_tokens: int) -> None:
+    if not 1 <= shard_tokens <= LARGEST:
+        raise SettingError(f"a shard of {shard_tokens} tokens cannot be; use 1 to {LARGEST:,}")
 
 
 @dataclass
@@ -196,7 +205,7 @@ class _Preparation:
 
     def place(self, target: Path, *, overwrite: bool) -> None:
         """Put the corpus in its place."""
-        with whole_folder(target, overwrite=overwrite) as fresh:
+        with whole_folder(target, overwrite=overwrite, private=True) as fresh:
             for name in self.files():
                 _link(self.folder / name, fresh / name)
             write_json(fresh / INDEX, self.index())
@@ -356,16 +365,18 @@ def _weight(numbered: tuple[int, Document]) -> int:
 
 def _append(path: Path, new: bytes | bytearray) -> None:
     if new:
-        with path.open("ab") as out:
+        handle = open_file(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, private=True)
+        with os.fdopen(handle, "ab") as out:
             out.write(new)
         sync(path)
 
 
-def _finished(folder: Path, tokenizer: Tokenizer) -> Corpus:
-    """The corpus that a resumed preparation finds finished."""
+def _finished(folder: Path, tokenizer: Tokenizer, how: dict[str, Any], sources: Sequence[SourceFile]) -> Corpus:
+    """The corpus that a resumed preparation finds finished, once it is sure that it would make the same."""
     corpus = Corpus.open(folder)
     if corpus.tokenizer != tokenizer.text_fingerprint:
         raise SettingError(f"{folder} was prepared with another tokenizer; name another folder, or overwrite it")
+    must_be_made_of(folder, fingerprint=corpus.fingerprint, settings=how, sources=sources)
     return corpus
 
 

@@ -5,22 +5,32 @@ damage is found later.
 """
 
 import fcntl
+import operator
 import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import reduce
 from pathlib import Path
 from typing import BinaryIO
 
 from sijo.errors import SettingError
 from sijo.files.manifest import MANIFEST, write_manifest
+from sijo.files.private import FOLDER_OURS_ALONE, OURS_ALONE, by_umask, open_file, take_mode
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
+def whole_file(path: Path, *, private: bool = False, mode_of: Path | None = None) -> Iterator[BinaryIO]:
     """A file to write, which takes its name when the block ends and all of it is on the disk, or leaves no trace.
+
+    private  whether only this user may read it, whatever the umask
+    mode_of  the file whose mode it takes; by default the one it replaces. Where there is none, the umask decides
+
+    Until it takes its name it has another that cannot be guessed, and only this user may read it. A link of its
+    name is replaced, not followed.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
@@ -29,11 +39,14 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     ...     [path.name for path in Path(place).iterdir()]
     ['poem.txt']
     """
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    temporary = path.with_name(f"{path.name}.tmp-{secrets.token_hex(8)}")
+    handle = open_file(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, private=True)
     try:
-        with temporary.open("wb") as out:
+        with os.fdopen(handle, "wb") as out:
             yield out
             out.flush()
+            if not private:
+                _settle_mode(out.fileno(), mode_of or path)
             os.fsync(out.fileno())
         temporary.replace(path)
         sync(path.parent)
@@ -42,16 +55,29 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
+def _settle_mode(handle: int, old: Path) -> None:
+    """Give a file the mode of another, or where there is none of that name the umask's."""
+    try:
+        about = old.lstat()
+    except FileNotFoundError:
+        about = None
+    if about is None or not stat.S_ISREG(about.st_mode):
+        os.fchmod(handle, by_umask(0o666))
+    else:
+        take_mode(handle, about)
+
+
 @contextmanager
-def whole_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def whole_folder(target: Path, *, overwrite: bool = False, private: bool = False) -> Iterator[Path]:
     """A fresh folder to write into, which takes the target's place when the block ends, or leaves no trace.
 
     target     the folder to be; its parents are made
     overwrite  whether it may replace a checkpoint; that one stays until the new one is in place
+    private    whether only this user may read what is in it, whatever the umask
 
-    A manifest is added, and all is on the disk before it is moved. Whatever happens in between,
-    `kill -9` and a full disk included, the target is a whole folder, old or new, or absent. What a
-    killed process left is cleared away by the next save to the same target.
+    What replaces a checkpoint keeps its mode, and that of each file. A manifest is added, and all is on the disk
+    before it is moved. Whatever happens in between, `kill -9` and a full disk included, the target is a whole
+    folder, old or new, or absent. What a killed process left is cleared away by the next save to the same target.
 
     Raises SettingError when there is something at the target that may not be replaced.
 
@@ -65,15 +91,16 @@ def whole_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     parent = target.absolute().parent
     parent.mkdir(parents=True, exist_ok=True)
     target = parent.resolve() / target.absolute().name
-    fresh = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    fresh = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
     with _alone(target.parent):
         _clear_leftovers(target)
         _may_write(target, overwrite=overwrite)
-        fresh.mkdir()
+        fresh.mkdir(FOLDER_OURS_ALONE)
         handle = lock(fresh)  # held as long as this process lives: nobody clears away what is being written
     try:
         yield fresh
         write_manifest(fresh)
+        _settle_modes(fresh, target, private=private)
         _to_disk(fresh)
         with _alone(target.parent):
             _may_write(target, overwrite=overwrite)
@@ -103,6 +130,24 @@ def _put(fresh: Path, target: Path) -> None:
             old.rename(fresh)  # a name that is never put back: from here on it is not whole
 
 
+def _settle_modes(fresh: Path, target: Path, *, private: bool) -> None:
+    """Give a folder and all in it the modes of what it replaces; what is new in it is no more open than that."""
+    there = () if private or not target.is_dir() else (target, *target.rglob("*"))
+    old = {path.relative_to(target): path.lstat() for path in there}
+    modes = [stat.S_IMODE(about.st_mode) for about in old.values() if stat.S_ISREG(about.st_mode)]
+    widest = reduce(operator.or_, modes, OURS_ALONE) if modes or private else 0o777
+    for path in (fresh, *fresh.rglob("*")):
+        about, before = path.lstat(), old.get(path.relative_to(fresh))
+        if before is not None and stat.S_IFMT(before.st_mode) == stat.S_IFMT(about.st_mode):
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            take_mode(handle, before)
+            os.close(handle)
+        elif path.is_dir():
+            path.chmod(FOLDER_OURS_ALONE if private else by_umask(0o777))
+        else:
+            path.chmod(about.st_mode & widest)
+
+
 def _may_write(target: Path, *, overwrite: bool) -> None:
     if not os.path.lexists(target):
         return
@@ -118,10 +163,12 @@ def _may_write(target: Path, *, overwrite: bool) -> None:
 def _clear_leftovers(target: Path) -> None:
     """Remove what killed processes left beside a target; if one was killed between two renames, undo the first."""
     for leftover in list(target.parent.iterdir()):
-        kind = re.fullmatch(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.(part|old)", leftover.name)
+        kind = re.fullmatch(rf"\.{re.escape(target.name)}\.(?:[0-9a-f]{{8}}){{1,2}}\.(part|old)", leftover.name)
         if kind is None or leftover.is_symlink() or not leftover.is_dir() or (handle := lock(leftover)) is None:
             continue
-        if kind[1] == "old" and not os.path.lexists(target):
+        if os.fstat(handle).st_uid != os.geteuid():
+            pass  # not what this user's process left, so it must not become a model of theirs
+        elif kind[1] == "old" and not os.path.lexists(target):
             leftover.rename(target)
         else:
             shutil.rmtree(leftover, ignore_errors=True)

@@ -1,15 +1,19 @@
 """Results kept between runs: rows by a digest of what they were computed from, in one SQLite file.
 
-SQLite keeps the file whole when a run is killed, and lets several runs use it at once.
+SQLite keeps the file whole when a run is killed, and lets several runs use it at once. What is kept can tell
+about texts: the file is this user's alone (0600, and SQLite gives its journal the same mode), and so is a folder
+made here. A folder that was there keeps its mode.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sijo.errors import SettingError
+from sijo.files.private import FOLDER_OURS_ALONE, is_trusted, open_file
 
 AT_ONCE = 500
 """Keys that are looked for in one query."""
@@ -18,7 +22,7 @@ AT_ONCE = 500
 class SqliteCache:
     """Rows of fixed columns by key.
 
-    folder       where its file is; made if need be
+    folder       where its file is; made if need be, and refused where it belongs to another user
     fingerprint  of what the rows depend on besides their key: it names the file, so that results of two models
                  are never mixed
     columns      names and SQLite's types of the columns beside the key, such as "vector BLOB, tokens INTEGER"
@@ -37,10 +41,18 @@ class SqliteCache:
     ) -> None:
         self.file = folder / f"{fingerprint[:32]}.sqlite"
         self._table, self._key, self._columns = table, key, columns.count(",") + 1
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except FileExistsError:
-            raise SettingError(f"the cache {folder} is a file; name a folder") from None
+        if not os.path.lexists(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                folder.mkdir(FOLDER_OURS_ALONE)
+        if not folder.is_dir():
+            raise SettingError(f"the cache {folder} is a file; name a folder")
+        if not is_trusted(folder):
+            raise SettingError(
+                f"the cache {folder} belongs to another user, or is another's link: what is kept there could be "
+                "read or changed by them; name a folder of your own"
+            )
+        os.close(open_file(self.file, os.O_RDWR | os.O_CREAT, private=True))
         with self._mended():
             self._database = sqlite3.connect(self.file, timeout=60, check_same_thread=False)
             self._database.execute(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sijo.errors import CheckpointError, RefusedError
+from sijo.files.private import write_file
 
 LONGEST_JSON = 16_000_000
 """Bytes. The index of a hundred thousand tensors is shorter, and `[[],[],…` of this length takes 0.5 GB to read."""
@@ -75,11 +76,34 @@ def read_versioned(file: Path, version: int) -> dict[str, Any]:
     return fields
 
 
+def sayable(value: Any) -> Any:
+    """A value as JSON can say it: null in place of NaN and infinities, wherever in it they stand.
+
+    >>> sayable({"loss": float("nan"), "rates": (0.5, float("inf"))})
+    {'loss': None, 'rates': [0.5, None]}
+    """
+    if isinstance(value, dict):
+        return {name: sayable(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [sayable(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def json_text(content: object) -> str:
-    """JSON as people read it: indented, letters as they are."""
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    """JSON as people read it: indented, letters as they are; NaN and infinities are null."""
+    return _writable(json.dumps(sayable(content), indent=2, ensure_ascii=False) + "\n")
+
+
+def json_line(content: object) -> bytes:
+    """JSON in one line with its end, letters as they are; NaN and infinities are null."""
+    return _writable(json.dumps(sayable(content), ensure_ascii=False) + "\n").encode()
 
 
 def write_json(file: Path, content: object) -> None:
     """Write a JSON file of a checkpoint as people read it."""
-    file.write_text(json_text(content), encoding="utf-8", newline="\n")
+    write_file(file, json_text(content).encode())
+
+
+def _writable(text: str) -> str:
+    r"""UTF-8 cannot hold half a surrogate pair; written as \ud83d it stays right inside JSON."""
+    return text.encode(errors="backslashreplace").decode()

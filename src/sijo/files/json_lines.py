@@ -1,13 +1,13 @@
 """A file of JSON objects, one a line, that a run adds to: cut back when the run goes on from an earlier step."""
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from sijo.errors import TextError
-from sijo.files.json_files import parse_json
+from sijo.files.json_files import json_line, parse_json
+from sijo.files.private import open_file
 
 RUN_FILES = ("metrics.jsonl", "timings.jsonl", "examples.jsonl")
 """Of a run: means over steps, how long they took, and texts with what its networks make of them."""
@@ -31,7 +31,7 @@ class JsonLinesFile:
 
     def __init__(self, file: Path, *, last_step: int) -> None:
         self.kept = [line for line in read_lines(file) if line["step"] <= last_step]
-        self._out = file.open("ab")
+        self._out = os.fdopen(open_file(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab")
         self._out.truncate(sum(map(len, file.read_bytes().splitlines(keepends=True)[: len(self.kept)])))
 
     def __enter__(self) -> Self:
@@ -42,7 +42,7 @@ class JsonLinesFile:
 
     def write(self, fields: Mapping[str, Any]) -> None:
         """Add a line, for a reader to see at once; a float stands there with every digit that it has."""
-        self._out.write(json.dumps(fields, ensure_ascii=False).encode() + b"\n")
+        self._out.write(json_line(fields))
         self._out.flush()
 
     def to_disk(self) -> None:

@@ -6,7 +6,10 @@ Beside the output, say `answers.csv`, stands the run's folder, `.answers.csv.sij
     settings.json   what decides the answers; a resumed run must have the same
     chunk-00000007  block 7, its columns and answers, behind a digest of the file's own bytes
     whole           the output, complete but not yet in its place
-    placed.json     which file that is, so that a later run knows it when the folder outlives it
+    identity        what that was made of: settings, digests of the input and of the output
+
+When the output is in its place, the identity stays beside it as `.answers.csv.sijo-id`. By it a run that
+finds the output there knows whether it is what this run would make, and refuses what is anything else.
 
 Every file is written under another name, brought to disk and renamed, so each is whole or not
 there. `kill -9` at any instant therefore loses no more than the blocks at work; the output appears
@@ -16,9 +19,9 @@ by one rename at the end, and only then does the folder go. How rows look in a f
 
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import closing
-from hashlib import blake2b
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, suppress
+from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +29,21 @@ import pyarrow as pa
 
 from sijo.errors import SettingError, TextError
 from sijo.files.atomic import sync, whole_file
-from sijo.files.json_files import read_json
-from sijo.files.resumable import ResumableFolder
+from sijo.files.json_files import parse_json, sayable
+from sijo.files.resumable import ResumableFolder, differences
 from sijo.files.row_writers import WRITERS, ColumnPlan, OutputRows, format_of, values
 from sijo.files.tables import RowBlock
 
 DIGEST_BYTES = 32
 CHUNKS = "chunk-" + 8 * "[0-9]"
+IDENTITY, BESIDE = "identity", "identity-beside"
+IDENTITY_FIELDS = {"settings": dict, "rows": int, "input": str, "output": str}
 
 
 class OutputJob(ResumableFolder):
     """The one way to an output file: `write` each block that is not `done`, then `finish`.
 
-    output     the file to be, its format told by its suffix; a link is followed
+    output     the file to be, its format told by its suffix; a link is followed, unless it is another user's
     settings   whatever decides the answers, as JSON can say it
     resume     go on where an earlier run with the same settings stopped, or start
     overwrite  start over, and at the end replace an output that is there; a run that was begun
@@ -46,11 +51,12 @@ class OutputJob(ResumableFolder):
 
     Everything is checked, and the folder locked, at once, so before a text is read.
     Raises SettingError when the output cannot be or may not be written, when an unfinished run
-    is in the way or at work, or when a resumed run has other settings.
+    is in the way or at work, when a resumed run has other settings, or when it finds an output that is not,
+    to the byte, what a run with these settings left.
     """
 
-    complete = False
-    """A resumed run found the output finished: there is nothing to do."""
+    finished = False
+    """A resumed run found the output that a run with its settings left; `confirm` tells whether of its input."""
 
     def __init__(
         self, output: str | Path, *, settings: Mapping[str, object], resume: bool, overwrite: bool
@@ -58,7 +64,11 @@ class OutputJob(ResumableFolder):
         if resume and overwrite:
             raise SettingError("--resume goes on with a run and --overwrite starts it over; pass one of them")
         self.format = format_of(output)
+        link = Path(output)
+        if link.is_symlink() and link.lstat().st_uid not in (0, os.geteuid()):
+            raise SettingError(f"output {link} is a link that another user made; name the file itself, or another")
         self.output = Path(os.path.realpath(output))
+        self.identity = self.output.with_name(f".{self.output.name}.sijo-id")
         super().__init__(self.output.with_name(f".{self.output.name}.sijo-run"), results=CHUNKS)
         if self.output.exists() and not self.output.is_file():
             raise SettingError(f"output {self.output} is no file; name a file")
@@ -67,13 +77,12 @@ class OutputJob(ResumableFolder):
         self._overwrite = overwrite
         try:
             self.lock()
-            self._begin(json.loads(json.dumps(settings, default=str)), resume)
+            self._begin(json.loads(json.dumps(sayable(settings), default=str)), resume)
         except BaseException:
             self.close()
             raise
 
     def _begin(self, settings: dict[str, Any], resume: bool) -> None:
-        (self.folder / "whole").unlink(missing_ok=True)
         earlier = self.begun_with()
         if earlier and not (resume or self._overwrite):
             raise SettingError(
@@ -81,16 +90,58 @@ class OutputJob(ResumableFolder):
                 "--resume goes on with it, --overwrite starts over"
             )
         if resume and self.output.exists():
-            if not earlier or self._placed():
-                self.complete = True
-                self.remove()
+            made = _read_identity(self.folder / IDENTITY if earlier else self.identity)
+            if made is not None and made["output"] == _file_digest(self.output):
+                self._must_be_made_with(made, settings)
+                self.finished, self._made = True, made
                 return
-            if not earlier["overwrite"]:
-                raise SettingError(
-                    f"output {self.output} was made by someone else while this run stood still; "
-                    "move it away, then --resume"
-                )
+            if earlier is None or not earlier["overwrite"]:
+                raise SettingError(f"output {self.output} {self._stranger(made, begun=earlier is not None)}")
+        (self.folder / "whole").unlink(missing_ok=True)
         self._overwrite = self.begin(settings, work="run", resume=resume, overwrite=self._overwrite)
+        self._settings = settings
+
+    def _must_be_made_with(self, made: Mapping[str, Any], settings: dict[str, Any]) -> None:
+        if different := differences(made["settings"], settings):
+            raise SettingError(
+                f"output {self.output} was made with {different[0]}; --overwrite makes it anew, or name another "
+                "output"
+            )
+
+    def _stranger(self, made: Mapping[str, Any] | None, *, begun: bool) -> str:
+        """What is said of an output that no run with these settings is known to have left."""
+        if begun:
+            return "was made by someone else while this run stood still; move it away, then --resume"
+        if made is None:
+            return (
+                f"has no {self.identity.name} beside it, so nobody knows what it was made of; replace it by "
+                "--overwrite, or name another output"
+            )
+        return (
+            "has been changed since it was made, or is another file; put it back, replace it by --overwrite, or "
+            "name another output"
+        )
+
+    def confirm(self, blocks: Iterable[RowBlock]) -> None:
+        """Read all blocks of the input, make sure that a finished output was made of them, and clear up.
+
+        Raises TextError when it was made of others; nothing is touched then.
+        """
+        assert self.finished
+        digests, rows = blake2b(digest_size=DIGEST_BYTES), 0
+        for block in blocks:
+            digests.update(_digest(block).encode())
+            rows += len(block.texts)
+        if self._made["input"] != digests.hexdigest():
+            raise TextError(
+                f"the input has changed since output {self.output} was made of it ({self._made['rows']:,} rows "
+                f"then, {rows:,} now); put it back, make the output anew by --overwrite, or name another"
+            )
+        if (self.folder / IDENTITY).exists():  # the run ended before this
+            self._copy_identity(mode_of=self.output)
+            self._leave_identity()
+        else:
+            self.remove()
 
     def done(self, block: RowBlock) -> bool:
         """Whether the answers for this block are on disk, whole.
@@ -119,7 +170,7 @@ class OutputJob(ResumableFolder):
             with pa.ipc.new_stream(buffer, table.schema) as part:
                 part.write_table(table)
         content = buffer.getvalue()
-        with whole_file(self._chunk(block.number)) as out:
+        with whole_file(self._chunk(block.number), private=True) as out:
             out.write(blake2b(content, digest_size=DIGEST_BYTES).digest())
             out.write(content)
 
@@ -136,19 +187,27 @@ class OutputJob(ResumableFolder):
                 "the input has become shorter since the run began; put the rows back, "
                 "or start over with --overwrite"
             )
-        plan = ColumnPlan.of(self._pieces(blocks))
+        plan = ColumnPlan.of(piece for _, piece in self._kept(blocks))
         whole = self.folder / "whole"
-        with whole_file(whole) as out, closing(WRITERS[self.format](out, plan)) as writer:
-            for piece in self._pieces(blocks):
+        digests, rows = blake2b(digest_size=DIGEST_BYTES), 0
+        with (
+            whole_file(whole, mode_of=self.output) as out,
+            closing(WRITERS[self.format](out, plan)) as writer,
+        ):
+            for digest, piece in self._kept(blocks):
                 writer.write(piece)
+                digests.update(digest.encode())
+                rows += piece.added.num_rows
         if self.output.exists() and not self._overwrite:
             raise SettingError(
                 f"output {self.output} was made by someone else during the run; move it away, then --resume"
             )
-        self.write_file("placed.json", json.dumps(_identity(whole)).encode())
+        identity = {"settings": self._settings, "rows": rows, "input": digests.hexdigest()}
+        self.write_file(IDENTITY, json.dumps(identity | {"output": _file_digest(whole)}).encode())
+        self._copy_identity(mode_of=whole)  # a full disk fails now, not when the output is in its place
         whole.replace(self.output)
         sync(self.output.parent)
-        self.remove()
+        self._leave_identity()
 
     def _chunk(self, number: int) -> Path:
         return self.folder / f"chunk-{number:08}"
@@ -167,23 +226,39 @@ class OutputJob(ResumableFolder):
         about = added.schema.metadata
         return about[b"input"].decode(), OutputRows(columns, added, about[b"kind"].decode())
 
-    def _pieces(self, blocks: int) -> Iterator[OutputRows]:
+    def _kept(self, blocks: int) -> Iterator[tuple[str, OutputRows]]:
+        """The digest of the input, and the rows, of each block."""
         for number in range(blocks):
             block = self._read(number)
             if block is None:
                 raise SettingError(f"block {number} is missing or damaged in {self.folder}; --resume does it again")
-            yield block[1]
+            yield block
 
-    def _placed(self) -> bool:
-        """Whether the output is this run's own."""
-        path = self.folder / "placed.json"
-        return path.exists() and read_json(path) == _identity(self.output)
+    def _copy_identity(self, *, mode_of: Path) -> None:
+        with whole_file(self.folder / BESIDE, mode_of=mode_of) as out:
+            out.write((self.folder / IDENTITY).read_bytes())
+
+    def _leave_identity(self) -> None:
+        """Put the copy of the identity beside the output; by the run's own it knows that it had come so far."""
+        (self.folder / BESIDE).replace(self.identity)
+        sync(self.output.parent)
+        self.remove()
 
 
-def _identity(path: Path) -> list[int]:
-    """What a rename leaves as it is, and no other file shares."""
-    about = path.stat()
-    return [about.st_ino, about.st_size, about.st_mtime_ns]
+def _read_identity(path: Path) -> dict[str, Any] | None:
+    """What an output was made of; None where that is not said, or damaged."""
+    if not path.is_file():
+        return None
+    with suppress(ValueError):
+        fields = parse_json(path.read_bytes())
+        if isinstance(fields, dict) and all(isinstance(fields.get(k), kind) for k, kind in IDENTITY_FIELDS.items()):
+            return fields
+    return None
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, lambda: blake2b(digest_size=DIGEST_BYTES)).hexdigest()
 
 
 def _digest(block: RowBlock) -> str:

@@ -4,8 +4,9 @@
     lock            held by the one process at work here; `.lock`, a folder, where the results stay in the folder
 
 Every file is written under another name, brought to disk and renamed, so each is whole or not there
-after `kill -9` at any instant. What the results are is up to the work: blocks of an output in
-`output_job.py`, shards of a corpus in `data/prepare_shards.py`, checkpoints in `jobs/run_folder.py`.
+after `kill -9` at any instant. A folder that goes at the end can tell about texts, and is this user's alone.
+What the results are is up to the work: blocks of an output in `output_job.py`, shards of a corpus in
+`data/prepare_shards.py`, checkpoints in `jobs/run_folder.py`.
 """
 
 import errno
@@ -20,6 +21,7 @@ from typing import Any, Self
 from sijo.errors import SettingError
 from sijo.files.atomic import lock, sync, whole_file
 from sijo.files.json_files import read_object
+from sijo.files.private import make_folder, open_file
 
 SETTINGS = "settings.json"
 
@@ -85,8 +87,8 @@ class ResumableFolder:
         return overwrite
 
     def write_file(self, name: str, content: bytes) -> None:
-        """Write a file whole."""
-        with whole_file(self.folder / name) as out:
+        """Write a file whole; in a folder that goes at the end, for this user alone to read."""
+        with whole_file(self.folder / name, private=self.results is not None) as out:
             out.write(content)
 
     def clear(self) -> None:
@@ -171,9 +173,9 @@ def _locked_file(folder: Path) -> int:
     path = folder / "lock"
     while True:
         try:
-            folder.mkdir(exist_ok=True)
+            make_folder(folder, private=True)
             try:
-                handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+                handle = open_file(path, os.O_RDWR | os.O_CREAT, private=True)
             except FileNotFoundError:
                 continue  # the process before us removed the folder in the meantime
         except OSError as error:

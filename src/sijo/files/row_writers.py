@@ -11,7 +11,8 @@ decimals      digits, as text            digits, as text            as it is
 bytes         base64                     base64                     as it is
 lists, maps   JSON text                  arrays, objects            as it is
 
-A JSON record goes to JSON Lines as its very text, so that no digit or escape of it can change. In a
+A JSON record goes to JSON Lines as its very text, so that no digit or escape of it can change; only NaN and
+Infinity, which Python reads there and JSON does not know, become null. In a
 table each key becomes a column: in Parquet of the one type that holds all its values, or else of
 JSON text. Where rows come from, and what survives a crash, belongs elsewhere.
 """
@@ -20,6 +21,7 @@ import base64
 import csv
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -33,6 +35,7 @@ from pyarrow import types
 
 from sijo.errors import SettingError, TextError
 from sijo.files import table_formats as formats
+from sijo.files.json_files import sayable
 
 Format = Literal["csv", "jsonl", "parquet"]
 
@@ -41,6 +44,8 @@ SUFFIXES: dict[str, Format] = {
 }
 """Those that are read, but for lines of plain text and tabs between fields, which are not written."""
 PREFIX = "predicted_"
+NO_JSON = re.compile(r'"(?:[^"\\]|\\.)*+"|-?Infinity|NaN')
+"""Strings, in which anything may stand, and the numbers that Python reads though JSON has no word for them."""
 ROW_GROUP_BYTES = 32 * 2**20  # held back until a Parquet row group is worth its overhead
 
 
@@ -181,7 +186,7 @@ class JsonlWriter(RowWriter):
                         f"a record has the key {min(clash)!r}, which the first ones lacked and which by now "
                         "names an answer; pass --output, or rename the key"
                     )
-            theirs = piece.columns["record"].to_pylist()
+            theirs = map(_valid, piece.columns["record"].to_pylist())
         for raw, answer in zip(theirs, ours, strict=True):
             inner = (raw.strip()[1:-1].strip(), answer[1:-1])
             yield "{" + ", ".join(filter(None, inner)) + "}\n"
@@ -303,7 +308,8 @@ def _objects(table: pa.Table) -> Iterator[str]:
 
 
 def _for_csv(column: pa.ChunkedArray) -> list[Any]:
-    return values(column, finite=not types.is_floating(column.type))  # a field may say nan; JSON text may not
+    kind = column.type.value_type if types.is_dictionary(column.type) else column.type
+    return values(column, finite=not types.is_floating(kind))  # a field may say nan; JSON text may not
 
 
 def _cell(value: object) -> Any:
@@ -314,7 +320,14 @@ def _cell(value: object) -> Any:
 
 
 def _json(value: object) -> str:
-    return _writable(json.dumps(value, ensure_ascii=False))
+    return _writable(json.dumps(sayable(value), ensure_ascii=False))
+
+
+def _valid(raw: str) -> str:
+    """The text of a JSON record, with null for each NaN and Infinity that stands outside of its strings."""
+    if "NaN" not in raw and "Infinity" not in raw:
+        return raw
+    return NO_JSON.sub(lambda found: found[0] if found[0].startswith('"') else "null", raw)
 
 
 def _writable(text: str) -> str:

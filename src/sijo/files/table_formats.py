@@ -14,11 +14,13 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import chain, groupby
 from pathlib import Path
 from typing import IO, Any, Literal, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet
+from pyarrow import types
 
 from sijo.errors import TextError
 
@@ -74,17 +76,19 @@ def ending(path: Path) -> tuple[str, str | None]:
     return suffixes[-1] if suffixes else "", packed
 
 
-def unpacked(stack: ExitStack, raw: IO[bytes], packed: str | None, name: str, *, spool: bool) -> IO[bytes]:
+def unpacked(stack: ExitStack, raw: IO[bytes], packed: str | None) -> IO[bytes]:
     """The decompressed bytes of a stream, closed with the stack.
 
     packed  the suffix of the compression, or None
-    spool   whether they go through a temporary file, since they are read from the end
     """
     stream: IO[bytes] = stack.enter_context(DECOMPRESS[packed](raw)) if packed else raw
-    if not spool:
-        return stream
+    return stream
+
+
+def spooled(stack: ExitStack, stream: IO[bytes], name: str) -> IO[bytes]:
+    """The bytes of a stream in a temporary file, which can be read from the end."""
     file = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 (the stack closes it)
-    with _undamaged(name):
+    with undamaged(name):
         shutil.copyfileobj(stream, file)
     file.seek(0)
     return file
@@ -92,7 +96,7 @@ def unpacked(stack: ExitStack, raw: IO[bytes], packed: str | None, name: str, *,
 
 def read_lines(stream: IO[bytes], name: str) -> Iterator[str]:
     """Lines of UTF-8 with their ends kept; a mark at the start is dropped."""
-    with _undamaged(name):
+    with undamaged(name):
         for number, raw in enumerate(stream, 1):  # bytes part only at b"\n", never at U+2028 or a form feed
             where = f"{name}, line {number}"
             for mark, encoding in OTHER_ENCODINGS if number == 1 else ():
@@ -120,11 +124,19 @@ def without_end(line: str) -> str:
 
 
 def read_csv(
-    lines: Iterator[str], name: str, delimiter: str
+    lines: Iterator[str], name: str, delimiter: str, *, header: bool = True
 ) -> tuple[tuple[str, ...], Iterator[tuple[int, list[str]]]]:
-    """The columns of a CSV, none where it is empty; and its rows, each with the line on which it starts."""
+    """The columns of a CSV, none where it is empty; and its rows, each with the line on which it starts.
+
+    header  whether line 1 names the columns; else they are column_1, column_2, …
+    """
     rows = _csv_rows(lines, name, delimiter)
-    return distinct(name, next(rows, (0, []))[1]), rows
+    first = next(rows, None)
+    if first is None:
+        return (), rows
+    if header:
+        return distinct(name, first[1]), rows
+    return tuple(f"column_{number}" for number in range(1, len(first[1]) + 1)), chain([first], rows)
 
 
 def _csv_rows(lines: Iterator[str], name: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
@@ -138,7 +150,7 @@ def _csv_rows(lines: Iterator[str], name: str, delimiter: str) -> Iterator[tuple
             if cells and len(cells) != columns:
                 raise TextError(
                     f"{name}, line {line}: the number of fields is {len(cells)}, but {columns} in the "
-                    f"header; make them the same, with quotes around a field that holds {delimiter!r}"
+                    f"first line; make them the same, with quotes around a field that holds {delimiter!r}"
                 )
             if cells:
                 yield line, cells
@@ -203,7 +215,7 @@ def read_json(lines: Iterator[str], name: str) -> Iterator[tuple[str, dict[str, 
 
 def open_parquet(stream: IO[bytes], name: str) -> tuple[Any, pa.Schema, list[str], int]:
     """A Parquet file, its schema, the names of its columns, and the number of its rows."""
-    with _undamaged(name):
+    with undamaged(name):
         # unbuffered, a whole row group would be fetched at once, and one may be the whole file
         file = pyarrow.parquet.ParquetFile(stream, pre_buffer=False, buffer_size=1 << 20)
         return file, file.schema_arrow, file.schema_arrow.names, file.metadata.num_rows
@@ -213,7 +225,7 @@ def read_parquet(file: Any, name: str, read: Callable[[pa.RecordBatch], Result])
     """What `read` makes of each batch of rows, and the number of rows before it; a fault it meets is told."""
     batches, before = file.iter_batches(PARQUET_ROWS), 0
     while True:
-        with _undamaged(f"{name}, after row {before},"):
+        with undamaged(f"{name}, after row {before},"):
             batch = next(batches, None)
             if batch is None:
                 return
@@ -222,8 +234,27 @@ def read_parquet(file: Any, name: str, read: Callable[[pa.RecordBatch], Result])
         before += len(batch)
 
 
+def holds_strings(kind: pa.DataType) -> bool:
+    """Whether a column of that type holds strings, in whatever layout."""
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def of_strings(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> pa.Table:
+    """Rows of strings as a table."""
+    arrays = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
+    return pa.Table.from_arrays(arrays, names=list(columns))
+
+
+def of_batches(cells: Sequence[tuple[pa.RecordBatch, int]]) -> pa.Table:
+    """Rows of batches, each as its batch and place, as a table."""
+    runs = [list(run) for _, run in groupby(cells, key=lambda cell: id(cell[0]))]
+    return pa.Table.from_batches([run[0][0].slice(run[0][1], len(run)) for run in runs])
+
+
 @contextmanager
-def _undamaged(name: str) -> Iterator[None]:
+def undamaged(name: str) -> Iterator[None]:
     """Tell what decompression, or a reader of Parquet, stumbles over; what the disk says goes through."""
     try:
         yield

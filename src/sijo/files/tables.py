@@ -11,20 +11,20 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from itertools import chain, groupby, islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple, get_args
 
 import pyarrow as pa
-from pyarrow import types
 
 from sijo.batching import groups
-from sijo.errors import SettingError, TextError, nearest
+from sijo.errors import SettingError, TextError, nearest, warn
+from sijo.files import input_kind
 from sijo.files import table_formats as formats
 
 NO_ROWS = {
     "text": "is empty",
-    "csv": "has a header but no rows",
+    "csv": "has a header but no rows (where line 1 is a row: --no-header)",
     "jsonl": "has no records",
     "parquet": "has no rows",
 }
@@ -47,7 +47,7 @@ class RowBlock:
     """What the rows were read from."""
 
     def values(self, name: str) -> list[object]:
-        """Another input column, as Python values, one for each text.
+        """Another input column, as Python values, one for each text; a number names column_1, column_2, ….
 
         In JSON Lines a record without the key `name` gives None.
         Raises SettingError when no row of the block has the column.
@@ -56,6 +56,7 @@ class RowBlock:
         if self.kind == "jsonl":
             records = [json.loads(raw) for raw in self.columns["record"].to_pylist()]
             known = list(dict.fromkeys(chain.from_iterable(records)))
+        name = _numbered(name, known)
         if name not in known:
             raise SettingError(f"no column {name!r}{_known(name, known, 'Columns')}")
         if self.kind == "jsonl":
@@ -67,16 +68,19 @@ class TextTable:
     """A file, or standard input, of rows with one text each.
 
     source     a path, or "-" for standard input; .gz, .bz2, .xz and .zst are decompressed on the way
-    kind       what it holds; by default told from the suffix, and plain text for "-"
+    kind       what it holds; by default told from the suffix, and for "-" and .txt by `input_kind.py`
     column     where the text is; by default `text`, else the only column (of strings)
     delimiter  what separates the fields of a CSV; by default a comma, or a tab for .tsv
+    header     whether line 1 of a CSV names its columns; else they are column_1, column_2, …, and `column` may be
+               the number alone
 
     The text is UTF-8. Plain text has a row for every line, blank ones too, and lines end only at
     a line feed. In CSV and JSON Lines a blank line is no row; an empty text in a CSV of one column is
     written as two quotes.
 
-    Raises SettingError for a path, kind, column or delimiter that will not do, and TextError for
-    a source without rows or whose header or first row is broken. Later rows are checked as read.
+    Raises SettingError for a path or setting that will not do, and TextError for a source without rows or whose
+    first rows are broken. Later rows are checked as read. Warns where line 1 of a CSV is taken for a header but
+    looks like a row, and where a row repeats the header.
     """
 
     kind: formats.Kind
@@ -95,6 +99,7 @@ class TextTable:
         kind: formats.Kind | None = None,
         column: str | None = None,
         delimiter: str | None = None,
+        header: bool = True,
     ) -> None:
         self._path = None if str(source) == "-" else Path(source)
         self.name = "standard input" if self._path is None else str(self._path)
@@ -103,14 +108,32 @@ class TextTable:
         if self._path is not None:
             _must_be_readable(self._path)
         suffix, self._packed = ("", None) if self._path is None else formats.ending(self._path)
+        if kind is None and (delimiter is not None or not header) and suffix in ("", ".txt"):
+            kind = "csv"  # nothing else has a delimiter or a header
         self.kind = self._checked_kind(kind, suffix)
+        if not header and self.kind != "csv":
+            raise SettingError(f"{self.name} is read as {self.kind}, which has no header; leave --no-header out")
+        self._header = header
         self._delimiter = self._checked_delimiter(delimiter, suffix)
         self._guessed = delimiter is None
         self._rereadable = self._path is not None and self._path.is_file()
         self._column = column
 
-        reading = self._open()
+        self._by_content = by_content = kind is None and self.kind == "text"
+        try:
+            reading = self._open()
+        except (SettingError, TextError) as error:
+            if not by_content or self.kind == "text":
+                raise
+            taken = f"{self.name} was taken for {self.kind} by its first lines; --input-format says otherwise"
+            raise type(error)(f"{error} ({taken})") from None
         self.column, self.columns = reading.column, reading.columns
+        guessed = self.kind == "csv" and header and column is None and self.column != "text"
+        if guessed and not input_kind.is_header(self.column):
+            warn(
+                f"line 1 of {self.name} is taken for the header, and looks like a row: {self.column[:60]!r}; pass "
+                "--no-header if it is one, or name the column with --column"
+            )
         self._share = None if reading.share(0) is None else 0.0
         self._reading = None if self._rereadable else reading  # a pipe gives its first rows once
         if self._rereadable:
@@ -137,6 +160,12 @@ class TextTable:
             raise SettingError(f"{self.name} is a pipe and was read already; save it to a file to read it again")
         return self._blocks(reading, rows, characters, up_to_fault)
 
+    @property
+    def settings(self) -> dict[str, object]:
+        """How the source is read, for the record of a run: whatever of it was said and whatever was found."""
+        how: dict[str, object] = {"input format": self.kind, "column": self.column}
+        return how | ({"delimiter": self._delimiter, "header": self._header} if self.kind == "csv" else {})
+
     def share(self) -> float | None:
         """How much of the source has been read, from 0 to 1; None for a pipe of lines.
 
@@ -155,7 +184,7 @@ class TextTable:
             for number, block in enumerate(blocks):
                 texts, cells = zip(*block, strict=True)
                 self._share = reading.share(first_row + len(texts))
-                table = _slices(cells) if self.kind == "parquet" else _strings(columns, cells)
+                table = formats.of_batches(cells) if self.kind == "parquet" else formats.of_strings(columns, cells)
                 yield RowBlock(number, first_row, list(texts), table, self.kind)
                 first_row += len(texts)
                 del block, texts, cells, table  # not kept while the next block is read
@@ -196,9 +225,12 @@ class TextTable:
             bytes_in_all = self._path.stat().st_size if self._path is not None and self._rereadable else None
             if bytes_in_all == 0:
                 raise TextError(f"{self.name} is empty (0 bytes); give a file with at least one row")
+            stream = formats.unpacked(stack, raw, self._packed)
+            if self._path is None or self._by_content:
+                stream = self._told(stack, stream)
             is_parquet = self.kind == "parquet"
-            spool = is_parquet and (self._packed is not None or not self._rereadable)
-            stream = formats.unpacked(stack, raw, self._packed, self.name, spool=spool)
+            if is_parquet and (stream is not raw or not self._rereadable):
+                stream = formats.spooled(stack, stream, self.name)
             read = {"parquet": self._read_parquet, "csv": self._read_csv, "jsonl": self._read_json_lines}
             reading = read.get(self.kind, self._read_plain)(stream)
             if bytes_in_all is not None and not is_parquet:
@@ -208,13 +240,26 @@ class TextTable:
                 raise TextError(f"{self.name} {NO_ROWS[self.kind]}; give it at least one row")
             return reading._replace(rows=chain([first], reading.rows), close=stack.pop_all().close)
 
+    def _told(self, stack: ExitStack, stream: IO[bytes]) -> IO[bytes]:
+        """The bytes of a stream, unpacked where their beginning says so; unless it was given, its kind is told."""
+        with formats.undamaged(self.name):
+            head, stream = input_kind.peeked(stream)
+            if self._packed is None and (packed := input_kind.packing(head)) is not None:
+                self._packed = packed
+                head, stream = input_kind.peeked(formats.unpacked(stack, stream, packed))
+        if self._by_content:
+            found = input_kind.told(head, self.name, column=self._column)
+            self.kind, self._delimiter, self._by_content = found.kind, found.delimiter or self._delimiter, False
+        return stream
+
     def _read_plain(self, stream: IO[bytes]) -> "_Reading":
         columns = ("text",)
         lines = map(formats.without_end, formats.read_lines(stream, self.name))
         return _Reading(columns, self._text_column(columns, columns), ((text, (text,)) for text in lines))
 
     def _read_csv(self, stream: IO[bytes]) -> "_Reading":
-        columns, rows = formats.read_csv(formats.read_lines(stream, self.name), self.name, self._delimiter)
+        lines = formats.read_lines(stream, self.name)
+        columns, rows = formats.read_csv(lines, self.name, self._delimiter, header=self._header)
         if not columns:
             raise TextError(f"{self.name} is empty; a CSV needs a header, then at least one row")
         mark = next((mark for mark in ",;\t|" if mark in columns[0]), None)
@@ -224,8 +269,20 @@ class TextTable:
                 f"pass --delimiter {mark!r}, or --column {columns[0]!r} if it is one column"
             )
         column = self._text_column(columns, columns)
-        place = columns.index(column)
-        return _Reading(columns, column, ((cells[place], cells) for _, cells in rows))
+        place, header = columns.index(column), list(columns)
+
+        def texts() -> Iterator[tuple[str, list[str]]]:
+            again = False
+            for line, cells in rows:
+                if cells == header and not again:
+                    again = True
+                    warn(
+                        f"{self.name}, line {line} is the header once more, and is read as a row; if files were "
+                        "put together there, remove it"
+                    )
+                yield cells[place], cells
+
+        return _Reading(columns, column, texts())
 
     def _read_json_lines(self, stream: IO[bytes]) -> "_Reading":
         records = formats.read_json_lines(formats.read_lines(stream, self.name), self.name)
@@ -248,7 +305,7 @@ class TextTable:
     def _read_parquet(self, stream: IO[bytes]) -> "_Reading":
         file, schema, names, rows_in_all = formats.open_parquet(stream, self.name)
         columns = formats.distinct(self.name, names)
-        strings = [field.name for field in schema if _holds_strings(field.type)]
+        strings = [field.name for field in schema if formats.holds_strings(field.type)]
         column = self._text_column(columns, strings)
         if column not in strings:
             raise TextError(
@@ -268,12 +325,11 @@ class TextTable:
 
     def _text_column(self, columns: Sequence[str], likely: Sequence[str]) -> str:
         """The column that was named; else `text`; else the only one that is `likely` to hold texts."""
-        if self._column is not None and self._column not in columns:
-            raise SettingError(
-                f"{self.name} has no column {self._column!r}{_known(self._column, columns, 'Columns')}"
-            )
         if self._column is not None:
-            return self._column
+            column = _numbered(self._column, columns)
+            if column in columns:
+                return column
+            raise SettingError(f"{self.name} has no column {column!r}{_known(column, columns, 'Columns')}")
         if "text" in columns:
             return "text"
         if len(likely) == 1:
@@ -321,7 +377,9 @@ def records(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
     name = str(path)
     with ExitStack() as stack:
         raw = stack.enter_context(path.open("rb"))
-        stream = formats.unpacked(stack, raw, packed, name, spool=kind == "parquet" and packed is not None)
+        stream = formats.unpacked(stack, raw, packed)
+        if kind == "parquet" and packed is not None:
+            stream = formats.spooled(stack, stream, name)
         lines = formats.read_lines(stream, name)
         if kind == "parquet":
             file = formats.open_parquet(stream, name)[0]
@@ -352,26 +410,14 @@ def _up_to_fault(rows: Iterator[tuple[str, Any]], faults: list[TextError]) -> It
         faults.append(fault)
 
 
+def _numbered(name: str, known: Sequence[str]) -> str:
+    """The name of a column that has only a number; any other as it is."""
+    numbered = f"column_{name}"
+    return numbered if name.isdecimal() and name not in known and numbered in known else name
+
+
 def _usual_delimiter(suffix: str) -> str:
     return "\t" if suffix == ".tsv" else ","
-
-
-def _holds_strings(kind: pa.DataType) -> bool:
-    if types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
-
-
-def _strings(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> pa.Table:
-    """Rows of strings as a table."""
-    arrays = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
-    return pa.Table.from_arrays(arrays, names=list(columns))
-
-
-def _slices(cells: Sequence[tuple[pa.RecordBatch, int]]) -> pa.Table:
-    """Rows of batches, each as its batch and place, as a table."""
-    runs = [list(run) for _, run in groupby(cells, key=lambda cell: id(cell[0]))]
-    return pa.Table.from_batches([run[0][0].slice(run[0][1], len(run)) for run in runs])
 
 
 def _sound(value: object, where: str) -> str:

@@ -13,7 +13,6 @@ OUT/model/             the model
 With several seeds each has its own OUT/seed-N, OUT/summary.json compares them, and OUT/model is the best one's.
 """
 
-import json
 import os
 import statistics
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -29,12 +28,12 @@ from sijo.errors import SettingError, warn
 from sijo.evaluation.intervals import intervals
 from sijo.evaluation.metrics import MACRO_F1_OVER, best_threshold
 from sijo.files.atomic import whole_file
-from sijo.files.json_files import json_text
+from sijo.files.json_files import json_line, json_text
 from sijo.files.json_lines import json_leaves
 from sijo.jobs.finetune_seed import FinetuneSeed
 from sijo.jobs.finetune_settings import FinetuneSettings, LabelledFiles
 from sijo.jobs.finetune_setup import FinetuneSetup
-from sijo.jobs.run_folder import take_run_folder
+from sijo.jobs.run_folder import model_words, take_run_folder
 from sijo.training.step import Step
 from sijo.training.trackers import check_tracker
 
@@ -76,7 +75,11 @@ def finetune(
     if setup.scheme is not None:
         tell(f"the tags are {setup.scheme.name}, and entities are measured by it")
     with ExitStack() as stack:
-        stack.enter_context(take_run_folder(out, settings, "data.json", setup.words, resume=resume))
+        models = {"model": settings.model}
+        if settings.teacher.model is not None:
+            models["teacher"] = settings.teacher.model
+        words = setup.words | model_words(**models)
+        stack.enter_context(take_run_folder(out, settings, "data.json", words, resume=resume))
         seeds: list[FinetuneSeed] = []
         results: list[dict[str, Any]] = []
         best: FinetuneSeed | None = None
@@ -109,7 +112,7 @@ def measure(seed: FinetuneSeed) -> dict[str, Any]:
             zip(rows, predictions.labels, predictions.scores, strict=True), 1
         ):
             line = _line(number, row, label) | shares
-            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+            file.write(json_line(line))
     results: dict[str, Any] = {
         "task": setup.task,
         "metric": setup.metric,

@@ -22,6 +22,7 @@ from sijo.evaluation.metrics import FALLING, SpanAnswer, best_span
 from sijo.evaluation.tag_schemes import OUTSIDE
 from sijo.files.atomic import whole_folder
 from sijo.files.json_lines import JsonLinesFile
+from sijo.files.private import make_folder
 from sijo.jobs.finetune_settings import AnswerSettings
 from sijo.jobs.finetune_setup import FinetuneSetup
 from sijo.objectives.posed_batch import PosedBatch
@@ -74,7 +75,7 @@ class FinetuneSeed:
 
     def steps(self, stop: Callable[[], bool]) -> Generator[Step, None, bool]:
         """Train from the newest checkpoint, and evaluate at each that is due; returns whether it is finished."""
-        self.folder.mkdir(exist_ok=True)
+        make_folder(self.folder)
         loop = self.settings.run
         with ExitStack() as stack:
             world = stack.enter_context(join(strategy=loop.strategy, timeout=loop.timeout, device=loop.device))

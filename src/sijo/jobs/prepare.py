@@ -73,15 +73,15 @@ def prepare_run(
     tokenizer = open_tokenizer(settings, own if own_exists else like, like=like)
     if source.ready:
         return tokenizer, Corpus.open(shards)
-    if (out / "corpus").exists():
-        return tokenizer, Corpus.open(out / "corpus")
-    if not own_exists and settings.teacher is None:  # a student reads with the very tokens of its teacher
+    made = (out / "corpus").exists()
+    if not (made or own_exists) and settings.teacher is None:  # a student reads with the very tokens of its teacher
         known = known_codes(tokenizer)
         if new := [name for name in _codes(source) if name not in known]:
             tell(f"{model} does not know the control codes {', '.join(new)}: each gets a token of its own")
             with whole_folder(own) as fresh:
                 tokenizer.with_specials([code_token(name) for name in new]).save(fresh)
             tokenizer = open_tokenizer(settings, own, like=like)
+    tell = (lambda sentence: None) if made else tell  # it is only made sure that it is still of this text
     return tokenizer, _corpus(source, tokenizer, out / "corpus", tell)
 
 

@@ -16,10 +16,11 @@ from pathlib import Path
 
 from sijo.checkpoints.locate import locate
 from sijo.data.samples import Samples
+from sijo.data.shards import Corpus
 from sijo.jobs.export import export
 from sijo.jobs.networks import build, check_teacher
 from sijo.jobs.prepare import CorpusSource, given_tokenizer, open_tokenizer, prepare_run
-from sijo.jobs.run_folder import take_run_folder
+from sijo.jobs.run_folder import model_words, take_run_folder
 from sijo.jobs.run_settings import RunSettings
 from sijo.jobs.teacher import open_teacher
 from sijo.objectives.distillation import Distillation
@@ -56,20 +57,24 @@ def pretrain(
     loop = settings.run
     check_tracker(loop.tracker)
     source.check()
-    for model in (settings.start.model, settings.start.generator):
-        if model is not None:
-            locate(model)
+    models = {"model": settings.start.model, "generator": settings.start.generator}
+    models = {name: model for name, model in models.items() if model is not None}
+    for model in models.values():
+        locate(model)
     teacher = None
     if settings.teacher is not None:
         tokenizer = open_tokenizer(settings, given_tokenizer(settings, source))
         teacher = open_teacher(settings, tokenizer)
         check_teacher(settings, tokenizer, teacher)
+        models["teacher"] = settings.teacher.model
     with ExitStack() as stack:
         world = stack.enter_context(join(strategy=loop.strategy, timeout=loop.timeout, device=loop.device))
         with world.first_alone("prepare") as first:
             if first:
                 words = {name: value for name, value in asdict(source).items() if name != "skip_bad"}
-                words["sources"] = [*source.sources]
+                words |= {"sources": [*source.sources], **model_words(**models)}
+                if source.ready:
+                    words["digest of the corpus"] = Corpus.open(Path(source.sources[0]), check=False).fingerprint
                 stack.enter_context(take_run_folder(out, settings, "text.json", words, resume=resume))
                 tokenizer, corpus = prepare_run(settings, source, out, tell)
         if not world.first:

@@ -1,13 +1,39 @@
 """A run's folder: taken by one process, new, or begun with the same settings over the same text or rows."""
 
 from collections.abc import Mapping
+from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
 
+from sijo.checkpoints.locate import locate
+from sijo.checkpoints.weight_files import weight_files
 from sijo.errors import SettingError
 from sijo.files.json_files import json_text, read_object
 from sijo.files.resumable import SETTINGS, ResumableFolder, must_agree
 from sijo.training.settings import Settings, read_settings, setting_differences
+
+BESIDE = ("config.json", "tokenizer.json")
+"""Of a model's folder, what decides what it does besides its weights."""
+
+
+def model_words(**models: str | None) -> dict[str, str]:
+    """Which models a run reads besides its text or rows: a digest of the files of each, by what it is to the run.
+
+    models  a folder or org/name; None for the built-in one
+
+    >>> list(model_words(teacher=None))
+    ['files of the teacher']
+    """
+    words = {}
+    for name, model in models.items():
+        folder = locate(model)
+        digest = blake2b(digest_size=16)
+        beside = [path for name in BESIDE if (path := folder / name).is_file()]
+        for path in [*weight_files(folder), *beside]:
+            with path.open("rb") as file:
+                digest.update(file_digest(file, "blake2b").digest())
+        words[f"files of the {name}"] = digest.hexdigest()
+    return words
 
 
 def take_run_folder(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 import tokenizers
 from sijo.errors import CheckpointError, SettingError, TextError
 from sijo.files.json_files import write_json
+from sijo.files.private import write_file
 from sijo.tokenizers import published
 from sijo.tokenizers.pipelines import END, STEP, from_merged, to_merged
 from sijo.tokenizers.published_settings import PublishedSettings
@@ -400,7 +401,7 @@ class Tokenizer:
         if self._ctrl:
             write_json(folder / "vocab.json", {self.token(number): number for number in range(self.vocab_size)})
             merges = ["#version: 0.2", *(" ".join(pair) for pair in settings["model"]["merges"])]
-            (folder / "merges.txt").write_text("\n".join(merges) + "\n", encoding="utf-8", newline="\n")
+            write_file(folder / "merges.txt", ("\n".join(merges) + "\n").encode())
 
     def _rebuilt(self, settings: dict[str, Any], more: Sequence[tokenizers.AddedToken] = ()) -> "Tokenizer":
         """A tokenizer with these settings and more special tokens, and all else as it is here."""

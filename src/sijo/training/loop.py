@@ -23,6 +23,7 @@ from sijo.batching import by_length
 from sijo.data.labelled_inputs import LabelledInputs
 from sijo.data.samples import Samples
 from sijo.errors import SijoError
+from sijo.files.private import make_folder
 from sijo.nn.heads import Network
 from sijo.objectives.objective import TrainingObjective
 from sijo.objectives.posed_batch import PosedBatch, unposed
@@ -75,7 +76,8 @@ class Training:
         self.state = LoopState()
         with world.first_alone("newest") as first:
             if first:
-                self.checkpoints.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(parents=True, exist_ok=True)
+                make_folder(self.checkpoints)
                 saved = state.newest(self.checkpoints, tell)  # renames a damaged one before the others look
         if not world.first:
             saved = state.newest(self.checkpoints)

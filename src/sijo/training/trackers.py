@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sijo.errors import SettingError
+from sijo.files.atomic import whole_file
+from sijo.files.private import make_folder
 
 Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
 Log = Callable[[int, Mapping[str, float]], None]
@@ -24,6 +26,8 @@ def open_tracker(name: Tracker, folder: Path, settings: Mapping[str, Any]) -> It
                     curves, and two runs in folders of one name stay two
     """
     check_tracker(name)
+    if name in ("tensorboard", "wandb"):
+        make_folder(folder / name)
     if name == "none":
         yield None
     elif name == "tensorboard":
@@ -40,7 +44,8 @@ def open_tracker(name: Tracker, folder: Path, settings: Mapping[str, Any]) -> It
     else:
         file = folder / "tracker-id"
         if not file.is_file():
-            file.write_text(secrets.token_hex(4))
+            with whole_file(file) as out:
+                out.write(secrets.token_hex(4).encode())
         number, title = file.read_text(), folder.resolve().name
         about = {"name": title, "id": number, "dir": str(folder)}
         if name == "trackio":  # knows runs by their names
