@@ -33,6 +33,7 @@ from sijo.data.shards import FORMAT, INDEX, KINDS, Corpus, DocumentCounts, Growi
 from sijo.errors import CheckpointError, SettingError, TextError
 from sijo.files.atomic import sync, whole_folder
 from sijo.files.json_files import read_object, write_json
+from sijo.files.paths import present
 from sijo.files.resumable import SETTINGS, ResumableFolder
 from sijo.tokenizers.codes import code_ids
 from sijo.tokenizers.tokenizer import USUAL, Tokenizer
@@ -162,8 +163,8 @@ class _Preparation:
         self.folder = self.work.folder
         ids = max(self.tokenizer.vocab_size, self.tokenizer.largest_id + 1)
         self.dtype = "uint16" if ids <= 1 << 16 else "uint32"
-        path = self.folder / PROGRESS
-        progress = read_object(path) if path.exists() else NOTHING
+        file = present(self.folder, PROGRESS)
+        progress = NOTHING if file is None else read_object(file)
         self.source: int = progress["source"]
         self.documents: int = progress["documents"]
         self.counts = DocumentCounts(**progress["counts"])
@@ -342,8 +343,11 @@ class _Preparation:
             if path.name not in (*sizes, "lock", SETTINGS, PROGRESS):
                 path.unlink()
         for name, size in sizes.items():
-            path = self.folder / name
-            length = path.stat().st_size if path.exists() else 0
+            file = present(self.folder, name)
+            path, length = self.folder / name, 0
+            if file is not None:
+                with file.open() as opened:
+                    length = os.fstat(opened.fileno()).st_size
             if length < size:
                 raise CheckpointError(f"{path} has {length} bytes and had {size}; start over with overwrite")
             if length > size:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sijo.errors import SettingError
+from sijo.files.paths import present
 
 AT_ONCE = 500
 """Keys that are looked for in one query."""
@@ -41,6 +42,7 @@ class SqliteCache:
             folder.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
             raise SettingError(f"the cache {folder} is a file; name a folder") from None
+        present(folder, self.file.name)  # SQLite takes only a path, but no link out of the folder, and no pipe
         with self._mended():
             self._database = sqlite3.connect(self.file, timeout=60, check_same_thread=False)
             self._database.execute(

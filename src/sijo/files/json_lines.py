@@ -2,12 +2,14 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from sijo.errors import TextError
 from sijo.files.json_files import parse_json
+from sijo.files.paths import present
 
 RUN_FILES = ("metrics.jsonl", "timings.jsonl", "examples.jsonl")
 """Of a run: means over steps, how long they took, and texts with what its networks make of them."""
@@ -31,8 +33,8 @@ class JsonLinesFile:
 
     def __init__(self, file: Path, *, last_step: int) -> None:
         self.kept = [line for line in read_lines(file) if line["step"] <= last_step]
-        self._out = file.open("ab")
-        self._out.truncate(sum(map(len, file.read_bytes().splitlines(keepends=True)[: len(self.kept)])))
+        self._out = open(file, "ab", opener=_not_a_link)  # noqa: SIM115 (a Path's own takes no opener)
+        self._out.truncate(sum(map(len, _content(file).splitlines(keepends=True)[: len(self.kept)])))
 
     def __enter__(self) -> Self:
         return self
@@ -55,9 +57,7 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
 
     Raises TextError for a damaged line anywhere else.
     """
-    if not file.is_file():
-        return []
-    whole, _, _ = file.read_bytes().rpartition(b"\n")
+    whole, _, _ = _content(file).rpartition(b"\n")
     objects = []
     for number, line in enumerate(whole.split(b"\n") if whole else (), 1):
         try:
@@ -68,6 +68,15 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
             raise TextError(f"line {number} of {file} is damaged ({error}); remove that line") from None
         objects.append(fields)
     return objects
+
+
+def _content(file: Path) -> bytes:
+    found = present(file.parent, file.name)
+    return b"" if found is None else found.read_bytes(sys.maxsize)
+
+
+def _not_a_link(file: str, flags: int) -> int:
+    return os.open(file, flags | os.O_NOFOLLOW, 0o666)
 
 
 def json_leaves(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

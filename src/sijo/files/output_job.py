@@ -16,6 +16,7 @@ by one rename at the end, and only then does the folder go. How rows look in a f
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from hashlib import blake2b
@@ -27,6 +28,7 @@ import pyarrow as pa
 from sijo.errors import SettingError, TextError
 from sijo.files.atomic import sync, whole_file
 from sijo.files.json_files import read_json
+from sijo.files.paths import present
 from sijo.files.resumable import ResumableFolder
 from sijo.files.row_writers import WRITERS, ColumnPlan, OutputRows, format_of, values
 from sijo.files.tables import RowBlock
@@ -155,10 +157,10 @@ class OutputJob(ResumableFolder):
 
     def _read(self, number: int) -> tuple[str, OutputRows] | None:
         """The digest of a block's input, and its rows; None when they are not there or damaged."""
-        try:
-            raw = self._chunk(number).read_bytes()
-        except FileNotFoundError:
+        file = present(self.folder, self._chunk(number).name)
+        if file is None:
             return None
+        raw = file.read_bytes(sys.maxsize)
         content = memoryview(raw)[DIGEST_BYTES:]
         if blake2b(content, digest_size=DIGEST_BYTES).digest() != raw[:DIGEST_BYTES]:
             return None
@@ -176,8 +178,8 @@ class OutputJob(ResumableFolder):
 
     def _placed(self) -> bool:
         """Whether the output is this run's own."""
-        path = self.folder / "placed.json"
-        return path.exists() and read_json(path) == _identity(self.output)
+        file = present(self.folder, "placed.json")
+        return file is not None and read_json(file) == _identity(self.output)
 
 
 def _identity(path: Path) -> list[int]:

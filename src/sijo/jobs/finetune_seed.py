@@ -20,6 +20,7 @@ from sijo.evaluation.intervals import values
 from sijo.evaluation.metrics import FALLING, SpanAnswer, best_span
 from sijo.files.atomic import whole_folder
 from sijo.files.json_lines import JsonLinesFile
+from sijo.files.paths import FolderFile
 from sijo.jobs.finetune_settings import AnswerSettings
 from sijo.jobs.finetune_setup import FinetuneSetup
 from sijo.objectives.posed_batch import PosedBatch
@@ -125,7 +126,7 @@ class FinetuneSeed:
 
     def use_best(self) -> None:
         """Put the best weights into the network that was trained."""
-        weights = read_file(self.folder / "best" / "weights.safetensors")
+        weights = read_file(FolderFile(self.folder / "best", "weights.safetensors"))
         fill(dict(self.objective.named_parameters()), weights, "best weights of the run")
         self.objective.eval()
 

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sijo.errors import SettingError
+from sijo.files.paths import FolderFile, present
 
 Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
+LONGEST_ID = 100
+"""Bytes of what a tracker knows a run by."""
 Log = Callable[[int, Mapping[str, float]], None]
 """Sends the numbers of a step."""
 
@@ -38,10 +41,10 @@ def open_tracker(name: Tracker, folder: Path, settings: Mapping[str, Any]) -> It
         with closing(writer):
             yield add_scalars
     else:
-        file = folder / "tracker-id"
-        if not file.is_file():
-            file.write_text(secrets.token_hex(4))
-        number, title = file.read_text(), folder.resolve().name
+        file = FolderFile(folder, "tracker-id")
+        if present(folder, file.name) is None:
+            file.path.write_text(secrets.token_hex(4))
+        number, title = file.read_bytes(LONGEST_ID).decode(), folder.resolve().name
         about = {"name": title, "id": number, "dir": str(folder)}
         if name == "trackio":  # knows runs by their names
             about = {"name": f"{title}-{number}"}
