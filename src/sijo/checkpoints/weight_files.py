@@ -139,7 +139,7 @@ def read_header(file: FolderFile, content: Any = None) -> dict[str, TensorEntry]
     try:
         if content is not None:
             return _entries(file, len(content), lambda begin, end: bytes(content[begin:end]))
-        with file.open(check=False) as stream:
+        with FolderFile(file.folder, file.name, check=False).open() as stream:
             handle = stream.fileno()
             size = os.fstat(handle).st_size
             return _entries(file, size, lambda begin, end: os.pread(handle, end - begin, begin))

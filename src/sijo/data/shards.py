@@ -114,7 +114,7 @@ class Corpus:
         Raises SettingError when no corpus is there, CheckpointError when it is damaged and RefusedError
         when a newer sijo made it.
         """
-        files = {name: file for name in (INDEX, MANIFEST) if (file := present(folder, name))}
+        files = {name: file for name in (INDEX, MANIFEST) if (file := present(folder, name, check=check))}
         if not files:
             raise SettingError(f"{folder} is no prepared corpus: it has no {INDEX}; name the folder that does")
         for name in {INDEX, MANIFEST} - files.keys():
@@ -193,10 +193,10 @@ def _mapped(folder: Path, about: dict[str, Any], kind: np.dtype[Any], codes: int
         raise ValueError
     arrays = []
     for name, dtype, items in shard_layout(about, kind):
-        file, must = present(folder, name), items * dtype.itemsize
+        file, must = present(folder, name, check=check), items * dtype.itemsize
         if file is None:
             raise CheckpointError(f"{folder / name} is absent, though {INDEX} names it; copy the corpus again")
-        with file.open(check=check) as opened:
+        with file.open() as opened:
             if (size := os.fstat(opened.fileno()).st_size) != must:
                 raise CheckpointError(f"{file} has {size} bytes, and by {INDEX} it has {must}; copy it again")
             arrays.append(np.memmap(opened, dtype, "r"))

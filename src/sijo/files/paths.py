@@ -30,6 +30,8 @@ class FolderFile:
     folder: Path
     name: str
     """Within the folder, parted by "/"."""
+    check: bool = True
+    """Whether its content must be what a manifest lists; if not, its name must still be there."""
 
     def __str__(self) -> str:
         return str(self.path)
@@ -39,15 +41,11 @@ class FolderFile:
         """Where it is, for a sentence about it."""
         return self.folder / self.name
 
-    def open(self, *, check: bool = True) -> BufferedReader:
-        """The file, open for reading.
-
-        check  hash it first, unless this process has done so and it was not changed since; without, it must
-               still be one that the manifest lists
-        """
+    def open(self) -> BufferedReader:
+        """The file, open for reading; hashed before, unless this process has done so and it is as it was then."""
         stream = self._opened()
         try:
-            must_match(self.folder, self.name, stream if check else None)
+            self._must_match(stream)
         except BaseException:
             stream.close()
             raise
@@ -60,7 +58,7 @@ class FolderFile:
             content = stream.read(size + 1) if size <= most else b""
         if max(size, len(content)) > most:
             raise CheckpointError(f"{self} is longer than {most} bytes, which cannot be; copy it again")
-        must_match(self.folder, self.name, content)
+        self._must_match(content)
         return content
 
     def buffer(self) -> bytearray | mmap.mmap:
@@ -76,13 +74,16 @@ class FolderFile:
             if size <= READ_WHOLE:
                 content = bytearray(size)
                 stream.readinto(content)
-                must_match(self.folder, self.name, content)
+                self._must_match(content)
             else:
-                must_match(self.folder, self.name, stream)
+                self._must_match(stream)
                 content = mmap.mmap(stream.fileno(), size, access=mmap.ACCESS_COPY)
             if identity(stream) != before:
                 raise CheckpointError(f"{self} was changed while it was read; open it again")
         return content
+
+    def _must_match(self, content: bytes | bytearray | BufferedReader) -> None:
+        must_match(self.folder, self.name, content if self.check else None)
 
     def _opened(self) -> BufferedReader:
         stream = open_inside(self.folder, self.name)
@@ -91,8 +92,10 @@ class FolderFile:
         return stream
 
 
-def present(folder: Path, name: str) -> FolderFile | None:
+def present(folder: Path, name: str, *, check: bool = True) -> FolderFile | None:
     """A file of a folder, safe to read, or None when there is none of that name; errors are those of `open_inside`.
+
+    check  whether its content must be what a manifest lists
 
     >>> present(Path("."), "absent.json") is None
     True
@@ -101,7 +104,7 @@ def present(folder: Path, name: str) -> FolderFile | None:
     if stream is None:
         return None
     stream.close()
-    return FolderFile(folder, name)
+    return FolderFile(folder, name, check)
 
 
 def allow_files(count: int) -> None:
