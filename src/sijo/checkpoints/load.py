@@ -321,7 +321,9 @@ def _fill(
             + "; copy the folder again"
         )
     numbers = [
-        f"{table.names[name]} ({tensor.dtype})" for name, tensor in filled.items() if not tensor.is_floating_point()
+        f"{table.names[name]} ({str(tensor.dtype).removeprefix('torch.')})"
+        for name, tensor in filled.items()
+        if not tensor.is_floating_point()
     ]
     if numbers:
         raise RefusedError(

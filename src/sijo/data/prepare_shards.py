@@ -33,7 +33,7 @@ from sijo.data.shards import FORMAT, INDEX, KINDS, Corpus, DocumentCounts, Growi
 from sijo.errors import CheckpointError, SettingError, TextError
 from sijo.files.atomic import sync, whole_folder
 from sijo.files.json_files import read_object, write_json
-from sijo.files.paths import present
+from sijo.files.paths import FolderFile, present
 from sijo.files.resumable import SETTINGS, ResumableFolder
 from sijo.tokenizers.codes import code_ids
 from sijo.tokenizers.tokenizer import USUAL, Tokenizer
@@ -177,7 +177,11 @@ class _Preparation:
         self._new_tokens = 0
         self._share: Callable[[], float | None] = lambda: 0.0  # of the file at work
         self._cut_back()
-        self._seen = SeenDigests(np.fromfile(self.folder / "seen", "<u8") if self._digests else None)
+        self._seen = SeenDigests(self._kept_digests() if self._digests else None)
+
+    def _kept_digests(self) -> np.ndarray:
+        with FolderFile(self.folder, "seen").open() as opened:
+            return np.fromfile(opened, "<u8")
 
     def files(self) -> dict[str, int]:
         """The bytes of each file of the shards."""

@@ -16,6 +16,8 @@ from typing import NoReturn
 
 from sijo.errors import CheckpointError, RefusedError
 
+LONGEST_NAME = 1_000
+"""Characters of a name; those of systems end at 255 for each part."""
 MOST_LINKS = 40
 """Links on the way to one file, as many as Linux itself follows."""
 READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -24,7 +26,9 @@ WITHOUT_WAITING = os.O_NONBLOCK | os.O_NOCTTY
 
 
 def inside(folder: Path, name: str) -> Path:
-    """The path of a name found in a checkpoint's file; RefusedError when the name itself leads out of the folder.
+    """The path of a name found in a checkpoint's file.
+
+    Raises RefusedError when the name itself leads out of the folder, and CheckpointError when it is too long.
 
     >>> inside(Path("model"), "1_Pooling/config.json").as_posix()
     'model/1_Pooling/config.json'
@@ -34,6 +38,10 @@ def inside(folder: Path, name: str) -> Path:
     """
     if ".." in PurePath(name).parts or name.startswith("/") or "\\" in name or "\0" in name:
         _leads_out(folder, name)
+    if len(name) > LONGEST_NAME:
+        raise CheckpointError(
+            f"{folder} names {name!r:.60}… of {len(name)} characters, which is no file; copy it again"
+        )
     return folder / name
 
 
