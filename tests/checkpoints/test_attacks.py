@@ -23,10 +23,15 @@ from safetensors.numpy import load_file, save_file
 from safetensors.torch import load_file as load_torch
 
 import sijo
+from sijo.checkpoints import load
 from sijo.checkpoints.describe import describe
+from sijo.checkpoints.load import Model
 from sijo.checkpoints.weights import read_weights, write_weights
 from sijo.errors import CheckpointError, RefusedError, SijoError
+from sijo.files import paths
 from sijo.files.atomic import whole_folder
+from sijo.files.manifest import verify, write_manifest
+from sijo.models import published
 
 pytestmark = pytest.mark.timeout(60)  # a folder that makes us wait has won
 
@@ -211,7 +216,7 @@ def folder_with(tiny_copy):
         if name in (INDEX, TWO):
             sharded(tiny_copy)
         if name == "manifest.json":
-            (tiny_copy / name).write_text('{"format": 1, "files": {}}')
+            write_manifest(tiny_copy)
         return tiny_copy
 
     return made
@@ -292,21 +297,125 @@ def entry(begin, end, *, dtype="F32", shape=None):
         (packed({"a": entry(0, 8) | {"more": 1}}, bytes(8)), "a is not described"),
         (packed({"a": 3}), "a is not described"),
         (packed({"__metadata__": {"format": 3}, "a": entry(0, 8)}, bytes(8)), "damaged"),
+        (packed({"__metadata__": ["pt"], "a": entry(0, 8)}, bytes(8)), "__metadata__"),
+        (packed({"__metadata__": {"format": {"pt": "pt"}}}), "__metadata__"),
+        (packed({"a": entry(0, 8, shape=[10**400])}, bytes(8)), "a has the shape [1000"),
+        (packed({"a": entry(0, 10**400)}, bytes(8)), "a has the shape"),
+        (packed({"a": entry(0, 8, shape=[1] * 10_000)}, bytes(8)), "a has the shape"),
+        (packed({"a": entry(0, 8, shape=[2] + [0] * 63 + [2])}, bytes(8)), "a has the shape"),
+        (packed({"a": entry(0, 8, shape=[0, 2])}, bytes(8)), "a of shape [0, 2]"),
+        (packed({"a": entry(0, 8) | {"data_offsets": ["0" * 10**6, 8]}}, bytes(8)), "a has the shape"),
+        (packed({"a": entry(0, 8) | {"data_offsets": [0, 4, 8]}}, bytes(8)), "a is not described"),
+        (packed({"a": entry(0, 8) | {"data_offsets": [0, [[8]]]}}, bytes(8)), "a has the shape"),
+        (packed({"a": entry(0, 8) | {"dtype": ["F32"]}}, bytes(8)), "a is not described"),
+        (packed(b"{}" + b" " * 16_000_000), "a header of 16000002 bytes"),
     ],
 )
 def test_headers_that_lie(tiny_copy, content, word):
-    # kills: any claim of a header that is believed before it is checked
+    # kills: any claim of a header that is believed before it is checked, or told in full
     (tiny_copy / "model.safetensors").write_bytes(content)
     must_refuse(tiny_copy, "model.safetensors is damaged or cut short", word, kinds=CheckpointError)
     with pytest.raises(CheckpointError, match=re.escape(word)):
         _ = describe(tiny_copy).heads
 
 
-@pytest.mark.parametrize("dtype", ["F8_E4M3", "C64", "F33", ""])
+BAD_NAMES = [
+    "",
+    "a\0b",
+    "\x1b]0;title\x07",
+    "\x9b31m",
+    "a\nb",
+    "\u202ea",
+    "\u200b",
+    "\ud800",
+    "\u2028",
+    "x" * 10**6,
+]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_names_that_no_tensor_has(tiny_copy, name):
+    # kills: a name that a terminal obeys, that fills a log, or that cannot be written at all
+    weights = load_torch(tiny_copy / "model.safetensors")
+    header = (tiny_copy / "model.safetensors").read_bytes()
+    length = int.from_bytes(header[:8], "little")
+    fields, payload = json.loads(header[8 : 8 + length]), header[8 + length :]
+    fields[name] = entry(len(payload), len(payload) + 4)
+    (tiny_copy / "model.safetensors").write_bytes(packed(fields, payload + bytes(4)))
+    must_refuse(tiny_copy, "is no name of a tensor", kinds=CheckpointError)
+    (tiny_copy / "model.safetensors").unlink()
+    write_weights(tiny_copy, weights, shard_bytes=sum(tensor.nbytes for tensor in weights.values()) * 6 // 10)
+    index = json.loads((tiny_copy / INDEX).read_text())
+    index["weight_map"][name] = ONE
+    (tiny_copy / INDEX).write_text(json.dumps(index))
+    must_refuse(tiny_copy, INDEX, "is no name of a tensor", kinds=CheckpointError)
+
+
+@pytest.mark.parametrize("count, shape", [(200_000, [0]), (150_000, [0, 3]), (120_000, [1])])
+def test_a_file_of_very_many_tensors(tiny_copy, count, shape):
+    # kills: minutes and gigabytes for tensors that hold nothing
+    item = 4 * shape[0]
+    header = {f"{n}": entry(n * item, (n + 1) * item, shape=shape) for n in range(count)}
+    (tiny_copy / "model.safetensors").write_bytes(packed(header, bytes(count * item)))
+    must_refuse(tiny_copy, "model.safetensors", kinds=CheckpointError, seconds=4)
+
+
+INTEGERS = [np.int64, np.int32, np.int16, np.int8, np.uint8, bool]
+
+
+@pytest.mark.parametrize("kind", INTEGERS)
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["embeddings.word_embeddings.weight"],
+        ["embeddings.LayerNorm.bias"],
+        ["encoder.layer.1.output.dense.weight"],
+        ["pooler.dense.weight"],
+        None,
+    ],
+)
+def test_integers_in_place_of_floats(tiny_copy, sijo_cli, kind, names):
+    # kills: an error of torch's in place of ours, and a network that reads rounded numbers as they are
+    file = tiny_copy / "model.safetensors"
+    weights = load_file(file)
+    save_file(weights | {name: weights[name].astype(kind) for name in names or weights}, file)
+    must_refuse(tiny_copy, "no floats", f"({np.dtype(kind).name})", "float32", kinds=RefusedError)
+    sijo_cli("inspect", tiny_copy).must_say(4, "no floats")
+
+
+def test_integers_that_nobody_reads(tiny_copy, tiny_model):
+    # kills: a refusal of the many checkpoints that count their positions in a tensor, and one of other floats
+    file, weights = tiny_copy / "model.safetensors", load_file(tiny_copy / "model.safetensors")
+    counts = {"embeddings.position_ids": np.arange(64)[None], "extra.scales": np.ones(3, np.int8)}
+    save_file(weights | counts | {"none": np.ones((0, 5), np.float32)}, file)
+    model = sijo.load(tiny_copy)
+    assert model.unused == ("extra.scales", "none")
+    want = sijo.load(tiny_model).state_dict()
+    save_file({name: tensor.astype(np.float64) for name, tensor in weights.items()}, file)
+    got = sijo.load(tiny_copy).state_dict()
+    assert all(torch.equal(tensor, want[name]) and tensor.dtype == torch.float32 for name, tensor in got.items())
+
+
+@pytest.mark.parametrize("shape", [(), (0, 16), (7, 16), (47,), (1, 1, 48, 16), (48, 16, 1)])
+def test_three_matrices_in_one_of_another_shape(tmp_path, shape):
+    # kills: an error of torch's where a matrix is taken apart before its shape was looked at
+    family, fields = published("deberta-base")[0], dict(published("deberta-base")[0].sizes["deberta-base"])
+    fields |= {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    fields |= {"vocab_size": 60, "max_position_embeddings": 64, "max_relative_positions": 8}
+    folder = sijo.save(Model(family, fields, {}).eval(), tmp_path / "deberta")
+    (folder / "manifest.json").unlink()
+    weights = load_file(folder / "model.safetensors")
+    name = next(name for name in weights if name.endswith("in_proj.weight"))
+    assert weights[name].shape == (48, 16)
+    save_file(weights | {name: np.zeros(shape, np.float32)}, folder / "model.safetensors")
+    must_refuse(folder, "in_proj.weight", "another shape", kinds=CheckpointError)
+
+
+@pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2", "U16", "I128", "x" * 10**6, "C64", "F33", ""])
 def test_dtypes_that_sijo_lacks(tiny_copy, dtype):
     # kills: bytes read as another kind of number
     (tiny_copy / "model.safetensors").write_bytes(packed({"a": entry(0, 8, dtype=dtype)}, bytes(8)))
-    must_refuse(tiny_copy, f"a is of dtype {dtype!r}", "BF16", kinds=RefusedError)
+    must_refuse(tiny_copy, f"a is of dtype {dtype!r:.60}", "BF16", kinds=RefusedError)
 
 
 def test_good_headers_of_every_kind(tmp_path):
@@ -367,6 +476,33 @@ def test_an_index_that_does_not_fit_its_shards(tiny_copy, change, words):
     change(index, next(name for name, shard in shards.items() if shard == ONE))
     (tiny_copy / INDEX).write_text(json.dumps(index))
     must_refuse(tiny_copy, *words, kinds=CheckpointError)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps({"weight_map": {f"w{n}": f"{n}.safetensors" for n in range(100_000)}}),
+        json.dumps({"weight_map": {f"w{n}": ONE for n in range(200_000)}}),
+        f'{{"weight_map": {{"a": "{ONE}", "a": "{TWO}"}}}}',
+        f'{{"weight_map": {{"a": "{ONE}"}}, "weight_map": {{"a": "{TWO}"}}}}',
+        json.dumps({"weight_map": {"a": "x" * 10**6}}),
+        json.dumps({"weight_map": {"a": f"{'a/' * 5000}b"}}),
+        json.dumps({"weight_map": {"a": ""}}),
+    ],
+)
+def test_an_index_that_cannot_be(tiny_copy, content):
+    # kills: a hundred thousand files looked for; the last of two names; a name told in full
+    sharded(tiny_copy)
+    (tiny_copy / INDEX).write_text(content)
+    must_refuse(tiny_copy, seconds=2)
+
+
+def test_an_index_of_many_tensors_in_many_files(tmp_path):
+    # kills: every tensor compared with every shard
+    tensors = {f"t{n}": torch.zeros(1) for n in range(50_000)}
+    write_weights(tmp_path, tensors, shard_bytes=4 * 60)
+    with bounded(seconds=8):
+        assert read_weights(tmp_path).keys() == tensors.keys()
 
 
 def test_a_tensor_in_two_shards(tiny_copy):
@@ -544,7 +680,10 @@ def watch(event, arguments):
     if seen is not None and event.partition(".")[0] in (
         "open", "exec", "compile", "import", "pickle", "os", "subprocess", "socket", "ctypes", "shutil", "marshal"
     ):
-        seen.append([event, str(arguments[0]) if arguments else ""])
+        what = str(arguments[0]) if arguments else ""
+        if event == "open" and "/" not in what and arguments[2] & os.O_NOFOLLOW:
+            what = "a part of a way"    # within the folder that was entered before it, and no link
+        seen.append([event, what])
 
 sys.addaudithook(watch)
 for folder in [good, *spoiled]:
@@ -617,9 +756,124 @@ def test_nothing_is_run_and_nothing_outside_is_opened(tiny_model, tmp_path, spoi
         strange = [
             (event, what)
             for event, what in events
-            if not (event == "open" and what.startswith(f"{folder}/")) and event not in ("os.listdir", "os.scandir")
+            if not (event == "open" and (f"{what}/".startswith(f"{folder}/") or what == "a part of a way"))
+            and event not in ("os.listdir", "os.scandir", "os.walk")
         ]
         assert strange == [], (folder, strange)
         assert all("/../" not in what and not Path(what).is_symlink() for event, what in events if event == "open")
         assert answer != "opened" or events  # the hook does see
     assert not trap.exists()
+
+
+# What is verified is what is used
+
+
+SWAPPED = ["config.json", "tokenizer.json", "modules.json", "1_Pooling/config.json", "model.safetensors"]
+
+
+def in_place(file, content):
+    with file.open("r+b") as opened:
+        opened.write(content)
+        opened.truncate()
+
+
+def by_another(file, content):
+    file.with_name("other").write_bytes(content)
+    file.with_name("other").replace(file)
+
+
+@pytest.mark.parametrize("name", [*SWAPPED, "manifest.json"])
+@pytest.mark.parametrize("change", [in_place, by_another])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_file_changed_right_after_the_check(tiny_copy, tmp_path, monkeypatch, name, change, mapped):
+    # kills: a folder that is verified by its names, then opened by its names once more
+    with whole_folder(tmp_path / "saved") as fresh:
+        shutil.copytree(tiny_copy, fresh, dirs_exist_ok=True)
+    other = evil(tmp_path / "saved", name)
+    if mapped:
+        monkeypatch.setattr(paths, "READ_WHOLE", 10)
+    verified = load.verify
+
+    def verify(folder):
+        seal = verified(folder)
+        change(folder / name, other)
+        return seal
+
+    monkeypatch.setattr(load, "verify", verify)
+    must_refuse(tmp_path / "saved", name, kinds=CheckpointError)
+
+
+@pytest.mark.parametrize("name", SWAPPED)
+@pytest.mark.parametrize("change", [in_place, by_another])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_file_changed_once_it_was_read(tiny_copy, tmp_path, monkeypatch, name, change, mapped):
+    # kills: a page of a mapped file that is written to between its hash and its use
+    with whole_folder(tmp_path / "saved") as fresh:
+        shutil.copytree(tiny_copy, fresh, dirs_exist_ok=True)
+    other = evil(tmp_path / "saved", name)
+    if mapped:
+        monkeypatch.setattr(paths, "READ_WHOLE", 10)
+    described = load.FolderDescription.tokenizer
+
+    def tokenizer(self):  # the last that is read
+        found = described(self)
+        change(self.folder / name, other)
+        return found
+
+    monkeypatch.setattr(load.FolderDescription, "tokenizer", tokenizer)
+    must_refuse(tmp_path / "saved", name, "changed while it was read", kinds=CheckpointError)
+
+
+def evil(folder, name):
+    """Other content for a file, as long as the file, that would open just as well."""
+    content = (folder / name).read_bytes()
+    if name == "model.safetensors":
+        return content[:-400] + bytes(400)
+    return content.replace(b"gelu", b"relu").replace(b": ", b":  ")
+
+
+def test_a_folder_replaced_while_it_is_read(tiny_copy, tmp_path, monkeypatch):
+    # kills: the config of one model with the weights of the next, each as its own manifest says
+    for place, scale in (("saved", 1), ("next", 2)):
+        weights = {name: scale * array for name, array in load_file(tiny_copy / "model.safetensors").items()}
+        save_file(weights, tiny_copy / "model.safetensors")
+        with whole_folder(tmp_path / place) as fresh:
+            shutil.copytree(tiny_copy, fresh, dirs_exist_ok=True)
+    read = load.read_weights
+
+    def then(folder):
+        folder.rename(tmp_path / "before")
+        (tmp_path / "next").rename(folder)
+        return read(folder)
+
+    monkeypatch.setattr(load, "read_weights", then)
+    must_refuse(tmp_path / "saved", "changed while it was read", kinds=CheckpointError)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "modules.json", "adapter_config.json", "vocab.txt"])
+def test_a_file_added_to_a_saved_folder(tiny_copy, sijo_cli, tmp_path, name):
+    # kills: a stray file that wins over those that the manifest proves
+    added = (tiny_copy / name).read_bytes() if (tiny_copy / name).exists() else b"{}"
+    if name == "model.safetensors":
+        sharded(tiny_copy)
+    (tiny_copy / name).unlink(missing_ok=True)
+    write_manifest(tiny_copy)
+    sijo.load(tiny_copy)
+    (tiny_copy / name).write_bytes(added)
+    must_refuse(tiny_copy, name, "is not among the files that manifest.json lists", kinds=CheckpointError)
+    sijo_cli("inspect", tiny_copy).must_say(5, name, "is not among the files")
+    sijo_cli("convert", tiny_copy, tmp_path / "new").must_say(5, name, "is not among the files")
+    with pytest.raises(CheckpointError, match="is not among the files"):
+        described = describe(tiny_copy)
+        _ = described.heads, described.sentence, described.tokenizer()
+        verify(tiny_copy)
+
+
+def test_a_card_may_be_edited(tiny_copy, sijo_cli):
+    # kills: a model that will not open because a person mended its card
+    (tiny_copy / "README.md").write_text("---\nlicense: mit\n---\n")
+    write_manifest(tiny_copy)
+    (tiny_copy / "README.md").write_text("---\nlicense: apache-2.0\n---\nA better card.\n")
+    sijo.load(tiny_copy)
+    ran = sijo_cli("inspect", tiny_copy)
+    assert ran.code == 0 and ran.rows()[0]["licence"] == "apache-2.0"

@@ -280,6 +280,46 @@ def test_a_cached_model_needs_no_network(tiny_model, hub, tmp_path):
     assert hub == []
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("trick", ["pipe", "link", "way out", "blob to elsewhere", "blob is a link", "absolute"])
+def test_a_cache_that_leads_elsewhere(tiny_model, hub, tmp_path, trick):
+    # kills: a pipe among the names of commits that is waited on; a commit or a blob that is another folder's file
+    snapshot = cached(tiny_model, tmp_path / "hub")
+    main, outside = snapshot.parents[1] / "refs/main", tmp_path / "outside"
+    shutil.copytree(tiny_model, outside)
+    config = snapshot / "config.json"
+    match trick:
+        case "pipe":
+            main.unlink()
+            os.mkfifo(main)
+        case "link":
+            main.rename(tmp_path / "commit")
+            main.symlink_to(tmp_path / "commit")
+        case "way out":
+            main.write_text(os.path.relpath(outside, snapshot.parent))
+        case "blob to elsewhere":
+            config.unlink()
+            config.symlink_to("../../../../outside/config.json")
+        case "blob is a link":
+            blob = config.resolve()
+            blob.unlink()
+            blob.symlink_to(outside / "config.json")
+        case "absolute":
+            config.unlink()
+            config.symlink_to(outside / "config.json")
+    with pytest.raises(RefusedError, match="main" if trick in ("pipe", "link", "way out") else "config.json"):
+        sijo.load("org/name")
+    assert hub == []
+
+
+def test_a_cache_whose_blob_is_gone(tiny_model, hub, tmp_path):
+    # kills: half a download read as if the other half had never been
+    snapshot = cached(tiny_model, tmp_path / "hub")
+    (snapshot / "sentence_bert_config.json").resolve().unlink()
+    with pytest.raises(CheckpointError, match=r"sentence_bert_config\.json is a link to nothing"):
+        sijo.load("org/name")
+
+
 def test_a_folder_comes_before_the_hub(tiny_model, hub, tmp_path, monkeypatch):
     # kills: a download of a stranger's model where a folder of that name stands
     shutil.copytree(tiny_model, tmp_path / "org/name")

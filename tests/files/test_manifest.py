@@ -3,13 +3,16 @@
 import hashlib
 import json
 import os
-import time
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from sijo.errors import CheckpointError, RefusedError
-from sijo.files.manifest import verify
+from sijo.files import manifest, paths
+from sijo.files.manifest import FOR_PEOPLE, verify, write_manifest
+from sijo.files.paths import present
 
 FILES = ("config.json", "model.safetensors", "1_Pooling/config.json")
 
@@ -54,7 +57,6 @@ def test_a_folder_without_a_manifest_is_not_judged(tmp_path):
         (CheckpointError, "does not list", '{"format": 1, "files": [3]}'),
         (CheckpointError, "does not list", '{"format": 1, "files": {"config.json": 2}}'),
         (RefusedError, "outside", '{"format": 1, "files": {"../secret": {"bytes": 6, "sha256": ""}}}'),
-        (RefusedError, "pipe", '{"format": 1, "files": {"1_Pooling": {"bytes": 6, "sha256": ""}}}'),
     ],
 )
 def test_manifests_that_are_none(saved, kind, words, content):
@@ -67,9 +69,8 @@ def test_manifests_that_are_none(saved, kind, words, content):
 
 @pytest.fixture
 def hashed(saved, monkeypatch):
-    """The names of the files that are hashed from now on, in a folder that was saved a minute ago."""
-    for name in FILES:
-        os.utime(saved / name, (time.time() - 60,) * 2)
+    """The names of the files that are hashed from now on, in a folder that was saved a while ago."""
+    monkeypatch.setattr(manifest, "UNSETTLED_NS", -(10**9))
     names, real = [], hashlib.file_digest
 
     def digest(file, algorithm):
@@ -89,6 +90,7 @@ def test_what_was_verified_is_not_hashed_again(saved, hashed, monkeypatch):
     monkeypatch.chdir(saved)
     for folder in (saved, saved.parent / "other-way", Path()):
         verify(folder)
+        present(folder, "model.safetensors").open().close()
     assert hashed == []
 
 
@@ -118,19 +120,214 @@ def test_another_file_of_the_same_time_is_found(saved, hashed):
 def test_another_manifest_is_looked_at(saved, hashed):
     # kills: a manifest that may be replaced once the folder was verified
     verify(saved)
-    manifest = json.loads((saved / "manifest.json").read_text())
-    manifest["files"]["config.json"]["sha256"] = "0" * 64
-    (saved / "manifest.json").write_text(json.dumps(manifest))
+    listed = json.loads((saved / "manifest.json").read_text())
+    listed["files"]["config.json"]["sha256"] = "0" * 64
+    (saved / "manifest.json").write_text(json.dumps(listed))
     with pytest.raises(CheckpointError, match=r"config\.json is not as it was saved"):
         verify(saved)
 
 
-def test_a_file_that_was_only_just_written_is_hashed_each_time(saved, hashed):
-    # kills: a second change within one tick of the clock that goes unseen
-    times = (time.time(),) * 2
-    os.utime(saved / "config.json", times)
+def test_a_byte_changed_under_its_old_time_is_found(saved, hashed):
+    # kills: a file that is known by a time which any program may set
+    file = saved / "model.safetensors"
     verify(saved)
-    (saved / "config.json").write_bytes(b"[]")
-    os.utime(saved / "config.json", times)
-    with pytest.raises(CheckpointError, match=r"config\.json is not as it was saved"):
+    times = file.stat()
+    with file.open("r+b") as opened:
+        opened.write(b"W")
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert file.stat().st_mtime_ns == times.st_mtime_ns
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is not as it was saved"):
         verify(saved)
+
+
+def test_a_file_that_was_only_just_written_is_hashed_each_time(saved, hashed, monkeypatch):
+    # kills: a second change within one tick of the clock that goes unseen
+    monkeypatch.setattr(manifest, "UNSETTLED_NS", 10**11)
+    verify(saved)
+    verify(saved)
+    assert sorted(hashed) == sorted(2 * FILES)
+
+
+# What a manifest does not list
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.safetensors.index.json",
+        "model-00001-of-00002.safetensors",
+        "modules.json",
+        "sentence_bert_config.json",
+        "config_sentence_transformers.json",
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "added_tokens.json",
+        "tokenizer.json",
+        "vocab.txt",
+        "vocab.json",
+        "merges.txt",
+        "spm.model",
+        "Vocab.TXT",
+        "2_Dense/config.json",
+        "2_Dense/model.safetensors",
+        "1_Pooling/more.json",
+        "a/b/c/config.json",
+    ],
+)
+def test_what_was_added_is_found(saved, name):
+    # kills: a manifest that proves what it lists, while what is opened is another file
+    (saved / name).parent.mkdir(parents=True, exist_ok=True)
+    (saved / name).write_bytes(b"{}")
+    with pytest.raises(
+        CheckpointError, match=rf"{re.escape(name)} is not among the files that manifest\.json lists.*move"
+    ):
+        verify(saved)
+    with pytest.raises(CheckpointError, match="is not among the files"):
+        present(saved, name).read_bytes(9)
+    with pytest.raises(CheckpointError, match="is not among the files"):
+        present(saved, name, check=False).open()
+
+
+@pytest.mark.parametrize("name", ["anything", "weights", "code.py"])
+def test_no_file_is_read_that_is_not_listed(saved, name):
+    # kills: a list of names that may be added, where the reader knows one more
+    (saved / name).write_bytes(b"{}")
+    verify(saved)
+    with pytest.raises(CheckpointError, match=rf"{name} is not among the files"):
+        present(saved, name).read_bytes(9)
+    with pytest.raises(CheckpointError, match=rf"{name} is not among the files"):
+        present(saved, name).buffer()
+
+
+def test_people_may_write_beside_a_model(saved):
+    # kills: a model that will not open since its card was mended, or a note lies beside it
+    for name in FOR_PEOPLE:
+        (saved / name).write_text("words")
+    (saved / "manifest.json").unlink()
+    write_manifest(saved)
+    listed = json.loads((saved / "manifest.json").read_text())["files"]
+    assert {*FOR_PEOPLE} < listed.keys()  # for a reader to compare who wants to
+    (saved / "README.md").write_text("other words")
+    (saved / "LICENSE").unlink()
+    (saved / "notes.txt").write_text("a note")
+    (saved / ".gitattributes").write_text("* -text")
+    (saved / ".cache").mkdir()
+    (saved / ".cache/tags.json").write_text("{}")
+    verify(saved)
+    assert present(saved, "README.md").read_bytes(99) == b"other words"
+
+
+DIGEST = "0" * 64
+
+
+@pytest.mark.parametrize(
+    "kind, words, files",
+    [
+        (RefusedError, "pipe", {"1_Pooling": {"bytes": 6, "sha256": DIGEST}}),
+        (RefusedError, "outside", {"/etc/hostname": {"bytes": 6, "sha256": DIGEST}}),
+        (RefusedError, "outside", {"a/../../secret": {"bytes": 6, "sha256": DIGEST}}),
+        (RefusedError, "outside", {"a\\b": {"bytes": 6, "sha256": DIGEST}}),
+        (RefusedError, "outside", {"a\0b": {"bytes": 6, "sha256": DIGEST}}),
+        (CheckpointError, "lists './config.json'", {"./config.json": {"bytes": 2, "sha256": DIGEST}}),
+        (CheckpointError, "lists ''", {"": {"bytes": 2, "sha256": DIGEST}}),
+        (CheckpointError, "lists '1_Pooling//", {"1_Pooling//config.json": {"bytes": 2, "sha256": DIGEST}}),
+        (CheckpointError, "lists 'manifest.json'", {"manifest.json": {"bytes": 2, "sha256": DIGEST}}),
+        (CheckpointError, r"lists 'a\x1b", {"a\x1b[2J": {"bytes": 2, "sha256": DIGEST}}),
+        (
+            CheckpointError,
+            "where case",
+            {"Config.json": {"bytes": 2, "sha256": DIGEST}},
+        ),
+        (CheckpointError, "where case", {n: {"bytes": 2, "sha256": DIGEST} for n in ("caf\u00e9", "cafe\u0301")}),
+        (CheckpointError, "does not list", {"config.json": {"bytes": -2, "sha256": DIGEST, "mode": 3}}),
+        (CheckpointError, "does not list", {"config.json": {"bytes": True, "sha256": DIGEST}}),
+        (CheckpointError, "does not list", {"config.json": {"bytes": "2", "sha256": DIGEST}}),
+        (CheckpointError, "does not list", {"config.json": {"bytes": 2.0, "sha256": DIGEST}}),
+        (CheckpointError, "does not list", {"config.json": {"bytes": 2, "sha256": DIGEST.replace("0", "F")}}),
+        (CheckpointError, "does not list", {"config.json": {"bytes": 2, "sha256": ""}}),
+        (CheckpointError, "says -2", {"config.json": {"bytes": -2, "sha256": DIGEST}}),
+        (CheckpointError, "2 bytes", {"config.json": {"bytes": 10**400, "sha256": DIGEST}}),
+    ],
+)
+def test_lists_that_lie(saved, kind, words, files):
+    # kills: a name that means two files, or one that is written to a terminal; a number taken for another
+    listed = json.loads((saved / "manifest.json").read_text())
+    (saved / "manifest.json").write_text(json.dumps(listed | {"files": listed["files"] | files}))
+    with pytest.raises(kind) as caught:
+        verify(saved)
+    assert words in str(caught.value) and len(str(caught.value)) < 2000
+
+
+@pytest.mark.parametrize("fields", [{"more": 1}, {"format": True}, {"format": 1.0}, {"format": "1"}])
+def test_a_manifest_of_another_kind(saved, fields):
+    # kills: a field of which nobody knows what it should have changed
+    listed = json.loads((saved / "manifest.json").read_text())
+    (saved / "manifest.json").write_text(json.dumps(listed | fields))
+    with pytest.raises((CheckpointError, RefusedError)):
+        verify(saved)
+
+
+# What is read is what was verified
+
+
+def swap(file, content):
+    """Put another file of that content in a file's place, with its times."""
+    about, other = file.stat(), file.with_name("other")
+    other.write_bytes(content)
+    os.utime(other, ns=(about.st_atime_ns, about.st_mtime_ns))
+    other.replace(file)
+
+
+def rewrite(file, content):
+    """Write into the file itself, and set its times back."""
+    about = file.stat()
+    with file.open("r+b") as opened:
+        opened.write(content)
+    os.utime(file, ns=(about.st_atime_ns, about.st_mtime_ns))
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("change", [swap, rewrite])
+@pytest.mark.parametrize("read", [lambda file: file.read_bytes(10**6), lambda file: file.buffer()])
+def test_a_file_changed_between_check_and_read(saved, hashed, name, change, read):
+    # kills: bytes that are used because others were verified a moment ago
+    verify(saved)
+    file, content = present(saved, name), (saved / name).read_bytes()
+    assert read(file) == content
+    change(saved / name, bytes([content[0] ^ 1]) + content[1:])
+    with pytest.raises(CheckpointError, match="is not as it was saved"):
+        read(file)
+
+
+@pytest.mark.parametrize("change", [swap, rewrite])
+def test_a_mapped_file_changed_while_it_is_hashed(saved, hashed, monkeypatch, change):
+    # kills: a file that is hashed and opened once more to be mapped; a page written to since it was hashed
+    monkeypatch.setattr(paths, "READ_WHOLE", 10)
+    file, content = saved / "model.safetensors", (saved / "model.safetensors").read_bytes()
+    assert present(saved, file.name).buffer()[:] == content
+    rewrite(file, content)  # the same bytes, but it has to be hashed again
+    hash_it = hashlib.file_digest
+
+    def then(stream, algorithm):
+        digest = hash_it(stream, algorithm)
+        change(file, b"W" + content[1:])
+        return digest
+
+    monkeypatch.setattr(hashlib, "file_digest", then)
+    with pytest.raises(CheckpointError, match="was changed while it was read"):
+        present(saved, file.name).buffer()
+
+
+@pytest.mark.parametrize("change", [swap, rewrite])
+def test_a_seal_holds_until_a_file_is_touched(saved, change):
+    # kills: a model half of one folder and half of another
+    seal = verify(saved)
+    seal.must_hold()
+    change(saved / "config.json", b"{}")
+    with pytest.raises(CheckpointError, match=r"config\.json was changed while it was read"):
+        seal.must_hold()
+    seal = verify(saved)
+    saved.rename(saved.with_name("before"))
+    shutil.copytree(saved.with_name("before"), saved)
+    with pytest.raises(CheckpointError, match="was changed while it was read"):
+        seal.must_hold()

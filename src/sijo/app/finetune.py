@@ -14,6 +14,7 @@ from sijo.app.progress import follow_run
 from sijo.app.results import print_json, print_line, print_rows, print_table, wants_json
 from sijo.errors import SettingError, nearest
 from sijo.files.json_files import read_object
+from sijo.files.paths import FolderFile, present
 
 if TYPE_CHECKING:
     from sijo.jobs.finetune_settings import FinetuneSettings
@@ -125,8 +126,9 @@ def resolved(options: FinetuneCommand) -> "FinetuneSettings":
 
 def show_results(out: Path, format: str | None) -> None:
     """How good the best weights are, and where the model is."""
-    results = read_object(out / "results.json")
-    summary = read_object(out / "summary.json") if (out / "summary.json").is_file() else None
+    results = read_object(FolderFile(out, "results.json"))
+    more = present(out, "summary.json")
+    summary = None if more is None else read_object(more)
     if wants_json(format):
         print_json(results | {"model": str(out / "model")})
         return

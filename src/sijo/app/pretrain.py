@@ -16,6 +16,7 @@ from sijo.app.results import print_line, print_rows
 from sijo.errors import SettingError, nearest
 from sijo.files.json_files import read_object
 from sijo.files.json_lines import json_leaves
+from sijo.files.paths import FolderFile
 
 if TYPE_CHECKING:
     from sijo.jobs.run_settings import RunSettings
@@ -116,9 +117,10 @@ def chosen(
         return with_changes(settings_of(recipes[recipe]), changes)
     if Path(recipe).suffix != ".json":
         raise SettingError(f"no recipe {recipe!r}{nearest(recipe, recipes)}; there are {', '.join(recipes)}")
-    if not Path(recipe).is_file():
+    file = Path(recipe).resolve()  # the user named it, wherever it leads
+    if not file.is_file():
         raise SettingError(f"no file {recipe}; name a recipe, or the settings.json of a run")
-    return with_changes(read_settings(read_object(Path(recipe)), RunSettings), changes)
+    return with_changes(read_settings(read_object(FolderFile(file.parent, file.name)), RunSettings), changes)
 
 
 def show_recipes(format: str | None) -> None:

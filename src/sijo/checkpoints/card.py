@@ -12,6 +12,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import TextIOWrapper
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +27,8 @@ HEADING = 1_000
 """Lines of a card's heading that are read, and characters of each."""
 LONGEST = 500
 """Characters of a name or a note that are shown; a model's labels are untrusted text of any length."""
+LONGEST_CARD = 1 << 24
+"""Bytes of a card that goes with a model."""
 MOST_LABELS = 40
 CONFIDENCE = "95 %"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
@@ -155,7 +158,7 @@ def _named_in(folder: Path) -> dict[str, list[str]]:
         return {}
     values: dict[str, list[str]] = {}
     key = ""
-    with card.open(encoding="utf-8-sig", errors="replace") as file:
+    with TextIOWrapper(card.open(), encoding="utf-8-sig", errors="replace") as file:
         lines = (file.readline(HEADING).rstrip() for _ in range(HEADING))
         if next(lines) != "---":
             return {}

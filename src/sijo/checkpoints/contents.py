@@ -14,7 +14,7 @@ from sijo.checkpoints.names import NameTable
 from sijo.checkpoints.weight_files import PICKLED
 from sijo.checkpoints.weights import read_weights
 from sijo.errors import SijoError
-from sijo.files.paths import present
+from sijo.files.opener import open_inside
 from sijo.nn.head_specs import POOLER
 
 PARTS = {"blocks": "layers", "final_norm": "final norm"}
@@ -137,9 +137,9 @@ def _measured(folder: Path, name: str, errors: dict[str, Exception]) -> dict[str
     """A file's size and digest; None for one that must not be opened, or cannot."""
     size = sha256 = None
     try:
-        if file := present(folder, name):
-            size = file.stat().st_size
-            with file.open("rb") as opened:
+        if opened := open_inside(folder, name):
+            with opened:
+                size = os.fstat(opened.fileno()).st_size
                 sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
     except (SijoError, OSError) as error:
         errors.setdefault(name, error)

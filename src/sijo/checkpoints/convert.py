@@ -5,7 +5,6 @@ Only here is a pickle read, by a confined process (`pickled.py`).
 
 import logging
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -123,7 +122,7 @@ def _fields(folder: Path, *, size: str | None, model_type: str | None) -> dict[s
             f"{config} has no model_type; say it with --model-type (in Python: model_type=), one of "
             f"{', '.join(FAMILIES)}"
         )
-    return buildable(fields | {"model_type": kind}, config)
+    return buildable(fields | {"model_type": kind}, config.path)
 
 
 @contextmanager
@@ -139,11 +138,11 @@ def _tensors(source: Path, tell: Tell) -> Iterator[Mapping[str, Tensor]]:
             file = present(folder, name)
             if file is None:
                 raise CheckpointError(f"{folder / name} is absent, though {BIN_INDEX} names it; copy it again")
-            if file.suffix == ".safetensors":
+            if file.path.suffix == ".safetensors":
                 tensors = read_file(file)
-            elif file.suffix in BY_TORCH:
+            elif file.path.suffix in BY_TORCH:
                 tell(f"reading {name} in a process of its own")
-                tensors = readers.enter_context(read_pickled(file))
+                tensors = readers.enter_context(read_pickled(file.path))
             else:
                 raise RefusedError(f"{file} is neither safetensors nor a {', '.join(BY_TORCH)} by torch.save")
             if listed is not None and (astray := sorted(listed ^ tensors.keys())):
@@ -158,8 +157,10 @@ def _files(folder: Path) -> Mapping[str, set[str] | None]:
         return {}
     if index := present(folder, BIN_INDEX):
         shard_of = weight_map(index)
-        shards = sorted(set(shard_of.values()))
-        return {name: {tensor for tensor, at in shard_of.items() if at == name} for name in shards}
+        listed: dict[str, set[str]] = {name: set() for name in sorted(set(shard_of.values()))}
+        for tensor, name in shard_of.items():
+            listed[name].add(tensor)
+        return listed
     if present(folder, BIN):
         return {BIN: None}
     names = sorted(path.name for path in folder.iterdir() if path.suffix in (".safetensors", *PICKLED))
@@ -230,10 +231,9 @@ def _copy(folder: Path, fresh: Path) -> None:
         file, to = present(folder, name), fresh / RENAMED.get(name, name)
         if file is None or to.exists():
             continue
-        if file.stat().st_size > LARGEST:
-            raise CheckpointError(f"{file} is longer than {LARGEST} bytes, which cannot be; copy it again")
+        content = file.read_bytes(LARGEST)
         to.parent.mkdir(exist_ok=True)
-        shutil.copyfile(file, to)
+        to.write_bytes(content)
 
 
 def _opening(fresh: Path, heads: Mapping[str, Layout], tell: Tell) -> list[str]:

@@ -108,7 +108,7 @@ def config_fields(folder: Path) -> dict[str, object]:
     file = present(folder, "config.json")
     if file is None:
         raise CheckpointError(f"{folder} has no config.json: it is not a model, or was copied in part")
-    return buildable(read_object(file), file)
+    return buildable(read_object(file), file.path)
 
 
 def buildable(config: dict[str, object], file: Path) -> dict[str, object]:

@@ -96,7 +96,7 @@ class Model(Network):
             digest.update(self._tokenizer.fingerprint.encode())
         files = [] if self.source is None else weight_files(self.source)
         for file in files:
-            with file.open("rb") as opened:
+            with file.open() as opened:
                 digest.update(hashlib.file_digest(opened, "blake2b").digest())
         for name, tensor in self.state_dict().items():
             if not files or name.startswith("head."):  # a fresh head is in no file
@@ -137,7 +137,7 @@ def load(
     """
     _check_dtype(dtype, head, probe)
     folder = locate(model, revision=revision)
-    verify(folder)
+    seal = verify(folder)
     described = FolderDescription(folder, labels)
     weights = described.by_full_name(read_weights(folder))
     held = described.layouts(weights)
@@ -169,6 +169,8 @@ def load(
         log.info("%s: %s does not use %s", folder, head or "the encoder alone", ", ".join(opened.unused))
     opened._tokenizer = described.tokenizer()
     opened.eval()
+    if seal is not None:
+        seal.must_hold()  # what is mapped, or read by part, was of one folder and was not written to
     if dtype == "int8":
         moved = to_int8(opened, _probed(opened, probe))
         log.info("%s: in int8 %.5f nats a token from float32, on %d tokens", folder, moved.divergence, moved.tokens)
@@ -321,6 +323,16 @@ def _fill(
             f"({_few([*misshapen, *(f'no {name}' for name in absent)])})"
             + (f"; not used: {_few(model.unused)}" if model.unused else "")
             + "; copy the folder again"
+        )
+    numbers = [
+        f"{table.names[name]} ({str(tensor.dtype).removeprefix('torch.')})"
+        for name, tensor in filled.items()
+        if not tensor.is_floating_point()
+    ]
+    if numbers:
+        raise RefusedError(
+            f"{model.source} holds weights that are no floats, as of a network rounded by another program: "
+            f"{_few(numbers)}; choose a copy in float32, bfloat16 or float16"
         )
     for name, tensor in filled.items():
         filled[name] = _cast(tensor, dtype, table.names[name], model.source)

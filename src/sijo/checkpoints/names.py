@@ -68,12 +68,16 @@ def apart(fused: Tensor, parts: int, heads: int) -> list[Tensor]:
 
     fused  (heads · parts · C, D)
 
-    Returns a tensor (heads · C, D) for each part.
+    Returns a tensor (heads · C, D) for each part; the whole in place of each where its rows cannot be shared out.
 
     >>> [part.ravel().tolist() for part in apart(torch.arange(8)[:, None], parts=2, heads=2)]
     [[0, 1, 4, 5], [2, 3, 6, 7]]
     """
-    return [part.flatten(0, 1) for part in fused.reshape(heads, parts, -1, *fused.shape[1:]).unbind(1)]
+    rows = len(fused) if fused.ndim else 1
+    if rows % (heads * parts):
+        return [fused] * parts
+    by_head = fused.reshape(heads, parts, rows // (heads * parts), *fused.shape[1:])
+    return [part.flatten(0, 1) for part in by_head.unbind(1)]
 
 
 def together(parts: Iterable[Tensor], heads: int) -> Tensor:

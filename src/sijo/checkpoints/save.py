@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from sijo.checkpoints.card import CARD, Card, licence, write_card
+from sijo.checkpoints.card import CARD, LONGEST_CARD, Card, licence, write_card
 from sijo.checkpoints.load import Model
 from sijo.checkpoints.names import NameTable
 from sijo.checkpoints.sentence import write_sentence_settings
@@ -89,7 +89,7 @@ def save(
         if card is not None:
             write_card(fresh, _with_licence(card, model.source))
         elif model.source is not None and (old := present(model.source, CARD)):
-            (fresh / CARD).write_bytes(old.read_bytes())
+            (fresh / CARD).write_bytes(old.read_bytes(LONGEST_CARD))
     return Path(folder)
 
 

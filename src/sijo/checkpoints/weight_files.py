@@ -1,21 +1,20 @@
 """The safetensors files of a folder and the names of their tensors, known without torch.
 
 Pickle can run code when it is read, so it is refused by a file's name and by its first bytes. A
-header is checked here, word by word, before the file is handed to the library.
+header is checked here, word by word, before any of its numbers is used.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import os
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
-
-from safetensors import SafetensorError, safe_open
+from typing import Any, NamedTuple, TypeVar
 
 from sijo.errors import CheckpointError, RefusedError
 from sijo.files.json_files import LONGEST_JSON, parse_json, read_object
-from sijo.files.paths import present
+from sijo.files.paths import FolderFile, allow_files, present
 
 Content = TypeVar("Content")
 WEIGHTS = "model.safetensors"
@@ -34,12 +33,26 @@ MAGIC = {
 }
 LONGEST_HEADER = LONGEST_JSON
 """Bytes; the format allows 100 million. As a number, every sign of another format above is greater."""
+MOST_TENSORS = 100_000
+"""In a file, or in an index; a network of a thousand layers has a fifth."""
 MOST_SHARDS = 1_000
+LONGEST_NAME = 500
+"""Characters of a tensor's name; the longest in use has 130."""
 MOST_DIMENSIONS = 64
 """What torch allows; the product of a million sizes would take hours."""
 
 
-def weight_files(folder: Path) -> list[Path]:
+class TensorEntry(NamedTuple):
+    """What a header says of a tensor."""
+
+    begin: int
+    """Bytes after the header."""
+    end: int
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def weight_files(folder: Path) -> list[FolderFile]:
     """The safetensors files of a checkpoint folder, in order of names.
 
     Raises RefusedError when the folder holds only pickled weights or leads outside, and
@@ -48,8 +61,9 @@ def weight_files(folder: Path) -> list[Path]:
     file = present(folder, WEIGHTS)
     if file is not None:
         return [file]
-    if present(folder, INDEX) is not None:
-        return [_shard(folder, name) for name in sorted(set(weight_map(folder / INDEX).values()))]
+    index = present(folder, INDEX)
+    if index is not None:
+        return [_shard(folder, name) for name in sorted(set(weight_map(index).values()))]
     pickled = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLED)
     if pickled:
         raise RefusedError(
@@ -62,10 +76,10 @@ def weight_files(folder: Path) -> list[Path]:
 
 def tensor_names(folder: Path) -> dict[str, None]:
     """The names of a checkpoint folder's tensors, from the headers of its files; raises as `by_name` does."""
-    return by_name(folder, _names)
+    return by_name(folder, lambda file: dict.fromkeys(read_header(file)))
 
 
-def by_name(folder: Path, read: Callable[[Path], Mapping[str, Content]]) -> dict[str, Content]:
+def by_name(folder: Path, read: Callable[[FolderFile], Mapping[str, Content]]) -> dict[str, Content]:
     """What `read` gives of each tensor of a checkpoint folder, by its published name.
 
     read  from one safetensors file to what is wanted of each of its tensors, by name
@@ -74,17 +88,19 @@ def by_name(folder: Path, read: Callable[[Path], Mapping[str, Content]]) -> dict
     otherwise damaged, and for shards that do not hold just what their index says.
     """
     files = weight_files(folder)
-    if files == [folder / WEIGHTS]:
+    if files[0].name == WEIGHTS:
         return dict(read(files[0]))
     contents: dict[str, Content] = {}
-    wanted = weight_map(folder / INDEX)
+    index = present(folder, INDEX)
+    listed: dict[str, set[str]] = defaultdict(set)
+    for name, place in ({} if index is None else weight_map(index)).items():
+        listed[place].add(name)
+    allow_files(len(files))
     for file in files:
-        shard = read(file)
-        name_of_shard = file.relative_to(folder).as_posix()
-        listed = {name for name, place in wanted.items() if place == name_of_shard}
-        astray = [f"no {name}" for name in sorted(listed - shard.keys())]
+        shard, wanted = read(file), listed[file.name]
+        astray = [f"no {name}" for name in sorted(wanted - shard.keys())]
         astray += [f"{name} twice" for name in sorted(shard.keys() & contents.keys())]
-        astray += [f"{name} unasked" for name in sorted(shard.keys() - listed - contents.keys())]
+        astray += [f"{name} unasked" for name in sorted(shard.keys() - wanted - contents.keys())]
         if astray:
             raise CheckpointError(
                 f"{file} does not hold the tensors that {INDEX} says: it holds {', '.join(astray[:4])}"
@@ -94,68 +110,93 @@ def by_name(folder: Path, read: Callable[[Path], Mapping[str, Content]]) -> dict
     return contents
 
 
-@contextmanager
-def opened(file: Path, framework: str) -> Iterator[Any]:
-    """A safetensors file as the library opens it for a framework, "pt" or "np", once its header is checked."""
-    try:
-        _check(file)
-        with safe_open(str(file), framework=framework) as tensors:
-            yield tensors
-    except (SafetensorError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{file} is damaged or cut short ({error}); copy or download it again") from None
-
-
-def _names(file: Path) -> dict[str, None]:
-    with opened(file, "np") as tensors:
-        return dict.fromkeys(tensors.keys())
-
-
-def weight_map(index: Path) -> dict[str, str]:
+def weight_map(index: FolderFile) -> dict[str, str]:
     """Which shard holds which tensor, as the index says."""
     shard_of = read_object(index).get("weight_map")
     if not isinstance(shard_of, dict) or not shard_of or not all(isinstance(at, str) for at in shard_of.values()):
         raise CheckpointError(f"{index} has no weight_map that names a file for each tensor; copy it again")
-    if len(set(shard_of.values())) > MOST_SHARDS:
-        raise CheckpointError(f"{index} names more than {MOST_SHARDS} files, which cannot be; copy it again")
+    for most, what, count in (
+        (MOST_SHARDS, "files", len(set(shard_of.values()))),
+        (MOST_TENSORS, "tensors", len(shard_of)),
+    ):
+        if count > most:
+            raise CheckpointError(f"{index} names more than {most} {what}, which cannot be; copy it again")
+    try:
+        for name in shard_of:
+            _check_name(name)
+    except ValueError as error:
+        raise CheckpointError(f"{index} cannot be right: {error}; copy it again") from None
     return shard_of
 
 
-def _shard(folder: Path, name: str) -> Path:
+def read_header(file: FolderFile, content: Any = None) -> dict[str, TensorEntry]:
+    """What the header of a safetensors file says of each of its tensors, in their order in the file.
+
+    content  the bytes of the file, where they were read already
+
+    Raises CheckpointError where it is not true of the file, and RefusedError for another format or dtype.
+    """
+    try:
+        if content is not None:
+            return _entries(file, len(content), lambda begin, end: bytes(content[begin:end]))
+        with FolderFile(file.folder, file.name, check=False).open() as stream:
+            handle = stream.fileno()
+            size = os.fstat(handle).st_size
+            return _entries(file, size, lambda begin, end: os.pread(handle, end - begin, begin))
+    except ValueError as error:
+        raise CheckpointError(f"{file} is damaged or cut short ({error}); copy or download it again") from None
+
+
+def payload_begins(content: Any) -> int:
+    """Where the numbers begin in the bytes of a safetensors file whose header was read."""
+    return 8 + int.from_bytes(content[:8], "little")
+
+
+def _shard(folder: Path, name: str) -> FolderFile:
     file = present(folder, name)
     if file is None:
         raise CheckpointError(f"{folder / name} is absent, though {INDEX} names it; copy the folder again")
     return file
 
 
-def _check(file: Path) -> None:
-    """Raise ValueError for a file whose header is not true of it, and RefusedError for another format."""
-    with file.open("rb") as opened:
-        start = opened.read(8)
-        length = int.from_bytes(start, "little")
-        for magic, what in MAGIC.items():
-            if start.startswith(magic) and (len(start) < 8 or length > LONGEST_HEADER):
-                raise RefusedError(
-                    f"{file} is {what} under a safetensors name; it is not opened. Find another copy"
-                )
-        size = file.stat().st_size
-        if not 2 <= length <= min(LONGEST_HEADER, size - 8):
-            raise ValueError(f"a header of {length} bytes in a file of {size} cannot be")
-        header = parse_json(opened.read(length))
+def _entries(file: FolderFile, size: int, read: Callable[[int, int], bytes]) -> dict[str, TensorEntry]:
+    """Raise ValueError for a header that is not true of a file of that size, RefusedError for another format."""
+    start = read(0, 8)
+    length = int.from_bytes(start, "little")
+    for magic, what in MAGIC.items():
+        if start.startswith(magic) and (len(start) < 8 or length > LONGEST_HEADER):
+            raise RefusedError(f"{file} is {what} under a safetensors name; it is not opened. Find another copy")
+    if not 2 <= length <= min(LONGEST_HEADER, size - 8):
+        raise ValueError(f"a header of {length} bytes in a file of {size} cannot be")
+    header = parse_json(read(8, 8 + length))
     if not isinstance(header, dict):
         raise ValueError("the header is not a JSON object")
-    header.pop("__metadata__", None)  # text for people; the library checks that it is
-    spans = sorted((*_span(file, name, entry), name) for name, entry in header.items())
+    words = header.pop("__metadata__", {})
+    if not isinstance(words, dict) or not all(isinstance(word, str) for word in words.values()):
+        raise ValueError("its __metadata__ is not of texts")
+    if len(header) > MOST_TENSORS:
+        raise ValueError(f"its header names more than {MOST_TENSORS} tensors, which cannot be")
+    found = sorted((_entry(file, name, entry), name) for name, entry in header.items())
     payload = size - 8 - length
-    edges = [(0, 0, "the header"), *spans, (payload, payload, "the end of the file")]
+    edges = [(0, 0, "the header"), *((at.begin, at.end, name) for at, name in found)]
+    edges += [(payload, payload, "the end of the file")]
     for (_, end, before), (begin, _, after) in pairwise(edges):
         if begin < end:
             raise ValueError(f"{before} runs {end - begin} bytes into {after}")
         if begin > end:
             raise ValueError(f"{begin - end} bytes between {before} and {after} belong to no tensor")
+    return {name: entry for entry, name in found}
 
 
-def _span(file: Path, name: str, entry: Any) -> tuple[int, int]:
-    """Where a tensor begins and ends, once it is sure that its dtype and shape need just that room."""
+def _check_name(name: str) -> None:
+    """Raise ValueError for what no tensor is called: such a name is for a terminal to obey, or to fill a log."""
+    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+        raise ValueError(f"{name!r:.60} is no name of a tensor")
+
+
+def _entry(file: FolderFile, name: str, entry: Any) -> TensorEntry:
+    """What is said of a tensor, once it is sure that its dtype and shape need just its bytes."""
+    _check_name(name)
     match entry:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [begin, end], **rest} if not rest:
             pass
@@ -163,11 +204,17 @@ def _span(file: Path, name: str, entry: Any) -> tuple[int, int]:
             raise ValueError(f"{name} is not described by dtype, shape and data_offsets alone")
     if dtype not in ITEM_BYTES:
         raise RefusedError(
-            f"{file}: {name} is of dtype {dtype!r}, which sijo does not read; it reads {[*ITEM_BYTES]}"
+            f"{file}: {name} is of dtype {dtype!r:.60}, which sijo does not read; it reads {[*ITEM_BYTES]}"
         )
     numbers = (*shape, begin, end)
     if len(shape) > MOST_DIMENSIONS or not all(type(number) is int and 0 <= number < 2**63 for number in numbers):
-        raise ValueError(f"{name} has the shape {shape[:8]} at {begin!r} to {end!r}, which cannot be")
+        raise ValueError(
+            f"{name} has the shape {_short(shape[:8])} at {_short(begin)} to {_short(end)}, which cannot be"
+        )
     if math.prod(shape) * ITEM_BYTES[dtype] != end - begin:
         raise ValueError(f"{name} of shape {shape[:8]} in {dtype} does not take bytes {begin} to {end}")
-    return begin, end
+    return TensorEntry(begin, end, dtype, tuple(shape))
+
+
+def _short(value: object) -> str:
+    return f"{value!r:.60}"

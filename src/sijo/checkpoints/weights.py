@@ -9,8 +9,9 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from sijo.checkpoints.weight_files import INDEX, WEIGHTS, by_name, opened
+from sijo.checkpoints.weight_files import INDEX, WEIGHTS, TensorEntry, by_name, payload_begins, read_header
 from sijo.errors import SettingError
+from sijo.files.paths import FolderFile
 
 DTYPES = {
     "F64": torch.float64,
@@ -87,10 +88,25 @@ def not_finite(tensor: Tensor) -> int:
     return int((~tensor.isfinite()).sum())
 
 
-def read_file(file: Path) -> dict[str, Tensor]:
-    """Every tensor of one safetensors file, mapped from it."""
-    with opened(file, "pt") as tensors:
-        return {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
+def read_file(file: FolderFile) -> dict[str, Tensor]:
+    """Every tensor of one safetensors file, mapped from it where it is large; errors as of `read_header`.
+
+    The header that is checked and the bytes that are hashed are in the very memory that the tensors are.
+    """
+    content = file.buffer()
+    entries = read_header(file, content)
+    start = payload_begins(content)
+    return {name: _tensor(content, start + entry.begin, entry) for name, entry in entries.items()}
+
+
+def _tensor(content: Any, begin: int, entry: TensorEntry) -> Tensor:
+    dtype = DTYPES[entry.dtype]
+    if entry.begin == entry.end:
+        return torch.empty(entry.shape, dtype=dtype)
+    flat = torch.frombuffer(content, dtype=torch.uint8, count=entry.end - entry.begin, offset=begin)
+    if begin % dtype.itemsize:  # the format asks for no alignment of its header; torch's kernels do
+        flat = flat.clone()
+    return flat.view(dtype).view(entry.shape)
 
 
 def write_file(file: Path, tensors: dict[str, Tensor]) -> None:

@@ -14,6 +14,7 @@ from sijo.data.corpus import SourceFile
 from sijo.errors import CheckpointError, SettingError
 from sijo.files.atomic import sync
 from sijo.files.json_files import read_object
+from sijo.files.paths import present
 from sijo.files.resumable import ResumableFolder, differences, must_agree
 
 REMEDY = "give the same, overwrite it, or name another folder"
@@ -76,7 +77,8 @@ def _made(folder: Path) -> dict[str, Any] | None:
     """What a corpus was made of, or None."""
     path = _beside(folder)
     try:
-        made = read_object(path) if path.is_file() else {}
+        file = present(path.parent, path.name)
+        made = {} if file is None else read_object(file)
     except CheckpointError:
         return None
     return made if made.keys() >= {"corpus", "settings", "files"} else None

@@ -35,6 +35,7 @@ from sijo.data.shards import FORMAT, INDEX, KINDS, Corpus, DocumentCounts, Growi
 from sijo.errors import CheckpointError, SettingError, TextError
 from sijo.files.atomic import sync, whole_folder
 from sijo.files.json_files import read_object, write_json
+from sijo.files.paths import FolderFile, present
 from sijo.files.private import open_file
 from sijo.files.resumable import SETTINGS, ResumableFolder
 from sijo.tokenizers.codes import code_ids
@@ -171,8 +172,8 @@ class _Preparation:
         self.folder = self.work.folder
         ids = max(self.tokenizer.vocab_size, self.tokenizer.largest_id + 1)
         self.dtype = "uint16" if ids <= 1 << 16 else "uint32"
-        path = self.folder / PROGRESS
-        progress = read_object(path) if path.exists() else NOTHING
+        file = present(self.folder, PROGRESS)
+        progress = NOTHING if file is None else read_object(file)
         self.source: int = progress["source"]
         self.documents: int = progress["documents"]
         self.counts = DocumentCounts(**progress["counts"])
@@ -185,7 +186,11 @@ class _Preparation:
         self._new_tokens = 0
         self._share: Callable[[], float | None] = lambda: 0.0  # of the file at work
         self._cut_back()
-        self._seen = SeenDigests(np.fromfile(self.folder / "seen", "<u8") if self._digests else None)
+        self._seen = SeenDigests(self._kept_digests() if self._digests else None)
+
+    def _kept_digests(self) -> np.ndarray:
+        with FolderFile(self.folder, "seen").open() as opened:
+            return np.fromfile(opened, "<u8")
 
     def files(self) -> dict[str, int]:
         """The bytes of each file of the shards."""
@@ -351,8 +356,11 @@ class _Preparation:
             if path.name not in (*sizes, "lock", SETTINGS, PROGRESS):
                 path.unlink()
         for name, size in sizes.items():
-            path = self.folder / name
-            length = path.stat().st_size if path.exists() else 0
+            file = present(self.folder, name)
+            path, length = self.folder / name, 0
+            if file is not None:
+                with file.open() as opened:
+                    length = os.fstat(opened.fileno()).st_size
             if length < size:
                 raise CheckpointError(f"{path} has {length} bytes and had {size}; start over with overwrite")
             if length > size:

@@ -13,7 +13,7 @@ shards in `prepare_shards.py`; inputs for a network are cut from the shards by `
 
 import hashlib
 import json
-import resource
+import os
 from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ import numpy as np
 from sijo.errors import CheckpointError, SettingError
 from sijo.files.json_files import read_object, read_versioned
 from sijo.files.manifest import MANIFEST, verify
-from sijo.files.paths import present
+from sijo.files.paths import allow_files, present
 
 FORMAT = 1
 INDEX = "index.json"
@@ -114,19 +114,18 @@ class Corpus:
         Raises SettingError when no corpus is there, CheckpointError when it is damaged and RefusedError
         when a newer sijo made it.
         """
-        paths = {name: present(folder, name) for name in (INDEX, MANIFEST)}
-        if not any(paths.values()):
+        files = {name: file for name in (INDEX, MANIFEST) if (file := present(folder, name, check=check))}
+        if not files:
             raise SettingError(f"{folder} is no prepared corpus: it has no {INDEX}; name the folder that does")
-        for name, path in paths.items():
-            if path is None:
-                raise CheckpointError(f"{folder / name} is absent; copy the corpus again")
+        for name in {INDEX, MANIFEST} - files.keys():
+            raise CheckpointError(f"{folder / name} is absent; copy the corpus again")
         if check:
             verify(folder)
-        index, manifest = read_versioned(folder / INDEX, FORMAT), read_object(folder / MANIFEST)
+        index, manifest = read_versioned(files[INDEX], FORMAT), read_object(files[MANIFEST])
         try:
             kind = KINDS[index["dtype"]]
             codes = tuple(CorpusCode(str(code["name"]), tuple(map(int, code["ids"]))) for code in index["codes"])
-            _allow_files(3 * len(index["shards"]))
+            allow_files(3 * len(index["shards"]))
             shards = tuple(_mapped(folder, about, kind, len(codes), check) for about in index["shards"])
             listed = {INDEX, *(name for about in index["shards"] for name, *_ in shard_layout(about, kind))}
             corpus = cls(
@@ -194,24 +193,15 @@ def _mapped(folder: Path, about: dict[str, Any], kind: np.dtype[Any], codes: int
         raise ValueError
     arrays = []
     for name, dtype, items in shard_layout(about, kind):
-        path = present(folder, name)
-        size = 0 if path is None else path.stat().st_size
-        if path is None or size != items * dtype.itemsize:
-            raise CheckpointError(
-                f"{folder / name} has {size} bytes, and by {INDEX} it has {items * dtype.itemsize}; copy it again"
-            )
-        arrays.append(np.memmap(path, dtype, "r"))
+        file, must = present(folder, name, check=check), items * dtype.itemsize
+        if file is None:
+            raise CheckpointError(f"{folder / name} is absent, though {INDEX} names it; copy the corpus again")
+        with file.open() as opened:
+            if (size := os.fstat(opened.fileno()).st_size) != must:
+                raise CheckpointError(f"{file} has {size} bytes, and by {INDEX} it has {must}; copy it again")
+            arrays.append(np.memmap(opened, dtype, "r"))
     for part, offsets, end in zip(PARTS[1:], arrays[1:], lengths[:-1], strict=True):
         rising = not check or bool((offsets[1:] > offsets[:-1]).all())
         if offsets[0] != 0 or offsets[-1] != end or not rising:
             raise CheckpointError(f"{folder / about['name']}.{part} leads out of its shard; copy the corpus again")
     return Shard(code, *arrays)
-
-
-def _allow_files(count: int) -> None:
-    """Let this process have so many more files open, as far as it may."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count + 1_000
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))

@@ -4,7 +4,7 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from sijo.errors import CheckpointError, RefusedError
 from sijo.files.private import write_file
@@ -48,30 +48,36 @@ def parse_json(content: bytes) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-def read_json(file: Path) -> Any:
-    """The value in a JSON file of a checkpoint; CheckpointError when it is damaged."""
+class Readable(Protocol):
+    """A file of a folder, `paths.FolderFile`. A path is none: nothing of a folder is read by its path."""
+
+    def read_bytes(self, most: int) -> bytes:
+        """All of it, unless that is more than so many bytes."""
+        ...
+
+
+def read_json(file: Readable) -> Any:
+    """The value in a JSON file of a folder; CheckpointError when it is damaged."""
     try:
-        if file.stat().st_size > LONGEST_JSON:
-            raise ValueError(f"longer than {LONGEST_JSON} bytes")
-        return parse_json(file.read_bytes())
+        return parse_json(file.read_bytes(LONGEST_JSON))
     except ValueError as error:
         raise CheckpointError(f"{file} is not whole JSON ({error}); copy it again") from None
 
 
-def read_object(file: Path) -> dict[str, Any]:
-    """The fields of a JSON object in a checkpoint; CheckpointError when it is damaged or something else."""
+def read_object(file: Readable) -> dict[str, Any]:
+    """The fields of a JSON object in a folder; CheckpointError when it is damaged or something else."""
     fields = read_json(file)
     if not isinstance(fields, dict):
         raise CheckpointError(f"{file} is not a JSON object; copy it again")
     return fields
 
 
-def read_versioned(file: Path, version: int) -> dict[str, Any]:
+def read_versioned(file: Readable, version: int) -> dict[str, Any]:
     """The fields of a JSON object whose `format` this sijo knows; RefusedError for another one."""
     fields = read_object(file)
     if fields.get("format") != version:
         raise RefusedError(
-            f"{file} is of format {fields.get('format')!r} and this sijo knows {version}; update sijo"
+            f"{file} is of format {fields.get('format')!r:.60} and this sijo knows {version}; update sijo"
         )
     return fields
 

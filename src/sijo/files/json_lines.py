@@ -1,12 +1,14 @@
 """A file of JSON objects, one a line, that a run adds to: cut back when the run goes on from an earlier step."""
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from sijo.errors import TextError
 from sijo.files.json_files import json_line, parse_json
+from sijo.files.paths import present
 from sijo.files.private import open_file
 
 RUN_FILES = ("metrics.jsonl", "timings.jsonl", "examples.jsonl")
@@ -32,7 +34,7 @@ class JsonLinesFile:
     def __init__(self, file: Path, *, last_step: int) -> None:
         self.kept = [line for line in read_lines(file) if line["step"] <= last_step]
         self._out = os.fdopen(open_file(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab")
-        self._out.truncate(sum(map(len, file.read_bytes().splitlines(keepends=True)[: len(self.kept)])))
+        self._out.truncate(sum(map(len, _content(file).splitlines(keepends=True)[: len(self.kept)])))
 
     def __enter__(self) -> Self:
         return self
@@ -55,9 +57,7 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
 
     Raises TextError for a damaged line anywhere else.
     """
-    if not file.is_file():
-        return []
-    whole, _, _ = file.read_bytes().rpartition(b"\n")
+    whole, _, _ = _content(file).rpartition(b"\n")
     objects = []
     for number, line in enumerate(whole.split(b"\n") if whole else (), 1):
         try:
@@ -68,6 +68,11 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
             raise TextError(f"line {number} of {file} is damaged ({error}); remove that line") from None
         objects.append(fields)
     return objects
+
+
+def _content(file: Path) -> bytes:
+    found = present(file.parent, file.name)
+    return b"" if found is None else found.read_bytes(sys.maxsize)
 
 
 def json_leaves(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -19,6 +19,7 @@ by one rename at the end, and only then does the folder go. How rows look in a f
 
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from hashlib import blake2b, file_digest
@@ -29,7 +30,8 @@ import pyarrow as pa
 
 from sijo.errors import SettingError, TextError
 from sijo.files.atomic import sync, whole_file
-from sijo.files.json_files import parse_json, sayable
+from sijo.files.json_files import LONGEST_JSON, parse_json, sayable
+from sijo.files.paths import FolderFile, present
 from sijo.files.resumable import ResumableFolder, differences
 from sijo.files.row_writers import WRITERS, ColumnPlan, OutputRows, format_of, values
 from sijo.files.tables import RowBlock
@@ -214,10 +216,10 @@ class OutputJob(ResumableFolder):
 
     def _read(self, number: int) -> tuple[str, OutputRows] | None:
         """The digest of a block's input, and its rows; None when they are not there or damaged."""
-        try:
-            raw = self._chunk(number).read_bytes()
-        except FileNotFoundError:
+        file = present(self.folder, self._chunk(number).name)
+        if file is None:
             return None
+        raw = file.read_bytes(sys.maxsize)
         content = memoryview(raw)[DIGEST_BYTES:]
         if blake2b(content, digest_size=DIGEST_BYTES).digest() != raw[:DIGEST_BYTES]:
             return None
@@ -236,7 +238,7 @@ class OutputJob(ResumableFolder):
 
     def _copy_identity(self, *, mode_of: Path) -> None:
         with whole_file(self.folder / BESIDE, mode_of=mode_of) as out:
-            out.write((self.folder / IDENTITY).read_bytes())
+            out.write(FolderFile(self.folder, IDENTITY).read_bytes(LONGEST_JSON))
 
     def _leave_identity(self) -> None:
         """Put the copy of the identity beside the output; by the run's own it knows that it had come so far."""
@@ -247,10 +249,11 @@ class OutputJob(ResumableFolder):
 
 def _read_identity(path: Path) -> dict[str, Any] | None:
     """What an output was made of; None where that is not said, or damaged."""
-    if not path.is_file():
+    file = present(path.parent, path.name)
+    if file is None:
         return None
     with suppress(ValueError):
-        fields = parse_json(path.read_bytes())
+        fields = parse_json(file.read_bytes(LONGEST_JSON))
         if isinstance(fields, dict) and all(isinstance(fields.get(k), kind) for k, kind in IDENTITY_FIELDS.items()):
             return fields
     return None

@@ -1,53 +1,116 @@
-"""Paths of files that untrusted names lead to: none outside of the folder is opened."""
+"""The files of a folder, and the only way to them: within the folder, ordinary, and as its manifest says.
 
-import stat
-from pathlib import Path, PurePath
+Whoever reads a folder that others may have made asks for `present(folder, name)` and reads what it gives.
+Nothing of such a folder is opened by its path.
+"""
 
-from sijo.errors import CheckpointError, RefusedError
+import mmap
+import os
+import resource
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+
+from sijo.errors import CheckpointError
+from sijo.files.manifest import identity, must_match
+from sijo.files.opener import open_inside
+
+READ_WHOLE = 1 << 24
+"""Bytes up to which a file of weights is read rather than mapped: then nobody can change it any more."""
 
 
-def inside(folder: Path, name: str) -> Path:
-    """The path of a name found in a checkpoint's file; RefusedError when it leads out of the folder.
+@dataclass(frozen=True)
+class FolderFile:
+    """A file of a folder, which is opened anew, and looked at anew, each time that it is read.
 
-    A snapshot in the Hub's cache is made of links into the `blobs` of its own repository; those,
-    and no other, may be followed.
-
-    >>> inside(Path("model"), "1_Pooling/config.json").as_posix()
-    'model/1_Pooling/config.json'
-    >>> inside(Path("model"), "../../.ssh/id_rsa")
-    Traceback (most recent call last):
-    sijo.errors.RefusedError: model names '../../.ssh/id_rsa', which lies outside of it; this is not opened
+    Where the folder has a manifest, the very bytes that are given are those that it lists, or CheckpointError is
+    raised; as it is where the file has gone. Else errors are those of `open_inside`.
     """
-    path, home = folder / name, folder.resolve()
-    allowed = [home, home.parent.parent / "blobs"] if home.parent.name == "snapshots" else [home]
-    try:
-        real = path.resolve()
-    except (OSError, RuntimeError, ValueError):  # a circle of links, a NUL
-        real = None
-    straight = ".." not in PurePath(name).parts and not name.startswith("/") and "\\" not in name
-    if real is None or not straight or not any(real.is_relative_to(place) for place in allowed):
-        raise RefusedError(f"{folder} names {name!r}, which lies outside of it; this is not opened")
-    return path
+
+    folder: Path
+    name: str
+    """Within the folder, parted by "/"."""
+    check: bool = True
+    """Whether its content must be what a manifest lists; if not, its name must still be there."""
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def path(self) -> Path:
+        """Where it is, for a sentence about it."""
+        return self.folder / self.name
+
+    def open(self) -> BufferedReader:
+        """The file, open for reading; hashed before, unless this process has done so and it is as it was then."""
+        stream = self._opened()
+        try:
+            self._must_match(stream)
+        except BaseException:
+            stream.close()
+            raise
+        return stream
+
+    def read_bytes(self, most: int) -> bytes:
+        """All of it; CheckpointError where that is more than `most` bytes."""
+        with self._opened() as stream:
+            size = os.fstat(stream.fileno()).st_size
+            content = stream.read(size + 1) if size <= most else b""
+        if max(size, len(content)) > most:
+            raise CheckpointError(f"{self} is longer than {most} bytes, which cannot be; copy it again")
+        self._must_match(content)
+        return content
+
+    def buffer(self) -> bytearray | mmap.mmap:
+        """All of it, to be kept and written to in memory: of a large file mapped pages, which take none till then.
+
+        While pages are mapped, a program that writes into the file, instead of putting another in its place,
+        changes what is read from them. Each mapping keeps a file open.
+        """
+        with self._opened() as stream:
+            before = identity(stream)
+            size = os.fstat(stream.fileno()).st_size
+            content: bytearray | mmap.mmap
+            if size <= READ_WHOLE:
+                content = bytearray(size)
+                stream.readinto(content)
+                self._must_match(content)
+            else:
+                self._must_match(stream)
+                content = mmap.mmap(stream.fileno(), size, access=mmap.ACCESS_COPY)
+            if identity(stream) != before:
+                raise CheckpointError(f"{self} was changed while it was read; open it again")
+        return content
+
+    def _must_match(self, content: bytes | bytearray | BufferedReader) -> None:
+        must_match(self.folder, self.name, content if self.check else None)
+
+    def _opened(self) -> BufferedReader:
+        stream = open_inside(self.folder, self.name)
+        if stream is None:
+            raise CheckpointError(f"{self} is absent, though it was there a moment ago; copy the folder again")
+        return stream
 
 
-def present(folder: Path, name: str) -> Path | None:
-    """The path of a file of a checkpoint, safe to open, or None when there is none of that name.
+def present(folder: Path, name: str, *, check: bool = True) -> FolderFile | None:
+    """A file of a folder, safe to read, or None when there is none of that name; errors are those of `open_inside`.
 
-    Raises RefusedError when the name leads out of the folder, or to what is no ordinary file: a
-    pipe would be waited on for ever.
+    check  whether its content must be what a manifest lists
 
     >>> present(Path("."), "absent.json") is None
     True
     """
-    path = inside(folder, name)
-    try:
-        mode = path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
+    stream = open_inside(folder, name)
+    if stream is None:
         return None
-    except OSError as error:
-        raise CheckpointError(
-            f"{path} cannot be read ({error.strerror}); copy it again, or mend its permissions"
-        ) from None
-    if not stat.S_ISREG(mode):
-        raise RefusedError(f"{path} is a folder, a pipe or a device in place of a file; this is not opened")
-    return path
+    stream.close()
+    return FolderFile(folder, name, check)
+
+
+def allow_files(count: int) -> None:
+    """Let this process have so many more files open, as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + 1_000
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))

@@ -21,6 +21,7 @@ from typing import Any, Self
 from sijo.errors import SettingError
 from sijo.files.atomic import lock, sync, whole_file
 from sijo.files.json_files import read_object
+from sijo.files.paths import present
 from sijo.files.private import make_folder, open_file
 
 SETTINGS = "settings.json"
@@ -43,8 +44,8 @@ class ResumableFolder:
 
     def begun_with(self) -> dict[str, Any] | None:
         """The fields of settings.json; None when no work was begun here."""
-        path = self.folder / SETTINGS
-        return read_object(path) if path.exists() else None
+        file = present(self.folder, SETTINGS)
+        return None if file is None else read_object(file)
 
     def worth_resuming(self) -> bool:
         """Whether it has results, or permission to overwrite, which is remembered from the start."""

@@ -8,6 +8,7 @@ from sijo.checkpoints.locate import locate
 from sijo.checkpoints.save import save
 from sijo.files.json_files import read_object
 from sijo.files.json_lines import json_leaves, read_lines
+from sijo.files.paths import present
 from sijo.jobs.new_token_rows import merge_rows
 from sijo.jobs.run_settings import RunSettings
 from sijo.objectives.distillation import PARTS
@@ -45,7 +46,8 @@ def export(settings: RunSettings, training: Training, out: Path) -> list[Path]:
 def _card(settings: RunSettings, model: Model, out: Path) -> Card:
     """The card of a trained model: its data, its teacher, the last losses, the settings of the run."""
     teacher, last = settings.teacher, read_lines(out / "metrics.jsonl")[-1:]
-    sources = read_object(out / "text.json")["sources"] if (out / "text.json").is_file() else []
+    text = present(out, "text.json")
+    sources = [] if text is None else read_object(text)["sources"]
     tasks = [spec.task for spec in OBJECTIVES.values() if spec.task and spec.head in model.head_values]
     return Card(
         title=settings.recipe or "a model of sijo",

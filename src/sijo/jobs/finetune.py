@@ -15,6 +15,7 @@ With several seeds each has its own OUT/seed-N, OUT/summary.json compares them, 
 
 import os
 import statistics
+import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,6 +31,7 @@ from sijo.evaluation.metrics import MACRO_F1_OVER, best_threshold
 from sijo.files.atomic import whole_file
 from sijo.files.json_files import json_line, json_text
 from sijo.files.json_lines import json_leaves
+from sijo.files.paths import FolderFile
 from sijo.jobs.finetune_seed import FinetuneSeed
 from sijo.jobs.finetune_settings import FinetuneSettings, LabelledFiles
 from sijo.jobs.finetune_setup import FinetuneSetup
@@ -199,7 +201,7 @@ def summarise(
     _write(out / "summary.json", summary)
     _write(out / "results.json", results[seeds.index(best)])
     with whole_file(out / "predictions.jsonl") as file:
-        file.write((best.folder / "predictions.jsonl").read_bytes())
+        file.write(FolderFile(best.folder, "predictions.jsonl").read_bytes(sys.maxsize))
 
 
 def _spread(values: Sequence[float]) -> dict[str, float | None]:

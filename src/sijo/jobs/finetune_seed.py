@@ -22,6 +22,7 @@ from sijo.evaluation.metrics import FALLING, SpanAnswer, best_span
 from sijo.evaluation.tag_schemes import OUTSIDE
 from sijo.files.atomic import whole_folder
 from sijo.files.json_lines import JsonLinesFile
+from sijo.files.paths import FolderFile
 from sijo.files.private import make_folder
 from sijo.jobs.finetune_settings import AnswerSettings
 from sijo.jobs.finetune_setup import FinetuneSetup
@@ -137,7 +138,7 @@ class FinetuneSeed:
 
     def use_best(self) -> None:
         """Put the best weights into the network that was trained."""
-        weights = read_file(self.folder / "best" / "weights.safetensors")
+        weights = read_file(FolderFile(self.folder / "best", "weights.safetensors"))
         fill(dict(self.objective.named_parameters()), weights, "best weights of the run")
         self.objective.eval()
 

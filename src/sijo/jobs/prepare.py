@@ -15,6 +15,7 @@ from sijo.data.shards import Corpus
 from sijo.errors import SettingError, TextError
 from sijo.files.atomic import whole_folder
 from sijo.files.json_files import read_object
+from sijo.files.paths import present
 from sijo.jobs.run_settings import RunSettings
 from sijo.models import tokenizer_family, tokenizer_style
 from sijo.tokenizers.codes import code_token, known_codes
@@ -99,7 +100,7 @@ def open_tokenizer(settings: RunSettings, folder: Path, *, like: Path | None = N
     like  where the model is whose tokenizer it is, or was before it got more codes
     """
     family: str = settings.tokenizer.family
-    if (config := (like or folder) / "config.json").is_file():
+    if config := present(like or folder, "config.json"):
         family = str(read_object(config).get("model_type", family))
     return Tokenizer.open(folder, tokenizer_family(family), max_length=settings.data.length)
 

@@ -9,6 +9,7 @@ from sijo.checkpoints.locate import locate
 from sijo.checkpoints.weight_files import weight_files
 from sijo.errors import SettingError
 from sijo.files.json_files import json_text, read_object
+from sijo.files.paths import present
 from sijo.files.resumable import SETTINGS, ResumableFolder, must_agree
 from sijo.training.settings import Settings, read_settings, setting_differences
 
@@ -28,10 +29,10 @@ def model_words(**models: str | None) -> dict[str, str]:
     for name, model in models.items():
         folder = locate(model)
         digest = blake2b(digest_size=16)
-        beside = [path for name in BESIDE if (path := folder / name).is_file()]
-        for path in [*weight_files(folder), *beside]:
-            with path.open("rb") as file:
-                digest.update(file_digest(file, "blake2b").digest())
+        beside = [file for name in BESIDE if (file := present(folder, name)) is not None]
+        for file in [*weight_files(folder), *beside]:
+            with file.open() as stream:
+                digest.update(file_digest(stream, "blake2b").digest())
         words[f"files of the {name}"] = digest.hexdigest()
     return words
 
@@ -46,7 +47,7 @@ def take_run_folder(
 
     Raises SettingError that names what is other than when the run was begun.
     """
-    folder, reading = ResumableFolder(out), out / name
+    folder = ResumableFolder(out)
     begun = folder.begun_with()
     if begun is not None and not resume:
         raise SettingError(f"there is a run in {out}; --resume goes on with it, or name another folder")
@@ -54,9 +55,10 @@ def take_run_folder(
         names = {path.name.partition(".tmp-")[0] for path in out.iterdir() if path.name[0] != "."}
         if names - {SETTINGS, name}:
             raise SettingError(f"{out} holds other things than a run; name another folder")
-        reading.unlink(missing_ok=True)
+        (out / name).unlink(missing_ok=True)
     different = [] if begun is None else setting_differences(read_settings(begun, type(settings)), settings)
-    earlier = read_object(reading) if reading.is_file() else words
+    reading = present(out, name)
+    earlier = words if reading is None else read_object(reading)
     different += [
         f"{path} {earlier.get(path)}, not {words[path]}" for path in words if earlier.get(path) != words[path]
     ]

@@ -8,9 +8,11 @@ with `merges.txt` is byte-level BPE or CTRL's. Which of them a family of models 
 from pathlib import Path
 
 from sijo.errors import CheckpointError, RefusedError
+from sijo.files.json_files import read_object
+from sijo.files.paths import FolderFile, present
 from sijo.tokenizers import pipelines
 from sijo.tokenizers import sentencepiece as spm
-from sijo.tokenizers.published_settings import PublishedSettings, intact, read_bytes, read_lines, read_object
+from sijo.tokenizers.published_settings import LARGEST, PublishedSettings, intact, read_lines
 from sijo.tokenizers.special_tokens import add_tokens
 from sijo.tokenizers.style import BERT_TOKENS, CTRL_TOKENS, TokenizerFamily, TokenizerStyle
 from tokenizers import Tokenizer
@@ -22,39 +24,42 @@ def build(folder: Path, family: TokenizerFamily, settings: PublishedSettings) ->
     Raises CheckpointError when a file is absent or damaged, and RefusedError for what it asks and
     sijo does not do.
     """
-    name = next((name for name in family.vocabularies if (folder / name).is_file()), None)
-    if name is None:
+    file = next((file for name in family.vocabularies if (file := present(folder, name))), None)
+    if file is None:
         names = [f"{name} with merges.txt" if name == "vocab.json" else name for name in family.vocabularies]
         raise CheckpointError(
             f"{folder} has no tokenizer.json: it was copied in part, or needs conversion. "
             f"A {family.model_type} model can also be read with {' or '.join(names)}; copy that file too"
         )
     settings.check()
-    file, style = folder / name, family.vocabularies[name]
+    style, kind = family.vocabularies[file.name], file.path.suffix
     with intact(file):
         special = style.special
-        merges = _merges(folder / "merges.txt") if file.suffix == ".json" else []
+        merges = _merges(folder) if kind == ".json" else []
         word_ends = any(right.endswith(pipelines.END) for _, right in merges)
-        if file.suffix == ".json" and word_ends == style.bytes:  # the merges decide, whatever the family
+        if kind == ".json" and word_ends == style.bytes:  # the merges decide, whatever the family
             special = CTRL_TOKENS if word_ends else BERT_TOKENS
         settings = settings.over(special)
-        match file.suffix:
+        match kind:
             case ".txt":
                 inner = pipelines.wordpiece(read_lines(file), settings)
             case ".model":
                 inner = _unigram(file, settings, style)
             case _:
                 inner = (pipelines.ctrl if word_ends else pipelines.byte_level)(_ids(file), merges, settings)
-        more = folder / "added_tokens.json"
-        declared = read_object(more) if more.is_file() else {}
+        more = present(folder, "added_tokens.json")
+        declared = {} if more is None else read_object(more)
         add_tokens(inner, settings, strips_mask=style.strips_mask, more=declared)
     return inner
 
 
-def _merges(file: Path) -> list[tuple[str, str]]:
+def _merges(folder: Path) -> list[tuple[str, str]]:
     """Pairs to merge, first things first. Symbols may hold any space but U+0020, so only that one parts them."""
-    if not file.is_file():
-        raise CheckpointError(f"{file} is absent, and vocab.json is of no use without it; copy it too")
+    file = present(folder, "merges.txt")
+    if file is None:
+        raise CheckpointError(
+            f"{folder / 'merges.txt'} is absent, and vocab.json is of no use without it; copy it too"
+        )
     with intact(file):
         lines = read_lines(file)
         pairs = [line.split(" ") for line in lines[lines[0].startswith("#version") :] if line]
@@ -63,7 +68,7 @@ def _merges(file: Path) -> list[tuple[str, str]]:
     return [(left, right) for left, right in pairs]
 
 
-def _ids(file: Path) -> dict[str, int]:
+def _ids(file: FolderFile) -> dict[str, int]:
     ids = read_object(file)
     if any(type(number) is not int or not 0 <= number < pipelines.STEP for number in ids.values()):
         raise ValueError("an id is not a whole number")
@@ -72,8 +77,8 @@ def _ids(file: Path) -> dict[str, int]:
     return ids
 
 
-def _unigram(file: Path, settings: PublishedSettings, style: TokenizerStyle) -> Tokenizer:
-    model = spm.read_model(read_bytes(file))
+def _unigram(file: FolderFile, settings: PublishedSettings, style: TokenizerStyle) -> Tokenizer:
+    model = spm.read_model(file.read_bytes(LARGEST))
     texts = [text for text, _, _ in model.pieces]
     kinds = [kind for _, _, kind in model.pieces]
     if unsupported := model.unsupported():

@@ -3,7 +3,6 @@
 A setting of tokenizer_config.json that changes ids has its effect or is refused by name.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sijo.errors import CheckpointError, RefusedError, SijoError
+from sijo.files.json_files import read_object
+from sijo.files.paths import FolderFile, present
 
 LARGEST = 1 << 26
 """Bytes of a published file; the largest known, of 250,000 pieces, has 5 million."""
@@ -43,8 +44,8 @@ class PublishedSettings:
         """Those of a folder; none where the files are absent."""
         fields: dict[str, Any] = {}
         for name in ("special_tokens_map.json", "tokenizer_config.json"):
-            if (folder / name).is_file():
-                fields |= read_object(folder / name)
+            if found := present(folder, name):
+                fields |= read_object(found)
         file = folder / "tokenizer_config.json"
         if "auto_map" in fields:
             raise RefusedError(
@@ -87,31 +88,13 @@ class PublishedSettings:
         return value if isinstance(value, str) and value else None
 
 
-def read_object(file: Path) -> dict[str, Any]:
-    """The fields of a JSON object; CheckpointError when it is damaged or something else."""
-    with intact(file):
-        fields = json.loads(read_bytes(file).decode())
-        if not isinstance(fields, dict):
-            raise ValueError("it is not a JSON object")
-    return fields
-
-
-def read_lines(file: Path) -> list[str]:
+def read_lines(file: FolderFile) -> list[str]:
     """The lines of a file, as "\\n" and "\\r\\n" end them and no other character does."""
-    return read_bytes(file).decode().replace("\r\n", "\n").removesuffix("\n").split("\n")
-
-
-def read_bytes(file: Path) -> bytes:
-    """The content of a file; ValueError when it is too long."""
-    with file.open("rb") as stream:
-        content = stream.read(LARGEST + 1)
-    if len(content) > LARGEST:
-        raise ValueError(f"it is longer than {LARGEST >> 20} MB")
-    return content
+    return file.read_bytes(LARGEST).decode().replace("\r\n", "\n").removesuffix("\n").split("\n")
 
 
 @contextmanager
-def intact(file: Path) -> Iterator[None]:
+def intact(file: FolderFile) -> Iterator[None]:
     """Whatever a damaged file leads to is one sentence about that file."""
     try:
         yield

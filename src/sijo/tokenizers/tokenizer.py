@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 import tokenizers
 from sijo.errors import CheckpointError, SettingError, TextError
 from sijo.files.json_files import write_json
+from sijo.files.paths import FolderFile, present
 from sijo.files.private import write_file
 from sijo.tokenizers import published
 from sijo.tokenizers.pipelines import END, STEP, from_merged, to_merged
-from sijo.tokenizers.published_settings import PublishedSettings
+from sijo.tokenizers.published_settings import LARGEST, PublishedSettings
 from sijo.tokenizers.special_tokens import added, frame_of, special_names
 from sijo.tokenizers.style import TokenizerFamily
 from sijo.tokenizers.tokenizer_json import read_tokenizer_json
@@ -153,8 +154,8 @@ class Tokenizer:
         [[[101, 1037, 2460, 5961, 1012, 102]]]
         """
         settings = PublishedSettings.read(folder)
-        if (folder / "tokenizer.json").is_file():
-            inner = read_tokenizer_json(folder / "tokenizer.json")
+        if file := present(folder, "tokenizer.json"):
+            inner = read_tokenizer_json(file.read_bytes(LARGEST), file.path)
         else:
             inner = published.build(folder, family, settings)
         styles = family.vocabularies.values()
@@ -166,7 +167,8 @@ class Tokenizer:
     @classmethod
     def load(cls, path: Path, *, max_length: int) -> "Tokenizer":
         """Read a tokenizer.json; raises as `read_tokenizer_json` does."""
-        return cls(read_tokenizer_json(path), max_length=max_length)
+        file = FolderFile(path.parent, path.name)
+        return cls(read_tokenizer_json(file.read_bytes(LARGEST), path), max_length=max_length)
 
     @cached_property
     def vocab_size(self) -> int:

@@ -33,21 +33,24 @@ CODES = re.compile(r"\[(\\x\{[0-9a-f]+\}-?)+\]")
 """A bare class of characters is as quick, whatever is in it; ALBERT's accents are one."""
 
 
-def read_tokenizer_json(path: Path) -> tokenizers.Tokenizer:
+def read_tokenizer_json(content: bytes, source: Path) -> tokenizers.Tokenizer:
     """The tokenizer in a tokenizer.json.
+
+    content  all of the file
+    source   where it was, for a sentence about it
 
     Raises CheckpointError when the file is damaged, and RefusedError when it carries a regular expression that is
     not among the known ones: one can run for ever.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = content.decode()
         settings = json.loads(text)
         for part in _parts(settings):
             pattern = part.get("Regex")
             if pattern is not None and str(pattern) not in PATTERNS and not CODES.fullmatch(str(pattern)):
                 raise RefusedError(
-                    f"{path} cuts text with the regular expression {str(pattern)[:60]!r}, which sijo does not know "
-                    "and will not run, since it could run for ever; choose another model"
+                    f"{source} cuts text with the regular expression {str(pattern)[:60]!r}, which sijo does not "
+                    "know and will not run, since it could run for ever; choose another model"
                 )
             if part.get("type") == "Precompiled":
                 check_charsmap(base64.b64decode(str(part.get("precompiled_charsmap") or "")))
@@ -55,7 +58,7 @@ def read_tokenizer_json(path: Path) -> tokenizers.Tokenizer:
     except RefusedError:
         raise
     except Exception as error:  # the library raises plain Exception
-        raise CheckpointError(f"{path} is not a whole tokenizer.json: {error}. Copy it again.") from None
+        raise CheckpointError(f"{source} is not a whole tokenizer.json: {error}. Copy it again.") from None
 
 
 def _parts(settings: object) -> Iterator[Mapping[str, Any]]:

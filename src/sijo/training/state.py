@@ -25,7 +25,8 @@ from sijo.checkpoints.weights import read_file, write_file
 from sijo.errors import CheckpointError
 from sijo.files.atomic import whole_folder
 from sijo.files.json_files import read_object, write_json
-from sijo.files.manifest import verify
+from sijo.files.manifest import MANIFEST, verify
+from sijo.files.paths import FolderFile, present
 
 NAME = re.compile(r"step-(\d{8,})")
 DAMAGED = ".damaged"
@@ -90,16 +91,17 @@ def newest(folder: Path, tell: Callable[[str], None] = lambda sentence: None) ->
 
 def steps(folder: Path) -> list[tuple[int, Path]]:
     """The checkpoints in a folder with their steps, oldest first, whether they are whole or not."""
-    names = [(NAME.fullmatch(path.name), path) for path in folder.glob("step-*")]
+    names = [(NAME.fullmatch(path.name), path) for path in folder.glob("step-*") if not path.is_symlink()]
     return sorted((int(name[1]), path) for name, path in names if name is not None)
 
 
 def _read(place: Path, step: int) -> Saved:
-    if not (place / "manifest.json").is_file():
+    if present(place, MANIFEST) is None:
         raise CheckpointError(f"{place} has no manifest.json, so it was not written to its end")
     verify(place)
-    fields = read_object(place / "state.json")
+    fields = read_object(FolderFile(place, "state.json"))
     if fields.pop("step", None) != step:
         raise CheckpointError(f"{place} is a checkpoint of another step, renamed")
-    parts = {name: read_file(file) if (file := place / f"{name}.safetensors").is_file() else {} for name in TENSORS}
+    files = {name: present(place, f"{name}.safetensors") for name in TENSORS}
+    parts = {name: {} if file is None else read_file(file) for name, file in files.items()}
     return Saved(step, fields, **parts)

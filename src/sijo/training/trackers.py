@@ -10,9 +10,12 @@ from typing import Any, Literal
 
 from sijo.errors import SettingError
 from sijo.files.atomic import whole_file
+from sijo.files.paths import FolderFile, present
 from sijo.files.private import make_folder
 
 Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
+LONGEST_ID = 100
+"""Bytes of what a tracker knows a run by."""
 Log = Callable[[int, Mapping[str, float]], None]
 """Sends the numbers of a step."""
 
@@ -42,11 +45,11 @@ def open_tracker(name: Tracker, folder: Path, settings: Mapping[str, Any]) -> It
         with closing(writer):
             yield add_scalars
     else:
-        file = folder / "tracker-id"
-        if not file.is_file():
-            with whole_file(file) as out:
+        file = FolderFile(folder, "tracker-id")
+        if present(folder, file.name) is None:
+            with whole_file(file.path) as out:
                 out.write(secrets.token_hex(4).encode())
-        number, title = file.read_text(), folder.resolve().name
+        number, title = file.read_bytes(LONGEST_ID).decode(), folder.resolve().name
         about = {"name": title, "id": number, "dir": str(folder)}
         if name == "trackio":  # knows runs by their names
             about = {"name": f"{title}-{number}"}

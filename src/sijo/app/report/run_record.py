@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sijo.errors import SettingError, TextError
+from sijo.checkpoints.weight_files import read_header
+from sijo.errors import CheckpointError, SettingError, TextError
 from sijo.files.json_files import read_object
 from sijo.files.json_lines import RUN_FILES, read_lines
 from sijo.files.paths import present
@@ -42,7 +43,7 @@ class RunRecord:
 
 def read_run(folder: Path, name: str) -> RunRecord:
     """The record of a run, as far as there is one, under a name; SettingError where there is none."""
-    if not any((folder / file).is_file() for file in ("settings.json", *RUN_FILES)):
+    if not any(present(folder, file) for file in ("settings.json", *RUN_FILES)):
         raise SettingError(
             f"{folder} holds no run: neither settings.json nor metrics.jsonl is there; name the folder that "
             "sijo pretrain was given as --out"
@@ -55,7 +56,7 @@ def read_run(folder: Path, name: str) -> RunRecord:
                 if isinstance(value, int | float) and not abs(value) <= LARGEST:
                     where = f"line {number} of {folder / file}"
                     raise TextError(f"{where} cannot be drawn: its {key} is {float(value):.3g}; remove that line")
-    done = any((folder / model / "config.json").is_file() for model in ("model", "discriminator"))
+    done = any(present(folder, f"{model}/config.json") for model in ("model", "discriminator"))
     return RunRecord(
         name=name,
         folder=folder,
@@ -63,24 +64,23 @@ def read_run(folder: Path, name: str) -> RunRecord:
         metrics=metrics,
         timings=timings,
         examples=examples,
-        parameters=count_parameters(folder / "checkpoints"),
+        parameters=count_parameters(folder),
         state="finished" if done else "under way, or interrupted" if metrics else "just begun",
     )
 
 
-def count_parameters(checkpoints: Path) -> dict[str, int]:
+def count_parameters(folder: Path) -> dict[str, int]:
     """How many weights each network of a run has, from the header of the newest checkpoint's file."""
-    from safetensors import SafetensorError, safe_open
-
     counts: dict[str, int] = {}
-    for file in sorted(checkpoints.glob("step-*/weights.safetensors"))[-1:]:
+    for path in sorted(folder.glob("checkpoints/step-*/weights.safetensors"))[-1:]:
+        file = present(folder, path.relative_to(folder).as_posix())
         try:
-            with safe_open(file, framework="numpy") as tensors:
-                for name in tensors.keys():  # noqa: SIM118 (it is no dict)
-                    network = name.partition(".")[0]
-                    counts[network] = counts.get(network, 0) + math.prod(tensors.get_slice(name).get_shape())
-        except (OSError, SafetensorError):  # cleared away this moment, or damaged: `--resume` will tell
+            entries = {} if file is None else read_header(file)
+        except CheckpointError:  # cleared away this moment, or damaged: `--resume` will tell
             return {}
+        for name, entry in entries.items():
+            network = name.partition(".")[0]
+            counts[network] = counts.get(network, 0) + math.prod(entry.shape)
     return counts
 
 
