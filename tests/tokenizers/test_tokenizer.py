@@ -21,10 +21,10 @@ import transformers
 from sijo.checkpoints.locate import built_in as built_in_folder
 from sijo.errors import CheckpointError, RefusedError, SettingError, TextError
 from sijo.models import FAMILIES
+from sijo.tokenizers.components import CODES, PATTERNS
 from sijo.tokenizers.pipelines import combining_marks
 from sijo.tokenizers.sentencepiece import check_charsmap, read_model
 from sijo.tokenizers.tokenizer import PairInput, Tokenizer
-from sijo.tokenizers.tokenizer_json import CODES, PATTERNS
 from tokenizers import Regex, normalizers
 from tokenizers import Tokenizer as Native
 

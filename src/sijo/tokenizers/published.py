@@ -8,9 +8,10 @@ with `merges.txt` is byte-level BPE or CTRL's. Which of them a family of models 
 from pathlib import Path
 
 from sijo.errors import CheckpointError, RefusedError
-from sijo.tokenizers import pipelines
+from sijo.tokenizers import bounds, pipelines
 from sijo.tokenizers import sentencepiece as spm
-from sijo.tokenizers.published_settings import PublishedSettings, intact, read_bytes, read_lines, read_object
+from sijo.tokenizers.native import intact
+from sijo.tokenizers.published_settings import PublishedSettings, read_bytes, read_lines, read_object
 from sijo.tokenizers.special_tokens import add_tokens
 from sijo.tokenizers.style import BERT_TOKENS, CTRL_TOKENS, TokenizerFamily, TokenizerStyle
 from tokenizers import Tokenizer
@@ -40,11 +41,14 @@ def build(folder: Path, family: TokenizerFamily, settings: PublishedSettings) ->
         settings = settings.over(special)
         match file.suffix:
             case ".txt":
-                inner = pipelines.wordpiece(read_lines(file), settings)
+                tokens = read_lines(file)
+                bounds.check_tokens(tokens)
+                inner = pipelines.wordpiece(tokens, settings)
             case ".model":
                 inner = _unigram(file, settings, style)
             case _:
                 inner = (pipelines.ctrl if word_ends else pipelines.byte_level)(_ids(file), merges, settings)
+    with intact(folder):
         more = folder / "added_tokens.json"
         declared = read_object(more) if more.is_file() else {}
         add_tokens(inner, settings, strips_mask=style.strips_mask, more=declared)
@@ -65,10 +69,7 @@ def _merges(file: Path) -> list[tuple[str, str]]:
 
 def _ids(file: Path) -> dict[str, int]:
     ids = read_object(file)
-    if any(type(number) is not int or not 0 <= number < pipelines.STEP for number in ids.values()):
-        raise ValueError("an id is not a whole number")
-    if len(set(ids.values())) < len(ids):
-        raise ValueError("two tokens have one id")
+    bounds.check_ids(ids)
     return ids
 
 
