@@ -371,7 +371,7 @@ def test_added_tokens(folders, tmp_path):
         ("plain", {"split_by_punct": True}, "split_by_punct to True"),
         ("plain", {"vocab_type": "gpt2"}, "vocab_type to 'gpt2'"),
         ("plain", {"add_prefix_space": False}, "add_prefix_space to False"),
-        ("plain", {"sp_model_kwargs": {"enable_sampling": True}}, "sp_model_kwargs"),
+        ("plain", {"sp_model_kwargs": {"add_bos": True}}, "sp_model_kwargs"),
         ("albert", {"keep_accents": "yes"}, "keep_accents to 'yes'"),
         ("bert", {"do_basic_tokenize": False}, "do_basic_tokenize to False"),
         ("bert", {"never_split": ["x"]}, "never_split"),

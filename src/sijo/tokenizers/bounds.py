@@ -41,6 +41,8 @@ def json_object(content: bytes) -> dict[str, Any]:
     Traceback (most recent call last):
     ValueError: the name 'a' stands twice in one object
     """
+    if len(content) > LARGEST:
+        raise BeyondBoundsError(f"is longer than {LARGEST >> 20} MB")
     if sum(map(content.count, (b"[", b"{", b","))) > MOST_VALUES:
         raise BeyondBoundsError(f"holds more than {MOST_VALUES:,} values")
     fields = parse_json(content)

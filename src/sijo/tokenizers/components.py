@@ -7,7 +7,9 @@ None of them takes more than time and memory in proportion to the text, and `MOS
 import base64
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from sijo.tokenizers import bounds, pipelines
@@ -203,10 +205,10 @@ def check_components(settings: Mapping[str, Any]) -> None:
             raise BeyondBoundsError(f"has the field {name!r:.60}, which sijo does not know")
     known = _check_model(settings.get("model"))
     known |= _check_added(settings.get("added_tokens") or [])
-    steps = {role: list(_steps(role, settings.get(role))) for role in STEPS}
+    steps = {role: list(islice(_steps(role, settings.get(role)), MOST_STEPS + 1)) for role in STEPS}
     for role, chain in steps.items():
         if len(chain) > MOST_STEPS:
-            raise BeyondBoundsError(f"has a {role} of {len(chain)} steps, and sijo takes up to {MOST_STEPS}")
+            raise BeyondBoundsError(f"has a {role} of more than {MOST_STEPS} steps")
         growth = math.prod(_growth(step) for step in chain if step["type"] == "Replace")
         if growth > MOST_GROWTH:
             raise BeyondBoundsError(
@@ -216,7 +218,10 @@ def check_components(settings: Mapping[str, Any]) -> None:
     for kind in ONCE:
         if kinds.count(kind) > 1:
             raise BeyondBoundsError(f"has more than one step of the kind {kind}, which sijo takes once")
-    for step in steps["post_processor"]:
+    frames = [step for step in steps["post_processor"] if step["type"] != "ByteLevel"]
+    if len(frames) > 1:
+        raise BeyondBoundsError("frames a text more than once")
+    for step in frames:
         for side in step.keys() & {"cls", "sep"}:
             if step[side][1] not in known:
                 raise ValueError(f"its frame holds the id {step[side][1]}, which no token has")
@@ -247,6 +252,8 @@ def _check_settings(
 ) -> None:
     if not isinstance(kind, str) or kind not in kinds:
         raise BeyondBoundsError(f"has a {role} of the kind {kind!r:.60}, and sijo knows {', '.join(sorted(kinds))}")
+    if kind == "Precompiled" and len(part) < 2:
+        raise ValueError("a map of characters is absent")  # the library panics
     for name, value in part.items():
         if name == "type":
             continue
@@ -284,6 +291,8 @@ def _check_model(model: Any) -> set[int]:
     suffix, prefix = model.get("end_of_word_suffix"), model.get("continuing_subword_prefix") or ""
     bounds.check_ids(vocab, steps=pipelines.STEP if suffix == pipelines.END else 0)
     unknown = model.get("unk_token")
+    if unknown is None and max(vocab.values(), default=0) >= pipelines.STEP:
+        raise ValueError("its vocabulary has steps of merging and no unknown token")
     if unknown not in vocab and (kind != "BPE" or unknown is not None):
         raise ValueError(f"its vocabulary lacks the unknown token {unknown!r:.60}")
     if kind == "BPE":
@@ -309,8 +318,9 @@ def _check_added(tokens: Any) -> set[int]:
 
 
 def _growth(step: Mapping[str, Any]) -> float:
-    """Times as many bytes as a replacement makes of a text at most."""
-    pattern, longer = step["pattern"], len(step.get("content", "").encode())
+    """Times as many bytes as a replacement makes of a text at most, and a Unicode form of that."""
+    pattern, content = step["pattern"], step.get("content", "")
+    longer = max(len(text.encode()) for text in (content, unicodedata.normalize("NFKD", content)))
     if "String" in pattern:
         return max(1.0, longer / len(pattern["String"].encode()))
     if pattern["Regex"] == pipelines.BEFORE_MARK:  # what it finds is empty, and stands before two bytes or more

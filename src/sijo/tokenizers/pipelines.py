@@ -213,7 +213,8 @@ def precompiled(blob: bytes) -> normalizers.Normalizer:
     """
     own = normalizers.Precompiled(blob)
     short = (chr(code) for code in range(1, 0x800))
-    if any(len(own.normalize_str(letter).encode()) > MOST_MAPPED * len(letter.encode()) for letter in short):
+    mapped = ((letter, unicodedata.normalize("NFKD", own.normalize_str(letter))) for letter in short)
+    if any(len(text.encode()) > MOST_MAPPED * len(letter.encode()) for letter, text in mapped):
         raise BeyondBoundsError(f"has a map of characters that makes some {MOST_MAPPED} times as long or more")
     return own
 

@@ -5,6 +5,7 @@ length, so that no native parser meets an untrusted file.
 """
 
 import struct
+import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple, TypeVar
 
@@ -19,7 +20,7 @@ Value = TypeVar("Value", int, bytes)
 BYTE_FALLBACK = 35
 """The number of that setting of the trainer."""
 MOST_FIELDS = bounds.MOST_TOKENS + 1024
-"""Fields of a message: pieces, and some settings."""
+"""Fields of a message: pieces, and some settings. A piece has three."""
 LEAF = 1 << 31
 """Marks a unit of a map that holds a replacement's place."""
 LONGEST_CHARSMAP = 1 << 20
@@ -73,7 +74,7 @@ def read_model(data: bytes) -> SentencePieceModel:
     model = SentencePieceModel([], {}, {})
     for number, value in _fields(data):
         if number == 1:
-            piece = dict(_fields(_is(bytes, value)))
+            piece = dict(_fields(_is(bytes, value), most=8))
             score = struct.unpack("<f", _is(bytes, piece.get(2, bytes(4))))[0]
             model.pieces.append((_is(bytes, piece.get(1, b"")).decode(), score, _is(int, piece.get(3, NORMAL))))
         elif number in (2, 3):
@@ -84,12 +85,12 @@ def read_model(data: bytes) -> SentencePieceModel:
     return model
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+def _fields(data: bytes, *, most: int = MOST_FIELDS) -> Iterator[tuple[int, int | bytes]]:
     """The fields of a protobuf message, in one pass: numbers as they are, everything else as bytes."""
     at = count = 0
     while at < len(data):
-        if (count := count + 1) > MOST_FIELDS:
-            raise BeyondBoundsError(f"has more than {MOST_FIELDS:,} fields in a message")
+        if (count := count + 1) > most:
+            raise BeyondBoundsError(f"has more than {most:,} fields in a message")
         key, at = _number(data, at)
         if key & 7 == 0:
             number, at = _number(data, at)
@@ -135,8 +136,8 @@ def check_charsmap(blob: bytes) -> None:
     if len(blob) < 8 or size % 4 or not 4 <= size <= len(blob) - 4:
         raise ValueError("its map of characters is cut short")
     texts = blob[4 + size :]
-    texts.decode()
-    if len(blob) > LONGEST_CHARSMAP or max(map(len, texts.split(b"\0"))) > LONGEST_REPLACEMENT:
+    whole = unicodedata.normalize("NFKD", texts.decode())  # as a step behind it may
+    if len(blob) > LONGEST_CHARSMAP or max(map(len, whole.encode().split(b"\0"))) > LONGEST_REPLACEMENT:
         raise BeyondBoundsError(
             f"has a map of characters of more than {LONGEST_CHARSMAP >> 20} MB, or with a replacement of more than "
             f"{LONGEST_REPLACEMENT} bytes"

@@ -1,6 +1,6 @@
 """Special and added tokens: at which ids they stand, and the frame they form around a text and a pair."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -45,11 +45,12 @@ def add_tokens(
     # SentencePiece never sees them, and its leading space would stand in front of each
     raw = {"normalized": False} if isinstance(inner.model, models.Unigram) else {}
     bounds.check_ids(more)
+    bounds.check_added(more)
     declared = {number: added(raw, content, special=content in names.values()) for content, number in more.items()}
     for number, flags in _declared(settings).items():
         declared[number] = added({**flags, **raw}, flags["content"], special=flags.get("special") is True)
     # all at once: each call looks at all that were added before
-    inner.add_tokens(_bounded([declared[number] for number in sorted(declared)]))
+    inner.add_tokens([declared[number] for number in sorted(declared)])
     for number, token in declared.items():
         if inner.token_to_id(token.content) != number:
             raise ValueError(
@@ -60,12 +61,12 @@ def add_tokens(
     for role, name in names.items():
         value = settings.fields[role]
         flags = value if isinstance(value, dict) else {"lstrip": strips_mask and role == "mask_token"}
-        special.append(added(flags, name, special=True))
-    extra = settings.fields.get("additional_special_tokens") or settings.fields.get("extra_special_tokens") or []
-    for value in extra.values() if isinstance(extra, dict) else extra:
-        flags = value if isinstance(value, dict) else {"content": value}
-        special.append(added(flags, flags["content"], special=True))
-    inner.add_special_tokens(_bounded(special))
+        special.append((flags, name))
+    for value in _additional(settings):
+        flags = value if isinstance(value, dict) else {}
+        special.append((flags, flags.get("content", value)))
+    bounds.check_added(content for _, content in special)
+    inner.add_special_tokens([added(flags, content, special=True) for flags, content in special])
     if "cls_token" in names and "sep_token" in names:
         cls, sep = names["cls_token"], names["sep_token"]
         inner.post_processor = processors.TemplateProcessing(
@@ -82,12 +83,16 @@ def _declared(settings: PublishedSettings) -> dict[int, dict[str, Any]]:
         raise ValueError("added_tokens_decoder of tokenizer_config.json is no object of objects")
     if not all(number.isascii() and number.isdecimal() and len(number) < 10 for number in tokens):
         raise ValueError("added_tokens_decoder of tokenizer_config.json holds an id that is no whole number")
+    bounds.check_added(flags.get("content") for flags in tokens.values())
     return {int(number): flags for number, flags in tokens.items()}
 
 
-def _bounded(tokens: list[AddedToken]) -> list[AddedToken]:
-    bounds.check_added(token.content for token in tokens)
-    return tokens
+def _additional(settings: PublishedSettings) -> Collection[Any]:
+    """The special tokens that tokenizer_config.json names beside those with a role."""
+    extra = settings.fields.get("additional_special_tokens") or settings.fields.get("extra_special_tokens") or []
+    if not isinstance(extra, list | dict):
+        raise ValueError("the additional special tokens of tokenizer_config.json are no list")
+    return extra.values() if isinstance(extra, dict) else extra
 
 
 def frame_of(inner: Tokenizer, texts: int) -> Frame:

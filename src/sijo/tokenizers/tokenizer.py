@@ -114,7 +114,8 @@ class Tokenizer:
         known |= {role: name for role, name in (names or {}).items() if self._has(name)}
         self._names = {role: name for role, name in known.items() if name is not None}
         self._ctrl = getattr(inner.model, "end_of_word_suffix", None) == END
-        self._unknown = inner.token_to_id(inner.model.unk_token) if self._ctrl else None
+        unknown = inner.model.unk_token if self._ctrl else None
+        self._unknown = None if unknown is None else inner.token_to_id(unknown)
         self._frame, self._single = frame_of(inner, 2), frame_of(inner, 1)
         typed = typed and not self._ctrl and any(kind for _, _, kind in self._frame)
         self._inputs = ("input_ids", *(["token_type_ids"] if typed else []), "attention_mask")
