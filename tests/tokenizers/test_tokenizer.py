@@ -21,10 +21,10 @@ import transformers
 from sijo.checkpoints.locate import built_in as built_in_folder
 from sijo.errors import CheckpointError, RefusedError, SettingError, TextError
 from sijo.models import FAMILIES
+from sijo.tokenizers.components import CODES, PATTERNS
 from sijo.tokenizers.pipelines import combining_marks
 from sijo.tokenizers.sentencepiece import check_charsmap, read_model
 from sijo.tokenizers.tokenizer import PairInput, Tokenizer
-from sijo.tokenizers.tokenizer_json import CODES, PATTERNS
 from tokenizers import Regex, normalizers
 from tokenizers import Tokenizer as Native
 
@@ -371,7 +371,7 @@ def test_added_tokens(folders, tmp_path):
         ("plain", {"split_by_punct": True}, "split_by_punct to True"),
         ("plain", {"vocab_type": "gpt2"}, "vocab_type to 'gpt2'"),
         ("plain", {"add_prefix_space": False}, "add_prefix_space to False"),
-        ("plain", {"sp_model_kwargs": {"enable_sampling": True}}, "sp_model_kwargs"),
+        ("plain", {"sp_model_kwargs": {"add_bos": True}}, "sp_model_kwargs"),
         ("albert", {"keep_accents": "yes"}, "keep_accents to 'yes'"),
         ("bert", {"do_basic_tokenize": False}, "do_basic_tokenize to False"),
         ("bert", {"never_split": ["x"]}, "never_split"),

@@ -8,7 +8,9 @@ import unicodedata
 from collections.abc import Sequence
 
 from sijo.errors import RefusedError
+from sijo.tokenizers import bounds
 from sijo.tokenizers import sentencepiece as spm
+from sijo.tokenizers.bounds import BeyondBoundsError
 from sijo.tokenizers.published_settings import PublishedSettings
 from sijo.tokenizers.special_tokens import added
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
@@ -24,6 +26,8 @@ FENCED = rf"(?<=[^\p{{M}}])\x{{{ord(FENCE):x}}}"
 SPACES, EDGES, WHITESPACE, CTRL_WORD = " {2,}", r"\A | \z", r"[\s\x1c-\x1f]+", r"\S+\n?"
 COMPOSING = ("nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf")
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
+MOST_MAPPED = 3
+"""Times as many bytes as a map of characters may make of a short character."""
 SHELTERED = {"\u200d": "\ufdd1", "\uff5e": "\ufdd2"}
 """What SentencePiece keeps and the library would change, the joiner in emoji and ～; and what no text holds."""
 
@@ -56,6 +60,7 @@ def _unknown(ids: dict[str, int], settings: PublishedSettings) -> str:
 
 def byte_level(ids: dict[str, int], merges: list[tuple[str, str]], settings: PublishedSettings) -> Tokenizer:
     """GPT-2's, and DeBERTa's: pairs of bytes, each byte written as a letter."""
+    bounds.check_merges(merges, ids)
     inner = Tokenizer(models.BPE(ids, merges))
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=settings.flag("add_prefix_space", False))
     inner.decoder = decoders.ByteLevel()
@@ -69,6 +74,7 @@ def ctrl(ids: dict[str, int], merges: list[tuple[str, str]], settings: Published
     # a piece that only stands between others has no id of its own, yet merging must pass through it
     for piece in dict.fromkeys(part for left, right in merges for part in (left, right, left + right)):
         renamed.setdefault(piece, STEP + len(renamed))
+    bounds.check_tokens(renamed)
     inner = Tokenizer(models.BPE(renamed, merges, unk_token=unknown, end_of_word_suffix=END))
     inner.pre_tokenizer = pre_tokenizers.Split(Regex(CTRL_WORD), "removed", invert=True)
     inner.decoder = decoders.BPEDecoder(suffix=END)
@@ -188,7 +194,7 @@ def own_charsmap(model: spm.SentencePieceModel, source: object) -> list[normaliz
         raise RefusedError(
             f"{source} normalises by the rule {rule!r}; sijo knows {', '.join(COMPOSING)} and identity"
         )
-    own = normalizers.Precompiled(blob)
+    own = precompiled(blob)
     symbols = [text for text, _, kind in model.pieces if kind == spm.USER_DEFINED]
     changed = next((symbol for symbol in symbols if own.normalize_str(symbol) != symbol), None)
     if changed is not None:
@@ -198,6 +204,19 @@ def own_charsmap(model: spm.SentencePieceModel, source: object) -> list[normaliz
     join = [normalizers.Replace(Regex(FENCED), ""), normalizers.NFC()]
     fence = normalizers.Replace(Regex(BEFORE_MARK), FENCE)
     return [fence, own, *join, *join, *join, normalizers.Replace(FENCE, "")]
+
+
+def precompiled(blob: bytes) -> normalizers.Normalizer:
+    """A checked map of characters; BeyondBoundsError where it lengthens a text as no rule of SentencePiece does.
+
+    In those a character of one or two bytes becomes at most 2.5 times as long, ½, and one of three bytes 11 times.
+    """
+    own = normalizers.Precompiled(blob)
+    short = (chr(code) for code in range(1, 0x800))
+    mapped = ((letter, unicodedata.normalize("NFKD", own.normalize_str(letter))) for letter in short)
+    if any(len(text.encode()) > MOST_MAPPED * len(letter.encode()) for letter, text in mapped):
+        raise BeyondBoundsError(f"has a map of characters that makes some {MOST_MAPPED} times as long or more")
+    return own
 
 
 def nmt_nfkc() -> list[normalizers.Normalizer]:

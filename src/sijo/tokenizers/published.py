@@ -8,11 +8,11 @@ with `merges.txt` is byte-level BPE or CTRL's. Which of them a family of models 
 from pathlib import Path
 
 from sijo.errors import CheckpointError, RefusedError
-from sijo.files.json_files import read_object
 from sijo.files.paths import FolderFile, present
-from sijo.tokenizers import pipelines
+from sijo.tokenizers import bounds, pipelines
 from sijo.tokenizers import sentencepiece as spm
-from sijo.tokenizers.published_settings import LARGEST, PublishedSettings, intact, read_lines
+from sijo.tokenizers.native import intact
+from sijo.tokenizers.published_settings import PublishedSettings, read_fields, read_lines
 from sijo.tokenizers.special_tokens import add_tokens
 from sijo.tokenizers.style import BERT_TOKENS, CTRL_TOKENS, TokenizerFamily, TokenizerStyle
 from tokenizers import Tokenizer
@@ -42,13 +42,15 @@ def build(folder: Path, family: TokenizerFamily, settings: PublishedSettings) ->
         settings = settings.over(special)
         match kind:
             case ".txt":
-                inner = pipelines.wordpiece(read_lines(file), settings)
+                tokens = read_lines(file)
+                bounds.check_tokens(tokens)
+                inner = pipelines.wordpiece(tokens, settings)
             case ".model":
                 inner = _unigram(file, settings, style)
             case _:
                 inner = (pipelines.ctrl if word_ends else pipelines.byte_level)(_ids(file), merges, settings)
         more = present(folder, "added_tokens.json")
-        declared = {} if more is None else read_object(more)
+        declared = {} if more is None else read_fields(more)
         add_tokens(inner, settings, strips_mask=style.strips_mask, more=declared)
     return inner
 
@@ -69,16 +71,13 @@ def _merges(folder: Path) -> list[tuple[str, str]]:
 
 
 def _ids(file: FolderFile) -> dict[str, int]:
-    ids = read_object(file)
-    if any(type(number) is not int or not 0 <= number < pipelines.STEP for number in ids.values()):
-        raise ValueError("an id is not a whole number")
-    if len(set(ids.values())) < len(ids):
-        raise ValueError("two tokens have one id")
+    ids = read_fields(file)
+    bounds.check_ids(ids)
     return ids
 
 
 def _unigram(file: FolderFile, settings: PublishedSettings, style: TokenizerStyle) -> Tokenizer:
-    model = spm.read_model(file.read_bytes(LARGEST))
+    model = spm.read_model(file.read_bytes(bounds.LARGEST))
     texts = [text for text, _, _ in model.pieces]
     kinds = [kind for _, _, kind in model.pieces]
     if unsupported := model.unsupported():

@@ -3,25 +3,22 @@
 A setting of tokenizer_config.json that changes ids has its effect or is refused by name.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sijo.errors import CheckpointError, RefusedError, SijoError
-from sijo.files.json_files import read_object
+from sijo.errors import RefusedError, warn
 from sijo.files.paths import FolderFile, present
+from sijo.tokenizers import bounds
+from sijo.tokenizers.native import intact
 
-LARGEST = 1 << 26
-"""Bytes of a published file; the largest known, of 250,000 pieces, has 5 million."""
 ONLY: dict[str, tuple[object, ...]] = {
     "add_bos_token": (False,),
     "add_eos_token": (False,),
     "do_basic_tokenize": (True,),
     "errors": ("replace",),
     "never_split": (None, []),
-    "sp_model_kwargs": (None, {}),
     "split_by_punct": (False,),
     "split_special_tokens": (False,),
     "subword_tokenizer_type": ("wordpiece",),
@@ -29,6 +26,8 @@ ONLY: dict[str, tuple[object, ...]] = {
     "word_tokenizer_type": ("basic",),
 }
 """Settings with one value that is known here; any other is refused."""
+SAMPLING = ("enable_sampling", "nbest_size", "alpha")
+"""Of `sp_model_kwargs`: a text is cut at random, as is of use in training alone."""
 CLASSES = ("Bert", "DistilBert", "Electra", "Albert", "Deberta", "DebertaV2", "CTRL", "PreTrained")
 
 
@@ -45,7 +44,7 @@ class PublishedSettings:
         fields: dict[str, Any] = {}
         for name in ("special_tokens_map.json", "tokenizer_config.json"):
             if found := present(folder, name):
-                fields |= read_object(found)
+                fields |= read_fields(found)
         file = folder / "tokenizer_config.json"
         if "auto_map" in fields:
             raise RefusedError(
@@ -62,7 +61,7 @@ class PublishedSettings:
         value = self.fields.get(name, default)
         if value is not default and not any(value is known for known in allowed):
             raise RefusedError(
-                f"{self.file} sets {name} to {value!r}, and sijo knows {' or '.join(map(str, allowed))}; "
+                f"{self.file} sets {name} to {value!r:.60}, and sijo knows {' or '.join(map(str, allowed))}; "
                 "bring a tokenizer.json, or choose another model"
             )
         return value
@@ -72,13 +71,21 @@ class PublishedSettings:
         for name, known in ONLY.items():
             if name in self.fields and self.fields[name] not in known:
                 raise RefusedError(
-                    f"{self.file} sets {name} to {self.fields[name]!r}, which sijo does not do; "
+                    f"{self.file} sets {name} to {self.fields[name]!r:.60}, which sijo does not do; "
                     "bring a tokenizer.json, or choose another model"
                 )
+        options = self.fields.get("sp_model_kwargs") or {}
+        if not isinstance(options, dict) or not options.keys() <= {*SAMPLING}:
+            raise RefusedError(
+                f"{self.file} sets sp_model_kwargs to {options!r:.60}, which sijo does not do; "
+                "bring a tokenizer.json, or choose another model"
+            )
+        if options.get("enable_sampling"):
+            warn("the tokenizer's enable_sampling, which is for training, is turned off")
         kind = str(self.fields.get("tokenizer_class") or "PreTrainedTokenizer")
         if kind.removesuffix("Fast").removesuffix("Tokenizer") not in CLASSES and kind != "TokenizersBackend":
             raise RefusedError(
-                f"{self.file} names the tokenizer {kind}, which sijo does not know; bring a tokenizer.json"
+                f"{self.file} names the tokenizer {kind:.60}, which sijo does not know; bring a tokenizer.json"
             )
 
     def name(self, role: str) -> str | None:
@@ -88,17 +95,15 @@ class PublishedSettings:
         return value if isinstance(value, str) and value else None
 
 
+def read_fields(file: FolderFile) -> dict[str, Any]:
+    """The fields of a strict JSON object; CheckpointError when it is damaged or something else."""
+    with intact(file):
+        return bounds.json_object(file.read_bytes(bounds.LARGEST))
+
+
 def read_lines(file: FolderFile) -> list[str]:
     """The lines of a file, as "\\n" and "\\r\\n" end them and no other character does."""
-    return file.read_bytes(LARGEST).decode().replace("\r\n", "\n").removesuffix("\n").split("\n")
-
-
-@contextmanager
-def intact(file: FolderFile) -> Iterator[None]:
-    """Whatever a damaged file leads to is one sentence about that file."""
-    try:
-        yield
-    except SijoError:
-        raise
-    except Exception as error:  # the `tokenizers` library raises plain Exception
-        raise CheckpointError(f"{file} is not whole: {error or type(error).__name__}. Copy it again.") from None
+    content = file.read_bytes(bounds.LARGEST)
+    if content.count(b"\n") > bounds.MOST_TOKENS:
+        raise bounds.BeyondBoundsError(f"has more than {bounds.MOST_TOKENS:,} lines")
+    return content.decode().replace("\r\n", "\n").removesuffix("\n").split("\n")

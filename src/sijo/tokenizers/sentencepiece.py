@@ -4,16 +4,29 @@ A `spm.model` or `spiece.model` is a protobuf message. It is read here in one pa
 length, so that no native parser meets an untrusted file.
 """
 
-import math
 import struct
+import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from sijo.tokenizers import bounds
+from sijo.tokenizers.bounds import BeyondBoundsError
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 """Kinds of pieces, as the file numbers them."""
 Value = TypeVar("Value", int, bytes)
 BYTE_FALLBACK = 35
 """The number of that setting of the trainer."""
+MOST_FIELDS = bounds.MOST_TOKENS + 1024
+"""Fields of a message: pieces, and some settings. A piece has three."""
+LEAF = 1 << 31
+"""Marks a unit of a map that holds a replacement's place."""
+LONGEST_CHARSMAP = 1 << 20
+"""Bytes of a map of characters; the longest known has 0.3 million."""
+LONGEST_REPLACEMENT = 64
+"""Bytes that one character may become; in SentencePiece's rules the longest has 33."""
 
 
 class SentencePieceModel(NamedTuple):
@@ -57,24 +70,27 @@ class SentencePieceModel(NamedTuple):
 
 
 def read_model(data: bytes) -> SentencePieceModel:
-    """Read spm.model or spiece.model; ValueError when it is not whole."""
+    """Read spm.model or spiece.model; ValueError when it is not whole, BeyondBoundsError when it is too large."""
     model = SentencePieceModel([], {}, {})
     for number, value in _fields(data):
         if number == 1:
-            piece = dict(_fields(_is(bytes, value)))
+            piece = dict(_fields(_is(bytes, value), most=8))
             score = struct.unpack("<f", _is(bytes, piece.get(2, bytes(4))))[0]
-            if not math.isfinite(score):
-                raise ValueError("a score is not a number")
             model.pieces.append((_is(bytes, piece.get(1, b"")).decode(), score, _is(int, piece.get(3, NORMAL))))
         elif number in (2, 3):
             (model.trainer if number == 2 else model.normalizer).update(_fields(_is(bytes, value)))
+    bounds.check_pieces([[text, score] for text, score, _ in model.pieces])
+    if sum(kind in (UNKNOWN, CONTROL) for _, _, kind in model.pieces) > bounds.MOST_ADDED:
+        raise BeyondBoundsError(f"has more than {bounds.MOST_ADDED:,} control pieces")
     return model
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+def _fields(data: bytes, *, most: int = MOST_FIELDS) -> Iterator[tuple[int, int | bytes]]:
     """The fields of a protobuf message, in one pass: numbers as they are, everything else as bytes."""
-    at = 0
+    at = count = 0
     while at < len(data):
+        if (count := count + 1) > most:
+            raise BeyondBoundsError(f"has more than {most:,} fields in a message")
         key, at = _number(data, at)
         if key & 7 == 0:
             number, at = _number(data, at)
@@ -119,17 +135,20 @@ def check_charsmap(blob: bytes) -> None:
     size = int.from_bytes(blob[:4], "little")
     if len(blob) < 8 or size % 4 or not 4 <= size <= len(blob) - 4:
         raise ValueError("its map of characters is cut short")
-    units = struct.unpack_from(f"<{size // 4}I", blob, 4)
     texts = blob[4 + size :]
-    texts.decode()
-    count, leaf = len(units), 1 << 31
-    for at, unit in enumerate(units):
-        if unit & leaf:
-            continue
-        base = at ^ ((unit >> 10) << ((unit & 512) >> 6))
-        if base | 255 >= count:
-            raise ValueError("its map of characters leads outside of itself")
-        if unit & 256:  # a match ends here, and its replacement begins at
-            place = units[base] & (leaf - 1)
-            if place >= len(texts) or texts[place] & 0xC0 == 0x80:
-                raise ValueError("its map of characters names a replacement that is not there")
+    whole = unicodedata.normalize("NFKD", texts.decode())  # as a step behind it may
+    if len(blob) > LONGEST_CHARSMAP or max(map(len, whole.encode().split(b"\0"))) > LONGEST_REPLACEMENT:
+        raise BeyondBoundsError(
+            f"has a map of characters of more than {LONGEST_CHARSMAP >> 20} MB, or with a replacement of more than "
+            f"{LONGEST_REPLACEMENT} bytes"
+        )
+    units = np.frombuffer(blob, "<u4", size // 4, 4)
+    at = np.flatnonzero(units < LEAF).astype(np.uint32)
+    bases = at ^ ((units[at] >> 10) << ((units[at] & 512) >> 6))
+    if ((bases | 255) >= len(units)).any():
+        raise ValueError("its map of characters leads outside of itself")
+    ends = bases[(units[at] & 256) != 0]  # a match ends here, and its replacement begins at
+    places = units[ends] & (LEAF - 1)
+    octets = np.frombuffer(texts, np.uint8)
+    if (places >= len(texts)).any() or (octets[places] & 0xC0 == 0x80).any():
+        raise ValueError("its map of characters names a replacement that is not there")

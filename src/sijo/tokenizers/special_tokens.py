@@ -1,10 +1,12 @@
 """Special and added tokens: at which ids they stand, and the frame they form around a text and a pair."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from sijo.errors import CheckpointError
+from sijo.tokenizers import bounds
+from sijo.tokenizers.native import panicked
 from sijo.tokenizers.published_settings import PublishedSettings
 from tokenizers import AddedToken, Tokenizer, models, processors
 
@@ -42,24 +44,29 @@ def add_tokens(
     names = special_names(settings)
     # SentencePiece never sees them, and its leading space would stand in front of each
     raw = {"normalized": False} if isinstance(inner.model, models.Unigram) else {}
+    bounds.check_ids(more)
+    bounds.check_added(more)
     declared = {number: added(raw, content, special=content in names.values()) for content, number in more.items()}
-    for number, flags in settings.fields.get("added_tokens_decoder", {}).items():
-        declared[int(number)] = added({**flags, **raw}, flags["content"], special=flags.get("special") is True)
-    for number, token in sorted(declared.items(), key=lambda pair: pair[0]):
-        (inner.add_special_tokens if token.special else inner.add_tokens)([token])
+    for number, flags in _declared(settings).items():
+        declared[number] = added({**flags, **raw}, flags["content"], special=flags.get("special") is True)
+    # all at once: each call looks at all that were added before
+    inner.add_tokens([declared[number] for number in sorted(declared)])
+    for number, token in declared.items():
         if inner.token_to_id(token.content) != number:
             raise ValueError(
                 f"the token {token.content!r} is declared as id {number} but comes to "
                 f"{inner.token_to_id(token.content)}; the files are of different models"
             )
+    special = []
     for role, name in names.items():
         value = settings.fields[role]
         flags = value if isinstance(value, dict) else {"lstrip": strips_mask and role == "mask_token"}
-        inner.add_special_tokens([added(flags, name, special=True)])
-    extra = settings.fields.get("additional_special_tokens") or settings.fields.get("extra_special_tokens") or []
-    for value in extra.values() if isinstance(extra, dict) else extra:
+        special.append((flags, name))
+    for value in _additional(settings):
         flags = value if isinstance(value, dict) else {}
-        inner.add_special_tokens([added(flags, str(flags.get("content", value)), special=True)])
+        special.append((flags, flags.get("content", value)))
+    bounds.check_added(content for _, content in special)
+    inner.add_special_tokens([added(flags, content, special=True) for flags, content in special])
     if "cls_token" in names and "sep_token" in names:
         cls, sep = names["cls_token"], names["sep_token"]
         inner.post_processor = processors.TemplateProcessing(
@@ -69,12 +76,33 @@ def add_tokens(
         )
 
 
+def _declared(settings: PublishedSettings) -> dict[int, dict[str, Any]]:
+    """The added tokens that tokenizer_config.json declares, by their ids; ValueError where it does not."""
+    tokens = settings.fields.get("added_tokens_decoder") or {}
+    if not isinstance(tokens, dict) or not all(isinstance(flags, dict) for flags in tokens.values()):
+        raise ValueError("added_tokens_decoder of tokenizer_config.json is no object of objects")
+    if not all(number.isascii() and number.isdecimal() and len(number) < 10 for number in tokens):
+        raise ValueError("added_tokens_decoder of tokenizer_config.json holds an id that is no whole number")
+    bounds.check_added(flags.get("content") for flags in tokens.values())
+    return {int(number): flags for number, flags in tokens.items()}
+
+
+def _additional(settings: PublishedSettings) -> Collection[Any]:
+    """The special tokens that tokenizer_config.json names beside those with a role."""
+    extra = settings.fields.get("additional_special_tokens") or settings.fields.get("extra_special_tokens") or []
+    if not isinstance(extra, list | dict):
+        raise ValueError("the additional special tokens of tokenizer_config.json are no list")
+    return extra.values() if isinstance(extra, dict) else extra
+
+
 def frame_of(inner: Tokenizer, texts: int) -> Frame:
     """What an input of one text or two is made of, read off a probe: a template may be written in five ways."""
     for probe in "a0가":
         try:
             encoded = inner.encode(probe, probe if texts == 2 else None)
-        except Exception as error:
+        except BaseException as error:
+            if not isinstance(error, Exception) and not panicked(error):
+                raise
             raise CheckpointError(f"this tokenizer cannot read a single letter: {error}. Copy it again.") from None
         frame: Frame = []
         for number, kind, side in zip(encoded.ids, encoded.type_ids, encoded.sequence_ids, strict=True):

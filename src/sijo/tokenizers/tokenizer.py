@@ -22,8 +22,10 @@ from sijo.files.json_files import write_json
 from sijo.files.paths import FolderFile, present
 from sijo.files.private import write_file
 from sijo.tokenizers import published
+from sijo.tokenizers.bounds import LARGEST, LONGEST_TOKEN
+from sijo.tokenizers.native import cutting
 from sijo.tokenizers.pipelines import END, STEP, from_merged, to_merged
-from sijo.tokenizers.published_settings import LARGEST, PublishedSettings
+from sijo.tokenizers.published_settings import PublishedSettings
 from sijo.tokenizers.special_tokens import added, frame_of, special_names
 from sijo.tokenizers.style import TokenizerFamily
 from sijo.tokenizers.tokenizer_json import read_tokenizer_json
@@ -116,7 +118,8 @@ class Tokenizer:
         known |= {role: name for role, name in (names or {}).items() if self._has(name)}
         self._names = {role: name for role, name in known.items() if name is not None}
         self._ctrl = getattr(inner.model, "end_of_word_suffix", None) == END
-        self._unknown = inner.token_to_id(inner.model.unk_token) if self._ctrl else None
+        unknown = inner.model.unk_token if self._ctrl else None
+        self._unknown = None if unknown is None else inner.token_to_id(unknown)
         self._frame, self._single = frame_of(inner, 2), frame_of(inner, 1)
         typed = typed and not self._ctrl and any(kind for _, _, kind in self._frame)
         self._inputs = ("input_ids", *(["token_type_ids"] if typed else []), "attention_mask")
@@ -251,7 +254,8 @@ class Tokenizer:
 
         An empty text is one window of special tokens alone.
         """
-        encodings = self._inner.encode_batch_fast(list(texts))
+        with cutting():
+            encodings = self._inner.encode_batch_fast(list(texts))
         return [[self._known(window.ids) for window in (first, *first.overflowing)] for first in encodings]
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
@@ -262,7 +266,8 @@ class Tokenizer:
         >>> tokenizer.ids(["A short poem.", ""])
         [[1037, 2460, 5961, 1012], []]
         """
-        encodings = self._inner.encode_batch_fast(list(texts), add_special_tokens=False)
+        with cutting():
+            encodings = self._inner.encode_batch_fast(list(texts), add_special_tokens=False)
         # truncation cuts a long text into pieces, none twice; together they are the whole
         return [
             self._known([number for part in (first, *first.overflowing) for number in part.ids])
@@ -277,8 +282,10 @@ class Tokenizer:
         >>> tokenizer.spelled(["A short poem."])[0].places
         [(0, 1), (2, 7), (8, 12), (12, 13)]
         """
+        with cutting():
+            encodings = self._inner.encode_batch(list(texts), add_special_tokens=False)
         tokenized = []
-        for first in self._inner.encode_batch(list(texts), add_special_tokens=False):
+        for first in encodings:
             parts = (first, *first.overflowing)
             ids = self._known([number for part in parts for number in part.ids])
             places = [place for part in parts for place in part.offsets]
@@ -333,7 +340,8 @@ class Tokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of these tokens, special ones left out."""
-        return str(self._inner.decode(list(ids), skip_special_tokens=True))
+        with cutting():
+            return str(self._inner.decode(list(ids), skip_special_tokens=True))
 
     def with_specials(self, names: Sequence[str]) -> "Tokenizer":
         """This tokenizer with more special tokens, such as control codes, at the end of its vocabulary.
@@ -352,9 +360,10 @@ class Tokenizer:
         fresh = []
         for name in dict.fromkeys(names):
             known = self._inner.token_to_id(name) if (own := self.id(name)) is None else own
-            if not name.strip() or (known is not None and known not in self.special_ids):
-                what = "is a token of the text already" if name.strip() else "is blank"
-                raise SettingError(f"the special token {name!r} {what}; use another name, such as '<reviews>'")
+            ordinary = known is not None and known not in self.special_ids
+            if not name.strip() or len(name) > LONGEST_TOKEN or ordinary:
+                what = "is a token of the text already" if ordinary else "is blank, or very long"
+                raise SettingError(f"the special token {name!r:.60} {what}; use another name, such as '<reviews>'")
             if known is None:
                 fresh.append(added({}, name, special=True))
         if self._ctrl:  # the library counts steps of merging too; the next id is known here alone

@@ -1,73 +1,52 @@
 """A tokenizer.json, read after everything in it is known to be harmless."""
 
-import base64
-import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import tokenizers
-from sijo.errors import CheckpointError, RefusedError
-from sijo.tokenizers import pipelines
-from sijo.tokenizers.sentencepiece import check_charsmap
+from sijo.errors import warn
+from sijo.tokenizers import bounds
+from sijo.tokenizers.components import check_components, model_kind
+from sijo.tokenizers.native import intact
 
-PATTERNS = {
-    # GPT-2's words, in the two spellings that are about
-    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
-    r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
-    # spaces put together, by transformers 4 and 5 for ALBERT, DeBERTa and their like
-    r"\s{2,}|[\n\r\t]",
-    r"[\n\r\t]",
-    r"\n",
-    r"\s+",
-    pipelines.SPACES,
-    pipelines.WHITESPACE,
-    pipelines.EDGES,
-    pipelines.CTRL_WORD,
-    pipelines.BEFORE_MARK,
-    pipelines.FENCED,
-}
-"""The regular expressions a tokenizer.json may carry: each needs time in proportion to the text."""
-CODES = re.compile(r"\[(\\x\{[0-9a-f]+\}-?)+\]")
-"""A bare class of characters is as quick, whatever is in it; ALBERT's accents are one."""
+SAMPLING = ("dropout", "alpha", "nbest_size")
+"""Settings of a model by which a text is cut at random, as is of use in training alone."""
 
 
 def read_tokenizer_json(content: bytes, source: Path) -> tokenizers.Tokenizer:
-    """The tokenizer in a tokenizer.json.
+    """The tokenizer that a tokenizer.json describes, its randomness turned off.
 
-    content  all of the file
-    source   where it was, for a sentence about it
+    content  of the file
+    source   its path, for errors to name
 
-    Raises CheckpointError when the file is damaged, and RefusedError when it carries a regular expression that is
-    not among the known ones: one can run for ever.
+    Raises CheckpointError when it is damaged, and RefusedError for parts that sijo does not know, such as a
+    regular expression that could run for ever, and for what goes beyond its bounds.
     """
-    try:
-        text = content.decode()
-        settings = json.loads(text)
-        for part in _parts(settings):
-            pattern = part.get("Regex")
-            if pattern is not None and str(pattern) not in PATTERNS and not CODES.fullmatch(str(pattern)):
-                raise RefusedError(
-                    f"{source} cuts text with the regular expression {str(pattern)[:60]!r}, which sijo does not "
-                    "know and will not run, since it could run for ever; choose another model"
-                )
-            if part.get("type") == "Precompiled":
-                check_charsmap(base64.b64decode(str(part.get("precompiled_charsmap") or "")))
-        return tokenizers.Tokenizer.from_str(text)
-    except RefusedError:
-        raise
-    except Exception as error:  # the library raises plain Exception
-        raise CheckpointError(f"{source} is not a whole tokenizer.json: {error}. Copy it again.") from None
+    with intact(source):
+        settings = bounds.json_object(content)
+        check_components(settings)
+        inner = tokenizers.Tokenizer.from_str(content.decode())
+        _as_declared(inner, settings)
+    for name in SAMPLING:
+        value = settings["model"].get(name)
+        if not value or not hasattr(inner.model, name):  # which an older library has not, and does not read
+            continue
+        setattr(inner.model, name, None)
+        warn(f"the tokenizer's {name} {value}, which is for training, is turned off")
+    return inner
 
 
-def _parts(settings: object) -> Iterator[Mapping[str, Any]]:
-    """Every object in a tokenizer.json, wherever it stands outside the vocabulary."""
-    if isinstance(settings, dict):
-        yield settings
-        for key, value in settings.items():
-            if key not in ("vocab", "merges"):
-                yield from _parts(value)
-    elif isinstance(settings, list):
-        for value in settings:
-            yield from _parts(value)
+def _as_declared(inner: tokenizers.Tokenizer, settings: Mapping[str, Any]) -> None:
+    """Make sure that the library took the file for what it says; ValueError where it did not."""
+    kind = model_kind(settings["model"])
+    if type(inner.model).__name__ != kind:
+        raise ValueError(f"its model is taken for {type(inner.model).__name__} and not for {kind}")
+    for token in settings.get("added_tokens") or []:
+        content, number = token["content"], token["id"]
+        if inner.token_to_id(content) != number:
+            raise ValueError(
+                f"the token {content!r} is declared as id {number} but comes to {inner.token_to_id(content)}"
+            )
+        if inner.normalizer is not None and token.get("normalized") and not inner.normalizer.normalize_str(content):
+            raise ValueError(f"of the added token {content!r} its normalizer leaves nothing")
