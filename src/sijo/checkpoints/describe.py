@@ -83,7 +83,7 @@ class FolderDescription:
         files = [name for name in TOKENIZER_FILES if present(folder, name)]  # looks at each: none may lead outside
         if not files:
             return None
-        limits = [length, a.places, a.distances.span if a.distances else None]
+        limits = [length, a.places, a.distances.length if a.distances else None]
         config = present(folder, "tokenizer_config.json")
         if config is not None and length is None:
             longest = read_object(config).get("model_max_length")  # 1e30 where transformers knew of no limit
