@@ -26,7 +26,8 @@ from sijo.files.json_files import LONGEST_JSON, read_object, write_json
 from sijo.files.manifest import verify
 from sijo.files.paths import present
 from sijo.models import FAMILIES, published
-from sijo.models.family import Config, Family, Layout, label_fields
+from sijo.models.family import Config, Family, Layout
+from sijo.models.labels import with_labels
 from sijo.nn.head_specs import POOLER
 
 log = logging.getLogger(__name__)
@@ -218,8 +219,9 @@ def _says(
     for name, layout in heads.items():
         says |= layout.says
         out = named.get(f"{layout.names.get('out')}.weight")
-        if name.endswith("classification") and out is not None and not {"id2label", "num_labels"} & fields.keys():
-            says |= label_fields([f"LABEL_{i}" for i in range(len(out))])
+        told = {"id2label", "label2id", "num_labels"} & fields.keys()
+        if name.endswith("classification") and out is not None and not told:
+            says = with_labels(says, [f"LABEL_{i}" for i in range(len(out))])
     return says
 
 

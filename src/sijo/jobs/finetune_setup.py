@@ -18,7 +18,8 @@ from sijo.data.labelled_rows import check_labels, held_out, names_of, read_rows
 from sijo.errors import SettingError, warn
 from sijo.evaluation.metrics import BEST, metrics_of
 from sijo.jobs.finetune_settings import FinetuneSettings, LabelledFiles
-from sijo.models.family import Layout, label_fields
+from sijo.models.family import Layout
+from sijo.models.labels import with_labels
 from sijo.nn.head_specs import ClassifierHeadSpec
 from sijo.nn.heads import build_head
 from sijo.nn.transformer import Block, start
@@ -201,7 +202,7 @@ def _plain(model: Model, names: list[str]) -> Model:
     with torch.device("meta"):
         made = Model(
             model.family,
-            dict(model.config) | label_fields(names),
+            with_labels(model.config, names),
             {layout.name: layout},
             tokenizer=model.tokenizer,
             sentence=model.sentence,
