@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sijo.checkpoints.describe import buildable
 from sijo.checkpoints.load import load
-from sijo.checkpoints.locate import BESIDE_WEIGHTS
+from sijo.checkpoints.locate import BESIDE_WEIGHTS, SENTENCE_CONFIGS
 from sijo.checkpoints.pickled import read_pickled
 from sijo.checkpoints.tensorflow import from_tensorflow, is_tensorflow
 from sijo.checkpoints.weight_files import INDEX, PICKLED, WEIGHTS, weight_map
@@ -227,8 +227,9 @@ def _says(
 
 def _copy(folder: Path, fresh: Path) -> None:
     """Copy the tokenizer's files, the card and the like, as far as they are there."""
-    pooling = [f"{path.name}/config.json" for path in folder.glob("*_Pooling")]
-    for name in (*BESIDE_WEIGHTS, "LICENSE", "NOTICE", *RENAMED, *pooling):
+    sentence = [path.name for path in folder.glob(SENTENCE_CONFIGS)]
+    sentence += [f"{path.name}/config.json" for path in folder.glob("*_Pooling")]
+    for name in (*BESIDE_WEIGHTS, "LICENSE", "NOTICE", *RENAMED, *sentence):
         file, to = present(folder, name), fresh / RENAMED.get(name, name)
         if file is None or to.exists():
             continue

@@ -9,6 +9,7 @@ Letters: B batch, L length, D width of the hidden states, C columns of a head's 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -116,6 +117,8 @@ class Engine:
     long_text     "windows" reads the whole of a text longer than the model, in windows whose vectors,
                   or logits, are averaged by their tokens; "truncate" reads its first window and says so
     store         where vectors, or logits, are kept between runs
+    prompt        what stands before each text that is encoded: the name of one of the model's prompts, or words
+                  such as "query: "; "" for nothing, None for what the model was trained with
 
     >>> engine = Engine(load())
     >>> engine.encode(["a cat", "", "a dog"]).tokens.tolist()
@@ -127,6 +130,7 @@ class Engine:
     token_budget: int = TOKEN_BUDGET
     long_text: LongText = "windows"
     store: VectorCache | None = None
+    prompt: str | None = None
 
     def __post_init__(self) -> None:
         if self.long_text not in ("windows", "truncate"):
@@ -135,6 +139,10 @@ class Engine:
             raise SettingError(
                 f"token_budget={self.token_budget} leaves no room for a token; the default is {TOKEN_BUDGET}"
             )
+        self.before = self.model.sentence.prompt(self.prompt)
+        """The words before each text."""
+        if self.before and self.model.has_tokenizer:
+            _ = self._before_tokens  # refused before any text is read
 
     def stream(self, texts: Iterable[str]) -> Iterator[Encoded]:
         """Encode a stream of any length, one bounded group of texts after another, in order."""
@@ -146,8 +154,18 @@ class Engine:
 
         Equal texts are encoded once. With a store, only texts that it has not seen are encoded.
         """
-        width = self.model.architecture.hidden_size
-        return Encoded(*self.outputs(texts, lambda new: self._read(self._cased(new), self._vectors, width), width))
+        sentence = self.model.sentence
+        width = sentence.width(self.model.architecture.hidden_size)
+
+        def read(new: Sequence[str]) -> Iterator[Entry]:
+            if not self.before:
+                return self._read(self._cased(new), self._vectors, width)
+            skip = 0 if sentence.include_prompt else self._before_tokens
+            own = list(map(len, self.model.tokenizer.ids(self._cased(new))))
+            whole = self._cased([self.before + text for text in new])
+            return self._read(whole, self._vectors, width, own=own, skip=skip)
+
+        return Encoded(*self.outputs(texts, read, width))
 
     def judge(self, texts: Sequence[str]) -> Logits:
         """The logits of the model's head for each text by itself.
@@ -193,7 +211,30 @@ class Engine:
 
     def _cased(self, texts: Sequence[str]) -> Sequence[str]:
         """The texts as the sentence encoder was trained to see them."""
-        return [text.lower() for text in texts] if self.model.sentence.lowercase else texts
+        return [lowered(text) for text in texts] if self.model.sentence.lowercase else texts
+
+    @cached_property
+    def _before_tokens(self) -> int:
+        """How many tokens at the start of an input are the prompt's, with the special ones in front of it.
+
+        Raises SettingError for one that leaves no room for a text.
+        """
+        tokenizer = self.model.tokenizer
+        first, *more = tokenizer.windows(self._cased([self.before]))[0]
+        last = 1 if first and first[-1] in tokenizer.special_ids else 0
+        if more or len(first) - last >= tokenizer.max_length - 1:
+            raise SettingError(
+                f"the prompt {self.before[:60]!r} leaves no room for a text in the {tokenizer.max_length} tokens "
+                "that the model reads; shorten it"
+            )
+        return len(first) - last
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of what decides the vectors: of the model, and of the words before each text."""
+        if not self.before:
+            return self.model.fingerprint
+        return hashlib.blake2b(f"{self.model.fingerprint} {self.before}".encode(), digest_size=32).hexdigest()
 
     def outputs(
         self, keys: Sequence[AnyText], read: Callable[[Sequence[AnyText]], Iterable[Entry]], width: int
@@ -222,31 +263,40 @@ class Engine:
     def _read(
         self,
         texts: Sequence[str],
-        answers: Callable[[Sequence[Sequence[int]]], np.ndarray],
+        answers: Callable[..., np.ndarray],
         width: int,
         *,
         blank: bool = False,
+        own: Sequence[int] | None = None,
+        skip: int = 0,
     ) -> Iterator[Entry]:
         """Run the model over texts; yields an entry for each.
 
-        answers  computes a row for each token sequence, (n, width) float32
+        answers  computes a row for each token sequence, (n, width) float32, and where `skip` is not 0 is also
+                 given how many tokens at the start of each to leave out
         blank    whether a text without tokens is read too, if special tokens stand around it
+        own      how many tokens each text has by itself, where something stands before it
+        skip     how many tokens at the start of a text's first window are left out
         """
         tokenizer = self.model.tokenizer
         whole = tokenizer.windows(texts)
-        tokens = [tokenizer.count(windows) for windows in whole]
+        tokens = [tokenizer.count(windows) for windows in whole] if own is None else own
         read = [windows[:1] if self.long_text == "truncate" else windows for windows in whole]
         parts = [
-            (i, ids) for i, windows in enumerate(read) for ids in windows if tokens[i] or (blank and len(ids) > 0)
+            (i, ids, 0 if number else min(skip, len(ids) - 1))
+            for i, windows in enumerate(read)
+            for number, ids in enumerate(windows)
+            if tokens[i] or (blank and len(ids) > 0)
         ]
-        owners, sequences = [i for i, _ in parts], [ids for _, ids in parts]
+        owners, sequences = [i for i, _, _ in parts], [ids for _, ids, _ in parts]
 
         totals = np.zeros((len(texts), width), np.float64)
         weights = np.zeros((len(texts), 1))
         for batch in by_length([len(ids) for ids in sequences], token_budget=self.token_budget):
             lengths = np.array([[len(sequences[i])] for i in batch])
             rows = [owners[i] for i in batch]
-            np.add.at(totals, rows, answers([sequences[i] for i in batch]) * lengths)
+            skips = ([parts[i][2] for i in batch],) if skip else ()
+            np.add.at(totals, rows, answers([sequences[i] for i in batch], *skips) * lengths)
             np.add.at(weights, rows, lengths)
         vectors = (totals / np.maximum(weights, 1)).astype(np.float32)
         for i in range(len(texts)):
@@ -263,11 +313,11 @@ class Engine:
             yield Entry(row, pair.tokens, 1, pair.unread > 0)
 
     @torch.inference_mode()
-    def _vectors(self, sequences: Sequence[Sequence[int]]) -> np.ndarray:
-        """One pooled vector for each token sequence, (n, D) float32."""
+    def _vectors(self, sequences: Sequence[Sequence[int]], skips: Sequence[int] = ()) -> np.ndarray:
+        """One pooled vector for each token sequence, (n, D) float32; `skips` tokens at its start are left out."""
         ids_BL, keep_BL = self._padded(sequences)
         hidden_BLD = self.model(ids_BL, keep_BL).last_hidden_state
-        return np.asarray(pool(hidden_BLD, keep_BL, self.model.sentence.pooling).float())
+        return np.asarray(pool(hidden_BLD, keep_BL, self.model.sentence.pooling, skips).float())
 
     @torch.inference_mode()
     def _logits(self, sequences: Sequence[Sequence[int]], types: Sequence[Sequence[int]] = ()) -> np.ndarray:
@@ -301,6 +351,15 @@ def padded(
     return ids_BL, torch.arange(width) < lengths_B1 if int(lengths_B1.min()) < width else None
 
 
+def lowered(text: str) -> str:
+    """A text in lower case, letter by letter, as the normalizers of tokenizers write it.
+
+    >>> lowered("ΟΔΟΣ"), "ΟΔΟΣ".lower()
+    ('οδοσ', 'οδος')
+    """
+    return text.replace("Σ", "σ").lower()
+
+
 def _key(text: AnyText) -> bytes:
     if isinstance(text, str):
         return hashlib.blake2b(text.encode(), digest_size=20).digest()
@@ -316,20 +375,26 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return scaled
 
 
-def encode(model: str | Path | Model | None, texts: Iterable[str], normalize: bool = True) -> np.ndarray:
+def encode(
+    model: str | Path | Model | None, texts: Iterable[str], normalize: bool = True, *, prompt: str | None = None
+) -> np.ndarray:
     """One vector for each text, in order.
 
     model      a folder, an `org/name`, an opened model, or None for the built-in one
     texts      any number of them; a text longer than the model is read in windows
     normalize  scale each vector to length 1, so that a dot product is a cosine
+    prompt     what stands before each text: the name of one of the model's prompts, or words such as "query: "; ""
+               for nothing, None for what the model was trained with
 
-    Returns (n, D) float32. A text without tokens gives zeros.
+    Returns (n, D) float32, D the model's width, or k times that where k poolings stand side by side. A text without
+    tokens gives zeros.
 
     >>> cat, kitten, tax = encode(None, ["a cat", "a kitten", "income tax"])
     >>> bool(cat @ kitten > cat @ tax)
     True
     """
     opened = model if isinstance(model, Model) else load(model)
-    none = np.zeros((0, opened.architecture.hidden_size), np.float32)
-    stacked = np.concatenate([none, *(group.vectors for group in Engine(opened).stream(texts))])
+    engine = Engine(opened, prompt=prompt)
+    none = np.zeros((0, opened.sentence.width(opened.architecture.hidden_size)), np.float32)
+    stacked = np.concatenate([none, *(group.vectors for group in engine.stream(texts))])
     return unit(stacked) if normalize else stacked
