@@ -464,16 +464,24 @@ class Shelf:
             model = scramble(Model(case.family, case.fields, names))
             save(model, folder)
             return Truth(case, folder, *plain_numbers(case, model), model)
-        sound_first_row(model)
+        if first_row_unused(case):
+            sound_first_row(model)
         model.save_pretrained(folder)
         return Truth(case, folder, *public_numbers(case, model), model)
+
+
+def first_row_unused(case: Case) -> bool:
+    """Whether no distance has row 0, in training as here."""
+    apart = case.config.architecture().distances
+    return apart is not None and (apart.buckets > 0 or (apart.longest or 0) <= apart.span)
 
 
 def sound_first_row(model) -> None:
     """Make a public DeBERTa's far keys to the right look up what those one nearer do.
 
-    Past its span transformers lands them on row 0 of the table, which no input of the usual length
-    reaches or trains; to the left they share the last row (reference/deberta.md, 1.7).
+    Past its span transformers lands them on row 0 of the table, which no input of the usual length reaches or
+    trains; to the left they share the last row. Not where the span is shorter than such inputs, and nothing limits
+    the distances before: there row 0 is trained, and read here too.
     """
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -639,7 +647,7 @@ def check_gradients(truth: Truth) -> float:
     prefix = "" if case.layout else case.family.prefix
     wanted = {prefix + name: weight.grad for name, weight in theirs.named_parameters()}
     for name, want in wanted.items():
-        if name.endswith("rel_embeddings.weight") and want is not None:
+        if name.endswith("rel_embeddings.weight") and want is not None and first_row_unused(case):
             want[1] += want[0]  # see sound_first_row
             want[0] = 0
 

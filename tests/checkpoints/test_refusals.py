@@ -146,9 +146,9 @@ def test_steps_that_sijo_lacks_or_that_lead_outside(classify, tiny_copy, code, w
 @pytest.mark.parametrize(
     "pooling",
     [
-        {"pooling_mode_mean_tokens": False, "pooling_mode_weightedmean_tokens": True},
-        {"pooling_mode_max_tokens": True},
-        {"pooling_mode_mean_tokens": False},
+        {"pooling_mode_mean_tokens": False, "pooling_mode_median_tokens": True},
+        {"pooling_mode_first_and_last": True},
+        {"pooling_mode": "meanmax"},
     ],
 )
 def test_poolings_that_sijo_lacks(classify, tiny_copy, pooling):

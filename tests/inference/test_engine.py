@@ -10,7 +10,8 @@ import torch
 import sijo
 from sijo.batching import by_length, groups, padded_length
 from sijo.errors import SettingError
-from sijo.inference.engine import Engine, Entry, VectorCache, unit
+from sijo.inference.engine import Engine, unit
+from sijo.inference.vector_cache import Entry, VectorCache
 
 TEXTS = [
     "the sun and the sea",

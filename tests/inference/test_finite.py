@@ -9,7 +9,8 @@ import torch
 
 import sijo
 from sijo.errors import SettingError
-from sijo.inference.engine import Engine, Entry, NotFiniteError, VectorCache, unit
+from sijo.inference.engine import Engine, NotFiniteError, unit
+from sijo.inference.vector_cache import Entry, VectorCache
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labeller import LabelChoice, Labeller
 from sijo.zeroshot.labels import LabelSet

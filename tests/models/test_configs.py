@@ -202,7 +202,6 @@ COMMON = {
     "pad_token_id": TOKENS,
     "bos_token_id": TOKENS,
     "eos_token_id": TOKENS,
-    "label2id": LABELLING,
     "problem_type": LABELLING,
     "use_cache": CACHE,
     "chunk_size_feed_forward": CHUNKS,

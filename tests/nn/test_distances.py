@@ -113,11 +113,25 @@ def test_the_gradient_goes_back_by_the_same_view(part):
 
 @pytest.mark.parametrize("projections", ["shared", "own"])
 @pytest.mark.parametrize("terms", TERMS)
-@pytest.mark.parametrize("buckets, span, length", [(0, 9, 6), (0, 4, 9), (4, 7, 11), (8, 9, 5), (6, 5, 1)])
-def test_scores_match_the_formula_pair_by_pair(projections, terms, buckets, span, length):
+@pytest.mark.parametrize(
+    "buckets, span, length, longest",
+    [
+        *((0, 9, 6, None), (0, 4, 9, None), (4, 7, 11, None), (8, 9, 5, None), (6, 5, 1, None)),
+        *((0, 4, 9, 9), (0, 4, 4, 9), (0, 4, 5, 6), (0, 4, 7, 5), (0, 4, 9, 4), (0, 9, 11, 5), (4, 5, 9, 9)),
+    ],
+)
+def test_scores_match_the_formula_pair_by_pair(projections, terms, buckets, span, length, longest):
     # kills: distance mirrored in one term, the query's map used for keys, a scale that forgets a term, the
-    # words' map where distances have their own, heads that share a slice, and a table too short for the input
-    apart = Disentangled(span=span, buckets=buckets, terms=terms, projections=projections, key_bias=length % 2 == 0)
+    # words' map where distances have their own, heads that share a slice, a table too short for the input, and
+    # far keys to the right on row 1 where training put them on row 0, or on row 0 where nothing trained it
+    apart = Disentangled(
+        span=span,
+        buckets=buckets,
+        terms=terms,
+        projections=projections,
+        key_bias=length % 2 == 0,
+        longest=longest,
+    )
     a = architecture(apart)
     part, table = scrambled(SelfAttention(a)), scrambled(DistanceTable(a, apart))
     hidden, asking = draw(1, length, 12), draw(1, length, 12, seed=2)
@@ -142,6 +156,15 @@ def test_the_row_before_the_first_distance_is_never_trained(buckets, length):
     assert not gradient[0].any()
     if length > 8:  # at these, every other row is reached
         assert gradient[1:].any(1).all()
+
+
+def test_the_row_before_the_first_distance_is_trained_where_inputs_are_longer_than_the_span():
+    # kills: row 0 that training never reaches although the released code reads it, or reached within the span
+    model = scrambled(Transformer(architecture(Disentangled(span=8, longest=9), token_types=0)))
+    for length, reached in ((8, False), (9, True), (40, True)):
+        model.zero_grad()
+        model(torch.arange(length)[None] % 31).last_hidden_state.pow(3).sum().backward()
+        assert bool(model.distances.rows.weight.grad[0].any()) == reached
 
 
 @pytest.mark.parametrize("terms", TERMS)

@@ -24,9 +24,15 @@ def bucket(distance, buckets, span):
     return int(math.copysign(mid + k, distance))
 
 
-def row(i, j, buckets, span):
-    """The row of the table of distances for query i and key j: the middle one where they are the same token."""
-    return bucket(i - j, buckets, span) + (buckets or span)
+def row(i, j, apart):
+    """The row of the table of distances for query i and key j: the middle one where they are the same token.
+
+    Without buckets, and trained on inputs longer than the span, a key that stands too far to the right has row 0:
+    disentangled_attention.py adds the span to i - j and then limits the sum to the rows there are.
+    """
+    if not apart.buckets and (apart.longest or 0) > apart.span:
+        return min(max(i - j + apart.span, 0), 2 * apart.span - 1)
+    return bucket(i - j, apart.buckets, apart.span) + (apart.buckets or apart.span)
 
 
 def heads_of(vector, heads):
@@ -44,7 +50,7 @@ def attention(queries, states, part, heads, may, table=None, apart=None):
              distances.query and distances.key
     may      may[i][j]: whether query i may read state j
     table    the rows of the table of distances, ready for the projections; None for plain attention
-    apart    the choice of distances: span, buckets, terms
+    apart    the choice of distances: span, longest, buckets, terms
     """
     q, k, v = (
         [heads_of(linear(x, *part[name]), heads) for x in given]
@@ -52,7 +58,7 @@ def attention(queries, states, part, heads, may, table=None, apart=None):
     )
     terms = apart.terms if apart else ()
     if terms:
-        needed = {row(i, j, apart.buckets, apart.span) for i in range(len(queries)) for j in range(len(states))}
+        needed = {row(i, j, apart) for i in range(len(queries)) for j in range(len(states))}
         key, query = (part.get(f"distances.{name}", part[name]) for name in ("key", "query"))
         place_key, place_query = (
             {at: heads_of(linear(table[at], *of), heads) for at in needed} if term in terms else None
@@ -66,7 +72,7 @@ def attention(queries, states, part, heads, may, table=None, apart=None):
             for j in range(len(states)):
                 score = dot(q[i][h], k[j][h])
                 if terms:
-                    at = row(i, j, apart.buckets, apart.span)
+                    at = row(i, j, apart)
                 if "c2p" in terms:
                     score += dot(q[i][h], place_key[at][h])
                 if "p2c" in terms:

@@ -66,6 +66,9 @@ class LabelSettings:
     """The score below which no label fits: a cosine, fitted, or for entailment its logit above its rival's, 0."""
     hypothesis_template: str | None = None
     """The sentence a label is put in; "This is about {}." by default, for entailment "This example is {}."."""
+    prompt: str | None = None
+    """What stands before texts and labels, for a sentence encoder: the name of one of its prompts, or words such as
+    "query: "; "" for nothing. The encoder's own by default."""
     temperature: float | None = None
     """Softmax temperature of the scores; fitted for embeddings, 1 for heads by default."""
     long_text: Literal["windows", "truncate"] | None = None

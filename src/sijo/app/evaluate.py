@@ -160,6 +160,7 @@ def _print(
             "data": settings.data,
             "model": str(scorer.engine.model.source),
             "scorer": scorer.name,
+            **{name: value for name, value in scorer.settings.items() if name == "prompt"},
             "texts_cut": cut,
             "temperature": calibration.temperature,
             "none_score": calibration.none_score,

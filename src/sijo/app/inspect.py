@@ -93,7 +93,12 @@ def _about(contents: dict[str, Any]) -> Iterator[tuple[str, str]]:
             words = f"{tokenizer['kind']}, {tokenizer['vocabulary']:,} tokens, {limit}"
         yield "tokenizer", words
         if sentence := contents["sentence_encoder"]:
-            yield "sentences", f"{sentence['pooling']} pooling{', in lower case' if sentence['lowercase'] else ''}"
+            pooling = sentence["pooling"]
+            pooled = pooling if isinstance(pooling, str) else " beside ".join(pooling)
+            yield "sentences", f"{pooled} pooling{', in lower case' if sentence['lowercase'] else ''}"
+            for name, words in sentence["prompts"].items():
+                mark = " (put before each text)" if name == sentence["default_prompt"] else ""
+                yield "  prompt", f"{name}: {words!r}{mark}"
         if contents["unused"]:
             yield "read by none", _few(contents["unused"])
     yield "languages", _few(contents["languages"] or ()) or "not named in a card"

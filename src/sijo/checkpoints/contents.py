@@ -86,7 +86,7 @@ def _opened(folder: Path, errors: dict[str, Exception]) -> dict[str, Any]:
         "parameters": sum(sizes.values()),
         "parameters_by_part": sizes,
         "heads": {name: None if kind in unknown else kind for name, kind in kinds.items()},
-        "labels": list(encoder.labels) if "id2label" in encoder.config else None,
+        "labels": list(encoder.labels) if {"id2label", "label2id"} & encoder.config.keys() else None,
         "tokenizer": tokenizer
         and {
             "kind": tokenizer.kind,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sijo.checkpoints.describe import buildable
 from sijo.checkpoints.load import load
-from sijo.checkpoints.locate import BESIDE_WEIGHTS
+from sijo.checkpoints.locate import BESIDE_WEIGHTS, SENTENCE_CONFIGS
 from sijo.checkpoints.pickled import read_pickled
 from sijo.checkpoints.tensorflow import from_tensorflow, is_tensorflow
 from sijo.checkpoints.weight_files import INDEX, PICKLED, WEIGHTS, weight_map
@@ -25,7 +25,8 @@ from sijo.files.json_files import LONGEST_JSON, read_object, write_json
 from sijo.files.manifest import verify
 from sijo.files.paths import present
 from sijo.models import FAMILIES, published
-from sijo.models.family import Config, Family, Layout, label_fields
+from sijo.models.family import Config, Family, Layout
+from sijo.models.labels import with_labels
 from sijo.nn.head_specs import POOLER
 
 log = logging.getLogger(__name__)
@@ -219,15 +220,17 @@ def _says(
     for name, layout in heads.items():
         says |= layout.says
         out = named.get(f"{layout.names.get('out')}.weight")
-        if name.endswith("classification") and out is not None and not {"id2label", "num_labels"} & fields.keys():
-            says |= label_fields([f"LABEL_{i}" for i in range(len(out))])
+        told = {"id2label", "label2id", "num_labels"} & fields.keys()
+        if name.endswith("classification") and out is not None and not told:
+            says = with_labels(says, [f"LABEL_{i}" for i in range(len(out))])
     return says
 
 
 def _copy(folder: Path, fresh: Path) -> None:
     """Copy the tokenizer's files, the card and the like, as far as they are there."""
-    pooling = [f"{path.name}/config.json" for path in folder.glob("*_Pooling")]
-    for name in (*BESIDE_WEIGHTS, "LICENSE", "NOTICE", *RENAMED, *pooling):
+    sentence = [path.name for path in folder.glob(SENTENCE_CONFIGS)]
+    sentence += [f"{path.name}/config.json" for path in folder.glob("*_Pooling")]
+    for name in (*BESIDE_WEIGHTS, "LICENSE", "NOTICE", *RENAMED, *sentence):
         file, to = present(folder, name), fresh / RENAMED.get(name, name)
         if file is None or to.exists():
             continue

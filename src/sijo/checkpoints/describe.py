@@ -12,7 +12,8 @@ from sijo.errors import CheckpointError, RefusedError, SettingError
 from sijo.files.json_files import read_object
 from sijo.files.paths import present
 from sijo.models import FAMILIES
-from sijo.models.family import Config, Layout, label_fields
+from sijo.models.family import Config, Layout
+from sijo.models.labels import with_labels
 from sijo.nn.architecture import LARGEST, Architecture
 from sijo.nn.head_specs import POOLER
 from sijo.tokenizers.tokenizer import Tokenizer
@@ -33,7 +34,8 @@ class FolderDescription:
 
     def __init__(self, folder: Path, labels: Sequence[str] | None = None) -> None:
         self.folder = folder
-        self.fields = config_fields(folder) | ({} if labels is None else label_fields(labels))
+        fields = config_fields(folder)
+        self.fields = fields if labels is None else with_labels(fields, labels)
         """Those of config.json."""
         self.family = FAMILIES[str(self.fields["model_type"])]
         self.config: Config = self.family.config.read(self.fields)
@@ -83,7 +85,7 @@ class FolderDescription:
         files = [name for name in TOKENIZER_FILES if present(folder, name)]  # looks at each: none may lead outside
         if not files:
             return None
-        limits = [length, a.places, a.distances.span if a.distances else None]
+        limits = [length, a.places, a.distances.length if a.distances else None]
         config = present(folder, "tokenizer_config.json")
         if config is not None and length is None:
             longest = read_object(config).get("model_max_length")  # 1e30 where transformers knew of no limit

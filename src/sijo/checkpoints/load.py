@@ -20,7 +20,8 @@ from sijo.checkpoints.weights import not_finite, read_weights
 from sijo.errors import CheckpointError, RefusedError, SettingError, nearest
 from sijo.files.manifest import verify
 from sijo.models import family_for, new_layout, published
-from sijo.models.family import HEADS, Config, Family, Layout, label_fields
+from sijo.models.family import HEADS, Config, Family, Layout
+from sijo.models.labels import with_labels
 from sijo.nn.architecture import Architecture
 from sijo.nn.head_specs import POOLER
 from sijo.nn.heads import Network, build_head
@@ -204,7 +205,7 @@ def create(
     else:
         family, fields = family_for(size)
     if labels is not None:
-        fields |= label_fields(labels)
+        fields = with_labels(fields, labels)
     config = family.config.read(fields)
     layouts = {known_head(name): new_layout(family, config, name) for name in _listed(head)}
     return Model(family, fields, layouts, tokenizer=tokenizer).eval()

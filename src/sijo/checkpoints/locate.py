@@ -17,9 +17,17 @@ BUILT_IN_VERSION = "0.1.0"
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "spm.model", "spiece.model", "vocab.json")
 BESIDE_WEIGHTS = (
     *(*TOKENIZER_FILES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
-    *("modules.json", "sentence_bert_config.json", "README.md"),
+    *("modules.json", "config_sentence_transformers.json", "README.md"),
 )
-FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", *BESIDE_WEIGHTS, "*_Pooling/config.json"]
+SENTENCE_CONFIGS = "sentence_*_config.json"
+FILES = [
+    "config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    *BESIDE_WEIGHTS,
+    SENTENCE_CONFIGS,
+    "*_Pooling/config.json",
+]
 """What is fetched from the Hub. Nothing that can carry code."""
 
 

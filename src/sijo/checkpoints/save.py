@@ -19,6 +19,7 @@ from sijo.files.json_files import write_json
 from sijo.files.paths import present
 from sijo.models import FAMILIES, mix
 from sijo.models.family import Family, Layout
+from sijo.models.labels import with_labels
 from sijo.nn.head_specs import POOLER
 
 KEPT = ("id2label", "label2id", "pad_token_id", "bos_token_id", "eos_token_id", "problem_type")
@@ -75,6 +76,8 @@ def save(
             )
     if set(layouts) <= {POOLER}:  # transformers saves an encoder alone without prefix
         theirs = {name.removeprefix(family.prefix): tensor for name, tensor in theirs.items()}
+    if {"id2label", "label2id"} & fields.keys():  # both, and as text: transformers reads id2label alone
+        fields = with_labels(fields, model.labels)
     fields |= {
         "model_type": family.model_type,
         "architectures": [family.published(layouts)],

@@ -9,8 +9,9 @@ Letters: B batch, L length, D width of the hidden states, C columns of a head's 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,8 +21,8 @@ from sijo.batching import AnyText, by_length, groups, padded_length
 from sijo.checkpoints.load import Model, load
 from sijo.checkpoints.weights import not_finite
 from sijo.errors import SettingError
-from sijo.files.cache import SqliteCache
 from sijo.inference.language import LanguageCheck
+from sijo.inference.vector_cache import Entry, VectorCache
 from sijo.nn.pooling import pool
 from sijo.texts import texts_in
 
@@ -102,51 +103,6 @@ class NotFiniteError(SettingError):
         return NotFiniteError(self.why, before + self.place, what)
 
 
-class Entry(NamedTuple):
-    """The output for one text, or for one pair."""
-
-    vector: np.ndarray
-    """(D,) float32: a text's vector, or a pair's logits."""
-    tokens: int
-    windows: int
-    truncated: bool
-
-
-class VectorCache:
-    """A model's outputs kept between runs, so that new labels on old texts cost only what is new.
-
-    For a text that is its vector, for a pair of texts the logits. One file in `folder` for each model and way of
-    reading, named by the `fingerprint`, so that outputs of two models never meet.
-
-    >>> import tempfile
-    >>> store = VectorCache(Path(tempfile.mkdtemp()), fingerprint="ab12")
-    >>> store.put({"a cat": Entry(np.ones(3, np.float32), tokens=2, windows=1, truncated=False)})
-    >>> list(store.get(["a cat", "a dog"]))
-    ['a cat']
-    """
-
-    def __init__(self, folder: Path, *, fingerprint: str) -> None:
-        columns = "vector BLOB, tokens INTEGER, windows INTEGER, truncated INTEGER"
-        self._store = SqliteCache(folder, fingerprint=fingerprint, columns=columns, table="vectors", key="text")
-        self.file = self._store.file
-
-    def get(self, texts: Sequence[AnyText]) -> dict[AnyText, Entry]:
-        """The entries of those texts, or pairs, that are known."""
-        by_key = {_key(text): text for text in texts}
-        return {
-            by_key[key]: Entry(np.frombuffer(vector, np.float32), tokens, windows, bool(truncated))
-            for key, (vector, tokens, windows, truncated) in self._store.get(list(by_key)).items()
-        }
-
-    def put(self, entries: Mapping[AnyText, Entry]) -> None:
-        """Keep entries; all of them, or on an error none."""
-        rows = {
-            _key(text): (vector.astype(np.float32).tobytes(), *counts)
-            for text, (vector, *counts) in entries.items()
-        }
-        self._store.put(rows)
-
-
 @dataclass(eq=False, repr=False)
 class Engine:
     """A model that reads in batches: texts in, one vector each out; or texts or pairs in, and a head's logits out.
@@ -156,6 +112,8 @@ class Engine:
     long_text     "windows" reads the whole of a text longer than the model, in windows whose vectors,
                   or logits, are averaged by their tokens; "truncate" reads its first window and says so
     store         where vectors, or logits, are kept between runs
+    prompt        what stands before each text that is encoded: the name of one of the model's prompts, or words
+                  such as "query: "; "" for nothing, None for what the model was trained with
 
     >>> engine = Engine(load())
     >>> engine.encode(["a cat", "", "a dog"]).tokens.tolist()
@@ -167,6 +125,7 @@ class Engine:
     token_budget: int = TOKEN_BUDGET
     long_text: LongText = "windows"
     store: VectorCache | None = None
+    prompt: str | None = None
 
     def __post_init__(self) -> None:
         if self.long_text not in ("windows", "truncate"):
@@ -175,6 +134,10 @@ class Engine:
             raise SettingError(
                 f"token_budget={self.token_budget} leaves no room for a token; the default is {TOKEN_BUDGET}"
             )
+        self.before = self.model.sentence.prompt(self.prompt)
+        """The words before each text."""
+        if self.before and self.model.has_tokenizer:
+            _ = self._before_tokens  # refused before any text is read
 
     def stream(self, texts: Iterable[str]) -> Iterator[Encoded]:
         """Encode a stream of any length, one bounded group of texts after another, in order.
@@ -199,8 +162,18 @@ class Engine:
         return self._encoded(list(texts_in(texts)))
 
     def _encoded(self, texts: Sequence[str]) -> Encoded:
-        width = self.model.architecture.hidden_size
-        return Encoded(*self.outputs(texts, lambda new: self._read(self._cased(new), self._vectors, width), width))
+        sentence = self.model.sentence
+        width = sentence.width(self.model.architecture.hidden_size)
+
+        def read(new: Sequence[str]) -> Iterator[Entry]:
+            if not self.before:
+                return self._read(self._cased(new), self._vectors, width)
+            skip = 0 if sentence.include_prompt else self._before_tokens
+            own = list(map(len, self.model.tokenizer.ids(self._cased(new))))
+            whole = self._cased([self.before + text for text in new])
+            return self._read(whole, self._vectors, width, own=own, skip=skip)
+
+        return Encoded(*self.outputs(texts, read, width))
 
     def judge(self, texts: Sequence[str]) -> Logits:
         """The logits of the model's head for each text by itself.
@@ -246,7 +219,30 @@ class Engine:
 
     def _cased(self, texts: Sequence[str]) -> Sequence[str]:
         """The texts as the sentence encoder was trained to see them."""
-        return [text.lower() for text in texts] if self.model.sentence.lowercase else texts
+        return [lowered(text) for text in texts] if self.model.sentence.lowercase else texts
+
+    @cached_property
+    def _before_tokens(self) -> int:
+        """How many tokens at the start of an input are the prompt's, with the special ones in front of it.
+
+        Raises SettingError for one that leaves no room for a text.
+        """
+        tokenizer = self.model.tokenizer
+        first, *more = tokenizer.windows(self._cased([self.before]))[0]
+        last = 1 if first and first[-1] in tokenizer.special_ids else 0
+        if more or len(first) - last >= tokenizer.max_length - 1:
+            raise SettingError(
+                f"the prompt {self.before[:60]!r} leaves no room for a text in the {tokenizer.max_length} tokens "
+                "that the model reads; shorten it"
+            )
+        return len(first) - last
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of what decides the vectors: of the model, and of the words before each text."""
+        if not self.before:
+            return self.model.fingerprint
+        return hashlib.blake2b(f"{self.model.fingerprint} {self.before}".encode(), digest_size=32).hexdigest()
 
     def outputs(
         self, keys: Sequence[AnyText], read: Callable[[Sequence[AnyText]], Iterable[Entry]], width: int
@@ -282,31 +278,40 @@ class Engine:
     def _read(
         self,
         texts: Sequence[str],
-        answers: Callable[[Sequence[Sequence[int]]], np.ndarray],
+        answers: Callable[..., np.ndarray],
         width: int,
         *,
         blank: bool = False,
+        own: Sequence[int] | None = None,
+        skip: int = 0,
     ) -> Iterator[Entry]:
         """Run the model over texts; yields an entry for each.
 
-        answers  computes a row for each token sequence, (n, width) float32
+        answers  computes a row for each token sequence, (n, width) float32, and where `skip` is not 0 is also
+                 given how many tokens at the start of each to leave out
         blank    whether a text without tokens is read too, if special tokens stand around it
+        own      how many tokens each text has by itself, where something stands before it
+        skip     how many tokens at the start of a text's first window are left out
         """
         tokenizer = self.model.tokenizer
         whole = tokenizer.windows(texts)
-        tokens = [tokenizer.count(windows) for windows in whole]
+        tokens = [tokenizer.count(windows) for windows in whole] if own is None else own
         read = [windows[:1] if self.long_text == "truncate" else windows for windows in whole]
         parts = [
-            (i, ids) for i, windows in enumerate(read) for ids in windows if tokens[i] or (blank and len(ids) > 0)
+            (i, ids, 0 if number else min(skip, len(ids) - 1))
+            for i, windows in enumerate(read)
+            for number, ids in enumerate(windows)
+            if tokens[i] or (blank and len(ids) > 0)
         ]
-        owners, sequences = [i for i, _ in parts], [ids for _, ids in parts]
+        owners, sequences = [i for i, _, _ in parts], [ids for _, ids, _ in parts]
 
         totals = np.zeros((len(texts), width), np.float64)
         weights = np.zeros((len(texts), 1))
         for batch in by_length([len(ids) for ids in sequences], token_budget=self.token_budget):
             lengths = np.array([[len(sequences[i])] for i in batch])
             rows = [owners[i] for i in batch]
-            np.add.at(totals, rows, answers([sequences[i] for i in batch]) * lengths)
+            skips = ([parts[i][2] for i in batch],) if skip else ()
+            np.add.at(totals, rows, answers([sequences[i] for i in batch], *skips) * lengths)
             np.add.at(weights, rows, lengths)
         vectors = (totals / np.maximum(weights, 1)).astype(np.float32)
         for i in range(len(texts)):
@@ -323,11 +328,11 @@ class Engine:
             yield Entry(row, pair.tokens, 1, pair.unread > 0)
 
     @torch.inference_mode()
-    def _vectors(self, sequences: Sequence[Sequence[int]]) -> np.ndarray:
-        """One pooled vector for each token sequence, (n, D) float32."""
+    def _vectors(self, sequences: Sequence[Sequence[int]], skips: Sequence[int] = ()) -> np.ndarray:
+        """One pooled vector for each token sequence, (n, D) float32; `skips` tokens at its start are left out."""
         ids_BL, keep_BL = self._padded(sequences)
         hidden_BLD = self.model(ids_BL, keep_BL).last_hidden_state
-        return np.asarray(pool(hidden_BLD, keep_BL, self.model.sentence.pooling).float())
+        return np.asarray(pool(hidden_BLD, keep_BL, self.model.sentence.pooling, skips).float())
 
     @torch.inference_mode()
     def _logits(self, sequences: Sequence[Sequence[int]], types: Sequence[Sequence[int]] = ()) -> np.ndarray:
@@ -369,12 +374,13 @@ def _not_finite(entries: Mapping[AnyText, Entry]) -> list[AnyText]:
     return [key for key, good in zip(entries, finite.tolist(), strict=True) if not good]
 
 
-def _key(text: AnyText) -> bytes:
-    if isinstance(text, str):
-        return hashlib.blake2b(text.encode(), digest_size=20).digest()
-    first, second = (part.encode() for part in text)
-    border = len(first).to_bytes(16)  # "a" with "bc" is another pair than "ab" with "c"
-    return hashlib.blake2b(first + second, digest_size=20, salt=border, person=b"pair").digest()
+def lowered(text: str) -> str:
+    """A text in lower case, letter by letter, as the normalizers of tokenizers write it.
+
+    >>> lowered("ΟΔΟΣ"), "ΟΔΟΣ".lower()
+    ('οδοσ', 'οδος')
+    """
+    return text.replace("Σ", "σ").lower()
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -387,15 +393,20 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return scaled
 
 
-def encode(model: str | Path | Model | None, texts: Iterable[str], normalize: bool = True) -> np.ndarray:
+def encode(
+    model: str | Path | Model | None, texts: Iterable[str], normalize: bool = True, *, prompt: str | None = None
+) -> np.ndarray:
     """One vector for each text, in order.
 
     model      a folder, an `org/name`, an opened model, or None for the built-in one
     texts      any number of them, in whatever `texts_in` reads: a list, a column of a table, an array, a stream;
                one longer than the model is read in windows
     normalize  scale each vector to length 1, so that a dot product is a cosine
+    prompt     what stands before each text: the name of one of the model's prompts, or words such as "query: "; ""
+               for nothing, None for what the model was trained with
 
-    Returns (n, D) float32, all of them finite. A text without tokens gives zeros.
+    Returns (n, D) float32, all of them finite: D the model's width, or k times that where k poolings stand side by
+    side. A text without tokens gives zeros.
     Raises NotFiniteError, a SettingError, for a text whose numbers are beyond the model's precision.
 
     >>> cat, kitten, tax = encode(None, ["a cat", "a kitten", "income tax"])
@@ -403,6 +414,7 @@ def encode(model: str | Path | Model | None, texts: Iterable[str], normalize: bo
     True
     """
     opened = model if isinstance(model, Model) else load(model)
-    none = np.zeros((0, opened.architecture.hidden_size), np.float32)
-    stacked = np.concatenate([none, *(group.vectors for group in Engine(opened).stream(texts))])
+    engine = Engine(opened, prompt=prompt)
+    none = np.zeros((0, opened.sentence.width(opened.architecture.hidden_size)), np.float32)
+    stacked = np.concatenate([none, *(group.vectors for group in engine.stream(texts))])
     return unit(stacked) if normalize else stacked

@@ -22,7 +22,8 @@ from sijo.evaluation.metrics import BEST, metrics_of
 from sijo.evaluation.tag_schemes import TagScheme, scheme_of
 from sijo.inference.language import LanguageCheck
 from sijo.jobs.finetune_settings import FinetuneSettings, LabelledFiles
-from sijo.models.family import Layout, label_fields
+from sijo.models.family import Layout
+from sijo.models.labels import with_labels
 from sijo.names import folded
 from sijo.nn.head_specs import ClassifierHeadSpec
 from sijo.nn.heads import build_head
@@ -107,7 +108,7 @@ class FinetuneSetup:
         if self.keeps_head:
             model = load(settings.model, name)
             if self.task != "regression" and self.names and model.labels != self.names:  # another spelling
-                model.config |= label_fields(self.names)
+                model.config = with_labels(model.config, self.names)
                 model.labels = self.names
         elif settings.head == "plain":
             model = _plain(load(settings.model), list(self.names))
@@ -231,7 +232,7 @@ def _plain(model: Model, names: list[str]) -> Model:
     with torch.device("meta"):
         made = Model(
             model.family,
-            dict(model.config) | label_fields(names),
+            with_labels(model.config, names),
             {layout.name: layout},
             tokenizer=model.tokenizer,
             sentence=model.sentence,

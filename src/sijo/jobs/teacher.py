@@ -11,8 +11,9 @@ from safetensors.torch import save as pack
 
 from sijo.checkpoints.describe import describe
 from sijo.checkpoints.load import Model, load
-from sijo.errors import SettingError
+from sijo.errors import SettingError, warn
 from sijo.files.cache import SqliteCache
+from sijo.inference.engine import lowered
 from sijo.jobs.run_settings import RunSettings
 from sijo.objectives.language_teacher import LanguageTeacher, Lesson
 from sijo.tokenizers.tokenizer import Tokenizer
@@ -58,18 +59,20 @@ def open_teacher(settings: RunSettings, tokenizer: Tokenizer) -> tuple[Model, La
             "teacher, or learn its states: sijo distill minilm or sentence"
         )
     model = load(wanted.model, head)
+    if wanted.vectors and (words := model.sentence.prompt(None)):
+        warn(f"{wanted.model} puts {words!r} before each text, and its vectors are learned here without it")
     same_tokens = tokenizer.text_fingerprint == model.tokenizer.text_fingerprint
 
     def translate(ids: Sequence[int]) -> list[int]:
         text = tokenizer.decode(ids)
-        return model.tokenizer.windows([text.lower() if model.sentence.lowercase else text])[0][0]
+        return model.tokenizer.windows([lowered(text) if model.sentence.lowercase else text])[0][0]
 
     lessons = None
     if wanted.cache is not None:  # by the teacher and what is wanted of it alone: no weights of the loss
         parts = wanted.of_tokens, wanted.cosine > 0, wanted.relations > 0, wanted.vectors > 0
         numbers = str((wanted.temperature, wanted.top, wanted.relation_layer, parts))
-        words = (model.fingerprint, head or "", numbers, "" if same_tokens else tokenizer.fingerprint)
-        digest = blake2b("\n".join(words).encode(), digest_size=32).hexdigest()
+        about = (model.fingerprint, head or "", numbers, "" if same_tokens else tokenizer.fingerprint)
+        digest = blake2b("\n".join(about).encode(), digest_size=32).hexdigest()
         lessons = LessonCache(Path(wanted.cache), digest)
     return model, LanguageTeacher(
         model,

@@ -76,19 +76,27 @@ class DebertaConfig(bert.BertConfig):
         """The furthest distance told apart."""
         return self.max_relative_positions if self.max_relative_positions > 0 else self.max_position_embeddings
 
+    @property
+    def longest(self) -> int | None:
+        """The longest input in tokens, where that is longer than the span."""
+        return self.max_position_embeddings if self.max_position_embeddings > self.span else None
+
     def distances(self) -> Disentangled:
         """v1's: every distance by itself, with projections of its own; and no key has a bias."""
-        return Disentangled(span=self.span, terms=self.pos_att_type, projections="own", key_bias=False)
+        return Disentangled(
+            span=self.span, longest=self.longest, terms=self.pos_att_type, projections="own", key_bias=False
+        )
 
     @classmethod
     def fields(cls, architecture: Architecture, heads: Mapping[str, HeadSpec]) -> dict[str, object]:
         a = architecture
         span, terms = (a.distances.span, a.distances.terms) if a.distances else (512, ())
+        longest = a.places or (a.distances.length if a.distances else span)
         return super().fields(a, heads) | {
             "embedding_size": a.embedding_size,
             "relative_attention": a.distances is not None,
-            "max_position_embeddings": a.places or span,
-            "max_relative_positions": -1 if span == (a.places or span) else span,
+            "max_position_embeddings": longest,
+            "max_relative_positions": -1 if span == longest else span,
             "position_biased_input": a.positions is not None,
             "pos_att_type": list(terms),
         }
@@ -126,6 +134,7 @@ class DebertaV2Config(DebertaConfig):
         """v2's and v3's."""
         return Disentangled(
             span=self.span,
+            longest=self.longest,
             buckets=max(self.position_buckets, 0),
             terms=self.pos_att_type,
             projections="shared" if self.share_att_key else "own",

@@ -11,9 +11,9 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sijo.errors import RefusedError, SettingError
+from sijo.models.labels import LabelName, column_names
 from sijo.nn.architecture import LARGEST, MOST_LAYERS, Architecture
 from sijo.nn.head_specs import POOLER, ClassifierHeadSpec, HeadSpec
-from sijo.texts import names_in
 from sijo.tokenizers.style import TokenizerStyle
 
 Size = Annotated[int, Field(gt=0, le=LARGEST)]
@@ -66,7 +66,8 @@ class Config(BaseModel):
     initializer_range: Annotated[float, Field(ge=0, le=10)] = 0.02
     tie_word_embeddings: bool = True
     num_labels: Annotated[int, Field(gt=0, le=1_000_000)] | None = None
-    id2label: dict[str, str] | None = None
+    id2label: dict[str, LabelName] | None = None
+    label2id: dict[str, int | str] | None = None
 
     @classmethod
     def read(cls, fields: Mapping[str, object]) -> Any:
@@ -99,13 +100,8 @@ class Config(BaseModel):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The names of a classification head's columns, in order."""
-        if self.id2label is None:
-            return tuple(f"LABEL_{i}" for i in range(self.num_labels or 2))
-        columns = [str(i) for i in range(len(self.id2label))]
-        if set(self.id2label) != set(columns):
-            raise RefusedError(f"the config's id2label names the columns {sorted(self.id2label)}, not 0, 1, 2, …")
-        return tuple(self.id2label[column] for column in columns)
+        """The names of a classification head's columns, in order; RefusedError where they contradict each other."""
+        return column_names(self.id2label, self.label2id, self.num_labels)
 
 
 @dataclass(frozen=True)
@@ -247,17 +243,6 @@ class Family:
             for name, layout in heads.items()
             if name == POOLER or name in named or taken.isdisjoint(layout.names.values())
         }
-
-
-def label_fields(labels: Sequence[str]) -> dict[str, object]:
-    """What a config.json says of a classification head's columns."""
-    names = [] if isinstance(labels, str) else list(names_in(labels, "labels", "label"))
-    if not names:
-        raise SettingError(f"labels={labels!r} must be a list of names, at least one")
-    return {
-        "id2label": {str(i): name for i, name in enumerate(names)},
-        "label2id": {name: i for i, name in enumerate(names)},
-    }
 
 
 def per_block(names: Names, blocks: int, group: int = 1) -> Names:

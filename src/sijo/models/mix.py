@@ -42,7 +42,7 @@ def plainest(head: str, config: Config) -> Layout:
     activation, apart = architecture.activation, architecture.distances
     alike = architecture.embedding_size == architecture.hidden_size
     # where no token knows its place, the mask decoder tells it, as DeBERTa's does
-    places = apart.span if apart and architecture.positions is None and alike else 0
+    places = apart.length if apart and architecture.positions is None and alike else 0
     heads: dict[str, HeadSpec] = {
         "mlm": LMHeadSpec(activation=activation, places=places),
         "lm": LMHeadSpec(),

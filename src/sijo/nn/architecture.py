@@ -75,9 +75,11 @@ class Disentangled:
     """What the table of distances passes through before the first layer."""
     key_bias: bool = True
     """Whether keys have a bias; v1's have none."""
+    longest: int | None = None
+    """The longest input it is trained on, in tokens, where that is longer than `span`; None for `span`."""
 
     def __post_init__(self) -> None:
-        _sizes(span=self.span, buckets=self.buckets or 1)
+        _sizes(span=self.span, buckets=self.buckets or 1, longest=1 if self.longest is None else self.longest)
         if self.buckets == 1:
             raise SettingError(
                 "buckets=1 cannot tell left from right; use 0 to keep every distance apart, or 2 and more"
@@ -94,6 +96,21 @@ class Disentangled:
     def rows(self) -> int:
         """Rows of the table of distances."""
         return 2 * (self.buckets or self.span)
+
+    @property
+    def length(self) -> int:
+        """The longest input it is trained on, in tokens."""
+        return self.span if self.longest is None else self.longest
+
+    @property
+    def ahead(self) -> int:
+        """The furthest distance to the right with a row of its own, in tokens.
+
+        Where inputs are longer than the span and every distance is kept apart, the released code limits the row and
+        not the distance: keys `span` tokens ahead and more are on row 0, and trained there. In inputs that are not
+        longer, nothing reaches row 0. Buckets limit the distance.
+        """
+        return self.span - (self.buckets > 0 or self.length <= self.span)
 
 
 @dataclass(frozen=True, kw_only=True)

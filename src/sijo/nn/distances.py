@@ -17,7 +17,7 @@ from sijo.nn.dropout import Dropout
 from sijo.nn.embeddings import table
 
 
-def distance_bucket(distance: Tensor, *, buckets: int, span: int) -> Tensor:
+def distance_bucket(distance: Tensor, *, buckets: int, span: int, ahead: int | None = None) -> Tensor:
     """The bucket of each signed distance: exact close by, coarser further off.
 
     Distances up to buckets / 2 keep their own value. Beyond that, buckets widen with distance;
@@ -26,14 +26,16 @@ def distance_bucket(distance: Tensor, *, buckets: int, span: int) -> Tensor:
     distance  integers, tokens from key to query (i - j), any shape
     buckets   how many buckets on each side of zero; 0 keeps every distance apart
     span      the furthest distance told apart, in tokens
+    ahead     the furthest to the right; None for `span` - 1
 
-    Returns integers of the same shape, in (-buckets, buckets), or in (-span, span) without buckets.
-    Source: released DeBERTa-v2 code, da_utils.py; the paper gives no formula.
+    Returns integers of the same shape, in (-buckets, buckets), or without buckets in [-ahead, span).
+    Source: released DeBERTa-v2 code, da_utils.py, and of `ahead` disentangled_attention.py, where it is `span`; the
+    paper gives no formula.
 
     >>> distance_bucket(torch.tensor([0, 128, -130, 9000]), buckets=256, span=512).tolist()
     [0, 128, -130, 255]
     """
-    near = distance.clamp(1 - span, span - 1)
+    near = distance.clamp(1 - span if ahead is None else -ahead, span - 1)
     if not buckets:
         return near
     half = buckets // 2
@@ -60,8 +62,8 @@ class DistanceTable(nn.Module):
         Returns (P, D) with P = 2 · length.
         """
         distance_P = torch.arange(length - 1, -length - 1, -1, device=self.rows.weight.device)
-        half = self.distances.rows // 2
-        bucket_P = distance_bucket(distance_P, buckets=self.distances.buckets, span=self.distances.span)
+        half, d = self.distances.rows // 2, self.distances
+        bucket_P = distance_bucket(distance_P, buckets=d.buckets, span=d.span, ahead=d.ahead)
         rows_PD: Tensor = self.rows((bucket_P + half).clamp(0, 2 * half - 1))
         return rows_PD if self.norm is None else self.norm(rows_PD)
 

@@ -4,7 +4,7 @@ Names and layouts in published checkpoints are the business of `models/`.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from sijo.nn.architecture import Activation
 
@@ -49,3 +49,18 @@ class ClassifierHeadSpec:
 POOLER = "pooler"
 """The name of the head that is part of an encoder as published: its answer is no question's."""
 HeadSpec = LMHeadSpec | ClassifierHeadSpec
+
+PoolingMode = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
+"""A way to make one vector of a text's states; `pool` tells what each is."""
+POOLING_MODES: tuple[PoolingMode, ...] = get_args(PoolingMode)
+Pooling = PoolingMode | tuple[PoolingMode, ...]
+"""One way, or several, whose vectors stand one after another."""
+
+
+def pooling_modes(pooling: Pooling) -> tuple[PoolingMode, ...]:
+    """The modes of a pooling, in the order of their vectors.
+
+    >>> pooling_modes("mean"), pooling_modes(("max", "mean"))
+    (('mean',), ('max', 'mean'))
+    """
+    return (pooling,) if isinstance(pooling, str) else pooling

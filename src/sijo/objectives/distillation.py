@@ -17,8 +17,9 @@ from torch.nn import functional as F
 
 from sijo.errors import SettingError
 from sijo.nn.architecture import Architecture
+from sijo.nn.head_specs import Pooling
 from sijo.nn.heads import HeadInput, LMHead, Network
-from sijo.nn.pooling import Pooling, pool
+from sijo.nn.pooling import pool
 from sijo.objectives.language_teacher import LanguageTeacher, Lesson, query_key_value
 from sijo.objectives.objective import Objective, TrainingObjective, head_input
 from sijo.objectives.posed_batch import PosedBatch

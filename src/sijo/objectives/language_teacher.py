@@ -16,8 +16,9 @@ from torch import Tensor
 
 from sijo.batching import padded_length
 from sijo.errors import SettingError
+from sijo.nn.head_specs import Pooling
 from sijo.nn.heads import HeadInput, Network
-from sijo.nn.pooling import Pooling, pool
+from sijo.nn.pooling import pool
 from sijo.objectives.objective import head_input
 from sijo.objectives.posed_batch import PosedBatch
 

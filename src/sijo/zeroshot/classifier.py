@@ -69,6 +69,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     dtype: Dtype = "float32"
     entailment_column: str | int | None = None
     contradiction_column: str | int | None = None
+    prompt: str | None = None
 
     def fit(self, X: Iterable[str] | None = None, y: Iterable[str] | None = None) -> "ZeroShotClassifier":
         """Check the labels; take them from y where none were given; fit the temperature where asked to.
@@ -210,7 +211,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _scorer(self) -> Scorer:
         """The scorer with its model, opened at first use and again when a setting of it changes."""
-        names = ("long_text", "cache", "dtype", "entailment_column", "contradiction_column")
+        names = ("long_text", "cache", "dtype", "entailment_column", "contradiction_column", "prompt")
         settings: dict[str, Any] = {name: getattr(self, name) for name in names}
         key = (self.model, self.scorer, *settings.values())
         if getattr(self, "_opened", (None, None))[0] != key:

@@ -13,7 +13,8 @@ import torch
 
 import sijo
 from sijo.errors import SettingError
-from sijo.inference.engine import Engine, Entry, Logits, VectorCache
+from sijo.inference.engine import Engine, Logits
+from sijo.inference.vector_cache import Entry, VectorCache
 from sijo.zeroshot.labeller import LabelChoice, Labeller
 from sijo.zeroshot.labels import LabelSet
 from sijo.zeroshot.scorers.entailment import EntailmentColumns, EntailmentScorer

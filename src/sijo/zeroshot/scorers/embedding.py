@@ -20,7 +20,8 @@ class EmbeddingScorer(Scorer):
     """The cosine of the label's vector and the text's.
 
     A label's vector is the mean of its phrases' unit vectors: the template with its name, and each
-    description. The vectors of the last labels are kept, so labels that stay cost their encoding once.
+    description. Where the encoder has a prompt, it stands before phrases and texts alike. The vectors
+    of the last labels are kept, so labels that stay cost their encoding once.
 
     Source: Yin et al. 2019 (arXiv:1909.00161) name the baseline; Reimers & Gurevych 2019
     (arXiv:1908.10084) the encoders.
@@ -39,6 +40,11 @@ class EmbeddingScorer(Scorer):
         room = model.tokenizer.room(model.tokenizer.max_length, pair=False)
         most = room if self.engine.long_text == "truncate" else None
         return LabelTokens(model.tokenizer, most=most, lowercase=model.sentence.lowercase)
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What else decides the scores, for the record of a run."""
+        return super().settings | {"prompt": self.engine.before}
 
     @property
     def caution(self) -> str | None:

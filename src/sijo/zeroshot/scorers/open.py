@@ -8,7 +8,8 @@ from sijo.checkpoints.describe import describe
 from sijo.checkpoints.load import Dtype, Model, load
 from sijo.checkpoints.locate import locate
 from sijo.errors import SettingError, nearest
-from sijo.inference.engine import Engine, LongText, VectorCache
+from sijo.inference.engine import Engine, LongText
+from sijo.inference.vector_cache import VectorCache
 from sijo.zeroshot.scorers.registry import SCORERS, ModelFacts
 from sijo.zeroshot.scorers.scorer import Scorer
 
@@ -21,6 +22,7 @@ def open_scorer(
     long_text: LongText | None = None,
     cache: str | Path | None = None,
     dtype: Dtype = "float32",
+    prompt: str | None = None,
     **options: str | int | None,
 ) -> Scorer:
     """A scorer with its model opened.
@@ -63,11 +65,17 @@ def open_scorer(
             f"long_text={chosen!r} is nothing the {scorer.name} scorer can do, which reads text and label "
             f"together; leave it out, say {scorer.long_texts[0]!r}, or part long texts beforehand"
         )
+    if prompt and row.head is not None:
+        raise SettingError(
+            f"prompt={prompt!r} stands before the texts of a sentence encoder, and the {scorer.name} scorer reads "
+            'texts by a head; leave it out, or say scorer="embedding" (--scorer embedding)'
+        )
     opened = _opened(located, row.head, dtype)
-    store = None
+    engine = Engine(opened, long_text=chosen, prompt=prompt if row.head is None else None)
     if cache is not None:
-        store = VectorCache(Path(cache), fingerprint=f"{row.cache_key}{chosen}-{opened.fingerprint}")
-    return scorer(Engine(opened, long_text=chosen, store=store), **options)
+        fingerprint = engine.fingerprint if row.head is None else opened.fingerprint
+        engine.store = VectorCache(Path(cache), fingerprint=f"{row.cache_key}{chosen}-{fingerprint}")
+    return scorer(engine, **options)
 
 
 def _suited(model: Path | Model, options: dict[str, str | int | None]) -> str:

@@ -12,7 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from sijo.generation.attribute import Attributor
-from sijo.inference.engine import Engine, Entry, Logits, ReadCounts
+from sijo.inference.engine import Engine, Logits, ReadCounts
+from sijo.inference.vector_cache import Entry
 from sijo.zeroshot.calibration import LOGITS
 from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest, TrainedLabels
 
