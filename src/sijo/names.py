@@ -13,6 +13,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from numbers import Integral
 
 from sijo.errors import SettingError, TextError
 
@@ -71,7 +72,7 @@ def name_of(value: object) -> str | None:
     """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if not isinstance(value, bool | int | str):
+    if not isinstance(value, Integral | str):  # numpy's too
         return None
     name = str(value).strip()
     if any("\ud800" <= letter <= "\udfff" for letter in name):

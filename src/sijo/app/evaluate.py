@@ -85,7 +85,7 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:
             raise twice
         for caution in cautions(gold, "what is measured here is one label a text"):
             warn(caution)
-    gold = _as_spelled(gold, names)
+    _check_gold(gold, names)  # before the texts are read, not after
     probabilities, cut = [], 0
     with RowProgress(shown=not settings.quiet) as progress:
         try:
@@ -133,10 +133,10 @@ def _spellings(gold: list[str]) -> tuple[dict[str, str], TextError | None]:
     return {key: label for key, (label, _) in first.items()}, twice
 
 
-def _as_spelled(gold: list[str], names: list[str]) -> list[str]:
-    """The right labels in the spelling of the labels that are chosen among, refused where one is none of them."""
+def _check_gold(gold: list[str], names: list[str]) -> None:
+    """Tell of right labels in another spelling than the labels to choose from; refuse one that is none of these."""
     spelled, known = {folded(name): name for name in names}, {*names}
-    for row, label in enumerate(gold, start=1):  # before the texts are read, not after
+    for row, label in enumerate(gold, start=1):
         if label in known:
             continue
         known.add(label)
@@ -147,7 +147,6 @@ def _as_spelled(gold: list[str], names: list[str]) -> list[str]:
             )
         one, other = apart(label, spelled[folded(label)])
         warn(f"row {row}: the label {one} is read as {other}, as the labels to choose from spell it")
-    return [spelled[folded(label)] for label in gold]
 
 
 def _print(

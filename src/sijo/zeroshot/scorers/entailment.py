@@ -121,6 +121,8 @@ def _column(labels: Sequence[str], role: ColumnRole, named: str | int | None) ->
                 f"the model's columns are {list(labels)}, and {why}: {way}. The model's page tells what they are"
             )
         return matches[0]
+    if named in labels:
+        return list(labels).index(str(named))
     keys = [folded(label) for label in labels]
     if isinstance(named, str) and keys.count(folded(named)) == 1:
         return keys.index(folded(named))
