@@ -114,9 +114,13 @@ def convert(
 ) -> None:
     """Make a folder that sijo and transformers open of a checkpoint in another form.
 
-    SOURCE is a folder, or a file of weights: a pickle by torch.save (.bin, .pt, .pth, .ckpt), which is
-    read by a separate process without network that takes tensors alone; or safetensors, also by the
-    names of the papers' first code in TensorFlow. The config, tokenizer and card beside it go along.
+    SOURCE is a folder, or a file of weights: a pickle by torch.save (.bin, .pt, .pth, .ckpt), of which
+    tensors alone are taken; or safetensors, also by the names of the papers' first code in TensorFlow.
+    The config, tokenizer and card beside it go along.
+
+    A pickle is read by a process in a jail of the kernel, without files, network or other programs. That
+    takes Linux 5.13 or later with Landlock and seccomp, on x86_64 or aarch64; elsewhere, as on macOS,
+    no pickle is read.
 
     OUT appears whole, once its encoder and heads have been opened, or not at all. Its path is printed;
     what was left out and why is told on standard error.

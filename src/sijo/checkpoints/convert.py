@@ -1,6 +1,6 @@
 """Checkpoints that `load` will not open, made into folders that it does: pickles, and TensorFlow's names.
 
-Only here is a pickle read, by a confined process (`pickled.py`).
+Only here is a pickle read, by a jailed process (`pickled.py`).
 """
 
 import logging
@@ -65,7 +65,8 @@ def convert(
     Tensors keep their numbers and get their present names; the tokenizer's files and the card go with
     them. Encoder and heads are opened once before the folder takes its place.
 
-    Returns the folder. Raises what `load` raises, and RefusedError for a pickle that holds more than tensors.
+    Returns the folder. Raises what `load` raises, and RefusedError for a pickle that holds more than
+    tensors, and for any where the system has no jail to read it in.
     """
     source, target = Path(source).expanduser(), Path(target).expanduser()
     folder = source if source.is_dir() else source.parent

@@ -82,7 +82,7 @@ def landlock_version() -> int:
     try:
         return _done("Landlock", LIBC.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), VERSION_FLAG))
     except OSError as error:
-        raise _lacking(str(error)) from None
+        raise _lacking(error.strerror or str(error)) from None
 
 
 def enter(*, memory: int, written: int, seconds: float) -> None:
@@ -113,7 +113,7 @@ def enter(*, memory: int, written: int, seconds: float) -> None:
         _seccomp()
         _must_fail("seccomp", errno.EPERM, {**FILES, **OTHERS})
     except OSError as error:
-        raise _lacking(str(error)) from None
+        raise _lacking(error.strerror or str(error)) from None
 
 
 def _landlock(version: int) -> None:
