@@ -7,7 +7,7 @@ import warnings
 import pytest
 
 from sijo.app.results import print_json, print_rows, print_table, printable, wants_json, warnings_told
-from sijo.errors import SijoWarning, warn
+from sijo.errors import SijoError, SijoWarning, warn
 
 ROWS = [{"name": "시조", "steps": 3}, {"name": "b", "steps": None}]
 
@@ -69,3 +69,12 @@ def test_a_warning_is_told_once_and_strictly_an_error(capsys):
     with pytest.warns(DeprecationWarning), warnings_told(strict=True) as told:
         warnings.warn("theirs", DeprecationWarning, stacklevel=1)
     assert told == []
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("wrap", [lambda n: {"score": n}, lambda n: {"a": [1, {"b": n}]}])
+def test_no_json_is_printed_that_is_none(capsys, number, wrap):
+    # kills: `NaN` and `Infinity` among the results, which no strict reader takes
+    with pytest.raises(SijoError, match="NaN or infinite, which JSON cannot hold"):
+        print_json({"fine": 1.5}, wrap(number))
+    assert capsys.readouterr().out == '{"fine": 1.5}\n'
