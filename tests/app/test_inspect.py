@@ -301,3 +301,42 @@ def test_places_that_are_no_folder(refused, tmp_path, tiny_model):
     # kills: a stack trace, or JSON of nothing
     refused(2, "there is no folder", "inspect", tmp_path / "absent/at/all")
     refused(2, "is a file", "inspect", tiny_model / "config.json")
+
+
+@pytest.mark.parametrize(
+    "heading, languages",
+    [
+        ("language: en", ["en"]),
+        ("language:\n- en\n- ko", ["en", "ko"]),
+        ("language:\n  - en   # English\n  - 'zh-Hans'", ["en", "zh-Hans"]),
+        ('language: [en, "ko", ja]', ["en", "ko", "ja"]),
+        ("language: [\n  en,\n  ko\n]", ["en", "ko"]),
+        ("license: mit\nlanguage: no\ntags:\n- de", ["no"]),
+        ("language: multilingual", ["multilingual"]),
+        ("language: en\nlanguage: en", ["en"]),
+        ("language:", None),
+        ("language: null", None),
+        ("language: ~", None),
+        ("license: mit", None),
+        ("languages: en", None),
+        ("metadata:\n  language: en", None),
+        ("language: \x1b]0;pwned\x07", None),
+        ("language: !!python/object/apply:os.system [true]", None),
+        ("language: &a [*a, *a]", None),
+        ("language: " + "x" * 5_000, None),
+        ("language: {en: 1}", None),
+    ],
+)
+def test_languages_of_the_card(told, tiny_copy, heading, languages):
+    # kills: YAML that is loaded, a list read as one name, other keys' values, what steers a terminal
+    (tiny_copy / "README.md").write_text(f"---\n{heading}\n---\n# Tiny\nlanguage: fr\n")
+    assert told(tiny_copy)["languages"] == languages
+
+
+def test_languages_for_people_and_none_without_a_card(told, sijo_cli, tiny_copy):
+    # kills: an absent card that is an error, a field that is JSON alone
+    assert told(tiny_copy)["languages"] is None
+    assert "not named in a card" in sijo_cli("inspect", tiny_copy, "--format", "table").out.decode()
+    (tiny_copy / "README.md").write_bytes(b"---\nlanguage:\n- ko\n- \xff\xfe\n- en\n---\n")
+    shown = sijo_cli("inspect", tiny_copy, "--format", "table").out.decode().splitlines()
+    assert [line.split() for line in shown if line.startswith("languages")] == [["languages", "ko,", "en"]]

@@ -71,3 +71,11 @@ def test_a_warning_is_told_once_and_strictly_an_error(capsys):
         warnings.warn("theirs\x1b[2J", UserWarning, stacklevel=1)
     err = capsys.readouterr().err
     assert told == [] and "UserWarning: theirs\\u001b[2J" in err and "\x1b" not in err
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("wrap", [lambda n: {"score": n}, lambda n: {"a": [1, {"b": n}]}])
+def test_no_json_is_printed_that_is_none(capsys, number, wrap):
+    # kills: `NaN` and `Infinity` among the results, which no strict reader takes
+    print_json(wrap(number))
+    assert json.loads(capsys.readouterr().out) == wrap(None)

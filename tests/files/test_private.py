@@ -209,7 +209,7 @@ def tracked(work):
 
 WRITERS = {
     "out.csv.tmp-": ("file", lambda work: run(work / "out.csv")),
-    f"out.csv.tmp-{os.getpid()}": ("file", lambda work: run(work / "out.csv")),
+    "out.csv.tmp-PID": ("file", lambda work: run(work / "out.csv")),
     ".out.csv.sijo-id": ("file", lambda work: run(work / "out.csv")),
     ".out.csv.sijo-run": ("folder", lambda work: run(work / "out.csv")),
     ".out.csv.sijo-run/lock": ("file", lambda work: run(work / "out.csv")),
@@ -239,7 +239,7 @@ def test_nothing_is_written_through_a_planted_link(tmp_path, name, tiny_model, m
     monkeypatch.setenv("TINY", str(tiny_model))
     monkeypatch.setattr("sijo.training.trackers.check_tracker", lambda name: None)
     kind, act = WRITERS[name]
-    victim = plant(name, tmp_path, kind=kind)
+    victim = plant(name.replace("PID", str(os.getpid())), tmp_path, kind=kind)
     with suppress(SijoError):
         act(tmp_path / "work")
     if kind == "folder":

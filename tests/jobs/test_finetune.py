@@ -17,6 +17,7 @@ from sijo.jobs.finetune import finetune
 from sijo.jobs.finetune_settings import FinetuneSettings, LabelledFiles, default_settings
 from sijo.objectives.supervised import HEADS
 from sijo.training import state
+from sijo.training.loop import DivergedError
 from sijo.training.settings import read_settings, setting_descriptions, with_changes
 
 SMALL = (
@@ -530,3 +531,24 @@ def test_rates_are_those_that_were_published(tmp_path, size, rate, decay):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": family.model_type, **family.sizes[size]}))
     settings = default_settings("classification", tmp_path)
     assert (settings.schedule.peak, settings.optimizer.layer_decay) == (rate, decay)
+
+
+@pytest.mark.parametrize("peak", ["1e18", "1e30"])
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_weights_that_the_last_update_spoilt(run, tmp_path, write, peak, task):
+    # kills: NaN first seen where it is measured, then told as a metric, a model or a stack trace; a run that
+    # --resume takes up again without saying that it cannot be mended
+    rows = write(
+        "rows.jsonl",
+        "".join(
+            json.dumps({"text": f"{word} and {n}", "label": n % 2 if task == "regression" else f"label {n % 2}"})
+            + "\n"
+            for n, word in enumerate(["sea", "land", "rain", "sun"] * 4)
+        ),
+    )
+    changes = ("run.epochs=1", "run.batch=16", f"schedule.peak={peak}", "schedule.warmup_share=0")
+    for resume in (False, True):
+        with pytest.raises(DivergedError, match=r"NaN or infinite.*--resume would lead here again.*schedule\.peak"):
+            run(tmp_path / "run", *changes, task=task, train=rows, resume=resume)
+        assert not (tmp_path / "run" / "model").exists()
+        assert not lines(tmp_path / "run")
