@@ -88,6 +88,11 @@ def test_a_card_without_languages_or_a_bad_one(tiny_copy):
             (tiny_copy / "README.md").write_text(card)
         [sentence] = told(lambda: sijo.encode(str(tiny_copy), KOREAN))
         assert "Its card" not in sentence and "\x1b" not in sentence
+    (tiny_copy / "README.md").unlink()
+    (tiny_copy / "README.md").mkdir()  # no file at all
+    [sentence] = told(lambda: sijo.encode(str(tiny_copy), KOREAN))
+    assert "Its card" not in sentence
+    (tiny_copy / "README.md").rmdir()
     (tiny_copy / "README.md").write_text("---\nlanguage:\n" + "".join(f"- x{n}\n" for n in range(20)) + "---\n")
     [sentence] = told(lambda: sijo.encode(str(tiny_copy), KOREAN))
     assert "Its card names x0, x1, x2, x3, x4, x5, x6, x7 and 12 more." in sentence

@@ -108,6 +108,7 @@ def test_every_language_on_its_own_tokenizer(multilingual, language):
 def test_what_is_no_sign_of_another_language(english, text):
     # kills: single letters, numbers, signs, emoji and codes counted as words that nobody knows
     assert coverage(english, [text]).share < 0.2
+    assert coverage(english, [f"qx7 zj_vq XQ-9 {text}"]) == coverage(english, [text])
 
 
 @pytest.mark.parametrize("language", ["Korean", "Russian", "Hindi", "Thai", "Greek", "Japanese"])
