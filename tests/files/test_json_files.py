@@ -2,7 +2,9 @@
 
 import pytest
 
-from sijo.files.json_files import parse_json
+from sijo.app.results import print_json
+from sijo.files.json_files import json_line, json_text, parse_json, read_json, write_json
+from sijo.files.json_lines import JsonLinesFile, read_lines
 
 
 @pytest.mark.parametrize(
@@ -20,3 +22,22 @@ def test_json_nested_without_end(depth):
     for content in (b"[" * depth, b'{"a":' * depth, b"[" * depth + b"]" * depth):
         with pytest.raises(ValueError, match=r"nested|Expecting"):
             parse_json(content)
+
+
+def test_what_is_written_is_json(tmp_path):
+    # kills: a loss that is NaN by which a run's own metrics cannot be read again, and half a character that no
+    # file can hold
+    content = {"loss": float("nan"), "all": [float("inf"), {"low": -float("inf"), "f1": 0.5}], "text": "a \ud83d"}
+    want = {"loss": None, "all": [None, {"low": None, "f1": 0.5}], "text": "a \ud83d"}
+    assert parse_json(json_text(content).encode()) == parse_json(json_line(content)) == want
+    write_json(tmp_path / "a.json", content)
+    assert read_json(tmp_path / "a.json") == want
+    with JsonLinesFile(tmp_path / "metrics.jsonl", last_step=0) as lines:
+        lines.write({"step": 1, "loss": float("nan")})
+    assert read_lines(tmp_path / "metrics.jsonl") == [{"step": 1, "loss": None}]
+
+
+def test_what_is_printed_is_json(capsys):
+    # kills: NaN on standard output, where another program reads
+    print_json({"score": float("nan"), "rows": [{"f1": float("inf")}]})
+    assert parse_json(capsys.readouterr().out.encode()) == {"score": None, "rows": [{"f1": None}]}
