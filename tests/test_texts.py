@@ -331,8 +331,10 @@ def test_fit_gives_itself_and_changes_no_parameter(model):
 
 def test_fresh_heads_take_columns_of_labels(tiny_model):
     # kills: NumPy's strings, which JSON cannot write, in a config
-    head = sijo.load(tiny_model, "new:sequence-classification", labels=pd.Series(["yes", "no"]).unique())
+    head = sijo.load(tiny_model, "new:sequence-classification", labels=np.array(["yes", "no"]))
     assert head.labels == ("yes", "no") and {*map(type, head.labels)} == {str}
+    with pytest.raises(SettingError, match="no order"):
+        sijo.load(tiny_model, "new:sequence-classification", labels={"yes", "no"})
 
 
 def test_names_must_be_there():

@@ -210,6 +210,7 @@ def test_half_a_character(sijo_cli, command):
         ran = sijo_cli(command, *(["x", "y"] if command == "convert" else []), option, HALF)
         assert ran.code in (2, 3, 4), (option, ran)
         assert "failed:" not in ran.err and "Traceback" not in ran.err and ran.err.isascii(), (option, ran.err)
+        assert "half of a character (U+DCFF)" in ran.err or name == "prompts-file", (option, ran.err)
     ran = sijo_cli(command, HALF, HALF)
     assert ran.code in (2, 3, 4, 5) and "failed:" not in ran.err, ran
 
@@ -227,7 +228,10 @@ def test_half_a_character_in_python(pair, half):  # noqa: F811
         sijo.attribute(pair[0], half)
     with pytest.raises((SettingError, TextError)):
         sijo.encode(None, [half])
-    with pytest.raises(SettingError):
+    for settings in ({"prompt": half}, {"stop": (half,)}, {"banned": (half,)}, {"control_code": half}):
+        with pytest.raises(SettingError, match="surrogate"):
+            Request(**settings)
+    with pytest.raises(SettingError, match="surrogate"):
         Kind(label=half, control_code="sea")
 
 
