@@ -62,7 +62,7 @@ def base(tmp_path_factory):
             fields |= {"relative_attention": True, "pos_att_type": "c2p|p2c", "position_biased_input": False}
             fields |= {"type_vocab_size": 0}
         config = transformers.AutoConfig.for_model(family, **fields)
-        scramble(transformers.AutoModel.from_config(config)).save_pretrained(folder)
+        scramble(transformers.AutoModel.from_config(config), 0.1).save_pretrained(folder)
         return folder
 
     return lambda family="bert": made.get(family) or made.setdefault(family, make(family))

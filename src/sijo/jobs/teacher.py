@@ -59,8 +59,8 @@ def open_teacher(settings: RunSettings, tokenizer: Tokenizer) -> tuple[Model, La
             "teacher, or learn its states: sijo distill minilm or sentence"
         )
     model = load(wanted.model, head)
-    if wanted.vectors and (words := model.sentence.prompt(None)):
-        warn(f"{wanted.model} puts {words!r} before each text, and its vectors are learned here without it")
+    if wanted.vectors and (prompt := model.sentence.prompt(None)):
+        warn(f"{wanted.model} puts {prompt!r} before each text, and its vectors are learned here without it")
     same_tokens = tokenizer.text_fingerprint == model.tokenizer.text_fingerprint
 
     def translate(ids: Sequence[int]) -> list[int]:
