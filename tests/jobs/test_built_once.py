@@ -1,8 +1,9 @@
 """Each model is opened once and verified once: counted where weights are read and where files are hashed."""
 
+import hashlib
 import json
-import os
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,18 +24,19 @@ from sijo.training.settings import with_changes
 def counted(monkeypatch):
     """How often the weights of each folder were read, and how often its files were hashed."""
     read, hashed = Counter(), Counter()
-    read_weights, measured = loading.read_weights, manifest._measured
+    read_weights, digest = loading.read_weights, hashlib.file_digest
 
     def reading(folder):
         read[folder.name] += 1
         return read_weights(folder)
 
-    def hashing(paths):
-        hashed.update({path.parent.name for path in paths})
-        return measured(paths)
+    def hashing(file, algorithm):
+        hashed[Path(file.name).parent.name, Path(file.name).name] += 1
+        return digest(file, algorithm)
 
     monkeypatch.setattr(loading, "read_weights", reading)
-    monkeypatch.setattr(manifest, "_measured", hashing)
+    monkeypatch.setattr(hashlib, "file_digest", hashing)
+    monkeypatch.setattr(manifest, "UNSETTLED_NS", -(10**9))  # so new a file could change within a tick of the clock
     return read, hashed
 
 
@@ -42,17 +44,14 @@ def counted(monkeypatch):
 def teacher(tiny_model, tmp_path):
     """A folder with a manifest, which nobody has verified yet."""
     torch.manual_seed(0)
-    folder = sijo.save(sijo.load(tiny_model, "new:mlm"), tmp_path / "teacher")
-    for file in folder.rglob("*"):
-        os.utime(file, (1e9, 1e9))  # so new a file could still change within a tick of the clock
-    return folder
+    return sijo.save(sijo.load(tiny_model, "new:mlm"), tmp_path / "teacher")
 
 
 def test_a_run_from_text_opens_nothing_and_reads_no_checkpoint_back(run, tmp_path, counted):
     # kills: networks that are built again to be exported, from a checkpoint that was just written
     read, hashed = counted
     run("electra", tmp_path / "run")
-    assert not read and not [name for name in hashed if name.startswith("step-") and hashed[name] > 1]
+    assert not read and not [place for place in hashed if place[0].startswith("step-") and hashed[place] > 1]
 
 
 def test_a_distillation_opens_its_teacher_once(teacher, tmp_path, counted):
@@ -61,7 +60,7 @@ def test_a_distillation_opens_its_teacher_once(teacher, tmp_path, counted):
     changes = ("run.epochs=null", "run.steps=2", "run.batch=4", "data.length=32")
     settings = with_changes(DISTILLATIONS["distilbert-tiny"].settings(str(teacher)), changes)
     list(pretrain(settings, CorpusSource(sources=[str(REQUESTS)]), tmp_path / "run"))
-    assert read == {"teacher": 1} and hashed["teacher"] == 1
+    assert read == {"teacher": 1} and hashed["teacher", "model.safetensors"] == 1
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
@@ -73,7 +72,7 @@ def test_fine_tuning_opens_its_model_once_a_seed(teacher, tmp_path, write, count
     settings = default_settings("classification", str(teacher))
     settings = with_changes(settings, ["run.epochs=1", "run.batch=4", "cutting.length=16", f"seeds={seeds}"])
     list(finetune(settings, LabelledFiles(train=str(file), evaluation=str(file)), tmp_path / "run"))
-    assert read == {"teacher": seeds} and hashed["teacher"] == 1
+    assert read == {"teacher": seeds} and hashed["teacher", "model.safetensors"] == 1
 
 
 def test_going_on_from_a_model_opens_it_once(teacher, tmp_path, counted):
@@ -81,4 +80,4 @@ def test_going_on_from_a_model_opens_it_once(teacher, tmp_path, counted):
     read, hashed = counted
     settings = small("bert", f"start.model={teacher}", "run.steps=1", "data.length=32")
     list(pretrain(settings, CorpusSource(sources=[str(REQUESTS)]), tmp_path / "run"))
-    assert read == {"teacher": 1} and hashed["teacher"] == 1
+    assert read == {"teacher": 1} and hashed["teacher", "model.safetensors"] == 1

@@ -11,6 +11,7 @@ import transformers
 import sijo
 from runs import REQUESTS
 from sijo.errors import SettingError, TextError
+from sijo.files.paths import FolderFile
 from sijo.jobs import finetune as finetuning
 from sijo.jobs import finetune_seed as attempt
 from sijo.jobs.finetune import finetune
@@ -233,7 +234,7 @@ def test_the_average_is_what_is_measured_and_kept(run, scored, tmp_path):
     run(out, "run.average=0.9", "run.keep=9")
     last = out / "checkpoints" / "step-00000018"
     kept, average, own = (
-        state.read_file(file)
+        state.read_file(FolderFile(file.parent, file.name))
         for file in (
             out / "best" / "weights.safetensors",
             last / "average.safetensors",
@@ -264,8 +265,8 @@ def test_patience_ends_a_run_and_the_best_stays(run, scored, tmp_path, monkeypat
 
     scored([0.2, 0.6, 0.7, 0.5])
     run(tmp_path / "other", "run.epochs=4", "run.keep=9")
-    kept = state.read_file(tmp_path / "other" / "best" / "weights.safetensors")
-    there = state.read_file(tmp_path / "other" / "checkpoints" / "step-00000015" / "weights.safetensors")
+    kept = state.read_file(FolderFile(tmp_path / "other" / "best", "weights.safetensors"))
+    there = state.read_file(FolderFile(tmp_path / "other" / "checkpoints" / "step-00000015", "weights.safetensors"))
     assert kept.keys() == there.keys() and all(torch.equal(kept[name], there[name]) for name in kept)
 
 
@@ -286,7 +287,7 @@ def test_several_seeds_are_compared(run, tmp_path):
     ]
     assert texts[0] == texts[1] == texts[2]
     assert summary["seeds"][str(summary["best_seed"])]["accuracy"] == max(every)
-    kept = state.read_file(out / f"seed-{summary['best_seed']}" / "best" / "weights.safetensors")
+    kept = state.read_file(FolderFile(out / f"seed-{summary['best_seed']}" / "best", "weights.safetensors"))
     model = sijo.load(out / "model", "sequence-classification")
     assert torch.equal(
         model.head["sequence-classification"].out.weight, kept["network.head.sequence-classification.out.weight"]
