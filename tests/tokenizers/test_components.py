@@ -247,6 +247,11 @@ HOSTILE = {
         *(5, "holds the id 99"),
     ),
     "two frames": (whole(post_processor=sequence("processors", TEMPLATE, BERT_FRAME)), 4, "more than once"),
+    "bytes after a frame": (
+        whole(post_processor=sequence("processors", TEMPLATE, BYTES)),
+        4,
+        "special tokens out as",
+    ),
     # other steps
     "pieces of length 0": (whole(pre_tokenizer={"type": "FixedLength", "length": 0}), 4, "length is 0"),
     "pieces of length -1": (whole(pre_tokenizer={"type": "FixedLength", "length": -1}), 4, "length is -1"),
@@ -299,7 +304,8 @@ def test_hostile_files_are_refused(name, tmp_path):
     with pytest.raises(kind, match=words) as refused:
         opened(fields, tmp_path)
     sentence = str(refused.value)
-    assert str(tmp_path) in sentence and len(sentence) < 600 + len(str(tmp_path)) and "\n" not in sentence
+    assert str(tmp_path) in sentence or sentence.startswith("this tokenizer")
+    assert len(sentence) < 600 + len(str(tmp_path)) and "\n" not in sentence
 
 
 ISSUE = {
@@ -333,9 +339,8 @@ def charsmap(entries):
     units, texts = [0] * 512, b""
     units[0] = 256 << 10  # the root's children are at 256 and on
     for letter, text in entries.items():
-        units[256 ^ letter] = (
-            letter | 256 | (letter << 10)
-        )  # a match ends here; its value is at 256 ^ letter ^ letter
+        # a match ends here; its value is at 256 ^ letter ^ letter
+        units[256 ^ letter] = letter | 256 | letter << 10
         units[256] = 1 << 31 | len(texts)
         texts += text.encode() + b"\0"
     array = b"".join(unit.to_bytes(4, "little") for unit in units)
@@ -526,9 +531,9 @@ def environment():
 def test_a_long_text_takes_time_in_proportion(kind, tmp_path):
     # kills: the square of a text's length, by what a small file asks for and bounds allow
     changes = {
-        "WordPiece": {"max_input_chars_per_word": 500},
+        "WordPiece": {"max_input_chars_per_word": 200},
         "BPE": {"vocab": WORDS | {"aa": 8, "aaaa": 9}, "merges": [["a", "a"], ["aa", "aa"]]},
-        "Unigram": {"vocab": [["[UNK]", 0.0], *(["a" * n, -1.0] for n in range(1, 257))]},
+        "Unigram": {"vocab": [["[UNK]", 0.0], *(["a" * n, -1.0] for n in range(1, 129))]},
         "WordLevel": {},
     }
     model = changes[kind] | ({"unk_id": 0} if kind == "Unigram" else {})

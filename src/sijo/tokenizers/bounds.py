@@ -20,7 +20,7 @@ MOST_IDS = 1 << 22
 """The library runs through all numbers up to the largest id."""
 LONGEST_TOKEN = 1 << 12
 """Letters of a token; the longest known have a few hundred."""
-LONGEST_PIECE = 256
+LONGEST_PIECE = 128
 """Letters of a unigram model's piece: it looks that far ahead at each letter. The longest known has 32."""
 MOST_ADDED = 1 << 14
 """Added tokens; published tokenizers have up to 6,500."""

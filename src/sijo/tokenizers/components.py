@@ -43,8 +43,8 @@ ONCE = ("BertNormalizer", "ByteLevel", "Precompiled", "Prepend")
 """Steps that lengthen a text each time, and that no tokenizer needs twice."""
 MOST_SPECIAL = 64
 """Special tokens around a text."""
-LONGEST_WORD = 500
-"""Letters of a word that WordPiece cuts; each takes time in proportion to the square. BERT has 100, or 200."""
+LONGEST_WORD = 200
+"""Letters of a word that WordPiece cuts, in time that goes with their square. BERT has 100, Google's code 200."""
 
 Check = Callable[[Any], bool]
 """Whether a setting has a value of the right type that may be."""

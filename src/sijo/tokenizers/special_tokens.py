@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from sijo.errors import CheckpointError
+from sijo.errors import CheckpointError, RefusedError
 from sijo.tokenizers import bounds
 from sijo.tokenizers.native import panicked
 from sijo.tokenizers.published_settings import PublishedSettings
@@ -108,6 +108,11 @@ def frame_of(inner: Tokenizer, texts: int) -> Frame:
         for number, kind, side in zip(encoded.ids, encoded.type_ids, encoded.sequence_ids, strict=True):
             if side is None or not frame or frame[-1][0] != side:
                 frame.append((side, [number] if side is None else [], kind))
-        if set(range(texts)) <= {side for side, _, _ in frame}:
+        sides = [side for side, _, _ in frame if side is not None]
+        if len(sides) > texts:
+            raise RefusedError(
+                "this tokenizer gives special tokens out as a text, or a text twice; choose another model"
+            )
+        if len(sides) == texts:
             return frame
     raise CheckpointError("this tokenizer finds no token in any text; copy it again")
