@@ -111,7 +111,7 @@ def names_in(values: Any, what: str, one: str) -> Iterator[str]:
 
 def _strings(values: Iterator[Any], one: str, *, missing: str | None) -> Iterator[str]:
     for number, value in enumerate(values, start=1):
-        text = plain(value)
+        text = value if type(value) is str else plain(value)
         if not isinstance(text, str):
             kind = type(value).__name__
             if not is_missing(value):
@@ -119,7 +119,7 @@ def _strings(values: Iterator[Any], one: str, *, missing: str | None) -> Iterato
             if missing is None:
                 raise TextError(f"{one} {number} is missing: it is {value!r}; leave the row out, as .dropna() does")
             text = missing
-        if half_character(text):
+        if not text.isascii() and half_character(text):
             raise TextError(f"{one} {number} holds a lone surrogate, which no text has; remove it")
         yield text
 

@@ -131,7 +131,7 @@ def test_an_unknown_command_is_hinted_at(refused):
         ("temperature", ("--temperature", "nan")),
         ("template", ("--hypothesis-template", "no place")),
         ("template", ("--hypothesis-template", "{} and {}")),
-        ("is no score", ("--none-label", "other", "--none-threshold", "nan")),
+        ("--none-threshold nan is no number", ("--none-label", "other", "--none-threshold", "nan")),
         ("threshold", ("--multi-label", "--threshold", "1.5")),
         ("threshold", ("--multi-label", "--threshold", "nan")),
         ("'sea' is also one of the labels", ("--none-label", "sea")),

@@ -122,7 +122,7 @@ class Request(RequestSettings):
             check_text(getattr(self, name) or "", name)
         if not 1 <= self.max_new_tokens <= MOST_TOKENS:
             raise SettingError(
-                f"max_new_tokens={self.max_new_tokens}: a text is written of 1 to {MOST_TOKENS:,} tokens"
+                f"max_new_tokens={self.max_new_tokens} writes nothing, or no end; give 1 to {MOST_TOKENS:,}"
             )
         if self.guidance is not None and not abs(self.guidance) <= LARGEST:
             raise SettingError(f"guidance={self.guidance} is too far; give a number such as 2")

@@ -80,8 +80,8 @@ class SyntheticSettings(RequestSettings):
     def __post_init__(self) -> None:
         if not 1 <= self.count <= self.written <= MOST_DRAFTS:
             raise SettingError(
-                f"of drafts={self.drafts} texts of a label not count={self.count} can be kept: count is 1 or more, "
-                f"and drafts, {DRAFTS} times count by default, as many or more, up to {MOST_DRAFTS:,}"
+                f"of drafts={self.drafts} texts of a label not count={self.count} can be kept: keep 1 or more, and "
+                f"write more, such as {DRAFTS * max(1, min(self.count, 200))}, up to {MOST_DRAFTS:,}"
             )
         if not 0 <= self.min_new_tokens <= self.max_new_tokens:
             raise SettingError(
