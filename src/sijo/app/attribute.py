@@ -21,6 +21,8 @@ class AttributeSettings:
 
     model: str | None = None
     """A folder or org/name with a head that writes (lm), trained with control codes."""
+    base: str | None = None
+    """The model of a LoRA adapter: a folder or org/name, where --model holds the adapter alone."""
     codes: str | None = None
     """Which codes to choose among, as "travel,banking"; all that the model knows by default."""
     prior: str = "uniform"

@@ -55,6 +55,8 @@ class LabelSettings:
     """A model folder or org/name; without it the built-in sentence encoder."""
     revision: str | None = None
     """Branch, tag or commit of an org/name model."""
+    base: str | None = None
+    """The model of a LoRA adapter: a folder or org/name, where --model holds the adapter alone."""
     scorer: Annotated[ScorerName, Parameter(help=SCORER_HELP)] = "auto"
     entailment_column: str | None = None
     """The column of the model's head that says entailment, by name or number; its config tells by default."""

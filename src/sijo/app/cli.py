@@ -110,6 +110,7 @@ def convert(
     size: str | None = None,
     model_type: str | None = None,
     part: Literal["discriminator", "generator"] | None = None,
+    base: str | None = None,
     overwrite: bool = False,
 ) -> None:
     """Make a folder that sijo and transformers open of a checkpoint in another form.
@@ -129,6 +130,8 @@ def convert(
 
         sijo convert old/electra.safetensors models/spotter --size electra-small-discriminator --part discriminator
 
+        sijo convert adapters/reviews models/reviews --base models/deberta-v3-small
+
     Parameters
     ----------
     size
@@ -137,6 +140,8 @@ def convert(
         What it is (bert, albert, …), where its config does not say so.
     part
         Which of the two networks of an ELECTRA that was saved with both.
+    base
+        The model of a LoRA adapter: a folder or org/name, where SOURCE holds the adapter alone. Both are merged.
     overwrite
         Replace a model that is there.
     """
@@ -148,6 +153,7 @@ def convert(
         size=size,
         model_type=model_type,
         part=part,
+        base=base,
         overwrite=overwrite,
         tell=tell,
     )

@@ -32,6 +32,8 @@ class GenerateSettings:
 
     model: str | None = None
     """A folder or org/name with a head that writes (lm), such as what sijo pretrain ctrl-tiny leaves."""
+    base: str | None = None
+    """The model of a LoRA adapter: a folder or org/name, where --model holds the adapter alone."""
     prompt: Annotated[list[str] | None, Parameter(alias="-p", consume_multiple=True)] = None
     """How the text begins; several are written side by side."""
     prompts_file: Path | None = None
@@ -126,7 +128,7 @@ def run(*, options: GenerateSettings = GenerateSettings(), data: SynthesisOption
     from sijo.tokenizers.codes import known_codes
 
     requests = [] if options.codes else requests_of(options)  # before the model is opened
-    writer = Generator(options.model)
+    writer = Generator(options.model, base=options.base)
     if options.codes:
         for name in known_codes(writer.model.tokenizer):
             print_line(name)
@@ -203,7 +205,7 @@ def write_table(writing: GenerateSettings, options: SynthesisOptions) -> None:
 
     format, kinds = format_of(options.output), kinds_of(options.for_labels)
     settings = settings_of(writing, options)
-    synthesis = Synthesis(Generator(writing.model), kinds, settings)
+    synthesis = Synthesis(Generator(writing.model, base=writing.base), kinds, settings)
     with whole_file(options.output) as out:
         with RowProgress(shown=not options.quiet) as progress:
             for written in synthesis.write():

@@ -27,6 +27,8 @@ class InspectSettings:
 
     revision: str | None = None
     """Branch, tag or commit of an org/name model."""
+    base: str | None = None
+    """The model of a LoRA adapter: a folder or org/name, where MODEL holds the adapter alone."""
     format: Literal["table", "json"] | None = None
     """A table for people, or one JSON object; by default json in a pipe."""
 
@@ -45,7 +47,7 @@ def run(model: str | None = None, /, *, options: InspectSettings = InspectSettin
     from sijo.checkpoints.contents import inspect
     from sijo.checkpoints.locate import locate
 
-    contents, error = inspect(locate(model, revision=options.revision))
+    contents, error = inspect(locate(model, revision=options.revision), base=options.base)
     if wants_json(options.format):
         print_json(contents, ascii=True)  # file names need not be text
     else:
@@ -85,6 +87,10 @@ def _about(contents: dict[str, Any]) -> Iterator[tuple[str, str]]:
         kinds = contents["heads"].items()
         heads = [name if mixed else f"{name} ({kind or 'not in transformers'})" for name, kind in kinds]
         yield "heads", _few(heads) or "none"
+        if adapter := contents.get("adapter"):
+            beside = f", of {adapter['base']}" if adapter["base"] else ""
+            named = adapter["targets"] if isinstance(adapter["targets"], list) else [str(adapter["targets"])]
+            yield "adapter", f"LoRA of rank {adapter['rank']} on {_few(named)}{beside}, merged"
         if contents["labels"]:
             yield "labels", _few(contents["labels"])
         words = "none"

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from sijo.checkpoints.adapters import Adapter, adapter_in
 from sijo.checkpoints.card import languages, licence
 from sijo.checkpoints.load import Model, load
 from sijo.checkpoints.names import NameTable
@@ -32,8 +33,13 @@ ABSENT = ("DebertaForPreTraining", "DebertaV2ForPreTraining", "DebertaForMultipl
 """Heads that were published, and that transformers has no class for."""
 
 
-def inspect(folder: Path) -> tuple[dict[str, Any], Exception | None]:
-    """What is in a model's folder, as plain values under names that are always there, and why it would not load."""
+def inspect(folder: Path, base: str | Path | None = None) -> tuple[dict[str, Any], Exception | None]:
+    """What is in a model's folder, as plain values under names that are always there, and why it would not load.
+
+    Of an adapter there is one name more, `adapter`.
+
+    base  the model of an adapter that stands alone; see `load`
+    """
     errors: dict[str, Exception] = {}
     unknown = ("model_type", "dtype", "layers", "blocks", "architecture", "parameters", "labels", "tokenizer")
     contents: dict[str, Any] = {"folder": str(folder)} | dict.fromkeys(unknown)
@@ -46,7 +52,7 @@ def inspect(folder: Path) -> tuple[dict[str, Any], Exception | None]:
         "unused": [],
     }
     try:
-        contents |= _opened(folder, errors)
+        contents |= _opened(folder, base, errors)
     except (SijoError, OSError) as error:
         errors["encoder"] = error
     first = next(iter(errors.values()), None)
@@ -63,10 +69,10 @@ def inspect(folder: Path) -> tuple[dict[str, Any], Exception | None]:
     return contents, first
 
 
-def _opened(folder: Path, errors: dict[str, Exception]) -> dict[str, Any]:
+def _opened(folder: Path, base: str | Path | None, errors: dict[str, Exception]) -> dict[str, Any]:
     """What opening the encoder and each head tells; a head that does not open is put among the errors."""
-    encoder = load(folder)
-    models = [encoder, *_with_heads(folder, encoder.heads, errors)]
+    encoder, adapter = load(folder, base=base), adapter_in(folder)
+    models = [encoder, *_with_heads(folder, base, encoder.heads, errors)]
     sizes: dict[str, int] = {}
     seen: set[str] = set()
     for model in models:
@@ -76,7 +82,11 @@ def _opened(folder: Path, errors: dict[str, Exception]) -> dict[str, Any]:
     unknown = ABSENT if encoder.family.model_type != "sijo" else kinds.values()
     a, sentence = encoder.architecture, encoder.sentence
     tokenizer = encoder.tokenizer if encoder.has_tokenizer else None
-    dtypes = {str(t.dtype).removeprefix("torch.") for t in read_weights(folder).values() if t.is_floating_point()}
+    dtypes = {
+        str(t.dtype).removeprefix("torch.")
+        for t in read_weights(encoder.base or folder).values()
+        if t.is_floating_point()
+    }
     return {
         "model_type": encoder.family.model_type,
         "dtype": " and ".join(sorted(dtypes)),
@@ -95,18 +105,32 @@ def _opened(folder: Path, errors: dict[str, Exception]) -> dict[str, Any]:
         },
         "sentence_encoder": asdict(sentence) if sentence.trained else None,
         "unused": sorted(unused),
+        **({} if adapter is None else {"adapter": _told(adapter, encoder)}),
     }
 
 
-def _with_heads(folder: Path, heads: tuple[str, ...], errors: dict[str, Exception]) -> list[Model]:
+def _told(adapter: Adapter, model: Model) -> dict[str, Any]:
+    """What an adapter adds, to which modules of which model; None for one whose weights lie beside it."""
+    lora, targets = adapter.config, adapter.config.target_modules
+    return {
+        "rank": lora.r,
+        "alpha": lora.lora_alpha,
+        "targets": targets if isinstance(targets, str | None) else sorted(targets),
+        "base": str(model.base) if model.base else None,
+    }
+
+
+def _with_heads(
+    folder: Path, base: str | Path | None, heads: tuple[str, ...], errors: dict[str, Exception]
+) -> list[Model]:
     """Models that have all the heads that open: together if they all do, else one by one."""
     models, failed = [], {}
     try:
-        return [load(folder, heads)] if heads else []
+        return [load(folder, heads, base=base)] if heads else []
     except SijoError:
         for name in heads:
             try:
-                models.append(load(folder, name))
+                models.append(load(folder, name, base=base))
             except SijoError as error:
                 failed[name] = error
     alike = any(name in ALIKE for model in models for name in model.layouts)

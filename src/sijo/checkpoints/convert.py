@@ -12,10 +12,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sijo.checkpoints.describe import buildable
+from sijo.checkpoints.adapters import adapter_in
+from sijo.checkpoints.describe import buildable, describe
 from sijo.checkpoints.load import load
 from sijo.checkpoints.locate import BESIDE_WEIGHTS, SENTENCE_CONFIGS
 from sijo.checkpoints.pickled import read_pickled
+from sijo.checkpoints.save import save
 from sijo.checkpoints.tensorflow import from_tensorflow, is_tensorflow
 from sijo.checkpoints.weight_files import INDEX, PICKLED, WEIGHTS, weight_map
 from sijo.checkpoints.weights import read_file, read_weights, write_weights
@@ -49,9 +51,10 @@ def convert(
     model_type: str | None = None,
     part: str | None = None,
     overwrite: bool = False,
+    base: str | Path | None = None,
     tell: Tell = log.info,
 ) -> Path:
-    """Make a folder that sijo and transformers open of a checkpoint in another form.
+    """Make a folder that sijo and transformers open of a checkpoint in another form, or of an adapter.
 
     source      a folder, or one file of weights: a pickle by torch.save (.bin, .pt, .pth, .ckpt), or
                 safetensors by present or by TensorFlow's names
@@ -60,6 +63,7 @@ def convert(
     model_type  what it is, where its config does not say so
     part        "discriminator" or "generator", of an ELECTRA that was saved with both
     overwrite   replace a model that is there
+    base        the model of an adapter that stands alone; see `load`
     tell        called with a sentence on each thing left out and why, and on what the folder holds
 
     Tensors keep their numbers and get their present names; the tokenizer's files and the card go with
@@ -71,6 +75,12 @@ def convert(
     source, target = Path(source).expanduser(), Path(target).expanduser()
     folder = source if source.is_dir() else source.parent
     _may(source, target, overwrite=overwrite)
+    if source.is_dir() and (base is not None or adapter_in(source) is not None):
+        if size or model_type or part:
+            raise SettingError("size, model_type and part are not for an adapter, whose model says what it is")
+        held = describe(source, base=base).heads
+        tell(f"merged the adapter; holds {', '.join(['the encoder', *held])}")
+        return save(load(source, held, base=base), target, overwrite=overwrite)
     fields = _fields(folder, size=size, model_type=model_type)
     family = FAMILIES[str(fields["model_type"])]
     config = family.config.read(fields)

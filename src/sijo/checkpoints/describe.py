@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
+from sijo.checkpoints.adapters import TASKS, Adapter, adapter_in
 from sijo.checkpoints.locate import TOKENIZER_FILES, locate
 from sijo.checkpoints.sentence import SentenceSettings, sentence_settings
 from sijo.checkpoints.weight_files import tensor_names
@@ -26,19 +27,61 @@ class FolderDescription:
 
     folder  in Hugging Face layout
     labels  names of the columns of a fresh classification head, in place of those in config.json
+    base    where the model of an adapter is that stands alone; see `load`
 
     >>> described = FolderDescription(locate(None))
     >>> described.family.model_type, described.architecture.layers, described.heads, described.sentence.pooling
     ('bert', 6, (), 'mean')
     """
 
-    def __init__(self, folder: Path, labels: Sequence[str] | None = None) -> None:
+    def __init__(self, folder: Path, labels: Sequence[str] | None = None, base: str | Path | None = None) -> None:
         self.folder = folder
-        fields = config_fields(folder)
+        self.adapter = adapter_in(folder)
+        """What is to be merged into the weights."""
+        self.adapted: dict[str, None] = {}
+        """The full names of tensors that the adapter keeps whole."""
+        if self.adapter is None and base is not None:
+            raise SettingError(
+                f"base={str(base)!r} (--base) names the model of an adapter, and {folder} holds none; leave it out"
+            )
+        self.base = folder if self.adapter is None else self.adapter.base(base)
+        """The folder of the weights: another one where an adapter stands alone."""
+        fields = config_fields(self._beside("config.json"))
         self.fields = fields if labels is None else with_labels(fields, labels)
         """Those of config.json."""
         self.family = FAMILIES[str(self.fields["model_type"])]
         self.config: Config = self.family.config.read(self.fields)
+        if self.adapter is not None:
+            self._of_adapter(self.adapter, named=labels is not None)
+
+    def _beside(self, *names: str) -> Path:
+        """The folder of some files: the adapter's, if it has any of them, else the base model's."""
+        return self.folder if any(present(self.folder, name) for name in names) else self.base
+
+    def _of_adapter(self, adapter: Adapter, *, named: bool) -> None:
+        """What an adapter changes in the config: the head that it was trained with, and how many columns that has.
+
+        named  whether the columns were named already
+        """
+        if self.fields.get("quantization_config"):
+            raise RefusedError(
+                f"{self.base} is quantized (quantization_config), so nothing can be added to its weights; name the "
+                "model that it was made from with base= (--base)"
+            )
+        head = TASKS.get(str(adapter.config.task_type))
+        if head is not None:
+            self.fields = self.fields | {"architectures": [self.family.published([head])]}
+        rows = {
+            self.family.full_name(f"{module}.{kind}"): shape for (module, kind), shape in adapter.shapes.items()
+        }
+        self.adapted = dict.fromkeys(rows)
+        for layout in self.family.layouts(self.config):
+            shape = rows.get(f"{layout.names.get('out')}.weight")
+            if shape is None or named or not layout.name.endswith("classification"):
+                continue
+            if shape[0] != len(self.config.labels):
+                self.fields = with_labels(self.fields, [f"LABEL_{i}" for i in range(shape[0])])
+                self.config = self.family.config.read(self.fields)
 
     @property
     def architecture(self) -> Architecture:
@@ -53,13 +96,13 @@ class FolderDescription:
     @cached_property
     def heads(self) -> tuple[str, ...]:
         """The heads whose weights it holds, by the headers of its files."""
-        layouts = self.layouts(self.by_full_name(tensor_names(self.folder)))
+        layouts = self.layouts(self.by_full_name(tensor_names(self.base)) | self.adapted)
         return tuple(name for name in layouts if name != POOLER)
 
     @cached_property
     def sentence(self) -> SentenceSettings:
         """How it makes a vector of a sentence."""
-        return sentence_settings(self.folder)
+        return sentence_settings(self._beside("modules.json"))
 
     def by_full_name(self, tensors: Mapping[str, Content]) -> dict[str, Content]:
         """The folder's tensors, or whatever is known of each, by full published name."""
@@ -81,7 +124,7 @@ class FolderDescription:
 
     def tokenizer(self) -> Tokenizer | None:
         """The folder's tokenizer, if there is one, for inputs of the length that network and training allow."""
-        folder, a, length = self.folder, self.architecture, self.sentence.max_length
+        folder, a, length = self._beside(*TOKENIZER_FILES), self.architecture, self.sentence.max_length
         files = [name for name in TOKENIZER_FILES if present(folder, name)]  # looks at each: none may lead outside
         if not files:
             return None
@@ -100,9 +143,11 @@ class FolderDescription:
         return tokenizer
 
 
-def describe(model: str | Path | None, revision: str | None = None) -> FolderDescription:
+def describe(
+    model: str | Path | None, revision: str | None = None, base: str | Path | None = None
+) -> FolderDescription:
     """What a model's folder is; arguments as for `load`."""
-    return FolderDescription(locate(model, revision=revision))
+    return FolderDescription(locate(model, revision=revision), base=base)
 
 
 def config_fields(folder: Path) -> dict[str, object]:

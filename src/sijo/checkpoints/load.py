@@ -10,15 +10,19 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from sijo.checkpoints.adapters import CONFIG as ADAPTER_CONFIG
+from sijo.checkpoints.adapters import adapter_in, adapters_below
 from sijo.checkpoints.describe import FolderDescription, architecture_of
 from sijo.checkpoints.int8 import LONGEST, PROBE, to_int8
 from sijo.checkpoints.locate import locate
+from sijo.checkpoints.merge import merged
 from sijo.checkpoints.names import NameTable
 from sijo.checkpoints.sentence import SentenceSettings
 from sijo.checkpoints.weight_files import weight_files
 from sijo.checkpoints.weights import not_finite, read_weights
-from sijo.errors import CheckpointError, RefusedError, SettingError, nearest
+from sijo.errors import CheckpointError, RefusedError, SettingError, nearest, warn
 from sijo.files.manifest import verify
+from sijo.files.paths import FolderFile
 from sijo.models import family_for, new_layout, published
 from sijo.models.family import HEADS, Config, Family, Layout
 from sijo.models.labels import with_labels
@@ -53,6 +57,7 @@ class Model(Network):
         tokenizer: Tokenizer | None = None,
         sentence: SentenceSettings | None = None,
         source: Path | None = None,
+        base: Path | None = None,
     ) -> None:
         read = family.config.read(config)
         super().__init__(architecture_of(read), {name: layout.head(read) for name, layout in layouts.items()})
@@ -64,6 +69,8 @@ class Model(Network):
         self.labels: tuple[str, ...] = read.labels
         self.sentence = sentence or SentenceSettings()
         self.source = source
+        self.base = base
+        """The folder of the weights, where `source` is an adapter's that stands alone."""
         self._tokenizer = tokenizer
 
     @property
@@ -95,7 +102,9 @@ class Model(Network):
         digest = hashlib.blake2b(settings.encode(), digest_size=32)
         if self._tokenizer is not None:
             digest.update(self._tokenizer.fingerprint.encode())
-        files = [] if self.source is None else weight_files(self.source)
+        files = [] if self.source is None else weight_files(self.base or self.source)
+        if self.source is not None and (adapter := adapter_in(self.source)):
+            files += [adapter.file, FolderFile(adapter.folder, ADAPTER_CONFIG)]
         for file in files:
             with file.open() as opened:
                 digest.update(hashlib.file_digest(opened, "blake2b").digest())
@@ -113,6 +122,7 @@ def load(
     *,
     labels: Sequence[str] | None = None,
     probe: str | None = None,
+    base: str | Path | None = None,
 ) -> Model:
     """Open a checkpoint folder in Hugging Face layout.
 
@@ -125,7 +135,10 @@ def load(
               over the next token by more than log 1.01 a token on average (KL divergence from float32)
     labels    names of the columns of a fresh classification head
     probe     of int8, the text on which that is tried, of which 256 tokens are read; None for a short English one
+    base      a folder or org/name: the model that a LoRA adapter belongs to, where the folder holds the adapter
+              alone; None for the org/name that the adapter names. A path in its file is never followed
 
+    An adapter, alone or beside the weights, is merged into them, in float32 and as peft does.
     Nothing in the folder is executed. Tensors that no part of the model uses are named in the
     model's `unused`.
 
@@ -138,9 +151,19 @@ def load(
     """
     _check_dtype(dtype, head, probe)
     folder = locate(model, revision=revision)
-    seal = verify(folder)
-    described = FolderDescription(folder, labels)
-    weights = described.by_full_name(read_weights(folder))
+    seals = [verify(folder)]
+    described = FolderDescription(folder, labels, base)
+    if described.base != folder:
+        seals.append(verify(described.base))
+    weights = described.by_full_name(read_weights(described.base))
+    if described.adapter is not None:
+        weights = merged(weights, described.adapter, described.family, described.config)
+        log.info("%s: its adapter is merged into the weights of %s", folder, described.base)
+    elif below := adapters_below(folder):
+        warn(
+            f"{folder} holds adapters in {', '.join(below)}, which are not merged: open one's folder, with base="
+            f"{str(folder)!r} (--base)"
+        )
     held = described.layouts(weights)
     layouts, fresh = _heads(head, held, described)
     if labels is not None and not fresh:
@@ -162,6 +185,7 @@ def load(
             heads=tuple(name for name in held if name != POOLER),
             sentence=described.sentence,
             source=folder,
+            base=None if described.base == folder else described.base,
         )
     for name in fresh:
         opened.head[name] = build_head(opened.head_values[name], opened.architecture).to(DTYPES[dtype])
@@ -170,7 +194,7 @@ def load(
         log.info("%s: %s does not use %s", folder, head or "the encoder alone", ", ".join(opened.unused))
     opened._tokenizer = described.tokenizer()
     opened.eval()
-    if seal is not None:
+    for seal in filter(None, seals):
         seal.must_hold()  # what is mapped, or read by part, was of one folder and was not written to
     if dtype == "int8":
         moved = to_int8(opened, _probed(opened, probe))

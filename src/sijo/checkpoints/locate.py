@@ -22,6 +22,7 @@ BESIDE_WEIGHTS = (
 SENTENCE_CONFIGS = "sentence_*_config.json"
 FILES = [
     "config.json",
+    "adapter_config.json",
     "*.safetensors",
     "*.safetensors.index.json",
     *BESIDE_WEIGHTS,
@@ -55,7 +56,7 @@ def locate(model: str | Path | None, *, revision: str | None = None) -> Path:
         raise SettingError(
             f"there is no folder {folder}; name a folder with a model, or a model on the Hub as org/name"
         )
-    return _from_hub(str(model), revision)
+    return from_hub(str(model), revision)
 
 
 def built_in() -> Path:
@@ -88,7 +89,8 @@ def offline() -> bool:
     return any(os.environ.get(name, "").upper() in yes for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
 
 
-def _from_hub(repo: str, revision: str | None) -> Path:
+def from_hub(repo: str, revision: str | None = None) -> Path:
+    """The folder of an org/name in the Hub's cache, fetched if it must be; never a folder of that name."""
     try:
         from huggingface_hub import constants, snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -107,6 +109,7 @@ def _from_hub(repo: str, revision: str | None) -> Path:
             )
         # another program may have fetched a part, and without modules.json an encoder would be pooled by guess
         whole = all((cached / name).is_file() for name in ("config.json", "tokenizer.json", "modules.json"))
+        whole = whole or (cached / "adapter_config.json").is_file()
         if offline() or (whole and any(cached.glob("*.safetensors"))):
             return cached
     except HFValidationError as error:

@@ -76,8 +76,9 @@ class Attributor:
         prior: Prior | Mapping[str, float] = "uniform",
         weighing: Weighing = "sum",
         token_budget: int = TOKEN_BUDGET,
+        base: str | Path | None = None,
     ) -> None:
-        self.model = model if isinstance(model, Model) else load(model, HEAD)
+        self.model = model if isinstance(model, Model) else load(model, HEAD, base=base)
         architecture, tokenizer = self.model.architecture, self.model.tokenizer
         if architecture.reads != "left" or HEAD not in self.model.head:
             raise SettingError(

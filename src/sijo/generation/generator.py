@@ -43,12 +43,20 @@ class Generator:
     window  tokens that it reads at once, its code included; None for as many as it was made for
     slide   how many old tokens leave when a text outgrows that: 1 reads the window anew for each token, as the
             released sampler means to; None for a quarter of the window
+    base    the model of an adapter that stands alone; see `load`
 
     Raises SettingError for a network that does not write from left to right.
     """
 
-    def __init__(self, model: Model | str | Path, *, window: int | None = None, slide: int | None = None) -> None:
-        self.model = model if isinstance(model, Model) else load(model, HEAD)
+    def __init__(
+        self,
+        model: Model | str | Path,
+        *,
+        window: int | None = None,
+        slide: int | None = None,
+        base: str | Path | None = None,
+    ) -> None:
+        self.model = model if isinstance(model, Model) else load(model, HEAD, base=base)
         architecture, tokenizer = self.model.architecture, self.model.tokenizer
         if architecture.reads != "left" or HEAD not in self.model.head:
             raise SettingError(

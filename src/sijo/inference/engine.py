@@ -394,7 +394,12 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def encode(
-    model: str | Path | Model | None, texts: Iterable[str], normalize: bool = True, *, prompt: str | None = None
+    model: str | Path | Model | None,
+    texts: Iterable[str],
+    normalize: bool = True,
+    *,
+    prompt: str | None = None,
+    base: str | Path | None = None,
 ) -> np.ndarray:
     """One vector for each text, in order.
 
@@ -404,6 +409,7 @@ def encode(
     normalize  scale each vector to length 1, so that a dot product is a cosine
     prompt     what stands before each text: the name of one of the model's prompts, or words such as "query: "; ""
                for nothing, None for what the model was trained with
+    base       the model of an adapter that stands alone; see `load`
 
     Returns (n, D) float32, all of them finite: D the model's width, or k times that where k poolings stand side by
     side. A text without tokens gives zeros.
@@ -413,7 +419,7 @@ def encode(
     >>> bool(cat @ kitten > cat @ tax)
     True
     """
-    opened = model if isinstance(model, Model) else load(model)
+    opened = model if isinstance(model, Model) else load(model, base=base)
     engine = Engine(opened, prompt=prompt)
     none = np.zeros((0, opened.sentence.width(opened.architecture.hidden_size)), np.float32)
     stacked = np.concatenate([none, *(group.vectors for group in engine.stream(texts))])

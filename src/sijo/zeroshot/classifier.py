@@ -45,6 +45,9 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     entailment_column    name or number of the column of the model's head that says entailment; None to
                          look it up among the names in its config
     contradiction_column  the same for the column that says the opposite
+    prompt               what stands before texts and labels, for a sentence encoder: the name of one of its
+                         prompts, or words such as "query: "; "" for nothing, None for the encoder's own
+    base                 a folder or `org/name`: the model of a LoRA adapter that stands alone
 
     Nothing needs fitting. `fit` without labels of its own takes them from y, unless the model was trained on its
     own.
@@ -70,6 +73,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     entailment_column: str | int | None = None
     contradiction_column: str | int | None = None
     prompt: str | None = None
+    base: str | Path | None = None
 
     def fit(self, X: Iterable[str] | None = None, y: Iterable[str] | None = None) -> "ZeroShotClassifier":
         """Check the labels; take them from y where none were given; fit the temperature where asked to.
@@ -211,7 +215,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _scorer(self) -> Scorer:
         """The scorer with its model, opened at first use and again when a setting of it changes."""
-        names = ("long_text", "cache", "dtype", "entailment_column", "contradiction_column", "prompt")
+        names = ("long_text", "cache", "dtype", "entailment_column", "contradiction_column", "prompt", "base")
         settings: dict[str, Any] = {name: getattr(self, name) for name in names}
         key = (self.model, self.scorer, *settings.values())
         if getattr(self, "_opened", (None, None))[0] != key:

@@ -23,6 +23,7 @@ def open_scorer(
     cache: str | Path | None = None,
     dtype: Dtype = "float32",
     prompt: str | None = None,
+    base: str | Path | None = None,
     **options: str | int | None,
 ) -> Scorer:
     """A scorer with its model opened.
@@ -34,6 +35,7 @@ def open_scorer(
     model     a folder, an `org/name`, an opened model, or None for the built-in one. A model that was
               opened without the head its scorer needs is opened again, with it
     revision  branch, tag or commit on the Hub
+    base      the model of an adapter that stands alone; see `load`
     options   of one scorer alone, such as `entailment_column`; None is as good as none
 
     The other settings are those of `ZeroShotClassifier`. Raises SettingError for settings that do not
@@ -50,8 +52,10 @@ def open_scorer(
     if name != "auto" and name not in SCORERS:
         raise SettingError(f"no scorer {name!r}{nearest(name, SCORERS)}; there are auto, {', '.join(SCORERS)}")
     options = {option: value for option, value in options.items() if value is not None}
+    if isinstance(model, Model) and base is not None:
+        raise SettingError("base= is for a model that is yet to be opened; give it to sijo.load")
     located = model if isinstance(model, Model) else locate(model, revision=revision)
-    suited = _suited(located, options) if name == "auto" else name
+    suited = _suited(located, options, base) if name == "auto" else name
     row, scorer = SCORERS[suited], scorer_class(suited)
     for option, value in options.items():
         if option not in row.options:
@@ -70,7 +74,7 @@ def open_scorer(
             f"prompt={prompt!r} stands before the texts of a sentence encoder, and the {scorer.name} scorer reads "
             'texts by a head; leave it out, or say scorer="embedding" (--scorer embedding)'
         )
-    opened = _opened(located, row.head, dtype)
+    opened = _opened(located, row.head, dtype, base)
     engine = Engine(opened, long_text=chosen, prompt=prompt if row.head is None else None)
     if cache is not None:
         fingerprint = engine.fingerprint if row.head is None else opened.fingerprint
@@ -78,15 +82,15 @@ def open_scorer(
     return scorer(engine, **options)
 
 
-def _suited(model: Path | Model, options: dict[str, str | int | None]) -> str:
+def _suited(model: Path | Model, options: dict[str, str | int | None], base: str | Path | None) -> str:
     """The name of the scorer whose options these are, or else of the last that suits the model."""
     if options:
         return _owner(next(iter(options)))
-    facts = model_facts(model)
+    facts = model_facts(model, base)
     return next(name for name, row in reversed(SCORERS.items()) if row.suits(facts))
 
 
-def model_facts(model: Path | Model) -> ModelFacts:
+def model_facts(model: Path | Model, base: str | Path | None = None) -> ModelFacts:
     """What decides which scorers suit an opened model, or the one in a folder.
 
     >>> from sijo.checkpoints.locate import built_in
@@ -97,7 +101,7 @@ def model_facts(model: Path | Model) -> ModelFacts:
     if isinstance(model, Model):
         opened = frozenset(model.head_values)
         return ModelFacts(model.source, opened.union(model.heads), opened, model.labels, model.sentence.trained)
-    folder = describe(model)
+    folder = describe(model, base=base)
     return ModelFacts(model, frozenset(folder.heads), frozenset(), folder.labels, folder.sentence.trained)
 
 
@@ -115,10 +119,10 @@ def scorer_class(name: str) -> type[Scorer]:
     return scorer
 
 
-def _opened(model: Path | Model, head: str | None, dtype: Dtype) -> Model:
+def _opened(model: Path | Model, head: str | None, dtype: Dtype, base: str | Path | None) -> Model:
     """The model with its head: as it is given, or opened from its folder."""
     if not isinstance(model, Model):
-        return load(model, head=head, dtype=dtype)
+        return load(model, head=head, dtype=dtype, base=base)
     if head is None or head in model.head_values or model.source is None:
         return model
-    return load(model.source, head=head, dtype=model.dtype)
+    return load(model.source, head=head, dtype=model.dtype, base=model.base)
