@@ -209,7 +209,7 @@ def test_cells_of_several_labels(sijo_cli, tiny_model, write, tmp_path, cells, a
     ("cells", "code", "words"),
     [
         (["sea|rain", "sea"], 0, "looks like several parted at '|'"),
-        (["바다、비", "비"], 0, "looks like several parted at '、'"),
+        (["sea、rain", "rain"], 0, "looks like several parted at '、'"),
         (["sea/rain", "rain/sun", "sun", "sea"], 0, "looks like several parted at '/'"),
         (["sea;rain", "sun, sea"], 3, "which of them parts labels in this column"),
         (["sea;rain, sun", "sea"], 3, "semicolons and commas, and either may part labels"),
@@ -299,7 +299,7 @@ def test_scores_that_are_no_numbers_are_no_answers(sijo_cli, tiny_model, write, 
     # kills: a diverged network measured by the class that NaN sorts to
     data, out = write("t.csv", table(["sea", "rain"])), tmp_path / "run"
     arguments = ("finetune", "--model", tiny_model, "--train", data, "-o", out, *FEW)
-    changes = ("schedule.peak=1e20", "schedule.warmup_share=0", "run.batch=2", "every=0.4")
+    changes = ("schedule.peak=1e9", "schedule.warmup_share=0", "run.batch=2", "every=0.4")
     for resume in ((), ("--resume",)):
         ran = sijo_cli(*arguments, *changes, *resume)
         assert ran.code == 1 and ("diverged" in ran.err or "the loss is" in ran.err), ran.err

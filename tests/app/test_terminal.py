@@ -157,11 +157,11 @@ def test_classify_to_a_file_and_its_refusals(run, table_of, tiny_model, tmp_path
 @pytest.mark.parametrize("labels", [2, 20])
 def test_evaluate(run, write, tiny_model, labels):
     # kills: labels in the table of classes, in the matrix, and among the commonest confusions
-    names = [f"{PAYLOAD}{number}" for number in range(labels)]
+    names = [f"{PAYLOAD} {letter}" for letter in "abcdefghijklmnopqrst"[:labels]]  # which the model tells apart
     data = write("data.csv", "text,label\r\n" + "".join(f'the sea,"{name}"\r\n' for name in names))
     seen = run("evaluate", "--data", data, "--model", tiny_model, "--resamples", 100)
     assert seen.code == 0, seen.text
-    seen.harmless("[red]b[/red]", ":smile:1")
+    seen.harmless("[red]b[/red]", ":smile:")
     run("evaluate", "--data", data, "--model", tiny_model, "--labels", "sea,land").harmless("[red]b")
     run("evaluate", "--data", data, "--model", tiny_model, "--label-column", PAYLOAD).harmless("[red]b")
     run("evaluate", "--data", data, "--model", tiny_model, "--plot", f"{PAYLOAD}.gif").harmless(":smile:")
@@ -236,7 +236,7 @@ def test_inspect(run, tiny_copy):
     # kills: labels, licence, tensors and file names of a stranger's folder
     folder = tiny_copy.rename(tiny_copy.with_name(NAME))
     weights = load_file(folder / "model.safetensors")
-    save_file(weights | {f"x{PAYLOAD}": torch.ones(1)}, folder / "model.safetensors")
+    save_file(weights | {"x[red]b[/red]:smile:": torch.ones(1)}, folder / "model.safetensors")
     fields = json.loads((folder / "config.json").read_text()) | {"id2label": {"0": PAYLOAD, "1": "b"}}
     (folder / "config.json").write_text(json.dumps(fields))
     (folder / "README.md").write_text(f"---\nlicense: {PAYLOAD}\n---\n")
@@ -245,6 +245,8 @@ def test_inspect(run, tiny_copy):
         seen = run("inspect", folder, "--format", format)
         assert seen.code == 0, seen.text
         seen.harmless("[red]b[/red]")
+    save_file(weights | {f"x{PAYLOAD}": torch.ones(1)}, folder / "model.safetensors")
+    run("inspect", folder).harmless("[red]b", "is no name of a tensor")
     (folder / "model.safetensors").unlink()
     run("inspect", folder).harmless("[red]b")
     run("inspect", folder, "--revision", PAYLOAD).harmless("[red]b")

@@ -299,8 +299,8 @@ def entry(begin, end, *, dtype="F32", shape=None):
         (packed({"__metadata__": {"format": 3}, "a": entry(0, 8)}, bytes(8)), "damaged"),
         (packed({"__metadata__": ["pt"], "a": entry(0, 8)}, bytes(8)), "__metadata__"),
         (packed({"__metadata__": {"format": {"pt": "pt"}}}), "__metadata__"),
-        (packed({"a": entry(0, 8, shape=[10**400])}, bytes(8)), "a has the shape [1000"),
-        (packed({"a": entry(0, 10**400)}, bytes(8)), "a has the shape"),
+        (packed({"a": entry(0, 8, shape=[10**400])}, bytes(8)), "the number 1000"),
+        (packed({"a": entry(0, 10**400)}, bytes(8)), "is too large"),
         (packed({"a": entry(0, 8, shape=[1] * 10_000)}, bytes(8)), "a has the shape"),
         (packed({"a": entry(0, 8, shape=[2] + [0] * 63 + [2])}, bytes(8)), "a has the shape"),
         (packed({"a": entry(0, 8, shape=[0, 2])}, bytes(8)), "a of shape [0, 2]"),
@@ -543,7 +543,7 @@ def test_a_tokenizer_nested_just_deeply_enough(tiny_copy):
     whole = file.read_text().rstrip()[:-1]
     for depth in [150, 500, *range(800, sys.getrecursionlimit(), 3)]:
         file.write_text(f'{whole}, "more": {"[" * depth}{"]" * depth}}}')
-        must_refuse(tiny_copy, "tokenizer.json", kinds=CheckpointError)
+        must_refuse(tiny_copy, "tokenizer.json")
 
 
 PATTERN = {"Regex": "(a+)+$"}
@@ -597,7 +597,7 @@ def test_tokens_beyond_the_table(tiny_copy):
             whole | {"post_processor": processor | {"special_tokens": processor["special_tokens"] | special}}
         )
     )
-    must_refuse(tiny_copy, "different models", kinds=CheckpointError)
+    must_refuse(tiny_copy, "an id for '[CLS]' that no token has", kinds=CheckpointError)
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "manifest.json", INDEX, "modules.json"])

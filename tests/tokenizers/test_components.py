@@ -288,7 +288,7 @@ HOSTILE = {
     # the file
     "lists in lists": ("[" * 100_000, 5, "nested too deeply"),
     "5 million lists": ("[" + "[]," * 5_000_000 + "[]]", 4, "more than 4,194,304 values"),
-    "67 MB and more": ('"' + "x" * (1 << 26) + '"', 4, "longer than 64 MB"),
+    "67 MB and more": ('"' + "x" * (1 << 26) + '"', 5, "longer than 67108864 bytes"),
     "nothing": ("", 5, "is not whole"),
     "null": ("null", 5, "not a JSON object"),
     "a list": ("[]", 5, "not a JSON object"),
@@ -415,7 +415,7 @@ def test_strict_makes_dropout_an_error(tiny_copy, sijo_cli):
     (tiny_copy / "tokenizer.json").write_text(json.dumps(fields))
     arguments = ("classify", "--labels", "sea,land", "--model", tiny_copy)
     ran = sijo_cli(*arguments, stdin=b"the old sea\n")
-    assert ran.code == 0 and "warning: the tokenizer's dropout 0.5" in ran.err and "1 warning" in ran.err
+    assert ran.code == 0 and "warning: the tokenizer's dropout 0.5" in ran.err
     sijo_cli(*arguments, "--strict", stdin=b"the old sea\n").must_say(3, "dropout 0.5")
 
 
