@@ -152,17 +152,7 @@ def load(
     folder = locate(model, revision=revision)
     verify(folder)
     described = FolderDescription(folder, labels, base)
-    if described.base != folder:
-        verify(described.base)
-    weights = described.by_full_name(read_weights(described.base))
-    if described.adapter is not None:
-        weights = merged(weights, described.adapter, described.family, described.config)
-        log.info("%s: its adapter is merged into the weights of %s", folder, described.base)
-    elif below := adapters_below(folder):
-        warn(
-            f"{folder} holds adapters in {', '.join(below)}, which are not merged: open one's folder, with base="
-            f"{str(folder)!r} (--base)"
-        )
+    weights = _weights(described)
     held = described.layouts(weights)
     layouts, fresh = _heads(head, held, described)
     if labels is not None and not fresh:
@@ -197,6 +187,23 @@ def load(
         moved = to_int8(opened, _probed(opened, probe))
         log.info("%s: in int8 %.5f nats a token from float32, on %d tokens", folder, moved.divergence, moved.tokens)
     return opened
+
+
+def _weights(described: FolderDescription) -> dict[str, Tensor]:
+    """The folder's tensors by full published name, with its adapter's merged into them."""
+    folder, adapter = described.folder, described.adapter
+    if described.base != folder:
+        verify(described.base)
+    weights = described.by_full_name(read_weights(described.base))
+    if adapter is not None:
+        log.info("%s: its adapter is merged into the weights of %s", folder, described.base)
+        return merged(weights, adapter, described.family, described.config)
+    if below := adapters_below(folder):
+        warn(
+            f"{folder} holds adapters in {', '.join(below)}, which are not merged: open one's folder, with base="
+            f"{str(folder)!r} (--base)"
+        )
+    return weights
 
 
 def create(
