@@ -70,7 +70,7 @@ MAY_IMPORT = {name: {"errors"} for name in GROUND} | {
 }
 MAY_IMPORT_TORCH = {
     "app": "",
-    "checkpoints": "convert int8 load names pickled save tensorflow weights",
+    "checkpoints": "convert int8 load merge names pickled save tensorflow weights",
     "generation": "attribute beams generator rules",
     "inference": "engine",
     "jobs": "finetune_seed finetune_setup networks new_token_rows recipes student",

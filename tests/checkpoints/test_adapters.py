@@ -129,6 +129,30 @@ def test_ctrl_writes_as_with_peft(tmp_path):
     check(made, sijo.load(made.folder, "lm", base=made.base), "ctrl")
 
 
+def test_a_table_that_is_published_twice_stays_one(tmp_path):
+    # kills: a table that the adapter changed beside its old copy, which a head then cannot read by
+    config = transformers.BertConfig(vocab_size=WORDS, **TINY)
+    scramble(transformers.BertForMaskedLM(config), 0.2).save_pretrained(tmp_path / "base")
+    tensors = load_file(tmp_path / "base/model.safetensors")
+    tensors["cls.predictions.decoder.weight"] = tensors["bert.embeddings.word_embeddings.weight"].clone()
+    save_file(tensors, tmp_path / "base/model.safetensors", metadata={"format": "pt"})
+    base = transformers.BertForMaskedLM.from_pretrained(tmp_path / "base")
+    lora = peft.LoraConfig(r=2, target_modules=["word_embeddings", "query"], lora_alpha=5)
+    adapted = peft.get_peft_model(base, lora)
+    chance = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for weight in adapted.parameters():
+            if weight.requires_grad:
+                weight.add_(torch.randn(weight.shape, generator=chance) * 0.3)
+    adapted.save_pretrained(tmp_path / "adapter")
+    want = adapted.merge_and_unload().eval()
+    ids, keep = batch()
+    with torch.inference_mode():
+        got = sijo.load(tmp_path / "adapter", "mlm", base=tmp_path / "base")(ids, keep).logits
+        gap = (got - want(ids, attention_mask=keep.long()).logits)[keep].abs().max()
+    assert gap < 1e-5
+
+
 WAYS = {
     "a rank for each": {"rank_pattern": {"query": 2, "layer.1.attention.self.value": 5}, "use_rslora": True},
     "alphas": {"alpha_pattern": {r".*\.0\..*query": 2, "value": 20}},

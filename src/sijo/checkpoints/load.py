@@ -155,15 +155,7 @@ def load(
     described = FolderDescription(folder, labels, base)
     if described.base != folder:
         seals.append(verify(described.base))
-    weights = described.by_full_name(read_weights(described.base))
-    if described.adapter is not None:
-        weights = merged(weights, described.adapter, described.family, described.config)
-        log.info("%s: its adapter is merged into the weights of %s", folder, described.base)
-    elif below := adapters_below(folder):
-        warn(
-            f"{folder} holds adapters in {', '.join(below)}, which are not merged: open one's folder, with base="
-            f"{str(folder)!r} (--base)"
-        )
+    weights = _weights(described)
     held = described.layouts(weights)
     layouts, fresh = _heads(head, held, described)
     if labels is not None and not fresh:
@@ -200,6 +192,21 @@ def load(
         moved = to_int8(opened, _probed(opened, probe))
         log.info("%s: in int8 %.5f nats a token from float32, on %d tokens", folder, moved.divergence, moved.tokens)
     return opened
+
+
+def _weights(described: FolderDescription) -> dict[str, Tensor]:
+    """The folder's tensors by full published name, with its adapter's merged into them."""
+    folder, adapter = described.folder, described.adapter
+    weights = described.by_full_name(read_weights(described.base))
+    if adapter is not None:
+        log.info("%s: its adapter is merged into the weights of %s", folder, described.base)
+        return merged(weights, adapter, described.family, described.config)
+    if below := adapters_below(folder):
+        warn(
+            f"{folder} holds adapters in {', '.join(below)}, which are not merged: open one's folder, with base="
+            f"{str(folder)!r} (--base)"
+        )
+    return weights
 
 
 def create(

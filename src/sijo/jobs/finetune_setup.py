@@ -237,6 +237,7 @@ def _plain(model: Model, names: list[str]) -> Model:
             tokenizer=model.tokenizer,
             sentence=model.sentence,
             source=model.source,
+            base=model.base,
         )
     made.head[layout.name] = build_head(value, a)
     made.transformer.load_state_dict(model.transformer.state_dict(), assign=True)
