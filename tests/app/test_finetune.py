@@ -43,8 +43,9 @@ def test_from_rows_to_a_model_that_labels(sijo_cli, tiny_model, files, tmp_path)
     arguments = ("--model", tiny_model, "--train", train, "--eval", dev, "-o", out, "-q", "--set", *FEW)
     ran = sijo_cli("finetune", *arguments)
     assert ran.code == 0, ran.err
-    warned, counted = ran.err.splitlines()  # its vocabulary has few words of these requests
-    assert "spelled letter by letter" in warned and counted == "1 warning"
+    *warned, counted = ran.err.splitlines()  # its vocabulary has few words of these requests
+    assert all(line.startswith("warning: ") for line in warned) and counted == f"{len(warned)} warnings"
+    assert sum("spelled letter by letter" in line for line in warned) == 1
     (result,) = ran.rows()
     assert result["evaluation_rows"] == 12 and result["model"] == str(out / "model")
     accuracy = result["metrics"]["accuracy"]
