@@ -63,6 +63,19 @@ def test_links_lead_somewhere(page):
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
+def test_promises_name_tests_that_are_there():
+    """Catches a promise whose test was renamed, moved or never written."""
+    named = 0
+    for page in (ROOT / "SECURITY.md", ROOT / "docs/running.md"):
+        for row in page.read_text().splitlines():
+            file = ""
+            for path, test in re.findall(r"`(tests/[a-z_/]+\.py)?::(test_\w+)`", row):
+                file = path or file
+                assert f"def {test}(" in (ROOT / file).read_text(), f"{page.name}: {file}::{test}"
+                named += 1
+    assert named > 80
+
+
 @pytest.mark.parametrize(
     "script", [*ROOT.glob("benchmarks/*.py"), *ROOT.glob("examples/*.py")], ids=lambda file: file.name
 )
