@@ -28,7 +28,7 @@ from sijo.tokenizers.tokenizer import Tokenizer
 pytestmark = pytest.mark.timeout(300)
 PACKAGE = Path(sijo.__file__).parent
 SECRET = "xyzzy-7f3a"
-SECONDS = 5
+SECONDS = 15
 
 
 def link_out(path, outside):

@@ -337,4 +337,6 @@ def _fill(
 
 def _few(names: Iterable[str], most: int = 4) -> str:
     listed = list(names)
-    return "; ".join(listed[:most]) + (f"; and {len(listed) - most} more" if len(listed) > most else "")
+    return "; ".join(name[:300] for name in listed[:most]) + (
+        f"; and {len(listed) - most} more" if len(listed) > most else ""
+    )
