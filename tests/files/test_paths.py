@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sijo.errors import RefusedError
+from sijo.errors import CheckpointError, RefusedError
 from sijo.files.manifest import digests
 from sijo.files.opener import inside
 from sijo.files.paths import present
@@ -67,8 +67,10 @@ def test_the_hub_cache_may_link_to_its_own_blobs_and_nowhere_else(tmp_path):
             present(snapshot, name)
     elsewhere = tmp_path / "models--a--b/models/0123"  # the exception is for snapshots alone
     snapshot.parent.rename(elsewhere.parent)
-    with pytest.raises(RefusedError, match="outside of it"):
-        present(elsewhere, "good")
+    for _ in range(2):
+        with pytest.raises(RefusedError, match="outside of it"):
+            present(elsewhere, "good")
+        snapshot.parent.mkdir(exist_ok=True)  # nor for what only stands beside some
 
 
 def test_only_ordinary_files_are_present(saved):
@@ -79,3 +81,45 @@ def test_only_ordinary_files_are_present(saved):
             present(saved, name)
     with pytest.raises(RefusedError, match="pipe"):
         digests(saved)
+
+
+def test_what_is_no_file_is_not_even_opened(saved, monkeypatch):
+    # kills: a device that is set going by a look at it
+    os.mkfifo(saved / "pipe")
+    opened, real = [], os.open
+    monkeypatch.setattr(os, "open", lambda path, *args, **how: opened.append(path) or real(path, *args, **how))
+    with pytest.raises(RefusedError, match="in place of a file"):
+        present(saved, "pipe")
+    assert opened == [saved]
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("trick", ["pipe", "link", "folder", "linked folder", "gone"])
+def test_what_is_put_there_once_it_was_looked_at(saved, tmp_path, monkeypatch, trick):
+    # kills: a name that is judged and then opened, by which time it is another file
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret/config.json").write_text("secret")
+    name = "1_Pooling/config.json" if trick == "linked folder" else "config.json"
+    looked_at, real = name.partition("/")[0], os.stat
+
+    def stat(path, **how):
+        found = real(path, **how)
+        if path == looked_at and not (saved / "moved").exists():
+            (saved / path).rename(saved / "moved")
+            match trick:
+                case "pipe":
+                    os.mkfifo(saved / path)
+                case "link":
+                    (saved / path).symlink_to(tmp_path / "secret/config.json")
+                case "folder":
+                    (saved / path).mkdir()
+                case "linked folder":
+                    (saved / path).symlink_to(tmp_path / "secret")
+        return found
+
+    monkeypatch.setattr(os, "stat", stat)
+    if trick in ("gone", "linked folder"):  # the way to the file has gone
+        assert present(saved, name) is None
+    else:
+        with pytest.raises((RefusedError, CheckpointError)):
+            present(saved, name)

@@ -11,12 +11,13 @@ import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from io import TextIOWrapper
 from pathlib import Path
 from typing import NamedTuple
 
-from sijo.errors import SettingError
+from sijo.errors import SettingError, SijoError
 from sijo.files.manifest import MANIFEST
 from sijo.files.paths import present
 from sijo.files.private import write_file
@@ -117,6 +118,13 @@ def write_card(folder: Path, card: Card) -> Path:
 def render(card: Card) -> str:
     """The whole text of a card, heading and page; it ends with a line's end."""
     return "\n".join(["---", *_heading(card), "---", "", *_page(card)]).rstrip("\n") + "\n"
+
+
+def known_licence(folder: Path) -> str | None:
+    """The licence of a folder; None too where its card cannot be read: it is no part of the model."""
+    with suppress(SijoError, OSError):
+        return licence(folder)
+    return None
 
 
 def licence(folder: Path) -> str | None:

@@ -8,7 +8,7 @@ from typing import TypeVar
 from sijo.checkpoints.adapters import TASKS, Adapter, adapter_in
 from sijo.checkpoints.locate import TOKENIZER_FILES, locate
 from sijo.checkpoints.sentence import SentenceSettings, sentence_settings
-from sijo.checkpoints.weight_files import tensor_names
+from sijo.checkpoints.weight_files import shown, tensor_names
 from sijo.errors import CheckpointError, RefusedError, SettingError
 from sijo.files.json_files import read_object
 from sijo.files.paths import present
@@ -110,7 +110,9 @@ class FolderDescription:
         for name, content in tensors.items():
             full = self.family.full_name(name)
             if full in contents:
-                raise CheckpointError(f"{self.folder} holds {full} twice, once as {name}; copy the folder again")
+                raise CheckpointError(
+                    f"{self.folder} holds {shown(full)} twice, once as {shown(name)}; copy the folder again"
+                )
             contents[full] = content
         for layout in self.family.layouts(self.config):
             for copy, original in layout.copies.items():

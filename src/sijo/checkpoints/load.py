@@ -397,4 +397,6 @@ def _check_finite(tensor: Tensor, name: str, source: Path | None) -> None:
 
 def _few(names: Iterable[str], most: int = 4) -> str:
     listed = list(names)
-    return "; ".join(listed[:most]) + (f"; and {len(listed) - most} more" if len(listed) > most else "")
+    return "; ".join(name[:300] for name in listed[:most]) + (
+        f"; and {len(listed) - most} more" if len(listed) > most else ""
+    )

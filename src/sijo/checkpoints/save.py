@@ -8,12 +8,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from sijo.checkpoints.card import CARD, LONGEST_CARD, Card, licence, write_card
+from sijo.checkpoints.card import CARD, LONGEST_CARD, Card, known_licence, write_card
 from sijo.checkpoints.load import Model
 from sijo.checkpoints.names import NameTable
 from sijo.checkpoints.sentence import write_sentence_settings
 from sijo.checkpoints.weights import not_finite, write_weights
-from sijo.errors import SettingError, SijoError
+from sijo.errors import SettingError
 from sijo.files.atomic import whole_folder
 from sijo.files.json_files import write_json
 from sijo.files.paths import present
@@ -110,9 +110,7 @@ def _with_licence(card: Card, source: Path | None) -> Card:
     """The card with what the card of its base model names, where that can be read: it is no part of the model."""
     if source is None or card.base_licence is not None:
         return card
-    with suppress(SijoError, OSError):
-        return replace(card, base_licence=licence(source))
-    return card
+    return replace(card, base_licence=known_licence(source))
 
 
 def _form(model: Model) -> tuple[Family, dict[str, object], dict[str, Layout]]:

@@ -6,6 +6,7 @@ header is checked here, word by word, before any of its numbers is used.
 
 import math
 import os
+import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from itertools import pairwise
@@ -36,7 +37,7 @@ LONGEST_HEADER = LONGEST_JSON
 MOST_TENSORS = 100_000
 """In a file, or in an index; a network of a thousand layers has a fifth."""
 MOST_SHARDS = 1_000
-LONGEST_NAME = 500
+LONGEST_NAME = 10_000
 """Characters of a tensor's name; the longest in use has 130."""
 MOST_DIMENSIONS = 64
 """What torch allows; the product of a million sizes would take hours."""
@@ -98,9 +99,9 @@ def by_name(folder: Path, read: Callable[[FolderFile], Mapping[str, Content]]) -
     allow_files(len(files))
     for file in files:
         shard, wanted = read(file), listed[file.name]
-        astray = [f"no {name}" for name in sorted(wanted - shard.keys())]
-        astray += [f"{name} twice" for name in sorted(shard.keys() & contents.keys())]
-        astray += [f"{name} unasked" for name in sorted(shard.keys() - wanted - contents.keys())]
+        astray = [f"no {shown(name)}" for name in sorted(wanted - shard.keys())]
+        astray += [f"{shown(name)} twice" for name in sorted(shard.keys() & contents.keys())]
+        astray += [f"{shown(name)} unasked" for name in sorted(shard.keys() - wanted - contents.keys())]
         if astray:
             raise CheckpointError(
                 f"{file} does not hold the tensors that {INDEX} says: it holds {', '.join(astray[:4])}"
@@ -182,15 +183,24 @@ def _entries(file: FolderFile, size: int, read: Callable[[int, int], bytes]) -> 
     edges += [(payload, payload, "the end of the file")]
     for (_, end, before), (begin, _, after) in pairwise(edges):
         if begin < end:
-            raise ValueError(f"{before} runs {end - begin} bytes into {after}")
+            raise ValueError(f"{shown(before)} runs {end - begin} bytes into {shown(after)}")
         if begin > end:
-            raise ValueError(f"{begin - end} bytes between {before} and {after} belong to no tensor")
+            raise ValueError(f"{begin - end} bytes between {shown(before)} and {shown(after)} belong to no tensor")
     return {name: entry for entry, name in found}
 
 
+def shown(name: str) -> str:
+    """A tensor's name for a sentence about it: not for a terminal to obey, or to fill a log.
+
+    >>> shown("pooler.dense.bias"), shown("\\x1b[2J")
+    ('pooler.dense.bias', "'\\\\x1b[2J'")
+    """
+    return name if name.isprintable() and len(name) < 150 else f"{name!r:.150}"
+
+
 def _check_name(name: str) -> None:
-    """Raise ValueError for what no tensor is called: such a name is for a terminal to obey, or to fill a log."""
-    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+    """Raise ValueError for what no tensor is called, since no text, or no file of texts, can hold it."""
+    if not 0 < len(name) <= LONGEST_NAME or "\0" in name or re.search("[\ud800-\udfff]", name):
         raise ValueError(f"{name!r:.60} is no name of a tensor")
 
 
@@ -201,18 +211,18 @@ def _entry(file: FolderFile, name: str, entry: Any) -> TensorEntry:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [begin, end], **rest} if not rest:
             pass
         case _:
-            raise ValueError(f"{name} is not described by dtype, shape and data_offsets alone")
+            raise ValueError(f"{shown(name)} is not described by dtype, shape and data_offsets alone")
     if dtype not in ITEM_BYTES:
         raise RefusedError(
-            f"{file}: {name} is of dtype {dtype!r:.60}, which sijo does not read; it reads {[*ITEM_BYTES]}"
+            f"{file}: {shown(name)} is of dtype {dtype!r:.60}, which sijo does not read; it reads {[*ITEM_BYTES]}"
         )
     numbers = (*shape, begin, end)
     if len(shape) > MOST_DIMENSIONS or not all(type(number) is int and 0 <= number < 2**63 for number in numbers):
         raise ValueError(
-            f"{name} has the shape {_short(shape[:8])} at {_short(begin)} to {_short(end)}, which cannot be"
+            f"{shown(name)} has the shape {_short(shape[:8])} at {_short(begin)} to {_short(end)}, which cannot be"
         )
     if math.prod(shape) * ITEM_BYTES[dtype] != end - begin:
-        raise ValueError(f"{name} of shape {shape[:8]} in {dtype} does not take bytes {begin} to {end}")
+        raise ValueError(f"{shown(name)} of shape {shape[:8]} in {dtype} does not take bytes {begin} to {end}")
     return TensorEntry(begin, end, dtype, tuple(shape))
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sijo.checkpoints.card import Card, Metric, licence
+from sijo.checkpoints.card import Card, Metric, known_licence
 from sijo.checkpoints.load import Model
 from sijo.checkpoints.locate import locate
 from sijo.checkpoints.save import save
@@ -54,7 +54,7 @@ def _card(settings: RunSettings, model: Model, out: Path) -> Card:
         task="sentence-similarity" if model.sentence.trained else next(iter(tasks), None),
         base_model=settings.start.model,
         teacher=None if teacher is None else locate(teacher.model).name,
-        teacher_licence=None if teacher is None else licence(locate(teacher.model)),
+        teacher_licence=None if teacher is None else known_licence(locate(teacher.model)),
         data={Path(source).name: None for source in sources},
         metrics=[
             Metric(f"loss: {part}", line[part], None, None, None)

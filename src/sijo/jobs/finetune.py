@@ -21,7 +21,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from sijo.checkpoints.card import Card, Metric, licence
+from sijo.checkpoints.card import Card, Metric, known_licence
 from sijo.checkpoints.locate import locate
 from sijo.checkpoints.save import save
 from sijo.data.labelled_rows import LabelledRow
@@ -166,8 +166,8 @@ def export(seed: FinetuneSeed, results: Mapping[str, Any], folder: Path) -> None
         metrics=metrics,
         measured_on=on,
         settings={path: value for path, value in json_leaves(settings.to_json()) if path not in PLACES},
-        base_licence=licence(locate(base)),
-        teacher_licence=None if teacher is None else licence(locate(teacher)),
+        base_licence=known_licence(locate(base)),
+        teacher_licence=None if teacher is None else known_licence(locate(teacher)),
         tags=("fine-tuned",),
     )
     save(seed.model, folder, overwrite=True, card=card)
