@@ -229,7 +229,7 @@ HOSTILE = "a\x1b[2J\x9b31m[red]b[/red] \u202e"
 def test_a_stranger_does_not_steer_the_terminal(tiny_copy, sijo_cli):
     # kills: an escape code or markup obeyed, from a label, a card, a tensor, a file's name or an error
     weights = load_file(tiny_copy / "model.safetensors")
-    save_file(weights | {"x[red]b[/red]": torch.ones(1)}, tiny_copy / "model.safetensors")
+    save_file(weights | {f"x{HOSTILE}": torch.ones(1)}, tiny_copy / "model.safetensors")
     edit(tiny_copy / "config.json", id2label={"0": HOSTILE, "1": "b"})
     (tiny_copy / "README.md").write_text(f"---\nlicense: {HOSTILE}\n---\n")
     (tiny_copy / f"{HOSTILE.replace('/', '')}.txt").touch()
@@ -242,7 +242,7 @@ def test_a_stranger_does_not_steer_the_terminal(tiny_copy, sijo_cli):
             shown = ran.out.decode() + ran.err
             assert all(letter.isprintable() or letter == "\n" for letter in shown), format
             assert format == "json" or shown.count("[red]b[") == 4
-        save_file(weights | {f"x{HOSTILE}": torch.ones(1)}, tiny_copy / "model.safetensors")
+        save_file(weights | {f"x{HOSTILE}": torch.ones(1)} | {ONE: torch.ones(3)}, tiny_copy / "model.safetensors")
 
 
 ONE = "encoder.layer.1.output.dense.bias"

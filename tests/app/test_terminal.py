@@ -236,7 +236,7 @@ def test_inspect(run, tiny_copy):
     # kills: labels, licence, tensors and file names of a stranger's folder
     folder = tiny_copy.rename(tiny_copy.with_name(NAME))
     weights = load_file(folder / "model.safetensors")
-    save_file(weights | {"x[red]b[/red]:smile:": torch.ones(1)}, folder / "model.safetensors")
+    save_file(weights | {f"x{PAYLOAD}": torch.ones(1)}, folder / "model.safetensors")
     fields = json.loads((folder / "config.json").read_text()) | {"id2label": {"0": PAYLOAD, "1": "b"}}
     (folder / "config.json").write_text(json.dumps(fields))
     (folder / "README.md").write_text(f"---\nlicense: {PAYLOAD}\n---\n")
@@ -245,8 +245,6 @@ def test_inspect(run, tiny_copy):
         seen = run("inspect", folder, "--format", format)
         assert seen.code == 0, seen.text
         seen.harmless("[red]b[/red]")
-    save_file(weights | {f"x{PAYLOAD}": torch.ones(1)}, folder / "model.safetensors")
-    run("inspect", folder).harmless("[red]b", "is no name of a tensor")
     (folder / "model.safetensors").unlink()
     run("inspect", folder).harmless("[red]b")
     run("inspect", folder, "--revision", PAYLOAD).harmless("[red]b")

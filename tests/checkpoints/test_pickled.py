@@ -25,6 +25,7 @@ from sijo.checkpoints.pickled import read_pickled
 from sijo.checkpoints.weights import read_weights
 from sijo.errors import CheckpointError, RefusedError
 from sijo.files import jail
+from sijo.files.paths import FolderFile
 
 TENSORS = {
     "embeddings.weight": torch.arange(12.0).view(3, 4).T,  # not contiguous
@@ -202,7 +203,7 @@ def test_each_file_has_a_process_of_its_own(files, monkeypatch, needs_jail):
 
     def read(name):
         try:
-            with read_pickled(folder / name, seconds=120) as tensors:
+            with read_pickled(FolderFile(folder, name), seconds=120) as tensors:
                 return dict(tensors)
         except (RefusedError, CheckpointError) as error:
             return error
@@ -227,7 +228,7 @@ def test_a_reader_that_takes_too_long_is_ended(files, monkeypatch, needs_jail):
     started = time.monotonic()
     with (
         pytest.raises(CheckpointError, match=r"within 0.5 seconds"),
-        read_pickled(folder / "plain.bin", seconds=0.5),
+        read_pickled(FolderFile(folder, "plain.bin"), seconds=0.5),
     ):
         pass
     assert time.monotonic() - started < 10
@@ -266,7 +267,7 @@ def test_what_a_reader_is_given_and_how_it_dies(files, monkeypatch, needs_jail, 
     monkeypatch.setattr(pickled, "CHILD", child)
     with (files[0] / "huge.pt").open("rb") as inherited:
         os.set_inheritable(inherited.fileno(), True)
-        with pytest.raises(CheckpointError, match=words) as told, read_pickled(files[0] / "plain.bin"):
+        with pytest.raises(CheckpointError, match=words) as told, read_pickled(FolderFile(files[0], "plain.bin")):
             pass
     assert str(told.value).isprintable()
 
@@ -278,6 +279,7 @@ import os, socket, subprocess
 import torch
 from sijo.checkpoints import pickled
 from sijo.files import jail
+from sijo.files.paths import FolderFile
 
 enter = jail.enter
 def entered(**settings):
@@ -299,7 +301,7 @@ def intrude(source):
 def intrude(monkeypatch, folder, *lines, seconds=60):
     """What `read_pickled` gives where these lines run in place of the unpickler."""
     monkeypatch.setattr(pickled, "CHILD", INTRUDER + "".join(f"    {line}\n" for line in lines) + "pickled.main()")
-    with read_pickled(folder / "plain.bin", seconds=seconds) as tensors:
+    with read_pickled(FolderFile(folder, "plain.bin"), seconds=seconds) as tensors:
         return dict(tensors)
 
 
@@ -340,7 +342,7 @@ def test_what_is_handed_over_is_not_believed(files, monkeypatch, needs_jail, wha
     monkeypatch.setattr(pickled, "CHILD", f"import json, os; os.write(1, {what})")
     with (
         pytest.raises(RefusedError, match=r"plain.bin made its reader hand over .* not opened"),
-        read_pickled(files[0] / "plain.bin"),
+        read_pickled(FolderFile(files[0], "plain.bin")),
     ):
         pass
 
@@ -390,7 +392,7 @@ def test_a_jail_that_does_not_hold_stops_the_reader(files, monkeypatch, needs_ja
         pytest.raises(
             RefusedError, match=r"plain.bin can be read only in a jail .*seccomp answers.*; it is not opened"
         ),
-        read_pickled(files[0] / "plain.bin"),
+        read_pickled(FolderFile(files[0], "plain.bin")),
     ):
         pass
 

@@ -5,6 +5,7 @@ import pytest
 from sijo.app.results import print_json
 from sijo.files.json_files import json_line, json_text, parse_json, read_json, write_json
 from sijo.files.json_lines import JsonLinesFile, read_lines
+from sijo.files.paths import FolderFile
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,7 @@ def test_what_is_written_is_json(tmp_path):
     want = {"loss": None, "all": [None, {"low": None, "f1": 0.5}], "text": "a \ud83d"}
     assert parse_json(json_text(content).encode()) == parse_json(json_line(content)) == want
     write_json(tmp_path / "a.json", content)
-    assert read_json(tmp_path / "a.json") == want
+    assert read_json(FolderFile(tmp_path, "a.json")) == want
     with JsonLinesFile(tmp_path / "metrics.jsonl", last_step=0) as lines:
         lines.write({"step": 1, "loss": float("nan")})
     assert read_lines(tmp_path / "metrics.jsonl") == [{"step": 1, "loss": None}]

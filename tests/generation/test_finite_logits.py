@@ -74,12 +74,11 @@ def test_the_text_is_named(pair, bad_oil, sampling, codes):  # noqa: F811
         {"temperature": 1e-38, "top_k": 3},
         {"control_code": "sea", "other_code": "land", "guidance": 1e39},
         {"control_code": "sea", "other_code": "land", "guidance": -1e39},
-        {"penalty": 1e300, "penalty_rule": "sign_aware"},
     ],
 )
 def test_settings_that_overflow(pair, settings):  # noqa: F811
     # kills: a token drawn from inf - inf, whatever the prompt says
-    with pytest.raises(SettingError, match=r"text 1: guidance=.*NaN or infinite|is no number|guidance"):
+    with pytest.raises(SettingError, match=r"is no number|guidance|temperature"):
         sijo.generate(pair[0], "the sea", max_new_tokens=3, **settings)
 
 

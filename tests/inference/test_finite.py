@@ -161,7 +161,7 @@ def test_a_temperature_that_nothing_can_be_divided_by(temperature):
 
 
 @pytest.mark.parametrize("temperature", [1e-307, 1e-30, 1e3, 1e20, 1e307])
-@pytest.mark.parametrize("threshold", [-1e308, 0.1, 1e308])
+@pytest.mark.parametrize("threshold", [-1e12, 0.1, 1e12])
 @pytest.mark.parametrize("settings", [{}, {"multi_label": True}, {"none_label": "other"}])
 def test_numbers_at_the_ends_still_choose_the_best(tiny_model, temperature, threshold, settings):
     # kills: a warning of numpy, NaN from an overflow; the first label where rounding makes equals of all

@@ -534,7 +534,7 @@ def test_rates_are_those_that_were_published(tmp_path, size, rate, decay):
     assert (settings.schedule.peak, settings.optimizer.layer_decay) == (rate, decay)
 
 
-@pytest.mark.parametrize("peak", ["1e18", "1e30"])
+@pytest.mark.parametrize("peak", ["1e8", "1e9"])
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_weights_that_the_last_update_spoilt(run, tmp_path, write, peak, task):
     # kills: NaN first seen where it is measured, then told as a metric, a model or a stack trace; a run that

@@ -205,8 +205,8 @@ FAULTS = [
         "naive thirds of in_proj",
         "deberta",
         NAMES,
-        "reshape(heads, parts, -1, *fused.shape[1:]).unbind(1)",
-        "reshape(parts, heads, -1, *fused.shape[1:]).unbind(0)",
+        "reshape(heads, parts, rows // (heads * parts), *fused.shape[1:]).unbind(1)",
+        "reshape(parts, heads, rows // (heads * parts), *fused.shape[1:]).unbind(0)",
     ),
     Fault(
         "in_proj written in thirds",

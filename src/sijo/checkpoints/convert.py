@@ -154,7 +154,7 @@ def _tensors(source: Path, tell: Tell) -> Iterator[Mapping[str, Tensor]]:
                 tensors = read_file(file)
             elif file.path.suffix in BY_TORCH:
                 tell(f"reading {name} in a process of its own")
-                tensors = readers.enter_context(read_pickled(file.path))
+                tensors = readers.enter_context(read_pickled(file))
             else:
                 raise RefusedError(f"{file} is neither safetensors nor a {', '.join(BY_TORCH)} by torch.save")
             if listed is not None and (astray := sorted(listed ^ tensors.keys())):

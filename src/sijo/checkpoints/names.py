@@ -76,8 +76,8 @@ def apart(fused: Tensor, parts: int, heads: int) -> list[Tensor]:
     rows = len(fused) if fused.ndim else 1
     if rows % (heads * parts):
         return [fused] * parts
-    by_head = fused.reshape(heads, parts, rows // (heads * parts), *fused.shape[1:])
-    return [part.flatten(0, 1) for part in by_head.unbind(1)]
+    by_part = fused.reshape(heads, parts, rows // (heads * parts), *fused.shape[1:]).unbind(1)
+    return [part.flatten(0, 1) for part in by_part]
 
 
 def together(parts: Iterable[Tensor], heads: int) -> Tensor:

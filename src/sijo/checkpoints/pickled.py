@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, BinaryIO, NoReturn
 from sijo.checkpoints.weight_files import WEIGHTS
 from sijo.errors import CheckpointError, RefusedError, SijoError
 from sijo.files import jail
+from sijo.files.paths import FolderFile
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,7 +46,7 @@ CHILD = (
 
 
 @contextlib.contextmanager
-def read_pickled(file: Path, *, seconds: float = 600) -> Iterator["dict[str, Tensor]"]:
+def read_pickled(file: FolderFile, *, seconds: float = 600) -> Iterator["dict[str, Tensor]"]:
     """The tensors of a `.bin`, `.pt`, `.pth` or `.ckpt` by `torch.save`, read by a jailed process.
 
     seconds  how long it may take, in seconds
@@ -65,7 +66,7 @@ def read_pickled(file: Path, *, seconds: float = 600) -> Iterator["dict[str, Ten
         environment = {name: value for name, value in os.environ.items() if name.endswith("LD_LIBRARY_PATH")}
         try:
             jail.landlock_version()  # where it lacks, that is known before torch is imported
-            with file.open("rb") as source, (Path(out) / WEIGHTS).open("xb") as result:
+            with file.open() as source, (Path(out) / WEIGHTS).open("xb") as result:
                 code = subprocess.run(  # noqa: S603
                     [sys.executable, "-I", "-c", CHILD, paths, str(seconds)],
                     stdin=source,
@@ -94,7 +95,7 @@ def read_pickled(file: Path, *, seconds: float = 600) -> Iterator["dict[str, Ten
         yield tensors
 
 
-def _failure(file: Path, code: int, reason: str) -> Exception:
+def _failure(file: FolderFile, code: int, reason: str) -> Exception:
     """What is raised where the process left with a code; its last words may be those of the pickle."""
     reason = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in reason[:300])
     if code == RefusedError.exit_code:

@@ -28,7 +28,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from sijo.errors import SettingError, TextError
+from sijo.errors import CheckpointError, RefusedError, SettingError, TextError
 from sijo.files.atomic import sync, whole_file
 from sijo.files.json_files import LONGEST_JSON, parse_json, sayable
 from sijo.files.paths import FolderFile, present
@@ -249,11 +249,9 @@ class OutputJob(ResumableFolder):
 
 def _read_identity(path: Path) -> dict[str, Any] | None:
     """What an output was made of; None where that is not said, or damaged."""
-    file = present(path.parent, path.name)
-    if file is None:
-        return None
-    with suppress(ValueError):
-        fields = parse_json(file.read_bytes(LONGEST_JSON))
+    with suppress(ValueError, RefusedError, CheckpointError):
+        file = present(path.parent, path.name)
+        fields = None if file is None else parse_json(file.read_bytes(LONGEST_JSON))
         if isinstance(fields, dict) and all(isinstance(fields.get(k), kind) for k, kind in IDENTITY_FIELDS.items()):
             return fields
     return None
