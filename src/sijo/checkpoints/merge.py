@@ -131,7 +131,7 @@ def _add(result: dict[str, Tensor], name: str, module: str, parts: Mapping[str, 
             f"{adapter.file}: the matrices for {module} are {tuple(a.shape)} and {tuple(b.shape)}, and with a rank "
             f"of {rank} the base model needs {wanted[0]} and {wanted[1]}; this is the adapter of another model"
         )
-    result[f"{name}.weight"] = weight.float() + scale * (b.float() @ a.float())
+    result[f"{name}.weight"] = torch.addmm(weight.float(), b.float(), a.float(), alpha=scale)
     if "bias of B" in parts:
         if bias is None or bias.shape != parts["bias of B"].shape:
             raise CheckpointError(f"{adapter.file} holds a bias for {module}, and the base model has none like it")
