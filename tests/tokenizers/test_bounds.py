@@ -53,7 +53,7 @@ HOSTILE = {
     "a token of 5 MB": ("bert", "vocab.txt", WORDS + "x" * 5_000_000, 4, "a token of 5,000,000 letters"),
     "more than a million lines": ("bert", "vocab.txt", WORDS + MANY, 4, "more than 1,048,576 lines"),
     "lines of nothing": ("bert", "vocab.txt", WORDS + "\n" * 10_000_000, 4, "more than 1,048,576 lines"),
-    "70 MB": ("bert", "vocab.txt", WORDS + "x" * 70_000_000, 4, "longer than 64 MB"),
+    "70 MB": ("bert", "vocab.txt", WORDS + "x" * 70_000_000, 5, "longer than 64 MB"),
     "no unknown token": ("bert", "vocab.txt", "a\nb\n", 5, r"has no \[UNK\]"),
     "no text at all": ("bert", "vocab.txt", "", 5, r"has no \[UNK\]"),
     "bytes that are no text": ("bert", "vocab.txt", b"[UNK]\n\xff\n", 5, "is not whole"),

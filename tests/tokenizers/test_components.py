@@ -288,7 +288,7 @@ HOSTILE = {
     # the file
     "lists in lists": ("[" * 100_000, 5, "nested too deeply"),
     "5 million lists": ("[" + "[]," * 5_000_000 + "[]]", 4, "more than 4,194,304 values"),
-    "67 MB and more": ('"' + "x" * (1 << 26) + '"', 4, "longer than 64 MB"),
+    "67 MB and more": ('"' + "x" * (1 << 26) + '"', 5, "longer than 64 MB"),
     "nothing": ("", 5, "is not whole"),
     "null": ("null", 5, "not a JSON object"),
     "a list": ("[]", 5, "not a JSON object"),

@@ -109,9 +109,9 @@ def read_lines(file: Path) -> list[str]:
 
 
 def read_bytes(file: Path) -> bytes:
-    """The content of a file; BeyondBoundsError when it is too long."""
+    """The content of a file; ValueError when it is too long."""
     with file.open("rb") as stream:
         content = stream.read(bounds.LARGEST + 1)
     if len(content) > bounds.LARGEST:
-        raise bounds.BeyondBoundsError(f"is longer than {bounds.LARGEST >> 20} MB")
+        raise ValueError(f"it is longer than {bounds.LARGEST >> 20} MB")
     return content
