@@ -42,7 +42,7 @@ def json_object(content: bytes) -> dict[str, Any]:
     ValueError: the name 'a' stands twice in one object
     """
     if len(content) > LARGEST:
-        raise BeyondBoundsError(f"is longer than {LARGEST >> 20} MB")
+        raise ValueError(f"it is longer than {LARGEST >> 20} MB")
     if sum(map(content.count, (b"[", b"{", b","))) > MOST_VALUES:
         raise BeyondBoundsError(f"holds more than {MOST_VALUES:,} values")
     fields = parse_json(content)
