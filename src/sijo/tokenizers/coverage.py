@@ -8,7 +8,7 @@ words from such a row of signs, and still gives an answer that looks like any ot
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sijo.tokenizers.tokenizer import TokenizedText, Tokenizer
 
@@ -32,6 +32,8 @@ class Coverage:
     """Of two letters or more, without digits, as codes have them; each character of Han is one."""
     unread: int
     """Those that are unknown, or cut into single letters or pieces of letters alone."""
+    lost: float = field(default=0.0, repr=False, compare=False)
+    """Share of the texts with tokens of which all are unknown, so that nothing is told apart in them."""
 
     @property
     def share(self) -> float:
@@ -51,13 +53,15 @@ def coverage(tokenizer: Tokenizer, texts: Sequence[str]) -> Coverage:
     Coverage(words=6, unread=3)
     """
     chosen = [text[:CHARACTERS] for text in texts[:: -(-len(texts) // TEXTS) or 1]]
-    words = unread = 0
+    words = unread = some = lost = 0
     for text, tokenized in zip(chosen, tokenizer.spelled(chosen), strict=True):
         read = _read(text, tokenized, tokenizer.unk_id)
         for start, end in _words(text):
             words += 1
             unread += not any(read[start:end])
-    return Coverage(words, unread)
+        some += bool(tokenized.ids)
+        lost += {*tokenized.ids} == {tokenizer.unk_id}
+    return Coverage(words, unread, lost / max(some, 1))
 
 
 def _read(text: str, tokenized: TokenizedText, unknown: int | None) -> bytearray:
