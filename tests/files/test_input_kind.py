@@ -75,6 +75,13 @@ def test_what_is_sure_is_read_as_such(read, name, pack):
     assert texts(read(pack(SURE[name]))) == ["the sea", "rain"]
 
 
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress, zstd])
+def test_a_packed_file_by_another_name(write, pack):
+    # kills: "convert it with iconv" said of a file that is packed
+    with pytest.raises(TextError, match=r"a\.csv is packed, as \.(gz|xz|zst) files are; let its name end so"):
+        TextTable(write("a.csv", pack(CSV)))
+
+
 @pytest.mark.parametrize("column", ["body", "text of it"])
 def test_a_column_that_was_named_makes_sure(read, column):
     # kills: a table taken for lines since its text column is called otherwise, and a lone column refused

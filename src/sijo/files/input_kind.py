@@ -13,10 +13,8 @@ from collections.abc import Iterator, Sequence
 from typing import IO, NamedTuple
 
 from sijo.errors import SettingError, warn
-from sijo.files.table_formats import Kind
+from sijo.files.table_formats import PACKED, Kind
 
-PACKED = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\xfd7zXZ\x00": ".xz", b"\x28\xb5\x2f\xfd": ".zst"}
-"""How each packer's bytes begin, and the suffix that stands for it."""
 PARQUET = b"PAR1"
 LINES = 20
 """By which a stream is told."""

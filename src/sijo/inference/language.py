@@ -42,8 +42,8 @@ class LanguageCheck:
                 self._told_of_lost = True
                 warn(
                     f"{measured.lost:.0%} of the texts, such as emoji alone, are nothing but unknown tokens to the "
-                    "model's tokenizer: their answers say nothing of them. Leave them out, or use a model that knows "
-                    "their signs (--model)"
+                    "model's tokenizer: their answers say nothing of them. Leave them out, or use a model that "
+                    "knows their signs (--model)"
                 )
         if shares:
             unread = " and ".join(f"{share:.0%} of the words in the {what}" for what, share in shares.items())
