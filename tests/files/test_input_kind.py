@@ -61,6 +61,7 @@ SURE = {
     "blank first": b"\n\n" + CSV,
     "no end": CSV.rstrip(b"\n"),
     "row numbers": b",text\n0,the sea\n1,rain\n",
+    "row numbers twice": b"Unnamed: 0,text\n0,the sea\n1,rain\n",
     "jsonl": b'{"text": "the sea"}\n{"text": "rain"}\n',
     "jsonl, blank first": b'\n{"text": "the sea"}\n{"text": "rain"}\n',
     "parquet": parquet(),
@@ -72,6 +73,13 @@ SURE = {
 def test_what_is_sure_is_read_as_such(read, name, pack):
     # kills: `cat x.csv | sijo classify`, by which the header and whole lines are labelled
     assert texts(read(pack(SURE[name]))) == ["the sea", "rain"]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress, zstd])
+def test_a_packed_file_by_another_name(write, pack):
+    # kills: "convert it with iconv" said of a file that is packed
+    with pytest.raises(TextError, match=r"a\.csv is packed, as \.(gz|xz|zst) files are; let its name end so"):
+        TextTable(write("a.csv", pack(CSV)))
 
 
 @pytest.mark.parametrize("column", ["body", "text of it"])
@@ -129,6 +137,8 @@ PROSE = {
     "a date": b"2024-01-31, a Wednesday\n2024-02-01, a Thursday\n",
     "Korean": "재밌어요, 강추\n별로, 그냥 그래요\n".encode(),
     "same line thrice": b"now, 1,500,000 came, and then\n" * 3,
+    "quotes alone": b'""\nthe sea\n',
+    "a text about comments": b"no comment so far\nthe sea\n",
 }
 
 
@@ -140,10 +150,21 @@ def test_prose_is_text(read, name):
         assert texts(read(PROSE[name])) == PROSE[name].decode().splitlines()
 
 
-def test_a_name_alone_on_line_1_is_warned_of(read):
+@pytest.mark.parametrize("name", ["review", "Review text", "message body", "리뷰 내용"])
+def test_a_name_alone_on_line_1_is_warned_of(read, name):
     # kills: the header of one column labelled without a word
-    with pytest.warns(SijoWarning, match=r"line 1 of .* is 'review', which may be a header, and is read as a text"):
-        assert texts(read(b"review\nthe sea\n")) == ["review", "the sea"]
+    with pytest.warns(
+        SijoWarning, match=rf"line 1 of .* is '{name}', which may be a header, and is read as a text"
+    ):
+        assert texts(read(f"{name}\nthe sea\n".encode())) == [name, "the sea"]
+
+
+def test_a_header_with_the_column_is_told_as_one(read):
+    # kills: "with no header" said of a header of which another name is odd
+    with pytest.raises(
+        SettingError, match=r"with the columns id, price \(\$\), text; name the text's with --column"
+    ):
+        read(b"id,price ($),text\n1,2,rain\n")
 
 
 def test_no_more_is_read_than_the_first_lines(monkeypatch):
@@ -206,7 +227,9 @@ ROWS = [
 ]
 
 
-@pytest.mark.parametrize("first", [*ROWS, "# made by a program", "what a film!", "5 stars"])
+@pytest.mark.parametrize(
+    "first", [*ROWS, "# made by a program", "what a film!", "5 stars", "good.", "no comment", "비가 온 내용이다"]
+)
 def test_a_row_lost_to_the_header_is_warned_of(write, first):
     # kills: a CSV of one column without a header whose row 1 is gone without a word
     path = write("a.csv", f"{first}\nthe sea\n")
@@ -219,7 +242,13 @@ def test_a_row_lost_to_the_header_is_warned_of(write, first):
         TextTable(path, header=False)
 
 
-@pytest.mark.parametrize("first", ["review", "Review Text", "review_text", "text", "Q1", "본문", "review/text"])
+USUAL = ["review", "Review Text", "review_text", "text", "Q1", "본문", "review/text"]
+IN_WORDS = ["Review text", "customer feedback", "Tweet text", "Product description", "Text:", "Text (English)"]
+
+
+@pytest.mark.parametrize(
+    "first", [*USUAL, *IN_WORDS, "comments (optional)", "Open-ended response", "리뷰 내용", "고객 의견"]
+)
 def test_a_usual_header_is_not_warned_of(write, first):
     # kills: a warning that nobody heeds any more
     with warnings.catch_warnings():

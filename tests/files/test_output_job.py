@@ -430,6 +430,14 @@ def test_an_output_that_is_not_as_it_was_left_is_refused(tmp_path, case):
     assert run(output, resume=True) == []
 
 
+def test_a_folder_in_place_of_the_identity_is_refused_at_once(tmp_path):
+    # kills: all rows labelled, the output in its place, and then "Is a directory"
+    identity(tmp_path / "out.csv").mkdir()
+    with pytest.raises(SettingError, match=r"\.out\.csv\.sijo-id is a folder, where sijo keeps a file of its own"):
+        run(tmp_path / "out.csv")
+    assert [path.name for path in tmp_path.iterdir()] == [".out.csv.sijo-id"]
+
+
 @pytest.mark.parametrize(
     "settings, message",
     [

@@ -81,6 +81,17 @@ def test_texts_without_words_are_no_end_of_it(built_in):
     assert told(lambda: check.look(KOREAN)) == []
 
 
+def test_texts_of_which_nothing_is_read(built_in):
+    # kills: a sure label for texts of which each token is unknown, or a warning for a few of them among others
+    check = LanguageCheck(built_in)
+    [sentence] = told(lambda: check.look(["👍", "😂😂😂", "🎉🎉", "12.50"]))
+    assert "75% of the texts" in sentence and "unknown tokens" in sentence
+    assert told(lambda: check.look(["👍", "😂"])) == []
+    assert len(told(lambda: check.look(KOREAN))) == 1
+    for texts in (["👍", "a late goal"], ["👍 nice"], ["12.50", "...", "☕ x"], ["", " "]):
+        assert told(lambda texts=texts: LanguageCheck(built_in).look(texts)) == []
+
+
 def test_a_card_without_languages_or_a_bad_one(tiny_copy):
     # kills: an error about a card in place of a warning about a language; made-up languages
     for card in (None, "no heading", "---\nlanguage: [\n", "---\nlanguage: \x1b]0;x\x07\n---\n"):

@@ -47,6 +47,8 @@ FINE = [
     "I, too, saw a 3D film by M. C. E. on TV",
     "",
     "Zürich café naïve façade",
+    "QA UX XYZ, tl;dr",
+    "nvm",
 ]
 
 

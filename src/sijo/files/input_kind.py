@@ -13,10 +13,8 @@ from collections.abc import Iterator, Sequence
 from typing import IO, NamedTuple
 
 from sijo.errors import SettingError, warn
-from sijo.files.table_formats import Kind
+from sijo.files.table_formats import PACKED, Kind
 
-PACKED = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\xfd7zXZ\x00": ".xz", b"\x28\xb5\x2f\xfd": ".zst"}
-"""How each packer's bytes begin, and the suffix that stands for it."""
 PARQUET = b"PAR1"
 LINES = 20
 """By which a stream is told."""
@@ -26,19 +24,15 @@ DELIMITERS = ",\t;|"
 NAME = re.compile(r"[^\W\d][\w.\-/#()]*(?: [\w.\-/#()]+){0,2}")
 """What a column is called: up to three words, the first of which begins with a letter."""
 LONGEST_NAME = 40
-USUAL = {"texts", "sentence", "sentences", "review", "reviews", "comment", "comments", "document", "documents"}
-USUAL |= {
-    "content",
-    "body",
-    "title",
-    "headline",
-    "message",
-    "tweet",
-    "question",
-    "query",
-    "utterance",
-    "description",
-}
+UNNAMED = re.compile(r"Unnamed: \d+")
+"""What pandas calls a column of row numbers that was written twice."""
+WORDS = """
+texts sentence sentences review reviews comment comments document documents content contents body title headline
+message messages tweet tweets post posts question questions query utterance utterances description descriptions
+feedback response responses answer answers abstract summary caption paragraph passage opinion opinions
+텍스트 문장 리뷰 후기 댓글 문서 본문 내용 제목 메시지 질문 문의 발화 설명 의견 답변 응답 초록 요약
+"""
+USUAL = frozenset(WORDS.split())
 """What a column of texts is often called."""
 FLAGS = "--input-format csv (with --no-header where line 1 is a row), or --input-format text if each line is a text"
 
@@ -125,16 +119,27 @@ def is_name(cell: str) -> bool:
     >>> [is_name(cell) for cell in ("review_text", "Review Text", "it rained all day", "7", "So what?")]
     [True, True, False, False, False]
     """
-    return len(cell) <= LONGEST_NAME and NAME.fullmatch(cell) is not None
+    return len(cell) <= LONGEST_NAME and (NAME.fullmatch(cell) or UNNAMED.fullmatch(cell)) is not None
 
 
 def is_header(cell: str) -> bool:
-    """Whether the one cell of a line can be no text but only a name: one word, or words with capitals.
+    """Whether the one cell of a line can be no text but only a name: one word, words with capitals, or words of
+    which the last is what a column of texts is often called.
 
-    >>> [is_header(cell) for cell in ("review", "Review Text", "so good", "비가 왔다")]
-    [True, True, False, False]
+    >>> [is_header(cell) for cell in ("review", "Review Text", "review text (raw)", "so good", "비가 왔다")]
+    [True, True, True, False, False]
     """
-    return is_name(cell) and (" " not in cell or all(word[0].isupper() for word in cell.split()))
+    name = re.sub(r" ?\([^()]*\)$", "", cell.rstrip(":")) or cell
+    words = name.split()
+    if not is_name(name) or name.endswith("."):
+        return False
+    return (
+        len(words) == 1 or all(word[0].isupper() for word in words) or (_is_usual(words[-1]) and words[0] != "no")
+    )
+
+
+def _is_usual(word: str) -> bool:
+    return word.casefold() in USUAL or word.casefold() == "text"
 
 
 def _json(lines: Sequence[str], name: str) -> TableKind | None:
@@ -163,7 +168,7 @@ def _csv(lines: Sequence[str], name: str, column: str | None) -> TableKind | Non
         return TableKind("csv", ",")
     if first.casefold() == "text":
         raise SettingError(f"{name} begins with the line {first!r}, which may be a header; pass {FLAGS}")
-    if first.casefold() in USUAL and len(lines) > 1:
+    if first.strip() and all(map(_is_usual, first.split())) and len(lines) > 1:
         warn(
             f"line 1 of {name} is {first!r}, which may be a header, and is read as a text; pass --input-format csv "
             "if it is one, or --input-format text if not"
@@ -178,7 +183,7 @@ def _csv(lines: Sequence[str], name: str, column: str | None) -> TableKind | Non
             return TableKind("csv", delimiter)
         stripped = [cell.strip() for cell in header]
         if wanted in stripped or _looks_like_rows(rows, lines, delimiter, named=named):
-            has_header = all(map(is_name, filter(None, stripped)))
+            has_header = wanted in stripped or all(map(is_name, filter(None, stripped)))
             columns = f"the columns {', '.join(stripped)}; name the text's with --column, or"
             what = columns if has_header else "no header;"
             parted = "" if delimiter == "," else f" parted by {delimiter!r} (--delimiter)"

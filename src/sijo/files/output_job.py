@@ -85,6 +85,8 @@ class OutputJob(ResumableFolder):
             raise
 
     def _begin(self, settings: dict[str, Any], resume: bool) -> None:
+        if self.identity.is_dir() and not self.identity.is_symlink():
+            raise SettingError(f"{self.identity} is a folder, where sijo keeps a file of its own; remove it")
         earlier = self.begun_with()
         if earlier and not (resume or self._overwrite):
             raise SettingError(
@@ -116,8 +118,8 @@ class OutputJob(ResumableFolder):
             return "was made by someone else while this run stood still; move it away, then --resume"
         if made is None:
             return (
-                f"has no {self.identity.name} beside it, so nobody knows what it was made of; replace it by "
-                "--overwrite, or name another output"
+                f"has no {self.identity.name} beside it that can be read, so nobody knows what it was made of; "
+                "replace it by --overwrite, or name another output"
             )
         return (
             "has been changed since it was made, or is another file; put it back, replace it by --overwrite, or "

@@ -44,6 +44,8 @@ DECOMPRESS: dict[str, Callable[[IO[bytes]], Any]] = {
     ".xz": lzma.open,
     ".zst": lambda packed: io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(packed, "r"), "zstd")),
 }
+PACKED = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\xfd7zXZ\x00": ".xz", b"\x28\xb5\x2f\xfd": ".zst"}
+"""How each packer's bytes begin, and the suffix that stands for it."""
 OTHER_ENCODINGS = (  # by the mark at the start; UTF-32 first, since one of its marks begins with UTF-16's
     (b"\xff\xfe\x00\x00", "UTF-32"),
     (b"\x00\x00\xfe\xff", "UTF-32"),
@@ -106,6 +108,11 @@ def read_lines(stream: IO[bytes], name: str) -> Iterator[str]:
             try:
                 line = raw.decode()
             except UnicodeDecodeError as error:
+                packed = next(
+                    (suffix for mark, suffix in PACKED.items() if number == 1 and raw.startswith(mark)), None
+                )
+                if packed is not None:
+                    raise TextError(f"{name} is packed, as {packed} files are; let its name end so") from None
                 raise TextError(
                     f"{where}: byte {error.start + 1} of the line, 0x{raw[error.start]:02x}, is not UTF-8; "
                     "convert the file, for example with `iconv -f latin1 -t utf-8`"

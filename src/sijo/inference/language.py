@@ -26,7 +26,7 @@ class LanguageCheck:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self._done = False
+        self._done = self._told_of_lost = False
 
     def look(self, texts: Sequence[str], *, labels: Sequence[str] = ()) -> None:
         """Look at texts, and at the labels they are read with; later calls do nothing, once there was a word."""
@@ -38,6 +38,13 @@ class LanguageCheck:
             self._done |= measured.words > 0
             if measured.share >= MOST_UNREAD:
                 shares[what] = measured.share
+            elif what == "texts" and measured.lost > MOST_UNREAD and not self._told_of_lost:
+                self._told_of_lost = True
+                warn(
+                    f"{measured.lost:.0%} of the texts, such as emoji alone, are nothing but unknown tokens to the "
+                    "model's tokenizer: their answers say nothing of them. Leave them out, or use a model that "
+                    "knows their signs (--model)"
+                )
         if shares:
             unread = " and ".join(f"{share:.0%} of the words in the {what}" for what, share in shares.items())
             warn(

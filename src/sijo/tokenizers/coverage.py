@@ -8,7 +8,7 @@ words from such a row of signs, and still gives an answer that looks like any ot
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sijo.tokenizers.tokenizer import TokenizedText, Tokenizer
 
@@ -18,6 +18,10 @@ HAN = ((0x3005, 0x3007), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (
 """Characters each of which is a word, or part of one with a sense of its own."""
 SYLLABLES = (0xAC00, 0xD7A3)
 """Of Hangul, each of two or three letters."""
+ABBREVIATION = 3
+"""Capital letters that are a word at most, as QA and VAT are."""
+VOWELS = frozenset("aeiouyAEIOUY")
+"""Of a word in ASCII, one at least."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class Coverage:
     """Of two letters or more, without digits, as codes have them; each character of Han is one."""
     unread: int
     """Those that are unknown, or cut into single letters or pieces of letters alone."""
+    lost: float = field(default=0.0, repr=False, compare=False)
+    """Share of the texts with tokens of which all are unknown, so that nothing is told apart in them."""
 
     @property
     def share(self) -> float:
@@ -39,7 +45,7 @@ def coverage(tokenizer: Tokenizer, texts: Sequence[str]) -> Coverage:
     """How many of the words in some texts a tokenizer knows.
 
     Of many texts a hundred are looked at, evenly spaced, and of each its beginning: some milliseconds. Numbers,
-    signs, emoji, single letters and words with digits in them are no words here.
+    signs, emoji, single letters, abbreviations and words with digits in them are no words here.
 
     >>> from sijo.checkpoints.locate import built_in
     >>> english = Tokenizer.load(built_in() / "tokenizer.json", max_length=256)
@@ -47,13 +53,15 @@ def coverage(tokenizer: Tokenizer, texts: Sequence[str]) -> Coverage:
     Coverage(words=6, unread=3)
     """
     chosen = [text[:CHARACTERS] for text in texts[:: -(-len(texts) // TEXTS) or 1]]
-    words = unread = 0
+    words = unread = some = lost = 0
     for text, tokenized in zip(chosen, tokenizer.spelled(chosen), strict=True):
         read = _read(text, tokenized, tokenizer.unk_id)
         for start, end in _words(text):
             words += 1
             unread += not any(read[start:end])
-    return Coverage(words, unread)
+        some += bool(tokenized.ids)
+        lost += {*tokenized.ids} == {tokenizer.unk_id}
+    return Coverage(words, unread, lost / max(some, 1))
 
 
 def _read(text: str, tokenized: TokenizedText, unknown: int | None) -> bytearray:
@@ -92,7 +100,7 @@ def _words(text: str) -> Iterator[tuple[int, int]]:
         run = text[start:place]
         if not any(inside == "_" or inside.isdigit() for inside in run):
             for begin, end in _parts(run):
-                if _in(run[begin], HAN) or (end - begin > 1 and any(map(str.isalpha, run[begin:end]))):
+                if _in(run[begin], HAN) or _is_word(run[begin:end]):
                     yield start + begin, start + end
         start = place + 1
 
@@ -107,6 +115,17 @@ def _parts(run: str) -> Iterator[tuple[int, int]]:
             if sign != "-":
                 yield place, place + 1
             begin = place + 1
+
+
+def _is_word(run: str) -> bool:
+    """Whether it is more than a letter, and no abbreviation, which tokenizers spell in their own language too.
+
+    >>> [_is_word(run) for run in ("x", "QA", "nvm", "SEA", "sea", "why", "바다")]
+    [False, False, False, False, True, True, True]
+    """
+    if run.isascii() and ((run.isupper() and len(run) <= ABBREVIATION) or VOWELS.isdisjoint(run)):
+        return False
+    return len(run) > 1 and any(map(str.isalpha, run))
 
 
 def _is_letter(sign: str) -> bool:
