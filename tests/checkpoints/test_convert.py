@@ -390,10 +390,15 @@ def test_a_pickle_by_the_command_line(tmp_path, sijo_cli, needs_jail):
 
 
 @pytest.mark.parametrize(
-    "way", ["legacy", "state_dict", "model", "no prefix", "half", "decoder alone", "safetensors", "folder"]
+    "way",
+    [
+        *("legacy", "state_dict", "model_state_dict", "model", "lightning", "no prefix", "half", "decoder alone"),
+        *("safetensors", "folder"),
+    ],
 )
 def test_ways_to_save(tmp_path, in_process, way):
-    # kills: a bare encoder not found, numbers changed on the way, a decoder that is the only copy of the table
+    # kills: a bare encoder not found, numbers changed on the way, a decoder that is the only copy of the table,
+    # names as a training program keeps them
     theirs, tensors = masked()
     whole, weights = tensors, "model.pt"
     if way == "no prefix":
@@ -408,8 +413,10 @@ def test_ways_to_save(tmp_path, in_process, way):
     match way:
         case "legacy":
             torch.save(whole, file, _use_new_zipfile_serialization=False)
-        case "state_dict" | "model":
+        case "state_dict" | "model_state_dict" | "model":
             torch.save({way: whole, "epoch": 3}, file)
+        case "lightning":
+            torch.save({"state_dict": {f"model.{name}": tensor for name, tensor in whole.items()}}, file)
         case "safetensors":
             file = place(tmp_path / "old", MASKED, aged(whole), weights="model.safetensors")
         case _:

@@ -17,6 +17,14 @@ def test_json_that_is_not_strict(content):
         parse_json(content)
 
 
+@pytest.mark.parametrize("digits", [310, 400, 5000])
+def test_a_number_of_many_digits(digits):
+    # kills: Python's own words, by which its guard against long numbers would be turned off
+    for sign in (b"", b"-"):
+        with pytest.raises(ValueError, match="is too large"):
+            parse_json(sign + b"9" * digits)
+
+
 @pytest.mark.parametrize("depth", [100_000, 1_000_000])
 def test_json_nested_without_end(depth):
     # kills: a RecursionError, or a crash of the interpreter

@@ -199,6 +199,22 @@ def test_no_file_is_read_that_is_not_listed(saved, name):
         present(saved, name).buffer()
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("results.json", "eval_results.json", "all_results.json", "trainer_state.json", "metrics.json"),
+        *("._config.json", "1_Pooling/._config.json", ".DS_Store", "training_args.bin", "onnx/model.onnx"),
+    ],
+)
+def test_what_came_of_a_model_may_lie_beside_it(saved, name):
+    # kills: a model that will not open since it was measured, or was copied by a system that leaves hidden files
+    (saved / name).parent.mkdir(exist_ok=True)
+    (saved / name).write_bytes(b"{}")
+    verify(saved)
+    with pytest.raises(CheckpointError, match="is not among the files"):  # it is never read all the same
+        present(saved, name).read_bytes(9)
+
+
 def test_people_may_write_beside_a_model(saved):
     # kills: a model that will not open since its card was mended, or a note lies beside it
     for name in FOR_PEOPLE:

@@ -89,11 +89,12 @@ def test_gamma_and_beta(shelf, changed, model_type):
     same(truth, folder)
 
 
+@pytest.mark.parametrize("wrapper", ["module.", "_orig_mod.", "model.", "module._orig_mod."])
 @pytest.mark.parametrize("model_type", PUBLISHED)
-def test_a_training_wrappers_prefix(shelf, changed, model_type):
-    # kills: a checkpoint saved from inside DataParallel that is called empty
+def test_a_training_wrappers_prefix(shelf, changed, model_type, wrapper):
+    # kills: a checkpoint saved from inside DataParallel, torch.compile or Lightning that is called empty
     truth = lm(shelf, model_type)
-    same(truth, changed(truth, lambda tensors: {f"module.{name}": tensor for name, tensor in tensors.items()}))
+    same(truth, changed(truth, lambda tensors: {f"{wrapper}{name}": tensor for name, tensor in tensors.items()}))
 
 
 @pytest.mark.parametrize("model_type", PUBLISHED)

@@ -156,9 +156,10 @@ class Adapter:
                 )
             if ending is None:
                 module, _, kind = name.replace(".base_layer.", ".").rpartition(".")
-                twin = ".modules_to_save" in module
-                module = module.replace(".modules_to_save", "")
-                if twin and f"{MODEL}{module}.{kind}" in tensors:
+                above, twin, below = module.partition(".modules_to_save")
+                module = above + below
+                nameless = above + re.sub(r"^\.[^.]+", "", below)  # it may stand by the adapter's name, "default"
+                if twin and {f"{MODEL}{place}.{kind}" for place in (module, nameless)} & tensors.keys():
                     continue
             else:
                 module, kind = name.removesuffix(ending), KINDS[ending]

@@ -107,7 +107,7 @@ def _put(
     bias = "bias" in kind and lora.bias != "none"
     if not (lora.saves(module) or lora.saves(f"{module}.{kind}") or bias or family.full_name(module) in tables):
         raise CheckpointError(f"{adapter.file} holds {module}.{kind}, which its adapter_config.json does not keep")
-    heads = {theirs for layout in family.layouts(config) for theirs in layout.names.values()}
+    heads = {theirs for layout in family.layouts(config) for theirs in (*layout.names.values(), *layout.copies)}
     if name not in result and name not in heads and name.rpartition(".")[0] not in heads:
         raise CheckpointError(f"{adapter.file} holds {module}.{kind}, and the base model has no such tensor")
     result[name] = tensor

@@ -30,7 +30,7 @@ from sijo.files.paths import FolderFile
 if TYPE_CHECKING:
     from torch import Tensor
 
-NEST = ("state_dict", "model")
+NEST = ("state_dict", "model_state_dict", "model")
 """Where training programs keep the tensors when they save more than those."""
 ROOM = 2**28
 """Bytes of memory, and bytes of file, allowed beside a multiple of the file's own size."""
@@ -51,9 +51,9 @@ def read_pickled(file: FolderFile, *, seconds: float = 600) -> Iterator["dict[st
 
     seconds  how long it may take, in seconds
 
-    Taken are a plain dict of names and dense tensors, or one under "state_dict" or "model". The
-    process takes as much memory as the file has bytes. The tensors lie in a temporary folder as large
-    as the file, which is removed at the end of the block.
+    Taken are a plain dict of names and dense tensors, or one under a name of `NEST`. The process takes
+    as much memory as the file has bytes. The tensors lie in a temporary folder as large as the file,
+    which is removed at the end of the block.
 
     Raises RefusedError for a pickle that asks for more than tensors, naming what, and where the
     system has no jail for the process; CheckpointError for a file that is damaged, claims to be larger

@@ -11,6 +11,8 @@ from sijo.files.private import write_file
 
 LONGEST_JSON = 16_000_000
 """Bytes. The index of a hundred thousand tensors is shorter, and `[[],[],…` of this length takes 0.5 GB to read."""
+MOST_DIGITS = 400
+"""Of a whole number; no float has more than 309."""
 
 
 def parse_json(content: bytes) -> Any:
@@ -37,7 +39,8 @@ def parse_json(content: bytes) -> Any:
         return number
 
     def whole(text: str) -> int:
-        if not -sys.float_info.max <= (number := int(text)) <= sys.float_info.max:
+        # Python refuses to read thousands of digits, and advises to allow them
+        if len(text) > MOST_DIGITS or not -sys.float_info.max <= (number := int(text)) <= sys.float_info.max:
             raise ValueError(f"the number {text[:20]}… is too large")
         return number
 

@@ -29,6 +29,8 @@ FOR_PEOPLE = ("README.md", "LICENSE", "NOTICE")
 DECIDING = (".json", ".safetensors", ".model")
 DECIDING_NAMES = ("vocab.txt", "merges.txt")
 """How files end that sijo or others may open with a model, and those of other endings."""
+RESULTS = ("results.json", "metrics.json", "trainer_state.json")
+"""How the names of files end that tell what came of a model; none is opened with it."""
 UNSETTLED_NS = 2 * 10**9
 """A file changed so recently may be changed once more within the same tick of its file system's clock."""
 MOST_KEPT = 8
@@ -133,12 +135,12 @@ def identity(stream: BufferedReader) -> Identity:
 def decides(name: str) -> bool:
     """Whether a file of that name may be opened with a model, by sijo or by others.
 
-    >>> decides("1_Pooling/config.json"), decides("README.md"), decides(".cache/index.json")
-    (True, False, False)
+    >>> [decides(name) for name in ("1_Pooling/config.json", "README.md", ".cache/index.json", "eval_results.json")]
+    [True, False, False, False]
     """
     *folders, last = name.casefold().split("/")
-    hidden = any(part.startswith(".") for part in folders)
-    return not hidden and (last.endswith(DECIDING) or last in DECIDING_NAMES)
+    hidden = any(part.startswith(".") for part in (*folders, last))
+    return not hidden and not last.endswith(RESULTS) and (last.endswith(DECIDING) or last in DECIDING_NAMES)
 
 
 def _listing(folder: Path) -> Listing | None:

@@ -179,8 +179,8 @@ class Family:
     """Published tensors that carry nothing learned, such as the numbers 0, 1, 2, …: never reported as unused."""
     old_prefixes: Sequence[str] = ()
     """What stood in place of the prefix in older checkpoints."""
-    wrappers: Sequence[str] = ("module.",)
-    """What training programs put before every name."""
+    wrappers: Sequence[str] = ("module.", "_orig_mod.", "model.")
+    """What training programs put before every name: DataParallel, torch.compile, and Lightning as most write it."""
     sizes: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """Config fields of the published checkpoints, by name."""
     tokenizers: Sequence[TokenizerStyle] = ()
@@ -205,7 +205,8 @@ class Family:
     def full_name(self, published: str) -> str:
         """The full name of a published tensor, whatever its age.
 
-        `gamma` and `beta` were weight and bias, a bare encoder has no prefix, `module.` is a training wrapper's.
+        `gamma` and `beta` were weight and bias, a bare encoder has no prefix, and `wrappers` are no
+        part of a name.
 
         >>> from sijo.models import FAMILIES
         >>> FAMILIES["bert"].full_name("embeddings.LayerNorm.gamma")
