@@ -160,7 +160,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @property
     def classes_(self) -> np.ndarray:
-        """The labels in the order of `predict_proba`: as given, or sorted by `fit(X, y)`; the none label is last."""
+        """The labels in the order of `predict_proba`: as given, or sorted by `fit(X, y)`; the none label last."""
         names = self._labels().names
         return np.array([*names, self.none_label] if self.none_label is not None else names)
 
