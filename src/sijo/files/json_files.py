@@ -37,7 +37,8 @@ def parse_json(content: bytes) -> Any:
         return number
 
     def whole(text: str) -> int:
-        if not -sys.float_info.max <= (number := int(text)) <= sys.float_info.max:
+        most = sys.float_info.max  # of 309 digits; Python reads 4300 at most, and says so in its own words
+        if len(text) > 310 or not -most <= (number := int(text)) <= most:
             raise ValueError(f"the number {text[:20]}… is too large")
         return number
 

@@ -116,7 +116,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict(self, X: Iterable[str]) -> np.ndarray:
-        """The label of each text, (n,) of str; with `multi_label` an (n, L) array of 0 and 1.
+        """The label of each text, (n,) of str; with `multi_label` (n, L) of 0 and 1, in the order of `classes_`.
 
         Raises TextError for a text without tokens when there is no `none_label` to give it.
         """
