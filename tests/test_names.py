@@ -248,6 +248,36 @@ def test_names_that_may_be_none():
     assert seems_parted_at(["sport/football", "sport/tennis", "news/world"], "/") is None
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["Portland, OR", "Portland, ME", "Salem, ME", "Salem, OR"],
+        ["km/h", "m/s", "m/h", "km/s"],
+        ["2020/01/02", "2021/02/01", "2020/02/02", "2021/01/01"],
+        ["1/2", "2/1", "1", "2"],
+        ["very good, cheap", "very good, dear", "bad, cheap", "bad, dear"],
+        [],
+    ],
+)
+def test_names_of_parts_that_are_one(names):
+    # kills: a word about ordinary names whose parts each have their place, such as a town and its state
+    assert seems_parted_at(names, ",/#") is None
+
+
+@pytest.mark.parametrize(
+    ("names", "mark"),
+    [
+        (["sea, rain", "rain, sun", "sun, sea"], ","),
+        (["Action/Drama", "Action/Crime", "Crime/Drama"], "/"),
+        (["Action, Drama", "Action", "Drama"], ","),
+        (["#happy #sad", "#happy", "#sad"], "#"),
+    ],
+)
+def test_names_that_are_several(names, mark):
+    # kills: rows with several labels learned as classes of their own, without a word
+    assert seems_parted_at(names, ",/#") == mark
+
+
 @given(st.lists(TEXTS))
 def test_a_list_that_python_or_json_wrote_is_read_back(names):
     # kills: a quote, a comma or an escape inside a name that ends it

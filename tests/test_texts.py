@@ -97,6 +97,12 @@ REFUSED = {
     "numpy bytes": (np.array([b"a"]), "type bytes"),
     "numpy of no dimension": (np.array("a"), r"shape \(\)"),
     "numpy of two columns": (np.array([["a", "b"]]), r"shape \(1, 2\).*\[:, 0\]"),
+    "numpy of three axes": (np.array([[["a", "b"]]]), r"\[:, 0, 0\]"),
+    "numpy's bytes": (np.array([b"a"]), r"text\.decode\(\)"),
+    "a stream of unknown columns": (
+        datasets.IterableDataset.from_generator(lambda: iter([{"text": "a"}])),
+        r"does not tell its columns; .*data\['text'\]",
+    ),
     "numpy records": (np.array([("a",)], [("x", "U3")]), "type void"),
     "Series of numbers": (pd.Series([1.5, None]), "type float.*astype"),
     "Series of dates": (pd.Series(pd.date_range("2020", periods=2)), "type Timestamp"),
@@ -278,7 +284,7 @@ def test_y_from_columns(model, column):
     [
         (["sea", None], "label 2 is missing"),
         (pd.Series(["sea", np.nan]), "label 2 is missing"),
-        ([1, 2], "label 1 is of type int"),
+        ([1, 2], r"label 1 is of type int; pass strings; a column of numbers .* \.astype\(str\)"),
         (pd.Series([True, False]), "label 1 is of type bool"),
         ("se", "one string"),
         ({"sea": 1, "bank": 2}, "its keys"),

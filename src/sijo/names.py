@@ -100,18 +100,25 @@ def like_missing(names: Iterable[str]) -> list[str]:
 
 
 def seems_parted_at(names: Iterable[str], marks: str) -> str | None:
-    """The mark at which names look like several in one: most parts of those that hold it return in others.
+    """The mark at which names look like several in one: most parts of those that hold it return in others, and one
+    of them in another place or alone, as a town before its country never does; a date is no names.
 
     >>> seems_parted_at(["sea|rain", "rain|sun", "sun|sea"], "|")
     '|'
-    >>> seems_parted_at(["Rome, Italy", "Bari, Italy"], ",")
+    >>> seems_parted_at(["Rome, Italy", "Bari, Italy", "Bari, Canada", "Rome, Canada"], ",")
     """
     names = set(names)
     for mark in marks:
-        times = Counter(part for name in names for part in {part.strip() for part in name.split(mark)} - {""})
+        times, places = Counter[str](), set[tuple[str, int]]()
+        for name in names:
+            parts = [part.strip() for part in name.split(mark)]
+            times.update({*parts} - {""})
+            places.update((part, place if len(parts) > 1 else -1) for place, part in enumerate(parts) if part)
+        moved = len(places) > len(times)
         holding = [name for name in names if mark in name.strip().strip(mark)]
-        parts = {part.strip() for name in holding for part in name.split(mark)} - {""}
-        if parts and sum(times[part] > 1 for part in parts) > len(parts) / 2:
+        parts_held = {part.strip() for name in holding for part in name.split(mark)} - {""}
+        is_date = mark == "/" and all(map(str.isdecimal, parts_held))
+        if moved and not is_date and sum(times[part] > 1 for part in parts_held) > len(parts_held) / 2:
             return mark
     return None
 

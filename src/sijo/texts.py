@@ -33,10 +33,12 @@ LIBRARIES = (*COLUMNS, "scipy")
 ITEM_HINTS = {
     "dict": ': [row["text"] for row in rows]',
     "bytes": ": [text.decode() for text in texts]",
+    "bytes_": ": [text.decode() for text in texts]",
     "list": ", one a text: [row[0] for row in rows]",
     "tuple": ", one a text: [row[0] for row in rows]",
 }
-NO_STRING = ", '' for a text that is absent; a column of numbers becomes strings by .astype(str)"
+ABSENT = ", '' for a text that is absent"
+NUMBERS = "; a column of numbers becomes strings by .astype(str)"
 STEERING = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # controls: ESC begins an escape sequence, U+009B does so alone
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\u206a-\u206f"  # Unicode's Bidi_Control, and old ones
@@ -115,7 +117,8 @@ def _strings(values: Iterator[Any], one: str, *, missing: str | None) -> Iterato
         if not isinstance(text, str):
             kind = type(value).__name__
             if not is_missing(value):
-                raise TextError(f"{one} {number} is of type {kind}; pass strings{ITEM_HINTS.get(kind, NO_STRING)}")
+                hint = ITEM_HINTS.get(kind, NUMBERS if missing is None else f"{ABSENT}{NUMBERS}")
+                raise TextError(f"{one} {number} is of type {kind}; pass strings{hint}")
             if missing is None:
                 raise TextError(f"{one} {number} is missing: it is {value!r}; leave the row out, as .dropna() does")
             text = missing
@@ -204,16 +207,22 @@ def _column(values: Any, what: str) -> Iterator[Any]:
         return iter(values)
     if values.ndim == 2 and values.shape[1] == 1:
         return (values[row, 0] for row in range(len(values)))
+    first = ", ".join([":", *["0"] * (values.ndim - 1)])
+    way = f"{what}[{first}]" if values.ndim else "[array.item()]"
     raise SettingError(
-        f"{what} is an array of shape {values.shape}, which is no column of texts; pass one, such as "
-        + ("[array.item()]" if values.ndim == 0 else f"{what}[:, 0]")
+        f"{what} is an array of shape {values.shape}, which is no column of texts; pass one, such as {way}"
     )
 
 
 def _only_column(table: Any, what: str) -> Any:
     """The column of a table that has one."""
     framed = _is(table, "pandas", "DataFrame") or _is(table, "polars", "DataFrame")
-    names = list(table.columns if framed else table.column_names or ())
+    names = table.columns if framed else table.column_names
+    if names is None:
+        raise SettingError(
+            f"{what} is a {type(table).__name__}, which does not tell its columns; pass one, such as data['text']"
+        )
+    names = list(names)
     if len(names) != 1:
         listed = ", ".join(map(str, names[:12])) + (", …" if len(names) > 12 else "")
         name = names[0] if names and "text" not in names else "text"

@@ -490,6 +490,13 @@ def test_what_cannot_be_is_refused_before_anything_is_begun(run, rows, tmp_path)
         run(tmp_path / "moved", "run.epochs=1", train=other, resume=True)
 
 
+def test_a_setting_that_is_very_long_is_shown_by_its_beginning():
+    # kills: thousands of digits on a terminal, and what is wrong with them behind them
+    with pytest.raises(SettingError, match=r"^run\.batch=\"9{199}… cannot be: ") as caught:
+        with_changes(FinetuneSettings(), ["run.batch=" + "9" * 5_000])
+    assert len(str(caught.value)) < 400
+
+
 def test_settings_say_what_they_mean_and_repeat_a_run():
     # kills: a setting without a sentence, one that is not read back
     sentences = setting_descriptions(FinetuneSettings)

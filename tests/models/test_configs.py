@@ -172,6 +172,13 @@ def test_a_mix_with_what_this_sijo_does_not_know_is_refused_by_name(fields, word
     assert word in refused("sijo", fields)
 
 
+@pytest.mark.parametrize("value", ["x" * 10**6, [0] * 10**5])
+def test_a_refusal_shows_the_beginning_of_a_long_value(value):
+    # kills: a sentence of a megabyte on a terminal
+    told = refused("bert", BASE["bert"] | {"hidden_act": value})
+    assert "hidden_act" in told and "…" in told and len(told) < 1000
+
+
 def test_refusals_reach_the_one_who_loads(shelf, tmp_path):
     # kills: a check that load goes round, and a refusal after weights were read
     truth = shelf.truth(next(case for case in cases("deberta-v2", "lesson") if case.is_public))

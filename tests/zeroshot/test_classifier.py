@@ -7,7 +7,8 @@ import pickle
 import numpy as np
 import pytest
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV
+from sklearn.ensemble import VotingClassifier
+from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import estimator_checks
@@ -251,6 +252,35 @@ def test_labels_come_from_y(make):
         clf.fit(TEXTS, ["sea", "bank"])
     with pytest.raises(TextError, match="y holds 'see', which is not a label; did you mean 'sea'"):
         make(temperature="fit").fit(TEXTS, ["see"] * 5)
+
+
+@pytest.mark.parametrize("labels", [["sea", "bank", "game"], {"game": "ball", "bank": "money", "sea": ()}])
+@pytest.mark.parametrize("scoring", ["neg_log_loss", "roc_auc_ovr", "top_k_accuracy"])
+def test_scorers_of_probabilities_know_the_columns(make, labels, scoring):
+    # kills: columns in the order that labels were given in, which scikit-learn's scorers take for sorted ones
+    texts, gold = ["the sea", "the bank", "a game"] * 2, ["sea", "bank", "game"] * 2
+    in_order = sorted(labels) if isinstance(labels, list) else dict(sorted(labels.items()))
+    got, want = (cross_val_score(make(these), texts, gold, cv=2, scoring=scoring) for these in (labels, in_order))
+    np.testing.assert_allclose(got, want, atol=1e-9)
+    clf = make(labels, none_label="a")
+    assert list(clf.classes_) == [*labels, "a"] and list(clf.fit().classes_) == [*labels, "a"]
+    assert list(clf.fit(texts, gold).classes_) == ["bank", "game", "sea", "a"]
+    by_name = dict(zip(clf.classes_, clf.predict_proba(texts)[0], strict=True))
+    row = clf.classify(texts)[0]
+    assert by_name == pytest.approx(dict(zip(row.labels, row.scores, strict=True)), abs=1e-9)
+
+
+def test_ensembles_know_the_columns(make):
+    # kills: a vote over the columns of one order that is read in another
+    texts, gold = np.array(["the sea", "the bank", "a game"]), ["sea", "bank", "game"]
+    votes = VotingClassifier([("one", make()), ("two", make())], voting="soft").fit(texts, gold)
+    assert votes.predict(texts).tolist() == make().predict(texts).tolist()
+
+
+def test_labels_that_can_be_read_once_are_refused(make):
+    # kills: labels that are there for the first look alone, and then "no labels were given"
+    with pytest.raises(SettingError, match=r"labels is of type generator, .* list\(labels\)"):
+        make(name for name in LABELS).predict(TEXTS[:1])
 
 
 def test_fitting_finds_the_temperature_that_made_the_labels():

@@ -176,3 +176,18 @@ def test_files_that_would_give_strange_labels(tmp_path, name, content):
     (tmp_path / name).write_text(content)
     with pytest.raises((SettingError, TextError)):
         LabelSet.read(tmp_path / name)
+
+
+@pytest.mark.parametrize("line", ["sea|rain,sun", "sea、rain;sun", "sea, rain, sun|wind"])
+def test_a_name_with_another_mark_is_told(line):
+    # kills: "sea|rain" as one label without a word, where a comma stands elsewhere
+    with pytest.warns(SijoWarning, match="is read as one label; put '[,;]' between"):
+        assert len(LabelSet.parse(line).names) > 1
+
+
+@pytest.mark.parametrize(
+    "line", ['"sea|rain",sun', '["sea|rain", "sun"]', "Sci-Fi/Fantasy,R&B", "C#,C++,TCP/IP", "🏴‍☠️,👍"]
+)
+def test_ordinary_and_quoted_names_are_not_told(line, recwarn):
+    # kills: a word about names that hold a slash, a sharp, an ampersand, or a mark that is meant
+    assert LabelSet.parse(line).names and not recwarn.list

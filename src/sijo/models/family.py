@@ -25,6 +25,9 @@ Names = Mapping[str, str]
 HeadMaker = Callable[[Any], HeadSpec]
 """From the config to the head."""
 
+MOST_SHOWN = 200
+"""Characters of a value that an error shows."""
+
 HeadName = Literal[
     "mlm",
     "lm",
@@ -78,7 +81,9 @@ class Config(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(map(str, first["loc"]))
-            fault = f"is {first['input']!r}" if str(first["loc"][0]) in fields else "is missing"
+            given = repr(first["input"])
+            given = given if len(given) <= MOST_SHOWN else f"{given[:MOST_SHOWN]}…"
+            fault = f"is {given}" if str(first["loc"][0]) in fields else "is missing"
             raise RefusedError(
                 f"the config's {name} {fault}, which no {cls.what} of sijo's can have: {first['msg']}"
             ) from None

@@ -161,7 +161,9 @@ def read_settings(values: Mapping[str, Any], kind: type[SettingsT]) -> SettingsT
         cause = fault.get("ctx", {}).get("error")
         if isinstance(cause, SijoError):
             raise SettingError(str(cause)) from None
-        raise SettingError(f"{path}={json.dumps(fault['input'])} cannot be: {fault['msg'].lower()}") from None
+        given = json.dumps(fault["input"])
+        given = given if len(given) <= 200 else f"{given[:200]}…"
+        raise SettingError(f"{path}={given} cannot be: {fault['msg'].lower()}") from None
     _must_be_sound(asdict(settings))  # a word may have become a number, such as "Infinity"
     return settings
 

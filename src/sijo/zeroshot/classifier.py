@@ -78,6 +78,9 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def fit(self, X: Iterable[str] | None = None, y: Iterable[str] | None = None) -> "ZeroShotClassifier":
         """Check the labels; take them from y where none were given; fit the temperature where asked to.
 
+        With y, `classes_` and the columns of `predict_proba` are sorted from here on, in whatever order the labels
+        were given: scikit-learn's scorers of probabilities, such as neg_log_loss, and its ensembles take them so.
+
         What is fitted for labels that compete does not do for labels judged by themselves or against
         none, when entailment scores them: after such a change, fit again.
 
@@ -93,7 +96,9 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.labels is not None or gold is None or self._scorer().known is not None:
             self.labels_ = self._labels()
         else:
-            self.labels_ = LabelSet.of(sorted(set(names_in(gold, "y", "y: label"))))
+            self.labels_ = LabelSet.of(list(dict.fromkeys(names_in(gold, "y", "y: label"))))
+        if gold is not None:
+            self.labels_ = LabelSet(tuple(sorted(self.labels_.labels, key=lambda label: label.name)))
         self._choice().check(self.labels_)
         if self.temperature == "fit":
             if not texts or gold is None:
@@ -111,7 +116,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict(self, X: Iterable[str]) -> np.ndarray:
-        """The label of each text, (n,) of str; with `multi_label` an (n, L) array of 0 and 1.
+        """The label of each text, (n,) of str; with `multi_label` (n, L) of 0 and 1, in the order of `classes_`.
 
         Raises TextError for a text without tokens when there is no `none_label` to give it.
         """
@@ -155,7 +160,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @property
     def classes_(self) -> np.ndarray:
-        """The labels in the order of `predict_proba`, with the none label last where there is one."""
+        """The labels in the order of `predict_proba`: as given, or sorted by `fit(X, y)`; the none label last."""
         names = self._labels().names
         return np.array([*names, self.none_label] if self.none_label is not None else names)
 
@@ -184,6 +189,9 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             fitted: LabelSet = self.labels_
             return fitted
         if self.labels is not None:
+            if isinstance(self.labels, Iterator):
+                kind = type(self.labels).__name__
+                raise SettingError(f"labels is of type {kind}, which can be read once; pass a list: list(labels)")
             return LabelSet.of(self.labels)
         known = self._scorer().known
         if known is None:

@@ -127,7 +127,7 @@ class LabelSet:
 def names_of_line(line: str, separator: str | None = None, *, option: str = "--labels") -> list[object]:
     """The names in the words of an option, blank ones too. Raises SettingError for several that look like one."""
     try:
-        names, _ = parts_of(line, separator)
+        names, mark = parts_of(line, separator)
     except TextError as error:
         raise SettingError(f"{option} {error}; or name them in a file") from None
     if separator is None and names == [line.strip()]:
@@ -138,6 +138,10 @@ def names_of_line(line: str, separator: str | None = None, *, option: str = "--l
             )
         if "/" in line:
             warn(f"{option} {line!r} is read as one label; put commas between where it is several")
+    elif separator is None and mark and '"' not in line:  # in quotes it is meant
+        odd = next((name for name in map(str, names) if set(name) & set(STRONG_MARKS)), None)
+        if odd is not None:
+            warn(f"{option} holds {odd!r}, which is read as one label; put {mark!r} between where it is several")
     return names
 
 
