@@ -66,7 +66,13 @@ HOSTILE = {
     "id null": ("deberta", "vocab.json", json.dumps(PAIRS | {"c": None}), 5, "not a whole number"),
     "id of a trillion": ("deberta", "vocab.json", json.dumps(PAIRS | {"c": 10**12}), 4, "an id as large"),
     "id NaN": ("deberta", "vocab.json", json.dumps(PAIRS)[:-1] + ', "c": NaN}', 5, "not finite"),
-    "id of 5,000 digits": ("deberta", "vocab.json", json.dumps(PAIRS)[:-1] + f', "c": {"1" * 5000}}}', 5, "is too large"),
+    "id of 5,000 digits": (
+        "deberta",
+        "vocab.json",
+        json.dumps(PAIRS)[:-1] + f', "c": {"1" * 5000}}}',
+        5,
+        "is too large",
+    ),
     "5 million lists": (
         "ctrl",
         "vocab.json",
