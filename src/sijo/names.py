@@ -186,12 +186,12 @@ def parts_of(text: str, separator: str | None = None) -> tuple[list[object], str
             reason = "it is no list"
         except (ValueError, RecursionError) as error:
             reason = str(error)
-        raise TextError(f'{_short(text)} begins as a list and is none ({reason}); write it as ["sea", "rain"]')
+        raise TextError(f'{short(text)} begins as a list and is none ({reason}); write it as ["sea", "rain"]')
     outside = re.sub('"[^"]*"', "", text)
     marks = [mark for mark in ";," if mark in outside] if separator is None else [separator]
     if len(marks) > 1:
         raise TextError(
-            f"{_short(text)} holds semicolons and commas, and either may part labels; say which by "
+            f"{short(text)} holds semicolons and commas, and either may part labels; say which by "
             "--labels-separator, put a label that holds one in double quotes, or write a JSON list"
         )
     mark = marks[0] if marks else ","
@@ -203,7 +203,7 @@ def parts_of(text: str, separator: str | None = None) -> tuple[list[object], str
             parts = next(csv.reader([text], delimiter=mark, strict=True, skipinitialspace=True), [])
         except csv.Error as error:
             raise TextError(
-                f"{_short(text)} cannot be split at its {mark!r} ({str(error).partition(' - ')[0]}); put a label "
+                f"{short(text)} cannot be split at its {mark!r} ({str(error).partition(' - ')[0]}); put a label "
                 "that holds one, a quote or a line end in double quotes, or write a JSON list"
             ) from None
     return [part.strip() for part in parts], mark if len(parts) > 1 else ""
@@ -238,7 +238,7 @@ class NameCells:
                 self._texts.update(map(str, parts))
             return parts
         if value is not None and not isinstance(value, list | tuple):
-            raise TextError(f"{_short(value)} is neither a list of labels nor names with semicolons between")
+            raise TextError(f"{short(value)} is neither a list of labels nor names with semicolons between")
         return list(value or ())
 
     def names(self, value: object) -> list[str]:
@@ -248,7 +248,7 @@ class NameCells:
         parts = [part for part in self.parts(value) if part != "" or not isinstance(value, str)]
         names = [name_of(part) for part in parts]
         if None in names:
-            raise TextError(f"{_short(value)} holds {_short(parts[names.index(None)])}, not the name of a label")
+            raise TextError(f"{short(value)} holds {short(parts[names.index(None)])}, not the name of a label")
         return [name for name in names if name is not None]
 
     def _check_alike(self, text: str, mark: str) -> None:
@@ -257,7 +257,7 @@ class NameCells:
         self._parted.setdefault(mark, text)
         if len(self._parted) > 1:
             raise TextError(
-                f"{_short(self._parted[';'])} is parted at semicolons and {_short(self._parted[','])} at commas; "
+                f"{short(self._parted[';'])} is parted at semicolons and {short(self._parted[','])} at commas; "
                 "say by --labels-separator which of them parts labels in this column"
             )
 
@@ -274,12 +274,12 @@ class NameCells:
         self._told = True
         example = next(text for text in sorted(self._texts) if mark in text)
         return (
-            f"{_short(example)} is read as the name of one label, and looks like several parted at {mark!r}; if "
+            f"{short(example)} is read as the name of one label, and looks like several parted at {mark!r}; if "
             f"so, say --labels-separator {mark!r}"
         )
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
     """A value as an error shows it."""
     shown = repr(value)
     return shown if len(shown) <= 60 else f"{shown[:60]}…"

@@ -15,6 +15,7 @@ from sijo.errors import CheckpointError, RefusedError, SettingError, nearest
 from sijo.files.json_files import read_json, read_object, write_json
 from sijo.files.paths import FolderFile, present
 from sijo.nn.head_specs import POOLING_MODES, Pooling, PoolingMode, pooling_modes
+from sijo.texts import half_character
 
 TRANSFORMERS = ("Transformer", "BERT", "DistilBERT", "ALBERT")
 """The step that is the network; the last three as its first releases called it."""
@@ -85,7 +86,7 @@ class SentenceSettings:
             return "" if self.default_prompt is None else self.prompts[self.default_prompt]
         if wanted in self.prompts:
             return self.prompts[wanted]
-        if _torn(wanted):
+        if half_character(wanted):
             raise SettingError(f"the prompt {wanted!r} holds half a surrogate, which is no text; write it anew")
         if A_NAME.fullmatch(wanted):
             raise SettingError(
@@ -244,7 +245,7 @@ def _prompts(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{file} does not hold prompts by name, and the name of one; copy it again")
     prompts = {name: "" if words is None else words for name, words in prompts.items()}
     for name, words in prompts.items():
-        if not isinstance(words, str) or _torn(name + words):
+        if not isinstance(words, str) or half_character(name + words):
             raise CheckpointError(f"{file} has the prompt {name!r}: {words!r}, which is no text; copy it again")
     if default is not None and default not in prompts:
         raise RefusedError(
@@ -252,8 +253,3 @@ def _prompts(folder: Path) -> dict[str, Any]:
             f"{nearest(default, prompts)}; mend one of the two"
         )
     return {"prompts": prompts, "default_prompt": default}
-
-
-def _torn(text: str) -> bool:
-    """Whether half a surrogate pair stands in it, which is no character."""
-    return any("\ud800" <= letter <= "\udfff" for letter in text)

@@ -6,7 +6,6 @@ header is checked here, word by word, before any of its numbers is used.
 
 import math
 import os
-import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from itertools import pairwise
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from sijo.errors import CheckpointError, RefusedError
 from sijo.files.json_files import LONGEST_JSON, parse_json, read_object
 from sijo.files.paths import FolderFile, allow_files, present
+from sijo.texts import half_character
 
 Content = TypeVar("Content")
 WEIGHTS = "model.safetensors"
@@ -200,7 +200,7 @@ def shown(name: str) -> str:
 
 def _check_name(name: str) -> None:
     """Raise ValueError for what no tensor is called, since no text, or no file of texts, can hold it."""
-    if not 0 < len(name) <= LONGEST_NAME or "\0" in name or re.search("[\ud800-\udfff]", name):
+    if not 0 < len(name) <= LONGEST_NAME or "\0" in name or half_character(name):
         raise ValueError(f"{name!r:.60} is no name of a tensor")
 
 

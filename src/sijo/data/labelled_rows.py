@@ -22,7 +22,7 @@ from typing import Any, Literal, get_args
 
 from sijo.errors import SettingError, TextError, nearest, warn
 from sijo.files.tables import records
-from sijo.names import NameCells, folded, list_in, name_of
+from sijo.names import NameCells, folded, list_in, name_of, short
 from sijo.random import rng
 
 Task = Literal["classification", "multi-label", "regression", "tagging", "question-answering", "multiple-choice"]
@@ -149,7 +149,7 @@ class _Columns:
 def _text(record: _Record, column: str, where: str) -> str:
     value = _field(record, column, where)
     if not isinstance(value, str):
-        raise TextError(f"{where}: {column!r} holds {_short(value)}, not a text; put quotes around it")
+        raise TextError(f"{where}: {column!r} holds {short(value)}, not a text; put quotes around it")
     return value
 
 
@@ -159,21 +159,15 @@ def _field(record: _Record, column: str, where: str) -> Any:
     return record[column]
 
 
-def _short(value: Any) -> str:
-    """A value as an error shows it."""
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:60]}…"
-
-
 def _name(value: Any, column: str, where: str) -> str:
     if (name := name_of(value)) is None:
         raise TextError(
-            f"{where}: {column!r} holds {_short(value)}, not the name of a label, which is a text or a whole "
+            f"{where}: {column!r} holds {short(value)}, not the name of a label, which is a text or a whole "
             "number; leave such rows out"
         )
     if list_in(name) is not None:
         raise TextError(
-            f"{where}: {column!r} holds {_short(value)}, a list and no name; rows with several labels are "
+            f"{where}: {column!r} holds {short(value)}, a list and no name; rows with several labels are "
             "learned by --task multi-label"
         )
     return name
@@ -187,7 +181,7 @@ def _list(value: Any, column: str, where: str, separator: str | None = None) -> 
     if isinstance(value, dict) and isinstance(value.get("text"), list):  # of ARC and its like
         value = value["text"]
     if not isinstance(value, list):
-        raise TextError(f"{where}: {column!r} holds {_short(value)}, not a list")
+        raise TextError(f"{where}: {column!r} holds {short(value)}, not a list")
     return value
 
 
@@ -200,7 +194,7 @@ def _parsed(value: Any, column: str, where: str) -> Any:
     except (ValueError, RecursionError):
         if (items := list_in(value)) is not None:
             return items
-        raise TextError(f"{where}: {column!r} begins as JSON and is none: {_short(value)}") from None
+        raise TextError(f"{where}: {column!r} begins as JSON and is none: {short(value)}") from None
 
 
 def _text_row(
@@ -220,7 +214,7 @@ def _many_labelled_row(columns: _Columns, where: str, record: _Record) -> Labell
         except TextError as error:
             raise TextError(f"{where}, column {column!r}: {error}") from None
         if len(set(map(folded, names))) < len(names):
-            raise TextError(f"{where}: {column!r} names a label twice: {_short(names)}; name each once")
+            raise TextError(f"{where}: {column!r} names a label twice: {short(names)}; name each once")
         return tuple(names)
 
     return _text_row(columns, where, record, names_in)
@@ -232,7 +226,7 @@ def _number(value: Any, column: str, where: str) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise TextError(f"{where}: {column!r} holds {_short(value)}, not a number; leave such rows out")
+        raise TextError(f"{where}: {column!r} holds {short(value)}, not a number; leave such rows out")
     return number
 
 
@@ -258,7 +252,7 @@ def _question_row(columns: _Columns, where: str, record: _Record) -> LabelledRow
             start = text.find(answer.text)
             hint = f"it stands at {start}" if start >= 0 else "it stands nowhere in the text"
             raise TextError(
-                f"{where}: the answer {_short(answer.text)} does not stand at character {answer.start} of its "
+                f"{where}: the answer {short(answer.text)} does not stand at character {answer.start} of its "
                 f"text; {hint}"
             )
     texts = (_text(record, question, where), text)
@@ -278,7 +272,7 @@ def _answers(value: Any, column: str, where: str) -> Iterator[Answer]:
         start = answer.get("answer_start", answer.get("start")) if isinstance(answer, dict) else None
         if type(start) is not int or not isinstance(answer.get("text"), str):
             raise TextError(
-                f'{where}: {column!r} holds {_short(answer)}, not an answer such as {{"text": "in Paris", '
+                f'{where}: {column!r} holds {short(answer)}, not an answer such as {{"text": "in Paris", '
                 '"answer_start": 17}'
             )
         if answer["text"]:
@@ -313,7 +307,7 @@ def _choice_row(columns: _Columns, where: str, record: _Record) -> LabelledRow:
     right = _right_choice(_field(record, label, where), choices, [str(mark) for mark in marks])
     if right is None:
         raise TextError(
-            f"{where}: {label!r} holds {_short(record[label])}, which is neither the place (0 to "
+            f"{where}: {label!r} holds {short(record[label])}, which is neither the place (0 to "
             f"{len(choices) - 1}) nor the text of a choice"
         )
     before = " ".join(_text(record, column, where) for column in (text, second) if column)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from sijo.errors import RefusedError, SettingError
-from sijo.texts import names_in
+from sijo.texts import half_character, names_in
 
 LabelName = str | int | float | bool
 """As JSON has it; a number is taken as it is written."""
@@ -103,7 +103,7 @@ def _in_order(field: str, pairs: Sequence[tuple[int | str, str]]) -> tuple[str, 
     elif len(set(names)) < len(names):
         name, _ = Counter(names).most_common(1)[0]
         fault = f"{name[:60]!r} is there twice"
-    elif any("\ud800" <= letter <= "\udfff" for name in names for letter in name):
+    elif any(map(half_character, names)):
         fault = "half a surrogate is no text"
     if fault is not None:
         raise RefusedError(f"the config's {field} says {_shown(pairs)}, but {fault}; {WAY}")
