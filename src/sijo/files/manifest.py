@@ -26,7 +26,7 @@ MANIFEST_FORMAT = 1
 FIELDS = {"format", "sijo", "files"}
 FOR_PEOPLE = ("README.md", "LICENSE", "NOTICE")
 """Files that decide no answer: listed, and not compared."""
-DECIDING = (".json", ".safetensors", ".model")
+DECIDING = (".json", ".safetensors", ".model", ".onnx", ".onnx_data", ".onnx.data")
 DECIDING_NAMES = ("vocab.txt", "merges.txt")
 """How files end that sijo or others may open with a model, and those of other endings."""
 RESULTS = ("results.json", "metrics.json", "trainer_state.json")

@@ -1,0 +1,21 @@
+"""Which weights a file of another kind was made of, told by one digest of the folder's own."""
+
+import hashlib
+from collections.abc import Iterable
+
+from sijo.files.paths import FolderFile
+
+
+def weights_digest(files: Iterable[FolderFile]) -> str:
+    """The SHA-256 over the names and SHA-256 of the files of a folder's weights; 64 hexadecimal digits.
+
+    files  of the weights, and of an adapter that is merged into them
+
+    >>> weights_digest([])
+    'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
+    """
+    whole = hashlib.sha256()
+    for file in sorted(files, key=lambda file: file.name):
+        with file.open() as opened:
+            whole.update(f"{file.name} {hashlib.file_digest(opened, 'sha256').hexdigest()}\n".encode())
+    return whole.hexdigest()
