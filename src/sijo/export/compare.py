@@ -72,9 +72,9 @@ def compare(
 ) -> Comparison:
     """Compare an opened file with its model on texts.
 
-    Of an encoder alone vectors are compared, and as a decision which of `TOPICS` is the nearest; of a head that judges
-    texts its logits and the highest of them, for pairs of a text and a hypothesis where it was trained on entailment;
-    of one that judges tokens the highest at each token.
+    Of an encoder alone vectors are compared, and as a decision which of `TOPICS` is the nearest; of a head that
+    judges texts its logits and the highest of them, for pairs of a text and a hypothesis where it was trained on
+    entailment; of one that judges tokens the highest at each token.
     """
     inputs = _inputs(model, head, [*texts, *(TOPICS if head is None else ())])
     batches = list(by_length([len(ids) for ids, _ in inputs], token_budget=BATCH_TOKENS))

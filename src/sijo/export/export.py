@@ -12,10 +12,12 @@ import torch
 
 from sijo.checkpoints.adapters import CONFIG as ADAPTER_CONFIG
 from sijo.checkpoints.adapters import adapter_in
+from sijo.checkpoints.describe import describe
 from sijo.checkpoints.load import Model, load
 from sijo.checkpoints.weight_files import weight_files
 from sijo.checkpoints.weights_digest import weights_digest
 from sijo.errors import SettingError
+from sijo.export.card import write_files
 from sijo.export.compare import Comparison, compare, open_session
 from sijo.export.file import write_onnx
 from sijo.export.graph import needs_onnx
@@ -36,6 +38,12 @@ NAMES: Mapping[FilePrecision, str] = {
     "int8": "model_int8.onnx",
     "int4": "model_int4.onnx",
 }
+PRODUCTS: Mapping[FilePrecision, str] = {
+    "float32": "float32",
+    "int8": "8 bits by 8, in blocks of 32",
+    "int4": "4 bits by 8, in blocks of 32",
+}
+"""The weights of products by what they are multiplied with."""
 MEASURED = f"{FOLDER}/comparison.json"
 """What was measured of each file, in its folder."""
 CLOSE = 1e-4
@@ -104,7 +112,7 @@ def _head(folder: Path, head: str | None) -> str | None:
         raise SettingError(f"no ONNX file can have a {head} head; it can have {' or '.join(HEADS)}")
     if head is not None:
         return head
-    held = load(folder).heads
+    held = describe(folder).heads
     return next((name for name in HEADS if name in held), None)
 
 
@@ -159,8 +167,10 @@ def _must_agree(comparison: Comparison, precision: FilePrecision, *, keep_anyway
     share = comparison.agreement
     if precision != "float32" and not (share.value >= ALIKE or keep_anyway):
         raise SettingError(
-            f"the {precision} file decides like the original in {share.value:.1%} of {comparison.decisions:,} cases "
-            f"({share.low:.1%} to {share.high:.1%}), and {ALIKE:.0%} are asked for, so it is not kept"
+            f"the {precision} file decides like the original in {share.value:.1%} of {comparison.decisions:,} "
+            f"cases ({share.low:.1%} to {share.high:.1%}), and {ALIKE:.0%} are asked for, so it is not kept; use "
+            "float32, compare it on texts like your own with texts= (--texts), or keep it all the same with "
+            "keep_anyway=True (--keep-anyway)"
         )
 
 
@@ -170,9 +180,11 @@ def _note(fresh: Path, precision: FilePrecision, head: str | None, digest: str, 
     entries: dict[str, Any] = read_object(file) if file else {}
     entries[NAMES[precision]] = {
         "precision": precision,
+        "products": PRODUCTS[precision],
         "head": head,
         "weights": digest,
         "sijo": __version__,
         **asdict(comparison),
     }
     write_json(fresh / MEASURED, entries)
+    write_files(fresh, entries)

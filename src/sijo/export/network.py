@@ -53,7 +53,8 @@ def onnx_model(
     states     whether the states after the embeddings and every layer come out too, as hidden_states.0 and so on
 
     Inputs are input_ids, attention_mask and, of a network with segments, token_type_ids, each (B, L) int64.
-    Outputs are last_hidden_state (B, L, D); sentence_embedding (B, D) of an encoder alone; logits (B, N) or (B, L, N).
+    Outputs are last_hidden_state (B, L, D); of an encoder alone sentence_embedding (B, D); of a head logits (B, N)
+    or (B, L, N).
     """
     graph, a = GraphBuilder(), parts.architecture
     products = (
