@@ -75,7 +75,7 @@ MAY_IMPORT = {name: {"errors"} for name in GROUND} | {
 MAY_IMPORT_TORCH = {
     "app": "",
     "checkpoints": "convert int8 load merge names pickled save tensorflow weights",
-    "export": "compare export",
+    "export": "calibrate compare export",
     "generation": "attribute beams generator rules",
     "inference": "engine",
     "jobs": "finetune_seed finetune_setup networks new_token_rows recipes student",

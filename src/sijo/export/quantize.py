@@ -59,7 +59,18 @@ def quantized_rows(table_ND: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.rint(table_ND / scales).astype(np.int8), scales
 
 
-class BlockProducts(Products):
+class QuantizedProducts(Products):
+    """Products with matrices of few bits, over a table of tokens of 8 bits."""
+
+    def rows(self, name: str, table: np.ndarray, ids: str) -> str:
+        """Rows of a table, float32."""
+        g, numbers, scales = self.graph, f"{name}.numbers", f"{name}.scales"
+        for key, array in zip((numbers, scales), quantized_rows(table), strict=True):
+            g.constant(key, array)
+        return g.op("Mul", g.op("Cast", g.op("Gather", numbers, ids), to=1), g.op("Gather", scales, ids))
+
+
+class BlockProducts(QuantizedProducts):
     """Products with matrices of 8 or 4 bits, in blocks.
 
     bits   of a weight
@@ -90,10 +101,3 @@ class BlockProducts(Products):
             block_size=self.block,
             accuracy_level=4,  # states in 8 bits, sums in 32
         )
-
-    def rows(self, name: str, table: np.ndarray, ids: str) -> str:
-        """Rows of a table, float32."""
-        g, numbers, scales = self.graph, f"{name}.numbers", f"{name}.scales"
-        for key, array in zip((numbers, scales), quantized_rows(table), strict=True):
-            g.constant(key, array)
-        return g.op("Mul", g.op("Cast", g.op("Gather", numbers, ids), to=1), g.op("Gather", scales, ids))
