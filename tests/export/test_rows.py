@@ -116,6 +116,7 @@ def test_products_of_few_bits_are_those_of_their_weights(bits, rows):
     if bits == 4:
         numbers = np.stack([numbers & 15, numbers >> 4], -1).reshape(48, 3, 32)
     rounded = ((numbers.astype(np.float32) - (128 if bits == 8 else 8)) * scales[..., None]).reshape(48, 96)
+    assert (np.abs(rounded - weight).reshape(48, 3, 32) <= 1.01 * np.abs(scales[..., None])).all()
     states = CHANCE.normal(0, 1, (rows, 96)).astype(np.float32)
     got, want = session.run(None, {"x": states})[0], states @ rounded.T
     assert np.abs(got - want).max() < 0.02 * np.abs(want).max()  # states are rounded to 8 bits
