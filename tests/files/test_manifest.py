@@ -172,6 +172,8 @@ def test_a_file_that_was_only_just_written_is_hashed_each_time(saved, hashed, mo
         "2_Dense/model.safetensors",
         "1_Pooling/more.json",
         "a/b/c/config.json",
+        "onnx/model.onnx",
+        "onnx/model.onnx_data",
     ],
 )
 def test_what_was_added_is_found(saved, name):
