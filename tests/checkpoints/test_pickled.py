@@ -400,5 +400,6 @@ def test_a_jail_that_does_not_hold_stops_the_reader(files, monkeypatch, needs_ja
 
 def test_loading_never_comes_near_pickles():
     # kills: an import of this module by what opens models
-    script = "import sys, sijo.checkpoints.load, sijo.app.cli; sys.exit('sijo.checkpoints.conversion.pickled' in sys.modules)"
+    script = "import sys, sijo.checkpoints.load, sijo.app.cli; "
+    script += "sys.exit('sijo.checkpoints.conversion.pickled' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

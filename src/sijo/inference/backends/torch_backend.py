@@ -120,8 +120,8 @@ def why_not_finite(model: Model) -> str:
         return f"{bad} among its weights is; {otherwise}"
     if model.dtype == "float16":
         return (
-            "it computes in float16, which ends at 65,504; use --precision exact or bf16 (in Python: precision=, and "
-            "for sijo.load dtype=)"
+            "it computes in float16, which ends at 65,504; use --precision exact or bf16 (in Python: precision=, "
+            "and for sijo.load dtype=)"
         )
     if model.dtype == "bfloat16":
         return "it computes in bfloat16; use --precision exact (in Python: precision=, and for sijo.load dtype=)"

@@ -100,8 +100,8 @@ def _check_options(name: str, row: ScorerRow, options: Iterable[str]) -> None:
     for option in options:
         if option not in row.options:
             raise SettingError(
-                f"{option}= says how the {_owner(option)} scorer reads a head, but scorer={name!r} does not read one "
-                "so; leave one of the two out"
+                f"{option}= says how the {_owner(option)} scorer reads a head, but scorer={name!r} does not read "
+                "one so; leave one of the two out"
             )
 
 
