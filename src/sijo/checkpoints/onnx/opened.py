@@ -17,6 +17,7 @@ from sijo.checkpoints.describe import FolderDescription
 from sijo.checkpoints.onnx.graph import OnnxModel, read_model
 from sijo.checkpoints.onnx.rewrite import with_data_in
 from sijo.checkpoints.onnx.rules import OnnxOutputs, must_suit
+from sijo.checkpoints.onnx.same_weights import must_be_of
 from sijo.errors import CheckpointError, RefusedError
 from sijo.files.manifest import Identity, identity
 from sijo.files.opener import inside
@@ -64,16 +65,18 @@ def session_source(file: FolderFile, described: FolderDescription) -> Iterator[S
                 f"`sijo export {described.folder} --to onnx`"
             ) from None
         outputs = must_suit(model, file, described)
-        source, folder = content, None
+        source, folder, numbers = content, None, None
         if model.locations:
             data = _data_file(file, model)
             streams[data] = handles.enter_context(data.open())
             files[data] = identity(streams[data])
-            _check_ends(model, data, os.fstat(streams[data].fileno()).st_size)
+            numbers = _numbers(streams[data])
+            _check_ends(model, data, len(numbers))
             folder, name = _place(streams[data], data, handles)
             source = with_data_in(content, model, {model.locations[0]: name})
         elif len(content) > READ_WHOLE and HANDLES.is_dir():
             source = str(HANDLES / str(stream.fileno()))
+        must_be_of(model, content, numbers, file, described)
         yield SessionSource(source if isinstance(source, str) else bytes(source), folder, outputs, files)
         for read, handle in streams.items():
             if identity(handle) != files[read]:
@@ -86,6 +89,12 @@ def _content(stream: BufferedReader, file: FolderFile) -> Any:
     if not 0 < size <= MOST_BYTES:
         raise CheckpointError(f"{file} has {size:,} bytes, which no ONNX file can have; copy it again")
     return stream.read() if size <= READ_WHOLE else mmap.mmap(stream.fileno(), size, access=mmap.ACCESS_READ)
+
+
+def _numbers(stream: BufferedReader) -> Any:
+    """The bytes of a file of tensors, mapped."""
+    size = os.fstat(stream.fileno()).st_size
+    return mmap.mmap(stream.fileno(), size, access=mmap.ACCESS_READ) if size else b""
 
 
 def _data_file(file: FolderFile, model: OnnxModel) -> FolderFile:
