@@ -1,5 +1,6 @@
-"""What every backend is: a batch of token ids in, vectors or logits out, pooled and headed inside. Known without
-torch.
+"""What every backend is: a batch of token ids in, vectors or logits out, pooled and headed inside.
+
+Known without torch.
 
 Letters: B batch, L length, D width of a vector, C columns of a head's logits.
 """
