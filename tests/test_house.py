@@ -19,7 +19,7 @@ from sijo.objectives.registry import OBJECTIVES
 
 PACKAGE = Path(sijo.__file__).parent
 GUIDE = Path(__file__).parents[1] / "CONTRIBUTING.md"
-GROUND = ("errors", "version", "random", "batching", "names", "texts")
+GROUND = ("errors", "version", "random", "batching", "names", "texts", "processor")
 BELOW = ("files", "data", "tokenizers", "nn", "models", "objectives", "checkpoints")
 HOUSE = {
     "files": (
@@ -40,7 +40,7 @@ HOUSE = {
     ),
     "inference": (
         "the engine that makes a model fast; vectors kept between runs",
-        ("files", "tokenizers", "nn", "models", "checkpoints"),
+        ("files", "tokenizers", "nn", "models", "checkpoints", "evaluation"),
     ),
     "generation": (
         "rules for choosing tokens, the generating loop, streaming, attribution",
