@@ -70,9 +70,10 @@ MAY_IMPORT = {name: {"errors"} for name in GROUND} | {
 }
 MAY_IMPORT_TORCH = {
     "app": "",
-    "checkpoints": "convert int8 load merge names pickled save tensorflow weights",
+    "checkpoints": "int8 load merge names save weights",
+    "checkpoints/conversion": "convert pickled tensorflow",
     "generation": "attribute beams generator rules",
-    "inference": "engine",
+    "inference/backends": "devices torch_backend",
     "jobs": "finetune_seed finetune_setup networks new_token_rows recipes student",
     "nn": "attention cache distances dropout embeddings heads int8 linear pooling transformer",
     "objectives": (

@@ -393,7 +393,7 @@ MAY_OPEN = {
     # what the package holds itself, read by its own path
     "app/finetune.py": {"Path(__file__).with_name('finetune_tasks.toml').read_text"},
     "checkpoints/card.py": {"Path(__file__).with_name('hub.toml').read_text", "card.open"},
-    "checkpoints/tensorflow.py": {"Path(__file__).with_name('tensorflow.toml').read_text"},
+    "checkpoints/conversion/tensorflow.py": {"Path(__file__).with_name('tensorflow.toml').read_text"},
     "data/labelled_rows.py": {"Path(__file__).with_name('columns.toml').read_text"},
     "jobs/recipes.py": {"Path(__file__).with_name('recipes.toml').read_text"},
     "models/family.py": {"Path(__file__).with_name(f'{name}.toml').read_text"},
@@ -412,7 +412,7 @@ MAY_OPEN = {
     "files/cache.py": {"sqlite3.connect"},
     "checkpoints/weights.py": {"file.open"},
     # the confined process that converts
-    "checkpoints/pickled.py": {"open", "file.open", "(Path(out) / WEIGHTS).open", "torch.load"},
+    "checkpoints/conversion/pickled.py": {"open", "file.open", "(Path(out) / WEIGHTS).open", "torch.load"},
     "files/jail.py": {"os.open", "Path('/proc/self/statm').read_text"},
     "data/prepare_shards.py": {
         *("path.open", "file.open", "FolderFile(self.folder, 'seen').open", "np.fromfile", "shutil.copyfile"),

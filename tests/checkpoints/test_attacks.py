@@ -884,7 +884,7 @@ def test_a_file_added_to_a_saved_folder(tiny_copy, sijo_cli, tmp_path, name):
     sijo_cli("convert", tiny_copy, tmp_path / "new").must_say(5, name, "is not among the files")
     with pytest.raises(CheckpointError, match="is not among the files"):
         described = describe(tiny_copy)
-        _ = described.heads, described.sentence, described.tokenizer()
+        _ = described.heads, described.sentence, described.tokenizer
         verify(tiny_copy)
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 import sijo
 from sijo.checkpoints.contents import inspect
-from sijo.checkpoints.convert import convert
+from sijo.checkpoints.conversion.convert import convert
 from sijo.checkpoints.weights import not_finite
 from sijo.errors import CheckpointError, SettingError
 from sijo.nn.architecture import Architecture, Learned

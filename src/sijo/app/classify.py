@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from rich.table import Column, Table
 from rich.text import Text
 
-from sijo.app.options import call_with
+from sijo.app.options import BackendName, PrecisionName, call_with
 from sijo.app.progress import RowProgress
 from sijo.app.results import print_shown, rows_out, tell
 from sijo.errors import SettingError, SijoError, TextError, warn
@@ -77,8 +77,15 @@ class LabelSettings:
     """Read a text longer than the model in windows (the default), or only its start (entailment always does)."""
     cache: Path | None = None
     """A folder that keeps what the model gave, so that other labels on the same texts cost only what is new."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Precision of the weights."""
+    backend: BackendName = "auto"
+    """What runs the network. auto: onnx where the folder holds an ONNX file of the asked precision and the
+    processor runs it, else torch."""
+    device: str = "auto"
+    """Where it computes: cpu, cuda, cuda:N or mps; auto takes the first GPU there is, else the processor."""
+    precision: PrecisionName = "exact"
+    """What it computes in; exact is float32."""
+    dtype: Annotated[Literal["float32", "bfloat16", "float16"] | None, Parameter(show=False)] = None
+    """The old name of --precision, kept for one release."""
     input_format: Literal["text", "csv", "jsonl", "parquet"] | None = None
     """What the input holds; told from its suffix by default, and for a pipe and .txt from the first lines: text
     (one a line) where these are not sure to be something else."""
@@ -110,6 +117,7 @@ class LabelSettings:
 
         otherwise  the labels where none are given, unless the model was trained on its own
         """
+        from sijo.inference.precision import named_precision
         from sijo.zeroshot.labeller import LabelChoice, Labeller
         from sijo.zeroshot.scorers.open import open_scorer
 
@@ -120,6 +128,7 @@ class LabelSettings:
             open_scorer,
             self,
             name=self.scorer,
+            precision=named_precision(self.precision, self.dtype),
             entailment_column=self.entailment_column,
             contradiction_column=self.contradiction_column,
         )
@@ -282,7 +291,7 @@ def _in_words(rows: int) -> str:
 
 def _rows(block: "RowBlock", labeller: "Labeller", settings: ClassifySettings) -> list["LabelPrediction"]:
     """The answers for a block."""
-    from sijo.inference.engine import NotFiniteError
+    from sijo.inference.outputs import NotFiniteError
 
     column = settings.labels_column
     own = None if column is None else _own_labels(block, column, labeller, settings.cells)
@@ -337,7 +346,9 @@ def _run_settings(table: "TextTable", labeller: "Labeller", settings: ClassifySe
         "labels_column": settings.labels_column,
         "labels_separator": settings.labels_separator,
         "scorer": scorer.name,
-        "dtype": settings.dtype,
+        "backend": scorer.engine.backend.name,
+        "precision": scorer.engine.backend.precision,
+        "device": scorer.engine.backend.device.partition(":")[0],
         "hypothesis_template": settings.hypothesis_template,
         "none_label": settings.none_label,
         "none_score": calibration.none_score,
@@ -346,7 +357,7 @@ def _run_settings(table: "TextTable", labeller: "Labeller", settings: ClassifySe
         "threshold": settings.threshold,
         **scorer.settings,
         "all_scores": settings.all_scores,
-        "model": scorer.engine.model.fingerprint,  # last, for its precision is part of it and told by name before
+        "model": scorer.engine.backend.fingerprint,  # last, for what is part of it is told by name before
     }
 
 

@@ -145,7 +145,7 @@ def convert(
     overwrite
         Replace a model that is there.
     """
-    from sijo.checkpoints.convert import convert as converted
+    from sijo.checkpoints.conversion.convert import convert as converted
 
     target = converted(
         source,

@@ -61,7 +61,7 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:
 
     from sijo.evaluation.plots import check, plot
     from sijo.evaluation.zero_shot import check_resamples, evaluate
-    from sijo.inference.engine import NotFiniteError
+    from sijo.inference.outputs import NotFiniteError
 
     check_resamples(settings.resamples, settings.seed)
     if settings.plot is not None:

@@ -23,8 +23,10 @@ from sijo.checkpoints.load import Model, load
 from sijo.errors import SettingError, TextError, nearest
 from sijo.generation.beams import code
 from sijo.generation.generator import HEAD
-from sijo.inference.engine import TOKEN_BUDGET, NotFiniteError, padded
+from sijo.inference.backends.torch_backend import padded, why_not_finite
+from sijo.inference.engine import TOKEN_BUDGET
 from sijo.inference.language import LanguageCheck
+from sijo.inference.outputs import NotFiniteError
 from sijo.nn.heads import LMHead
 from sijo.texts import names_in, texts_in
 from sijo.tokenizers.codes import PUBLISHED, known_codes
@@ -119,7 +121,7 @@ class Attributor:
         attributions = []
         logprobs = self.logprobs(ids)
         if not (finite := np.isfinite(logprobs).all(-1)).all():
-            raise NotFiniteError.of(self.model, int(finite.argmin()))
+            raise NotFiniteError.of_model(why_not_finite(self.model), int(finite.argmin()))
         for logprobs_C, length in zip(logprobs, map(len, ids), strict=True):
             scores_C = (logprobs_C / length if self.weighing == "mean" else logprobs_C) + self.log_prior
             posteriors_C = np.exp(scores_C - np.logaddexp.reduce(scores_C))

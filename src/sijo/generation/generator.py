@@ -20,8 +20,9 @@ from sijo.checkpoints.weights import not_finite
 from sijo.errors import SettingError
 from sijo.generation.beams import Continuation, ReaderRow, choose
 from sijo.generation.rules import GeneratedText, PenaltyRule, Request, Sampling, Token
-from sijo.inference.engine import NotFiniteError, padded
+from sijo.inference.backends.torch_backend import padded, why_not_finite
 from sijo.inference.language import LanguageCheck
+from sijo.inference.outputs import NotFiniteError
 from sijo.nn.cache import Cache
 from sijo.nn.heads import LMHead
 from sijo.nn.linear import lay_out
@@ -123,7 +124,9 @@ class Generator:
             logits_RV = reader.logits([row for text in texts for row in text.rows()], parents)
             if not_finite(logits_RV):
                 owners = [text.number for text in texts for _ in text.rows()]
-                raise NotFiniteError.of(self.model, owners[int(logits_RV.isfinite().all(-1).int().argmin())])
+                raise NotFiniteError.of_model(
+                    why_not_finite(self.model), owners[int(logits_RV.isfinite().all(-1).int().argmin())]
+                )
             parents, start = [], 0
             for text, choices in zip(texts, choose(texts, logits_RV, never_written), strict=True):
                 prefixes = len(text.prefixes)

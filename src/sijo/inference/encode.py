@@ -1,0 +1,104 @@
+"""Sentence vectors: texts in, an array out; and the engine of whatever names a model."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sijo.checkpoints.describe import FolderDescription, describe
+from sijo.errors import SettingError
+from sijo.inference.backends.backend import Precision
+from sijo.inference.backends.registry import open_backend
+from sijo.inference.engine import Engine
+from sijo.inference.outputs import unit
+
+if TYPE_CHECKING:
+    from sijo.checkpoints.load import Model
+
+
+def engine_of(
+    model: "str | Path | Model | None",
+    *,
+    head: str | None = None,
+    base: str | Path | None = None,
+    backend: str = "auto",
+    device: str = "auto",
+    precision: Precision = "exact",
+    **settings: Any,
+) -> Engine:
+    """The engine of a model.
+
+    model     a folder, an `org/name`, an opened model, or None for the built-in one
+    head      the head that is to answer, of a model that is yet to be opened; None for vectors
+    base      the model of an adapter that stands alone; see `load`
+    settings  those of `Engine`
+
+    `backend`, `device` and `precision` are those of `open_backend`; a model that was opened has its own precision.
+    Raises SettingError for settings of a model that was opened before.
+
+    >>> engine_of(None).encode(["a cat", "", "a dog"]).tokens.tolist()
+    [2, 0, 2]
+    """
+    if model is None or isinstance(model, str | Path):
+        described = describe(model, base=base)
+        return described_engine(
+            described, head=head, backend=backend, device=device, precision=precision, **settings
+        )
+    if base is not None:
+        raise SettingError("base= is for a model that is yet to be opened; give it to sijo.load")
+    from sijo.inference.backends.torch_backend import TorchBackend
+
+    return Engine(model, TorchBackend.of(model, backend=backend, device=device, precision=precision), **settings)
+
+
+def described_engine(
+    described: FolderDescription,
+    *,
+    head: str | None = None,
+    backend: str = "auto",
+    device: str = "auto",
+    precision: Precision = "exact",
+    **settings: Any,
+) -> Engine:
+    """The engine of a folder that was described; arguments as of `engine_of`."""
+    opened = open_backend(described, head=head, backend=backend, device=device, precision=precision)
+    return Engine(described, opened, **settings)
+
+
+def encode(
+    model: "str | Path | Model | None",
+    texts: Iterable[str],
+    normalize: bool = True,
+    *,
+    prompt: str | None = None,
+    base: str | Path | None = None,
+    backend: str = "auto",
+    device: str = "auto",
+    precision: Precision = "exact",
+) -> np.ndarray:
+    """One vector for each text, in order.
+
+    model      a folder, an `org/name`, an opened model, or None for the built-in one
+    texts      any number of them, in whatever `texts_in` reads: a list, a column of a table, an array, a stream;
+               one longer than the model is read in windows
+    normalize  scale each vector to length 1, so that a dot product is a cosine
+    prompt     what stands before each text: the name of one of the model's prompts, or words such as "query: "; ""
+               for nothing, None for what the model was trained with
+    base       the model of an adapter that stands alone; see `load`
+    backend    torch, onnx, or auto: onnx where the folder holds an ONNX file of that precision, else torch
+    device     auto, cpu, cuda, cuda:N, mps
+    precision  exact (float32), bf16, fp16, int8, int4
+
+    Returns (n, D) float32, all of them finite: D the model's width, or k times that where k poolings stand side by
+    side. A text without tokens gives zeros.
+    Raises NotFiniteError, a SettingError, for a text whose numbers are beyond the model's precision.
+
+    >>> cat, kitten, tax = encode(None, ["a cat", "a kitten", "income tax"])
+    >>> bool(cat @ kitten > cat @ tax)
+    True
+    """
+    engine = engine_of(model, base=base, backend=backend, device=device, precision=precision, prompt=prompt)
+    none = np.zeros((0, engine.model.sentence.width(engine.model.architecture.hidden_size)), np.float32)
+    stacked = np.concatenate([none, *(group.vectors for group in engine.stream(texts))])
+    return unit(stacked) if normalize else stacked
