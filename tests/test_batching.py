@@ -34,8 +34,8 @@ def partitions(items: list[int]) -> Iterator[list[list[int]]]:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(LENGTHS, max_size=7), st.integers(1, 200), COSTS)
 def test_no_other_batches_cost_less(lengths, budget, call_cost):
-    """Catches a cut that is only good from where it stands, a call that costs nothing, a count one off where a batch
-    is full, and sequences of one batch that would be better apart. Beside every way to part them.
+    """Catches a cut that is only good from where it stands, a call that costs nothing, a count one off where a
+    batch is full, and sequences of one batch that would be better apart. Beside every way to part them.
     """
     batches = list(by_length(lengths, token_budget=budget, call_cost=call_cost))
     every = partitions(list(range(len(lengths))))
@@ -55,7 +55,7 @@ def least_cost(widths: list[int], budget: int, call_cost: int) -> int:
 @settings(max_examples=200, deadline=None)
 @given(st.lists(LENGTHS, max_size=80), st.integers(1, 400), COSTS)
 def test_many_sequences_cost_least_too(lengths, budget, call_cost):
-    """Catches what needs several full batches of one width: one more or one less of them, and where the last begins."""
+    """Catches a full batch of one width too many or too few, and a last one that begins elsewhere."""
     batches = list(by_length(lengths, token_budget=budget, call_cost=call_cost))
     widths = sorted(map(padded_length, lengths), reverse=True)
     assert cost(batches, lengths, call_cost) == least_cost(widths, budget, call_cost)

@@ -29,9 +29,7 @@ def padded_length(length: int) -> int:
     return -(-length // step) * step
 
 
-def by_length(
-    lengths: Sequence[int], *, token_budget: int, call_cost: int = CALL_COST
-) -> Iterator[list[int]]:
+def by_length(lengths: Sequence[int], *, token_budget: int, call_cost: int = CALL_COST) -> Iterator[list[int]]:
     """Batches of sequence numbers, longest first, cut where padding and calls together cost least.
 
     A batch costs `call_cost`, and its count times its padded length, which stays within the budget; a sequence that
