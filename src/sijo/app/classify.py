@@ -14,7 +14,8 @@ from rich.text import Text
 
 from sijo.app.options import BackendName, PrecisionName, call_with
 from sijo.app.progress import RowProgress
-from sijo.app.results import print_shown, rows_out, tell
+from sijo.app.results import print_shown
+from sijo.app.table_job import InputFormat, TableJob, TableOptions, check_output, in_words, speed_of
 from sijo.errors import SettingError, SijoError, TextError, warn
 from sijo.names import NameCells
 from sijo.texts import printable
@@ -41,7 +42,7 @@ SCORER_HELP = f"How labels are scored: {', '.join(row.help for row in SCORERS.va
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class LabelSettings:
+class LabelSettings(TableOptions):
     """What to choose from, and the model that chooses: the same for every command that labels."""
 
     labels: str | None = None
@@ -86,7 +87,7 @@ class LabelSettings:
     """What it computes in; exact is float32."""
     dtype: Annotated[Literal["float32", "bfloat16", "float16"] | None, Parameter(show=False)] = None
     """The old name of --precision, kept for one release."""
-    input_format: Literal["text", "csv", "jsonl", "parquet"] | None = None
+    input_format: InputFormat | None = None
     """What the input holds; told from its suffix by default, and for a pipe and .txt from the first lines: text
     (one a line) where these are not sure to be something else."""
     delimiter: str | None = None
@@ -95,14 +96,6 @@ class LabelSettings:
     """Line 1 of a CSV is a row: its columns are then column_1, column_2, …, and a number names one."""
     quiet: Annotated[bool, Parameter(alias="-q")] = False
     """No progress and no summary."""
-
-    def table(self, source: str, column: str | None) -> "TextTable":
-        """The rows of a file or of standard input, opened as the settings say."""
-        from sijo.files.tables import TextTable
-
-        return TextTable(
-            source, kind=self.input_format, column=column, delimiter=self.delimiter, header=not self.no_header
-        )
 
     def label_set(self) -> LabelSet | None:
         """The labels given by --labels or --labels-file; None when neither was."""
@@ -137,11 +130,6 @@ class LabelSettings:
         if labels is None and otherwise is not None and scorer.known is None:
             labels = LabelSet.of(otherwise)
         return Labeller(scorer, choice, labels)
-
-    def say(self, line: str) -> None:
-        """Tell a person something beside the results, unless --quiet."""
-        if not self.quiet:
-            tell(line)
 
 
 @Parameter(name="*")
@@ -204,15 +192,10 @@ def run(source: str, settings: ClassifySettings) -> None:
     labels = settings.label_set()
     if (settings.labels_column is None) == (labels is None) and (labels is not None or settings.model is None):
         raise SettingError(NO_LABELS)
-    if settings.output is None and (settings.resume or settings.overwrite):
-        raise SettingError("--resume and --overwrite are about a file; name it with --output")
     if settings.output is not None and settings.format is not None:
         raise SettingError("--format is about printing; with --output the file's suffix says its format")
-    from sijo.files.row_writers import format_of
-
     table = settings.table(source, settings.column)
-    if settings.output is not None:
-        format_of(settings.output)  # refuses a suffix before the model is opened
+    call_with(check_output, settings)
     labeller = settings.opened(labels)
     if labeller.labels is None and settings.labels_column is None:
         raise SettingError(NO_LABELS)  # not even the model says what to choose from
@@ -220,12 +203,20 @@ def run(source: str, settings: ClassifySettings) -> None:
     write(table, labeller, settings)
 
 
+def _job(table: "TextTable", labeller: "Labeller", settings: ClassifySettings) -> TableJob[list["LabelPrediction"]]:
+    return TableJob(
+        table=table,
+        rows=labeller.scorer.rows,
+        answered=lambda blocks: ((block, _rows(block, labeller, settings)) for block in blocks),
+        columns=lambda rows: _answer_columns(rows, labeller, settings),
+        counted=_counted,
+    )
+
+
 def _to_file(table: "TextTable", labeller: "Labeller", settings: ClassifySettings) -> None:
     from sijo.files.output_job import OutputJob
-    from sijo.files.row_writers import ColumnPlan, OutputRows
 
-    counts: Counter[str] = Counter()
-    kept = blocks = 0
+    work = _job(table, labeller, settings)
     with (
         call_with(OutputJob, settings, settings=_run_settings(table, labeller, settings)) as job,
         RowProgress(shown=not settings.quiet) as progress,
@@ -234,59 +225,25 @@ def _to_file(table: "TextTable", labeller: "Labeller", settings: ClassifySetting
             job.confirm(table.blocks(rows=labeller.scorer.rows))
             settings.say(f"{settings.output} is complete already")
             return
-        try:
-            for block in table.blocks(rows=labeller.scorer.rows):
-                blocks += 1
-                if job.done(block):
-                    kept += len(block.texts)
-                    progress.skip(table.share())
-                    continue
-                rows = _rows(block, labeller, settings)
-                answers = _answer_columns(rows, labeller, settings)
-                if block.number == 0:  # a name that is taken is refused now
-                    ColumnPlan.of([OutputRows(block.columns, answers, block.kind)])
-                job.write(block, answers)
-                counts += _counted(rows)
-                progress.add(len(rows), table.share())
-            job.finish(blocks)
-        except BaseException:
-            if kept + counts["rows"]:
-                settings.say(
-                    f"{kept + counts['rows']:,} rows are done and kept; the same command with --resume "
-                    f"{'in place of --overwrite ' if settings.overwrite else ''}goes on"
-                )
-            raise
-    _summary(counts, labeller, settings, progress, f"{_in_words(kept + counts['rows'])} in {settings.output}")
+        how = "in place of --overwrite " if settings.overwrite else ""
+        counts = work.to_file(
+            job, progress, lambda kept: settings.say(f"{kept}; the same command with --resume {how}goes on")
+        )
+    rows = in_words(counts["kept"] + counts["rows"])
+    _summary(counts, labeller, settings, progress, f"{rows} in {settings.output}")
 
 
 def _to_stdout(table: "TextTable", labeller: "Labeller", settings: ClassifySettings) -> None:
-    from sijo.files.row_writers import OutputRows, stream
-
     format = settings.format or ("table" if sys.stdout.isatty() else "jsonl")
-    counts: Counter[str] = Counter()
+    work = _job(table, labeller, settings)
     with RowProgress(shown=not settings.quiet, bar=not sys.stdout.isatty()) as progress:
-
-        def labelled() -> Iterator[tuple["RowBlock", list["LabelPrediction"]]]:
-            for block in table.blocks(rows=labeller.scorer.rows):
-                rows = _rows(block, labeller, settings)
-                yield block, rows
-                counts.update(_counted(rows))
-                progress.add(len(rows), table.share())
-
         if format == "table":
-            for block, rows in labelled():
+            counts: Counter[str] = Counter()
+            for block, rows in work.each(progress, counts):
                 _print_table(block.texts, rows, first=block.number == 0)
         else:
-            pieces = (
-                OutputRows(block.columns, _answer_columns(rows, labeller, settings), block.kind)
-                for block, rows in labelled()
-            )
-            stream(pieces, format, rows_out())
-    _summary(counts, labeller, settings, progress, _in_words(counts["rows"]))
-
-
-def _in_words(rows: int) -> str:
-    return "1 row" if rows == 1 else f"{rows:,} rows"
+            counts = work.to_stream(format, progress)
+    _summary(counts, labeller, settings, progress, in_words(counts["rows"]))
 
 
 def _rows(block: "RowBlock", labeller: "Labeller", settings: ClassifySettings) -> list["LabelPrediction"]:
@@ -378,7 +335,6 @@ def _print_table(texts: Sequence[str], rows: Sequence["LabelPrediction"], *, fir
 def _summary(
     counts: Counter[str], labeller: "Labeller", settings: ClassifySettings, progress: RowProgress, what: str
 ) -> None:
-    speed = f" ({progress.seconds:.1f} s, {progress.rows_per_second:,.0f} rows/s)" if counts["rows"] else ""
-    settings.say(what + speed)
+    settings.say(what + speed_of(counts, progress))
     for note in _notes(counts, labeller):
         settings.say(note)

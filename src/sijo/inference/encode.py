@@ -72,6 +72,7 @@ def encode(
     normalize: bool = True,
     *,
     prompt: str | None = None,
+    dimensions: int | None = None,
     base: str | Path | None = None,
     backend: str = "auto",
     device: str = "auto",
@@ -85,6 +86,8 @@ def encode(
     normalize  scale each vector to length 1, so that a dot product is a cosine
     prompt     what stands before each text: the name of one of the model's prompts, or words such as "query: "; ""
                for nothing, None for what the model was trained with
+    dimensions how many of a vector's first numbers are kept, before it is scaled: for models that were trained to
+               be cut (Matryoshka), and with a warning for others. None for what the model says, mostly all
     base       the model of an adapter that stands alone; see `load`
     backend    torch, onnx, or auto: onnx where the folder holds an ONNX file of that precision, else torch
     device     auto, cpu, cuda, cuda:N, mps
@@ -98,7 +101,9 @@ def encode(
     >>> bool(cat @ kitten > cat @ tax)
     True
     """
-    engine = engine_of(model, base=base, backend=backend, device=device, precision=precision, prompt=prompt)
-    none = np.zeros((0, engine.model.sentence.width(engine.model.architecture.hidden_size)), np.float32)
+    engine = engine_of(
+        model, base=base, backend=backend, device=device, precision=precision, prompt=prompt, dimensions=dimensions
+    )
+    none = np.zeros((0, engine.width), np.float32)
     stacked = np.concatenate([none, *(group.vectors for group in engine.stream(texts))])
     return unit(stacked) if normalize else stacked
