@@ -59,7 +59,8 @@ class EncodeSettings(TableOptions):
     device: str = "auto"
     """Where it computes: cpu, cuda, cuda:N or mps; auto takes the first GPU there is, else the processor."""
     precision: PrecisionName = "exact"
-    """What it computes in; exact is float32."""
+    """What it computes in; exact is float32. auto tries int8 and bf16, where the processor has them, on the first
+    texts, and takes the first that decides as float32 does in 99 of 100 cases."""
     input_format: InputFormat | None = None
     """What the input holds; told from its suffix by default, and for a pipe and .txt from the first lines."""
     delimiter: str | None = None
@@ -69,21 +70,21 @@ class EncodeSettings(TableOptions):
     quiet: Annotated[bool, Parameter(alias="-q")] = False
     """No progress and no summary."""
 
-    def opened(self) -> "Engine":
-        """The model, ready to read."""
+    def opened(self, table: "TextTable") -> "Engine":
+        """The model, ready to read a table, by whose first texts --precision auto is decided."""
         from sijo.checkpoints.describe import describe
-        from sijo.inference.encode import described_engine
+        from sijo.inference.encode import automatic_engine, described_engine
+        from sijo.inference.precision import FIRST_TEXTS
         from sijo.inference.vector_cache import VectorCache
 
         described = describe(self.model, self.revision, self.base)
-        engine = call_with(
-            described_engine,
-            self,
-            described=described,
-            prompt=self.prompt,
-            dimensions=self.dimensions,
-            long_text=self.long_text,
-        )
+        settings = {"prompt": self.prompt, "dimensions": self.dimensions, "long_text": self.long_text}
+        if self.precision == "auto":
+            first = table.first_block(FIRST_TEXTS).texts
+            engine, choice = call_with(automatic_engine, self, described=described, texts=first, **settings)
+            self.say(f"precision {choice}")
+        else:
+            engine = call_with(described_engine, self, described=described, **settings)
         if self.cache is not None:
             engine.store = VectorCache(self.cache, fingerprint=f"{self.long_text}-{engine.fingerprint}")
         return engine
@@ -93,7 +94,7 @@ def run(source: str, settings: EncodeSettings) -> None:
     """Encode the rows of `source` as the settings say, to a file or to standard output."""
     call_with(check_output, settings, arrays=True)
     table = settings.table(source, settings.column)
-    engine = settings.opened()
+    engine = settings.opened(table)
     read = reader(engine)
     work = TableJob(
         table=table,

@@ -66,6 +66,15 @@ BACKENDS: dict[str, BackendRow] = {
 """By name, from the most general to the most special: of those that suit a folder, `auto` takes the last."""
 
 
+def told_of_slow_bf16(precision: str, device: str) -> None:
+    """Warn where a processor is asked for bf16 and does not multiply it itself."""
+    if precision == "bf16" and device == "cpu" and not has_bf16():
+        warn(
+            "this processor does not multiply bfloat16 itself, which makes bf16 several times slower than float32; "
+            "use --precision exact or int8 (in Python: precision=)"
+        )
+
+
 def device_of(name: str) -> str:
     """The device that a name stands for; auto is a GPU where torch finds one, else the processor.
 
@@ -144,11 +153,7 @@ def open_backend(
     device = device_of(device)
     name = chosen_backend(described, backend, device, precision, head)
     row = BACKENDS[name]
-    if precision == "bf16" and device == "cpu" and not has_bf16():
-        warn(
-            "this processor does not multiply bfloat16 itself, which makes bf16 several times slower than float32; "
-            "use --precision exact or int8 (in Python: precision=)"
-        )
+    told_of_slow_bf16(precision, device)
     if find_spec(row.module) is None:
         files = "" if name == "onnx" else ", or use a folder with ONNX files (`sijo export` writes them)"
         raise SettingError(
