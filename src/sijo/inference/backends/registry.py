@@ -1,15 +1,17 @@
 """Every backend in a row: where its class is, when it suits a folder, what it needs. Known without torch."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import Literal, cast, get_args
 
 from sijo.checkpoints.describe import FolderDescription
 from sijo.checkpoints.onnx.files import onnx_file
 from sijo.checkpoints.onnx.opened import onnx_outputs
-from sijo.errors import SettingError, nearest, warn
+from sijo.errors import SettingError, SijoError, nearest, warn
 from sijo.inference.backends.backend import Backend, Precision
 from sijo.nn.head_specs import CLASSIFIER
 from sijo.processor import has_bf16, may_have_gpu
@@ -130,6 +132,21 @@ def chosen_backend(
             f"the {backend} backend has no device {device!r} (--device); it has {', '.join(row.devices)}"
         )
     return backend
+
+
+def backends_of(folder: Path, base: str | Path | None = None) -> dict[str, str]:
+    """The backend that auto takes on the processor for vectors, by precision, of those that are installed."""
+    try:
+        described = FolderDescription(folder, base=base)
+    except (SijoError, OSError):
+        return {}
+    chosen: dict[str, str] = {}
+    for precision in get_args(Precision):
+        with suppress(SijoError, OSError):
+            name = chosen_backend(described, precision=precision)
+            if find_spec(BACKENDS[name].module) is not None:
+                chosen[precision] = name
+    return chosen
 
 
 def open_backend(
