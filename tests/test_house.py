@@ -80,7 +80,10 @@ MAY_IMPORT_TORCH = {
     "generation": "attribute beams generator rules",
     "inference/backends": "devices torch_backend",
     "jobs": "finetune_seed finetune_setup networks new_token_rows recipes student",
-    "nn": "attention cache distances dropout embeddings heads int8 linear pooling transformer",
+    "nn": (
+        "attention cache distances dropout embeddings heads int8 linear packing pooling prepared "
+        "prepared_attention prepared_linear transformer"
+    ),
     "objectives": (
         "clm distillation ensemble language_teacher mlm objective posed_batch rtd scoring sop supervised tally"
     ),
