@@ -47,6 +47,10 @@ HOUSE = {
         ("data", "tokenizers", "nn", "models", "checkpoints", "inference"),
     ),
     "evaluation": ("metrics, intervals, tables, plots, for every task alike", ("files",)),
+    "export": (
+        "networks as ONNX files: written node by node, compared with the original, and then kept",
+        ("files", "tokenizers", "nn", "models", "checkpoints", "inference", "evaluation"),
+    ),
     "training": ("the machine: settings, step, loop, journal, optimizers, state, processes", BELOW),
     "zeroshot": (
         "label sets, scorers, calibration, the classifier",
@@ -57,11 +61,11 @@ HOUSE = {
     ),
     "jobs": (
         "pretrain, distill, finetune: prepare, build once, train, export what was built; recipes",
-        (*BELOW, "inference", "generation", "evaluation", "training", "zeroshot"),
+        (*BELOW, "inference", "generation", "evaluation", "export", "training", "zeroshot"),
     ),
     "app": (
         "the command line and the report: reads arguments, makes one call, shows the result",
-        (*BELOW, "inference", "generation", "evaluation", "training", "zeroshot", "jobs"),
+        (*BELOW, "inference", "generation", "evaluation", "export", "training", "zeroshot", "jobs"),
     ),
 }
 """What lives in each room, and what it may import besides itself and the ground floor; nothing imports app."""
@@ -72,6 +76,7 @@ MAY_IMPORT_TORCH = {
     "app": "",
     "checkpoints": "int8 load merge names save weights",
     "checkpoints/conversion": "convert pickled tensorflow",
+    "export": "compare export",
     "generation": "attribute beams generator rules",
     "inference/backends": "devices torch_backend",
     "jobs": "finetune_seed finetune_setup networks new_token_rows recipes student",

@@ -26,7 +26,7 @@ MOST_FILES = 1_000
 """How many files are measured at most, of ten times as many whose names are read."""
 NEVER_OPENED = (
     *PICKLED,
-    *(".py", ".so", ".sh", ".h5", ".onnx", ".msgpack", ".ot", ".tflite", ".pb", ".gguf", ".zip", ".tar", ".gz"),
+    *(".py", ".so", ".sh", ".h5", ".msgpack", ".ot", ".tflite", ".pb", ".gguf", ".zip", ".tar", ".gz"),
 )
 """How the names of files end that sijo never opens."""
 ABSENT = ("DebertaForPreTraining", "DebertaV2ForPreTraining", "DebertaForMultipleChoice")
