@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from rich.text import Text
 from sijo.app.options import BackendName, PrecisionName, call_with
 from sijo.app.progress import RowProgress
 from sijo.app.results import print_shown
-from sijo.app.table_job import InputFormat, TableJob, TableOptions, check_output, in_words, speed_of
+from sijo.app.table_job import InputFormat, TableJob, TableOptions, answering, check_output, in_words, speed_of
 from sijo.errors import SettingError, SijoError, TextError, warn
 from sijo.names import NameCells
 from sijo.texts import printable
@@ -177,6 +178,9 @@ class ClassifySettings(LabelSettings):
     """How to print without --output: table at a terminal, jsonl in a pipe."""
     all_scores: bool = False
     """Add label_scores: the probability of every label."""
+    workers: int = 1
+    """Processes that share the rows where one does not fill the machine; each takes its share of the threads, and
+    the answers are the same."""
     resume: bool = False
     """Go on with a run that was stopped: same input, labels and output."""
     overwrite: bool = False
@@ -242,20 +246,33 @@ def run(source: str, settings: ClassifySettings) -> None:
     write(table, labeller, settings)
 
 
-def _job(table: "TextTable", labeller: "Labeller", settings: ClassifySettings) -> TableJob[list["LabelPrediction"]]:
-    return TableJob(
-        table=table,
-        rows=labeller.scorer.rows,
-        answered=lambda blocks: ((block, _rows(block, labeller, settings)) for block in blocks),
-        columns=lambda rows: _answer_columns(rows, labeller, settings),
-        counted=_counted,
-    )
+@contextmanager
+def _job(
+    table: "TextTable", labeller: "Labeller", settings: ClassifySettings
+) -> Iterator[TableJob[list["LabelPrediction"]]]:
+    """The work that is to be done, and the processes that do it."""
+    with answering(_answers(labeller, settings), partial(_opened, settings), settings.workers) as answered:
+        yield TableJob(
+            table=table,
+            rows=labeller.scorer.rows,
+            answered=answered,
+            columns=lambda rows: _answer_columns(rows, labeller, settings),
+            counted=_counted,
+        )
+
+
+def _opened(settings: ClassifySettings) -> Callable[["RowBlock"], list["LabelPrediction"]]:
+    """What answers a block, in a process of its own."""
+    return _answers(settings.opened(settings.label_set()), settings)
+
+
+def _answers(labeller: "Labeller", settings: ClassifySettings) -> Callable[["RowBlock"], list["LabelPrediction"]]:
+    return lambda block: _rows(block, labeller, settings)
 
 
 def _to_file(table: "TextTable", labeller: "Labeller", settings: ClassifySettings) -> None:
     from sijo.files.output_job import OutputJob
 
-    work = _job(table, labeller, settings)
     with (
         call_with(OutputJob, settings, settings=_run_settings(table, labeller, settings)) as job,
         RowProgress(shown=not settings.quiet) as progress,
@@ -265,17 +282,20 @@ def _to_file(table: "TextTable", labeller: "Labeller", settings: ClassifySetting
             settings.say(f"{settings.output} is complete already")
             return
         how = "in place of --overwrite " if settings.overwrite else ""
-        counts = work.to_file(
-            job, progress, lambda kept: settings.say(f"{kept}; the same command with --resume {how}goes on")
-        )
+        with _job(table, labeller, settings) as work:
+            counts = work.to_file(
+                job, progress, lambda kept: settings.say(f"{kept}; the same command with --resume {how}goes on")
+            )
     rows = in_words(counts["kept"] + counts["rows"])
     _summary(counts, labeller, settings, progress, f"{rows} in {settings.output}")
 
 
 def _to_stdout(table: "TextTable", labeller: "Labeller", settings: ClassifySettings) -> None:
     format = settings.format or ("table" if sys.stdout.isatty() else "jsonl")
-    work = _job(table, labeller, settings)
-    with RowProgress(shown=not settings.quiet, bar=not sys.stdout.isatty()) as progress:
+    with (
+        _job(table, labeller, settings) as work,
+        RowProgress(shown=not settings.quiet, bar=not sys.stdout.isatty()) as progress,
+    ):
         if format == "table":
             counts: Counter[str] = Counter()
             for block, rows in work.each(progress, counts):

@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,7 +12,7 @@ from cyclopts import Parameter
 
 from sijo.app.options import BackendName, PrecisionName, call_with
 from sijo.app.progress import RowProgress
-from sijo.app.table_job import InputFormat, TableJob, TableOptions, check_output, in_words, speed_of
+from sijo.app.table_job import InputFormat, TableJob, TableOptions, answering, check_output, in_words, speed_of
 from sijo.version import __version__
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from sijo.files.tables import RowBlock, TextTable
     from sijo.inference.engine import Engine
     from sijo.inference.outputs import Encoded
+
+ROWS = 2048
+"""Of a block, at most."""
 
 
 @Parameter(name="*")
@@ -43,6 +48,9 @@ class EncodeSettings(TableOptions):
     """Scale each vector to length 1, so that a dot product is a cosine."""
     long_text: Literal["windows", "truncate"] = "windows"
     """Read a text longer than the model in windows, whose vectors are averaged by tokens, or only its start."""
+    workers: int = 1
+    """Processes that share the rows where one does not fill the machine; each takes its share of the threads, and
+    the vectors are the same."""
     resume: bool = False
     """Go on with a run that was stopped: same input, settings and output."""
     overwrite: bool = False
@@ -95,20 +103,12 @@ def run(source: str, settings: EncodeSettings) -> None:
     call_with(check_output, settings, arrays=True)
     table = settings.table(source, settings.column)
     engine = settings.opened(table)
-    read = reader(engine)
-    work = TableJob(
-        table=table,
-        rows=2048,
-        answered=lambda blocks: ((block, read(block)) for block in blocks),
-        columns=lambda encoded: _column(encoded, normalize=settings.normalize),
-        counted=_counted,
-    )
     if settings.output is None:
-        with RowProgress(shown=not settings.quiet) as progress:
+        with _job(table, engine, settings) as work, RowProgress(shown=not settings.quiet) as progress:
             counts = work.to_stream("jsonl", progress)
         what = in_words(counts["rows"])
     else:
-        done = _to_file(work, engine, settings)
+        done = _to_file(table, engine, settings)
         if done is None:
             return
         counts, progress = done
@@ -118,25 +118,44 @@ def run(source: str, settings: EncodeSettings) -> None:
         settings.say(note)
 
 
+@contextmanager
+def _job(table: "TextTable", engine: "Engine", settings: EncodeSettings) -> Iterator[TableJob["Encoded"]]:
+    """The work that is to be done, and the processes that do it."""
+    with answering(reader(engine), partial(_opened, settings), settings.workers) as answered:
+        yield TableJob(
+            table=table,
+            rows=ROWS,
+            answered=answered,
+            columns=lambda encoded: _column(encoded, normalize=settings.normalize),
+            counted=_counted,
+        )
+
+
+def _opened(settings: EncodeSettings) -> Callable[["RowBlock"], "Encoded"]:
+    """What encodes a block, in a process of its own."""
+    return reader(settings.opened())
+
+
 def _to_file(
-    work: "TableJob[Encoded]", engine: "Engine", settings: EncodeSettings
+    table: "TextTable", engine: "Engine", settings: EncodeSettings
 ) -> tuple[Counter[str], RowProgress] | None:
     """The counts of a run, and how long it took; None where its output was there already."""
     from sijo.files.output_job import OutputJob
 
-    decisive = _run_settings(work.table, engine, settings)
+    decisive = _run_settings(table, engine, settings)
     with (
         call_with(OutputJob, settings, settings=decisive, arrays=True) as job,
         RowProgress(shown=not settings.quiet) as progress,
     ):
         if job.finished:
-            job.confirm(work.table.blocks(rows=work.rows))
+            job.confirm(table.blocks(rows=ROWS))
             settings.say(f"{settings.output} is complete already")
             return None
         how = "in place of --overwrite " if settings.overwrite else ""
-        counts = work.to_file(
-            job, progress, lambda kept: settings.say(f"{kept}; the same command with --resume {how}goes on")
-        )
+        with _job(table, engine, settings) as work:
+            counts = work.to_file(
+                job, progress, lambda kept: settings.say(f"{kept}; the same command with --resume {how}goes on")
+            )
     return counts, progress
 
 

@@ -6,6 +6,7 @@ or not at all, by a run that can be resumed; or to standard output as they come.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
@@ -46,8 +47,8 @@ class TableOptions:
             tell(line)
 
 
-def check_output(output: Path | None, *, resume: bool, overwrite: bool, arrays: bool = False) -> None:
-    """Raise SettingError for an output that cannot be, before a model is opened.
+def check_output(output: Path | None, *, resume: bool, overwrite: bool, workers: int, arrays: bool = False) -> None:
+    """Raise SettingError for an output or a number of processes that cannot be, before a model is opened.
 
     arrays  whether there are vectors, which can stand alone in a .npy
     """
@@ -57,6 +58,10 @@ def check_output(output: Path | None, *, resume: bool, overwrite: bool, arrays: 
         from sijo.files.row_writers import format_of
 
         format_of(output, arrays=arrays)
+    if workers != 1:
+        from sijo.inference.workers import check_workers
+
+        check_workers(workers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +134,26 @@ class TableJob(Generic[Answer]):
             yield block, answer
             counts.update(self.counted(answer))
             progress.add(len(block.texts), self.table.share())
+
+
+@contextmanager
+def answering(
+    answer: Callable[["RowBlock"], Answer],
+    opens: Callable[[], Callable[["RowBlock"], Answer]],
+    workers: int,
+) -> Iterator[Callable[[Iterable["RowBlock"]], Iterator[tuple["RowBlock", Answer]]]]:
+    """What gives blocks their answers: this process, or several others.
+
+    answer  answers a block here
+    opens   gives the like in another process, so it must be fit for `pickle`
+    """
+    if workers == 1:
+        yield lambda blocks: ((block, answer(block)) for block in blocks)
+        return
+    from sijo.inference.workers import WorkerPool
+
+    with WorkerPool(opens, workers) as pool:
+        yield pool.each
 
 
 def in_words(rows: int) -> str:
