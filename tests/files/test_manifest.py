@@ -171,9 +171,6 @@ def test_a_file_that_was_only_just_written_is_hashed_each_time(saved, hashed, mo
         "2_Dense/config.json",
         "2_Dense/model.safetensors",
         "1_Pooling/more.json",
-        "onnx/model.onnx",
-        "onnx/model.onnx_data",
-        "model.onnx.data",
         "a/b/c/config.json",
     ],
 )
@@ -206,7 +203,7 @@ def test_no_file_is_read_that_is_not_listed(saved, name):
     "name",
     [
         *("results.json", "eval_results.json", "all_results.json", "trainer_state.json", "metrics.json"),
-        *("._config.json", "1_Pooling/._config.json", ".DS_Store", "training_args.bin", "onnx/model.pb"),
+        *("._config.json", "1_Pooling/._config.json", ".DS_Store", "training_args.bin"),
     ],
 )
 def test_what_came_of_a_model_may_lie_beside_it(saved, name):

@@ -11,7 +11,8 @@ from sijo.texts import half_character
 
 Result = TypeVar("Result")
 BackendName = Literal["auto", "torch", "onnx"]
-PrecisionName = Literal["exact", "bf16", "fp16", "int8", "int4"]
+PrecisionName = Literal["exact", "auto", "bf16", "fp16", "int8", "int4"]
+WriterPrecision = Literal["exact", "auto", "bf16", "fp16", "int8"]
 """Those of the backends' registry, which takes a tenth of a second to import."""
 LARGEST = 10**18
 """Of the numbers that an option takes: a seed, and what is added to it, fits 64 bits."""

@@ -49,6 +49,7 @@ class OutputJob(ResumableFolder):
     output     the file to be, its format told by its suffix; a link is followed, unless it is another user's
     settings   whatever decides the answers, as JSON can say it
     resume     go on where an earlier run with the same settings stopped, or start
+    arrays     whether what is written holds vectors, which may go to a .npy alone
     overwrite  start over, and at the end replace an output that is there; a run that was begun
                so may still do so when it is resumed
 
@@ -62,11 +63,17 @@ class OutputJob(ResumableFolder):
     """A resumed run found the output that a run with its settings left; `confirm` tells whether of its input."""
 
     def __init__(
-        self, output: str | Path, *, settings: Mapping[str, object], resume: bool, overwrite: bool
+        self,
+        output: str | Path,
+        *,
+        settings: Mapping[str, object],
+        resume: bool,
+        overwrite: bool,
+        arrays: bool = False,
     ) -> None:
         if resume and overwrite:
             raise SettingError("--resume goes on with a run and --overwrite starts it over; pass one of them")
-        self.format = format_of(output)
+        self.format = format_of(output, arrays=arrays)
         link = Path(output)
         if link.is_symlink() and not is_ours_or_systems(link.lstat().st_uid):
             raise SettingError(f"output {link} is a link that another user made; name the file itself, or another")

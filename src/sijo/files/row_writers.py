@@ -21,6 +21,7 @@ import base64
 import csv
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -31,36 +32,42 @@ from typing import Any, BinaryIO, Literal, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
+from numpy.lib.format import write_array_header_1_0
 from pyarrow import types
 
 from sijo.errors import SettingError, TextError
 from sijo.files import table_formats as formats
 from sijo.files.json_files import sayable
 
-Format = Literal["csv", "jsonl", "parquet"]
+Format = Literal["csv", "jsonl", "parquet", "npy"]
 
 SUFFIXES: dict[str, Format] = {
     suffix: kind for suffix, kind in formats.SUFFIXES.items() if kind != "text" and suffix != ".tsv"
 }
 """Those that are read, but for lines of plain text and tabs between fields, which are not written."""
+ARRAY = ".npy"
+"""The suffix of an array of vectors alone, which a command must have."""
 PREFIX = "predicted_"
 NO_JSON = re.compile(r'"(?:[^"\\]|\\.)*+"|-?Infinity|NaN')
 """Strings, in which anything may stand, and the numbers that Python reads though JSON has no word for them."""
 ROW_GROUP_BYTES = 32 * 2**20  # held back until a Parquet row group is worth its overhead
 
 
-def format_of(path: str | Path) -> Format:
+def format_of(path: str | Path, *, arrays: bool = False) -> Format:
     """The format that a path's suffix asks for.
+
+    arrays  whether there are vectors, which can stand alone in a .npy
 
     Raises SettingError for a suffix that none is written under.
 
-    >>> format_of("answers.ndjson")
-    'jsonl'
+    >>> format_of("answers.ndjson"), format_of("vectors.npy", arrays=True)
+    ('jsonl', 'npy')
     """
     suffix = Path(path).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise SettingError(f"output {str(path)!r} must end in one of {', '.join(SUFFIXES)}")
-    return SUFFIXES[suffix]
+    formats: dict[str, Format] = {**SUFFIXES, ARRAY: "npy"} if arrays else SUFFIXES
+    if suffix not in formats:
+        raise SettingError(f"output {str(path)!r} must end in one of {', '.join(formats)}")
+    return formats[suffix]
 
 
 def added_names(existing: Iterable[str], ours: Iterable[str]) -> dict[str, str]:
@@ -221,7 +228,35 @@ class ParquetWriter(RowWriter):
         self.held = []
 
 
-WRITERS: dict[Format, type[RowWriter]] = {"csv": CsvWriter, "jsonl": JsonlWriter, "parquet": ParquetWriter}
+class ArrayWriter(RowWriter):
+    """A NumPy file of the one column that holds vectors, (n, D) float32; no other column is kept."""
+
+    rows = width = 0
+
+    def write(self, piece: OutputRows) -> None:
+        (column,) = (column for column in piece.added.columns if types.is_fixed_size_list(column.type))
+        if not self.rows:
+            self.width = column.type.list_size
+            self._header()  # of as many bytes as the one that is written over it: NumPy leaves room for more rows
+        self.out.write(pc.list_flatten(column).to_numpy().astype("<f4").tobytes())
+        self.rows += len(column)
+
+    def close(self) -> None:
+        self.out.seek(0)
+        self._header()
+        self.out.seek(0, os.SEEK_END)
+
+    def _header(self) -> None:
+        shape = {"descr": "<f4", "fortran_order": False, "shape": (self.rows, self.width)}
+        write_array_header_1_0(self.out, shape)
+
+
+WRITERS: dict[Format, type[RowWriter]] = {
+    "csv": CsvWriter,
+    "jsonl": JsonlWriter,
+    "parquet": ParquetWriter,
+    "npy": ArrayWriter,
+}
 
 
 def stream(pieces: Iterable[OutputRows], format: Format, out: BinaryIO) -> None:

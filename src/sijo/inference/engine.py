@@ -18,6 +18,7 @@ from sijo.batching import AnyText, by_length, groups
 from sijo.checkpoints.describe import DescribedModel
 from sijo.errors import SettingError
 from sijo.inference.backends.backend import Backend, IdBatch
+from sijo.inference.dimensions import width_of
 from sijo.inference.language import LanguageCheck
 from sijo.inference.outputs import Encoded, Logits, NotFiniteError
 from sijo.inference.vector_cache import Entry, VectorCache
@@ -26,7 +27,9 @@ from sijo.texts import texts_in
 
 LongText = Literal["windows", "truncate"]
 
-TOKEN_BUDGET = 4096
+TOKEN_BUDGET = 2048
+"""Tokens of a batch: products as wide as these are as fast as can be, and what is between them stays near the
+processor (docs/log.md)."""
 AT_ONCE = 1_000_000
 """Characters that are tokenized, and kept in a store, together."""
 
@@ -43,6 +46,7 @@ class Engine:
     store         where vectors, or logits, are kept between runs
     prompt        what stands before each text that is encoded: the name of one of the model's prompts, or words
                   such as "query: "; "" for nothing, None for what the model was trained with
+    dimensions    to how many numbers vectors are cut; None for what the model says, mostly all
 
     >>> from sijo.inference.encode import engine_of
     >>> engine = engine_of(None)
@@ -57,6 +61,7 @@ class Engine:
     long_text: LongText = "windows"
     store: VectorCache | None = None
     prompt: str | None = None
+    dimensions: int | None = None
 
     def __post_init__(self) -> None:
         if self.long_text not in ("windows", "truncate"):
@@ -65,6 +70,8 @@ class Engine:
             raise SettingError(
                 f"token_budget={self.token_budget} leaves no room for a token; the default is {TOKEN_BUDGET}"
             )
+        self.width = width_of(self.model, self.dimensions)
+        """How many numbers a vector has."""
         self.before = self.model.sentence.prompt(self.prompt)
         """The words before each text."""
         if self.before and self.model.has_tokenizer:
@@ -104,7 +111,8 @@ class Engine:
             whole = self._cased([self.before + text for text in new])
             return self._read(whole, self._vectors, width, own=own, skip=skip)
 
-        return Encoded(*self.outputs(texts, read, width))
+        tokens, windows, truncated, vectors = self.outputs(texts, read, width)  # the store keeps the whole of them
+        return Encoded(tokens, windows, truncated, vectors[:, : self.width])
 
     def judge(self, texts: Sequence[str]) -> Logits:
         """The logits of the model's head for each text by itself.
@@ -243,7 +251,7 @@ class Engine:
 
         totals = np.zeros((len(texts), width), np.float64)
         weights = np.zeros((len(texts), 1))
-        for batch in by_length([len(ids) for ids in sequences], token_budget=self.token_budget):
+        for batch in self._batches(sequences):
             lengths = np.array([[len(sequences[i])] for i in batch])
             rows = [owners[i] for i in batch]
             skips = ([parts[i][2] for i in batch],) if skip else ()
@@ -253,11 +261,16 @@ class Engine:
         for i in range(len(texts)):
             yield Entry(vectors[i], tokens[i], len(read[i]), len(read[i]) < len(whole[i]))
 
+    def _batches(self, sequences: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+        """Which sequences are read together, by what a call costs the backend."""
+        lengths = list(map(len, sequences))
+        return by_length(lengths, token_budget=self.token_budget, call_cost=self.backend.call_cost)
+
     def _read_pairs(self, pairs: Sequence[tuple[str, str]]) -> Iterator[Entry]:
         """Run the model over pairs; yields an entry for each."""
         inputs = self.model.tokenizer.pairs([first for first, _ in pairs], [second for _, second in pairs])
         logits = np.empty((len(inputs), len(self.model.labels)), np.float32)
-        for batch in by_length([len(pair.input_ids) for pair in inputs], token_budget=self.token_budget):
+        for batch in self._batches([pair.input_ids for pair in inputs]):
             types = [inputs[i].token_type_ids for i in batch]
             logits[batch] = self._logits([inputs[i].input_ids for i in batch], types)
         for pair, row in zip(inputs, logits, strict=True):

@@ -51,7 +51,11 @@ class NotFiniteError(SettingError):
 
     def __init__(self, why: str, place: int, what: str = "text") -> None:
         super().__init__(f"{what} {place + 1:,}: {why}")
-        self.why, self.place = why, place
+        self.why, self.place, self.what = why, place, what
+
+    def __reduce__(self) -> tuple[type["NotFiniteError"], tuple[str, int, str]]:
+        """Sent from one process to another as it was made."""
+        return NotFiniteError, (self.why, self.place, self.what)
 
     @classmethod
     def of_model(cls, why: str, place: int) -> "NotFiniteError":

@@ -32,6 +32,7 @@ from sijo.training import state
 from sijo.training.average import Average
 from sijo.training.cost import SpeedMeter, matmul_peak
 from sijo.training.distributed import World
+from sijo.training.memory import memory_kept
 from sijo.training.optimizers import (
     build_optimizer,
     clip,
@@ -115,7 +116,7 @@ class Training:
         """
         at, world = self.state, self.world
         began = time.perf_counter() - at.seconds
-        with ThreadPoolExecutor(1) as ahead:
+        with memory_kept(), ThreadPoolExecutor(1) as ahead:
             coming = ahead.submit(self._posed, at.step)
             while True:
                 started = time.perf_counter()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,9 +13,10 @@ from sklearn.utils import Tags
 from sijo.errors import SettingError, TextError, nearest, warn
 from sijo.inference.backends.backend import Precision
 from sijo.inference.engine import LongText
-from sijo.inference.precision import Dtype, named_precision
+from sijo.inference.precision import FIRST_TEXTS, Dtype, PrecisionChoice, named_precision
 from sijo.names import folded
 from sijo.texts import names_in, texts_in, values_in
+from sijo.zeroshot.automatic import automatic
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labeller import LabelChoice, Labeller, LabelPrediction
 from sijo.zeroshot.labels import Labels, LabelSet
@@ -55,7 +57,9 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     backend              what runs the network: "torch", "onnx", or "auto": onnx where the folder holds an ONNX file
                          of that precision and the processor runs it, else torch
     device               where: "auto", "cpu", "cuda", "cuda:N", "mps"
-    precision            what it computes in: "exact" (float32), "bf16", "fp16", "int8", "int4"
+    precision            what it computes in: "exact" (float32), "bf16", "fp16", "int8", "int4"; or "auto": the first
+                         of int8 and bf16, where the processor has them, that decides the first texts it is given as
+                         float32 does, in 99 of 100 cases. `precision_` then tells what was taken, until `fit`
 
     Nothing needs fitting. `fit` without labels of its own takes them from y, unless the model was trained on its
     own.
@@ -84,7 +88,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     base: str | Path | None = None
     backend: str = "auto"
     device: str = "auto"
-    precision: Precision = "exact"
+    precision: Precision | Literal["auto"] = "exact"
 
     def fit(self, X: Iterable[str] | None = None, y: Iterable[str] | None = None) -> "ZeroShotClassifier":
         """Check the labels; take them from y where none were given; fit the temperature where asked to.
@@ -104,6 +108,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise SettingError(f"there are {len(texts)} texts and {len(gold)} labels; give one label for each text")
         self.__dict__.pop("calibration_", None)
         self.__dict__.pop("labels_", None)
+        self.__dict__.pop("precision_", None)
         if self.labels is not None or gold is None or self._scorer().known is not None:
             self.labels_ = self._labels()
         else:
@@ -131,6 +136,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises TextError for a text without tokens when there is no `none_label` to give it.
         """
+        X, _ = self._tried(X)
         labeller = self._labeller()
         if labeller.choice.multi_label:
             probabilities, tokens = self._judged(labeller, X)
@@ -153,6 +159,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         for each label; entailment gives what its head makes of the label alone, a trained head what it
         makes of no words.
         """
+        X, _ = self._tried(X)
         return self._judged(self._labeller(), X)[0]
 
     def classify(self, texts: Iterable[str], labels: Sequence[Labels] | None = None) -> list[LabelPrediction]:
@@ -167,6 +174,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def stream(self, texts: Iterable[str], labels: Iterable[Labels] | None = None) -> Iterator[LabelPrediction]:
         """As `classify`, row by row for a stream of any length, in constant memory."""
+        texts, labels = self._tried(texts, labels)
         return self._labeller(own=labels is None).stream(texts, labels)
 
     @property
@@ -232,6 +240,30 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         return labeller
 
+    def _tried(
+        self, texts: Iterable[str], labels: Iterable[Labels] | None = None
+    ) -> tuple[Iterable[str], Iterable[Labels] | None]:
+        """Texts, and their labels, as they were given; where a precision is yet to be taken, the first decide it."""
+        if self.precision != "auto" or hasattr(self, "precision_"):
+            return texts, labels
+        rest = texts_in(texts)
+        first = list(islice(rest, FIRST_TEXTS))
+        sets = own = None
+        if labels is not None:
+            own = values_in(labels, "labels")
+            sets = list(islice(own, len(first)))
+
+        def open_with(precision: Precision) -> Labeller:
+            self.precision_: Precision | PrecisionChoice = precision
+            return self._labeller(own=labels is None)
+
+        try:
+            _, self.precision_ = automatic(open_with, first, sets, backend=self.backend, device=self.device)
+        except BaseException:
+            self.__dict__.pop("precision_", None)
+            raise
+        return chain(first, rest), None if sets is None or own is None else chain(sets, own)
+
     def _scorer(self) -> Scorer:
         """The scorer with its model, opened at first use and again when a setting of it changes."""
         names = ("long_text", "cache", "entailment_column", "contradiction_column", "prompt", "base")
@@ -239,6 +271,9 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         settings: dict[str, Any] = {name: getattr(self, name) for name in (*names, *run_by)}
         if self.dtype is not None:
             settings["precision"] = named_precision(self.precision, self.dtype)
+        if self.precision == "auto":
+            taken = getattr(self, "precision_", "exact")
+            settings["precision"] = getattr(taken, "precision", taken)
         key = (self.model, self.scorer, *settings.values())
         if getattr(self, "_opened", (None, None))[0] != key:
             self._opened = key, open_scorer(self.scorer, self.model, **settings)

@@ -58,13 +58,7 @@ def session_source(file: FolderFile, described: FolderDescription) -> Iterator[S
         streams = {file: stream}
         files = {file: identity(stream)}
         content = _content(stream, file)
-        try:
-            model = read_model(content)
-        except ValueError as error:
-            raise CheckpointError(
-                f"{file} is damaged, cut short or no ONNX file ({error}); copy it again, or make it anew with "
-                f"`sijo export {described.folder} --to onnx`"
-            ) from None
+        model = _model(content, file, described)
         outputs = must_suit(model, file, described)
         source, folder, numbers = content, None, None
         if model.locations:
@@ -82,6 +76,22 @@ def session_source(file: FolderFile, described: FolderDescription) -> Iterator[S
         for read, handle in streams.items():
             if identity(handle) != files[read]:
                 raise CheckpointError(f"{read} was changed while it was read; open it again")
+
+
+def onnx_outputs(file: FolderFile, described: FolderDescription) -> OnnxOutputs:
+    """What an ONNX file of a folder gives; raises what `session_source` does for what it says of itself."""
+    with file.open() as stream:
+        return must_suit(_model(_content(stream, file), file, described), file, described)
+
+
+def _model(content: Any, file: FolderFile, described: FolderDescription) -> OnnxModel:
+    try:
+        return read_model(content)
+    except ValueError as error:
+        raise CheckpointError(
+            f"{file} is damaged, cut short or no ONNX file ({error}); copy it again, or make it anew with "
+            f"`sijo export {described.folder} --to onnx`"
+        ) from None
 
 
 def _content(stream: BufferedReader, file: FolderFile) -> Any:
