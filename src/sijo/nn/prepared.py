@@ -7,6 +7,8 @@ network itself is not touched, and its weights stay where they are.
 Letters: B batch, L length, T tokens packed, D width of the hidden states, E three times that, P rows of distances.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -19,10 +21,10 @@ from sijo.nn.head_specs import POOLER
 from sijo.nn.heads import HeadInput, Network
 from sijo.nn.packing import Packing, packing, pieces
 from sijo.nn.prepared_attention import DistanceAttention, DistanceRows, attend, distance_rows
-from sijo.nn.prepared_linear import PreparedLinear
+from sijo.nn.prepared_linear import BytesLinear, PreparedLinear
 from sijo.nn.transformer import Block, Convolution, Output
 
-Precision = Literal["exact", "bf16"]
+Precision = Literal["exact", "bf16", "int8"]
 
 
 def prepared(network: Network, *, precision: Precision = "exact") -> "PreparedNetwork":
@@ -43,7 +45,14 @@ def prepared(network: Network, *, precision: Precision = "exact") -> "PreparedNe
     """
     if network.architecture.reads != "both_sides":
         raise SettingError("a network that reads to the left writes token by token; generate with it as it is")
-    return PreparedNetwork(network, torch.bfloat16 if precision == "bf16" else torch.float32)
+    return PreparedNetwork(network, precision)
+
+
+MAPS: dict[Precision, Callable[..., PreparedLinear | BytesLinear]] = {
+    "exact": PreparedLinear,
+    "bf16": partial(PreparedLinear, dtype=torch.bfloat16),
+    "int8": BytesLinear,
+}
 
 
 class PreparedNetwork:
@@ -52,7 +61,7 @@ class PreparedNetwork:
     Between two calls it keeps nothing of what it read.
     """
 
-    def __init__(self, network: Network, dtype: torch.dtype) -> None:
+    def __init__(self, network: Network, precision: Precision) -> None:
         transformer, a = network.transformer, network.architecture
         self.network = network
         with torch.inference_mode():
@@ -64,7 +73,7 @@ class PreparedNetwork:
             self.blocks = []
             for block in transformer.blocks:
                 assert isinstance(block, Block)
-                self.blocks.append(PreparedBlock(block, a, table_PD, dtype))
+                self.blocks.append(PreparedBlock(block, a, table_PD, precision))
             mix = transformer.convolution
             self.convolution = None if mix is None else PreparedConvolution(mix)
 
@@ -130,7 +139,7 @@ class PreparedBlock:
     """A block of weights: attention, then a feed-forward layer."""
 
     def __init__(
-        self, block: Block, architecture: Architecture, table_PD: Tensor | None, dtype: torch.dtype
+        self, block: Block, architecture: Architecture, table_PD: Tensor | None, precision: Precision
     ) -> None:
         """table_PD is what the network's rows of distances are before a block projects them, or None."""
         own = block.attention
@@ -143,10 +152,11 @@ class PreparedBlock:
         biases = [_bias(part) for part in (own.query, own.key, own.value)]
         if self.distances is not None:  # queries are scaled beforehand: each is multiplied twice
             weights[0], biases[0] = weights[0] * own.scale, biases[0] * own.scale
-        self.query_key_value = PreparedLinear(torch.cat(weights), torch.cat(biases), dtype=dtype)
-        self.out = PreparedLinear(own.out.weight, own.out.bias, dtype=dtype)
-        self.widen = PreparedLinear(block.widen.weight, block.widen.bias, architecture.activation, dtype)
-        self.narrow = PreparedLinear(block.narrow.weight, block.narrow.bias, dtype=dtype)
+        linear = MAPS[precision]
+        self.query_key_value = linear(torch.cat(weights), torch.cat(biases))
+        self.out = linear(own.out.weight, own.out.bias)
+        self.widen = linear(block.widen.weight, block.widen.bias, architecture.activation)
+        self.narrow = linear(block.narrow.weight, block.narrow.bias, after=architecture.activation)
 
     def __call__(self, states_TD: Tensor, packed: Packing, rows: dict[int, DistanceRows]) -> Tensor:
         """From packed states (T, D) to packed states; `rows` gives the distances of each length."""
