@@ -20,7 +20,7 @@ from sijo.nn.architecture import Architecture
 from sijo.nn.head_specs import POOLER
 from sijo.nn.heads import HeadInput, Network
 from sijo.nn.packing import Packing, packing, pieces
-from sijo.nn.prepared_attention import DistanceAttention, DistanceRows, attend, distance_rows
+from sijo.nn.prepared_attention import DistanceRows, PreparedAttention, distance_rows
 from sijo.nn.prepared_linear import BytesLinear, PreparedLinear
 from sijo.nn.transformer import Block, Convolution, Output
 
@@ -143,15 +143,12 @@ class PreparedBlock:
     ) -> None:
         """table_PD is what the network's rows of distances are before a block projects them, or None."""
         own = block.attention
-        self.heads, self.scale, self.norm_first = own.heads, own.scale, block.norm_first
+        self.norm_first = block.norm_first
         self.attention_norm, self.output_norm = Norm(block.attention_norm), Norm(block.output_norm)
-        self.distances = None
-        if table_PD is not None:
-            self.distances = DistanceAttention(own, table_PD)
+        self.attention = PreparedAttention(own, table_PD)
         weights = [part.weight.detach().float() for part in (own.query, own.key, own.value)]
         biases = [_bias(part) for part in (own.query, own.key, own.value)]
-        if self.distances is not None:  # queries are scaled beforehand: each is multiplied twice
-            weights[0], biases[0] = weights[0] * own.scale, biases[0] * own.scale
+        weights[0], biases[0] = weights[0] * own.scale, biases[0] * own.scale  # of the queries
         linear = MAPS[precision]
         self.query_key_value = linear(torch.cat(weights), torch.cat(biases))
         self.out = linear(own.out.weight, own.out.bias)
@@ -167,10 +164,7 @@ class PreparedBlock:
         read_TD = torch.empty_like(states_TD)
         read_TD[packed.tokens :] = 0
         for group in packed.groups:
-            if self.distances is None:
-                attend(qkv_TE, group, self.heads, self.scale, read_TD)
-            else:
-                self.distances.attend(qkv_TE, group, rows[group.length], read_TD)
+            self.attention(qkv_TE, group, rows.get(group.length), read_TD)
         for piece in pieces(len(states_TD)):  # a piece is written where it was read
             read_TD[piece] = self._feed(read_TD[piece], states_TD[piece])
         return read_TD
