@@ -21,7 +21,7 @@ from sijo.nn.head_specs import POOLER
 from sijo.nn.heads import HeadInput, Network
 from sijo.nn.packing import Packing, packing, pieces
 from sijo.nn.prepared_attention import DistanceRows, PreparedAttention, distance_rows
-from sijo.nn.prepared_linear import BytesLinear, PreparedLinear
+from sijo.nn.prepared_linear import BytesLinear, PreparedLinear, multiplies_bytes
 from sijo.nn.transformer import Block, Convolution, Output
 
 Precision = Literal["exact", "bf16", "int8"]
@@ -31,9 +31,10 @@ def prepared(network: Network, *, precision: Precision = "exact") -> "PreparedNe
     """A network that reads both sides, ready for reading alone.
 
     network    as it was loaded; weights that change afterwards are not seen
-    precision  of its products: "exact" for float32; "bf16" rounds what is multiplied, and nothing else
+    precision  of the products of its linear maps: "exact" for float32; "bf16" and "int8" round what is multiplied,
+               and nothing else: sums, norms and attention stay float32
 
-    Raises SettingError for a network that reads to the left.
+    Raises SettingError for a network that reads to the left, and for a precision that is not at hand.
 
     >>> from sijo.nn.architecture import Learned
     >>> tiny = Architecture(vocab_size=99, embedding_size=16, hidden_size=16, heads=2, intermediate_size=32,
@@ -45,6 +46,10 @@ def prepared(network: Network, *, precision: Precision = "exact") -> "PreparedNe
     """
     if network.architecture.reads != "both_sides":
         raise SettingError("a network that reads to the left writes token by token; generate with it as it is")
+    if precision not in MAPS:
+        raise SettingError(f"no precision {precision!r} with torch; there are {', '.join(MAPS)}")
+    if precision == "int8" and not multiplies_bytes(network.transformer.embeddings.tokens.weight.device):
+        raise SettingError('precision="int8" needs torch on a processor with products of bytes; use "exact"')
     return PreparedNetwork(network, precision)
 
 
@@ -96,10 +101,10 @@ class PreparedNetwork:
             plain: Output = self.network(input_ids, attention_mask, token_type_ids)
             return plain
         transformer.must_fit(input_ids.shape[1])
-        output = Output(packed.unpack(self.read(packed, input_ids, token_type_ids)))
-        states_BLD = output.last_hidden_state
-        head_input = HeadInput(output, keep_BL, transformer)
-        answers: dict[str, Tensor] = {name: head(head_input) for name, head in self.network.head.items()}
+        states_BLD = packed.unpack(self.read(packed, input_ids, token_type_ids))
+        kept = states_BLD.to(transformer.embeddings.tokens.weight.dtype)  # heads are as they were loaded
+        head_input = HeadInput(Output(kept), keep_BL, transformer)
+        answers = {name: head(head_input).float() for name, head in self.network.head.items()}
         pooled = answers.pop(POOLER, None)
         logits = next(iter(answers.values())) if len(answers) == 1 else None
         return Output(states_BLD, None, logits, answers, pooled)

@@ -90,11 +90,7 @@ class PreparedLinear:
 ROUND = 2.0**23
 """A float32 of this size has no digits behind the point: added, it rounds, and the lowest byte is the integer."""
 MIDDLE = 128
-"""The byte that stands for 0 where states lie on both sides of it."""
-LOW = 16
-"""The byte that stands for 0 after an activation that is never below -0.17 (gelu) or 0 (relu)."""
-FINEST = LOW / 0.17
-"""Steps between 0 and 1 that such an activation is given at most, so that its lowest value is no byte below 0."""
+"""The byte that stands for 0 where states lie on both sides of it alike."""
 SMALL = 1e-20
 """The largest value of a row counts as this at least, so that a row of zeros has a scale."""
 
@@ -131,35 +127,43 @@ class BytesLinear:
         *,
         after: Activation = "linear",
     ) -> None:
-        """A map of states that come out of the activation `after`, which tells where they lie."""
+        """A map of states that come out of the activation `after`, and do not lie on both sides of 0 alike then."""
         weight_ND, most = weight_ND.detach().float(), largest_byte()
         self.scale_N = (weight_ND.abs().amax(1) / most).clamp_min(SMALL)
         bytes_ND = (weight_ND / self.scale_N[:, None]).round().clamp(-most, most)
-        self.zero = LOW if after in ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu") else MIDDLE
-        self.shift_D = torch.full((weight_ND.shape[1],), ROUND + self.zero)
-        self.correction_N = -self.zero * self.scale_N * bytes_ND.sum(1)
+        self.sum_N = self.scale_N * bytes_ND.sum(1)
         self.bias_N = torch.zeros(len(weight_ND)) if bias_N is None else bias_N.detach().float()
+        self.alike, width = after == "linear", weight_ND.shape[1]
+        self.shift_D = torch.full((width,), ROUND + MIDDLE)
+        self.start_N = -MIDDLE * self.sum_N if self.alike else torch.zeros(len(weight_ND))
         self.zeros_N = torch.zeros(len(weight_ND), dtype=torch.int64)
         self.packed = torch.ops.onednn.qlinear_prepack(bytes_ND.to(torch.int8), None)
         self.linear, self.activation = activation == "linear", ACTIVATIONS[activation]
 
     def __call__(self, states_TD: Tensor, added_TN: Tensor | None = None) -> Tensor:
         """The map of states (T, D), with another (T, N) added where there is one; (T, N) float32."""
-        if self.zero == LOW:
-            largest_T1 = states_TD.amax(1, keepdim=True).clamp_min_(SMALL)
-            steps_T1 = (255 - LOW) / largest_T1
-            steps_T1.clamp_max_(FINEST)
-        else:
-            largest_T1 = torch.maximum(states_TD.amax(1, keepdim=True), -states_TD.amin(1, keepdim=True))
-            steps_T1 = (255 - MIDDLE) / largest_T1.clamp_min_(SMALL)
-        shifted_TD = torch.addcmul(self.shift_D, states_TD, steps_T1)
-        bytes_TD = shifted_TD.view(torch.int32).to(torch.uint8)
+        highest_T1, lowest_T1 = states_TD.amax(1, keepdim=True), states_TD.amin(1, keepdim=True)
+        base_TN = self.bias_N
+        if self.alike:
+            steps_T1 = (255 - MIDDLE) / torch.maximum(highest_T1, -lowest_T1).clamp_min_(SMALL)
+            size_T1 = 1 / steps_T1
+            bytes_TD = self._bytes(torch.addcmul(self.shift_D, states_TD, steps_T1))
+        else:  # a step less than there are, as 0 is rounded up to a byte of its own
+            steps_T1 = 254 / (highest_T1.clamp_min_(0) - lowest_T1.clamp_max_(0)).clamp_min_(SMALL)
+            zero_T1 = (-lowest_T1 * steps_T1).ceil_()
+            size_T1 = 1 / steps_T1
+            bytes_TD = self._bytes((states_TD * steps_T1).add_(zero_T1 + ROUND))
+            base_TN = torch.addcmul(self.bias_N, self.sum_N, zero_T1 * size_T1, value=-1)
         product_TN: Tensor = torch.ops.onednn.qlinear_pointwise(
-            bytes_TD, 1.0, 0, self.packed, self.scale_N, self.zeros_N, self.correction_N, 1.0, 0, torch.float32,
+            bytes_TD, 1.0, 0, self.packed, self.scale_N, self.zeros_N, self.start_N, 1.0, 0, torch.float32,
             "none", [], "",
         )  # fmt: skip
-        size_T1 = steps_T1.reciprocal_()
-        if added_TN is not None and self.linear:
-            return torch.addcmul(added_TN, product_TN, size_T1).add_(self.bias_N)
-        out_TN = self.activation(torch.addcmul(self.bias_N, product_TN, size_T1))
+        out_TN = torch.addcmul(base_TN, product_TN, size_T1)
+        if not self.linear:
+            out_TN = self.activation(out_TN)
         return out_TN if added_TN is None else out_TN.add_(added_TN)
+
+    @staticmethod
+    def _bytes(shifted_TD: Tensor) -> Tensor:
+        """The lowest byte of each number."""
+        return shifted_TD.view(torch.int32).to(torch.uint8)
