@@ -19,7 +19,7 @@ from sijo.objectives.registry import OBJECTIVES
 
 PACKAGE = Path(sijo.__file__).parent
 GUIDE = Path(__file__).parents[1] / "CONTRIBUTING.md"
-GROUND = ("errors", "version", "random", "batching", "names", "texts")
+GROUND = ("errors", "version", "random", "batching", "names", "texts", "processor")
 BELOW = ("files", "data", "tokenizers", "nn", "models", "objectives", "checkpoints")
 HOUSE = {
     "files": (
@@ -40,13 +40,17 @@ HOUSE = {
     ),
     "inference": (
         "the engine that makes a model fast; vectors kept between runs",
-        ("files", "tokenizers", "nn", "models", "checkpoints"),
+        ("files", "tokenizers", "nn", "models", "checkpoints", "evaluation"),
     ),
     "generation": (
         "rules for choosing tokens, the generating loop, streaming, attribution",
         ("data", "tokenizers", "nn", "models", "checkpoints", "inference"),
     ),
     "evaluation": ("metrics, intervals, tables, plots, for every task alike", ("files",)),
+    "export": (
+        "networks as ONNX files: written node by node, compared with the original, and then kept",
+        ("files", "tokenizers", "nn", "models", "checkpoints", "inference", "evaluation"),
+    ),
     "training": ("the machine: settings, step, loop, journal, optimizers, state, processes", BELOW),
     "zeroshot": (
         "label sets, scorers, calibration, the classifier",
@@ -57,11 +61,11 @@ HOUSE = {
     ),
     "jobs": (
         "pretrain, distill, finetune: prepare, build once, train, export what was built; recipes",
-        (*BELOW, "inference", "generation", "evaluation", "training", "zeroshot"),
+        (*BELOW, "inference", "generation", "evaluation", "export", "training", "zeroshot"),
     ),
     "app": (
         "the command line and the report: reads arguments, makes one call, shows the result",
-        (*BELOW, "inference", "generation", "evaluation", "training", "zeroshot", "jobs"),
+        (*BELOW, "inference", "generation", "evaluation", "export", "training", "zeroshot", "jobs"),
     ),
 }
 """What lives in each room, and what it may import besides itself and the ground floor; nothing imports app."""
@@ -70,11 +74,16 @@ MAY_IMPORT = {name: {"errors"} for name in GROUND} | {
 }
 MAY_IMPORT_TORCH = {
     "app": "",
-    "checkpoints": "convert int8 load merge names pickled save tensorflow weights",
+    "checkpoints": "int8 load merge names save weights",
+    "checkpoints/conversion": "convert pickled tensorflow",
+    "export": "compare export",
     "generation": "attribute beams generator rules",
-    "inference": "engine",
+    "inference/backends": "devices torch_backend",
     "jobs": "finetune_seed finetune_setup networks new_token_rows recipes student",
-    "nn": "attention cache distances dropout embeddings heads int8 linear pooling transformer",
+    "nn": (
+        "attention cache distances dropout embeddings heads int8 linear packing pooling prepared "
+        "prepared_attention prepared_linear transformer"
+    ),
     "objectives": (
         "clm distillation ensemble language_teacher mlm objective posed_batch rtd scoring sop supervised tally"
     ),

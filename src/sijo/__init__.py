@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sijo.errors import SijoWarning as SijoWarning
     from sijo.generation.attribute import attribute as attribute
     from sijo.generation.generator import generate as generate
-    from sijo.inference.engine import encode as encode
+    from sijo.inference.encode import encode as encode
     from sijo.nn.architecture import Architecture as Architecture
     from sijo.zeroshot.classifier import ZeroShotClassifier as ZeroShotClassifier
     from sijo.zeroshot.labeller import LabelPrediction
@@ -33,7 +33,7 @@ _PLACES = {
     "ZeroShotClassifier": "sijo.zeroshot.classifier.ZeroShotClassifier",
     "attribute": "sijo.generation.attribute.attribute",
     "create": "sijo.checkpoints.load.create",
-    "encode": "sijo.inference.engine.encode",
+    "encode": "sijo.inference.encode.encode",
     "generate": "sijo.generation.generator.generate",
     "load": "sijo.checkpoints.load.load",
     "save": "sijo.checkpoints.save.save",

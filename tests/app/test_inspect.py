@@ -21,7 +21,7 @@ from sijo.nn.architecture import Architecture, ConvolutionSpec, Disentangled, Le
 KEYS = {
     *("folder", "model_type", "dtype", "layers", "blocks", "architecture", "parameters", "parameters_by_part"),
     *("heads", "labels", "tokenizer", "sentence_encoder", "licence", "unused", "files", "files_not_listed"),
-    *("languages", "never_opened", "would_not_load"),
+    *("languages", "never_opened", "would_not_load", "onnx", "tried", "backend"),
 }
 WIDE = {"vocab_size": 61, "embedding_size": 24, "hidden_size": 24, "heads": 2, "intermediate_size": 40}
 MIX = Architecture(
@@ -194,8 +194,8 @@ def test_folders_that_do_not_open(told, sijo_cli, tiny_copy, way, code, words):
 def test_files_that_are_never_opened(told, tiny_copy, monkeypatch):
     # kills: code that is run because it lies there, a pipe that is waited on for ever, a socket
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("asked the network"))
-    foreign = ["modeling.py", "onnx/model.onnx", "optimizer.pt", "rust_model.ot", "tf_model.h5"]
-    (tiny_copy / "onnx").mkdir()
+    foreign = ["modeling.py", "openvino/model.xml.py", "optimizer.pt", "rust_model.ot", "tf_model.h5"]
+    (tiny_copy / "openvino").mkdir()
     for name in foreign:
         (tiny_copy / name).write_text(f"open('{tiny_copy}/sprung', 'w')")
     os.mkfifo(tiny_copy / "pipe")
@@ -241,8 +241,17 @@ def test_a_stranger_does_not_steer_the_terminal(tiny_copy, sijo_cli):
             assert ran.code == code
             shown = ran.out.decode() + ran.err
             assert all(letter.isprintable() or letter == "\n" for letter in shown), format
-            assert format == "json" or shown.count("[red]b[") == 4
+            assert format == "json" or shown.count("[red]b[") == (6 if code else 4)
         save_file(weights | {f"x{HOSTILE}": torch.ones(1)} | {ONE: torch.ones(3)}, tiny_copy / "model.safetensors")
+
+
+def test_an_onnx_file_is_looked_at(told, tiny_copy):
+    # kills: a damaged ONNX file passed over, as when none was ever opened
+    (tiny_copy / "onnx").mkdir()
+    (tiny_copy / "onnx/model.onnx").write_text(f"open('{tiny_copy}/sprung', 'w')")
+    contents = told(tiny_copy, code=5)
+    assert contents["would_not_load"].keys() == {"onnx/model.onnx"} and contents["onnx"] == {}
+    assert not (tiny_copy / "sprung").exists() and contents["never_opened"] == []
 
 
 ONE = "encoder.layer.1.output.dense.bias"

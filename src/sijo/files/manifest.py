@@ -26,7 +26,7 @@ MANIFEST_FORMAT = 1
 FIELDS = {"format", "sijo", "files"}
 FOR_PEOPLE = ("README.md", "LICENSE", "NOTICE")
 """Files that decide no answer: listed, and not compared."""
-DECIDING = (".json", ".safetensors", ".model")
+DECIDING = (".json", ".safetensors", ".model", ".onnx", ".onnx_data", ".onnx.data")
 DECIDING_NAMES = ("vocab.txt", "merges.txt")
 """How files end that sijo or others may open with a model, and those of other endings."""
 RESULTS = ("results.json", "metrics.json", "trainer_state.json")
@@ -124,6 +124,18 @@ def must_match(folder: Path, name: str, content: bytes | bytearray | BufferedRea
         found = _digest(content)
     if found != sha256:
         _refuse_changed(folder, name)
+
+
+def known_sha256(folder: Path, name: str) -> str:
+    """The SHA-256 of a file as its folder's manifest lists it; of one that none lists, as the file is.
+
+    Raises CheckpointError where there is no such file.
+    """
+    listing = _listing(folder)
+    if listing is not None and name in listing:
+        return listing[name][1]
+    with _opened(folder, name) as stream:
+        return _digest(stream)
 
 
 def identity(stream: BufferedReader) -> Identity:

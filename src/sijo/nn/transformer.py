@@ -168,12 +168,7 @@ class Transformer(nn.Module):
 
         Raises TextError when L exceeds the places the architecture knows.
         """
-        limit = self.architecture.places
-        if limit is not None and input_ids.shape[1] > limit:
-            raise TextError(
-                f"an input of {input_ids.shape[1]} tokens is longer than the {limit} places this "
-                "model knows; cut it into windows, as sijo.encode does"
-            )
+        self.must_fit(input_ids.shape[1])
         keep_BL = None if attention_mask is None else attention_mask.bool()
         embedded_BLD = hidden_BLD = self.embeddings(input_ids, token_type_ids, position_ids, keep_BL)
         seen = self.view(keep_BL, embedded_BLD)
@@ -245,6 +240,15 @@ class Transformer(nn.Module):
         cache.read(keep_BL, new)
         out_BLD: Tensor = hidden_BLD if self.final_norm is None else self.final_norm(hidden_BLD)
         return out_BLD
+
+    def must_fit(self, length: int) -> None:
+        """Raise TextError for inputs of more tokens than the architecture knows places."""
+        limit = self.architecture.places
+        if limit is not None and length > limit:
+            raise TextError(
+                f"an input of {length} tokens is longer than the {limit} places this "
+                "model knows; cut it into windows, as sijo.encode does"
+            )
 
     def view(self, keep_BL: Tensor | None, like: Tensor) -> View:
         """What a token may read, and how far away everything is, for hidden states (B, L, D)."""

@@ -1,0 +1,23 @@
+"""Which weights a file of another kind was made of, told by one digest of the folder's own."""
+
+import hashlib
+from collections.abc import Iterable
+
+from sijo.files.manifest import known_sha256
+from sijo.files.paths import FolderFile
+
+
+def weights_digest(files: Iterable[FolderFile]) -> str:
+    """The SHA-256 over the names and SHA-256 of the files of a folder's weights; 64 hexadecimal digits.
+
+    files  of the weights, and of an adapter that is merged into them
+
+    Where a folder has a manifest, its digests are taken as they stand there, and no file is read.
+
+    >>> weights_digest([])
+    'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
+    """
+    whole = hashlib.sha256()
+    for file in sorted(files, key=lambda file: file.name):
+        whole.update(f"{file.name} {known_sha256(file.folder, file.name)}\n".encode())
+    return whole.hexdigest()

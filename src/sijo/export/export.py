@@ -1,0 +1,178 @@
+"""From a model's folder to ONNX files in it, each kept only after it was compared with the original."""
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from sijo.checkpoints.adapters import CONFIG as ADAPTER_CONFIG
+from sijo.checkpoints.adapters import adapter_in
+from sijo.checkpoints.load import Model, load
+from sijo.checkpoints.weight_files import weight_files
+from sijo.checkpoints.weights_digest import weights_digest
+from sijo.errors import SettingError
+from sijo.export.compare import Comparison, compare, open_session
+from sijo.export.file import write_onnx
+from sijo.export.graph import needs_onnx
+from sijo.export.network import HEADS, NetworkParts, onnx_model
+from sijo.export.texts import default_texts
+from sijo.files.atomic import whole_folder
+from sijo.files.json_files import read_object, write_json
+from sijo.files.manifest import MANIFEST
+from sijo.files.opener import open_inside
+from sijo.files.paths import FolderFile, present
+from sijo.nn.head_specs import ClassifierHeadSpec
+from sijo.version import __version__
+
+FilePrecision = Literal["float32", "int8", "int4"]
+FOLDER = "onnx"
+NAMES: Mapping[FilePrecision, str] = {
+    "float32": "model.onnx",
+    "int8": "model_int8.onnx",
+    "int4": "model_int4.onnx",
+}
+MEASURED = f"{FOLDER}/comparison.json"
+"""What was measured of each file, in its folder."""
+CLOSE = 1e-4
+"""How far a float32 file may be from its original, of numbers up to 1; beyond, of the largest."""
+ALIKE = 0.99
+"""The share of decisions that a file in integers must keep."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that was kept."""
+
+    file: Path
+    precision: FilePrecision
+    head: str | None
+    comparison: Comparison
+
+
+def export(
+    folder: str | Path,
+    *,
+    precision: FilePrecision = "float32",
+    head: str | None = None,
+    texts: Sequence[str] | None = None,
+    out: str | Path | None = None,
+    keep_anyway: bool = False,
+) -> Exported:
+    """Write a model as an ONNX file into its folder, beside its weights, where it is as good as the original.
+
+    folder       in Hugging Face layout; it is replaced whole, with a new manifest, or left as it is
+    precision    float32, or the bits of the weights of all large products
+    head         what it answers: a head of `HEADS`; None for the first of them that the folder holds, else vectors
+    texts        what it is compared on; None for some that come with sijo
+    out          a folder that is not there yet, to leave `folder` as it is
+    keep_anyway  whether a file in integers stays that keeps fewer decisions than `ALIKE`
+
+    Raises SettingError where nothing is kept, for a model that writes, and where onnx is not installed.
+    """
+    needs_onnx()
+    folder = Path(folder).expanduser()
+    if not folder.is_dir():
+        raise SettingError(f"there is no folder {folder}; name the folder of a model")
+    if precision not in NAMES:
+        raise SettingError(f"no precision {precision!r} for a file; there are {', '.join(NAMES)}")
+    name = _head(folder, head)
+    model = load(folder, name)
+    digest = weights_digest(_weight_files(folder))
+    props = {"sijo.version": __version__, "sijo.precision": precision, "sijo.weights": digest}
+    target = folder.resolve() if out is None else Path(out)
+    with whole_folder(target, overwrite=out is None) as fresh:
+        _copy(folder, fresh)
+        (fresh / FOLDER).mkdir(exist_ok=True)
+        file = fresh / FOLDER / NAMES[precision]
+        proto = onnx_model(_parts(model, name), props | {"sijo.head": name or ""}, precision=precision)
+        write_onnx(proto, file)
+        session = open_session(file, torch.get_num_threads())
+        comparison = compare(model, name, session, default_texts() if texts is None else list(texts))
+        _must_agree(comparison, precision, keep_anyway=keep_anyway)
+        _note(fresh, precision, name, digest, comparison)
+    return Exported(target / FOLDER / NAMES[precision], precision, name, comparison)
+
+
+def _head(folder: Path, head: str | None) -> str | None:
+    """The head that a file answers by."""
+    if head is not None and head not in HEADS:
+        raise SettingError(f"no ONNX file can have a {head} head; it can have {' or '.join(HEADS)}")
+    if head is not None:
+        return head
+    held = load(folder).heads
+    return next((name for name in HEADS if name in held), None)
+
+
+def _parts(model: Model, head: str | None) -> NetworkParts:
+    spec = None if head is None else model.head_values[head]
+    assert spec is None or isinstance(spec, ClassifierHeadSpec)
+    return NetworkParts(
+        architecture=model.architecture,
+        weights=_arrays(model.transformer),
+        head=head,
+        head_spec=spec,
+        head_weights=None if head is None else _arrays(model.head[head]),
+        pooling=model.sentence.pooling,
+        normalized=model.sentence.normalized,
+    )
+
+
+def _arrays(module: torch.nn.Module) -> dict[str, np.ndarray]:
+    return {name: tensor.float().numpy() for name, tensor in module.state_dict().items()}
+
+
+def _weight_files(folder: Path) -> list[FolderFile]:
+    """What the weights are read from, an adapter's among them."""
+    adapter = adapter_in(folder)
+    if adapter is None:
+        return weight_files(folder)
+    return [*weight_files(adapter.base(None)), adapter.file, FolderFile(adapter.folder, ADAPTER_CONFIG)]
+
+
+def _copy(folder: Path, fresh: Path) -> None:
+    """Put every file of a folder into another, but its manifest and what is hidden."""
+    for place, below, files in os.walk(folder):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        for path in (Path(place) / name for name in sorted(files) if not name.startswith(".")):
+            name = path.relative_to(folder).as_posix()
+            stream = None if name == MANIFEST else open_inside(folder, name)
+            if stream is None:
+                continue
+            (fresh / name).parent.mkdir(parents=True, exist_ok=True)
+            with stream, (fresh / name).open("xb") as copy:
+                shutil.copyfileobj(stream, copy, 1 << 20)
+
+
+def _must_agree(comparison: Comparison, precision: FilePrecision, *, keep_anyway: bool) -> None:
+    """Raise SettingError for a file that is not as good as its original."""
+    limit = CLOSE * max(1.0, comparison.largest)
+    if precision == "float32" and not comparison.gap <= limit:
+        raise SettingError(
+            f"the float32 file is off by {comparison.gap:.1e} where {limit:.1e} is allowed, so it is not kept; "
+            "please report this with the model's config.json"
+        )
+    share = comparison.agreement
+    if precision != "float32" and not (share.value >= ALIKE or keep_anyway):
+        raise SettingError(
+            f"the {precision} file decides like the original in {share.value:.1%} of {comparison.decisions:,} cases "
+            f"({share.low:.1%} to {share.high:.1%}), and {ALIKE:.0%} are asked for, so it is not kept"
+        )
+
+
+def _note(fresh: Path, precision: FilePrecision, head: str | None, digest: str, comparison: Comparison) -> None:
+    """Write what was measured beside the files."""
+    file = present(fresh, MEASURED)
+    entries: dict[str, Any] = read_object(file) if file else {}
+    entries[NAMES[precision]] = {
+        "precision": precision,
+        "head": head,
+        "weights": digest,
+        "sijo": __version__,
+        **asdict(comparison),
+    }
+    write_json(fresh / MEASURED, entries)

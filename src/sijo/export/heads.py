@@ -1,0 +1,94 @@
+"""What a head, or a sentence encoder's pooling, makes of the last states, in a graph.
+
+Letters: B batch, L length, D width of the hidden states, N labels.
+"""
+
+import numpy as np
+
+from sijo.export.encoder import EncoderInputs, Weights, activation, norm
+from sijo.export.graph import GraphBuilder
+from sijo.export.products import Products
+from sijo.nn.architecture import Architecture
+from sijo.nn.head_specs import ClassifierHeadSpec, Pooling, PoolingMode, pooling_modes
+
+LOWEST = float(np.finfo(np.float32).min)
+
+
+def add_classifier(
+    graph: GraphBuilder,
+    head: ClassifierHeadSpec,
+    architecture: Architecture,
+    weights: Weights,
+    hidden: str,
+    inputs: EncoderInputs,
+) -> str:
+    """The scores of a head, (B, N) for a text or (B, L, N) for tokens, as `nn/heads.py` has them.
+
+    weights  of the head alone: dense.weight, out.weight, …
+    """
+    products = Products(graph, {f"head.{name}": tensor for name, tensor in weights.items()})
+    match head.reads:
+        case "first":
+            states = _first(graph, hidden)
+        case "last":
+            states = _last(graph, hidden, inputs)
+        case "each":
+            states = hidden
+        case "each_with_first":
+            first = graph.slice(hidden, graph.integers(0), graph.integers(1), 1)
+            states = norm(
+                graph, products.weights, "head.norm", graph.op("Add", hidden, first), architecture.norm.eps
+            )
+    if head.dense is not None:
+        product, bias = products.apart("head.dense", states)
+        states = activation(graph, head.dense, product, bias)
+    return products.whole("head.out", states)
+
+
+def add_pooling(
+    graph: GraphBuilder, pooling: Pooling, hidden: str, inputs: EncoderInputs, *, normalized: bool
+) -> str:
+    """One vector for each row, (B, D) or (B, n D) for n modes, as `nn/pooling.py` has them.
+
+    normalized  whether it is scaled to length 1
+    """
+    vectors = [_pooled(graph, mode, hidden, inputs) for mode in pooling_modes(pooling)]
+    vector = vectors[0] if len(vectors) == 1 else graph.op("Concat", *vectors, axis=-1)
+    if not normalized:
+        return vector
+    length = graph.op("ReduceL2", vector, graph.integers(-1), keepdims=1)
+    return graph.op("Div", vector, graph.op("Max", length, graph.floats(1e-12)))
+
+
+def _pooled(graph: GraphBuilder, mode: PoolingMode, hidden: str, inputs: EncoderInputs) -> str:
+    g, along = graph, graph.integers(1)
+    if mode == "cls":
+        return _first(g, hidden)
+    if mode == "lasttoken":
+        return _last(g, hidden, inputs)
+    if mode == "max":
+        unseen = g.op("Equal", inputs.keep, g.floats(0.0))
+        return g.op("ReduceMax", g.op("Where", unseen, g.floats(LOWEST), hidden), along, keepdims=0)
+    share = inputs.keep
+    if mode == "weightedmean":
+        place = g.op("Range", g.integer(0), g.op("Squeeze", inputs.length), g.integer(1))
+        place = g.op("Add", g.op("Cast", place, to=1), g.floats(1.0))
+        share = g.op("Mul", share, g.op("Unsqueeze", place, g.integers(1)))
+    count = g.op("Max", g.op("ReduceSum", share, along, keepdims=0), g.floats(1.0))  # (B, 1)
+    if mode == "mean_sqrt_len_tokens":
+        count = g.op("Sqrt", count)
+    row = g.op("Transpose", share, perm=[0, 2, 1])  # (B, 1, L): the sum over tokens is a product
+    summed = g.op("Squeeze", g.op("MatMul", row, hidden), along)
+    return g.op("Div", summed, count)
+
+
+def _first(graph: GraphBuilder, hidden: str) -> str:
+    return graph.op("Gather", hidden, graph.integer(0), axis=1)
+
+
+def _last(graph: GraphBuilder, hidden: str, inputs: EncoderInputs) -> str:
+    """The states (B, D) of the last token of each row that is no padding."""
+    g = graph
+    place = g.op("Range", g.integer(0), g.op("Squeeze", inputs.length), g.integer(1))
+    last = g.op("ArgMax", g.op("Mul", inputs.attention_mask, place), axis=1, keepdims=1)  # (B, 1)
+    return g.op("GatherND", hidden, last, batch_dims=1)

@@ -1,0 +1,84 @@
+"""A network and what it answers as one ONNX model: what goes in, the encoder, and the outputs by their names.
+
+Letters: B batch, L length, D width of the hidden states, N labels.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sijo.errors import SettingError
+from sijo.export.encoder import Weights, add_encoder
+from sijo.export.graph import GraphBuilder
+from sijo.export.heads import add_classifier, add_pooling
+from sijo.export.products import Products
+from sijo.export.quantize import BITS, BlockProducts
+from sijo.nn.architecture import Architecture
+from sijo.nn.head_specs import ClassifierHeadSpec, Pooling, pooling_modes
+
+if TYPE_CHECKING:
+    import onnx
+
+HEADS = ("sequence-classification", "token-classification")
+"""The heads that an ONNX file can have, the first first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkParts:
+    """What a network is made of, without torch."""
+
+    architecture: Architecture
+    weights: Weights
+    """By the names of `Transformer`'s tensors."""
+    head: str | None = None
+    """The name of a head, one of `HEADS`; None for the encoder alone."""
+    head_spec: ClassifierHeadSpec | None = None
+    head_weights: Weights | None = None
+    """By the names of the head's tensors."""
+    pooling: Pooling = "mean"
+    """How a sentence's vector is made."""
+    normalized: bool = False
+    """Whether it is scaled to length 1 in the end."""
+
+
+def onnx_model(
+    parts: NetworkParts, metadata: Mapping[str, str], *, precision: str = "float32", states: bool = False
+) -> "onnx.ModelProto":
+    """A network as an ONNX model, with its weights inside.
+
+    metadata   what the file says of itself
+    precision  float32, int8 or int4: of the products with the encoder's matrices
+    states     whether the states after the embeddings and every layer come out too, as hidden_states.0 and so on
+
+    Inputs are input_ids, attention_mask and, of a network with segments, token_type_ids, each (B, L) int64.
+    Outputs are last_hidden_state (B, L, D); sentence_embedding (B, D) of an encoder alone; logits (B, N) or (B, L, N).
+    """
+    graph, a = GraphBuilder(), parts.architecture
+    products = (
+        BlockProducts(graph, parts.weights, bits=BITS[precision])
+        if precision in BITS
+        else Products(graph, parts.weights)
+    )
+    encoder = add_encoder(graph, a, parts.weights, products)
+    tokens = ("batch_size", "sequence_length")
+    graph.output("last_hidden_state", encoder.last_hidden_state, np.float32, (*tokens, a.hidden_size))
+    if parts.head is None:
+        vector = add_pooling(
+            graph, parts.pooling, encoder.last_hidden_state, encoder.inputs, normalized=parts.normalized
+        )
+        width = len(pooling_modes(parts.pooling)) * a.hidden_size
+        graph.output("sentence_embedding", vector, np.float32, (tokens[0], width))
+    else:
+        if parts.head not in HEADS or parts.head_spec is None or parts.head_weights is None:
+            raise SettingError(f"no ONNX file can have a {parts.head} head; it can have {' or '.join(HEADS)}")
+        logits = add_classifier(
+            graph, parts.head_spec, a, parts.head_weights, encoder.last_hidden_state, encoder.inputs
+        )
+        each = tokens if parts.head_spec.reads.startswith("each") else tokens[:1]
+        graph.output("logits", logits, np.float32, (*each, parts.head_spec.labels))
+    if states:
+        for depth, value in enumerate(encoder.hidden_states):
+            graph.output(f"hidden_states.{depth}", value, np.float32, (*tokens, a.hidden_size))
+    return graph.model("sijo", dict(metadata))
