@@ -74,7 +74,9 @@ def token_loss(
     kind = states_NE.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states_NE.dtype
     with torch.autocast(kind, enabled=False):
-        total, right, drawn = _TokenLoss.apply(states_NE, weight_VE, bias_V, targets_N, uniforms_N, dtype)
+        total, right, drawn = _TokenLoss.apply(  # type: ignore[no-untyped-call]
+            states_NE, weight_VE, bias_V, targets_N, uniforms_N, dtype
+        )
     return total, right, None if uniforms_N is None else drawn
 
 
@@ -106,7 +108,7 @@ class _TokenLoss(torch.autograd.Function):
         return total, right, drawn_N
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, scale: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
         gradients, ctx.gradients = ctx.gradients, None  # scaled in place, so they serve once
         if gradients is None:
