@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from sijo.files.tables import RowBlock, TextTable
+    from sijo.inference.backends.backend import Backend
     from sijo.zeroshot.labeller import Labeller, LabelPrediction
 
     ScorerName = str
@@ -123,7 +124,7 @@ class LabelSettings(TableOptions):
         from sijo.zeroshot.automatic import automatic
 
         precision = named_precision(self.precision, self.dtype)
-        open_with = partial(self._opened_in, labels, otherwise)
+        open_with = partial(self.opened_in, labels, otherwise)
         if precision != "auto":
             return open_with(precision)
         exact = open_with("exact")
@@ -136,7 +137,14 @@ class LabelSettings(TableOptions):
         self.say(f"precision {choice}")
         return labeller
 
-    def _opened_in(self, labels: LabelSet | None, otherwise: Sequence[str] | None, precision: str) -> "Labeller":
+    def settled_precision(self, backend: "Backend") -> str:
+        """The precision that was asked for, or in place of auto the one that was taken."""
+        from sijo.inference.precision import named_precision
+
+        precision = named_precision(self.precision, self.dtype)
+        return backend.precision if precision == "auto" else precision
+
+    def opened_in(self, labels: LabelSet | None, otherwise: Sequence[str] | None, precision: str) -> "Labeller":
         """What labels texts in that precision."""
         from sijo.zeroshot.labeller import LabelChoice, Labeller
         from sijo.zeroshot.scorers.open import open_scorer
@@ -251,7 +259,8 @@ def _job(
     table: "TextTable", labeller: "Labeller", settings: ClassifySettings
 ) -> Iterator[TableJob[list["LabelPrediction"]]]:
     """The work that is to be done, and the processes that do it."""
-    with answering(_answers(labeller, settings), partial(_opened, settings), settings.workers) as answered:
+    opens = partial(_opened, settings, settings.settled_precision(labeller.scorer.engine.backend))
+    with answering(_answers(labeller, settings), opens, settings.workers) as answered:
         yield TableJob(
             table=table,
             rows=labeller.scorer.rows,
@@ -261,9 +270,9 @@ def _job(
         )
 
 
-def _opened(settings: ClassifySettings) -> Callable[["RowBlock"], list["LabelPrediction"]]:
+def _opened(settings: ClassifySettings, precision: str) -> Callable[["RowBlock"], list["LabelPrediction"]]:
     """What answers a block, in a process of its own."""
-    return _answers(settings.opened(settings.label_set()), settings)
+    return _answers(settings.opened_in(settings.label_set(), None, precision), settings)
 
 
 def _answers(labeller: "Labeller", settings: ClassifySettings) -> Callable[["RowBlock"], list["LabelPrediction"]]:

@@ -1,9 +1,9 @@
 """`sijo encode`: a table in, the same table with a vector beside each text out, or the vectors alone."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -78,8 +78,11 @@ class EncodeSettings(TableOptions):
     quiet: Annotated[bool, Parameter(alias="-q")] = False
     """No progress and no summary."""
 
-    def opened(self, table: "TextTable") -> "Engine":
-        """The model, ready to read a table, by whose first texts --precision auto is decided."""
+    def opened(self, first: Callable[[int], Sequence[str]]) -> "Engine":
+        """The model, ready to read.
+
+        first  gives so many of the first texts; asked by --precision auto
+        """
         from sijo.checkpoints.describe import describe
         from sijo.inference.encode import automatic_engine, described_engine
         from sijo.inference.precision import FIRST_TEXTS
@@ -88,8 +91,8 @@ class EncodeSettings(TableOptions):
         described = describe(self.model, self.revision, self.base)
         settings = {"prompt": self.prompt, "dimensions": self.dimensions, "long_text": self.long_text}
         if self.precision == "auto":
-            first = table.first_block(FIRST_TEXTS).texts
-            engine, choice = call_with(automatic_engine, self, described=described, texts=first, **settings)
+            texts = first(FIRST_TEXTS)
+            engine, choice = call_with(automatic_engine, self, described=described, texts=texts, **settings)
             self.say(f"precision {choice}")
         else:
             engine = call_with(described_engine, self, described=described, **settings)
@@ -102,7 +105,7 @@ def run(source: str, settings: EncodeSettings) -> None:
     """Encode the rows of `source` as the settings say, to a file or to standard output."""
     call_with(check_output, settings, arrays=True)
     table = settings.table(source, settings.column)
-    engine = settings.opened(table)
+    engine = settings.opened(lambda rows: table.first_block(rows).texts)
     if settings.output is None:
         with _job(table, engine, settings) as work, RowProgress(shown=not settings.quiet) as progress:
             counts = work.to_stream("jsonl", progress)
@@ -121,7 +124,9 @@ def run(source: str, settings: EncodeSettings) -> None:
 @contextmanager
 def _job(table: "TextTable", engine: "Engine", settings: EncodeSettings) -> Iterator[TableJob["Encoded"]]:
     """The work that is to be done, and the processes that do it."""
-    with answering(reader(engine), partial(_opened, settings), settings.workers) as answered:
+    precision = engine.backend.precision if settings.precision == "auto" else settings.precision
+    opens = partial(_opened, replace(settings, precision=precision))
+    with answering(reader(engine), opens, settings.workers) as answered:
         yield TableJob(
             table=table,
             rows=ROWS,
@@ -133,7 +138,7 @@ def _job(table: "TextTable", engine: "Engine", settings: EncodeSettings) -> Iter
 
 def _opened(settings: EncodeSettings) -> Callable[["RowBlock"], "Encoded"]:
     """What encodes a block, in a process of its own."""
-    return reader(settings.opened())
+    return reader(settings.opened(lambda rows: ()))  # its precision was settled before
 
 
 def _to_file(
