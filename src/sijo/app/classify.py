@@ -4,7 +4,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from sijo.files.tables import RowBlock, TextTable
-    from sijo.inference.backends.backend import Backend
     from sijo.zeroshot.labeller import Labeller, LabelPrediction
 
     ScorerName = str
@@ -124,7 +123,7 @@ class LabelSettings(TableOptions):
         from sijo.zeroshot.automatic import automatic
 
         precision = named_precision(self.precision, self.dtype)
-        open_with = partial(self.opened_in, labels, otherwise)
+        open_with = partial(self.opened_in, labels=labels, otherwise=otherwise)
         if precision != "auto":
             return open_with(precision)
         exact = open_with("exact")
@@ -137,15 +136,10 @@ class LabelSettings(TableOptions):
         self.say(f"precision {choice}")
         return labeller
 
-    def settled_precision(self, backend: "Backend") -> str:
-        """The precision that was asked for, or in place of auto the one that was taken."""
-        from sijo.inference.precision import named_precision
-
-        precision = named_precision(self.precision, self.dtype)
-        return backend.precision if precision == "auto" else precision
-
-    def opened_in(self, labels: LabelSet | None, otherwise: Sequence[str] | None, precision: str) -> "Labeller":
-        """What labels texts in that precision."""
+    def opened_in(
+        self, precision: str, labels: LabelSet | None, otherwise: Sequence[str] | None = None
+    ) -> "Labeller":
+        """What labels texts in that precision; `labels` and `otherwise` as for `opened`."""
         from sijo.zeroshot.labeller import LabelChoice, Labeller
         from sijo.zeroshot.scorers.open import open_scorer
 
@@ -259,8 +253,8 @@ def _job(
     table: "TextTable", labeller: "Labeller", settings: ClassifySettings
 ) -> Iterator[TableJob[list["LabelPrediction"]]]:
     """The work that is to be done, and the processes that do it."""
-    opens = partial(_opened, settings, settings.settled_precision(labeller.scorer.engine.backend))
-    with answering(_answers(labeller, settings), opens, settings.workers) as answered:
+    taken = replace(settings, precision=labeller.scorer.engine.backend.precision, dtype=None)
+    with answering(_answers(labeller, settings), partial(_opened, taken), settings.workers) as answered:
         yield TableJob(
             table=table,
             rows=labeller.scorer.rows,
@@ -270,9 +264,9 @@ def _job(
         )
 
 
-def _opened(settings: ClassifySettings, precision: str) -> Callable[["RowBlock"], list["LabelPrediction"]]:
-    """What answers a block, in a process of its own."""
-    return _answers(settings.opened_in(settings.label_set(), None, precision), settings)
+def _opened(settings: ClassifySettings) -> Callable[["RowBlock"], list["LabelPrediction"]]:
+    """What answers a block, in a process of its own, in the precision that was taken."""
+    return _answers(settings.opened_in(settings.precision, settings.label_set()), settings)
 
 
 def _answers(labeller: "Labeller", settings: ClassifySettings) -> Callable[["RowBlock"], list["LabelPrediction"]]:

@@ -1,7 +1,7 @@
 """`sijo encode`: a table in, the same table with a vector beside each text out, or the vectors alone."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -78,24 +78,33 @@ class EncodeSettings(TableOptions):
     quiet: Annotated[bool, Parameter(alias="-q")] = False
     """No progress and no summary."""
 
-    def opened(self, first: Callable[[int], Sequence[str]]) -> "Engine":
-        """The model, ready to read.
-
-        first  gives so many of the first texts; asked by --precision auto
-        """
-        from sijo.checkpoints.describe import describe
-        from sijo.inference.encode import automatic_engine, described_engine
+    def opened(self, table: "TextTable") -> "Engine":
+        """The model, ready to read a table, by whose first texts --precision auto is decided."""
+        if self.precision != "auto":
+            return self.opened_in(self.precision)
+        from sijo.inference.encode import automatic_engine
         from sijo.inference.precision import FIRST_TEXTS
+
+        texts = table.first_block(FIRST_TEXTS).texts
+        engine, choice = automatic_engine(self.opened_in, texts, backend=self.backend, device=self.device)
+        self.say(f"precision {choice}")
+        return engine
+
+    def opened_in(self, precision: str) -> "Engine":
+        """The model, ready to read in that precision."""
+        from sijo.checkpoints.describe import describe
+        from sijo.inference.encode import described_engine
         from sijo.inference.vector_cache import VectorCache
 
-        described = describe(self.model, self.revision, self.base)
-        settings = {"prompt": self.prompt, "dimensions": self.dimensions, "long_text": self.long_text}
-        if self.precision == "auto":
-            texts = first(FIRST_TEXTS)
-            engine, choice = call_with(automatic_engine, self, described=described, texts=texts, **settings)
-            self.say(f"precision {choice}")
-        else:
-            engine = call_with(described_engine, self, described=described, **settings)
+        engine = call_with(
+            described_engine,
+            self,
+            described=describe(self.model, self.revision, self.base),
+            precision=precision,
+            prompt=self.prompt,
+            dimensions=self.dimensions,
+            long_text=self.long_text,
+        )
         if self.cache is not None:
             engine.store = VectorCache(self.cache, fingerprint=f"{self.long_text}-{engine.fingerprint}")
         return engine
@@ -105,7 +114,7 @@ def run(source: str, settings: EncodeSettings) -> None:
     """Encode the rows of `source` as the settings say, to a file or to standard output."""
     call_with(check_output, settings, arrays=True)
     table = settings.table(source, settings.column)
-    engine = settings.opened(lambda rows: table.first_block(rows).texts)
+    engine = settings.opened(table)
     if settings.output is None:
         with _job(table, engine, settings) as work, RowProgress(shown=not settings.quiet) as progress:
             counts = work.to_stream("jsonl", progress)
@@ -124,9 +133,8 @@ def run(source: str, settings: EncodeSettings) -> None:
 @contextmanager
 def _job(table: "TextTable", engine: "Engine", settings: EncodeSettings) -> Iterator[TableJob["Encoded"]]:
     """The work that is to be done, and the processes that do it."""
-    precision = engine.backend.precision if settings.precision == "auto" else settings.precision
-    opens = partial(_opened, replace(settings, precision=precision))
-    with answering(reader(engine), opens, settings.workers) as answered:
+    taken = replace(settings, precision=engine.backend.precision)
+    with answering(reader(engine), partial(_opened, taken), settings.workers) as answered:
         yield TableJob(
             table=table,
             rows=ROWS,
@@ -137,8 +145,8 @@ def _job(table: "TextTable", engine: "Engine", settings: EncodeSettings) -> Iter
 
 
 def _opened(settings: EncodeSettings) -> Callable[["RowBlock"], "Encoded"]:
-    """What encodes a block, in a process of its own."""
-    return reader(settings.opened(lambda rows: ()))  # its precision was settled before
+    """What encodes a block, in a process of its own, in the precision that was taken."""
+    return reader(settings.opened_in(settings.precision))
 
 
 def _to_file(

@@ -34,6 +34,7 @@ from sijo.files.json_files import LONGEST_JSON, parse_json, sayable
 from sijo.files.paths import FolderFile, present
 from sijo.files.resumable import ResumableFolder, differences
 from sijo.files.row_writers import WRITERS, ColumnPlan, OutputRows, format_of, values
+from sijo.files.system import is_ours_or_systems
 from sijo.files.tables import RowBlock
 
 DIGEST_BYTES = 32
@@ -74,7 +75,7 @@ class OutputJob(ResumableFolder):
             raise SettingError("--resume goes on with a run and --overwrite starts it over; pass one of them")
         self.format = format_of(output, arrays=arrays)
         link = Path(output)
-        if link.is_symlink() and link.lstat().st_uid not in (0, os.geteuid()):
+        if link.is_symlink() and not is_ours_or_systems(link.lstat().st_uid):
             raise SettingError(f"output {link} is a link that another user made; name the file itself, or another")
         self.output = Path(os.path.realpath(output))
         self.identity = self.output.with_name(f".{self.output.name}.sijo-id")

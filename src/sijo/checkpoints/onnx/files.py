@@ -1,11 +1,10 @@
 """Which ONNX files a folder has, as sentence-transformers and optimum lay them out."""
 
 import platform
-import sys
-from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from sijo.files.paths import FolderFile, present
+from sijo.processor import abilities
 
 FOLDER = "onnx"
 """Where they are; some are published beside config.json."""
@@ -23,8 +22,6 @@ QUANTIZED_FOR = {
     "arm64": "model_qint8_arm64.onnx",
 }
 """What sentence-transformers calls files of int8 that were made for one kind of processor; the most able first."""
-DATA_SUFFIXES = ("_data", ".data")
-"""What stands behind a file's name in that of the file of its tensors."""
 
 
 def onnx_file(folder: Path, precision: str = "exact") -> FolderFile | None:
@@ -47,21 +44,11 @@ def onnx_places(precision: str) -> list[str]:
     """
     names = [*ONNX_NAMES.get(precision, ())]
     if precision == "int8":
-        names += [name for ability, name in QUANTIZED_FOR.items() if ability in _abilities()]
+        names += _made_for_this()
     return [place for name in names for place in (f"{FOLDER}/{name}", name)]
 
 
-def beside(file: FolderFile, location: str) -> str:
-    """The name, in the folder, of a file that an ONNX file calls by a location: by its own name and no other."""
-    return str(PurePosixPath(file.name).parent / location)
-
-
-@cache
-def _abilities() -> frozenset[str]:
-    """What the processor has of `QUANTIZED_FOR`; of x86 what Linux tells of it, and elsewhere nothing."""
-    if platform.machine().lower() in ("arm64", "aarch64"):
-        return frozenset({"arm64"})
-    if sys.platform != "linux":
-        return frozenset()
-    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").partition("\nflags")[2]
-    return frozenset(flags.partition("\n")[0].split()) & frozenset(QUANTIZED_FOR)
+def _made_for_this() -> list[str]:
+    """The files of `QUANTIZED_FOR` that this processor can run, the best first."""
+    arm = {"arm64"} if platform.machine().lower() in ("arm64", "aarch64") else set()
+    return [name for ability, name in QUANTIZED_FOR.items() if ability in arm | abilities()]

@@ -22,6 +22,7 @@ from sijo.errors import CheckpointError, RefusedError
 from sijo.files.manifest import Identity, identity
 from sijo.files.opener import inside
 from sijo.files.paths import READ_WHOLE, FolderFile, present
+from sijo.files.system import DIRECTORY
 
 MOST_BYTES = 2**31 - 1
 """Of a file of the format; larger networks keep their tensors beside it."""
@@ -149,7 +150,7 @@ def _place(stream: BufferedReader, data: FolderFile, handles: ExitStack) -> tupl
     path = handle.readlink() if HANDLES.is_dir() else data.path.resolve()
     folder = str(path.parent)
     if HANDLES.is_dir():
-        parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        parent = os.open(path.parent, os.O_RDONLY | DIRECTORY)
         handles.callback(os.close, parent)
         folder = str(HANDLES / str(parent))
     if not os.path.samestat((Path(folder) / path.name).lstat(), os.fstat(stream.fileno())):

@@ -48,7 +48,7 @@ def must_be_of(model: OnnxModel, content: Any, data: Any, file: FolderFile, desc
         return
     told = model.metadata.get(MADE_OF)
     if told is not None:
-        same = told == weights_digest(_all_weight_files(described))
+        same = told == weights_digest(described.weight_files)
     else:
         kept = _Kept(model, content, data)
         same = all(kept.has(vector) for vector in _probes(described, matrices=kept.exact))
@@ -57,11 +57,6 @@ def must_be_of(model: OnnxModel, content: Any, data: Any, file: FolderFile, desc
             f"{file} was not made of the weights beside it, so it would answer as another model; make it anew with "
             f"`sijo export {described.folder} --to onnx`, or use --backend torch"
         )
-
-
-def _all_weight_files(described: FolderDescription) -> list[FolderFile]:
-    files = weight_files(described.base)
-    return files if described.adapter is None else [*files, described.adapter.file]
 
 
 class _Kept:
