@@ -2,6 +2,7 @@
 #
 #   make demo    makes .venv, installs sijo and its built-in model, labels real requests
 #   make test    installs what the tests need, and runs ruff, mypy and every test
+#   make bench   measures beside other libraries, and writes docs/performance.md anew
 #
 # Only python3 (3.11 or newer), make and a package index are needed.
 
@@ -9,7 +10,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := $(shell find src -type f -not -name '*.pyc')
 
-.PHONY: demo test format clean
+.PHONY: demo test bench format clean
 
 demo: .venv/model
 	@$(BIN)/python examples/demo.py
@@ -19,6 +20,9 @@ test: .venv/model .venv/tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+bench: .venv/peers
+	$(BIN)/python benchmarks/performance.py
 
 format: .venv/tests
 	$(BIN)/ruff check --fix .
@@ -49,4 +53,8 @@ clean:
 
 .venv/tests: .venv/installed
 	$(BIN)/pip install --quiet --constraint constraints.txt "$$(echo .build/sijo-*.whl)[plot,hub,test]"
+	@touch $@
+
+.venv/peers: .venv/tests
+	$(BIN)/pip install --quiet --constraint constraints.txt "sentence-transformers>=6" "transformers>=5"
 	@touch $@
