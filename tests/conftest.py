@@ -340,3 +340,14 @@ def small_disk(tmp_path):
     yield sized
     if disk.is_mount():
         subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory):
+    """Each truth of the battery, made when first asked for and kept; do not change its folder."""
+    transformers = pytest.importorskip("transformers")
+    import battery
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    return battery.Shelf(tmp_path_factory.mktemp("battery"))

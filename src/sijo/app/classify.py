@@ -4,7 +4,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -123,7 +123,7 @@ class LabelSettings(TableOptions):
         from sijo.zeroshot.automatic import automatic
 
         precision = named_precision(self.precision, self.dtype)
-        open_with = partial(self._opened_in, labels, otherwise)
+        open_with = partial(self.opened_in, labels=labels, otherwise=otherwise)
         if precision != "auto":
             return open_with(precision)
         exact = open_with("exact")
@@ -136,8 +136,10 @@ class LabelSettings(TableOptions):
         self.say(f"precision {choice}")
         return labeller
 
-    def _opened_in(self, labels: LabelSet | None, otherwise: Sequence[str] | None, precision: str) -> "Labeller":
-        """What labels texts in that precision."""
+    def opened_in(
+        self, precision: str, labels: LabelSet | None, otherwise: Sequence[str] | None = None
+    ) -> "Labeller":
+        """What labels texts in that precision; `labels` and `otherwise` as for `opened`."""
         from sijo.zeroshot.labeller import LabelChoice, Labeller
         from sijo.zeroshot.scorers.open import open_scorer
 
@@ -251,7 +253,8 @@ def _job(
     table: "TextTable", labeller: "Labeller", settings: ClassifySettings
 ) -> Iterator[TableJob[list["LabelPrediction"]]]:
     """The work that is to be done, and the processes that do it."""
-    with answering(_answers(labeller, settings), partial(_opened, settings), settings.workers) as answered:
+    taken = replace(settings, precision=labeller.scorer.engine.backend.precision, dtype=None)
+    with answering(_answers(labeller, settings), partial(_opened, taken), settings.workers) as answered:
         yield TableJob(
             table=table,
             rows=labeller.scorer.rows,
@@ -262,8 +265,8 @@ def _job(
 
 
 def _opened(settings: ClassifySettings) -> Callable[["RowBlock"], list["LabelPrediction"]]:
-    """What answers a block, in a process of its own."""
-    return _answers(settings.opened(settings.label_set()), settings)
+    """What answers a block, in a process of its own, in the precision that was taken."""
+    return _answers(settings.opened_in(settings.precision, settings.label_set()), settings)
 
 
 def _answers(labeller: "Labeller", settings: ClassifySettings) -> Callable[["RowBlock"], list["LabelPrediction"]]:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -80,19 +80,31 @@ class EncodeSettings(TableOptions):
 
     def opened(self, table: "TextTable") -> "Engine":
         """The model, ready to read a table, by whose first texts --precision auto is decided."""
-        from sijo.checkpoints.describe import describe
-        from sijo.inference.encode import automatic_engine, described_engine
+        if self.precision != "auto":
+            return self.opened_in(self.precision)
+        from sijo.inference.encode import automatic_engine
         from sijo.inference.precision import FIRST_TEXTS
+
+        texts = table.first_block(FIRST_TEXTS).texts
+        engine, choice = automatic_engine(self.opened_in, texts, backend=self.backend, device=self.device)
+        self.say(f"precision {choice}")
+        return engine
+
+    def opened_in(self, precision: str) -> "Engine":
+        """The model, ready to read in that precision."""
+        from sijo.checkpoints.describe import describe
+        from sijo.inference.encode import described_engine
         from sijo.inference.vector_cache import VectorCache
 
-        described = describe(self.model, self.revision, self.base)
-        settings = {"prompt": self.prompt, "dimensions": self.dimensions, "long_text": self.long_text}
-        if self.precision == "auto":
-            first = table.first_block(FIRST_TEXTS).texts
-            engine, choice = call_with(automatic_engine, self, described=described, texts=first, **settings)
-            self.say(f"precision {choice}")
-        else:
-            engine = call_with(described_engine, self, described=described, **settings)
+        engine = call_with(
+            described_engine,
+            self,
+            described=describe(self.model, self.revision, self.base),
+            precision=precision,
+            prompt=self.prompt,
+            dimensions=self.dimensions,
+            long_text=self.long_text,
+        )
         if self.cache is not None:
             engine.store = VectorCache(self.cache, fingerprint=f"{self.long_text}-{engine.fingerprint}")
         return engine
@@ -121,7 +133,8 @@ def run(source: str, settings: EncodeSettings) -> None:
 @contextmanager
 def _job(table: "TextTable", engine: "Engine", settings: EncodeSettings) -> Iterator[TableJob["Encoded"]]:
     """The work that is to be done, and the processes that do it."""
-    with answering(reader(engine), partial(_opened, settings), settings.workers) as answered:
+    taken = replace(settings, precision=engine.backend.precision)
+    with answering(reader(engine), partial(_opened, taken), settings.workers) as answered:
         yield TableJob(
             table=table,
             rows=ROWS,
@@ -132,8 +145,8 @@ def _job(table: "TextTable", engine: "Engine", settings: EncodeSettings) -> Iter
 
 
 def _opened(settings: EncodeSettings) -> Callable[["RowBlock"], "Encoded"]:
-    """What encodes a block, in a process of its own."""
-    return reader(settings.opened())
+    """What encodes a block, in a process of its own, in the precision that was taken."""
+    return reader(settings.opened_in(settings.precision))
 
 
 def _to_file(

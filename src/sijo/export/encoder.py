@@ -62,7 +62,7 @@ def add_encoder(
             "files; use it with sijo generate"
         )
     inputs = _inputs(graph, architecture)
-    embedded = hidden = _embeddings(graph, architecture, weights, inputs)
+    embedded = hidden = _embeddings(graph, architecture, weights, products, inputs)
     states = [embedded]
     attention = Attention(graph, architecture, weights, products, inputs.attention_mask, inputs.length)
     for layer, block in enumerate(architecture.schedule):
@@ -129,12 +129,14 @@ def _inputs(graph: GraphBuilder, architecture: Architecture) -> EncoderInputs:
     return EncoderInputs(ids, mask, types, length, keep)
 
 
-def _embeddings(graph: GraphBuilder, a: Architecture, weights: Weights, inputs: EncoderInputs) -> str:
+def _embeddings(
+    graph: GraphBuilder, a: Architecture, weights: Weights, products: Products, inputs: EncoderInputs
+) -> str:
     """(B, L, D), as `nn/embeddings.py` makes them."""
     tokens = weights["embeddings.tokens.weight"]
     if a.entry == "scale":
         tokens = tokens * np.float32(math.sqrt(a.embedding_size))
-    summed = graph.op("Gather", graph.constant("embeddings.tokens.weight", tokens), inputs.input_ids)
+    summed = products.rows("embeddings.tokens.weight", tokens, inputs.input_ids)
     places = _places(graph, a, weights, inputs.length)
     if inputs.token_type_ids is not None:
         rows = graph.op("Gather", weight(graph, weights, "embeddings.segments.weight"), inputs.token_type_ids)

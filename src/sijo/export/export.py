@@ -89,7 +89,7 @@ def export(
         _copy(folder, fresh)
         (fresh / FOLDER).mkdir(exist_ok=True)
         file = fresh / FOLDER / NAMES[precision]
-        proto = onnx_model(_parts(model, name), props | {"sijo.head": name or ""})
+        proto = onnx_model(_parts(model, name), props | {"sijo.head": name or ""}, precision=precision)
         write_onnx(proto, file)
         session = open_session(file, torch.get_num_threads())
         comparison = compare(model, name, session, default_texts() if texts is None else list(texts))

@@ -14,6 +14,7 @@ from sijo.export.encoder import Weights, add_encoder
 from sijo.export.graph import GraphBuilder
 from sijo.export.heads import add_classifier, add_pooling
 from sijo.export.products import Products
+from sijo.export.quantize import BITS, BlockProducts
 from sijo.nn.architecture import Architecture
 from sijo.nn.head_specs import ClassifierHeadSpec, Pooling, pooling_modes
 
@@ -43,19 +44,24 @@ class NetworkParts:
 
 
 def onnx_model(
-    parts: NetworkParts, metadata: Mapping[str, str], *, products: type[Products] = Products, states: bool = False
+    parts: NetworkParts, metadata: Mapping[str, str], *, precision: str = "float32", states: bool = False
 ) -> "onnx.ModelProto":
     """A network as an ONNX model, with its weights inside.
 
-    metadata  what the file says of itself
-    products  how the products with matrices are written
-    states    whether the states after the embeddings and every layer come out too, as hidden_states.0 and so on
+    metadata   what the file says of itself
+    precision  float32, int8 or int4: of the products with the encoder's matrices
+    states     whether the states after the embeddings and every layer come out too, as hidden_states.0 and so on
 
     Inputs are input_ids, attention_mask and, of a network with segments, token_type_ids, each (B, L) int64.
     Outputs are last_hidden_state (B, L, D); sentence_embedding (B, D) of an encoder alone; logits (B, N) or (B, L, N).
     """
     graph, a = GraphBuilder(), parts.architecture
-    encoder = add_encoder(graph, a, parts.weights, products(graph, parts.weights))
+    products = (
+        BlockProducts(graph, parts.weights, bits=BITS[precision])
+        if precision in BITS
+        else Products(graph, parts.weights)
+    )
+    encoder = add_encoder(graph, a, parts.weights, products)
     tokens = ("batch_size", "sequence_length")
     graph.output("last_hidden_state", encoder.last_hidden_state, np.float32, (*tokens, a.hidden_size))
     if parts.head is None:

@@ -38,3 +38,7 @@ class Products:
         """The constant of a linear map's bias; "" where it has none."""
         key = f"{name}.bias"
         return self.graph.constant(key, self.weights[key]) if key in self.weights else ""
+
+    def rows(self, name: str, table: np.ndarray, ids: str) -> str:
+        """Rows of a large table, (…, D) from ids (…)."""
+        return self.graph.op("Gather", self.graph.constant(name, table), ids)

@@ -1,6 +1,6 @@
 """Sentence vectors: texts in, an array out; and the engine of whatever names a model."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -82,29 +82,31 @@ def nearest_others(vectors_ND: np.ndarray) -> list[int]:
 
 
 def automatic_engine(
-    described: FolderDescription,
+    open_with: Callable[[Precision], Engine],
     texts: Sequence[str],
     *,
     backend: str = "auto",
     device: str = "auto",
-    **settings: Any,
 ) -> tuple[Engine, PrecisionChoice]:
     """The engine of a folder in the fastest precision in which the same texts are near each other, and why.
 
-    texts  the first ones; those that are equal count once
+    open_with  opens the folder in a precision
+    texts      the first ones; those that are equal count once
+
+    `backend` and `device` are what was asked for.
     """
     distinct = [text for text in dict.fromkeys(texts) if text.strip()]
-    opened: dict[Precision, Engine] = {}
+    opened: dict[Precision, Engine] = {"exact": open_with("exact")}
+    candidates: list[Precision] = []
+    if isinstance(opened["exact"].model, FolderDescription):
+        candidates = ranked(opened["exact"].model, backend=backend, device=device)
 
     def decide(precision: Precision) -> list[int]:
-        opened[precision] = described_engine(
-            described, backend=backend, device=device, precision=precision, **settings
-        )
+        if precision not in opened:
+            opened[precision] = open_with(precision)
         return nearest_others(opened[precision].encode(distinct).vectors)
 
-    choice = choose(ranked(described, backend=backend, device=device), len(distinct), decide)
-    if choice.precision not in opened:
-        opened["exact"] = described_engine(described, backend=backend, device=device, **settings)
+    choice = choose(candidates, len(distinct), decide)
     return opened[choice.precision], choice
 
 
@@ -145,15 +147,17 @@ def encode(
     True
     """
     settings: dict[str, Any] = {"backend": backend, "device": device, "prompt": prompt, "dimensions": dimensions}
-    if precision != "auto":
-        engine = engine_of(model, base=base, precision=precision, **settings)
-    elif model is None or isinstance(model, str | Path):
+
+    def open_with(precision: Precision) -> Engine:
+        return engine_of(model, base=base, precision=precision, **settings)
+
+    if precision == "auto":
         rest = texts_in(texts)
         first = list(islice(rest, FIRST_TEXTS))
-        engine, _ = automatic_engine(describe(model, base=base), first, **settings)
+        engine, _ = automatic_engine(open_with, first, backend=backend, device=device)
         texts = chain(first, rest)
     else:
-        engine = engine_of(model, base=base, **settings)
+        engine = open_with(precision)
     none = np.zeros((0, engine.width), np.float32)
     stacked = np.concatenate([none, *(group.vectors for group in engine.stream(texts))])
     return unit(stacked) if normalize else stacked

@@ -13,7 +13,7 @@ from sijo.checkpoints.describe import FolderDescription
 from sijo.errors import SettingError, warn
 from sijo.evaluation.intervals import Interval, share_interval
 from sijo.inference.backends.backend import Precision
-from sijo.inference.backends.registry import chosen_backend, device_of
+from sijo.inference.backends.registry import BACKENDS, chosen_backend, device_of
 from sijo.processor import has_bf16
 
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -59,8 +59,9 @@ def ranked(
     wanted: dict[Precision, bool] = {"int8": device == "cpu", "bf16": device != "cpu" or has_bf16()}
     for precision in (precision for precision, worth in wanted.items() if worth):
         with suppress(SettingError):
-            chosen_backend(described, backend, device, precision, head)
-            able.append(precision)
+            name = chosen_backend(described, backend, device, precision, head)
+            if BACKENDS[name].suits(described, precision, head):
+                able.append(precision)
     return able
 
 

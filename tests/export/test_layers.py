@@ -1,0 +1,59 @@
+"""Every encoder of the battery as an ONNX graph, after every layer, with every weight moved.
+
+The truth is the public model, or plain numbers where there is none; nothing here compares us with ourselves.
+"""
+
+import numpy as np
+import pytest
+from onnx_sessions import answers, opened, parts
+
+from battery import SETTINGS, cases
+from sijo.checkpoints.load import load
+from sijo.errors import SettingError
+from sijo.export.network import HEADS
+from sijo.models import FAMILIES
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnx")
+pytest.importorskip("transformers")
+GAP = 3e-5
+
+
+def drawn(*, left=False):
+    """Cases of all families whose networks read both sides, or only to the left."""
+    return [
+        pytest.param(case, id=str(case).replace(", ", "-"))
+        for name in FAMILIES
+        if name in SETTINGS
+        for case in cases(name, "public")
+        if (case.config.architecture().reads == "left") is left
+        and (case.layout is None or case.layout.name != "multiple-choice")
+    ]
+
+
+@pytest.mark.parametrize("case", drawn())
+def test_every_layer_is_the_reference_s(shelf, case):
+    """Catches, when planted: distances mirrored in one term, a norm's bias lost, segments left out, a wrong scale."""
+    truth = shelf.truth(case)
+    head = next((name for name in truth.heads if name in HEADS), None)
+    batch = {name: None if value is None else value.numpy() for name, value in case.batch().items()}
+    ids, keep = batch["input_ids"], batch["attention_mask"]
+    session = opened(parts(load(truth.folder, head), head), states=True)
+    got = answers(session, ids, keep, batch["token_type_ids"])
+    real = np.ones(ids.shape, bool) if keep is None else keep
+    for depth, states in enumerate(truth.states):
+        gap = np.abs(got[f"hidden_states.{depth}"] - states.numpy())[real].max()
+        assert gap < GAP, f"after layer {depth}: off by {gap:.1e}"
+    if head is not None and real[:, 0].all():  # a head that reads the first state wants a token there
+        each = head == "token-classification"
+        want = truth.answers[head].numpy()
+        assert got["logits"].shape == want.shape
+        assert np.abs(got["logits"] - want)[real if each else ...].max() < GAP
+
+
+@pytest.mark.parametrize("case", drawn(left=True)[:1])
+def test_a_network_that_writes_is_refused(shelf, case):
+    """Catches a file in which every token sees what is yet to be written."""
+    model = load(shelf.truth(case).folder)
+    with pytest.raises(SettingError, match="reads to the left"):
+        opened(parts(model))
