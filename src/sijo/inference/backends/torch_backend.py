@@ -18,6 +18,7 @@ from sijo.checkpoints.weights import not_finite
 from sijo.errors import SettingError
 from sijo.inference.backends.backend import Backend, IdBatch, Precision
 from sijo.inference.backends.devices import torch_device
+from sijo.inference.threads import thread_count
 from sijo.nn.head_specs import CLASSIFIER
 from sijo.nn.pooling import pool
 from sijo.nn.prepared import PreparedNetwork, prepared
@@ -52,6 +53,8 @@ class TorchBackend(Backend):
         self.device = torch_device(device)
         self.precision = PRECISIONS[model.dtype] if precision is None else precision
         self.heads = frozenset(model.head_values)
+        if torch.get_num_threads() > (most := thread_count()):  # torch knows nothing of a container's quota
+            torch.set_num_threads(most)
         self._network: Model | PreparedNetwork = model
         if self.device != "cpu":
             self._network = model.to(self.device)
