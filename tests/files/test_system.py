@@ -19,8 +19,8 @@ sys.meta_path.insert(0, Absent())
 import subprocess, multiprocessing.context, signal, pathlib, tempfile, shutil, asyncio
 for name in ("fcntl", "resource", "termios", "pwd", "grp", "tty"):
     sys.modules.pop(name, None)
-absent = "O_NOFOLLOW O_CLOEXEC O_DIRECTORY O_NONBLOCK O_NOCTTY geteuid getuid fchmod fchown pread sched_getaffinity fork"
-for name in absent.split():
+absent = "O_NOFOLLOW O_CLOEXEC O_DIRECTORY O_NONBLOCK O_NOCTTY geteuid getuid fchmod fchown pread fork"
+for name in [*absent.split(), "sched_getaffinity"]:
     if hasattr(os, name):
         delattr(os, name)
 os.supports_dir_fd = set()

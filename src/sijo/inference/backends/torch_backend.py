@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from sijo.inference.backends.devices import torch_device
 from sijo.inference.threads import thread_count
 from sijo.nn.head_specs import CLASSIFIER
 from sijo.nn.pooling import pool
+from sijo.nn.prepared import Precision as PreparedPrecision
 from sijo.nn.prepared import PreparedNetwork, prepared
 
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
@@ -29,7 +31,7 @@ os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 DTYPES: dict[Precision, Dtype] = {"exact": "float32", "bf16": "bfloat16", "fp16": "float16"}
 """What the weights of a network are in, for each precision that is a type of floats."""
-PREPARED: tuple[Precision, ...] = ("exact", "bf16")
+PREPARED: dict[Precision, PreparedPrecision] = {name: name for name in get_args(PreparedPrecision)}
 """Those for which a network that reads both sides is made ready on the processor; its weights stay in float32."""
 PRECISIONS: dict[Dtype, Precision] = {dtype: precision for precision, dtype in DTYPES.items()} | {"int8": "int8"}
 
@@ -59,7 +61,7 @@ class TorchBackend(Backend):
         if self.device != "cpu":
             self._network = model.to(self.device)
         elif model.dtype == "float32" and model.architecture.reads == "both_sides":
-            self._network = prepared(model, precision="bf16" if self.precision == "bf16" else "exact")
+            self._network = prepared(model, precision=PREPARED[self.precision])
 
     @classmethod
     def open(
@@ -68,6 +70,11 @@ class TorchBackend(Backend):
         """The model of a folder, with one head or none."""
         base: Path | None = None if described.base == described.folder else described.base
         ready = device == "cpu" and precision in PREPARED and described.architecture.reads == "both_sides"
+        if not ready and precision not in DTYPES:
+            raise SettingError(
+                f"torch computes in precision={precision!r} on the processor alone, for a network that reads both "
+                "sides; use bf16 or exact"
+            )
         dtype = "float32" if ready else DTYPES[precision]
         return cls(load(described.folder, head, dtype=dtype, base=base), device, precision)
 
