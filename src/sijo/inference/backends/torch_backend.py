@@ -29,6 +29,8 @@ os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 # Read at torch's first product. A kernel is kept for each shape of a batch, 1,024 of them by default, and between
 # them memory is torn: 61,000 rows of all lengths ended at 878 MB and rose, with 64 at 699 MB and stayed there.
 
+GPU_BATCH_TOKENS = 65_536
+"""Tokens of a batch on a GPU, which is idle with few: not measured, since none was at hand."""
 DTYPES: dict[Precision, Dtype] = {"exact": "float32", "bf16": "bfloat16", "fp16": "float16"}
 """What the weights of a network are in, for each precision that is a type of floats."""
 PREPARED: dict[Precision, PreparedPrecision] = {name: name for name in get_args(PreparedPrecision)}
@@ -59,6 +61,7 @@ class TorchBackend(Backend):
             torch.set_num_threads(most)
         self._network: Model | PreparedNetwork = model
         if self.device != "cpu":
+            self.batch_tokens = GPU_BATCH_TOKENS
             self._network = model.to(self.device)
         elif model.dtype == "float32" and model.architecture.reads == "both_sides":
             self._network = prepared(model, precision=PREPARED[self.precision])
@@ -121,9 +124,14 @@ class TorchBackend(Backend):
 
     def _tensors(self, batch: IdBatch) -> tuple[Tensor, Tensor | None, Tensor | None]:
         arrays = (batch.input_ids, batch.keep, batch.token_type_ids)
-        on_device = [None if array is None else torch.from_numpy(array).to(self.device) for array in arrays]
+        on_device = [None if array is None else self._on_device(torch.from_numpy(array)) for array in arrays]
         assert on_device[0] is not None
         return on_device[0], on_device[1], on_device[2]
+
+    def _on_device(self, tensor: Tensor) -> Tensor:
+        """To CUDA from pages that stay where they are, so that the copy goes on while the processor does."""
+        pinned = tensor.pin_memory() if self.device.startswith("cuda") else tensor
+        return pinned.to(self.device, non_blocking=True)
 
 
 def padded(
