@@ -368,7 +368,10 @@ def measured(name: str, args: argparse.Namespace) -> dict[str, Any]:
             end.close()
             pipes[way, precision], told[way, precision] = pipe, pipe.recv()
     seconds: dict[tuple[str, str], list[float]] = {key: [] for key in pipes}
+    peaks: dict[str, list[float]] = {precision: [] for precision in args.precision}
     for number in range(args.uncounted + args.rounds):
+        for precision, reached in peaks.items():
+            reached.append(matmul_peak(torch.get_num_threads(), getattr(torch, precision)))
         for key, pipe in pipes.items():
             pipe.send(True)
             seconds[key].append(pipe.recv())
@@ -380,7 +383,7 @@ def measured(name: str, args: argparse.Namespace) -> dict[str, Any]:
     figures: dict[str, Any] = {"flops_per_token": flops}
     figures["losses"] = {way: said["losses"] for (way, _), said in told.items() if "losses" in said}
     for precision in args.precision:
-        figures[f"peak_{precision}"] = matmul_peak(torch.get_num_threads(), getattr(torch, precision))
+        figures[f"peak_{precision}"] = statistics.median(peaks[precision])
     for (way, precision), taken in wall.items():
         speed = tokens / statistics.median(taken)
         share = speed * flops / figures[f"peak_{precision}"]

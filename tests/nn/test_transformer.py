@@ -310,13 +310,13 @@ def test_pooling_reads_only_real_tokens():
     assert pool(hidden_BLD[:, :2], None, "mean").tolist() == [[2.0, -3.0]]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [*NETWORKS, "norm first"])
 @pytest.mark.parametrize("recompute", [False, True])
 def test_states_that_are_wanted_are_those_of_the_whole(name, recompute):
     # kills: a row that got its neighbour's places, a place added to another's state, keys from the wanted places
     # alone, padding read there, a layer cut short whose places depend on each other, a gradient that is lost
     none = DropoutRates(embeddings=0, attention=0, attention_output=0, hidden=0)
-    network = scrambled(Transformer(architecture(**NETWORKS[name], dropout=none))).train()
+    network = scrambled(Transformer(architecture(**NETWORKS.get(name, {"norm": PreNorm()}), dropout=none))).train()
     network.recompute = recompute
     ids, keep = torch.tensor([IDS, IDS[::-1], IDS]), torch.tensor([KEEP, [True] * 6, KEEP])
     wanted = torch.tensor([[True, False, True, False, False, False], [False] * 5 + [True], [False] * 6])
