@@ -6,6 +6,7 @@ Each public name is loaded when it is first touched, so `import sijo` costs no t
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from sijo.errors import not_installed
 from sijo.version import __version__
 
 if TYPE_CHECKING:
@@ -45,7 +46,10 @@ def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module 'sijo' has no attribute {name!r}; there are {', '.join(_PLACES)}")
     module, _, attribute = _PLACES[name].rpartition(".")
-    return getattr(import_module(module), attribute)
+    try:
+        return getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        raise not_installed(error) or error from None
 
 
 def __dir__() -> list[str]:

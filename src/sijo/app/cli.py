@@ -33,7 +33,7 @@ from sijo.app import (
 )
 from sijo.app.options import check_options
 from sijo.app.results import print_line, tell, tell_story, warnings_told
-from sijo.errors import SettingError, SijoError, SijoWarning, TextError
+from sijo.errors import SettingError, SijoError, SijoWarning, TextError, not_installed
 from sijo.version import __version__
 
 app = App(
@@ -254,6 +254,8 @@ def _meaning(error: BaseException) -> tuple[int, str]:
             return (error.code if isinstance(error.code, int) else 0), ""
         case SijoError():
             return error.exit_code, str(error)
+        case ModuleNotFoundError() if (missing := not_installed(error)) is not None:
+            return missing.exit_code, str(missing)
         case SijoWarning():
             return error.exit_code, f"{error} (an error by --strict)"
         case CycloptsError():

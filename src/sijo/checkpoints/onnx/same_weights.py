@@ -18,7 +18,6 @@ from sijo.checkpoints.weight_files import (
     by_name,
     payload_begins,
     read_header,
-    weight_files,
 )
 from sijo.checkpoints.weights_digest import weights_digest
 from sijo.errors import RefusedError

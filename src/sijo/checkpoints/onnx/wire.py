@@ -172,7 +172,7 @@ class WireReader:
     {'domain': 'x', 'version': 7}
     >>> WireReader(b"\\x0a\\x02x").message("OperatorSet", 0, 3)
     Traceback (most recent call last):
-    ValueError: the domain of an OperatorSet runs beyond its end
+    ValueError: the domain of a OperatorSet runs beyond its end
     """
 
     def __init__(self, content: Any) -> None:
