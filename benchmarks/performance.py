@@ -39,8 +39,8 @@ from sijo.inference.backends.backend import IdBatch
 from sijo.inference.backends.registry import open_backend
 from sijo.inference.encode import engine_of
 from sijo.inference.outputs import unit
+from sijo.inference.speed import PRODUCT
 from sijo.nn.cost import flops_per_token
-from sijo.training.cost import matmul_peak
 
 KEPT = Path(__file__).parents[1] / ".build" / "performance"
 BATCHES = (8, 16, 32, 64)
@@ -96,9 +96,15 @@ def _beside_transformers(folder: Path, rows: int, tokens: int, args: Any) -> dic
     def peer() -> object:
         return theirs(ids).last_hidden_state.mean(1)
 
-    read = speeds({"sijo": lambda: backend.vectors(batch), "peer": peer}, rows, rounds=args.rounds, seed=args.seed)
+    matrix = torch.ones(PRODUCT, PRODUCT)
+    works = {
+        "sijo": lambda: backend.vectors(batch),
+        "product": lambda: torch.mm(matrix, matrix),
+        "peer": peer,
+    }
+    read = speeds(works, rows, rounds=args.rounds, seed=args.seed)
     flops = flops_per_token(described.architecture, tokens, training=False, sequences=rows) * tokens
-    peak = matmul_peak(torch.get_num_threads())
+    peak = read["texts_per_second"].pop("product") / rows * 2 * PRODUCT**3
     return read | {"peak_share": read["texts_per_second"]["sijo"] * flops / peak, "rows": rows, "tokens": tokens}
 
 

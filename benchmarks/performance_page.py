@@ -85,7 +85,7 @@ def _lines(records: Records) -> Iterator[str]:
     yield ""
     yield "## On a GPU"
     yield ""
-    yield "Not run: no GPU was at hand. `python benchmarks/gpu.py` measures one in less than eight minutes."
+    yield "Not run: no GPU was at hand. `python benchmarks/gpu.py --page` measures one in less than eight minutes."
 
 
 def _rates(one: Mapping[str, Any]) -> tuple[str, str, str]:
