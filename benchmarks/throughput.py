@@ -24,7 +24,8 @@ from measuring import sijo_beside_peers
 
 import data
 import sijo
-from sijo.inference.engine import Engine, unit
+from sijo.inference.encode import engine_of
+from sijo.inference.outputs import unit
 
 MAX_LENGTH = 256  # the built-in encoder's own, special tokens counted
 BATCH = 32
@@ -79,7 +80,7 @@ def main() -> None:
     random.Random(args.seed).shuffle(texts)
 
     model = sijo.load()
-    engine, peer = Engine(model, long_text="truncate"), Peer(model.source)
+    engine, peer = engine_of(model, long_text="truncate"), Peer(model.source)
     works: dict[str, Callable[[], np.ndarray]] = {
         "sijo": lambda: unit(np.concatenate([group.vectors for group in engine.stream(texts)])),
         "plain": lambda: peer.encode(texts),

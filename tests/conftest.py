@@ -100,12 +100,10 @@ def write_tiny_tokenizer(path):
     tokenizer.save(str(path))
 
 
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory):
-    """The folder of a sentence encoder of 2 layers, width 16, 32 tokens at a time; do not change it."""
+def write_tiny_model(folder):
+    """Make the folder of a sentence encoder of 2 layers, width 16, 32 tokens at a time."""
     from safetensors.numpy import save_file
 
-    folder = tmp_path_factory.mktemp("models") / "tiny"
     (folder / "1_Pooling").mkdir(parents=True)
     config = {
         "model_type": "bert",
@@ -136,6 +134,13 @@ def tiny_model(tmp_path_factory):
         (folder / name).write_text(json.dumps(content, indent=2))
     save_file(tiny_weights(), folder / "model.safetensors", metadata={"format": "pt"})
     write_tiny_tokenizer(folder / "tokenizer.json")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory):
+    """The folder of a sentence encoder of 2 layers, width 16, 32 tokens at a time; do not change it."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    write_tiny_model(folder)
     return folder
 
 

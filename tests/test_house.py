@@ -19,7 +19,7 @@ from sijo.objectives.registry import OBJECTIVES
 
 PACKAGE = Path(sijo.__file__).parent
 GUIDE = Path(__file__).parents[1] / "CONTRIBUTING.md"
-GROUND = ("errors", "version", "random", "batching", "names", "texts")
+GROUND = ("errors", "version", "random", "batching", "names", "texts", "processor")
 BELOW = ("files", "data", "tokenizers", "nn", "models", "objectives", "checkpoints")
 HOUSE = {
     "files": (
@@ -40,7 +40,7 @@ HOUSE = {
     ),
     "inference": (
         "the engine that makes a model fast; vectors kept between runs",
-        ("files", "tokenizers", "nn", "models", "checkpoints"),
+        ("files", "tokenizers", "nn", "models", "checkpoints", "evaluation"),
     ),
     "generation": (
         "rules for choosing tokens, the generating loop, streaming, attribution",
@@ -74,14 +74,19 @@ MAY_IMPORT = {name: {"errors"} for name in GROUND} | {
 }
 MAY_IMPORT_TORCH = {
     "app": "",
-    "checkpoints": "convert int8 load merge names pickled save tensorflow weights",
+    "checkpoints": "int8 load merge names save weights",
+    "checkpoints/conversion": "convert pickled tensorflow",
     "export": "calibrate compare export",
     "generation": "attribute beams generator rules",
-    "inference": "engine",
+    "inference/backends": "devices torch_backend",
     "jobs": "finetune_seed finetune_setup networks new_token_rows recipes student",
-    "nn": "attention cache distances dropout embeddings heads int8 linear pooling transformer",
+    "nn": (
+        "attention cache distances dropout embeddings heads int8 linear packing pooling prepared "
+        "prepared_attention prepared_linear transformer"
+    ),
     "objectives": (
-        "clm distillation ensemble language_teacher mlm objective posed_batch rtd scoring sop supervised tally"
+        "clm distillation ensemble language_teacher mlm objective posed_batch rtd scoring sop supervised tally "
+        "token_loss"
     ),
     "training": "average cost distributed loop optimizers state trackers",
 }

@@ -21,7 +21,7 @@ import sijo
 from generation.test_generator import pair, tokenizer  # noqa: F401
 from sijo.errors import SettingError, TextError
 from sijo.generation.attribute import Attributor
-from sijo.inference.engine import Engine
+from sijo.inference.encode import engine_of
 from sijo.texts import names_in, printable, texts_in
 from sijo.tokenizers.choose_text import choose_text
 from sijo.zeroshot.labels import LabelSet
@@ -162,10 +162,10 @@ def calls(model, writer):
         "own labels": lambda texts: zero_shot.classify(texts, own),
         "fit": lambda texts: zero_shot.fit(texts, ["x"] * 3) and ["fitted"] * 3,
         "encode": lambda texts: sijo.encode(model, texts),
-        "Engine.encode": lambda texts: Engine(model).encode(texts).vectors,
-        "Engine.stream": lambda texts: np.concatenate([part.vectors for part in Engine(model).stream(texts)]),
-        "Engine.judge": lambda texts: Engine(judge).judge(texts).logits,
-        "Engine.score_pairs": lambda texts: Engine(judge).score_pairs(texts, WHOLE).logits,
+        "Engine.encode": lambda texts: engine_of(model).encode(texts).vectors,
+        "Engine.stream": lambda texts: np.concatenate([part.vectors for part in engine_of(model).stream(texts)]),
+        "Engine.judge": lambda texts: engine_of(judge).judge(texts).logits,
+        "Engine.score_pairs": lambda texts: engine_of(judge).score_pairs(texts, WHOLE).logits,
         "generate": lambda texts: sijo.generate(writer, texts, control_code="sea", max_new_tokens=2),
         "choose_text": lambda texts: [*choose_text(texts, characters=99, seed=0).learned, "", ""][:3],
         "attribute": lambda texts: [

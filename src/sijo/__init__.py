@@ -6,6 +6,7 @@ Each public name is loaded when it is first touched, so `import sijo` costs no t
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from sijo.errors import not_installed
 from sijo.version import __version__
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from sijo.errors import SijoWarning as SijoWarning
     from sijo.generation.attribute import attribute as attribute
     from sijo.generation.generator import generate as generate
-    from sijo.inference.engine import encode as encode
+    from sijo.inference.encode import encode as encode
     from sijo.nn.architecture import Architecture as Architecture
     from sijo.zeroshot.classifier import ZeroShotClassifier as ZeroShotClassifier
     from sijo.zeroshot.labeller import LabelPrediction
@@ -33,7 +34,7 @@ _PLACES = {
     "ZeroShotClassifier": "sijo.zeroshot.classifier.ZeroShotClassifier",
     "attribute": "sijo.generation.attribute.attribute",
     "create": "sijo.checkpoints.load.create",
-    "encode": "sijo.inference.engine.encode",
+    "encode": "sijo.inference.encode.encode",
     "generate": "sijo.generation.generator.generate",
     "load": "sijo.checkpoints.load.load",
     "save": "sijo.checkpoints.save.save",
@@ -45,7 +46,10 @@ def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module 'sijo' has no attribute {name!r}; there are {', '.join(_PLACES)}")
     module, _, attribute = _PLACES[name].rpartition(".")
-    return getattr(import_module(module), attribute)
+    try:
+        return getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        raise not_installed(error) or error from None
 
 
 def __dir__() -> list[str]:

@@ -51,6 +51,22 @@ class SijoWarning(UserWarning):
     exit_code = 3
 
 
+EXTRAS = {"torch": "torch", "onnx": "export", "huggingface_hub": "hub", "matplotlib": "plot"}
+"""The extra of sijo's package that brings a module."""
+
+
+def not_installed(error: ModuleNotFoundError) -> SettingError | None:
+    """What to tell of a module that was not found: the command that installs it; None for one that no extra brings.
+
+    >>> print(not_installed(ModuleNotFoundError(name="torch.nn")))
+    this needs torch, which is not installed: pip install 'sijo[torch]'
+    """
+    module = str(error.name).partition(".")[0]
+    if module not in EXTRAS:
+        return None
+    return SettingError(f"this needs {module}, which is not installed: pip install 'sijo[{EXTRAS[module]}]'")
+
+
 def warn(sentence: str) -> None:
     """Give a `SijoWarning`, as if from the line outside of sijo that led here.
 

@@ -387,13 +387,13 @@ OPENING |= {
     "joblib.load",
 }
 """Calls that may open a file by its path, by their whole name or the last part of it."""
-HARMLESS = {"Corpus.open", "Tokenizer.open", "cache.open"}
+HARMLESS = {"Corpus.open", "resolve_name(row.place).open", "Tokenizer.open", "cache.open"}
 """Methods that only have such a name."""
 MAY_OPEN = {
     # what the package holds itself, read by its own path
     "app/finetune.py": {"Path(__file__).with_name('finetune_tasks.toml').read_text"},
     "checkpoints/card.py": {"Path(__file__).with_name('hub.toml').read_text", "card.open"},
-    "checkpoints/tensorflow.py": {"Path(__file__).with_name('tensorflow.toml').read_text"},
+    "checkpoints/conversion/tensorflow.py": {"Path(__file__).with_name('tensorflow.toml').read_text"},
     "data/labelled_rows.py": {"Path(__file__).with_name('columns.toml').read_text"},
     "jobs/recipes.py": {"Path(__file__).with_name('recipes.toml').read_text"},
     "models/family.py": {"Path(__file__).with_name(f'{name}.toml').read_text"},
@@ -412,7 +412,7 @@ MAY_OPEN = {
     "files/cache.py": {"sqlite3.connect"},
     "checkpoints/weights.py": {"file.open"},
     # the confined process that converts
-    "checkpoints/pickled.py": {"open", "file.open", "(Path(out) / WEIGHTS).open", "torch.load"},
+    "checkpoints/conversion/pickled.py": {"open", "file.open", "(Path(out) / WEIGHTS).open", "torch.load"},
     "files/jail.py": {"os.open", "Path('/proc/self/statm').read_text"},
     "data/prepare_shards.py": {
         *("path.open", "file.open", "FolderFile(self.folder, 'seen').open", "np.fromfile", "shutil.copyfile"),
@@ -421,7 +421,17 @@ MAY_OPEN = {
     "checkpoints/load.py": {"file.open"},
     "jobs/run_folder.py": {"file.open"},
     "checkpoints/weight_files.py": {"FolderFile(file.folder, file.name, check=False).open"},
+    "checkpoints/onnx/opened.py": {"file.open", "data.open", "os.open"},
+    "checkpoints/onnx/same_weights.py": {"FolderFile(file.folder, file.name, check=False).open"},
+    "checkpoints/describe.py": {"file.open"},
+    "export/export.py": {"(fresh / name).open"},
+    "export/file.py": {"file.with_name(file.name + DATA).open"},
     "files/opener.py": {"os.open", "open"},
+    "files/system.py": {"os.open"},
+    "inference/backends/onnx_backend.py": {"file.open"},
+    # what the system tells of itself
+    "processor.py": {"Path('/proc/cpuinfo').read_text"},
+    "inference/threads.py": {"file.read_text"},
     "data/shards.py": {"file.open", "np.memmap"},
 }
 

@@ -21,7 +21,7 @@ from sijo.nn.architecture import Architecture, ConvolutionSpec, Disentangled, Le
 KEYS = {
     *("folder", "model_type", "dtype", "layers", "blocks", "architecture", "parameters", "parameters_by_part"),
     *("heads", "labels", "tokenizer", "sentence_encoder", "licence", "unused", "files", "files_not_listed"),
-    *("languages", "never_opened", "would_not_load"),
+    *("languages", "never_opened", "would_not_load", "onnx", "tried", "backend"),
 }
 WIDE = {"vocab_size": 61, "embedding_size": 24, "hidden_size": 24, "heads": 2, "intermediate_size": 40}
 MIX = Architecture(
@@ -241,8 +241,17 @@ def test_a_stranger_does_not_steer_the_terminal(tiny_copy, sijo_cli):
             assert ran.code == code
             shown = ran.out.decode() + ran.err
             assert all(letter.isprintable() or letter == "\n" for letter in shown), format
-            assert format == "json" or shown.count("[red]b[") == 4
+            assert format == "json" or shown.count("[red]b[") == (6 if code else 4)
         save_file(weights | {f"x{HOSTILE}": torch.ones(1)} | {ONE: torch.ones(3)}, tiny_copy / "model.safetensors")
+
+
+def test_an_onnx_file_is_looked_at(told, tiny_copy):
+    # kills: a damaged ONNX file passed over, as when none was ever opened
+    (tiny_copy / "onnx").mkdir()
+    (tiny_copy / "onnx/model.onnx").write_text(f"open('{tiny_copy}/sprung', 'w')")
+    contents = told(tiny_copy, code=5)
+    assert contents["would_not_load"].keys() == {"onnx/model.onnx"} and contents["onnx"] == {}
+    assert not (tiny_copy / "sprung").exists() and contents["never_opened"] == []
 
 
 ONE = "encoder.layer.1.output.dense.bias"

@@ -47,7 +47,7 @@ def test_the_same_run_is_complete_already(made, sijo_cli, tmp_path, write):
         ("none_label", ("--none-label", "other")),
         ("all_scores", ("--all-scores",)),
         ("long_text", ("--long-text", "truncate")),
-        ("dtype", ("--dtype", "bfloat16")),
+        ("precision", ("--precision", "bf16")),
         ("input format", ("--input-format", "text")),
         ("column", ("--no-header", "--column", "2")),
     ],

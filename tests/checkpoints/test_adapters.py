@@ -18,7 +18,7 @@ from sijo.checkpoints.adapters import CONFIG, TENSORS, adapter_in
 from sijo.checkpoints.describe import describe
 from sijo.checkpoints.patterns import Pattern
 from sijo.errors import CheckpointError, RefusedError, SettingError, SijoWarning
-from sijo.inference.engine import Engine
+from sijo.inference.encode import engine_of
 
 TINY = {"hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 20}
 TINY |= {"max_position_embeddings": 32}
@@ -485,10 +485,10 @@ def test_commands_take_the_base(reader, sijo_cli, tmp_path):
     # kills: a command that reads the base model alone, or cannot be told of it
     model = sijo.load(reader / "adapter", "sequence-classification", base=reader / "base")
     texts = ["the sea", "a late goal", "old bread"]
-    logits = Engine(model).judge(texts).logits
+    logits = engine_of(model).judge(texts).logits
     want = [model.labels[i] for i in logits.argmax(1)]
     base = sijo.load(reader / "base", "sequence-classification")
-    assert np.abs(Engine(base).judge(texts).logits - logits).max() > 1e-2
+    assert np.abs(engine_of(base).judge(texts).logits - logits).max() > 1e-2
 
     given = ["--model", reader / "adapter", "--base", reader / "base"]
     ran = sijo_cli("classify", *given, "--format", "jsonl", stdin="\n".join(texts).encode())
@@ -516,7 +516,7 @@ def test_commands_take_the_base(reader, sijo_cli, tmp_path):
     assert sijo_cli("convert", reader / "adapter", tmp_path / "whole", "--base", reader / "base").code == 0
     whole = sijo.load(tmp_path / "whole", "sequence-classification")
     assert adapter_in(tmp_path / "whole") is None and whole.labels == model.labels
-    np.testing.assert_allclose(Engine(whole).judge(texts).logits, logits, atol=1e-6)
+    np.testing.assert_allclose(engine_of(whole).judge(texts).logits, logits, atol=1e-6)
     theirs = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "whole")
     ids = torch.tensor(whole.tokenizer.windows(texts[:1])[0])
     np.testing.assert_allclose(theirs.eval()(ids).logits.detach().numpy(), logits[:1], atol=1e-5)

@@ -14,6 +14,7 @@ import sys
 import time
 import zipfile
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -832,14 +833,16 @@ def test_a_file_changed_once_it_was_read(tiny_copy, tmp_path, monkeypatch, name,
     other = evil(tmp_path / "saved", name)
     if mapped:
         monkeypatch.setattr(paths, "READ_WHOLE", 10)
-    described = load.FolderDescription.tokenizer
+    described = load.FolderDescription._tokenizer.func
 
     def tokenizer(self):  # the last that is read
         found = described(self)
         change(self.folder / name, other)
         return found
 
-    monkeypatch.setattr(load.FolderDescription, "tokenizer", tokenizer)
+    changing = cached_property(tokenizer)
+    changing.__set_name__(load.FolderDescription, "_tokenizer")
+    monkeypatch.setattr(load.FolderDescription, "_tokenizer", changing)
     must_refuse(tmp_path / "saved", name, "changed while it was read", kinds=CheckpointError)
 
 
@@ -884,7 +887,7 @@ def test_a_file_added_to_a_saved_folder(tiny_copy, sijo_cli, tmp_path, name):
     sijo_cli("convert", tiny_copy, tmp_path / "new").must_say(5, name, "is not among the files")
     with pytest.raises(CheckpointError, match="is not among the files"):
         described = describe(tiny_copy)
-        _ = described.heads, described.sentence, described.tokenizer()
+        _ = described.heads, described.sentence, described.tokenizer
         verify(tiny_copy)
 
 

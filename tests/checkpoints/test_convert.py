@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 
 import sijo
 from battery import scramble
-from sijo.checkpoints import convert as converting
-from sijo.checkpoints.convert import convert
-from sijo.checkpoints.pickled import load_tensors
+from sijo.checkpoints.conversion import convert as converting
+from sijo.checkpoints.conversion.convert import convert
+from sijo.checkpoints.conversion.pickled import load_tensors
 from sijo.errors import CheckpointError, SettingError, SijoError
 from sijo.models import SIZES
 

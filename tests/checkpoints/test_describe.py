@@ -17,7 +17,7 @@ import sijo.models
 from sijo.checkpoints.describe import describe
 folder = describe(sys.argv[1])
 told = folder.family.model_type, folder.architecture.layers, folder.heads, folder.labels, folder.sentence.max_length
-print(json.dumps([*told, folder.tokenizer().max_length, "torch" in sys.modules]))
+print(json.dumps([*told, folder.tokenizer.max_length, "torch" in sys.modules]))
 """
 
 
@@ -39,7 +39,7 @@ def test_it_says_what_load_makes_of_the_folder(tiny_model, tmp_path, shard_bytes
     assert described.labels == model.labels == ("sea", "land", "air")
     assert described.architecture == model.architecture
     assert described.sentence == model.sentence
-    assert described.tokenizer().fingerprint == model.tokenizer.fingerprint
+    assert described.tokenizer.fingerprint == model.tokenizer.fingerprint
 
 
 def test_labels_of_a_fresh_head(tiny_model):

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 import sijo
 from sijo.checkpoints.contents import inspect
-from sijo.checkpoints.convert import convert
+from sijo.checkpoints.conversion.convert import convert
 from sijo.checkpoints.weights import not_finite
 from sijo.errors import CheckpointError, SettingError
 from sijo.nn.architecture import Architecture, Learned
@@ -63,7 +63,7 @@ def test_a_weight_beyond_the_dtype_that_is_asked_for(tiny_copy, value):
 def test_other_casts_that_overflow(tiny_copy):
     # kills: bfloat16 taken to have all of float32's range; float64 beyond what sijo computes in
     spoil(tiny_copy, PLACES[3], 3.4e38)
-    with pytest.raises(SettingError, match=r'beyond bfloat16, .* use dtype="float32" \(--dtype\)'):
+    with pytest.raises(SettingError, match=r'beyond bfloat16, .* use dtype="float32" \(--precision exact\)'):
         sijo.load(tiny_copy, dtype="bfloat16")
     spoil(tiny_copy, PLACES[3], 1e300, torch.float64)
     with pytest.raises(CheckpointError, match="beyond float32"):

@@ -56,9 +56,10 @@ def test_sentence_vectors_of_the_real_model_on_200_real_texts(built_in):
             states = model(**batch).last_hidden_state
         mask = batch["attention_mask"][..., None]
         vectors.append(torch.nn.functional.normalize((states * mask).sum(1) / mask.sum(1)).numpy())
-    from sijo.inference.engine import Engine, unit
+    from sijo.inference.encode import engine_of
+    from sijo.inference.outputs import unit
 
-    got = Engine(built_in, long_text="truncate").encode(given)
+    got = engine_of(built_in, long_text="truncate").encode(given)
     assert got.truncated.tolist() == [True] + [False] * 199
     assert np.abs(unit(got.vectors) - np.concatenate(vectors)).max() <= 1e-5
 

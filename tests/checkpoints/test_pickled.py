@@ -20,8 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from sijo.checkpoints import pickled
-from sijo.checkpoints.pickled import read_pickled
+from sijo.checkpoints.conversion import pickled
+from sijo.checkpoints.conversion.pickled import read_pickled
 from sijo.checkpoints.weights import read_weights
 from sijo.errors import CheckpointError, RefusedError
 from sijo.files import jail
@@ -141,7 +141,8 @@ READ_ALL = """
 import json, os, sys
 from pathlib import Path
 import torch
-from sijo.checkpoints import pickled, weights
+from sijo.checkpoints import weights
+from sijo.checkpoints.conversion import pickled
 
 folder, out = map(Path, sys.argv[1:])
 for file in sorted(folder.iterdir()):
@@ -277,7 +278,7 @@ INTRUDER = """
 import json, sys; sys.path[:] = json.loads(sys.argv[1])
 import os, socket, subprocess
 import torch
-from sijo.checkpoints import pickled
+from sijo.checkpoints.conversion import pickled
 from sijo.files import jail
 from sijo.files.paths import FolderFile
 
@@ -386,7 +387,7 @@ def test_where_there_is_no_jail_nothing_is_read(files, monkeypatch, tmp_path, re
 def test_a_jail_that_does_not_hold_stops_the_reader(files, monkeypatch, needs_jail):
     # kills: a refusal inside the process that is told as damage
     child = "import json, sys; sys.path[:] = json.loads(sys.argv[1])\nfrom sijo.files import jail\n"
-    child += "jail._seccomp = lambda: None\nfrom sijo.checkpoints import pickled; pickled.main()"
+    child += "jail._seccomp = lambda: None\nfrom sijo.checkpoints.conversion import pickled; pickled.main()"
     monkeypatch.setattr(pickled, "CHILD", child)
     with (
         pytest.raises(
@@ -399,5 +400,6 @@ def test_a_jail_that_does_not_hold_stops_the_reader(files, monkeypatch, needs_ja
 
 def test_loading_never_comes_near_pickles():
     # kills: an import of this module by what opens models
-    script = "import sys, sijo.checkpoints.load, sijo.app.cli; sys.exit('sijo.checkpoints.pickled' in sys.modules)"
+    script = "import sys, sijo.checkpoints.load, sijo.app.cli; "
+    script += "sys.exit('sijo.checkpoints.conversion.pickled' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -15,10 +15,10 @@ from sentence_transformers.sentence_transformer.modules.pooling import Pooling
 
 import sijo
 from battery import scramble
-from sijo.checkpoints.convert import convert
+from sijo.checkpoints.conversion.convert import convert
 from sijo.checkpoints.describe import describe
 from sijo.errors import CheckpointError, RefusedError, SettingError
-from sijo.inference.engine import Engine
+from sijo.inference.encode import engine_of
 from sijo.inference.vector_cache import VectorCache
 from sijo.models import tokenizer_style
 from sijo.tokenizers.train import train_tokenizer
@@ -219,7 +219,7 @@ def test_a_long_text_keeps_its_windows_and_an_empty_one_is_nothing(encoder):
     # kills: a prompt that makes words of an empty text, is counted as the text's, or is left out of a later window
     _, folder = encoder(include_prompt=False, prompts={"q": PROMPT}, default_prompt_name="q")
     model = sijo.load(folder)
-    encoded = Engine(model).encode(["", "the sea", "rain " * 100])
+    encoded = engine_of(model).encode(["", "the sea", "rain " * 100])
     assert not encoded.vectors[0].any() and encoded.vectors[1:].any(1).all()
     assert encoded.tokens.tolist() == [len(ids) for ids in model.tokenizer.ids(["", "the sea", "rain " * 100])]
     windows = model.tokenizer.windows([PROMPT + "rain " * 100])[0]
@@ -286,11 +286,11 @@ def test_two_prompts_never_meet_in_a_cache_or_a_run(encoder, sijo_cli, tmp_path)
     # kills: vectors of other words taken for these, and a run that is gone on with under another prompt
     _, folder = encoder(prompts={"q": PROMPT}, default_prompt_name="q")
     model = sijo.load(folder)
-    assert len({Engine(model, prompt=prompt).fingerprint for prompt in ("q", "old: ", "")}) == 3
-    assert Engine(model).fingerprint == Engine(model, prompt=PROMPT).fingerprint
+    assert len({engine_of(model, prompt=prompt).fingerprint for prompt in ("q", "old: ", "")}) == 3
+    assert engine_of(model).fingerprint == engine_of(model, prompt=PROMPT).fingerprint
     vectors = [sijo.encode(model, ["the sea"], prompt=prompt) for prompt in ("q", "old: ", "")]
     for prompt, want in zip(("q", "old: ", ""), vectors, strict=True):
-        engine = Engine(model, prompt=prompt)
+        engine = engine_of(model, prompt=prompt)
         engine.store = VectorCache(tmp_path / "cache", fingerprint=engine.fingerprint)
         got = engine.encode(["the sea"]).vectors
         np.testing.assert_allclose(got / np.linalg.norm(got), want, atol=1e-6)
@@ -409,7 +409,7 @@ def test_a_cross_encoder_opens_for_its_head(base, tmp_path):
     assert not model.sentence.trained
     want = CrossEncoder(str(tmp_path / "cross")).predict([("the sea", "rain")], apply_softmax=False)
     np.testing.assert_allclose(
-        Engine(model).score_pairs(["the sea"], ["rain"]).logits, want.reshape(1, -1), atol=1e-5
+        engine_of(model).score_pairs(["the sea"], ["rain"]).logits, want.reshape(1, -1), atol=1e-5
     )
 
 

@@ -12,7 +12,7 @@ from sijo.app import attribute as command
 from sijo.errors import SettingError
 from sijo.generation.attribute import Attribution, Attributor
 from sijo.generation.generator import CachedReader, Generator
-from sijo.inference.engine import NotFiniteError
+from sijo.inference.outputs import NotFiniteError
 
 
 @pytest.fixture

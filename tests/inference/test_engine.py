@@ -10,7 +10,8 @@ import torch
 import sijo
 from sijo.batching import by_length, groups, padded_length
 from sijo.errors import SettingError
-from sijo.inference.engine import Engine, unit
+from sijo.inference.encode import engine_of
+from sijo.inference.outputs import unit
 from sijo.inference.vector_cache import Entry, VectorCache
 
 TEXTS = [
@@ -50,7 +51,7 @@ def test_vectors_counts_and_order_are_those_of_one_text_at_a_time(model, budget)
 
     special tokens counted as text, and a last window lost.
     """
-    got = Engine(model, token_budget=budget).encode(TEXTS)
+    got = engine_of(model, token_budget=budget).encode(TEXTS)
     for i, text in enumerate(TEXTS):
         vector, tokens, windows = one_by_one(model, text)
         assert (got.tokens[i], got.windows[i], got.truncated[i]) == (tokens, windows, False), text[:20]
@@ -59,7 +60,7 @@ def test_vectors_counts_and_order_are_those_of_one_text_at_a_time(model, budget)
 
 def test_truncate_reads_the_first_window_and_says_so(model):
     """Catches a cut that nobody is told of, and a count of tokens that stops at the cut."""
-    got = Engine(model, long_text="truncate").encode(TEXTS)
+    got = engine_of(model, long_text="truncate").encode(TEXTS)
     assert got.truncated.tolist() == [len(text.split()) > 30 for text in TEXTS]
     assert got.tokens[2] == 90 and set(got.windows.tolist()) == {1}
     np.testing.assert_allclose(got.vectors[2], one_by_one(model, "goal " * 30)[0], rtol=0, atol=2e-6)
@@ -67,7 +68,7 @@ def test_truncate_reads_the_first_window_and_says_so(model):
 
 def test_equal_texts_are_read_once(model, monkeypatch):
     """Catches duplicates that cost a forward pass each."""
-    engine, read = Engine(model), []
+    engine, read = engine_of(model), []
     vectors = engine._vectors
     monkeypatch.setattr(engine, "_vectors", lambda ids: read.extend(ids) or vectors(ids))
     got = engine.encode(["sea", "sun", "sea"] * 50)
@@ -78,7 +79,7 @@ def test_equal_texts_are_read_once(model, monkeypatch):
 def test_a_stream_is_read_a_group_at_a_time(model):
     """Catches a stream that is drawn in whole before the first answer."""
     drawn = itertools.count()
-    stream = Engine(model).stream(f"sea {next(drawn)}" for _ in iter(int, 1))  # never ends
+    stream = engine_of(model).stream(f"sea {next(drawn)}" for _ in iter(int, 1))  # never ends
     assert len(next(stream)) == 2048
     assert next(drawn) == 2048
 
@@ -98,7 +99,7 @@ def test_a_model_may_read_any_number_of_tokens(tiny_copy):
     (tiny_copy / "sentence_bert_config.json").write_text('{"max_seq_length": 63}')
     model = sijo.load(tiny_copy)
     model.transformer.embeddings.places.weight.data = model.transformer.embeddings.places.weight.data[:63]
-    got = Engine(model).encode(["sea " * 100, "sun"])
+    got = engine_of(model).encode(["sea " * 100, "sun"])
     assert (got.tokens.tolist(), got.windows.tolist()) == ([100, 1], [2, 1])
     np.testing.assert_allclose(got.vectors[1], one_by_one(model, "sun")[0], rtol=0, atol=2e-6)
 
@@ -133,9 +134,9 @@ def test_groups_close_by_rows_or_characters():
 
 def test_settings_are_refused(model):
     with pytest.raises(SettingError, match="neither 'windows' nor"):
-        Engine(model, long_text="cut")
+        engine_of(model, long_text="cut")
     with pytest.raises(SettingError, match="token_budget=0"):
-        Engine(model, token_budget=0)
+        engine_of(model, token_budget=0)
 
 
 def test_encode_gives_unit_vectors_in_order(tiny_model, model):
@@ -147,13 +148,13 @@ def test_encode_gives_unit_vectors_in_order(tiny_model, model):
     np.testing.assert_allclose(unit(raw), vectors, atol=1e-7)
     with pytest.raises(SettingError, match="one string"):
         sijo.encode(model, "the sea")
-    assert sijo.encode(model, []).shape == Engine(model).encode([]).vectors.shape == (0, 16)
+    assert sijo.encode(model, []).shape == engine_of(model).encode([]).vectors.shape == (0, 16)
 
 
 def test_the_store_gives_back_the_same_bits_and_saves_the_model_work(model, tmp_path, monkeypatch):
     """Catches vectors rounded on the way, counts lost, and a cache that is written but never read."""
-    first = Engine(model, store=VectorCache(tmp_path, fingerprint="a")).encode(TEXTS)
-    again = Engine(model, store=VectorCache(tmp_path, fingerprint="a"))
+    first = engine_of(model, store=VectorCache(tmp_path, fingerprint="a")).encode(TEXTS)
+    again = engine_of(model, store=VectorCache(tmp_path, fingerprint="a"))
     monkeypatch.setattr(again, "_vectors", lambda ids: pytest.fail("the model was run"))
     second = again.encode(TEXTS[::-1])
     for field in ("vectors", "tokens", "windows", "truncated"):
@@ -170,7 +171,7 @@ def test_the_store_tells_many_texts_apart(tmp_path):
 
 def test_the_store_keeps_models_apart(model, tmp_path):
     """Catches vectors of one model served to another."""
-    Engine(model, store=VectorCache(tmp_path, fingerprint="a")).encode(["sea"])
+    engine_of(model, store=VectorCache(tmp_path, fingerprint="a")).encode(["sea"])
     assert VectorCache(tmp_path, fingerprint="b").get(["sea"]) == {}
 
 

@@ -9,7 +9,8 @@ import torch
 
 import sijo
 from sijo.errors import SettingError
-from sijo.inference.engine import Engine, NotFiniteError, unit
+from sijo.inference.encode import engine_of
+from sijo.inference.outputs import NotFiniteError, unit
 from sijo.inference.vector_cache import Entry, VectorCache
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labeller import LabelChoice, Labeller
@@ -69,7 +70,9 @@ def test_no_label_comes_of_nan(tiny_model, scorer, settings, call):
         CALLS[call](clf)
 
 
-@pytest.mark.parametrize("dtype, way", [("float16", "float32 or bfloat16"), ("bfloat16", "--dtype float32")])
+@pytest.mark.parametrize(
+    "dtype, way", [("float16", "--precision exact or bf16"), ("bfloat16", "--precision exact")]
+)
 def test_the_precision_and_the_way_out_are_named(tiny_model, dtype, way):
     # kills: an overflow of half precision taken for a damaged file
     with pytest.raises(SettingError, match=rf"text 2: .*{dtype}.*{way}"):
@@ -124,14 +127,14 @@ def test_nothing_of_it_is_kept_and_what_was_kept_is_not_believed(model, tmp_path
     # kills: NaN in the cache, of this version or an older one, that becomes a label in the next run
     for text in (BAD_TEXT, "sea"):
         store = VectorCache(tmp_path, fingerprint="a")
-        engine = Engine(model, store=store)
+        engine = engine_of(model, store=store)
         store.put({"sea": Entry(np.full(16, math.nan, np.float32), tokens=1, windows=1, truncated=False)})
         if text == BAD_TEXT:
             with pytest.raises(NotFiniteError):
                 engine.encode(["sun", BAD_TEXT])
             assert BAD_TEXT not in store.get([BAD_TEXT])
         else:
-            assert np.array_equal(engine.encode(["sea"]).vectors, Engine(model).encode(["sea"]).vectors)
+            assert np.array_equal(engine.encode(["sea"]).vectors, engine_of(model).encode(["sea"]).vectors)
             assert np.isfinite(store.get(["sea"])["sea"].vector).all()
 
 
@@ -145,7 +148,7 @@ def test_scores_of_any_scorer_are_checked(tiny_model, settings, bad):
             scores[2, 1] = bad
             return scores, reading
 
-    labeller = Labeller(Odd(Engine(sijo.load(tiny_model))), LabelChoice(**settings), LabelSet.of(LABELS))
+    labeller = Labeller(Odd(engine_of(sijo.load(tiny_model))), LabelChoice(**settings), LabelSet.of(LABELS))
     with pytest.raises(NotFiniteError, match=r"text 3: .*NaN or infinite.* temperature=0.0655"):
         list(labeller.stream(TEXTS))
     with pytest.raises(NotFiniteError, match=r"text 3: "):
@@ -231,15 +234,15 @@ def test_the_command_names_the_row_and_keeps_what_is_done(sijo_cli, folder, tmp_
     rows[2_500] = "oil"
     source, out = write("rows.csv", "\n".join(["text", *rows]) + "\n"), tmp_path / "out.csv"
     common = ("classify", source, "--labels", "sea,land", "--model", folder)
-    ran = sijo_cli(*common, "--dtype", "float16", "-o", out)
-    ran.must_say(2, "row 2,501", "float16", "--dtype float32 or bfloat16")
+    ran = sijo_cli(*common, "--precision", "fp16", "-o", out)
+    ran.must_say(2, "row 2,501", "float16", "--precision exact or bf16")
     assert "2,048 rows are done and kept" in ran.err and not out.exists()
-    printed = sijo_cli(*common, "--dtype", "float16", "--format", "jsonl")
+    printed = sijo_cli(*common, "--precision", "fp16", "--format", "jsonl")
     printed.must_say(2, "row 2,501")
-    assert sijo_cli(*common, "--dtype", "float32").code == 0
+    assert sijo_cli(*common, "--precision", "exact").code == 0
     gold = write("gold.csv", "text,label\nsea,sea\nland,land\noil,sea\n")
-    sijo_cli("evaluate", "--data", gold, "--model", folder, "--dtype", "float16").must_say(2, "row 3: ", "float16")
+    sijo_cli("evaluate", "--data", gold, "--model", folder, "--precision", "fp16").must_say(2, "row 3: ", "float16")
     own = write("own.csv", 'text,own\nsea,"sea,land"\noil,"sea,land"\n')
     sijo_cli(
-        *("classify", own, "--labels-column", "own", "--column", "text", "--model", folder, "--dtype", "float16")
+        *("classify", own, "--labels-column", "own", "--column", "text", "--model", folder, "--precision", "fp16")
     ).must_say(2, "row 2: ", "float16")

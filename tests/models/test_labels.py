@@ -10,7 +10,7 @@ import transformers
 
 import sijo
 from sijo.errors import RefusedError
-from sijo.inference.engine import Engine
+from sijo.inference.encode import engine_of
 
 THREE = {"0": "no", "1": "perhaps", "2": "yes"}
 NAMES = ("no", "perhaps", "yes")
@@ -160,7 +160,8 @@ def test_they_are_saved_as_transformers_reads_them(kind, spoiled, tmp_path):
     again = sijo.load(folder, "sequence-classification")
     assert again.labels == names
     logits = [
-        Engine(sijo.load(place, "sequence-classification")).judge(["the sea"]).logits for place in (spoiled, folder)
+        engine_of(sijo.load(place, "sequence-classification")).judge(["the sea"]).logits
+        for place in (spoiled, folder)
     ]
     np.testing.assert_allclose(*logits, atol=1e-6)
 

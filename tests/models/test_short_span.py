@@ -10,7 +10,7 @@ from battery import scramble
 from sijo.checkpoints.load import create, load
 from sijo.checkpoints.locate import locate
 from sijo.checkpoints.save import save
-from sijo.inference.engine import Engine
+from sijo.inference.encode import engine_of
 from sijo.nn.architecture import Disentangled
 
 KINDS = {
@@ -91,7 +91,7 @@ def test_a_text_is_read_whole_up_to_what_the_model_was_trained_on(kind, tmp_path
     model = load(tmp_path, "sequence-classification")
     assert model.tokenizer.max_length == LONGEST
     text = "one two three four five six seven eight nine ten eleven twelve"
-    read = Engine(model).judge([text])
+    read = engine_of(model).judge([text])
     assert read.windows.tolist() == [1]
     with torch.inference_mode():
         want = theirs(torch.tensor(model.tokenizer.windows([text])[0])).logits

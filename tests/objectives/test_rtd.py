@@ -1,35 +1,22 @@
 """The joint ELECTRA step and DeBERTaV3's sharing, beside transformers' two classes and in plain numbers."""
 
-import math
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 import transformers
 
 import sijo
 from objectives.conftest import learned, moved, opened, published_names
+from objectives.test_token_loss import plain_draw
 from sijo.errors import SettingError
 from sijo.nn.architecture import Architecture, Disentangled, DropoutRates
 from sijo.objectives.masking import Masking
 from sijo.objectives.mlm import MaskedLM
-from sijo.objectives.rtd import OffsetTable, ReplacedTokenDetection, sample_tokens
+from sijo.objectives.rtd import OffsetTable, ReplacedTokenDetection
 
 MASKING = Masking(share=0.3, mask=0.85, keep=0.15, random=0.0)
 NONE = DropoutRates(embeddings=0, attention=0, attention_output=0, hidden=0)
-
-
-def plain_draw(logits, throw):
-    """One token by inverting the distribution function, from lists of floats."""
-    top = max(logits)
-    weights = [math.exp(logit - top) for logit in logits]
-    left = throw * math.fsum(weights)
-    for token, weight in enumerate(weights):
-        left -= weight
-        if left < 0:
-            return token
-    return len(logits) - 1
 
 
 @pytest.fixture
@@ -171,28 +158,10 @@ def test_none_shares_nothing(tokenizer):
     assert not both[0] & both[1]
 
 
-def test_draws_follow_the_softmax():
-    # kills: argmax in place of a draw, edges without the last token, dice not scaled to the last edge
-    logits = torch.tensor([[0.0, 1.0, -1.0, 2.0]])
-    throws = torch.from_numpy(np.random.Generator(np.random.Philox(key=1)).random(100_000))
-    drawn = sample_tokens(logits.expand(len(throws), -1), throws)
-    counts = np.bincount(drawn.numpy(), minlength=4)
-    expected = torch.softmax(logits[0].double(), -1).numpy() * len(throws)
-    assert ((counts - expected) ** 2 / expected).sum() < 16.3  # chi-squared, 3 degrees, p = 0.001
-    assert sample_tokens(logits, torch.tensor([1 - 1e-17], dtype=torch.float64)).item() == 3
-    assert (
-        sample_tokens(torch.full((1, 128_000), 0.0), torch.tensor([0.999999999], dtype=torch.float64)).item()
-        == 127_999
-    )
-    assert [plain_draw(logits[0].tolist(), t) for t in throws[:50].tolist()] == drawn[:50].tolist()
-
-
 def test_special_tokens_and_places_not_asked_for_stay(gdes, questions):
     # kills: a sample written to a place that was not asked for
     question = questions(gdes, cut="stream")
-    ids = gdes.put_in(
-        question, torch.zeros(int(question.target_mask.sum()), gdes.generator.architecture.vocab_size)
-    )
+    _, ids, _ = gdes._read(question)
     assert torch.equal(ids[~question.target_mask], question.targets[~question.target_mask])
     assert not (question.target_mask & question.special).any()
     assert (ids != question.targets).sum() > 0.8 * question.target_mask.sum()

@@ -16,7 +16,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import sijo
 from sijo.errors import SettingError, TextError
-from sijo.inference.engine import unit
+from sijo.inference.outputs import unit
 from sijo.zeroshot.calibration import Calibration
 
 LABELS = ["sea", "bank", "game"]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from sijo.app.options import call_with
+from sijo.app.options import WriterPrecision, call_with
 from sijo.app.results import print_json, print_table, wants_json
 from sijo.errors import SettingError
 
@@ -23,6 +23,11 @@ class AttributeSettings:
     """A folder or org/name with a head that writes (lm), trained with control codes."""
     base: str | None = None
     """The model of a LoRA adapter: a folder or org/name, where --model holds the adapter alone."""
+    device: str = "auto"
+    """Where it computes: cpu, cuda, cuda:N or mps; auto takes the first GPU there is, else the processor."""
+    precision: WriterPrecision = "exact"
+    """What it computes in; exact is float32. int8 is refused where it changes what comes next, and auto takes it
+    where the processor has it and it does not."""
     codes: str | None = None
     """Which codes to choose among, as "travel,banking"; all that the model knows by default."""
     prior: str = "uniform"

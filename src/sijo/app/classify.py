@@ -2,24 +2,26 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 from rich.table import Column, Table
 from rich.text import Text
 
-from sijo.app.options import call_with
+from sijo.app.options import BackendName, PrecisionName, call_with
 from sijo.app.progress import RowProgress
-from sijo.app.results import print_shown, rows_out, tell
+from sijo.app.results import print_shown
+from sijo.app.table_job import InputFormat, TableJob, TableOptions, answering, check_output, in_words, speed_of
 from sijo.errors import SettingError, SijoError, TextError, warn
 from sijo.names import NameCells
 from sijo.texts import printable
 from sijo.version import __version__
-from sijo.zeroshot.labels import LabelSet
+from sijo.zeroshot.labels import Labels, LabelSet
 from sijo.zeroshot.scorers.registry import SCORERS
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ SCORER_HELP = f"How labels are scored: {', '.join(row.help for row in SCORERS.va
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class LabelSettings:
+class LabelSettings(TableOptions):
     """What to choose from, and the model that chooses: the same for every command that labels."""
 
     labels: str | None = None
@@ -77,9 +79,17 @@ class LabelSettings:
     """Read a text longer than the model in windows (the default), or only its start (entailment always does)."""
     cache: Path | None = None
     """A folder that keeps what the model gave, so that other labels on the same texts cost only what is new."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Precision of the weights."""
-    input_format: Literal["text", "csv", "jsonl", "parquet"] | None = None
+    backend: BackendName = "auto"
+    """What runs the network. auto: onnx where the folder holds an ONNX file of the asked precision and the
+    processor runs it, else torch."""
+    device: str = "auto"
+    """Where it computes: cpu, cuda, cuda:N or mps; auto takes the first GPU there is, else the processor."""
+    precision: PrecisionName = "exact"
+    """What it computes in; exact is float32. auto tries int8 and bf16, where the processor has them, on the first
+    texts, and takes the first that decides as float32 does in 99 of 100 cases."""
+    dtype: Annotated[Literal["float32", "bfloat16", "float16"] | None, Parameter(show=False)] = None
+    """The old name of --precision, kept for one release."""
+    input_format: InputFormat | None = None
     """What the input holds; told from its suffix by default, and for a pipe and .txt from the first lines: text
     (one a line) where these are not sure to be something else."""
     delimiter: str | None = None
@@ -89,14 +99,6 @@ class LabelSettings:
     quiet: Annotated[bool, Parameter(alias="-q")] = False
     """No progress and no summary."""
 
-    def table(self, source: str, column: str | None) -> "TextTable":
-        """The rows of a file or of standard input, opened as the settings say."""
-        from sijo.files.tables import TextTable
-
-        return TextTable(
-            source, kind=self.input_format, column=column, delimiter=self.delimiter, header=not self.no_header
-        )
-
     def label_set(self) -> LabelSet | None:
         """The labels given by --labels or --labels-file; None when neither was."""
         if self.labels is not None and self.labels_file is not None:
@@ -105,11 +107,39 @@ class LabelSettings:
             return LabelSet.read(self.labels_file)
         return None if self.labels is None else LabelSet.parse(self.labels, self.labels_separator)
 
-    def opened(self, labels: LabelSet | None, *, otherwise: Sequence[str] | None = None) -> "Labeller":
+    def opened(
+        self,
+        labels: LabelSet | None,
+        first: Callable[["Labeller"], tuple[Sequence[str], Sequence[Labels] | None]],
+        *,
+        otherwise: Sequence[str] | None = None,
+    ) -> "Labeller":
         """What labels texts by these settings; bad labels are refused before its model is opened.
 
+        first      gives the first texts, and their labels where they bring their own; asked by --precision auto
         otherwise  the labels where none are given, unless the model was trained on its own
         """
+        from sijo.inference.precision import named_precision
+        from sijo.zeroshot.automatic import automatic
+
+        precision = named_precision(self.precision, self.dtype)
+        open_with = partial(self.opened_in, labels=labels, otherwise=otherwise)
+        if precision != "auto":
+            return open_with(precision)
+        exact = open_with("exact")
+        labeller, choice = automatic(
+            lambda name: exact if name == "exact" else open_with(name),
+            *first(exact),
+            backend=self.backend,
+            device=self.device,
+        )
+        self.say(f"precision {choice}")
+        return labeller
+
+    def opened_in(
+        self, precision: str, labels: LabelSet | None, otherwise: Sequence[str] | None = None
+    ) -> "Labeller":
+        """What labels texts in that precision; `labels` and `otherwise` as for `opened`."""
         from sijo.zeroshot.labeller import LabelChoice, Labeller
         from sijo.zeroshot.scorers.open import open_scorer
 
@@ -120,6 +150,7 @@ class LabelSettings:
             open_scorer,
             self,
             name=self.scorer,
+            precision=precision,
             entailment_column=self.entailment_column,
             contradiction_column=self.contradiction_column,
         )
@@ -128,11 +159,6 @@ class LabelSettings:
         if labels is None and otherwise is not None and scorer.known is None:
             labels = LabelSet.of(otherwise)
         return Labeller(scorer, choice, labels)
-
-    def say(self, line: str) -> None:
-        """Tell a person something beside the results, unless --quiet."""
-        if not self.quiet:
-            tell(line)
 
 
 @Parameter(name="*")
@@ -154,6 +180,9 @@ class ClassifySettings(LabelSettings):
     """How to print without --output: table at a terminal, jsonl in a pipe."""
     all_scores: bool = False
     """Add label_scores: the probability of every label."""
+    workers: int = 1
+    """Processes that share the rows where one does not fill the machine; each takes its share of the threads, and
+    the answers are the same."""
     resume: bool = False
     """Go on with a run that was stopped: same input, labels and output."""
     overwrite: bool = False
@@ -163,6 +192,19 @@ class ClassifySettings(LabelSettings):
     def cells(self) -> NameCells:
         """Reads the cells of --labels-column."""
         return NameCells(self.labels_separator)
+
+
+def _first(
+    table: "TextTable", settings: ClassifySettings, labeller: "Labeller"
+) -> tuple[Sequence[str], Sequence[Labels] | None]:
+    """The first texts, with their labels where each row brings its own."""
+    from sijo.inference.precision import FIRST_TEXTS
+
+    block, column = table.first_block(FIRST_TEXTS), settings.labels_column
+    own = (
+        None if column is None else list(_own_labels(block, column, labeller, NameCells(settings.labels_separator)))
+    )
+    return block.texts, own
 
 
 def _counted(rows: Sequence["LabelPrediction"]) -> Counter[str]:
@@ -195,28 +237,49 @@ def run(source: str, settings: ClassifySettings) -> None:
     labels = settings.label_set()
     if (settings.labels_column is None) == (labels is None) and (labels is not None or settings.model is None):
         raise SettingError(NO_LABELS)
-    if settings.output is None and (settings.resume or settings.overwrite):
-        raise SettingError("--resume and --overwrite are about a file; name it with --output")
     if settings.output is not None and settings.format is not None:
         raise SettingError("--format is about printing; with --output the file's suffix says its format")
-    from sijo.files.row_writers import format_of
-
     table = settings.table(source, settings.column)
-    if settings.output is not None:
-        format_of(settings.output)  # refuses a suffix before the model is opened
-    labeller = settings.opened(labels)
+    call_with(check_output, settings)
+    labeller = settings.opened(labels, partial(_first, table, settings))
     if labeller.labels is None and settings.labels_column is None:
         raise SettingError(NO_LABELS)  # not even the model says what to choose from
     write = _to_stdout if settings.output is None else _to_file
     write(table, labeller, settings)
 
 
+@contextmanager
+def _job(
+    table: "TextTable", labeller: "Labeller", settings: ClassifySettings
+) -> Iterator[TableJob[list["LabelPrediction"]]]:
+    """The work that is to be done, and the processes that do it."""
+    from sijo.inference.precision import named_precision
+
+    asked = named_precision(settings.precision, settings.dtype)
+    settled: Any = labeller.scorer.engine.backend.precision if asked == "auto" else asked
+    taken = replace(settings, precision=settled, dtype=None)
+    with answering(_answers(labeller, settings), partial(_opened, taken), settings.workers) as answered:
+        yield TableJob(
+            table=table,
+            rows=labeller.scorer.rows,
+            answered=answered,
+            columns=lambda rows: _answer_columns(rows, labeller, settings),
+            counted=_counted,
+        )
+
+
+def _opened(settings: ClassifySettings) -> Callable[["RowBlock"], list["LabelPrediction"]]:
+    """What answers a block, in a process of its own, in the precision that was taken."""
+    return _answers(settings.opened_in(settings.precision, settings.label_set()), settings)
+
+
+def _answers(labeller: "Labeller", settings: ClassifySettings) -> Callable[["RowBlock"], list["LabelPrediction"]]:
+    return lambda block: _rows(block, labeller, settings)
+
+
 def _to_file(table: "TextTable", labeller: "Labeller", settings: ClassifySettings) -> None:
     from sijo.files.output_job import OutputJob
-    from sijo.files.row_writers import ColumnPlan, OutputRows
 
-    counts: Counter[str] = Counter()
-    kept = blocks = 0
     with (
         call_with(OutputJob, settings, settings=_run_settings(table, labeller, settings)) as job,
         RowProgress(shown=not settings.quiet) as progress,
@@ -225,64 +288,33 @@ def _to_file(table: "TextTable", labeller: "Labeller", settings: ClassifySetting
             job.confirm(table.blocks(rows=labeller.scorer.rows))
             settings.say(f"{settings.output} is complete already")
             return
-        try:
-            for block in table.blocks(rows=labeller.scorer.rows):
-                blocks += 1
-                if job.done(block):
-                    kept += len(block.texts)
-                    progress.skip(table.share())
-                    continue
-                rows = _rows(block, labeller, settings)
-                answers = _answer_columns(rows, labeller, settings)
-                if block.number == 0:  # a name that is taken is refused now
-                    ColumnPlan.of([OutputRows(block.columns, answers, block.kind)])
-                job.write(block, answers)
-                counts += _counted(rows)
-                progress.add(len(rows), table.share())
-            job.finish(blocks)
-        except BaseException:
-            if kept + counts["rows"]:
-                settings.say(
-                    f"{kept + counts['rows']:,} rows are done and kept; the same command with --resume "
-                    f"{'in place of --overwrite ' if settings.overwrite else ''}goes on"
-                )
-            raise
-    _summary(counts, labeller, settings, progress, f"{_in_words(kept + counts['rows'])} in {settings.output}")
+        how = "in place of --overwrite " if settings.overwrite else ""
+        with _job(table, labeller, settings) as work:
+            counts = work.to_file(
+                job, progress, lambda kept: settings.say(f"{kept}; the same command with --resume {how}goes on")
+            )
+    rows = in_words(counts["kept"] + counts["rows"])
+    _summary(counts, labeller, settings, progress, f"{rows} in {settings.output}")
 
 
 def _to_stdout(table: "TextTable", labeller: "Labeller", settings: ClassifySettings) -> None:
-    from sijo.files.row_writers import OutputRows, stream
-
     format = settings.format or ("table" if sys.stdout.isatty() else "jsonl")
-    counts: Counter[str] = Counter()
-    with RowProgress(shown=not settings.quiet, bar=not sys.stdout.isatty()) as progress:
-
-        def labelled() -> Iterator[tuple["RowBlock", list["LabelPrediction"]]]:
-            for block in table.blocks(rows=labeller.scorer.rows):
-                rows = _rows(block, labeller, settings)
-                yield block, rows
-                counts.update(_counted(rows))
-                progress.add(len(rows), table.share())
-
+    with (
+        _job(table, labeller, settings) as work,
+        RowProgress(shown=not settings.quiet, bar=not sys.stdout.isatty()) as progress,
+    ):
         if format == "table":
-            for block, rows in labelled():
+            counts: Counter[str] = Counter()
+            for block, rows in work.each(progress, counts):
                 _print_table(block.texts, rows, first=block.number == 0)
         else:
-            pieces = (
-                OutputRows(block.columns, _answer_columns(rows, labeller, settings), block.kind)
-                for block, rows in labelled()
-            )
-            stream(pieces, format, rows_out())
-    _summary(counts, labeller, settings, progress, _in_words(counts["rows"]))
-
-
-def _in_words(rows: int) -> str:
-    return "1 row" if rows == 1 else f"{rows:,} rows"
+            counts = work.to_stream(format, progress)
+    _summary(counts, labeller, settings, progress, in_words(counts["rows"]))
 
 
 def _rows(block: "RowBlock", labeller: "Labeller", settings: ClassifySettings) -> list["LabelPrediction"]:
     """The answers for a block."""
-    from sijo.inference.engine import NotFiniteError
+    from sijo.inference.outputs import NotFiniteError
 
     column = settings.labels_column
     own = None if column is None else _own_labels(block, column, labeller, settings.cells)
@@ -337,7 +369,9 @@ def _run_settings(table: "TextTable", labeller: "Labeller", settings: ClassifySe
         "labels_column": settings.labels_column,
         "labels_separator": settings.labels_separator,
         "scorer": scorer.name,
-        "dtype": settings.dtype,
+        "backend": scorer.engine.backend.name,
+        "precision": scorer.engine.backend.precision,
+        "device": scorer.engine.backend.device.partition(":")[0],
         "hypothesis_template": settings.hypothesis_template,
         "none_label": settings.none_label,
         "none_score": calibration.none_score,
@@ -346,7 +380,7 @@ def _run_settings(table: "TextTable", labeller: "Labeller", settings: ClassifySe
         "threshold": settings.threshold,
         **scorer.settings,
         "all_scores": settings.all_scores,
-        "model": scorer.engine.model.fingerprint,  # last, for its precision is part of it and told by name before
+        "model": scorer.engine.backend.fingerprint,  # last, for what is part of it is told by name before
     }
 
 
@@ -367,7 +401,6 @@ def _print_table(texts: Sequence[str], rows: Sequence["LabelPrediction"], *, fir
 def _summary(
     counts: Counter[str], labeller: "Labeller", settings: ClassifySettings, progress: RowProgress, what: str
 ) -> None:
-    speed = f" ({progress.seconds:.1f} s, {progress.rows_per_second:,.0f} rows/s)" if counts["rows"] else ""
-    settings.say(what + speed)
+    settings.say(what + speed_of(counts, progress))
     for note in _notes(counts, labeller):
         settings.say(note)

@@ -18,10 +18,22 @@ from typing import Annotated, Literal, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError
 
-from sijo.app import attribute, classify, distill, evaluate, export, finetune, generate, inspect, pretrain
+from sijo.app import (
+    attribute,
+    bench,
+    classify,
+    distill,
+    encode,
+    evaluate,
+    export,
+    finetune,
+    generate,
+    inspect,
+    pretrain,
+)
 from sijo.app.options import check_options
 from sijo.app.results import print_line, tell, tell_story, warnings_told
-from sijo.errors import SettingError, SijoError, SijoWarning, TextError
+from sijo.errors import SettingError, SijoError, SijoWarning, TextError, not_installed
 from sijo.version import __version__
 
 app = App(
@@ -51,7 +63,7 @@ def input_name(*command: str) -> Callable[[object, Sequence[Token]], str]:
     return read
 
 
-for module in (attribute, distill, evaluate, export, finetune, generate, inspect, pretrain):
+for module in (attribute, bench, distill, evaluate, export, finetune, generate, inspect, pretrain):
     app.command(module.run, name=module.__name__.rpartition(".")[2], help_format="markdown")
 TOKENIZER = "Make a tokenizer from raw text."
 app.command("sijo.app.tokenizer:commands", name="tokenizer", help=TOKENIZER)  # opened late: it knows the families
@@ -76,6 +88,31 @@ def label_file(
         echo "the pitch was soaked" | sijo classify --labels "football,weather,cooking"
     """
     classify.run(input, settings)
+
+
+@app.command(name="encode", help_format="markdown")
+def encode_file(
+    input: Annotated[str, Parameter(allow_leading_hyphen=True, converter=input_name("encode"))] = "-",
+    /,
+    *,
+    settings: encode.EncodeSettings = encode.EncodeSettings(),  # noqa: B008 (frozen)
+) -> None:
+    """Turn each row of a file into a vector, for search, clustering or a classifier of your own.
+
+    INPUT is a .txt, .csv, .tsv, .jsonl or .parquet file, also as .gz, .bz2, .xz or .zst, or - for standard
+    input. Texts that mean alike get vectors that point alike: their dot product is their cosine. A text longer
+    than the model is read in windows; a row without text gets zeros.
+
+    Parquet, JSON Lines and CSV keep every input column, in order, and add vector (in Parquet a list of D
+    float32; in CSV JSON text); a .npy is the array (rows, D) alone. Without --output, JSON lines are printed.
+
+        sijo encode news.csv --column text -o vectors.parquet
+
+        sijo encode questions.txt --model intfloat/multilingual-e5-small --prompt "query: " -o questions.npy
+
+        echo "the pitch was soaked" | sijo encode
+    """
+    encode.run(input, settings)
 
 
 @app.command(help_format="markdown")
@@ -145,7 +182,7 @@ def convert(
     overwrite
         Replace a model that is there.
     """
-    from sijo.checkpoints.convert import convert as converted
+    from sijo.checkpoints.conversion.convert import convert as converted
 
     target = converted(
         source,
@@ -217,6 +254,8 @@ def _meaning(error: BaseException) -> tuple[int, str]:
             return (error.code if isinstance(error.code, int) else 0), ""
         case SijoError():
             return error.exit_code, str(error)
+        case ModuleNotFoundError() if (missing := not_installed(error)) is not None:
+            return missing.exit_code, str(missing)
         case SijoWarning():
             return error.exit_code, f"{error} (an error by --strict)"
         case CycloptsError():

@@ -61,7 +61,8 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:
 
     from sijo.evaluation.plots import check, plot
     from sijo.evaluation.zero_shot import check_resamples, evaluate
-    from sijo.inference.engine import NotFiniteError
+    from sijo.inference.outputs import NotFiniteError
+    from sijo.inference.precision import FIRST_TEXTS
 
     check_resamples(settings.resamples, settings.seed)
     if settings.plot is not None:
@@ -72,7 +73,10 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:
     labels = settings.label_set()
     spelled, twice = _spellings(gold)
     none = folded(settings.none_label or "")
-    labeller = settings.opened(labels, otherwise=sorted(name for key, name in spelled.items() if key != none))
+    texts = [text for block in blocks for text in block.texts[:FIRST_TEXTS]][:FIRST_TEXTS]
+    labeller = settings.opened(
+        labels, lambda _: (texts, None), otherwise=sorted(name for key, name in spelled.items() if key != none)
+    )
     if labeller.choice.multi_label:
         raise SettingError(
             "the model was trained to judge each label by itself, and may give a text several or none; what is "

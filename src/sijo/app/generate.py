@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from rich.table import Table
 
 from sijo.app.for_labels import kinds_of
-from sijo.app.options import call_with
+from sijo.app.options import WriterPrecision, call_with
 from sijo.app.progress import RowProgress
 from sijo.app.results import print_json, print_line, print_shown, print_text, tell, wants_json
 from sijo.errors import SettingError, TextError
@@ -34,6 +34,11 @@ class GenerateSettings:
     """A folder or org/name with a head that writes (lm), such as what sijo pretrain ctrl-tiny leaves."""
     base: str | None = None
     """The model of a LoRA adapter: a folder or org/name, where --model holds the adapter alone."""
+    device: str = "auto"
+    """Where it computes: cpu, cuda, cuda:N or mps; auto takes the first GPU there is, else the processor."""
+    precision: WriterPrecision = "exact"
+    """What it computes in; exact is float32. int8 is refused where it changes what comes next, and auto takes it
+    where the processor has it and it does not."""
     prompt: Annotated[list[str] | None, Parameter(alias="-p", consume_multiple=True)] = None
     """How the text begins; several are written side by side."""
     prompts_file: Path | None = None
@@ -128,7 +133,7 @@ def run(*, options: GenerateSettings = GenerateSettings(), data: SynthesisOption
     from sijo.tokenizers.codes import known_codes
 
     requests = [] if options.codes else requests_of(options)  # before the model is opened
-    writer = Generator(options.model, base=options.base)
+    writer = call_with(Generator, options)
     if options.codes:
         for name in known_codes(writer.model.tokenizer):
             print_line(name)
@@ -205,7 +210,7 @@ def write_table(writing: GenerateSettings, options: SynthesisOptions) -> None:
 
     format, kinds = format_of(options.output), kinds_of(options.for_labels)
     settings = settings_of(writing, options)
-    synthesis = Synthesis(Generator(writing.model, base=writing.base), kinds, settings)
+    synthesis = Synthesis(call_with(Generator, writing), kinds, settings)
     with whole_file(options.output) as out:
         with RowProgress(shown=not options.quiet) as progress:
             for written in synthesis.write():

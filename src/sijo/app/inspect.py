@@ -46,8 +46,11 @@ def run(model: str | None = None, /, *, options: InspectSettings = InspectSettin
     """
     from sijo.checkpoints.contents import inspect
     from sijo.checkpoints.locate import locate
+    from sijo.inference.backends.registry import RULE, backends_of
 
-    contents, error = inspect(locate(model, revision=options.revision), base=options.base)
+    folder = locate(model, revision=options.revision)
+    contents, error = inspect(folder, base=options.base)
+    contents["backend"] = {"rule": RULE, "auto": backends_of(folder, options.base)}
     if wants_json(options.format):
         print_json(contents, ascii=True)  # file names need not be text
     else:
@@ -105,6 +108,12 @@ def _about(contents: dict[str, Any]) -> Iterator[tuple[str, str]]:
             for name, words in sentence["prompts"].items():
                 mark = " (put before each text)" if name == sentence["default_prompt"] else ""
                 yield "  prompt", f"{name}: {words!r}{mark}"
+        for precision, row in contents["onnx"].items():
+            yield f"ONNX {precision}", f"{row['file']}, gives {_few(row['gives'])}"
+        chosen = ", ".join(f"{name} for {precision}" for precision, name in contents["backend"]["auto"].items())
+        yield "backend", f"{chosen or 'none that is installed'}; auto takes {contents['backend']['rule']}"
+        if not contents["tried"]:
+            yield "weights", "not opened to see whether they load: that takes torch, pip install 'sijo[torch]'"
         if contents["unused"]:
             yield "read by none", _few(contents["unused"])
     yield "languages", _few(contents["languages"] or ()) or "not named in a card"

@@ -159,6 +159,19 @@ def languages(folder: Path) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(name for name in names if LANGUAGE.fullmatch(name) and name != "null")) or None
 
 
+def tags(folder: Path) -> tuple[str, ...]:
+    """The tags in the heading of a folder's card, such as "loss:MatryoshkaLoss". Raises as `licence` does.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     _ = (Path(place) / "README.md").write_text("---\\ntags:\\n- mteb\\n- 'loss:MatryoshkaLoss'\\n---\\n")
+    ...     tags(Path(place))
+    ('mteb', 'loss:MatryoshkaLoss')
+    """
+    names = (name.strip(" \"'") for line in _named_in(folder).get("tags", []) for name in line.split(","))
+    return tuple(filter(None, names))
+
+
 def _named_in(folder: Path) -> dict[str, list[str]]:
     """The lines under each key of the heading of a folder's card, without marks; none where there is no heading."""
     card = present(folder, CARD)

@@ -1,25 +1,30 @@
 """What is in a model's folder: network, heads, tokenizer, licence, files, and what would not load and why."""
 
 import hashlib
+import math
 import os
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, astuple
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sijo.checkpoints.adapters import Adapter, adapter_in
+from sijo.checkpoints.adapters import Adapter
 from sijo.checkpoints.card import languages, licence
-from sijo.checkpoints.load import Model, load
-from sijo.checkpoints.names import NameTable
-from sijo.checkpoints.weight_files import PICKLED
-from sijo.checkpoints.weights import read_weights
+from sijo.checkpoints.describe import FolderDescription
+from sijo.checkpoints.onnx.files import ONNX_NAMES, onnx_file
+from sijo.checkpoints.onnx.opened import onnx_outputs
+from sijo.checkpoints.weight_files import PICKLED, TensorEntry, by_name, read_header
 from sijo.errors import SijoError
 from sijo.files.opener import open_inside
+from sijo.models.family import Layout
 from sijo.nn.head_specs import POOLER
 
 PARTS = {"blocks": "layers", "final_norm": "final norm"}
 """Parts of a network that are not called as their module is."""
+FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+"""What safetensors calls types of floats, and everybody else."""
 ALIKE = ("sequence-classification", "token-classification", "multiple-choice")
 """Heads whose tensors have the same names: where the config does not say which it is, one that opens is enough."""
 MOST_FILES = 1_000
@@ -36,6 +41,9 @@ ABSENT = ("DebertaForPreTraining", "DebertaV2ForPreTraining", "DebertaForMultipl
 def inspect(folder: Path, base: str | Path | None = None) -> tuple[dict[str, Any], Exception | None]:
     """What is in a model's folder, as plain values under names that are always there, and why it would not load.
 
+    What it is stands in its settings and in the headers of its files. Whether encoder and heads open is tried where
+    torch is installed; `tried` tells.
+
     Of an adapter there is one name more, `adapter`.
 
     base  the model of an adapter that stands alone; see `load`
@@ -50,9 +58,16 @@ def inspect(folder: Path, base: str | Path | None = None) -> tuple[dict[str, Any
         "licence": None,
         "languages": None,
         "unused": [],
+        "onnx": {},
+        "tried": find_spec("torch") is not None,
     }
     try:
-        contents |= _opened(folder, base, errors)
+        described = FolderDescription(folder, base=base)
+        contents["onnx"] = _onnx_files(described, errors)
+        contents |= _described(described)
+        if contents["tried"]:
+            opened = _opened_heads(folder, base, contents["heads"], errors)
+            contents["heads"] = {name: kind for name, kind in contents["heads"].items() if name in opened}
     except (SijoError, OSError) as error:
         errors["encoder"] = error
     first = next(iter(errors.values()), None)
@@ -69,26 +84,32 @@ def inspect(folder: Path, base: str | Path | None = None) -> tuple[dict[str, Any
     return contents, first
 
 
-def _opened(folder: Path, base: str | Path | None, errors: dict[str, Exception]) -> dict[str, Any]:
-    """What opening the encoder and each head tells; a head that does not open is put among the errors."""
-    encoder, adapter = load(folder, base=base), adapter_in(folder)
-    models = [encoder, *_with_heads(folder, base, encoder.heads, errors)]
+def _described(described: FolderDescription) -> dict[str, Any]:
+    """What a folder says of its model, from its settings and the headers of its files."""
+    family, a, sentence = described.family, described.architecture, described.sentence
+    entries: dict[str, TensorEntry] = described.by_full_name(by_name(described.base, read_header))
+    shapes = {name: entry.shape for name, entry in entries.items()}
+    if described.adapter is not None:
+        kept = described.adapter.shapes.items()
+        shapes |= {family.full_name(f"{module}.{kind}"): shape for (module, kind), shape in kept}
+    layouts = described.layouts(shapes)
+    parts = _parts(described, layouts, shapes)
     sizes: dict[str, int] = {}
-    seen: set[str] = set()
-    for model in models:
-        _count(model, sizes, seen)
-    unused = set.intersection(*(set(model.unused) for model in models))
-    kinds = {name: encoder.family.published([name]) for model in models for name in model.layouts if name != POOLER}
-    unknown = ABSENT if encoder.family.model_type != "sijo" else kinds.values()
-    a, sentence = encoder.architecture, encoder.sentence
-    tokenizer = encoder.tokenizer if encoder.has_tokenizer else None
-    dtypes = {
-        str(t.dtype).removeprefix("torch.")
-        for t in read_weights(encoder.base or folder).values()
-        if t.is_floating_point()
-    }
+    unused = []
+    for name, shape in shapes.items():
+        part = parts.get(name) or parts.get(name.rpartition(".")[0])
+        if part is None:
+            unused.append(name)
+        else:
+            sizes[part] = sizes.get(part, 0) + math.prod(shape)
+    known = {family.prefix + name for name in family.left_behind}
+    known |= {copy for layout in layouts.values() for copy in layout.copies}
+    kinds = {name: family.published([name]) for name in layouts if name != POOLER}
+    unknown = ABSENT if family.model_type != "sijo" else kinds.values()
+    tokenizer = described.tokenizer if described.has_tokenizer else None
+    dtypes = {FLOATS[entry.dtype] for entry in entries.values() if entry.dtype in FLOATS}
     return {
-        "model_type": encoder.family.model_type,
+        "model_type": family.model_type,
         "dtype": " and ".join(sorted(dtypes)),
         "layers": a.layers,
         "blocks": a.blocks,
@@ -96,7 +117,7 @@ def _opened(folder: Path, base: str | Path | None, errors: dict[str, Exception])
         "parameters": sum(sizes.values()),
         "parameters_by_part": sizes,
         "heads": {name: None if kind in unknown else kind for name, kind in kinds.items()},
-        "labels": list(encoder.labels) if {"id2label", "label2id"} & encoder.config.keys() else None,
+        "labels": list(described.labels) if {"id2label", "label2id"} & described.fields.keys() else None,
         "tokenizer": tokenizer
         and {
             "kind": tokenizer.kind,
@@ -104,51 +125,75 @@ def _opened(folder: Path, base: str | Path | None, errors: dict[str, Exception])
             "longest_input": tokenizer.max_length,
         },
         "sentence_encoder": asdict(sentence) if sentence.trained else None,
-        "unused": sorted(unused),
-        **({} if adapter is None else {"adapter": _told(adapter, encoder)}),
+        "unused": sorted({*unused} - known),
+        **({} if described.adapter is None else {"adapter": _told(described.adapter, described)}),
     }
 
 
-def _told(adapter: Adapter, model: Model) -> dict[str, Any]:
+def _onnx_files(described: FolderDescription, errors: dict[str, Exception]) -> dict[str, dict[str, Any]]:
+    """The ONNX file of each precision and what it gives; one that would not be opened is put among the errors."""
+    files: dict[str, dict[str, Any]] = {}
+    for precision in ONNX_NAMES:
+        file = None
+        try:
+            file = onnx_file(described.folder, precision)
+            if file is not None:
+                gives = [name for name in astuple(onnx_outputs(file, described)) if name is not None]
+                files[precision] = {"file": file.name, "gives": gives}
+        except (SijoError, OSError) as error:
+            errors[f"ONNX file of precision {precision}" if file is None else file.name] = error
+    return files
+
+
+def _parts(described: FolderDescription, layouts: Mapping[str, Layout], names: Iterable[str]) -> dict[str, str]:
+    """The part of a network that each published module or tensor belongs to, by its full name; what two heads share
+    is the first one's."""
+    family, config = described.family, described.config
+    rules, parts = family.names(config), dict[str, str]()
+    if rules is None:
+        for name in names:
+            first, second = [*name.split("."), ""][:2]
+            parts[name] = second if first == "head" else PARTS.get(second, second)
+        return parts
+    for our, theirs in rules.items():
+        module = our.partition(".")[0]
+        parts[family.prefix + theirs] = PARTS.get(module, module)
+    for theirs in family.fused:
+        parts |= {family.prefix + theirs.format(n=n): PARTS["blocks"] for n in range(described.architecture.blocks)}
+    for name, layout in layouts.items():
+        for theirs in layout.names.values():
+            parts.setdefault(theirs, POOLER if POOLER in theirs.split(".") else name)
+    return parts
+
+
+def _opened_heads(
+    folder: Path, base: str | Path | None, heads: Iterable[str], errors: dict[str, Exception]
+) -> set[str]:
+    """Open the encoder and each head, as any command does; what does not open is put among the errors."""
+    from sijo.checkpoints.load import load
+
+    load(folder, base=base)
+    opened, failed = set[str](), dict[str, Exception]()
+    for name in heads:
+        try:
+            load(folder, name, base=base)
+            opened.add(name)
+        except (SijoError, OSError) as error:
+            failed[name] = error
+    alike = not opened.isdisjoint(ALIKE)
+    errors |= {f"head {name}": error for name, error in failed.items() if not (alike and name in ALIKE)}
+    return opened
+
+
+def _told(adapter: Adapter, described: FolderDescription) -> dict[str, Any]:
     """What an adapter adds, to which modules of which model; None for one whose weights lie beside it."""
     lora, targets = adapter.config, adapter.config.target_modules
     return {
         "rank": lora.r,
         "alpha": lora.lora_alpha,
         "targets": targets if isinstance(targets, str | None) else sorted(targets),
-        "base": str(model.base) if model.base else None,
+        "base": None if described.base == described.folder else str(described.base),
     }
-
-
-def _with_heads(
-    folder: Path, base: str | Path | None, heads: tuple[str, ...], errors: dict[str, Exception]
-) -> list[Model]:
-    """Models that have all the heads that open: together if they all do, else one by one."""
-    models, failed = [], {}
-    try:
-        return [load(folder, heads, base=base)] if heads else []
-    except SijoError:
-        for name in heads:
-            try:
-                models.append(load(folder, name, base=base))
-            except SijoError as error:
-                failed[name] = error
-    alike = any(name in ALIKE for model in models for name in model.layouts)
-    errors |= {f"head {name}": error for name, error in failed.items() if not (alike and name in ALIKE)}
-    return models
-
-
-def _count(model: Model, sizes: dict[str, int], seen: set[str]) -> None:
-    """Add the parameters of each part; what two heads share counts for the one that was opened first."""
-    tensors = model.state_dict()
-    table = NameTable(model.family, model.family.config.read(model.config), model.layouts, tensors)
-    new = [name for name in tensors if table.names[name] not in seen]
-    for name in new:
-        module = name.split(".")[1]  # of the network, or a head by its name
-        pooler = "pooler" in table.names[name].split(".")  # of a head, or the encoder's own
-        part = "pooler" if pooler else PARTS.get(module, module)
-        sizes[part] = sizes.get(part, 0) + tensors[name].numel()
-    seen |= {table.names[name] for name in new}
 
 
 def _names(folder: Path) -> Iterator[str]:

@@ -10,19 +10,23 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from sijo.checkpoints.adapters import CONFIG as ADAPTER_CONFIG
-from sijo.checkpoints.adapters import adapter_in, adapters_below
-from sijo.checkpoints.describe import FolderDescription, architecture_of
+from sijo.checkpoints.adapters import adapters_below
+from sijo.checkpoints.describe import (
+    FolderDescription,
+    architecture_of,
+    files_of_weights,
+    fingerprint,
+    languages_of,
+    no_tokenizer,
+)
 from sijo.checkpoints.int8 import LONGEST, PROBE, to_int8
 from sijo.checkpoints.locate import locate
 from sijo.checkpoints.merge import merged
 from sijo.checkpoints.names import NameTable
 from sijo.checkpoints.sentence import SentenceSettings
-from sijo.checkpoints.weight_files import weight_files
 from sijo.checkpoints.weights import not_finite, read_weights
 from sijo.errors import CheckpointError, RefusedError, SettingError, nearest, warn
 from sijo.files.manifest import verify
-from sijo.files.paths import FolderFile
 from sijo.models import family_for, new_layout, published
 from sijo.models.family import HEADS, Config, Family, Layout
 from sijo.models.labels import with_labels
@@ -80,7 +84,7 @@ class Model(Network):
             return self._tokenizer
         if self.source is None:
             raise SettingError("this model was made without a tokenizer; give it one with create(…, tokenizer=…)")
-        raise CheckpointError(f"{self.source} has no tokenizer.json: it was copied in part, or needs conversion")
+        raise no_tokenizer(self.source)
 
     @property
     def has_tokenizer(self) -> bool:
@@ -95,19 +99,22 @@ class Model(Network):
         name: Dtype = str(next(self.parameters()).dtype).removeprefix("torch.")  # type: ignore[assignment]
         return name
 
+    @property
+    def fields(self) -> Mapping[str, object]:
+        """Those of config.json."""
+        return self.config
+
+    @property
+    def languages(self) -> tuple[str, ...] | None:
+        """Those that its card names; None where it names none."""
+        return languages_of(self.source)
+
     @cached_property
     def fingerprint(self) -> str:
         """A digest of all that decides the model's answers: weights, config, tokenizer; 64 hexadecimal digits."""
-        settings = f"torch.{self.dtype} {self.sentence} {self.head_values} {sorted(self.config.items())}"
-        digest = hashlib.blake2b(settings.encode(), digest_size=32)
-        if self._tokenizer is not None:
-            digest.update(self._tokenizer.fingerprint.encode())
-        files = [] if self.source is None else weight_files(self.base or self.source)
-        if self.source is not None and (adapter := adapter_in(self.source)):
-            files += [adapter.file, FolderFile(adapter.folder, ADAPTER_CONFIG)]
-        for file in files:
-            with file.open() as opened:
-                digest.update(hashlib.file_digest(opened, "blake2b").digest())
+        files = [] if self.source is None else files_of_weights(self.source, self.base or self.source)
+        told = fingerprint(self, files, self._tokenizer, f"torch.{self.dtype} {self.head_values}")
+        digest = hashlib.blake2b(told.encode(), digest_size=32)
         for name, tensor in self.state_dict().items():
             if not files or name.startswith("head."):  # a fresh head is in no file
                 digest.update(name.encode() + tensor.contiguous().view(torch.uint8).numpy().tobytes())
@@ -184,7 +191,7 @@ def load(
     _fill(opened, weights, described.config, fresh=fresh, dtype=DTYPES.get(dtype))
     if opened.unused:
         log.info("%s: %s does not use %s", folder, head or "the encoder alone", ", ".join(opened.unused))
-    opened._tokenizer = described.tokenizer()
+    opened._tokenizer = described.tokenizer if described.has_tokenizer else None
     opened.eval()
     for seal in filter(None, seals):
         seal.must_hold()  # what is mapped, or read by part, was of one folder and was not written to
@@ -382,8 +389,10 @@ def _cast(tensor: Tensor, dtype: torch.dtype | None, name: str, source: Path | N
         what = f"{source}: {count:,} of the {cast.numel():,} numbers of {name} are beyond {ends}"
         if dtype == torch.float32:
             raise CheckpointError(f"{what}, and sijo computes in nothing wider; no trained model has such weights")
-        others = '"float32" or "bfloat16"' if dtype == torch.float16 else '"float32"'
-        raise SettingError(f"{what}; use dtype={others} (--dtype)")
+        others = '"float32" or "bfloat16" (--precision exact or bf16)'
+        if dtype != torch.float16:
+            others = '"float32" (--precision exact)'
+        raise SettingError(f"{what}; use dtype={others}")
     return cast
 
 

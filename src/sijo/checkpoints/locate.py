@@ -6,6 +6,7 @@ The network is asked last, and never when HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE
 import os
 import re
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 from sijo.errors import CheckpointError, RefusedError, SettingError
@@ -30,6 +31,8 @@ FILES = [
     "*_Pooling/config.json",
 ]
 """What is fetched from the Hub. Nothing that can carry code."""
+ONNX_FILES = ["onnx/model.onnx", "onnx/model.onnx_data"]
+"""What is fetched besides where torch is not installed: the network that runs without it."""
 
 
 def locate(model: str | Path | None, *, revision: str | None = None) -> Path:
@@ -100,9 +103,11 @@ def from_hub(repo: str, revision: str | None = None) -> Path:
         ) from None
     storage = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"
     reference = f"refs/{revision or constants.DEFAULT_REVISION}"
+    onnx = find_spec("torch") is None
+    wanted = [*FILES, *ONNX_FILES] if onnx else FILES
     present(storage, reference)  # which commit it is, as the Hub's library is about to read: no link, no pipe
     try:
-        cached = Path(snapshot_download(repo, revision=revision, allow_patterns=FILES, local_files_only=True))
+        cached = Path(snapshot_download(repo, revision=revision, allow_patterns=wanted, local_files_only=True))
         if ".." in cached.parts:
             raise RefusedError(
                 f"{storage / reference} leads out of the cache, to {cached}; delete it, and load again"
@@ -110,6 +115,7 @@ def from_hub(repo: str, revision: str | None = None) -> Path:
         # another program may have fetched a part, and without modules.json an encoder would be pooled by guess
         whole = all((cached / name).is_file() for name in ("config.json", "tokenizer.json", "modules.json"))
         whole = whole or (cached / "adapter_config.json").is_file()
+        whole = whole and (not onnx or (cached / ONNX_FILES[0]).is_file())
         if offline() or (whole and any(cached.glob("*.safetensors"))):
             return cached
     except HFValidationError as error:
@@ -124,7 +130,7 @@ def from_hub(repo: str, revision: str | None = None) -> Path:
             "network; name a local folder, or unset it once to download"
         )
     try:
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=FILES))
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=wanted))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise SettingError(

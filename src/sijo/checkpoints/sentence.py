@@ -70,6 +70,8 @@ class SentenceSettings:
     """The name of what stands there unless something else is asked for; None for nothing."""
     include_prompt: bool = True
     """Whether the tokens of what stands there are pooled with the text's."""
+    dimensions: int | None = None
+    """To how many numbers its vectors are cut, of a model that was trained for it (Matryoshka); None for no cut."""
 
     def prompt(self, wanted: str | None) -> str:
         """What is put before each text: the prompt of that name, or those words themselves; "" for nothing.
@@ -97,7 +99,7 @@ class SentenceSettings:
         return wanted
 
     def width(self, hidden_size: int) -> int:
-        """How many numbers a vector has."""
+        """How many numbers a vector has before it is cut."""
         return len(pooling_modes(self.pooling)) * hidden_size
 
 
@@ -165,8 +167,12 @@ def write_sentence_settings(settings: SentenceSettings, folder: Path, *, width: 
     write_json(folder / "modules.json", modules)
     write_json(folder / "1_Pooling/config.json", pooling)
     write_json(folder / SENTENCE_CONFIG, limits)
+    named: dict[str, object] = {}
     if settings.prompts:
-        named = {"prompts": dict(settings.prompts), "default_prompt_name": settings.default_prompt}
+        named |= {"prompts": dict(settings.prompts), "default_prompt_name": settings.default_prompt}
+    if settings.dimensions is not None:
+        named["truncate_dim"] = settings.dimensions
+    if named:
         write_json(folder / PROMPTS, {"model_type": "SentenceTransformer", **named})
 
 
@@ -237,7 +243,7 @@ def _in_old_order(flags: Mapping[str, object]) -> list[str]:
 
 
 def _prompts(folder: Path) -> dict[str, Any]:
-    """What may stand before a text, and what does unless something else is asked for."""
+    """What may stand before a text, what does unless something else is asked for, and where vectors are cut."""
     file = present(folder, PROMPTS)
     fields = {} if file is None else read_object(file)
     prompts, default = fields.get("prompts") or {}, fields.get("default_prompt_name")
@@ -252,4 +258,7 @@ def _prompts(folder: Path) -> dict[str, Any]:
             f"{file} says default_prompt_name {default!r}, and its prompts are {', '.join(prompts) or 'none'}"
             f"{nearest(default, prompts)}; mend one of the two"
         )
-    return {"prompts": prompts, "default_prompt": default}
+    dimensions = fields.get("truncate_dim")
+    if dimensions is not None and (type(dimensions) is not int or dimensions < 1):
+        raise CheckpointError(f"{file} has truncate_dim {dimensions!r}, not a number of dimensions; copy it again")
+    return {"prompts": prompts, "default_prompt": default, "dimensions": dimensions}

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from sijo.errors import CheckpointError, RefusedError
 from sijo.files.json_files import LONGEST_JSON, parse_json, read_object
 from sijo.files.paths import FolderFile, allow_files, present
+from sijo.files.system import read_at
 from sijo.texts import half_character
 
 Content = TypeVar("Content")
@@ -143,7 +144,7 @@ def read_header(file: FolderFile, content: Any = None) -> dict[str, TensorEntry]
         with FolderFile(file.folder, file.name, check=False).open() as stream:
             handle = stream.fileno()
             size = os.fstat(handle).st_size
-            return _entries(file, size, lambda begin, end: os.pread(handle, end - begin, begin))
+            return _entries(file, size, lambda begin, end: read_at(handle, end - begin, begin))
     except ValueError as error:
         raise CheckpointError(f"{file} is damaged or cut short ({error}); copy or download it again") from None
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from sijo.errors import SettingError, TextError, nearest, warn
-from sijo.files.tables import records
+from sijo.files.records import records
 from sijo.names import NameCells, folded, list_in, name_of, short
 from sijo.random import rng
 

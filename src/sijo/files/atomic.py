@@ -4,7 +4,6 @@
 damage is found later.
 """
 
-import fcntl
 import operator
 import os
 import re
@@ -20,6 +19,8 @@ from typing import BinaryIO
 from sijo.errors import SettingError
 from sijo.files.manifest import MANIFEST, write_manifest
 from sijo.files.private import FOLDER_OURS_ALONE, OURS_ALONE, by_umask, open_file, take_mode
+from sijo.files.system import DIRECTORY, MODES, NOFOLLOW, OPENS_FOLDERS, is_ours, set_mode, to_disk
+from sijo.files.system import lock as hold
 
 
 @contextmanager
@@ -62,7 +63,7 @@ def _settle_mode(handle: int, old: Path) -> None:
     except FileNotFoundError:
         about = None
     if about is None or not stat.S_ISREG(about.st_mode):
-        os.fchmod(handle, by_umask(0o666))
+        set_mode(handle, by_umask(0o666))
     else:
         take_mode(handle, about)
 
@@ -139,9 +140,10 @@ def _settle_modes(fresh: Path, target: Path, *, private: bool) -> None:
     for path in (fresh, *fresh.rglob("*")):
         about, before = path.lstat(), old.get(path.relative_to(fresh))
         if before is not None and stat.S_IFMT(before.st_mode) == stat.S_IFMT(about.st_mode):
-            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-            take_mode(handle, before)
-            os.close(handle)
+            if MODES:
+                handle = os.open(path, os.O_RDONLY | NOFOLLOW)
+                take_mode(handle, before)
+                os.close(handle)
         elif path.is_dir():
             path.chmod(FOLDER_OURS_ALONE if private else by_umask(0o777))
         else:
@@ -166,7 +168,7 @@ def _clear_leftovers(target: Path) -> None:
         kind = re.fullmatch(rf"\.{re.escape(target.name)}\.(?:[0-9a-f]{{8}}){{1,2}}\.(part|old)", leftover.name)
         if kind is None or leftover.is_symlink() or not leftover.is_dir() or (handle := lock(leftover)) is None:
             continue
-        if os.fstat(handle).st_uid != os.geteuid():
+        if not is_ours(os.fstat(handle).st_uid):
             pass  # not what this user's process left, so it must not become a model of theirs
         elif kind[1] == "old" and not os.path.lexists(target):
             leftover.rename(target)
@@ -177,12 +179,14 @@ def _clear_leftovers(target: Path) -> None:
 
 def lock(folder: Path) -> int | None:
     """A lock on a folder that ends with this process, as a file handle; None when it cannot be had."""
+    if not OPENS_FOLDERS:
+        return None
     try:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        handle = os.open(folder, os.O_RDONLY | DIRECTORY | NOFOLLOW)
     except OSError:  # another user's, or gone
         return None
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        hold(handle)
     except OSError:  # another process holds it, or the file system knows no locks
         os.close(handle)
         return None
@@ -192,10 +196,13 @@ def lock(folder: Path) -> int | None:
 @contextmanager
 def _alone(parent: Path) -> Iterator[None]:
     """Wait until no other sijo moves folders in this one."""
-    handle = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
+    if not OPENS_FOLDERS:
+        yield
+        return
+    handle = os.open(parent, os.O_RDONLY | DIRECTORY)
     try:
         with suppress(OSError):  # a file system that knows no locks: one saves to a target at a time, then
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            hold(handle, wait=True)
         yield
     finally:
         os.close(handle)
@@ -210,8 +217,4 @@ def _to_disk(folder: Path) -> None:
 
 def sync(path: Path) -> None:
     """Bring a file, or the list of names in a folder, to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    to_disk(path)

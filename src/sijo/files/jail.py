@@ -17,7 +17,6 @@ import errno
 import math
 import os
 import platform
-import resource
 import signal
 import socket
 import struct
@@ -28,7 +27,10 @@ from typing import Any
 
 from sijo.errors import RefusedError
 
-LIBC = ctypes.CDLL(None, use_errno=True)
+with contextlib.suppress(ImportError):  # of Windows, where nothing can be jailed
+    import resource
+
+LIBC = ctypes.CDLL(None if os.name == "posix" else "kernel32", use_errno=True)
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 """The architectures whose system calls are known here, by the number that a filter sees."""
 CREATE_RULESET, RESTRICT_SELF = 444, 446

@@ -126,6 +126,18 @@ def must_match(folder: Path, name: str, content: bytes | bytearray | BufferedRea
         _refuse_changed(folder, name)
 
 
+def known_sha256(folder: Path, name: str) -> str:
+    """The SHA-256 of a file as its folder's manifest lists it; of one that none lists, as the file is.
+
+    Raises CheckpointError where there is no such file.
+    """
+    listing = _listing(folder)
+    if listing is not None and name in listing:
+        return listing[name][1]
+    with _opened(folder, name) as stream:
+        return _digest(stream)
+
+
 def identity(stream: BufferedReader) -> Identity:
     """Which file this is, and since when it is as it is: no program can set that time, as it can the other."""
     about = os.fstat(stream.fileno())

@@ -15,14 +15,13 @@ from pathlib import Path, PurePath
 from typing import NoReturn
 
 from sijo.errors import CheckpointError, RefusedError
+from sijo.files.system import BINARY, CLOEXEC, DIRECTORY, NOFOLLOW, OPENS_FOLDERS, WITHOUT_WAITING
 
 LONGEST_NAME = 1_000
 """Characters of a name; those of systems end at 255 for each part."""
 MOST_LINKS = 40
 """Links on the way to one file, as many as Linux itself follows."""
-READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
-WITHOUT_WAITING = os.O_NONBLOCK | os.O_NOCTTY
-"""A pipe put there since it was looked at is not waited on."""
+READ = os.O_RDONLY | CLOEXEC | NOFOLLOW
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -61,7 +60,7 @@ def open_inside(folder: Path, name: str) -> BufferedReader | None:
     path = inside(folder, name)
     with ExitStack() as ways:
         try:
-            handle = _Walk(folder, name, ways).to_its_end()
+            handle = _Walk(folder, name, ways).to_its_end() if OPENS_FOLDERS else _by_path(folder, name)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -79,7 +78,7 @@ class _Walk:
         self.links = 0
         self.ahead = name.split("/")[::-1]
         """Parts still to go, the next one last."""
-        self.entered = [self._enter(folder, os.O_RDONLY | os.O_CLOEXEC)]
+        self.entered = [self._enter(folder, os.O_RDONLY | CLOEXEC)]
 
     def to_its_end(self) -> int:
         """The handle of the file; OSError where there is none."""
@@ -98,7 +97,7 @@ class _Walk:
         return self._open(".", stat.S_IFDIR)
 
     def _enter(self, part: str | Path, flags: int, where: int | None = None) -> int:
-        handle = os.open(part, flags | os.O_DIRECTORY, dir_fd=where)
+        handle = os.open(part, flags | DIRECTORY, dir_fd=where)
         self._ways.callback(os.close, handle)
         return handle
 
@@ -146,6 +145,35 @@ class _Walk:
         raise RefusedError(
             f"{self.folder / self.name} is a folder, a pipe or a device in place of a file; this is not opened"
         )
+
+
+def _by_path(folder: Path, name: str) -> int:
+    """The handle of a file, where folders cannot be opened: by its path, when every link on the way was followed.
+
+    Whoever may put something else there between two looks may lead this astray, as handles may not be.
+    """
+    try:
+        path = (folder / name).resolve(strict=True)
+    except FileNotFoundError:
+        if (folder / name).is_symlink():
+            raise CheckpointError(f"{folder / name} is a link to nothing; copy the folder again, whole") from None
+        raise
+    if not path.is_relative_to(folder.resolve()) and not _is_blob(folder.resolve(), path):
+        _leads_out(folder, name)
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise RefusedError(
+            f"{folder / name} is a folder, a pipe or a device in place of a file; this is not opened"
+        )
+    handle = os.open(path, os.O_RDONLY | CLOEXEC | BINARY)
+    if not os.path.samestat(os.fstat(handle), path.stat()):
+        os.close(handle)
+        raise CheckpointError(f"{path} was changed while it was read; open it again")
+    return handle
+
+
+def _is_blob(snapshot: Path, path: Path) -> bool:
+    """Whether a file is among the `blobs` that a snapshot in the Hub's cache is made of."""
+    return snapshot.parent.name == "snapshots" and path.parent == snapshot.parent.parent / "blobs"
 
 
 def _leads_out(folder: Path, name: str) -> NoReturn:

@@ -34,6 +34,7 @@ from sijo.files.json_files import LONGEST_JSON, parse_json, sayable
 from sijo.files.paths import FolderFile, present
 from sijo.files.resumable import ResumableFolder, differences
 from sijo.files.row_writers import WRITERS, ColumnPlan, OutputRows, format_of, values
+from sijo.files.system import is_ours_or_systems
 from sijo.files.tables import RowBlock
 
 DIGEST_BYTES = 32
@@ -48,6 +49,7 @@ class OutputJob(ResumableFolder):
     output     the file to be, its format told by its suffix; a link is followed, unless it is another user's
     settings   whatever decides the answers, as JSON can say it
     resume     go on where an earlier run with the same settings stopped, or start
+    arrays     whether what is written holds vectors, which may go to a .npy alone
     overwrite  start over, and at the end replace an output that is there; a run that was begun
                so may still do so when it is resumed
 
@@ -61,13 +63,19 @@ class OutputJob(ResumableFolder):
     """A resumed run found the output that a run with its settings left; `confirm` tells whether of its input."""
 
     def __init__(
-        self, output: str | Path, *, settings: Mapping[str, object], resume: bool, overwrite: bool
+        self,
+        output: str | Path,
+        *,
+        settings: Mapping[str, object],
+        resume: bool,
+        overwrite: bool,
+        arrays: bool = False,
     ) -> None:
         if resume and overwrite:
             raise SettingError("--resume goes on with a run and --overwrite starts it over; pass one of them")
-        self.format = format_of(output)
+        self.format = format_of(output, arrays=arrays)
         link = Path(output)
-        if link.is_symlink() and link.lstat().st_uid not in (0, os.geteuid()):
+        if link.is_symlink() and not is_ours_or_systems(link.lstat().st_uid):
             raise SettingError(f"output {link} is a link that another user made; name the file itself, or another")
         self.output = Path(os.path.realpath(output))
         self.identity = self.output.with_name(f".{self.output.name}.sijo-id")

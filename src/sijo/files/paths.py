@@ -6,7 +6,6 @@ Nothing of such a folder is opened by its path.
 
 import mmap
 import os
-import resource
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 from sijo.errors import CheckpointError
 from sijo.files.manifest import identity, must_match
 from sijo.files.opener import open_inside
+from sijo.files.system import allow_open_files
 
 READ_WHOLE = 1 << 24
 """Bytes up to which a file of weights is read rather than mapped: then nobody can change it any more."""
@@ -109,8 +109,4 @@ def present(folder: Path, name: str, *, check: bool = True) -> FolderFile | None
 
 def allow_files(count: int) -> None:
     """Let this process have so many more files open, as far as it may."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count + 1_000
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    allow_open_files(count + 1_000)

@@ -12,6 +12,16 @@ from contextlib import suppress
 from pathlib import Path
 
 from sijo.errors import SettingError
+from sijo.files.system import (
+    BINARY,
+    CLOEXEC,
+    MODES,
+    NOFOLLOW,
+    WITHOUT_WAITING,
+    is_ours,
+    is_ours_or_systems,
+    set_mode,
+)
 
 OURS_ALONE = 0o600
 FOLDER_OURS_ALONE = 0o700
@@ -30,7 +40,7 @@ def open_file(path: Path, flags: int, *, private: bool = False) -> int:
     ...     oct((Path(place) / "lock").stat().st_mode & 0o777)
     '0o600'
     """
-    careful = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe would be waited on for ever
+    careful = NOFOLLOW | CLOEXEC | WITHOUT_WAITING | BINARY
     try:
         handle = os.open(path, flags | careful, OURS_ALONE if private else 0o666)
     except OSError as error:
@@ -38,11 +48,11 @@ def open_file(path: Path, flags: int, *, private: bool = False) -> int:
             raise SettingError(_in_the_way(path, "file")) from None
         raise
     about = os.fstat(handle)
-    if not stat.S_ISREG(about.st_mode) or (private and about.st_uid != os.geteuid()):
+    if not stat.S_ISREG(about.st_mode) or (private and not is_ours(about.st_uid)):
         os.close(handle)
         raise SettingError(_in_the_way(path, "file"))
     if private and about.st_mode & 0o077:
-        os.fchmod(handle, OURS_ALONE)
+        set_mode(handle, OURS_ALONE)
     return handle
 
 
@@ -67,7 +77,7 @@ def make_folder(folder: Path, *, private: bool = False) -> None:
     except FileNotFoundError:  # removed in the meantime
         make_folder(folder, private=private)
         return
-    if not stat.S_ISDIR(about.st_mode) or (private and about.st_uid != os.geteuid()):
+    if not stat.S_ISDIR(about.st_mode) or (private and not is_ours(about.st_uid)):
         raise SettingError(_in_the_way(folder, "folder"))
     if private and about.st_mode & 0o077:
         folder.chmod(FOLDER_OURS_ALONE)
@@ -79,7 +89,7 @@ def is_trusted(path: Path) -> bool:
     >>> is_trusted(Path("/"))
     True
     """
-    return {path.lstat().st_uid, path.stat().st_uid} <= {0, os.geteuid()}
+    return is_ours_or_systems(path.lstat().st_uid) and is_ours_or_systems(path.stat().st_uid)
 
 
 def by_umask(mode: int) -> int:
@@ -94,6 +104,8 @@ def take_mode(handle: int, old: os.stat_result) -> None:
 
     Where the group cannot be kept, what that group was allowed is allowed to nobody.
     """
+    if not MODES:
+        return
     mode, now = stat.S_IMODE(old.st_mode), os.fstat(handle)
     if (now.st_uid, now.st_gid) != (old.st_uid, old.st_gid):
         try:

@@ -10,7 +10,6 @@ What the results are is up to the work: blocks of an output in `output_job.py`, 
 """
 
 import errno
-import fcntl
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,8 @@ from sijo.files.atomic import lock, sync, whole_file
 from sijo.files.json_files import read_object
 from sijo.files.paths import present
 from sijo.files.private import make_folder, open_file
+from sijo.files.system import MODES, OPENS_FOLDERS
+from sijo.files.system import lock as hold
 
 SETTINGS = "settings.json"
 
@@ -105,6 +106,8 @@ class ResumableFolder:
     def remove(self) -> None:
         """Remove the folder while it is still held, and let go of it."""
         self.clear()
+        if not MODES:  # Windows removes no file that is open
+            self._release()
         (self.folder / "lock").unlink(missing_ok=True)
         with suppress(OSError):  # another process may be moving in
             self.folder.rmdir()
@@ -164,9 +167,20 @@ def must_agree(work: str, different: Sequence[str], remedy: str) -> None:
 def _locked_folder(folder: Path) -> int:
     own = folder / ".lock"  # not the folder itself, which `whole_folder` locks for each thing in it
     own.mkdir(parents=True, exist_ok=True)
-    handle = lock(own)
+    handle = lock(own) if OPENS_FOLDERS else _lock_of_file(own / "held")
     if handle is None:
         raise SettingError(f"another process is at work in {folder}; wait for it, or stop it")
+    return handle
+
+
+def _lock_of_file(path: Path) -> int | None:
+    """What `lock` gives of a folder, of a file in it: for systems that open no folders."""
+    handle = open_file(path, os.O_RDWR | os.O_CREAT, private=True)
+    try:
+        hold(handle)
+    except OSError:
+        os.close(handle)
+        return None
     return handle
 
 
@@ -187,7 +201,7 @@ def _locked_file(folder: Path) -> int:
                 "there and may be written to"
             ) from error
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            hold(handle)
             if path.exists() and os.path.samestat(path.stat(), os.fstat(handle)):
                 return handle
             os.close(handle)  # removed between the two calls

@@ -21,6 +21,7 @@ import base64
 import csv
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -29,38 +30,42 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet
+from numpy.lib.format import write_array_header_1_0
 from pyarrow import types
 
 from sijo.errors import SettingError, TextError
 from sijo.files import table_formats as formats
 from sijo.files.json_files import sayable
 
-Format = Literal["csv", "jsonl", "parquet"]
+Format = Literal["csv", "jsonl", "parquet", "npy"]
 
 SUFFIXES: dict[str, Format] = {
     suffix: kind for suffix, kind in formats.SUFFIXES.items() if kind != "text" and suffix != ".tsv"
 }
 """Those that are read, but for lines of plain text and tabs between fields, which are not written."""
+ARRAY = ".npy"
+"""The suffix of an array of vectors alone, which a command must have."""
 PREFIX = "predicted_"
 NO_JSON = re.compile(r'"(?:[^"\\]|\\.)*+"|-?Infinity|NaN')
 """Strings, in which anything may stand, and the numbers that Python reads though JSON has no word for them."""
 ROW_GROUP_BYTES = 32 * 2**20  # held back until a Parquet row group is worth its overhead
 
 
-def format_of(path: str | Path) -> Format:
+def format_of(path: str | Path, *, arrays: bool = False) -> Format:
     """The format that a path's suffix asks for.
+
+    arrays  whether there are vectors, which can stand alone in a .npy
 
     Raises SettingError for a suffix that none is written under.
 
-    >>> format_of("answers.ndjson")
-    'jsonl'
+    >>> format_of("answers.ndjson"), format_of("vectors.npy", arrays=True)
+    ('jsonl', 'npy')
     """
     suffix = Path(path).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise SettingError(f"output {str(path)!r} must end in one of {', '.join(SUFFIXES)}")
-    return SUFFIXES[suffix]
+    formats: dict[str, Format] = {**SUFFIXES, ARRAY: "npy"} if arrays else SUFFIXES
+    if suffix not in formats:
+        raise SettingError(f"output {str(path)!r} must end in one of {', '.join(formats)}")
+    return formats[suffix]
 
 
 def added_names(existing: Iterable[str], ours: Iterable[str]) -> dict[str, str]:
@@ -216,12 +221,44 @@ class ParquetWriter(RowWriter):
 
     def _flush(self) -> None:
         if self.file is None:
-            self.file = pa.parquet.ParquetWriter(self.out, self.held[0].schema)
+            from pyarrow import parquet  # here and below: 20 MB and 0.1 s, for those who need them
+
+            self.file = parquet.ParquetWriter(self.out, self.held[0].schema)
         self.file.write_table(pa.concat_tables(self.held))
         self.held = []
 
 
-WRITERS: dict[Format, type[RowWriter]] = {"csv": CsvWriter, "jsonl": JsonlWriter, "parquet": ParquetWriter}
+class ArrayWriter(RowWriter):
+    """A NumPy file of the one column that holds vectors, (n, D) float32; no other column is kept."""
+
+    rows = width = 0
+
+    def write(self, piece: OutputRows) -> None:
+        (column,) = (column for column in piece.added.columns if types.is_fixed_size_list(column.type))
+        if not self.rows:
+            self.width = column.type.list_size
+            self._header()  # of as many bytes as the one that is written over it: NumPy leaves room for more rows
+        import pyarrow.compute as pc
+
+        self.out.write(pc.list_flatten(column).to_numpy().astype("<f4").tobytes())
+        self.rows += len(column)
+
+    def close(self) -> None:
+        self.out.seek(0)
+        self._header()
+        self.out.seek(0, os.SEEK_END)
+
+    def _header(self) -> None:
+        shape = {"descr": "<f4", "fortran_order": False, "shape": (self.rows, self.width)}
+        write_array_header_1_0(self.out, shape)
+
+
+WRITERS: dict[Format, type[RowWriter]] = {
+    "csv": CsvWriter,
+    "jsonl": JsonlWriter,
+    "parquet": ParquetWriter,
+    "npy": ArrayWriter,
+}
 
 
 def stream(pieces: Iterable[OutputRows], format: Format, out: BinaryIO) -> None:
@@ -269,6 +306,8 @@ def values(column: pa.ChunkedArray, *, finite: bool) -> list[Any]:
 
 def _nested(column: pa.ChunkedArray, finite: bool) -> list[Any]:
     """Lists, structs and maps: their values taken all at once, then parted again."""
+    import pyarrow.compute as pc
+
     kind = column.type
     if types.is_map(kind):
         entry = pa.struct([pa.field("key", kind.key_type, nullable=False), pa.field("value", kind.item_type)])
@@ -289,8 +328,10 @@ def _nested(column: pa.ChunkedArray, finite: bool) -> list[Any]:
 
 def _text(column: pa.ChunkedArray) -> list[str | None]:
     """Strings, and what Arrow itself writes as digits and ISO 8601."""
-    text = column.cast(pa.large_string())
+    text = column if types.is_string(column.type) else column.cast(pa.large_string())
     if types.is_timestamp(column.type):  # "2024-01-31 10:00:00+0100" lacks a T and a colon
+        import pyarrow.compute as pc
+
         text = pc.replace_substring(text, " ", "T")
         text = pc.replace_substring_regex(text, r"([+-]\d\d)(\d\d)$", r"\1:\2")
     try:

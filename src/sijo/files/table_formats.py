@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import IO, Any, Literal, TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet
 from pyarrow import types
 
 from sijo.errors import TextError
@@ -222,9 +221,11 @@ def read_json(lines: Iterator[str], name: str) -> Iterator[tuple[str, dict[str, 
 
 def open_parquet(stream: IO[bytes], name: str) -> tuple[Any, pa.Schema, list[str], int]:
     """A Parquet file, its schema, the names of its columns, and the number of its rows."""
+    from pyarrow.parquet import ParquetFile
+
     with undamaged(name):
         # unbuffered, a whole row group would be fetched at once, and one may be the whole file
-        file = pyarrow.parquet.ParquetFile(stream, pre_buffer=False, buffer_size=1 << 20)
+        file = ParquetFile(stream, pre_buffer=False, buffer_size=1 << 20)
         return file, file.schema_arrow, file.schema_arrow.names, file.metadata.num_rows
 
 

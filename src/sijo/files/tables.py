@@ -1,4 +1,4 @@
-"""Rows with one text each, read in order from a file or a pipe, in memory bounded by a block; and rows as fields.
+"""Rows with one text each, read in order from a file or a pipe, in memory bounded by a block.
 
 Plain lines, CSV, JSON Lines and Parquet become the same thing here: blocks of texts beside the
 input columns as they were given, so that a caller can write them out again unchanged. What is
@@ -106,7 +106,7 @@ class TextTable:
         if self._path is None and sys.stdin is None:
             raise SettingError("standard input is closed; name a file, or send the text through a pipe")
         if self._path is not None:
-            _must_be_readable(self._path)
+            must_be_readable(self._path)
         suffix, self._packed = ("", None) if self._path is None else formats.ending(self._path)
         if kind is None and (delimiter is not None or not header) and suffix in ("", ".txt"):
             kind = "csv"  # nothing else has a delimiter or a header
@@ -138,6 +138,20 @@ class TextTable:
         self._reading = None if self._rereadable else reading  # a pipe gives its first rows once
         if self._rereadable:
             reading.close()
+
+    def first_block(self, count: int) -> RowBlock:
+        """The first rows, or as many as stand before a broken one; `blocks` gives them all the same."""
+        faults = list[TextError]()
+        reading = self._open() if self._reading is None else self._reading
+        rows = list(islice(_up_to_fault(reading.rows, faults), count))
+        if self._rereadable:
+            reading.close()
+        else:
+            self._reading = reading._replace(rows=chain(rows, _raised(faults), reading.rows))
+        texts, cells = zip(*rows, strict=True) if rows else ((), ())
+        columns = reading.columns or ("record",)
+        table = formats.of_batches(cells) if self.kind == "parquet" else formats.of_strings(columns, cells)
+        return RowBlock(0, 0, list(texts), table, self.kind)
 
     def blocks(
         self, *, rows: int = 2048, characters: int = 250_000, up_to_fault: bool = False
@@ -200,15 +214,15 @@ class TextTable:
             return kind or "text"
         if suffix not in formats.SUFFIXES:
             raise SettingError(
-                f"{self.name} ends in none of {_listed(tuple(formats.SUFFIXES))}, with or without "
-                f"{_listed(tuple(formats.DECOMPRESS))}; say what it holds with --input-format, as one of "
-                f"{_listed(known)}"
+                f"{self.name} ends in none of {listed(tuple(formats.SUFFIXES))}, with or without "
+                f"{listed(tuple(formats.DECOMPRESS))}; say what it holds with --input-format, as one of "
+                f"{listed(known)}"
             )
         return formats.SUFFIXES[suffix]
 
     def _checked_delimiter(self, delimiter: str | None, suffix: str) -> str:
         if delimiter is None:
-            return _usual_delimiter(suffix)
+            return usual_delimiter(suffix)
         if self.kind != "csv":
             raise SettingError(f"{self.name} is read as {self.kind}, which has no delimiter; leave --delimiter out")
         character = "\t" if delimiter == "\\t" else delimiter  # what a shell makes of '\t'
@@ -336,7 +350,7 @@ class TextTable:
             return likely[0]
         raise SettingError(
             f"{self.name} has no column 'text', and no other is the only one it could be; "
-            f"name one with --column. Columns: {_listed(columns)}"
+            f"name one with --column. Columns: {listed(columns)}"
         )
 
 
@@ -350,51 +364,7 @@ class _Reading(NamedTuple):
     close: Callable[[], None] = lambda: None
 
 
-def records(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every row of a table as its fields, whatever they hold, with the words that say where it stands.
-
-    path  .csv, .tsv, .jsonl or .parquet, compressed or not; or .json: one array of objects, one object, or lines
-
-    CSV gives strings, the others what they hold. Raises SettingError for a path or ending that will not do and
-    TextError for a broken row, as `TextTable` does.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as place:
-    ...     _ = (Path(place) / "rows.jsonl").write_text('{"words": ["a", "b"]}')
-    ...     [fields for _, fields in records(Path(place) / "rows.jsonl")]
-    [{'words': ['a', 'b']}]
-    """
-    path = Path(path)
-    _must_be_readable(path)
-    suffix, packed = formats.ending(path)
-    kind = "json" if suffix == ".json" else formats.SUFFIXES.get(suffix, "text")
-    if kind == "text":
-        known = (*(name for name, kind in formats.SUFFIXES.items() if kind != "text"), ".json")
-        raise SettingError(
-            f"{path} holds no columns by its ending; give one of {_listed(known)}, with or without "
-            f"{_listed(tuple(formats.DECOMPRESS))}"
-        )
-    name = str(path)
-    with ExitStack() as stack:
-        raw = stack.enter_context(path.open("rb"))
-        stream = formats.unpacked(stack, raw, packed)
-        if kind == "parquet" and packed is not None:
-            stream = formats.spooled(stack, stream, name)
-        lines = formats.read_lines(stream, name)
-        if kind == "parquet":
-            file = formats.open_parquet(stream, name)[0]
-            for before, batch in formats.read_parquet(file, name, lambda batch: batch.to_pylist()):
-                yield from ((f"{name}, row {number}", row) for number, row in enumerate(batch, before + 1))
-        elif kind == "csv":
-            columns, rows = formats.read_csv(lines, name, _usual_delimiter(suffix))
-            yield from ((f"{name}, line {line}", dict(zip(columns, cells, strict=True))) for line, cells in rows)
-        elif kind == "jsonl":
-            yield from ((where, row) for where, _, row in formats.read_json_lines(lines, name))
-        else:
-            yield from formats.read_json(lines, name)
-
-
-def _must_be_readable(path: Path) -> None:
+def must_be_readable(path: Path) -> None:
     if not path.exists():
         siblings = islice(path.parent.iterdir(), 10_000) if path.parent.is_dir() else ()
         raise SettingError(f"no file {str(path)!r}{nearest(path.name, [sibling.name for sibling in siblings])}")
@@ -410,13 +380,20 @@ def _up_to_fault(rows: Iterator[tuple[str, Any]], faults: list[TextError]) -> It
         faults.append(fault)
 
 
+def _raised(faults: Sequence[TextError]) -> Iterator[tuple[str, Any]]:
+    """No rows, but the fault that was kept, if there is one."""
+    if faults:
+        raise faults[0]
+    yield from ()
+
+
 def _numbered(name: str, known: Sequence[str]) -> str:
     """The name of a column that has only a number; any other as it is."""
     numbered = f"column_{name}"
     return numbered if name.isdecimal() and name not in known and numbered in known else name
 
 
-def _usual_delimiter(suffix: str) -> str:
+def usual_delimiter(suffix: str) -> str:
     return "\t" if suffix == ".tsv" else ","
 
 
@@ -442,9 +419,9 @@ def _sound(value: object, where: str) -> str:
 
 def _known(name: str, known: Sequence[str], noun: str) -> str:
     """What a refusal adds to a wrong name: the nearest one, and those that are known."""
-    return f"{nearest(name, known) or '.'} {noun}: {_listed(known)}"
+    return f"{nearest(name, known) or '.'} {noun}: {listed(known)}"
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""
     return ", ".join(names[:20]) + more

@@ -19,12 +19,14 @@ import torch
 from torch.nn import functional as F
 
 from sijo.batching import by_length
-from sijo.checkpoints.load import Model, load
+from sijo.checkpoints.load import Model
 from sijo.errors import SettingError, TextError, nearest
 from sijo.generation.beams import code
-from sijo.generation.generator import HEAD
-from sijo.inference.engine import TOKEN_BUDGET, NotFiniteError, padded
+from sijo.generation.opening import HEAD, opened_writer
+from sijo.inference.backends.backend import BATCH_TOKENS
+from sijo.inference.backends.torch_backend import padded, why_not_finite
 from sijo.inference.language import LanguageCheck
+from sijo.inference.outputs import NotFiniteError
 from sijo.nn.heads import LMHead
 from sijo.texts import names_in, texts_in
 from sijo.tokenizers.codes import PUBLISHED, known_codes
@@ -64,6 +66,7 @@ class Attributor:
     weighing  sum counts every token, as the equation has it, and is sure of a long text; mean counts a text
               as if it had one token
 
+    `device` and `precision` are those of `opened_writer`.
     Raises SettingError for a code that the model does not know, for fewer than two, and for a prior that leaves
     one out.
     """
@@ -75,10 +78,13 @@ class Attributor:
         *,
         prior: Prior | Mapping[str, float] = "uniform",
         weighing: Weighing = "sum",
-        token_budget: int = TOKEN_BUDGET,
+        token_budget: int = BATCH_TOKENS,
         base: str | Path | None = None,
+        device: str = "auto",
+        precision: str = "exact",
     ) -> None:
-        self.model = model if isinstance(model, Model) else load(model, HEAD, base=base)
+        self.model = opened_writer(model, base=base, device=device, precision=precision)
+        self.device = next(self.model.parameters()).device
         architecture, tokenizer = self.model.architecture, self.model.tokenizer
         if architecture.reads != "left" or HEAD not in self.model.head:
             raise SettingError(
@@ -119,7 +125,7 @@ class Attributor:
         attributions = []
         logprobs = self.logprobs(ids)
         if not (finite := np.isfinite(logprobs).all(-1)).all():
-            raise NotFiniteError.of(self.model, int(finite.argmin()))
+            raise NotFiniteError.of_model(why_not_finite(self.model), int(finite.argmin()))
         for logprobs_C, length in zip(logprobs, map(len, ids), strict=True):
             scores_C = (logprobs_C / length if self.weighing == "mean" else logprobs_C) + self.log_prior
             posteriors_C = np.exp(scores_C - np.logaddexp.reduce(scores_C))
@@ -143,11 +149,13 @@ class Attributor:
         for batch in by_length([len(ids) for _, _, ids, _ in pieces], token_budget=self.token_budget):
             rows = [pieces[number] for number in batch]
             ids_BL, _ = padded([ids for _, _, ids, _ in rows], limit=self.window)
-            states_BLD = self.model.transformer(ids_BL).last_hidden_state  # causal: padding on the right is unread
+            states_BLD = self.model.transformer(
+                ids_BL.to(self.device)
+            ).last_hidden_state  # causal: padding on the right is unread
             for (text, column, ids, start), states_LD in zip(rows, states_BLD, strict=True):
                 # one row at a time: V is large
                 logits_LV = head.decode(states_LD[start - 1 : len(ids) - 1], self.model.transformer).float()
-                loss = F.cross_entropy(logits_LV, torch.tensor(ids[start:]), reduction="sum")
+                loss = F.cross_entropy(logits_LV, torch.tensor(ids[start:], device=self.device), reduction="sum")
                 logprobs[text, column] -= loss.item()
         return logprobs
 
@@ -159,6 +167,8 @@ def attribute(
     codes: Sequence[str] | None = None,
     prior: Prior | Mapping[str, float] = "uniform",
     weighing: Weighing = "sum",
+    device: str = "auto",
+    precision: str = "exact",
 ) -> list[tuple[str, float]]:
     """Which control code a text looks like: (code, posterior), best first.
 
@@ -172,7 +182,7 @@ def attribute(
             "Attributor(model).attribute(texts) judges many"
         )
     if not isinstance(model, Attributor):
-        model = Attributor(model, codes, prior=prior, weighing=weighing)
+        model = Attributor(model, codes, prior=prior, weighing=weighing, device=device, precision=precision)
     attribution = model.attribute([text])[0]
     return list(zip(attribution.codes, attribution.posteriors, strict=True))
 

@@ -15,13 +15,15 @@ from typing import Literal, TypedDict, Unpack, overload
 import torch
 from torch import Tensor
 
-from sijo.checkpoints.load import Model, load
+from sijo.checkpoints.load import Model
 from sijo.checkpoints.weights import not_finite
 from sijo.errors import SettingError
 from sijo.generation.beams import Continuation, ReaderRow, choose
+from sijo.generation.opening import HEAD, opened_writer
 from sijo.generation.rules import GeneratedText, PenaltyRule, Request, Sampling, Token
-from sijo.inference.engine import NotFiniteError, padded
+from sijo.inference.backends.torch_backend import padded, why_not_finite
 from sijo.inference.language import LanguageCheck
+from sijo.inference.outputs import NotFiniteError
 from sijo.nn.cache import Cache
 from sijo.nn.heads import LMHead
 from sijo.nn.linear import lay_out
@@ -29,7 +31,6 @@ from sijo.texts import names_in, texts_in
 
 __all__ = ["GeneratedText", "Generator", "Request", "Sampling", "Token", "generate"]
 
-HEAD = "lm"
 AT_ONCE = 32
 """Texts that `Generator.each` generates side by side."""
 LONG = 64
@@ -45,6 +46,7 @@ class Generator:
             released sampler means to; None for a quarter of the window
     base    the model of an adapter that stands alone; see `load`
 
+    `device` and `precision` are those of `opened_writer`.
     Raises SettingError for a network that does not write from left to right.
     """
 
@@ -55,8 +57,10 @@ class Generator:
         window: int | None = None,
         slide: int | None = None,
         base: str | Path | None = None,
+        device: str = "auto",
+        precision: str = "exact",
     ) -> None:
-        self.model = model if isinstance(model, Model) else load(model, HEAD, base=base)
+        self.model = opened_writer(model, base=base, device=device, precision=precision)
         architecture, tokenizer = self.model.architecture, self.model.tokenizer
         if architecture.reads != "left" or HEAD not in self.model.head:
             raise SettingError(
@@ -123,7 +127,9 @@ class Generator:
             logits_RV = reader.logits([row for text in texts for row in text.rows()], parents)
             if not_finite(logits_RV):
                 owners = [text.number for text in texts for _ in text.rows()]
-                raise NotFiniteError.of(self.model, owners[int(logits_RV.isfinite().all(-1).int().argmin())])
+                raise NotFiniteError.of_model(
+                    why_not_finite(self.model), owners[int(logits_RV.isfinite().all(-1).int().argmin())]
+                )
             parents, start = [], 0
             for text, choices in zip(texts, choose(texts, logits_RV, never_written), strict=True):
                 prefixes = len(text.prefixes)
@@ -144,9 +150,11 @@ class CachedReader:
 
     def __init__(self, model: Model, *, window: int, slide: int) -> None:
         self.model, self.window, self.slide = model, window, slide
+        self.device = next(model.parameters()).device
 
     def logits(self, rows: Sequence[ReaderRow], parents: Sequence[int]) -> Tensor:
-        """Read the newest token of each row, at first all of them; the logits (R, V) of the next, float32.
+        """Read the newest token of each row, at first all of them; the logits (R, V) of the next, float32, on the
+        processor: what is drawn there is the same on every device.
 
         parents  which of the rows before it each goes on from: some may have ended, others have several children;
                  none at first
@@ -158,10 +166,10 @@ class CachedReader:
         else:
             if list(parents) != list(range(len(self.cache.lengths))):
                 self.cache.keep(parents)
-            ids = torch.tensor([row.ids[-1:] for row in rows])
+            ids = torch.tensor([row.ids[-1:] for row in rows], device=self.device)
             states_RD = self.model.transformer.step(ids, self.cache)[:, 0]
         head: LMHead = self.model.head[HEAD]  # type: ignore[assignment]
-        return head.decode(states_RD, self.model.transformer).float()
+        return head.decode(states_RD, self.model.transformer).float().cpu()
 
     def _read(self, rows: Sequence[ReaderRow]) -> Tensor:
         """Read all rows into a new cache: whole, or where one has outgrown the window, its prefix and its end.
@@ -177,8 +185,9 @@ class CachedReader:
             longest = max(longest, len(sequences[-1]) + remaining)
         ids_RL, keep_RL = padded(sequences)
         places, dtype = min(self.window, longest), next(self.model.parameters()).dtype
-        self.cache = Cache(self.model.architecture, rows=len(rows), places=places, dtype=dtype)
-        states_RLD = self.model.transformer.step(ids_RL, self.cache, keep_RL)
+        self.cache = Cache(self.model.architecture, rows=len(rows), places=places, dtype=dtype, device=self.device)
+        keep_RL = None if keep_RL is None else keep_RL.to(self.device)
+        states_RLD = self.model.transformer.step(ids_RL.to(self.device), self.cache, keep_RL)
         return states_RLD[torch.arange(len(rows)), torch.tensor(self.cache.lengths) - 1]
 
 
@@ -204,6 +213,8 @@ class GenerateKwargs(TypedDict, total=False):
     stop: Sequence[str]
     banned: Sequence[str]
     seed: int
+    device: str
+    precision: str
 
 
 @overload
@@ -242,6 +253,8 @@ def generate(
     stop: Sequence[str] = (),
     banned: Sequence[str] = (),
     seed: int = 0,
+    device: str = "auto",
+    precision: str = "exact",
     stream: bool = False,
 ) -> str | list[str] | Iterator[str]:
     """Generate what follows a prompt, or each of several, under a control code.
@@ -251,8 +264,8 @@ def generate(
             has the seed `seed` + n
     stream  return pieces of the one text as they come; with beams, when all agree on them
 
-    `Request` and `Sampling` explain the other arguments. Without a temperature the best token is always taken, and
-    the penalty of 1.2 keeps it from going in circles (CTRL, section 4.1).
+    `Request`, `Sampling` and `opened_writer` explain the other arguments. Without a temperature the best token is
+    always taken, and the penalty of 1.2 keeps it from going in circles (CTRL, section 4.1).
 
     Returns the text without its prompt, a list for several prompts, or with `stream` an iterator over pieces.
     Raises SettingError for settings that cannot be or a code that the model does not know, TextError for an empty
@@ -294,7 +307,7 @@ def generate(
         raise SettingError("stream=True gives the pieces of one text; give one prompt")
     prompts = texts_in([prompt] if isinstance(prompt, str) else prompt, "prompt", "prompt")
     requests = [request(prompt=text, seed=seed + number) for number, text in enumerate(prompts)]
-    writer = model if isinstance(model, Generator) else Generator(model)
+    writer = model if isinstance(model, Generator) else Generator(model, device=device, precision=precision)
     if stream:
         return (token.text for token in writer.stream(requests) if token.text)
     texts = [written.text for written in writer.write(requests)]

@@ -1,11 +1,9 @@
 """Whether texts are in a language that a model knows, as far as its tokenizer tells; if not, a warning, once."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 
-from sijo.checkpoints.card import languages
-from sijo.checkpoints.load import Model
-from sijo.errors import SijoError, warn
+from sijo.checkpoints.describe import DescribedModel
+from sijo.errors import warn
 from sijo.tokenizers.coverage import coverage
 
 MOST_UNREAD = 0.5
@@ -20,11 +18,11 @@ class LanguageCheck:
 
     Texts and labels are judged apart, since three words of text are lost among ten labels.
 
-    >>> from sijo.checkpoints.load import load
-    >>> LanguageCheck(load()).look(["a late goal"], labels=["sport", "weather"])
+    >>> from sijo.checkpoints.describe import describe
+    >>> LanguageCheck(describe(None)).look(["a late goal"], labels=["sport", "weather"])
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: DescribedModel) -> None:
         self.model = model
         self._done = self._told_of_lost = False
 
@@ -58,9 +56,6 @@ class LanguageCheck:
 
     def _named(self) -> str:
         """A sentence on the languages of its card, where it has one that names any."""
-        names: tuple[str, ...] = ()
-        if self.model.source is not None:
-            with suppress(SijoError, OSError):  # a card is no part of the model
-                names = languages(self.model.source) or ()
+        names = self.model.languages or ()
         more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
         return f" Its card names {', '.join(names[:MOST_NAMED])}{more}." if names else ""

@@ -46,6 +46,8 @@ class ClassifierHeadSpec:
     kind: Literal["judgement"] = "judgement"
 
 
+CLASSIFIER = "sequence-classification"
+"""The name of the head that judges a whole text, or a pair of them."""
 POOLER = "pooler"
 """The name of the head that is part of an encoder as published: its answer is no question's."""
 HeadSpec = LMHeadSpec | ClassifierHeadSpec

@@ -154,6 +154,7 @@ class Transformer(nn.Module):
         token_type_ids: Tensor | None = None,
         output_hidden_states: bool = False,
         position_ids: Tensor | None = None,
+        wanted: Tensor | None = None,
     ) -> Output:
         """Read a batch of token ids.
 
@@ -162,21 +163,21 @@ class Transformer(nn.Module):
         token_type_ids        (B, L) int64; None when all are 0; a network without segments does not read them
         output_hidden_states  keep the states after every layer too
         position_ids          (B, L) int64; None for 0, 1, 2, …
+        wanted                (B, L) bool, True where the last states will be looked at; None for everywhere. The
+                              others may be zeros, for the last layer is then computed at these places alone
 
         Raises TextError when L exceeds the places the architecture knows.
         """
-        limit = self.architecture.places
-        if limit is not None and input_ids.shape[1] > limit:
-            raise TextError(
-                f"an input of {input_ids.shape[1]} tokens is longer than the {limit} places this "
-                "model knows; cut it into windows, as sijo.encode does"
-            )
+        self.must_fit(input_ids.shape[1])
         keep_BL = None if attention_mask is None else attention_mask.bool()
         embedded_BLD = hidden_BLD = self.embeddings(input_ids, token_type_ids, position_ids, keep_BL)
         seen = self.view(keep_BL, embedded_BLD)
         states = [embedded_BLD]
+        few = None if wanted is None or output_hidden_states else self._few(wanted)
         for layer, block in enumerate(self.architecture.schedule):
-            if self.recompute and torch.is_grad_enabled():
+            if few is not None and layer == self.architecture.layers - 1:
+                hidden_BLD = self._at(few, self.blocks[block], hidden_BLD, seen)
+            elif self.recompute and torch.is_grad_enabled():
                 hidden_BLD = checkpoint(self.blocks[block], hidden_BLD, seen, use_reentrant=False)
             else:
                 hidden_BLD = self.blocks[block](hidden_BLD, seen)
@@ -188,6 +189,33 @@ class Transformer(nn.Module):
             hidden_BLD = self.final_norm(hidden_BLD)
             states[-1] = hidden_BLD
         return Output(hidden_BLD, tuple(states) if output_hidden_states else None)
+
+    def _few(self, wanted_BL: Tensor) -> tuple[Tensor, Tensor] | None:
+        """The places that are wanted of each row, the first ones first, and which of them are real, both (B, Q).
+
+        None where most are, or where a layer cannot be computed at some alone: by distances all are compared at
+        once, and where the norm comes first, or a convolution last, other places are needed too.
+        """
+        a = self.architecture
+        if a.distances is not None or isinstance(a.norm, PreNorm) or a.reads == "left" or a.convolution is not None:
+            return None
+        most = int(wanted_BL.sum(1).max())
+        if 2 * most > wanted_BL.shape[1]:
+            return None
+        real_BQ, place_BQ = wanted_BL.to(torch.uint8).sort(stable=True, dim=1, descending=True)
+        return place_BQ[:, :most], real_BQ[:, :most].bool()
+
+    def _at(self, few: tuple[Tensor, Tensor], block: nn.Module, hidden_BLD: Tensor, seen: View) -> Tensor:
+        """What a block makes of the states at some places, (B, L, D) with zeros elsewhere."""
+        place_BQ, real_BQ = few
+        query_BQD = hidden_BLD.gather(1, place_BQ[..., None].expand(-1, -1, hidden_BLD.shape[-1]))
+        if self.recompute and torch.is_grad_enabled():
+            out_BQD = checkpoint(block, hidden_BLD, seen, query_BQD, use_reentrant=False)
+        else:
+            out_BQD = block(hidden_BLD, seen, query_BQD)
+        row_BQ = torch.arange(len(place_BQ), device=place_BQ.device)[:, None].expand_as(place_BQ)
+        whole_BLD = torch.zeros_like(hidden_BLD, dtype=out_BQD.dtype)
+        return whole_BLD.index_put((row_BQ[real_BQ], place_BQ[real_BQ]), out_BQD[real_BQ])
 
     def step(self, input_ids: Tensor, cache: Cache, keep_BL: Tensor | None = None) -> Tensor:
         """Read prompts into an empty cache, or after that one token more of each row.
@@ -214,6 +242,15 @@ class Transformer(nn.Module):
         cache.read(keep_BL, new)
         out_BLD: Tensor = hidden_BLD if self.final_norm is None else self.final_norm(hidden_BLD)
         return out_BLD
+
+    def must_fit(self, length: int) -> None:
+        """Raise TextError for inputs of more tokens than the architecture knows places."""
+        limit = self.architecture.places
+        if limit is not None and length > limit:
+            raise TextError(
+                f"an input of {length} tokens is longer than the {limit} places this "
+                "model knows; cut it into windows, as sijo.encode does"
+            )
 
     def view(self, keep_BL: Tensor | None, like: Tensor) -> View:
         """What a token may read, and how far away everything is, for hidden states (B, L, D)."""

@@ -17,7 +17,8 @@ from sijo.objectives.masking import Masking, choose, choose_by_frequency, replac
 from sijo.objectives.objective import Objective
 from sijo.objectives.posed_batch import PosedBatch
 from sijo.objectives.settings import ObjectiveSettings
-from sijo.objectives.tally import Tally, cross_entropy
+from sijo.objectives.tally import Tally
+from sijo.objectives.token_loss import predict_targets
 from sijo.random import rng
 from sijo.tokenizers.tokenizer import Tokenizer
 
@@ -25,9 +26,13 @@ from sijo.tokenizers.tokenizer import Tokenizer
 class TokenObjective(Objective):
     """An objective whose targets are single tokens: the loss is the cross-entropy of each."""
 
+    def looks_at(self, posed: PosedBatch) -> Tensor:
+        """The targets."""
+        return posed.target_mask
+
     def answer(self, head: LMHead, head_input: HeadInput, posed: PosedBatch) -> Tally:
         """The tally of the targets; logits are computed only where there is one."""
-        return cross_entropy(target_logits(head, head_input, posed), posed.targets[posed.target_mask])
+        return predict_targets(head, head_input, posed).tally
 
     def example(self, head: LMHead, head_input: HeadInput, posed: PosedBatch) -> dict[str, Any]:
         """The text as it is read, the targets, and the predictions."""

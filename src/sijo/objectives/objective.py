@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from sijo.errors import SettingError
@@ -37,6 +38,10 @@ class Objective:
         """The number of targets, in a batch or a piece of one."""
         return int(posed.target_mask.sum())
 
+    def looks_at(self, posed: PosedBatch) -> Tensor | None:
+        """(B, L) bool, True where `answer` looks at the last states; None for everywhere."""
+        return None
+
     def answer(self, head: Any, head_input: HeadInput, posed: PosedBatch) -> Tally:
         """The tally of the head's answers."""
         raise NotImplementedError
@@ -46,11 +51,16 @@ class Objective:
         return None
 
 
-def head_input(network: Network, posed: PosedBatch, *heads: nn.Module, layers: bool = False) -> HeadInput:
-    """What a network reads in a posed batch, with the states after every layer if `layers` or a head needs them."""
+def head_input(
+    network: Network, posed: PosedBatch, *heads: nn.Module, layers: bool = False, wanted: Tensor | None = None
+) -> HeadInput:
+    """What a network reads in a posed batch, with the states after every layer if `layers` or a head needs them.
+
+    wanted  (B, L) bool, True where the last states are looked at; None for everywhere
+    """
     states = layers or any(head.needs_layers for head in heads)
     keep = posed.padding
-    output = network.transformer(posed.input_ids, keep, posed.token_type_ids, states)
+    output = network.transformer(posed.input_ids, keep, posed.token_type_ids, states, wanted=wanted)
     return HeadInput(output, keep, network.transformer)
 
 
@@ -141,7 +151,11 @@ class Joint(TrainingObjective):
     def forward(self, posed: PosedBatch) -> dict[str, Tally]:
         """A tally for each part of the loss, from one pass."""
         heads = [self.network.head[objective.head] for objective in self.objectives]
-        read = head_input(self.network, posed, *heads)
+        places = [objective.looks_at(posed) for objective in self.objectives]
+        wanted = None
+        if all(place is not None for place in places):
+            wanted = torch.stack([place for place in places if place is not None]).any(0)
+        read = head_input(self.network, posed, *heads, wanted=wanted)
         return {
             objective.part: objective.answer(head, read, posed)
             for objective, head in zip(self.objectives, heads, strict=True)

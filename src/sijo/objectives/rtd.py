@@ -3,7 +3,7 @@
 A generator, a masked language model, replaces the masked tokens by sampling; the discriminator predicts of every
 token whether it was replaced. Both learn at once, each from its own loss: no gradient flows through a sample.
 
-Letters: B batch, L length, N masked tokens, V tokens, E width of the tables.
+Letters: B batch, L length, V tokens, E width of the tables.
 """
 
 from collections.abc import Mapping
@@ -17,11 +17,12 @@ from torch.nn import functional as F
 
 from sijo.errors import SettingError
 from sijo.nn.heads import Network
-from sijo.objectives.mlm import MaskedLM, target_logits
+from sijo.objectives.mlm import MaskedLM
 from sijo.objectives.objective import TrainingObjective, head_input
 from sijo.objectives.posed_batch import PosedBatch
 from sijo.objectives.settings import ObjectiveSettings, Sharing
-from sijo.objectives.tally import Tally, binary, cross_entropy
+from sijo.objectives.tally import Tally, binary
+from sijo.objectives.token_loss import predict_targets
 from sijo.random import rng
 from sijo.tokenizers.tokenizer import Tokenizer
 
@@ -136,26 +137,20 @@ class ReplacedTokenDetection(TrainingObjective):
 
     def forward(self, posed: PosedBatch) -> dict[str, Tally]:
         """The generator's and the discriminator's tallies."""
-        logits, replaced, score_BL = self._read(posed)
+        predicted, replaced, score_BL = self._read(posed)
         fake_BL = replaced != posed.targets  # a correct guess is a real token
-        return {
-            "mlm": cross_entropy(logits, posed.targets[posed.target_mask]),
-            "rtd": binary(score_BL[posed.keep], fake_BL[posed.keep]),
-        }
+        return {"mlm": predicted, "rtd": binary(score_BL[posed.keep], fake_BL[posed.keep])}
 
-    def _read(self, posed: PosedBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """The generator's logits (N, V), the ids (B, L) with its samples, and the discriminator's logits (B, L)."""
-        head: Any = self.generator.head["mlm"]
-        logits = target_logits(head, head_input(self.generator, posed, head), posed)
-        replaced = self.put_in(posed, logits.detach())
-        return logits, replaced, self.scores(replace(posed, input_ids=replaced))
-
-    def put_in(self, posed: PosedBatch, logits: Tensor) -> Tensor:
-        """The ids (B, L) that the discriminator reads: at each masked token one sample from logits (N, V)."""
+    def _read(self, posed: PosedBatch) -> tuple[Tally, Tensor, Tensor]:
+        """The generator's tally, the ids (B, L) with its samples, and the discriminator's logits (B, L)."""
         assert posed.uniforms is not None
-        ids = posed.targets.clone()
-        ids[posed.target_mask] = sample_tokens(logits, posed.uniforms[posed.target_mask])
-        return ids
+        head: Any = self.generator.head["mlm"]
+        read = head_input(self.generator, posed, head, wanted=posed.target_mask)
+        predicted = predict_targets(head, read, posed, posed.uniforms[posed.target_mask])
+        assert predicted.drawn is not None
+        replaced = posed.targets.clone()
+        replaced[posed.target_mask] = predicted.drawn
+        return predicted.tally, replaced, self.scores(replace(posed, input_ids=replaced))
 
     def counts(self, posed: PosedBatch) -> dict[str, int]:
         """The number of targets of each part, in a batch or a piece of one."""
@@ -192,20 +187,3 @@ class ReplacedTokenDetection(TrainingObjective):
             if isinstance(part, OffsetTable):
                 rows, width = part.weight.shape
                 setattr(embeddings, name, nn.Embedding(rows, width, _weight=part.weight.detach()))
-
-
-def sample_tokens(logits: Tensor, uniforms: Tensor) -> Tensor:
-    """One token from each row's softmax, by a uniform draw.
-
-    logits    (N, V) float
-    uniforms  (N,) float64 in [0, 1)
-
-    Returns (N,) int64. In float64: the sum of 128,000 probabilities in float32 may end short of a draw.
-
-    >>> logits, uniforms = torch.tensor([[0.0, 0.0], [0.0, 9.0]]), torch.tensor([0.2, 0.2])
-    >>> sample_tokens(logits, uniforms.double()).tolist()
-    [0, 1]
-    """
-    edges = logits.double().softmax(-1).cumsum(-1)
-    points = uniforms.to(edges.device, torch.float64)[:, None] * edges[:, -1:]  # the last edge may be 1 - 1e-16
-    return torch.searchsorted(edges, points, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)

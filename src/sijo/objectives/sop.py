@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from sijo.nn.heads import ClassifierHead, HeadInput
 from sijo.objectives.objective import Objective
@@ -53,6 +54,12 @@ class SentenceOrder(Objective):
     def count(self, posed: PosedBatch) -> int:
         """Inputs."""
         return len(posed)
+
+    def looks_at(self, posed: PosedBatch) -> Tensor:
+        """The first token."""
+        first_BL = torch.zeros_like(posed.keep)
+        first_BL[:, 0] = True
+        return first_BL
 
     def answer(self, head: ClassifierHead, head_input: HeadInput, posed: PosedBatch) -> Tally:
         """Two logits an input."""

@@ -2,23 +2,29 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags
 
-from sijo.checkpoints.load import Dtype, Model
 from sijo.errors import SettingError, TextError, nearest, warn
+from sijo.inference.backends.backend import Precision
 from sijo.inference.engine import LongText
+from sijo.inference.precision import FIRST_TEXTS, Dtype, PrecisionChoice, named_precision
 from sijo.names import folded
 from sijo.texts import names_in, texts_in, values_in
+from sijo.zeroshot.automatic import automatic
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labeller import LabelChoice, Labeller, LabelPrediction
 from sijo.zeroshot.labels import Labels, LabelSet
 from sijo.zeroshot.scorers.open import open_scorer
 from sijo.zeroshot.scorers.scorer import Scorer
+
+if TYPE_CHECKING:
+    from sijo.checkpoints.load import Model
 
 
 @dataclass(eq=False, repr=False)
@@ -41,13 +47,20 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     long_text            "windows" reads all of a long text, "truncate" its first window; None for what the
                          scorer does: entailment cuts, and knows nothing else; the others read windows
     cache                a folder where text vectors, or logits, are kept between runs
-    dtype                precision of the weights
+    dtype                the old name of `precision`: float32, bfloat16, float16
     entailment_column    name or number of the column of the model's head that says entailment; None to
                          look it up among the names in its config
     contradiction_column  the same for the column that says the opposite
     prompt               what stands before texts and labels, for a sentence encoder: the name of one of its
                          prompts, or words such as "query: "; "" for nothing, None for the encoder's own
     base                 a folder or `org/name`: the model of a LoRA adapter that stands alone
+    backend              what runs the network: "torch", "onnx", or "auto": onnx where the folder holds an ONNX file
+                         of that precision and the processor runs it, else torch
+    device               where: "auto", "cpu", "cuda", "cuda:N", "mps"
+    precision            what it computes in: "exact" (float32), "bf16", "fp16", "int8", "int4"; or "auto": the
+                         first of int8 and bf16, where the processor has them, that decides the first texts it is
+                         given as float32 does, in 99 of 100 cases. `precision_` then tells what was taken, until
+                         `fit`
 
     Nothing needs fitting. `fit` without labels of its own takes them from y, unless the model was trained on its
     own.
@@ -58,7 +71,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """
 
     labels: Labels | None = None
-    model: str | Path | Model | None = None
+    model: "str | Path | Model | None" = None
     scorer: str = "auto"
     multi_label: bool | None = None
     hypothesis_template: str | None = None
@@ -69,11 +82,14 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     temperature: float | Literal["fit"] | None = None
     long_text: LongText | None = None
     cache: str | Path | None = None
-    dtype: Dtype = "float32"
+    dtype: Dtype | None = None
     entailment_column: str | int | None = None
     contradiction_column: str | int | None = None
     prompt: str | None = None
     base: str | Path | None = None
+    backend: str = "auto"
+    device: str = "auto"
+    precision: Precision | Literal["auto"] = "exact"
 
     def fit(self, X: Iterable[str] | None = None, y: Iterable[str] | None = None) -> "ZeroShotClassifier":
         """Check the labels; take them from y where none were given; fit the temperature where asked to.
@@ -93,6 +109,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise SettingError(f"there are {len(texts)} texts and {len(gold)} labels; give one label for each text")
         self.__dict__.pop("calibration_", None)
         self.__dict__.pop("labels_", None)
+        self.__dict__.pop("precision_", None)
         if self.labels is not None or gold is None or self._scorer().known is not None:
             self.labels_ = self._labels()
         else:
@@ -120,6 +137,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises TextError for a text without tokens when there is no `none_label` to give it.
         """
+        X, _ = self._tried(X)
         labeller = self._labeller()
         if labeller.choice.multi_label:
             probabilities, tokens = self._judged(labeller, X)
@@ -142,6 +160,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         for each label; entailment gives what its head makes of the label alone, a trained head what it
         makes of no words.
         """
+        X, _ = self._tried(X)
         return self._judged(self._labeller(), X)[0]
 
     def classify(self, texts: Iterable[str], labels: Sequence[Labels] | None = None) -> list[LabelPrediction]:
@@ -156,6 +175,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def stream(self, texts: Iterable[str], labels: Iterable[Labels] | None = None) -> Iterator[LabelPrediction]:
         """As `classify`, row by row for a stream of any length, in constant memory."""
+        texts, labels = self._tried(texts, labels)
         return self._labeller(own=labels is None).stream(texts, labels)
 
     @property
@@ -221,10 +241,40 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         return labeller
 
+    def _tried(
+        self, texts: Iterable[str], labels: Iterable[Labels] | None = None
+    ) -> tuple[Iterable[str], Iterable[Labels] | None]:
+        """Texts, and their labels, as they were given; the first decide a precision that is yet to be taken."""
+        if self.precision != "auto" or hasattr(self, "precision_"):
+            return texts, labels
+        rest = texts_in(texts)
+        first = list(islice(rest, FIRST_TEXTS))
+        sets = own = None
+        if labels is not None:
+            own = values_in(labels, "labels")
+            sets = list(islice(own, len(first)))
+
+        def open_with(precision: Precision) -> Labeller:
+            self.precision_: Precision | PrecisionChoice = precision
+            return self._labeller(own=labels is None)
+
+        try:
+            _, self.precision_ = automatic(open_with, first, sets, backend=self.backend, device=self.device)
+        except BaseException:
+            self.__dict__.pop("precision_", None)
+            raise
+        return chain(first, rest), None if sets is None or own is None else chain(sets, own)
+
     def _scorer(self) -> Scorer:
         """The scorer with its model, opened at first use and again when a setting of it changes."""
-        names = ("long_text", "cache", "dtype", "entailment_column", "contradiction_column", "prompt", "base")
-        settings: dict[str, Any] = {name: getattr(self, name) for name in names}
+        names = ("long_text", "cache", "entailment_column", "contradiction_column", "prompt", "base")
+        run_by = ("backend", "device", "precision")
+        settings: dict[str, Any] = {name: getattr(self, name) for name in (*names, *run_by)}
+        if self.dtype is not None:
+            settings["precision"] = named_precision(self.precision, self.dtype)
+        if self.precision == "auto":
+            taken = getattr(self, "precision_", "exact")
+            settings["precision"] = getattr(taken, "precision", taken)
         key = (self.model, self.scorer, *settings.values())
         if getattr(self, "_opened", (None, None))[0] != key:
             self._opened = key, open_scorer(self.scorer, self.model, **settings)

@@ -13,8 +13,8 @@ import numpy as np
 
 from sijo.batching import groups
 from sijo.errors import SettingError
-from sijo.inference.engine import NotFiniteError, ReadCounts
 from sijo.inference.language import LanguageCheck
+from sijo.inference.outputs import NotFiniteError, ReadCounts
 from sijo.names import folded
 from sijo.texts import check_text, texts_in, values_in
 from sijo.zeroshot.calibration import Calibration, check_temperature

@@ -13,7 +13,9 @@ import torch
 
 import sijo
 from sijo.errors import SettingError
-from sijo.inference.engine import Engine, Logits
+from sijo.inference.encode import engine_of
+from sijo.inference.engine import Engine
+from sijo.inference.outputs import Logits
 from sijo.inference.vector_cache import Entry, VectorCache
 from sijo.zeroshot.labeller import LabelChoice, Labeller
 from sijo.zeroshot.labels import LabelSet
@@ -401,7 +403,7 @@ def test_order_neighbours_and_duplicates_change_nothing(make, model):
     alone = np.concatenate([make().predict_proba([text]) for text in TEXTS])
     np.testing.assert_allclose(alone, base, atol=1e-6)
     np.testing.assert_array_equal(make().predict_proba(TEXTS * 2), np.concatenate([base, base]))
-    scorer = EntailmentScorer(Engine(model, token_budget=1, long_text="truncate"))
+    scorer = EntailmentScorer(engine_of(model, token_budget=1, long_text="truncate"))
     one_by_one = Labeller(scorer, LabelChoice(template="it is {}"), LabelSet.of(LABELS))
     np.testing.assert_allclose(np.concatenate([p for p, _ in one_by_one.judged(TEXTS)]), base, atol=1e-6)
 
@@ -527,7 +529,7 @@ def test_settings_that_do_not_suit_the_scorer_are_refused(nli, tiny_model, make,
     with pytest.raises(SettingError, match="sequence-classification"):
         open_scorer("entailment", str(tiny_model))
     with pytest.raises(SettingError, match="opened without a head"):
-        Engine(sijo.load(nli())).score_pairs(["rain"], ["sea"])
+        engine_of(sijo.load(nli())).score_pairs(["rain"], ["sea"])
 
 
 # --- the cache
@@ -563,7 +565,7 @@ def test_the_cache_tells_pairs_and_models_apart(make, nli, tmp_path):
 
 def test_each_pair_is_read_once(model, monkeypatch):
     # kills: a pass through the model for each copy of a text, and a tokenizer asked pair by pair
-    engine, read, counts = Engine(model, long_text="truncate"), [], []
+    engine, read, counts = engine_of(model, long_text="truncate"), [], []
     monkeypatch.setattr(
         engine, "_logits", lambda ids, types, inner=engine._logits: read.extend(ids) or inner(ids, types)
     )

@@ -6,7 +6,7 @@ import pytest
 
 import sijo
 from sijo.errors import SettingError
-from sijo.inference.engine import Engine
+from sijo.inference.encode import engine_of
 from sijo.tokenizers.tokenizer import Tokenizer
 from sijo.zeroshot.labels import Label
 from sijo.zeroshot.scorers.label_tokens import LabelTokens
@@ -185,4 +185,4 @@ def test_thousands_of_labels_cost_little(built_in):
     for _ in range(5):
         tokens.check(labels, "This is about {}.")
     assert first < 5 and (time.perf_counter() - started) / 5 < max(0.2, first / 2)
-    assert Engine(built_in).encode(["a"]).tokens.tolist() == [1]
+    assert engine_of(built_in).encode(["a"]).tokens.tolist() == [1]

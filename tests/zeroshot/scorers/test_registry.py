@@ -14,7 +14,7 @@ from sijo.zeroshot.scorers.registry import SCORERS, ScorerRow
 TOY = '''
 import numpy as np
 
-from sijo.inference.engine import ReadCounts
+from sijo.inference.outputs import ReadCounts
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.scorers.scorer import Scorer
 

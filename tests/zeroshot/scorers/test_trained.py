@@ -13,7 +13,7 @@ import torch
 
 import sijo
 from sijo.errors import RefusedError, SettingError
-from sijo.inference.engine import Engine
+from sijo.inference.encode import engine_of
 from sijo.zeroshot.labeller import LabelChoice, Labeller
 from sijo.zeroshot.labels import LabelSet
 from sijo.zeroshot.scorers.open import open_scorer
@@ -163,7 +163,7 @@ def test_neighbours_and_batches_change_nothing(make, trained):
     alone = np.concatenate([make().predict_proba([text]) for text in TEXTS])
     np.testing.assert_allclose(alone, base, atol=1e-6)
     np.testing.assert_allclose(make().predict_proba(TEXTS[::-1]), base[::-1], atol=1e-6)
-    scorer = TrainedScorer(Engine(sijo.load(trained(), head=HEAD), token_budget=1))
+    scorer = TrainedScorer(engine_of(sijo.load(trained(), head=HEAD), token_budget=1))
     one_by_one = Labeller(scorer, LabelChoice(), None)
     np.testing.assert_allclose(np.concatenate([p for p, _ in one_by_one.judged(TEXTS)]), base, atol=1e-6)
 

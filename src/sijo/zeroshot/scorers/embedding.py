@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from sijo.errors import SettingError
-from sijo.inference.engine import NotFiniteError, ReadCounts, unit
+from sijo.inference.outputs import NotFiniteError, ReadCounts, unit
 from sijo.zeroshot.calibration import MINILM
 from sijo.zeroshot.labels import Label
 from sijo.zeroshot.scorers.label_tokens import LabelTokens

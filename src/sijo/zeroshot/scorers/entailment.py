@@ -14,7 +14,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from sijo.errors import SettingError, TextError, nearest
-from sijo.inference.engine import Engine, NotFiniteError, ReadCounts
+from sijo.inference.engine import Engine
+from sijo.inference.outputs import NotFiniteError, ReadCounts
 from sijo.names import folded
 from sijo.zeroshot.calibration import LOGITS
 from sijo.zeroshot.labels import Label

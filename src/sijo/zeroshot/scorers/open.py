@@ -1,29 +1,35 @@
 """From a scorer's name and a model to a scorer that is ready: the one that is named, or the one that suits."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from sijo.checkpoints.describe import describe
-from sijo.checkpoints.load import Dtype, Model, load
-from sijo.checkpoints.locate import locate
+from sijo.checkpoints.describe import FolderDescription, describe
 from sijo.errors import SettingError, nearest
+from sijo.inference.backends.backend import Precision
+from sijo.inference.encode import described_engine, engine_of
 from sijo.inference.engine import Engine, LongText
 from sijo.inference.vector_cache import VectorCache
-from sijo.zeroshot.scorers.registry import SCORERS, ModelFacts
+from sijo.zeroshot.scorers.registry import SCORERS, ModelFacts, ScorerRow
 from sijo.zeroshot.scorers.scorer import Scorer
+
+if TYPE_CHECKING:
+    from sijo.checkpoints.load import Model
 
 
 def open_scorer(
     name: str,
-    model: str | Path | Model | None,
+    model: "str | Path | Model | None",
     *,
     revision: str | None = None,
     long_text: LongText | None = None,
     cache: str | Path | None = None,
-    dtype: Dtype = "float32",
     prompt: str | None = None,
     base: str | Path | None = None,
+    backend: str = "auto",
+    device: str = "auto",
+    precision: Precision = "exact",
     **options: str | int | None,
 ) -> Scorer:
     """A scorer with its model opened.
@@ -38,11 +44,12 @@ def open_scorer(
     base      the model of an adapter that stands alone; see `load`
     options   of one scorer alone, such as `entailment_column`; None is as good as none
 
-    The other settings are those of `ZeroShotClassifier`. Raises SettingError for settings that do not
-    suit the scorer, and for a head that it cannot score labels by.
+    The other settings are those of `ZeroShotClassifier`, and of `open_backend`. Raises SettingError for settings
+    that do not suit the scorer, and for a head that it cannot score labels by.
 
     >>> open_scorer("auto", None).name
     'embedding'
+    >>> from sijo.checkpoints.load import load
     >>> head = load(head="new:sequence-classification", labels=["not_entailment", "entailment"])
     >>> open_scorer("entailment", head).settings["entailment_column"]
     1
@@ -52,17 +59,16 @@ def open_scorer(
     if name != "auto" and name not in SCORERS:
         raise SettingError(f"no scorer {name!r}{nearest(name, SCORERS)}; there are auto, {', '.join(SCORERS)}")
     options = {option: value for option, value in options.items() if value is not None}
-    if isinstance(model, Model) and base is not None:
+    located: FolderDescription | Model
+    if model is None or isinstance(model, str | Path):
+        located = describe(model, revision, base)
+    elif base is not None:
         raise SettingError("base= is for a model that is yet to be opened; give it to sijo.load")
-    located = model if isinstance(model, Model) else locate(model, revision=revision)
-    suited = _suited(located, options, base) if name == "auto" else name
+    else:
+        located = model
+    suited = _suited(located, options) if name == "auto" else name
     row, scorer = SCORERS[suited], scorer_class(suited)
-    for option, value in options.items():
-        if option not in row.options:
-            raise SettingError(
-                f"{option}={value!r} says how the {_owner(option)} scorer reads a head, "
-                f"but scorer={name!r} does not read one so; leave one of the two out"
-            )
+    _check_options(name, row, options)
     chosen = scorer.long_texts[0] if long_text is None else long_text
     if chosen not in scorer.long_texts and chosen in get_args(LongText):
         raise SettingError(
@@ -74,35 +80,57 @@ def open_scorer(
             f"prompt={prompt!r} stands before the texts of a sentence encoder, and the {scorer.name} scorer reads "
             'texts by a head; leave it out, or say scorer="embedding" (--scorer embedding)'
         )
-    opened = _opened(located, row.head, dtype, base)
-    engine = Engine(opened, long_text=chosen, prompt=prompt if row.head is None else None)
+    engine = _opened(
+        located,
+        head=row.head,
+        long_text=chosen,
+        prompt=prompt if row.head is None else None,
+        backend=_backend(row, suited, backend),
+        device=device,
+        precision=precision,
+    )
     if cache is not None:
-        fingerprint = engine.fingerprint if row.head is None else opened.fingerprint
+        fingerprint = engine.fingerprint if row.head is None else engine.backend.fingerprint
         engine.store = VectorCache(Path(cache), fingerprint=f"{row.cache_key}{chosen}-{fingerprint}")
     return scorer(engine, **options)
 
 
-def _suited(model: Path | Model, options: dict[str, str | int | None], base: str | Path | None) -> str:
+def _check_options(name: str, row: ScorerRow, options: Iterable[str]) -> None:
+    """Raise SettingError for an option of another scorer."""
+    for option in options:
+        if option not in row.options:
+            raise SettingError(
+                f"{option}= says how the {_owner(option)} scorer reads a head, but scorer={name!r} does not read "
+                "one so; leave one of the two out"
+            )
+
+
+def _backend(row: ScorerRow, name: str, wanted: str) -> str:
+    """The backend that is asked for, or that the scorer needs."""
+    if row.backend != "auto" and wanted not in ("auto", row.backend):
+        raise SettingError(
+            f"the {name} scorer runs in {row.backend}, not in {wanted}; leave backend= (--backend) out"
+        )
+    return row.backend if wanted == "auto" else wanted
+
+
+def _suited(model: "FolderDescription | Model", options: dict[str, str | int | None]) -> str:
     """The name of the scorer whose options these are, or else of the last that suits the model."""
     if options:
         return _owner(next(iter(options)))
-    facts = model_facts(model, base)
+    facts = model_facts(model)
     return next(name for name, row in reversed(SCORERS.items()) if row.suits(facts))
 
 
-def model_facts(model: Path | Model, base: str | Path | None = None) -> ModelFacts:
+def model_facts(model: "FolderDescription | Model") -> ModelFacts:
     """What decides which scorers suit an opened model, or the one in a folder.
 
-    >>> from sijo.checkpoints.locate import built_in
-    >>> facts = model_facts(built_in())
+    >>> facts = model_facts(describe(None))
     >>> facts.columns, facts.says_entailment, facts.gives_sentence_vectors
     (('LABEL_0', 'LABEL_1'), False, True)
     """
-    if isinstance(model, Model):
-        opened = frozenset(model.head_values)
-        return ModelFacts(model.source, opened.union(model.heads), opened, model.labels, model.sentence.trained)
-    folder = describe(model, base=base)
-    return ModelFacts(model, frozenset(folder.heads), frozenset(), folder.labels, folder.sentence.trained)
+    opened = frozenset() if isinstance(model, FolderDescription) else frozenset(model.head_values)
+    return ModelFacts(model.source, opened.union(model.heads), opened, model.labels, model.sentence.trained)
 
 
 def _owner(option: str) -> str:
@@ -119,10 +147,12 @@ def scorer_class(name: str) -> type[Scorer]:
     return scorer
 
 
-def _opened(model: Path | Model, head: str | None, dtype: Dtype, base: str | Path | None) -> Model:
-    """The model with its head: as it is given, or opened from its folder."""
-    if not isinstance(model, Model):
-        return load(model, head=head, dtype=dtype, base=base)
+def _opened(model: "FolderDescription | Model", *, head: str | None, **settings: Any) -> Engine:
+    """The engine of a folder, or of a model as it is given, unless it lacks the head: then of its folder."""
+    if isinstance(model, FolderDescription):
+        return described_engine(model, head=head, **settings)
     if head is None or head in model.head_values or model.source is None:
-        return model
-    return load(model.source, head=head, dtype=model.dtype, base=model.base)
+        return engine_of(model, **settings)
+    from sijo.checkpoints.load import load
+
+    return engine_of(load(model.source, head=head, dtype=model.dtype, base=model.base), **settings)

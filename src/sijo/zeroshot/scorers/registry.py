@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sijo.errors import SettingError
+from sijo.nn.head_specs import CLASSIFIER
 
-CLASSIFIER = "sequence-classification"
 LANGUAGE_MODEL = "lm"
 
 
@@ -47,6 +47,8 @@ class ScorerRow:
     """Whether `auto` may choose it for a model; by default it is used by name alone."""
     cache_key: str = ""
     """Sets what it keeps of a text apart from the text's vector, in the name of the cache's file."""
+    backend: str = "auto"
+    """The backend that it needs."""
     options: tuple[str, ...] = ()
     """Arguments of its own, besides the engine; to give one is to choose this scorer."""
 
@@ -87,9 +89,10 @@ SCORERS: dict[str, ScorerRow] = {
         cache_key=f"{CLASSIFIER}-",
     ),
     "likelihood": ScorerRow(
-        place="sijo.zeroshot.scorers.trained.LikelihoodScorer",
+        place="sijo.zeroshot.scorers.likelihood.LikelihoodScorer",
         help="by how likely the text is behind a control code",
         head=LANGUAGE_MODEL,
+        backend="torch",
         suits=lambda model: LANGUAGE_MODEL in model.heads and CLASSIFIER not in model.heads,
         cache_key=f"{LANGUAGE_MODEL}-",
     ),

@@ -14,10 +14,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from sijo.checkpoints.load import Model
+from sijo.checkpoints.describe import DescribedModel
 from sijo.errors import RefusedError, SettingError, nearest
-from sijo.inference.engine import CLASSIFIER, Engine, LongText, ReadCounts
+from sijo.inference.engine import Engine, LongText
+from sijo.inference.outputs import ReadCounts
 from sijo.names import folded
+from sijo.nn.head_specs import CLASSIFIER
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labels import Label, LabelSet
 from sijo.zeroshot.scorers.label_tokens import LabelTokens
@@ -46,7 +48,7 @@ class TrainedLabels:
     """Whether it was trained to judge each by itself (a sigmoid each), and not to choose one (a softmax)."""
 
     @classmethod
-    def of(cls, model: Model) -> "TrainedLabels":
+    def of(cls, model: DescribedModel) -> "TrainedLabels":
         """The labels of a model's head, and what its config says of them.
 
         Raises SettingError for a head that gives a number and no label; RefusedError for columns whose names
@@ -56,7 +58,7 @@ class TrainedLabels:
         >>> TrainedLabels.of(load(head="new:sequence-classification", labels=["sport", "tax"]))
         TrainedLabels(names=('sport', 'tax'), multi_label=False)
         """
-        problem, source = model.config.get("problem_type"), model.source or "the model"
+        problem, source = model.fields.get("problem_type"), model.source or "the model"
         if problem is not None and problem not in PROBLEMS:
             raise RefusedError(
                 f"{source} has the problem_type {str(problem)[:60]!r} in its config, which says nothing of how its "

@@ -1,19 +1,15 @@
-"""Which of the labels it was trained on fits? A classification head, asked for its own classes; or control codes.
+"""Which of the labels it was trained on fits? A classification head, asked for its own classes.
 
-They are here, among the zero-shot scorers, so that a model that was trained on labels is used in the same
+It is here, among the zero-shot scorers, so that a model that was trained on labels is used in the same
 way as one that was not, and measured beside it.
 
 Letters: n texts, L labels.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-
 import numpy as np
 
-from sijo.generation.attribute import Attributor
-from sijo.inference.engine import Engine, Logits, ReadCounts
-from sijo.inference.vector_cache import Entry
+from sijo.inference.engine import Engine
+from sijo.inference.outputs import ReadCounts
 from sijo.zeroshot.calibration import LOGITS
 from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest, TrainedLabels
 
@@ -32,8 +28,10 @@ class TrainedScorer(Scorer):
     Source: the numbers are those of the text-classification pipeline of transformers.
 
     >>> from sijo.checkpoints.load import load
+    >>> from sijo.inference.encode import engine_of
     >>> from sijo.zeroshot.labels import Label
-    >>> scorer = TrainedScorer(Engine(load(head="new:sequence-classification", labels=["sport", "tax", "war"])))
+    >>> fresh = load(head="new:sequence-classification", labels=["sport", "tax", "war"])
+    >>> scorer = TrainedScorer(engine_of(fresh))
     >>> scores, reading = scorer.score(ScoreRequest(["a late goal"], [Label("war"), Label("sport")], ""))
     >>> scores.shape, reading.tokens.tolist()
     ((1, 2), [3])
@@ -54,42 +52,3 @@ class TrainedScorer(Scorer):
         places = self.known.places(request.labels)
         judged = self.engine.judge(request.texts)
         return judged.logits.astype(np.float64)[:, places], judged
-
-
-class LikelihoodScorer(Scorer):
-    """The log-probability of a text behind each label's control code: CTRL's source attribution, as a scorer.
-
-    A network that writes under control codes gives every text a probability under each of them; its labels are its
-    codes, and Bayes' rule makes the rest (`generation/attribute.py`). Probabilities are a softmax over the labels
-    that are asked for: the posterior of the codes where all are alike before the text is read. It is sure of itself
-    on long texts, since every token counts.
-
-    engine  a model opened with its lm head, whose tokenizer knows two codes or more
-
-    Source: Keskar et al. 2019 (arXiv:1909.05858), section 5.
-    """
-
-    name = "likelihood"
-    template = "{}"
-    """A label is its code's name; no other template is taken."""
-    calibration = replace(LOGITS, origin="not fitted: the posterior of the codes, all alike beforehand")
-    long_texts = ("windows",)
-    rows = 512
-    known: TrainedLabels
-
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(engine)
-        self.attributor = Attributor(engine.model, token_budget=engine.token_budget)
-        self.known = TrainedLabels(self.attributor.codes, multi_label=False)
-
-    def score(self, request: ScoreRequest) -> tuple[np.ndarray, ReadCounts]:
-        """Log-probabilities (n, L) float64, absolute or not, all of them; 0 for a text without tokens."""
-        places = self.known.places(request.labels)
-        judged = Logits(*self.engine.outputs(request.texts, self._read, len(self.known.names)))
-        return judged.logits.astype(np.float64)[:, places], judged
-
-    def _read(self, texts: Sequence[str]) -> Iterator[Entry]:
-        sequences = self.engine.model.tokenizer.ids(texts)
-        for ids, logprobs in zip(sequences, self.attributor.logprobs(sequences), strict=True):
-            windows = -(-len(ids) // self.attributor.room)
-            yield Entry(logprobs.astype(np.float32), len(ids), windows, truncated=False)

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from sijo.checkpoints.adapters import adapter_in
+from sijo.checkpoints.conversion.pickled import read_pickled
+from sijo.checkpoints.conversion.tensorflow import from_tensorflow, is_tensorflow
 from sijo.checkpoints.describe import buildable, describe
 from sijo.checkpoints.load import load
 from sijo.checkpoints.locate import BESIDE_WEIGHTS, SENTENCE_CONFIGS
-from sijo.checkpoints.pickled import read_pickled
 from sijo.checkpoints.save import save
-from sijo.checkpoints.tensorflow import from_tensorflow, is_tensorflow
 from sijo.checkpoints.weight_files import INDEX, PICKLED, WEIGHTS, weight_map
 from sijo.checkpoints.weights import read_file, read_weights, write_weights
 from sijo.errors import CheckpointError, RefusedError, SettingError, SijoError

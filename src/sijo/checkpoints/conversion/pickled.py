@@ -40,9 +40,12 @@ DISK_FULL = 74
 """How the process leaves where there is no room for the tensors."""
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 """So that no library starts another when it is imported: a jail stands around one."""
-CHILD = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from sijo.checkpoints import pickled; pickled.main()"
-)
+CHILD = """\
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from sijo.checkpoints.conversion import pickled
+pickled.main()
+"""
 
 
 @contextlib.contextmanager

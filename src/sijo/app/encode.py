@@ -1,0 +1,239 @@
+"""`sijo encode`: a table in, the same table with a vector beside each text out, or the vectors alone."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from sijo.app.options import BackendName, PrecisionName, call_with
+from sijo.app.progress import RowProgress
+from sijo.app.table_job import InputFormat, TableJob, TableOptions, answering, check_output, in_words, speed_of
+from sijo.version import __version__
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from sijo.files.tables import RowBlock, TextTable
+    from sijo.inference.engine import Engine
+    from sijo.inference.outputs import Encoded
+
+ROWS = 2048
+"""Of a block, at most."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class EncodeSettings(TableOptions):
+    """What makes the vectors, and where they go."""
+
+    model: str | None = None
+    """A model folder or org/name; without it the built-in sentence encoder."""
+    output: Annotated[Path | None, Parameter(alias="-o")] = None
+    """A .parquet, .jsonl or .csv with every input column and `vector`, or a .npy with the vectors alone, an array
+    (rows, D) of float32; it appears whole or not at all."""
+    column: str | None = None
+    """The column with the text: "text", or the only one, by default."""
+    prompt: str | None = None
+    """What stands before each text: the name of one of the model's prompts, such as query or passage, or words such
+    as "query: "; "" for nothing. The model's own by default."""
+    dimensions: int | None = None
+    """Keep this many of a vector's first numbers, then scale: for models that were trained to be cut (Matryoshka);
+    a warning where nothing says so."""
+    normalize: Annotated[bool, Parameter(negative="--no-normalize")] = True
+    """Scale each vector to length 1, so that a dot product is a cosine."""
+    long_text: Literal["windows", "truncate"] = "windows"
+    """Read a text longer than the model in windows, whose vectors are averaged by tokens, or only its start."""
+    workers: int = 1
+    """Processes that share the rows where one does not fill the machine; each takes its share of the threads, and
+    the vectors are the same."""
+    resume: bool = False
+    """Go on with a run that was stopped: same input, settings and output."""
+    overwrite: bool = False
+    """Replace an output, or an unfinished run, that is there."""
+    revision: str | None = None
+    """Branch, tag or commit of an org/name model."""
+    base: str | None = None
+    """The model of a LoRA adapter: a folder or org/name, where --model holds the adapter alone."""
+    cache: Path | None = None
+    """A folder that keeps vectors between runs: a text that it has seen is not read again."""
+    backend: BackendName = "auto"
+    """What runs the network. auto: onnx where the folder holds an ONNX file of the asked precision and the
+    processor runs it, else torch."""
+    device: str = "auto"
+    """Where it computes: cpu, cuda, cuda:N or mps; auto takes the first GPU there is, else the processor."""
+    precision: PrecisionName = "exact"
+    """What it computes in; exact is float32. auto tries int8 and bf16, where the processor has them, on the first
+    texts, and takes the first that decides as float32 does in 99 of 100 cases."""
+    input_format: InputFormat | None = None
+    """What the input holds; told from its suffix by default, and for a pipe and .txt from the first lines."""
+    delimiter: str | None = None
+    """Between the fields of a CSV: a comma by default, a tab in .tsv."""
+    no_header: bool = False
+    """Line 1 of a CSV is a row: its columns are then column_1, column_2, …, and a number names one."""
+    quiet: Annotated[bool, Parameter(alias="-q")] = False
+    """No progress and no summary."""
+
+    def opened(self, table: "TextTable") -> "Engine":
+        """The model, ready to read a table, by whose first texts --precision auto is decided."""
+        if self.precision != "auto":
+            return self.opened_in(self.precision)
+        from sijo.inference.encode import automatic_engine
+        from sijo.inference.precision import FIRST_TEXTS
+
+        texts = table.first_block(FIRST_TEXTS).texts
+        engine, choice = automatic_engine(self.opened_in, texts, backend=self.backend, device=self.device)
+        self.say(f"precision {choice}")
+        return engine
+
+    def opened_in(self, precision: str) -> "Engine":
+        """The model, ready to read in that precision."""
+        from sijo.checkpoints.describe import describe
+        from sijo.inference.encode import described_engine
+        from sijo.inference.vector_cache import VectorCache
+
+        engine = call_with(
+            described_engine,
+            self,
+            described=describe(self.model, self.revision, self.base),
+            precision=precision,
+            prompt=self.prompt,
+            dimensions=self.dimensions,
+            long_text=self.long_text,
+        )
+        if self.cache is not None:
+            engine.store = VectorCache(self.cache, fingerprint=f"{self.long_text}-{engine.fingerprint}")
+        return engine
+
+
+def run(source: str, settings: EncodeSettings) -> None:
+    """Encode the rows of `source` as the settings say, to a file or to standard output."""
+    call_with(check_output, settings, arrays=True)
+    table = settings.table(source, settings.column)
+    engine = settings.opened(table)
+    if settings.output is None:
+        with _job(table, engine, settings) as work, RowProgress(shown=not settings.quiet) as progress:
+            counts = work.to_stream("jsonl", progress)
+        what = in_words(counts["rows"])
+    else:
+        done = _to_file(table, engine, settings)
+        if done is None:
+            return
+        counts, progress = done
+        what = f"{in_words(counts['kept'] + counts['rows'])} in {settings.output}"
+    settings.say(what + speed_of(counts, progress))
+    for note in _notes(counts, engine):
+        settings.say(note)
+
+
+@contextmanager
+def _job(table: "TextTable", engine: "Engine", settings: EncodeSettings) -> Iterator[TableJob["Encoded"]]:
+    """The work that is to be done, and the processes that do it."""
+    precision = engine.backend.precision if settings.precision == "auto" else settings.precision
+    taken = replace(settings, precision=precision)
+    with answering(reader(engine), partial(_opened, taken), settings.workers) as answered:
+        yield TableJob(
+            table=table,
+            rows=ROWS,
+            answered=answered,
+            columns=lambda encoded: _column(encoded, normalize=settings.normalize),
+            counted=_counted,
+        )
+
+
+def _opened(settings: EncodeSettings) -> Callable[["RowBlock"], "Encoded"]:
+    """What encodes a block, in a process of its own, in the precision that was taken."""
+    return reader(settings.opened_in(settings.precision))
+
+
+def _to_file(
+    table: "TextTable", engine: "Engine", settings: EncodeSettings
+) -> tuple[Counter[str], RowProgress] | None:
+    """The counts of a run, and how long it took; None where its output was there already."""
+    from sijo.files.output_job import OutputJob
+
+    decisive = _run_settings(table, engine, settings)
+    with (
+        call_with(OutputJob, settings, settings=decisive, arrays=True) as job,
+        RowProgress(shown=not settings.quiet) as progress,
+    ):
+        if job.finished:
+            job.confirm(table.blocks(rows=ROWS))
+            settings.say(f"{settings.output} is complete already")
+            return None
+        how = "in place of --overwrite " if settings.overwrite else ""
+        with _job(table, engine, settings) as work:
+            counts = work.to_file(
+                job, progress, lambda kept: settings.say(f"{kept}; the same command with --resume {how}goes on")
+            )
+    return counts, progress
+
+
+def reader(engine: "Engine") -> Callable[["RowBlock"], "Encoded"]:
+    """What encodes a block of rows; warns once where the texts are in a language that the model does not know."""
+    from sijo.inference.language import LanguageCheck
+    from sijo.inference.outputs import NotFiniteError
+
+    language = LanguageCheck(engine.model)
+
+    def read(block: "RowBlock") -> "Encoded":
+        language.look(block.texts)
+        try:
+            return engine.encode(block.texts)
+        except NotFiniteError as error:
+            raise error.after(block.first_row, "row") from None
+
+    return read
+
+
+def _column(encoded: "Encoded", *, normalize: bool) -> "pa.Table":
+    """The column that is added to some rows."""
+    import numpy as np
+    import pyarrow as pa
+
+    from sijo.inference.outputs import unit
+
+    vectors_ND = unit(encoded.vectors) if normalize else encoded.vectors
+    numbers = pa.array(np.ascontiguousarray(vectors_ND, np.float32).reshape(-1), pa.float32())
+    return pa.table({"vector": pa.FixedSizeListArray.from_arrays(numbers, vectors_ND.shape[1])})
+
+
+def _counted(encoded: "Encoded") -> Counter[str]:
+    """What the summary tells of some rows."""
+    return Counter(
+        rows=len(encoded),
+        empty=int((encoded.tokens == 0).sum()),
+        windowed=int((encoded.windows > 1).sum()),
+        truncated=int(encoded.truncated.sum()),
+    )
+
+
+def _notes(counts: Counter[str], engine: "Engine") -> Iterator[str]:
+    """What a person should know beside the number of rows."""
+    limit = engine.model.tokenizer.max_length - engine.model.tokenizer.special_tokens
+    if counts["empty"]:
+        yield f"rows without text, whose vectors are zeros: {counts['empty']:,}"
+    if counts["windowed"]:
+        yield f"texts longer than the model's {limit} tokens, read in windows: {counts['windowed']:,}"
+    if counts["truncated"]:
+        yield f"texts cut at the model's {limit} tokens, as --long-text truncate asks: {counts['truncated']:,}"
+
+
+def _run_settings(table: "TextTable", engine: "Engine", settings: EncodeSettings) -> dict[str, object]:
+    """Everything that decides the vectors, but the rows: a resumed run must have the same."""
+    return {
+        "sijo": __version__,
+        **table.settings,
+        "backend": engine.backend.name,
+        "precision": engine.backend.precision,
+        "device": engine.backend.device.partition(":")[0],
+        "prompt": engine.before,
+        "dimensions": engine.width,
+        "normalize": settings.normalize,
+        "long_text": settings.long_text,
+        "model": engine.fingerprint,  # last, for what is part of it is told by name before
+    }

@@ -1,0 +1,166 @@
+"""A table in, the same table with more columns out: what `classify` and `encode` share.
+
+Blocks of rows are answered one after another, here or by several processes, and written in order: to a file, whole
+or not at all, by a run that can be resumed; or to standard output as they come.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+
+from sijo.app.progress import RowProgress
+from sijo.app.results import rows_out, tell
+from sijo.errors import SettingError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from sijo.files.output_job import OutputJob
+    from sijo.files.tables import RowBlock, TextTable
+
+Answer = TypeVar("Answer")
+InputFormat = Literal["text", "csv", "jsonl", "parquet"]
+
+
+class TableOptions:
+    """What the options of a command that reads a table do; it has them as fields."""
+
+    input_format: InputFormat | None
+    delimiter: str | None
+    no_header: bool
+    quiet: bool
+
+    def table(self, source: str, column: str | None) -> "TextTable":
+        """The rows of a file or of standard input, opened as the settings say."""
+        from sijo.files.tables import TextTable
+
+        return TextTable(
+            source, kind=self.input_format, column=column, delimiter=self.delimiter, header=not self.no_header
+        )
+
+    def say(self, line: str) -> None:
+        """Tell a person something beside the results, unless --quiet."""
+        if not self.quiet:
+            tell(line)
+
+
+def check_output(output: Path | None, *, resume: bool, overwrite: bool, workers: int, arrays: bool = False) -> None:
+    """Raise SettingError for an output or a number of processes that cannot be, before a model is opened.
+
+    arrays  whether there are vectors, which can stand alone in a .npy
+    """
+    if output is None and (resume or overwrite):
+        raise SettingError("--resume and --overwrite are about a file; name it with --output")
+    if output is not None:
+        from sijo.files.row_writers import format_of
+
+        format_of(output, arrays=arrays)
+    if workers != 1:
+        from sijo.inference.workers import check_workers
+
+        check_workers(workers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableJob(Generic[Answer]):
+    """The blocks of a table, what answers them, and what is made of the answers."""
+
+    table: "TextTable"
+    rows: int
+    """Of a block, at most."""
+    answered: Callable[[Iterable["RowBlock"]], Iterator[tuple["RowBlock", Answer]]]
+    """Gives each block with its answer, in order."""
+    columns: Callable[[Answer], "pa.Table"]
+    """The columns that are added to a block."""
+    counted: Callable[[Answer], Counter[str]]
+    """What is counted of an answer: its `rows`, and whatever a summary tells."""
+
+    def to_file(self, job: "OutputJob", progress: RowProgress, tell_kept: Callable[[str], None]) -> Counter[str]:
+        """Answer what is not done yet, and write the output.
+
+        tell_kept  told how many rows are kept where the work ends early
+
+        Returns the counts, with the rows that were done before as `kept`.
+        """
+        from sijo.files.row_writers import ColumnPlan, OutputRows
+
+        counts: Counter[str] = Counter()
+        blocks = 0
+
+        def to_do() -> Iterator["RowBlock"]:
+            nonlocal blocks
+            for block in self.table.blocks(rows=self.rows):
+                blocks += 1
+                if job.done(block):
+                    counts["kept"] += len(block.texts)
+                    progress.skip(self.table.share())
+                else:
+                    yield block
+
+        try:
+            for block, answer in self.answered(to_do()):
+                added = self.columns(answer)
+                if block.number == 0:  # a name that is taken is refused now
+                    ColumnPlan.of([OutputRows(block.columns, added, block.kind)])
+                job.write(block, added)
+                counts += self.counted(answer)
+                progress.add(len(block.texts), self.table.share())
+            job.finish(blocks)
+        except BaseException:
+            if done := counts["kept"] + counts["rows"]:
+                tell_kept(f"{done:,} rows are done and kept")
+            raise
+        return counts
+
+    def to_stream(self, format: Literal["csv", "jsonl"], progress: RowProgress) -> Counter[str]:
+        """Write rows to standard output as their answers come."""
+        from sijo.files.row_writers import OutputRows, stream
+
+        counts: Counter[str] = Counter()
+
+        def pieces() -> Iterator[OutputRows]:
+            for block, answer in self.each(progress, counts):
+                yield OutputRows(block.columns, self.columns(answer), block.kind)
+
+        stream(pieces(), format, rows_out())
+        return counts
+
+    def each(self, progress: RowProgress, counts: Counter[str]) -> Iterator[tuple["RowBlock", Answer]]:
+        """Every block with its answer, counted once whoever asked for it is done with it."""
+        for block, answer in self.answered(self.table.blocks(rows=self.rows)):
+            yield block, answer
+            counts.update(self.counted(answer))
+            progress.add(len(block.texts), self.table.share())
+
+
+@contextmanager
+def answering(
+    answer: Callable[["RowBlock"], Answer],
+    opens: Callable[[], Callable[["RowBlock"], Answer]],
+    workers: int,
+) -> Iterator[Callable[[Iterable["RowBlock"]], Iterator[tuple["RowBlock", Answer]]]]:
+    """What gives blocks their answers: this process, or several others.
+
+    answer  answers a block here
+    opens   gives the like in another process, so it must be fit for `pickle`
+    """
+    if workers == 1:
+        yield lambda blocks: ((block, answer(block)) for block in blocks)
+        return
+    from sijo.inference.workers import WorkerPool
+
+    with WorkerPool(opens, workers) as pool:
+        yield pool.each
+
+
+def in_words(rows: int) -> str:
+    """How many rows, for people."""
+    return "1 row" if rows == 1 else f"{rows:,} rows"
+
+
+def speed_of(counts: Counter[str], progress: RowProgress) -> str:
+    """How long it took, where anything was done."""
+    return f" ({progress.seconds:.1f} s, {progress.rows_per_second:,.0f} rows/s)" if counts["rows"] else ""

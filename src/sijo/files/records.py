@@ -1,0 +1,54 @@
+"""Rows of any table as their fields, whatever they hold, one after another."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from sijo.errors import SettingError
+from sijo.files import table_formats as formats
+from sijo.files.tables import listed, must_be_readable, usual_delimiter
+
+
+def records(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every row of a table as its fields, whatever they hold, with the words that say where it stands.
+
+    path  .csv, .tsv, .jsonl or .parquet, compressed or not; or .json: one array of objects, one object, or lines
+
+    CSV gives strings, the others what they hold. Raises SettingError for a path or ending that will not do and
+    TextError for a broken row, as `TextTable` does.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     _ = (Path(place) / "rows.jsonl").write_text('{"words": ["a", "b"]}')
+    ...     [fields for _, fields in records(Path(place) / "rows.jsonl")]
+    [{'words': ['a', 'b']}]
+    """
+    path = Path(path)
+    must_be_readable(path)
+    suffix, packed = formats.ending(path)
+    kind = "json" if suffix == ".json" else formats.SUFFIXES.get(suffix, "text")
+    if kind == "text":
+        known = (*(name for name, kind in formats.SUFFIXES.items() if kind != "text"), ".json")
+        raise SettingError(
+            f"{path} holds no columns by its ending; give one of {listed(known)}, with or without "
+            f"{listed(tuple(formats.DECOMPRESS))}"
+        )
+    name = str(path)
+    with ExitStack() as stack:
+        raw = stack.enter_context(path.open("rb"))
+        stream = formats.unpacked(stack, raw, packed)
+        if kind == "parquet" and packed is not None:
+            stream = formats.spooled(stack, stream, name)
+        lines = formats.read_lines(stream, name)
+        if kind == "parquet":
+            file = formats.open_parquet(stream, name)[0]
+            for before, batch in formats.read_parquet(file, name, lambda batch: batch.to_pylist()):
+                yield from ((f"{name}, row {number}", row) for number, row in enumerate(batch, before + 1))
+        elif kind == "csv":
+            columns, rows = formats.read_csv(lines, name, usual_delimiter(suffix))
+            yield from ((f"{name}, line {line}", dict(zip(columns, cells, strict=True))) for line, cells in rows)
+        elif kind == "jsonl":
+            yield from ((where, row) for where, _, row in formats.read_json_lines(lines, name))
+        else:
+            yield from formats.read_json(lines, name)

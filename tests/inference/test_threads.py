@@ -1,0 +1,109 @@
+"""How many threads compute: by what the machine, its container and its user allow."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from sijo.errors import SettingError
+from sijo.inference import threads
+from sijo.inference.threads import allowed_threads, thread_count, use_threads
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """`machine(processors, files, siblings)`: a system's root with those files, and processors that may be used."""
+
+    def made(processors, files=None, *, siblings=None):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(processors)), raising=False)
+        for number, text in (siblings or {}).items():
+            files = {**(files or {}), f"sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list": text}
+        for name, text in (files or {}).items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(text + "\n")
+        return tmp_path
+
+    return made
+
+
+CGROUP, V2, V1 = "proc/self/cgroup", "sys/fs/cgroup", "sys/fs/cgroup/cpu,cpuacct"
+
+
+@pytest.mark.parametrize(
+    ("files", "count"),
+    [
+        ({}, 8),
+        ({CGROUP: "0::/", f"{V2}/cpu.max": "max 100000"}, 8),
+        ({CGROUP: "0::/", f"{V2}/cpu.max": "200000 100000"}, 2),
+        ({CGROUP: "0::/", f"{V2}/cpu.max": "150000 100000"}, 2),
+        ({CGROUP: "0::/", f"{V2}/cpu.max": "10000 100000"}, 1),
+        ({CGROUP: "0::/", f"{V2}/cpu.max": "9900000 100000"}, 8),
+        ({CGROUP: "0::/a/b", f"{V2}/a/cpu.max": "300000 100000", f"{V2}/a/b/cpu.max": "max 100000"}, 3),
+        ({CGROUP: "0::/a/b", f"{V2}/a/cpu.max": "500000 100000", f"{V2}/a/b/cpu.max": "400000 100000"}, 4),
+        ({CGROUP: "0::/of/the/host", f"{V2}/cpu.max": "200000 100000"}, 2),
+        ({CGROUP: "0::/../..", f"{V2}/cpu.max": "200000 100000"}, 2),
+        ({CGROUP: "3:cpu,cpuacct:/x", f"{V1}/x/cpu.cfs_quota_us": "-1", f"{V1}/x/cpu.cfs_period_us": "100000"}, 8),
+        (
+            {CGROUP: "3:cpu,cpuacct:/x", f"{V1}/x/cpu.cfs_quota_us": "50000", f"{V1}/x/cpu.cfs_period_us": "25000"},
+            2,
+        ),
+        (
+            {CGROUP: "3:cpuset:/x\n1:cpu:/", f"{V2}/cpu/cpu.cfs_quota_us": "3", f"{V2}/cpu/cpu.cfs_period_us": "1"},
+            3,
+        ),
+        ({CGROUP: "0::/", f"{V2}/cpu.max": "rubbish"}, 8),
+        ({CGROUP: "0::/", f"{V2}/cpu.max": "100000 0"}, 8),
+        ({CGROUP: "rubbish"}, 8),
+    ],
+)
+def test_a_quota_is_obeyed(machine, files, count):
+    # kills: eight threads that share one processor and wait for each other, for either version of control groups
+    assert allowed_threads(machine(8, files)) == count
+
+
+def test_a_core_counts_once(machine):
+    # kills: two threads of one core that multiply matrices no faster than one
+    siblings = {0: "0,4", 1: "1,5", 2: "2,6", 3: "3,7", 4: "0,4", 5: "1,5", 6: "2,6", 7: "3,7"}
+    assert allowed_threads(machine(8, siblings=siblings)) == 4
+    assert allowed_threads(machine(2, siblings=siblings)) == 2
+
+
+def test_a_system_that_binds_no_process(machine, monkeypatch):
+    # kills: an AttributeError on macOS and Windows
+    root = machine(8)
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 5)
+    assert allowed_threads(root) == 5
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert allowed_threads(root) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "count"), [("3", 3), ("3,2", 3), ("", 8), ("0", 8), ("-1", 8), ("many", 8), ("9" * 40, 8), ("٣", 8)]
+)
+def test_who_starts_it_may_say(machine, monkeypatch, asked, count):
+    # kills: what a cluster's scheduler asks for, ignored; and rubbish, obeyed
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    root = machine(8)
+    assert thread_count(system=root) == count
+    assert thread_count(2, system=root) == 2
+
+
+@pytest.mark.parametrize("number", [0, -1, 4_097, 1.5, True, "2"])
+def test_numbers_that_cannot_be(number):
+    # kills: a library's own error, or a machine full of threads
+    with pytest.raises(SettingError, match="--threads"):
+        thread_count(number)
+
+
+def test_every_library_takes_the_number():
+    # kills: torch and onnxruntime with as many threads each as there are cores
+    program = (
+        "import os, torch\nfrom sijo.inference.threads import use_threads\nuse_threads(1)\n"
+        "assert torch.get_num_threads() == 1\n"
+        "names = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'RAYON_NUM_THREADS')\n"
+        "assert {os.environ[name] for name in names} == {'1'}"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert set(threads.READ_BY_LIBRARIES) >= {"OMP_NUM_THREADS", "RAYON_NUM_THREADS"} and use_threads
