@@ -130,7 +130,7 @@ def test_no_process_is_left_behind_when_its_parent_is_killed(start, until, tiny_
     environment = {"OMP_NUM_THREADS": "2"}
     running = start(*command, "-o", tmp_path / "two.npy", "--workers", "2", **environment)
     run = tmp_path / ".two.npy.sijo-run"
-    until(lambda: list(run.glob("chunk-????????")), seconds=120)
+    until(lambda: list(run.glob("chunk-????????")), seconds=600)
     workers = children(running.pid)
     assert len(workers) >= 2
     os.kill(running.pid, 9)
@@ -138,7 +138,7 @@ def test_no_process_is_left_behind_when_its_parent_is_killed(start, until, tiny_
     until(lambda: all(map(gone, workers)))
 
     running = start(*command, "-o", tmp_path / "two.npy", "--workers", "2", **environment)
-    until(lambda: len(list(run.glob("chunk-????????"))) > 1 or (tmp_path / "two.npy").exists(), seconds=120)
+    until(lambda: len(list(run.glob("chunk-????????"))) > 1 or (tmp_path / "two.npy").exists(), seconds=600)
     workers = children(running.pid)
     os.kill(running.pid, 2)
     ran = running.wait()
@@ -157,7 +157,7 @@ def test_a_worker_that_is_killed_ends_a_run_that_can_be_resumed(start, until, ti
     assert start(*command, "-o", tmp_path / "one.csv", OMP_NUM_THREADS="1").wait().code == 0
     command += ["-o", tmp_path / "two.csv", "--workers", "2"]
     running = start(*command, OMP_NUM_THREADS="2")
-    until(lambda: list((tmp_path / ".two.csv.sijo-run").glob("chunk-????????")), seconds=120)
+    until(lambda: list((tmp_path / ".two.csv.sijo-run").glob("chunk-????????")), seconds=600)
     for pid in children(running.pid):
         if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text():
             os.kill(pid, 9)

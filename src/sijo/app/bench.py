@@ -100,10 +100,9 @@ def _products() -> dict[str, Callable[[], object]]:
 
     products = {"numpy": numpy_product()}
     if find_spec("torch") is not None:
-        import torch
+        from sijo.inference.backends.devices import torch_product
 
-        matrix = torch.ones(PRODUCT, PRODUCT)
-        products["torch"] = lambda: torch.mm(matrix, matrix)
+        products["torch"] = torch_product(PRODUCT)
     return products
 
 

@@ -1,6 +1,7 @@
-"""Which device torch computes on."""
+"""Which device torch computes on, and a plain product to measure one by."""
 
 import re
+from collections.abc import Callable
 
 import torch
 
@@ -30,3 +31,13 @@ def torch_device(name: str) -> str:
             raise SettingError(f"the device {name} is GPU number {number}, and {found}; use cpu or auto")
         return f"cuda:{number}"
     return name
+
+
+def torch_product(size: int) -> Callable[[], object]:
+    """A product of two square matrices of so many rows in float32, on the processor.
+
+    >>> tuple(torch_product(8)().shape)
+    (8, 8)
+    """
+    matrix = torch.ones(size, size)
+    return lambda: torch.mm(matrix, matrix)
