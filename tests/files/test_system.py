@@ -19,7 +19,8 @@ sys.meta_path.insert(0, Absent())
 import subprocess, multiprocessing.context, signal, pathlib, tempfile, shutil, asyncio
 for name in ("fcntl", "resource", "termios", "pwd", "grp", "tty"):
     sys.modules.pop(name, None)
-absent = "O_NOFOLLOW O_CLOEXEC O_DIRECTORY O_NONBLOCK O_NOCTTY geteuid getuid fchmod fchown pread sched_getaffinity fork"
+absent = "O_NOFOLLOW O_CLOEXEC O_DIRECTORY O_NONBLOCK O_NOCTTY geteuid getuid fchmod fchown pread fork"
+absent += " sched_getaffinity"
 for name in absent.split():
     if hasattr(os, name):
         delattr(os, name)
