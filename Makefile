@@ -3,6 +3,7 @@
 #   make demo    makes .venv, installs sijo and its built-in model, labels real requests
 #   make test    installs what the tests need, and runs ruff, mypy and every test; those that need no torch once
 #                more, in an environment that has none
+#   make bench   measures beside other libraries, and writes docs/performance.md anew
 #
 # Only python3 (3.11 or newer), make and a package index are needed.
 
@@ -10,7 +11,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := $(shell find src -type f -not -name '*.pyc')
 
-.PHONY: demo test format clean
+.PHONY: demo test bench format clean
 
 demo: .venv/model
 	@$(BIN)/python examples/demo.py
@@ -22,6 +23,9 @@ test: .venv/model .venv/tests .venv/base-installed
 	$(BIN)/python -m pytest
 	@cd / && $(CURDIR)/.venv/base/bin/python -m pytest -q -p no:cacheprovider --import-mode=importlib \
 		--override-ini=addopts= --confcutdir=$(CURDIR)/tests/without_torch $(CURDIR)/tests/without_torch
+
+bench: .venv/peers
+	$(BIN)/python benchmarks/performance.py
 
 format: .venv/tests
 	$(BIN)/ruff check --fix .
@@ -59,4 +63,8 @@ clean:
 	test -x .venv/base/bin/python || $(PYTHON) -m venv .venv/base
 	.venv/base/bin/pip install --quiet --no-deps --force-reinstall .build/sijo-*.whl
 	.venv/base/bin/pip install --quiet --constraint constraints.txt .build/sijo-*.whl pytest pytest-timeout
+	@touch $@
+
+.venv/peers: .venv/tests
+	$(BIN)/pip install --quiet --constraint constraints.txt "sentence-transformers>=6" "transformers>=5"
 	@touch $@

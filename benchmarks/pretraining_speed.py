@@ -1,39 +1,43 @@
 """How fast a step of pretraining is, beside the same step by hand in `transformers`.
 
-    python benchmarks/pretraining_speed.py electra-small albert-base deberta-v3-xsmall
+    python benchmarks/pretraining_speed.py electra-small albert-base deberta-v3-xsmall --precision float32 bfloat16
 
-One step is a batch of 16 inputs of 128 tokens, drawn, in one piece: masked, read, the losses' gradients, clipped to 1
-and taken by AdamW, with dropout of 0.1 everywhere.
+One step is a batch of 16 inputs of 128 drawn tokens, in one piece: masked, read, the losses' gradients, clipped to
+1 and taken by AdamW, with dropout of 0.1 everywhere.
 
   electra-small      the generator a quarter as wide and the discriminator at once, tables tied (rtd)
-  deberta-v3-xsmall  the generator half as deep, behind the enhanced mask decoder, and the discriminator, whose tables
-                     are the generator's and an offset; a vocabulary of 128,100 (rtd)
+  deberta-v3-xsmall  the generator half as deep, behind the enhanced mask decoder, and the discriminator, whose
+                     tables are the generator's and an offset; a vocabulary of 128,100 (rtd)
   albert-base        masked tokens and the order of sentences over one block, twelve times (mlm and sop)
 
 sijo's is the step of its own loop, as `sijo pretrain` times it. The peers are transformers' classes with the same
 weights; before anything is timed the losses are compared, without dropout.
 
   classes  the classes as they are: logits and loss of all places, torch's plain AdamW
-  by_hand  the same encoders, but logits only of masked places and AdamW's fused kernel: what a careful person writes
+  by_hand  the same encoders, but logits of masked places alone and AdamW's fused kernel, as a careful person writes
   eager    that, with attention written out in place of torch's fused one (DeBERTa knows no other)
 
-All take turns; the ratios are medians over rounds, with a 95 % bootstrap interval and quartiles. With --precision
-bfloat16 both sides multiply in bfloat16 (torch's autocast there), and the peers in float32 run beside them.
+Each is a process of its own, so that none has another's memory, and all take turns. Ratios are medians over rounds,
+with a 95 % bootstrap interval and quartiles. In bfloat16 both sides multiply in it (the peers under torch's
+autocast); every ratio of both precisions is in the record.
 """
 
 import argparse
 import gc
 import statistics
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import asdict
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import transformers
-from measuring import in_turns, median_ratio
+from measuring import median_ratio
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -322,57 +326,83 @@ def compared(objective: TrainingObjective, peer: Peer, posed: PosedBatch) -> dic
     return both
 
 
+def serve(pipe: Connection, name: str, way: str, precision: str, args: argparse.Namespace) -> None:
+    """A process's work: say what it is, then make a step and say its seconds whenever it is asked."""
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    with tempfile.TemporaryDirectory() as folder:
+        place, settings = Path(folder), settings_of(name, args, precision)
+        tokenizer = tokenizer_of(place, settings.model.vocab_size, args.length)
+        samples: Any = Drawn(settings.model.vocab_size, args.length)
+        objective = build(settings, tokenizer)
+        posed = objective.pose(unposed(samples.batch(0, args.batch, seed=1)), 1)
+        networks, share = objective.networks().values(), objective.share
+        flops = training_flops(networks, args.length, share=share, sequences=args.batch)
+        if way == "sijo":
+            pipe.send({"flops": flops})
+            steps = Training(settings, objective, samples, place / "run").steps()
+            while pipe.recv():
+                pipe.send(next(steps).seconds)
+            steps.close()  # type: ignore[attr-defined]
+            return
+        attention, whole = WAYS[way]
+        peer = PEERS[name](objective, attention=attention, whole=whole)
+        pipe.send({"losses": compared(objective, peer, posed)})
+        del objective, networks
+        gc.collect()
+        peer.start()
+        while pipe.recv():
+            started = time.perf_counter()
+            peer.step(posed, low=precision == "bfloat16")
+            pipe.send(time.perf_counter() - started)
+
+
 def measured(name: str, args: argparse.Namespace) -> dict[str, Any]:
     """All that is said of one network."""
-    works: dict[str, Callable[[], object]] = {}
-    keep: list[Any] = []
-    losses: dict[str, Any] = {}
-    tokens, peer = args.batch * args.length, None
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        settings = settings_of(name, args, "float32")
-        tokenizer = tokenizer_of(place, settings.model.vocab_size, args.length)
-        samples = Drawn(settings.model.vocab_size, args.length)
-        for precision in args.precision:
-            settings = settings_of(name, args, precision)
-            objective = build(settings, tokenizer)
-            posed = objective.pose(unposed(samples.batch(0, args.batch, seed=1)), 1)
-            flops = training_flops(
-                objective.networks().values(), args.length, share=objective.share, sequences=args.batch
-            )
-            for way in args.peers:
-                attention, whole = WAYS[way]
-                if way == "eager" and name.startswith("deberta"):
-                    continue
-                peer = PEERS[name](objective, attention=attention, whole=whole)
-                losses[way] = compared(objective, peer, posed)
-                peer.start()
-                low = precision == "bfloat16"
-                works[f"{way}_{precision}"] = lambda peer=peer, low=low, posed=posed: peer.step(posed, low=low)  # type: ignore[misc]
-            run: Any = Training(settings, objective, samples, place / precision)  # type: ignore[arg-type]
-            steps = run.steps()
-            keep.append(steps)
-            works[f"sijo_{precision}"] = lambda steps=steps: next(steps)  # type: ignore[misc]
-        wall, _ = in_turns(works, rounds=args.rounds, uncounted=args.uncounted)
-        for steps in keep:
-            steps.close()
-    threads = torch.get_num_threads()
-    peaks = {precision: matmul_peak(threads, getattr(torch, precision)) for precision in args.precision}
-    figures: dict[str, Any] = {"losses": losses, "flops_per_token": flops, "peak_flops": peaks}
-    for work, seconds in wall.items():
-        speed = tokens / statistics.median(seconds)
-        share = speed * flops / peaks[work.rpartition("_")[2]]
-        figures[work] = {"tokens_per_second": speed, "peak_share": share, "seconds": seconds.tolist()}
-        data.say(f"{name}, {work}: {speed:,.0f} tokens/s, {share:.0%} of the peak")
+    ways = ["sijo", *(way for way in args.peers if way != "eager" or not name.startswith("deberta"))]
+    context, pipes, told = get_context("spawn"), {}, {}
     for precision in args.precision:
-        for other in works:
-            if not other.startswith("sijo"):
-                ratio = median_ratio(wall[other], wall[f"sijo_{precision}"], seed=args.seed)
-                ratios = wall[other] / wall[f"sijo_{precision}"]
-                figures[f"sijo_{precision}_times_{other}"] = asdict(ratio) | {
-                    "quartiles": statistics.quantiles(ratios, n=4) if len(ratios) > 1 else []
-                }
-                data.say(f"{name}: sijo in {precision} is {ratio} times {other}")
+        for way in ways:
+            pipe, end = context.Pipe()
+            context.Process(target=serve, args=(end, name, way, precision, args), daemon=True).start()
+            end.close()
+            pipes[way, precision], told[way, precision] = pipe, pipe.recv()
+    seconds: dict[tuple[str, str], list[float]] = {key: [] for key in pipes}
+    peaks: dict[str, list[float]] = {precision: [] for precision in args.precision}
+    for number in range(args.uncounted + args.rounds):
+        for precision, reached in peaks.items():
+            reached.append(matmul_peak(torch.get_num_threads(), getattr(torch, precision)))
+        for key, pipe in pipes.items():
+            pipe.send(True)
+            seconds[key].append(pipe.recv())
+            data.say(f"round {number + 1}: {key[0]} in {key[1]} {seconds[key][-1]:.2f} s")
+    for pipe in pipes.values():
+        pipe.send(False)
+    wall = {key: np.array(taken[args.uncounted :]) for key, taken in seconds.items()}
+    flops, tokens = told["sijo", args.precision[0]]["flops"], args.batch * args.length
+    figures: dict[str, Any] = {"flops_per_token": flops}
+    figures["losses"] = {way: said["losses"] for (way, _), said in told.items() if "losses" in said}
+    for precision in args.precision:
+        figures[f"peak_{precision}"] = statistics.median(peaks[precision])
+    for (way, precision), taken in wall.items():
+        speed = tokens / statistics.median(taken)
+        share = speed * flops / figures[f"peak_{precision}"]
+        quartiles = statistics.quantiles(taken, n=4) if len(taken) > 1 else []
+        figures[f"{way}_{precision}"] = {
+            "tokens_per_second": speed,
+            "peak_share": share,
+            "seconds": taken.tolist(),
+            "quartiles": quartiles,
+        }
+        data.say(f"{name}, {way} in {precision}: {speed:,.0f} tokens/s, {share:.0%} of the peak")
+    for precision in args.precision:
+        for (way, other), taken in wall.items():
+            if way != "sijo":
+                ratios = taken / wall["sijo", precision]
+                ratio = median_ratio(taken, wall["sijo", precision], seed=args.seed)
+                quartiles = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else []
+                figures[f"sijo_{precision}_times_{way}_{other}"] = asdict(ratio) | {"quartiles": quartiles}
+                data.say(f"{name}: sijo in {precision} is {ratio} times {way} in {other}")
     return figures
 
 
@@ -389,11 +419,9 @@ def main() -> None:
     parser.add_argument("--layers", type=int, help="only so many of each network's")
     parser.add_argument("--dropout", type=float, default=0.1, help="share, everywhere (0.1)")
     args = parser.parse_args()
-    transformers.logging.set_verbosity_error()
     figures: dict[str, Any] = {}
     for name in args.names or SIZES:
         figures[name] = measured(name, args)
-        gc.collect()
     data.report(args, {"batch": args.batch, "length": args.length, "rounds": args.rounds}, figures)
 
 

@@ -22,13 +22,13 @@ def parts(model, head=None):
     )
 
 
-def opened(written, *, precision="float32", states=False, threads=1):
+def opened(written, *, precision="float32", ranges=None, states=False, threads=1):
     """A session of `NetworkParts`."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, 3
-    proto = onnx_model(written, {}, precision=precision, states=states)
+    proto = onnx_model(written, {}, precision=precision, ranges=ranges, states=states)
     return onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 

@@ -76,7 +76,7 @@ MAY_IMPORT_TORCH = {
     "app": "",
     "checkpoints": "int8 load merge names save weights",
     "checkpoints/conversion": "convert pickled tensorflow",
-    "export": "compare export",
+    "export": "calibrate compare export",
     "generation": "attribute beams generator rules",
     "inference/backends": "devices torch_backend",
     "jobs": "finetune_seed finetune_setup networks new_token_rows recipes student",
@@ -85,7 +85,8 @@ MAY_IMPORT_TORCH = {
         "prepared_attention prepared_linear transformer"
     ),
     "objectives": (
-        "clm distillation ensemble language_teacher mlm objective posed_batch rtd scoring sop supervised tally"
+        "clm distillation ensemble language_teacher mlm objective posed_batch rtd scoring sop supervised tally "
+        "token_loss"
     ),
     "training": "average cost distributed loop optimizers state trackers",
 }

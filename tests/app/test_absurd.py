@@ -46,8 +46,8 @@ SOUND = {
 
 def numeric_options():
     """Every option that takes a number, by its command."""
-    for command in (("attribute",), ("classify",), ("evaluate",), ("finetune",), ("generate",)):
-        yield from ((command, name) for name in _numbers(cli.app[command[0]]))
+    for name in ("attribute", "bench", "classify", "encode", "evaluate", "finetune", "generate"):
+        yield from (((name,), option) for option in _numbers(cli.app[name]))
     tokenizers = cli.app["tokenizer"]
     for name in ("train", "cut"):
         yield from ((("tokenizer", name), option) for option in _numbers(tokenizers[name]))
@@ -87,7 +87,9 @@ def orders(writer, tiny_model, write, tmp_path):
     generate = ("generate", "--model", writer, "-p", "the sea", "--max-new-tokens", "2")
     return {
         ("attribute",): ("attribute", "--model", writer, "the sea"),
+        ("bench",): ("bench", tiny_model, "--rounds", "1"),
         ("classify",): ("classify", texts, "--labels", "sea,land", "--model", tiny_model),
+        ("encode",): ("encode", texts, "--model", tiny_model),
         ("evaluate",): ("evaluate", "--data", data, "--model", tiny_model, "--resamples", "100"),
         ("finetune",): ("finetune", "--train", data, "--out", tmp_path / "f", "--settings"),
         ("generate",): generate,

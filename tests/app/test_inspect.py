@@ -194,8 +194,8 @@ def test_folders_that_do_not_open(told, sijo_cli, tiny_copy, way, code, words):
 def test_files_that_are_never_opened(told, tiny_copy, monkeypatch):
     # kills: code that is run because it lies there, a pipe that is waited on for ever, a socket
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("asked the network"))
-    foreign = ["modeling.py", "openvino/model.xml.py", "optimizer.pt", "rust_model.ot", "tf_model.h5"]
-    (tiny_copy / "openvino").mkdir()
+    foreign = ["modeling.py", "onnx/model.h5", "optimizer.pt", "rust_model.ot", "tf_model.h5"]
+    (tiny_copy / "onnx").mkdir()
     for name in foreign:
         (tiny_copy / name).write_text(f"open('{tiny_copy}/sprung', 'w')")
     os.mkfifo(tiny_copy / "pipe")

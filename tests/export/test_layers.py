@@ -5,16 +5,14 @@ The truth is the public model, or plain numbers where there is none; nothing her
 
 import numpy as np
 import pytest
-from onnx_sessions import answers, opened, parts
 
 from battery import SETTINGS, cases
+from onnx_sessions import answers, opened, parts
 from sijo.checkpoints.load import load
 from sijo.errors import SettingError
 from sijo.export.network import HEADS
 from sijo.models import FAMILIES
 
-pytest.importorskip("onnxruntime")
-pytest.importorskip("onnx")
 pytest.importorskip("transformers")
 GAP = 3e-5
 
@@ -33,7 +31,7 @@ def drawn(*, left=False):
 
 @pytest.mark.parametrize("case", drawn())
 def test_every_layer_is_the_reference_s(shelf, case):
-    """Catches, when planted: distances mirrored in one term, a norm's bias lost, segments left out, a wrong scale."""
+    """Catches, when planted: distances mirrored in one term, a bias lost, segments left out, a wrong scale."""
     truth = shelf.truth(case)
     head = next((name for name in truth.heads if name in HEADS), None)
     batch = {name: None if value is None else value.numpy() for name, value in case.batch().items()}

@@ -203,7 +203,7 @@ def test_no_file_is_read_that_is_not_listed(saved, name):
     "name",
     [
         *("results.json", "eval_results.json", "all_results.json", "trainer_state.json", "metrics.json"),
-        *("._config.json", "1_Pooling/._config.json", ".DS_Store", "training_args.bin"),
+        *("._config.json", "1_Pooling/._config.json", ".DS_Store", "training_args.bin", "onnx/notes.txt"),
     ],
 )
 def test_what_came_of_a_model_may_lie_beside_it(saved, name):

@@ -20,8 +20,7 @@ import subprocess, multiprocessing.context, signal, pathlib, tempfile, shutil, a
 for name in ("fcntl", "resource", "termios", "pwd", "grp", "tty"):
     sys.modules.pop(name, None)
 absent = "O_NOFOLLOW O_CLOEXEC O_DIRECTORY O_NONBLOCK O_NOCTTY geteuid getuid fchmod fchown pread fork"
-absent += " sched_getaffinity"
-for name in absent.split():
+for name in [*absent.split(), "sched_getaffinity"]:
     if hasattr(os, name):
         delattr(os, name)
 os.supports_dir_fd = set()

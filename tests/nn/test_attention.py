@@ -73,3 +73,39 @@ def test_attention_weights_are_dropped_in_training_alone():
     assert torch.equal(*quiet)
     part.train()
     assert not torch.equal(part(hidden, hidden, View()), part(hidden, hidden, View()))
+
+
+@pytest.mark.parametrize("distances", [None, Disentangled(span=6), Disentangled(span=6, key_bias=False)])
+def test_one_product_of_three_matrices_is_the_three(distances):
+    # kills: query, key and value in another order, a bias that keys have not, heads cut across the three, gradients
+    # that land on a copy
+    part = scrambled(SelfAttention(architecture(distances=distances)))
+    hidden, apart = draw(2, 6, 12).requires_grad_(), None if distances is None else draw(12, 12)
+    with torch.no_grad():
+        want = part(hidden, hidden, View(distances=apart))
+    got = part(hidden, hidden, View(distances=apart))
+    torch.testing.assert_close(got, want, rtol=0, atol=1e-12)
+    three = part(hidden.clone(), hidden, View(distances=apart))  # from two sources there is no one product
+    gradients = []
+    for out in (got, three):
+        part.zero_grad()
+        hidden.grad = None
+        (out * torch.arange(12)).sum().backward()
+        gradients.append([hidden.grad, *(weight.grad for weight in part.parameters())])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+def test_a_part_that_is_another_module_is_called():
+    # kills: a projection of 8 bits, or one with something trained beside it, of which the bare weight is taken
+    class Twice(torch.nn.Linear):
+        def forward(self, states):
+            return 2 * super().forward(states)
+
+    part = scrambled(SelfAttention(architecture()))
+    hidden = draw(1, 6, 12)
+    before = part(hidden, hidden, View())
+    value = Twice(12, 12).double()
+    value.load_state_dict(part.value.state_dict())
+    part.value = value
+    torch.testing.assert_close(part(hidden, hidden, View()) - part.out.bias, 2 * (before - part.out.bias))

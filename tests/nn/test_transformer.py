@@ -308,3 +308,30 @@ def test_pooling_reads_only_real_tokens():
     assert pool(hidden_BLD, keep_BL, "max").tolist() == [[3.0, -2.0]]
     assert pool(hidden_BLD, keep_BL, "cls").tolist() == [[1.0, -4.0]]
     assert pool(hidden_BLD[:, :2], None, "mean").tolist() == [[2.0, -3.0]]
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, "norm first"])
+@pytest.mark.parametrize("recompute", [False, True])
+def test_states_that_are_wanted_are_those_of_the_whole(name, recompute):
+    # kills: a row that got its neighbour's places, a place added to another's state, keys from the wanted places
+    # alone, padding read there, a layer cut short whose places depend on each other, a gradient that is lost
+    none = DropoutRates(embeddings=0, attention=0, attention_output=0, hidden=0)
+    network = scrambled(Transformer(architecture(**NETWORKS.get(name, {"norm": PreNorm()}), dropout=none))).train()
+    network.recompute = recompute
+    ids, keep = torch.tensor([IDS, IDS[::-1], IDS]), torch.tensor([KEEP, [True] * 6, KEEP])
+    wanted = torch.tensor([[True, False, True, False, False, False], [False] * 5 + [True], [False] * 6])
+    whole, few = (network(ids, keep, wanted=places).last_hidden_state for places in (None, wanted))
+    torch.testing.assert_close(few[wanted], whole[wanted], rtol=0, atol=1e-12)
+    plainest = network.architecture.distances is None and network.architecture.reads == "both_sides"
+    assert few[~wanted].any() != (plainest and not isinstance(network.architecture.norm, PreNorm))
+    gradients = []
+    for states in (whole, few):
+        network.zero_grad()
+        (states[wanted] * torch.arange(12)).sum().backward()
+        gradients.append(
+            [torch.zeros_like(part) if part.grad is None else part.grad for part in network.parameters()]
+        )
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+    most = torch.ones(3, 6, dtype=torch.bool)
+    assert torch.equal(network(ids, keep, wanted=most).last_hidden_state, whole)

@@ -83,7 +83,7 @@ def test_a_sample_inverts_the_distribution(asked):
 
 @pytest.mark.usefixtures("cut")
 def test_samples_are_distributed_as_the_softmax():
-    # kills: argmax in place of a draw, edges without the last token, draws not scaled to the last edge
+    # kills: argmax in place of a draw, edges without the last token
     logits = torch.tensor([0.0, 1.0, -1.0, 2.0])
     throws = torch.from_numpy(np.random.Generator(np.random.Philox(key=1)).random(100_000))
     states = torch.ones(len(throws), 1)
@@ -97,24 +97,39 @@ def test_samples_are_distributed_as_the_softmax():
     assert drawn.tolist() == [127_999, 127_999]
 
 
+class Watching(TorchDispatchMode):
+    """The shapes of all tensors that are made."""
+
+    def __init__(self):
+        super().__init__()
+        self.shapes = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        several = made if isinstance(made, tuple) else (made,)
+        if not func.is_view:
+            self.shapes += [tuple(part.shape) for part in several if torch.is_tensor(part)]
+        return made
+
+
 def test_nothing_as_wide_as_the_vocabulary_is_written(asked, monkeypatch):
     # kills: logits of all tokens, or their softmax in double precision, beside the pieces
     monkeypatch.setattr(module, "PIECE", 1)
     monkeypatch.setattr(module, "KEPT", 0)
     parts, targets = asked
-    sizes = []
-
-    class Watching(TorchDispatchMode):
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            made = func(*args, **(kwargs or {}))
-            sizes.extend(
-                part.numel() for part in (made if isinstance(made, tuple) else (made,)) if torch.is_tensor(part)
-            )
-            return made
-
-    with Watching():
+    with Watching() as watching:
         token_loss(*parts, targets, torch.zeros(N, dtype=torch.float64))[0].backward()
-    assert max(sizes) <= max(V * E, N * module.NARROWEST) < N * V
+    assert max(map(math.prod, watching.shapes)) <= max(V * E, N * module.NARROWEST) < N * V
+
+
+@pytest.mark.parametrize("kept, again, held", [(N * V, True, 3), (N * V - 1, True, 0), (N * V, False, 0)])
+def test_pieces_are_kept_while_they_are_few(asked, monkeypatch, kept, again, held):
+    # kills: pieces that together are all logits after all, where there are many or nothing asks for them again
+    monkeypatch.setattr(module, "PIECE", 1)
+    monkeypatch.setattr(module, "KEPT", kept)
+    states, table, bias = (part.detach() for part in asked[0])
+    pieces = module._Pieces(states, table, bias, again=again)
+    assert sum(part is not None for part in pieces._kept) == held and len(pieces._kept) == 3
 
 
 def test_low_precision_rounds_products_alone(asked):
@@ -143,8 +158,9 @@ def test_a_table_that_does_not_learn_costs_nothing(asked):
     # kills: a gradient as large as the table where only the states learn
     (states, table, bias), targets = asked
     table.requires_grad_(False)
-    token_loss(states, table, bias, targets)[0].backward()
-    assert table.grad is None
+    with Watching() as watching:
+        token_loss(states, table, bias, targets)[0].backward()
+    assert table.grad is None and (V, E) not in watching.shapes
     torch.testing.assert_close(
         states.grad.double(), plain((states, table, bias), targets, 1.0)[2][0], rtol=1e-5, atol=1e-5
     )

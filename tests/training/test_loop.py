@@ -114,6 +114,28 @@ def test_low_precision_learns_too(run, tmp_path):
     )
 
 
+def test_blocks_are_compiled_in_place(run, tmp_path, monkeypatch):
+    # kills: a setting that does nothing, weights under other names (`_orig_mod.`), heads or tables compiled
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda part, *_, **__: compiled.append(type(part).__name__))
+    run("electra", tmp_path / "compiled", "run.compile=true", "run.steps=2")
+    assert compiled == ["Block"] * 4
+    run("electra", tmp_path / "plain", "run.steps=2")
+    assert len(compiled) == 4
+    one, other = (state.newest(tmp_path / name / "checkpoints").weights for name in ("compiled", "plain"))
+    assert list(one) == list(other)
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_a_processor_without_bfloat16_is_told_of(run, tmp_path, monkeypatch, able):
+    # kills: products that take seven times as long, without a word
+    monkeypatch.setattr(looping, "has_bf16", lambda: able)
+    told = []
+    run("bert", tmp_path / "low", "run.precision=bfloat16", "run.steps=1", tell=told.append)
+    run("bert", tmp_path / "plain", "run.steps=1", tell=told.append)
+    assert sum("bfloat16" in sentence for sentence in told) == (not able)
+
+
 def test_what_is_left_opens_and_answers(run, tmp_path):
     # kills: a model without tokenizer or head, weights that are not the last ones, the average forgotten
     run("electra", tmp_path / "rtd")

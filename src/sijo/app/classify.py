@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 from rich.table import Column, Table
@@ -253,7 +253,11 @@ def _job(
     table: "TextTable", labeller: "Labeller", settings: ClassifySettings
 ) -> Iterator[TableJob[list["LabelPrediction"]]]:
     """The work that is to be done, and the processes that do it."""
-    taken = replace(settings, precision=labeller.scorer.engine.backend.precision, dtype=None)
+    from sijo.inference.precision import named_precision
+
+    asked = named_precision(settings.precision, settings.dtype)
+    settled: Any = labeller.scorer.engine.backend.precision if asked == "auto" else asked
+    taken = replace(settings, precision=settled, dtype=None)
     with answering(_answers(labeller, settings), partial(_opened, taken), settings.workers) as answered:
         yield TableJob(
             table=table,

@@ -18,7 +18,19 @@ from typing import Annotated, Literal, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError
 
-from sijo.app import attribute, classify, distill, encode, evaluate, export, finetune, generate, inspect, pretrain
+from sijo.app import (
+    attribute,
+    bench,
+    classify,
+    distill,
+    encode,
+    evaluate,
+    export,
+    finetune,
+    generate,
+    inspect,
+    pretrain,
+)
 from sijo.app.options import check_options
 from sijo.app.results import print_line, tell, tell_story, warnings_told
 from sijo.errors import SettingError, SijoError, SijoWarning, TextError, not_installed
@@ -51,7 +63,7 @@ def input_name(*command: str) -> Callable[[object, Sequence[Token]], str]:
     return read
 
 
-for module in (attribute, distill, evaluate, export, finetune, generate, inspect, pretrain):
+for module in (attribute, bench, distill, evaluate, export, finetune, generate, inspect, pretrain):
     app.command(module.run, name=module.__name__.rpartition(".")[2], help_format="markdown")
 TOKENIZER = "Make a tokenizer from raw text."
 app.command("sijo.app.tokenizer:commands", name="tokenizer", help=TOKENIZER)  # opened late: it knows the families

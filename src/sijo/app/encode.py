@@ -133,7 +133,8 @@ def run(source: str, settings: EncodeSettings) -> None:
 @contextmanager
 def _job(table: "TextTable", engine: "Engine", settings: EncodeSettings) -> Iterator[TableJob["Encoded"]]:
     """The work that is to be done, and the processes that do it."""
-    taken = replace(settings, precision=engine.backend.precision)
+    precision = engine.backend.precision if settings.precision == "auto" else settings.precision
+    taken = replace(settings, precision=precision)
     with answering(reader(engine), partial(_opened, taken), settings.workers) as answered:
         yield TableJob(
             table=table,

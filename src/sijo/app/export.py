@@ -24,8 +24,8 @@ class ExportSettings:
     """What the file answers: sequence-classification or token-classification; by default the first of them that the
     folder holds, else sentence vectors."""
     texts: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
-    """A file of texts like those it is for, to compare it with the original on: .txt, .csv, .tsv, .jsonl or .parquet,
-    or - for standard input. By default some that come with sijo."""
+    """A file of texts like those it is for, to compare it with the original on: .txt, .csv, .tsv, .jsonl or
+    .parquet, or - for standard input. By default some that come with sijo."""
     column: str | None = None
     """The column of --texts with the text."""
     out: Path | None = None
@@ -40,9 +40,9 @@ def run(folder: Path, /, *, options: ExportSettings = ExportSettings()) -> None:
     """Write a model as an ONNX file, which runs without torch; it is kept only if it answers as the original does.
 
     FOLDER holds the model. The file goes into its folder onnx, laid out as sentence-transformers and optimum do:
-    model.onnx, model_int8.onnx, model_int4.onnx, each with its weights beside it. It is compared with the original on
-    real texts: the largest difference, the share of equal decisions with its interval, and the speed are printed, and
-    written into the model's card.
+    model.onnx, model_int8.onnx, model_int4.onnx, each with its weights beside it. It is compared with the
+    original on real texts: the largest difference, the share of equal decisions with its interval, and the speed
+    are printed, and written into the model's card.
 
         sijo export models/deberta-v3-small --to onnx
 
@@ -64,9 +64,10 @@ def run(folder: Path, /, *, options: ExportSettings = ExportSettings()) -> None:
         )
         return
     share = seen.agreement
+    between = f"{percent(share.low)} to {percent(share.high)}"
     tell(
         f"on {seen.texts:,} texts: off by at most {seen.gap:.1e} of {seen.largest:.3g}; the same decision in "
-        f"{percent(share.value)} of {seen.decisions:,} cases (95 %: {percent(share.low)} to {percent(share.high)}); "
+        f"{percent(share.value)} of {seen.decisions:,} cases (95 %: {between}); "
         f"{seen.speed:.2f} times as fast as torch in float32"
     )
     print_line(exported.file)

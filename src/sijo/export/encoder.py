@@ -213,7 +213,7 @@ def _convolution(
     layer: str,
     inputs: EncoderInputs,
 ) -> str:
-    """What takes the place of the first layer's output, (B, L, D)."""
+    """What takes the place of the first layer's output, (B, L, D); of padding not what torch has, and unread."""
     kept = graph.op("Transpose", graph.op("Mul", embedded, inputs.keep), perm=[0, 2, 1])
     half = spec.kernel // 2
     mixed = graph.op(
@@ -225,7 +225,5 @@ def _convolution(
         kernel_shape=[spec.kernel],
         pads=[half, half],
     )
-    mixed = graph.op("Mul", graph.op("Transpose", mixed, perm=[0, 2, 1]), inputs.keep)
-    mixed = activation(graph, spec.activation, mixed)
-    summed = skip_norm(graph, weights, "convolution.norm", layer, mixed, "", a.norm.eps)
-    return graph.op("Mul", summed, inputs.keep)
+    mixed = activation(graph, spec.activation, graph.op("Transpose", mixed, perm=[0, 2, 1]))
+    return skip_norm(graph, weights, "convolution.norm", layer, mixed, "", a.norm.eps)

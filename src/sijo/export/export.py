@@ -12,14 +12,18 @@ import torch
 
 from sijo.checkpoints.adapters import CONFIG as ADAPTER_CONFIG
 from sijo.checkpoints.adapters import adapter_in
+from sijo.checkpoints.describe import describe
 from sijo.checkpoints.load import Model, load
 from sijo.checkpoints.weight_files import weight_files
 from sijo.checkpoints.weights_digest import weights_digest
 from sijo.errors import SettingError
-from sijo.export.compare import Comparison, compare, open_session
+from sijo.export.calibrate import input_ranges
+from sijo.export.card import write_files
+from sijo.export.compare import Comparison, batched, compare, open_session
 from sijo.export.file import write_onnx
 from sijo.export.graph import needs_onnx
 from sijo.export.network import HEADS, NetworkParts, onnx_model
+from sijo.export.static import NEEDS
 from sijo.export.texts import default_texts
 from sijo.files.atomic import whole_folder
 from sijo.files.json_files import read_object, write_json
@@ -36,6 +40,13 @@ NAMES: Mapping[FilePrecision, str] = {
     "int8": "model_int8.onnx",
     "int4": "model_int4.onnx",
 }
+STATIC = "8 bits by 8, scales measured"
+WAYS: Mapping[FilePrecision, tuple[str, ...]] = {
+    "float32": ("float32",),
+    "int8": (STATIC, "8 bits by 8, in blocks of 32"),
+    "int4": ("4 bits by 8, in blocks of 32",),
+}
+"""How products are computed, weights by states: the first way that keeps enough decisions, else the last."""
 MEASURED = f"{FOLDER}/comparison.json"
 """What was measured of each file, in its folder."""
 CLOSE = 1e-4
@@ -83,18 +94,28 @@ def export(
     name = _head(folder, head)
     model = load(folder, name)
     digest = weights_digest(_weight_files(folder))
-    props = {"sijo.version": __version__, "sijo.precision": precision, "sijo.weights": digest}
+    props = {
+        "sijo.version": __version__,
+        "sijo.precision": precision,
+        "sijo.weights": digest,
+        "sijo.head": name or "",
+    }
     target = folder.resolve() if out is None else Path(out)
     with whole_folder(target, overwrite=out is None) as fresh:
         _copy(folder, fresh)
         (fresh / FOLDER).mkdir(exist_ok=True)
         file = fresh / FOLDER / NAMES[precision]
-        proto = onnx_model(_parts(model, name), props | {"sijo.head": name or ""}, precision=precision)
-        write_onnx(proto, file)
-        session = open_session(file, torch.get_num_threads())
-        comparison = compare(model, name, session, default_texts() if texts is None else list(texts))
+        parts, sample = _parts(model, name), default_texts() if texts is None else list(texts)
+        for way in WAYS[precision]:
+            needs = {"sijo.needs": NEEDS} if way == STATIC else {}
+            ranges = input_ranges(model, batched(model, name, default_texts())[2]) if way == STATIC else None
+            proto = onnx_model(parts, props | needs, precision=precision, ranges=ranges)
+            write_onnx(proto, file)
+            comparison = compare(model, name, open_session(file, torch.get_num_threads()), sample)
+            if way == WAYS[precision][-1] or comparison.agreement.value >= ALIKE:
+                break
         _must_agree(comparison, precision, keep_anyway=keep_anyway)
-        _note(fresh, precision, name, digest, comparison)
+        _note(fresh, precision, way, name, digest, comparison)
     return Exported(target / FOLDER / NAMES[precision], precision, name, comparison)
 
 
@@ -104,7 +125,7 @@ def _head(folder: Path, head: str | None) -> str | None:
         raise SettingError(f"no ONNX file can have a {head} head; it can have {' or '.join(HEADS)}")
     if head is not None:
         return head
-    held = load(folder).heads
+    held = describe(folder).heads
     return next((name for name in HEADS if name in held), None)
 
 
@@ -159,20 +180,26 @@ def _must_agree(comparison: Comparison, precision: FilePrecision, *, keep_anyway
     share = comparison.agreement
     if precision != "float32" and not (share.value >= ALIKE or keep_anyway):
         raise SettingError(
-            f"the {precision} file decides like the original in {share.value:.1%} of {comparison.decisions:,} cases "
-            f"({share.low:.1%} to {share.high:.1%}), and {ALIKE:.0%} are asked for, so it is not kept"
+            f"the {precision} file decides like the original in {share.value:.1%} of {comparison.decisions:,} "
+            f"cases ({share.low:.1%} to {share.high:.1%}), and {ALIKE:.0%} are asked for, so it is not kept; use "
+            "float32, compare it on texts like your own with texts= (--texts), or keep it all the same with "
+            "keep_anyway=True (--keep-anyway)"
         )
 
 
-def _note(fresh: Path, precision: FilePrecision, head: str | None, digest: str, comparison: Comparison) -> None:
+def _note(
+    fresh: Path, precision: FilePrecision, way: str, head: str | None, digest: str, comparison: Comparison
+) -> None:
     """Write what was measured beside the files."""
     file = present(fresh, MEASURED)
     entries: dict[str, Any] = read_object(file) if file else {}
     entries[NAMES[precision]] = {
         "precision": precision,
+        "products": way,
         "head": head,
         "weights": digest,
         "sijo": __version__,
         **asdict(comparison),
     }
     write_json(fresh / MEASURED, entries)
+    write_files(fresh, entries)

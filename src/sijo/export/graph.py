@@ -8,7 +8,7 @@ several otherwise.
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,18 +23,10 @@ IR_VERSION = 10
 """Of the file's format, as old as the operators allow, for runtimes that are older than the exporter."""
 MICROSOFT = "com.microsoft"
 OWN = frozenset(
-    [
-        "BiasGelu",
-        "DynamicQuantizeMatMul",
-        "FastGelu",
-        "FusedMatMul",
-        "Gelu",
-        "MatMulIntegerToFloat",
-        "MatMulNBits",
-        "MultiHeadAttention",
-        "QuickGelu",
-        "SkipLayerNormalization",
-    ]
+    (
+        *("BiasGelu", "FastGelu", "Gelu", "MatMulIntegerToFloat", "MatMulNBits", "MultiHeadAttention"),
+        *("QuickGelu", "SkipLayerNormalization"),
+    )
 )
 """The operators of onnxruntime that are written here; what is none of them is ONNX's."""
 
@@ -100,11 +92,11 @@ class GraphBuilder:
         """An int64 scalar."""
         return self.constant(f"scalar_{value}", np.array(value, np.int64))
 
-    def op(self, kind: str, *inputs: str, **attributes: object) -> str:
+    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """Add a node with one output; "" stands for an input that is left out. Returns the output's name."""
         return self.ops(kind, *inputs, count=1, **attributes)[0]
 
-    def ops(self, kind: str, *inputs: str, count: int, **attributes: object) -> list[str]:
+    def ops(self, kind: str, *inputs: str, count: int, **attributes: Any) -> list[str]:
         """Add a node with several outputs; returns their names."""
         from onnx import helper
 

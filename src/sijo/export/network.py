@@ -15,6 +15,7 @@ from sijo.export.graph import GraphBuilder
 from sijo.export.heads import add_classifier, add_pooling
 from sijo.export.products import Products
 from sijo.export.quantize import BITS, BlockProducts
+from sijo.export.static import InputRange, StaticProducts
 from sijo.nn.architecture import Architecture
 from sijo.nn.head_specs import ClassifierHeadSpec, Pooling, pooling_modes
 
@@ -44,23 +45,31 @@ class NetworkParts:
 
 
 def onnx_model(
-    parts: NetworkParts, metadata: Mapping[str, str], *, precision: str = "float32", states: bool = False
+    parts: NetworkParts,
+    metadata: Mapping[str, str],
+    *,
+    precision: str = "float32",
+    ranges: Mapping[str, InputRange] | None = None,
+    states: bool = False,
 ) -> "onnx.ModelProto":
     """A network as an ONNX model, with its weights inside.
 
     metadata   what the file says of itself
     precision  float32, int8 or int4: of the products with the encoder's matrices
+    ranges     of the inputs of each linear map, for products of 8 bits by them; None for others
     states     whether the states after the embeddings and every layer come out too, as hidden_states.0 and so on
 
     Inputs are input_ids, attention_mask and, of a network with segments, token_type_ids, each (B, L) int64.
-    Outputs are last_hidden_state (B, L, D); sentence_embedding (B, D) of an encoder alone; logits (B, N) or (B, L, N).
+    Outputs are last_hidden_state (B, L, D); of an encoder alone sentence_embedding (B, D); of a head logits (B, N)
+    or (B, L, N).
     """
     graph, a = GraphBuilder(), parts.architecture
-    products = (
-        BlockProducts(graph, parts.weights, bits=BITS[precision])
-        if precision in BITS
-        else Products(graph, parts.weights)
-    )
+    products = Products(graph, parts.weights)
+    if ranges is not None:
+        gelu = a.activation in ("gelu", "gelu_new", "gelu_pytorch_tanh")
+        products = StaticProducts(graph, parts.weights, ranges, gelu=gelu)
+    elif precision in BITS:
+        products = BlockProducts(graph, parts.weights, bits=BITS[precision])
     encoder = add_encoder(graph, a, parts.weights, products)
     tokens = ("batch_size", "sequence_length")
     graph.output("last_hidden_state", encoder.last_hidden_state, np.float32, (*tokens, a.hidden_size))

@@ -14,14 +14,18 @@ import numpy as np
 from sijo.export.graph import GraphBuilder
 from sijo.export.products import Products
 
+KEPT = ".attention.value"
+"""The end of names whose matrices stay in float32 beside others of 8 bits: a twelfth of the work, and in a sentence
+encoder half of the error (docs/log.md)."""
 BITS = {"int8": 8, "int4": 4}
 
 
 def quantized_blocks(weight_ND: np.ndarray, *, bits: int, block: int) -> tuple[np.ndarray, np.ndarray]:
     """A matrix as integers in blocks along its rows, and a scale for each block.
 
-    The integers are symmetric around the middle of their range, as they are stored: 128 of 8 bits, 8 of 4. Of 8 bits
-    they reach 127 to either side; of 4, where every code counts, the number of the largest size in a block becomes -8.
+    The integers are symmetric around the middle of their range, as they are stored: 128 of 8 bits, 8 of 4. Of 8
+    bits they reach 127 to either side; of 4, where every code counts, the number of the largest size in a block
+    becomes -8.
 
     weight_ND  float32; the last block of a row is filled up with zeros
     block      numbers of a block
@@ -30,7 +34,7 @@ def quantized_blocks(weight_ND: np.ndarray, *, bits: int, block: int) -> tuple[n
 
     >>> numbers, scales = quantized_blocks(np.array([[0.5, -1.0, 0.25, 0.0]], np.float32), bits=4, block=4)
     >>> numbers.tolist(), scales.tolist()
-    ([[[4, 138]]], [[0.125]])
+    ([[[12, 138]]], [[0.125]])
     """
     rows, width = weight_ND.shape
     padded = np.zeros((rows, -(-width // block) * block), np.float32)
@@ -58,23 +62,40 @@ def quantized_rows(table_ND: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.rint(table_ND / scales).astype(np.int8), scales
 
 
-class BlockProducts(Products):
+class QuantizedProducts(Products):
+    """Products with matrices of few bits, over a table of tokens of 8 bits."""
+
+    def rows(self, name: str, table: np.ndarray, ids: str) -> str:
+        """Rows of a table, float32."""
+        g, numbers, scales = self.graph, f"{name}.numbers", f"{name}.scales"
+        for key, array in zip((numbers, scales), quantized_rows(table), strict=True):
+            g.constant(key, array)
+        return g.op("Mul", g.op("Cast", g.op("Gather", numbers, ids), to=1), g.op("Gather", scales, ids))
+
+
+class BlockProducts(QuantizedProducts):
     """Products with matrices of 8 or 4 bits, in blocks.
 
     bits   of a weight
     block  numbers that share a scale: of a row of the matrix, and of a row of states
     """
 
-    def __init__(self, graph: GraphBuilder, weights: Mapping[str, np.ndarray], *, bits: int, block: int = 32) -> None:
+    def __init__(
+        self, graph: GraphBuilder, weights: Mapping[str, np.ndarray], *, bits: int, block: int = 32
+    ) -> None:
         super().__init__(graph, weights)
         self.bits, self.block = bits, block
 
     def product(self, name: str, states: str) -> str:
         """The product alone."""
+        if self.bits == 8 and name.endswith(KEPT):
+            return super().product(name, states)
         g, weight = self.graph, self.weights[f"{name}.weight"]
         numbers, scales = f"{name}.weight.numbers", f"{name}.weight.scales"
         if numbers not in g.constants:
-            for key, array in zip((numbers, scales), quantized_blocks(weight, bits=self.bits, block=self.block), strict=True):
+            for key, array in zip(
+                (numbers, scales), quantized_blocks(weight, bits=self.bits, block=self.block), strict=True
+            ):
                 g.constant(key, array)
         return g.op(
             "MatMulNBits",
@@ -85,10 +106,3 @@ class BlockProducts(Products):
             block_size=self.block,
             accuracy_level=4,  # states in 8 bits, sums in 32
         )
-
-    def rows(self, name: str, table: np.ndarray, ids: str) -> str:
-        """Rows of a table, float32."""
-        g, numbers, scales = self.graph, f"{name}.numbers", f"{name}.scales"
-        for key, array in zip((numbers, scales), quantized_rows(table), strict=True):
-            g.constant(key, array)
-        return g.op("Mul", g.op("Cast", g.op("Gather", numbers, ids), to=1), g.op("Gather", scales, ids))

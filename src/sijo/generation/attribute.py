@@ -23,8 +23,8 @@ from sijo.checkpoints.load import Model
 from sijo.errors import SettingError, TextError, nearest
 from sijo.generation.beams import code
 from sijo.generation.opening import HEAD, opened_writer
+from sijo.inference.backends.backend import BATCH_TOKENS
 from sijo.inference.backends.torch_backend import padded, why_not_finite
-from sijo.inference.engine import TOKEN_BUDGET
 from sijo.inference.language import LanguageCheck
 from sijo.inference.outputs import NotFiniteError
 from sijo.nn.heads import LMHead
@@ -78,7 +78,7 @@ class Attributor:
         *,
         prior: Prior | Mapping[str, float] = "uniform",
         weighing: Weighing = "sum",
-        token_budget: int = TOKEN_BUDGET,
+        token_budget: int = BATCH_TOKENS,
         base: str | Path | None = None,
         device: str = "auto",
         precision: str = "exact",

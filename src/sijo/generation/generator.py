@@ -264,8 +264,8 @@ def generate(
             has the seed `seed` + n
     stream  return pieces of the one text as they come; with beams, when all agree on them
 
-    `Request`, `Sampling` and `opened_writer` explain the other arguments. Without a temperature the best token is always taken, and
-    the penalty of 1.2 keeps it from going in circles (CTRL, section 4.1).
+    `Request`, `Sampling` and `opened_writer` explain the other arguments. Without a temperature the best token is
+    always taken, and the penalty of 1.2 keeps it from going in circles (CTRL, section 4.1).
 
     Returns the text without its prompt, a list for several prompts, or with `stream` an iterator over pieces.
     Raises SettingError for settings that cannot be or a code that the model does not know, TextError for an empty

@@ -21,7 +21,8 @@ def opened_writer(
 ) -> Model:
     """A model with its lm head, on a device.
 
-    model      a folder or org/name, or an opened model, which keeps its precision, and its device unless one is named
+    model      a folder or org/name; or an opened model, which keeps its precision, and its device unless one is
+               named
     base       the model of an adapter that stands alone; see `load`
     device     auto, cpu, cuda, cuda:N, mps
     precision  exact (float32), bf16, fp16; int8, which is refused where it moves the distributions over the next

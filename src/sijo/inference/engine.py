@@ -27,7 +27,6 @@ from sijo.texts import texts_in
 
 LongText = Literal["windows", "truncate"]
 
-TOKEN_BUDGET = 2048
 """Tokens of a batch: products as wide as these are as fast as can be, and what is between them stays near the
 processor (docs/log.md)."""
 AT_ONCE = 1_000_000
@@ -40,7 +39,8 @@ class Engine:
 
     model         what it is: a `FolderDescription`, or what `sijo.load` gives
     backend       what runs it, as `open_backend` or `TorchBackend` gives it
-    token_budget  tokens of a batch, padding included; more needs more memory
+    token_budget  tokens of a batch, padding included; more needs more memory. None for what the backend's device is
+                  quickest with
     long_text     "windows" reads the whole of a text longer than the model, in windows whose vectors,
                   or logits, are averaged by their tokens; "truncate" reads its first window and says so
     store         where vectors, or logits, are kept between runs
@@ -57,7 +57,7 @@ class Engine:
     model: DescribedModel
     backend: Backend
     _: KW_ONLY
-    token_budget: int = TOKEN_BUDGET
+    token_budget: int | None = None
     long_text: LongText = "windows"
     store: VectorCache | None = None
     prompt: str | None = None
@@ -66,9 +66,12 @@ class Engine:
     def __post_init__(self) -> None:
         if self.long_text not in ("windows", "truncate"):
             raise SettingError(f"long_text={self.long_text!r} is neither 'windows' nor 'truncate'")
-        if self.token_budget < 1:
+        self.batch_tokens = self.backend.batch_tokens if self.token_budget is None else self.token_budget
+        """Tokens of a batch, padding included."""
+        if self.batch_tokens < 1:
             raise SettingError(
-                f"token_budget={self.token_budget} leaves no room for a token; the default is {TOKEN_BUDGET}"
+                f"token_budget={self.token_budget} leaves no room for a token; the default is "
+                f"{self.backend.batch_tokens}"
             )
         self.width = width_of(self.model, self.dimensions)
         """How many numbers a vector has."""
@@ -264,7 +267,7 @@ class Engine:
     def _batches(self, sequences: Sequence[Sequence[int]]) -> Iterator[list[int]]:
         """Which sequences are read together, by what a call costs the backend."""
         lengths = list(map(len, sequences))
-        return by_length(lengths, token_budget=self.token_budget, call_cost=self.backend.call_cost)
+        return by_length(lengths, token_budget=self.batch_tokens, call_cost=self.backend.call_cost)
 
     def _read_pairs(self, pairs: Sequence[tuple[str, str]]) -> Iterator[Entry]:
         """Run the model over pairs; yields an entry for each."""

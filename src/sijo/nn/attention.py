@@ -95,12 +95,13 @@ class SelfAttention(nn.Module):
         self.scale = 1 / math.sqrt(width // self.heads * products)
 
     def forward(self, query_BQD: Tensor, hidden_BKD: Tensor, view: View, kept: Layer | None = None) -> Tensor:
-        """Queries from query_BQD, keys and values from hidden_BKD; Q and K are the same L. Returns (B, Q, D).
+        """Queries from query_BQD, keys and values from hidden_BKD, with distances of the same L. Returns (B, Q, D).
 
         kept  the cache's part of this layer: read too, and added to
         """
         q_BHQC, k_BHKC, v_BHKC = (
-            states.unflatten(-1, (self.heads, -1)).transpose(1, 2) for states in self._projected(query_BQD, hidden_BKD)
+            states.view(*states.shape[:2], self.heads, -1).transpose(1, 2)
+            for states in self._projected(query_BQD, hidden_BKD)
         )
         if q_BHQC.dtype == torch.float16:  # whose largest number is 65,504: sums of scores pass it
             q_BHQC, k_BHKC, v_BHKC = q_BHQC.float(), k_BHKC.float(), v_BHKC.float()
@@ -133,10 +134,11 @@ class SelfAttention(nn.Module):
         learned the matrices would be put side by side for every call.
         """
         parts = (self.query, self.key, self.value)
-        plain = all(type(part) is Linear for part in parts)  # and not in 8 bits, or with a part that is trained alone
+        plain = all(type(part) is Linear for part in parts)  # and not in 8 bits, or partly trained
         if query_BQD is not hidden_BKD or not plain or not torch.is_grad_enabled():
             return self.query(query_BQD), self.key(hidden_BKD), self.value(hidden_BKD)
-        biases = [part.weight.new_zeros(len(part.weight)) if part.bias is None else part.bias for part in parts]
-        joined = F.linear(hidden_BKD, torch.cat([part.weight for part in parts]), torch.cat(biases))
+        weight = torch.cat(tuple(part.weight for part in parts))
+        biases = (part.weight.new_zeros(len(part.weight)) if part.bias is None else part.bias for part in parts)
+        joined = F.linear(hidden_BKD, weight, torch.cat(tuple(biases)))
         query, key, value = joined.chunk(3, dim=-1)
         return query, key, value

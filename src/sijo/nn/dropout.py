@@ -1,9 +1,9 @@
 """Dropout whose random draws cost little on a processor.
 
 torch draws once for each value, on one thread: a seventh of a training step on two cores. Here torch's generator
-gives a seed for each call, and of numpy's SFC64, twice as quick, one 64-bit integer supplies four 16-bit draws. They
-are compared as the 16-bit integers they are: a comparison that gives booleans, and floats made of those, take torch
-eight times as long.
+gives a seed for each call, and of numpy's SFC64, which is twice as quick, one 64-bit integer supplies four draws of
+16 bits. They are compared as the integers they are: a comparison that gives booleans, and floats made of those,
+take torch eight times as long.
 """
 
 import numpy as np

@@ -7,6 +7,8 @@ network itself is not touched, and its weights stay where they are.
 Letters: B batch, L length, T tokens packed, D width of the hidden states, E three times that, P rows of distances.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -18,20 +20,21 @@ from sijo.nn.architecture import Architecture
 from sijo.nn.head_specs import POOLER
 from sijo.nn.heads import HeadInput, Network
 from sijo.nn.packing import Packing, packing, pieces
-from sijo.nn.prepared_attention import DistanceAttention, DistanceRows, attend, distance_rows
-from sijo.nn.prepared_linear import PreparedLinear
+from sijo.nn.prepared_attention import DistanceRows, PreparedAttention, distance_rows
+from sijo.nn.prepared_linear import BytesLinear, PreparedLinear, multiplies_bytes
 from sijo.nn.transformer import Block, Convolution, Output
 
-Precision = Literal["exact", "bf16"]
+Precision = Literal["exact", "bf16", "int8"]
 
 
 def prepared(network: Network, *, precision: Precision = "exact") -> "PreparedNetwork":
     """A network that reads both sides, ready for reading alone.
 
     network    as it was loaded; weights that change afterwards are not seen
-    precision  of its products: "exact" for float32; "bf16" rounds what is multiplied, and nothing else
+    precision  of the products of its linear maps: "exact" for float32; "bf16" and "int8" round what is multiplied,
+               and nothing else: sums, norms and attention stay float32
 
-    Raises SettingError for a network that reads to the left.
+    Raises SettingError for a network that reads to the left, and for a precision that is not at hand.
 
     >>> from sijo.nn.architecture import Learned
     >>> tiny = Architecture(vocab_size=99, embedding_size=16, hidden_size=16, heads=2, intermediate_size=32,
@@ -43,7 +46,18 @@ def prepared(network: Network, *, precision: Precision = "exact") -> "PreparedNe
     """
     if network.architecture.reads != "both_sides":
         raise SettingError("a network that reads to the left writes token by token; generate with it as it is")
-    return PreparedNetwork(network, torch.bfloat16 if precision == "bf16" else torch.float32)
+    if precision not in MAPS:
+        raise SettingError(f"no precision {precision!r} with torch; there are {', '.join(MAPS)}")
+    if precision == "int8" and not multiplies_bytes(network.transformer.embeddings.tokens.weight.device):
+        raise SettingError('precision="int8" needs torch on a processor with products of bytes; use "exact"')
+    return PreparedNetwork(network, precision)
+
+
+MAPS: dict[Precision, Callable[..., PreparedLinear | BytesLinear]] = {
+    "exact": PreparedLinear,
+    "bf16": partial(PreparedLinear, dtype=torch.bfloat16),
+    "int8": BytesLinear,
+}
 
 
 class PreparedNetwork:
@@ -52,7 +66,7 @@ class PreparedNetwork:
     Between two calls it keeps nothing of what it read.
     """
 
-    def __init__(self, network: Network, dtype: torch.dtype) -> None:
+    def __init__(self, network: Network, precision: Precision) -> None:
         transformer, a = network.transformer, network.architecture
         self.network = network
         with torch.inference_mode():
@@ -64,7 +78,7 @@ class PreparedNetwork:
             self.blocks = []
             for block in transformer.blocks:
                 assert isinstance(block, Block)
-                self.blocks.append(PreparedBlock(block, a, table_PD, dtype))
+                self.blocks.append(PreparedBlock(block, a, table_PD, precision))
             mix = transformer.convolution
             self.convolution = None if mix is None else PreparedConvolution(mix)
 
@@ -87,10 +101,10 @@ class PreparedNetwork:
             plain: Output = self.network(input_ids, attention_mask, token_type_ids)
             return plain
         transformer.must_fit(input_ids.shape[1])
-        output = Output(packed.unpack(self.read(packed, input_ids, token_type_ids)))
-        states_BLD = output.last_hidden_state
-        head_input = HeadInput(output, keep_BL, transformer)
-        answers: dict[str, Tensor] = {name: head(head_input) for name, head in self.network.head.items()}
+        states_BLD = packed.unpack(self.read(packed, input_ids, token_type_ids))
+        kept = states_BLD.to(transformer.embeddings.tokens.weight.dtype)  # heads are as they were loaded
+        head_input = HeadInput(Output(kept), keep_BL, transformer)
+        answers = {name: head(head_input).float() for name, head in self.network.head.items()}
         pooled = answers.pop(POOLER, None)
         logits = next(iter(answers.values())) if len(answers) == 1 else None
         return Output(states_BLD, None, logits, answers, pooled)
@@ -130,23 +144,21 @@ class PreparedBlock:
     """A block of weights: attention, then a feed-forward layer."""
 
     def __init__(
-        self, block: Block, architecture: Architecture, table_PD: Tensor | None, dtype: torch.dtype
+        self, block: Block, architecture: Architecture, table_PD: Tensor | None, precision: Precision
     ) -> None:
         """table_PD is what the network's rows of distances are before a block projects them, or None."""
         own = block.attention
-        self.heads, self.scale, self.norm_first = own.heads, own.scale, block.norm_first
+        self.norm_first = block.norm_first
         self.attention_norm, self.output_norm = Norm(block.attention_norm), Norm(block.output_norm)
-        self.distances = None
-        if table_PD is not None:
-            self.distances = DistanceAttention(own, table_PD)
+        self.attention = PreparedAttention(own, table_PD)
         weights = [part.weight.detach().float() for part in (own.query, own.key, own.value)]
         biases = [_bias(part) for part in (own.query, own.key, own.value)]
-        if self.distances is not None:  # queries are scaled beforehand: each is multiplied twice
-            weights[0], biases[0] = weights[0] * own.scale, biases[0] * own.scale
-        self.query_key_value = PreparedLinear(torch.cat(weights), torch.cat(biases), dtype=dtype)
-        self.out = PreparedLinear(own.out.weight, own.out.bias, dtype=dtype)
-        self.widen = PreparedLinear(block.widen.weight, block.widen.bias, architecture.activation, dtype)
-        self.narrow = PreparedLinear(block.narrow.weight, block.narrow.bias, dtype=dtype)
+        weights[0], biases[0] = weights[0] * own.scale, biases[0] * own.scale  # of the queries
+        linear = MAPS[precision]
+        self.query_key_value = linear(torch.cat(weights), torch.cat(biases))
+        self.out = linear(own.out.weight, own.out.bias)
+        self.widen = linear(block.widen.weight, block.widen.bias, architecture.activation)
+        self.narrow = linear(block.narrow.weight, block.narrow.bias, after=architecture.activation)
 
     def __call__(self, states_TD: Tensor, packed: Packing, rows: dict[int, DistanceRows]) -> Tensor:
         """From packed states (T, D) to packed states; `rows` gives the distances of each length."""
@@ -157,10 +169,7 @@ class PreparedBlock:
         read_TD = torch.empty_like(states_TD)
         read_TD[packed.tokens :] = 0
         for group in packed.groups:
-            if self.distances is None:
-                attend(qkv_TE, group, self.heads, self.scale, read_TD)
-            else:
-                self.distances.attend(qkv_TE, group, rows[group.length], read_TD)
+            self.attention(qkv_TE, group, rows.get(group.length), read_TD)
         for piece in pieces(len(states_TD)):  # a piece is written where it was read
             read_TD[piece] = self._feed(read_TD[piece], states_TD[piece])
         return read_TD

@@ -15,9 +15,11 @@ from sijo.nn.distances import distance_bucket
 from sijo.nn.packing import Group
 
 SHORT = 96
-"""Tokens of a row up to which the scores of several rows are computed together, each by all its distances."""
-TOGETHER = 128
-"""Tokens of short rows whose scores are computed together."""
+"""Tokens of a row up to which it is read together with others, by all its distances at once."""
+SHORT_PLAIN = 128
+"""The same where there are no distances."""
+TOGETHER = 2**17
+"""Scores of short rows that are computed together, at most: of all heads, and of one row at least."""
 QUERIES = 256
 """Queries of a longer row whose scores are kept at a time."""
 STRIP = 64
@@ -27,16 +29,6 @@ STRIP = 64
 def _by_head(states: Tensor, *sizes: int) -> Tensor:
     """The last dimension split into so many parts, and each of them into so many."""
     return states.view(*states.shape[:-1], *sizes, -1)
-
-
-def attend(qkv_TE: Tensor, group: Group, heads: int, scale: float, out_TD: Tensor) -> None:
-    """Scaled dot-product attention of each row of a group on itself, written to its part of out_TD.
-
-    qkv_TE  (T, 3 D): queries, keys and values of each token side by side
-    """
-    q, k, v = _by_head(group.of(qkv_TE), 3, heads).permute(2, 0, 3, 1, 4)
-    read_RHLC = scaled_dot_product_attention(q, k, v, scale=scale)
-    _by_head(group.of(out_TD), heads).copy_(read_RHLC.transpose(1, 2))
 
 
 DistanceRows = tuple[Tensor, Tensor]
@@ -70,65 +62,71 @@ def skewed(scores_HQW: Tensor, width: int) -> Tensor:
     return scores_HQW.as_strided((heads, queries, width), (queries * window, window - 1, 1), queries - 1)
 
 
-class DistanceAttention:
-    """Attention with distances (DeBERTa, section 3.1), of which the projected tables are known beforehand.
+class PreparedAttention:
+    """Attention of packed rows on themselves, with queries scaled beforehand, and with distances or without.
 
-    score(i, j) = q_i · k_j + q_i · Kr[i - j] + Qr[i - j] · k_j, with queries and Qr multiplied by the scale.
+    score(i, j) = q_i · k_j + q_i · Kr[i - j] + Qr[i - j] · k_j (DeBERTa, section 3.1), where Kr and Qr are known
+    beforehand: what the layer makes of the table of distances, Qr scaled as queries are.
     """
 
-    def __init__(self, attention: SelfAttention, table_PD: Tensor) -> None:
-        """table_PD is the network's rows of distances, (rows, D) float32, before a block projects them."""
-        own = attention.distances
-        assert own is not None
-        self.heads, terms = attention.heads, own.terms
-        query, key = own.query or attention.query, own.key or attention.key
-        self.key = _projected(key, table_PD) if "c2p" in terms else None
+    def __init__(self, attention: SelfAttention, table_PD: Tensor | None) -> None:
+        """table_PD is the network's table of distances, (rows, D) float32, before a layer projects it."""
+        self.heads, own = attention.heads, attention.distances
+        self.key: Tensor | None = None
         """Kr, (rows, D); None where c2p is no term."""
-        self.query = _projected(query, table_PD) * attention.scale if "p2c" in terms else None
+        self.query: Tensor | None = None
         """Qr, (rows, D); None where p2c is no term."""
+        if own is not None and table_PD is not None:
+            if "c2p" in own.terms:
+                self.key = _projected(own.key or attention.key, table_PD)
+            if "p2c" in own.terms:
+                self.query = _projected(own.query or attention.query, table_PD) * attention.scale
 
-    def attend(self, qkv_TE: Tensor, group: Group, rows: DistanceRows, out_TD: Tensor) -> None:
+    def __call__(self, qkv_TE: Tensor, group: Group, rows: DistanceRows | None, out_TD: Tensor) -> None:
         """Attention of each row of a group on itself, written to its part of out_TD.
 
         qkv_TE  (T, 3 D): queries, already scaled, keys and values of each token side by side
-        rows    what `distance_rows` gives for the group's length
+        rows    what `distance_rows` gives for the group's length; None where there are no distances
         """
         kr_HCP, qr_HCP = (
-            None if table is None else _by_head(table[index], self.heads).permute(1, 2, 0)
-            for table, index in zip((self.key, self.query), rows, strict=True)
+            None if table is None or rows is None else _by_head(table[rows[side]], self.heads).permute(1, 2, 0)
+            for side, table in enumerate((self.key, self.query))
         )
+        apart = kr_HCP is not None or qr_HCP is not None
         qkv = _by_head(group.of(qkv_TE), 3, self.heads)
         out = _by_head(group.of(out_TD), self.heads)
-        if group.length <= SHORT:
-            step = max(1, TOGETHER // group.length)
+        if group.length <= (SHORT if apart else SHORT_PLAIN):
+            step = max(1, TOGETHER // (self.heads * group.length**2))
             for start in range(0, group.rows, step):
                 self._short(qkv[start : start + step], kr_HCP, qr_HCP, out[start : start + step])
-        else:
+        elif apart:
             for row in range(group.rows):
                 self._long(qkv[row], kr_HCP, qr_HCP, out[row])
+        else:
+            q, k, v = qkv.permute(2, 0, 3, 1, 4)
+            out.copy_(scaled_dot_product_attention(q, k, v, scale=1.0).transpose(1, 2))
 
     def _short(self, qkv: Tensor, kr_HCP: Tensor | None, qr_HCP: Tensor | None, out: Tensor) -> None:
         """Some rows, (R, L, 3, H, C), at once; written to `out`, (R, L, H, C)."""
         rows, length, _, heads, width = qkv.shape
         by_token = qkv.flatten(0, 1).permute(1, 2, 0, 3)  # (3, H, R L, C)
         parts = []
-        for states, table, across in ((0, kr_HCP, 1), (1, qr_HCP, 0)):
+        for states, table, across in ((0, kr_HCP, True), (1, qr_HCP, False)):
             if table is None:
                 continue
             by_distance = torch.bmm(by_token[states], table)
             window = by_distance.shape[2]
-            down, along = (window - 1, 1) if across else (1, window - 1)
+            down, along = (window - 1, 1) if across else (1, window - 1)  # the skewed view, or it turned over
             strides = (length * window, rows * length * window, down, along)
             parts.append(by_distance.as_strided((rows, heads, length, length), strides, length - 1))
-        scores = torch.zeros if not parts else torch.empty
-        scores_RHLL = scores(rows, heads, length, length, device=qkv.device)
-        if len(parts) == 2:
-            torch.add(parts[0], parts[1], out=scores_RHLL)
-        elif parts:
-            scores_RHLL.copy_(parts[0])
         q, k, v = qkv.permute(2, 0, 3, 1, 4).reshape(3, rows * heads, length, width)
-        flat = scores_RHLL.view(rows * heads, length, length)
-        flat.baddbmm_(q, k.transpose(1, 2))
+        scores = qkv.new_empty(rows, heads, length, length)
+        flat = scores.view(rows * heads, length, length)
+        if parts:
+            torch.add(parts[0], parts[-1] if len(parts) == 2 else 0, out=scores)
+            flat.baddbmm_(q, k.transpose(1, 2))
+        else:
+            torch.bmm(q, k.transpose(1, 2), out=flat)
         torch.softmax(flat, -1, out=flat)
         out.copy_(torch.bmm(flat, v).view(rows, heads, length, width).transpose(1, 2))
 
@@ -137,7 +135,7 @@ class DistanceAttention:
         q, k, v = qkv.permute(1, 2, 0, 3)
         heads, length, _ = q.shape
         most = min(QUERIES, length)
-        held = torch.empty(heads * most * length, device=qkv.device)
+        held = qkv.new_empty(heads * most * length)
         out_HLC = out.transpose(0, 1)
         for first in range(0, length, most):
             queries = min(most, length - first)

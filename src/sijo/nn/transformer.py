@@ -163,8 +163,8 @@ class Transformer(nn.Module):
         token_type_ids        (B, L) int64; None when all are 0; a network without segments does not read them
         output_hidden_states  keep the states after every layer too
         position_ids          (B, L) int64; None for 0, 1, 2, …
-        wanted                (B, L) bool, True where the last states will be looked at; None for everywhere. The others
-                              may be zeros, for the last layer is then computed at these places alone
+        wanted                (B, L) bool, True where the last states will be looked at; None for everywhere. The
+                              others may be zeros, for the last layer is then computed at these places alone
 
         Raises TextError when L exceeds the places the architecture knows.
         """
@@ -191,9 +191,11 @@ class Transformer(nn.Module):
         return Output(hidden_BLD, tuple(states) if output_hidden_states else None)
 
     def _few(self, wanted_BL: Tensor) -> tuple[Tensor, Tensor] | None:
-        """The places that are wanted of each row, first ones first, and which of them are real, both (B, Q); or None
-        where most are, or where a layer cannot be computed at some alone: by distances all are compared at once, and
-        where the norm comes first, or a convolution last, other places are needed too."""
+        """The places that are wanted of each row, the first ones first, and which of them are real, both (B, Q).
+
+        None where most are, or where a layer cannot be computed at some alone: by distances all are compared at
+        once, and where the norm comes first, or a convolution last, other places are needed too.
+        """
         a = self.architecture
         if a.distances is not None or isinstance(a.norm, PreNorm) or a.reads == "left" or a.convolution is not None:
             return None

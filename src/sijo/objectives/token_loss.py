@@ -59,8 +59,8 @@ def token_loss(
     weight_VE   the table of tokens
     bias_V      a number for each token
     targets_N   int64
-    uniforms_N  float64 in [0, 1), or None for no sample. A sample is the token in whose share of the distribution, laid
-                end to end, the draw falls; no gradient flows through it
+    uniforms_N  float64 in [0, 1), or None for no sample. A sample is the token in whose share of the distribution,
+                laid end to end, the draw falls; no gradient flows through it
 
     Returns () float32, () int64, and (N,) int64 or None.
 
@@ -74,7 +74,9 @@ def token_loss(
     kind = states_NE.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states_NE.dtype
     with torch.autocast(kind, enabled=False):
-        total, right, drawn = _TokenLoss.apply(states_NE, weight_VE, bias_V, targets_N, uniforms_N, dtype)
+        total, right, drawn = _TokenLoss.apply(  # type: ignore[no-untyped-call]
+            states_NE, weight_VE, bias_V, targets_N, uniforms_N, dtype
+        )
     return total, right, None if uniforms_N is None else drawn
 
 
@@ -106,7 +108,7 @@ class _TokenLoss(torch.autograd.Function):
         return total, right, drawn_N
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, scale: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
         gradients, ctx.gradients = ctx.gradients, None  # scaled in place, so they serve once
         if gradients is None:
@@ -187,7 +189,7 @@ class _Pieces:
         return drawn_N
 
     def gradients(self, targets_N: Tensor, *, table: bool) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Of the sum of all losses: by the states (N, E), by the table (V, E) if it is asked for, by the bias (V,)."""
+        """Of the sum of all losses: by the states (N, E), by the table (V, E) where it learns, by the bias (V,)."""
         dtype = self.states_NE.dtype
         by_states_NE = torch.zeros_like(self.states_NE, dtype=torch.float32)
         by_weight_VE = torch.empty_like(self.weight_VE, memory_format=torch.contiguous_format) if table else None

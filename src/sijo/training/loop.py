@@ -25,8 +25,10 @@ from sijo.data.samples import Samples
 from sijo.errors import SijoError
 from sijo.files.private import make_folder
 from sijo.nn.heads import Network
+from sijo.nn.transformer import Block
 from sijo.objectives.objective import TrainingObjective
 from sijo.objectives.posed_batch import PosedBatch, unposed
+from sijo.processor import has_bf16
 from sijo.random import random_bits
 from sijo.training import state
 from sijo.training.average import Average
@@ -85,6 +87,15 @@ class Training:
         if saved is not None:
             fill(dict(objective.named_parameters()), saved.weights, "weights of the run")
         world.alike("settings or weights", self._fingerprint(saved))
+        if settings.run.precision == "bfloat16" and world.device.type == "cpu" and not has_bf16():
+            tell(
+                "this processor does not say that it multiplies bfloat16, so products take several times as long "
+                "as in float32; run.precision=float32 is quicker here"
+            )
+        if settings.run.compile:
+            for part in objective.modules():
+                if isinstance(part, Block):
+                    part.compile()  # in place: the names of its weights stay
         self._wrapped = world.wrapped(objective.train())
         self._names = {parameter: name for name, parameter in objective.named_parameters()}
         self._optimizer = build_optimizer(settings.optimizer, objective)

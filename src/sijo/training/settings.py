@@ -75,9 +75,13 @@ class LoopSettings:
     seed: int = 0
     """Of all random numbers."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the products in forward and backward passes; weights and sums stay float32."""
+    """Of the products in forward and backward passes, bfloat16 on a GPU or a processor that has it; weights, norms
+    and sums stay float32."""
     recompute: bool = False
     """Whether activations are computed again for the gradient, for less memory and a third more work."""
+    compile: bool = False
+    """Whether torch.compile makes one program of each block, for a GPU; on processors it was slower and takes
+    minutes."""
     clip: float | None = 1.0
     """The largest norm of a gradient; a longer one is scaled down to it. None for no bound."""
     average: float | None = None

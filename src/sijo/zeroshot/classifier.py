@@ -57,9 +57,10 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     backend              what runs the network: "torch", "onnx", or "auto": onnx where the folder holds an ONNX file
                          of that precision and the processor runs it, else torch
     device               where: "auto", "cpu", "cuda", "cuda:N", "mps"
-    precision            what it computes in: "exact" (float32), "bf16", "fp16", "int8", "int4"; or "auto": the first
-                         of int8 and bf16, where the processor has them, that decides the first texts it is given as
-                         float32 does, in 99 of 100 cases. `precision_` then tells what was taken, until `fit`
+    precision            what it computes in: "exact" (float32), "bf16", "fp16", "int8", "int4"; or "auto": the
+                         first of int8 and bf16, where the processor has them, that decides the first texts it is
+                         given as float32 does, in 99 of 100 cases. `precision_` then tells what was taken, until
+                         `fit`
 
     Nothing needs fitting. `fit` without labels of its own takes them from y, unless the model was trained on its
     own.
@@ -243,7 +244,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _tried(
         self, texts: Iterable[str], labels: Iterable[Labels] | None = None
     ) -> tuple[Iterable[str], Iterable[Labels] | None]:
-        """Texts, and their labels, as they were given; where a precision is yet to be taken, the first decide it."""
+        """Texts, and their labels, as they were given; the first decide a precision that is yet to be taken."""
         if self.precision != "auto" or hasattr(self, "precision_"):
             return texts, labels
         rest = texts_in(texts)

@@ -14,6 +14,8 @@ import numpy as np
 
 from sijo.batching import padded_length
 
+BATCH_TOKENS = 2048
+"""Tokens of a batch that a processor is quickest with: more leave its caches, fewer leave it idle."""
 Precision = Literal["exact", "bf16", "fp16", "int8", "int4"]
 """What a backend computes in: exact is float32."""
 
@@ -77,6 +79,8 @@ class Backend(ABC):
     """What it computes in."""
     device: str
     """Where: cpu, cuda:0, mps."""
+    batch_tokens: int = BATCH_TOKENS
+    """Tokens of a batch that its device is quickest with, padding included."""
     heads: frozenset[str]
     """The heads that it answers by."""
     fingerprint: str

@@ -53,7 +53,7 @@ BACKENDS: dict[str, BackendRow] = {
         module="torch",
         install="pip install 'sijo[torch]'",
         suits=lambda described, precision, head: True,
-        precisions=("exact", "bf16", "fp16"),
+        precisions=("exact", "bf16", "fp16", "int8"),
         devices=("cpu", "cuda", "mps"),
     ),
     "onnx": BackendRow(

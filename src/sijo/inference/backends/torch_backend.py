@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -21,15 +22,18 @@ from sijo.inference.backends.devices import torch_device
 from sijo.inference.threads import thread_count
 from sijo.nn.head_specs import CLASSIFIER
 from sijo.nn.pooling import pool
+from sijo.nn.prepared import Precision as PreparedPrecision
 from sijo.nn.prepared import PreparedNetwork, prepared
 
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 # Read at torch's first product. A kernel is kept for each shape of a batch, 1,024 of them by default, and between
 # them memory is torn: 61,000 rows of all lengths ended at 878 MB and rose, with 64 at 699 MB and stayed there.
 
+GPU_BATCH_TOKENS = 65_536
+"""Tokens of a batch on a GPU, which is idle with few: not measured, since none was at hand."""
 DTYPES: dict[Precision, Dtype] = {"exact": "float32", "bf16": "bfloat16", "fp16": "float16"}
 """What the weights of a network are in, for each precision that is a type of floats."""
-PREPARED: tuple[Precision, ...] = ("exact", "bf16")
+PREPARED: dict[Precision, PreparedPrecision] = {name: name for name in get_args(PreparedPrecision)}
 """Those for which a network that reads both sides is made ready on the processor; its weights stay in float32."""
 PRECISIONS: dict[Dtype, Precision] = {dtype: precision for precision, dtype in DTYPES.items()} | {"int8": "int8"}
 
@@ -57,9 +61,10 @@ class TorchBackend(Backend):
             torch.set_num_threads(most)
         self._network: Model | PreparedNetwork = model
         if self.device != "cpu":
+            self.batch_tokens = GPU_BATCH_TOKENS
             self._network = model.to(self.device)
         elif model.dtype == "float32" and model.architecture.reads == "both_sides":
-            self._network = prepared(model, precision="bf16" if self.precision == "bf16" else "exact")
+            self._network = prepared(model, precision=PREPARED[self.precision])
 
     @classmethod
     def open(
@@ -68,6 +73,11 @@ class TorchBackend(Backend):
         """The model of a folder, with one head or none."""
         base: Path | None = None if described.base == described.folder else described.base
         ready = device == "cpu" and precision in PREPARED and described.architecture.reads == "both_sides"
+        if not ready and precision not in DTYPES:
+            raise SettingError(
+                f"torch computes in precision={precision!r} on the processor alone, for a network that reads both "
+                "sides; use bf16 or exact"
+            )
         dtype = "float32" if ready else DTYPES[precision]
         return cls(load(described.folder, head, dtype=dtype, base=base), device, precision)
 
@@ -114,9 +124,14 @@ class TorchBackend(Backend):
 
     def _tensors(self, batch: IdBatch) -> tuple[Tensor, Tensor | None, Tensor | None]:
         arrays = (batch.input_ids, batch.keep, batch.token_type_ids)
-        on_device = [None if array is None else torch.from_numpy(array).to(self.device) for array in arrays]
+        on_device = [None if array is None else self._on_device(torch.from_numpy(array)) for array in arrays]
         assert on_device[0] is not None
         return on_device[0], on_device[1], on_device[2]
+
+    def _on_device(self, tensor: Tensor) -> Tensor:
+        """To CUDA from pages that stay where they are, so that the copy goes on while the processor does."""
+        pinned = tensor.pin_memory() if self.device.startswith("cuda") else tensor
+        return pinned.to(self.device, non_blocking=True)
 
 
 def padded(

@@ -41,7 +41,7 @@ class LikelihoodScorer(Scorer):
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         assert isinstance(engine.backend, TorchBackend)  # as its row says
-        self.attributor = Attributor(engine.backend.model, token_budget=engine.token_budget)
+        self.attributor = Attributor(engine.backend.model, token_budget=engine.batch_tokens)
         self.known = TrainedLabels(self.attributor.codes, multi_label=False)
 
     def score(self, request: ScoreRequest) -> tuple[np.ndarray, ReadCounts]:

@@ -1,0 +1,69 @@
+"""`sijo bench`: what it measures and shows. No test times anything."""
+
+import json
+from itertools import count
+
+import pytest
+
+from sijo.checkpoints.describe import describe
+from sijo.inference import speed
+from sijo.inference.backends.registry import open_backend
+from sijo.nn.cost import flops_per_token
+
+
+def test_the_figures_belong_together(tiny_model, monkeypatch):
+    # kills: a rate of batches told as one of texts, a share of another's time, a text longer than the model reads
+    asked = []
+
+    def second_each(works, *, rounds):
+        asked.append(rounds)
+        for work in works:
+            work()
+        return [0.5, *(float(number) for number in range(1, len(works)))]
+
+    monkeypatch.setattr(speed, "in_turns", second_each)
+    described = describe(tiny_model)
+    backend = open_backend(described, backend="torch")
+    readings, peaks = speed.read_speeds(
+        described, [backend], {"numpy": lambda: None}, shapes=((1, 16), (4, 16), (2, 500)), rounds=3
+    )
+    assert asked == [3] and peaks == {"numpy": 2 * 1024**3 / 0.5}
+    assert [(one.batch, one.tokens) for one in readings] == [(1, 16), (4, 16), (2, 32)]
+    for seconds, one in enumerate(readings, 1):
+        assert one.texts_per_second == one.batch / seconds
+        assert one.tokens_per_second == one.batch * one.tokens / seconds
+        flops = flops_per_token(described.architecture, one.tokens, training=False, sequences=one.batch)
+        assert one.gflops * 1e9 == pytest.approx(flops * one.tokens_per_second)
+        assert one.peak_share == pytest.approx(flops * one.tokens_per_second / peaks["numpy"])
+
+
+def test_rounds_are_taken_in_turns_and_the_first_does_not_count(monkeypatch):
+    # kills: all rounds of one work before those of another, and the time to make kernels in the median
+    clock, calls = count(), []
+    monkeypatch.setattr(speed.time, "perf_counter", lambda: float(next(clock)))
+    works = [lambda: calls.append("a"), lambda: calls.append("b")]
+    assert speed.in_turns(works, rounds=2) == [1.0, 1.0]
+    assert calls == ["a", "b"] * 3
+
+
+def test_a_program_gets_json_and_a_person_a_table(sijo_cli, tiny_model):
+    # kills: a record that says nothing of the machine, and a backend that is passed over in silence
+    ran = sijo_cli("bench", tiny_model, "--rounds", "1", "--device", "cpu")
+    assert ran.code == 0, ran.err
+    record = json.loads(ran.out)
+    assert {"processor", "cores", "threads", "abilities", "system"} == set(record["machine"])
+    assert {"python", "sijo", "numpy"} <= set(record["versions"])
+    assert all(rate > 0 for rate in record["matmul_gflops"].values())
+    measured = {(one["backend"], one["precision"]) for one in record["readings"]}
+    assert ("torch", "exact") in measured and {one["tokens"] for one in record["readings"]} == {16, 32}
+    assert "sijo export" in record["left_out"]["onnx exact"] and "torch fp16" in record["left_out"]
+    ran = sijo_cli("bench", tiny_model, "--rounds", "1", "--format", "table")
+    assert ran.code == 0 and b"texts/s" in ran.out and b"Not measured" in ran.out
+
+
+@pytest.mark.parametrize(
+    "words, arguments", [(["rounds=0"], ("--rounds", "0")), (["no device 'gpu'"], ("--device", "gpu"))]
+)
+def test_what_cannot_be_is_refused(refused, tiny_model, words, arguments):
+    # kills: a median of nothing
+    refused(2, words, "bench", tiny_model, *arguments)

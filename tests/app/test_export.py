@@ -1,0 +1,25 @@
+"""`sijo export`: one call of the library, its file on standard output."""
+
+import json
+from pathlib import Path
+
+
+def test_a_file_is_written_and_compared_on_the_user_s_texts(sijo_cli, tiny_copy, tmp_path):
+    """Catches --texts that are not read, and a comparison that is not told."""
+    texts = tmp_path / "texts.txt"
+    texts.write_text("the sea\nrain and sun\nmoney for bread\n")
+    ran = sijo_cli("export", tiny_copy, "--to", "onnx", "--texts", texts)
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)
+    assert (told["texts"], told["precision"], told["agreement"]["value"]) == (3, "float32", 1)
+    assert Path(told["file"]).is_file()
+    words = sijo_cli("export", tiny_copy, "--texts", texts, "--format", "table")
+    assert words.out.strip().endswith(b"onnx/model.onnx")
+    assert "on 3 texts: off by at most" in words.err
+
+
+def test_what_cannot_be_exported_is_said(sijo_cli, tmp_path):
+    """Catches a stack trace for a folder that is none, and an unknown precision."""
+    ran = sijo_cli("export", tmp_path / "absent")
+    assert (ran.code, "there is no folder" in ran.err) == (2, True)
+    assert sijo_cli("export", tmp_path, "--precision", "int3").code == 2
