@@ -57,8 +57,11 @@ def bare(tiny_copy):
 def unseen(monkeypatch):
     """onnxruntime must not be given anything."""
 
-    def seen(*_):
-        raise AssertionError("onnxruntime was given the file")
+    class Seen(BaseException):  # which nothing takes for an error of onnxruntime's
+        pass
+
+    def seen(*_, **__):
+        raise Seen
 
     monkeypatch.setattr("onnxruntime.InferenceSession", seen)
 
