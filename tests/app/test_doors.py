@@ -398,6 +398,8 @@ MAY_OPEN = {
     "jobs/recipes.py": {"Path(__file__).with_name('recipes.toml').read_text"},
     "models/family.py": {"Path(__file__).with_name(f'{name}.toml').read_text"},
     "tokenizers/codes.py": {"Path(__file__).with_name('ctrl_codes.json').read_text"},
+    # what the system tells of the processor
+    "app/bench.py": {"Path('/proc/cpuinfo').read_text"},
     # what the user names as input, and writing
     "app/cli.py": {"Path(os.devnull).open", "os.open"},
     "app/for_labels.py": {"path.read_text"},
@@ -406,6 +408,7 @@ MAY_OPEN = {
     "data/corpus_identity.py": {"source.path.open"},
     "files/output_job.py": {"path.open"},
     "files/private.py": {"os.open"},
+    "files/records.py": {"path.open"},
     "files/tables.py": {"self._path.open", "path.open"},
     "zeroshot/labels.py": {"path.read_text"},
     "files/atomic.py": {"temporary.open", "os.open"},
