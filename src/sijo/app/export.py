@@ -60,7 +60,8 @@ def run(folder: Path, /, *, options: ExportSettings = ExportSettings()) -> None:
     seen = exported.comparison
     if wants_json(options.format):
         print_json(
-            {"file": str(exported.file), "precision": exported.precision, "head": exported.head} | asdict(seen)
+            {"file": str(exported.file), "kind": options.to, "precision": exported.precision, "head": exported.head}
+            | asdict(seen)
         )
         return
     share = seen.agreement
