@@ -54,6 +54,11 @@ def has_int8() -> bool:
     return bool(abilities() & INT8)
 
 
+def adds_bytes_exactly() -> bool:
+    """Whether sums of products of bytes are exact; x86 without VNNI adds pairs in 16 bits, which saturate."""
+    return platform.machine().lower() not in ("x86_64", "amd64", "i686") or has_int8()
+
+
 def has_bf16() -> bool:
     """Whether it multiplies bfloat16 itself; where not, that is several times slower than float32."""
     return bool(abilities() & BF16)

@@ -14,6 +14,7 @@ from sijo.checkpoints.adapters import CONFIG as ADAPTER_CONFIG
 from sijo.checkpoints.adapters import adapter_in
 from sijo.checkpoints.describe import describe
 from sijo.checkpoints.load import Model, load
+from sijo.checkpoints.onnx.rules import NEEDS, VNNI
 from sijo.checkpoints.weight_files import weight_files
 from sijo.checkpoints.weights_digest import weights_digest
 from sijo.errors import SettingError
@@ -23,7 +24,6 @@ from sijo.export.compare import Comparison, batched, compare, open_session
 from sijo.export.file import write_onnx
 from sijo.export.graph import needs_onnx
 from sijo.export.network import HEADS, NetworkParts, onnx_model
-from sijo.export.static import NEEDS
 from sijo.export.texts import default_texts
 from sijo.files.atomic import whole_folder
 from sijo.files.json_files import read_object, write_json
@@ -107,7 +107,7 @@ def export(
         file = fresh / FOLDER / NAMES[precision]
         parts, sample = _parts(model, name), default_texts() if texts is None else list(texts)
         for way in WAYS[precision]:
-            needs = {"sijo.needs": NEEDS} if way == STATIC else {}
+            needs = {NEEDS: VNNI} if way == STATIC else {}
             ranges = input_ranges(model, batched(model, name, default_texts())[2]) if way == STATIC else None
             proto = onnx_model(parts, props | needs, precision=precision, ranges=ranges)
             write_onnx(proto, file)

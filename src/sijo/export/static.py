@@ -6,8 +6,8 @@ largest is fifteen times the median), so each is first divided by a part of its 
 by it (SmoothQuant, Xiao et al. 2023, arXiv:2211.10438, section 4). What follows gelu is never far below 0 but has
 no bound above, and gets a scale for each row. The mean error of a product is taken off its bias.
 
-A processor of Intel's kind without VNNI adds pairs of products in 16 bits, where they saturate: `NEEDS` goes into
-the file.
+A processor of Intel's kind without VNNI adds pairs of products in 16 bits, where they saturate: the file says what
+it needs (`checkpoints/onnx/rules.py`).
 
 Letters: D width of what goes in, N of what comes out.
 """
@@ -20,8 +20,6 @@ import numpy as np
 from sijo.export.graph import GraphBuilder
 from sijo.export.quantize import QuantizedProducts
 
-NEEDS = "vnni"
-"""What a processor of Intel's kind must have for the integers to be right."""
 SMOOTHED = 0.7
 """The exponent of a channel's range by which it is divided; the rest stays with the states."""
 MARGIN = 1.05

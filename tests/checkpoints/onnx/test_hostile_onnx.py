@@ -28,7 +28,7 @@ from sijo.checkpoints.describe import FolderDescription
 from sijo.checkpoints.onnx import wire
 from sijo.checkpoints.onnx.graph import ELEMENT_TYPES
 from sijo.checkpoints.weights_digest import weights_digest
-from sijo.errors import CheckpointError, RefusedError, SijoError
+from sijo.errors import CheckpointError, RefusedError, SettingError, SijoError, SijoWarning
 from sijo.files.manifest import write_manifest
 from sijo.inference.backends import onnx_session
 from sijo.inference.backends.backend import IdBatch
@@ -382,3 +382,30 @@ def test_mutated_files_neither_crash_nor_hang(bare, data):
         content = content or bytearray(b"\0")
     put(bare, bytes(content))
     _within_bounds(bare)
+
+
+@pytest.mark.parametrize(
+    "told, able, kind, words",
+    [
+        ("vnni", False, SettingError, "its sums would saturate; use --precision exact"),
+        ("vnni", True, None, ""),
+        ("a quantum computer", True, RefusedError, "does not know; update sijo"),
+    ],
+)
+def test_what_a_file_needs_of_the_processor(bare, monkeypatch, told, able, kind, words):
+    # kills: other numbers in silence on a processor that adds pairs of bytes in 16 bits
+    monkeypatch.setattr("sijo.checkpoints.onnx.rules.adds_bytes_exactly", lambda: able)
+    put(bare, small(metadata=[("sijo.needs", told)]))
+    if kind is None:
+        opened(bare)
+        return
+    with pytest.raises(kind, match=words):
+        opened(bare)
+
+
+def test_one_scale_for_a_batch_is_told(bare):
+    # kills: an answer that depends on the texts beside it, without a word
+    rounded = node("DynamicQuantizeLinear", ["last_hidden_state"], ["bytes", "scale", "zero"])
+    put(bare, small(rounded))
+    with pytest.warns(SijoWarning, match="depends a little on the texts beside it"):
+        opened(bare)

@@ -16,9 +16,9 @@ from typing import Any
 from sijo.checkpoints.describe import FolderDescription
 from sijo.checkpoints.onnx.graph import OnnxModel, read_model
 from sijo.checkpoints.onnx.rewrite import with_data_in
-from sijo.checkpoints.onnx.rules import OnnxOutputs, must_suit
+from sijo.checkpoints.onnx.rules import BY_BATCH, OnnxOutputs, must_suit
 from sijo.checkpoints.onnx.same_weights import must_be_of
-from sijo.errors import CheckpointError, RefusedError
+from sijo.errors import CheckpointError, RefusedError, warn
 from sijo.files.manifest import Identity, identity
 from sijo.files.opener import inside
 from sijo.files.paths import READ_WHOLE, FolderFile, present
@@ -60,6 +60,11 @@ def session_source(file: FolderFile, described: FolderDescription) -> Iterator[S
         content = _content(stream, file)
         model = _model(content, file, described)
         outputs = must_suit(model, file, described)
+        if any(node.operator in BY_BATCH for node in model.nodes):
+            warn(
+                f"{file} rounds the states of a whole batch by one scale, so a text's answer depends a little on "
+                "the texts beside it; a file that `sijo export` makes does not"
+            )
         source, folder, numbers = content, None, None
         if model.locations:
             data = _data_file(file, model)

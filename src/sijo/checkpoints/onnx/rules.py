@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from sijo.checkpoints.describe import FolderDescription
 from sijo.checkpoints.onnx.graph import FLOAT, FLOAT16, INT32, INT64, GraphNode, GraphValue, OnnxModel
-from sijo.errors import RefusedError
+from sijo.errors import RefusedError, SettingError
 from sijo.files.paths import FolderFile
+from sijo.processor import adds_bytes_exactly
 
 NEWEST_IR, NEWEST_OPSET, OLDEST_OPSET = 14, 28, 9
 """What onnxruntime 1.32 knows of the format and of its plain operators, and since when exporters write encoders."""
@@ -47,6 +48,12 @@ SHAPED_BY = {"ConstantOfShape": 0, "Expand": 1, "Tile": 1, "Pad": 1, "OneHot": 1
 """Operators that make as many numbers as an input says, and which."""
 
 
+NEEDS, VNNI = "sijo.needs", "vnni"
+"""The key of a file's metadata that says what the processor must have, and what it may say."""
+BY_BATCH = frozenset({"DynamicQuantizeLinear", "DynamicQuantizeMatMul"})
+"""Operators that round by one scale for all rows of a batch."""
+
+
 @dataclass(frozen=True)
 class OnnxOutputs:
     """The outputs of a network by what they are; None for what it does not give."""
@@ -62,9 +69,10 @@ class OnnxOutputs:
 def must_suit(model: OnnxModel, file: FolderFile, described: FolderDescription) -> OnnxOutputs:
     """What the network gives, once it is sure that it is made of known operators and of the size of the folder's.
 
-    Raises RefusedError where it is not.
+    Raises RefusedError where it is not, and SettingError where this processor does not compute it rightly.
     """
     _check_versions(model, file)
+    _check_needs(model, file)
     for what in model.unsupported:
         raise RefusedError(f"{file} has {what}, which no network for text needs; this is not opened")
     unknown = sorted({_named(node) for node in model.nodes if node.operator not in ALLOWED.get(node.domain, ())})
@@ -91,6 +99,18 @@ def _check_versions(model: OnnxModel, file: FolderFile) -> None:
         raise RefusedError(
             f"{file} is of the operators {opset} of ONNX, and sijo reads {OLDEST_OPSET} to {NEWEST_OPSET}; export "
             "it anew"
+        )
+
+
+def _check_needs(model: OnnxModel, file: FolderFile) -> None:
+    """Refuse a file whose sums of bytes saturate on this processor, and other numbers would come of them."""
+    needs = model.metadata.get(NEEDS)
+    if needs not in (None, VNNI):
+        raise RefusedError(f"{file} needs {needs!r:.60} of a processor, which this sijo does not know; update sijo")
+    if needs == VNNI and not adds_bytes_exactly():
+        raise SettingError(
+            f"{file} was made for processors with VNNI, and on this one its sums would saturate; use --precision "
+            "exact (in Python: precision=), or export it anew here"
         )
 
 

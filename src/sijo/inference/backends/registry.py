@@ -42,9 +42,10 @@ class BackendRow:
 def _holds_onnx(described: FolderDescription, precision: Precision, head: str | None) -> bool:
     """Whether a folder holds an ONNX file of a precision that answers by a head."""
     file = onnx_file(described.folder, precision)
-    return file is not None and (
-        head is None or (head == CLASSIFIER and onnx_outputs(file, described).logits is not None)
-    )
+    if file is None or head not in (None, CLASSIFIER):
+        return False
+    given = onnx_outputs(file, described)
+    return head is None or given.logits is not None
 
 
 BACKENDS: dict[str, BackendRow] = {
