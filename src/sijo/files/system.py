@@ -6,6 +6,13 @@ taking the rest away on Linux, and never on Windows itself.
 """
 
 import os
+from contextlib import suppress
+from importlib import import_module
+from types import ModuleType
+
+resource: ModuleType | None = None
+with suppress(ImportError):  # absent on Windows; here, so that opening a folder imports nothing
+    resource = import_module("resource")
 
 CLOEXEC: int = getattr(os, "O_CLOEXEC", getattr(os, "O_NOINHERIT", 0))
 NOFOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
@@ -69,9 +76,7 @@ def read_at(handle: int, count: int, begin: int) -> bytes:
 
 def allow_open_files(count: int) -> None:
     """Let this process have so many files open, as far as it may; Windows lets it have all it needs."""
-    try:
-        import resource
-    except ImportError:
+    if resource is None:
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < count:

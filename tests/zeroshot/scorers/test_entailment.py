@@ -13,6 +13,7 @@ import torch
 
 import sijo
 from sijo.errors import SettingError
+from sijo.inference.backends.torch_backend import TorchBackend
 from sijo.inference.encode import engine_of
 from sijo.inference.engine import Engine
 from sijo.inference.outputs import Logits
@@ -420,8 +421,10 @@ def test_another_label_leaves_the_others_as_they_were(make):
 def test_only_the_text_is_cut_and_every_cut_is_told(make, model, monkeypatch):
     # kills: a hypothesis that loses its end, a cut by the longest label that the row keeps quiet
     read = []
-    inner = model.forward
-    monkeypatch.setattr(model, "forward", lambda *inputs: read.append(inputs[0]) or inner(*inputs))
+    inner = TorchBackend.logits
+    monkeypatch.setattr(
+        TorchBackend, "logits", lambda self, batch: read.append(batch.input_ids) or inner(self, batch)
+    )
     long = "game of the old land"
     rows = make([long, "sea"]).classify(["sun " * 27, "sun " * 23, "sun " * 22])
     # 32 places, 3 of them special: 26 tokens of text fit beside "it is sea", 22 beside the longer one
