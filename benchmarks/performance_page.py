@@ -54,7 +54,7 @@ def _lines(records: Records) -> Iterator[str]:
     yield "## The network alone, float32"
     yield ""
     yield "The built-in encoder (6 layers of width 384) reads token ids without padding, beside `transformers`."
-    yield "The last column is held against a plain product of square matrices in torch; matrices laid out anew pass it."
+    yield "The last column is held against a plain product of matrices in torch; matrices laid out anew pass it."
     yield ""
     yield from _table(
         ("inputs x tokens", "sijo, texts/s", "times", "of the products' speed"),
