@@ -3,7 +3,8 @@
 import hashlib
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, astuple
 from importlib.util import find_spec
 from itertools import islice
@@ -167,12 +168,17 @@ def _parts(described: FolderDescription, layouts: Mapping[str, Layout], names: I
 
 
 def _opened_heads(
-    folder: Path, base: str | Path | None, heads: Iterable[str], errors: dict[str, Exception]
+    folder: Path, base: str | Path | None, heads: Collection[str], errors: dict[str, Exception]
 ) -> set[str]:
     """Open the encoder and each head, as any command does; what does not open is put among the errors."""
     from sijo.checkpoints.load import load
 
     load(folder, base=base)
+    if not heads:
+        return set()
+    with suppress(SijoError, OSError):  # all at once, as mostly they do
+        load(folder, tuple(heads), base=base)
+        return {*heads}
     opened, failed = set[str](), dict[str, Exception]()
     for name in heads:
         try:

@@ -10,12 +10,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from sijo.checkpoints.adapters import CONFIG as ADAPTER_CONFIG
-from sijo.checkpoints.adapters import adapter_in
 from sijo.checkpoints.describe import describe
 from sijo.checkpoints.load import Model, load
 from sijo.checkpoints.onnx.rules import NEEDS, VNNI
-from sijo.checkpoints.weight_files import weight_files
 from sijo.checkpoints.weights_digest import weights_digest
 from sijo.errors import SettingError
 from sijo.export.calibrate import input_ranges
@@ -29,7 +26,8 @@ from sijo.files.atomic import whole_folder
 from sijo.files.json_files import read_object, write_json
 from sijo.files.manifest import MANIFEST
 from sijo.files.opener import open_inside
-from sijo.files.paths import FolderFile, present
+from sijo.files.paths import present
+from sijo.inference.precision import ALIKE
 from sijo.nn.head_specs import ClassifierHeadSpec
 from sijo.version import __version__
 
@@ -51,8 +49,6 @@ MEASURED = f"{FOLDER}/comparison.json"
 """What was measured of each file, in its folder."""
 CLOSE = 1e-4
 """How far a float32 file may be from its original, of numbers up to 1; beyond, of the largest."""
-ALIKE = 0.99
-"""The share of decisions that a file in integers must keep."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +89,7 @@ def export(
         raise SettingError(f"no precision {precision!r} for a file; there are {', '.join(NAMES)}")
     name = _head(folder, head)
     model = load(folder, name)
-    digest = weights_digest(_weight_files(folder))
+    digest = weights_digest(describe(folder).weight_files)
     props = {
         "sijo.version": __version__,
         "sijo.precision": precision,
@@ -145,14 +141,6 @@ def _parts(model: Model, head: str | None) -> NetworkParts:
 
 def _arrays(module: torch.nn.Module) -> dict[str, np.ndarray]:
     return {name: tensor.float().numpy() for name, tensor in module.state_dict().items()}
-
-
-def _weight_files(folder: Path) -> list[FolderFile]:
-    """What the weights are read from, an adapter's among them."""
-    adapter = adapter_in(folder)
-    if adapter is None:
-        return weight_files(folder)
-    return [*weight_files(adapter.base(None)), adapter.file, FolderFile(adapter.folder, ADAPTER_CONFIG)]
 
 
 def _copy(folder: Path, fresh: Path) -> None:

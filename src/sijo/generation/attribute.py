@@ -149,9 +149,8 @@ class Attributor:
         for batch in by_length([len(ids) for _, _, ids, _ in pieces], token_budget=self.token_budget):
             rows = [pieces[number] for number in batch]
             ids_BL, _ = padded([ids for _, _, ids, _ in rows], limit=self.window)
-            states_BLD = self.model.transformer(
-                ids_BL.to(self.device)
-            ).last_hidden_state  # causal: padding on the right is unread
+            ids_BL = ids_BL.to(self.device)
+            states_BLD = self.model.transformer(ids_BL).last_hidden_state  # causal: padding on the right is unread
             for (text, column, ids, start), states_LD in zip(rows, states_BLD, strict=True):
                 # one row at a time: V is large
                 logits_LV = head.decode(states_LD[start - 1 : len(ids) - 1], self.model.transformer).float()
