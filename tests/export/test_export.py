@@ -144,8 +144,8 @@ def test_without_onnx_one_sentence_says_what_to_install(folder, monkeypatch):
         export(folder)
 
 
-def test_sentence_transformers_opens_the_folder(folder):
-    """Catches names of inputs or outputs that others do not look for. Read as their class for ONNX reads it."""
+def test_names_are_those_that_others_look_for(folder):
+    """Catches an input or output of another name than sentence-transformers and optimum read, in onnxruntime."""
     exported = export(folder, texts=TEXTS)
     session = open_session(exported.file, 1)
     assert {entry.name for entry in session.get_inputs()} <= {"input_ids", "attention_mask", "token_type_ids"}

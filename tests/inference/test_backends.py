@@ -123,7 +123,7 @@ class ToyBackend(Backend):
     precision, device, heads, fingerprint = "exact", "cpu", frozenset(), "toy"
 
     @classmethod
-    def open(cls, described, *, head, device, precision):
+    def open(cls, described, *, head, device, precision, threads):
         toy = cls()
         toy.width = described.architecture.hidden_size
         return toy

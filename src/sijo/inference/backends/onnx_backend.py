@@ -26,6 +26,7 @@ class OnnxBackend(Backend):
     file       its ONNX file
     head       the head that is to answer; None for vectors
     precision  what the file computes in
+    threads    how many compute; None for `thread_count`'s
     """
 
     name = "onnx"
@@ -37,6 +38,7 @@ class OnnxBackend(Backend):
         file: FolderFile,
         head: str | None = None,
         precision: Precision = "exact",
+        threads: int | None = None,
     ) -> None:
         self.precision, self.device = precision, "cpu"
         self.heads = frozenset(() if head is None else (head,))
@@ -44,7 +46,7 @@ class OnnxBackend(Backend):
         with session_source(file, described) as source:
             self._outputs, self._files = source.outputs, source.files
             self._must_answer(head)
-            self._session = new_session(source, thread_count())
+            self._session = new_session(source, thread_count(threads))
         described.onnx_contents.clear()
         self._inputs = {
             given.name: np.int32 if "int32" in given.type else np.int64 for given in self._session.get_inputs()
@@ -52,7 +54,13 @@ class OnnxBackend(Backend):
 
     @classmethod
     def open(
-        cls, described: FolderDescription, *, head: str | None, device: str = "auto", precision: Precision = "exact"
+        cls,
+        described: FolderDescription,
+        *,
+        head: str | None,
+        device: str = "auto",
+        precision: Precision = "exact",
+        threads: int | None = None,
     ) -> "OnnxBackend":
         """The file of a precision in a folder; SettingError where there is none, or it does not give what is
         asked."""
@@ -68,7 +76,7 @@ class OnnxBackend(Backend):
                 f"{described.folder} holds no ONNX file of precision {precision}; make one with `sijo export "
                 f"{described.folder} --to onnx`, or use --backend torch (in Python: backend=)"
             )
-        return cls(described, file, head, precision)
+        return cls(described, file, head, precision, threads)
 
     def _must_answer(self, head: str | None) -> None:
         """Raise SettingError where the file does not give what is asked of it."""

@@ -175,6 +175,7 @@ def open_backend(
     backend: str = "auto",
     device: str = "auto",
     precision: Precision = "exact",
+    threads: int | None = None,
 ) -> Backend:
     """A folder's network, ready to read.
 
@@ -183,6 +184,7 @@ def open_backend(
     backend    torch, onnx, or auto, by `RULE`
     device     auto, cpu, cuda, cuda:N, mps
     precision  exact for float32, bf16, fp16, int8, int4
+    threads    how many compute on the processor; None for `thread_count`'s
 
     Raises SettingError for what does not go together, or is not installed, and what opening the folder raises.
     """
@@ -195,5 +197,6 @@ def open_backend(
         raise SettingError(
             f"{described.folder} is opened with {row.module}, which is not installed: {row.install}{files}"
         )
-    opened = resolve_name(row.place).open(described, head=head, device=device, precision=precision)
+    settings = {"head": head, "device": device, "precision": precision, "threads": threads}
+    opened = resolve_name(row.place).open(described, **settings)
     return cast(Backend, opened)
