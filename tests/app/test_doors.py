@@ -431,7 +431,6 @@ MAY_OPEN = {
     "export/file.py": {"file.with_name(file.name + DATA).open"},
     "files/opener.py": {"os.open", "open"},
     "files/system.py": {"os.open"},
-    "inference/backends/onnx_backend.py": {"file.open"},
     # what the system tells of itself
     "processor.py": {"Path('/proc/cpuinfo').read_text"},
     "inference/threads.py": {"file.read_text"},

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from cyclopts import Parameter
 from rich.table import Column, Table
 from rich.text import Text
 
-from sijo.app.options import BackendName, PrecisionName, call_with
+from sijo.app.options import ComputeOptions, call_with
 from sijo.app.progress import RowProgress
 from sijo.app.results import print_shown
 from sijo.app.table_job import InputFormat, TableJob, TableOptions, answering, check_output, in_words, speed_of
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 else:
     ScorerName = Literal["auto", *SCORERS]
 
+Settings = TypeVar("Settings", bound="LabelSettings")
 NO_LABELS = (
     "say what to choose from with one of --labels, --labels-file and --labels-column, "
     'as in --labels "business,sport,tech"; only a model that was trained on labels has its own'
@@ -43,7 +44,7 @@ SCORER_HELP = f"How labels are scored: {', '.join(row.help for row in SCORERS.va
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class LabelSettings(TableOptions):
+class LabelSettings(ComputeOptions, TableOptions):
     """What to choose from, and the model that chooses: the same for every command that labels."""
 
     labels: str | None = None
@@ -79,14 +80,6 @@ class LabelSettings(TableOptions):
     """Read a text longer than the model in windows (the default), or only its start (entailment always does)."""
     cache: Path | None = None
     """A folder that keeps what the model gave, so that other labels on the same texts cost only what is new."""
-    backend: BackendName = "auto"
-    """What runs the network. auto: onnx where the folder holds an ONNX file of the asked precision and the
-    processor runs it, else torch."""
-    device: str = "auto"
-    """Where it computes: cpu, cuda, cuda:N or mps; auto takes the first GPU there is, else the processor."""
-    precision: PrecisionName = "exact"
-    """What it computes in; exact is float32. auto tries int8 and bf16, where the processor has them, on the first
-    texts, and takes the first that decides as float32 does in 99 of 100 cases."""
     dtype: Annotated[Literal["float32", "bfloat16", "float16"] | None, Parameter(show=False)] = None
     """The old name of --precision, kept for one release."""
     input_format: InputFormat | None = None
@@ -234,6 +227,7 @@ def _notes(counts: Counter[str], labeller: "Labeller") -> Iterator[str]:
 
 def run(source: str, settings: ClassifySettings) -> None:
     """Label the rows of `source` as the settings say, to a file or to standard output."""
+    settings.take_threads()
     labels = settings.label_set()
     if (settings.labels_column is None) == (labels is None) and (labels is not None or settings.model is None):
         raise SettingError(NO_LABELS)
@@ -253,12 +247,8 @@ def _job(
     table: "TextTable", labeller: "Labeller", settings: ClassifySettings
 ) -> Iterator[TableJob[list["LabelPrediction"]]]:
     """The work that is to be done, and the processes that do it."""
-    from sijo.inference.precision import named_precision
-
-    asked = named_precision(settings.precision, settings.dtype)
-    settled: Any = labeller.scorer.engine.backend.precision if asked == "auto" else asked
-    taken = replace(settings, precision=settled, dtype=None)
-    with answering(_answers(labeller, settings), partial(_opened, taken), settings.workers) as answered:
+    opens = partial(_opened, in_a_worker(settings, labeller))
+    with answering(_answers(labeller, settings), opens, settings.workers) as answered:
         yield TableJob(
             table=table,
             rows=labeller.scorer.rows,
@@ -266,6 +256,15 @@ def _job(
             columns=lambda rows: _answer_columns(rows, labeller, settings),
             counted=_counted,
         )
+
+
+def in_a_worker(settings: Settings, labeller: "Labeller") -> Settings:
+    """The same in a process of its own: in the precision that was taken, with the threads that it is given."""
+    from sijo.inference.precision import named_precision
+
+    asked = named_precision(settings.precision, settings.dtype)
+    settled: Any = labeller.scorer.engine.backend.precision if asked == "auto" else asked
+    return replace(settings, precision=settled, dtype=None, threads=None)
 
 
 def _opened(settings: ClassifySettings) -> Callable[["RowBlock"], list["LabelPrediction"]]:
@@ -361,6 +360,8 @@ def _answer_columns(
 
 def _run_settings(table: "TextTable", labeller: "Labeller", settings: ClassifySettings) -> dict[str, object]:
     """Everything that decides the answers, but the rows: a resumed run must have the same."""
+    from sijo.inference.workers import share_of_threads
+
     calibration, scorer, labels = labeller.calibration, labeller.scorer, labeller.labels
     return {
         "sijo": __version__,
@@ -372,6 +373,7 @@ def _run_settings(table: "TextTable", labeller: "Labeller", settings: ClassifySe
         "backend": scorer.engine.backend.name,
         "precision": scorer.engine.backend.precision,
         "device": scorer.engine.backend.device.partition(":")[0],
+        "threads": share_of_threads(settings.workers),
         "hypothesis_template": settings.hypothesis_template,
         "none_label": settings.none_label,
         "none_score": calibration.none_score,

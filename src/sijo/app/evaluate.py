@@ -1,21 +1,27 @@
 """`sijo evaluate`: texts whose labels are known in, how well they were labelled out."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from rich.text import Text
 
-from sijo.app.classify import LabelSettings
+from sijo.app.classify import LabelSettings, in_a_worker
 from sijo.app.options import call_with
 from sijo.app.progress import RowProgress
 from sijo.app.results import print_json, print_shown, wants_json
+from sijo.app.table_job import answering, check_output
 from sijo.errors import SettingError, TextError, nearest, warn
 from sijo.names import apart, cautions, folded, list_in, name_of
 from sijo.version import __version__
+from sijo.zeroshot.labels import LabelSet
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from sijo.evaluation.zero_shot import Evaluation
     from sijo.files.tables import RowBlock
     from sijo.zeroshot.labeller import Labeller
@@ -43,6 +49,9 @@ class EvaluateSettings(LabelSettings):
     """Bootstrap resamples behind each interval."""
     seed: int = 0
     """Where the resamples start from."""
+    workers: int = 1
+    """Processes that share the rows where one does not fill the machine; each takes its share of the threads, and
+    the answers are the same."""
 
 
 def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:
@@ -57,13 +66,14 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:
     """
     if settings.data is None:
         raise SettingError("name the file with texts and their labels: --data FILE")
+    settings.take_threads()
     import numpy as np
 
     from sijo.evaluation.plots import check, plot
     from sijo.evaluation.zero_shot import check_resamples, evaluate
-    from sijo.inference.outputs import NotFiniteError
     from sijo.inference.precision import FIRST_TEXTS
 
+    check_output(None, resume=False, overwrite=False, workers=settings.workers)
     check_resamples(settings.resamples, settings.seed)
     if settings.plot is not None:
         check(settings.plot)  # refused before an hour's work, not after it
@@ -74,9 +84,8 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:
     spelled, twice = _spellings(gold)
     none = folded(settings.none_label or "")
     texts = [text for block in blocks for text in block.texts[:FIRST_TEXTS]][:FIRST_TEXTS]
-    labeller = settings.opened(
-        labels, lambda _: (texts, None), otherwise=sorted(name for key, name in spelled.items() if key != none)
-    )
+    otherwise = sorted(name for key, name in spelled.items() if key != none)
+    labeller = settings.opened(labels, lambda _: (texts, None), otherwise=otherwise)
     if labeller.choice.multi_label:
         raise SettingError(
             "the model was trained to judge each label by itself, and may give a text several or none; what is "
@@ -91,19 +100,40 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:
             warn(caution)
     _check_gold(gold, names)  # before the texts are read, not after
     probabilities, cut = [], 0
-    with RowProgress(shown=not settings.quiet) as progress:
-        try:
-            for group, reading in labeller.judged(text for block in blocks for text in block.texts):
-                probabilities.append(group)
-                cut += int(reading.truncated.sum())
-                progress.add(len(group), sum(map(len, probabilities)) / len(gold))
-        except NotFiniteError as error:
-            raise error.after(0, "row") from None
+    opens = partial(_opened, in_a_worker(settings, labeller), labels, otherwise)
+    with (
+        answering(partial(_judged, labeller), opens, settings.workers) as judged,
+        RowProgress(shown=not settings.quiet) as progress,
+    ):
+        for _, (group, unread) in judged(blocks):
+            probabilities.append(group)
+            cut += unread
+            progress.add(len(group), sum(map(len, probabilities)) / len(gold))
     all_NL = np.concatenate(probabilities)
     measured = call_with(evaluate, settings, gold=gold, probabilities=all_NL, labels=names)
     _print(measured, labeller, cut, settings, progress)
     if settings.plot is not None:
         plot(measured, settings.plot)
+
+
+def _judged(labeller: "Labeller", block: "RowBlock") -> tuple["np.ndarray", int]:
+    """The probabilities (n, L) of a block's texts, and how many of these were read in part."""
+    import numpy as np
+
+    from sijo.inference.outputs import NotFiniteError
+
+    try:
+        groups = list(labeller.judged(block.texts))
+    except NotFiniteError as error:
+        raise error.after(block.first_row, "row") from None
+    return np.concatenate([group for group, _ in groups]), sum(int(read.truncated.sum()) for _, read in groups)
+
+
+def _opened(
+    settings: EvaluateSettings, labels: LabelSet | None, otherwise: Sequence[str]
+) -> Callable[["RowBlock"], tuple["np.ndarray", int]]:
+    """What judges a block in a process of its own."""
+    return partial(_judged, settings.opened_in(settings.precision, labels, otherwise))
 
 
 def _gold(block: "RowBlock", column: str) -> list[str]:

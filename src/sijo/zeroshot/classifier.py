@@ -61,6 +61,8 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                          first of int8 and bf16, where the processor has them, that decides the first texts it is
                          given as float32 does, in 99 of 100 cases. `precision_` then tells what was taken, until
                          `fit`
+    threads              how many compute on the processor; None for what `OMP_NUM_THREADS` says, else the cores
+                         there are, or fewer where a container has a quota. The same number gives the same bytes
 
     Nothing needs fitting. `fit` without labels of its own takes them from y, unless the model was trained on its
     own.
@@ -90,6 +92,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     backend: str = "auto"
     device: str = "auto"
     precision: Precision | Literal["auto"] = "exact"
+    threads: int | None = None
 
     def fit(self, X: Iterable[str] | None = None, y: Iterable[str] | None = None) -> "ZeroShotClassifier":
         """Check the labels; take them from y where none were given; fit the temperature where asked to.
@@ -268,7 +271,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _scorer(self) -> Scorer:
         """The scorer with its model, opened at first use and again when a setting of it changes."""
         names = ("long_text", "cache", "entailment_column", "contradiction_column", "prompt", "base")
-        run_by = ("backend", "device", "precision")
+        run_by = ("backend", "device", "precision", "threads")
         settings: dict[str, Any] = {name: getattr(self, name) for name in (*names, *run_by)}
         if self.dtype is not None:
             settings["precision"] = named_precision(self.precision, self.dtype)

@@ -5,7 +5,8 @@ Letters: B batch, L length, D width of the hidden states.
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import get_args
 
@@ -44,6 +45,8 @@ class TorchBackend(Backend):
     model      what `sijo.load` gives, with the head that is to answer
     device     where it computes: auto, cpu, cuda, cuda:N, mps
     precision  what it computes in; None for its own dtype
+    threads    how many compute on the processor, while it does: afterwards torch has as many as before. None for as
+               many as torch has, but no more than `thread_count`'s
 
     On the processor a network that reads both sides is made ready for that (`nn/prepared.py`): weights that change
     later are not seen.
@@ -52,12 +55,15 @@ class TorchBackend(Backend):
     name = "torch"
     call_cost = 32
 
-    def __init__(self, model: Model, device: str = "cpu", precision: Precision | None = None) -> None:
+    def __init__(
+        self, model: Model, device: str = "cpu", precision: Precision | None = None, threads: int | None = None
+    ) -> None:
         self.model = model
         self.device = torch_device(device)
         self.precision = PRECISIONS[model.dtype] if precision is None else precision
         self.heads = frozenset(model.head_values)
-        if torch.get_num_threads() > (most := thread_count()):  # torch knows nothing of a container's quota
+        self._threads = None if threads is None else thread_count(threads)
+        if threads is None and torch.get_num_threads() > (most := thread_count()):  # of a quota it knows nothing
             torch.set_num_threads(most)
         self._network: Model | PreparedNetwork = model
         if self.device != "cpu":
@@ -68,7 +74,13 @@ class TorchBackend(Backend):
 
     @classmethod
     def open(
-        cls, described: FolderDescription, *, head: str | None, device: str, precision: Precision
+        cls,
+        described: FolderDescription,
+        *,
+        head: str | None,
+        device: str,
+        precision: Precision,
+        threads: int | None = None,
     ) -> "TorchBackend":
         """The model of a folder, with one head or none."""
         base: Path | None = None if described.base == described.folder else described.base
@@ -79,11 +91,17 @@ class TorchBackend(Backend):
                 "sides; use bf16 or exact"
             )
         dtype = "float32" if ready else DTYPES[precision]
-        return cls(load(described.folder, head, dtype=dtype, base=base), device, precision)
+        return cls(load(described.folder, head, dtype=dtype, base=base), device, precision, threads)
 
     @classmethod
     def of(
-        cls, model: Model, *, backend: str = "auto", device: str = "auto", precision: str = "exact"
+        cls,
+        model: Model,
+        *,
+        backend: str = "auto",
+        device: str = "auto",
+        precision: str = "exact",
+        threads: int | None = None,
     ) -> "TorchBackend":
         """A model that was opened before, in the dtype that it has.
 
@@ -99,7 +117,7 @@ class TorchBackend(Backend):
                 f"precision={precision!r} (--precision) is for a model that is yet to be opened, and this one is "
                 f"in {model.dtype}; give its folder instead"
             )
-        return cls(model, str(next(model.parameters()).device) if device == "auto" else device)
+        return cls(model, str(next(model.parameters()).device) if device == "auto" else device, threads=threads)
 
     @property
     def fingerprint(self) -> str:  # type: ignore[override]
@@ -110,17 +128,32 @@ class TorchBackend(Backend):
     def vectors(self, batch: IdBatch, skips: Sequence[int] = ()) -> np.ndarray:
         """One pooled vector for each input, (B, D) float32."""
         ids_BL, keep_BL, types_BL = self._tensors(batch)
-        hidden_BLD = self._network(ids_BL, keep_BL, types_BL).last_hidden_state
-        return np.asarray(pool(hidden_BLD, keep_BL, self.model.sentence.pooling, skips).float().cpu())
+        with self._own_threads():
+            hidden_BLD = self._network(ids_BL, keep_BL, types_BL).last_hidden_state
+            return np.asarray(pool(hidden_BLD, keep_BL, self.model.sentence.pooling, skips).float().cpu())
 
     @torch.inference_mode()
     def logits(self, batch: IdBatch) -> np.ndarray:
         """The head's logits for each input, (B, C) float32."""
-        return np.asarray(self._network(*self._tensors(batch)).answers[CLASSIFIER].float().cpu())
+        with self._own_threads():
+            return np.asarray(self._network(*self._tensors(batch)).answers[CLASSIFIER].float().cpu())
 
     def why_not_finite(self) -> str:
         """By the model's weights and dtype."""
         return why_not_finite(self.model)
+
+    @contextmanager
+    def _own_threads(self) -> Iterator[None]:
+        """Within, torch computes with the threads that were asked for; other engines have theirs."""
+        before = torch.get_num_threads()
+        if self._threads in (None, before):
+            yield
+            return
+        torch.set_num_threads(self._threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
     def _tensors(self, batch: IdBatch) -> tuple[Tensor, Tensor | None, Tensor | None]:
         arrays = (batch.input_ids, batch.keep, batch.token_type_ids)

@@ -30,6 +30,7 @@ def open_scorer(
     backend: str = "auto",
     device: str = "auto",
     precision: Precision = "exact",
+    threads: int | None = None,
     **options: str | int | None,
 ) -> Scorer:
     """A scorer with its model opened.
@@ -88,6 +89,7 @@ def open_scorer(
         backend=_backend(row, suited, backend),
         device=device,
         precision=precision,
+        threads=threads,
     )
     if cache is not None:
         fingerprint = engine.fingerprint if row.head is None else engine.backend.fingerprint
