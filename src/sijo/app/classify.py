@@ -269,11 +269,11 @@ def _run_settings(table: "TextTable", labeller: "Labeller", settings: ClassifySe
         "device": scorer.engine.backend.device.partition(":")[0],
         "hypothesis_template": settings.hypothesis_template,
         "none_label": settings.none_label,
-        "none_score": calibration.none_score,
-        "temperature": calibration.temperature,
         "calibrate": None if labeller.adjuster is None else labeller.adjuster.method,
         "calibration": None if labeller.adjuster is None else labeller.adjuster.fingerprint,
         "risk": settings.risk,
+        "none_score": calibration.none_score,
+        "temperature": calibration.temperature,
         "multi_label": labeller.choice.multi_label,
         "threshold": settings.threshold,
         **scorer.settings,
@@ -283,14 +283,17 @@ def _run_settings(table: "TextTable", labeller: "Labeller", settings: ClassifySe
 
 
 def _print_table(texts: Sequence[str], rows: Sequence["LabelPrediction"], *, first: bool) -> None:
-    """A line for each row: label, probability, and as much of the text as fits."""
+    """A line for each row: label, probability, its lead, who says so, and as much of the text as fits."""
     label, score = Column("label", style="bold", max_width=32), Column("score", justify="right", style="cyan")
+    margin, scorer = Column("margin", justify="right"), Column("scorer", style="dim")
     text_column = Column("text", no_wrap=True, overflow="ellipsis", ratio=1)
-    table = Table(label, score, text_column, box=None, pad_edge=False, show_header=first)
+    table = Table(label, score, margin, scorer, text_column, box=None, pad_edge=False, show_header=first)
     for text, row in zip(texts, rows, strict=True):
         table.add_row(
             Text(printable(", ".join(() if row.abstained else row.fitting)) or "–"),
             f"{row.score:.2f}" if row.tokens else "–",
+            f"{row.margin:.2f}" if row.tokens else "–",
+            f"{row.scorer}{', cut' if row.truncated else ''}{', abstained' if row.abstained else ''}",
             Text(printable(text)),
         )
     print_shown(table)

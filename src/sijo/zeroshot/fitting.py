@@ -134,7 +134,13 @@ def calibrated(
     Raises SettingError where nothing was fitted and the model carries nothing, and where the file holds what was
     fitted by another method.
     """
-    check_method(method, "equal")
+    check_method(method)
+    if risk is not None and labeller.choice.multi_label:
+        raise SettingError(
+            "a stated risk (risk=, --risk) is that of one label a text; with multi_label (--multi-label) each "
+            "label "
+            "has its threshold. Leave one out"
+        )
     if fitted is None and file is not None and (method == "none" or Path(file).exists()):
         fitted = open_calibration(file)
         if method not in ("none", "auto", fitted.method):
@@ -207,7 +213,7 @@ class OwnCalibration:
         return Labeller(labeller.scorer, labeller.choice, labeller.labels, adjuster=self)
 
 
-def check_method(method: str, shares: LabelShares = "equal") -> None:
+def check_method(method: str, shares: LabelShares | None = None) -> None:
     """Raise SettingError for a method that nobody knows, or shares without the one that matches them.
 
     >>> check_method("centre")
@@ -218,7 +224,7 @@ contextual, dcpmi
     names = ("none", "auto", *METHODS)
     if method not in names:
         raise SettingError(f"no calibration {method!r}{nearest(method, names)}; there are {', '.join(names)}")
-    if shares != "equal" and method != "prior":
+    if shares not in (None, "equal") and method != "prior":
         raise SettingError(
             f"label shares are what calibrate='prior' (--calibrate prior) matches, and it is {method!r}; leave one "
             "out"

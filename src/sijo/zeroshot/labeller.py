@@ -183,11 +183,6 @@ class Labeller:
         self.scorer = scorer
         self.choice = choice.resolved_for(known)
         self.adjuster, self.sets = adjuster, sets
-        if sets is not None and self.choice.multi_label:
-            raise SettingError(
-                "a stated risk (risk=, --risk) is that of one label a text; with multi_label (--multi-label) each "
-                "label has its threshold. Leave one out"
-            )
         self._language = LanguageCheck(scorer.engine.model)
         self.labels = LabelSet.of(known.names) if labels is None and known is not None else labels
         if self.labels is not None:
