@@ -101,8 +101,11 @@ def fit_calibration(
         among = fitting & (places < len(labels))
         numbers = Calibration.fit(moved[among], places[among], origin=told)
     elif second is not None and labeller.choice.temperature is None and len(second) >= AUTO_TEXTS:
-        if adjusted is not None and chosen not in WITHOUT_TEXTS:
-            second = adjust_by(chosen, second, numbers, rivals, shares=shares, labels=labels).apply(second)
+        if adjusted is not None:
+            other = second
+            if chosen in WITHOUT_TEXTS:
+                other = says_nothing(labeller, chosen, _otherwise(labeller), template="{}")
+            second = adjust_by(chosen, other, numbers, rivals, shares=shares, labels=labels).apply(second)
         numbers = replace(numbers, temperature=agreeing_temperature(moved[fitting], second))
     numbers = replace(numbers, origin=told)
     return FrozenCalibration(
@@ -278,8 +281,14 @@ def adjust_by(
     return matched_prior(scores, numbers, rivals, shares=np.array([by_name[folded(name)] for name in names], float))
 
 
-def says_nothing(labeller: Labeller, method: str, labels: Sequence[Label]) -> np.ndarray:
-    """Scores (n, L) of texts without content, or for "dcpmi" of the template without a label."""
+def says_nothing(
+    labeller: Labeller, method: str, labels: Sequence[Label], *, template: str | None = None
+) -> np.ndarray:
+    """Scores (n, L) of texts without content, or for "dcpmi" of the template without a label.
+
+    template  that labels are put in, where it is another
+    """
+    worded = labeller.template if template is None else template
     if method == "dcpmi":
         texts: Sequence[str] = (" ".join(labeller.template.replace("{}", " ").split()),)
         if labeller.scorer.known is not None or not texts[0]:
@@ -292,9 +301,7 @@ def says_nothing(labeller: Labeller, method: str, labels: Sequence[Label]) -> np
         english, korean = CONTENT_FREE
         hangul = any("가" <= letter <= "힣" for label in labels for letter in label.name)
         texts = korean if hangul else english
-    scores, reading = labeller.scorer.score(
-        ScoreRequest(texts, labels, labeller.template, labeller.choice.absolute)
-    )
+    scores, reading = labeller.scorer.score(ScoreRequest(texts, labels, worded, labeller.choice.absolute))
     if not (read := reading.tokens > 0).any() or not np.isfinite(scores[read]).all():
         raise SettingError(
             f"the model makes no scores of texts that say nothing, such as {texts[0]!r}; calibrate by batch"
@@ -302,22 +309,26 @@ def says_nothing(labeller: Labeller, method: str, labels: Sequence[Label]) -> np
     return scores[read]
 
 
+def _otherwise(labeller: Labeller) -> list[Label]:
+    """The labels in other words, to be put in the template "{}"; none where it does not matter how they agree."""
+    scorer = labeller.scorer
+    if scorer.second_template is None or labeller.choice.rivals == "none" or len(labeller.own.labels) < 2:
+        return []
+    second = scorer.template if labeller.template == scorer.second_template else scorer.second_template
+    return [Label(second.replace("{}", label.name), label.descriptions) for label in labeller.own.labels]
+
+
 def _scores(labeller: Labeller, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
     """Scores (n, L) of the labels, of the labels worded otherwise, and which of all texts have tokens: the n."""
     scorer, labels, template = labeller.scorer, labeller.own.labels, labeller.template
-    otherwise: list[Label] = []
-    if scorer.second_template is not None and labeller.choice.rivals != "none" and len(labels) > 1:
-        second = scorer.template if template == scorer.second_template else scorer.second_template
-        otherwise = [Label(second.replace("{}", label.name), label.descriptions) for label in labels]
+    otherwise = _otherwise(labeller)
     labeller.look(texts)
-    both = [Label(label.phrases(template)[0], label.descriptions) for label in labels] + otherwise
-    if not otherwise:
-        both = list(labels)
+    both = list(labels)
+    if otherwise:
+        both, template = [*(Label(x.phrases(template)[0], x.descriptions) for x in labels), *otherwise], "{}"
     parts, tokens = [], []
     for start in range(0, len(texts), scorer.rows):
-        request = ScoreRequest(
-            texts[start : start + scorer.rows], both, "{}" if otherwise else template, labeller.choice.absolute
-        )
+        request = ScoreRequest(texts[start : start + scorer.rows], both, template, labeller.choice.absolute)
         try:
             part, reading = scorer.score(request)
         except NotFiniteError as error:
