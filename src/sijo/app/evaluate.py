@@ -1,6 +1,6 @@
 """`sijo evaluate`: texts whose labels are known in, how well they were labelled out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 from rich.text import Text
 
-from sijo.app.classify import LabelSettings, in_a_worker
+from sijo.app.label_settings import LabelSettings
 from sijo.app.options import call_with
 from sijo.app.progress import RowProgress
 from sijo.app.results import print_json, print_shown, wants_json
@@ -17,7 +17,6 @@ from sijo.app.table_job import answering, check_output
 from sijo.errors import SettingError, TextError, nearest, warn
 from sijo.names import apart, cautions, folded, list_in, name_of
 from sijo.version import __version__
-from sijo.zeroshot.labels import LabelSet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,8 +83,13 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:
     spelled, twice = _spellings(gold)
     none = folded(settings.none_label or "")
     texts = [text for block in blocks for text in block.texts[:FIRST_TEXTS]][:FIRST_TEXTS]
-    otherwise = sorted(name for key, name in spelled.items() if key != none)
-    labeller = settings.opened(labels, lambda _: (texts, None), otherwise=otherwise)
+    labeller = settings.opened(
+        labels,
+        lambda _: (texts, None),
+        lambda most: [text for block in blocks for text in block.texts][:most],
+        column=settings.text_column,
+        otherwise=sorted(name for key, name in spelled.items() if key != none),
+    )
     if labeller.choice.multi_label:
         raise SettingError(
             "the model was trained to judge each label by itself, and may give a text several or none; what is "
@@ -100,7 +104,7 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:
             warn(caution)
     _check_gold(gold, names)  # before the texts are read, not after
     probabilities, cut = [], 0
-    opens = partial(_opened, in_a_worker(settings, labeller), labels, otherwise)
+    opens = partial(_opened, settings.reopening(labeller))
     with (
         answering(partial(_judged, labeller), opens, settings.workers) as judged,
         RowProgress(shown=not settings.quiet) as progress,
@@ -129,11 +133,9 @@ def _judged(labeller: "Labeller", block: "RowBlock") -> tuple["np.ndarray", int]
     return np.concatenate([group for group, _ in groups]), sum(int(read.truncated.sum()) for _, read in groups)
 
 
-def _opened(
-    settings: EvaluateSettings, labels: LabelSet | None, otherwise: Sequence[str]
-) -> Callable[["RowBlock"], tuple["np.ndarray", int]]:
+def _opened(opens: Callable[[], "Labeller"]) -> Callable[["RowBlock"], tuple["np.ndarray", int]]:
     """What judges a block in a process of its own."""
-    return partial(_judged, settings.opened_in(settings.precision, labels, otherwise))
+    return partial(_judged, opens())
 
 
 def _gold(block: "RowBlock", column: str) -> list[str]:
