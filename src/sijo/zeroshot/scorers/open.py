@@ -6,7 +6,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, get_args
 
 from sijo.checkpoints.describe import FolderDescription, describe
-from sijo.errors import SettingError, nearest
+from sijo.errors import SettingError, SijoError, nearest
 from sijo.inference.backends.backend import Precision
 from sijo.inference.encode import described_engine, engine_of
 from sijo.inference.engine import Engine, LongText
@@ -133,6 +133,22 @@ def suited(facts: ModelFacts) -> ScorerChoice:
     """
     reasons = ((name, row.suits(facts)) for name, row in reversed(SCORERS.items()))
     return next(ScorerChoice(name, reason) for name, reason in reasons if reason is not None)
+
+
+def scorer_of(folder: Path, base: str | Path | None = None) -> dict[str, str | None] | None:
+    """What `auto` takes for a folder, and the reason, of that or of its refusal; None where it is no model's.
+
+    base  the model of an adapter that stands alone; see `load`
+    """
+    try:
+        facts = model_facts(FolderDescription(folder, base=base))
+    except (SijoError, OSError):
+        return None
+    try:
+        choice = suited(facts)
+    except SettingError as error:
+        return {"auto": None, "reason": str(error)}
+    return {"auto": choice.name, "reason": choice.reason}
 
 
 def model_facts(model: "FolderDescription | Model") -> ModelFacts:
