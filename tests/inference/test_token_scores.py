@@ -19,7 +19,9 @@ TOKEN_HEADS = ("mlm", "rtd")
 
 def every():
     """The battery's cases of all families with a head that answers for tokens, whatever its layout."""
-    made = [case for name in FAMILIES if name in SETTINGS for case in (*cases(name, "public"), *cases(name, "plain"))]
+    made = [
+        case for name in FAMILIES if name in SETTINGS for case in (*cases(name, "public"), *cases(name, "plain"))
+    ]
     return [case for case in made if case.layout is not None and case.layout.name in TOKEN_HEADS]
 
 

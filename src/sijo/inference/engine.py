@@ -256,6 +256,7 @@ class Engine:
             del known[key]
         missing = [key for key in unique if key not in known]
         for part in groups(missing, rows=len(missing), characters=AT_ONCE):
+            part.sort()  # so that the order of rows, or of labels, does not decide who shares a batch
             new = dict(zip(part, read(part), strict=True))
             if bad := _not_finite(new):
                 raise NotFiniteError.of_model(self.backend.why_not_finite(), min(map(list(keys).index, bad)))

@@ -223,9 +223,7 @@ class Network(nn.Module):
                 )
             logits = output.logits.view(input_ids.shape[:2])
             return replace(output, logits=logits, answers=dict.fromkeys(output.answers, logits))
-        head_input = self.head_input(
-            input_ids, attention_mask, token_type_ids, output_hidden_states, position_ids
-        )
+        head_input = self.head_input(input_ids, attention_mask, token_type_ids, output_hidden_states, position_ids)
         output = head_input.output
         answers: dict[str, Tensor] = {name: head(head_input) for name, head in self.head.items()}
         pooled = answers.pop(POOLER, None)

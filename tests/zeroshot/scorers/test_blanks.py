@@ -150,7 +150,9 @@ def test_a_label_that_leaves_no_room_is_refused(scorer):
 def test_what_was_read_is_kept(scorer, tmp_path, monkeypatch):
     # kills: a cache by text alone or by the sentence without the label's place in it, another head's scores
     read, inner = [], Engine.scores_at
-    monkeypatch.setattr(Engine, "scores_at", lambda self, head, part: read.append(len(part)) or inner(self, head, part))
+    monkeypatch.setattr(
+        Engine, "scores_at", lambda self, head, part: read.append(len(part)) or inner(self, head, part)
+    )
     model = str(scorer.engine.model.source)
     opened = lambda: open_scorer(scorer.name, model, cache=tmp_path)  # noqa: E731
     want, reading = scored(opened())

@@ -49,10 +49,12 @@ def test_scores_are_those_of_masks_forward_and_log_softmax(blanks, family):
         want = np.array(
             [
                 [
-                    np.mean([
-                        hand_score(logits_of, tokenizer, text, words, mean=score == "mean")
-                        for words in (name, *(more or [()])[0])
-                    ])
+                    np.mean(
+                        [
+                            hand_score(logits_of, tokenizer, text, words, mean=score == "mean")
+                            for words in (name, *(more or [()])[0])
+                        ]
+                    )
                     for name, *more in LABELS
                 ]
                 for text in TEXTS

@@ -54,7 +54,9 @@ def test_the_label_that_looks_replaced_least_wins():
         call_cost=32,
         heads=frozenset({"rtd"}),
         why_not_finite=lambda: "",
-        scores_at=lambda batch, head, at: np.array([said[i] for i in batch.input_ids[at.rows, at.columns]], np.float32),
+        scores_at=lambda batch, head, at: np.array(
+            [said[i] for i in batch.input_ids[at.rows, at.columns]], np.float32
+        ),
     )
     scorer = ReplacedScorer(Engine(read, backend, long_text="truncate"))
     labels = LabelSet.of(["terrible", "great"])

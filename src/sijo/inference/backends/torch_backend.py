@@ -129,7 +129,10 @@ class TorchBackend(Backend):
         read = self._network.head_input(*self._tensors(batch))
         width = batch.input_ids.shape[1]
         place_U, asked_N = np.unique(at.rows * width + at.columns, return_inverse=True)
-        where = self._on_device(torch.from_numpy(place_U // width)), self._on_device(torch.from_numpy(place_U % width))
+        where = (
+            self._on_device(torch.from_numpy(place_U // width)),
+            self._on_device(torch.from_numpy(place_U % width)),
+        )
         if isinstance(module, ClassifierHead):
             return np.asarray(module.at(read, where).float().cpu())[asked_N]
         assert at.tokens is not None
