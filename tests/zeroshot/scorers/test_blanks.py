@@ -61,6 +61,7 @@ def test_where_a_token_holds_more_than_the_label_it_stands_as_a_mask_would(learn
             filled = FilledBlank.of(tokenizer, before, words, after)
             text = lambda ids: tokenizer.decode(ids).replace("##", "").replace(" ", "")  # noqa: B023, E731
             assert text(filled.ids[filled.start : filled.end]) == text(tokenizer.ids([words])[0]), (style, words)
+            assert tokenizer.mask_id not in filled.ids
             assert text(filled.ids) == text(tokenizer.ids([f"{before}{words}{after}"])[0]), (style, words)
 
 
