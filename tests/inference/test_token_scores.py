@@ -27,8 +27,8 @@ def every():
 
 @pytest.mark.parametrize("case", every(), ids=lambda case: str(case).replace(", ", "-"))
 def test_scores_at_places_are_those_of_the_whole(shelf, case, monkeypatch):
-    # kills: another place's or another row's score, a token's logit not held against all others, rows mixed up where
-    # places come in several steps, the mask decoder left out, the other head's answer
+    # kills: another place's or another row's score, a token's logit not held against all others, rows mixed up
+    # where places come in several steps, the mask decoder left out, the other head's answer
     monkeypatch.setattr(torch_backend, "MOST_LOGITS", 3 * case.config.architecture().vocab_size)
     truth, head = shelf.truth(case), case.layout.name
     model, batch = truth.open(), case.batch()

@@ -22,7 +22,6 @@ from sijo.nn.int8 import Int8Table
 from sijo.nn.linear import product
 from sijo.nn.transformer import ACTIVATIONS, Output, Transformer, start
 
-
 Places = Tensor | tuple[Tensor, Tensor]
 """Some places of a batch: a mask (B, L), True at each; or the row and the column of each, (N,) int64 both."""
 

@@ -278,8 +278,8 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _scorer(self) -> Scorer:
         """The scorer with its model, opened at first use and again when a setting of it changes."""
-        names = ("long_text", "cache", "entailment_column", "contradiction_column", "prompt", "base")
-        names = (*names, "entailment_score", "cloze_score")
+        options = ("entailment_column", "contradiction_column", "entailment_score", "cloze_score")
+        names = ("long_text", "cache", *options, "prompt", "base")
         run_by = ("backend", "device", "precision")
         settings: dict[str, Any] = {name: getattr(self, name) for name in (*names, *run_by)}
         if self.dtype is not None:

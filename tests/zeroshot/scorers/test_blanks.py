@@ -1,4 +1,4 @@
-"""Labels in a sentence's blank: where their tokens stand, against the sentence as a whole; what order and cuts do."""
+"""Labels in a sentence's blank: where their tokens stand in the sentence as a whole; what order and cuts do."""
 
 import sys
 from pathlib import Path

@@ -33,8 +33,8 @@ def hand_score(logits_of, tokenizer, text, words, *, mean):
 
 @pytest.mark.parametrize("family", MLM)
 def test_scores_are_those_of_masks_forward_and_log_softmax(blanks, family):
-    # kills: a label's tokens left in place, a mask too many or too few, a probability over the labels alone, the sum for
-    # the mean, a text cut elsewhere, the place of a longer label read for a shorter one, the mask decoder left out
+    # kills: a label's tokens left in place, a mask too many or too few, a probability over the labels alone, the
+    # sum for the mean, a text cut elsewhere, a longer label's place read for a shorter one, no mask decoder
     folder = blanks(family, "mlm")
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     kind = FAMILIES[family]["mlm"]
@@ -81,8 +81,8 @@ def test_labels_of_equal_length_share_a_pass(blanks, monkeypatch):
 
 
 def test_settings_that_do_not_suit_are_refused(blanks, tiny_model, tmp_path):
-    # kills: a third way to score taken for one of the two, an option of another scorer, a folder without the head, and a
-    # tokenizer without a mask that fails at the first text
+    # kills: a third way to score taken for one of the two, an option of another scorer, a folder without the head,
+    # and a tokenizer without a mask that fails at the first text
     folder = str(blanks("bert", "mlm"))
     with pytest.raises(SettingError, match="neither 'mean' nor 'sum'"):
         open_scorer("cloze", folder, cloze_score="max")

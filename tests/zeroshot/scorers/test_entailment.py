@@ -330,8 +330,8 @@ def stub(columns, answers):
     ],
 )
 def test_scores_by_hand(columns, logits, settings, want):
-    # kills: neutral in the sum, logits of other labels in a label's own, an overflow, a temperature that is not 1, a
-    # margin from neutral or one that labels do not compete by
+    # kills: neutral in the sum, logits of other labels in a label's own, an overflow, a temperature that is not 1,
+    # a margin from neutral or one that labels do not compete by
     names = ["a", "b", "c"][: len(logits)]
     answers = {f"This example is {n}.": row for n, row in zip(names, logits, strict=True)}
     choice = {name: value for name, value in settings.items() if name != "entailment_score"}

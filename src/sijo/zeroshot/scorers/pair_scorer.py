@@ -94,5 +94,5 @@ class PairScorer(Scorer):
                 if (room := self.room(sentence)) < 1:
                     raise SettingError(
                         f"the label {label.name[:60]!r} makes a sentence that leaves no room for a text in the "
-                        f"{most} tokens the model reads, by {1 - room}; shorten it, its descriptions or the template"
+                        f"{most} tokens the model reads, by {1 - room}; shorten it, its description or template"
                     )
