@@ -47,10 +47,12 @@ def run(model: str | None = None, /, *, options: InspectSettings = InspectSettin
     from sijo.checkpoints.contents import inspect
     from sijo.checkpoints.locate import locate
     from sijo.inference.backends.registry import RULE, backends_of
+    from sijo.zeroshot.scorers.open import scorer_of
 
     folder = locate(model, revision=options.revision)
     contents, described, error = inspect(folder, base=options.base)
     contents["backend"] = {"rule": RULE, "auto": {} if described is None else backends_of(described)}
+    contents["scorer"] = None if described is None else scorer_of(described)
     if wants_json(options.format):
         print_json(contents, ascii=True)  # file names need not be text
     else:
@@ -116,6 +118,8 @@ def _about(contents: dict[str, Any]) -> Iterator[tuple[str, str]]:
             )
             yield f"ONNX {precision}", f"{row['file']}, gives {_few(row['gives'])}; {beside}"
         chosen = ", ".join(f"{name} for {precision}" for precision, name in contents["backend"]["auto"].items())
+        if scorer := contents["scorer"]:
+            yield "scorer", f"auto takes {scorer['auto'] or 'none'}: {scorer['reason']}"
         yield "backend", f"{chosen or 'none that is installed'}; auto takes {contents['backend']['rule']}"
         if counted and not contents["tried"]:
             yield "weights", "not opened to see whether they load: that takes torch, pip install 'sijo[torch]'"

@@ -49,6 +49,10 @@ class LabelSettings(ComputeOptions, TableOptions):
     """The column of the model's head that says entailment, by name or number; its config tells by default."""
     contradiction_column: str | None = None
     """The column that says the opposite, likewise."""
+    entailment_score: Literal["logit", "margin"] | None = None
+    """What labels compete by: entailment's logit, by default, or the margin by which it exceeds contradiction's."""
+    cloze_score: Literal["mean", "sum"] | None = None
+    """Of a label of several tokens in a blank, the mean of their log-probabilities, by default, or the sum."""
     none_label: str | None = None
     """A name for "none of these", which may then win."""
     none_threshold: float | None = None
@@ -131,9 +135,12 @@ class LabelSettings(ComputeOptions, TableOptions):
 
         precision = named_precision(self.precision, self.dtype)
         open_with = partial(self.opened_in, labels=labels, otherwise=otherwise)
+        labeller = open_with("exact" if precision == "auto" else precision)
+        if self.scorer == "auto":
+            self.say(f"scorer {labeller.scorer.choice}")
         if precision != "auto":
-            return open_with(precision)
-        exact = open_with("exact")
+            return labeller
+        exact = labeller
         labeller, choice = automatic(
             lambda name: exact if name == "exact" else open_with(name),
             *first(exact),
@@ -160,6 +167,8 @@ class LabelSettings(ComputeOptions, TableOptions):
             precision=precision,
             entailment_column=self.entailment_column,
             contradiction_column=self.contradiction_column,
+            entailment_score=self.entailment_score,
+            cloze_score=self.cloze_score,
         )
         if scorer.caution is not None:
             warn(scorer.caution)

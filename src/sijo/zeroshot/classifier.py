@@ -22,6 +22,7 @@ from sijo.zeroshot.fitting import WITHOUT_TEXTS, CalibrateName, LabelShares, cal
 from sijo.zeroshot.labeller import LabelChoice, Labeller, LabelPrediction
 from sijo.zeroshot.labels import Labels, LabelSet
 from sijo.zeroshot.scorers.open import open_scorer
+from sijo.zeroshot.scorers.registry import ScorerChoice
 from sijo.zeroshot.scorers.scorer import Scorer
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     labels               names, or a mapping of names to descriptions; None for those the model was trained on
     model                a folder, an `org/name`, an opened model, or None for the built-in one
-    scorer               "embedding", "entailment", "trained", or "auto" for the one that suits the model: see
-                         `open_scorer`
+    scorer               the name of one of `SCORERS`, such as "entailment", or "auto" for the one that suits the
+                         model, and `scorer_` tells which, and why: see `open_scorer`
     multi_label          judge each label by itself, so that several or none may fit; None for what the model
                          was trained to do, and one label a text where it was trained for neither
     hypothesis_template  the sentence a label is put in, with {} for its name; None for the scorer's own
@@ -54,12 +55,15 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     risk                 the share of texts, at most, that may be given a wrong label: others get none, and their
                          row says `abstained`. Needs fit(X, y), or a calibration so fitted; see `conformal.py`
     long_text            "windows" reads all of a long text, "truncate" its first window; None for what the
-                         scorer does: entailment cuts, and knows nothing else; the others read windows
+                         scorer does: entailment, cloze and replaced cut, and know nothing else; the others
+                         read windows
     cache                a folder where text vectors, or logits, are kept between runs
     dtype                the old name of `precision`: float32, bfloat16, float16
     entailment_column    name or number of the column of the model's head that says entailment; None to
                          look it up among the names in its config
     contradiction_column  the same for the column that says the opposite
+    entailment_score     "logit" or "margin": what labels compete by under entailment; see `EntailmentScorer`
+    cloze_score          "mean" or "sum" of the log-probabilities of a label's tokens; see `ClozeScorer`
     prompt               what stands before texts and labels, for a sentence encoder: the name of one of its
                          prompts, or words such as "query: "; "" for nothing, None for the encoder's own
     base                 a folder or `org/name`: the model of a LoRA adapter that stands alone
@@ -100,6 +104,8 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     dtype: Dtype | None = None
     entailment_column: str | int | None = None
     contradiction_column: str | int | None = None
+    entailment_score: Literal["logit", "margin"] | None = None
+    cloze_score: Literal["mean", "sum"] | None = None
     prompt: str | None = None
     base: str | Path | None = None
     backend: str = "auto"
@@ -204,6 +210,11 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """The labels in the order of `predict_proba`: as given, or sorted by `fit(X, y)`; the none label last."""
         names = self._labels().names
         return np.array([*names, self.none_label] if self.none_label is not None else names)
+
+    @property
+    def scorer_(self) -> ScorerChoice:
+        """The scorer in use, and why it was taken."""
+        return self._scorer().choice
 
     @property
     def used_calibration(self) -> Calibration:
@@ -321,7 +332,8 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _scorer(self) -> Scorer:
         """The scorer with its model, opened at first use and again when a setting of it changes."""
-        names = ("long_text", "cache", "entailment_column", "contradiction_column", "prompt", "base")
+        options = ("entailment_column", "contradiction_column", "entailment_score", "cloze_score")
+        names = ("long_text", "cache", *options, "prompt", "base")
         run_by = ("backend", "device", "precision", "threads")
         settings: dict[str, Any] = {name: getattr(self, name) for name in (*names, *run_by)}
         if self.dtype is not None:

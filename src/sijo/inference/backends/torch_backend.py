@@ -1,6 +1,6 @@
 """The backend that runs any checkpoint, on any device that torch knows.
 
-Letters: B batch, L length, D width of the hidden states.
+Letters: B batch, L length, D width of the hidden states, N places asked about, U of them distinct, V tokens.
 """
 
 import hashlib
@@ -18,10 +18,11 @@ from sijo.checkpoints.describe import FolderDescription
 from sijo.checkpoints.load import Dtype, Model, load
 from sijo.checkpoints.weights import not_finite
 from sijo.errors import SettingError
-from sijo.inference.backends.backend import Backend, IdBatch, Precision
+from sijo.inference.backends.backend import Backend, IdBatch, Precision, TokenPlaces
 from sijo.inference.backends.devices import torch_device
 from sijo.inference.threads import thread_count
 from sijo.nn.head_specs import CLASSIFIER
+from sijo.nn.heads import ClassifierHead, HeadInput, LMHead
 from sijo.nn.pooling import pool
 from sijo.nn.prepared import Precision as PreparedPrecision
 from sijo.nn.prepared import PreparedNetwork, prepared
@@ -32,6 +33,8 @@ os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 GPU_BATCH_TOKENS = 65_536
 """Tokens of a batch on a GPU, which is idle with few: not measured, since none was at hand."""
+MOST_LOGITS = 2**24
+"""Numbers that are held while log-probabilities of tokens are computed: 64 MB."""
 DTYPES: dict[Precision, Dtype] = {"exact": "float32", "bf16": "bfloat16", "fp16": "float16"}
 """What the weights of a network are in, for each precision that is a type of floats."""
 PREPARED: dict[Precision, PreparedPrecision] = {name: name for name in get_args(PreparedPrecision)}
@@ -137,6 +140,38 @@ class TorchBackend(Backend):
         """The head's logits for each input, (B, C) float32."""
         with self._own_threads():
             return np.asarray(self._network(*self._tensors(batch)).answers[CLASSIFIER].float().cpu())
+
+    @torch.inference_mode()
+    def scores_at(self, batch: IdBatch, head: str, at: TokenPlaces) -> np.ndarray:
+        """Of the other places no scores are computed."""
+        module = self.model.head[head]
+        assert isinstance(module, LMHead | ClassifierHead)
+        read = self._network.head_input(*self._tensors(batch))
+        width = batch.input_ids.shape[1]
+        place_U, asked_N = np.unique(at.rows * width + at.columns, return_inverse=True)
+        where = (
+            self._on_device(torch.from_numpy(place_U // width)),
+            self._on_device(torch.from_numpy(place_U % width)),
+        )
+        if isinstance(module, ClassifierHead):
+            return np.asarray(module.at(read, where).float().cpu())[asked_N]
+        assert at.tokens is not None
+        return self._logprobs(module, read, where, asked_N, at.tokens)
+
+    def _logprobs(
+        self, head: LMHead, read: HeadInput, where: tuple[Tensor, Tensor], asked_N: np.ndarray, tokens_N: np.ndarray
+    ) -> np.ndarray:
+        """The log-probability (N,) of each token at the place, of U, that is asked about; some places at a time."""
+        states_UD = head.states(read)[where]
+        scores_N = np.empty(len(asked_N), np.float32)
+        step = max(1, MOST_LOGITS // self.model.architecture.vocab_size)
+        for first in range(0, len(states_UD), step):
+            logits_UV = head.decode(states_UD[first : first + step], read.transformer).float()
+            own = np.flatnonzero((asked_N >= first) & (asked_N < first + step))
+            place = self._on_device(torch.from_numpy(asked_N[own] - first))
+            token = self._on_device(torch.from_numpy(tokens_N[own]))
+            scores_N[own] = (logits_UV[place, token] - logits_UV.logsumexp(-1)[place]).cpu()
+        return scores_N
 
     def why_not_finite(self) -> str:
         """By the model's weights and dtype."""

@@ -23,6 +23,7 @@ from sijo.nn.head_specs import CLASSIFIER
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labels import Label, LabelSet
 from sijo.zeroshot.scorers.label_tokens import LabelTokens
+from sijo.zeroshot.scorers.registry import ScorerChoice
 
 PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
 """What a config's problem_type may say, as transformers writes it."""
@@ -133,11 +134,14 @@ class Scorer(ABC):
     """Whether absolute scores are the same numbers as others, so that one calibration serves both."""
     reads_pairs: ClassVar[bool] = False
     """Whether a text is read together with a label's sentence, and must leave it room."""
+    choice: ScorerChoice
+    """That it was taken, and why."""
     known: TrainedLabels | None = None
     """The only labels it has scores for; None where any label will do."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.choice = ScorerChoice(self.name, "as asked")
 
     @property
     def settings(self) -> dict[str, object]:
