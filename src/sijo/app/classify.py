@@ -21,6 +21,7 @@ from sijo.errors import SettingError, SijoError, TextError, warn
 from sijo.names import NameCells
 from sijo.texts import printable
 from sijo.version import __version__
+from sijo.zeroshot.label_files import read_labels
 from sijo.zeroshot.labels import Labels, LabelSet
 from sijo.zeroshot.scorers.registry import SCORERS
 
@@ -104,7 +105,7 @@ class LabelSettings(TableOptions):
         if self.labels is not None and self.labels_file is not None:
             raise SettingError("--labels and --labels-file both say what to choose from; pass one of them")
         if self.labels_file is not None:
-            return LabelSet.read(self.labels_file)
+            return read_labels(self.labels_file)
         return None if self.labels is None else LabelSet.parse(self.labels, self.labels_separator)
 
     def opened(
