@@ -347,10 +347,12 @@ def _answer_columns(
     columns: dict[str, pa.Array] = {}
     if labeller.choice.multi_label:
         columns["labels"] = pa.array([row.fitting for row in rows], pa.list_(pa.string()))
-        columns["scores"] = pa.array([row.scores[: len(row.fitting)] for row in rows], pa.list_(pa.float64()))
+        columns["scores"] = pa.array([row.fitting_scores for row in rows], pa.list_(pa.float64()))
     else:
         columns["label"] = pa.array([row.label for row in rows], pa.string())
         columns["score"] = pa.array([row.score if row.tokens else None for row in rows], pa.float64())
+        if labeller.labels is not None and any(label.within for label in labeller.labels.labels):
+            columns["path"] = pa.array([row.path or row.fitting for row in rows], pa.list_(pa.string()))
     if settings.all_scores:
         pairs = [list(zip(row.labels, row.scores, strict=True)) for row in rows]
         columns["label_scores"] = pa.array(pairs, pa.map_(pa.string(), pa.float64()))
@@ -366,7 +368,8 @@ def _run_settings(table: "TextTable", labeller: "Labeller", settings: ClassifySe
     return {
         "sijo": __version__,
         **table.settings,
-        "labels": None if labels is None else {label.name: label.descriptions for label in labels.labels},
+        "labels": None,
+        **({} if labels is None else labels.record),
         "labels_column": settings.labels_column,
         "labels_separator": settings.labels_separator,
         "scorer": scorer.name,

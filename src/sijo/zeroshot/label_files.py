@@ -149,7 +149,8 @@ def _of_toml(text: str, path: Path) -> LabelFile:
     try:
         content = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise TextError(f"{path} is not TOML: {error}") from None
+        hint = "; a name of a table or key that is not plain ASCII stands in double quotes" if "key" in str(error) else ""
+        raise TextError(f"{path} is not TOML: {error}{hint}") from None
     for key in content:
         if key not in ("labels", *BESIDE):
             hint = nearest(key, ("labels", *BESIDE))

@@ -115,6 +115,7 @@ class Label:
             "examples": list(self.examples),
             "parent": self.parent,
             "threshold": self.threshold,
+            "within": list(self.within),
         }
         return {field: content for field, content in said.items() if content not in (None, [])}
 
