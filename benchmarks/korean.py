@@ -1,29 +1,30 @@
-"""Whether labels in Korean want a template in Korean: an encoder that reads Korean, under English and Korean templates.
+"""Whether labels in Korean want a template in Korean: an encoder that reads Korean, under English and Korean
+templates.
 
     python benchmarks/korean.py --lists FOLDER --reviews reviews.tsv.xz [--model FOLDER]
 
-  sections   Debian's Korean package descriptions, of twelve sections that people use, named in Korean and in English.
-             FOLDER holds apt's lists with Acquire::Languages { "ko"; }
+  sections   Debian's Korean package descriptions, of twelve sections that people use, named in Korean and in
+             English. FOLDER holds apt's lists with Acquire::Languages { "ko"; }
   reviews    Korean film reviews (NSMC), rating 1 or 2 against 9 or 10, as many of each
 
-Templates are told apart on the half of the texts whose digest is even, and the best of each language is then measured on
-the other half. Accuracy with Wilson's 95 % interval, and McNemar's exact test of the best Korean template against the
-English default on the other half. The model is multilingual-e5-small unless told (packed_e5.py).
+Templates are told apart on the half of the texts whose digest is even, and the best of each language is then
+measured on the other half. Accuracy with Wilson's 95 % interval, and McNemar's exact test of the best Korean
+template against the English default on the other half. The model is multilingual-e5-small unless told
+(packed_e5.py).
 """
 
 import csv
 import hashlib
-import io
 import lzma
 import random
 import subprocess
 from pathlib import Path
 
 import numpy as np
+from packed_e5 import folder_of
 from scipy.stats import binomtest
 
 import data
-from packed_e5 import folder_of
 from sijo.evaluation.intervals import share_interval
 from sijo.inference.outputs import unit
 from sijo.zeroshot.scorers.open import open_scorer
@@ -65,7 +66,7 @@ def sections(lists: Path) -> tuple[list[str], list[str]]:
             command = ["/usr/lib/apt/apt-helper", "cat-file", str(file)]
             text = subprocess.run(command, check=True, capture_output=True).stdout.decode()
             for block in text.split("\n\n"):
-                fields: dict[str, str] = {}
+                fields, name = dict[str, str](), ""
                 for line in block.split("\n"):
                     if line[:1] == " ":
                         fields[name] += f"\n{line[1:]}"
@@ -86,7 +87,8 @@ def sections(lists: Path) -> tuple[list[str], list[str]]:
 
 def reviews(file: Path, each: int, seed: int) -> tuple[list[str], list[str]]:
     """As many reviews of each feeling."""
-    rows = csv.DictReader(io.StringIO(lzma.open(file, "rt", encoding="utf-8").read()), delimiter="\t")
+    with lzma.open(file, "rt", encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines, delimiter="\t"))
     kinds: dict[str, dict[str, None]] = {"negative": {}, "positive": {}}
     for row in rows:
         rating = int(row["rating"])
@@ -111,9 +113,9 @@ def main() -> None:
         "reviews": (*reviews(args.reviews, 1_500, args.seed), FEELINGS),
     }
     figures: dict[str, object] = {}
-    for name, (texts, gold, names) in sets.items():
-        places = data.sample(range(len(texts)), args.texts, args.seed)
-        texts, right = [texts[i] for i in places], np.array([list(names).index(gold[i]) for i in places])
+    for name, (every, gold, names) in sets.items():
+        places = data.sample(range(len(every)), args.texts, args.seed)
+        texts, right = [every[i] for i in places], np.array([list(names).index(gold[i]) for i in places])
         first = np.array([hashlib.sha256(text.encode()).digest()[0] % 2 == 0 for text in texts])
         hits_of: dict[tuple[str, str], np.ndarray] = {}
         read = unit(scorer.engine.encode(texts).vectors)

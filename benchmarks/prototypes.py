@@ -2,10 +2,11 @@
 
     python benchmarks/prototypes.py
 
-A label's vector is unit(p + w m): p the mean of its phrases' unit vectors, m the mean of its examples'. k examples of
-each label are drawn 20 times and left out of what is labelled; accuracy is the mean of the draws, with the least and the
-most. Sets: the 300 requests of examples/ (10 domains), BBC News (5) and TREC questions (6, with and without definitions).
-w = 0 is no examples, w = inf examples alone.
+A label's vector is unit(p + w m): p the mean of its phrases' unit vectors, m the mean of its examples'. k examples
+of each label (half of its texts at most) are drawn 20 times and left out of what is labelled; accuracy is the mean
+of the draws, with the least and the most. Sets: the 300 requests of examples/ (10 domains), BBC News (5) and TREC
+questions (6, with and without definitions). w = 0 is no examples, w = inf examples alone; the scorer has its own w,
+by the numbers of examples and of phrases.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ import data
 from sijo.files.tables import TextTable
 from sijo.inference.outputs import unit
 from sijo.zeroshot.labels import LabelSet
+from sijo.zeroshot.scorers.embedding import weight_of
 from sijo.zeroshot.scorers.open import open_scorer
 
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, np.inf)
@@ -37,22 +39,28 @@ def sets(args: object) -> dict[str, tuple[Sequence[str], Sequence[str], Mapping[
     }
 
 
-def accuracies(texts: np.ndarray, gold: np.ndarray, phrases: np.ndarray, seed: int, draws: int) -> dict[str, object]:
+def accuracies(
+    texts: np.ndarray, gold: np.ndarray, phrases: np.ndarray, counts: Sequence[int], seed: int, draws: int
+) -> dict[str, object]:
     """Accuracy by number of examples and weight: mean, least and most of the draws."""
     rows: dict[str, object] = {}
     for count in COUNTS:
-        shares: dict[float, list[float]] = {weight: [] for weight in WEIGHTS}
+        shares: dict[str, list[float]] = {}
         for draw in range(draws):
             random = np.random.default_rng([seed, count, draw])
-            chosen = [random.choice(np.flatnonzero(gold == label), count, replace=False) for label in range(len(phrases))]
+            of_label = [np.flatnonzero(gold == label) for label in range(len(phrases))]
+            chosen = [random.choice(own, min(count, len(own) // 2), replace=False) for own in of_label]
             rest = np.ones(len(texts), bool)
             rest[np.concatenate(chosen)] = False
             means = np.array([texts[places].mean(0) for places in chosen])
-            for weight in WEIGHTS:
-                labels = unit(means if weight == np.inf else phrases + weight * means)
-                shares[weight].append(float(((texts[rest] @ labels.T).argmax(-1) == gold[rest]).mean()))
+            own = np.array([[weight_of(len(places), count)] for places, count in zip(chosen, counts, strict=True)])
+            for name, weight in [*((f"{weight:g}", weight) for weight in WEIGHTS), ("of the scorer", own)]:
+                labels = unit(means if weight is np.inf else phrases + weight * means)
+                shares.setdefault(name, []).append(
+                    float(((texts[rest] @ labels.T).argmax(-1) == gold[rest]).mean())
+                )
         for weight, values in shares.items():
-            rows[f"{count} examples, weight {weight:g}"] = [float(np.mean(values)), min(values), max(values)]
+            rows[f"{count} examples, weight {weight}"] = [float(np.mean(values)), min(values), max(values)]
     return rows
 
 
@@ -70,7 +78,7 @@ def main() -> None:
         gold = np.array([list(described).index(labels[place]) for place in places])
         phrases = [label.phrases(scorer.template) for label in LabelSet.of(described).labels]
         means = np.array([unit(scorer.engine.encode(own).vectors.astype(np.float64)).mean(0) for own in phrases])
-        figures[name] = accuracies(vectors, gold, means, args.seed, args.draws)
+        figures[name] = accuracies(vectors, gold, means, [len(own) for own in phrases], args.seed, args.draws)
         sizes[name] = len(places)
         for row, (mean, least, most) in figures[name].items():  # type: ignore[misc]
             data.say(f"{name}: {row}: {mean:.3f} ({least:.3f} to {most:.3f})")

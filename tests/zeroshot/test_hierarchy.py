@@ -44,7 +44,8 @@ def logit(p: float) -> float:
 def plain_upward(own: dict[str, float], parents: dict[str, str]) -> dict[str, float]:
     """The rule again, from the bottom up, for plain numbers."""
     above = dict(own)
-    for name, value in own.items():
+    for start, value in own.items():
+        name = start
         while name in parents:
             name = parents[name]
             above[name] = max(above[name], value)
@@ -69,7 +70,13 @@ def test_no_part_is_likelier_than_its_whole():
 
 def test_labels_judged_by_themselves(scorer):
     # kills: one threshold for all; a part given without its whole; scores that belong to other labels
-    scorer.given = {"chess": logit(0.85), "game": logit(0.3), "tax": logit(0.6), "play": logit(0.1), "go": logit(0.7)}
+    scorer.given = {
+        "chess": logit(0.85),
+        "game": logit(0.3),
+        "tax": logit(0.6),
+        "play": logit(0.1),
+        "go": logit(0.7),
+    }
     labeller = Labeller(scorer, LabelChoice(multi_label=True, temperature=1.0, none_threshold=0.0), TREE)
     (row,) = labeller.stream(["a text"])
     assert dict(zip(row.labels, row.scores, strict=True)) == pytest.approx(

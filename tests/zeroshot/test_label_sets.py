@@ -22,7 +22,7 @@ FULL = LabelSet(
 
 
 def test_edits_give_another_set_and_leave_the_old():
-    # kills: an edit in place; a digest that forgets a field, the order, or templates; a rename that orphans children
+    # kills: an edit in place; a digest that forgets a field, order or templates; a rename that orphans children
     before = FULL.digest
     edited = FULL.add("건강").remove("건강").rename("경제", "시장").rename("시장", "경제")
     assert edited == FULL and edited.digest == FULL.digest == before
@@ -95,7 +95,10 @@ def test_a_file_says_it_in_three_ways(tmp_path):
     # kills: a table of labels read as one label; a field under its plural alone; an empty example kept
     (tmp_path / "l.toml").write_text(TOML, encoding="utf-8")
     labels = read_labels(tmp_path / "l.toml")
-    economy, stocks = Label("경제", ("돈",), threshold=1), Label("증시", examples=("코스피가 올랐다",), parent="경제")
+    economy, stocks = (
+        Label("경제", ("돈",), threshold=1),
+        Label("증시", examples=("코스피가 올랐다",), parent="경제"),
+    )
     assert labels == LabelSet((economy, stocks), (("ko", "{}{은/는} 이 글의 주제다."),), "ko")
     (tmp_path / "l.csv").write_text(
         "label,Description,example,parent,threshold\n경제,돈,,,1\n증시,,코스피가 올랐다,경제,\n", encoding="utf-8"

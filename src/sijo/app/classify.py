@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from rich.table import Column, Table
 from rich.text import Text
 
+from sijo.app.compare import comparing, digest_of
 from sijo.app.options import BackendName, PrecisionName, call_with
 from sijo.app.progress import RowProgress
 from sijo.app.results import print_shown
@@ -179,6 +180,9 @@ class ClassifySettings(LabelSettings):
     """A .csv, .jsonl or .parquet to write; it appears whole or not at all."""
     format: Literal["table", "jsonl", "csv"] | None = None
     """How to print without --output: table at a terminal, jsonl in a pipe."""
+    compare: Path | None = None
+    """An earlier output for the same rows: rows with another label than there are told, with the reason, and get
+    moved_from and moved_why. With --output they are printed too."""
     all_scores: bool = False
     """Add label_scores: the probability of every label."""
     workers: int = 1
@@ -260,13 +264,26 @@ def _job(
     settled: Any = labeller.scorer.engine.backend.precision if asked == "auto" else asked
     taken = replace(settings, precision=settled, dtype=None)
     with answering(_answers(labeller, settings), partial(_opened, taken), settings.workers) as answered:
-        yield TableJob(
+        work = TableJob(
             table=table,
             rows=labeller.scorer.rows,
             answered=answered,
             columns=lambda rows: _answer_columns(rows, labeller, settings),
             counted=_counted,
         )
+        if settings.compare is None:
+            yield work
+            return
+        shown = settings.format or ("table" if sys.stdout.isatty() else "jsonl")
+        with comparing(
+            work,
+            settings.compare,
+            _run_settings(table, labeller, settings),
+            multi_label=bool(labeller.choice.multi_label),
+            shows=settings.output is not None or shown == "table",
+            as_table=shown == "table",
+        ) as compared:
+            yield compared
 
 
 def _opened(settings: ClassifySettings) -> Callable[["RowBlock"], list["LabelPrediction"]]:
@@ -384,6 +401,7 @@ def _run_settings(table: "TextTable", labeller: "Labeller", settings: ClassifySe
         "threshold": settings.threshold,
         **scorer.settings,
         "all_scores": settings.all_scores,
+        **({} if settings.compare is None else {"compare": digest_of(settings.compare)}),
         "model": scorer.engine.backend.fingerprint,  # last, for what is part of it is told by name before
     }
 

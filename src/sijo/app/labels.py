@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 from cyclopts import App, Parameter
 from rich.table import Column, Table
@@ -53,7 +53,7 @@ class LabelModel:
 
 
 @commands.command(name="check", help_format="markdown")
-def check(file: Path, *, settings: LabelModel = LabelModel()) -> None:  # noqa: B008 (frozen)
+def check(file: Path, *, settings: LabelModel = LabelModel()) -> None:
     """Look for labels that a model would refuse, mix up or favour, and say what to change.
 
     FILE is a .toml, .json, .csv or .txt of labels. Looked for are names given twice or nearly so, labels
@@ -87,10 +87,10 @@ def check(file: Path, *, settings: LabelModel = LabelModel()) -> None:  # noqa: 
 
 
 @commands.command(name="show", help_format="markdown")
-def show(file: Path, *, settings: LabelModel = LabelModel()) -> None:  # noqa: B008 (frozen)
+def show(file: Path, *, settings: LabelModel = LabelModel()) -> None:
     """Print each label of a file with the sentences that a model reads for it, and the digest of the set.
 
-        sijo labels show labels.toml
+    sijo labels show labels.toml
     """
     from sijo.zeroshot.label_files import read_labels
 
@@ -104,9 +104,11 @@ def show(file: Path, *, settings: LabelModel = LabelModel()) -> None:  # noqa: B
     if wants_json(settings.format):
         print_json({"digest": labels.digest, "labels": rows})
         return
-    table = Table(Column("label", style="bold"), "sentences", "examples", "threshold", "path", box=None, pad_edge=False)
-    for label, row in zip(labels.labels, rows, strict=True):
-        sentences = "\n".join(map(printable, map(str, row["sentences"])))
+    table = Table(
+        Column("label", style="bold"), "sentences", "examples", "threshold", "path", box=None, pad_edge=False
+    )
+    for label, said in zip(labels.labels, worded.labels, strict=True):
+        sentences = "\n".join(map(printable, said.phrases(whole or scorer.template)))
         path = " > ".join(map(printable, labels.path(label.name)[:-1]))
         threshold = "" if label.threshold is None else f"{label.threshold:g}"
         table.add_row(

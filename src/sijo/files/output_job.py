@@ -257,6 +257,19 @@ class OutputJob(ResumableFolder):
         self.remove()
 
 
+def made_with(output: Path) -> dict[str, Any] | None:
+    """The settings of the run that left a finished output; None where nobody knows, or it has been changed since.
+
+    >>> made_with(Path("nowhere.csv")) is None
+    True
+    """
+    made = _read_identity(output.with_name(f".{output.name}.sijo-id"))
+    if made is None or not output.is_file() or made["output"] != _file_digest(output):
+        return None
+    settings: dict[str, Any] = made["settings"]
+    return settings
+
+
 def _read_identity(path: Path) -> dict[str, Any] | None:
     """What an output was made of; None where that is not said, or damaged."""
     with suppress(ValueError, RefusedError, CheckpointError):

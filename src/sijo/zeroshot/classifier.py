@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Labels text with classes that nobody trained it for; a scikit-learn classifier.
 
-    labels               names, a mapping of names to descriptions, or a `LabelSet`; None for those the model was trained
-                         on
+    labels               names, a mapping of names to descriptions, or a `LabelSet`; None for those the model was
+                         trained on
     model                a folder, an `org/name`, an opened model, or None for the built-in one
     scorer               "embedding", "entailment", "trained", or "auto" for the one that suits the model: see
                          `open_scorer`

@@ -15,8 +15,8 @@ from sijo.zeroshot.labels import Label
 class Hierarchy:
     """Which label is above which, for labels that are judged each by itself.
 
-    A label's probability is raised to the highest of those below it, so no part is ever likelier than its whole; and
-    a label is given where one below it is.
+    A label's probability is raised to the highest of those below it, so no part is ever likelier than its whole;
+    and a label is given where one below it is.
 
     labels  with their parents, in the order of the columns; a parent that is not among them counts for none
 

@@ -1,15 +1,14 @@
 """What is wrong with a set of labels before any text is read, and what to change.
 
-Errors are what a labelling run would refuse. Warnings are labels that would be mixed up, or favoured, without anybody
-noticing. Hints are worth a look. Every check takes time in proportion to the number of labels, but for the comparison of
-label vectors, which is one product of matrices.
+Errors are what a labelling run would refuse. Warnings are labels that would be mixed up, or favoured, without
+anybody noticing. Hints are worth a look. Every check takes time in proportion to the number of labels, but for the
+comparison of label vectors, which is one product of matrices.
 
 Letters: L labels, D width of a vector, T content-free texts.
 """
 
 import string
 import unicodedata
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -28,12 +27,13 @@ from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest
 from sijo.zeroshot.templates import Template, language_of
 
 Severity = Literal["error", "warning", "hint"]
-CONTENT_FREE = ("N/A", "…", "-", "text", "내용 없음")
-"""Texts that say nothing. Source: Zhao et al. 2021 (arXiv:2102.09690), and two more."""
+CONTENT_FREE = ("N/A", "…", "-", "no content", "내용 없음")
+"""Texts that say nothing, as Zhao et al. 2021 (arXiv:2102.09690) take them, in two languages."""
 FAVOURED = 5.0
 """Odds that a text which says nothing gives a label over the middle one, from which that is told."""
 ALIKE = 1 / 3
-"""Share of one label's probability that a text which says just that label would give another, from which that is told."""
+"""Share of one label's probability that a text which says just that label would give another, from which that
+is told."""
 LONGER = 4
 """Times the median number of letters, from which a label's descriptions are long beside the others'."""
 MOST_NAMED = 6
@@ -67,7 +67,9 @@ class Finding:
         return asdict(self)
 
 
-def check_labels(file: LabelFile, opens: Callable[[], Scorer] | None = None, template: str | None = None) -> list[Finding]:
+def check_labels(
+    file: LabelFile, opens: Callable[[], Scorer] | None = None, template: str | None = None
+) -> list[Finding]:
     """Everything that is found in a file of labels, errors first.
 
     file      what it says, whether or not it makes a set
@@ -127,23 +129,27 @@ def _of_names(labels: Sequence[Label]) -> Iterator[Finding]:
         if letters and letters in by_letters:
             other = by_letters[letters]
             why = f"{label.name!r} and {other!r} differ in marks, accents or blanks alone"
-            yield Finding("warning", "near-duplicate", (other, label.name), why, "keep one, or name them apart in words")
+            yield Finding(
+                "warning", "near-duplicate", (other, label.name), why, "keep one, or name them apart in words"
+            )
             continue
         by_letters.setdefault(letters, label.name)
         if (slip := _one_letter_off(letters, label.name, variants)) is not None:
             why = f"{label.name!r} and {slip!r} differ in one letter"
-            yield Finding("warning", "near-duplicate", (slip, label.name), why, "keep one, or name them apart in words")
+            yield Finding(
+                "warning", "near-duplicate", (slip, label.name), why, "keep one, or name them apart in words"
+            )
     for label in labels:
         for part in _parts(folded(label.name)):
-            other = names.get(part)
-            related = other is not None and folded(label.parent or "") == part
-            if other is not None and not related and _letters(other.name) != _letters(label.name):
+            held = names.get(part)
+            related = folded(label.parent or "") == part
+            if held is not None and not related and _letters(held.name) != _letters(label.name):
                 yield Finding(
                     "hint",
                     "contained",
-                    (other.name, label.name),
-                    f"{other.name!r} stands in {label.name!r}, so what is the second may be called the first too",
-                    f"describe both, or make {other.name!r} the parent of {label.name!r}",
+                    (held.name, label.name),
+                    f"{held.name!r} stands in {label.name!r}, so what is the second may be called the first too",
+                    f"describe both, or make {held.name!r} the parent of {label.name!r}",
                 )
                 break
 
@@ -169,7 +175,11 @@ def _one_letter_off(letters: str, name: str, variants: dict[str, str]) -> str | 
         if other is not None and found is None:
             theirs = _letters(other)
             changed = {*letters} ^ {*theirs} or {*letters} & {*theirs}
-            if abs(len(theirs) - len(letters)) <= 1 and not changed & {*string.digits} and _one_edit(letters, theirs):
+            if (
+                abs(len(theirs) - len(letters)) <= 1
+                and not changed & {*string.digits}
+                and _one_edit(letters, theirs)
+            ):
                 found = other
     for variant in (letters, *left):
         variants.setdefault(variant, name)
@@ -220,7 +230,9 @@ def _of_shares(labels: LabelSet) -> Iterator[Finding]:
     korean = [label.name for label in labels.labels if language_of(label.name) == "ko"]
     if labels.language is None and korean and len(korean) < len(labels.labels):
         others = [label.name for label in labels.labels if language_of(label.name) != "ko"]
-        problem = f"{len(korean):,} names are in Hangul and {len(others):,} are not, so they are put in two templates"
+        problem = (
+            f"{len(korean):,} names are in Hangul and {len(others):,} are not, so they are put in two templates"
+        )
         change = 'say language = "ko" (or "en") in a .toml or .json, which then holds for all'
         yield Finding("warning", "two scripts", tuple(others[:MOST_NAMED]), problem, change)
 
@@ -231,7 +243,7 @@ def _of_model(labels: LabelSet, scorer: Scorer, template: str | None) -> Iterato
         try:
             scorer.known.places(labels.labels)
         except SettingError as error:
-            yield Finding("error", "unknown", (), str(error), "")
+            yield Finding.of("error", "unknown", LabelProblem((), str(error)))
         return
     own = labels.labels if template is not None else labels.worded(scorer.templates).labels
     sentence = template or scorer.template
@@ -274,7 +286,9 @@ def _too_long(labels: Sequence[Label], template: str, scorer: Scorer) -> Iterato
             problem = f"a sentence of {label.name!r} has {length} tokens and leaves none of {room} for a text"
             yield Finding("error", "too long", (label.name,), problem, "shorten it")
         elif scorer.reads_pairs and length > room // 2:
-            problem = f"a sentence of {label.name!r} has {length} of the {room} tokens that it shares with each text"
+            problem = (
+                f"a sentence of {label.name!r} has {length} of the {room} tokens that it shares with each text"
+            )
             yield Finding("warning", "too long", (label.name,), problem, "shorten it")
         elif length > room:
             how = "cut" if scorer.label_tokens.most is not None else "read in windows"
@@ -282,9 +296,7 @@ def _too_long(labels: Sequence[Label], template: str, scorer: Scorer) -> Iterato
             yield Finding("warning", "too long", (label.name,), problem, "shorten it, or part it into descriptions")
 
 
-def _of_vectors(
-    labels: Sequence[Label], vectors: np.ndarray, scorer: Scorer, told: set[str]
-) -> Iterator[Finding]:
+def _of_vectors(labels: Sequence[Label], vectors: np.ndarray, scorer: Scorer, told: set[str]) -> Iterator[Finding]:
     """Labels whose vectors (L, D) lie so near to each other that a text of the one is half of the other."""
     temperature, seen = scorer.calibration.temperature, set[tuple[int, int]]()
     vectors = vectors.astype(np.float32)
@@ -307,15 +319,15 @@ def _of_vectors(
 
 def _of_content_free(labels: Sequence[Label], scores: np.ndarray, temperature: float) -> Iterator[Finding]:
     """Labels that texts which say nothing favour, by their scores (T, L)."""
-    if len(labels) < 3 or not np.isfinite(scores).all():  # noqa: PLR2004
+    if len(labels) < 3 or not np.isfinite(scores).all():
         return
     means = scores.mean(0)
     with np.errstate(over="ignore"):
         odds = np.exp((means - np.median(means)) / temperature)
     for place in np.flatnonzero(odds >= FAVOURED).tolist():
         problem = (
-            f"texts that say nothing, such as {CONTENT_FREE[0]!r}, give {labels[place].name!r} {odds[place]:.1f} times "
-            "the odds of the middle label"
+            f"texts that say nothing, such as {CONTENT_FREE[0]!r}, give {labels[place].name!r} {odds[place]:.1f} "
+            "times the odds of the middle label"
         )
         change = "say it in more definite words, or calibrate on texts of your own"
         yield Finding("warning", "favoured", (labels[place].name,), problem, change)
@@ -332,7 +344,7 @@ def summed(findings: Iterable[Finding]) -> dict[Severity, int]:
     >>> summed([Finding("hint", "contained", ("sea", "sea air"), "", "")])
     {'error': 0, 'warning': 0, 'hint': 1}
     """
-    counts: dict[Severity, int] = defaultdict(int, error=0, warning=0, hint=0)
+    counts: dict[Severity, int] = {"error": 0, "warning": 0, "hint": 0}
     for finding in findings:
         counts[finding.severity] += 1
-    return dict(counts)
+    return counts

@@ -1,7 +1,7 @@
 """Files of labels: TOML, JSON, CSV and plain text in, and out again.
 
-TOML and JSON hold all that a `LabelSet` can; CSV holds no templates, and text holds names alone. A file that would give a
-strange label is refused, with what it should say. Nothing in it is run.
+TOML and JSON hold all that a `LabelSet` can; CSV holds no templates, and text holds names alone. A file that would
+give a strange label is refused, with what it should say. Nothing in it is run.
 """
 
 import csv
@@ -113,7 +113,9 @@ def _of_csv(text: str, path: Path) -> list[tuple[str, object]]:
     kinds = [cell.removesuffix("s") if cell in ("descriptions", "examples") else cell for cell in header]
     for kind in kinds:
         if kind not in CELLS:
-            raise TextError(f"{path} has a column {kind!r}{nearest(kind, CELLS)}; there are label, {', '.join(CELLS)}")
+            raise TextError(
+                f"{path} has a column {kind!r}{nearest(kind, CELLS)}; there are label, {', '.join(CELLS)}"
+            )
         if kind in ("parent", "threshold") and kinds.count(kind) > 1:
             raise TextError(f"{path} has the column {kind!r} twice; a label has one")
     pairs: list[tuple[str, object]] = []
@@ -121,8 +123,8 @@ def _of_csv(text: str, path: Path) -> list[tuple[str, object]]:
         name, cells = row[0].strip(), row[1:]
         if len(cells) > len(kinds):
             raise TextError(
-                f"{path}: the row of {name!r} has {len(row)} cells, and the header {len(kinds) + 1}; put what holds a "
-                "comma in double quotes"
+                f"{path}: the row of {name!r} has {len(row)} cells, and the header {len(kinds) + 1}; put what "
+                "holds a comma in double quotes"
             )
         fields: dict[str, object] = {}
         for kind, cell in zip(kinds, cells, strict=False):
@@ -149,7 +151,11 @@ def _of_toml(text: str, path: Path) -> LabelFile:
     try:
         content = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        hint = "; a name of a table or key that is not plain ASCII stands in double quotes" if "key" in str(error) else ""
+        hint = (
+            "; a name of a table or key that is not plain ASCII stands in double quotes"
+            if "key" in str(error)
+            else ""
+        )
         raise TextError(f"{path} is not TOML: {error}{hint}") from None
     for key in content:
         if key not in ("labels", *BESIDE):
@@ -275,7 +281,9 @@ def write_labels(labels: LabelSet, path: str | Path) -> Path:
 def _reads_back(content: str, labels: LabelSet, path: Path) -> bool:
     """Whether a text or CSV says the same when it is read again."""
     try:
-        pairs = _of_csv(content, path) if path.suffix.lower() == ".csv" else [(n, ()) for n in _of_text(content, path)]
+        pairs = (
+            _of_csv(content, path) if path.suffix.lower() == ".csv" else [(n, ()) for n in _of_text(content, path)]
+        )
         return LabelSet(labels_of(pairs)) == labels
     except SijoError:
         return False
@@ -322,7 +330,10 @@ def _csv(labels: LabelSet, path: Path) -> str:
 
     def row(label: Label) -> list[str]:
         texts = {"description": iter(label.descriptions), "example": iter(label.examples)}
-        alone = {"parent": label.parent or "", "threshold": "" if label.threshold is None else repr(label.threshold)}
+        alone = {
+            "parent": label.parent or "",
+            "threshold": "" if label.threshold is None else repr(label.threshold),
+        }
         return [label.name, *(next(texts[kind], "") if kind in texts else alone[kind] for kind in columns)]
 
     out = io.StringIO(newline="")

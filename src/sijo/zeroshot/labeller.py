@@ -180,7 +180,8 @@ class Labeller:
         self._suited(labels)
 
     def _suited(self, labels: LabelSet) -> LabelSet:
-        """What there is to choose from among these labels, each with its template settled; errors as for `check`."""
+        """What there is to choose from among these labels, each with its template settled; errors as for
+        `check`."""
         if not self.choice.multi_label:
             labels = labels.leaves()
         if self.choice.template is None and self.scorer.known is None:
@@ -202,13 +203,13 @@ class Labeller:
         """Warn of what labels say and nobody reads."""
         if not self.scorer.reads_examples and any(label.examples for label in labels.labels):
             warn(
-                f"the {self.scorer.name} scorer reads no examples of labels, so those that are given change nothing; "
-                "a sentence encoder does (--scorer embedding)"
+                f"the {self.scorer.name} scorer reads no examples of labels, so those that are given change "
+                "nothing; a sentence encoder does (--scorer embedding)"
             )
         if not self.choice.multi_label and any(label.threshold is not None for label in labels.labels):
             warn(
-                "the labels' own thresholds change nothing where one label is chosen; they count where each is judged "
-                "by itself (--multi-label)"
+                "the labels' own thresholds change nothing where one label is chosen; they count where each is "
+                "judged by itself (--multi-label)"
             )
 
     @property

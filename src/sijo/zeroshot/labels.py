@@ -1,7 +1,7 @@
 """What there is to choose from: names, what each name means, and how labels belong together.
 
-A label set is a value. Adding, removing or renaming a label gives another set; its `digest` tells two sets apart, and what
-a run was made with. Files of labels are read and written in `label_files.py`.
+A label set is a value. Adding, removing or renaming a label gives another set; its `digest` tells two sets apart,
+and what a run was made with. Files of labels are read and written in `label_files.py`.
 """
 
 import json
@@ -34,7 +34,8 @@ class Label:
     descriptions  what it means, each in a sentence or a few words
     examples      texts that have it, from which a sentence encoder takes a prototype
     parent        the name of the label that it is a part of
-    threshold     with labels judged each by itself, the probability from which it is given, in place of the one for all
+    threshold     with labels judged each by itself, the probability from which it is given, in place of the one for
+                  all
     template      the sentence that it is put in, in place of the one for all: `LabelSet.worded` settles it
     within        the names above it, from the top down, where those are not to choose from: see `LabelSet.leaves`
 
@@ -71,8 +72,8 @@ class Label:
         number = isinstance(self.threshold, int | float) and not isinstance(self.threshold, bool)
         if self.threshold is not None and not (number and 0 <= self.threshold <= 1):
             raise SettingError(
-                f"the threshold of {self.name!r} is {self.threshold!r}, which is no probability; give a number from "
-                "0 to 1"
+                f"the threshold of {self.name!r} is {self.threshold!r}, which is no probability; give a number "
+                "from 0 to 1"
             )
 
     @classmethod
@@ -134,8 +135,8 @@ class LabelSet:
     """Labels in the order given, each name once; and the sentences that they are put in, by language.
 
     labels     one or more
-    templates  pairs of a language, as "ko", and the sentence for labels in it, with {} for the name; behind a Korean name
-               stand particles in both forms, as in "이 글은 {}{을/를} 다룬다."
+    templates  pairs of a language, as "ko", and the sentence for labels in it, with {} for the name; behind a
+               Korean name stand particles in both forms, as in "이 글은 {}{을/를} 다룬다."
     language   that of all labels; None for each by its script: Korean for a name in Hangul, for any other the
                one language besides that has a template here, or the scorer's own template
 
@@ -175,7 +176,8 @@ class LabelSet:
 
     @classmethod
     def of(cls, labels: "Labels") -> "LabelSet":
-        """From names, in whatever `values_in` reads, or a mapping of names to what `Label.of` reads; a set as it is.
+        """From names, in whatever `values_in` reads, or a mapping of names to what `Label.of` reads; a set as it
+        is.
 
         Raises SettingError for a label that is empty, missing or given twice, or a bare string.
         """
@@ -185,7 +187,9 @@ class LabelSet:
             raise SettingError(
                 f"labels={labels!r} is one string, and a comma may belong to a label; pass a list of labels"
             )
-        pairs = labels.items() if isinstance(labels, Mapping) else [(name, ()) for name in values_in(labels, "labels")]
+        pairs = (
+            labels.items() if isinstance(labels, Mapping) else [(name, ()) for name in values_in(labels, "labels")]
+        )
         return cls(labels_of(pairs))
 
     @classmethod
@@ -221,7 +225,8 @@ class LabelSet:
         """The set with another name for a label, also where it is a parent; its place and all else stay.
 
         >>> LabelSet.of({"sport": "games", "tax": ()}).rename("sport", "sports").labels[0]
-        Label(name='sports', descriptions=('games',), examples=(), parent=None, threshold=None, template=None, within=())
+        Label(name='sports', descriptions=('games',), examples=(), parent=None, threshold=None, template=None,
+        within=())
         """
         old = self.labels[self.place(name)]
         labels = [replace(label, name=to) if label is old else label for label in self.labels]
@@ -243,7 +248,9 @@ class LabelSet:
     def record(self) -> dict[str, object]:
         """All that decides answers, as JSON can say it; a label with descriptions alone is their list."""
         said = {label.name: label.record for label in self.labels}
-        simple = {name: own.get("descriptions", []) if {*own} <= {"descriptions"} else own for name, own in said.items()}
+        simple = {
+            name: own.get("descriptions", []) if {*own} <= {"descriptions"} else own for name, own in said.items()
+        }
         others = {"language": self.language, "templates": dict(self.templates)}
         return {"labels": simple} | {field: content for field, content in others.items() if content}
 
@@ -363,18 +370,18 @@ def label_problems(labels: Sequence[Label]) -> Iterator[LabelProblem]:
         if label.parent is not None and folded(label.parent) not in first:
             hint = nearest(label.parent, first.values()) if hints > 0 else ""
             hints -= 1
-            why = f"the parent of {label.name!r} is {label.parent!r}, which is no label{hint}; add it, or name another"
-            yield LabelProblem((label.name,), why)
+            why = f"the parent of {label.name!r} is {label.parent!r}, which is no label{hint}"
+            yield LabelProblem((label.name,), f"{why}; add it, or name another")
     settled: set[str] = set()
-    for key in above:
-        chain: dict[str, None] = {}
+    for start in list(above):
+        key, chain = start, dict[str, None]()
         while key in above and key not in settled and key not in chain:
             chain[key] = None
             key = above[key]
         if key in chain:
             circle = [first[name] for name in list(chain)[list(chain).index(key) :]]
-            why = f"the parents of {circle[0]!r} lead back to it ({' in '.join([*circle, circle[0]])}); part the circle"
-            yield LabelProblem(tuple(circle), why)
+            why = f"the parents of {circle[0]!r} lead back to it ({' in '.join([*circle, circle[0]])})"
+            yield LabelProblem(tuple(circle), f"{why}; part the circle")
         settled.update(chain)
 
 

@@ -1,11 +1,13 @@
 """The sentence a label is put in, in the label's language, with the particle that Korean wants behind its name.
 
 A template has one slot, {}, for the label. In Korean what follows a noun depends on how the noun sounds at its end:
-경제를 but 건강을. A template writes both forms in braces, "이 글은 {}{을/를} 다룬다.", and the label's name decides.
+경제를 but 건강을. A template writes both forms in braces, "이 글은 {}{을/를} 다룬다.", and the label's name
+decides.
 
 A name is read as Koreans read it aloud: Hangul as it is written, digits by their Sino-Korean names, capitals letter
 by letter, other Latin words by the rules that loanwords are written by. The last is a guess, good for most words
-(`tests/zeroshot/test_templates.py` has a list); where nothing is known, as of Hanja, both forms are written: 을(를).
+(`tests/zeroshot/test_templates.py` has a list); where nothing is known, as of Hanja, both forms are written:
+을(를).
 """
 
 import re
@@ -23,7 +25,15 @@ BUILT_IN = {"ko": "이 글은 {}{을/를} 다룬다."}
 """Templates by language, besides the scorer's own, which is in English: chosen by benchmarks/korean.py."""
 
 _PAIR = re.compile(r"\{([가-힣]+)/([가-힣]+)\}")
-_IRREGULAR = (("은", "는"), ("이", "가"), ("을", "를"), ("과", "와"), ("아", "야"), ("이에요", "예요"), ("이었다", "였다"))
+_IRREGULAR = (
+    ("은", "는"),
+    ("이", "가"),
+    ("을", "를"),
+    ("과", "와"),
+    ("아", "야"),
+    ("이에요", "예요"),
+    ("이었다", "였다"),
+)
 _SYLLABLES, _FINALS, _RIEUL = 0xAC00, 28, 8
 """Where Unicode's Hangul syllables begin, how many endings each has, and which of them is ㄹ."""
 _DIGITS: dict[str, FinalSound] = dict(zip("0123456789", (
@@ -60,8 +70,8 @@ class Template:
         for pair in _PAIR.finditer(text):
             if _forms(pair[1], pair[2]) is None:
                 raise SettingError(
-                    f"the template {text!r} has {pair[0]}, which is no pair of particles; write one such as {{은/는}}, "
-                    "{이/가}, {을/를}, {과/와}, {으로/로} or {이다/다}"
+                    f"the template {text!r} has {pair[0]}, which is no pair of particles; write one such as "
+                    "{은/는}, {이/가}, {을/를}, {과/와}, {으로/로} or {이다/다}"
                 )
         self.text = text
         self._pairs = _PAIR.search(text) is not None
@@ -172,7 +182,7 @@ def _of_latin(name: str) -> FinalSound:
         return "rieul"
     if last in "mn" or lower.endswith("ng"):
         return "consonant"
-    # a stop behind a short vowel closes the syllable, 웹 북 앱 넷 뮤직; behind a long one or a consonant it opens a new one
+    # a stop behind a short vowel closes the syllable, 웹 북 앱 넷 뮤직; behind anything else it opens a new one
     if re.search(r"(?:^|[^aeiou])(?:[aeiouy]|oo)(?:[bptkc]|ck|pp|tt)$", lower):
         return "consonant"
     return "vowel"

@@ -18,16 +18,18 @@ def scorer() -> EmbeddingScorer:
 
 
 def test_a_prototype_joins_the_phrases(scorer):
-    # kills: examples put in the template; one vector a sentence whatever its kind; the mean of means that are no units
-    label = Label("sea", ("salt water",), examples=("The tide came in.", "Waves broke on the beach.", "We sailed on."))
+    # kills: examples put in the template; one vector a sentence whatever its kind, or of vectors that are no units
+    label = Label(
+        "sea", ("salt water",), examples=("The tide came in.", "Waves broke on the beach.", "We sailed on.")
+    )
     read = [unit(scorer.engine.encode([text]).vectors.astype(np.float64))[0] for text in (
         "About sea.", "salt water", *label.examples
     )]  # fmt: skip
-    by_hand = (read[0] + read[1]) / 2 + 1.5 * (read[2] + read[3] + read[4]) / 3
+    by_hand = (read[0] + read[1]) / 2 + 1.5 / 2**0.5 * (read[2] + read[3] + read[4]) / 3
     np.testing.assert_allclose(
         scorer.vectors([label], "About {}.")[0], by_hand / np.linalg.norm(by_hand), rtol=0, atol=1e-6
     )
-    assert [weight_of(count) for count in (1, 3, 8, 100)] == [0.5, 1.5, 4.0, 4.0]
+    assert [weight_of(count, 1) for count in (1, 3, 8, 100)] == [0.5, 1.5, 4.0, 4.0]
 
 
 def test_a_label_has_one_vector_whatever_stands_beside_it(scorer):
@@ -35,7 +37,11 @@ def test_a_label_has_one_vector_whatever_stands_beside_it(scorer):
     one, other = Label("sea", examples=("The tide came in.",)), Label("sun")
     alone = scorer.vectors([one], "About {}.")
     assert np.array_equal(scorer.vectors([other, one, other], "About {}.")[1], alone[0])
-    for changed, template in [(Label("sea"), "About {}."), (one, "On {}."), (Label("sea", template="{}"), "About {}.")]:
+    for changed, template in [
+        (Label("sea"), "About {}."),
+        (one, "On {}."),
+        (Label("sea", template="{}"), "About {}."),
+    ]:
         assert not np.allclose(scorer.vectors([changed], template), alone)
 
 

@@ -3,6 +3,7 @@
 Letters: n texts, L labels, D width of a vector.
 """
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -88,18 +89,18 @@ class EmbeddingScorer(Scorer):
                 phrases, examples = np.split(part, [len(part) - len(label.examples)])
                 vector = phrases.mean(0)
                 if len(examples):
-                    vector = vector + weight_of(len(examples)) * examples.mean(0)
+                    vector = vector + weight_of(len(examples), len(phrases)) * examples.mean(0)
                 self._kept[template, label] = unit(vector)
         return np.array([self._kept[template, label] for label in labels])
 
 
-def weight_of(examples: int) -> float:
-    """How much the mean of so many examples weighs beside the mean of a label's phrases.
+def weight_of(examples: int, phrases: int) -> float:
+    """How much the mean of so many examples weighs beside the mean of so many phrases.
 
-    One example is a lottery and its label's words are not; of many, the mean is steadier than any words.
-    docs/log.md has what was measured.
+    One example is a lottery and a label's words are not; the mean of many is steadier than any words, and many
+    words are steadier than few. docs/log.md has what was measured.
 
-    >>> [weight_of(count) for count in (1, 2, 4, 16)]
-    [0.5, 1.0, 2.0, 4.0]
+    >>> [weight_of(count, 1) for count in (1, 2, 4, 16)], weight_of(4, 4)
+    ([0.5, 1.0, 2.0, 4.0], 1.0)
     """
-    return min(examples / 2, 4.0)
+    return min(examples / (2 * math.sqrt(phrases)), 4.0)
