@@ -69,14 +69,14 @@ def edited(labels: LabelSet, chance: random.Random) -> LabelSet:
 
 @pytest.mark.parametrize("multi_label", [False, True])
 def test_any_edits_cost_their_own_pairs_and_give_the_same_bits(entailment, calls, tmp_path, multi_label):
-    # kills: a label set in the store's key, a text read again for a label that is gone, scores that drift with edits
+    # kills: a label set in the key of the store, a text read again for a label that is gone, scores that drift
     chance, seen = random.Random(3), set()
     labels = LabelSet.of(["football", "cooking", "banking"])
     for _ in range(12):
         calls[0] = 0
         kept = scores("entailment", entailment, labels, tmp_path, multi_label=multi_label)
-        template = open_scorer("entailment", entailment).template
-        pairs = {(text, phrase) for text in TEXTS for label in labels.labels for phrase in label.phrases(template)}
+        phrases = {phrase for label in labels.labels for phrase in label.phrases("This example is {}.")}
+        pairs = {(text, phrase) for text in TEXTS for phrase in phrases}
         assert calls[0] == len(pairs - seen)
         seen |= pairs
         assert np.array_equal(kept, scores("entailment", entailment, labels, multi_label=multi_label))
@@ -89,15 +89,13 @@ def test_vectors_of_texts_are_kept_and_labels_cost_one_each(calls, tmp_path):
     first = scores("embedding", None, labels, tmp_path)
     assert calls[0] == 5  # three texts that are not empty, two labels
     calls[0] = 0
-    wider = scores(
-        "embedding", None, labels.add(Label("banking", ("money",), examples=("the bank closed",))), tmp_path
-    )
+    more = labels.add(Label("banking", ("money",), examples=("the bank closed",)))
+    wider = scores("embedding", None, more, tmp_path)
     assert calls[0] == 3 and np.array_equal(wider[:, :2], first)
     calls[0] = 0
     assert np.array_equal(scores("embedding", None, labels, tmp_path), first) and calls[0] == 0
-    assert np.array_equal(
-        scores("embedding", None, labels.remove("football").add("football"), tmp_path), first[:, ::-1]
-    )
+    turned = labels.remove("football").add("football")
+    assert np.array_equal(scores("embedding", None, turned, tmp_path), first[:, ::-1])
     assert calls[0] == 0
     assert np.array_equal(wider, scores("embedding", None, more))
 
