@@ -152,7 +152,7 @@ class Move:
         return {"row": self.row + 1, "from": _said(self.before), "to": _said(self.after), **scores, "why": self.why}
 
 
-class Comparison:
+class AnswerComparison:
     """New answers held against old ones, block by block.
 
     old          the earlier answers
@@ -241,7 +241,7 @@ def comparing(
     old = OldAnswers.read(path, column=job.table.column, multi_label=multi_label)
     if job.table.rereadable:
         old.check_fit(block.texts for block in job.table.blocks())
-    comparison = Comparison(old, settings, multi_label=multi_label)
+    comparison = AnswerComparison(old, settings, multi_label=multi_label)
     moved: list[Move] = []
 
     def answered(blocks: Iterable["RowBlock"]) -> Iterator[tuple["RowBlock", list["LabelPrediction"]]]:
@@ -278,7 +278,7 @@ def _print_moves(moves: Sequence[Move], count: int) -> None:
         print_shown(Text(f"and {count - len(moves):,} more; --format jsonl, or the output, has all"))
 
 
-def _tell_summary(comparison: Comparison, path: Path) -> None:
+def _tell_summary(comparison: AnswerComparison, path: Path) -> None:
     count = sum(comparison.changes.values())
     tell(f"{count:,} of {comparison.rows:,} rows moved since {path}")
     if not count:

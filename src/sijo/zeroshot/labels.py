@@ -224,9 +224,8 @@ class LabelSet:
     def rename(self, name: str, to: str) -> "LabelSet":
         """The set with another name for a label, also where it is a parent; its place and all else stay.
 
-        >>> LabelSet.of({"sport": "games", "tax": ()}).rename("sport", "sports").labels[0]
-        Label(name='sports', descriptions=('games',), examples=(), parent=None, threshold=None, template=None,
-        within=())
+        >>> LabelSet.of({"sport": "games", "tax": ()}).rename("sport", "sports").names
+        ('sports', 'tax')
         """
         old = self.labels[self.place(name)]
         labels = [replace(label, name=to) if label is old else label for label in self.labels]
