@@ -63,12 +63,14 @@ def test_every_reason_is_told(capsys, source, tmp_path, suffix):
 
 
 def test_the_same_again_moves_nothing(capsys, source, tmp_path):
-    # kills: rows without text, or numbers that a CSV writes in another way, told as moved
+    # kills: rows without text, or numbers that a CSV writes in another way, told as moved; one label in two spellings taken for two
     old = tmp_path / "old.csv"
     labels = ("--labels", "football,cooking")
     command(capsys, source, *labels, "-o", old)
     code, moves, err = command(capsys, source, *labels, "-o", tmp_path / "new.csv", "--compare", old)
     assert (code, moves) == (0, []) and "0 of 5 rows moved" in err
+    spelled = ("--labels", "FOOTBALL,Cooking")
+    assert command(capsys, source, *spelled, "-o", tmp_path / "n.csv", "--compare", old)[:2] == (0, [])
 
 
 def test_a_row_moves_by_other_words_or_settings(capsys, source, tmp_path):

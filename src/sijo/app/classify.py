@@ -14,153 +14,28 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from sijo.app.compare import comparing, digest_of
-from sijo.app.options import BackendName, PrecisionName, call_with
+from sijo.app.label_settings import LabelSettings
+from sijo.app.options import call_with
 from sijo.app.progress import RowProgress
 from sijo.app.results import print_shown
-from sijo.app.table_job import InputFormat, TableJob, TableOptions, answering, check_output, in_words, speed_of
+from sijo.app.table_job import TableJob, answering, check_output, in_words, speed_of
 from sijo.errors import SettingError, SijoError, TextError, warn
 from sijo.names import NameCells
 from sijo.texts import printable
 from sijo.version import __version__
-from sijo.zeroshot.label_files import read_labels
 from sijo.zeroshot.labels import Labels, LabelSet
-from sijo.zeroshot.scorers.registry import SCORERS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from sijo.files.tables import RowBlock, TextTable
+    from sijo.zeroshot.frozen import FrozenCalibration
     from sijo.zeroshot.labeller import Labeller, LabelPrediction
-
-    ScorerName = str
-else:
-    ScorerName = Literal["auto", *SCORERS]
 
 NO_LABELS = (
     "say what to choose from with one of --labels, --labels-file and --labels-column, "
     'as in --labels "business,sport,tech"; only a model that was trained on labels has its own'
 )
-SCORER_HELP = f"How labels are scored: {', '.join(row.help for row in SCORERS.values())}, or as suits the model."
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class LabelSettings(TableOptions):
-    """What to choose from, and the model that chooses: the same for every command that labels."""
-
-    labels: str | None = None
-    """What to choose from, as "business,sport,tech"; a label that holds a comma stands in double quotes. A model
-    that was trained on labels needs none: it chooses among all of its own."""
-    labels_file: Path | None = None
-    """Labels from a file: .txt (one a line), .csv (label,description) or .json."""
-    labels_separator: str | None = None
-    """What stands between labels, in --labels and in cells: semicolons by default, or commas where are none."""
-    model: str | None = None
-    """A model folder or org/name; without it the built-in sentence encoder."""
-    revision: str | None = None
-    """Branch, tag or commit of an org/name model."""
-    base: str | None = None
-    """The model of a LoRA adapter: a folder or org/name, where --model holds the adapter alone."""
-    scorer: Annotated[ScorerName, Parameter(help=SCORER_HELP)] = "auto"
-    entailment_column: str | None = None
-    """The column of the model's head that says entailment, by name or number; its config tells by default."""
-    contradiction_column: str | None = None
-    """The column that says the opposite, likewise."""
-    none_label: str | None = None
-    """A name for "none of these", which may then win."""
-    none_threshold: float | None = None
-    """The score below which no label fits: a cosine, fitted, or for entailment its logit above its rival's, 0."""
-    hypothesis_template: str | None = None
-    """The sentence a label is put in; "This is about {}." by default, for entailment "This example is {}."."""
-    prompt: str | None = None
-    """What stands before texts and labels, for a sentence encoder: the name of one of its prompts, or words such as
-    "query: "; "" for nothing. The encoder's own by default."""
-    temperature: float | None = None
-    """Softmax temperature of the scores; fitted for embeddings, 1 for heads by default."""
-    long_text: Literal["windows", "truncate"] | None = None
-    """Read a text longer than the model in windows (the default), or only its start (entailment always does)."""
-    cache: Path | None = None
-    """A folder that keeps what the model gave, so that other labels on the same texts cost only what is new."""
-    backend: BackendName = "auto"
-    """What runs the network. auto: onnx where the folder holds an ONNX file of the asked precision and the
-    processor runs it, else torch."""
-    device: str = "auto"
-    """Where it computes: cpu, cuda, cuda:N or mps; auto takes the first GPU there is, else the processor."""
-    precision: PrecisionName = "exact"
-    """What it computes in; exact is float32. auto tries int8 and bf16, where the processor has them, on the first
-    texts, and takes the first that decides as float32 does in 99 of 100 cases."""
-    dtype: Annotated[Literal["float32", "bfloat16", "float16"] | None, Parameter(show=False)] = None
-    """The old name of --precision, kept for one release."""
-    input_format: InputFormat | None = None
-    """What the input holds; told from its suffix by default, and for a pipe and .txt from the first lines: text
-    (one a line) where these are not sure to be something else."""
-    delimiter: str | None = None
-    """Between the fields of a CSV: a comma by default, a tab in .tsv."""
-    no_header: bool = False
-    """Line 1 of a CSV is a row: its columns are then column_1, column_2, …, and a number names one."""
-    quiet: Annotated[bool, Parameter(alias="-q")] = False
-    """No progress and no summary."""
-
-    def label_set(self) -> LabelSet | None:
-        """The labels given by --labels or --labels-file; None when neither was."""
-        if self.labels is not None and self.labels_file is not None:
-            raise SettingError("--labels and --labels-file both say what to choose from; pass one of them")
-        if self.labels_file is not None:
-            return read_labels(self.labels_file)
-        return None if self.labels is None else LabelSet.parse(self.labels, self.labels_separator)
-
-    def opened(
-        self,
-        labels: LabelSet | None,
-        first: Callable[["Labeller"], tuple[Sequence[str], Sequence[Labels] | None]],
-        *,
-        otherwise: Sequence[str] | None = None,
-    ) -> "Labeller":
-        """What labels texts by these settings; bad labels are refused before its model is opened.
-
-        first      gives the first texts, and their labels where they bring their own; asked by --precision auto
-        otherwise  the labels where none are given, unless the model was trained on its own
-        """
-        from sijo.inference.precision import named_precision
-        from sijo.zeroshot.automatic import automatic
-
-        precision = named_precision(self.precision, self.dtype)
-        open_with = partial(self.opened_in, labels=labels, otherwise=otherwise)
-        if precision != "auto":
-            return open_with(precision)
-        exact = open_with("exact")
-        labeller, choice = automatic(
-            lambda name: exact if name == "exact" else open_with(name),
-            *first(exact),
-            backend=self.backend,
-            device=self.device,
-        )
-        self.say(f"precision {choice}")
-        return labeller
-
-    def opened_in(
-        self, precision: str, labels: LabelSet | None, otherwise: Sequence[str] | None = None
-    ) -> "Labeller":
-        """What labels texts in that precision; `labels` and `otherwise` as for `opened`."""
-        from sijo.zeroshot.labeller import LabelChoice, Labeller
-        from sijo.zeroshot.scorers.open import open_scorer
-
-        choice = call_with(LabelChoice, self, template=self.hypothesis_template)
-        if labels is not None:
-            choice.check(labels)
-        scorer = call_with(
-            open_scorer,
-            self,
-            name=self.scorer,
-            precision=precision,
-            entailment_column=self.entailment_column,
-            contradiction_column=self.contradiction_column,
-        )
-        if scorer.caution is not None:
-            warn(scorer.caution)
-        if labels is None and otherwise is not None and scorer.known is None:
-            labels = LabelSet.of(otherwise)
-        return Labeller(scorer, choice, labels)
 
 
 @Parameter(name="*")
@@ -219,6 +94,7 @@ def _counted(rows: Sequence["LabelPrediction"]) -> Counter[str]:
         empty=sum(row.tokens == 0 for row in rows),
         windowed=sum(row.windows > 1 for row in rows),
         truncated=sum(row.truncated for row in rows),
+        abstained=sum(row.abstained for row in rows),
     )
 
 
@@ -235,6 +111,8 @@ def _notes(counts: Counter[str], labeller: "Labeller") -> Iterator[str]:
         if labeller.scorer.reads_pairs:
             how = f"to fit the model's {tokenizer.max_length} tokens together with a label's sentence"
         yield f"texts cut {how}: {counts['truncated']:,}"
+    if labeller.sets is not None:
+        yield f"rows without a label at a risk of {labeller.sets.risk:g}: {counts['abstained']:,}"
 
 
 def run(source: str, settings: ClassifySettings) -> None:
@@ -246,7 +124,8 @@ def run(source: str, settings: ClassifySettings) -> None:
         raise SettingError("--format is about printing; with --output the file's suffix says its format")
     table = settings.table(source, settings.column)
     call_with(check_output, settings)
-    labeller = settings.opened(labels, partial(_first, table, settings))
+    first = partial(_first, table, settings)
+    labeller = settings.opened(labels, first, lambda most: table.first_block(most).texts, column=settings.column)
     if labeller.labels is None and settings.labels_column is None:
         raise SettingError(NO_LABELS)  # not even the model says what to choose from
     write = _to_stdout if settings.output is None else _to_file
@@ -259,11 +138,14 @@ def _job(
 ) -> Iterator[TableJob[list["LabelPrediction"]]]:
     """The work that is to be done, and the processes that do it."""
     from sijo.inference.precision import named_precision
+    from sijo.zeroshot.frozen import FrozenCalibration
 
     asked = named_precision(settings.precision, settings.dtype)
     settled: Any = labeller.scorer.engine.backend.precision if asked == "auto" else asked
     taken = replace(settings, precision=settled, dtype=None)
-    with answering(_answers(labeller, settings), partial(_opened, taken), settings.workers) as answered:
+    fitted = labeller.adjuster if isinstance(labeller.adjuster, FrozenCalibration) else None
+    opens = partial(_opened, taken, fitted)
+    with answering(_answers(labeller, settings), opens, settings.workers) as answered:
         work = TableJob(
             table=table,
             rows=labeller.scorer.rows,
@@ -286,9 +168,16 @@ def _job(
             yield compared
 
 
-def _opened(settings: ClassifySettings) -> Callable[["RowBlock"], list["LabelPrediction"]]:
-    """What answers a block, in a process of its own, in the precision that was taken."""
-    return _answers(settings.opened_in(settings.precision, settings.label_set()), settings)
+def _opened(
+    settings: ClassifySettings, fitted: "FrozenCalibration | None"
+) -> Callable[["RowBlock"], list["LabelPrediction"]]:
+    """What answers a block, in a process of its own, in the precision that was taken, calibrated as was fitted."""
+    labeller = settings.opened_in(settings.precision, settings.label_set())
+    if fitted is not None or settings.calibrate != "none":
+        from sijo.zeroshot.fitting import calibrated
+
+        labeller = calibrated(labeller, settings.calibrate, None, fitted, risk=settings.risk)
+    return _answers(labeller, settings)
 
 
 def _answers(labeller: "Labeller", settings: ClassifySettings) -> Callable[["RowBlock"], list["LabelPrediction"]]:
@@ -370,12 +259,17 @@ def _answer_columns(
         columns["score"] = pa.array([row.score if row.tokens else None for row in rows], pa.float64())
         if labeller.labels is not None and any(label.within for label in labeller.labels.labels):
             columns["path"] = pa.array([row.path or row.fitting for row in rows], pa.list_(pa.string()))
+    columns["margin"] = pa.array([row.margin if row.tokens else None for row in rows], pa.float64())
+    if labeller.sets is not None:
+        columns["label_set"] = pa.array([row.fitting for row in rows], pa.list_(pa.string()))
+        columns["abstained"] = pa.array([row.abstained for row in rows], pa.bool_())
     if settings.all_scores:
         pairs = [list(zip(row.labels, row.scores, strict=True)) for row in rows]
         columns["label_scores"] = pa.array(pairs, pa.map_(pa.string(), pa.float64()))
     columns["tokens"] = pa.array([row.tokens for row in rows], pa.int64())
     columns["windows"] = pa.array([row.windows for row in rows], pa.int64())
     columns["truncated"] = pa.array([row.truncated for row in rows], pa.bool_())
+    columns["scorer"] = pa.array([row.scorer for row in rows], pa.string())
     return pa.table(columns)
 
 
@@ -395,6 +289,9 @@ def _run_settings(table: "TextTable", labeller: "Labeller", settings: ClassifySe
         "device": scorer.engine.backend.device.partition(":")[0],
         "hypothesis_template": settings.hypothesis_template,
         "none_label": settings.none_label,
+        "calibrate": None if labeller.adjuster is None else labeller.adjuster.method,
+        "calibration": None if labeller.adjuster is None else labeller.adjuster.fingerprint,
+        "risk": settings.risk,
         "none_score": calibration.none_score,
         "temperature": calibration.temperature,
         "multi_label": labeller.choice.multi_label,
@@ -407,14 +304,17 @@ def _run_settings(table: "TextTable", labeller: "Labeller", settings: ClassifySe
 
 
 def _print_table(texts: Sequence[str], rows: Sequence["LabelPrediction"], *, first: bool) -> None:
-    """A line for each row: label, probability, and as much of the text as fits."""
+    """A line for each row: label, probability, its lead, who says so, and as much of the text as fits."""
     label, score = Column("label", style="bold", max_width=32), Column("score", justify="right", style="cyan")
+    margin, scorer = Column("margin", justify="right"), Column("scorer", style="dim")
     text_column = Column("text", no_wrap=True, overflow="ellipsis", ratio=1)
-    table = Table(label, score, text_column, box=None, pad_edge=False, show_header=first)
+    table = Table(label, score, margin, scorer, text_column, box=None, pad_edge=False, show_header=first)
     for text, row in zip(texts, rows, strict=True):
         table.add_row(
-            Text(printable(", ".join(row.fitting)) or "–"),
+            Text(printable(", ".join(() if row.abstained else row.fitting)) or "–"),
             f"{row.score:.2f}" if row.tokens else "–",
+            f"{row.margin:.2f}" if row.tokens else "–",
+            f"{row.scorer}{', cut' if row.truncated else ''}{', abstained' if row.abstained else ''}",
             Text(printable(text)),
         )
     print_shown(table)

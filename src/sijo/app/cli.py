@@ -81,9 +81,10 @@ def label_file(
     """Label each row of a file with labels that no model was trained on.
 
     INPUT is a .txt, .csv, .tsv, .jsonl or .parquet file, also as .gz, .bz2, .xz or .zst, or - for standard
-    input. Every input column is kept, in order. Added to each row: label, score (its probability),
-    tokens, windows (in how many pieces it was read) and truncated; with --multi-label, labels and
-    scores are lists. A name that the input already has gets the prefix predicted_.
+    input. Every input column is kept, in order. Added to each row: label, score (its probability), margin
+    (its lead over the next), tokens, windows (in how many pieces it was read), truncated and scorer; with
+    --multi-label, labels and scores are lists; with --risk, also label_set and abstained. A
+    name that the input already has gets the prefix predicted_.
 
         sijo classify news.csv --column text --labels "business,sport,technology" -o out.parquet
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 from rich.text import Text
 
-from sijo.app.classify import LabelSettings
+from sijo.app.label_settings import LabelSettings
 from sijo.app.options import call_with
 from sijo.app.progress import RowProgress
 from sijo.app.results import print_json, print_shown, wants_json
@@ -75,7 +75,11 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:
     none = folded(settings.none_label or "")
     texts = [text for block in blocks for text in block.texts[:FIRST_TEXTS]][:FIRST_TEXTS]
     labeller = settings.opened(
-        labels, lambda _: (texts, None), otherwise=sorted(name for key, name in spelled.items() if key != none)
+        labels,
+        lambda _: (texts, None),
+        lambda most: [text for block in blocks for text in block.texts][:most],
+        column=settings.text_column,
+        otherwise=sorted(name for key, name in spelled.items() if key != none),
     )
     if labeller.choice.multi_label:
         raise SettingError(

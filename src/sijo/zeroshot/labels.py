@@ -108,6 +108,14 @@ class Label:
         """
         return (fill(self.template or template, self.name), *self.descriptions)
 
+    def wording(self, template: str) -> tuple[str, ...]:
+        """All that a scorer may read of it: its sentences, then its examples, each told by a mark.
+
+        >>> Label("sea", examples=("The tide came in.",)).wording("About {}.")
+        ('About sea.', 'e.g. The tide came in.')
+        """
+        return (*self.phrases(template), *(f"e.g. {example}" for example in self.examples))
+
     @property
     def record(self) -> dict[str, object]:
         """What is said of it, as JSON can say it, without its name; nothing that was not given."""

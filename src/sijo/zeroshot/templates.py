@@ -91,6 +91,15 @@ def fill(template: str, name: str) -> str:
     return _template(template).fill(name)
 
 
+def without_label(template: str) -> str:
+    """The words of a template without its slot, and without particles in two forms.
+
+    >>> without_label("이 글은 {}{을/를} 다룬다."), without_label("{}")
+    ('이 글은 다룬다.', '')
+    """
+    return " ".join(_PAIR.sub("", template).replace(SLOT, " ").split())
+
+
 @lru_cache(maxsize=256)
 def _template(text: str) -> Template:
     return Template(text)

@@ -125,6 +125,9 @@ class Scorer(ABC):
     """By language, those it takes for labels whose script tells that they are in it: see `LabelSet.worded`."""
     reads_examples: ClassVar[bool] = False
     """Whether texts that have a label tell it something; where not, a warning says so."""
+    second_template: ClassVar[str | None] = None
+    """Another such sentence. How often the two agree tells how sure to be without a gold label; None where that was
+    not measured, and scores are as sure as the head was trained to be."""
     calibration: ClassVar[Calibration]
     """What makes its scores probabilities, unless the user fits another."""
     long_texts: ClassVar[tuple[LongText, ...]] = ("windows", "truncate")

@@ -1,0 +1,178 @@
+"""What every command that labels is told: the labels, the model that chooses among them, and how."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from sijo.app.calibrating import Texts, calibrated_by, check_calibration
+from sijo.app.options import BackendName, PrecisionName, call_with
+from sijo.app.table_job import InputFormat, TableOptions
+from sijo.errors import SettingError, warn
+from sijo.zeroshot.label_files import read_labels
+from sijo.zeroshot.labels import Labels, LabelSet
+from sijo.zeroshot.scorers.registry import SCORERS
+
+if TYPE_CHECKING:
+    from sijo.zeroshot.labeller import Labeller
+
+    ScorerName = str
+else:
+    ScorerName = Literal["auto", *SCORERS]
+
+SCORER_HELP = f"How labels are scored: {', '.join(row.help for row in SCORERS.values())}, or as suits the model."
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class LabelSettings(TableOptions):
+    """What to choose from, and the model that chooses: the same for every command that labels."""
+
+    labels: str | None = None
+    """What to choose from, as "business,sport,tech"; a label that holds a comma stands in double quotes. A model
+    that was trained on labels needs none: it chooses among all of its own."""
+    labels_file: Path | None = None
+    """Labels from a file: .txt (one a line), .csv (label,description), .json or .toml, with descriptions,
+    examples, parents, thresholds and templates: see sijo labels."""
+    labels_separator: str | None = None
+    """What stands between labels, in --labels and in cells: semicolons by default, or commas where are none."""
+    model: str | None = None
+    """A model folder or org/name; without it the built-in sentence encoder."""
+    revision: str | None = None
+    """Branch, tag or commit of an org/name model."""
+    base: str | None = None
+    """The model of a LoRA adapter: a folder or org/name, where --model holds the adapter alone."""
+    scorer: Annotated[ScorerName, Parameter(help=SCORER_HELP)] = "auto"
+    entailment_column: str | None = None
+    """The column of the model's head that says entailment, by name or number; its config tells by default."""
+    contradiction_column: str | None = None
+    """The column that says the opposite, likewise."""
+    none_label: str | None = None
+    """A name for "none of these", which may then win."""
+    none_threshold: float | None = None
+    """The score below which no label fits: a cosine, fitted, or for entailment its logit above its rival's, 0."""
+    hypothesis_template: str | None = None
+    """The sentence a label is put in; "This is about {}." by default, for entailment "This example is {}."; by
+    embeddings a name in Hangul stands in a Korean sentence. Behind a Korean name {을/를} gives the form it wants."""
+    prompt: str | None = None
+    """What stands before texts and labels, for a sentence encoder: the name of one of its prompts, or words such as
+    "query: "; "" for nothing. The encoder's own by default."""
+    temperature: float | None = None
+    """Softmax temperature of the scores; fitted for embeddings, 1 for heads by default."""
+    calibrate: Literal["none", "batch", "standardize", "prior", "contextual", "dcpmi", "auto"] = "none"
+    """What makes labels comparable without labelled texts, fitted on the first texts and then frozen; auto takes
+    batch where texts fall to five labels or more evenly, else none. All but none fit the temperature too."""
+    calibration: Path | None = None
+    """The file of a calibration: used where it is there, else fitted and written."""
+    calibration_texts: int = 512
+    """How many of the first texts a calibration is fitted to."""
+    calibration_sample: Path | None = None
+    """A table of other texts to fit it to, with the same text column."""
+    calibration_label_column: str | None = None
+    """The column of --calibration-sample with right labels: half of them fit the temperature, half --risk."""
+    label_shares: Literal["equal", "estimate"] = "equal"
+    """With --calibrate prior: the labels are equally frequent, or as frequent as the texts suggest."""
+    risk: float | None = None
+    """The share of texts, at most, that may be given a wrong label: others get none, and say abstained."""
+    long_text: Literal["windows", "truncate"] | None = None
+    """Read a text longer than the model in windows (the default), or only its start (entailment always does)."""
+    cache: Path | None = None
+    """A folder that keeps what the model gave, so that other labels on the same texts cost only what is new."""
+    backend: BackendName = "auto"
+    """What runs the network. auto: onnx where the folder holds an ONNX file of the asked precision and the
+    processor runs it, else torch."""
+    device: str = "auto"
+    """Where it computes: cpu, cuda, cuda:N or mps; auto takes the first GPU there is, else the processor."""
+    precision: PrecisionName = "exact"
+    """What it computes in; exact is float32. auto tries int8 and bf16, where the processor has them, on the first
+    texts, and takes the first that decides as float32 does in 99 of 100 cases."""
+    dtype: Annotated[Literal["float32", "bfloat16", "float16"] | None, Parameter(show=False)] = None
+    """The old name of --precision, kept for one release."""
+    input_format: InputFormat | None = None
+    """What the input holds; told from its suffix by default, and for a pipe and .txt from the first lines: text
+    (one a line) where these are not sure to be something else."""
+    delimiter: str | None = None
+    """Between the fields of a CSV: a comma by default, a tab in .tsv."""
+    no_header: bool = False
+    """Line 1 of a CSV is a row: its columns are then column_1, column_2, …, and a number names one."""
+    quiet: Annotated[bool, Parameter(alias="-q")] = False
+    """No progress and no summary."""
+
+    def label_set(self) -> LabelSet | None:
+        """The labels given by --labels or --labels-file; None when neither was."""
+        if self.labels is not None and self.labels_file is not None:
+            raise SettingError("--labels and --labels-file both say what to choose from; pass one of them")
+        if self.labels_file is not None:
+            return read_labels(self.labels_file)
+        return None if self.labels is None else LabelSet.parse(self.labels, self.labels_separator)
+
+    def opened(
+        self,
+        labels: LabelSet | None,
+        first: Callable[["Labeller"], tuple[Sequence[str], Sequence[Labels] | None]],
+        texts: Texts,
+        *,
+        column: str | None,
+        otherwise: Sequence[str] | None = None,
+    ) -> "Labeller":
+        """What labels texts by these settings, calibrated; bad labels are refused before its model is opened.
+
+        first      gives the first texts, and their labels where they bring their own; asked by --precision auto
+        texts      gives the first texts, at most so many; asked by --calibrate
+        column     where the texts are, also in a sample
+        otherwise  the labels where none are given, unless the model was trained on its own
+        """
+        check_calibration(self)
+        labeller = self._opened(labels, first, otherwise)
+        return calibrated_by(self, labeller, texts, column=column, say=self.say)
+
+    def _opened(
+        self,
+        labels: LabelSet | None,
+        first: Callable[["Labeller"], tuple[Sequence[str], Sequence[Labels] | None]],
+        otherwise: Sequence[str] | None,
+    ) -> "Labeller":
+        """The same, not calibrated."""
+        from sijo.inference.precision import named_precision
+        from sijo.zeroshot.automatic import automatic
+
+        precision = named_precision(self.precision, self.dtype)
+        open_with = partial(self.opened_in, labels=labels, otherwise=otherwise)
+        if precision != "auto":
+            return open_with(precision)
+        exact = open_with("exact")
+        labeller, choice = automatic(
+            lambda name: exact if name == "exact" else open_with(name),
+            *first(exact),
+            backend=self.backend,
+            device=self.device,
+        )
+        self.say(f"precision {choice}")
+        return labeller
+
+    def opened_in(
+        self, precision: str, labels: LabelSet | None, otherwise: Sequence[str] | None = None
+    ) -> "Labeller":
+        """What labels texts in that precision, not calibrated; `labels` and `otherwise` as for `opened`."""
+        from sijo.zeroshot.labeller import LabelChoice, Labeller
+        from sijo.zeroshot.scorers.open import open_scorer
+
+        choice = call_with(LabelChoice, self, template=self.hypothesis_template)
+        if labels is not None:
+            choice.check(labels)
+        scorer = call_with(
+            open_scorer,
+            self,
+            name=self.scorer,
+            precision=precision,
+            entailment_column=self.entailment_column,
+            contradiction_column=self.contradiction_column,
+        )
+        if scorer.caution is not None:
+            warn(scorer.caution)
+        if labels is None and otherwise is not None and scorer.known is None:
+            labels = LabelSet.of(otherwise)
+        return Labeller(scorer, choice, labels)
