@@ -63,7 +63,7 @@ def test_every_reason_is_told(capsys, source, tmp_path, suffix):
 
 
 def test_the_same_again_moves_nothing(capsys, source, tmp_path):
-    # kills: rows without text, or numbers that a CSV writes in another way, told as moved; one label in two spellings taken for two
+    # kills: rows without text, or numbers that a CSV writes otherwise, or another spelling, told as moved
     old = tmp_path / "old.csv"
     labels = ("--labels", "football,cooking")
     command(capsys, source, *labels, "-o", old)

@@ -116,3 +116,13 @@ def test_a_deep_tree():
     # kills: a recursion as deep as the tree, and time that grows with its square
     labels = [Label(f"l{i}", parent=f"l{i - 1}" if i else None) for i in range(5_000)]
     assert Hierarchy(labels).raised(np.eye(1, 5_000, 4_999)).min() == 1
+
+
+def test_thousands_of_labels_are_scored_a_few_texts_at_a_time(scorer):
+    # kills: ten thousand labels for two thousand texts held in memory at once; answers that depend on such borders
+    names = [f"label {number}" for number in range(10_000)]
+    scorer.given = dict(zip(names, np.linspace(0, 1, 10_000).tolist(), strict=True))
+    labeller = Labeller(scorer, LabelChoice(), LabelSet.of(names))
+    assert [len(scores) for scores, _ in labeller.scored(["a text"] * 120)] == [50, 50, 20]
+    assert {row.label for row in labeller.stream(["a text"] * 3)} == {"label 9999"}
+    assert Labeller(scorer, LabelChoice(), LabelSet.of(names[:2])).rows == scorer.rows

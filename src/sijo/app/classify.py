@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from rich.table import Column, Table
 from rich.text import Text
 
-from sijo.app.compare import comparing, digest_of
+from sijo.app.compare import comparing
 from sijo.app.label_settings import LabelSettings
 from sijo.app.options import call_with
 from sijo.app.progress import RowProgress
@@ -148,7 +148,7 @@ def _job(
     with answering(_answers(labeller, settings), opens, settings.workers) as answered:
         work = TableJob(
             table=table,
-            rows=labeller.scorer.rows,
+            rows=labeller.rows,
             answered=answered,
             columns=lambda rows: _answer_columns(rows, labeller, settings),
             counted=_counted,
@@ -192,7 +192,7 @@ def _to_file(table: "TextTable", labeller: "Labeller", settings: ClassifySetting
         RowProgress(shown=not settings.quiet) as progress,
     ):
         if job.finished:
-            job.confirm(table.blocks(rows=labeller.scorer.rows))
+            job.confirm(table.blocks(rows=labeller.rows))
             settings.say(f"{settings.output} is complete already")
             return
         how = "in place of --overwrite " if settings.overwrite else ""
@@ -275,6 +275,8 @@ def _answer_columns(
 
 def _run_settings(table: "TextTable", labeller: "Labeller", settings: ClassifySettings) -> dict[str, object]:
     """Everything that decides the answers, but the rows: a resumed run must have the same."""
+    from sijo.evaluation.moves import digest_of
+
     calibration, scorer, labels = labeller.calibration, labeller.scorer, labeller.labels
     return {
         "sijo": __version__,

@@ -1,17 +1,8 @@
-"""`sijo classify --compare OLD`: which rows have another label than in an earlier output, and why.
+"""`sijo classify --compare OLD`: the rows that moved since an earlier output are told, beside the rows."""
 
-OLD is an output of `sijo classify` for the same rows: .csv, .jsonl or .parquet. Rows are matched by their number,
-and their texts must be the same, but for some that were edited. What OLD was made with stands beside it in its
-`.sijo-id`, where it was written by --output; without that, the labels there were to choose from are told by
-label_scores, or by what occurs.
-"""
-
-import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from hashlib import blake2b, file_digest
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,205 +11,19 @@ from rich.text import Text
 
 from sijo.app.results import print_json, print_shown, tell
 from sijo.app.table_job import TableJob
-from sijo.errors import SettingError, TextError
-from sijo.names import folded, list_in
 from sijo.texts import printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from sijo.evaluation.moves import AnswerMoves, Move
     from sijo.files.tables import RowBlock
     from sijo.zeroshot.labeller import LabelPrediction
 
-DIGEST_BYTES = 12
 MOST_SHOWN = 200
 """Rows that are shown at a terminal."""
 MOST_CHANGES = 20
 """Lines of the summary."""
-DECIDES_NOTHING = frozenset(
-    {
-        *("sijo", "labels", "labels_column", "labels_separator", "all_scores", "compare"),
-        *("input format", "column", "delimiter", "header"),
-    }
-)
-"""Settings of a run that change no label by themselves, or are told apart otherwise."""
-
-
-def digest_of(path: Path) -> str:
-    """What an earlier output holds, in a few letters. Raises SettingError where there is none that can be read."""
-    from sijo.files.tables import must_be_readable
-
-    must_be_readable(path)
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
-
-
-@dataclass(frozen=True)
-class OldAnswers:
-    """What an earlier output says of each row."""
-
-    name: str
-    texts: tuple[bytes, ...]
-    """A digest of each text."""
-    labels: tuple[tuple[str, ...], ...]
-    """The label, or labels, of each row; none for a row that got none."""
-    scores: tuple[float | None, ...]
-    """The highest score of each row's labels, where one is there."""
-    known: frozenset[str] | None
-    """What there was to choose from, folded; None where nobody knows."""
-    settings: Mapping[str, Any]
-    """What it was made with; empty where nothing tells."""
-
-    @classmethod
-    def read(cls, path: Path, *, column: str, multi_label: bool) -> "OldAnswers":
-        """From an output of the command.
-
-        column       the one with the text
-        multi_label  whether rows have lists of labels
-
-        Raises SettingError for a file without these columns, and TextError for one that cannot be read.
-        """
-        from sijo.files.output_job import made_with
-        from sijo.files.tables import TextTable
-
-        table = TextTable(path, column=column)
-        texts: list[bytes] = []
-        labels: list[tuple[str, ...]] = []
-        scores: list[float | None] = []
-        offered: list[str] | None = None
-        for block in table.blocks():
-            texts += map(_digest, block.texts)
-            kind = ("labels", "scores") if multi_label else ("label", "score")
-            columns = [_column(block, name, path) for name in kind]
-            if columns[0] is None:
-                other = "without --multi-label" if multi_label else "with --multi-label"
-                lacks = f"--compare {path} has no column {kind[0]!r}"
-                raise SettingError(
-                    f"{lacks}: it is no output of sijo classify, or was made {other}; give an "
-                    "output of the same command"
-                )
-            labels += [tuple(_items(value)) for value in columns[0]]
-            scores += [_highest(value) for value in columns[1] or [None] * len(block.texts)]
-            if offered is None and (every := _column(block, "label_scores", path)):
-                offered = [str(name) for name in _names(every[0])]
-        made = made_with(path) or {}
-        if isinstance(made.get("labels"), dict):
-            offered = list(made["labels"])
-        names = offered if offered is not None else sorted({name for row in labels for name in row})
-        if made.get("none_label"):
-            names = [*names, made["none_label"]]
-        known = None if made.get("labels_column") else frozenset(map(folded, names))
-        return cls(str(path), tuple(texts), tuple(labels), tuple(scores), known, made)
-
-    def check_fit(self, texts: Iterable[Sequence[str]]) -> None:
-        """Raise TextError where the rows now, in blocks of texts, are others than there were."""
-        count = same = 0
-        for block in texts:
-            digests = map(_digest, block)
-            same += sum(old == new for old, new in zip(self.texts[count:], digests, strict=False))
-            count += len(block)
-        self.check_count(count)
-        if same * 2 < count:
-            raise TextError(
-                f"--compare {self.name} holds other texts: {same:,} of {count:,} rows are the same; give an output "
-                "for the same rows in the same order"
-            )
-
-    def check_count(self, rows: int) -> None:
-        """Raise TextError where there are not so many rows now."""
-        if rows != len(self.texts):
-            raise TextError(
-                f"--compare {self.name} has {len(self.texts):,} rows, and the input {rows:,}; give an output for "
-                "the same rows in the same order"
-            )
-
-
-@dataclass(frozen=True)
-class Move:
-    """A row that has another label than it had."""
-
-    row: int
-    """Counted from 0."""
-    text: str
-    before: tuple[str, ...]
-    after: tuple[str, ...]
-    score_before: float | None
-    score_after: float | None
-    why: str
-
-    def to_dict(self) -> dict[str, object]:
-        """As a record of JSON; rows counted from 1."""
-        scores = {"old_score": self.score_before, "new_score": self.score_after}
-        return {"row": self.row + 1, "from": _said(self.before), "to": _said(self.after), **scores, "why": self.why}
-
-
-class AnswerComparison:
-    """New answers held against old ones, block by block.
-
-    old          the earlier answers
-    settings     what the new ones are made with, as `OutputJob` keeps it
-    multi_label  whether rows have lists of labels
-    """
-
-    def __init__(self, old: OldAnswers, settings: Mapping[str, Any], *, multi_label: bool) -> None:
-        self.old, self.multi_label = old, multi_label
-        self.rows = 0
-        """Rows looked at, and so the number of the next."""
-        self.changes: Counter[tuple[tuple[str, ...], tuple[str, ...], str]] = Counter()
-        """How many rows moved from what to what, and why."""
-        self._block: dict[int, Move] = {}
-        self._reworded = _reworded(old.settings.get("labels"), settings.get("labels"))
-        self._changed = _changed(old.settings, settings)
-
-    def look(self, block: "RowBlock", rows: Sequence["LabelPrediction"]) -> list[Move]:
-        """The rows of a block that moved. Raises TextError where the earlier output has no such row."""
-        if block.first_row + len(rows) > len(self.old.texts):
-            self.old.check_count(block.first_row + len(rows))
-        self._block = {}
-        for place, (text, row) in enumerate(zip(block.texts, rows, strict=True)):
-            number = block.first_row + place
-            before = self.old.labels[number]
-            if Counter(map(folded, before)) == Counter(map(folded, row.fitting)):
-                continue
-            why = self._why(before, row, edited=_digest(text) != self.old.texts[number])
-            score = row.score if row.fitting and row.tokens else None
-            move = Move(number, text, before, row.fitting, self.old.scores[number], score, why)
-            self._block[place] = move
-            self.changes[before, row.fitting, why] += 1
-        self.rows = block.first_row + len(rows)
-        return list(self._block.values())
-
-    def columns(self, added: "pa.Table") -> "pa.Table":
-        """The columns added to the block that was looked at last, with what its rows moved from, and why."""
-        import pyarrow as pa
-
-        moves = [self._block.get(place) for place in range(added.num_rows)]
-        kind = pa.list_(pa.string()) if self.multi_label else pa.string()
-        said = [None if m is None else list(m.before) if self.multi_label else _said(m.before) for m in moves]
-        added = added.append_column("moved_from", pa.array(said, kind))
-        return added.append_column("moved_why", pa.array([m and m.why for m in moves], pa.string()))
-
-    def _why(self, before: Sequence[str], row: "LabelPrediction", *, edited: bool) -> str:
-        """The first reason that holds, from the surest on."""
-        if edited:
-            return "the text changed"
-        offered = set(map(folded, row.labels))
-        lost = [name for name in before if folded(name) not in offered]
-        if lost:
-            return f"label removed: {', '.join(lost)}"
-        was = set(map(folded, before))
-        won = [name for name in row.fitting if folded(name) not in was]
-        new = [name for name in won if self.old.known is not None and folded(name) not in self.old.known]
-        if new:
-            return f"new label won: {', '.join(new)}"
-        touched = [name for name in (*before, *row.fitting) if folded(name) in self._reworded]
-        if touched:
-            return f"label described otherwise: {', '.join(dict.fromkeys(touched))}"
-        if self._changed:
-            return f"other settings: {', '.join(self._changed)}"
-        if self.old.known is not None and offered != self.old.known:
-            return "same label, other labels beside it"
-        return "other scores or calibration"
 
 
 @contextmanager
@@ -238,10 +43,12 @@ def comparing(
     shows     whether rows that moved are printed, since the output itself is not
     as_table  whether for a person
     """
+    from sijo.evaluation.moves import AnswerMoves, OldAnswers
+
     old = OldAnswers.read(path, column=job.table.column, multi_label=multi_label)
     if job.table.rereadable:
         old.check_fit(block.texts for block in job.table.blocks())
-    comparison = AnswerComparison(old, settings, multi_label=multi_label)
+    comparison = AnswerMoves(old, settings, multi_label=multi_label)
     moved: list[Move] = []
 
     def answered(blocks: Iterable["RowBlock"]) -> Iterator[tuple["RowBlock", list["LabelPrediction"]]]:
@@ -263,94 +70,34 @@ def comparing(
     _tell_summary(comparison, path)
 
 
-def _print_moves(moves: Sequence[Move], count: int) -> None:
+def _print_moves(moves: Sequence["Move"], count: int) -> None:
     """A line for each row that moved."""
+    from sijo.evaluation.moves import said
+
     number, text = Column("row", justify="right"), Column("text", no_wrap=True, overflow="ellipsis", ratio=1)
     table = Table(number, "from", "to", Column("scores", style="cyan"), "why", text, box=None, pad_edge=False)
     for move in moves:
         scores = " → ".join(
             "–" if score is None else f"{score:.2f}" for score in (move.score_before, move.score_after)
         )
-        cells = (_said(move.before) or "–", _said(move.after) or "–", scores, move.why, move.text)
+        cells = (said(move.before) or "–", said(move.after) or "–", scores, move.why, move.text)
         table.add_row(f"{move.row + 1:,}", *(Text(printable(cell)) for cell in cells))
     print_shown(table)
     if count > len(moves):
         print_shown(Text(f"and {count - len(moves):,} more; --format jsonl, or the output, has all"))
 
 
-def _tell_summary(comparison: AnswerComparison, path: Path) -> None:
+def _tell_summary(comparison: "AnswerMoves", path: Path) -> None:
+    from sijo.evaluation.moves import said
+
     count = sum(comparison.changes.values())
     tell(f"{count:,} of {comparison.rows:,} rows moved since {path}")
     if not count:
         return
     table = Table(Column("rows", justify="right"), "from", "to", "why", box=None, pad_edge=False)
     for (before, after, why), rows in comparison.changes.most_common(MOST_CHANGES):
-        cells = (_said(before) or "–", _said(after) or "–", why)
+        cells = (said(before) or "–", said(after) or "–", why)
         table.add_row(f"{rows:,}", *(Text(printable(cell)) for cell in cells))
     print_shown(table, stderr=True)
     if (more := len(comparison.changes) - MOST_CHANGES) > 0:
         tell(f"and {more:,} other ways")
-
-
-def _said(labels: Sequence[str]) -> str | None:
-    return ", ".join(labels) or None
-
-
-def _reworded(old: object, new: object) -> frozenset[str]:
-    """Labels in both sets of which other things are said."""
-    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
-        return frozenset()
-    before = {folded(name): said for name, said in old.items()}
-    return frozenset(folded(name) for name, said in new.items() if before.get(folded(name), said) != said)
-
-
-def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Settings that decide answers, and are not what they were."""
-    names = [name for name in dict.fromkeys((*old, *new)) if name not in DECIDES_NOTHING]
-    return [name for name in names if old and old.get(name) != new.get(name)]
-
-
-def _digest(text: str) -> bytes:
-    return blake2b(text.encode(), digest_size=DIGEST_BYTES).digest()
-
-
-def _column(block: "RowBlock", name: str, path: Path) -> list[object] | None:
-    """The values of a column of ours; under its other name where the input had one of that name."""
-    for own in (f"predicted_{name}", name):
-        try:
-            return block.values(own)
-        except SettingError:
-            continue
-        except TextError as error:
-            raise TextError(f"--compare {path}: {error}") from None
-    return None
-
-
-def _items(value: object) -> list[str]:
-    """The labels in a cell: one, or a list."""
-    if isinstance(value, str) and value.lstrip().startswith("[") and (listed := list_in(value)) is not None:
-        value = listed
-    if isinstance(value, list | tuple):
-        return [str(item) for item in value]
-    return [] if value is None or value == "" else [str(value)]
-
-
-def _highest(value: object) -> float | None:
-    """The highest of the scores in a cell."""
-    items = _items(value) if not isinstance(value, int | float) else [str(value)]
-    try:
-        return max(map(float, items), default=None)
-    except ValueError:
-        return None
-
-
-def _names(value: object) -> Iterable[object]:
-    """The labels of a cell of label_scores: a map, pairs, or JSON."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return []
-    if isinstance(value, Mapping):
-        return value
-    return [pair[0] for pair in value] if isinstance(value, list) else []

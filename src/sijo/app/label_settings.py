@@ -56,7 +56,7 @@ class LabelSettings(TableOptions):
     """The score below which no label fits: a cosine, fitted, or for entailment its logit above its rival's, 0."""
     hypothesis_template: str | None = None
     """The sentence a label is put in; "This is about {}." by default, for entailment "This example is {}."; by
-    embeddings a name in Hangul stands in a Korean sentence. Behind a Korean name {을/를} gives the form it wants."""
+    embeddings a name in Hangul stands in a Korean sentence. Behind a Korean name {을/를} gives what it wants."""
     prompt: str | None = None
     """What stands before texts and labels, for a sentence encoder: the name of one of its prompts, or words such as
     "query: "; "" for nothing. The encoder's own by default."""

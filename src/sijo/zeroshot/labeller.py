@@ -27,6 +27,8 @@ from sijo.zeroshot.templates import Template
 
 LARGEST = 1e12
 """Of scores and temperatures."""
+MOST_SCORES = 500_000
+"""Of texts that are taken together; in answers of Python objects they take some 20 MB."""
 
 
 @dataclass(frozen=True)
@@ -241,6 +243,11 @@ class Labeller:
             )
 
     @property
+    def rows(self) -> int:
+        """Texts it is best given at a time: fewer where each has thousands of labels, whose scores take memory."""
+        return max(1, min(self.scorer.rows, MOST_SCORES // (1 if self.labels is None else len(self.labels.labels))))
+
+    @property
     def template(self) -> str:
         """The sentence a label is put in, with {} for its name."""
         return self.choice.template or self.scorer.template
@@ -290,7 +297,7 @@ class Labeller:
     def scored(self, texts: Iterable[str]) -> Iterator[tuple[np.ndarray, ReadCounts]]:
         """Scores (n, L) of bounded groups of texts, adjusted if labels are, and how much of each text was read."""
         before = 0
-        for group in groups(texts_in(texts), rows=self.scorer.rows):
+        for group in groups(texts_in(texts), rows=self.rows):
             scores, reading = self._score(group, self.own.labels, before=before)
             yield self._adjusted(scores, self.own.labels), reading
             before += len(group)
