@@ -10,14 +10,14 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b, file_digest
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
 
 from sijo.errors import SettingError, TextError
-from sijo.files.output_job import made_with
+from sijo.files.output_job import content_digest, made_with
 from sijo.files.tables import RowBlock, TextTable, must_be_readable
 from sijo.names import folded, list_in
 
@@ -58,8 +58,7 @@ class RowAnswer(Protocol):
 def digest_of(path: Path) -> str:
     """What an earlier output holds, in a few letters. Raises SettingError where there is none that can be read."""
     must_be_readable(path)
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
+    return content_digest(path)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from sijo.errors import SettingError, TextError, nearest, warn
 from sijo.names import STRONG_MARKS, apart, folded, parts_of
 from sijo.texts import check_text, plain, values_in
-from sijo.zeroshot.templates import BUILT_IN, Template, fill, language_of
+from sijo.zeroshot.templates import BUILT_IN, Template, language_of, template_of
 
 LONGEST_EXAMPLE = 20_000
 """Characters: an article. What is longer shows more than one label."""
@@ -106,7 +106,15 @@ class Label:
 
         template  the sentence for all; the label's own goes before
         """
-        return (fill(self.template or template, self.name), *self.descriptions)
+        return (template_of(self.template or template).fill(self.name), *self.descriptions)
+
+    def around(self, template: str) -> tuple[str, str]:
+        """What stands before and behind the name, in the label's own template or that for all.
+
+        >>> Label("sea").around("About {}.")
+        ('About ', '.')
+        """
+        return template_of(self.template or template).around(self.name)
 
     def wording(self, template: str) -> tuple[str, ...]:
         """All that a scorer may read of it: its sentences, then its examples, each told by a mark.
@@ -322,7 +330,7 @@ class LabelSet:
             return self
         others = [language for language in given if language != "ko"]
 
-        def template_of(label: Label) -> str | None:
+        def chosen_for(label: Label) -> str | None:
             language = language_of(label.name)
             if language is None and len(others) > 1:
                 raise SettingError(
@@ -331,7 +339,7 @@ class LabelSet:
                 )
             return by_language.get(language or (others[0] if others else ""))
 
-        templates = [template_of(label) for label in self.labels]
+        templates = [chosen_for(label) for label in self.labels]
         if not any(templates):
             return self
         pairs = zip(self.labels, templates, strict=True)

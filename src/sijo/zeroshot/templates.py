@@ -78,17 +78,17 @@ class Template:
 
     def fill(self, name: str) -> str:
         """The sentence about a label of that name."""
+        return name.join(self.around(name))
+
+    def around(self, name: str) -> tuple[str, str]:
+        """What stands before and behind a label of that name.
+
+        >>> Template("이 글은 {}{을/를} 다룬다.").around("건강")
+        ('이 글은 ', '을 다룬다.')
+        """
         text = _PAIR.sub(lambda pair: with_form(name, pair[1], pair[2]), self.text) if self._pairs else self.text
-        return text.replace(SLOT, name)
-
-
-def fill(template: str, name: str) -> str:
-    """The sentence of a template about a label of that name.
-
-    >>> fill("This is about {}.", "sport")
-    'This is about sport.'
-    """
-    return _template(template).fill(name)
+        before, _, after = text.partition(SLOT)
+        return before, after
 
 
 def without_label(template: str) -> str:
@@ -101,7 +101,12 @@ def without_label(template: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _template(text: str) -> Template:
+def template_of(text: str) -> Template:
+    """The template of a text, kept for the labels that follow.
+
+    >>> template_of("This is about {}.").fill("sport")
+    'This is about sport.'
+    """
     return Template(text)
 
 
