@@ -3,11 +3,14 @@
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import sijo
+from sijo.inference.outputs import unit
 from sijo.zeroshot.label_check import check_labels
 from sijo.zeroshot.label_files import LabelFile
+from sijo.zeroshot.scorers.embedding import EmbeddingScorer
 from sijo.zeroshot.scorers.open import open_scorer
 
 FILE = Path("labels.json")
@@ -94,6 +97,8 @@ def test_what_a_model_cannot_read_or_tell_apart(built_in):
     near = ["the sea and the ocean", "the ocean and the sea", "a recipe for bread"]
     assert found(near, built_in) == [("warning", "near-duplicate", tuple(near[:2]))]
     assert found(["sea", "bread", "tax"], built_in) == []
+    tree = {name: {"parent": near[0]} if name == near[1] else () for name in near}
+    assert found(tree, built_in) == []  # a part is near to its whole
 
 
 def test_a_label_that_texts_without_content_favour(built_in):
@@ -130,3 +135,15 @@ def test_ten_thousand_labels_are_checked_in_linear_time():
 
     seconds(500)
     assert seconds(10_000) < 12 * seconds(2_000) + 0.5
+
+
+def test_an_encoder_whose_cosines_are_all_high(built_in, monkeypatch):
+    # kills: every pair told for an encoder such as E5, whose labels all lie within 0.9 of each other
+    random = np.random.default_rng(0)
+    vectors = unit(random.normal(size=(6, 384)) + 5.0)
+    monkeypatch.setattr(EmbeddingScorer, "vectors", lambda self, labels, template: vectors[: len(labels)])
+    names = ["sea", "bread", "tax", "chess", "rain", "law"]
+    assert (vectors @ vectors.T).min() > 0.93
+    assert [what for what in found(names, built_in) if what[1] == "near-duplicate"] == []
+    vectors[1] = vectors[0]
+    assert ("warning", "near-duplicate", ("sea", "bread")) in found(names, built_in)

@@ -7,6 +7,7 @@ comparison of label vectors, which is one product of matrices.
 Letters: L labels, D width of a vector, T content-free texts.
 """
 
+import math
 import string
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,6 +35,8 @@ FAVOURED = 5.0
 ALIKE = 1 / 3
 """Share of one label's probability that a text which says just that label would give another, from which that
 is told."""
+ENOUGH, NEARER = 4, 3
+"""Labels from which their usual cosine, the median, says something; times nearer than that, as two must be."""
 LONGER = 4
 """Times the median number of letters, from which a label's descriptions are long beside the others'."""
 MOST_NAMED = 6
@@ -297,24 +300,34 @@ def _too_long(labels: Sequence[Label], template: str, scorer: Scorer) -> Iterato
 
 
 def _of_vectors(labels: Sequence[Label], vectors: np.ndarray, scorer: Scorer, told: set[str]) -> Iterator[Finding]:
-    """Labels whose vectors (L, D) lie so near to each other that a text of the one is half of the other."""
+    """Labels whose vectors (L, D) lie so near to each other that a text of the one is half of the other.
+
+    The encoder's temperature may be another's; so where there are labels enough, they must also be three times as
+    near as labels usually are. A label and its parent may be near.
+    """
     temperature, seen = scorer.calibration.temperature, set[tuple[int, int]]()
-    vectors = vectors.astype(np.float32)
+    vectors, usual = vectors.astype(np.float32), 0.0
     for start in range(0, len(labels) if len(labels) > 1 else 0, _ROWS):
         cosines = vectors[start : start + _ROWS] @ vectors.T
+        if start == 0 and len(labels) >= ENOUGH:
+            usual = float(np.median(cosines))
         cosines[np.arange(len(cosines)), np.arange(start, start + len(cosines))] = -np.inf
         for row, near in enumerate(cosines.argmax(-1).tolist(), start=start):
-            share = float(np.exp((cosines[row - start, near] - 1) / temperature))
-            pair = (min(row, near), max(row, near))
-            if share >= ALIKE and pair not in seen and not {labels[place].name for place in pair} <= told:
-                seen.add(pair)
-                one, other = (labels[place].name for place in pair)
-                problem = (
-                    f"{one!r} and {other!r} are near to one for this model: a text that says just the one would "
-                    f"give the other {share:.0%} of its probability"
-                )
-                change = "merge them, or add descriptions that tell what the other is not"
-                yield Finding("warning", "near-duplicate", (one, other), problem, change)
+            cosine, pair = float(cosines[row - start, near]), (min(row, near), max(row, near))
+            share = math.exp((cosine - 1) / temperature)
+            if share < ALIKE or 1 - cosine > (1 - usual) / NEARER or pair in seen:
+                continue
+            one, other = (labels[place] for place in pair)
+            seen.add(pair)
+            above = {folded(label.parent or "") for label in (one, other)}
+            if {one.name, other.name} <= told or above & {folded(one.name), folded(other.name)}:
+                continue
+            problem = (
+                f"{one.name!r} and {other.name!r} are near to one for this model: a text that says just the one "
+                f"would give the other {share:.0%} of its probability"
+            )
+            change = "merge them, or add descriptions that tell what the other is not"
+            yield Finding("warning", "near-duplicate", (one.name, other.name), problem, change)
 
 
 def _of_content_free(labels: Sequence[Label], scores: np.ndarray, temperature: float) -> Iterator[Finding]:
