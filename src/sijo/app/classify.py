@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from rich.table import Column, Table
 from rich.text import Text
 
+from sijo.app.compare import comparing
 from sijo.app.label_settings import LabelSettings
 from sijo.app.options import call_with
 from sijo.app.progress import RowProgress
@@ -53,6 +54,9 @@ class ClassifySettings(LabelSettings):
     """A .csv, .jsonl or .parquet to write; it appears whole or not at all."""
     format: Literal["table", "jsonl", "csv"] | None = None
     """How to print without --output: table at a terminal, jsonl in a pipe."""
+    compare: Path | None = None
+    """An earlier output for the same rows: rows with another label than there are told, with the reason, and get
+    moved_from and moved_why. With --output they are printed too."""
     all_scores: bool = False
     """Add label_scores: the probability of every label."""
     workers: int = 1
@@ -135,13 +139,26 @@ def _job(
     """The work that is to be done, and the processes that do it."""
     opens = partial(_opened, settings, settings.reopening(labeller))
     with answering(_answers(labeller, settings), opens, settings.workers) as answered:
-        yield TableJob(
+        work = TableJob(
             table=table,
-            rows=labeller.scorer.rows,
+            rows=labeller.rows,
             answered=answered,
             columns=lambda rows: _answer_columns(rows, labeller, settings),
             counted=_counted,
         )
+        if settings.compare is None:
+            yield work
+            return
+        shown = settings.format or ("table" if sys.stdout.isatty() else "jsonl")
+        with comparing(
+            work,
+            settings.compare,
+            _run_settings(table, labeller, settings),
+            multi_label=bool(labeller.choice.multi_label),
+            shows=settings.output is not None or shown == "table",
+            as_table=shown == "table",
+        ) as compared:
+            yield compared
 
 
 def _opened(
@@ -163,7 +180,7 @@ def _to_file(table: "TextTable", labeller: "Labeller", settings: ClassifySetting
         RowProgress(shown=not settings.quiet) as progress,
     ):
         if job.finished:
-            job.confirm(table.blocks(rows=labeller.scorer.rows))
+            job.confirm(table.blocks(rows=labeller.rows))
             settings.say(f"{settings.output} is complete already")
             return
         how = "in place of --overwrite " if settings.overwrite else ""
@@ -224,10 +241,12 @@ def _answer_columns(
     columns: dict[str, pa.Array] = {}
     if labeller.choice.multi_label:
         columns["labels"] = pa.array([row.fitting for row in rows], pa.list_(pa.string()))
-        columns["scores"] = pa.array([row.scores[: len(row.fitting)] for row in rows], pa.list_(pa.float64()))
+        columns["scores"] = pa.array([row.fitting_scores for row in rows], pa.list_(pa.float64()))
     else:
         columns["label"] = pa.array([row.label for row in rows], pa.string())
         columns["score"] = pa.array([row.score if row.tokens else None for row in rows], pa.float64())
+        if labeller.labels is not None and any(label.within for label in labeller.labels.labels):
+            columns["path"] = pa.array([row.path or row.fitting for row in rows], pa.list_(pa.string()))
     columns["margin"] = pa.array([row.margin if row.tokens else None for row in rows], pa.float64())
     if labeller.sets is not None:
         columns["label_set"] = pa.array([row.fitting for row in rows], pa.list_(pa.string()))
@@ -244,13 +263,15 @@ def _answer_columns(
 
 def _run_settings(table: "TextTable", labeller: "Labeller", settings: ClassifySettings) -> dict[str, object]:
     """Everything that decides the answers, but the rows: a resumed run must have the same."""
+    from sijo.evaluation.moves import digest_of
     from sijo.inference.workers import share_of_threads
 
     calibration, scorer, labels = labeller.calibration, labeller.scorer, labeller.labels
     return {
         "sijo": __version__,
         **table.settings,
-        "labels": None if labels is None else {label.name: label.descriptions for label in labels.labels},
+        "labels": None,
+        **({} if labels is None else labels.record),
         "labels_column": settings.labels_column,
         "labels_separator": settings.labels_separator,
         "scorer": scorer.name,
@@ -269,6 +290,7 @@ def _run_settings(table: "TextTable", labeller: "Labeller", settings: ClassifySe
         "threshold": settings.threshold,
         **scorer.settings,
         "all_scores": settings.all_scores,
+        **({} if settings.compare is None else {"compare": digest_of(settings.compare)}),
         "model": scorer.engine.backend.fingerprint,  # last, for what is part of it is told by name before
     }
 

@@ -66,6 +66,8 @@ def input_name(*command: str) -> Callable[[object, Sequence[Token]], str]:
 for module in (attribute, bench, distill, evaluate, export, finetune, generate, inspect, pretrain):
     app.command(module.run, name=module.__name__.rpartition(".")[2], help_format="markdown")
 TOKENIZER = "Make a tokenizer from raw text."
+LABELS = "Check a file of labels before a model reads it."
+app.command("sijo.app.labels:commands", name="labels", help=LABELS)
 app.command("sijo.app.tokenizer:commands", name="tokenizer", help=TOKENIZER)  # opened late: it knows the families
 
 

@@ -12,6 +12,7 @@ from sijo.app.calibrating import Texts, calibrated_by, check_calibration
 from sijo.app.options import ComputeOptions, call_with
 from sijo.app.table_job import InputFormat, TableOptions
 from sijo.errors import SettingError, warn
+from sijo.zeroshot.label_files import read_labels
 from sijo.zeroshot.labels import Labels, LabelSet
 from sijo.zeroshot.scorers.registry import SCORERS
 
@@ -35,7 +36,8 @@ class LabelSettings(ComputeOptions, TableOptions):
     """What to choose from, as "business,sport,tech"; a label that holds a comma stands in double quotes. A model
     that was trained on labels needs none: it chooses among all of its own."""
     labels_file: Path | None = None
-    """Labels from a file: .txt (one a line), .csv (label,description) or .json."""
+    """Labels from a file: .txt (one a line), .csv (label,description), .json or .toml, with descriptions,
+    examples, parents, thresholds and templates: see sijo labels."""
     labels_separator: str | None = None
     """What stands between labels, in --labels and in cells: semicolons by default, or commas where are none."""
     model: str | None = None
@@ -58,7 +60,8 @@ class LabelSettings(ComputeOptions, TableOptions):
     none_threshold: float | None = None
     """The score below which no label fits: a cosine, fitted, or for entailment its logit above its rival's, 0."""
     hypothesis_template: str | None = None
-    """The sentence a label is put in; "This is about {}." by default, for entailment "This example is {}."."""
+    """The sentence a label is put in; "This is about {}." by default, for entailment "This example is {}."; by
+    embeddings a name in Hangul stands in a Korean sentence. Behind a Korean name {을/를} gives what it wants."""
     prompt: str | None = None
     """What stands before texts and labels, for a sentence encoder: the name of one of its prompts, or words such as
     "query: "; "" for nothing. The encoder's own by default."""
@@ -100,7 +103,7 @@ class LabelSettings(ComputeOptions, TableOptions):
         if self.labels is not None and self.labels_file is not None:
             raise SettingError("--labels and --labels-file both say what to choose from; pass one of them")
         if self.labels_file is not None:
-            return LabelSet.read(self.labels_file)
+            return read_labels(self.labels_file)
         return None if self.labels is None else LabelSet.parse(self.labels, self.labels_separator)
 
     def opened(

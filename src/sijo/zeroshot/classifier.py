@@ -1,7 +1,7 @@
 """The front door: texts and labels in, labels with probabilities out, nothing trained in between."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Labels text with classes that nobody trained it for; a scikit-learn classifier.
 
-    labels               names, or a mapping of names to descriptions; None for those the model was trained on
+    labels               names, a mapping of names to descriptions, or a `LabelSet`; None for those the model was
+                         trained on
     model                a folder, an `org/name`, an opened model, or None for the built-in one
     scorer               the name of one of `SCORERS`, such as "entailment", or "auto" for the one that suits the
                          model, and `scorer_` tells which, and why: see `open_scorer`
@@ -137,7 +138,9 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         else:
             self.labels_ = LabelSet.of(list(dict.fromkeys(names_in(gold, "y", "y: label"))))
         if gold is not None:
-            self.labels_ = LabelSet(tuple(sorted(self.labels_.labels, key=lambda label: label.name)))
+            self.labels_ = replace(
+                self.labels_, labels=tuple(sorted(self.labels_.labels, key=lambda label: label.name))
+            )
         self._choice().check(self.labels_)
         if self._calibrates:
             self._fit_calibration(texts, None if gold is None else list(names_in(gold, "y", "y: label")))
@@ -167,7 +170,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labeller = self._labeller()
         if labeller.choice.multi_label:
             probabilities, tokens = self._judged(labeller, X)
-            return ((probabilities >= self.threshold) & (tokens > 0)[:, None]).astype(int)
+            return (labeller.fits(probabilities) & (tokens > 0)[:, None]).astype(int)
         labels: list[str | None] = []
         cut = 0
         for number, row in enumerate(labeller.stream(X), start=1):
@@ -274,7 +277,8 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if isinstance(self.labels, Iterator):
                 kind = type(self.labels).__name__
                 raise SettingError(f"labels is of type {kind}, which can be read once; pass a list: list(labels)")
-            return LabelSet.of(self.labels)
+            labels = LabelSet.of(self.labels)
+            return labels if self.multi_label else labels.leaves()
         known = self._scorer().known
         if known is None:
             raise SettingError("there are no labels: pass labels= to the classifier, or y to fit")

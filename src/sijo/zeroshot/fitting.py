@@ -31,6 +31,7 @@ from sijo.zeroshot.label_free import (
 from sijo.zeroshot.labeller import Labeller
 from sijo.zeroshot.labels import Label
 from sijo.zeroshot.scorers.scorer import ScoreRequest
+from sijo.zeroshot.templates import without_label
 
 CalibrateName = Literal["none", "batch", "standardize", "prior", "contextual", "dcpmi", "auto"]
 LabelShares = Mapping[str, float] | Literal["equal", "estimate"]
@@ -104,7 +105,7 @@ def fit_calibration(
         if adjusted is not None:
             other = second
             if chosen in WITHOUT_TEXTS:
-                other = says_nothing(labeller, chosen, _otherwise(labeller), template="{}")
+                other = says_nothing(labeller, chosen, _otherwise(labeller))
             second = adjust_by(chosen, other, numbers, rivals, shares=shares, labels=labels).apply(second)
         numbers = replace(numbers, temperature=agreeing_temperature(moved[fitting], second))
     numbers = replace(numbers, origin=told)
@@ -112,7 +113,7 @@ def fit_calibration(
         method=chosen,
         identity=identity_of(labeller),
         numbers=numbers,
-        labels=() if adjusted is None else tuple((x.name, x.phrases(labeller.template)) for x in labels),
+        labels=() if adjusted is None else tuple((x.name, x.wording(labeller.template)) for x in labels),
         adjusted=adjusted,
         texts=len(scores),
         digest=hashlib.blake2b(repr(list(texts)).encode(), digest_size=16).hexdigest(),
@@ -281,16 +282,16 @@ def adjust_by(
     return matched_prior(scores, numbers, rivals, shares=np.array([by_name[folded(name)] for name in names], float))
 
 
-def says_nothing(
-    labeller: Labeller, method: str, labels: Sequence[Label], *, template: str | None = None
-) -> np.ndarray:
-    """Scores (n, L) of texts without content, or for "dcpmi" of the template without a label.
-
-    template  that labels are put in, where it is another
-    """
-    worded = labeller.template if template is None else template
+def says_nothing(labeller: Labeller, method: str, labels: Sequence[Label]) -> np.ndarray:
+    """Scores (n, L) of texts without content, or for "dcpmi" of the template without a label."""
     if method == "dcpmi":
-        texts: Sequence[str] = (" ".join(labeller.template.replace("{}", " ").split()),)
+        templates = {label.template or labeller.template for label in labels}
+        texts: Sequence[str] = tuple(map(without_label, templates))
+        if len(texts) > 1:
+            raise SettingError(
+                "calibrate='dcpmi' holds labels against their template alone, and these stand in several; say the "
+                "language of the set, or contextual"
+            )
         if labeller.scorer.known is not None or not texts[0]:
             raise SettingError(
                 f"calibrate='dcpmi' holds labels against the template alone, and {labeller.template!r} has no "
@@ -301,7 +302,9 @@ def says_nothing(
         english, korean = CONTENT_FREE
         hangul = any("가" <= letter <= "힣" for label in labels for letter in label.name)
         texts = korean if hangul else english
-    scores, reading = labeller.scorer.score(ScoreRequest(texts, labels, worded, labeller.choice.absolute))
+    scores, reading = labeller.scorer.score(
+        ScoreRequest(texts, labels, labeller.template, labeller.choice.absolute)
+    )
     if not (read := reading.tokens > 0).any() or not np.isfinite(scores[read]).all():
         raise SettingError(
             f"the model makes no scores of texts that say nothing, such as {texts[0]!r}; calibrate by batch"
@@ -310,12 +313,15 @@ def says_nothing(
 
 
 def _otherwise(labeller: Labeller) -> list[Label]:
-    """The labels in other words, to be put in the template "{}"; none where it does not matter how they agree."""
-    scorer = labeller.scorer
-    if scorer.second_template is None or labeller.choice.rivals == "none" or len(labeller.own.labels) < 2:
+    """The labels in another sentence each; none where it does not matter how the two agree."""
+    scorer, labels = labeller.scorer, labeller.own.labels
+    second = scorer.second_template
+    if second is None or labeller.choice.rivals == "none" or len(labels) < 2:
         return []
-    second = scorer.template if labeller.template == scorer.second_template else scorer.second_template
-    return [Label(second.replace("{}", label.name), label.descriptions) for label in labeller.own.labels]
+    return [
+        replace(label, template=scorer.template if (label.template or labeller.template) == second else second)
+        for label in labels
+    ]
 
 
 def _scores(labeller: Labeller, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
@@ -323,9 +329,7 @@ def _scores(labeller: Labeller, texts: Sequence[str]) -> tuple[np.ndarray, np.nd
     scorer, labels, template = labeller.scorer, labeller.own.labels, labeller.template
     otherwise = _otherwise(labeller)
     labeller.look(texts)
-    both = list(labels)
-    if otherwise:
-        both, template = [*(Label(x.phrases(template)[0], x.descriptions) for x in labels), *otherwise], "{}"
+    both = [*labels, *otherwise]
     parts, tokens = [], []
     for start in range(0, len(texts), scorer.rows):
         request = ScoreRequest(texts[start : start + scorer.rows], both, template, labeller.choice.absolute)

@@ -8,7 +8,7 @@ Letters: n texts, L labels.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -92,9 +92,10 @@ class TrainedLabels:
                     f"the label {label.name!r} is none of the {len(self.names)} that the model was trained on "
                     f"({', '.join(self.names[:MOST_SHOWN])}{more}){nearest(label.name, self.names)}. {OTHERWISE}"
                 )
-            if label.descriptions:
+            if label.descriptions or label.examples:
+                what = "a description" if label.descriptions else "an example"
                 raise SettingError(
-                    f"the label {label.name!r} has a description, which a head that was trained on its labels does "
+                    f"the label {label.name!r} has {what}, which a head that was trained on its labels does "
                     "not read; give names alone, or no labels, for all of the model's"
                 )
         return [by_name[folded(label.name)] for label in labels]
@@ -121,6 +122,10 @@ class Scorer(ABC):
     """What it is called in `SCORERS`."""
     template: ClassVar[str]
     """The sentence a label is put in, unless the user gives one."""
+    templates: ClassVar[Mapping[str, str]] = {}
+    """By language, those it takes for labels whose script tells that they are in it: see `LabelSet.worded`."""
+    reads_examples: ClassVar[bool] = False
+    """Whether texts that have a label tell it something; where not, a warning says so."""
     second_template: ClassVar[str | None] = None
     """Another such sentence. How often the two agree tells how sure to be without a gold label; None where that was
     not measured, and scores are as sure as the head was trained to be."""
