@@ -239,6 +239,10 @@ class Labeller:
             yield self._score(group, self._own.labels, before=before)
             before += len(group)
 
+    def probabilities(self, scores: np.ndarray) -> np.ndarray:
+        """Probabilities (n, L) of raw scores of all texts, as `scored` gives them; (n, L + 1) with none."""
+        return self._probabilities(scores, 0)
+
     def _score(
         self, texts: Sequence[str], labels: Sequence[Label], wanted: np.ndarray | None = None, *, before: int
     ) -> tuple[np.ndarray, ReadCounts]:
