@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from multilingual_e5 import folder_of
@@ -32,13 +32,16 @@ from sijo.errors import RefusedError, SettingError, TextError
 from sijo.evaluation.intervals import Interval
 from sijo.evaluation.run_tables import markdown, word_tables
 from sijo.evaluation.runs import Answers, ImpossibleRun, RunSummary, Way, numbers_of, results
+from sijo.inference.vector_cache import VectorCache
+from sijo.zeroshot.fitting import SAMPLE, CalibrateName, fit_calibration
 from sijo.zeroshot.labeller import LabelChoice, Labeller
 from sijo.zeroshot.labels import LabelSet
-from sijo.zeroshot.measured import CALIBRATIONS, measure, score_texts
+from sijo.zeroshot.measured import ScoredTexts, measure, score_texts
 from sijo.zeroshot.scorers.open import open_scorer
 from sijo.zeroshot.scorers.registry import SCORERS
 from sijo.zeroshot.scorers.scorer import Scorer
 
+CALIBRATIONS = get_args(CalibrateName)
 BUILT_IN, E5 = "MiniLM", "e5"
 IMPOSSIBLE = SettingError, RefusedError, TextError
 
@@ -81,10 +84,28 @@ def finished(
 ) -> Iterator[dict[str, Any]]:
     """The cells of one set under one model and scorer."""
     texts, gold = map(list, zip(*named.rows, strict=True))
-    scored = score_texts(labeller, texts)
+    with TemporaryDirectory() as folder:  # what was read for the scores is not read again for a calibration
+        labeller.scorer.engine.store = VectorCache(Path(folder), fingerprint="all")
+        yield from _measured(labeller, score_texts(labeller, texts), texts, gold, calibrations, resamples, seed)
+        labeller.scorer.engine.store = None
+
+
+def _measured(
+    labeller: Labeller,
+    scored: ScoredTexts,
+    texts: list[str],
+    gold: list[str],
+    calibrations: list[str],
+    resamples: int,
+    seed: int,
+) -> Iterator[dict[str, Any]]:
+    """A cell for each calibration of the scores."""
     for how in calibrations:
         try:
-            measured = measure(labeller, scored, gold, calibrate=how, resamples=resamples, seed=seed)
+            fitted = labeller
+            if how != "none":
+                fitted = fit_calibration(labeller, texts[:SAMPLE], how).applied_to(labeller)
+            measured = measure(fitted, scored, gold, resamples=resamples, seed=seed)
         except IMPOSSIBLE as error:
             yield {"calibrate": how, "why": str(error)}
             continue

@@ -276,7 +276,7 @@ def test_y_from_columns(model, column):
     )
     assert clf.classes_.tolist() == ["bank", "game", "sea"] and {*map(type, clf._labels().names)} == {str}
     want = sijo.ZeroShotClassifier(None, model, temperature="fit").fit(["the sea", "money", "rain", "ball"], y)
-    assert clf.calibration == want.calibration
+    assert clf.used_calibration == want.used_calibration
 
 
 @pytest.mark.parametrize(

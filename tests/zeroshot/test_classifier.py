@@ -298,8 +298,8 @@ def test_fitting_finds_the_temperature_that_made_the_labels():
 def test_fitted_numbers_are_used(make):
     gold = ["sea", "bank", "game", "game", "sea"]
     clf = make(temperature="fit").fit(TEXTS, gold)
-    assert clf.calibration.origin == "fit on 5 texts"
-    assert clf.calibration.temperature == clf.calibration_.temperature != 0.1
+    assert clf.used_calibration.origin == "fit on 5 texts"
+    assert clf.used_calibration.temperature == clf.calibration_.temperature != 0.1
     assert clf.set_params(temperature=0.3).fit(TEXTS, gold).calibration.temperature == 0.3
     assert not hasattr(clf, "calibration_")
 

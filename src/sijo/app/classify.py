@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from sijo.files.tables import RowBlock, TextTable
+    from sijo.zeroshot.frozen import FrozenCalibration
     from sijo.zeroshot.labeller import Labeller, LabelPrediction
 
 NO_LABELS = (
@@ -89,6 +90,7 @@ def _counted(rows: Sequence["LabelPrediction"]) -> Counter[str]:
         empty=sum(row.tokens == 0 for row in rows),
         windowed=sum(row.windows > 1 for row in rows),
         truncated=sum(row.truncated for row in rows),
+        abstained=sum(row.abstained for row in rows),
     )
 
 
@@ -105,6 +107,8 @@ def _notes(counts: Counter[str], labeller: "Labeller") -> Iterator[str]:
         if labeller.scorer.reads_pairs:
             how = f"to fit the model's {tokenizer.max_length} tokens together with a label's sentence"
         yield f"texts cut {how}: {counts['truncated']:,}"
+    if labeller.sets is not None:
+        yield f"rows without a label at a risk of {labeller.sets.risk:g}: {counts['abstained']:,}"
 
 
 def run(source: str, settings: ClassifySettings) -> None:
@@ -116,7 +120,8 @@ def run(source: str, settings: ClassifySettings) -> None:
         raise SettingError("--format is about printing; with --output the file's suffix says its format")
     table = settings.table(source, settings.column)
     call_with(check_output, settings)
-    labeller = settings.opened(labels, partial(_first, table, settings))
+    first = partial(_first, table, settings)
+    labeller = settings.opened(labels, first, lambda most: table.first_block(most).texts, column=settings.column)
     if labeller.labels is None and settings.labels_column is None:
         raise SettingError(NO_LABELS)  # not even the model says what to choose from
     write = _to_stdout if settings.output is None else _to_file
@@ -129,11 +134,14 @@ def _job(
 ) -> Iterator[TableJob[list["LabelPrediction"]]]:
     """The work that is to be done, and the processes that do it."""
     from sijo.inference.precision import named_precision
+    from sijo.zeroshot.frozen import FrozenCalibration
 
     asked = named_precision(settings.precision, settings.dtype)
     settled: Any = labeller.scorer.engine.backend.precision if asked == "auto" else asked
     taken = replace(settings, precision=settled, dtype=None)
-    with answering(_answers(labeller, settings), partial(_opened, taken), settings.workers) as answered:
+    fitted = labeller.adjuster if isinstance(labeller.adjuster, FrozenCalibration) else None
+    opens = partial(_opened, taken, fitted)
+    with answering(_answers(labeller, settings), opens, settings.workers) as answered:
         yield TableJob(
             table=table,
             rows=labeller.scorer.rows,
@@ -143,9 +151,16 @@ def _job(
         )
 
 
-def _opened(settings: ClassifySettings) -> Callable[["RowBlock"], list["LabelPrediction"]]:
-    """What answers a block, in a process of its own, in the precision that was taken."""
-    return _answers(settings.opened_in(settings.precision, settings.label_set()), settings)
+def _opened(
+    settings: ClassifySettings, fitted: "FrozenCalibration | None"
+) -> Callable[["RowBlock"], list["LabelPrediction"]]:
+    """What answers a block, in a process of its own, in the precision that was taken, calibrated as was fitted."""
+    labeller = settings.opened_in(settings.precision, settings.label_set())
+    if fitted is not None or settings.calibrate != "none":
+        from sijo.zeroshot.fitting import calibrated
+
+        labeller = calibrated(labeller, settings.calibrate, None, fitted, risk=settings.risk)
+    return _answers(labeller, settings)
 
 
 def _answers(labeller: "Labeller", settings: ClassifySettings) -> Callable[["RowBlock"], list["LabelPrediction"]]:
@@ -225,12 +240,17 @@ def _answer_columns(
     else:
         columns["label"] = pa.array([row.label for row in rows], pa.string())
         columns["score"] = pa.array([row.score if row.tokens else None for row in rows], pa.float64())
+    columns["margin"] = pa.array([row.margin if row.tokens else None for row in rows], pa.float64())
+    if labeller.sets is not None:
+        columns["label_set"] = pa.array([row.fitting for row in rows], pa.list_(pa.string()))
+        columns["abstained"] = pa.array([row.abstained for row in rows], pa.bool_())
     if settings.all_scores:
         pairs = [list(zip(row.labels, row.scores, strict=True)) for row in rows]
         columns["label_scores"] = pa.array(pairs, pa.map_(pa.string(), pa.float64()))
     columns["tokens"] = pa.array([row.tokens for row in rows], pa.int64())
     columns["windows"] = pa.array([row.windows for row in rows], pa.int64())
     columns["truncated"] = pa.array([row.truncated for row in rows], pa.bool_())
+    columns["scorer"] = pa.array([row.scorer for row in rows], pa.string())
     return pa.table(columns)
 
 
@@ -251,6 +271,9 @@ def _run_settings(table: "TextTable", labeller: "Labeller", settings: ClassifySe
         "none_label": settings.none_label,
         "none_score": calibration.none_score,
         "temperature": calibration.temperature,
+        "calibrate": None if labeller.adjuster is None else labeller.adjuster.method,
+        "calibration": None if labeller.adjuster is None else labeller.adjuster.fingerprint,
+        "risk": settings.risk,
         "multi_label": labeller.choice.multi_label,
         "threshold": settings.threshold,
         **scorer.settings,
@@ -266,7 +289,7 @@ def _print_table(texts: Sequence[str], rows: Sequence["LabelPrediction"], *, fir
     table = Table(label, score, text_column, box=None, pad_edge=False, show_header=first)
     for text, row in zip(texts, rows, strict=True):
         table.add_row(
-            Text(printable(", ".join(row.fitting)) or "–"),
+            Text(printable(", ".join(() if row.abstained else row.fitting)) or "–"),
             f"{row.score:.2f}" if row.tokens else "–",
             Text(printable(text)),
         )

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from sijo.app.evaluate_settings import CALIBRATIONS, EvaluateSettings
+from sijo.app.evaluate_settings import EvaluateSettings
 from sijo.app.gold_rows import GoldRows, gold_rows, label_columns_of
 from sijo.app.progress import RowProgress
 from sijo.errors import SettingError
@@ -31,10 +31,11 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:  # noqa: B0
     from sijo.app.evaluation_runs import finished_runs
 
     cells = len(settings.data) * len(settings.ways)
-    check_outputs(settings, runs=cells * len(CALIBRATIONS))  # refused before an hour's work, not after it
+    runs_asked = cells * len(settings.methods)
+    check_outputs(settings, runs=runs_asked)  # refused before an hour's work, not after it
     sets = read_sets(settings)
     with ExitStack() as stack:
-        if settings.cache is None and cells > 1:
+        if settings.cache is None and runs_asked > 1:
             folder = stack.enter_context(TemporaryDirectory(prefix="sijo-"))
             settings = replace(settings, cache=Path(folder))  # what one run reads, another need not
         with RowProgress(shown=not settings.quiet) as progress:

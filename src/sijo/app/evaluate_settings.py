@@ -6,14 +6,12 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from sijo.app.label_settings import SCORER_HELP, LabelSettings, ScorerName
+from sijo.app.label_settings import SCORER_HELP, CalibrationName, LabelSettings, ScorerName
 
 HIDDEN = Parameter(parse=False)
 """Of a setting that each run has one of, and the command may be given several of."""
 BUILT_IN = "built-in"
 """What names the built-in model."""
-CALIBRATIONS = ("none",)
-"""What is done to the scores of each run, one after another."""
 
 
 @Parameter(name="*")
@@ -33,6 +31,12 @@ class EvaluateSettings(LabelSettings):
     """That of one run."""
     scorers: Annotated[tuple[ScorerName, ...], Parameter(name="--scorer", help=SCORER_HELP)] = ()
     scorer: Annotated[ScorerName, HIDDEN] = "auto"
+    """That of one run."""
+    calibrations: Annotated[tuple[CalibrationName, ...], Parameter(name="--calibrate")] = ()
+    """What makes labels comparable without labelled texts, fitted on the first texts of the data, without their
+    labels, and then frozen; auto takes batch where texts fall to five labels or more evenly, else none. Given several
+    times, each is measured on the same scores."""
+    calibrate: Annotated[CalibrationName, HIDDEN] = "none"
     """That of one run."""
     labels_files: Annotated[tuple[Path, ...], Parameter(name="--labels-file")] = ()
     """Labels from a file: .txt (one a line), .csv (label,description) or .json; one for all data, or one for each,
@@ -67,6 +71,11 @@ class EvaluateSettings(LabelSettings):
     """Bootstrap resamples behind each interval."""
     seed: int = 0
     """Where the resamples start from."""
+
+    @property
+    def methods(self) -> tuple[CalibrationName, ...]:
+        """The calibrations that are asked for."""
+        return tuple(dict.fromkeys(self.calibrations)) or ("none",)
 
     @property
     def ways(self) -> list["EvaluateSettings"]:

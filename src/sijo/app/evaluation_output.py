@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.text import Text
 
-from sijo.app.evaluate_settings import BUILT_IN, CALIBRATIONS, EvaluateSettings
+from sijo.app.calibrating import check_calibration
+from sijo.app.evaluate_settings import BUILT_IN, EvaluateSettings
 from sijo.app.evaluation_runs import FinishedRun, shown_names
 from sijo.app.progress import RowProgress
 from sijo.app.results import print_json, print_shown, wants_json
@@ -35,6 +37,7 @@ def check_outputs(settings: EvaluateSettings, *, runs: int) -> None:
     check_resamples(settings.resamples, settings.seed)
     if settings.baseline is not None:
         _check_baseline(settings)
+    _check_calibrations(settings, runs)
     if settings.plot is not None:
         from sijo.evaluation.plots import check
 
@@ -62,6 +65,21 @@ def check_outputs(settings: EvaluateSettings, *, runs: int) -> None:
             must_draw()
 
 
+def _check_calibrations(settings: EvaluateSettings, runs: int) -> None:
+    for how in settings.methods:
+        check_calibration(replace(settings, calibrate=how))
+    if settings.risk is not None:
+        raise SettingError(
+            "--risk lets a text go without a label, and what is measured here is the label of every text; leave it "
+            "out: risk and coverage tell what is gained by answering less"
+        )
+    if settings.calibration is not None and runs > 1:
+        raise SettingError(
+            f"--calibration {settings.calibration} is of one model, scorer and set of labels, and {runs} runs are "
+            "asked for; leave it out, or measure one"
+        )
+
+
 def _check_baseline(settings: EvaluateSettings) -> None:
     """Raise SettingError for a baseline that none of the ways can be, whatever scorer suits a model."""
     models = shown_names([way.model or BUILT_IN for way in settings.ways])
@@ -69,13 +87,13 @@ def _check_baseline(settings: EvaluateSettings) -> None:
         Way(model, scorer, how)
         for model, way in zip(models, settings.ways, strict=True)
         for scorer in (SCORERS if way.scorer == "auto" else [way.scorer])
-        for how in CALIBRATIONS
+        for how in settings.methods
     ]
     if settings.baseline is not None and not found_way(ways, settings.baseline):
         raise SettingError(
             f"--baseline {settings.baseline!r} is none of the ways that are measured; name its model, scorer and "
             f"calibration by words of {', '.join(dict.fromkeys(models))}; {', '.join(SCORERS)}; "
-            f"{', '.join(CALIBRATIONS)}"
+            f"{', '.join(settings.methods)}"
         )
 
 

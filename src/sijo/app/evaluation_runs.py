@@ -1,11 +1,13 @@
 """Every data set labelled in every way that is asked for and possible; each text is scored once by a scorer."""
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sijo.app.evaluate_settings import BUILT_IN, CALIBRATIONS, EvaluateSettings
+from sijo.app.calibrating import calibrated_by
+from sijo.app.evaluate_settings import BUILT_IN, EvaluateSettings
 from sijo.app.gold_rows import GoldRows
 from sijo.app.progress import RowProgress
 from sijo.checkpoints.describe import describe
@@ -45,7 +47,7 @@ def finished_runs(
     there.
     """
     ways = settings.ways
-    alone = len(sets) * len(ways) * len(CALIBRATIONS) == 1
+    alone = len(sets) * len(ways) * len(settings.methods) == 1
     for model in {} if alone else {way.model: None for way in ways}:
         describe(model, settings.revision, settings.base)
     models = [way.model or BUILT_IN for way in ways]
@@ -60,14 +62,16 @@ def finished_runs(
                 if alone:
                     raise
                 faults.append(error)
-                impossible += [ImpossibleRun(data, Way(model, way.scorer, how), str(error)) for how in CALIBRATIONS]
+                impossible += [
+                    ImpossibleRun(data, Way(model, way.scorer, how), str(error)) for how in settings.methods
+                ]
                 continue
-            for how in CALIBRATIONS:
-                named = Way(model, labeller.scorer.name, how)
+            for how in settings.methods:
+                named = Way(model, labeller.scorer.name, how if settings.calibration is None else "file")
                 if any((run.summary.data, run.summary.way) == (data, named) for run in runs):
                     continue  # auto is one of the scorers that were named
                 try:
-                    runs.append(_measured(labeller, scored, rows, data, named, settings))
+                    runs.append(_measured(labeller, scored, rows, data, named, replace(way, calibrate=how)))
                 except (SettingError, TextError) as error:
                     if alone:
                         raise
@@ -79,10 +83,16 @@ def finished_runs(
 
 
 def opened(way: EvaluateSettings, rows: GoldRows) -> Labeller:
-    """What labels these rows in that way, once it is sure that their labels are among those it may give."""
+    """What labels these rows in that way, not calibrated, once it is sure that it may give their labels."""
     occurring, twice = rows.occurring(way.none_label)
-    texts = rows.texts[:FIRST_TEXTS]
-    labeller = way.opened(rows.labels, lambda _: (texts, None), otherwise=occurring)
+    plain = replace(way, calibration=None, calibration_sample=None, calibration_label_column=None)
+    labeller = plain.opened(
+        rows.labels,
+        lambda _: (rows.texts[:FIRST_TEXTS], None),
+        lambda most: rows.texts[:most],
+        column=way.text_column,
+        otherwise=occurring,
+    )
     if labeller.choice.multi_label and not rows.several:
         raise SettingError(
             "the model was trained to judge each label by itself, and may give a text several or none; what is "
@@ -113,12 +123,16 @@ def _measured(
     way: Way,
     settings: EvaluateSettings,
 ) -> FinishedRun:
-    """One run, measured under a calibration."""
+    """One run, measured under the calibration of its settings."""
     gold: Gold = rows.gold if rows.several else [names[0] for names in rows.gold]
+    engine, started = labeller.scorer.engine, time.perf_counter()
+    read = engine.read
     try:
-        measured = measure(
-            labeller, scored, gold, calibrate=way.calibrate, resamples=settings.resamples, seed=settings.seed
+        labeller = calibrated_by(
+            settings, labeller, lambda most: rows.texts[:most], column=settings.text_column, say=settings.say
         )
+        seconds = scored.seconds + time.perf_counter() - started
+        measured = measure(labeller, scored, gold, resamples=settings.resamples, seed=settings.seed)
     except NotFiniteError as error:
         raise error.after(0, "row") from None
     summary = RunSummary(
@@ -126,8 +140,8 @@ def _measured(
         way=way,
         rows=len(rows.texts),
         numbers=numbers_of(measured.evaluation),
-        seconds=scored.seconds,
-        read=scored.read,
+        seconds=seconds,
+        read=scored.read + engine.read - read,
         kept=scored.kept,
         answers=measured.answers,
     )
@@ -145,9 +159,9 @@ def _measured(
         "temperature": calibration.temperature,
         "none_score": calibration.none_score,
         "calibration": calibration.origin,
-        "seconds": round(scored.seconds, 3),
-        "rows_per_second": round(len(rows.texts) / max(scored.seconds, 1e-9), 1),
-        "read": scored.read,
+        "seconds": round(seconds, 3),
+        "rows_per_second": round(len(rows.texts) / max(seconds, 1e-9), 1),
+        "read": summary.read,
         "kept": scored.kept,
         "sijo": __version__,
     }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from sijo.app.calibrating import Texts, calibrated_by, check_calibration
 from sijo.app.options import BackendName, PrecisionName, call_with
 from sijo.app.table_job import InputFormat, TableOptions
 from sijo.errors import SettingError, warn
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 else:
     ScorerName = Literal["auto", *SCORERS]
 
+CalibrationName = Literal["none", "batch", "standardize", "prior", "contextual", "dcpmi", "auto"]
 SCORER_HELP = f"How labels are scored: {', '.join(row.help for row in SCORERS.values())}, or as suits the model."
 
 
@@ -58,6 +60,21 @@ class LabelSettings(TableOptions):
     "query: "; "" for nothing. The encoder's own by default."""
     temperature: float | None = None
     """Softmax temperature of the scores; fitted for embeddings, 1 for heads by default."""
+    calibrate: CalibrationName = "none"
+    """What makes labels comparable without labelled texts, fitted on the first texts and then frozen; auto takes
+    batch where texts fall to five labels or more evenly, else none. All but none fit the temperature too."""
+    calibration: Path | None = None
+    """The file of a calibration: used where it is there, else fitted and written."""
+    calibration_texts: int = 512
+    """How many of the first texts a calibration is fitted to."""
+    calibration_sample: Path | None = None
+    """A table of other texts to fit it to, with the same text column."""
+    calibration_label_column: str | None = None
+    """The column of --calibration-sample with right labels: half of them fit the temperature, half --risk."""
+    label_shares: Literal["equal", "estimate"] = "equal"
+    """With --calibrate prior: the labels are equally frequent, or as frequent as the texts suggest."""
+    risk: float | None = None
+    """The share of texts, at most, that may be given a wrong label: others get none, and say abstained."""
     long_text: Literal["windows", "truncate"] | None = None
     """Read a text longer than the model in windows (the default), or only its start (entailment always does)."""
     cache: Path | None = None
@@ -94,14 +111,29 @@ class LabelSettings(TableOptions):
         self,
         labels: LabelSet | None,
         first: Callable[["Labeller"], tuple[Sequence[str], Sequence[Labels] | None]],
+        texts: Texts,
         *,
+        column: str | None,
         otherwise: Sequence[str] | None = None,
     ) -> "Labeller":
-        """What labels texts by these settings; bad labels are refused before its model is opened.
+        """What labels texts by these settings, calibrated; bad labels are refused before its model is opened.
 
         first      gives the first texts, and their labels where they bring their own; asked by --precision auto
+        texts      gives the first texts, at most so many; asked by --calibrate
+        column     where the texts are, also in a sample
         otherwise  the labels where none are given, unless the model was trained on its own
         """
+        check_calibration(self)
+        labeller = self._opened(labels, first, otherwise)
+        return calibrated_by(self, labeller, texts, column=column, say=self.say)
+
+    def _opened(
+        self,
+        labels: LabelSet | None,
+        first: Callable[["Labeller"], tuple[Sequence[str], Sequence[Labels] | None]],
+        otherwise: Sequence[str] | None,
+    ) -> "Labeller":
+        """The same, not calibrated."""
         from sijo.inference.precision import named_precision
         from sijo.zeroshot.automatic import automatic
 
@@ -122,7 +154,7 @@ class LabelSettings(TableOptions):
     def opened_in(
         self, precision: str, labels: LabelSet | None, otherwise: Sequence[str] | None = None
     ) -> "Labeller":
-        """What labels texts in that precision; `labels` and `otherwise` as for `opened`."""
+        """What labels texts in that precision, not calibrated; `labels` and `otherwise` as for `opened`."""
         from sijo.zeroshot.labeller import LabelChoice, Labeller
         from sijo.zeroshot.scorers.open import open_scorer
 

@@ -80,7 +80,7 @@ class RunSummary:
     numbers: Mapping[str, Interval]
     """By the keys of `SHOWN`; those that were measured."""
     seconds: float
-    """That scoring the texts took. Calibrations of the same scores share it."""
+    """That scoring the texts and fitting the calibration took. Calibrations of the same scores share the first."""
     read: int
     """Texts, or pairs of a text and a label's sentence, that the network read for it."""
     kept: int

@@ -18,6 +18,7 @@ from sijo.names import folded
 from sijo.texts import names_in, texts_in, values_in
 from sijo.zeroshot.automatic import automatic
 from sijo.zeroshot.calibration import Calibration
+from sijo.zeroshot.fitting import WITHOUT_TEXTS, CalibrateName, LabelShares, calibrated, fit_calibration
 from sijo.zeroshot.labeller import LabelChoice, Labeller, LabelPrediction
 from sijo.zeroshot.labels import Labels, LabelSet
 from sijo.zeroshot.scorers.open import open_scorer
@@ -42,8 +43,16 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     none_threshold       raw score below which no label fits: a cosine for embeddings, for entailment its logit
                          above the contradiction's; None for the scorer's own
     threshold            with `multi_label`, the probability from which a label is given
-    temperature          softmax temperature; None for the scorer's own, "fit" to fit it (and the none
-                         threshold, unless given) on the texts passed to `fit`
+    temperature          softmax temperature; None for the scorer's own, or with `calibrate` for one fitted without
+                         labels; "fit" to fit it (and the none threshold, unless given) on the texts passed to `fit`
+    calibrate            what makes labels comparable, fitted on the texts passed to `fit` and frozen: "none",
+                         "batch", "standardize", "prior", "contextual", "dcpmi", or "auto"; see `fit_calibration`.
+                         Without `fit`, contextual and dcpmi need no texts, and others the background that a model
+                         carries
+    calibration          a file: the calibration in it is used, or, where there is none, `fit` writes it there
+    label_shares         of the labels among the texts, for calibrate="prior": "equal", "estimate", or a mapping
+    risk                 the share of texts, at most, that may be given a wrong label: others get none, and their
+                         row says `abstained`. Needs fit(X, y), or a calibration so fitted; see `conformal.py`
     long_text            "windows" reads all of a long text, "truncate" its first window; None for what the
                          scorer does: entailment cuts, and knows nothing else; the others read windows
     cache                a folder where text vectors, or logits, are kept between runs
@@ -80,6 +89,10 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     none_threshold: float | None = None
     threshold: float = 0.5
     temperature: float | Literal["fit"] | None = None
+    calibrate: CalibrateName = "none"
+    calibration: str | Path | None = None
+    label_shares: LabelShares = "equal"
+    risk: float | None = None
     long_text: LongText | None = None
     cache: str | Path | None = None
     dtype: Dtype | None = None
@@ -92,24 +105,24 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     precision: Precision | Literal["auto"] = "exact"
 
     def fit(self, X: Iterable[str] | None = None, y: Iterable[str] | None = None) -> "ZeroShotClassifier":
-        """Check the labels; take them from y where none were given; fit the temperature where asked to.
+        """Check the labels; take them from y where none were given; fit what is asked for, and freeze it.
 
         With y, `classes_` and the columns of `predict_proba` are sorted from here on, in whatever order the labels
         were given: scikit-learn's scorers of probabilities, such as neg_log_loss, and its ensembles take them so.
 
         What is fitted for labels that compete does not do for labels judged by themselves or against
-        none, when entailment scores them: after such a change, fit again.
+        none, when it was calibrated or entailment scores them: after such a change, fit again. Where a calibration
+        is fitted, every second text of (X, y) is kept apart, for a stated risk.
 
-        X  texts, needed only for temperature="fit"
-        y  a label for each text; read only for labels, and for temperature="fit"
+        X  texts, needed only for `calibrate`, a risk and temperature="fit"
+        y  a label for each text; read only for labels, a risk, and temperature="fit"
         """
         texts = None if X is None else list(texts_in(X, "X"))
         gold: Any = y if y is None or hasattr(y, "__len__") else list(values_in(y, "y"))
         if texts is not None and gold is not None and len(texts) != len(gold):
             raise SettingError(f"there are {len(texts)} texts and {len(gold)} labels; give one label for each text")
-        self.__dict__.pop("calibration_", None)
-        self.__dict__.pop("labels_", None)
-        self.__dict__.pop("precision_", None)
+        for fitted in ("calibration_", "frozen_", "labels_", "precision_"):
+            self.__dict__.pop(fitted, None)
         if self.labels is not None or gold is None or self._scorer().known is not None:
             self.labels_ = self._labels()
         else:
@@ -117,7 +130,9 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if gold is not None:
             self.labels_ = LabelSet(tuple(sorted(self.labels_.labels, key=lambda label: label.name)))
         self._choice().check(self.labels_)
-        if self.temperature == "fit":
+        if self._calibrates:
+            self._fit_calibration(texts, None if gold is None else list(names_in(gold, "y", "y: label")))
+        elif self.temperature == "fit":
             if not texts or gold is None:
                 raise SettingError('temperature="fit" needs texts and their labels: call fit(X, y)')
             columns = {folded(name): column for column, name in enumerate(self.labels_.names)}
@@ -135,6 +150,8 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict(self, X: Iterable[str]) -> np.ndarray:
         """The label of each text, (n,) of str; with `multi_label` (n, L) of 0 and 1, in the order of `classes_`.
 
+        With a stated risk (n,) of objects, None where it abstains.
+
         Raises TextError for a text without tokens when there is no `none_label` to give it.
         """
         X, _ = self._tried(X)
@@ -142,16 +159,17 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if labeller.choice.multi_label:
             probabilities, tokens = self._judged(labeller, X)
             return ((probabilities >= self.threshold) & (tokens > 0)[:, None]).astype(int)
-        labels, cut = [], 0
+        labels: list[str | None] = []
+        cut = 0
         for number, row in enumerate(labeller.stream(X), start=1):
-            if row.label is None:
+            if row.label is None and not row.abstained:
                 raise TextError(
                     f"text {number} has no words to label; leave it out, or give none_label= a name for it"
                 )
             labels.append(row.label)
             cut += row.truncated
         self._warn_of_cuts(cut)
-        return np.array(labels, dtype=self.classes_.dtype)
+        return np.array(labels, dtype=self.classes_.dtype if self.risk is None else object)
 
     def predict_proba(self, X: Iterable[str]) -> np.ndarray:
         """Probabilities, (n, number of `classes_`) float64, in the order of `classes_`.
@@ -185,9 +203,39 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.array([*names, self.none_label] if self.none_label is not None else names)
 
     @property
-    def calibration(self) -> Calibration:
+    def used_calibration(self) -> Calibration:
         """The temperature and none score in use, and where they came from."""
         return self._labeller().calibration
+
+    def save_calibration(self, path: str | Path) -> None:
+        """Write what `fit` has fitted to a file, for `calibration=` or `sijo classify --calibration`."""
+        if not hasattr(self, "frozen_"):
+            raise SettingError("no calibration was fitted: say calibrate=, and call fit(texts)")
+        self.frozen_.save(path)
+
+    @property
+    def _calibrates(self) -> bool:
+        return self.calibrate != "none" or self.calibration is not None or self.risk is not None
+
+    def _fit_calibration(self, texts: Sequence[str] | None, gold: Sequence[str] | None) -> None:
+        """Fit what is asked for, unless its file is there."""
+        if self.calibration is not None and Path(self.calibration).exists():
+            self._labeller()  # refused now where it does not suit
+            return
+        if texts is None:
+            if self.calibrate not in WITHOUT_TEXTS or self.calibration is not None or self.risk is not None:
+                raise SettingError(f"calibrate={self.calibrate!r} is fitted to texts, and frozen: call fit(texts)")
+            return
+        self.frozen_ = fit_calibration(
+            Labeller(self._scorer(), self._choice(), self.labels_),
+            texts,
+            self.calibrate,
+            gold=gold,
+            temperature_by_gold=self.temperature == "fit",
+            shares=self.label_shares,
+        )
+        if self.calibration is not None:
+            self.frozen_.save(self.calibration)
 
     def _judged(self, labeller: Labeller, X: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (n, number of `classes_`), and the tokens (n,) of each text; warns of cuts."""
@@ -227,13 +275,16 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _labeller(self, *, own: bool = True) -> Labeller:
         """What answers under the present settings; `own` is False where each text brings its labels."""
-        if self.temperature == "fit" and not hasattr(self, "calibration_"):
+        if self.temperature == "fit" and not hasattr(self, "calibration_") and not self._calibrates:
             raise SettingError('temperature="fit" was asked for but not done yet: call fit(X, y) first')
         labels, choice = (self._labels() if own else None), self._choice()
         if labels is not None:
             choice.check(labels)  # before the model is opened
         scorer, fitted = self._scorer(), getattr(self, "calibration_", None)
         labeller = Labeller(scorer, choice, labels, fitted)
+        if self._calibrates:
+            frozen = getattr(self, "frozen_", None)
+            return calibrated(labeller, self.calibrate, self.calibration, frozen, risk=self.risk)
         if fitted is not None and not scorer.one_scale and labeller.choice.absolute != self._fitted_absolute:
             raise SettingError(
                 "the temperature was fitted before multi_label or none_label changed, and with them what the "

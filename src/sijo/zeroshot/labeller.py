@@ -18,6 +18,8 @@ from sijo.inference.outputs import NotFiniteError, ReadCounts
 from sijo.names import folded
 from sijo.texts import check_text, texts_in, values_in
 from sijo.zeroshot.calibration import Calibration, check_temperature
+from sijo.zeroshot.conformal import LabelSets
+from sijo.zeroshot.label_free import Adjuster, Rivals
 from sijo.zeroshot.labels import Label, Labels, LabelSet
 from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest, TrainedLabels
 
@@ -34,18 +36,25 @@ class LabelPrediction:
     `multi_label`, where nothing fits."""
     score: float
     """Its probability; with no label, the highest there is."""
+    margin: float
+    """How far the most probable answer leads the next; its probability, where there is one candidate."""
     labels: tuple[str, ...]
     """All candidates, best first."""
     scores: tuple[float, ...]
     """Their probabilities, in the same order."""
     fitting: tuple[str, ...]
-    """The labels given to the text: at most one, or with `multi_label` all that reach the threshold."""
+    """The labels given to the text: at most one, or with `multi_label` all that reach the threshold; with a stated
+    risk the label set, which may hold several or none."""
     tokens: int
     """Tokens in the text, special ones not counted."""
     windows: int
     """How many windows it was read in: more than 1 where it is longer than the model."""
     truncated: bool
     """Whether tokens were left unread."""
+    scorer: str
+    """What scored it, by its name in `SCORERS`."""
+    abstained: bool = False
+    """Whether there is no label because the label set, at the stated risk, is not one label alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +104,13 @@ class LabelChoice:
     def absolute(self) -> bool:
         """Whether scores are held against the none score, not only against each other."""
         return bool(self.multi_label) or self.none_label is not None
+
+    @property
+    def rivals(self) -> Rivals:
+        """What a label's probability is shared with."""
+        if self.multi_label:
+            return "none"
+        return "labels" if self.none_label is None else "labels and none"
 
     def resolved_for(self, known: TrainedLabels | None) -> "LabelChoice":
         """The same with nothing left open, once it is sure that it suits the scorer.
@@ -146,21 +162,38 @@ class Labeller:
     labels  the labels of every text that brings none of its own; None for those the scorer was trained on,
             if it was
     fitted  replaces the scorer's own calibration
+    adjuster  makes labels comparable, before scores become probabilities
+    sets    abstains where a text's label set is not one label alone
 
     Raises SettingError for labels that the scorer does not know or its network cannot tell apart, and for a choice
     it cannot make. Warns, once, of texts and labels in a language that the model's tokenizer does not know.
     """
 
     def __init__(
-        self, scorer: Scorer, choice: LabelChoice, labels: LabelSet | None, fitted: Calibration | None = None
+        self,
+        scorer: Scorer,
+        choice: LabelChoice,
+        labels: LabelSet | None,
+        fitted: Calibration | None = None,
+        *,
+        adjuster: Adjuster | None = None,
+        sets: LabelSets | None = None,
     ) -> None:
         known = scorer.known
         self.scorer = scorer
         self.choice = choice.resolved_for(known)
+        self.adjuster, self.sets = adjuster, sets
+        if sets is not None and self.choice.multi_label:
+            raise SettingError(
+                "a stated risk (risk=, --risk) is that of one label a text; with multi_label (--multi-label) each "
+                "label has its threshold. Leave one out"
+            )
         self._language = LanguageCheck(scorer.engine.model)
         self.labels = LabelSet.of(known.names) if labels is None and known is not None else labels
         if self.labels is not None:
             self.check(self.labels)
+            if adjuster is not None:
+                adjuster.adjustment(self.labels.labels, self.template)  # refused before any text is read
         chosen = {"temperature": choice.temperature, "none_score": choice.none_threshold}
         changes: dict[str, Any] = {name: number for name, number in chosen.items() if number is not None}
         self.calibration = fitted or scorer.calibration
@@ -198,7 +231,7 @@ class Labeller:
         before = 0
         if labels is None:
             for scores, reading in self.scored(texts):
-                yield from self._rows(scores, self._own.names, reading, before=before)
+                yield from self._rows(scores, self.own.names, reading, before=before)
                 before += len(scores)
             return
         label_sets = values_in(labels, "labels")
@@ -215,9 +248,8 @@ class Labeller:
                 wanted[row, own] = True
             scores, reading = self._score(group, list(place), wanted, before=before)
             for row, (label_set, own) in enumerate(zip(sets, columns, strict=True)):
-                yield from self._rows(
-                    scores[row : row + 1, own], label_set.names, reading, first=row, before=before + row
-                )
+                own_scores = self._adjusted(scores[row : row + 1, own], label_set.labels)
+                yield from self._rows(own_scores, label_set.names, reading, first=row, before=before + row)
             before += len(group)
         if next(label_sets, None) is not None:
             raise SettingError("there are more label sets than texts; give one for each text")
@@ -233,29 +265,46 @@ class Labeller:
             before += len(scores)
 
     def scored(self, texts: Iterable[str]) -> Iterator[tuple[np.ndarray, ReadCounts]]:
-        """Raw scores (n, L) of bounded groups of texts, and how much of each text was read."""
+        """Scores (n, L) of bounded groups of texts, adjusted if labels are, and how much of each text was read."""
         before = 0
         for group in groups(texts_in(texts), rows=self.scorer.rows):
-            yield self._score(group, self._own.labels, before=before)
+            scores, reading = self._score(group, self.own.labels, before=before)
+            yield self._adjusted(scores, self.own.labels), reading
             before += len(group)
 
     def probabilities(self, scores: np.ndarray) -> np.ndarray:
-        """Probabilities (n, L) of raw scores of all texts, as `scored` gives them; (n, L + 1) with none."""
-        return self._probabilities(scores, 0)
+        """Probabilities (n, L) of raw scores of the labeller's own labels, or (n, L + 1) with none of these last.
+
+        The scores are those of all texts, from a labeller that is not calibrated: so one reading serves several
+        calibrations.
+        """
+        return self._probabilities(self._adjusted(scores, self.own.labels), 0)
+
+    def _adjusted(self, scores: np.ndarray, labels: Sequence[Label]) -> np.ndarray:
+        if self.adjuster is None:
+            return scores
+        return self.adjuster.adjustment(labels, self.template).apply(scores)
 
     def _score(
         self, texts: Sequence[str], labels: Sequence[Label], wanted: np.ndarray | None = None, *, before: int
     ) -> tuple[np.ndarray, ReadCounts]:
         """The scores of texts that come after so many others."""
-        read = [] if self.scorer.label_tokens is None else labels
-        self._language.look(texts, labels=[text for label in read for text in (label.name, *label.descriptions)])
+        self.look(texts, labels)
         try:
             return self.scorer.score(ScoreRequest(texts, labels, self.template, self.choice.absolute, wanted))
         except NotFiniteError as error:
             raise error.after(before) from None
 
+    def look(self, texts: Sequence[str], labels: Sequence[Label] | None = None) -> None:
+        """Warn, once, of a language in them that the model's tokenizer does not know; its own labels by default."""
+        read = self.own.labels if labels is None else labels
+        if self.scorer.label_tokens is None:
+            read = []
+        self._language.look(texts, labels=[text for label in read for text in (label.name, *label.descriptions)])
+
     @property
-    def _own(self) -> LabelSet:
+    def own(self) -> LabelSet:
+        """The labels of every text that brings none; SettingError where there are none."""
         if self.labels is None:
             raise SettingError("there are no labels: pass labels= to the classifier, or y to fit")
         return self.labels
@@ -299,14 +348,20 @@ class Labeller:
                 fitting = () if choice.none_label is None else (choice.none_label,)
             elif choice.multi_label:
                 fitting = labels[: sum(p >= choice.threshold for p in ranked)]
-            label = fitting[0] if fitting else None
+            elif self.sets is not None:
+                fitting = labels[: int(self.sets.holds(chances).sum())]
+            abstained = self.sets is not None and len(fitting) != 1 and reading.tokens[i] > 0
+            label = fitting[0] if fitting and not abstained else None
             yield LabelPrediction(
                 label=label,
                 score=ranked[labels.index(label)] if label in labels else ranked[0],
+                margin=ranked[0] - ranked[1] if len(ranked) > 1 else ranked[0],
                 labels=labels,
                 scores=ranked,
                 fitting=fitting,
                 tokens=int(reading.tokens[i]),
                 windows=int(reading.windows[i]),
                 truncated=bool(reading.truncated[i]),
+                scorer=self.scorer.name,
+                abstained=bool(abstained),
             )

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sijo.errors import SettingError
 from sijo.evaluation.multi_label import MultiLabelEvaluation, evaluate_multi_label
 from sijo.evaluation.runs import Answers, AnyEvaluation
 from sijo.evaluation.zero_shot import Evaluation, evaluate
@@ -17,8 +16,6 @@ from sijo.inference.outputs import ReadCounts
 from sijo.names import folded
 from sijo.zeroshot.labeller import Labeller
 
-CALIBRATIONS = ("none",)
-"""What may be done to scores before labels are chosen by them."""
 Gold = Sequence[str] | Sequence[Collection[str]]
 """The right label of each text, or its right labels, in any spelling of them."""
 
@@ -52,7 +49,7 @@ class MeasuredTexts:
 def score_texts(
     labeller: Labeller, texts: Sequence[str], tell: Callable[[int], None] = lambda count: None
 ) -> ScoredTexts:
-    """Score all texts.
+    """Score all texts, by a labeller that is not calibrated.
 
     tell  told of each group of texts that is scored, how many it has
 
@@ -77,14 +74,14 @@ def measure(
     scored: ScoredTexts,
     gold: Gold,
     *,
-    calibrate: str = "none",
     resamples: int = 1000,
     seed: int = 0,
 ) -> MeasuredTexts:
-    """How right the labels of scored texts are under a calibration.
+    """How right the labels of scored texts are.
 
-    gold       a name for each text; where labels are judged by themselves, a collection of names
-    calibrate  one of `CALIBRATIONS`
+    labeller  calibrated or not, over the same labels
+    scored    what a labeller that is not calibrated gave
+    gold      a name for each text; where labels are judged by themselves, a collection of names
 
     Texts without tokens get no label where labels are judged by themselves. Raises what `evaluate` and
     `evaluate_multi_label` raise, and NotFiniteError for scores that make no probabilities.
@@ -97,12 +94,9 @@ def measure(
     >>> measure(labeller, scored, ["sport", "tax"], resamples=100).evaluation.accuracy.value
     1.0
     """
-    if calibrate not in CALIBRATIONS:
-        raise SettingError(f"calibrate={calibrate!r} is none of {', '.join(CALIBRATIONS)}")
-    assert labeller.labels is not None
     choice = labeller.choice
     probabilities = labeller.probabilities(scored.scores)
-    names = labeller.labels.names + ((choice.none_label,) if choice.none_label is not None else ())
+    names = labeller.own.names + ((choice.none_label,) if choice.none_label is not None else ())
     places = {folded(name): place for place, name in enumerate(names)}
     evaluation: Evaluation | MultiLabelEvaluation
     if choice.multi_label:

@@ -488,11 +488,11 @@ def test_labels_by_row_cost_only_their_own_pairs(make, model, monkeypatch):
 def test_a_fitted_temperature_is_not_used_for_other_scores(make):
     # kills: a none score fitted to bare logits held against differences of logits
     clf = make(temperature="fit").fit(TEXTS, ["sea", "bank", "game", "game", "sea"])
-    assert clf.calibration.origin == "fit on 5 texts"
+    assert clf.used_calibration.origin == "fit on 5 texts"
     with pytest.raises(SettingError, match=r"call fit.* again"):
         clf.set_params(multi_label=True).predict(TEXTS)
-    assert make().calibration.temperature == 1 and make().calibration.none_score == 0
-    assert "not fitted" in make().calibration.origin
+    assert make().used_calibration.temperature == 1 and make().used_calibration.none_score == 0
+    assert "not fitted" in make().used_calibration.origin
 
 
 # --- which scorer, and which model

@@ -420,8 +420,8 @@ def test_evaluate_measures_it_among_all_its_labels(sijo_cli, make, trained, writ
 def test_a_temperature_is_fitted_to_it(make):
     # kills: a fitted temperature that is refused or has no effect
     clf = make(temperature="fit").fit(TEXTS[:5], ["sport", "Tax", "sport", "weather", "old news"])
-    assert clf.calibration.origin == "fit on 5 texts" and clf.calibration.temperature != 1
+    assert clf.used_calibration.origin == "fit on 5 texts" and clf.used_calibration.temperature != 1
     base = make().predict_proba(TEXTS)
-    want = [softmax(np.log(row) / clf.calibration.temperature) for row in base[:, np.argsort(NAMES)]]
+    want = [softmax(np.log(row) / clf.used_calibration.temperature) for row in base[:, np.argsort(NAMES)]]
     np.testing.assert_allclose(clf.predict_proba(TEXTS), want, atol=1e-9)
-    assert "not fitted" in make().calibration.origin
+    assert "not fitted" in make().used_calibration.origin

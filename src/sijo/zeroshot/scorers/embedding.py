@@ -29,6 +29,7 @@ class EmbeddingScorer(Scorer):
 
     name = "embedding"
     template = "This is about {}."
+    second_template = "{}"
     calibration = MINILM
 
     _kept: tuple[object, np.ndarray] | None = None
@@ -59,8 +60,12 @@ class EmbeddingScorer(Scorer):
     def score(self, request: ScoreRequest) -> tuple[np.ndarray, ReadCounts]:
         """Cosines (n, L) float64, absolute or not, all of them; 0 for a text without tokens."""
         encoded = self.engine.encode(request.texts)
-        label_vectors = self._vectors(request.labels, request.template)
-        return unit(encoded.vectors.astype(np.float64)) @ label_vectors.T, encoded
+        return self.nearness(unit(encoded.vectors.astype(np.float64)), request.labels, request.template), encoded
+
+    def nearness(self, vectors_nD: np.ndarray, labels: Sequence[Label], template: str) -> np.ndarray:
+        """Cosines (n, L) of unit vectors of texts with the labels' vectors."""
+        cosines: np.ndarray = vectors_nD @ self._vectors(labels, template).T
+        return cosines
 
     def _vectors(self, labels: Sequence[Label], template: str) -> np.ndarray:
         """One unit vector for each label, (L, D) float64."""

@@ -120,6 +120,9 @@ class Scorer(ABC):
     """What it is called in `SCORERS`."""
     template: ClassVar[str]
     """The sentence a label is put in, unless the user gives one."""
+    second_template: ClassVar[str | None] = None
+    """Another such sentence. How often the two agree tells how sure to be without a gold label; None where that was
+    not measured, and scores are as sure as the head was trained to be."""
     calibration: ClassVar[Calibration]
     """What makes its scores probabilities, unless the user fits another."""
     long_texts: ClassVar[tuple[LongText, ...]] = ("windows", "truncate")

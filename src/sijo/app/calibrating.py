@@ -1,0 +1,159 @@
+"""What --calibrate and --calibration do: fit on the first texts, or on a sample, freeze, keep, and use."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from sijo.app.results import tell
+from sijo.errors import SettingError, TextError
+from sijo.names import list_in, name_of
+
+if TYPE_CHECKING:
+    from sijo.zeroshot.fitting import CalibrateName, LabelShares
+    from sijo.zeroshot.labeller import Labeller
+
+Texts = Callable[[int], Sequence[str]]
+"""The first texts of the input, at most so many."""
+
+
+class CalibrationOptions(Protocol):
+    """The options of a command that say how to calibrate."""
+
+    @property
+    def calibrate(self) -> "CalibrateName":
+        """By which method; "none" for whatever a file holds."""
+        ...
+
+    @property
+    def calibration(self) -> Path | None:
+        """The file."""
+        ...
+
+    @property
+    def calibration_texts(self) -> int:
+        """How many texts at most."""
+        ...
+
+    @property
+    def calibration_sample(self) -> Path | None:
+        """A table of other texts."""
+        ...
+
+    @property
+    def calibration_label_column(self) -> str | None:
+        """Its column with right labels."""
+        ...
+
+    @property
+    def label_shares(self) -> "LabelShares":
+        """What "prior" matches."""
+        ...
+
+    @property
+    def risk(self) -> float | None:
+        """The share of wrong labels, at most."""
+        ...
+
+
+def check_calibration(options: CalibrationOptions) -> None:
+    """Raise SettingError for options that do not go together, before a model is opened."""
+    fits = options.calibrate != "none" or options.calibration_label_column is not None
+    if options.calibration_sample is None and options.calibration_label_column is not None:
+        raise SettingError(
+            "--calibration-label-column is a column of --calibration-sample; name that file too, whose texts have "
+            "their right labels"
+        )
+    if options.calibration_sample is not None and not fits:
+        raise SettingError(
+            "--calibration-sample is what a calibration is fitted to; say how with --calibrate, as in --calibrate "
+            "auto"
+        )
+    if options.calibration_texts < 1:
+        raise SettingError(f"--calibration-texts {options.calibration_texts} is no number of texts; give 512, say")
+    if options.risk is not None:
+        from sijo.zeroshot.conformal import check_risk
+
+        check_risk(options.risk)
+    if options.calibrate != "none" or options.label_shares != "equal":
+        from sijo.zeroshot.fitting import check_method
+
+        check_method(options.calibrate, options.label_shares)
+    file = options.calibration
+    if file is not None and not fits and not file.exists():
+        raise SettingError(
+            f"the calibration {file} is not there; name a file, or say by --calibrate how to fit it, as in "
+            "--calibrate auto"
+        )
+    if options.risk is not None and file is None and options.calibration_label_column is None:
+        raise SettingError(
+            "--risk needs texts whose right labels are known: give --calibration-sample with "
+            "--calibration-label-column, or a --calibration that was so fitted"
+        )
+
+
+def calibrated_by(
+    options: CalibrationOptions,
+    labeller: "Labeller",
+    texts: Texts,
+    *,
+    column: str | None = None,
+    say: Callable[[str], None] = tell,
+) -> "Labeller":
+    """The labeller, calibrated as the options say; a file that is not there is fitted, and written.
+
+    texts   the first of the input
+    column  the text column of a sample, where it is named
+    """
+    from sijo.zeroshot.fitting import WITHOUT_TEXTS, calibrated, fit_calibration
+
+    method, file = options.calibrate, options.calibration
+    if method == "none" and file is None and options.calibration_label_column is None:
+        return labeller
+    if file is not None and file.exists():
+        return calibrated(labeller, method, file, risk=options.risk)
+    if labeller.labels is None and method in WITHOUT_TEXTS and file is None and options.risk is None:
+        return calibrated(labeller, method, None)
+    if labeller.labels is None:
+        from sijo.zeroshot.background import own_background
+
+        if file is None and options.risk is None and method != "auto" and own_background(labeller.scorer):
+            return calibrated(labeller, method, None)
+        raise SettingError(
+            f"--calibrate {method} is fitted for one set of labels, and --labels-column gives each row its own; "
+            "use "
+            "contextual, a model with a background of its own, or a --calibration that was fitted with all of the "
+            "labels"
+        )
+    gold = None
+    if options.calibration_sample is not None:
+        sample, gold = _sample(options.calibration_sample, options, column)
+    else:
+        sample = texts(options.calibration_texts)
+    fitted = fit_calibration(
+        labeller, sample, method, gold=gold, temperature_by_gold=gold is not None, shares=options.label_shares
+    )
+    if file is not None:
+        fitted.save(file)
+    say(f"calibration {fitted.method}: {fitted.numbers.origin}, temperature {fitted.numbers.temperature:.4f}")
+    return fitted.applied_to(labeller, options.risk)
+
+
+def _sample(
+    file: Path, options: CalibrationOptions, column: str | None
+) -> tuple[Sequence[str], Sequence[str] | None]:
+    """The first texts of a sample, and their right labels."""
+    from sijo.files.tables import TextTable
+
+    block = TextTable(str(file), column=column).first_block(options.calibration_texts)
+    if options.calibration_label_column is None:
+        return block.texts, None
+    gold = []
+    for row, value in enumerate(block.values(options.calibration_label_column), start=1):
+        name = name_of(value)
+        if name is None or list_in(name) is not None:
+            raise TextError(
+                f"{file}, row {row}: the column {options.calibration_label_column!r} holds {value!r}, not a label; "
+                "leave out rows whose label is not known"
+            )
+        gold.append(name)
+    return block.texts, gold
