@@ -11,7 +11,6 @@ from sklearn import metrics
 
 from sijo.errors import SettingError
 from sijo.evaluation.comparison import Draws, draws, two_sided
-from sijo.evaluation.intervals import Interval
 from sijo.evaluation.run_tables import WordTable, evaluation_tables, markdown, word_tables
 from sijo.evaluation.runs import Answers, ImpossibleRun, RunSummary, Way, found_way, numbers_of, results
 from sijo.evaluation.tables import tables
@@ -207,12 +206,33 @@ def test_names_that_all_rows_share_stand_in_the_title():
     assert [row[1] for row in runs.rows] == ["m1", "m2"] and runs.names == 2
     speeds = [row[runs.headings.index("texts/s")] for row in runs.rows]
     assert speeds == ["30", "–"]  # 60 texts in 2 s; with some kept from another run it says nothing of the network
-    assert comparisons.headings[:2] == ("model", "difference [95 %]") and comparisons.rows[0][0] == "m2"
+    assert comparisons.headings[:3] == ("data", "model", "difference [95 %]")
+    assert comparisons.rows[0][:2] == ["x", "m2"]
     assert comparisons.rows[0][-1] == "1.000"
-    screen = Console(width=90, file=io.StringIO())
-    screen.print(tables([runs, comparisons]))
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_a_narrow_terminal_loses_no_column(width):
+    # kills: numbers cut, or columns that fall off the right edge
+    gold, ours = answers(60, 1, 0.7)
+    words = list(word_tables(results([run("x", FIRST, gold, ours), run("y", SECOND, gold, ours)], resamples=100)))
+    screen = Console(width=width, file=io.StringIO())
+    screen.print(tables(words, width=width))
     shown = screen.file.getvalue()
-    assert str(Interval(0, 0, 0))[:3] in shown and "…" not in shown
+    assert "…" not in shown and max(map(len, shown.splitlines())) <= width
+    for table in words:
+        for heading in table.headings[table.names :]:
+            assert heading in shown
+        for row in table.rows:
+            assert all(cell in shown for cell in row[table.names :])
+
+
+def test_a_reason_is_told_once():
+    # kills: the same sentence for each data set and calibration
+    why = "m2 has no head. Train one"
+    ways = [Way("m2", "trained", how) for how in ("none", "batch")]
+    [table] = word_tables(results([], [ImpossibleRun(data, way, why) for data in ("x", "y") for way in ways]))
+    assert table.rows == [["x, y", "m2", "trained", "none, batch", "m2 has no head"]]
 
 
 def test_one_evaluation_has_all_its_numbers():

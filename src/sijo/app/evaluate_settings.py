@@ -34,8 +34,8 @@ class EvaluateSettings(LabelSettings):
     """That of one run."""
     calibrations: Annotated[tuple[CalibrationName, ...], Parameter(name="--calibrate")] = ()
     """What makes labels comparable without labelled texts, fitted on the first texts of the data, without their
-    labels, and then frozen; auto takes batch where texts fall to five labels or more evenly, else none. Given several
-    times, each is measured on the same scores."""
+    labels, and then frozen; auto takes batch where texts fall to five labels or more evenly, else none. Given
+    several times, each is measured on the same scores."""
     calibrate: Annotated[CalibrationName, HIDDEN] = "none"
     """That of one run."""
     labels_files: Annotated[tuple[Path, ...], Parameter(name="--labels-file")] = ()

@@ -13,7 +13,7 @@ from sijo.app.calibrating import check_calibration
 from sijo.app.evaluate_settings import BUILT_IN, EvaluateSettings
 from sijo.app.evaluation_runs import FinishedRun, shown_names
 from sijo.app.progress import RowProgress
-from sijo.app.results import print_json, print_shown, wants_json
+from sijo.app.results import Screen, print_json, print_shown, wants_json
 from sijo.errors import SettingError, warn
 from sijo.evaluation.run_tables import WordTable, evaluation_tables, markdown, word_tables
 from sijo.evaluation.runs import ImpossibleRun, Results, Way, found_way, results
@@ -129,7 +129,8 @@ def show(
     else:
         from sijo.evaluation.tables import tables
 
-        print_shown(tables(list(word_tables(beside))), Text(f"{progress.seconds:.1f} s", style="dim"))
+        shown = tables(list(word_tables(beside)), width=Screen().width)
+        print_shown(shown, Text(f"{progress.seconds:.1f} s", style="dim"))
     if settings.predictions is not None:
         write_predictions(runs, settings.predictions, named=not alone)
     if settings.report is not None:

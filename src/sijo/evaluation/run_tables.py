@@ -45,8 +45,21 @@ def word_tables(results: Results) -> Iterator[WordTable]:
     if results.comparisons:
         yield _comparisons(results)
     if results.impossible:
-        rows = [[run.data, *run.way, run.why] for run in results.impossible]
-        yield WordTable(title="Not possible", headings=(*NAMES, "why"), rows=rows, names=5)
+        yield _impossible(results)
+
+
+def _impossible(results: Results) -> WordTable:
+    """Each reason once, in its first sentence, with all that it forbids."""
+    reasons: dict[tuple[str, str, str], list[dict[str, None]]] = {}
+    for run in results.impossible:
+        why = run.why.partition(". ")[0].rstrip(".")
+        data, methods = reasons.setdefault((run.way.model, run.way.scorer, why), [{}, {}])
+        data[run.data] = methods[run.way.calibrate] = None
+    rows = [
+        [", ".join(data), model, scorer, ", ".join(methods), why]
+        for (model, scorer, why), (data, methods) in reasons.items()
+    ]
+    return WordTable(title="Not possible", headings=(*NAMES, "why"), rows=rows, names=5)
 
 
 def evaluation_tables(evaluation: Evaluation | MultiLabelEvaluation) -> Iterator[WordTable]:
@@ -97,7 +110,7 @@ def _runs(results: Results) -> WordTable:
         f"95 % intervals in brackets, from {results.resamples:,} resamples of the rows. read: texts, or pairs of a "
         "text and a label's sentence, that the network read; texts/s only where none was kept from another run."
     )
-    return _narrowed("Runs", rows, titles, note)
+    return _narrowed("Runs", rows, titles, note, [0, *_varied(results)])
 
 
 def _means(results: Results) -> WordTable:
@@ -109,9 +122,8 @@ def _means(results: Results) -> WordTable:
         )
         for mean in results.means
     ]
-    return _narrowed(
-        "Mean over data sets", rows, ("sets", "n", *map(_title, keys)), "Each data set counts alike.", keep=1
-    )
+    titles = ("sets", "n", *map(_title, keys))
+    return _narrowed("Mean over data sets", rows, titles, "Each data set counts alike.", _varied(results))
 
 
 def _comparisons(results: Results) -> WordTable:
@@ -125,7 +137,8 @@ def _comparisons(results: Results) -> WordTable:
         "Above 0 the way is better. Both ways are measured on the same resamples of the same rows; p is two-sided, "
         "and not corrected for the number of comparisons."
     )
-    return _narrowed(f"Macro-F1 less the baseline's: {baseline}", rows, ("difference [95 %]", "p"), note, keep=1)
+    titles = ("difference [95 %]", "p")
+    return _narrowed(f"Macro-F1 less the baseline's: {baseline}", rows, titles, note, [0, *_varied(results)])
 
 
 def _sets_of(comparison: WayComparison, every: int) -> str:
@@ -135,13 +148,16 @@ def _sets_of(comparison: WayComparison, every: int) -> str:
     return f"mean of all {count}" if count == every else f"mean of {count} of {every}"
 
 
-def _narrowed(title: str, rows: list[_Named], titles: Sequence[str], note: str, keep: int = 0) -> WordTable:
-    """A table without the names that all rows share, which stand behind its title where nothing else does.
+def _varied(results: Results) -> list[int]:
+    """The columns of names in which the ways differ: model, scorer, calibration; the model where none does."""
+    ways = [run.way for run in results.runs]
+    return [place + 1 for place in range(3) if len({way[place] for way in ways}) > 1] or [1]
 
-    keep  the number of a column of names that stays, in any case
-    """
-    columns = [place for place in range(4) if len({row.names[place] for row in rows}) > 1]
-    columns = sorted({*columns, keep})
+
+def _narrowed(
+    title: str, rows: list[_Named], titles: Sequence[str], note: str, columns: Sequence[int]
+) -> WordTable:
+    """A table with those columns of names; what all rows share of the others stands behind a title of one word."""
     shared = [rows[0].names[place] for place in range(4) if place not in columns and rows[0].names[place]]
     return WordTable(
         title=f"{title}: {', '.join(shared)}" if shared and ":" not in title else title,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -16,6 +17,8 @@ from sijo.texts import printable
 LARGEST_MATRIX = 12
 """Labels beyond which the commonest confusions stand in for the matrix."""
 SHOWN_CONFUSIONS = 10
+WIDEST_NAME = 24
+"""Of a column of names, in a terminal that has no room for more."""
 
 
 def table(evaluation: AnyEvaluation) -> RenderableType:
@@ -42,16 +45,35 @@ def table(evaluation: AnyEvaluation) -> RenderableType:
     return Group(_headline(evaluation, lines), Text(), _class_table(evaluation.classes), Text(), confused)
 
 
-def tables(words: Sequence[WordTable]) -> RenderableType:
-    """Tables of words for a terminal, with blank lines between; names wrap, so that numbers need not."""
+def tables(words: Sequence[WordTable], *, width: int) -> RenderableType:
+    """Tables of words for a terminal of that width, with blank lines between.
+
+    Names wrap, so that numbers need not; numbers that do not fit beside the names follow in a table of their own.
+    """
     parts: list[RenderableType] = []
     for shown in words:
-        drawn = _columns(shown.headings[: shown.names], shown.headings[shown.names :], left=0, narrowest=6)
-        for row in shown.rows:
-            drawn.add_row(*(Text(printable(cell)) for cell in row))  # as Text, because [brackets] are not markup
-        parts += [Text(printable(shown.title), style="bold"), drawn]
-        parts += [Text(shown.note, style="dim"), Text()] if shown.note else [Text()]
+        parts.append(Text(printable(shown.title), style="bold"))
+        for columns in _parted(shown, width):
+            headings = [shown.headings[place] for place in (*range(shown.names), *columns)]
+            drawn = _columns(headings[: shown.names], headings[shown.names :], left=0, narrowest=6)
+            for row in shown.rows:  # as Text, because [brackets] are not markup
+                drawn.add_row(*(Text(printable(row[place])) for place in (*range(shown.names), *columns)))
+            parts += [drawn, Text()]
+        parts[-1:] = [Text(shown.note, style="dim"), Text()] if shown.note else [Text()]
     return Group(*parts)
+
+
+def _parted(table: WordTable, width: int) -> list[list[int]]:
+    """The columns of numbers, in as many parts as a terminal of that width needs."""
+    lines = [table.headings, *table.rows]
+    widths = [max(cell_len(line[place]) for line in lines) + 1 for place in range(len(table.headings))]
+    names = sum(min(taken, WIDEST_NAME) for taken in widths[: table.names])
+    parts: list[list[int]] = [[]]
+    for place in range(table.names, len(table.headings)):
+        if parts[-1] and names + sum(widths[other] for other in (*parts[-1], place)) > width:
+            parts.append([])
+        parts[-1].append(place)
+    return parts
 
 
 def _headline(evaluation: AnyEvaluation, lines: Sequence[tuple[str, Interval, str]]) -> Text:
