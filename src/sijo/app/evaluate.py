@@ -30,8 +30,7 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:  # noqa: B0
     from sijo.app.evaluation_output import check_outputs, show
     from sijo.app.evaluation_runs import finished_runs
 
-    cells = len(settings.data) * len(settings.ways)
-    runs_asked = cells * len(settings.methods)
+    runs_asked = len(settings.data) * len(settings.ways) * len(settings.methods)
     check_outputs(settings, runs=runs_asked)  # refused before an hour's work, not after it
     sets = read_sets(settings)
     with ExitStack() as stack:
@@ -40,7 +39,7 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:  # noqa: B0
             settings = replace(settings, cache=Path(folder))  # what one run reads, another need not
         with RowProgress(shown=not settings.quiet) as progress:
             runs, impossible = finished_runs(settings, sets, progress)
-    show(runs, impossible, settings, progress)
+    show(runs, impossible, settings, progress, asked=runs_asked)
 
 
 def read_sets(settings: EvaluateSettings) -> list[GoldRows]:

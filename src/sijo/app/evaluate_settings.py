@@ -81,8 +81,9 @@ class EvaluateSettings(LabelSettings):
     def ways(self) -> list["EvaluateSettings"]:
         """These settings for each model and scorer that is asked for."""
         models = [None if model == BUILT_IN else model for model in self.models] or [None]
+        several = True if self.label_columns else self.multi_label
         return [
-            replace(self, model=model, scorer=scorer)
+            replace(self, model=model, scorer=scorer, multi_label=several)
             for model in dict.fromkeys(models)
             for scorer in dict.fromkeys(self.scorers or ("auto",))
         ]

@@ -107,8 +107,13 @@ def show(
     impossible: Sequence[ImpossibleRun],
     settings: EvaluateSettings,
     progress: RowProgress,
+    *,
+    asked: int,
 ) -> None:
-    """Print the results, and write the files that are asked for."""
+    """Print the results, and write the files that are asked for.
+
+    asked  how many runs were; of one alone the record is an object, of several a list of them
+    """
     ways = [run.summary.way for run in runs]
     baseline = settings.baseline
     if baseline is not None and not found_way(ways, baseline):
@@ -121,7 +126,7 @@ def show(
         resamples=settings.resamples,
         seed=settings.seed,
     )
-    alone = len(runs) == 1 and not impossible
+    alone = asked == 1
     if wants_json(settings.format):
         print_json(runs[0].record if alone else record_of(runs, beside))
     elif alone:

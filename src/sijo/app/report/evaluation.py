@@ -78,7 +78,9 @@ def reliability(runs: Sequence[Evaluation]) -> Markup:
         for run, colour in zip(runs, RUNS, strict=False):
             confidence = [group.confidence for group in run.reliability]
             accuracy = [group.accuracy.value for group in run.reliability]
-            axes.plot(confidence, accuracy, color=colour, marker="o", markersize=3, linewidth=1.2)
+            axes.plot(confidence, accuracy, color=colour, linewidth=1.2)
+            for x, y in zip(confidence, accuracy, strict=True):  # a dot: matplotlib's own are drawn by reference
+                axes.plot((x, x), (y, y), color=colour, linewidth=4, solid_capstyle="round")
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="confidence", ylabel="accuracy")
 
     return svg(draw)
