@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from sijo.app.evaluate_settings import EvaluateSettings
-from sijo.app.gold_rows import GoldRows, gold_rows, label_columns_of
+from sijo.app.evaluation.gold_rows import GoldRows, gold_rows, label_columns_of
 from sijo.app.progress import RowProgress
 from sijo.errors import SettingError
 
@@ -27,8 +27,8 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:  # noqa: B0
     """
     if not settings.data:
         raise SettingError("name the file with texts and their labels: --data FILE")
-    from sijo.app.evaluation_output import check_outputs, show
-    from sijo.app.evaluation_runs import finished_runs
+    from sijo.app.evaluation.output import check_outputs, show
+    from sijo.app.evaluation.runs import finished_runs
 
     runs_asked = len(settings.data) * len(settings.ways) * len(settings.methods)
     check_outputs(settings, runs=runs_asked)  # refused before an hour's work, not after it

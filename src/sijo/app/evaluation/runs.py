@@ -8,7 +8,7 @@ from typing import Any
 
 from sijo.app.calibrating import calibrated_by
 from sijo.app.evaluate_settings import BUILT_IN, EvaluateSettings
-from sijo.app.gold_rows import GoldRows
+from sijo.app.evaluation.gold_rows import GoldRows
 from sijo.app.progress import RowProgress
 from sijo.checkpoints.describe import describe
 from sijo.errors import RefusedError, SettingError, SijoError, TextError, warn
