@@ -74,27 +74,36 @@ class Packages:
 
     def descriptions(self) -> str:
         """Debian's list of descriptions in English, as the archive that apt is set to has it now."""
-        kept = self.folder / "Translation-en"
+        text = self.apt_list("Translation-en")
+        if self.used["Translation-en"] != DESCRIPTIONS:
+            self.warnings.append(
+                "Translation-en is not the recorded list of descriptions; the text differs a little"
+            )
+        return text
+
+    def apt_list(self, name: str) -> str:
+        """One of apt's lists of all packages: Packages, or Translation-LANGUAGE, as the archive has it now."""
+        kept = self.folder / name
         if not kept.exists():
             lists, cache = self.scratch / "lists", self.scratch / "cache"
-            (lists / "partial").mkdir(parents=True)
-            (cache / "archives" / "partial").mkdir(parents=True)
-            settings = self.scratch / "langs.conf"
-            settings.write_text(
-                "#clear Acquire::Languages;\n"  # where it is set to "none", a value alone would be added to that
-                'Acquire::Languages { "en"; };\n'
-                f'Dir::State::lists "{lists}";\nDir::Cache "{cache}";\n',
-                encoding="utf-8",
-            )
-            self._run(["apt-get", "-qq", "-c", settings, "update"], "a machine whose apt works")
-            packed = sorted(lists.glob("*_main_i18n_Translation-en*"))
+            if not lists.exists():
+                (lists / "partial").mkdir(parents=True)
+                (cache / "archives" / "partial").mkdir(parents=True)
+                settings = self.scratch / "langs.conf"
+                settings.write_text(  # where it is set to "none", a value alone would be added to that
+                    "#clear Acquire::Languages;\n"
+                    'Acquire::Languages { "en"; "ko"; };\n'
+                    f'Dir::State::lists "{lists}";\nDir::Cache "{cache}";\n',
+                    encoding="utf-8",
+                )
+                self._run(["apt-get", "-qq", "-c", settings, "update"], "a machine whose apt works")
+            packed = sorted(lists.glob(f"*_main_*{name}*"))
             if not packed:  # apt-get calls an update that reached nothing a success
-                sys.exit("apt-get fetched no list of descriptions: its registry is out of reach; try again later")
+                sys.exit(f"apt-get fetched no {name}: its registry is out of reach; try again later")
             unpack = ("/usr/lib/apt/apt-helper", "cat-file")
             parts = [subprocess.run([*unpack, part], check=True, capture_output=True).stdout for part in packed]
             kept.write_bytes(b"\n".join(parts))
-        if self._note(kept) != DESCRIPTIONS:
-            self.warnings.append(f"{kept} is not the recorded list of descriptions; the text differs a little")
+        self._note(kept)
         return kept.read_text(encoding="utf-8")
 
     def _note(self, archive: Path) -> str:

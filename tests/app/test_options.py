@@ -11,14 +11,16 @@ import pytest
 import sijo.app
 from sijo.app.options import call_with
 
-NAMES = sorted(path.stem for path in Path(sijo.app.__file__).parent.glob("*.py") if path.stem != "__init__")
-MODULES = [import_module(f"sijo.app.{name}") for name in NAMES]
+APP = Path(sijo.app.__file__).parent
+FILES = sorted(path.relative_to(APP) for path in APP.rglob("*.py") if path.stem != "__init__")
+MODULES = [import_module(f"sijo.app.{'.'.join(path.with_suffix('').parts)}") for path in FILES]
 TREES = [ast.parse(getsource(module)) for module in MODULES]
 OPTIONS = [
     kind
     for module in MODULES
     for kind in vars(module).values()
     if isinstance(kind, type) and is_dataclass(kind) and kind.__module__ == module.__name__
+    if module.__name__.count(".") == 2  # what commands are told stands beside them, and may be read further in
 ]
 
 

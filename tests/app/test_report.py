@@ -390,7 +390,7 @@ def test_wrong_usage_is_told(tmp_path, refused, monkeypatch, arguments, words):
 def test_without_matplotlib(tmp_path, refused, monkeypatch):
     # kills: a trace in place of what to install
     lay(tmp_path / "run")
-    monkeypatch.setattr(report, "find_spec", lambda name: None)
+    monkeypatch.setattr("sijo.app.report.page.find_spec", lambda name: None)
     refused(2, 'pip install "sijo[plot]"', "report", tmp_path / "run")
 
 

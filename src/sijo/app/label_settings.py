@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 else:
     ScorerName = Literal["auto", *SCORERS]
 
+CalibrationName = Literal["none", "batch", "standardize", "prior", "contextual", "dcpmi", "auto"]
 SCORER_HELP = f"How labels are scored: {', '.join(row.help for row in SCORERS.values())}, or as suits the model."
 
 
@@ -67,7 +68,7 @@ class LabelSettings(ComputeOptions, TableOptions):
     "query: "; "" for nothing. The encoder's own by default."""
     temperature: float | None = None
     """Softmax temperature of the scores; fitted for embeddings, 1 for heads by default."""
-    calibrate: Literal["none", "batch", "standardize", "prior", "contextual", "dcpmi", "auto"] = "none"
+    calibrate: CalibrationName = "none"
     """What makes labels comparable without labelled texts, fitted on the first texts and then frozen; auto takes
     batch where texts fall to five labels or more evenly, else none. All but none fit the temperature too."""
     calibration: Path | None = None

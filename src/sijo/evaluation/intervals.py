@@ -43,11 +43,16 @@ class Interval:
 
 
 def resampled(
-    measure: Callable[[Integers], Sequence[float] | Floats], rows: int, *, resamples: int, seed: int
+    measure: Callable[[Integers], Sequence[float] | Floats],
+    rows: int,
+    *,
+    resamples: int,
+    seed: int | Sequence[int],
 ) -> Floats:
     """What is measured on N rows drawn with replacement, again and again: (R, M).
 
     measure  from the numbers of the rows drawn, (N,), to M values
+    seed     where the draws start from; several numbers for one of several that should differ
     """
     random = np.random.default_rng(seed)
     return np.array([measure(random.integers(rows, size=rows)) for _ in range(resamples)], dtype=np.float64)

@@ -1,4 +1,4 @@
-"""An evaluation as a picture: what is mistaken for what, and whether confidence can be believed."""
+"""An evaluation as a picture: what is mistaken for what, and what confidence is good for."""
 
 import os
 from importlib.util import find_spec
@@ -29,11 +29,12 @@ def check(path: str | os.PathLike[str]) -> None:
 
 
 def plot(evaluation: Evaluation, path: str | os.PathLike[str]) -> None:
-    """Writes the confusion matrix and the reliability curve to a PNG, SVG or PDF, whole or not at all.
+    """Writes the confusion matrix, reliability and risk by coverage to a PNG, SVG or PDF, whole or not at all.
 
     Colour is the share of a row's gold label; the number is the count of rows, shown while it fits its
     cell. A grey row has no gold label. Above the diagonal of the curve a model is better than it
-    says, below it says too much; the stems under it count the rows of each bin.
+    says, below it says too much; the stems under it count the rows of each bin. The lowest curve is the share of
+    errors among the surest rows, for each share of the rows.
 
     Raises SettingError for another suffix, a path that cannot be written, or no matplotlib.
     """
@@ -42,15 +43,16 @@ def plot(evaluation: Evaluation, path: str | os.PathLike[str]) -> None:
 
     path = Path(path)
     side = min(max(4.2, 0.13 * len(evaluation.labels) + 2.5), 14)  # inches, of the matrix
-    height = side + 1.8
+    height = max(side + 1.8, 8.6)
     figure = Figure(figsize=(side + 7.2, height), layout="constrained")
     halves: Any = figure.subfigures(1, 2, width_ratios=(side + 2.2, 5))
     left, right = halves
     _confusion(left.subplots(), evaluation, side)
-    empty = max(0.01, height - 5.7)  # below the curve, which would be drawn out by a tall matrix
-    grid = right.add_gridspec(3, 1, height_ratios=(4.4, 1.3, empty))
+    empty = max(0.01, height - 8.5)  # below the curves, which would be drawn out by a tall matrix
+    grid = right.add_gridspec(4, 1, height_ratios=(4.4, 1.3, 2.8, empty))
     curve = right.add_subplot(grid[0])
     _reliability(curve, right.add_subplot(grid[1], sharex=curve), evaluation)
+    _risk_coverage(right.add_subplot(grid[2]), evaluation)
 
     try:
         with whole_file(path) as out:
@@ -109,3 +111,11 @@ def _reliability(curve: Any, stems: Any, evaluation: Evaluation) -> None:
     stems.set(ylim=(0, 1.15 * max(counts)), xlabel="confidence", ylabel="rows")
     for axes in (curve, stems):
         axes.spines[["top", "right"]].set_visible(False)
+
+
+def _risk_coverage(axes: Any, evaluation: Evaluation) -> None:
+    risk = evaluation.risk_coverage
+    axes.plot(*zip(*risk.curve, strict=True), color="tab:blue")
+    axes.set(xlim=(0, 1.02), ylim=(0, None), xlabel="share of rows answered, the surest first", ylabel="errors")
+    axes.set_title(f"AURC {risk.aurc}", fontsize=11)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -84,6 +84,10 @@ class Engine:
                 f"token_budget={self.token_budget} leaves no room for a token; the default is "
                 f"{self.backend.batch_tokens}"
             )
+        self.read = 0
+        """Texts and pairs that the network has read so far."""
+        self.kept = 0
+        """Those whose output the store had."""
         self.width = width_of(self.model, self.dimensions)
         """How many numbers a vector has."""
         self.before = self.model.sentence.prompt(self.prompt)
@@ -255,9 +259,11 @@ class Engine:
         for key in _not_finite(known):
             del known[key]
         missing = [key for key in unique if key not in known]
+        self.kept += len(known)
         for part in groups(missing, rows=len(missing), characters=AT_ONCE):
             part.sort()  # so that the order of rows, or of labels, does not decide who shares a batch
             new = dict(zip(part, read(part), strict=True))
+            self.read += len(new)
             if bad := _not_finite(new):
                 raise NotFiniteError.of_model(self.backend.why_not_finite(), min(map(list(keys).index, bad)))
             if self.store is not None:

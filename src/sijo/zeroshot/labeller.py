@@ -302,6 +302,14 @@ class Labeller:
             yield self._adjusted(scores, self.own.labels), reading
             before += len(group)
 
+    def probabilities(self, scores: np.ndarray) -> np.ndarray:
+        """Probabilities (n, L) of raw scores of the labeller's own labels, or (n, L + 1) with none of these last.
+
+        The scores are those of all texts, from a labeller that is not calibrated: so one reading serves several
+        calibrations.
+        """
+        return self._probabilities(self._adjusted(scores, self.own.labels), self.own.labels, 0)
+
     def _adjusted(self, scores: np.ndarray, labels: Sequence[Label]) -> np.ndarray:
         if self.adjuster is None:
             return scores

@@ -97,16 +97,9 @@ def thinned(steps: Sequence[float], values: Sequence[float]) -> Curve:
 
 def drawing(series: Sequence[Curve], form: Form, *, from_zero: bool, smooth: bool) -> Markup:
     """Curves as SVG in the page's colours: each number faint, their moving average, or they again, over it."""
-    import matplotlib as mpl
-    from matplotlib import style
-    from matplotlib.figure import Figure  # not pyplot, which keeps state and may look for a screen
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    fixed: Any = {"svg.fonttype": "none", "font.size": 8, "axes.edgecolor": FAINT, "grid.color": FAINT}
-    fixed |= {"xtick.color": INK, "ytick.color": INK}
-    with style.context("default"), mpl.rc_context(fixed):
-        figure = Figure(figsize=(4.2, 2.3), layout="constrained")
-        axes = figure.subplots()
+    def draw(axes: Any) -> None:
         for (steps, values), colour in zip(series, RUNS, strict=False):
             like: Any = {"color": colour, "solid_capstyle": "round"}
             axes.plot(*thinned(steps, values), linewidth=0.9, alpha=0.3, **like)
@@ -114,13 +107,29 @@ def drawing(series: Sequence[Curve], form: Form, *, from_zero: bool, smooth: boo
             axes.plot(*thinned(steps, main), linewidth=4 if len(steps) == 1 else 1.5, **like)
         if from_zero:
             axes.set_ylim(bottom=0)
-        axes.grid(axis="y", linewidth=0.6)
-        axes.tick_params(length=0)
-        axes.spines[["top", "right", "left"]].set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}" if step % 1 == 0 else ""))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: form(value)))
+
+    return svg(draw)
+
+
+def svg(draw: Callable[[Any], None]) -> Markup:
+    """What is drawn on matplotlib's axes, as SVG in the page's colours, whatever a person's own settings."""
+    import matplotlib as mpl
+    from matplotlib import style
+    from matplotlib.figure import Figure  # not pyplot, which keeps state and may look for a screen
+
+    fixed: Any = {"svg.fonttype": "none", "font.size": 8, "axes.edgecolor": FAINT, "grid.color": FAINT}
+    fixed |= {"xtick.color": INK, "ytick.color": INK, "axes.labelcolor": INK}
+    with style.context("default"), mpl.rc_context(fixed):
+        figure = Figure(figsize=(4.2, 2.3), layout="constrained")
+        axes = figure.subplots()
+        draw(axes)
+        axes.grid(axis="y", linewidth=0.6)
+        axes.tick_params(length=0)
+        axes.spines[["top", "right", "left"]].set_visible(False)
         figure.savefig(out := io.StringIO(), format="svg", transparent=True)
     return themed(out.getvalue())
 

@@ -6,22 +6,19 @@ only the drawings are markup. A run under way or interrupted is drawn as far as 
 """
 
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from sijo.app.numbers import duration, short_count, whole
 from sijo.app.report.curves import COLOURS, SPEEDS, Form, curve_figures
+from sijo.app.report.page import must_draw, rendered
 from sijo.app.report.run_record import JsonLines, RunRecord, curve, read_run
 from sijo.app.report.texts import example_texts
 from sijo.app.results import print_line
 from sijo.errors import SettingError
 from sijo.files.atomic import whole_file
 from sijo.files.json_lines import json_leaves
-from sijo.texts import printable
 from sijo.version import __version__
 
 LONGEST = 160
@@ -39,8 +36,7 @@ def run(folders: Sequence[Path], out: Path | None) -> None:
     out = out or folders[0] / "report.html"
     if out.suffix.lower() not in (".html", ".htm"):
         raise SettingError(f"--out {out} must end in .html, for that is what is written")
-    if find_spec("matplotlib") is None:
-        raise SettingError('drawing needs matplotlib: pip install "sijo[plot]"')
+    must_draw()
     alike = len({folder.resolve().name for folder in folders}) < len(folders)
     runs = [read_run(folder, str(folder) if alike else folder.resolve().name) for folder in folders]
     if not out.parent.is_dir():
@@ -53,16 +49,8 @@ def run(folders: Sequence[Path], out: Path | None) -> None:
 
 def page(runs: Sequence[RunRecord]) -> str:
     """The whole file."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        finalize=lambda value: printable(value, lines=True) if type(value) is str else value,  # a drawing is Markup
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("report.html.j2").render(
+    return rendered(
+        "report.html.j2",
         runs=[(run, list(summary(run)), example_texts(run)) for run in runs],
         figures=curve_figures(runs),
         settings=settings_tables(runs),

@@ -1,0 +1,197 @@
+"""Every data set labelled in every way that is asked for and possible; each text is scored once by a scorer."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sijo.app.calibrating import calibrated_by
+from sijo.app.evaluate_settings import BUILT_IN, EvaluateSettings
+from sijo.app.evaluation.gold_rows import GoldRows
+from sijo.app.progress import RowProgress
+from sijo.batching import groups
+from sijo.checkpoints.describe import describe
+from sijo.errors import RefusedError, SettingError, SijoError, TextError, warn
+from sijo.evaluation.runs import ImpossibleRun, RunSummary, Way, numbers_of
+from sijo.inference.outputs import NotFiniteError
+from sijo.inference.precision import FIRST_TEXTS
+from sijo.inference.workers import WorkerPool
+from sijo.version import __version__
+from sijo.zeroshot.labeller import Labeller
+from sijo.zeroshot.measured import Gold, MeasuredTexts, ScoredTexts, measure, score_texts
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedRun:
+    """One data set, labelled in one way."""
+
+    summary: RunSummary
+    about: dict[str, Any]
+    """What it was made with and what it cost, for the record."""
+    measured: MeasuredTexts
+    rows: GoldRows
+    texts_cut: int
+    """Texts that were read in part."""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """All that is known of the run but its rows, for JSON."""
+        return self.about | self.measured.evaluation.to_dict()
+
+
+def finished_runs(
+    settings: EvaluateSettings, sets: Sequence[GoldRows], progress: RowProgress
+) -> tuple[list[FinishedRun], list[ImpossibleRun]]:
+    """Every data set in every way that can label it, and the ways that cannot.
+
+    Where only one run is asked for, or none is possible, what forbids it is raised; so is it where a model is not
+    there.
+    """
+    ways = settings.ways
+    alone = len(sets) * len(ways) * len(settings.methods) == 1
+    for model in {} if alone else {way.model: None for way in ways}:
+        describe(model, settings.revision, settings.base)
+    models = [way.model or BUILT_IN for way in ways]
+    total, runs, impossible = sum(len(rows.texts) for rows in sets) * len(ways), list[FinishedRun](), []
+    faults: list[SijoError] = []
+    for rows, data in zip(sets, shown_names([rows.source for rows in sets]), strict=True):
+        for way, model in zip(ways, shown_names(models), strict=True):
+            try:
+                labeller = opened(way, rows)
+                scored = _scored(
+                    way, labeller, rows, lambda count: progress.add(count, (progress.rows + count) / total)
+                )
+            except (SettingError, RefusedError, TextError) as error:
+                if alone:
+                    raise
+                faults.append(error)
+                impossible += [
+                    ImpossibleRun(data, Way(model, way.scorer, how), str(error)) for how in settings.methods
+                ]
+                continue
+            for how in settings.methods:
+                named = Way(model, labeller.scorer.name, how if settings.calibration is None else "file")
+                if any((run.summary.data, run.summary.way) == (data, named) for run in runs):
+                    continue  # auto is one of the scorers that were named
+                try:
+                    runs.append(_measured(labeller, scored, rows, data, named, replace(way, calibrate=how)))
+                except (SettingError, TextError) as error:
+                    if alone:
+                        raise
+                    faults.append(error)
+                    impossible.append(ImpossibleRun(data, named, str(error)))
+    if not runs:
+        raise faults[0]
+    return runs, impossible
+
+
+def opened(way: EvaluateSettings, rows: GoldRows) -> Labeller:
+    """What labels these rows in that way, not calibrated, once it is sure that it may give their labels."""
+    occurring, twice = rows.occurring(way.none_label)
+    plain = replace(way, calibration=None, calibration_sample=None, calibration_label_column=None)
+    labeller = plain.opened(
+        rows.labels,
+        lambda _: (rows.texts[:FIRST_TEXTS], None),
+        lambda most: rows.texts[:most],
+        column=way.text_column,
+        otherwise=occurring,
+    )
+    if labeller.choice.multi_label and not rows.several:
+        raise SettingError(
+            "the model was trained to judge each label by itself, and may give a text several or none; what is "
+            "measured here is one label a text. Use a model that chooses one, or say --multi-label"
+        )
+    assert labeller.labels is not None
+    if rows.labels is None and labeller.scorer.known is None:  # the file's own
+        if twice is not None:
+            raise twice
+        for caution in () if rows.several else rows.cautions():
+            warn(caution)
+    rows.check([*labeller.labels.names, *([way.none_label] if way.none_label else [])])
+    return labeller
+
+
+def _scored(way: EvaluateSettings, labeller: Labeller, rows: GoldRows, tell: Callable[[int], None]) -> ScoredTexts:
+    """The scores of all texts, by this process or by several that share them."""
+    started, parts = time.perf_counter(), list[ScoredTexts]()
+    try:
+        if way.workers == 1:
+            return score_texts(labeller, rows.texts, tell)
+        with WorkerPool(partial(_scoring, way.reopening(labeller)), way.workers) as pool:
+            for group, part in pool.each(groups(rows.texts, rows=labeller.rows)):
+                parts.append(part)
+                tell(len(group))
+    except NotFiniteError as error:
+        raise error.after(sum(len(part.scores) for part in parts), "row") from None
+    return ScoredTexts.joined(parts, time.perf_counter() - started)
+
+
+def _scoring(opens: Callable[[], Labeller]) -> Callable[[Sequence[str]], ScoredTexts]:
+    """What scores texts in a process of its own."""
+    return partial(score_texts, opens())
+
+
+def _measured(
+    labeller: Labeller,
+    scored: ScoredTexts,
+    rows: GoldRows,
+    data: str,
+    way: Way,
+    settings: EvaluateSettings,
+) -> FinishedRun:
+    """One run, measured under the calibration of its settings."""
+    gold: Gold = rows.gold if rows.several else [names[0] for names in rows.gold]
+    engine, started = labeller.scorer.engine, time.perf_counter()
+    read = engine.read
+    try:
+        labeller = calibrated_by(
+            settings, labeller, lambda most: rows.texts[:most], column=settings.text_column, say=settings.say
+        )
+        seconds = scored.seconds + time.perf_counter() - started
+        measured = measure(labeller, scored, gold, resamples=settings.resamples, seed=settings.seed)
+    except NotFiniteError as error:
+        raise error.after(0, "row") from None
+    summary = RunSummary(
+        data=data,
+        way=way,
+        rows=len(rows.texts),
+        numbers=numbers_of(measured.evaluation),
+        seconds=seconds,
+        read=scored.read + engine.read - read,
+        kept=scored.kept,
+        answers=measured.answers,
+    )
+    calibration, scorer = labeller.calibration, labeller.scorer
+    cut = int(scored.reading.truncated.sum())
+    about = {
+        "task": settings.task,
+        "data": rows.source,
+        "model": str(scorer.engine.model.source),
+        "scorer": scorer.name,
+        **{name: value for name, value in scorer.settings.items() if name == "prompt"},
+        "calibrate": way.calibrate,
+        "way": str(way),
+        "texts_cut": cut,
+        "temperature": calibration.temperature,
+        "none_score": calibration.none_score,
+        "calibration": calibration.origin,
+        "seconds": round(seconds, 3),
+        "rows_per_second": round(len(rows.texts) / max(seconds, 1e-9), 1),
+        "read": summary.read,
+        "kept": scored.kept,
+        "sijo": __version__,
+    }
+    return FinishedRun(summary=summary, about=about, measured=measured, rows=rows, texts_cut=cut)
+
+
+def shown_names(sources: Sequence[str]) -> list[str]:
+    """What a table calls files and models: the last part of a path, or all of it where two would be alike.
+
+    >>> shown_names(["a/news.csv", "b/mail.csv"]), shown_names(["a/x.csv", "b/x.csv"]), shown_names(["-"])
+    (['news.csv', 'mail.csv'], ['a/x.csv', 'b/x.csv'], ['standard input'])
+    """
+    short = ["standard input" if source == "-" else Path(source).name or source for source in sources]
+    alike = len({*sources}) > len({*short})
+    return [source if alike and source != "-" else name for source, name in zip(sources, short, strict=True)]
