@@ -160,7 +160,7 @@ def test_another_model_or_template_is_refused(classify, refused, write, tiny_mod
     )
 
 
-def test_evaluate_measures_what_classify_does(classify, sijo_cli, write, tiny_model, tmp_path):
+def test_evaluate_measures_what_classify_does(classify, sijo_cli, refused, write, tiny_model, tmp_path):
     # kills: an evaluation of labels as they are without the calibration
     source, file = write("in.csv", ROWS), tmp_path / "c.json"
     rows = classify("--calibrate", "standardize", "--calibration", file).rows()
@@ -169,6 +169,8 @@ def test_evaluate_measures_what_classify_does(classify, sijo_cli, write, tiny_mo
         *("--calibration", file, "--format", "json", "--resamples", "100"),
     )
     assert ran.code == 0, ran.err
+    run = ("evaluate", "--data", source, "--label-column", "gold", *LABELS, "--model", tiny_model)
+    refused(2, "--risk leaves texts without a label", *run, "--calibration", file, "--risk", "0.1")
     [measured] = ran.rows()
     assert measured["accuracy"]["value"] == pytest.approx(
         np.mean([row["label"] == gold for row, gold in zip(rows, GOLD, strict=True)])

@@ -57,6 +57,10 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:
     """
     if settings.data is None:
         raise SettingError("name the file with texts and their labels: --data FILE")
+    if settings.risk is not None:
+        raise SettingError(
+            "--risk leaves texts without a label, and what is measured here is one label for each; leave it out"
+        )
     import numpy as np
 
     from sijo.evaluation.plots import check, plot
