@@ -143,9 +143,9 @@ def skewed(rows: LabelledSet, scorer: Scorer, seed: int) -> dict[str, float]:
         sample, new = np.split(chosen, [len(chosen) // 2])
         texts, right = [rows.texts[at] for at in new], gold[new]
         base = f1_of(right, scores_of(plain, texts).argmax(1), len(labels))
-        for method in gains:
+        for method, each in gains.items():
             labeller, _ = fitted_labeller(plain, [rows.texts[at] for at in sample], method)
-            gains[method].append(f1_of(right, scores_of(labeller, texts).argmax(1), len(labels)) - base)
+            each.append(f1_of(right, scores_of(labeller, texts).argmax(1), len(labels)) - base)
     return {method: round(float(np.mean(each)), 4) for method, each in gains.items() if each}
 
 

@@ -130,7 +130,7 @@ def test_workers_are_calibrated_alike(classify, start, write, tiny_model, tiny_c
         (("--calibration", "absent.json"), "the calibration absent.json is not there"),
         (("--calibration-sample", "s.csv"), "say how with --calibrate"),
         (("--calibration-label-column", "gold"), "is a column of --calibration-sample"),
-        (("--calibrate", "batch", "--calibration-texts", "0"), "is no number of texts"),
+        (("--calibrate", "batch", "--calibration-texts", "0"), "is no number of texts that"),
         (("--calibrate", "batch", "--calibration-texts", "31"), "at least 32 texts and has 31"),
         (("--calibrate", "batch", "--label-shares", "estimate"), "it is 'batch'"),
         (("--risk", "0.1"), "--risk needs texts whose right labels are known"),

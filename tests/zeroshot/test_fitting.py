@@ -247,7 +247,11 @@ def test_a_few_labels_fit_the_temperature_and_keep_the_rest_apart(make):
 
 def test_rows_that_abstain_say_so(make):
     # kills: a label given where the set has several, or a set that leaves out what reaches the threshold
-    clf = make(risk=0.1).fit(TEXTS, GOLD)
+    clf = make(risk=0.1, temperature=0.01).fit(TEXTS, GOLD)
+    loose = clf.set_params(risk=0.9).classify(TEXTS)
+    assert {len(row.fitting) for row in loose} == {0, 1}  # where none is likely enough, that is told too
+    assert all(row.abstained and row.label is None for row in loose if not row.fitting)
+    clf.set_params(risk=0.1)
     least = clf.frozen_.sets(0.1).least
     rows, chances = clf.classify([*TEXTS, ""]), clf.predict_proba([*TEXTS, ""])
     for row, p in zip(rows[:-1], chances, strict=False):

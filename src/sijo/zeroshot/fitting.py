@@ -102,8 +102,11 @@ def fit_calibration(
         among = fitting & (places < len(labels))
         numbers = Calibration.fit(moved[among], places[among], origin=told)
     elif second is not None and labeller.choice.temperature is None and len(second) >= AUTO_TEXTS:
-        if adjusted is not None and chosen not in WITHOUT_TEXTS:
-            second = adjust_by(chosen, second, numbers, rivals, shares=shares, labels=labels).apply(second)
+        if adjusted is not None:
+            other = second
+            if chosen in WITHOUT_TEXTS:
+                other = says_nothing(labeller, chosen, _otherwise(labeller))
+            second = adjust_by(chosen, other, numbers, rivals, shares=shares, labels=labels).apply(second)
         numbers = replace(numbers, temperature=agreeing_temperature(moved[fitting], second))
     numbers = replace(numbers, origin=told)
     return FrozenCalibration(
@@ -280,9 +283,12 @@ def adjust_by(
 
 
 def says_nothing(labeller: Labeller, method: str, labels: Sequence[Label]) -> np.ndarray:
-    """Scores (n, L) of texts without content, or for "dcpmi" of the template without a label."""
+    """Scores (n, L) of texts without content, or for "dcpmi" of the template without a label.
+
+    labels  the labeller's own, or the same in other words
+    """
     if method == "dcpmi":
-        templates = {label.template or labeller.template for label in labels}
+        templates = {label.template or labeller.template for label in labeller.own.labels}
         texts: Sequence[str] = tuple(map(without_label, templates))
         if len(texts) > 1:
             raise SettingError(
@@ -309,16 +315,21 @@ def says_nothing(labeller: Labeller, method: str, labels: Sequence[Label]) -> np
     return scores[read]
 
 
+def _otherwise(labeller: Labeller) -> list[Label]:
+    """The labels in other words, each with its template; none where it does not matter how they agree."""
+    scorer, second = labeller.scorer, labeller.scorer.second_template
+    if second is None or labeller.choice.rivals == "none" or len(labeller.own.labels) < 2:
+        return []
+    return [
+        replace(label, template=scorer.template if (label.template or labeller.template) == second else second)
+        for label in labeller.own.labels
+    ]
+
+
 def _scores(labeller: Labeller, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
     """Scores (n, L) of the labels, of the labels worded otherwise, and which of all texts have tokens: the n."""
     scorer, labels, template = labeller.scorer, labeller.own.labels, labeller.template
-    otherwise: list[Label] = []
-    if scorer.second_template is not None and labeller.choice.rivals != "none" and len(labels) > 1:
-        second = scorer.second_template
-        otherwise = [
-            replace(label, template=scorer.template if (label.template or template) == second else second)
-            for label in labels
-        ]
+    otherwise = _otherwise(labeller)
     labeller.look(texts)
     both = [*labels, *otherwise]
     parts, tokens = [], []
