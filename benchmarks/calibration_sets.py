@@ -1,11 +1,13 @@
 """The label sets on which calibration without labels was chosen, and those on which it is reported.
 
-No text is on both sides, and no kind of label either: what was looked at while methods and constants were chosen is
-`DEVELOPMENT`; `TEST` was run once, afterwards.
+No text is on both sides. What was looked at while methods and constants were chosen is `DEVELOPMENT`; `TEST` was
+run afterwards, and changed nothing.
 
-  development  BBC News (5 labels), TREC questions (6), CLINC150's domains (10), film reviews (2), short messages (2)
-  test         20 Newsgroups (20), Reuters R8 (8, half of the texts one label), CLINC150's intents (150), product
-               reviews (2), newspaper editorials (2), tweets (2), film critics (3)
+  development  BBC News (5 labels), TREC questions (6), CLINC150's domains (10) and the intents of its first five
+               domains (15 each), film reviews (2), short messages (2); of CLINC150 its training part
+  test         20 Newsgroups (20), Reuters R8 (8, half of the texts one label), the intents of CLINC150's other five
+               domains (15 each) and all of them together (150), of its test part; product reviews (2), newspaper
+               editorials (2), tweets (2), film critics (3)
 
 Reviews, editorials and tweets are Hutto and Gilbert's (2014), positive above 0 and negative below; R8 is Lewis's.
 """
@@ -34,6 +36,8 @@ REUTERS = {
 }
 CRITICS = {"fresh": "a favourable review", "rotten": "an unfavourable review", "plot": "the plot of a film"}
 MESSAGES = {"0": "a message to a friend", "1": "spam"}
+DOMAINS = ("auto_and_commute", "banking", "credit_cards", "home", "kitchen_and_dining")
+OTHER_DOMAINS = ("meta", "small_talk", "travel", "utility", "work")
 
 Rows = tuple[list[str], list[str]]
 """Texts, and the label of each."""
@@ -84,27 +88,32 @@ def _critics(folder: Path) -> Rows:
     return [row["text"] for row in rows], [CRITICS[row["category"]] for row in rows]
 
 
-def _requests(file: Path, column: str) -> Rows:
-    rows = [row for row in data.clinc(file) if row["domain"] != "oos"]
+def requests(file: Path, column: str, domain: str | None = None) -> Rows:
+    """CLINC150's requests, of one domain or of all, and their intents or domains; none that is out of scope."""
+    rows = [row for row in data.clinc(file) if row["domain"] != "oos" and domain in (None, row["domain"])]
     return [row["text"] for row in rows], [row[column].replace("_", " ") for row in rows]
+
+
+def _intents(part: str, domain: str) -> Callable[[Path, Path], Rows]:
+    return lambda packages, clinc: requests(clinc / f"{part}.csv.gz", "intent", domain)
 
 
 DEVELOPMENT: dict[str, Callable[[Path, Path], Rows]] = {
     "bbc news": lambda packages, clinc: data.bbc(packages),
     "trec": lambda packages, clinc: data.trec(packages)[:2],
-    "clinc domains": lambda packages, clinc: _requests(clinc / "train.csv.gz", "domain"),
+    "clinc domains": lambda packages, clinc: requests(clinc / "train.csv.gz", "domain"),
     "film reviews": lambda packages, clinc: _sentiment(packages, "movieReviewSnippets"),
     "messages": lambda packages, clinc: _messages(packages),
-}
+} | {f"intents of {domain}": _intents("train", domain) for domain in DOMAINS}
 TEST: dict[str, Callable[[Path, Path], Rows]] = {
     "newsgroups": lambda packages, clinc: newsgroups(packages),
     "reuters r8": lambda packages, clinc: _reuters(packages),
-    "clinc intents": lambda packages, clinc: _requests(clinc / "test.csv.gz", "intent"),
+    "clinc intents": lambda packages, clinc: requests(clinc / "test.csv.gz", "intent"),
     "product reviews": lambda packages, clinc: _sentiment(packages, "amazonReviewSnippets"),
     "editorials": lambda packages, clinc: _sentiment(packages, "nytEditorialSnippets"),
     "tweets": lambda packages, clinc: _sentiment(packages, "tweets"),
     "film critics": lambda packages, clinc: _critics(packages),
-}
+} | {f"intents of {domain}": _intents("test", domain) for domain in OTHER_DOMAINS}
 
 
 def drawn(name: str, packages: Path, clinc: Path, count: int, seed: int) -> LabelledSet:

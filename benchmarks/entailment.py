@@ -24,6 +24,8 @@ from measuring import sijo_beside_peers
 
 import data
 import sijo
+from sijo.checkpoints.locate import built_in
+from sijo.tokenizers.tokenizer import Tokenizer
 
 TEXTS = {"requests": 32, "news": 32, "articles": 8}
 """What is read, and in which batches by the pipeline; the longer the fewer, as padding costs it most."""
@@ -34,9 +36,13 @@ COLUMNS = ["entailment", "neutral", "contradiction"]
 
 
 def checkpoint(size: str, folder: Path) -> Path:
-    """A folder of that size with drawn weights, wide enough for scores to differ, and BERT's word pieces."""
+    """A folder of that size with drawn weights, wide enough for scores to differ, and BERT's word pieces.
+
+    It reads 512 tokens, where the sentence encoder whose word pieces they are was made to end at 256.
+    """
     torch.manual_seed(0)
-    model = sijo.create(size, "sequence-classification", labels=COLUMNS, tokenizer=sijo.load().tokenizer)
+    tokenizer = Tokenizer.load(built_in() / "tokenizer.json", max_length=512)
+    model = sijo.create(size, "sequence-classification", labels=COLUMNS, tokenizer=tokenizer)
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(torch.randn_like(weight), alpha=0.02)

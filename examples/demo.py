@@ -13,7 +13,7 @@ import sijo
 from sijo.errors import SijoError
 from sijo.evaluation.zero_shot import evaluate
 from sijo.files.tables import TextTable
-from sijo.zeroshot.labels import LabelSet
+from sijo.zeroshot.label_files import read_labels
 
 HERE = Path(__file__).parent
 
@@ -24,7 +24,7 @@ def main() -> None:
     blocks = list(TextTable(HERE / "requests.csv").blocks())
     texts = [text for block in blocks for text in block.texts]
     gold = [str(domain) for block in blocks for domain in block.values("domain")]
-    described = {label.name: label.descriptions for label in LabelSet.read(HERE / "domains.csv").labels}
+    described = {label.name: label.descriptions for label in read_labels(HERE / "domains.csv").labels}
     names = list(described)
 
     model = sijo.load()

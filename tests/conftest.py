@@ -18,9 +18,9 @@ import pytest
 
 # two workers, each with a thread for each core, hinder each other more than they help
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# tests import what they share, `battery`, `reference` and `runs`, by these names
+# tests import what they share, `battery`, `reference`, `runs` and others, by these names
 sys.path.append(str(Path(__file__).parent))
-pytest_plugins = ["runs"]
+pytest_plugins = ["runs", "blank_models"]
 
 WORDS = ["the", "a", "of", "to", "in", "and", "is", "was", "not", "for", "we", "you", "it", "they", "one", "two"]
 WORDS += [

@@ -169,11 +169,12 @@ class Bert:
             states = self.inner(layer, self.attention(layer, states, wide))
         return states
 
-    def written(self, *, hidden="last_hidden_state", logits=None, vector=None, **fields):
+    def written(self, *, hidden="last_hidden_state", logits=None, tags=None, vector=None, **fields):
         """The bytes of the file, and those of the file of its tensors.
 
         hidden  what the output of states is called; None for none
         logits  the number of columns of a head over the pooler, whose weights are there
+        tags    that of a head over each token
         vector  what the output of the mean of the states is called
         """
         states, outputs = self.states(), []
@@ -192,6 +193,9 @@ class Bert:
             pooled = self.add("Tanh", self.linear("pooler.dense", first))
             self.nodes.append(node("Identity", [self.linear("classifier", pooled)], ["logits"]))
             outputs.append(value("logits", FLOAT, "batch", logits))
+        if tags is not None:
+            self.nodes.append(node("Identity", [self.linear("classifier", states)], ["logits"]))
+            outputs.append(value("logits", FLOAT, "batch", "length", tags))
         inputs = [value(name, INT64, "batch", "length") for name in INPUTS]
         return model(self.nodes, self.tensors, inputs, outputs, **fields), self.numbers
 

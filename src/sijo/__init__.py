@@ -21,12 +21,17 @@ if TYPE_CHECKING:
     from sijo.inference.encode import encode as encode
     from sijo.nn.architecture import Architecture as Architecture
     from sijo.zeroshot.classifier import ZeroShotClassifier as ZeroShotClassifier
+    from sijo.zeroshot.label_files import read_labels as read_labels
     from sijo.zeroshot.labeller import LabelPrediction
+    from sijo.zeroshot.labels import Label as Label
+    from sijo.zeroshot.labels import LabelSet as LabelSet
 
     Row = LabelPrediction
 
 _PLACES = {
     "Architecture": "sijo.nn.architecture.Architecture",
+    "Label": "sijo.zeroshot.labels.Label",
+    "LabelSet": "sijo.zeroshot.labels.LabelSet",
     "Model": "sijo.checkpoints.load.Model",
     "Row": "sijo.zeroshot.labeller.LabelPrediction",
     "SijoError": "sijo.errors.SijoError",
@@ -36,6 +41,7 @@ _PLACES = {
     "create": "sijo.checkpoints.load.create",
     "encode": "sijo.inference.encode.encode",
     "generate": "sijo.generation.generator.generate",
+    "read_labels": "sijo.zeroshot.label_files.read_labels",
     "load": "sijo.checkpoints.load.load",
     "save": "sijo.checkpoints.save.save",
 }

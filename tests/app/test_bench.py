@@ -1,12 +1,14 @@
 """`sijo bench`: what it measures and shows. No test times anything."""
 
 import json
-from itertools import count
 
 import pytest
 
 from sijo.checkpoints.describe import describe
+from sijo.checkpoints.load import load
+from sijo.checkpoints.save import save
 from sijo.inference import speed
+from sijo.inference.backends import registry
 from sijo.inference.backends.registry import open_backend
 from sijo.nn.cost import flops_per_token
 
@@ -39,11 +41,29 @@ def test_the_figures_belong_together(tiny_model, monkeypatch):
 
 def test_rounds_are_taken_in_turns_and_the_first_does_not_count(monkeypatch):
     # kills: all rounds of one work before those of another, and the time to make kernels in the median
-    clock, calls = count(), []
-    monkeypatch.setattr(speed.time, "perf_counter", lambda: float(next(clock)))
-    works = [lambda: calls.append("a"), lambda: calls.append("b")]
-    assert speed.in_turns(works, rounds=2) == [1.0, 1.0]
+    clock, calls = [0.0], []
+    monkeypatch.setattr(speed.time, "perf_counter", lambda: clock[0])
+
+    def work(name, seconds):
+        calls.append(name)
+        clock[0] += seconds * (0, 100, 1, 3)[calls.count(name)]
+
+    assert speed.in_turns([lambda: work("a", 1), lambda: work("b", 2)], rounds=2) == [2.0, 4.0]
     assert calls == ["a", "b"] * 3
+
+
+def test_what_is_measured_is_what_was_asked_for(sijo_cli, tiny_copy, tmp_path, monkeypatch):
+    # kills: another number of rounds than is told, and an encoder measured where a head answers
+    (tiny_copy / "modules.json").unlink()
+    model = load(tiny_copy, "new:sequence-classification", labels=["sea", "land"])
+    asked, heads, opened = [], [], registry.open_backend
+    monkeypatch.setattr(
+        speed, "in_turns", lambda works, *, rounds: asked.append(rounds) or [1.0 + i for i in range(len(works))]
+    )
+    monkeypatch.setattr(registry, "open_backend", lambda *a, **k: heads.append(k["head"]) or opened(*a, **k))
+    ran = sijo_cli("bench", save(model, tmp_path / "judge"), "--rounds", 4, "--device", "cpu")
+    assert ran.code == 0 and json.loads(ran.out)["rounds"] == 4, ran.err
+    assert asked == [4] and {*heads} == {"sequence-classification"}
 
 
 def test_a_program_gets_json_and_a_person_a_table(sijo_cli, tiny_model):

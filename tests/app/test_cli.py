@@ -326,7 +326,7 @@ def test_an_output_that_exists_is_replaced_only_when_asked(classify, bad, write,
     output = write("out.csv", "precious")
     bad(2, [f"output {output} exists", "--overwrite"], "--output", output, stdin=b"the sea\n")
     classify("--output", output, "--overwrite", stdin=b"the sea\n")
-    assert output.read_text().startswith("text,label,score,tokens,windows,truncated\nthe sea,")
+    assert output.read_text().startswith("text,label,score,margin,tokens,windows,truncated,scorer\nthe sea,")
     assert seen(tmp_path) == [output]
 
 
@@ -398,9 +398,11 @@ def test_a_name_that_the_input_has_gets_a_prefix(classify, bad, write):
         "score",
         "predicted_label",
         "predicted_score",
+        "margin",
         "tokens",
         "windows",
         "truncated",
+        "scorer",
     ]
     assert (rows[0]["label"], rows[0]["score"]) == ("land", "7")
     path = write("b.csv", "text,label,predicted_label\nthe sea,land,sea\n")
@@ -476,9 +478,9 @@ def test_a_pipe_gets_json_lines_and_a_table_when_asked(classify):
     assert "3 rows" in ran.err
     ran = classify("--format", "table", stdin=stdin)
     lines = ran.out.decode().splitlines()
-    assert lines[0].split() == ["label", "score", "text"] and "[red]rain[/red]" in lines[2]
+    assert lines[0].split() == ["label", "score", "margin", "scorer", "text"] and "[red]rain[/red]" in lines[2]
     assert "\x1b" not in ran.out.decode()
-    assert len(lines) == 4 and lines[3].split() == ["–", "–"]
+    assert len(lines) == 4 and lines[3].split() == ["–", "–", "–", "embedding"]
 
 
 def test_quiet_says_nothing(classify, tmp_path):

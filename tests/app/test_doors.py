@@ -410,7 +410,7 @@ MAY_OPEN = {
     "files/private.py": {"os.open"},
     "files/records.py": {"path.open"},
     "files/tables.py": {"self._path.open", "path.open"},
-    "zeroshot/labels.py": {"path.read_text"},
+    "zeroshot/label_files.py": {"path.read_text"},
     "files/atomic.py": {"temporary.open", "os.open"},
     "files/cache.py": {"sqlite3.connect"},
     "checkpoints/weights.py": {"file.open"},
@@ -431,7 +431,6 @@ MAY_OPEN = {
     "export/file.py": {"file.with_name(file.name + DATA).open"},
     "files/opener.py": {"os.open", "open"},
     "files/system.py": {"os.open"},
-    "inference/backends/onnx_backend.py": {"file.open"},
     # what the system tells of itself
     "processor.py": {"Path('/proc/cpuinfo').read_text"},
     "inference/threads.py": {"file.read_text"},

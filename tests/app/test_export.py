@@ -3,6 +3,9 @@
 import json
 from pathlib import Path
 
+from sijo.checkpoints.load import load
+from sijo.checkpoints.save import save
+
 
 def test_a_file_is_written_and_compared_on_the_user_s_texts(sijo_cli, tiny_copy, tmp_path):
     """Catches --texts that are not read, and a comparison that is not told."""
@@ -16,6 +19,29 @@ def test_a_file_is_written_and_compared_on_the_user_s_texts(sijo_cli, tiny_copy,
     words = sijo_cli("export", tiny_copy, "--texts", texts, "--format", "table")
     assert words.out.strip().endswith(b"onnx/model.onnx")
     assert "on 3 texts: off by at most" in words.err
+
+
+def test_the_column_of_the_texts(sijo_cli, tiny_copy, tmp_path):
+    """Catches texts that are read from another column, or a column that nobody asked for."""
+    table = tmp_path / "rows.csv"
+    table.write_text("number,words\n1,the sea\n2,rain and sun\n")
+    told = {}
+    for column in ("words", "number"):
+        ran = sijo_cli("export", tiny_copy, "--texts", table, "--column", column, "--out", tmp_path / column)
+        assert ran.code == 0, ran.err
+        told[column] = json.loads(ran.out)
+        assert (tmp_path / column / "onnx/model.onnx").is_file() and not (tiny_copy / "onnx").exists()
+    assert told["words"]["texts"] == told["number"]["texts"] == 2
+    assert told["words"]["tokens"] - told["number"]["tokens"] == (2 - 1) + (3 - 1)
+
+
+def test_a_head_is_told(sijo_cli, tiny_model, tmp_path):
+    """Catches a program that must open the file to know what it answers."""
+    model = load(tiny_model, "new:token-classification", labels=["sea", "land"])
+    ran = sijo_cli("export", save(model, tmp_path / "tagger"))
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)
+    assert (told["kind"], told["head"]) == ("onnx", "token-classification") and told["decisions"] > told["texts"]
 
 
 def test_what_cannot_be_exported_is_said(sijo_cli, tmp_path):

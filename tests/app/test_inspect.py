@@ -21,7 +21,7 @@ from sijo.nn.architecture import Architecture, ConvolutionSpec, Disentangled, Le
 KEYS = {
     *("folder", "model_type", "dtype", "layers", "blocks", "architecture", "parameters", "parameters_by_part"),
     *("heads", "labels", "tokenizer", "sentence_encoder", "licence", "unused", "files", "files_not_listed"),
-    *("languages", "never_opened", "would_not_load", "onnx", "tried", "backend"),
+    *("languages", "never_opened", "would_not_load", "onnx", "tried", "backend", "scorer"),
 }
 WIDE = {"vocab_size": 61, "embedding_size": 24, "hidden_size": 24, "heads": 2, "intermediate_size": 40}
 MIX = Architecture(
@@ -216,7 +216,7 @@ def test_huge_cards_and_many_files_stay_bounded(tiny_copy, tmp_path, sijo_cli):
     assert licence(tiny_copy) is None
     assert time.process_time() - started < 0.2
     (tiny_copy / "README.md").unlink()
-    contents, _ = inspect(tiny_copy)
+    contents, *_ = inspect(tiny_copy)
     assert len(contents["files"]) == 1_000 and contents["files_not_listed"] == 2_000 + 6
     shown = sijo_cli("inspect", tiny_copy, "--format", "table").out.decode().splitlines()
     assert len(shown) < 100 and "and 2,966 files more; --format json lists 1,000" in shown

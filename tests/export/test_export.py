@@ -19,7 +19,7 @@ from sijo.export import export as exporting
 from sijo.export.card import HEADING, with_files
 from sijo.export.compare import open_session
 from sijo.export.export import MEASURED, export
-from sijo.files.manifest import verify
+from sijo.files.manifest import verify, write_manifest
 
 TEXTS = ["the sea is new", "rain and sun", "a good game in the old land", "tax", "money and bread for the team"]
 
@@ -56,6 +56,42 @@ def test_a_folder_gets_its_file_whole(folder):
     assert exported.comparison.agreement.value == 1
     assert HEADING in (folder / "README.md").read_text()
     assert "onnx/model.onnx" not in inspect(folder)[0]["never_opened"]
+
+
+def test_a_saved_folder_gets_a_new_manifest(folder):
+    """Catches the old manifest copied along, after which the folder would not open."""
+    write_manifest(folder)
+    export(folder, texts=TEXTS)
+    verify(folder)
+    assert "onnx/model.onnx" in json.loads((folder / "manifest.json").read_text())["files"]
+
+
+def test_the_card_tells_what_was_measured(folder):
+    """Catches numbers under one another's headings."""
+    seen = export(folder, texts=TEXTS).comparison
+    rows = [
+        line.strip("| ").split(" | ") for line in (folder / "README.md").read_text().splitlines() if "| " in line
+    ]
+    told = dict(zip(rows[-3], rows[-1], strict=True))
+    share = seen.agreement
+    assert told == {
+        "file": "`model.onnx`",
+        "products": "float32",
+        "head": "sentence vectors",
+        "texts": "5",
+        "largest difference": f"{seen.gap:.1e}",
+        "same decision": f"{share.value:.2%}",
+        "95 %": f"[{share.low:.2%}, {share.high:.2%}]",
+        "times torch's speed": f"{seen.speed:.2f}",
+    }
+    assert seen.gap < 1e-5 < seen.speed and share.low < 0.9
+
+
+def test_an_entailment_model_is_compared_on_pairs(tmp_path, tokenizer_of_tiny):
+    """Catches decisions that were counted on texts which such a model is never given alone."""
+    for labels, count in ((["entailment", "other"], 2 * len(TEXTS)), (["sea", "land"], len(TEXTS))):
+        place = save(create_tiny("sequence-classification", tokenizer_of_tiny, labels), tmp_path / labels[0])
+        assert export(place, texts=TEXTS).comparison.texts == count
 
 
 def test_a_file_that_was_changed_is_found(folder):
@@ -103,8 +139,7 @@ def test_what_is_not_as_good_leaves_no_trace(folder, precision, monkeypatch):
 def test_heads_answer_in_their_file(tmp_path, tokenizer_of_tiny):
     """Catches a folder of a classifier whose file gives vectors, and one of a tagger that judges whole texts."""
     for head, dims in (("sequence-classification", 2), ("token-classification", 3)):
-        sizes = {"vocab_size": 200, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
-        model = create_tiny(head, tokenizer_of_tiny, sizes)
+        model = create_tiny(head, tokenizer_of_tiny, ["sea", "land", "tax"])
         place = save(model, tmp_path / head)
         exported = export(place, texts=TEXTS)
         assert exported.head == head
@@ -116,7 +151,7 @@ def test_heads_answer_in_their_file(tmp_path, tokenizer_of_tiny):
             export(place, head="mlm", texts=TEXTS)
 
 
-def create_tiny(head, tokenizer, sizes):
+def create_tiny(head, tokenizer, labels):
     from sijo.nn.architecture import Architecture, Learned
 
     a = Architecture(
@@ -129,7 +164,7 @@ def create_tiny(head, tokenizer, sizes):
         positions=Learned(count=64),
         token_types=2,
     )
-    return create(a, head, labels=["sea", "land", "tax"], tokenizer=tokenizer)
+    return create(a, head, labels=labels, tokenizer=tokenizer)
 
 
 @pytest.fixture
@@ -144,8 +179,8 @@ def test_without_onnx_one_sentence_says_what_to_install(folder, monkeypatch):
         export(folder)
 
 
-def test_sentence_transformers_opens_the_folder(folder):
-    """Catches names of inputs or outputs that others do not look for. Read as their class for ONNX reads it."""
+def test_names_are_those_that_others_look_for(folder):
+    """Catches an input or output of another name than sentence-transformers and optimum read, in onnxruntime."""
     exported = export(folder, texts=TEXTS)
     session = open_session(exported.file, 1)
     assert {entry.name for entry in session.get_inputs()} <= {"input_ids", "attention_mask", "token_type_ids"}

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import sijo
 from conftest import tiny_weights
@@ -29,7 +30,7 @@ def test_auto_takes_onnx_where_there_is_a_file(tiny_copy):
     assert chosen_backend(described, precision="bf16") == "torch"
     assert chosen_backend(described, head=HEAD) == "torch"  # the file gives no logits
     assert chosen_backend(described, "torch") == "torch"
-    assert backends_of(tiny_copy)["exact"] == "onnx"
+    assert backends_of(described)["exact"] == "onnx"
 
 
 def test_a_gpu_goes_before_onnx(tiny_copy, monkeypatch):
@@ -92,8 +93,8 @@ def test_a_folder_is_described_without_torch(tiny_model):
         "import sys, sijo.zeroshot.labeller, sijo.zeroshot.classifier, sijo.zeroshot.scorers.trained,"
         "sijo.zeroshot.scorers.entailment, sijo.inference.encode, sijo.evaluation.zero_shot, sijo.app.cli,"
         "sijo.checkpoints.contents;"
-        "from sijo.checkpoints.describe import describe; folder = describe(sys.argv[1]);"
-        "print(folder.tokenizer.max_length, folder.heads, folder.languages, len(folder.fingerprint));"
+        "from sijo.checkpoints.describe import describe, fingerprint; folder = describe(sys.argv[1]);"
+        "print(folder.tokenizer.max_length, folder.heads, folder.languages, len(fingerprint(folder, [])));"
         "sys.exit('torch' in sys.modules)"
     )
     ran = subprocess.run([sys.executable, "-c", program, tiny_model], check=True, capture_output=True, text=True)
@@ -102,11 +103,17 @@ def test_a_folder_is_described_without_torch(tiny_model):
 
 def test_the_fingerprint_knows_weights_and_settings(tiny_copy):
     # kills: vectors kept for one model given for another; a digest of the folder's path
-    before = FolderDescription(tiny_copy).fingerprint
-    assert FolderDescription(tiny_copy).fingerprint == before
-    config = tiny_copy / "config.json"
+    def told():
+        return sijo.load(tiny_copy).fingerprint
+
+    before = told()
+    assert told() == before
+    config, weights = tiny_copy / "config.json", tiny_weights()
     config.write_text(config.read_text().replace('"gelu"', '"relu"'))
-    assert FolderDescription(tiny_copy).fingerprint != before
+    other = told()
+    weights["embeddings.LayerNorm.bias"][0] += 1
+    save_file(weights, tiny_copy / "model.safetensors", metadata={"format": "pt"})
+    assert len({before, other, told()}) == 3
 
 
 class ToyBackend(Backend):
@@ -116,7 +123,7 @@ class ToyBackend(Backend):
     precision, device, heads, fingerprint = "exact", "cpu", frozenset(), "toy"
 
     @classmethod
-    def open(cls, described, *, head, device, precision):
+    def open(cls, described, *, head, device, precision, threads):
         toy = cls()
         toy.width = described.architecture.hidden_size
         return toy

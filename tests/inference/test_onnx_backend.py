@@ -13,12 +13,14 @@ import sijo
 from conftest import tiny_weights
 from onnx_networks import write_onnx
 from sijo.checkpoints.describe import FolderDescription
-from sijo.checkpoints.onnx import files
+from sijo.checkpoints.onnx import content, files
 from sijo.checkpoints.onnx.files import onnx_file
 from sijo.errors import CheckpointError, SettingError
 from sijo.files.manifest import write_manifest
+from sijo.inference.backends import registry
 from sijo.inference.backends.backend import IdBatch
 from sijo.inference.backends.onnx_backend import OnnxBackend
+from sijo.inference.backends.registry import open_backend
 from sijo.inference.backends.torch_backend import TorchBackend
 from sijo.inference.encode import encode
 
@@ -37,6 +39,35 @@ def test_vectors_are_those_of_torch(tiny_copy, data):
     want = encode(tiny_copy, TEXTS, backend="torch")
     assert np.abs(encode(tiny_copy, TEXTS, backend="onnx") - want).max() < 1e-5
     assert np.abs(encode(tiny_copy, TEXTS) - want).max() < 1e-5
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_a_folder_without_weights_answers_as_with_them(tiny_copy, gpu, monkeypatch):
+    # kills: torch asked for weights that are not there, by auto or because there is a GPU
+    monkeypatch.setattr(registry, "device_of", lambda name: "cuda:0" if gpu and name == "auto" else name)
+    write_onnx(tiny_copy, tiny_weights())
+    want = encode(tiny_copy, TEXTS, backend="torch", device="cpu")
+    (tiny_copy / "model.safetensors").unlink()
+    assert np.abs(encode(tiny_copy, TEXTS) - want).max() < 1e-5
+    with pytest.raises(SettingError, match="holds ONNX files alone, and torch runs weights"):
+        encode(tiny_copy, TEXTS, backend="torch", device="cpu")
+    with pytest.raises(CheckpointError, match="only ONNX files, which label and encode"):
+        sijo.load(tiny_copy)
+
+
+def test_a_file_is_read_once(tiny_copy, monkeypatch):
+    # kills: a second pass over a file to see whether it suits, its content kept for good, and an older one believed
+    read, counted = content.read_model, []
+    monkeypatch.setattr(content, "read_model", lambda data: counted.append(len(data)) or read(data))
+    write_onnx(tiny_copy, tiny_weights(), data=False)
+    described = FolderDescription(tiny_copy)
+    backend = open_backend(described, device="cpu")
+    assert backend.name == "onnx" and len(counted) == 1 and not described.onnx_contents
+    (tiny_copy / "model.safetensors").unlink()
+    described = FolderDescription(tiny_copy)
+    assert described.heads == ()
+    write_onnx(tiny_copy, tiny_weights(), data=False, vector="sentence_embedding")
+    assert open_backend(described, device="cpu")._outputs.sentence == "sentence_embedding" and len(counted) == 3
 
 
 def test_no_torch_is_imported(tiny_copy):

@@ -6,9 +6,15 @@ import sys
 
 import pytest
 
+from conftest import tiny_weights
+from onnx_networks import write_onnx
+from sijo.app import classify, evaluate
+from sijo.app import encode as encoding
 from sijo.errors import SettingError
 from sijo.inference import threads
+from sijo.inference.encode import encode
 from sijo.inference.threads import allowed_threads, thread_count, use_threads
+from sijo.zeroshot.classifier import ZeroShotClassifier
 
 
 @pytest.fixture
@@ -107,3 +113,97 @@ def test_every_library_takes_the_number():
     )
     subprocess.run([sys.executable, "-c", program], check=True)
     assert set(threads.READ_BY_LIBRARIES) >= {"OMP_NUM_THREADS", "RAYON_NUM_THREADS"} and use_threads
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """The threads of each network that reads: of torch while it does, of onnxruntime as its session was made."""
+    import torch
+
+    from sijo.inference.backends import onnx_backend, torch_backend
+
+    numbers = []
+
+    def pooled(*arguments):
+        numbers.append(torch.get_num_threads())
+        return pool(*arguments)
+
+    def made(source, count):
+        numbers.append(count)
+        return new_session(source, count)
+
+    pool, new_session = torch_backend.pool, onnx_backend.new_session
+    monkeypatch.setattr(torch_backend, "pool", pooled)
+    monkeypatch.setattr(onnx_backend, "new_session", made)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield numbers
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnx"])
+def test_every_engine_computes_with_its_own_number(tiny_copy, seen, backend):
+    # kills: a number that one library does not hear of, or that one engine leaves to the next
+    import torch
+
+    write_onnx(tiny_copy, tiny_weights())
+    encode(tiny_copy, ["the sea"], backend=backend, threads=3)
+    classifier = ZeroShotClassifier(["sea", "land"], tiny_copy, backend=backend, threads=2)
+    classifier.predict(["the sea"])
+    assert (seen[0], seen[-1], torch.get_num_threads()) == (3, 2, 1)
+    classifier.set_params(threads=4).predict(["the sea"])
+    encode(tiny_copy, ["the sea"], backend=backend)
+    assert {*seen} == {3, 2, 4, 1} and seen[-1] == 1
+    with pytest.raises(SettingError, match="threads=0"):
+        encode(tiny_copy, ["the sea"], backend=backend, threads=0)
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnx"])
+def test_the_number_of_a_run(tiny_copy, seen, sijo_cli, tmp_path, monkeypatch, backend):
+    # kills: an option that nobody reads; a run that goes on with other threads, and so with other bytes
+    for name in threads.READ_BY_LIBRARIES:
+        monkeypatch.setenv(name, "1")  # so that what a command sets is undone
+    write_onnx(tiny_copy, tiny_weights())
+    rows = tmp_path / "rows.csv"
+    rows.write_text("text,label\nthe sea,sea\nrain on land,land\n")
+    about = ["--model", tiny_copy, "--backend", backend]
+    labels = ["--labels", "sea,land"]
+    lines = {
+        "classify": ["classify", rows, *labels, *about, "-o", tmp_path / "out.csv"],
+        "encode": ["encode", rows, "--column", "text", *about, "-o", tmp_path / "out.npy"],
+        "evaluate": ["evaluate", "--data", rows, *labels, *about],
+    }
+    for name, line in lines.items():
+        seen.clear()
+        assert sijo_cli(*line, "--threads", 3).code == 0, name
+        assert {*seen} == {3}, name
+    for name in ("classify", "encode"):
+        sijo_cli(*lines[name], "--resume", "--threads", 2).must_say(2, "threads", "3", "2")
+        assert sijo_cli(*lines[name], "--resume", "--threads", 3).code == 0
+    sijo_cli(*lines["evaluate"], "--threads", 0).must_say(2, "threads=0 (--threads)")
+
+
+@pytest.mark.parametrize(
+    "module", [classify, encoding, evaluate], ids=lambda module: module.__name__.split(".")[-1]
+)
+def test_a_process_is_told_no_number_but_its_share(tiny_model, seen, sijo_cli, tmp_path, monkeypatch, module):
+    # kills: every one of several processes that computes with all of --threads
+    for name in threads.READ_BY_LIBRARIES:
+        monkeypatch.setenv(name, "1")  # so that what a command sets is undone
+    handed, real = [], module.answering
+
+    def answering(answer, opens, workers):
+        handed.append((opens.args[0].threads, workers))
+        return real(answer, opens, 1)
+
+    monkeypatch.setattr(module, "answering", answering)
+    rows = tmp_path / "rows.csv"
+    rows.write_text("text,label\nthe sea,sea\nrain on land,land\n")
+    line = {
+        classify: ["classify", rows, "--labels", "sea,land"],
+        encoding: ["encode", rows, "--column", "text"],
+        evaluate: ["evaluate", "--data", rows],
+    }[module]
+    assert sijo_cli(*line, "--model", tiny_model, "--threads", 4, "--workers", 2).code == 0
+    assert handed == [(None, 2)]

@@ -3,6 +3,7 @@
 What a process does is written as text, since it imports nothing of the tests.
 """
 
+import json
 import os
 from functools import partial
 from itertools import count
@@ -10,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from conftest import tiny_weights
+from onnx_networks import write_onnx
 from sijo.errors import SettingError, SijoError, SijoWarning
 from sijo.inference.outputs import NotFiniteError
+from sijo.inference.threads import READ_BY_LIBRARIES
 from sijo.inference.workers import WorkerPool, check_workers
 
 
@@ -147,6 +151,23 @@ def test_no_process_is_left_behind_when_its_parent_is_killed(start, until, tiny_
     until(lambda: all(map(gone, workers)))
     assert start(*command, "-o", tmp_path / "two.npy", "--workers", "2", **environment).wait().code == 0
     assert (tmp_path / "two.npy").read_bytes() == (tmp_path / "one.npy").read_bytes()
+
+
+def test_what_is_measured_is_the_same_for_any_number_of_processes(tiny_copy, sijo_cli, tmp_path, monkeypatch):
+    # kills: blocks measured out of order, labels of the file that a process does not know, cuts not counted
+    for name in READ_BY_LIBRARIES:
+        monkeypatch.setenv(name, "1")  # so that what a command sets is undone
+    write_onnx(tiny_copy, tiny_weights())
+    rows = tmp_path / "rows.csv"
+    texts = (f"the sea {'sun ' * (number % 50)},{'sea' if number % 3 else 'land'}\n" for number in range(5_000))
+    rows.write_text("text,label\n" + "".join(texts))
+    line = ["evaluate", "--data", rows, "--model", tiny_copy, "--long-text", "truncate", "--resamples", 100]
+    runs = [sijo_cli(*line, "--threads", number, "--workers", number) for number in (1, 2)]
+    assert [run.code for run in runs] == [0, 0], runs
+    one, two = (json.loads(run.out) for run in runs)
+    assert one.pop("rows_per_second") and two.pop("rows_per_second") and one == two and one["texts_cut"] > 1_000
+    ran = sijo_cli(*line, "--threads", 1, "--workers", 2)
+    ran.must_say(2, "more than the 1 threads", "--threads")
 
 
 def test_a_worker_that_is_killed_ends_a_run_that_can_be_resumed(start, until, tiny_model, tmp_path):

@@ -300,7 +300,7 @@ def test_fitted_numbers_are_used(make):
     clf = make(temperature="fit").fit(TEXTS, gold)
     assert clf.used_calibration.origin == "fit on 5 texts"
     assert clf.used_calibration.temperature == clf.calibration_.temperature != 0.1
-    assert clf.set_params(temperature=0.3).fit(TEXTS, gold).calibration.temperature == 0.3
+    assert clf.set_params(temperature=0.3).fit(TEXTS, gold).used_calibration.temperature == 0.3
     assert not hasattr(clf, "calibration_")
 
 

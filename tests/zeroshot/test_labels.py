@@ -6,6 +6,7 @@ import pytest
 
 from sijo.app.for_labels import kinds_of
 from sijo.errors import SettingError, SijoWarning, TextError
+from sijo.zeroshot.label_files import read_labels
 from sijo.zeroshot.labels import LabelSet
 
 
@@ -37,7 +38,7 @@ def test_a_line_that_is_no_list_of_labels(line):
 def test_files(tmp_path, name, content):
     """Catches a mark at the start that becomes part of the first label, blank lines, and commas in names."""
     (tmp_path / name).write_text(content, encoding="utf-8")
-    labels = LabelSet.read(tmp_path / name)
+    labels = read_labels(tmp_path / name)
     assert labels.names == ("sea", "bank, shore")
     assert [label.phrases("{}!") for label in labels.labels] == [("sea!",), ("bank, shore!",)]
 
@@ -45,7 +46,7 @@ def test_files(tmp_path, name, content):
 def test_descriptions(tmp_path):
     """Catches a further description lost, and an empty one encoded as a text of its own."""
     (tmp_path / "l.csv").write_text('label,description,description\nsea,"salt, water",waves\nsun,warm,\n')
-    sea, sun = LabelSet.read(tmp_path / "l.csv").labels
+    sea, sun = read_labels(tmp_path / "l.csv").labels
     assert sea.phrases("the {}") == ("the sea", "salt, water", "waves")
     assert sun.phrases("the {}") == ("the sun", "warm")
 
@@ -63,21 +64,21 @@ def test_descriptions(tmp_path):
         ("l.json", b"[1, 2]", SettingError, "a word or a phrase"),
         ("l.json", b'{"a": 3, "b": "c"}', SettingError, "description"),
         ("l.json", b'{"a": "x", "a": "y", "b": "z"}', SettingError, "given twice"),
-        ("l.yaml", b"- sea\n", SettingError, "is .txt, .csv or .json"),
+        ("l.yaml", b"- sea\n", SettingError, "is .txt, .csv, .json or .toml"),
     ],
 )
 def test_files_that_will_not_do(tmp_path, name, content, error, message):
     """Catches each of these reaching the model, or a stack trace."""
     (tmp_path / name).write_bytes(content)
     with pytest.raises(error, match=message):
-        LabelSet.read(tmp_path / name)
+        read_labels(tmp_path / name)
 
 
 def test_a_file_that_is_not_there(tmp_path):
     # kills: a trace for a folder, in the one command or the other
     (tmp_path / "labels.txt").write_text("a\nb\n")
     (tmp_path / "folder.json").mkdir()
-    for read in (LabelSet.read, lambda path: kinds_of(str(path.with_suffix(".json")))):
+    for read in (read_labels, lambda path: kinds_of(str(path.with_suffix(".json")))):
         with pytest.raises(SettingError, match=r"did you mean 'labels\.txt'"):
             read(tmp_path / "label.txt")
         with pytest.raises(SettingError, match="is a folder"):
@@ -147,7 +148,7 @@ WEATHER = {"weather": "rain", "art": ""}
 def test_files_as_others_write_them(tmp_path, name, content, names):
     # kills: the key of an object as the only label, its numbers as labels, columns in another order
     (tmp_path / name).write_text(content if isinstance(content, str) else json.dumps(content))
-    assert LabelSet.read(tmp_path / name).names == names
+    assert read_labels(tmp_path / name).names == names
 
 
 @pytest.mark.parametrize(
@@ -175,7 +176,7 @@ def test_files_that_would_give_strange_labels(tmp_path, name, content):
     # kills: a strange label in place of an error
     (tmp_path / name).write_text(content)
     with pytest.raises((SettingError, TextError)):
-        LabelSet.read(tmp_path / name)
+        read_labels(tmp_path / name)
 
 
 @pytest.mark.parametrize("line", ["sea|rain,sun", "sea、rain;sun", "sea, rain, sun|wind"])

@@ -75,11 +75,10 @@ def run(
 
 def _backends(described: "FolderDescription", device: str) -> tuple[list["Backend"], dict[str, str]]:
     """Every backend and precision that can be opened and is worth it, and why each other is left out."""
-    from sijo.inference.backends.registry import BACKENDS, device_of, open_backend
-    from sijo.nn.head_specs import CLASSIFIER
+    from sijo.inference.backends.registry import BACKENDS, device_of, judging_head, open_backend
     from sijo.processor import has_bf16
 
-    head = CLASSIFIER if CLASSIFIER in described.heads and not described.sentence.trained else None
+    head = judging_head(described)
     opened, left_out = list["Backend"](), dict[str, str]()
     for name, row in BACKENDS.items():
         where = device_of(device) if name == "torch" else "cpu"

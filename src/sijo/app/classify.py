@@ -4,15 +4,16 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from rich.table import Column, Table
 from rich.text import Text
 
+from sijo.app.compare import comparing
 from sijo.app.label_settings import LabelSettings
 from sijo.app.options import call_with
 from sijo.app.progress import RowProgress
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from sijo.files.tables import RowBlock, TextTable
-    from sijo.zeroshot.frozen import FrozenCalibration
     from sijo.zeroshot.labeller import Labeller, LabelPrediction
 
 NO_LABELS = (
@@ -54,6 +54,9 @@ class ClassifySettings(LabelSettings):
     """A .csv, .jsonl or .parquet to write; it appears whole or not at all."""
     format: Literal["table", "jsonl", "csv"] | None = None
     """How to print without --output: table at a terminal, jsonl in a pipe."""
+    compare: Path | None = None
+    """An earlier output for the same rows: rows with another label than there are told, with the reason, and get
+    moved_from and moved_why. With --output they are printed too."""
     all_scores: bool = False
     """Add label_scores: the probability of every label."""
     workers: int = 1
@@ -113,6 +116,7 @@ def _notes(counts: Counter[str], labeller: "Labeller") -> Iterator[str]:
 
 def run(source: str, settings: ClassifySettings) -> None:
     """Label the rows of `source` as the settings say, to a file or to standard output."""
+    settings.take_threads()
     labels = settings.label_set()
     if (settings.labels_column is None) == (labels is None) and (labels is not None or settings.model is None):
         raise SettingError(NO_LABELS)
@@ -133,34 +137,35 @@ def _job(
     table: "TextTable", labeller: "Labeller", settings: ClassifySettings
 ) -> Iterator[TableJob[list["LabelPrediction"]]]:
     """The work that is to be done, and the processes that do it."""
-    from sijo.inference.precision import named_precision
-    from sijo.zeroshot.frozen import FrozenCalibration
-
-    asked = named_precision(settings.precision, settings.dtype)
-    settled: Any = labeller.scorer.engine.backend.precision if asked == "auto" else asked
-    taken = replace(settings, precision=settled, dtype=None)
-    fitted = labeller.adjuster if isinstance(labeller.adjuster, FrozenCalibration) else None
-    opens = partial(_opened, taken, fitted)
+    opens = partial(_opened, settings, settings.reopening(labeller))
     with answering(_answers(labeller, settings), opens, settings.workers) as answered:
-        yield TableJob(
+        work = TableJob(
             table=table,
-            rows=labeller.scorer.rows,
+            rows=labeller.rows,
             answered=answered,
             columns=lambda rows: _answer_columns(rows, labeller, settings),
             counted=_counted,
         )
+        if settings.compare is None:
+            yield work
+            return
+        shown = settings.format or ("table" if sys.stdout.isatty() else "jsonl")
+        with comparing(
+            work,
+            settings.compare,
+            _run_settings(table, labeller, settings),
+            multi_label=bool(labeller.choice.multi_label),
+            shows=settings.output is not None or shown == "table",
+            as_table=shown == "table",
+        ) as compared:
+            yield compared
 
 
 def _opened(
-    settings: ClassifySettings, fitted: "FrozenCalibration | None"
+    settings: ClassifySettings, opens: Callable[[], "Labeller"]
 ) -> Callable[["RowBlock"], list["LabelPrediction"]]:
-    """What answers a block, in a process of its own, in the precision that was taken, calibrated as was fitted."""
-    labeller = settings.opened_in(settings.precision, settings.label_set())
-    if fitted is not None or settings.calibrate != "none":
-        from sijo.zeroshot.fitting import calibrated
-
-        labeller = calibrated(labeller, settings.calibrate, None, fitted, risk=settings.risk)
-    return _answers(labeller, settings)
+    """What answers a block, in a process of its own."""
+    return _answers(opens(), settings)
 
 
 def _answers(labeller: "Labeller", settings: ClassifySettings) -> Callable[["RowBlock"], list["LabelPrediction"]]:
@@ -175,7 +180,7 @@ def _to_file(table: "TextTable", labeller: "Labeller", settings: ClassifySetting
         RowProgress(shown=not settings.quiet) as progress,
     ):
         if job.finished:
-            job.confirm(table.blocks(rows=labeller.scorer.rows))
+            job.confirm(table.blocks(rows=labeller.rows))
             settings.say(f"{settings.output} is complete already")
             return
         how = "in place of --overwrite " if settings.overwrite else ""
@@ -236,10 +241,12 @@ def _answer_columns(
     columns: dict[str, pa.Array] = {}
     if labeller.choice.multi_label:
         columns["labels"] = pa.array([row.fitting for row in rows], pa.list_(pa.string()))
-        columns["scores"] = pa.array([row.scores[: len(row.fitting)] for row in rows], pa.list_(pa.float64()))
+        columns["scores"] = pa.array([row.fitting_scores for row in rows], pa.list_(pa.float64()))
     else:
         columns["label"] = pa.array([row.label for row in rows], pa.string())
         columns["score"] = pa.array([row.score if row.tokens else None for row in rows], pa.float64())
+        if labeller.labels is not None and any(label.within for label in labeller.labels.labels):
+            columns["path"] = pa.array([row.path or row.fitting for row in rows], pa.list_(pa.string()))
     columns["margin"] = pa.array([row.margin if row.tokens else None for row in rows], pa.float64())
     if labeller.sets is not None:
         columns["label_set"] = pa.array([row.fitting for row in rows], pa.list_(pa.string()))
@@ -256,41 +263,50 @@ def _answer_columns(
 
 def _run_settings(table: "TextTable", labeller: "Labeller", settings: ClassifySettings) -> dict[str, object]:
     """Everything that decides the answers, but the rows: a resumed run must have the same."""
+    from sijo.evaluation.moves import digest_of
+    from sijo.inference.workers import share_of_threads
+
     calibration, scorer, labels = labeller.calibration, labeller.scorer, labeller.labels
     return {
         "sijo": __version__,
         **table.settings,
-        "labels": None if labels is None else {label.name: label.descriptions for label in labels.labels},
+        "labels": None,
+        **({} if labels is None else labels.record),
         "labels_column": settings.labels_column,
         "labels_separator": settings.labels_separator,
         "scorer": scorer.name,
         "backend": scorer.engine.backend.name,
         "precision": scorer.engine.backend.precision,
         "device": scorer.engine.backend.device.partition(":")[0],
+        "threads": share_of_threads(settings.workers),
         "hypothesis_template": settings.hypothesis_template,
         "none_label": settings.none_label,
-        "none_score": calibration.none_score,
-        "temperature": calibration.temperature,
         "calibrate": None if labeller.adjuster is None else labeller.adjuster.method,
         "calibration": None if labeller.adjuster is None else labeller.adjuster.fingerprint,
         "risk": settings.risk,
+        "none_score": calibration.none_score,
+        "temperature": calibration.temperature,
         "multi_label": labeller.choice.multi_label,
         "threshold": settings.threshold,
         **scorer.settings,
         "all_scores": settings.all_scores,
+        **({} if settings.compare is None else {"compare": digest_of(settings.compare)}),
         "model": scorer.engine.backend.fingerprint,  # last, for what is part of it is told by name before
     }
 
 
 def _print_table(texts: Sequence[str], rows: Sequence["LabelPrediction"], *, first: bool) -> None:
-    """A line for each row: label, probability, and as much of the text as fits."""
+    """A line for each row: label, probability, its lead, who says so, and as much of the text as fits."""
     label, score = Column("label", style="bold", max_width=32), Column("score", justify="right", style="cyan")
+    margin, scorer = Column("margin", justify="right"), Column("scorer", style="dim")
     text_column = Column("text", no_wrap=True, overflow="ellipsis", ratio=1)
-    table = Table(label, score, text_column, box=None, pad_edge=False, show_header=first)
+    table = Table(label, score, margin, scorer, text_column, box=None, pad_edge=False, show_header=first)
     for text, row in zip(texts, rows, strict=True):
         table.add_row(
             Text(printable(", ".join(() if row.abstained else row.fitting)) or "–"),
             f"{row.score:.2f}" if row.tokens else "–",
+            f"{row.margin:.2f}" if row.tokens else "–",
+            f"{row.scorer}{', cut' if row.truncated else ''}{', abstained' if row.abstained else ''}",
             Text(printable(text)),
         )
     print_shown(table)

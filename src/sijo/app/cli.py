@@ -66,6 +66,8 @@ def input_name(*command: str) -> Callable[[object, Sequence[Token]], str]:
 for module in (attribute, bench, distill, evaluate, export, finetune, generate, inspect, pretrain):
     app.command(module.run, name=module.__name__.rpartition(".")[2], help_format="markdown")
 TOKENIZER = "Make a tokenizer from raw text."
+LABELS = "Check a file of labels before a model reads it."
+app.command("sijo.app.labels:commands", name="labels", help=LABELS)
 app.command("sijo.app.tokenizer:commands", name="tokenizer", help=TOKENIZER)  # opened late: it knows the families
 
 
@@ -79,9 +81,10 @@ def label_file(
     """Label each row of a file with labels that no model was trained on.
 
     INPUT is a .txt, .csv, .tsv, .jsonl or .parquet file, also as .gz, .bz2, .xz or .zst, or - for standard
-    input. Every input column is kept, in order. Added to each row: label, score (its probability),
-    tokens, windows (in how many pieces it was read) and truncated; with --multi-label, labels and
-    scores are lists. A name that the input already has gets the prefix predicted_.
+    input. Every input column is kept, in order. Added to each row: label, score (its probability), margin
+    (its lead over the next), tokens, windows (in how many pieces it was read), truncated and scorer; with
+    --multi-label, labels and scores are lists; with --risk, also label_set and abstained. A
+    name that the input already has gets the prefix predicted_.
 
         sijo classify news.csv --column text --labels "business,sport,technology" -o out.parquet
 

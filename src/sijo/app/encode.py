@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from sijo.app.options import BackendName, PrecisionName, call_with
+from sijo.app.options import ComputeOptions, call_with
 from sijo.app.progress import RowProgress
 from sijo.app.table_job import InputFormat, TableJob, TableOptions, answering, check_output, in_words, speed_of
 from sijo.version import __version__
@@ -28,7 +28,7 @@ ROWS = 2048
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class EncodeSettings(TableOptions):
+class EncodeSettings(ComputeOptions, TableOptions):
     """What makes the vectors, and where they go."""
 
     model: str | None = None
@@ -61,14 +61,6 @@ class EncodeSettings(TableOptions):
     """The model of a LoRA adapter: a folder or org/name, where --model holds the adapter alone."""
     cache: Path | None = None
     """A folder that keeps vectors between runs: a text that it has seen is not read again."""
-    backend: BackendName = "auto"
-    """What runs the network. auto: onnx where the folder holds an ONNX file of the asked precision and the
-    processor runs it, else torch."""
-    device: str = "auto"
-    """Where it computes: cpu, cuda, cuda:N or mps; auto takes the first GPU there is, else the processor."""
-    precision: PrecisionName = "exact"
-    """What it computes in; exact is float32. auto tries int8 and bf16, where the processor has them, on the first
-    texts, and takes the first that decides as float32 does in 99 of 100 cases."""
     input_format: InputFormat | None = None
     """What the input holds; told from its suffix by default, and for a pipe and .txt from the first lines."""
     delimiter: str | None = None
@@ -112,6 +104,7 @@ class EncodeSettings(TableOptions):
 
 def run(source: str, settings: EncodeSettings) -> None:
     """Encode the rows of `source` as the settings say, to a file or to standard output."""
+    settings.take_threads()
     call_with(check_output, settings, arrays=True)
     table = settings.table(source, settings.column)
     engine = settings.opened(table)
@@ -134,7 +127,7 @@ def run(source: str, settings: EncodeSettings) -> None:
 def _job(table: "TextTable", engine: "Engine", settings: EncodeSettings) -> Iterator[TableJob["Encoded"]]:
     """The work that is to be done, and the processes that do it."""
     precision = engine.backend.precision if settings.precision == "auto" else settings.precision
-    taken = replace(settings, precision=precision)
+    taken = replace(settings, precision=precision, threads=None)
     with answering(reader(engine), partial(_opened, taken), settings.workers) as answered:
         yield TableJob(
             table=table,
@@ -225,12 +218,15 @@ def _notes(counts: Counter[str], engine: "Engine") -> Iterator[str]:
 
 def _run_settings(table: "TextTable", engine: "Engine", settings: EncodeSettings) -> dict[str, object]:
     """Everything that decides the vectors, but the rows: a resumed run must have the same."""
+    from sijo.inference.workers import share_of_threads
+
     return {
         "sijo": __version__,
         **table.settings,
         "backend": engine.backend.name,
         "precision": engine.backend.precision,
         "device": engine.backend.device.partition(":")[0],
+        "threads": share_of_threads(settings.workers),
         "prompt": engine.before,
         "dimensions": engine.width,
         "normalize": settings.normalize,

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from sijo.app.evaluate_settings import EvaluateSettings
 from sijo.app.evaluation.gold_rows import GoldRows, gold_rows, label_columns_of
 from sijo.app.progress import RowProgress
+from sijo.app.table_job import check_output
 from sijo.errors import SettingError
 
 
@@ -27,10 +28,12 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:  # noqa: B0
     """
     if not settings.data:
         raise SettingError("name the file with texts and their labels: --data FILE")
+    settings.take_threads()
     from sijo.app.evaluation.output import check_outputs, show
     from sijo.app.evaluation.runs import finished_runs
 
     runs_asked = len(settings.data) * len(settings.ways) * len(settings.methods)
+    check_output(None, resume=False, overwrite=False, workers=settings.workers)
     check_outputs(settings, runs=runs_asked)  # refused before an hour's work, not after it
     sets = read_sets(settings)
     with ExitStack() as stack:

@@ -71,6 +71,9 @@ class EvaluateSettings(LabelSettings):
     """Bootstrap resamples behind each interval."""
     seed: int = 0
     """Where the resamples start from."""
+    workers: int = 1
+    """Processes that share the rows where one does not fill the machine; each takes its share of the threads, and
+    the answers are the same."""
 
     @property
     def methods(self) -> tuple[CalibrationName, ...]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from sijo.errors import SettingError, TextError, nearest
 from sijo.names import folded
-from sijo.zeroshot.labels import names_of_line, read_labels_file
+from sijo.zeroshot.label_files import read_labels_file
+from sijo.zeroshot.labels import names_of_line
 
 if TYPE_CHECKING:
     from sijo.generation.synthetic import Kind

@@ -47,10 +47,12 @@ def run(model: str | None = None, /, *, options: InspectSettings = InspectSettin
     from sijo.checkpoints.contents import inspect
     from sijo.checkpoints.locate import locate
     from sijo.inference.backends.registry import RULE, backends_of
+    from sijo.zeroshot.scorers.open import scorer_of
 
     folder = locate(model, revision=options.revision)
-    contents, error = inspect(folder, base=options.base)
-    contents["backend"] = {"rule": RULE, "auto": backends_of(folder, options.base)}
+    contents, described, error = inspect(folder, base=options.base)
+    contents["backend"] = {"rule": RULE, "auto": {} if described is None else backends_of(described)}
+    contents["scorer"] = None if described is None else scorer_of(described)
     if wants_json(options.format):
         print_json(contents, ascii=True)  # file names need not be text
     else:
@@ -81,10 +83,12 @@ def _about(contents: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "folder", contents["folder"]
     if contents["architecture"] is not None:
         mixed = contents["model_type"] == "sijo"
-        yield "model", f"{contents['model_type']}{' (not in transformers)' if mixed else ''}, {contents['dtype']}"
+        dtype = contents["dtype"] or "in ONNX files alone"
+        yield "model", f"{contents['model_type']}{' (not in transformers)' if mixed else ''}, {dtype}"
         for number, line in enumerate(_in_words(contents)):
             yield ("" if number else "network"), line
-        yield "parameters", f"{contents['parameters']:,}"
+        counted = contents["parameters"] is not None
+        yield "parameters", f"{contents['parameters']:,}" if counted else "not counted in ONNX files"
         for part, count in contents["parameters_by_part"].items():
             yield f"  {part}", f"{count:>{len(format(contents['parameters'], ','))},}"
         kinds = contents["heads"].items()
@@ -109,10 +113,15 @@ def _about(contents: dict[str, Any]) -> Iterator[tuple[str, str]]:
                 mark = " (put before each text)" if name == sentence["default_prompt"] else ""
                 yield "  prompt", f"{name}: {words!r}{mark}"
         for precision, row in contents["onnx"].items():
-            yield f"ONNX {precision}", f"{row['file']}, gives {_few(row['gives'])}"
+            beside = (
+                "made of the weights beside it" if row["compared"] else "compared with no weights: none are here"
+            )
+            yield f"ONNX {precision}", f"{row['file']}, gives {_few(row['gives'])}; {beside}"
         chosen = ", ".join(f"{name} for {precision}" for precision, name in contents["backend"]["auto"].items())
+        if scorer := contents["scorer"]:
+            yield "scorer", f"auto takes {scorer['auto'] or 'none'}: {scorer['reason']}"
         yield "backend", f"{chosen or 'none that is installed'}; auto takes {contents['backend']['rule']}"
-        if not contents["tried"]:
+        if counted and not contents["tried"]:
             yield "weights", "not opened to see whether they load: that takes torch, pip install 'sijo[torch]'"
         if contents["unused"]:
             yield "read by none", _few(contents["unused"])

@@ -1,21 +1,23 @@
 """What every command that labels is told: the labels, the model that chooses among them, and how."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from sijo.app.calibrating import Texts, calibrated_by, check_calibration
-from sijo.app.options import BackendName, PrecisionName, call_with
+from sijo.app.options import ComputeOptions, call_with
 from sijo.app.table_job import InputFormat, TableOptions
 from sijo.errors import SettingError, warn
+from sijo.zeroshot.label_files import read_labels
 from sijo.zeroshot.labels import Labels, LabelSet
 from sijo.zeroshot.scorers.registry import SCORERS
 
 if TYPE_CHECKING:
+    from sijo.zeroshot.frozen import FrozenCalibration
     from sijo.zeroshot.labeller import Labeller
 
     ScorerName = str
@@ -28,14 +30,15 @@ SCORER_HELP = f"How labels are scored: {', '.join(row.help for row in SCORERS.va
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class LabelSettings(TableOptions):
+class LabelSettings(ComputeOptions, TableOptions):
     """What to choose from, and the model that chooses: the same for every command that labels."""
 
     labels: str | None = None
     """What to choose from, as "business,sport,tech"; a label that holds a comma stands in double quotes. A model
     that was trained on labels needs none: it chooses among all of its own."""
     labels_file: Path | None = None
-    """Labels from a file: .txt (one a line), .csv (label,description) or .json."""
+    """Labels from a file: .txt (one a line), .csv (label,description), .json or .toml, with descriptions,
+    examples, parents, thresholds and templates: see sijo labels."""
     labels_separator: str | None = None
     """What stands between labels, in --labels and in cells: semicolons by default, or commas where are none."""
     model: str | None = None
@@ -49,12 +52,17 @@ class LabelSettings(TableOptions):
     """The column of the model's head that says entailment, by name or number; its config tells by default."""
     contradiction_column: str | None = None
     """The column that says the opposite, likewise."""
+    entailment_score: Literal["logit", "margin"] | None = None
+    """What labels compete by: entailment's logit, by default, or the margin by which it exceeds contradiction's."""
+    cloze_score: Literal["mean", "sum"] | None = None
+    """Of a label of several tokens in a blank, the mean of their log-probabilities, by default, or the sum."""
     none_label: str | None = None
     """A name for "none of these", which may then win."""
     none_threshold: float | None = None
     """The score below which no label fits: a cosine, fitted, or for entailment its logit above its rival's, 0."""
     hypothesis_template: str | None = None
-    """The sentence a label is put in; "This is about {}." by default, for entailment "This example is {}."."""
+    """The sentence a label is put in; "This is about {}." by default, for entailment "This example is {}."; by
+    embeddings a name in Hangul stands in a Korean sentence. Behind a Korean name {을/를} gives what it wants."""
     prompt: str | None = None
     """What stands before texts and labels, for a sentence encoder: the name of one of its prompts, or words such as
     "query: "; "" for nothing. The encoder's own by default."""
@@ -79,14 +87,6 @@ class LabelSettings(TableOptions):
     """Read a text longer than the model in windows (the default), or only its start (entailment always does)."""
     cache: Path | None = None
     """A folder that keeps what the model gave, so that other labels on the same texts cost only what is new."""
-    backend: BackendName = "auto"
-    """What runs the network. auto: onnx where the folder holds an ONNX file of the asked precision and the
-    processor runs it, else torch."""
-    device: str = "auto"
-    """Where it computes: cpu, cuda, cuda:N or mps; auto takes the first GPU there is, else the processor."""
-    precision: PrecisionName = "exact"
-    """What it computes in; exact is float32. auto tries int8 and bf16, where the processor has them, on the first
-    texts, and takes the first that decides as float32 does in 99 of 100 cases."""
     dtype: Annotated[Literal["float32", "bfloat16", "float16"] | None, Parameter(show=False)] = None
     """The old name of --precision, kept for one release."""
     input_format: InputFormat | None = None
@@ -104,7 +104,7 @@ class LabelSettings(TableOptions):
         if self.labels is not None and self.labels_file is not None:
             raise SettingError("--labels and --labels-file both say what to choose from; pass one of them")
         if self.labels_file is not None:
-            return LabelSet.read(self.labels_file)
+            return read_labels(self.labels_file)
         return None if self.labels is None else LabelSet.parse(self.labels, self.labels_separator)
 
     def opened(
@@ -139,9 +139,12 @@ class LabelSettings(TableOptions):
 
         precision = named_precision(self.precision, self.dtype)
         open_with = partial(self.opened_in, labels=labels, otherwise=otherwise)
+        labeller = open_with("exact" if precision == "auto" else precision)
+        if self.scorer == "auto":
+            self.say(f"scorer {labeller.scorer.choice}")
         if precision != "auto":
-            return open_with(precision)
-        exact = open_with("exact")
+            return labeller
+        exact = labeller
         labeller, choice = automatic(
             lambda name: exact if name == "exact" else open_with(name),
             *first(exact),
@@ -168,9 +171,31 @@ class LabelSettings(TableOptions):
             precision=precision,
             entailment_column=self.entailment_column,
             contradiction_column=self.contradiction_column,
+            entailment_score=self.entailment_score,
+            cloze_score=self.cloze_score,
         )
         if scorer.caution is not None:
             warn(scorer.caution)
         if labels is None and otherwise is not None and scorer.known is None:
             labels = LabelSet.of(otherwise)
         return Labeller(scorer, choice, labels)
+
+    def reopening(self, labeller: "Labeller") -> Callable[[], "Labeller"]:
+        """What opens the same in a process of its own: in the precision that was taken, calibrated as fitted."""
+        from sijo.inference.precision import named_precision
+        from sijo.zeroshot.frozen import FrozenCalibration
+
+        asked = named_precision(self.precision, self.dtype)
+        settled: Any = labeller.scorer.engine.backend.precision if asked == "auto" else asked
+        taken = replace(self, precision=settled, dtype=None, threads=None)  # of a process's threads it is told
+        fitted = labeller.adjuster if isinstance(labeller.adjuster, FrozenCalibration) else None
+        return partial(_reopened, taken, labeller.labels, fitted)
+
+
+def _reopened(settings: LabelSettings, labels: LabelSet | None, fitted: "FrozenCalibration | None") -> "Labeller":
+    labeller = settings.opened_in(settings.precision, labels)
+    if fitted is None and settings.calibrate == "none":
+        return labeller
+    from sijo.zeroshot.fitting import calibrated
+
+    return calibrated(labeller, settings.calibrate, None, fitted, risk=settings.risk)

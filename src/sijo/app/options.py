@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import is_dataclass
+from dataclasses import dataclass, is_dataclass
 from inspect import signature
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
+
+from cyclopts import Group, Parameter
 
 from sijo.errors import SettingError
 from sijo.texts import half_character
@@ -16,6 +18,32 @@ WriterPrecision = Literal["exact", "auto", "bf16", "fp16", "int8"]
 """Those of the backends' registry, which takes a tenth of a second to import."""
 LARGEST = 10**18
 """Of the numbers that an option takes: a seed, and what is added to it, fits 64 bits."""
+COMPUTING = Parameter(group=Group("Computing", sort_key=1))
+"""These options stand apart in a command's help, behind its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeOptions:
+    """What computes, where, in which numbers and with how many threads: of every command that reads texts."""
+
+    backend: Annotated[BackendName, COMPUTING] = "auto"
+    """What runs the network. auto: onnx where the folder holds an ONNX file of the asked precision and the
+    processor runs it, else torch."""
+    device: Annotated[str, COMPUTING] = "auto"
+    """Where it computes: cpu, cuda, cuda:N or mps; auto takes the first GPU there is, else the processor."""
+    precision: Annotated[PrecisionName, COMPUTING] = "exact"
+    """What it computes in; exact is float32. auto tries int8 and bf16, where the processor has them, on the first
+    texts, and takes the first that decides as float32 does in 99 of 100 cases."""
+    threads: Annotated[int | None, COMPUTING] = None
+    """How many threads compute, of all processes together: by default as many as OMP_NUM_THREADS says, else the
+    cores there are, or fewer where a container has a quota. The same number gives the same bytes."""
+
+    def take_threads(self) -> None:
+        """Let every library compute with --threads, where it is given: to be called before they are imported."""
+        if self.threads is not None:
+            from sijo.inference.threads import thread_count, use_threads
+
+            use_threads(thread_count(self.threads))
 
 
 def check_options(options: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from sijo.checkpoints.adapters import Adapter
 from sijo.checkpoints.card import languages, licence
 from sijo.checkpoints.describe import FolderDescription
 from sijo.checkpoints.onnx.files import ONNX_NAMES, onnx_file
-from sijo.checkpoints.onnx.opened import onnx_outputs
+from sijo.checkpoints.onnx.opened import session_source
 from sijo.checkpoints.weight_files import PICKLED, TensorEntry, by_name, read_header
 from sijo.errors import SijoError
 from sijo.files.opener import open_inside
@@ -39,17 +39,22 @@ ABSENT = ("DebertaForPreTraining", "DebertaV2ForPreTraining", "DebertaForMultipl
 """Heads that were published, and that transformers has no class for."""
 
 
-def inspect(folder: Path, base: str | Path | None = None) -> tuple[dict[str, Any], Exception | None]:
-    """What is in a model's folder, as plain values under names that are always there, and why it would not load.
+def inspect(
+    folder: Path, base: str | Path | None = None
+) -> tuple[dict[str, Any], FolderDescription | None, Exception | None]:
+    """What is in a model's folder, as plain values under names that are always there; its description, where it has
+    one; and why it would not load.
 
     What it is stands in its settings and in the headers of its files. Whether encoder and heads open is tried where
-    torch is installed; `tried` tells.
+    torch is installed and there are weights; `tried` tells. ONNX files are checked as for a session, and compared
+    with the weights where there are any; `compared` tells. Of ONNX files alone, parameters are not counted.
 
     Of an adapter there is one name more, `adapter`.
 
     base  the model of an adapter that stands alone; see `load`
     """
     errors: dict[str, Exception] = {}
+    described = None
     unknown = ("model_type", "dtype", "layers", "blocks", "architecture", "parameters", "labels", "tokenizer")
     contents: dict[str, Any] = {"folder": str(folder)} | dict.fromkeys(unknown)
     contents |= {
@@ -60,12 +65,14 @@ def inspect(folder: Path, base: str | Path | None = None) -> tuple[dict[str, Any
         "languages": None,
         "unused": [],
         "onnx": {},
-        "tried": find_spec("torch") is not None,
+        "tried": False,
     }
     try:
         described = FolderDescription(folder, base=base)
+        contents["tried"] = find_spec("torch") is not None and described.onnx_alone is None
         contents["onnx"] = _onnx_files(described, errors)
         contents |= _described(described)
+        contents |= _weights(described) if described.onnx_alone is None else {}
         if contents["tried"]:
             opened = _opened_heads(folder, base, contents["heads"], errors)
             contents["heads"] = {name: kind for name, kind in contents["heads"].items() if name in opened}
@@ -82,12 +89,36 @@ def inspect(folder: Path, base: str | Path | None = None) -> tuple[dict[str, Any
     contents["files_not_listed"] = len(names) - len(contents["files"])
     contents["never_opened"] = [name for name in names[:MOST_FILES] if name.endswith(NEVER_OPENED)]
     contents["would_not_load"] = {name: str(error) for name, error in errors.items()}
-    return contents, first
+    return contents, described, first
 
 
 def _described(described: FolderDescription) -> dict[str, Any]:
-    """What a folder says of its model, from its settings and the headers of its files."""
+    """What a folder says of its model in its settings."""
     family, a, sentence = described.family, described.architecture, described.sentence
+    kinds = {name: family.published([name]) for name in described.heads}
+    unknown = ABSENT if family.model_type != "sijo" else kinds.values()
+    tokenizer = described.tokenizer if described.has_tokenizer else None
+    return {
+        "model_type": family.model_type,
+        "layers": a.layers,
+        "blocks": a.blocks,
+        "architecture": asdict(a),
+        "heads": {name: None if kind in unknown else kind for name, kind in kinds.items()},
+        "labels": list(described.labels) if {"id2label", "label2id"} & described.fields.keys() else None,
+        "tokenizer": tokenizer
+        and {
+            "kind": tokenizer.kind,
+            "vocabulary": tokenizer.vocab_size,
+            "longest_input": tokenizer.max_length,
+        },
+        "sentence_encoder": asdict(sentence) if sentence.trained else None,
+        **({} if described.adapter is None else {"adapter": _told(described.adapter, described)}),
+    }
+
+
+def _weights(described: FolderDescription) -> dict[str, Any]:
+    """What a folder's tensors are, from the headers of its files."""
+    family = described.family
     entries: dict[str, TensorEntry] = described.by_full_name(by_name(described.base, read_header))
     shapes = {name: entry.shape for name, entry in entries.items()}
     if described.adapter is not None:
@@ -105,29 +136,12 @@ def _described(described: FolderDescription) -> dict[str, Any]:
             sizes[part] = sizes.get(part, 0) + math.prod(shape)
     known = {family.prefix + name for name in family.left_behind}
     known |= {copy for layout in layouts.values() for copy in layout.copies}
-    kinds = {name: family.published([name]) for name in layouts if name != POOLER}
-    unknown = ABSENT if family.model_type != "sijo" else kinds.values()
-    tokenizer = described.tokenizer if described.has_tokenizer else None
     dtypes = {FLOATS[entry.dtype] for entry in entries.values() if entry.dtype in FLOATS}
     return {
-        "model_type": family.model_type,
         "dtype": " and ".join(sorted(dtypes)),
-        "layers": a.layers,
-        "blocks": a.blocks,
-        "architecture": asdict(a),
         "parameters": sum(sizes.values()),
         "parameters_by_part": sizes,
-        "heads": {name: None if kind in unknown else kind for name, kind in kinds.items()},
-        "labels": list(described.labels) if {"id2label", "label2id"} & described.fields.keys() else None,
-        "tokenizer": tokenizer
-        and {
-            "kind": tokenizer.kind,
-            "vocabulary": tokenizer.vocab_size,
-            "longest_input": tokenizer.max_length,
-        },
-        "sentence_encoder": asdict(sentence) if sentence.trained else None,
         "unused": sorted({*unused} - known),
-        **({} if described.adapter is None else {"adapter": _told(described.adapter, described)}),
     }
 
 
@@ -139,8 +153,9 @@ def _onnx_files(described: FolderDescription, errors: dict[str, Exception]) -> d
         try:
             file = onnx_file(described.folder, precision)
             if file is not None:
-                gives = [name for name in astuple(onnx_outputs(file, described)) if name is not None]
-                files[precision] = {"file": file.name, "gives": gives}
+                with session_source(file, described) as source:
+                    gives = [name for name in astuple(source.outputs) if name is not None]
+                files[precision] = {"file": file.name, "gives": gives, "compared": source.compared}
         except (SijoError, OSError) as error:
             errors[f"ONNX file of precision {precision}" if file is None else file.name] = error
     return files

@@ -3,17 +3,23 @@
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from io import BufferedReader
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol, TypeVar
 
 from sijo.checkpoints.adapters import CONFIG as ADAPTER_CONFIG
 from sijo.checkpoints.adapters import TASKS, Adapter, adapter_in
 from sijo.checkpoints.card import languages
 from sijo.checkpoints.locate import TOKENIZER_FILES, locate
+from sijo.checkpoints.onnx.content import OnnxContent
+from sijo.checkpoints.onnx.files import onnx_files
+from sijo.checkpoints.onnx.outputs import JUDGING, judging_heads
 from sijo.checkpoints.sentence import SentenceSettings, sentence_settings
-from sijo.checkpoints.weight_files import shown, tensor_names, weight_files
+from sijo.checkpoints.weight_files import has_weights, shown, tensor_names, weight_files
 from sijo.errors import CheckpointError, RefusedError, SettingError, SijoError
 from sijo.files.json_files import read_object
+from sijo.files.manifest import Identity, identity
 from sijo.files.paths import FolderFile, present
 from sijo.models import FAMILIES
 from sijo.models.family import Config, Layout
@@ -103,6 +109,8 @@ class FolderDescription:
         """Those of config.json."""
         self.family = FAMILIES[str(self.fields["model_type"])]
         self.config: Config = self.family.config.read(self.fields)
+        self.onnx_contents: dict[FolderFile, OnnxContent] = {}
+        """What was read of its ONNX files; to be cleared once a network is made of one."""
         if self.adapter is not None:
             self._of_adapter(self.adapter, named=labels is not None)
 
@@ -152,9 +160,44 @@ class FolderDescription:
 
     @cached_property
     def heads(self) -> tuple[str, ...]:
-        """The heads whose weights it holds, by the headers of its files."""
+        """The heads whose weights it holds, by the headers of its files; of ONNX files alone, those that answer."""
+        if self.onnx_alone is not None:
+            return self._heads_of_onnx(self.onnx_alone)
         layouts = self.layouts(self.by_full_name(tensor_names(self.base)) | self.adapted)
         return tuple(name for name in layouts if name != POOLER)
+
+    @cached_property
+    def onnx_alone(self) -> FolderFile | None:
+        """The first of its ONNX files, where its network is in those alone; None where it has weights, or none."""
+        if self.adapter is not None or has_weights(self.base):
+            return None
+        return next(iter(onnx_files(self.folder).values()), None)
+
+    def onnx_content(self, file: FolderFile, stream: BufferedReader) -> OnnxContent:
+        """What is in one of its ONNX files, read once for as long as that stays as it is.
+
+        stream  the file, open
+        """
+        known = self.onnx_contents.get(file)
+        if known is None or known.read_from != identity(stream):
+            known = self.onnx_contents[file] = OnnxContent.read(stream, file)
+        return known
+
+    def _heads_of_onnx(self, file: FolderFile) -> tuple[str, ...]:
+        """By the outputs of an ONNX file and, of heads whose outputs look alike, by what config.json names."""
+        with file.open() as stream:
+            able = judging_heads(self.onnx_content(file, stream).model, self.architecture.hidden_size)
+        classes = self.fields.get("architectures")
+        known = {layout.name for layout in self.family.layouts(self.config)} - {POOLER}
+        named = {name for name in known if isinstance(classes, list) and self.family.published([name]) in classes}
+        if not able or not named:
+            return able
+        if {*able} | named <= {*JUDGING} and not {*able} & named:
+            raise RefusedError(
+                f"{file} gives logits as a head for {able[0]} does, and config.json names one for "
+                f"{' and '.join(sorted(named))} (architectures): they are of two models. Copy the folder again"
+            )
+        return tuple(sorted(named))
 
     @cached_property
     def sentence(self) -> SentenceSettings:
@@ -197,14 +240,6 @@ class FolderDescription:
     def languages(self) -> tuple[str, ...] | None:
         """Those that its card names; None where it has no card, or one that cannot be read."""
         return languages_of(self.folder)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """A digest of the folder's weights, config, tokenizer and sentence settings; 64 hexadecimal digits.
-
-        Reads the weights, 0.1 s for 90 MB. Raises CheckpointError for a folder without any.
-        """
-        return fingerprint(self, self.weight_files, self._tokenizer)
 
     @property
     def weight_files(self) -> list[FolderFile]:
@@ -291,19 +326,24 @@ def files_of_weights(folder: Path, base: Path) -> list[FolderFile]:
 
 
 def fingerprint(
-    model: DescribedModel, files: Iterable[FolderFile], tokenizer: Tokenizer | None, settings: str = ""
+    model: DescribedModel,
+    files: Iterable[FolderFile],
+    settings: str = "",
+    read_from: Mapping[FolderFile, Identity] = MappingProxyType({}),
 ) -> str:
-    """A digest of what decides a model's answers; 64 hexadecimal digits.
+    """A digest of what decides a model's answers: weights, config, tokenizer and more; 64 hexadecimal digits.
 
-    files      of its weights
-    tokenizer  if it has one
+    files      of its weights, which are read: 0.1 s for 90 MB
     settings   what else decides them
+    read_from  what some of the files were when they were opened; CheckpointError where one is not that any more
     """
     told = f"{settings} {model.sentence} {sorted(model.fields.items())}"
     digest = hashlib.blake2b(told.encode(), digest_size=32)
-    if tokenizer is not None:
-        digest.update(tokenizer.fingerprint.encode())
+    if model.has_tokenizer:
+        digest.update(model.tokenizer.fingerprint.encode())
     for file in files:
         with file.open() as opened:
+            if file in read_from and identity(opened) != read_from[file]:
+                raise CheckpointError(f"{file} was changed since it was opened; open it again")
             digest.update(hashlib.file_digest(opened, "blake2b").digest())
     return digest.hexdigest()

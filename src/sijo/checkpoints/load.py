@@ -113,7 +113,7 @@ class Model(Network):
     def fingerprint(self) -> str:
         """A digest of all that decides the model's answers: weights, config, tokenizer; 64 hexadecimal digits."""
         files = [] if self.source is None else files_of_weights(self.source, self.base or self.source)
-        told = fingerprint(self, files, self._tokenizer, f"torch.{self.dtype} {self.head_values}")
+        told = fingerprint(self, files, f"torch.{self.dtype} {self.head_values}")
         digest = hashlib.blake2b(told.encode(), digest_size=32)
         for name, tensor in self.state_dict().items():
             if not files or name.startswith("head."):  # a fresh head is in no file

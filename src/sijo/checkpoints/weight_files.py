@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from sijo.checkpoints.onnx.files import onnx_files
 from sijo.errors import CheckpointError, RefusedError
 from sijo.files.json_files import LONGEST_JSON, parse_json, read_object
 from sijo.files.paths import FolderFile, allow_files, present
@@ -54,6 +55,15 @@ class TensorEntry(NamedTuple):
     shape: tuple[int, ...]
 
 
+def has_weights(folder: Path) -> bool:
+    """Whether a folder has weights in safetensors, or an index of them.
+
+    >>> has_weights(Path("."))
+    False
+    """
+    return any(present(folder, name) is not None for name in (WEIGHTS, INDEX))
+
+
 def weight_files(folder: Path) -> list[FolderFile]:
     """The safetensors files of a checkpoint folder, in order of names.
 
@@ -72,6 +82,11 @@ def weight_files(folder: Path) -> list[FolderFile]:
             f"{folder} holds its weights only as {pickled[0]}, a pickle, which can run code when opened; "
             f"sijo reads {WEIGHTS} only. Ask for a safetensors version of the model, or make one with "
             f"`sijo convert {folder} NEW`"
+        )
+    if onnx_files(folder):
+        raise CheckpointError(
+            f"{folder} has no {WEIGHTS}, only ONNX files, which label and encode texts (--backend onnx) and do "
+            "nothing else; use another copy of the model"
         )
     raise CheckpointError(f"{folder} has no {WEIGHTS}: it is not a model, or was copied in part")
 

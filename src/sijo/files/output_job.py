@@ -103,7 +103,7 @@ class OutputJob(ResumableFolder):
             )
         if resume and self.output.exists():
             made = _read_identity(self.folder / IDENTITY if earlier else self.identity)
-            if made is not None and made["output"] == _file_digest(self.output):
+            if made is not None and made["output"] == content_digest(self.output):
                 self._must_be_made_with(made, settings)
                 self.finished, self._made = True, made
                 return
@@ -215,7 +215,7 @@ class OutputJob(ResumableFolder):
                 f"output {self.output} was made by someone else during the run; move it away, then --resume"
             )
         identity = {"settings": self._settings, "rows": rows, "input": digests.hexdigest()}
-        self.write_file(IDENTITY, json.dumps(identity | {"output": _file_digest(whole)}).encode())
+        self.write_file(IDENTITY, json.dumps(identity | {"output": content_digest(whole)}).encode())
         self._copy_identity(mode_of=whole)  # a full disk fails now, not when the output is in its place
         whole.replace(self.output)
         sync(self.output.parent)
@@ -257,6 +257,19 @@ class OutputJob(ResumableFolder):
         self.remove()
 
 
+def made_with(output: Path) -> dict[str, Any] | None:
+    """The settings of the run that left a finished output; None where nobody knows, or it has been changed since.
+
+    >>> made_with(Path("nowhere.csv")) is None
+    True
+    """
+    made = _read_identity(output.with_name(f".{output.name}.sijo-id"))
+    if made is None or not output.is_file() or made["output"] != content_digest(output):
+        return None
+    settings: dict[str, Any] = made["settings"]
+    return settings
+
+
 def _read_identity(path: Path) -> dict[str, Any] | None:
     """What an output was made of; None where that is not said, or damaged."""
     with suppress(ValueError, RefusedError, CheckpointError):
@@ -267,7 +280,15 @@ def _read_identity(path: Path) -> dict[str, Any] | None:
     return None
 
 
-def _file_digest(path: Path) -> str:
+def content_digest(path: Path) -> str:
+    """What tells a file's bytes from any others, in hexadecimal digits.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     _ = (Path(place) / "a").write_text("three short lines")
+    ...     len(content_digest(Path(place) / "a"))
+    64
+    """
     with path.open("rb") as file:
         return file_digest(file, lambda: blake2b(digest_size=DIGEST_BYTES)).hexdigest()
 

@@ -175,6 +175,11 @@ class TextTable:
         return self._blocks(reading, rows, characters, up_to_fault)
 
     @property
+    def rereadable(self) -> bool:
+        """Whether it is a file, whose rows can be read again."""
+        return self._rereadable
+
+    @property
     def settings(self) -> dict[str, object]:
         """How the source is read, for the record of a run: whatever of it was said and whatever was found."""
         how: dict[str, object] = {"input format": self.kind, "column": self.column}

@@ -28,6 +28,7 @@ def engine_of(
     backend: str = "auto",
     device: str = "auto",
     precision: Precision = "exact",
+    threads: int | None = None,
     **settings: Any,
 ) -> Engine:
     """The engine of a model.
@@ -37,22 +38,22 @@ def engine_of(
     base      the model of an adapter that stands alone; see `load`
     settings  those of `Engine`
 
-    `backend`, `device` and `precision` are those of `open_backend`; a model that was opened has its own precision.
+    `backend`, `device`, `precision` and `threads` are those of `open_backend`; a model that was opened has its own
+    precision.
     Raises SettingError for settings of a model that was opened before.
 
     >>> engine_of(None).encode(["a cat", "", "a dog"]).tokens.tolist()
     [2, 0, 2]
     """
+    run_by: dict[str, Any] = {"backend": backend, "device": device, "precision": precision, "threads": threads}
     if model is None or isinstance(model, str | Path):
         described = describe(model, base=base)
-        return described_engine(
-            described, head=head, backend=backend, device=device, precision=precision, **settings
-        )
+        return described_engine(described, head=head, **run_by, **settings)
     if base is not None:
         raise SettingError("base= is for a model that is yet to be opened; give it to sijo.load")
     from sijo.inference.backends.torch_backend import TorchBackend
 
-    return Engine(model, TorchBackend.of(model, backend=backend, device=device, precision=precision), **settings)
+    return Engine(model, TorchBackend.of(model, **run_by), **settings)
 
 
 def described_engine(
@@ -62,10 +63,13 @@ def described_engine(
     backend: str = "auto",
     device: str = "auto",
     precision: Precision = "exact",
+    threads: int | None = None,
     **settings: Any,
 ) -> Engine:
     """The engine of a folder that was described; arguments as of `engine_of`."""
-    opened = open_backend(described, head=head, backend=backend, device=device, precision=precision)
+    opened = open_backend(
+        described, head=head, backend=backend, device=device, precision=precision, threads=threads
+    )
     return Engine(described, opened, **settings)
 
 
@@ -121,6 +125,7 @@ def encode(
     backend: str = "auto",
     device: str = "auto",
     precision: Precision | Literal["auto"] = "exact",
+    threads: int | None = None,
 ) -> np.ndarray:
     """One vector for each text, in order.
 
@@ -137,6 +142,8 @@ def encode(
     device     auto, cpu, cuda, cuda:N, mps
     precision  exact (float32), bf16, fp16, int8, int4; or auto, the first of int8 and bf16, where the processor has
                them, in which the first texts are near each other as in float32, in 99 of 100 cases
+    threads    how many compute on the processor; None for what `OMP_NUM_THREADS` says, else the cores there are, or
+               fewer where a container has a quota. The same number gives the same bytes
 
     Returns (n, D) float32, all of them finite: D the model's width, or k times that where k poolings stand side by
     side. A text without tokens gives zeros.
@@ -146,10 +153,10 @@ def encode(
     >>> bool(cat @ kitten > cat @ tax)
     True
     """
-    settings: dict[str, Any] = {"backend": backend, "device": device, "prompt": prompt, "dimensions": dimensions}
+    run_by: dict[str, Any] = {"backend": backend, "device": device, "threads": threads}
 
     def open_with(precision: Precision) -> Engine:
-        return engine_of(model, base=base, precision=precision, **settings)
+        return engine_of(model, base=base, precision=precision, prompt=prompt, dimensions=dimensions, **run_by)
 
     if precision == "auto":
         rest = texts_in(texts)

@@ -10,14 +10,14 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from sijo.batching import AnyText, by_length, groups
 from sijo.checkpoints.describe import DescribedModel
 from sijo.errors import SettingError
-from sijo.inference.backends.backend import Backend, IdBatch
+from sijo.inference.backends.backend import Backend, IdBatch, TokenPlaces
 from sijo.inference.dimensions import width_of
 from sijo.inference.language import LanguageCheck
 from sijo.inference.outputs import Encoded, Logits, NotFiniteError
@@ -31,6 +31,17 @@ LongText = Literal["windows", "truncate"]
 processor (docs/log.md)."""
 AT_ONCE = 1_000_000
 """Characters that are tokenized, and kept in a store, together."""
+
+
+class AskedInput(NamedTuple):
+    """An input in token ids, and the places in it that a head which answers for tokens is asked about."""
+
+    ids: tuple[int, ...]
+    """All of token type 0."""
+    places: tuple[int, ...]
+    """Counted from 0."""
+    tokens: tuple[int, ...] | None = None
+    """The token asked about at each place, of a head whose answer is a token; None for other heads."""
 
 
 @dataclass(eq=False, repr=False)
@@ -136,7 +147,7 @@ class Engine:
         >>> engine_of(fresh).judge(["a late goal", "rain"]).logits.shape
         (2, 3)
         """
-        self._must_judge()
+        self._must_have(CLASSIFIER, "a head that judges texts")
         width, texts = len(self.model.labels), list(texts_in(texts))
         return Logits(*self.outputs(texts, lambda new: self._read(new, self._logits, width, blank=True), width))
 
@@ -156,15 +167,52 @@ class Engine:
         >>> engine_of(fresh).score_pairs(["a cat sleeps"] * 2, ["This is a cat.", "This is a dog."]).logits.shape
         (2, 2)
         """
-        self._must_judge()
+        self._must_have(CLASSIFIER, "a head that judges texts")
         pairs = list(zip(texts_in(firsts), texts_in(seconds, "seconds"), strict=True))
         return Logits(*self.outputs(pairs, self._read_pairs, len(self.model.labels)))
 
-    def _must_judge(self) -> None:
-        if CLASSIFIER not in self.backend.heads:
+    def scores_at(self, head: str, asked: Sequence[AskedInput]) -> list[np.ndarray]:
+        """What a head that answers for tokens says at the places of each input, (places,) float32.
+
+        It is the log-probability of the token that is asked about, of a head whose answer is a token; else the one
+        score at the place. No other scores are computed. Equal inputs are read once, and the order in which
+        inputs are given changes nothing.
+
+        Raises SettingError when the model was opened without that head, or not by torch.
+
+        >>> from sijo.checkpoints.load import load
+        >>> from sijo.inference.encode import engine_of
+        >>> engine = engine_of(load(head="new:mlm"))
+        >>> hidden = AskedInput((101, 103, 102), places=(1, 1), tokens=(5961, 7117))
+        >>> [poem, song] = engine.scores_at("mlm", [hidden])[0]
+        >>> bool(poem < 0 and song < 0)
+        True
+        """
+        self._must_have(head, "a head that answers for tokens")
+        askers: dict[tuple[int, ...], list[int]] = {}
+        for place, ask in enumerate(asked):
+            askers.setdefault(ask.ids, []).append(place)
+        inputs = sorted(askers)
+        answers: list[np.ndarray] = [np.zeros(0, np.float32)] * len(asked)
+        for batch in self._batches(inputs):
+            own = [(row, place) for row, i in enumerate(batch) for place in askers[inputs[i]]]
+            counts = [len(asked[place].places) for _, place in own]
+            tokens = [asked[place].tokens for _, place in own]
+            at = TokenPlaces(
+                np.repeat([row for row, _ in own], counts),
+                np.concatenate([np.array(asked[place].places, np.int64) for _, place in own]),
+                None if None in tokens else np.concatenate([np.array(part, np.int64) for part in tokens]),
+            )
+            scores = self.backend.scores_at(self._batch([inputs[i] for i in batch]), head, at)
+            for (_, place), part in zip(own, np.split(scores, np.cumsum(counts)[:-1]), strict=True):
+                answers[place] = part
+        return answers
+
+    def _must_have(self, head: str, what: str) -> None:
+        if head not in self.backend.heads:
             raise SettingError(
-                f"{self.model.source or 'the model'} was opened without a head that judges texts; open it with "
-                f"sijo.load(..., head={CLASSIFIER!r}). It holds: {', '.join(self.model.heads) or 'none'}"
+                f"{self.model.source or 'the model'} was opened without {what}; open it with "
+                f"sijo.load(..., head={head!r}). It holds: {', '.join(self.model.heads) or 'none'}"
             )
 
     def _cased(self, texts: Sequence[str]) -> Sequence[str]:
@@ -213,6 +261,7 @@ class Engine:
         missing = [key for key in unique if key not in known]
         self.kept += len(known)
         for part in groups(missing, rows=len(missing), characters=AT_ONCE):
+            part.sort()  # so that the order of rows, or of labels, does not decide who shares a batch
             new = dict(zip(part, read(part), strict=True))
             self.read += len(new)
             if bad := _not_finite(new):

@@ -13,7 +13,7 @@ from sijo.checkpoints.describe import FolderDescription
 from sijo.errors import SettingError, warn
 from sijo.evaluation.intervals import Interval, share_interval
 from sijo.inference.backends.backend import Precision
-from sijo.inference.backends.registry import BACKENDS, chosen_backend, device_of
+from sijo.inference.backends.registry import BACKENDS, chosen_backend, device_for
 from sijo.processor import has_bf16
 
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -55,7 +55,7 @@ def ranked(
     By what the processor says it has: int8, then bf16 where it multiplies that; on a GPU bf16.
     """
     able: list[Precision] = []
-    device = device_of(device)
+    device = device_for(described, backend, device)
     wanted: dict[Precision, bool] = {"int8": device == "cpu", "bf16": device != "cpu" or has_bf16()}
     for precision in (precision for precision, worth in wanted.items() if worth):
         with suppress(SettingError):

@@ -74,7 +74,7 @@ class WorkerPool(Generic[Item, Answer]):
 
     def __init__(self, opens: Callable[[], Callable[[Item], Answer]], workers: int, threads: int | None = None):
         check_workers(workers)
-        self.threads = max(1, thread_count() // workers) if threads is None else threads
+        self.threads = share_of_threads(workers) if threads is None else threads
         self._opens, self._count = opens, workers
         self._workers: list[Worker] = []
 
@@ -169,6 +169,15 @@ class WorkerPool(Generic[Item, Answer]):
         )
 
 
+def share_of_threads(workers: int) -> int:
+    """How many threads compute in each of so many processes.
+
+    >>> share_of_threads(1) == thread_count()
+    True
+    """
+    return max(1, thread_count() // workers)
+
+
 def check_workers(workers: int) -> None:
     """Raise SettingError for a number of processes that leaves one of them no thread, or is none."""
     if workers < 1:
@@ -176,7 +185,7 @@ def check_workers(workers: int) -> None:
     if workers > (threads := thread_count()) and workers > 1:
         raise SettingError(
             f"workers={workers} (--workers) are more than the {threads} threads that compute here, and each needs "
-            "one; give fewer, or more threads by OMP_NUM_THREADS"
+            "one; give fewer, or more --threads"
         )
 
 

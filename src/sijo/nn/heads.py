@@ -22,6 +22,9 @@ from sijo.nn.int8 import Int8Table
 from sijo.nn.linear import product
 from sijo.nn.transformer import ACTIVATIONS, Output, Transformer, start
 
+Places = Tensor | tuple[Tensor, Tensor]
+"""Some places of a batch: a mask (B, L), True at each; or the row and the column of each, (N,) int64 both."""
+
 
 @dataclass(frozen=True)
 class HeadInput:
@@ -59,6 +62,10 @@ class LMHead(nn.Module):
     def states(self, head_input: HeadInput) -> Tensor:
         """The states (B, L, D) that `decode` makes scores of, at some places or at all."""
         return head_input.output.last_hidden_state
+
+    def at(self, head_input: HeadInput, where: Places) -> Tensor:
+        """Scores of all tokens at some places alone, (N, V)."""
+        return self.decode(self.states(head_input)[where], head_input.transformer)
 
     def decode(self, states: Tensor, transformer: Transformer) -> Tensor:
         """Logits (…, V) from states (…, D)."""
@@ -127,7 +134,14 @@ class ClassifierHead(nn.Module):
 
     def forward(self, head_input: HeadInput) -> Tensor:
         """The scores, or the vector."""
-        states = selected_states(head_input, self.value.reads)
+        return self.judged(selected_states(head_input, self.value.reads))
+
+    def at(self, head_input: HeadInput, where: Places) -> Tensor:
+        """The scores at some places alone, (N, labels) or (N,), of a head that judges each token."""
+        return self.judged(selected_states(head_input, self.value.reads)[where])
+
+    def judged(self, states: Tensor) -> Tensor:
+        """The scores, or the vector, of states (…, D)."""
         if self.norm is not None:
             states = self.norm(states)
         if self.dense is not None:
@@ -208,9 +222,8 @@ class Network(nn.Module):
                 )
             logits = output.logits.view(input_ids.shape[:2])
             return replace(output, logits=logits, answers=dict.fromkeys(output.answers, logits))
-        states = output_hidden_states or any(head.needs_layers for head in self.head.values())
-        output = self.transformer(input_ids, attention_mask, token_type_ids, states, position_ids)
-        head_input = HeadInput(output, None if attention_mask is None else attention_mask.bool(), self.transformer)
+        head_input = self.head_input(input_ids, attention_mask, token_type_ids, output_hidden_states, position_ids)
+        output = head_input.output
         answers: dict[str, Tensor] = {name: head(head_input) for name, head in self.head.items()}
         pooled = answers.pop(POOLER, None)
         return replace(
@@ -220,3 +233,16 @@ class Network(nn.Module):
             answers=answers,
             logits=next(iter(answers.values())) if len(answers) == 1 else None,
         )
+
+    def head_input(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        output_hidden_states: bool = False,
+        position_ids: Tensor | None = None,
+    ) -> HeadInput:
+        """What the network reads in a batch, before any head answers; arguments as of `forward`."""
+        states = output_hidden_states or any(head.needs_layers for head in self.head.values())
+        output = self.transformer(input_ids, attention_mask, token_type_ids, states, position_ids)
+        return HeadInput(output, None if attention_mask is None else attention_mask.bool(), self.transformer)

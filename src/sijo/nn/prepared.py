@@ -94,20 +94,43 @@ class PreparedNetwork:
 
         A batch with an empty row, or with padding that is not on the right, goes through the network itself.
         """
-        transformer = self.network.transformer
-        keep_BL = None if attention_mask is None else attention_mask.bool()
-        packed = packing((input_ids.shape[0], input_ids.shape[1]), keep_BL, input_ids.device)
-        if packed is None or any(head.needs_layers for head in self.network.head.values()):
+        packed = self._packing(input_ids, attention_mask)
+        if packed is None:
             plain: Output = self.network(input_ids, attention_mask, token_type_ids)
             return plain
-        transformer.must_fit(input_ids.shape[1])
-        states_BLD = packed.unpack(self.read(packed, input_ids, token_type_ids))
-        kept = states_BLD.to(transformer.embeddings.tokens.weight.dtype)  # heads are as they were loaded
-        head_input = HeadInput(Output(kept), keep_BL, transformer)
+        states_BLD, head_input = self._packed(packed, input_ids, attention_mask, token_type_ids)
         answers = {name: head(head_input).float() for name, head in self.network.head.items()}
         pooled = answers.pop(POOLER, None)
         logits = next(iter(answers.values())) if len(answers) == 1 else None
         return Output(states_BLD, None, logits, answers, pooled)
+
+    @torch.inference_mode()
+    def head_input(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
+    ) -> HeadInput:
+        """As `Network.head_input`: what the network reads in a batch, before any head answers."""
+        packed = self._packing(input_ids, attention_mask)
+        if packed is None:
+            return self.network.head_input(input_ids, attention_mask, token_type_ids)
+        return self._packed(packed, input_ids, attention_mask, token_type_ids)[1]
+
+    def _packing(self, input_ids: Tensor, attention_mask: Tensor | None) -> Packing | None:
+        """How a batch is packed; None where the network itself reads it."""
+        if any(head.needs_layers for head in self.network.head.values()):
+            return None
+        keep_BL = None if attention_mask is None else attention_mask.bool()
+        return packing((input_ids.shape[0], input_ids.shape[1]), keep_BL, input_ids.device)
+
+    def _packed(
+        self, packed: Packing, input_ids: Tensor, attention_mask: Tensor | None, token_type_ids: Tensor | None
+    ) -> tuple[Tensor, HeadInput]:
+        """The last states (B, L, D) float32, and as heads read them, which are as they were loaded."""
+        transformer = self.network.transformer
+        transformer.must_fit(input_ids.shape[1])
+        states_BLD = packed.unpack(self.read(packed, input_ids, token_type_ids))
+        kept = states_BLD.to(transformer.embeddings.tokens.weight.dtype)
+        keep_BL = None if attention_mask is None else attention_mask.bool()
+        return states_BLD, HeadInput(Output(kept), keep_BL, transformer)
 
     def read(self, packed: Packing, input_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
         """The last states (T, D) of a packed batch."""

@@ -110,7 +110,7 @@ class Distillation(TrainingObjective):
         """The losses over tokens, from one computation of logits, only at the positions that need them."""
         teaching, target_mask = self.teacher[0].teaching, posed.target_mask
         everywhere = teaching.of_tokens and not teaching.asked_only
-        logits = head.decode(head.states(read)[posed.keep if everywhere else target_mask], read.transformer)
+        logits = head.at(read, posed.keep if everywhere else target_mask)
         among = target_mask[posed.keep]
         tallies = {}
         if self.own is not None and self.own.part in self.weights:

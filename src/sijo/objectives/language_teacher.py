@@ -168,7 +168,7 @@ class LanguageTeacher:
         read = head_input(self.network, posed, *([head] if head else []), layers=bool(teaching.relations))
         lesson = {}
         if teaching.of_tokens and head is not None:
-            lesson["logits"] = head.decode(head.states(read)[keep], read.transformer)
+            lesson["logits"] = head.at(read, keep)
         if teaching.cosine:
             lesson["states"] = read.output.last_hidden_state[keep]
         if teaching.relations:

@@ -101,7 +101,7 @@ class MaskedLM(TokenObjective):
 
 def target_logits(head: LMHead, head_input: HeadInput, posed: PosedBatch) -> Tensor:
     """Logits (N, V), computed only where a target is to be predicted."""
-    return head.decode(head.states(head_input)[posed.target_mask], head_input.transformer)
+    return head.at(head_input, posed.target_mask)
 
 
 def guessed(head: LMHead, head_input: HeadInput, posed: PosedBatch) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The front door: texts and labels in, labels with probabilities out, nothing trained in between."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,6 +22,7 @@ from sijo.zeroshot.fitting import WITHOUT_TEXTS, CalibrateName, LabelShares, cal
 from sijo.zeroshot.labeller import LabelChoice, Labeller, LabelPrediction
 from sijo.zeroshot.labels import Labels, LabelSet
 from sijo.zeroshot.scorers.open import open_scorer
+from sijo.zeroshot.scorers.registry import ScorerChoice
 from sijo.zeroshot.scorers.scorer import Scorer
 
 if TYPE_CHECKING:
@@ -32,10 +33,11 @@ if TYPE_CHECKING:
 class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Labels text with classes that nobody trained it for; a scikit-learn classifier.
 
-    labels               names, or a mapping of names to descriptions; None for those the model was trained on
+    labels               names, a mapping of names to descriptions, or a `LabelSet`; None for those the model was
+                         trained on
     model                a folder, an `org/name`, an opened model, or None for the built-in one
-    scorer               "embedding", "entailment", "trained", or "auto" for the one that suits the model: see
-                         `open_scorer`
+    scorer               the name of one of `SCORERS`, such as "entailment", or "auto" for the one that suits the
+                         model, and `scorer_` tells which, and why: see `open_scorer`
     multi_label          judge each label by itself, so that several or none may fit; None for what the model
                          was trained to do, and one label a text where it was trained for neither
     hypothesis_template  the sentence a label is put in, with {} for its name; None for the scorer's own
@@ -54,12 +56,15 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     risk                 the share of texts, at most, that may be given a wrong label: others get none, and their
                          row says `abstained`. Needs fit(X, y), or a calibration so fitted; see `conformal.py`
     long_text            "windows" reads all of a long text, "truncate" its first window; None for what the
-                         scorer does: entailment cuts, and knows nothing else; the others read windows
+                         scorer does: entailment, cloze and replaced cut, and know nothing else; the others
+                         read windows
     cache                a folder where text vectors, or logits, are kept between runs
     dtype                the old name of `precision`: float32, bfloat16, float16
     entailment_column    name or number of the column of the model's head that says entailment; None to
                          look it up among the names in its config
     contradiction_column  the same for the column that says the opposite
+    entailment_score     "logit" or "margin": what labels compete by under entailment; see `EntailmentScorer`
+    cloze_score          "mean" or "sum" of the log-probabilities of a label's tokens; see `ClozeScorer`
     prompt               what stands before texts and labels, for a sentence encoder: the name of one of its
                          prompts, or words such as "query: "; "" for nothing, None for the encoder's own
     base                 a folder or `org/name`: the model of a LoRA adapter that stands alone
@@ -70,6 +75,8 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                          first of int8 and bf16, where the processor has them, that decides the first texts it is
                          given as float32 does, in 99 of 100 cases. `precision_` then tells what was taken, until
                          `fit`
+    threads              how many compute on the processor; None for what `OMP_NUM_THREADS` says, else the cores
+                         there are, or fewer where a container has a quota. The same number gives the same bytes
 
     Nothing needs fitting. `fit` without labels of its own takes them from y, unless the model was trained on its
     own.
@@ -98,11 +105,14 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     dtype: Dtype | None = None
     entailment_column: str | int | None = None
     contradiction_column: str | int | None = None
+    entailment_score: Literal["logit", "margin"] | None = None
+    cloze_score: Literal["mean", "sum"] | None = None
     prompt: str | None = None
     base: str | Path | None = None
     backend: str = "auto"
     device: str = "auto"
     precision: Precision | Literal["auto"] = "exact"
+    threads: int | None = None
 
     def fit(self, X: Iterable[str] | None = None, y: Iterable[str] | None = None) -> "ZeroShotClassifier":
         """Check the labels; take them from y where none were given; fit what is asked for, and freeze it.
@@ -128,7 +138,9 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         else:
             self.labels_ = LabelSet.of(list(dict.fromkeys(names_in(gold, "y", "y: label"))))
         if gold is not None:
-            self.labels_ = LabelSet(tuple(sorted(self.labels_.labels, key=lambda label: label.name)))
+            self.labels_ = replace(
+                self.labels_, labels=tuple(sorted(self.labels_.labels, key=lambda label: label.name))
+            )
         self._choice().check(self.labels_)
         if self._calibrates:
             self._fit_calibration(texts, None if gold is None else list(names_in(gold, "y", "y: label")))
@@ -158,7 +170,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labeller = self._labeller()
         if labeller.choice.multi_label:
             probabilities, tokens = self._judged(labeller, X)
-            return ((probabilities >= self.threshold) & (tokens > 0)[:, None]).astype(int)
+            return (labeller.fits(probabilities) & (tokens > 0)[:, None]).astype(int)
         labels: list[str | None] = []
         cut = 0
         for number, row in enumerate(labeller.stream(X), start=1):
@@ -201,6 +213,11 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """The labels in the order of `predict_proba`: as given, or sorted by `fit(X, y)`; the none label last."""
         names = self._labels().names
         return np.array([*names, self.none_label] if self.none_label is not None else names)
+
+    @property
+    def scorer_(self) -> ScorerChoice:
+        """The scorer in use, and why it was taken."""
+        return self._scorer().choice
 
     @property
     def used_calibration(self) -> Calibration:
@@ -260,7 +277,8 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if isinstance(self.labels, Iterator):
                 kind = type(self.labels).__name__
                 raise SettingError(f"labels is of type {kind}, which can be read once; pass a list: list(labels)")
-            return LabelSet.of(self.labels)
+            labels = LabelSet.of(self.labels)
+            return labels if self.multi_label else labels.leaves()
         known = self._scorer().known
         if known is None:
             raise SettingError("there are no labels: pass labels= to the classifier, or y to fit")
@@ -318,8 +336,9 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _scorer(self) -> Scorer:
         """The scorer with its model, opened at first use and again when a setting of it changes."""
-        names = ("long_text", "cache", "entailment_column", "contradiction_column", "prompt", "base")
-        run_by = ("backend", "device", "precision")
+        options = ("entailment_column", "contradiction_column", "entailment_score", "cloze_score")
+        names = ("long_text", "cache", *options, "prompt", "base")
+        run_by = ("backend", "device", "precision", "threads")
         settings: dict[str, Any] = {name: getattr(self, name) for name in (*names, *run_by)}
         if self.dtype is not None:
             settings["precision"] = named_precision(self.precision, self.dtype)

@@ -31,6 +31,7 @@ from sijo.zeroshot.label_free import (
 from sijo.zeroshot.labeller import Labeller
 from sijo.zeroshot.labels import Label
 from sijo.zeroshot.scorers.scorer import ScoreRequest
+from sijo.zeroshot.templates import without_label
 
 CalibrateName = Literal["none", "batch", "standardize", "prior", "contextual", "dcpmi", "auto"]
 LabelShares = Mapping[str, float] | Literal["equal", "estimate"]
@@ -101,15 +102,18 @@ def fit_calibration(
         among = fitting & (places < len(labels))
         numbers = Calibration.fit(moved[among], places[among], origin=told)
     elif second is not None and labeller.choice.temperature is None and len(second) >= AUTO_TEXTS:
-        if adjusted is not None and chosen not in WITHOUT_TEXTS:
-            second = adjust_by(chosen, second, numbers, rivals, shares=shares, labels=labels).apply(second)
+        if adjusted is not None:
+            other = second
+            if chosen in WITHOUT_TEXTS:
+                other = says_nothing(labeller, chosen, _otherwise(labeller))
+            second = adjust_by(chosen, other, numbers, rivals, shares=shares, labels=labels).apply(second)
         numbers = replace(numbers, temperature=agreeing_temperature(moved[fitting], second))
     numbers = replace(numbers, origin=told)
     return FrozenCalibration(
         method=chosen,
         identity=identity_of(labeller),
         numbers=numbers,
-        labels=() if adjusted is None else tuple((x.name, x.phrases(labeller.template)) for x in labels),
+        labels=() if adjusted is None else tuple((x.name, x.wording(labeller.template)) for x in labels),
         adjusted=adjusted,
         texts=len(scores),
         digest=hashlib.blake2b(repr(list(texts)).encode(), digest_size=16).hexdigest(),
@@ -134,7 +138,13 @@ def calibrated(
     Raises SettingError where nothing was fitted and the model carries nothing, and where the file holds what was
     fitted by another method.
     """
-    check_method(method, "equal")
+    check_method(method)
+    if risk is not None and labeller.choice.multi_label:
+        raise SettingError(
+            "a stated risk (risk=, --risk) is that of one label a text; with multi_label (--multi-label) each "
+            "label "
+            "has its threshold. Leave one out"
+        )
     if fitted is None and file is not None and (method == "none" or Path(file).exists()):
         fitted = open_calibration(file)
         if method not in ("none", "auto", fitted.method):
@@ -207,7 +217,7 @@ class OwnCalibration:
         return Labeller(labeller.scorer, labeller.choice, labeller.labels, adjuster=self)
 
 
-def check_method(method: str, shares: LabelShares = "equal") -> None:
+def check_method(method: str, shares: LabelShares | None = None) -> None:
     """Raise SettingError for a method that nobody knows, or shares without the one that matches them.
 
     >>> check_method("centre")
@@ -218,7 +228,7 @@ contextual, dcpmi
     names = ("none", "auto", *METHODS)
     if method not in names:
         raise SettingError(f"no calibration {method!r}{nearest(method, names)}; there are {', '.join(names)}")
-    if shares != "equal" and method != "prior":
+    if shares not in (None, "equal") and method != "prior":
         raise SettingError(
             f"label shares are what calibrate='prior' (--calibrate prior) matches, and it is {method!r}; leave one "
             "out"
@@ -275,7 +285,13 @@ def adjust_by(
 def says_nothing(labeller: Labeller, method: str, labels: Sequence[Label]) -> np.ndarray:
     """Scores (n, L) of texts without content, or for "dcpmi" of the template without a label."""
     if method == "dcpmi":
-        texts: Sequence[str] = (" ".join(labeller.template.replace("{}", " ").split()),)
+        templates = {label.template or labeller.template for label in labels}
+        texts: Sequence[str] = tuple(map(without_label, templates))
+        if len(texts) > 1:
+            raise SettingError(
+                "calibrate='dcpmi' holds labels against their template alone, and these stand in several; say the "
+                "language of the set, or contextual"
+            )
         if labeller.scorer.known is not None or not texts[0]:
             raise SettingError(
                 f"calibrate='dcpmi' holds labels against the template alone, and {labeller.template!r} has no "
@@ -296,22 +312,27 @@ def says_nothing(labeller: Labeller, method: str, labels: Sequence[Label]) -> np
     return scores[read]
 
 
+def _otherwise(labeller: Labeller) -> list[Label]:
+    """The labels in another sentence each; none where it does not matter how the two agree."""
+    scorer, labels = labeller.scorer, labeller.own.labels
+    second = scorer.second_template
+    if second is None or labeller.choice.rivals == "none" or len(labels) < 2:
+        return []
+    return [
+        replace(label, template=scorer.template if (label.template or labeller.template) == second else second)
+        for label in labels
+    ]
+
+
 def _scores(labeller: Labeller, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
     """Scores (n, L) of the labels, of the labels worded otherwise, and which of all texts have tokens: the n."""
     scorer, labels, template = labeller.scorer, labeller.own.labels, labeller.template
-    otherwise: list[Label] = []
-    if scorer.second_template is not None and labeller.choice.rivals != "none" and len(labels) > 1:
-        second = scorer.template if template == scorer.second_template else scorer.second_template
-        otherwise = [Label(second.replace("{}", label.name), label.descriptions) for label in labels]
+    otherwise = _otherwise(labeller)
     labeller.look(texts)
-    both = [Label(label.phrases(template)[0], label.descriptions) for label in labels] + otherwise
-    if not otherwise:
-        both = list(labels)
+    both = [*labels, *otherwise]
     parts, tokens = [], []
     for start in range(0, len(texts), scorer.rows):
-        request = ScoreRequest(
-            texts[start : start + scorer.rows], both, "{}" if otherwise else template, labeller.choice.absolute
-        )
+        request = ScoreRequest(texts[start : start + scorer.rows], both, template, labeller.choice.absolute)
         try:
             part, reading = scorer.score(request)
         except NotFiniteError as error:

@@ -72,7 +72,7 @@ class FrozenCalibration:
         if self.adjusted is None:
             return Adjustment(np.zeros(len(labels)), np.ones(len(labels)), 0.0)
         for label in labels:
-            if label.phrases(template) not in self._places:
+            if label.wording(template) not in self._places:
                 names = [name for name, _ in self.labels]
                 why = "has other words there" if label.name in names else "is none of them"
                 raise SettingError(
@@ -80,7 +80,7 @@ class FrozenCalibration:
                     f"{'' if label.name in names else nearest(label.name, names)}; fit it again with these labels, "
                     "to another file"
                 )
-        return self.adjusted.columns([self._places[label.phrases(template)] for label in labels])
+        return self.adjusted.columns([self._places[label.wording(template)] for label in labels])
 
     def sets(self, risk: float) -> LabelSets:
         """From which probability on labels are in, at that risk."""

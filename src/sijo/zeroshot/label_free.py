@@ -84,6 +84,8 @@ class Adjuster(Protocol):
 def balanced(scores: np.ndarray, numbers: Calibration, rivals: Rivals = "labels") -> Adjustment:
     """Each label's probability is divided by its mean over the background, and all are brought to 1 again.
 
+    Of labels that are judged by themselves, the odds by the odds of the mean.
+
     numbers  temperature and none score, by which scores become probabilities
     rivals   what a label's probability is shared with
 
@@ -99,8 +101,13 @@ def balanced(scores: np.ndarray, numbers: Calibration, rivals: Rivals = "labels"
     """
     from scipy.special import logsumexp
 
-    logs = logsumexp(log_probabilities(scores, numbers, rivals), axis=0)
-    shift = numbers.temperature * (logs - logsumexp(logs) + np.log(len(logs)))
+    logs = log_probabilities(scores, numbers, rivals)
+    means = logsumexp(logs, axis=0)
+    mean = logsumexp(means) - np.log(len(means))
+    if rivals == "none":
+        rest = logsumexp(logs - (scores - numbers.none_score) / numbers.temperature, axis=0)
+        means, mean = means - rest, mean - logsumexp(rest) + np.log(len(rest))
+    shift = numbers.temperature * (means - mean)
     return Adjustment(shift, np.ones_like(shift), 0.0)
 
 

@@ -12,19 +12,23 @@ from typing import Any
 import numpy as np
 
 from sijo.batching import groups
-from sijo.errors import SettingError
+from sijo.errors import SettingError, warn
 from sijo.inference.language import LanguageCheck
 from sijo.inference.outputs import NotFiniteError, ReadCounts
 from sijo.names import folded
 from sijo.texts import check_text, texts_in, values_in
 from sijo.zeroshot.calibration import Calibration, check_temperature
 from sijo.zeroshot.conformal import LabelSets
+from sijo.zeroshot.hierarchy import hierarchy_of
 from sijo.zeroshot.label_free import Adjuster, Rivals
 from sijo.zeroshot.labels import Label, Labels, LabelSet
 from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest, TrainedLabels
+from sijo.zeroshot.templates import Template
 
 LARGEST = 1e12
 """Of scores and temperatures."""
+MOST_SCORES = 500_000
+"""Of texts that are taken together; in answers of Python objects they take some 20 MB."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,14 @@ class LabelPrediction:
     """What scored it, by its name in `SCORERS`."""
     abstained: bool = False
     """Whether there is no label because the label set, at the stated risk, is not one label alone."""
+    path: tuple[str, ...] = ()
+    """The names from the top of the tree of labels down to the one chosen, where it has a parent."""
+
+    @property
+    def fitting_scores(self) -> tuple[float, ...]:
+        """The probabilities of the labels given, in their order."""
+        places = {name: place for place, name in enumerate(self.labels)}
+        return tuple(self.scores[places[name]] for name in self.fitting)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,12 +99,7 @@ class LabelChoice:
                     "multi_label (--multi-label) a text that nothing fits simply gets no label. Leave one out"
                 )
         if self.template is not None:
-            if self.template.count("{}") != 1:
-                raise SettingError(
-                    f"the template {self.template!r} needs the two characters {{}} exactly once, where the label "
-                    'goes, as in "This text is about {}."'
-                )
-            check_text(self.template, "the template")
+            Template(self.template)  # which refuses what is none
         if not 0 <= self.threshold <= 1:
             raise SettingError(f"threshold={self.threshold} is no probability; give a number from 0 to 1")
         if self.none_threshold is not None and not abs(self.none_threshold) <= LARGEST:
@@ -183,15 +190,11 @@ class Labeller:
         self.scorer = scorer
         self.choice = choice.resolved_for(known)
         self.adjuster, self.sets = adjuster, sets
-        if sets is not None and self.choice.multi_label:
-            raise SettingError(
-                "a stated risk (risk=, --risk) is that of one label a text; with multi_label (--multi-label) each "
-                "label has its threshold. Leave one out"
-            )
         self._language = LanguageCheck(scorer.engine.model)
         self.labels = LabelSet.of(known.names) if labels is None and known is not None else labels
+        """Those that there are to choose from, each with its template settled."""
         if self.labels is not None:
-            self.check(self.labels)
+            self.labels = self._suited(self.labels)
             if adjuster is not None:
                 adjuster.adjustment(self.labels.labels, self.template)  # refused before any text is read
         chosen = {"temperature": choice.temperature, "none_score": choice.none_threshold}
@@ -204,6 +207,15 @@ class Labeller:
     def check(self, labels: LabelSet) -> None:
         """Raise SettingError when the scorer does not know these labels, or its network cannot tell two of them
         apart, or there is nothing to choose."""
+        self._suited(labels)
+
+    def _suited(self, labels: LabelSet) -> LabelSet:
+        """What there is to choose from among these labels, each with its template settled; errors as for
+        `check`."""
+        if not self.choice.multi_label:
+            labels = labels.leaves()
+        if self.choice.template is None and self.scorer.known is None:
+            labels = labels.worded(self.scorer.templates)
         if self.scorer.known is not None:
             self.scorer.known.places(labels.labels)
             if len(labels.labels) == 1 and not self.choice.multi_label:
@@ -214,6 +226,26 @@ class Labeller:
         self.choice.check(labels)
         if self.scorer.label_tokens is not None:
             self.scorer.label_tokens.check(labels.labels, self.template)
+        self._warn_of_unread(labels)
+        return labels
+
+    def _warn_of_unread(self, labels: LabelSet) -> None:
+        """Warn of what labels say and nobody reads."""
+        if not self.scorer.reads_examples and any(label.examples for label in labels.labels):
+            warn(
+                f"the {self.scorer.name} scorer reads no examples of labels, so those that are given change "
+                "nothing; a sentence encoder does (--scorer embedding)"
+            )
+        if not self.choice.multi_label and any(label.threshold is not None for label in labels.labels):
+            warn(
+                "the labels' own thresholds change nothing where one label is chosen; they count where each is "
+                "judged by itself (--multi-label)"
+            )
+
+    @property
+    def rows(self) -> int:
+        """Texts it is best given at a time: fewer where each has thousands of labels, whose scores take memory."""
+        return max(1, min(self.scorer.rows, MOST_SCORES // (1 if self.labels is None else len(self.labels.labels))))
 
     @property
     def template(self) -> str:
@@ -231,16 +263,14 @@ class Labeller:
         before = 0
         if labels is None:
             for scores, reading in self.scored(texts):
-                yield from self._rows(scores, self.own.names, reading, before=before)
+                yield from self._rows(scores, self.own.labels, reading, before=before)
                 before += len(scores)
             return
         label_sets = values_in(labels, "labels")
         for group in groups(texts_in(texts), rows=min(self.scorer.rows, 256)):  # scored against all its labels
-            sets = [LabelSet.of(names) for names in islice(label_sets, len(group))]
+            sets = [self._suited(LabelSet.of(names)) for names in islice(label_sets, len(group))]
             if len(sets) < len(group):
                 raise SettingError("there are fewer label sets than texts; give one for each text")
-            for label_set in sets:
-                self.check(label_set)
             place: dict[Label, int] = {}  # every label's column, in order of first sight
             columns = [[place.setdefault(label, len(place)) for label in own.labels] for own in sets]
             wanted = np.zeros((len(group), len(place)), bool)
@@ -249,7 +279,7 @@ class Labeller:
             scores, reading = self._score(group, list(place), wanted, before=before)
             for row, (label_set, own) in enumerate(zip(sets, columns, strict=True)):
                 own_scores = self._adjusted(scores[row : row + 1, own], label_set.labels)
-                yield from self._rows(own_scores, label_set.names, reading, first=row, before=before + row)
+                yield from self._rows(own_scores, label_set.labels, reading, first=row, before=before + row)
             before += len(group)
         if next(label_sets, None) is not None:
             raise SettingError("there are more label sets than texts; give one for each text")
@@ -261,13 +291,13 @@ class Labeller:
         """
         before = 0
         for scores, reading in self.scored(texts):
-            yield self._probabilities(scores, before), reading
+            yield self._probabilities(scores, self.own.labels, before), reading
             before += len(scores)
 
     def scored(self, texts: Iterable[str]) -> Iterator[tuple[np.ndarray, ReadCounts]]:
         """Scores (n, L) of bounded groups of texts, adjusted if labels are, and how much of each text was read."""
         before = 0
-        for group in groups(texts_in(texts), rows=self.scorer.rows):
+        for group in groups(texts_in(texts), rows=self.rows):
             scores, reading = self._score(group, self.own.labels, before=before)
             yield self._adjusted(scores, self.own.labels), reading
             before += len(group)
@@ -278,7 +308,7 @@ class Labeller:
         The scores are those of all texts, from a labeller that is not calibrated: so one reading serves several
         calibrations.
         """
-        return self._probabilities(self._adjusted(scores, self.own.labels), 0)
+        return self._probabilities(self._adjusted(scores, self.own.labels), self.own.labels, 0)
 
     def _adjusted(self, scores: np.ndarray, labels: Sequence[Label]) -> np.ndarray:
         if self.adjuster is None:
@@ -309,10 +339,20 @@ class Labeller:
             raise SettingError("there are no labels: pass labels= to the classifier, or y to fit")
         return self.labels
 
-    def _probabilities(self, scores: np.ndarray, before: int) -> np.ndarray:
+    def fits(self, probabilities: np.ndarray, labels: tuple[Label, ...] | None = None) -> np.ndarray:
+        """Which labels are given, each judged by itself, (n, L) bool: from its own threshold on, or that for all.
+
+        probabilities  (n, L), as `judged` gives them
+        labels         those of the columns; None for the labeller's own
+        """
+        labels = self.own.labels if labels is None else labels
+        own = (self.choice.threshold if label.threshold is None else label.threshold for label in labels)
+        return hierarchy_of(labels).given(probabilities >= np.fromiter(own, float))
+
+    def _probabilities(self, scores: np.ndarray, labels: tuple[Label, ...], before: int) -> np.ndarray:
         """What is chosen by; NotFiniteError for a row that is not finite, since any label could be its best."""
         if self.choice.multi_label:
-            probabilities = self.calibration.each(scores)
+            probabilities = hierarchy_of(labels).raised(self.calibration.each(scores))
         elif self.choice.none_label is not None:
             probabilities = self.calibration.with_none(scores)
         else:
@@ -327,15 +367,16 @@ class Labeller:
         return probabilities
 
     def _rows(
-        self, scores: np.ndarray, names: Sequence[str], reading: ReadCounts, *, first: int = 0, before: int
+        self, scores: np.ndarray, own: tuple[Label, ...], reading: ReadCounts, *, first: int = 0, before: int
     ) -> Iterator[LabelPrediction]:
         """The answers for scores (n, L) of texts that share their labels, begin at row `first` of `reading`, and
         come after `before` others."""
-        choice = self.choice
+        choice, names = self.choice, [label.name for label in own]
+        probabilities = self._probabilities(scores, own, before)
+        fits = self.fits(probabilities, own) if choice.multi_label else None
+        within = {label.name: label.within for label in own if label.within}
         if choice.none_label is not None:
-            names = [*names, choice.none_label]
-        probabilities = self._probabilities(scores, before)
-        if choice.none_label is not None:
+            names.append(choice.none_label)
             none = np.full((len(scores), 1), self.calibration.none_score)
             scores = np.concatenate([scores, none], axis=-1)
         # where probabilities are rounded to equals, scores still tell; where these are equals, the order given
@@ -346,8 +387,8 @@ class Labeller:
             fitting = labels[:1]
             if reading.tokens[i] == 0:
                 fitting = () if choice.none_label is None else (choice.none_label,)
-            elif choice.multi_label:
-                fitting = labels[: sum(p >= choice.threshold for p in ranked)]
+            elif fits is not None:
+                fitting = tuple(names[j] for j in best if fits[i - first, j])
             elif self.sets is not None:
                 fitting = labels[: int(self.sets.holds(chances).sum())]
             abstained = self.sets is not None and len(fitting) != 1 and reading.tokens[i] > 0
@@ -364,4 +405,5 @@ class Labeller:
                 truncated=bool(reading.truncated[i]),
                 scorer=self.scorer.name,
                 abstained=bool(abstained),
+                path=(*within[label], label) if label in within else (),
             )

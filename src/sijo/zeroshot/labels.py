@@ -1,57 +1,189 @@
-"""What there is to choose from: names, and what each name means."""
+"""What there is to choose from: names, what each name means, and how labels belong together.
 
-import csv
-import io
+A label set is a value. Adding, removing or renaming a label gives another set; its `digest` tells two sets apart,
+and what a run was made with. Files of labels are read and written in `label_files.py`.
+"""
+
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from functools import cached_property
+from hashlib import blake2b
+from typing import NamedTuple
 
 from sijo.errors import SettingError, TextError, nearest, warn
 from sijo.names import STRONG_MARKS, apart, folded, parts_of
 from sijo.texts import check_text, plain, values_in
+from sijo.zeroshot.templates import BUILT_IN, Template, language_of, template_of
 
-Labels = Sequence[str] | Mapping[str, str | Sequence[str]]
-"""Names, or names with one description or several."""
+LONGEST_EXAMPLE = 20_000
+"""Characters: an article. What is longer shows more than one label."""
+MOST_HINTS = 5
+"""Parents that are no label for which the nearest one is looked up, which takes time among thousands."""
+FIELDS = ("description", "descriptions", "example", "examples", "parent", "threshold")
+"""What a file, or a mapping, may say of a label besides its name."""
+LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
 @dataclass(frozen=True)
 class Label:
-    """One class, by name and optionally in other words."""
+    """One class, by name and optionally in other words.
+
+    name          what it is called
+    descriptions  what it means, each in a sentence or a few words
+    examples      texts that have it, from which a sentence encoder takes a prototype
+    parent        the name of the label that it is a part of
+    threshold     with labels judged each by itself, the probability from which it is given, in place of the one for
+                  all
+    template      the sentence that it is put in, in place of the one for all: `LabelSet.worded` settles it
+    within        the names above it, from the top down, where those are not to choose from: see `LabelSet.leaves`
+
+    Raises SettingError for a name, description or example that is no text, for an example of more than
+    20,000 characters, and for a threshold that is no probability.
+
+    >>> Label("sea", ("salt water",), threshold=0.7).phrases("This is about {}.")
+    ('This is about sea.', 'salt water')
+    """
 
     name: str
     descriptions: tuple[str, ...] = ()
+    _: KW_ONLY
+    examples: tuple[str, ...] = ()
+    parent: str | None = None
+    threshold: float | None = None
+    template: str | None = None
+    within: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not folded(self.name):
+            raise SettingError(f"the name of a label is {self.name!r}; a label is a word or a phrase")
+        check_text(self.name, f"the label {self.name!r}")
+        object.__setattr__(self, "descriptions", _texts(self.name, "description", self.descriptions))
+        object.__setattr__(self, "examples", _texts(self.name, "example", self.examples))
+        for example in self.examples:
+            if len(example) > LONGEST_EXAMPLE:
+                raise SettingError(
+                    f"an example of {self.name!r} has {len(example):,} characters; give the part that shows the "
+                    f"label, in {LONGEST_EXAMPLE:,} at most"
+                )
+        if self.parent is not None and not (isinstance(self.parent, str) and folded(self.parent)):
+            raise SettingError(f"the parent of {self.name!r} is {self.parent!r}; give the name of another label")
+        number = isinstance(self.threshold, int | float) and not isinstance(self.threshold, bool)
+        if self.threshold is not None and not (number and 0 <= self.threshold <= 1):
+            raise SettingError(
+                f"the threshold of {self.name!r} is {self.threshold!r}, which is no probability; give a number "
+                "from 0 to 1"
+            )
+
+    @classmethod
+    def of(cls, name: object, value: object = ()) -> "Label":
+        """From a name and what is said of it: a description, several, or a mapping of `FIELDS`.
+
+        Raises SettingError for a field that is none.
+
+        >>> Label.of("sea", {"description": "salt water", "threshold": 0.7}).descriptions
+        ('salt water',)
+        """
+        if not isinstance(value, Mapping):
+            return cls(plain(name), value)  # type: ignore[arg-type] # which refuses what is no text
+        fields: dict[str, object] = {}
+        for field, content in value.items():
+            if field not in FIELDS:
+                raise SettingError(
+                    f"the label {name!r} has {field!r}{nearest(str(field), FIELDS)}; of a label there may be "
+                    "descriptions, examples, a parent and a threshold"
+                )
+            own = f"{field.removesuffix('s')}s" if field[0] in "de" else field
+            if own in fields:
+                raise SettingError(f"the label {name!r} has both {own[:-1]!r} and {own!r}; give one of them")
+            fields[own] = content
+        parent = fields.pop("parent", None)
+        return cls(plain(name), **fields, parent=parent or None)  # type: ignore[arg-type]
 
     def phrases(self, template: str) -> tuple[str, ...]:
-        """The sentences that stand for the label: the template with its name, then its descriptions."""
-        return (template.replace("{}", self.name), *self.descriptions)
+        """The sentences that stand for the label: the template with its name, then its descriptions.
+
+        template  the sentence for all; the label's own goes before
+        """
+        return (template_of(self.template or template).fill(self.name), *self.descriptions)
+
+    def around(self, template: str) -> tuple[str, str]:
+        """What stands before and behind the name, in the label's own template or that for all.
+
+        >>> Label("sea").around("About {}.")
+        ('About ', '.')
+        """
+        return template_of(self.template or template).around(self.name)
+
+    def wording(self, template: str) -> tuple[str, ...]:
+        """All that a scorer may read of it: its sentences, then its examples, each told by a mark.
+
+        >>> Label("sea", examples=("The tide came in.",)).wording("About {}.")
+        ('About sea.', 'e.g. The tide came in.')
+        """
+        return (*self.phrases(template), *(f"e.g. {example}" for example in self.examples))
+
+    @property
+    def record(self) -> dict[str, object]:
+        """What is said of it, as JSON can say it, without its name; nothing that was not given."""
+        said = {
+            "descriptions": list(self.descriptions),
+            "examples": list(self.examples),
+            "parent": self.parent,
+            "threshold": self.threshold,
+            "within": list(self.within),
+        }
+        return {field: content for field, content in said.items() if content not in (None, [])}
+
+
+class LabelProblem(NamedTuple):
+    """What makes labels no set."""
+
+    labels: tuple[str, ...]
+    """The names that it is about."""
+    why: str
+    """What is wrong, and what would do."""
 
 
 @dataclass(frozen=True)
 class LabelSet:
-    """Labels in the order given, each name once.
+    """Labels in the order given, each name once; and the sentences that they are put in, by language.
+
+    labels     one or more
+    templates  pairs of a language, as "ko", and the sentence for labels in it, with {} for the name; behind a
+               Korean name stand particles in both forms, as in "이 글은 {}{을/를} 다룬다."
+    language   that of all labels; None for each by its script: Korean for a name in Hangul, for any other the
+               one language besides that has a template here, or the scorer's own template
+
+    Raises SettingError for no labels, a name given twice, a parent that is no label or is reached from itself, and
+    for a template without a slot.
 
     >>> LabelSet.of({"sport": "games, teams and athletes", "tax": ()}).names
     ('sport', 'tax')
     """
 
     labels: tuple[Label, ...]
+    templates: tuple[tuple[str, str], ...] = ()
+    language: str | None = None
 
     def __post_init__(self) -> None:
         if not self.labels:
             raise SettingError('no labels were given; name them, as in --labels "business,sport,tech"')
-        seen: dict[str, str] = {}
-        for place, label in enumerate(self.labels, start=1):
-            if not isinstance(label.name, str) or not folded(label.name):
+        for problem in label_problems(self.labels):
+            raise SettingError(problem.why)
+        for language, template in self.templates:
+            _check_language(language)
+            Template(template)
+        if len({language for language, _ in self.templates}) < len(self.templates):
+            raise SettingError("a language has two templates; give each one")
+        if self.language is not None:
+            _check_language(self.language)
+            if self.language != "en" and self.language not in {**BUILT_IN, **dict(self.templates)}:
                 raise SettingError(
-                    f"label {len(seen) + 1} of {len(self.labels)} is {label.name!r}; a label is a word or a phrase"
+                    f"the labels are in {self.language!r}, for which there is no template; give one, as in "
+                    f'templates = {{{self.language} = "… {{}} …"}}'
                 )
-            check_text(label.name, f"the label {label.name!r}")
-            first = seen.setdefault(folded(label.name), label.name)
-            if len(seen) < place:
-                twice, other = apart(label.name, first)
-                raise SettingError(f"the label {twice} is given twice (the other is {other}); leave one out")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -59,23 +191,22 @@ class LabelSet:
         return tuple(label.name for label in self.labels)
 
     @classmethod
-    def of(cls, labels: Labels) -> "LabelSet":
-        """From names, in whatever `values_in` reads, or from a mapping of names to descriptions.
+    def of(cls, labels: "Labels") -> "LabelSet":
+        """From names, in whatever `values_in` reads, or a mapping of names to what `Label.of` reads; a set as it
+        is.
 
         Raises SettingError for a label that is empty, missing or given twice, or a bare string.
         """
+        if isinstance(labels, LabelSet):
+            return labels
         if isinstance(labels, str | bytes):
             raise SettingError(
                 f"labels={labels!r} is one string, and a comma may belong to a label; pass a list of labels"
             )
         pairs = (
-            labels.items() if isinstance(labels, Mapping) else ((name, ()) for name in values_in(labels, "labels"))
+            labels.items() if isinstance(labels, Mapping) else [(name, ()) for name in values_in(labels, "labels")]
         )
-        return cls._described(pairs)
-
-    @classmethod
-    def _described(cls, pairs: Iterable[tuple[str, object]]) -> "LabelSet":
-        return cls(tuple(Label(plain(name), _descriptions(name, descriptions)) for name, descriptions in pairs))
+        return cls(labels_of(pairs))
 
     @classmethod
     def parse(cls, line: str, separator: str | None = None) -> "LabelSet":
@@ -86,42 +217,202 @@ class LabelSet:
         >>> LabelSet.parse('sport, "Lisbon, Portugal"').names, LabelSet.parse("['sport', 'art']").names
         (('sport', 'Lisbon, Portugal'), ('sport', 'art'))
         """
-        return cls._described((name, ()) for name in names_of_line(line, separator))  # type: ignore[misc]
+        return cls(labels_of([(name, ()) for name in names_of_line(line, separator)]))
 
-    @classmethod
-    def read(cls, path: Path) -> "LabelSet":
-        """From a file: `.txt` with a name a line, `.csv` with name,description, or `.json` with either.
+    def add(self, *labels: Label | str) -> "LabelSet":
+        """The set with more labels behind its own.
 
-        In a CSV the first column is the name and every further one a description; its first line is
-        the header `label,description`. A text of one line is read as `parse` does. JSON is a list of names or of
-        {"label": …, "description": …}, an object of name: description, or a config's id2label or label2id.
+        >>> LabelSet.of(["sport", "tax"]).add("war", Label("art", ("painting",))).names
+        ('sport', 'tax', 'war', 'art')
         """
-        text = read_labels_file(path)
-        match path.suffix.lower():
-            case ".json":
-                try:
-                    content = json.loads(text, object_pairs_hook=_Object)
-                except (ValueError, RecursionError) as error:
-                    raise TextError(f"{path} is not JSON: {error}") from None
-                pairs = _pairs(content, path)
-            case ".csv":
-                try:
-                    rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if any(row)]
-                except csv.Error as error:
-                    raise TextError(f"{path} is not CSV ({error}); close and double its quotes") from None
-                if not rows or rows[0][0].strip().casefold() != "label":
-                    raise TextError(f"{path} must begin with the line: label,description")
-                pairs = [(row[0].strip(), row[1:]) for row in rows[1:]]
-            case ".txt":
-                lines = [line.strip() for line in text.split("\n") if line.strip()]
-                if len(lines) == 1:
-                    return cls.parse(lines[0])
-                if lines and (lines[0][0] in "[{" or all(line[-1] in ",;" for line in lines[:-1])):
-                    raise TextError(f"{path} has marks around its names; write one name a line and nothing else")
-                pairs = [(line, ()) for line in lines]
-            case suffix:
-                raise SettingError(f"{path} ends in {suffix!r}; a labels file is .txt, .csv or .json")
-        return cls._described(pairs)
+        more = (label if isinstance(label, Label) else Label(label) for label in labels)
+        return replace(self, labels=(*self.labels, *more))
+
+    def remove(self, *names: str) -> "LabelSet":
+        """The set without those labels. Raises SettingError for a name that is none, and for one that is a parent.
+
+        >>> LabelSet.of(["sport", "tax", "war"]).remove("tax").names
+        ('sport', 'war')
+        """
+        gone = {self.place(name) for name in names}
+        return replace(self, labels=tuple(label for place, label in enumerate(self.labels) if place not in gone))
+
+    def rename(self, name: str, to: str) -> "LabelSet":
+        """The set with another name for a label, also where it is a parent; its place and all else stay.
+
+        >>> LabelSet.of({"sport": "games", "tax": ()}).rename("sport", "sports").names
+        ('sports', 'tax')
+        """
+        old = self.labels[self.place(name)]
+        labels = [replace(label, name=to) if label is old else label for label in self.labels]
+        return replace(self, labels=tuple(
+            replace(label, parent=to) if folded(label.parent or "") == folded(name) else label for label in labels
+        ))  # fmt: skip
+
+    def place(self, name: str) -> int:
+        """Where the label of that name stands, from 0. Raises SettingError, with the nearest name, for none."""
+        if (place := self._places.get(folded(name))) is None:
+            raise SettingError(f"there is no label {name!r}{nearest(name, self.names)}")
+        return place
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {folded(label.name): place for place, label in enumerate(self.labels)}
+
+    @property
+    def record(self) -> dict[str, object]:
+        """All that decides answers, as JSON can say it; a label with descriptions alone is their list."""
+        said = {label.name: label.record for label in self.labels}
+        simple = {
+            name: own.get("descriptions", []) if {*own} <= {"descriptions"} else own for name, own in said.items()
+        }
+        others = {"language": self.language, "templates": dict(self.templates)}
+        return {"labels": simple} | {field: content for field, content in others.items() if content}
+
+    @cached_property
+    def digest(self) -> str:
+        """What tells this set from any other: equal only where labels, order, templates and language are.
+
+        >>> LabelSet.of(["sport", "tax"]).add("war").remove("war").digest == LabelSet.of(["sport", "tax"]).digest
+        True
+        """
+        return blake2b(json.dumps(self.record, ensure_ascii=False).encode(), digest_size=16).hexdigest()
+
+    @property
+    def nested(self) -> bool:
+        """Whether a label has a parent."""
+        return any(label.parent is not None for label in self.labels)
+
+    def path(self, name: str) -> tuple[str, ...]:
+        """The names from the top of the tree down to that label.
+
+        >>> LabelSet.of({"sport": (), "chess": {"parent": "sport"}}).path("chess")
+        ('sport', 'chess')
+        """
+        label = self.labels[self.place(name)]
+        path = [*label.within, label.name]
+        while label.parent is not None:
+            label = self.labels[self.place(label.parent)]
+            path.insert(0, label.name)
+        return tuple(path)
+
+    def leaves(self) -> "LabelSet":
+        """The labels that are no parent, each `within` those above it: what there is to choose one from.
+
+        >>> LabelSet.of({"sport": (), "chess": {"parent": "sport"}, "tax": ()}).leaves().names
+        ('chess', 'tax')
+        """
+        if not self.nested:
+            return self
+        parents = {folded(label.parent) for label in self.labels if label.parent is not None}
+        leaves = (label for label in self.labels if folded(label.name) not in parents)
+        return replace(self, labels=tuple(
+            replace(label, parent=None, within=self.path(label.name)[:-1]) for label in leaves
+        ))  # fmt: skip
+
+    def worded(self, own: Mapping[str, str] | None = None) -> "LabelSet":
+        """The set with each label's template settled by its language; those that are left take the one for all.
+
+        own  a scorer's templates for languages other than that of its first
+
+        Raises SettingError for a name whose script leaves several templates to choose from.
+
+        >>> mixed = LabelSet.of(["경제", "sport"]).worded({"ko": "이 글은 {}{을/를} 다룬다."})
+        >>> [label.phrases("This is about {}.") for label in mixed.labels]
+        [('이 글은 경제를 다룬다.',), ('This is about sport.',)]
+        """
+        given = dict(self.templates)
+        by_language = {**(own or {}), **given}
+        if self.language is not None:
+            template = by_language.get(self.language) or BUILT_IN.get(self.language)
+            return replace(self, labels=tuple(replace(label, template=template) for label in self.labels))
+        if not by_language:
+            return self
+        others = [language for language in given if language != "ko"]
+
+        def chosen_for(label: Label) -> str | None:
+            language = language_of(label.name)
+            if language is None and len(others) > 1:
+                raise SettingError(
+                    f"the label {label.name!r} may be in {' or in '.join(others)}, which have a template each; say "
+                    "which by the set's language"
+                )
+            return by_language.get(language or (others[0] if others else ""))
+
+        templates = [chosen_for(label) for label in self.labels]
+        if not any(templates):
+            return self
+        pairs = zip(self.labels, templates, strict=True)
+        return replace(self, labels=tuple(replace(label, template=template) for label, template in pairs))
+
+
+Labels = Sequence[str] | Mapping[str, str | Sequence[str] | Mapping[str, object]] | LabelSet
+"""Names, names with what is said of each, or a set."""
+
+
+def labels_of(pairs: Collection[tuple[object, object]]) -> tuple[Label, ...]:
+    """Labels of names and what is said of each. Raises SettingError for the first that is none, with its number.
+
+    >>> labels_of([("sea", "salt water"), (None, ())])
+    Traceback (most recent call last):
+    sijo.errors.SettingError: label 2 of 2 is None; a label is a word or a phrase
+    """
+    labels = []
+    for number, (name, value) in enumerate(pairs, start=1):
+        if not isinstance(name, Label) and not (isinstance(name, str) and folded(plain(name))):
+            raise SettingError(f"label {number} of {len(pairs)} is {name!r}; a label is a word or a phrase")
+        labels.append(name if isinstance(name, Label) else Label.of(name, value))
+    return tuple(labels)
+
+
+def label_problems(labels: Sequence[Label]) -> Iterator[LabelProblem]:
+    """What makes labels no set: a name given twice, a parent that is no label, a circle of parents.
+
+    >>> [problem.labels for problem in label_problems([Label("sea"), Label("Sea"), Label("sun", parent="sky")])]
+    [('Sea', 'sea'), ('sun',)]
+    """
+    first: dict[str, str] = {}
+    for label in labels:
+        key = folded(label.name)
+        if key in first:
+            twice, other = apart(label.name, first[key])
+            why = f"the label {twice} is given twice (the other is {other}); leave one out"
+            yield LabelProblem((label.name, first[key]), why)
+        first.setdefault(key, label.name)
+    hints = MOST_HINTS
+    above = {folded(label.name): folded(label.parent) for label in labels if label.parent is not None}
+    for label in labels:
+        if label.parent is not None and folded(label.parent) not in first:
+            hint = nearest(label.parent, first.values()) if hints > 0 else ""
+            hints -= 1
+            why = f"the parent of {label.name!r} is {label.parent!r}, which is no label{hint}"
+            yield LabelProblem((label.name,), f"{why}; add it, or name another")
+    settled: set[str] = set()
+    for start in list(above):
+        key, chain = start, dict[str, None]()
+        while key in above and key not in settled and key not in chain:
+            chain[key] = None
+            key = above[key]
+        if key in chain:
+            circle = [first[name] for name in list(chain)[list(chain).index(key) :]]
+            why = f"the parents of {circle[0]!r} lead back to it ({' in '.join([*circle, circle[0]])})"
+            yield LabelProblem(tuple(circle), f"{why}; part the circle")
+        settled.update(chain)
+
+
+def _check_language(language: object) -> None:
+    if not isinstance(language, str) or not LANGUAGE.fullmatch(language):
+        raise SettingError(f'the language {language!r} is no code of one; write it as in "ko" or "en"')
+
+
+def _texts(name: str, what: str, value: object) -> tuple[str, ...]:
+    """The descriptions, or examples, of a label, from one text or a list of them; empty ones are left out."""
+    texts = (value,) if isinstance(value, str) else () if value is None else value
+    if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
+        raise SettingError(f"the {what} of {name!r} is {value!r}; give a text or a list of texts")
+    for text in texts:
+        check_text(text, f"{'an' if what[0] == 'e' else 'a'} {what} of {name!r}")
+    return tuple(plain(text) for text in texts if text.strip())
 
 
 def names_of_line(line: str, separator: str | None = None, *, option: str = "--labels") -> list[object]:
@@ -143,77 +434,3 @@ def names_of_line(line: str, separator: str | None = None, *, option: str = "--l
         if odd is not None:
             warn(f"{option} holds {odd!r}, which is read as one label; put {mark!r} between where it is several")
     return names
-
-
-def read_labels_file(path: Path) -> str:
-    """What a file of labels says. Raises SettingError where there is none, and TextError for what is not UTF-8."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise TextError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}); convert it") from None
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        if path.is_dir():
-            raise SettingError(f"{path} is a folder; name a file of labels") from None
-        there = [file.name for file in path.parent.glob("*") if file.is_file()] if path.parent.is_dir() else []
-        raise SettingError(f"there is no labels file {path}{nearest(path.name, there)}") from None
-
-
-class _Object(list[tuple[str, Any]]):
-    """A JSON object as its pairs, so that a name given twice is seen."""
-
-
-LISTS = ("id2label", "label2id", "labels", "candidate_labels", "classes", "categories", "names")
-"""Keys of an object under which others keep all labels."""
-
-
-def _pairs(content: object, path: Path) -> list[tuple[Any, Any]]:
-    """Names with their descriptions, from what a JSON file holds."""
-    if not isinstance(content, list):
-        raise TextError(f"{path} must hold a list of labels or an object of label: description")
-    if not isinstance(content, _Object):
-        return [_described_name(entry, path) if isinstance(entry, _Object) else (entry, ()) for entry in content]
-    keys, values = [key for key, _ in content], [value for _, value in content]
-    wrapped = next((key for key in LISTS if key in keys), None)
-    if len(keys) == 1 and wrapped is not None and isinstance(values[0], str):
-        raise TextError(f"{path} has a text under {wrapped!r}; give a list of labels")
-    if wrapped is not None and isinstance(inner := dict(content)[wrapped], list):
-        if len(keys) > 1 and wrapped not in LISTS[:2]:
-            raise TextError(
-                f"{path} has a list {wrapped!r} beside {next(key for key in keys if key != wrapped)!r}, which is "
-                "then no label; give the list alone"
-            )
-        return _pairs(inner, path)
-    if keys and all(type(value) is int for value in values):  # label2id
-        if sorted(values) != list(range(len(values))):
-            raise TextError(f"{path} numbers its labels, but not from 0 on, each once; give a list of names")
-        return [(key, ()) for _, key in sorted(zip(values, keys, strict=True))]
-    if keys and all(map(str.isdecimal, keys)) and all(isinstance(value, str) for value in values):  # id2label
-        if sorted(map(int, keys)) != list(range(len(keys))):
-            raise TextError(
-                f"{path} has numbers for keys, not from 0 on: to name labels by numbers write "
-                '[{"label": "1", "description": …}, …], else a list of names'
-            )
-        return [(name, ()) for _, name in sorted((int(key), name) for key, name in content)]
-    return content
-
-
-def _described_name(entry: "_Object", path: Path) -> tuple[Any, Any]:
-    """A name and its descriptions, from an object in a list."""
-    fields = dict(entry)
-    name = fields.pop("label", None) or fields.pop("name", None)
-    descriptions = fields.pop("description", None) or fields.pop("descriptions", ())
-    if name is None or fields:
-        raise TextError(
-            f'{path} holds {dict(entry)!r}; write a label as {{"label": "sea", "description": "salt water"}}'
-        )
-    return name, descriptions
-
-
-def _descriptions(name: str, value: object) -> tuple[str, ...]:
-    """The descriptions of a label, from one text or a list of them; empty ones are left out."""
-    texts = (value,) if isinstance(value, str) else () if value is None else value
-    if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
-        raise SettingError(f"the description of {name!r} is {value!r}; give a text or a list of texts")
-    for text in texts:
-        check_text(text, f"a description of {name!r}")
-    return tuple(text for text in texts if text.strip())

@@ -33,6 +33,16 @@ class ScoredTexts:
     kept: int
     """Those that the engine's store knew."""
 
+    @classmethod
+    def joined(cls, parts: Sequence["ScoredTexts"], seconds: float) -> "ScoredTexts":
+        """Of texts in parts, one after another; what they cost together, in so many seconds."""
+        readings = [part.reading for part in parts]
+        whole = ReadCounts(
+            *(np.concatenate([getattr(r, name) for r in readings]) for name in ("tokens", "windows", "truncated"))
+        )
+        scores = np.concatenate([part.scores for part in parts])
+        return cls(scores, whole, seconds, sum(part.read for part in parts), sum(part.kept for part in parts))
+
 
 @dataclass(frozen=True)
 class MeasuredTexts:
@@ -56,17 +66,13 @@ def score_texts(
     Raises NotFiniteError for a text whose scores are no numbers.
     """
     engine, started = labeller.scorer.engine, time.perf_counter()
+    parts = []
     read, kept = engine.read, engine.kept
-    scores, readings = [], []
-    for group, reading in labeller.scored(texts):
-        scores.append(group)
-        readings.append(reading)
-        tell(len(group))
-    whole = ReadCounts(
-        *(np.concatenate([getattr(r, name) for r in readings]) for name in ("tokens", "windows", "truncated"))
-    )
-    seconds = time.perf_counter() - started
-    return ScoredTexts(np.concatenate(scores), whole, seconds, engine.read - read, engine.kept - kept)
+    for scores, reading in labeller.scored(texts):
+        parts.append(ScoredTexts(scores, reading, 0.0, engine.read - read, engine.kept - kept))
+        read, kept = engine.read, engine.kept
+        tell(len(scores))
+    return ScoredTexts.joined(parts, time.perf_counter() - started)
 
 
 def measure(
@@ -101,7 +107,7 @@ def measure(
     evaluation: Evaluation | MultiLabelEvaluation
     if choice.multi_label:
         rows = [[label] if isinstance(label, str) else list(label) for label in gold]
-        given = (probabilities >= choice.threshold) & (scored.reading.tokens > 0)[:, None]
+        given = labeller.fits(probabilities) & (scored.reading.tokens > 0)[:, None]
         evaluation = evaluate_multi_label(
             rows,
             probabilities,

@@ -35,6 +35,7 @@ LAYOUTS = {
     "odd spellings": ("Contradict", "NEUTRAL ", "ENTAILMENT"),
 }
 LABELS = ["sea", "bank", "game"]
+ODD = ("café", "SEA", "한국어", "😀", "ﬁne", "İzmir", "e\u0301", "x" * 120, "3.5%", "co\u00adop", "\u202eoil")
 TEXTS = ["the sun and the sea", "old money in the bank", "a game of ball", "goal " * 70, "rain"]
 
 
@@ -133,13 +134,18 @@ def generated(vocabulary):
     """Cases of (text, labels, template, whether each label is judged by itself), the same each time."""
     chance = np.random.default_rng(0)
     words = [word for word in vocabulary if word.isalpha() and len(word) > 1]
-    phrase = lambda count: " ".join(chance.choice(words, count))  # noqa: E731
+    phrase = lambda count, more=(): " ".join(chance.choice([*words, *more], count))  # noqa: E731
     templates = ["This example is {}.", "{}", "it is {} , is it not ?", "not {} but good"]
     for case in range(CASES):
         length = (0, 1, int(chance.integers(2, 12)), int(chance.integers(12, 30)), int(chance.integers(30, 90)))
         labels = sorted({phrase(int(chance.integers(1, 4))) for _ in range((1, 1, 2, 2, 3, 4, 7)[case % 7])})
         chance.shuffle(labels)
-        yield (phrase(length[case % 5]) or " ", labels, templates[case // 5 % 4], bool(chance.integers(2)))
+        yield (
+            phrase(length[case % 5], ODD if case % 2 else ()) or " ",
+            labels,
+            templates[case // 5 % 4],
+            bool(chance.integers(2)),
+        )
 
 
 @pytest.mark.parametrize(
@@ -304,6 +310,14 @@ def stub(columns, answers):
             {"multi_label": True},
             [0.952574, 0.731059, 0.047426],
         ),
+        # e - c of 3, 1 and -3
+        (
+            LAYOUTS["contradiction first"],
+            [(-1, 0, 2), (0, 1, 1), (2, 0, -1)],
+            {"entailment_score": "margin"},
+            [0.878878, 0.118943, 0.002179],
+        ),
+        (("entailment",), [(1.0,), (-1.0,)], {"entailment_score": "margin"}, [0.880797, 0.119203]),
         (LAYOUTS["two columns"], [(1.5, -0.5)], {"multi_label": True}, [0.880797]),
         (LAYOUTS["two columns"], [(1.5, -0.5)], {"none_label": "other"}, [0.880797, 0.119203]),
         (("neutral", "entailment", "contradiction"), [(0.5, 1, -2)], {"multi_label": True}, [0.952574]),
@@ -316,12 +330,13 @@ def stub(columns, answers):
     ],
 )
 def test_scores_by_hand(columns, logits, settings, want):
-    # kills: neutral in the sum, logits of other labels in a label's own, an overflow, a temperature that is not 1
+    # kills: neutral in the sum, logits of other labels in a label's own, an overflow, a temperature that is not 1,
+    # a margin from neutral or one that labels do not compete by
     names = ["a", "b", "c"][: len(logits)]
-    scorer = EntailmentScorer(
-        stub(columns, {f"This example is {n}.": row for n, row in zip(names, logits, strict=True)})
-    )
-    labeller = Labeller(scorer, LabelChoice(**settings), LabelSet.of(names))
+    answers = {f"This example is {n}.": row for n, row in zip(names, logits, strict=True)}
+    choice = {name: value for name, value in settings.items() if name != "entailment_score"}
+    scorer = EntailmentScorer(stub(columns, answers), entailment_score=settings.get("entailment_score", "logit"))
+    labeller = Labeller(scorer, LabelChoice(**choice), LabelSet.of(names))
     [(probabilities, _)] = labeller.judged(["some text"])
     np.testing.assert_allclose(probabilities[0], want, atol=1e-6)
 
@@ -395,17 +410,30 @@ def test_columns_that_cannot_be_told_are_refused(labels, named, words):
 # --- what must not change the answers, and what must
 
 
-def test_order_neighbours_and_duplicates_change_nothing(make, model):
+def test_order_neighbours_and_duplicates_change_nothing(make, model, monkeypatch):
     # kills: scores in another label's place, another text's padding, pairs that share a row
     base = make().predict_proba(TEXTS)
+    scorer, choice = EntailmentScorer(engine_of(model, long_text="truncate")), LabelChoice(template="it is {}")
     for order in itertools.permutations(range(3)):
-        permuted = make([LABELS[i] for i in order]).predict_proba(TEXTS)
-        np.testing.assert_allclose(permuted, base[:, order], atol=1e-6)
+        scores = [
+            Labeller(scorer, choice, LabelSet.of(names)).scored(TEXTS)
+            for names in (LABELS, [LABELS[i] for i in order])
+        ]
+        (want, _), (permuted, _) = map(next, scores)
+        np.testing.assert_array_equal(permuted, want[:, order])  # to the last bit
+    read, inner = [], TorchBackend.logits
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            TorchBackend, "logits", lambda own, batch: read.append(batch.input_ids) or inner(own, batch)
+        )
+        for texts in (TEXTS, TEXTS[::-1]):
+            np.testing.assert_array_equal(make().predict_proba(texts), base[:: 1 if texts is TEXTS else -1])
+    assert [ids.tolist() for ids in read[: len(read) // 2]] == [ids.tolist() for ids in read[len(read) // 2 :]]
     alone = np.concatenate([make().predict_proba([text]) for text in TEXTS])
     np.testing.assert_allclose(alone, base, atol=1e-6)
     np.testing.assert_array_equal(make().predict_proba(TEXTS * 2), np.concatenate([base, base]))
     scorer = EntailmentScorer(engine_of(model, token_budget=1, long_text="truncate"))
-    one_by_one = Labeller(scorer, LabelChoice(template="it is {}"), LabelSet.of(LABELS))
+    one_by_one = Labeller(scorer, choice, LabelSet.of(LABELS))
     np.testing.assert_allclose(np.concatenate([p for p, _ in one_by_one.judged(TEXTS)]), base, atol=1e-6)
 
 
@@ -509,7 +537,49 @@ def test_auto_takes_the_scorer_that_suits_the_model(nli, tiny_model, model):
     assert open_scorer("embedding", bare).engine.model is bare
     assert open_scorer("auto", str(nli(("a", "b"))), entailment_column="b").columns == EntailmentColumns(1, 0)
     assert open_scorer("auto", str(nli(("a", "b")))).name == "trained"
-    assert set(SCORERS) == {"embedding", "entailment", "trained", "likelihood"}
+    assert set(SCORERS) == {"embedding", "cloze", "entailment", "trained", "replaced", "likelihood"}
+
+
+def test_auto_says_what_it_took_and_why(nli, tiny_model, sijo_cli, blanks):
+    # kills: a choice that nobody is told of, a reason of another scorer, words that --quiet does not silence
+    for folder, settings, want in (
+        (nli(), {}, "entailment: its head has a column named entailment"),
+        (nli(LAYOUTS["odd spellings"]), {}, "entailment: its head has a column named ENTAILMENT"),
+        (nli(("a", "b")), {"entailment_column": "b"}, "entailment: entailment_column= is an option of its own"),
+        (nli(("a", "b")), {}, "trained: its head was trained on labels, none of them called entailment"),
+        (tiny_model, {}, "embedding: the model was trained to give sentence vectors"),
+        (blanks("bert", "mlm"), {}, "embedding: its mlm head, asked by --scorer cloze, was less often right"),
+        (blanks("electra", "rtd"), {}, "replaced: its rtd head tells replaced tokens from a text's own"),
+    ):
+        clf = sijo.ZeroShotClassifier(["a", "b"], str(folder), **settings)
+        assert str(clf.scorer_).startswith(want)
+        assert clf.set_params(scorer="embedding", entailment_column=None).scorer_.reason == "as asked"
+        ran = sijo_cli("inspect", folder, "--format", "table")
+        if not settings:
+            assert f"auto takes {want.split(':')[0]}" in ran.out.decode()
+        options = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", value)]
+        told = ("classify", "--model", folder, "--labels", "a,b", *options)
+        ran = sijo_cli(*told, stdin=b"rain\n")
+        assert ran.code == 0 and f"scorer {want}" in ran.err, ran.err
+        assert "scorer " not in sijo_cli(*told, "--quiet", stdin=b"rain\n").err
+    ran = sijo_cli("inspect", nli(("positive", "negative")), "--format", "json")
+    assert ran.rows()[0]["scorer"]["auto"] == "trained"
+
+
+def test_margins_are_logits_of_the_head_less_its_rivals(nli, sijo_cli):
+    # kills: a margin from another column, an option of the command that changes nothing
+    folder = nli(LAYOUTS["entailment first"])
+    clf = sijo.ZeroShotClassifier(LABELS, str(folder), entailment_score="margin", hypothesis_template="it is {}")
+    for text in TEXTS:
+        logits = [logits_of(folder, text, f"it is {label}") for label in LABELS]
+        raised = [math.exp(entailed - contradicted) for entailed, _, contradicted in logits]
+        [got] = clf.set_params(long_text="truncate").predict_proba([text])
+        assert got == pytest.approx([value / math.fsum(raised) for value in raised], abs=1e-5)
+    told = ("classify", "--model", folder, "--labels", ",".join(LABELS), "--hypothesis-template", "it is {}")
+    [row] = sijo_cli(*told, "--entailment-score", "margin", stdin=b"rain\n").rows()
+    assert row["score"] == pytest.approx(max(clf.predict_proba(["rain"])[0]), abs=1e-6)
+    with pytest.raises(SettingError, match="neither 'logit'"):
+        clf.set_params(entailment_score="best").predict(["rain"])
 
 
 @pytest.mark.parametrize("names", [("negative", "positive"), ("no", "yes"), ("LABEL_0",)])

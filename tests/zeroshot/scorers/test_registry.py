@@ -68,7 +68,7 @@ def test_the_command_line_knows_a_scorer_by_its_row(toy, tiny_model):
         command = [sys.executable, "-c", COMMAND, "classify", *map(str, arguments)]
         return subprocess.run(command, input=stdin, capture_output=True, text=True, check=True, cwd=toy).stdout
 
-    shown = " ".join(run("--help").split())
+    shown = " ".join(run("--help").replace("│", " ").split())
     assert "likelihood, toy" in shown and ROW.help in shown
     ran = run("--model", tiny_model, "--scorer", "toy", "--labels", "sea,harbour", stdin="the sea\nrain\n")
     assert [json.loads(line)["label"] for line in ran.splitlines()] == ["harbour", "harbour"]

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ from sijo.app.calibrating import calibrated_by
 from sijo.app.evaluate_settings import BUILT_IN, EvaluateSettings
 from sijo.app.evaluation.gold_rows import GoldRows
 from sijo.app.progress import RowProgress
+from sijo.batching import groups
 from sijo.checkpoints.describe import describe
 from sijo.errors import RefusedError, SettingError, SijoError, TextError, warn
 from sijo.evaluation.runs import ImpossibleRun, RunSummary, Way, numbers_of
 from sijo.inference.outputs import NotFiniteError
 from sijo.inference.precision import FIRST_TEXTS
+from sijo.inference.workers import WorkerPool
 from sijo.version import __version__
 from sijo.zeroshot.labeller import Labeller
 from sijo.zeroshot.measured import Gold, MeasuredTexts, ScoredTexts, measure, score_texts
@@ -57,7 +60,9 @@ def finished_runs(
         for way, model in zip(ways, shown_names(models), strict=True):
             try:
                 labeller = opened(way, rows)
-                scored = _scored(labeller, rows, lambda count: progress.add(count, (progress.rows + count) / total))
+                scored = _scored(
+                    way, labeller, rows, lambda count: progress.add(count, (progress.rows + count) / total)
+                )
             except (SettingError, RefusedError, TextError) as error:
                 if alone:
                     raise
@@ -108,11 +113,24 @@ def opened(way: EvaluateSettings, rows: GoldRows) -> Labeller:
     return labeller
 
 
-def _scored(labeller: Labeller, rows: GoldRows, tell: Callable[[int], None]) -> ScoredTexts:
+def _scored(way: EvaluateSettings, labeller: Labeller, rows: GoldRows, tell: Callable[[int], None]) -> ScoredTexts:
+    """The scores of all texts, by this process or by several that share them."""
+    started, parts = time.perf_counter(), list[ScoredTexts]()
     try:
-        return score_texts(labeller, rows.texts, tell)
+        if way.workers == 1:
+            return score_texts(labeller, rows.texts, tell)
+        with WorkerPool(partial(_scoring, way.reopening(labeller)), way.workers) as pool:
+            for group, part in pool.each(groups(rows.texts, rows=labeller.rows)):
+                parts.append(part)
+                tell(len(group))
     except NotFiniteError as error:
-        raise error.after(0, "row") from None
+        raise error.after(sum(len(part.scores) for part in parts), "row") from None
+    return ScoredTexts.joined(parts, time.perf_counter() - started)
+
+
+def _scoring(opens: Callable[[], Labeller]) -> Callable[[Sequence[str]], ScoredTexts]:
+    """What scores texts in a process of its own."""
+    return partial(score_texts, opens())
 
 
 def _measured(

@@ -36,6 +36,16 @@ def onnx_file(folder: Path, precision: str = "exact") -> FolderFile | None:
     return None
 
 
+def onnx_files(folder: Path) -> dict[str, FolderFile]:
+    """The files of a folder by their precision, for those that it has.
+
+    >>> onnx_files(Path("."))
+    {}
+    """
+    files = {precision: onnx_file(folder, precision) for precision in ONNX_NAMES}
+    return {precision: file for precision, file in files.items() if file is not None}
+
+
 def onnx_places(precision: str) -> list[str]:
     """Where the file of a precision may be, the first that is there counts.
 

@@ -14,9 +14,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sijo.checkpoints.describe import FolderDescription
-from sijo.checkpoints.onnx.graph import OnnxModel, read_model
+from sijo.checkpoints.onnx.graph import OnnxModel
+from sijo.checkpoints.onnx.outputs import OnnxOutputs
 from sijo.checkpoints.onnx.rewrite import with_data_in
-from sijo.checkpoints.onnx.rules import BY_BATCH, OnnxOutputs, must_suit
+from sijo.checkpoints.onnx.rules import BY_BATCH, must_suit
 from sijo.checkpoints.onnx.same_weights import must_be_of
 from sijo.errors import CheckpointError, RefusedError, warn
 from sijo.files.manifest import Identity, identity
@@ -24,8 +25,6 @@ from sijo.files.opener import inside
 from sijo.files.paths import READ_WHOLE, FolderFile, present
 from sijo.files.system import DIRECTORY
 
-MOST_BYTES = 2**31 - 1
-"""Of a file of the format; larger networks keep their tensors beside it."""
 HANDLES = Path("/proc/self/fd")
 """Where Linux has a name for each open file and folder of this process."""
 
@@ -41,6 +40,8 @@ class SessionSource:
     outputs: OnnxOutputs
     files: Mapping[FolderFile, Identity]
     """What it was read from, the model's file first."""
+    compared: bool
+    """Whether it was compared with the weights beside it; False where there are none."""
 
 
 @contextmanager
@@ -57,8 +58,8 @@ def session_source(file: FolderFile, described: FolderDescription) -> Iterator[S
         stream = handles.enter_context(file.open())
         streams = {file: stream}
         files = {file: identity(stream)}
-        content = _content(stream, file)
-        model = _model(content, file, described)
+        read = described.onnx_content(file, stream)
+        content, model = read.data, read.model
         outputs = must_suit(model, file, described)
         if any(node.operator in BY_BATCH for node in model.nodes):
             warn(
@@ -76,35 +77,17 @@ def session_source(file: FolderFile, described: FolderDescription) -> Iterator[S
             source = with_data_in(content, model, {model.locations[0]: name})
         elif len(content) > READ_WHOLE and HANDLES.is_dir():
             source = str(HANDLES / str(stream.fileno()))
-        must_be_of(model, content, numbers, file, described)
-        yield SessionSource(source if isinstance(source, str) else bytes(source), folder, outputs, files)
-        for read, handle in streams.items():
-            if identity(handle) != files[read]:
-                raise CheckpointError(f"{read} was changed while it was read; open it again")
+        compared = must_be_of(model, content, numbers, file, described)
+        yield SessionSource(source if isinstance(source, str) else bytes(source), folder, outputs, files, compared)
+        for opened, handle in streams.items():
+            if identity(handle) != files[opened]:
+                raise CheckpointError(f"{opened} was changed while it was read; open it again")
 
 
 def onnx_outputs(file: FolderFile, described: FolderDescription) -> OnnxOutputs:
     """What an ONNX file of a folder gives; raises what `session_source` does for what it says of itself."""
     with file.open() as stream:
-        return must_suit(_model(_content(stream, file), file, described), file, described)
-
-
-def _model(content: Any, file: FolderFile, described: FolderDescription) -> OnnxModel:
-    try:
-        return read_model(content)
-    except ValueError as error:
-        raise CheckpointError(
-            f"{file} is damaged, cut short or no ONNX file ({error}); copy it again, or make it anew with "
-            f"`sijo export {described.folder} --to onnx`"
-        ) from None
-
-
-def _content(stream: BufferedReader, file: FolderFile) -> Any:
-    """The bytes of a file, mapped where they are many: few of those are looked at."""
-    size = os.fstat(stream.fileno()).st_size
-    if not 0 < size <= MOST_BYTES:
-        raise CheckpointError(f"{file} has {size:,} bytes, which no ONNX file can have; copy it again")
-    return stream.read() if size <= READ_WHOLE else mmap.mmap(stream.fileno(), size, access=mmap.ACCESS_READ)
+        return must_suit(described.onnx_content(file, stream).model, file, described)
 
 
 def _numbers(stream: BufferedReader) -> Any:

@@ -4,10 +4,10 @@ What is not is refused by name, before onnxruntime is given anything.
 """
 
 import math
-from dataclasses import dataclass
 
 from sijo.checkpoints.describe import FolderDescription
-from sijo.checkpoints.onnx.graph import FLOAT, FLOAT16, INT32, INT64, GraphNode, GraphValue, OnnxModel
+from sijo.checkpoints.onnx.graph import INT32, INT64, GraphNode, GraphValue, OnnxModel
+from sijo.checkpoints.onnx.outputs import HIDDEN, LOGITS, OnnxOutputs
 from sijo.errors import RefusedError, SettingError
 from sijo.files.paths import FolderFile
 from sijo.processor import adds_bytes_exactly
@@ -38,10 +38,6 @@ OPERATORS = {
 reads a file, runs a part of the graph again or keeps anything from one call to the next."""
 ALLOWED = {domain: frozenset(names.split()) for domain, names in OPERATORS.items()}
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-HIDDEN, SENTENCE, LOGITS = ("last_hidden_state", "token_embeddings"), "sentence_embedding", "logits"
-"""What outputs are called: the states of all tokens by transformers and by sentence-transformers; and others."""
-OLD_OUTPUT = "output_0"
-"""What older exporters called whatever came first."""
 LARGEST_MADE = 1 << 31
 """Numbers that a graph may ask for by a constant shape."""
 SHAPED_BY = {"ConstantOfShape": 0, "Expand": 1, "Tile": 1, "Pad": 1, "OneHot": 1, "Range": 1}
@@ -52,18 +48,6 @@ NEEDS, VNNI = "sijo.needs", "vnni"
 """The key of a file's metadata that says what the processor must have, and what it may say."""
 BY_BATCH = frozenset({"DynamicQuantizeLinear", "DynamicQuantizeMatMul"})
 """Operators that round by one scale for all rows of a batch."""
-
-
-@dataclass(frozen=True)
-class OnnxOutputs:
-    """The outputs of a network by what they are; None for what it does not give."""
-
-    hidden: str | None
-    """The states of all tokens, (B, L, D)."""
-    sentence: str | None
-    """A pooled vector, (B, D)."""
-    logits: str | None
-    """Of a head, (B, C), or (B, L, C) for one that judges each token."""
 
 
 def must_suit(model: OnnxModel, file: FolderFile, described: FolderDescription) -> OnnxOutputs:
@@ -159,17 +143,9 @@ def _check_table(model: OnnxModel, file: FolderFile, described: FolderDescriptio
 
 
 def _outputs(model: OnnxModel, file: FolderFile, described: FolderDescription) -> OnnxOutputs:
-    """What each output is, by its name or, of one that an older exporter named, by its rank."""
-    outputs, width = model.outputs, described.architecture.hidden_size
-    floats = {name: value for name, value in outputs.items() if value.data_type in (FLOAT, FLOAT16)}
-    hidden = next((name for name in HIDDEN if name in floats), None)
-    logits = LOGITS if LOGITS in floats else None
-    old = floats.get(OLD_OUTPUT)
-    if hidden is None and logits is None and old is not None and old.dims is not None:
-        hidden = OLD_OUTPUT if len(old.dims) == 3 and old.dims[2] in (None, width) else None
-        logits = OLD_OUTPUT if hidden is None else None
-    found = OnnxOutputs(hidden, SENTENCE if SENTENCE in floats else None, logits)
-    labels = len(described.labels)
+    """What each output is, once it is sure that it is of the folder's size."""
+    outputs, width, labels = model.outputs, described.architecture.hidden_size, len(described.labels)
+    found = OnnxOutputs.of(model, width)
     for name, ranks, last, what in (
         (found.hidden, (3,), width, "hidden_size"),
         (found.sentence, (2,), described.sentence.width(width), "hidden_size, and the pooling,"),

@@ -11,17 +11,10 @@ import numpy as np
 
 from sijo.checkpoints.describe import FolderDescription
 from sijo.checkpoints.onnx.graph import FLOAT, FLOAT16, OnnxModel, StoredTensor
-from sijo.checkpoints.weight_files import (
-    INDEX,
-    WEIGHTS,
-    TensorEntry,
-    by_name,
-    payload_begins,
-    read_header,
-)
+from sijo.checkpoints.weight_files import TensorEntry, by_name, has_weights, payload_begins, read_header
 from sijo.checkpoints.weights_digest import weights_digest
 from sijo.errors import RefusedError
-from sijo.files.paths import FolderFile, present
+from sijo.files.paths import FolderFile
 
 MADE_OF = "sijo.weights"
 """The key in a file's metadata of the digest of the weights that it was made of."""
@@ -35,16 +28,16 @@ FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 STORED_FLOATS = {FLOAT: "<f4", FLOAT16: "<f2"}
 
 
-def must_be_of(model: OnnxModel, content: Any, data: Any, file: FolderFile, described: FolderDescription) -> None:
-    """Raise RefusedError where a network is not made of its folder's weights; a folder without any has none to
-    tell.
+def must_be_of(model: OnnxModel, content: Any, data: Any, file: FolderFile, described: FolderDescription) -> bool:
+    """Raise RefusedError where a network is not made of its folder's weights.
 
     content  the bytes of the file
     data     those of the file of its tensors; None where there is none
+
+    Returns whether it was compared with them: False for a folder without any.
     """
-    base = described.base
-    if present(base, WEIGHTS) is None and present(base, INDEX) is None:
-        return
+    if not has_weights(described.base):
+        return False
     told = model.metadata.get(MADE_OF)
     if told is not None:
         same = told == weights_digest(described.weight_files)
@@ -56,6 +49,7 @@ def must_be_of(model: OnnxModel, content: Any, data: Any, file: FolderFile, desc
             f"{file} was not made of the weights beside it, so it would answer as another model; make it anew with "
             f"`sijo export {described.folder} --to onnx`, or use --backend torch"
         )
+    return True
 
 
 class _Kept:

@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from sijo.batching import padded_length
+from sijo.errors import SettingError
 
 BATCH_TOKENS = 2048
 """Tokens of a batch that a processor is quickest with: more leave its caches, fewer leave it idle."""
@@ -63,6 +64,18 @@ class IdBatch:
         return cls(ids, None if min(lengths) == width else keep, kinds)
 
 
+@dataclass(frozen=True)
+class TokenPlaces:
+    """Where in a batch a head that answers for tokens is asked: N places, some of them perhaps the same."""
+
+    rows: np.ndarray
+    """(N,) int64: which input of the batch."""
+    columns: np.ndarray
+    """(N,) int64: which of its tokens."""
+    tokens: np.ndarray | None = None
+    """(N,) int64: of a head whose answer is a token, whose log-probability is asked for; None for other heads."""
+
+
 class Backend(ABC):
     """A network on a device, ready to read.
 
@@ -96,6 +109,17 @@ class Backend(ABC):
     @abstractmethod
     def logits(self, batch: IdBatch) -> np.ndarray:
         """The logits (B, C) float32 of the head that judges whole texts."""
+
+    def scores_at(self, batch: IdBatch, head: str, at: TokenPlaces) -> np.ndarray:
+        """What a head that answers for tokens says at some places alone, (N,) float32.
+
+        It is the log-probability of a token there, of a head whose answer is a token; else the one score there.
+        Raises SettingError where the backend runs no such head, as only torch does.
+        """
+        raise SettingError(
+            f"the {self.name} backend runs no head that answers for tokens, and {head} is one; leave backend= "
+            "(--backend) out, or say torch"
+        )
 
     @abstractmethod
     def why_not_finite(self) -> str:

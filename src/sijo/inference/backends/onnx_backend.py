@@ -3,17 +3,15 @@
 Letters: B batch, L length, D width of the hidden states, C columns of a head's logits.
 """
 
-import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 
-from sijo.checkpoints.describe import FolderDescription
-from sijo.checkpoints.onnx.files import onnx_file
+from sijo.checkpoints.describe import FolderDescription, fingerprint
+from sijo.checkpoints.onnx.files import onnx_file, onnx_files
 from sijo.checkpoints.onnx.opened import session_source
 from sijo.errors import CheckpointError, SettingError
-from sijo.files.manifest import identity
 from sijo.files.paths import FolderFile
 from sijo.inference.backends.backend import Backend, IdBatch, Precision
 from sijo.inference.backends.onnx_session import new_session, reason
@@ -28,6 +26,7 @@ class OnnxBackend(Backend):
     file       its ONNX file
     head       the head that is to answer; None for vectors
     precision  what the file computes in
+    threads    how many compute; None for `thread_count`'s
     """
 
     name = "onnx"
@@ -39,6 +38,7 @@ class OnnxBackend(Backend):
         file: FolderFile,
         head: str | None = None,
         precision: Precision = "exact",
+        threads: int | None = None,
     ) -> None:
         self.precision, self.device = precision, "cpu"
         self.heads = frozenset(() if head is None else (head,))
@@ -46,53 +46,59 @@ class OnnxBackend(Backend):
         with session_source(file, described) as source:
             self._outputs, self._files = source.outputs, source.files
             self._must_answer(head)
-            self._session = new_session(source, thread_count())
+            self._session = new_session(source, thread_count(threads))
+        described.onnx_contents.clear()
         self._inputs = {
             given.name: np.int32 if "int32" in given.type else np.int64 for given in self._session.get_inputs()
         }
 
     @classmethod
     def open(
-        cls, described: FolderDescription, *, head: str | None, device: str = "auto", precision: Precision = "exact"
+        cls,
+        described: FolderDescription,
+        *,
+        head: str | None,
+        device: str = "auto",
+        precision: Precision = "exact",
+        threads: int | None = None,
     ) -> "OnnxBackend":
         """The file of a precision in a folder; SettingError where there is none, or it does not give what is
         asked."""
         file = onnx_file(described.folder, precision)
+        if file is None and described.onnx_alone is not None:
+            raise SettingError(
+                f"{described.folder} holds no ONNX file of precision {precision}, and no weights that another "
+                f"backend would read; use --precision {' or '.join(onnx_files(described.folder))} (in Python: "
+                "precision=)"
+            )
         if file is None:
             raise SettingError(
                 f"{described.folder} holds no ONNX file of precision {precision}; make one with `sijo export "
                 f"{described.folder} --to onnx`, or use --backend torch (in Python: backend=)"
             )
-        return cls(described, file, head, precision)
+        return cls(described, file, head, precision, threads)
 
     def _must_answer(self, head: str | None) -> None:
         """Raise SettingError where the file does not give what is asked of it."""
-        found, sentence = self._outputs, self._described.sentence
-        if head is not None and found.logits is None:
+        otherwise = ""
+        if self._described.onnx_alone is None:
+            otherwise = ", or use --backend torch (in Python: backend=)"
+        if head is not None and self._outputs.logits is None:
             raise SettingError(
                 f"{self._file} gives no logits, so it was exported without the head {head}; export it with that "
-                "head, or use --backend torch (in Python: backend=)"
+                f"head{otherwise}"
             )
-        if head is None and found.hidden is None and (found.sentence is None or sentence.normalized):
+        if head is None and not self._outputs.gives_vectors(normalized=self._described.sentence.normalized):
             raise SettingError(
                 f"{self._file} gives no states of tokens to make vectors of (last_hidden_state); export it as an "
-                "encoder, or use --backend torch (in Python: backend=)"
+                f"encoder{otherwise}"
             )
 
     @cached_property
     def fingerprint(self) -> str:  # type: ignore[override]
         """A digest of what decides the answers: the file and its tensors, the settings, the tokenizer."""
-        described = self._described
-        told = f"onnx {self.precision} {sorted(self.heads)} {described.sentence} {sorted(described.fields.items())}"
-        digest = hashlib.blake2b(told.encode(), digest_size=32)
-        if described.has_tokenizer:
-            digest.update(described.tokenizer.fingerprint.encode())
-        for file, before in self._files.items():
-            with file.open() as stream:
-                if identity(stream) != before:
-                    raise CheckpointError(f"{file} was changed since it was opened; open it again")
-                digest.update(hashlib.file_digest(stream, "blake2b").digest())
-        return digest.hexdigest()
+        told = f"onnx {self.precision} {sorted(self.heads)}"
+        return fingerprint(self._described, self._files, told, self._files)
 
     def vectors(self, batch: IdBatch, skips: Sequence[int] = ()) -> np.ndarray:
         """One pooled vector for each input, (B, D) float32.

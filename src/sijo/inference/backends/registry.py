@@ -4,7 +4,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from pkgutil import resolve_name
 from typing import Literal, cast, get_args
 
@@ -45,7 +44,9 @@ def _holds_onnx(described: FolderDescription, precision: Precision, head: str | 
     if file is None or head not in (None, CLASSIFIER):
         return False
     given = onnx_outputs(file, described)
-    return head is None or given.logits is not None
+    if head is not None:
+        return given.logits is not None
+    return given.gives_vectors(normalized=described.sentence.normalized)
 
 
 BACKENDS: dict[str, BackendRow] = {
@@ -53,7 +54,7 @@ BACKENDS: dict[str, BackendRow] = {
         place="sijo.inference.backends.torch_backend.TorchBackend",
         module="torch",
         install="pip install 'sijo[torch]'",
-        suits=lambda described, precision, head: True,
+        suits=lambda described, precision, head: described.onnx_alone is None,
         precisions=("exact", "bf16", "fp16", "int8"),
         devices=("cpu", "cuda", "mps"),
     ),
@@ -93,6 +94,17 @@ def device_of(name: str) -> str:
     return torch_device(name)
 
 
+def device_for(described: FolderDescription, backend: str, device: str) -> str:
+    """The device that a name stands for; auto is the processor where nothing but ONNX files may run.
+
+    >>> from sijo.checkpoints.locate import built_in
+    >>> device_for(FolderDescription(built_in()), "onnx", "auto")
+    'cpu'
+    """
+    only = backend == "onnx" or (backend == "auto" and described.onnx_alone is not None)
+    return "cpu" if device == "auto" and only else device_of(device)
+
+
 def chosen_backend(
     described: FolderDescription,
     backend: str = "auto",
@@ -119,9 +131,8 @@ def chosen_backend(
     kind = device.partition(":")[0]
     if backend == "auto":
         able = [name for name, row in BACKENDS.items() if kind in row.devices and precision in row.precisions]
-        backend = next(
-            (name for name in reversed(able) if BACKENDS[name].suits(described, precision, head)), "torch"
-        )
+        none = "torch" if described.onnx_alone is None else "onnx"  # which says what the folder lacks
+        backend = next((name for name in reversed(able) if BACKENDS[name].suits(described, precision, head)), none)
     row = BACKENDS[backend]
     if precision not in row.precisions:
         raise SettingError(
@@ -132,20 +143,27 @@ def chosen_backend(
         raise SettingError(
             f"the {backend} backend has no device {device!r} (--device); it has {', '.join(row.devices)}"
         )
+    if backend == "torch" and described.onnx_alone is not None:
+        raise SettingError(
+            f"{described.folder} holds ONNX files alone, and torch runs weights in safetensors; leave --backend "
+            "out (in Python: backend=), or use another copy of the model"
+        )
     return backend
 
 
-def backends_of(folder: Path, base: str | Path | None = None) -> dict[str, str]:
-    """The backend that auto takes on the processor for vectors, by precision, of those that are installed."""
-    try:
-        described = FolderDescription(folder, base=base)
-    except (SijoError, OSError):
-        return {}
+def judging_head(described: FolderDescription) -> str | None:
+    """The head that a folder's texts are judged by; None for one that gives vectors of them."""
+    return CLASSIFIER if CLASSIFIER in described.heads and not described.sentence.trained else None
+
+
+def backends_of(described: FolderDescription) -> dict[str, str]:
+    """The backend that auto takes on the processor, by precision, of those that are installed."""
     chosen: dict[str, str] = {}
     for precision in get_args(Precision):
         with suppress(SijoError, OSError):
-            name = chosen_backend(described, precision=precision)
-            if find_spec(BACKENDS[name].module) is not None:
+            head = judging_head(described)
+            name = chosen_backend(described, precision=precision, head=head)
+            if find_spec(BACKENDS[name].module) and BACKENDS[name].suits(described, precision, head):
                 chosen[precision] = name
     return chosen
 
@@ -157,6 +175,7 @@ def open_backend(
     backend: str = "auto",
     device: str = "auto",
     precision: Precision = "exact",
+    threads: int | None = None,
 ) -> Backend:
     """A folder's network, ready to read.
 
@@ -165,10 +184,11 @@ def open_backend(
     backend    torch, onnx, or auto, by `RULE`
     device     auto, cpu, cuda, cuda:N, mps
     precision  exact for float32, bf16, fp16, int8, int4
+    threads    how many compute on the processor; None for `thread_count`'s
 
     Raises SettingError for what does not go together, or is not installed, and what opening the folder raises.
     """
-    device = device_of(device)
+    device = device_for(described, backend, device)
     name = chosen_backend(described, backend, device, precision, head)
     row = BACKENDS[name]
     told_of_slow_bf16(precision, device)
@@ -177,5 +197,6 @@ def open_backend(
         raise SettingError(
             f"{described.folder} is opened with {row.module}, which is not installed: {row.install}{files}"
         )
-    opened = resolve_name(row.place).open(described, head=head, device=device, precision=precision)
+    settings = {"head": head, "device": device, "precision": precision, "threads": threads}
+    opened = resolve_name(row.place).open(described, **settings)
     return cast(Backend, opened)

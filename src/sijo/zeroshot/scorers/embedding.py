@@ -3,36 +3,47 @@
 Letters: n texts, L labels, D width of a vector.
 """
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 
 from sijo.errors import SettingError
+from sijo.inference.engine import Engine
 from sijo.inference.outputs import NotFiniteError, ReadCounts, unit
 from sijo.zeroshot.calibration import MINILM
 from sijo.zeroshot.labels import Label
 from sijo.zeroshot.scorers.label_tokens import LabelTokens
 from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest
+from sijo.zeroshot.templates import BUILT_IN
+
+MOST_KEPT = 100_000
+"""Labels whose vectors are kept; where each row brings its own, they have no end."""
 
 
 class EmbeddingScorer(Scorer):
     """The cosine of the label's vector and the text's.
 
-    A label's vector is the mean of its phrases' unit vectors: the template with its name, and each
-    description. Where the encoder has a prompt, it stands before phrases and texts alike. The vectors
-    of the last labels are kept, so labels that stay cost their encoding once.
+    A label's vector is the mean of its phrases' unit vectors (the template with its name, and each
+    description), to which its prototype is added: the mean of its examples' unit vectors, as many times as
+    `weight_of` says. Where the encoder has a prompt, it stands before phrases, examples and texts alike. Vectors of
+    labels are kept, so labels that stay cost their encoding once.
 
     Source: Yin et al. 2019 (arXiv:1909.00161) name the baseline; Reimers & Gurevych 2019
-    (arXiv:1908.10084) the encoders.
+    (arXiv:1908.10084) the encoders; prototypes are those of Snell et al. 2017 (arXiv:1703.05175).
     """
 
     name = "embedding"
     template = "This is about {}."
+    templates = BUILT_IN
     second_template = "{}"
+    reads_examples = True
     calibration = MINILM
 
-    _kept: tuple[object, np.ndarray] | None = None
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._kept: dict[tuple[str, Label], np.ndarray] = {}
 
     @cached_property
     def label_tokens(self) -> LabelTokens:
@@ -64,20 +75,37 @@ class EmbeddingScorer(Scorer):
 
     def nearness(self, vectors_nD: np.ndarray, labels: Sequence[Label], template: str) -> np.ndarray:
         """Cosines (n, L) of unit vectors of texts with the labels' vectors."""
-        cosines: np.ndarray = vectors_nD @ self._vectors(labels, template).T
+        cosines: np.ndarray = vectors_nD @ self.vectors(labels, template).T
         return cosines
 
-    def _vectors(self, labels: Sequence[Label], template: str) -> np.ndarray:
-        """One unit vector for each label, (L, D) float64."""
-        key = (tuple(labels), template)
-        if self._kept is None or self._kept[0] != key:
-            phrases = [label.phrases(template) for label in labels]
+    def vectors(self, labels: Sequence[Label], template: str) -> np.ndarray:
+        """One unit vector for each label, (L, D) float64; only those of labels that are new are computed."""
+        if len(self._kept) > MOST_KEPT:
+            self._kept.clear()
+        if new := [label for label in dict.fromkeys(labels) if (template, label) not in self._kept]:
+            texts = [(*label.phrases(template), *label.examples) for label in new]
             try:
-                vectors = unit(self.engine.encode([phrase for group in phrases for phrase in group]).vectors)
+                vectors = unit(self.engine.encode([text for group in texts for text in group]).vectors)
             except NotFiniteError as error:
-                owners = [label.name for label, group in zip(labels, phrases, strict=True) for _ in group]
+                owners = [label.name for label, group in zip(new, texts, strict=True) for _ in group]
                 raise SettingError(f"the label {owners[error.place]!r}: {error.why}") from None
-            ends = np.cumsum([len(group) for group in phrases])[:-1]
-            means = [part.astype(np.float64).mean(0) for part in np.split(vectors, ends)]
-            self._kept = key, unit(np.array(means))
-        return self._kept[1]
+            ends = np.cumsum([len(group) for group in texts])[:-1]
+            for label, part in zip(new, np.split(vectors.astype(np.float64), ends), strict=True):
+                phrases, examples = np.split(part, [len(part) - len(label.examples)])
+                vector = phrases.mean(0)
+                if len(examples):
+                    vector = vector + weight_of(len(examples), len(phrases)) * examples.mean(0)
+                self._kept[template, label] = unit(vector)
+        return np.array([self._kept[template, label] for label in labels])
+
+
+def weight_of(examples: int, phrases: int) -> float:
+    """How much the mean of so many examples weighs beside the mean of so many phrases.
+
+    One example is a lottery and a label's words are not; the mean of many is steadier than any words, and many
+    words are steadier than few. docs/log.md has what was measured.
+
+    >>> [weight_of(count, 1) for count in (1, 2, 4, 16)], weight_of(4, 4)
+    ([0.5, 1.0, 2.0, 4.0], 1.0)
+    """
+    return min(examples / (2 * math.sqrt(phrases)), 4.0)

@@ -8,20 +8,19 @@ Letters: P pairs of a text and a hypothesis, C columns of the head's logits, L l
 """
 
 from collections.abc import Sequence
-from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from sijo.errors import SettingError, TextError, nearest
+from sijo.errors import SettingError, nearest
 from sijo.inference.engine import Engine
-from sijo.inference.outputs import NotFiniteError, ReadCounts
+from sijo.inference.outputs import ReadCounts
 from sijo.names import folded
 from sijo.zeroshot.calibration import LOGITS
 from sijo.zeroshot.labels import Label
-from sijo.zeroshot.scorers.label_tokens import LabelTokens
-from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest
+from sijo.zeroshot.scorers.pair_scorer import PairScorer
 
+EntailmentScore = Literal["logit", "margin"]
 ColumnRole = Literal["entailment", "contradiction", "neutral"]
 ROLES: dict[ColumnRole, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "entailment": (("entail",), ("true", "yes")),
@@ -93,16 +92,16 @@ class EntailmentColumns(NamedTuple):
             )
         return cls(yes, no)
 
-    def scores(self, logits_PC: np.ndarray, *, absolute: bool) -> np.ndarray:
-        """The score (P,) of each pair, float64: entailment's logit, when `absolute` less its rival's.
+    def scores(self, logits_PC: np.ndarray, *, margin: bool) -> np.ndarray:
+        """The score (P,) of each pair, float64: entailment's logit, with `margin` less its rival's.
 
         >>> logits = np.array([[-1.0, 0.0, 2.0]])
         >>> columns = EntailmentColumns(entailment=2, contradiction=0)
-        >>> columns.scores(logits, absolute=False).tolist(), columns.scores(logits, absolute=True).tolist()
+        >>> columns.scores(logits, margin=False).tolist(), columns.scores(logits, margin=True).tolist()
         ([2.0], [3.0])
         """
         logits_PC = logits_PC.astype(np.float64)
-        rival_P = logits_PC[:, self.contradiction] if absolute and self.contradiction is not None else 0.0
+        rival_P = logits_PC[:, self.contradiction] if margin and self.contradiction is not None else 0.0
         scores_P: np.ndarray = logits_PC[:, self.entailment] - rival_P
         return scores_P
 
@@ -136,19 +135,18 @@ def _column(labels: Sequence[str], role: ColumnRole, named: str | int | None) ->
     return number
 
 
-class EntailmentScorer(Scorer):
+class EntailmentScorer(PairScorer):
     """How strongly the text entails the label's hypothesis: the template with the label's name.
 
     Labels that compete are scored by entailment's logit e; a label that is judged by itself, or
     against none of these, by e - c, which is 0 where contradiction is as likely. Each description of a
     label is a hypothesis as it stands, and the best one counts.
 
-    A text that is too long beside its hypothesis is cut, and `ReadCounts.truncated` says so; with several
-    hypotheses, where any of them cut it.
-
     engine                a model opened with its head
     entailment_column     name or number of the column that says entailment, where its name does not
     contradiction_column  the same for its rival
+    entailment_score      of labels that compete: "logit" for e, as the pipeline of transformers has it; "margin"
+                          for e - c, by which a label that the text contradicts loses to one it says nothing of
 
     Source: Yin et al. 2019 (arXiv:1909.00161), section 5; the scores are those of the zero-shot
     pipeline of transformers, and docs/zero-shot.md tells where that one errs.
@@ -157,10 +155,7 @@ class EntailmentScorer(Scorer):
     name = "entailment"
     template = "This example is {}."
     calibration = LOGITS
-    long_texts = ("truncate",)
-    rows = 128
-    one_scale = False
-    reads_pairs = True
+    several = "best"
 
     def __init__(
         self,
@@ -168,56 +163,37 @@ class EntailmentScorer(Scorer):
         *,
         entailment_column: str | int | None = None,
         contradiction_column: str | int | None = None,
+        entailment_score: EntailmentScore = "logit",
     ) -> None:
         super().__init__(engine)
         self.columns = EntailmentColumns.find(
             engine.model.labels, entailment=entailment_column, contradiction=contradiction_column
         )
-
-    @cached_property
-    def label_tokens(self) -> LabelTokens:
-        """What its network sees of labels: all of their sentences, for a pair is cut in its first text."""
-        return LabelTokens(self.engine.model.tokenizer)
+        if entailment_score not in get_args(EntailmentScore):
+            raise SettingError(
+                f"entailment_score={entailment_score!r} (--entailment-score) is neither 'logit', entailment's own, "
+                "nor 'margin', that less its rival's"
+            )
+        self.entailment_score = entailment_score
 
     @property
     def settings(self) -> dict[str, object]:
         """What else decides the scores, for the record of a run."""
         columns = {f"{role}_column": column for role, column in self.columns._asdict().items()}
-        return {"long_text": "truncate", **columns}
+        return super().settings | columns | {"entailment_score": self.entailment_score}
 
-    def score(self, request: ScoreRequest) -> tuple[np.ndarray, ReadCounts]:
-        """Scores (n, L) float64, -inf where not wanted; a pass through the model for each pair."""
-        texts, labels, wanted = request.texts, request.labels, request.wanted
-        wanted = np.ones((len(texts), len(labels)), bool) if wanted is None else wanted
-        phrases = [label.phrases(request.template) for label in labels]
-        pairs = [
-            (row, column, phrase) for row, column in np.argwhere(wanted).tolist() for phrase in phrases[column]
-        ]
-        rows, columns = np.array([(row, column) for row, column, _ in pairs], int).reshape(-1, 2).T
-        try:
-            judged = self.engine.score_pairs([texts[row] for row in rows], [phrase for _, _, phrase in pairs])
-        except TextError:
-            self._check_room(labels, request.template)
-            raise
-        except NotFiniteError as error:
-            label = labels[columns[error.place]].name
-            raise NotFiniteError(f"beside the label {label!r}, {error.why}", int(rows[error.place])) from None
-        scores = np.full(wanted.shape, -np.inf)
-        np.maximum.at(scores, (rows, columns), self.columns.scores(judged.logits, absolute=request.absolute))
-        tokens, truncated = np.zeros(len(texts), np.int64), np.zeros(len(texts), bool)
-        tokens[rows] = judged.tokens
-        np.logical_or.at(truncated, rows, judged.truncated)
-        return scores, ReadCounts(tokens, np.ones(len(texts), np.int64), truncated)
+    def sentences(self, label: Label, template: str) -> Sequence[str]:
+        """The hypotheses of a label."""
+        return label.phrases(template)
 
-    def _check_room(self, labels: Sequence[Label], template: str) -> None:
-        """Raise SettingError for a label whose sentence leaves no room for a text beside it."""
+    def judged(
+        self, texts: Sequence[str], sentences: Sequence[str], *, absolute: bool
+    ) -> tuple[np.ndarray, ReadCounts]:
+        """The score (P,) float64 of each text with its hypothesis, and how much of each text was read."""
+        judged = self.engine.score_pairs(texts, sentences)
+        return self.columns.scores(judged.logits, margin=absolute or self.entailment_score == "margin"), judged
+
+    def room(self, sentence: str) -> int:
+        """How many tokens of text the model reads beside a hypothesis."""
         tokenizer = self.engine.model.tokenizer
-        for label in labels:
-            for phrase in label.phrases(template):
-                try:
-                    tokenizer.pairs(["a"], [phrase])
-                except TextError:
-                    raise SettingError(
-                        f"the label {label.name!r} makes the sentence {phrase[:60]!r}…, which leaves no room for a "
-                        f"text in the {tokenizer.max_length} tokens the model reads; shorten it, or its template"
-                    ) from None
+        return tokenizer.room(tokenizer.max_length, pair=True) - len(tokenizer.ids([sentence])[0])

@@ -6,12 +6,12 @@ descriptions that differ behind the last token that is read.
 """
 
 import string
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from sijo.errors import SettingError
 from sijo.tokenizers.tokenizer import Tokenizer
-from sijo.zeroshot.labels import Label
+from sijo.zeroshot.labels import Label, LabelProblem
 
 MOST_KEPT = 100_000
 """Labels whose tokens are kept; where each row brings its own, they have no end."""
@@ -56,6 +56,11 @@ class LabelTokens:
 'resume' of both, so the first would always win; name them apart in words that the model knows, or choose a model \
 for their language (--model)
         """
+        for problem in self.problems(labels, template):
+            raise SettingError(problem.why)
+
+    def problems(self, labels: Sequence[Label], template: str) -> Iterator[LabelProblem]:
+        """Labels of which the network sees nothing, or nothing else than of another; `check` raises the first."""
         if len(self._kept) > MOST_KEPT:
             self._kept.clear()
         self._read([label for label in labels if (template, label) not in self._kept], template)
@@ -67,10 +72,11 @@ for their language (--model)
                 makes = f"{self._shown(label.name)} of both"
                 if seen.name != self._kept[template, other].name:
                     makes = f"the same of both in the {self.most} tokens of a sentence that are read"
-                raise SettingError(
+                why = (
                     f"the labels {other.name!r} and {label.name!r} are one to this model, whose tokenizer makes "
                     f"{makes}, so the first would always win; name them apart {REMEDY}"
                 )
+                yield LabelProblem((other.name, label.name), why)
         for label in labels:
             unreadable = self._kept[template, label].unreadable
             if unreadable is not None:
@@ -78,7 +84,20 @@ for their language (--model)
                 if unreadable != label.name:
                     what = f"the description {unreadable[:60]!r} of {what}"
                 makes = f"makes {self._shown(unreadable)} of it"
-                raise SettingError(f"{what} says nothing to this model, whose tokenizer {makes}; say it {REMEDY}")
+                why = f"{what} says nothing to this model, whose tokenizer {makes}; say it {REMEDY}"
+                yield LabelProblem((label.name,), why)
+
+    def longest(self, labels: Sequence[Label], template: str) -> list[int]:
+        """How many tokens the longest sentence of each label has, special ones not counted.
+
+        >>> from sijo.checkpoints.locate import built_in
+        >>> english = Tokenizer.load(built_in() / "tokenizer.json", max_length=256)
+        >>> LabelTokens(english).longest([Label("sea", ("a body of salt water",))], "About {}.")
+        [5]
+        """
+        phrases = [label.phrases(template) for label in labels]
+        lengths = iter(map(len, self._ids([phrase for group in phrases for phrase in group])))
+        return [max(next(lengths) for _ in group) for group in phrases]
 
     def _read(self, labels: Sequence[Label], template: str) -> None:
         """Tokenize labels that are new."""

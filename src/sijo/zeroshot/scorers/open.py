@@ -6,12 +6,12 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, get_args
 
 from sijo.checkpoints.describe import FolderDescription, describe
-from sijo.errors import SettingError, nearest
+from sijo.errors import SettingError, SijoError, nearest
 from sijo.inference.backends.backend import Precision
 from sijo.inference.encode import described_engine, engine_of
 from sijo.inference.engine import Engine, LongText
 from sijo.inference.vector_cache import VectorCache
-from sijo.zeroshot.scorers.registry import SCORERS, ModelFacts, ScorerRow
+from sijo.zeroshot.scorers.registry import SCORERS, ModelFacts, ScorerChoice, ScorerRow
 from sijo.zeroshot.scorers.scorer import Scorer
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def open_scorer(
     backend: str = "auto",
     device: str = "auto",
     precision: Precision = "exact",
+    threads: int | None = None,
     **options: str | int | None,
 ) -> Scorer:
     """A scorer with its model opened.
@@ -37,7 +38,8 @@ def open_scorer(
     name      one of `SCORERS`, or "auto" for the one that suits the model: `trained` where its folder holds
               a classification head none of whose columns is called entailment; `entailment` where one
               is, and the folder is no sentence encoder, or where a column is named here; `likelihood` where
-              it holds a head that writes; else `embedding`
+              it holds a head that writes; `replaced` where it holds one that tells replaced tokens, and the folder
+              is no sentence encoder; else `embedding`. The scorer's `choice` tells which it was, and why
     model     a folder, an `org/name`, an opened model, or None for the built-in one. A model that was
               opened without the head its scorer needs is opened again, with it
     revision  branch, tag or commit on the Hub
@@ -66,8 +68,8 @@ def open_scorer(
         raise SettingError("base= is for a model that is yet to be opened; give it to sijo.load")
     else:
         located = model
-    suited = _suited(located, options) if name == "auto" else name
-    row, scorer = SCORERS[suited], scorer_class(suited)
+    choice = _suited(located, options) if name == "auto" else ScorerChoice(name, "as asked")
+    row, scorer = SCORERS[choice.name], scorer_class(choice.name)
     _check_options(name, row, options)
     chosen = scorer.long_texts[0] if long_text is None else long_text
     if chosen not in scorer.long_texts and chosen in get_args(LongText):
@@ -85,14 +87,17 @@ def open_scorer(
         head=row.head,
         long_text=chosen,
         prompt=prompt if row.head is None else None,
-        backend=_backend(row, suited, backend),
+        backend=_backend(row, choice.name, backend),
         device=device,
         precision=precision,
+        threads=threads,
     )
     if cache is not None:
         fingerprint = engine.fingerprint if row.head is None else engine.backend.fingerprint
         engine.store = VectorCache(Path(cache), fingerprint=f"{row.cache_key}{chosen}-{fingerprint}")
-    return scorer(engine, **options)
+    opened = scorer(engine, **options)
+    opened.choice = choice
+    return opened
 
 
 def _check_options(name: str, row: ScorerRow, options: Iterable[str]) -> None:
@@ -114,12 +119,35 @@ def _backend(row: ScorerRow, name: str, wanted: str) -> str:
     return row.backend if wanted == "auto" else wanted
 
 
-def _suited(model: "FolderDescription | Model", options: dict[str, str | int | None]) -> str:
-    """The name of the scorer whose options these are, or else of the last that suits the model."""
+def _suited(model: "FolderDescription | Model", options: dict[str, str | int | None]) -> ScorerChoice:
+    """The scorer whose options these are, or else the last that suits the model."""
     if options:
-        return _owner(next(iter(options)))
-    facts = model_facts(model)
-    return next(name for name, row in reversed(SCORERS.items()) if row.suits(facts))
+        option = next(iter(options))
+        return ScorerChoice(_owner(option), f"{option}= is an option of its own")
+    return suited(model_facts(model))
+
+
+def suited(facts: ModelFacts) -> ScorerChoice:
+    """What `auto` takes for a model, and why; SettingError where that cannot be told.
+
+    >>> print(suited(model_facts(describe(None))))
+    embedding: the model was trained to give sentence vectors
+    """
+    reasons = ((name, row.suits(facts)) for name, row in reversed(SCORERS.items()))
+    return next(ScorerChoice(name, reason) for name, reason in reasons if reason is not None)
+
+
+def scorer_of(described: FolderDescription) -> dict[str, str | None] | None:
+    """What `auto` takes for a folder, and why, or why none; None where its heads cannot be read."""
+    try:
+        facts = model_facts(described)
+    except (SijoError, OSError):
+        return None
+    try:
+        choice = suited(facts)
+    except SettingError as error:
+        return {"auto": None, "reason": str(error)}
+    return {"auto": choice.name, "reason": choice.reason}
 
 
 def model_facts(model: "FolderDescription | Model") -> ModelFacts:

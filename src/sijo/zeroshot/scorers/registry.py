@@ -11,7 +11,7 @@ from pathlib import Path
 from sijo.errors import SettingError
 from sijo.nn.head_specs import CLASSIFIER
 
-LANGUAGE_MODEL = "lm"
+LANGUAGE_MODEL, MASKED, REPLACED = "lm", "mlm", "rtd"
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class ScorerRow:
     """How it scores labels, in the words of a command's help."""
     head: str | None = None
     """The head its model is opened with; None for the encoder alone."""
-    suits: Callable[[ModelFacts], bool] = lambda model: False
-    """Whether `auto` may choose it for a model; by default it is used by name alone."""
+    suits: Callable[[ModelFacts], str | None] = lambda model: None
+    """Why `auto` may choose it for a model, as the end of a sentence; None where it may not, as by default."""
     cache_key: str = ""
     """Sets what it keeps of a text apart from the text's vector, in the name of the cache's file."""
     backend: str = "auto"
@@ -53,13 +53,39 @@ class ScorerRow:
     """Arguments of its own, besides the engine; to give one is to choose this scorer."""
 
 
-def _suits_entailment(model: ModelFacts) -> bool:
-    return CLASSIFIER in model.heads and model.says_entailment and not model.gives_sentence_vectors
+@dataclass(frozen=True)
+class ScorerChoice:
+    """Which scorer was taken for a model, and why.
+
+    >>> print(ScorerChoice("trained", "by name"))
+    trained: by name
+    """
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
 
 
-def _suits_trained(model: ModelFacts) -> bool:
+def _suits_embedding(model: ModelFacts) -> str:
+    if model.gives_sentence_vectors:
+        return "the model was trained to give sentence vectors"
+    if MASKED in model.heads:
+        return "its mlm head, asked by --scorer cloze, was less often right where both were measured"
+    return "it holds no head that scores labels"
+
+
+def _suits_entailment(model: ModelFacts) -> str | None:
+    if CLASSIFIER not in model.heads or not model.says_entailment or model.gives_sentence_vectors:
+        return None
+    name = next(column for column in model.columns if "entail" in column.casefold())
+    return f"its head has a column named {name}"
+
+
+def _suits_trained(model: ModelFacts) -> str | None:
     if CLASSIFIER not in model.heads or model.says_entailment:
-        return False
+        return None
     if CLASSIFIER not in model.opened_heads and "token-classification" in model.heads:
         raise SettingError(
             f"{model.source} has a head that judges single tokens, or "
@@ -67,19 +93,39 @@ def _suits_trained(model: ModelFacts) -> bool:
             'scorer="trained" (--scorer trained); to compare vectors of its encoder, say scorer="embedding" '
             "(--scorer embedding)"
         )
-    return True
+    return "its head was trained on labels, none of them called entailment"
+
+
+def _suits_replaced(model: ModelFacts) -> str | None:
+    if REPLACED not in model.heads or CLASSIFIER in model.heads or model.gives_sentence_vectors:
+        return None
+    return "its rtd head tells replaced tokens from a text's own"
+
+
+def _suits_likelihood(model: ModelFacts) -> str | None:
+    if LANGUAGE_MODEL not in model.heads or CLASSIFIER in model.heads:
+        return None
+    return "its lm head writes under control codes"
 
 
 SCORERS: dict[str, ScorerRow] = {
     "embedding": ScorerRow(
-        place="sijo.zeroshot.scorers.embedding.EmbeddingScorer", help="by vectors", suits=lambda model: True
+        place="sijo.zeroshot.scorers.embedding.EmbeddingScorer", help="by vectors", suits=_suits_embedding
+    ),
+    "cloze": ScorerRow(
+        place="sijo.zeroshot.scorers.cloze.ClozeScorer",
+        help="by how likely a label is in a sentence's blank",
+        head=MASKED,
+        backend="torch",
+        cache_key=f"{MASKED}-",
+        options=("cloze_score",),
     ),
     "entailment": ScorerRow(
         place="sijo.zeroshot.scorers.entailment.EntailmentScorer",
         help="by a head trained on entailment",
         head=CLASSIFIER,
         suits=_suits_entailment,
-        options=("entailment_column", "contradiction_column"),
+        options=("entailment_column", "contradiction_column", "entailment_score"),
     ),
     "trained": ScorerRow(
         place="sijo.zeroshot.scorers.trained.TrainedScorer",
@@ -88,12 +134,20 @@ SCORERS: dict[str, ScorerRow] = {
         suits=_suits_trained,
         cache_key=f"{CLASSIFIER}-",
     ),
+    "replaced": ScorerRow(
+        place="sijo.zeroshot.scorers.replaced.ReplacedScorer",
+        help="by how little a label looks replaced",
+        head=REPLACED,
+        backend="torch",
+        suits=_suits_replaced,
+        cache_key=f"{REPLACED}-",
+    ),
     "likelihood": ScorerRow(
         place="sijo.zeroshot.scorers.likelihood.LikelihoodScorer",
         help="by how likely the text is behind a control code",
         head=LANGUAGE_MODEL,
         backend="torch",
-        suits=lambda model: LANGUAGE_MODEL in model.heads and CLASSIFIER not in model.heads,
+        suits=_suits_likelihood,
         cache_key=f"{LANGUAGE_MODEL}-",
     ),
 }

@@ -8,7 +8,7 @@ Letters: n texts, L labels.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -23,6 +23,7 @@ from sijo.nn.head_specs import CLASSIFIER
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labels import Label, LabelSet
 from sijo.zeroshot.scorers.label_tokens import LabelTokens
+from sijo.zeroshot.scorers.registry import ScorerChoice
 
 PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
 """What a config's problem_type may say, as transformers writes it."""
@@ -91,9 +92,10 @@ class TrainedLabels:
                     f"the label {label.name!r} is none of the {len(self.names)} that the model was trained on "
                     f"({', '.join(self.names[:MOST_SHOWN])}{more}){nearest(label.name, self.names)}. {OTHERWISE}"
                 )
-            if label.descriptions:
+            if label.descriptions or label.examples:
+                what = "a description" if label.descriptions else "an example"
                 raise SettingError(
-                    f"the label {label.name!r} has a description, which a head that was trained on its labels does "
+                    f"the label {label.name!r} has {what}, which a head that was trained on its labels does "
                     "not read; give names alone, or no labels, for all of the model's"
                 )
         return [by_name[folded(label.name)] for label in labels]
@@ -120,6 +122,10 @@ class Scorer(ABC):
     """What it is called in `SCORERS`."""
     template: ClassVar[str]
     """The sentence a label is put in, unless the user gives one."""
+    templates: ClassVar[Mapping[str, str]] = {}
+    """By language, those it takes for labels whose script tells that they are in it: see `LabelSet.worded`."""
+    reads_examples: ClassVar[bool] = False
+    """Whether texts that have a label tell it something; where not, a warning says so."""
     second_template: ClassVar[str | None] = None
     """Another such sentence. How often the two agree tells how sure to be without a gold label; None where that was
     not measured, and scores are as sure as the head was trained to be."""
@@ -133,11 +139,14 @@ class Scorer(ABC):
     """Whether absolute scores are the same numbers as others, so that one calibration serves both."""
     reads_pairs: ClassVar[bool] = False
     """Whether a text is read together with a label's sentence, and must leave it room."""
+    choice: ScorerChoice
+    """That it was taken, and why."""
     known: TrainedLabels | None = None
     """The only labels it has scores for; None where any label will do."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.choice = ScorerChoice(self.name, "as asked")
 
     @property
     def settings(self) -> dict[str, object]:

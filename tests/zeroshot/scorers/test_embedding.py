@@ -1,0 +1,78 @@
+"""The vector of a label: its phrases, its language's template, and the prototype that examples make."""
+
+import numpy as np
+import pytest
+
+import sijo
+from sijo.errors import SettingError, SijoWarning
+from sijo.inference.outputs import unit
+from sijo.zeroshot.labeller import LabelChoice, Labeller
+from sijo.zeroshot.labels import Label, LabelSet
+from sijo.zeroshot.scorers.embedding import EmbeddingScorer, weight_of
+from sijo.zeroshot.scorers.open import open_scorer
+
+
+@pytest.fixture(scope="module")
+def scorer() -> EmbeddingScorer:
+    return open_scorer("embedding", None)
+
+
+def test_a_prototype_joins_the_phrases(scorer):
+    # kills: examples put in the template; one vector a sentence whatever its kind, or of vectors that are no units
+    label = Label(
+        "sea", ("salt water",), examples=("The tide came in.", "Waves broke on the beach.", "We sailed on.")
+    )
+    read = [unit(scorer.engine.encode([text]).vectors.astype(np.float64))[0] for text in (
+        "About sea.", "salt water", *label.examples
+    )]  # fmt: skip
+    by_hand = (read[0] + read[1]) / 2 + 1.5 / 2**0.5 * (read[2] + read[3] + read[4]) / 3
+    np.testing.assert_allclose(
+        scorer.vectors([label], "About {}.")[0], by_hand / np.linalg.norm(by_hand), rtol=0, atol=1e-6
+    )
+    assert [weight_of(count, 1) for count in (1, 3, 8, 100)] == [0.5, 1.5, 4.0, 4.0]
+
+
+def test_a_label_has_one_vector_whatever_stands_beside_it(scorer):
+    # kills: vectors kept under the name alone, so that other descriptions, examples or templates change nothing
+    one, other = Label("sea", examples=("The tide came in.",)), Label("sun")
+    alone = scorer.vectors([one], "About {}.")
+    assert np.array_equal(scorer.vectors([other, one, other], "About {}.")[1], alone[0])
+    for changed, template in [
+        (Label("sea"), "About {}."),
+        (one, "On {}."),
+        (Label("sea", template="{}"), "About {}."),
+    ]:
+        assert not np.allclose(scorer.vectors([changed], template), alone)
+
+
+def test_a_korean_name_stands_in_a_korean_sentence(scorer):
+    # kills: the English template around a name in Hangul, or the Korean one where the user gave another
+    labels = LabelSet.of(["경제", "health"])
+
+    def sentences(choice: LabelChoice) -> list[str]:
+        labeller = Labeller(scorer, choice, labels)
+        return [label.phrases(labeller.template)[0] for label in labeller.labels.labels]
+
+    assert sentences(LabelChoice()) == ["이 글은 경제를 다룬다.", "This is about health."]
+    assert sentences(LabelChoice(template="{}!")) == ["경제!", "health!"]
+    assert sentences(LabelChoice(template="{}{이/가} 주제")) == ["경제가 주제", "health가 주제"]
+
+
+def test_examples_change_the_answer():
+    # kills: examples that are read and never used; a classifier that loses them on the way
+    text = ["The gate was left open all night and the sheep got out."]
+    names = ["alpha", "beta"]
+    described = {"alpha": {"examples": ["Our sheep broke through the fence."]}, "beta": ()}
+    before, after = (sijo.ZeroShotClassifier(labels=labels).predict_proba(text)[0] for labels in (names, described))
+    assert after[0] > 0.9 > before[0]
+
+
+def test_scorers_that_read_no_examples_say_so(tmp_path):
+    # kills: examples dropped in silence
+    head = sijo.load(head="new:sequence-classification", labels=["not_entailment", "entailment"])
+    labels = LabelSet.of({"sea": {"examples": ["The tide came in."]}, "sun": ()})
+    with pytest.warns(SijoWarning, match="the entailment scorer reads no examples"):
+        Labeller(open_scorer("entailment", head), LabelChoice(), labels)
+    trained = sijo.load(head="new:sequence-classification", labels=["sea", "sun"])
+    with pytest.raises(SettingError, match="'sea' has an example, which a head"):
+        Labeller(open_scorer("trained", trained), LabelChoice(), labels)
