@@ -186,7 +186,7 @@ def test_labels_files_go_with_their_data(evaluate, write):
         "--labels-file",
         write("1.txt", "land\nsea\nrain\n"),
         "--labels-file",
-        write("2.csv", "label,d\nwet,rain\ndry,sun\n"),
+        write("2.csv", "label,description\nwet,rain\ndry,sun\n"),
     )
     runs = evaluate("--data", one, "--data", two, *files)["runs"]
     assert [run["labels"] for run in runs] == [["land", "sea", "rain"], ["wet", "dry"]]
@@ -491,6 +491,7 @@ def test_many_runs_and_many_labels_are_drawn(evaluate, write, tmp_path):
     path = tmp_path / "r.html"
     record = evaluate("--data", data, *(word for pair in methods for word in pair), "--report", path)
     text = path.read_text()
+    assert not record["impossible"], record["impossible"]
     assert len(record["runs"]) == 7 and "6 of 7 runs" in text
     assert "commonest of" in html.unescape(text) and "shade" not in text.partition("</style>")[2]
     evaluate("--data", write("m.csv", many(column="parted")), "--multi-label", "--report", path)

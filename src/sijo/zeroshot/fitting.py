@@ -105,7 +105,7 @@ def fit_calibration(
         if adjusted is not None:
             other = second
             if chosen in WITHOUT_TEXTS:
-                other = says_nothing(labeller, chosen, _otherwise(labeller))
+                other = says_nothing(labeller, chosen, _otherwise(labeller), worded=labels)
             second = adjust_by(chosen, other, numbers, rivals, shares=shares, labels=labels).apply(second)
         numbers = replace(numbers, temperature=agreeing_temperature(moved[fitting], second))
     numbers = replace(numbers, origin=told)
@@ -282,10 +282,15 @@ def adjust_by(
     return matched_prior(scores, numbers, rivals, shares=np.array([by_name[folded(name)] for name in names], float))
 
 
-def says_nothing(labeller: Labeller, method: str, labels: Sequence[Label]) -> np.ndarray:
-    """Scores (n, L) of texts without content, or for "dcpmi" of the template without a label."""
+def says_nothing(
+    labeller: Labeller, method: str, labels: Sequence[Label], *, worded: Sequence[Label] | None = None
+) -> np.ndarray:
+    """Scores (n, L) of texts without content, or for "dcpmi" of the template without a label.
+
+    worded  the labels whose template that is; those that are scored by default
+    """
     if method == "dcpmi":
-        templates = {label.template or labeller.template for label in labels}
+        templates = {label.template or labeller.template for label in worded or labels}
         texts: Sequence[str] = tuple(map(without_label, templates))
         if len(texts) > 1:
             raise SettingError(
