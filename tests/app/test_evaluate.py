@@ -186,7 +186,7 @@ def test_labels_files_go_with_their_data(evaluate, write):
         "--labels-file",
         write("1.txt", "land\nsea\nrain\n"),
         "--labels-file",
-        write("2.csv", "label,d\nwet,rain\ndry,sun\n"),
+        write("2.csv", "label,description\nwet,rain\ndry,sun\n"),
     )
     runs = evaluate("--data", one, "--data", two, *files)["runs"]
     assert [run["labels"] for run in runs] == [["land", "sea", "rain"], ["wet", "dry"]]
@@ -345,10 +345,10 @@ def test_predictions_of_several_runs_say_whose_they_are(evaluate, write, tmp_pat
 
 
 def test_predictions_of_several_labels(evaluate, write, tmp_path):
-    # kills: labels below the threshold, scores in another order than their labels
-    out = tmp_path / "p.jsonl"
+    # kills: labels below the threshold, scores in another order than their labels, a label's threshold forgotten
+    out, labels = tmp_path / "p.jsonl", write("l.csv", "label,threshold\nsea,\nrain,0.1\nsun,\n")
     evaluate(
-        *("--data", write("a.csv", many(column="parted")), "--labels", "sea,rain,sun"),
+        *("--data", write("a.csv", many(column="parted")), "--labels-file", labels),
         *("--multi-label", "--threshold", "0.3", "--predictions", out),
     )
     rows = [json.loads(line) for line in out.read_text().splitlines()]
@@ -356,7 +356,9 @@ def test_predictions_of_several_labels(evaluate, write, tmp_path):
     assert max(len(row["labels"]) for row in rows) > 1
     for row in rows:
         assert len(row["labels"]) == len(row["scores"]) and row["scores"] == sorted(row["scores"], reverse=True)
-        assert row["margins"] == pytest.approx([score - 0.3 for score in row["scores"]])
+        from_which = [0.1 if label == "rain" else 0.3 for label in row["labels"]]
+        want = [score - least for score, least in zip(row["scores"], from_which, strict=True)]
+        assert row["margins"] == pytest.approx(want) and min(want, default=0) >= 0
         assert row["right"] == ({*row["labels"]} == {*row["gold"]})
 
 
@@ -491,6 +493,7 @@ def test_many_runs_and_many_labels_are_drawn(evaluate, write, tmp_path):
     path = tmp_path / "r.html"
     record = evaluate("--data", data, *(word for pair in methods for word in pair), "--report", path)
     text = path.read_text()
+    assert not record["impossible"], record["impossible"]
     assert len(record["runs"]) == 7 and "6 of 7 runs" in text
     assert "commonest of" in html.unescape(text) and "shade" not in text.partition("</style>")[2]
     evaluate("--data", write("m.csv", many(column="parted")), "--multi-label", "--report", path)

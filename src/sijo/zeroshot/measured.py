@@ -54,6 +54,8 @@ class MeasuredTexts:
     names: tuple[str, ...]
     """Of the columns."""
     answers: Answers
+    thresholds: tuple[float, ...] = ()
+    """From which probability each label is given; none where labels exclude each other."""
 
 
 def score_texts(
@@ -120,7 +122,8 @@ def measure(
         has = [{places[folded(name)] for name in row} for row in rows]
         gold_NC = np.array([[place in row for place in range(len(names))] for row in has])
         answers = Answers(gold_NC=gold_NC.astype(int), given_NC=given.astype(int), classes=len(names), several=True)
-        return MeasuredTexts(evaluation, probabilities, names, answers)
+        own = (choice.threshold if label.threshold is None else label.threshold for label in labeller.own.labels)
+        return MeasuredTexts(evaluation, probabilities, names, answers, tuple(own))
     single = [str(label) for label in gold]
     evaluation = evaluate(
         single, probabilities, names, none_label=choice.none_label, resamples=resamples, seed=seed

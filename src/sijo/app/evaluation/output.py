@@ -196,7 +196,7 @@ def write_predictions(runs: Sequence[FinishedRun], path: Path, *, named: bool) -
 def answer_rows(run: FinishedRun, *, named: bool) -> tuple["pa.Table", "pa.Table"]:
     """A run's texts, and what is right of them and was given: with the label's probability and its lead.
 
-    Of one label a text the lead is over the next; of several each label has its probability, and its lead over the
+    Of one label a text the lead is over the next; of several each label has its probability, and its lead over its
     threshold.
     """
     import pyarrow as pa
@@ -213,12 +213,13 @@ def answer_rows(run: FinishedRun, *, named: bool) -> tuple["pa.Table", "pa.Table
         places = [np.flatnonzero(row) for row in given]
         places = [own[np.argsort(-chances[row, own], kind="stable")] for row, own in enumerate(places)]
         scores = [chances[row, own].tolist() for row, own in enumerate(places)]
-        threshold = getattr(measured.evaluation, "threshold")  # noqa: B009 (of several labels alone)
+        leads = chances - np.array(measured.thresholds)
+        margins = [leads[row, own].tolist() for row, own in enumerate(places)]
         added = {
             "gold": pa.array([list(gold) for gold in rows.gold], many),
             "labels": pa.array([names[own].tolist() for own in places], many),
             "scores": pa.array(scores, pa.list_(pa.float64())),
-            "margins": pa.array([[score - threshold for score in row] for row in scores], pa.list_(pa.float64())),
+            "margins": pa.array(margins, pa.list_(pa.float64())),
         }
     else:
         top = np.sort(chances, axis=1)
