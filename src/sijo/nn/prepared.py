@@ -116,8 +116,6 @@ class PreparedNetwork:
 
     def _packing(self, input_ids: Tensor, attention_mask: Tensor | None) -> Packing | None:
         """How a batch is packed; None where the network itself reads it."""
-        if any(head.needs_layers for head in self.network.head.values()):
-            return None
         keep_BL = None if attention_mask is None else attention_mask.bool()
         return packing((input_ids.shape[0], input_ids.shape[1]), keep_BL, input_ids.device)
 
@@ -127,13 +125,17 @@ class PreparedNetwork:
         """The last states (B, L, D) float32, and as heads read them, which are as they were loaded."""
         transformer = self.network.transformer
         transformer.must_fit(input_ids.shape[1])
-        states_BLD = packed.unpack(self.read(packed, input_ids, token_type_ids))
-        kept = states_BLD.to(transformer.embeddings.tokens.weight.dtype)
+        dtype = transformer.embeddings.tokens.weight.dtype
+        before_TD, last_TD = self.read(packed, input_ids, token_type_ids)
+        states_BLD, layers = packed.unpack(last_TD), None
+        kept_BLD = states_BLD.to(dtype)
+        if any(head.needs_layers for head in self.network.head.values()):
+            layers = packed.unpack(before_TD).to(dtype), kept_BLD  # those that a head looks at
         keep_BL = None if attention_mask is None else attention_mask.bool()
-        return states_BLD, HeadInput(Output(kept), keep_BL, transformer)
+        return states_BLD, HeadInput(Output(kept_BLD, layers), keep_BL, transformer)
 
-    def read(self, packed: Packing, input_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
-        """The last states (T, D) of a packed batch."""
+    def read(self, packed: Packing, input_ids: Tensor, token_type_ids: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The states of a packed batch before the last layer, and after it, both (T, D)."""
         a = self.network.architecture
         column_T = packed.place_T % packed.shape[1]
         types_1T = None if token_type_ids is None else packed.pack(token_type_ids)[None]
@@ -143,13 +145,13 @@ class PreparedNetwork:
         if a.distances is not None:
             lengths = [group.length for group in packed.groups]
             rows = {length: distance_rows(a.distances, length, input_ids.device) for length in lengths}
-        states_TD = embedded_TD
+        before_TD = states_TD = embedded_TD
         for layer, block in enumerate(a.schedule):
-            states_TD = self.blocks[block](states_TD, packed, rows)
+            before_TD, states_TD = states_TD, self.blocks[block](states_TD, packed, rows)
             if layer == 0 and self.convolution is not None:
                 states_TD = self.convolution(embedded_TD, states_TD, packed)
         final = self.network.transformer.final_norm
-        return states_TD if final is None else Norm(final)(states_TD)
+        return before_TD, states_TD if final is None else Norm(final)(states_TD)
 
 
 class Norm:

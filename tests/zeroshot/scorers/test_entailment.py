@@ -548,7 +548,7 @@ def test_auto_says_what_it_took_and_why(nli, tiny_model, sijo_cli, blanks):
         (nli(("a", "b")), {"entailment_column": "b"}, "entailment: entailment_column= is an option of its own"),
         (nli(("a", "b")), {}, "trained: its head was trained on labels, none of them called entailment"),
         (tiny_model, {}, "embedding: the model was trained to give sentence vectors"),
-        (blanks("bert", "mlm"), {}, "embedding: its mlm head, asked by --scorer cloze, was less often right"),
+        (blanks("bert", "mlm"), {}, "embedding: a BERT's vectors labelled three sets"),
         (blanks("electra", "rtd"), {}, "replaced: its rtd head tells replaced tokens from a text's own"),
     ):
         clf = sijo.ZeroShotClassifier(["a", "b"], str(folder), **settings)

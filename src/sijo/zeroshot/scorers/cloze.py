@@ -20,7 +20,7 @@ class ClozeScorer(BlankScorer):
 
     All labels of k tokens are read off one pass, so a text costs as many passes as its labels have lengths. To hide
     one token at a time with the others in place (Salazar et al. 2020, arXiv:1910.14659) costs a pass for each
-    token of each label, and was no better (docs/zero-shot.md).
+    token of each label, and was right about as often (docs/zero-shot.md).
 
     A label that is judged by itself, or against none of these, is scored by what the text adds to that: less the
     same with no text, above 0 where the text makes the words likelier (Holtzman et al. 2021, arXiv:2104.08315).
