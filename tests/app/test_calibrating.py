@@ -170,7 +170,7 @@ def test_evaluate_measures_what_classify_does(classify, sijo_cli, refused, write
     )
     assert ran.code == 0, ran.err
     run = ("evaluate", "--data", source, "--label-column", "gold", *LABELS, "--model", tiny_model)
-    refused(2, "--risk leaves texts without a label", *run, "--calibration", file, "--risk", "0.1")
+    refused(2, "--risk lets a text go without a label", *run, "--calibration", file, "--risk", "0.1")
     [measured] = ran.rows()
     assert measured["accuracy"]["value"] == pytest.approx(
         np.mean([row["label"] == gold for row, gold in zip(rows, GOLD, strict=True)])

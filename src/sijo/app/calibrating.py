@@ -72,8 +72,7 @@ def check_calibration(options: CalibrationOptions) -> None:
     if not 1 <= options.calibration_texts <= MOST_TEXTS:
         raise SettingError(
             f"--calibration-texts {options.calibration_texts} is no number of texts that are kept in memory; give "
-            "512, "
-            f"say, and {MOST_TEXTS:,} at most"
+            f"512, say, and {MOST_TEXTS:,} at most"
         )
     if options.risk is not None:
         from sijo.zeroshot.conformal import check_risk
@@ -125,9 +124,8 @@ def calibrated_by(
             return calibrated(labeller, method, None)
         raise SettingError(
             f"--calibrate {method} is fitted for one set of labels, and --labels-column gives each row its own; "
-            "use "
-            "contextual, a model with a background of its own, or a --calibration that was fitted with all of the "
-            "labels"
+            "use contextual, a model with a background of its own, or a --calibration that was fitted with all "
+            "of the labels"
         )
     gold = None
     if options.calibration_sample is not None:

@@ -33,7 +33,7 @@ class LabelSets:
     """The share of texts, at most, whose set does not hold the right label; so at most that share is given a wrong
     one."""
     least: float
-    """The probability from which a label is in; 0 where no smaller risk could be kept but by all labels."""
+    """The probability from which a label is in."""
 
     def holds(self, probabilities: np.ndarray) -> np.ndarray:
         """Which labels (n, L) are in each text's set: none, one or several. One alone is an answer."""
@@ -60,8 +60,7 @@ class LabelSets:
         if rank > count:
             raise SettingError(
                 f"a risk of {risk:g} needs at least {math.ceil(1 / risk - 1 - 1e-9):,} labelled texts kept apart, "
-                "and "
-                f"there are {count:,}; give more, or allow a greater risk"
+                f"and there are {count:,}; give more, or allow a greater risk"
             )
         return cls(risk, sorted(gold_probabilities, reverse=True)[rank - 1])
 

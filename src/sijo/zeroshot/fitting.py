@@ -142,30 +142,26 @@ def calibrated(
     if risk is not None and labeller.choice.multi_label:
         raise SettingError(
             "a stated risk (risk=, --risk) is that of one label a text; with multi_label (--multi-label) each "
-            "label "
-            "has its threshold. Leave one out"
+            "label has its threshold. Leave one out"
         )
     if fitted is None and file is not None and (method == "none" or Path(file).exists()):
         fitted = open_calibration(file)
         if method not in ("none", "auto", fitted.method):
             raise SettingError(
                 f"the calibration {file} was fitted by {fitted.method}, and {method} is asked for; name another "
-                "file, "
-                "or leave calibrate= (--calibrate) out"
+                "file, or leave calibrate= (--calibrate) out"
             )
     if fitted is not None:
         return fitted.applied_to(labeller, risk)
     if risk is not None:
         raise SettingError(
             "a stated risk (risk=, --risk) needs labelled texts: call fit(X, y), or give calibration= "
-            "(--calibration) a "
-            "file that was so fitted"
+            "(--calibration) a file that was so fitted"
         )
     if method == "auto":
         raise SettingError(
-            "calibrate='auto' (--calibrate auto) looks at texts before it chooses: call fit(texts) first, or name "
-            "a "
-            "method"
+            "calibrate='auto' (--calibrate auto) looks at texts before it chooses: call fit(texts) first, or "
+            "name a method"
         )
     return OwnCalibration(labeller, method).applied_to(labeller)
 
@@ -269,8 +265,7 @@ def adjust_by(
         if rivals != "labels":
             raise SettingError(
                 "shares are estimated (label_shares='estimate', --label-shares) of labels that share all texts, "
-                "without "
-                "multi_label (--multi-label) and none_label (--none-label); leave one out"
+                "without multi_label (--multi-label) and none_label (--none-label); leave one out"
             )
         even = numbers.softmax(balanced(scores, numbers, rivals).apply(scores))
         estimated = estimated_prior(even, each=PRIOR_WEIGHT * len(scores) / scores.shape[1])
@@ -300,8 +295,7 @@ def says_nothing(
         if labeller.scorer.known is not None or not texts[0]:
             raise SettingError(
                 f"calibrate='dcpmi' holds labels against the template alone, and {labeller.template!r} has no "
-                "words of "
-                "its own; say contextual"
+                "words of its own; say contextual"
             )
     else:
         english, korean = CONTENT_FREE

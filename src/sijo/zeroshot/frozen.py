@@ -86,9 +86,8 @@ class FrozenCalibration:
         """From which probability on labels are in, at that risk."""
         if not self.gold_probabilities:
             raise SettingError(
-                "a stated risk (risk=, --risk) needs a calibration that was fitted with labelled texts: fit(X, y), "
-                "or "
-                "--calibration-sample FILE --calibration-label-column COLUMN"
+                "a stated risk (risk=, --risk) needs a calibration that was fitted with labelled texts: fit(X, "
+                "y), or --calibration-sample FILE --calibration-label-column COLUMN"
             )
         return LabelSets.fit(self.gold_probabilities, risk)
 
