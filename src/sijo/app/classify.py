@@ -284,6 +284,7 @@ def _run_settings(table: "TextTable", labeller: "Labeller", settings: ClassifySe
         "calibrate": None if labeller.adjuster is None else labeller.adjuster.method,
         "calibration": None if labeller.adjuster is None else labeller.adjuster.fingerprint,
         "risk": settings.risk,
+        "none_risk": settings.none_risk,
         "none_score": calibration.none_score,
         "temperature": calibration.temperature,
         "multi_label": labeller.choice.multi_label,

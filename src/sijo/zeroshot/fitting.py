@@ -16,6 +16,7 @@ from sijo.inference.outputs import NotFiniteError
 from sijo.names import folded
 from sijo.zeroshot.background import OwnBackground, own_background
 from sijo.zeroshot.calibration import Calibration
+from sijo.zeroshot.conformal import none_score_at
 from sijo.zeroshot.frozen import METHODS, FrozenCalibration, identity_of, open_calibration
 from sijo.zeroshot.label_free import (
     Adjustment,
@@ -58,6 +59,7 @@ def fit_calibration(
     gold: Sequence[str] | None = None,
     temperature_by_gold: bool = False,
     shares: LabelShares = "equal",
+    none_risk: float | None = None,
 ) -> FrozenCalibration:
     """Fit a calibration to texts, and freeze it.
 
@@ -68,6 +70,9 @@ def fit_calibration(
     gold      the right label of each text, where it is known. Every second text is then kept apart, for a risk
     temperature_by_gold  fit temperature and none score to the others' right labels
     shares    of the labels among the texts, for the method "prior": "equal", "estimate", or a share for each label
+
+    none_risk  fit the none score so that at most this share of texts in scope is called none. Texts are taken to be
+               in scope, unless `gold` says otherwise
 
     The temperature, unless it was given, is fitted without right labels where the scorer has a second template.
 
@@ -108,6 +113,11 @@ def fit_calibration(
                 other = says_nothing(labeller, chosen, _otherwise(labeller), worded=labels)
             second = adjust_by(chosen, other, numbers, rivals, shares=shares, labels=labels).apply(second)
         numbers = replace(numbers, temperature=agreeing_temperature(moved[fitting], second))
+    if none_risk is not None:
+        _check_none_risk(labeller)
+        inside = moved if places is None else moved[~fitting & (places < len(labels))]
+        numbers = replace(numbers, none_score=none_score_at(inside.max(1), none_risk))
+        told += f", at most {none_risk:g} of texts in scope called none"
     numbers = replace(numbers, origin=told)
     return FrozenCalibration(
         method=chosen,
@@ -117,10 +127,20 @@ def fit_calibration(
         adjusted=adjusted,
         texts=len(scores),
         digest=hashlib.blake2b(repr(list(texts)).encode(), digest_size=16).hexdigest(),
+        none_risk=none_risk,
         gold_probabilities=()
         if places is None
         else _gold_probabilities(labeller, numbers, moved, places, ~fitting),
     )
+
+
+def _check_none_risk(labeller: Labeller) -> None:
+    """Raise SettingError where there is no none score to fit, or it was given."""
+    if labeller.choice.none_label is None or labeller.choice.none_threshold is not None:
+        raise SettingError(
+            "none_risk (--none-risk) fits the score below which none_label (--none-label) wins: give that label "
+            "a name, and leave none_threshold (--none-threshold) out"
+        )
 
 
 def calibrated(
@@ -130,6 +150,7 @@ def calibrated(
     fitted: FrozenCalibration | None = None,
     *,
     risk: float | None = None,
+    none_risk: float | None = None,
 ) -> Labeller:
     """The labeller with what was fitted, or is in a file, or else with what its model carries.
 
@@ -152,7 +173,17 @@ def calibrated(
                 "file, or leave calibrate= (--calibrate) out"
             )
     if fitted is not None:
+        if none_risk not in (None, fitted.none_risk):
+            raise SettingError(
+                f"the calibration {file or ''} was fitted at none_risk={fitted.none_risk}, and {none_risk:g} is "
+                "asked for; fit it again, to another file"
+            )
         return fitted.applied_to(labeller, risk)
+    if none_risk is not None:
+        raise SettingError(
+            "none_risk (--none-risk) is fitted to texts: call fit(texts) first, or give calibration= "
+            "(--calibration) a file that was so fitted"
+        )
     if risk is not None:
         raise SettingError(
             "a stated risk (risk=, --risk) needs labelled texts: call fit(X, y), or give calibration= "
