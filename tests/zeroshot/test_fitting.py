@@ -310,6 +310,8 @@ def test_a_share_of_texts_in_scope_is_given_up(make, tmp_path, method):
     clf = make(none_risk=0.1, **how, calibration=tmp_path / "c.json").fit(TEXTS)
     lost = (clf.predict(TEXTS) == "other").sum()
     assert 5 <= lost <= 8  # 8 of 81; equal texts may share the border
+    best = next(clf._labeller().scored(TEXTS))[0].max(1)
+    assert clf.used_calibration.none_score == pytest.approx(np.sort(best)[7], abs=1e-9)
     assert clf.used_calibration.origin.endswith("at most 0.1 of texts in scope called none")
     again = make(none_risk=0.1, **how, calibration=tmp_path / "c.json")
     assert again.predict(TEXTS).tolist() == clf.predict(TEXTS).tolist()
