@@ -10,9 +10,9 @@ others are labelled. Texts are read to the model's first window, vectors are kep
                the temperature that is fitted without labels, and at the model's own
   100 labels   ECE with temperature="fit" on 100 of the texts
   skewed       the same difference where one label has 60 % of the texts, that label in turn (at most eight)
-  none         AUROC of the highest score for CLINC150's 1,000 out-of-scope test requests against 4,500 others, under
-               its 150 intents and its 10 domains; what is lost and caught at a none score that was fitted to its
-               validation part with none_risk=0.02, and at the scorer's own
+  none         AUROC of the highest score for CLINC150's 1,000 out-of-scope test requests against 4,500 others,
+               under its 150 intents and its 10 domains; what is lost and caught at a none score that was fitted to
+               its validation part with none_risk=0.02, and at the scorer's own
   risk         how often label sets of 200 labelled texts hold the right label, over 100 splits
 
 ECE is biased upward: a model that is calibrated exactly reads about 0.05 on 500 texts.

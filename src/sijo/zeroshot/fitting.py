@@ -63,14 +63,13 @@ def fit_calibration(
 ) -> FrozenCalibration:
     """Fit a calibration to texts, and freeze it.
 
-    labeller  what labels them, not calibrated
-    texts     such as will be labelled; those without tokens are left out
-    method    one of `METHODS`, "none", or "auto" for what suits: batch where there are `AUTO_LABELS` labels and
-              `AUTO_TEXTS` texts, which fall to the labels evenly; else none
-    gold      the right label of each text, where it is known. Every second text is then kept apart, for a risk
+    labeller   what labels them, not calibrated
+    texts      such as will be labelled; those without tokens are left out
+    method     one of `METHODS`, "none", or "auto" for what suits: batch where there are `AUTO_LABELS` labels and
+               `AUTO_TEXTS` texts, which fall to the labels evenly; else none
+    gold       the right label of each text, where it is known. Every second text is then kept apart, for a risk
     temperature_by_gold  fit temperature and none score to the others' right labels
-    shares    of the labels among the texts, for the method "prior": "equal", "estimate", or a share for each label
-
+    shares     of the labels among the texts, for the method "prior": "equal", "estimate", or a share for each label
     none_risk  fit the none score so that at most this share of texts in scope is called none. Texts are taken to be
                in scope, unless `gold` says otherwise
 
@@ -87,31 +86,21 @@ def fit_calibration(
     fitting = np.ones(len(scores), bool)
     if places is not None:
         fitting[1::2] = False
-    background, second = scores[fitting], None if others is None else others[fitting]
-    chosen = automatic_method(background, labeller.choice.rivals) if method == "auto" else method
-    if chosen not in ("none", *WITHOUT_TEXTS):
-        check_background(background)
-    rivals, numbers = labeller.choice.rivals, labeller.calibration
-    adjusted = None
-    if chosen != "none":
-        if chosen in WITHOUT_TEXTS:
-            background = says_nothing(labeller, chosen, labels)
-        adjusted = adjust_by(chosen, background, numbers, rivals, shares=shares, labels=labels)
+    chosen = automatic_method(scores[fitting], labeller.choice.rivals) if method == "auto" else method
+    adjusted = _adjustment(labeller, chosen, scores[fitting], labels, shares)
     named = "not calibrated" if adjusted is None else f"calibrated by {chosen}"
     told = f"fit on {len(scores):,} texts without labels, {named}"
-    moved = scores if adjusted is None else adjusted.apply(scores)
+    moved, numbers = scores if adjusted is None else adjusted.apply(scores), labeller.calibration
     if temperature_by_gold:
         if places is None:
             raise SettingError('temperature="fit" needs texts and their labels: call fit(X, y)')
         told = f"fit on {int(fitting.sum()):,} labelled texts, {named}"
         among = fitting & (places < len(labels))
         numbers = Calibration.fit(moved[among], places[among], origin=told)
-    elif second is not None and labeller.choice.temperature is None and len(second) >= AUTO_TEXTS:
-        if adjusted is not None:
-            other = second
-            if chosen in WITHOUT_TEXTS:
-                other = says_nothing(labeller, chosen, _otherwise(labeller), worded=labels)
-            second = adjust_by(chosen, other, numbers, rivals, shares=shares, labels=labels).apply(second)
+    elif others is not None and labeller.choice.temperature is None and fitting.sum() >= AUTO_TEXTS:
+        second = others[fitting]
+        likewise = _adjustment(labeller, chosen, second, _otherwise(labeller), shares)
+        second = second if likewise is None else likewise.apply(second)
         numbers = replace(numbers, temperature=agreeing_temperature(moved[fitting], second))
     if none_risk is not None:
         _check_none_risk(labeller)
@@ -119,6 +108,7 @@ def fit_calibration(
         numbers = replace(numbers, none_score=none_score_at(inside.max(1), none_risk))
         told += f", at most {none_risk:g} of texts in scope called none"
     numbers = replace(numbers, origin=told)
+    sure = () if places is None else _gold_probabilities(labeller, numbers, moved, places, ~fitting)
     return FrozenCalibration(
         method=chosen,
         identity=identity_of(labeller),
@@ -128,10 +118,21 @@ def fit_calibration(
         texts=len(scores),
         digest=hashlib.blake2b(repr(list(texts)).encode(), digest_size=16).hexdigest(),
         none_risk=none_risk,
-        gold_probabilities=()
-        if places is None
-        else _gold_probabilities(labeller, numbers, moved, places, ~fitting),
+        gold_probabilities=sure,
     )
+
+
+def _adjustment(
+    labeller: Labeller, method: str, background: np.ndarray, labels: Sequence[Label], shares: LabelShares
+) -> Adjustment | None:
+    """That of the labels as they are worded here, by their scores (n, L); None for the method "none"."""
+    if method == "none":
+        return None
+    if method in WITHOUT_TEXTS:
+        background = says_nothing(labeller, method, labels, worded=labeller.own.labels)
+    else:
+        check_background(background)
+    return adjust_by(method, background, labeller.calibration, labeller.choice.rivals, shares=shares, labels=labels)
 
 
 def _check_none_risk(labeller: Labeller) -> None:
