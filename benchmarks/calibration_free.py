@@ -10,8 +10,9 @@ others are labelled. Texts are read to the model's first window, vectors are kep
                the temperature that is fitted without labels, and at the model's own
   100 labels   ECE with temperature="fit" on 100 of the texts
   skewed       the same difference where one label has 60 % of the texts, that label in turn (at most eight)
-  none         AUROC of the highest score, and in-scope requests lost, for CLINC150's out-of-scope test requests
-               under its 150 intents, before and after a calibration on its validation part
+  none         AUROC of the highest score for CLINC150's 1,000 out-of-scope test requests against 4,500 others,
+               under its 150 intents and its 10 domains; what is lost and caught at a none score that was fitted to
+               its validation part with none_risk=0.02, and at the scorer's own
   risk         how often label sets of 200 labelled texts hold the right label, over 100 splits
 
 ECE is biased upward: a model that is calibrated exactly reads about 0.05 on 500 texts.
@@ -150,33 +151,30 @@ def skewed(rows: LabelledSet, scorer: Scorer, seed: int) -> dict[str, float]:
 
 
 def out_of_scope(scorer: Scorer, clinc: Path) -> dict[str, object]:
-    """How well the highest score tells requests of 150 intents from others."""
+    """How well the highest score tells requests in scope from others, and what a fitted none score gives up."""
     from sklearn.metrics import roc_auc_score
 
-    texts, intents = requests(clinc / "test.csv.gz", "intent")
     others = [row["text"] for row in data.clinc(clinc / "test.csv.gz") if row["domain"] == "oos"]
-    validation = [row["text"] for row in data.clinc(clinc / "val.csv.gz")]
-    labels = sorted(set(intents))
-    plain = Labeller(scorer, LabelChoice(none_label="other"), LabelSet.of(labels))
-    figures: dict[str, object] = {"in scope": len(texts), "out of scope": len(others)}
-    for method in ("none", "batch", "standardize"):
-        labeller, _ = fitted_labeller(plain, validation, method)
-        inside, outside = scores_of(labeller, texts), scores_of(labeller, others)
-        out = np.repeat([0, 1], [len(inside), len(outside)])
-        best = np.concatenate([inside, outside]).max(1)
-        lost = (inside.max(1) < labeller.calibration.none_score).mean()
-        caught = (outside.max(1) < labeller.calibration.none_score).mean()
-        chances = labeller.calibration.softmax(np.concatenate([inside, outside])).max(1)
-        figures[method] = {
-            "auroc": round(float(roc_auc_score(out, -best)), 4),
-            "auroc of the highest probability": round(float(roc_auc_score(out, -chances)), 4),
-            "lost at the none score": round(float(lost), 4),
-            "caught": round(float(caught), 4),
-            "caught where 2 % are lost": round(
-                float((outside.max(1) < np.quantile(inside.max(1), 0.02)).mean()), 4
-            ),
-        }
-        data.say(f"out of scope, {method}: {figures[method]}")
+    figures: dict[str, object] = {}
+    for column in ("intent", "domain"):
+        texts, gold = requests(clinc / "test.csv.gz", column)
+        validation, _ = requests(clinc / "val.csv.gz", column)
+        plain = Labeller(scorer, LabelChoice(none_label="other"), LabelSet.of(sorted(set(gold))))
+        for method in ("none", "batch", "standardize"):
+            labeller = calibrated(plain, "none", None, fit_calibration(plain, validation, method, none_risk=0.02))
+            inside, outside = scores_of(labeller, texts), scores_of(labeller, others)
+            out, best = np.repeat([0, 1], [len(inside), len(outside)]), np.concatenate([inside, outside])
+            chances, none = labeller.calibration.softmax(best).max(1), labeller.calibration.none_score
+            own = plain.calibration.none_score
+            figures[f"{column}, {method}"] = found = {
+                "auroc": round(float(roc_auc_score(out, -best.max(1))), 4),
+                "auroc of the highest probability": round(float(roc_auc_score(out, -chances)), 4),
+                "lost": round(float((inside.max(1) < none).mean()), 4),
+                "caught": round(float((outside.max(1) < none).mean()), 4),
+                "lost at the scorer's none score": round(float((inside.max(1) < own).mean()), 4),
+                "caught at the scorer's none score": round(float((outside.max(1) < own).mean()), 4),
+            }
+            data.say(f"out of scope, {column}, {method}: {found}")
     return figures
 
 

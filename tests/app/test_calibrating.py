@@ -170,9 +170,25 @@ def test_evaluate_measures_what_classify_does(classify, sijo_cli, refused, write
     )
     assert ran.code == 0, ran.err
     run = ("evaluate", "--data", source, "--label-column", "gold", *LABELS, "--model", tiny_model)
-    refused(2, "--risk leaves texts without a label", *run, "--calibration", file, "--risk", "0.1")
+    refused(2, "--risk lets a text go without a label", *run, "--calibration", file, "--risk", "0.1")
     [measured] = ran.rows()
     assert measured["accuracy"]["value"] == pytest.approx(
         np.mean([row["label"] == gold for row, gold in zip(rows, GOLD, strict=True)])
     )
     assert measured["calibration"] == "fit on 90 texts without labels, calibrated by standardize"
+
+
+def test_a_share_of_rows_is_called_none(classify, sijo_cli, write, tiny_model, tmp_path):
+    # kills: an option that is read and not fitted, or fitted anew where its file is there
+    how = ("--none-label", "other", "--none-risk", "0.1")
+    ran = classify(*how, "--calibration", tmp_path / "c.json")
+    lost = sum(row["label"] == "other" for row in ran.rows())
+    assert 5 <= lost <= 9 and "at most 0.1 of texts in scope called none" in ran.err
+    assert classify(*how, "--calibration", tmp_path / "c.json").out == ran.out == classify(*how).out
+    run = ("classify", tmp_path / "in.csv", "--column", "text", *LABELS, "--model", tiny_model)
+    for arguments, words in (
+        (("--none-risk", "0.1"), "give that label a name"),
+        (("--none-label", "other", "--none-risk", "2"), "none_risk=2 is no share of texts"),
+        ((*how[:3], "0.2", "--calibration", tmp_path / "c.json"), "fitted at none_risk=0.1, and 0.2 is asked for"),
+    ):
+        sijo_cli(*run, *arguments).must_say(2, words)

@@ -483,6 +483,17 @@ def test_a_pipe_gets_json_lines_and_a_table_when_asked(classify):
     assert len(lines) == 4 and lines[3].split() == ["–", "–", "–", "embedding"]
 
 
+def test_a_long_text_leaves_the_other_columns_their_room(classify):
+    # kills: a text that fills the line alone, with no label beside it
+    ran = classify("--format", "table", stdin=("the sea " * 60 + "\n네 " + "바다 " * 60 + "\n").encode())
+    header, *lines = ran.out.decode().splitlines()
+    assert header.split() == ["label", "score", "margin", "scorer", "text"] and len(lines) == 2
+    for line in lines:
+        label, score, margin, scorer, text = line.split(maxsplit=4)
+        assert (label, scorer) in (("sea", "embedding"), ("land", "embedding")) and float(score) >= float(margin)
+        assert text.rstrip().endswith("…") and len(line) <= 80
+
+
 def test_quiet_says_nothing(classify, tmp_path):
     # kills: a mail from cron each night
     assert classify("--quiet", stdin=b"the sea\n\n").err == ""

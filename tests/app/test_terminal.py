@@ -73,6 +73,7 @@ def terminal(monkeypatch):
             patch.setattr(sys, "stderr", err)
             patch.setenv("TERM", "dumb")
             patch.setenv("COLUMNS", "400")
+            patch.setenv("LINES", "50")  # without it Rich takes a dumb terminal for 80 columns wide
             try:
                 code = call()
             finally:

@@ -5,7 +5,7 @@ import pytest
 
 from sijo.errors import SettingError
 from sijo.zeroshot.calibration import Calibration
-from sijo.zeroshot.conformal import LabelSets
+from sijo.zeroshot.conformal import LabelSets, none_score_at
 
 
 def drawn(chance, texts):
@@ -40,3 +40,16 @@ def test_the_smallest_sample_that_can_state_a_risk():
     for risk in (0.0, 1.0, -0.1, 5.0, float("nan")):
         with pytest.raises(SettingError, match="is no share of texts"):
             LabelSets.fit([0.9] * 100, risk)
+
+
+@pytest.mark.parametrize("risk", [0.02, 0.1])
+def test_texts_in_scope_that_are_given_up(risk):
+    # kills: a rank from the wrong end, one too many
+    chance = np.random.default_rng(2)
+    lost = []
+    for _ in range(200):
+        best = chance.gamma(2, size=1_200)
+        lost.append((best[200:] < none_score_at(best[:200], risk)).mean())
+    assert risk - 0.008 < np.mean(lost) <= risk + 0.001  # at most (n + 1) risk rounded down, of n + 1
+    with pytest.raises(SettingError, match=r"none_risk=0.02 needs at least 49 texts in scope, and there are 48"):
+        none_score_at(np.arange(48.0), 0.02)

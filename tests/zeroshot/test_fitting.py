@@ -301,3 +301,31 @@ def test_a_precision_that_is_yet_to_be_taken_is_taken_before(make, tiny_model):
     clf = make(model=str(tiny_model), precision="auto", calibrate="batch").fit(TEXTS)
     assert clf.frozen_.identity["precision"] == clf.precision_.precision
     assert len(clf.predict(TEXTS)) == 80
+
+
+@pytest.mark.parametrize("method", ["none", "batch", "prior"])
+def test_a_share_of_texts_in_scope_is_given_up(make, tmp_path, method):
+    # kills: a none score of raw scores held against adjusted ones; one fitted to texts known to be out of scope
+    how = {"none_label": "other", "calibrate": method}
+    clf = make(none_risk=0.1, **how, calibration=tmp_path / "c.json").fit(TEXTS)
+    lost = (clf.predict(TEXTS) == "other").sum()
+    assert 5 <= lost <= 8  # 8 of 81; equal texts may share the border
+    best = next(clf._labeller().scored(TEXTS))[0].max(1)
+    assert clf.used_calibration.none_score == pytest.approx(np.sort(best)[7], abs=1e-9)
+    assert clf.used_calibration.origin.endswith("at most 0.1 of texts in scope called none")
+    again = make(none_risk=0.1, **how, calibration=tmp_path / "c.json")
+    assert again.predict(TEXTS).tolist() == clf.predict(TEXTS).tolist()
+    with pytest.raises(SettingError, match=r"fitted at none_risk=0\.1, and 0\.2 is asked for"):
+        make(none_risk=0.2, **how, calibration=tmp_path / "c.json").predict(TEXTS)
+    gold = ["other" if place % 4 == 1 else name for place, name in enumerate(GOLD)]
+    known = make(none_risk=0.1, **how).fit(TEXTS, gold)
+    inside = [text for place, text in enumerate(TEXTS) if place % 4 == 3]  # kept apart, and in scope
+    assert (known.predict(inside) == "other").sum() == 1  # floor(2.1) - 1 lie below
+    for settings, words in (
+        ({}, "give that label a name"),
+        ({"none_label": "other", "none_threshold": 0.9}, "leave none_th"),
+    ):
+        with pytest.raises(SettingError, match=words):
+            make(none_risk=0.1, **settings).fit(TEXTS)
+    with pytest.raises(SettingError, match=r"call fit\(texts\) first"):
+        make(none_risk=0.1, none_label="other").predict(TEXTS)

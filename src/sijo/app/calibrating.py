@@ -51,6 +51,11 @@ class CalibrationOptions(Protocol):
         ...
 
     @property
+    def none_risk(self) -> float | None:
+        """The share of texts in scope, at most, that are called none."""
+        ...
+
+    @property
     def risk(self) -> float | None:
         """The share of wrong labels, at most."""
         ...
@@ -58,7 +63,7 @@ class CalibrationOptions(Protocol):
 
 def check_calibration(options: CalibrationOptions) -> None:
     """Raise SettingError for options that do not go together, before a model is opened."""
-    fits = options.calibrate != "none" or options.calibration_label_column is not None
+    fits = _fits(options)
     if options.calibration_sample is None and options.calibration_label_column is not None:
         raise SettingError(
             "--calibration-label-column is a column of --calibration-sample; name that file too, whose texts have "
@@ -72,13 +77,13 @@ def check_calibration(options: CalibrationOptions) -> None:
     if not 1 <= options.calibration_texts <= MOST_TEXTS:
         raise SettingError(
             f"--calibration-texts {options.calibration_texts} is no number of texts that are kept in memory; give "
-            "512, "
-            f"say, and {MOST_TEXTS:,} at most"
+            f"512, say, and {MOST_TEXTS:,} at most"
         )
-    if options.risk is not None:
-        from sijo.zeroshot.conformal import check_risk
+    for name, share in (("risk", options.risk), ("none_risk", options.none_risk)):
+        if share is not None:
+            from sijo.zeroshot.conformal import check_risk
 
-        check_risk(options.risk)
+            check_risk(share, name)
     if options.calibrate != "none" or options.label_shares != "equal":
         from sijo.zeroshot.fitting import check_method
 
@@ -94,6 +99,13 @@ def check_calibration(options: CalibrationOptions) -> None:
             "--risk needs texts whose right labels are known: give --calibration-sample with "
             "--calibration-label-column, or a --calibration that was so fitted"
         )
+
+
+def _fits(options: CalibrationOptions) -> bool:
+    """Whether there is something to fit, where no file holds it."""
+    return (
+        options.calibrate != "none" or options.calibration_label_column is not None or options.none_risk is not None
+    )
 
 
 def calibrated_by(
@@ -112,22 +124,22 @@ def calibrated_by(
     from sijo.zeroshot.fitting import WITHOUT_TEXTS, calibrated, fit_calibration
 
     method, file = options.calibrate, options.calibration
-    if method == "none" and file is None and options.calibration_label_column is None:
+    if file is None and not _fits(options):
         return labeller
     if file is not None and file.exists():
-        return calibrated(labeller, method, file, risk=options.risk)
-    if labeller.labels is None and method in WITHOUT_TEXTS and file is None and options.risk is None:
+        return calibrated(labeller, method, file, risk=options.risk, none_risk=options.none_risk)
+    own = labeller.labels is None and file is None and options.risk is None and options.none_risk is None
+    if own and method in WITHOUT_TEXTS:
         return calibrated(labeller, method, None)
     if labeller.labels is None:
         from sijo.zeroshot.background import own_background
 
-        if file is None and options.risk is None and method != "auto" and own_background(labeller.scorer):
+        if own and method not in ("none", "auto") and own_background(labeller.scorer):
             return calibrated(labeller, method, None)
         raise SettingError(
             f"--calibrate {method} is fitted for one set of labels, and --labels-column gives each row its own; "
-            "use "
-            "contextual, a model with a background of its own, or a --calibration that was fitted with all of the "
-            "labels"
+            "use contextual, a model with a background of its own, or a --calibration that was fitted with all "
+            "of the labels"
         )
     gold = None
     if options.calibration_sample is not None:
@@ -135,7 +147,13 @@ def calibrated_by(
     else:
         sample = texts(options.calibration_texts)
     fitted = fit_calibration(
-        labeller, sample, method, gold=gold, temperature_by_gold=gold is not None, shares=options.label_shares
+        labeller,
+        sample,
+        method,
+        gold=gold,
+        temperature_by_gold=gold is not None,
+        shares=options.label_shares,
+        none_risk=options.none_risk,
     )
     if file is not None:
         fitted.save(file)

@@ -17,7 +17,7 @@ from sijo.app.compare import comparing
 from sijo.app.label_settings import LabelSettings
 from sijo.app.options import call_with
 from sijo.app.progress import RowProgress
-from sijo.app.results import print_shown
+from sijo.app.results import Screen, print_shown
 from sijo.app.table_job import TableJob, answering, check_output, in_words, speed_of
 from sijo.errors import SettingError, SijoError, TextError, warn
 from sijo.names import NameCells
@@ -35,6 +35,8 @@ NO_LABELS = (
     "say what to choose from with one of --labels, --labels-file and --labels-column, "
     'as in --labels "business,sport,tech"; only a model that was trained on labels has its own'
 )
+LABEL_WIDTH, LEAST_TEXT = 32, 16
+"""Characters of a label in a line, at most, and of a text, at least, in the printed table."""
 
 
 @Parameter(name="*")
@@ -284,6 +286,7 @@ def _run_settings(table: "TextTable", labeller: "Labeller", settings: ClassifySe
         "calibrate": None if labeller.adjuster is None else labeller.adjuster.method,
         "calibration": None if labeller.adjuster is None else labeller.adjuster.fingerprint,
         "risk": settings.risk,
+        "none_risk": settings.none_risk,
         "none_score": calibration.none_score,
         "temperature": calibration.temperature,
         "multi_label": labeller.choice.multi_label,
@@ -297,18 +300,32 @@ def _run_settings(table: "TextTable", labeller: "Labeller", settings: ClassifySe
 
 def _print_table(texts: Sequence[str], rows: Sequence["LabelPrediction"], *, first: bool) -> None:
     """A line for each row: label, probability, its lead, who says so, and as much of the text as fits."""
-    label, score = Column("label", style="bold", max_width=32), Column("score", justify="right", style="cyan")
-    margin, scorer = Column("margin", justify="right"), Column("scorer", style="dim")
-    text_column = Column("text", no_wrap=True, overflow="ellipsis", ratio=1)
-    table = Table(label, score, margin, scorer, text_column, box=None, pad_edge=False, show_header=first)
-    for text, row in zip(texts, rows, strict=True):
-        table.add_row(
+    columns = [
+        Column("label", style="bold", max_width=LABEL_WIDTH),
+        Column("score", justify="right", style="cyan", no_wrap=True),
+        Column("margin", justify="right", no_wrap=True),
+        Column("scorer", style="dim", no_wrap=True),
+    ]
+    answers = [
+        (
             Text(printable(", ".join(() if row.abstained else row.fitting)) or "–"),
-            f"{row.score:.2f}" if row.tokens else "–",
-            f"{row.margin:.2f}" if row.tokens else "–",
-            f"{row.scorer}{', cut' if row.truncated else ''}{', abstained' if row.abstained else ''}",
-            Text(printable(text)),
+            Text(f"{row.score:.2f}" if row.tokens else "–"),
+            Text(f"{row.margin:.2f}" if row.tokens else "–"),
+            Text(f"{row.scorer}{', cut' if row.truncated else ''}{', abstained' if row.abstained else ''}"),
         )
+        for row in rows
+    ]
+    table = Table(*columns, Column("text", no_wrap=True), box=None, pad_edge=False, show_header=first)
+    widths = [
+        max(len(str(column.header)), *(cells[place].cell_len for cells in answers))
+        for place, column in enumerate(columns)
+    ]
+    # a text that is longer would push the other columns aside, down to nothing
+    room = Screen().width - min(widths[0], LABEL_WIDTH) - sum(widths[1:]) - 2 * len(columns)
+    for text, cells in zip(texts, answers, strict=True):
+        shown = Text(printable(text))
+        shown.truncate(max(room, LEAST_TEXT), overflow="ellipsis")
+        table.add_row(*cells, shown)
     print_shown(table)
 
 

@@ -81,6 +81,9 @@ class LabelSettings(ComputeOptions, TableOptions):
     """The column of --calibration-sample with right labels: half of them fit the temperature, half --risk."""
     label_shares: Literal["equal", "estimate"] = "equal"
     """With --calibrate prior: the labels are equally frequent, or as frequent as the texts suggest."""
+    none_risk: float | None = None
+    """With --none-label: the share of texts in scope, at most, that may be called none; fitted to the first texts,
+    or to the sample, which are taken to be in scope."""
     risk: float | None = None
     """The share of texts, at most, that may be given a wrong label: others get none, and say abstained."""
     long_text: Literal["windows", "truncate"] | None = None
@@ -198,4 +201,4 @@ def _reopened(settings: LabelSettings, labels: LabelSet | None, fitted: "FrozenC
         return labeller
     from sijo.zeroshot.fitting import calibrated
 
-    return calibrated(labeller, settings.calibrate, None, fitted, risk=settings.risk)
+    return calibrated(labeller, settings.calibrate, None, fitted, risk=settings.risk, none_risk=settings.none_risk)

@@ -101,8 +101,7 @@ def _vectors(folder: Path, width: int) -> np.ndarray | None:
     ):
         raise CheckpointError(
             f"{file} does not hold vectors (B, {width}) of 8 bits and scales (B,) of 32, so it is of another "
-            "model, or "
-            "of none; copy it again, or write it anew"
+            "model, or of none; copy it again, or write it anew"
         )
     begin = payload_begins(content)
     bits_BD = np.frombuffer(content[begin + vectors.begin : begin + vectors.end], np.int8).reshape(vectors.shape)

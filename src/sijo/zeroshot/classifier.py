@@ -55,6 +55,8 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     label_shares         of the labels among the texts, for calibrate="prior": "equal", "estimate", or a mapping
     risk                 the share of texts, at most, that may be given a wrong label: others get none, and their
                          row says `abstained`. Needs fit(X, y), or a calibration so fitted; see `conformal.py`
+    none_risk            the share of texts in scope, at most, that may be called none: fits the none score to the
+                         texts passed to `fit`, which are taken to be in scope unless y says `none_label`
     long_text            "windows" reads all of a long text, "truncate" its first window; None for what the
                          scorer does: entailment, cloze and replaced cut, and know nothing else; the others
                          read windows
@@ -100,6 +102,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     calibration: str | Path | None = None
     label_shares: LabelShares = "equal"
     risk: float | None = None
+    none_risk: float | None = None
     long_text: LongText | None = None
     cache: str | Path | None = None
     dtype: Dtype | None = None
@@ -232,14 +235,16 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @property
     def _calibrates(self) -> bool:
-        return self.calibrate != "none" or self.calibration is not None or self.risk is not None
+        asked = (self.calibration, self.risk, self.none_risk)
+        return self.calibrate != "none" or any(setting is not None for setting in asked)
 
     def _fit_calibration(self, texts: Sequence[str] | None, gold: Sequence[str] | None) -> None:
         """Fit what is asked for, unless its file is there."""
         if self.calibration is not None and Path(self.calibration).exists():
             self._labeller()  # refused now where it does not suit
             return
-        if texts is None and self.calibrate in WITHOUT_TEXTS and self.calibration is None and self.risk is None:
+        fits_texts = any(setting is not None for setting in (self.calibration, self.risk, self.none_risk))
+        if texts is None and self.calibrate in WITHOUT_TEXTS and not fits_texts:
             return
         if texts is None:
             raise SettingError(f"calibrate={self.calibrate!r} is fitted to texts, and frozen: call fit(texts)")
@@ -251,6 +256,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             gold=gold,
             temperature_by_gold=self.temperature == "fit",
             shares=self.label_shares,
+            none_risk=self.none_risk,
         )
         if self.calibration is not None:
             self.frozen_.save(self.calibration)
@@ -298,7 +304,9 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not self._calibrates:
             return labeller
         frozen = getattr(self, "frozen_", None)
-        return calibrated(labeller, self.calibrate, self.calibration, frozen, risk=self.risk)
+        return calibrated(
+            labeller, self.calibrate, self.calibration, frozen, risk=self.risk, none_risk=self.none_risk
+        )
 
     def _uncalibrated(self, *, own: bool = True) -> Labeller:
         if self.temperature == "fit" and not hasattr(self, "calibration_") and not self._calibrates:

@@ -33,7 +33,7 @@ class LabelSets:
     """The share of texts, at most, whose set does not hold the right label; so at most that share is given a wrong
     one."""
     least: float
-    """The probability from which a label is in; 0 where no smaller risk could be kept but by all labels."""
+    """The probability from which a label is in."""
 
     def holds(self, probabilities: np.ndarray) -> np.ndarray:
         """Which labels (n, L) are in each text's set: none, one or several. One alone is an answer."""
@@ -60,13 +60,34 @@ class LabelSets:
         if rank > count:
             raise SettingError(
                 f"a risk of {risk:g} needs at least {math.ceil(1 / risk - 1 - 1e-9):,} labelled texts kept apart, "
-                "and "
-                f"there are {count:,}; give more, or allow a greater risk"
+                f"and there are {count:,}; give more, or allow a greater risk"
             )
         return cls(risk, sorted(gold_probabilities, reverse=True)[rank - 1])
 
 
-def check_risk(risk: float) -> None:
+def none_score_at(best_scores: np.ndarray, risk: float) -> float:
+    """The none score below which at most that share of texts in scope lie.
+
+    It is the floor((n + 1) risk)-th smallest of the best scores (n,) of n texts in scope, so that a new one of
+    their kind has a lower best score, and is called none, with probability at most risk. As of label sets, what is
+    assumed is exchangeability.
+
+    Raises SettingError for a risk that is no share, and for too few texts: n below 1 / risk - 1.
+
+    >>> none_score_at(np.array([0.5, 0.2, 0.4, 0.3]), risk=0.4)
+    0.3
+    """
+    check_risk(risk, "none_risk")
+    rank = math.floor((len(best_scores) + 1) * risk + 1e-9)
+    if rank == 0:
+        raise SettingError(
+            f"none_risk={risk:g} needs at least {math.ceil(1 / risk - 1 - 1e-9):,} texts in scope, and there are "
+            f"{len(best_scores):,}; give more, or allow a greater risk"
+        )
+    return float(np.sort(best_scores)[rank - 1])
+
+
+def check_risk(risk: float, name: str = "risk") -> None:
     """Raise SettingError for a risk that is none.
 
     >>> check_risk(5)
@@ -74,4 +95,4 @@ def check_risk(risk: float) -> None:
     sijo.errors.SettingError: risk=5 is no share of texts; give a number above 0 and below 1, such as 0.05
     """
     if not 0 < risk < 1:
-        raise SettingError(f"risk={risk:g} is no share of texts; give a number above 0 and below 1, such as 0.05")
+        raise SettingError(f"{name}={risk:g} is no share of texts; give a number above 0 and below 1, such as 0.05")

@@ -16,6 +16,7 @@ from sijo.inference.outputs import NotFiniteError
 from sijo.names import folded
 from sijo.zeroshot.background import OwnBackground, own_background
 from sijo.zeroshot.calibration import Calibration
+from sijo.zeroshot.conformal import none_score_at
 from sijo.zeroshot.frozen import METHODS, FrozenCalibration, identity_of, open_calibration
 from sijo.zeroshot.label_free import (
     Adjustment,
@@ -58,16 +59,19 @@ def fit_calibration(
     gold: Sequence[str] | None = None,
     temperature_by_gold: bool = False,
     shares: LabelShares = "equal",
+    none_risk: float | None = None,
 ) -> FrozenCalibration:
     """Fit a calibration to texts, and freeze it.
 
-    labeller  what labels them, not calibrated
-    texts     such as will be labelled; those without tokens are left out
-    method    one of `METHODS`, "none", or "auto" for what suits: batch where there are `AUTO_LABELS` labels and
-              `AUTO_TEXTS` texts, which fall to the labels evenly; else none
-    gold      the right label of each text, where it is known. Every second text is then kept apart, for a risk
+    labeller   what labels them, not calibrated
+    texts      such as will be labelled; those without tokens are left out
+    method     one of `METHODS`, "none", or "auto" for what suits: batch where there are `AUTO_LABELS` labels and
+               `AUTO_TEXTS` texts, which fall to the labels evenly; else none
+    gold       the right label of each text, where it is known. Every second text is then kept apart, for a risk
     temperature_by_gold  fit temperature and none score to the others' right labels
-    shares    of the labels among the texts, for the method "prior": "equal", "estimate", or a share for each label
+    shares     of the labels among the texts, for the method "prior": "equal", "estimate", or a share for each label
+    none_risk  fit the none score so that at most this share of texts in scope is called none. Texts are taken to be
+               in scope, unless `gold` says otherwise
 
     The temperature, unless it was given, is fitted without right labels where the scorer has a second template.
 
@@ -82,33 +86,29 @@ def fit_calibration(
     fitting = np.ones(len(scores), bool)
     if places is not None:
         fitting[1::2] = False
-    background, second = scores[fitting], None if others is None else others[fitting]
-    chosen = automatic_method(background, labeller.choice.rivals) if method == "auto" else method
-    if chosen not in ("none", *WITHOUT_TEXTS):
-        check_background(background)
-    rivals, numbers = labeller.choice.rivals, labeller.calibration
-    adjusted = None
-    if chosen != "none":
-        if chosen in WITHOUT_TEXTS:
-            background = says_nothing(labeller, chosen, labels)
-        adjusted = adjust_by(chosen, background, numbers, rivals, shares=shares, labels=labels)
+    chosen = automatic_method(scores[fitting], labeller.choice.rivals) if method == "auto" else method
+    adjusted = _adjustment(labeller, chosen, scores[fitting], labels, shares)
     named = "not calibrated" if adjusted is None else f"calibrated by {chosen}"
     told = f"fit on {len(scores):,} texts without labels, {named}"
-    moved = scores if adjusted is None else adjusted.apply(scores)
+    moved, numbers = scores if adjusted is None else adjusted.apply(scores), labeller.calibration
     if temperature_by_gold:
         if places is None:
             raise SettingError('temperature="fit" needs texts and their labels: call fit(X, y)')
         told = f"fit on {int(fitting.sum()):,} labelled texts, {named}"
         among = fitting & (places < len(labels))
         numbers = Calibration.fit(moved[among], places[among], origin=told)
-    elif second is not None and labeller.choice.temperature is None and len(second) >= AUTO_TEXTS:
-        if adjusted is not None:
-            other = second
-            if chosen in WITHOUT_TEXTS:
-                other = says_nothing(labeller, chosen, _otherwise(labeller), worded=labels)
-            second = adjust_by(chosen, other, numbers, rivals, shares=shares, labels=labels).apply(second)
+    elif others is not None and labeller.choice.temperature is None and fitting.sum() >= AUTO_TEXTS:
+        second = others[fitting]
+        likewise = _adjustment(labeller, chosen, second, _otherwise(labeller), shares)
+        second = second if likewise is None else likewise.apply(second)
         numbers = replace(numbers, temperature=agreeing_temperature(moved[fitting], second))
+    if none_risk is not None:
+        _check_none_risk(labeller)
+        inside = moved if places is None else moved[~fitting & (places < len(labels))]
+        numbers = replace(numbers, none_score=none_score_at(inside.max(1), none_risk))
+        told += f", at most {none_risk:g} of texts in scope called none"
     numbers = replace(numbers, origin=told)
+    sure = () if places is None else _gold_probabilities(labeller, numbers, moved, places, ~fitting)
     return FrozenCalibration(
         method=chosen,
         identity=identity_of(labeller),
@@ -117,10 +117,31 @@ def fit_calibration(
         adjusted=adjusted,
         texts=len(scores),
         digest=hashlib.blake2b(repr(list(texts)).encode(), digest_size=16).hexdigest(),
-        gold_probabilities=()
-        if places is None
-        else _gold_probabilities(labeller, numbers, moved, places, ~fitting),
+        none_risk=none_risk,
+        gold_probabilities=sure,
     )
+
+
+def _adjustment(
+    labeller: Labeller, method: str, background: np.ndarray, labels: Sequence[Label], shares: LabelShares
+) -> Adjustment | None:
+    """That of the labels as they are worded here, by their scores (n, L); None for the method "none"."""
+    if method == "none":
+        return None
+    if method in WITHOUT_TEXTS:
+        background = says_nothing(labeller, method, labels, worded=labeller.own.labels)
+    else:
+        check_background(background)
+    return adjust_by(method, background, labeller.calibration, labeller.choice.rivals, shares=shares, labels=labels)
+
+
+def _check_none_risk(labeller: Labeller) -> None:
+    """Raise SettingError where there is no none score to fit, or it was given."""
+    if labeller.choice.none_label is None or labeller.choice.none_threshold is not None:
+        raise SettingError(
+            "none_risk (--none-risk) fits the score below which none_label (--none-label) wins: give that label "
+            "a name, and leave none_threshold (--none-threshold) out"
+        )
 
 
 def calibrated(
@@ -130,6 +151,7 @@ def calibrated(
     fitted: FrozenCalibration | None = None,
     *,
     risk: float | None = None,
+    none_risk: float | None = None,
 ) -> Labeller:
     """The labeller with what was fitted, or is in a file, or else with what its model carries.
 
@@ -142,30 +164,36 @@ def calibrated(
     if risk is not None and labeller.choice.multi_label:
         raise SettingError(
             "a stated risk (risk=, --risk) is that of one label a text; with multi_label (--multi-label) each "
-            "label "
-            "has its threshold. Leave one out"
+            "label has its threshold. Leave one out"
         )
     if fitted is None and file is not None and (method == "none" or Path(file).exists()):
         fitted = open_calibration(file)
         if method not in ("none", "auto", fitted.method):
             raise SettingError(
                 f"the calibration {file} was fitted by {fitted.method}, and {method} is asked for; name another "
-                "file, "
-                "or leave calibrate= (--calibrate) out"
+                "file, or leave calibrate= (--calibrate) out"
             )
     if fitted is not None:
+        if none_risk not in (None, fitted.none_risk):
+            raise SettingError(
+                f"the calibration {file or ''} was fitted at none_risk={fitted.none_risk}, and {none_risk:g} is "
+                "asked for; fit it again, to another file"
+            )
         return fitted.applied_to(labeller, risk)
+    if none_risk is not None:
+        raise SettingError(
+            "none_risk (--none-risk) is fitted to texts: call fit(texts) first, or give calibration= "
+            "(--calibration) a file that was so fitted"
+        )
     if risk is not None:
         raise SettingError(
             "a stated risk (risk=, --risk) needs labelled texts: call fit(X, y), or give calibration= "
-            "(--calibration) a "
-            "file that was so fitted"
+            "(--calibration) a file that was so fitted"
         )
     if method == "auto":
         raise SettingError(
-            "calibrate='auto' (--calibrate auto) looks at texts before it chooses: call fit(texts) first, or name "
-            "a "
-            "method"
+            "calibrate='auto' (--calibrate auto) looks at texts before it chooses: call fit(texts) first, or "
+            "name a method"
         )
     return OwnCalibration(labeller, method).applied_to(labeller)
 
@@ -269,8 +297,7 @@ def adjust_by(
         if rivals != "labels":
             raise SettingError(
                 "shares are estimated (label_shares='estimate', --label-shares) of labels that share all texts, "
-                "without "
-                "multi_label (--multi-label) and none_label (--none-label); leave one out"
+                "without multi_label (--multi-label) and none_label (--none-label); leave one out"
             )
         even = numbers.softmax(balanced(scores, numbers, rivals).apply(scores))
         estimated = estimated_prior(even, each=PRIOR_WEIGHT * len(scores) / scores.shape[1])
@@ -300,8 +327,7 @@ def says_nothing(
         if labeller.scorer.known is not None or not texts[0]:
             raise SettingError(
                 f"calibrate='dcpmi' holds labels against the template alone, and {labeller.template!r} has no "
-                "words of "
-                "its own; say contextual"
+                "words of its own; say contextual"
             )
     else:
         english, korean = CONTENT_FREE

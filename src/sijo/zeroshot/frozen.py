@@ -7,6 +7,7 @@ The file is JSON, whole or absent:
     temperature, none_score, origin
     labels                   each with its sentences, by which it is known, and its shift and scale; none for "none"
     level                    added to all
+    none_risk                the share of texts in scope that the none score gives up, or null
     texts, digest            how many it was fitted on, and what they were
     gold_probabilities       what the right labels of texts kept apart got, for a stated risk; may be empty
 
@@ -62,6 +63,8 @@ class FrozenCalibration:
     """Of those texts."""
     gold_probabilities: tuple[float, ...] = ()
     """What the right labels of texts kept apart got."""
+    none_risk: float | None = None
+    """The share of texts in scope, at most, that the none score calls none; None where it is the scorer's own."""
 
     @cached_property
     def _places(self) -> dict[Phrases, int]:
@@ -86,9 +89,8 @@ class FrozenCalibration:
         """From which probability on labels are in, at that risk."""
         if not self.gold_probabilities:
             raise SettingError(
-                "a stated risk (risk=, --risk) needs a calibration that was fitted with labelled texts: fit(X, y), "
-                "or "
-                "--calibration-sample FILE --calibration-label-column COLUMN"
+                "a stated risk (risk=, --risk) needs a calibration that was fitted with labelled texts: fit(X, "
+                "y), or --calibration-sample FILE --calibration-label-column COLUMN"
             )
         return LabelSets.fit(self.gold_probabilities, risk)
 
@@ -121,6 +123,7 @@ class FrozenCalibration:
             "level": 0.0 if self.adjusted is None else self.adjusted.level,
             "texts": self.texts,
             "digest": self.digest,
+            "none_risk": self.none_risk,
             "gold_probabilities": list(self.gold_probabilities),
         }
 
@@ -214,6 +217,7 @@ def _calibration(fields: dict[str, Any]) -> FrozenCalibration:
         texts=_of(int, fields["texts"]),
         digest=_of(str, fields["digest"]),
         gold_probabilities=gold,
+        none_risk=None if fields["none_risk"] is None else _number(fields["none_risk"], above=0.0),
     )
 
 

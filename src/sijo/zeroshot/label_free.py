@@ -221,8 +221,7 @@ the labels. Give more, or leave calibrate= (--calibrate) out
     if len(scores) < fewest:
         raise SettingError(
             f"calibration needs at least {fewest} texts and has {len(scores)}: fewer say more of themselves than "
-            "of "
-            "the labels. Give more, or leave calibrate= (--calibrate) out"
+            "of the labels. Give more, or leave calibrate= (--calibrate) out"
         )
     if not (finite := np.isfinite(scores).all(-1)).all():
         raise SettingError(
@@ -272,8 +271,7 @@ def share_of_labels_in_use(scores: np.ndarray) -> float:
 
 
 def agreeing_temperature(scores: np.ndarray, others: np.ndarray) -> float:
-    """The temperature at which mean confidence is what two wordings of the labels make expect, without a gold
-    label.
+    """The temperature at which mean confidence is what two wordings of the labels make expect, with no gold label.
 
     Where a text is labelled otherwise once the labels are worded otherwise, one of the two is wrong. Errors are
     taken to be `ERRORS_A_DISAGREEMENT` times as many, and confidence, the mean of the largest probability, is
