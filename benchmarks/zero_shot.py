@@ -28,9 +28,10 @@ from multilingual_e5 import folder_of
 from zero_shot_sets import SETS, Source, ZeroShotSet, drawn, source_of
 
 import data
+from sijo.checkpoints.describe import describe
 from sijo.errors import RefusedError, SettingError, TextError
 from sijo.evaluation.intervals import Interval
-from sijo.evaluation.run_tables import markdown, word_tables
+from sijo.evaluation.run_tables import data_set_table, markdown, word_tables
 from sijo.evaluation.runs import Answers, ImpossibleRun, RunSummary, Way, numbers_of, results
 from sijo.inference.vector_cache import VectorCache
 from sijo.zeroshot.fitting import SAMPLE, CalibrateName, fit_calibration
@@ -148,11 +149,11 @@ def fill(args: argparse.Namespace, models: dict[str, Path | None], source: Sourc
 
 
 def _opened(scorer: str, model: Path | None) -> Scorer | Exception:
-    """A scorer, or why there is none for this model."""
+    """A scorer, or why there is none for this model, which is not named by its path."""
     try:
         return open_scorer(scorer, model)
     except IMPOSSIBLE as error:
-        return error
+        return SettingError(str(error).replace(str(describe(model).source), "the model"))
 
 
 def _set(
@@ -235,7 +236,7 @@ def main() -> None:
     asked = [cell for cell in asked if cell["scorer"] in (args.scorer or SCORERS)]
     runs, impossible = summaries(sorted(asked, key=lambda cell: places[cell["set"]]))
     table = results(runs, impossible, baseline=args.baseline, resamples=args.resamples, seed=args.seed)
-    text = markdown(list(word_tables(table)), level=3)
+    text = markdown([*([data_set_table(table)] if runs else []), *word_tables(table)], level=3)
     print(text)
     if args.markdown is not None:
         args.markdown.write_text(text, encoding="utf-8")
