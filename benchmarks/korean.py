@@ -10,7 +10,7 @@ templates.
 Templates are told apart on the half of the texts whose digest is even, and the best of each language is then
 measured on the other half. Accuracy with Wilson's 95 % interval, and McNemar's exact test of the best Korean
 template against the English default on the other half. The model is multilingual-e5-small unless told
-(packed_e5.py).
+(multilingual_e5.py).
 """
 
 import csv
@@ -21,7 +21,7 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
-from packed_e5 import folder_of
+from multilingual_e5 import folder_of
 from scipy.stats import binomtest
 
 import data

@@ -6,7 +6,8 @@ A label's vector is unit(p + w m): p the mean of its phrases' unit vectors, m th
 of each label (half of its texts at most) are drawn 20 times and left out of what is labelled; accuracy is the mean
 of the draws, with the least and the most. Sets: the 300 requests of examples/ (10 domains), BBC News (5) and TREC
 questions (6, with and without definitions). w = 0 is no examples, w = inf examples alone; the scorer has its own w,
-by the numbers of examples and of phrases.
+by the numbers of examples and of phrases. For both the mean probability of the best label is told too, at the
+scorer's temperature, which was fitted without examples.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ import numpy as np
 import data
 from sijo.files.tables import TextTable
 from sijo.inference.outputs import unit
+from sijo.zeroshot.calibration import MINILM
 from sijo.zeroshot.labels import LabelSet
 from sijo.zeroshot.scorers.embedding import weight_of
 from sijo.zeroshot.scorers.open import open_scorer
@@ -56,9 +58,11 @@ def accuracies(
             own = np.array([[weight_of(len(places), count)] for places, count in zip(chosen, counts, strict=True)])
             for name, weight in [*((f"{weight:g}", weight) for weight in WEIGHTS), ("of the scorer", own)]:
                 labels = unit(means if weight is np.inf else phrases + weight * means)
-                shares.setdefault(name, []).append(
-                    float(((texts[rest] @ labels.T).argmax(-1) == gold[rest]).mean())
-                )
+                cosines = texts[rest] @ labels.T
+                shares.setdefault(name, []).append(float((cosines.argmax(-1) == gold[rest]).mean()))
+                if name in ("0", "of the scorer"):
+                    sure = float(MINILM.softmax(cosines).max(-1).mean())
+                    shares.setdefault(f"{name}, mean probability", []).append(sure)
         for weight, values in shares.items():
             rows[f"{count} examples, weight {weight}"] = [float(np.mean(values)), min(values), max(values)]
     return rows

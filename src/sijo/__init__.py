@@ -41,8 +41,8 @@ _PLACES = {
     "create": "sijo.checkpoints.load.create",
     "encode": "sijo.inference.encode.encode",
     "generate": "sijo.generation.generator.generate",
-    "read_labels": "sijo.zeroshot.label_files.read_labels",
     "load": "sijo.checkpoints.load.load",
+    "read_labels": "sijo.zeroshot.label_files.read_labels",
     "save": "sijo.checkpoints.save.save",
 }
 __all__ = [*_PLACES, "__version__"]  # noqa: PLE0604

@@ -130,7 +130,7 @@ def test_workers_are_calibrated_alike(classify, start, write, tiny_model, tiny_c
         (("--calibration", "absent.json"), "the calibration absent.json is not there"),
         (("--calibration-sample", "s.csv"), "say how with --calibrate"),
         (("--calibration-label-column", "gold"), "is a column of --calibration-sample"),
-        (("--calibrate", "batch", "--calibration-texts", "0"), "is no number of texts"),
+        (("--calibrate", "batch", "--calibration-texts", "0"), "is no number of texts that"),
         (("--calibrate", "batch", "--calibration-texts", "31"), "at least 32 texts and has 31"),
         (("--calibrate", "batch", "--label-shares", "estimate"), "it is 'batch'"),
         (("--risk", "0.1"), "--risk needs texts whose right labels are known"),
@@ -160,7 +160,7 @@ def test_another_model_or_template_is_refused(classify, refused, write, tiny_mod
     )
 
 
-def test_evaluate_measures_what_classify_does(classify, sijo_cli, write, tiny_model, tmp_path):
+def test_evaluate_measures_what_classify_does(classify, sijo_cli, refused, write, tiny_model, tmp_path):
     # kills: an evaluation of labels as they are without the calibration
     source, file = write("in.csv", ROWS), tmp_path / "c.json"
     rows = classify("--calibrate", "standardize", "--calibration", file).rows()
@@ -169,6 +169,8 @@ def test_evaluate_measures_what_classify_does(classify, sijo_cli, write, tiny_mo
         *("--calibration", file, "--format", "json", "--resamples", "100"),
     )
     assert ran.code == 0, ran.err
+    run = ("evaluate", "--data", source, "--label-column", "gold", *LABELS, "--model", tiny_model)
+    refused(2, "--risk leaves texts without a label", *run, "--calibration", file, "--risk", "0.1")
     [measured] = ran.rows()
     assert measured["accuracy"]["value"] == pytest.approx(
         np.mean([row["label"] == gold for row, gold in zip(rows, GOLD, strict=True)])

@@ -3,15 +3,15 @@
 import os
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
 from conftest import tiny_weights
 from onnx_networks import write_onnx
-from sijo.app import classify, evaluate
-from sijo.app import encode as encoding
+from sijo.app.evaluation import runs
 from sijo.errors import SettingError
-from sijo.inference import threads
+from sijo.inference import threads, workers
 from sijo.inference.encode import encode
 from sijo.inference.threads import allowed_threads, thread_count, use_threads
 from sijo.zeroshot.classifier import ZeroShotClassifier
@@ -184,26 +184,43 @@ def test_the_number_of_a_run(tiny_copy, seen, sijo_cli, tmp_path, monkeypatch, b
     sijo_cli(*lines["evaluate"], "--threads", 0).must_say(2, "threads=0 (--threads)")
 
 
-@pytest.mark.parametrize(
-    "module", [classify, encoding, evaluate], ids=lambda module: module.__name__.split(".")[-1]
-)
-def test_a_process_is_told_no_number_but_its_share(tiny_model, seen, sijo_cli, tmp_path, monkeypatch, module):
+def opening_threads(opens):
+    """What the settings say that a process opens its model by: those of the innermost call."""
+    held = [opening_threads(part) for part in opens.args if isinstance(part, partial)]
+    return held[-1] if held else opens.args[0].threads
+
+
+@pytest.mark.parametrize("command", ["classify", "encode", "evaluate"])
+def test_a_process_is_told_no_number_but_its_share(tiny_model, seen, sijo_cli, tmp_path, monkeypatch, command):
     # kills: every one of several processes that computes with all of --threads
     for name in threads.READ_BY_LIBRARIES:
         monkeypatch.setenv(name, "1")  # so that what a command sets is undone
-    handed, real = [], module.answering
+    handed = []
 
-    def answering(answer, opens, workers):
-        handed.append((opens.args[0].threads, workers))
-        return real(answer, opens, 1)
+    class Here:
+        """The work of a pool, done by this process."""
 
-    monkeypatch.setattr(module, "answering", answering)
+        def __init__(self, opens, workers):
+            handed.append((opening_threads(opens), workers))
+            self.answer = opens()
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            return None
+
+        def each(self, items):
+            return ((item, self.answer(item)) for item in items)
+
+    monkeypatch.setattr(workers, "WorkerPool", Here)
+    monkeypatch.setattr(runs, "WorkerPool", Here)
     rows = tmp_path / "rows.csv"
     rows.write_text("text,label\nthe sea,sea\nrain on land,land\n")
     line = {
-        classify: ["classify", rows, "--labels", "sea,land"],
-        encoding: ["encode", rows, "--column", "text"],
-        evaluate: ["evaluate", "--data", rows],
-    }[module]
+        "classify": ["classify", rows, "--labels", "sea,land"],
+        "encode": ["encode", rows, "--column", "text"],
+        "evaluate": ["evaluate", "--data", rows],
+    }[command]
     assert sijo_cli(*line, "--model", tiny_model, "--threads", 4, "--workers", 2).code == 0
     assert handed == [(None, 2)]

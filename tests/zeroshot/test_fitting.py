@@ -247,7 +247,11 @@ def test_a_few_labels_fit_the_temperature_and_keep_the_rest_apart(make):
 
 def test_rows_that_abstain_say_so(make):
     # kills: a label given where the set has several, or a set that leaves out what reaches the threshold
-    clf = make(risk=0.1).fit(TEXTS, GOLD)
+    clf = make(risk=0.1, temperature=0.01).fit(TEXTS, GOLD)
+    loose = clf.set_params(risk=0.9).classify(TEXTS)
+    assert {len(row.fitting) for row in loose} == {0, 1}  # where none is likely enough, that is told too
+    assert all(row.abstained and row.label is None for row in loose if not row.fitting)
+    clf.set_params(risk=0.1)
     least = clf.frozen_.sets(0.1).least
     rows, chances = clf.classify([*TEXTS, ""]), clf.predict_proba([*TEXTS, ""])
     for row, p in zip(rows[:-1], chances, strict=False):
@@ -273,3 +277,27 @@ def test_a_method_of_none_changes_no_score(make):
     assert isinstance(clf.frozen_, FrozenCalibration) and clf.frozen_.method == "none"
     plain = make(temperature=0.1).fit(TEXTS, GOLD)
     assert np.array_equal(clf.predict_proba(TEXTS), plain.predict_proba(TEXTS))
+
+
+@pytest.mark.parametrize(
+    "columns", [["not_entailment", "entailment"], ["contradiction", "neutral", "entailment"], LABELS]
+)
+@pytest.mark.parametrize("method", ["batch", "standardize", "prior", "contextual"])
+def test_other_scorers_are_calibrated_too(tiny_model, columns, method):
+    # kills: a second template where none was measured, labels of a head that are looked up under a sentence
+    head = sijo.load(tiny_model, head="new:sequence-classification", labels=columns)
+    scored = (None, head, "trained") if columns is LABELS else (LABELS, head, "entailment")
+    clf = sijo.ZeroShotClassifier(*scored, calibrate=method).fit(TEXTS[:40])
+    plain = sijo.ZeroShotClassifier(*scored)
+    assert numbers(clf) == numbers(plain) == (1.0, 0.0)  # the head's own
+    if method == "prior":
+        assert clf.predict_proba(TEXTS[:40]).mean(0) == pytest.approx([1 / 3] * 3, abs=2e-4)
+    else:
+        assert not np.allclose(clf.predict_proba(TEXTS[:5]), plain.predict_proba(TEXTS[:5]), atol=1e-9)
+
+
+def test_a_precision_that_is_yet_to_be_taken_is_taken_before(make, tiny_model):
+    # kills: a calibration fitted in float32 and then refused, since the texts are read in another precision
+    clf = make(model=str(tiny_model), precision="auto", calibrate="batch").fit(TEXTS)
+    assert clf.frozen_.identity["precision"] == clf.precision_.precision
+    assert len(clf.predict(TEXTS)) == 80

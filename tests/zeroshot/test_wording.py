@@ -13,6 +13,7 @@ from sijo.zeroshot.scorers.open import open_scorer
 
 CLOSE = 1e-12
 """A product of matrices of other shapes may round otherwise."""
+pytestmark = pytest.mark.filterwarnings("ignore:.*unknown to the model")
 TEXTS = ["the tide came in", "the sun came out", "금리가 올랐다"]
 
 

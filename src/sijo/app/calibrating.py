@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sijo.zeroshot.fitting import CalibrateName, LabelShares
     from sijo.zeroshot.labeller import Labeller
 
+MOST_TEXTS = 100_000
 Texts = Callable[[int], Sequence[str]]
 """The first texts of the input, at most so many."""
 
@@ -68,8 +69,12 @@ def check_calibration(options: CalibrationOptions) -> None:
             "--calibration-sample is what a calibration is fitted to; say how with --calibrate, as in --calibrate "
             "auto"
         )
-    if options.calibration_texts < 1:
-        raise SettingError(f"--calibration-texts {options.calibration_texts} is no number of texts; give 512, say")
+    if not 1 <= options.calibration_texts <= MOST_TEXTS:
+        raise SettingError(
+            f"--calibration-texts {options.calibration_texts} is no number of texts that are kept in memory; give "
+            "512, "
+            f"say, and {MOST_TEXTS:,} at most"
+        )
     if options.risk is not None:
         from sijo.zeroshot.conformal import check_risk
 

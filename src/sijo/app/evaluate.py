@@ -28,6 +28,10 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:  # noqa: B0
     """
     if not settings.data:
         raise SettingError("name the file with texts and their labels: --data FILE")
+    if settings.risk is not None:
+        raise SettingError(
+            "--risk leaves texts without a label, and what is measured here is one label for each; leave it out"
+        )
     settings.take_threads()
     from sijo.app.evaluation.output import check_outputs, show
     from sijo.app.evaluation.runs import finished_runs

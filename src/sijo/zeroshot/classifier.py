@@ -239,10 +239,11 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.calibration is not None and Path(self.calibration).exists():
             self._labeller()  # refused now where it does not suit
             return
-        if texts is None:
-            if self.calibrate not in WITHOUT_TEXTS or self.calibration is not None or self.risk is not None:
-                raise SettingError(f"calibrate={self.calibrate!r} is fitted to texts, and frozen: call fit(texts)")
+        if texts is None and self.calibrate in WITHOUT_TEXTS and self.calibration is None and self.risk is None:
             return
+        if texts is None:
+            raise SettingError(f"calibrate={self.calibrate!r} is fitted to texts, and frozen: call fit(texts)")
+        self._tried(texts)  # what is fitted is fitted in the precision that will be taken
         self.frozen_ = fit_calibration(
             Labeller(self._scorer(), self._choice(), self.labels_),
             texts,
@@ -293,6 +294,13 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _labeller(self, *, own: bool = True) -> Labeller:
         """What answers under the present settings; `own` is False where each text brings its labels."""
+        labeller = self._uncalibrated(own=own)
+        if not self._calibrates:
+            return labeller
+        frozen = getattr(self, "frozen_", None)
+        return calibrated(labeller, self.calibrate, self.calibration, frozen, risk=self.risk)
+
+    def _uncalibrated(self, *, own: bool = True) -> Labeller:
         if self.temperature == "fit" and not hasattr(self, "calibration_") and not self._calibrates:
             raise SettingError('temperature="fit" was asked for but not done yet: call fit(X, y) first')
         labels, choice = (self._labels() if own else None), self._choice()
@@ -300,9 +308,6 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             choice.check(labels)  # before the model is opened
         scorer, fitted = self._scorer(), getattr(self, "calibration_", None)
         labeller = Labeller(scorer, choice, labels, fitted)
-        if self._calibrates:
-            frozen = getattr(self, "frozen_", None)
-            return calibrated(labeller, self.calibrate, self.calibration, frozen, risk=self.risk)
         if fitted is not None and not scorer.one_scale and labeller.choice.absolute != self._fitted_absolute:
             raise SettingError(
                 "the temperature was fitted before multi_label or none_label changed, and with them what the "
@@ -325,7 +330,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         def open_with(precision: Precision) -> Labeller:
             self.precision_: Precision | PrecisionChoice = precision
-            return self._labeller(own=labels is None)
+            return self._uncalibrated(own=labels is None)
 
         try:
             _, self.precision_ = automatic(open_with, first, sets, backend=self.backend, device=self.device)

@@ -1,5 +1,6 @@
 """Labels in a sentence's blank: where their tokens stand in the sentence as a whole; what order and cuts do."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -145,7 +146,7 @@ def test_a_label_that_leaves_no_room_is_refused(scorer):
     with pytest.raises(SettingError, match=r"the label 'game game.*no room for a text in the 32 tokens"):
         scored(scorer, labels=[("sea",), ("game " * 30,)])
     with pytest.raises(SettingError, match="no token to the model's tokenizer"):
-        scored(scorer, labels=[("\u200b",)])
+        scored(scorer, labels=[("\u0301",)])
 
 
 def test_what_was_read_is_kept(scorer, tmp_path, monkeypatch):
@@ -201,3 +202,12 @@ def test_every_folder_with_such_a_head_is_labelled(blanks, family):
         if head in FAMILIES[family]:
             scores, _ = scored(open_scorer(name, str(blanks(family, head))))
             assert np.isfinite(scores).all()
+
+
+def test_a_label_stands_in_its_own_sentence(scorer):
+    # kills: the sentence for all used for a label that has one, particles left in two forms
+    korean = Label("sea", template="game {}{을/를} rain")
+    assert [json.loads(part) for part in scorer.sentences(korean, TEMPLATE)] == [["game ", "sea", "를 rain"]]
+    got = scorer.score(ScoreRequest(TEXTS, [Label("sea", template="game {}")], TEMPLATE))[0]
+    want = scorer.score(ScoreRequest(TEXTS, [Label("sea")], "game {}"))[0]
+    np.testing.assert_array_equal(got, want)

@@ -20,6 +20,7 @@ from sijo.inference.vector_cache import Entry
 from sijo.tokenizers.tokenizer import Tokenizer
 from sijo.zeroshot.labels import Label
 from sijo.zeroshot.scorers.pair_scorer import PairScorer
+from sijo.zeroshot.templates import template_of
 
 MOST_KEPT = 100_000
 """Sentences whose tokens are kept."""
@@ -79,8 +80,12 @@ class BlankScorer(PairScorer):
 
     def sentences(self, label: Label, template: str) -> Sequence[str]:
         """The sentences of a label, each as JSON: what stands before its words, they, and what stands after."""
-        before, after = template.split("{}")
-        return [json.dumps((before, words, after)) for words in (label.name, *label.descriptions)]
+        own = template_of(label.template or template)
+        parts = []
+        for words in (label.name, *label.descriptions):
+            before, after = own.around(words)
+            parts.append(json.dumps((before, words, after)))
+        return parts
 
     def judged(
         self, texts: Sequence[str], sentences: Sequence[str], *, absolute: bool
