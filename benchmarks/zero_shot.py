@@ -236,7 +236,7 @@ def main() -> None:
     asked = [cell for cell in asked if cell["scorer"] in (args.scorer or SCORERS)]
     runs, impossible = summaries(sorted(asked, key=lambda cell: places[cell["set"]]))
     table = results(runs, impossible, baseline=args.baseline, resamples=args.resamples, seed=args.seed)
-    text = markdown([*([data_set_table(table)] if runs else []), *word_tables(table)], level=3)
+    text = markdown([*([data_set_table(table)] if table.means else []), *word_tables(table)], level=3)
     print(text)
     if args.markdown is not None:
         args.markdown.write_text(text, encoding="utf-8")
