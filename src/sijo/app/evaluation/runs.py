@@ -117,7 +117,7 @@ def opened(way: EvaluateSettings, rows: GoldRows) -> Labeller:
 def _scored(
     way: EvaluateSettings, labeller: Labeller, rows: GoldRows, progress: RowProgress, *, done: int, total: int
 ) -> ScoredTexts:
-    """The scores of all texts, by this process or by several that share them; `done` rows of `total` were before."""
+    """The scores of all texts, by this process or several that share them; `done` of `total` rows came before."""
     progress.rows = 0
     with progress:
         progress.skip(done / total)
