@@ -9,7 +9,8 @@ reviews of NSMC. What cannot be downloaded, or is not named, is left out with a 
 
 The models are the built-in one, multilingual-e5-small out of a package (multilingual_e5.py), and those that are
 named: an entailment model, an ELECTRA, a CTRL. Each is asked by every scorer and calibration that it has; what is
-not possible is said in the table. The calls are those of `sijo evaluate`.
+not possible is said in the table. Nothing else is set: labels stand in the scorer's sentence for their language.
+The calls are those of `sijo evaluate`.
 
 Every cell, a set labelled in one way, is written to a file of JSON lines when it is done; the same command goes on
 where it was stopped. --only-sets, --scorer and --calibrate make a part of the table.
@@ -163,7 +164,7 @@ def _set(
     try:
         if isinstance(scorer, Exception):
             raise scorer
-        choice = LabelChoice(template=named.template if scorer.known is None else None, none_label=named.none_label)
+        choice = LabelChoice(none_label=named.none_label)
         labeller = Labeller(scorer, choice, LabelSet.of(named.labels))
         yield from finished(named, labeller, calibrations, args.resamples, args.seed)
     except IMPOSSIBLE as error:
