@@ -9,7 +9,8 @@ reviews of NSMC. What cannot be downloaded, or is not named, is left out with a 
 
 The models are the built-in one, multilingual-e5-small out of a package (multilingual_e5.py), and those that are
 named: an entailment model, an ELECTRA, a CTRL. Each is asked by every scorer and calibration that it has; what is
-not possible is said in the table. The calls are those of `sijo evaluate`.
+not possible is said in the table. Nothing else is set: labels stand in the scorer's sentence for their language.
+The calls are those of `sijo evaluate`.
 
 Every cell, a set labelled in one way, is written to a file of JSON lines when it is done; the same command goes on
 where it was stopped. --only-sets, --scorer and --calibrate make a part of the table.
@@ -28,9 +29,10 @@ from multilingual_e5 import folder_of
 from zero_shot_sets import SETS, Source, ZeroShotSet, drawn, source_of
 
 import data
+from sijo.checkpoints.describe import describe
 from sijo.errors import RefusedError, SettingError, TextError
 from sijo.evaluation.intervals import Interval
-from sijo.evaluation.run_tables import markdown, word_tables
+from sijo.evaluation.run_tables import data_set_table, markdown, word_tables
 from sijo.evaluation.runs import Answers, ImpossibleRun, RunSummary, Way, numbers_of, results
 from sijo.inference.vector_cache import VectorCache
 from sijo.zeroshot.fitting import SAMPLE, CalibrateName, fit_calibration
@@ -148,11 +150,11 @@ def fill(args: argparse.Namespace, models: dict[str, Path | None], source: Sourc
 
 
 def _opened(scorer: str, model: Path | None) -> Scorer | Exception:
-    """A scorer, or why there is none for this model."""
+    """A scorer, or why there is none for this model, which is not named by its path."""
     try:
         return open_scorer(scorer, model)
     except IMPOSSIBLE as error:
-        return error
+        return SettingError(str(error).replace(str(describe(model).source), "the model"))
 
 
 def _set(
@@ -162,7 +164,7 @@ def _set(
     try:
         if isinstance(scorer, Exception):
             raise scorer
-        choice = LabelChoice(template=named.template if scorer.known is None else None, none_label=named.none_label)
+        choice = LabelChoice(none_label=named.none_label)
         labeller = Labeller(scorer, choice, LabelSet.of(named.labels))
         yield from finished(named, labeller, calibrations, args.resamples, args.seed)
     except IMPOSSIBLE as error:
@@ -235,7 +237,7 @@ def main() -> None:
     asked = [cell for cell in asked if cell["scorer"] in (args.scorer or SCORERS)]
     runs, impossible = summaries(sorted(asked, key=lambda cell: places[cell["set"]]))
     table = results(runs, impossible, baseline=args.baseline, resamples=args.resamples, seed=args.seed)
-    text = markdown(list(word_tables(table)), level=3)
+    text = markdown([*([data_set_table(table)] if table.means else []), *word_tables(table)], level=3)
     print(text)
     if args.markdown is not None:
         args.markdown.write_text(text, encoding="utf-8")

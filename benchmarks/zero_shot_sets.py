@@ -7,7 +7,7 @@ import csv
 import lzma
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from distilling import GROUPS, newsgroups
@@ -53,11 +53,8 @@ class ZeroShotSet:
     rows: Rows
     labels: Mapping[str, tuple[str, ...]]
     """Names, each with its descriptions."""
-    template: str | None = None
-    """The sentence a label is put in; None for the scorer's own."""
     none_label: str | None = None
     """Set where some rows are of no label."""
-    language: str = "en"
 
 
 @dataclass
@@ -171,7 +168,7 @@ def debian_korean(source: Source) -> ZeroShotSet:
     """The same in Korean, with Korean labels."""
     rows = [(text, SECTIONS[section][1]) for text, section in source.sections("ko")]
     labels = _named([names[1] for names in SECTIONS.values()])
-    return ZeroShotSet(rows=rows, labels=labels, template="주제: {}", language="ko")
+    return ZeroShotSet(rows=rows, labels=labels)
 
 
 def wordnet(source: Source) -> ZeroShotSet:
@@ -194,7 +191,7 @@ def films(source: Source) -> ZeroShotSet:
 def nsmc(source: Source) -> ZeroShotSet:
     """Korean film reviews."""
     labels = _named(KOREAN_REVIEW)
-    return ZeroShotSet(rows=list(source.reviews()), labels=labels, template="{}", language="ko")
+    return ZeroShotSet(rows=list(source.reviews()), labels=labels)
 
 
 SETS: dict[str, Callable[[Source], ZeroShotSet]] = {
@@ -220,13 +217,7 @@ def drawn(name: str, source: Source, count: int, seed: int) -> ZeroShotSet | Non
         data.say(f"{name} is left out: {error}")
         return None
     rows = data.sample(sorted(dict(whole.rows).items()), count, seed)
-    return ZeroShotSet(
-        rows=rows,
-        labels=whole.labels,
-        template=whole.template,
-        none_label=whole.none_label,
-        language=whole.language,
-    )
+    return replace(whole, rows=rows)
 
 
 def source_of(folder: Path, clinc: Path | None, nsmc_file: Path | None, scratch: Path) -> Source:

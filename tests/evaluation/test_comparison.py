@@ -11,7 +11,7 @@ from sklearn import metrics
 
 from sijo.errors import SettingError
 from sijo.evaluation.comparison import Draws, draws, two_sided
-from sijo.evaluation.run_tables import WordTable, evaluation_tables, markdown, word_tables
+from sijo.evaluation.run_tables import WordTable, data_set_table, evaluation_tables, markdown, word_tables
 from sijo.evaluation.runs import Answers, ImpossibleRun, RunSummary, Way, found_way, numbers_of, results
 from sijo.evaluation.tables import tables
 from sijo.evaluation.zero_shot import evaluate
@@ -225,6 +225,21 @@ def test_a_narrow_terminal_loses_no_column(width):
             assert heading in shown
         for row in table.rows:
             assert all(cell in shown for cell in row[table.names :])
+
+
+def test_ways_by_data_set():
+    # kills: a number under another set's heading, a mean over fewer sets beside one over all
+    gold, ours = answers(60, 1, 0.7)
+    _, theirs = answers(60, 2, 0.4)
+    runs = [run("x|", FIRST, gold, ours), run("x|", SECOND, gold, theirs), run("y", FIRST, gold, theirs)]
+    table = data_set_table(results(runs, resamples=100))
+    assert table.headings == ("model", "x|", "y", "mean", "mean, less the baseline's")
+    one, other = macro(gold, ours), macro(gold, theirs)
+    assert table.rows[0] == ["m1", f"{one:.3f}", f"{other:.3f}", f"{(one + other) / 2:.3f}", "–"]
+    assert table.rows[1] == ["m2", f"{other:.3f}", "–", "–", "–"]
+    assert markdown([table]).splitlines()[2] == "| model | x\\| | y | mean | mean, less the baseline's |"
+    full = results([*runs, run("y", SECOND, gold, ours)], resamples=100)
+    assert data_set_table(full).rows[1][-1].startswith("+0.000 [") and "p 1.000" not in data_set_table(full).rows[0]
 
 
 def test_a_reason_is_told_once():

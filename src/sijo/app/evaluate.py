@@ -40,8 +40,8 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:  # noqa: B0
         if settings.cache is None and runs_asked > 1:
             folder = stack.enter_context(TemporaryDirectory(prefix="sijo-"))
             settings = replace(settings, cache=Path(folder))  # what one run reads, another need not
-        with RowProgress(shown=not settings.quiet) as progress:
-            runs, impossible = finished_runs(settings, sets, progress)
+        progress = RowProgress(shown=not settings.quiet)
+        runs, impossible = finished_runs(settings, sets, progress)
     show(runs, impossible, settings, progress, asked=runs_asked)
 
 

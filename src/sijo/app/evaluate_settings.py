@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from sijo.app.label_settings import SCORER_HELP, CalibrationName, LabelSettings, ScorerName
 
+SEVERAL_SCORERS = f"{SCORER_HELP} Given several times, each is measured."
 HIDDEN = Parameter(parse=False)
 """Of a setting that each run has one of, and the command may be given several of."""
 BUILT_IN = "built-in"
@@ -29,7 +30,7 @@ class EvaluateSettings(LabelSettings):
     Given several times, each is measured."""
     model: Annotated[str | None, HIDDEN] = None
     """That of one run."""
-    scorers: Annotated[tuple[ScorerName, ...], Parameter(name="--scorer", help=SCORER_HELP)] = ()
+    scorers: Annotated[tuple[ScorerName, ...], Parameter(name="--scorer", help=SEVERAL_SCORERS)] = ()
     scorer: Annotated[ScorerName, HIDDEN] = "auto"
     """That of one run."""
     calibrations: Annotated[tuple[CalibrationName, ...], Parameter(name="--calibrate")] = ()

@@ -57,6 +57,8 @@ def check_options(options: Mapping[str, Any]) -> None:
     """
     for name, value in options.items():
         option = f"--{name.replace('_', '-')}"
+        if isinstance(value, tuple):  # what is given several times is called by one: models by --model
+            option = option.removesuffix("s")
         if is_dataclass(value) or isinstance(value, Mapping):
             check_options(value if isinstance(value, Mapping) else vars(value))
             continue

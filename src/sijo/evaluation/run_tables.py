@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sijo.evaluation.intervals import Interval
 from sijo.evaluation.multi_label import LabelRow, MultiLabelEvaluation
-from sijo.evaluation.runs import SHOWN, Results, RunSummary, Way, WayComparison
+from sijo.evaluation.runs import COMPARED, SHOWN, Results, RunSummary, Way, WayComparison
 from sijo.evaluation.zero_shot import Evaluation
 from sijo.texts import printable
 
@@ -46,6 +46,29 @@ def word_tables(results: Results) -> Iterator[WordTable]:
         yield _comparisons(results)
     if results.impossible:
         yield _impossible(results)
+
+
+def data_set_table(results: Results) -> WordTable:
+    """Macro-F1 of each way, data set by data set, with its mean and how that differs from the baseline's.
+
+    A way that could not label a set has a dash there, and no mean where another way has one over more sets.
+    """
+    sets = list(dict.fromkeys(run.data for run in results.runs))
+    ways = list(dict.fromkeys(run.way for run in results.runs))
+    values = {(run.data, run.way): run.numbers.get(COMPARED) for run in results.runs}
+    means = {mean.way: mean.numbers[COMPARED] for mean in results.means if mean.sets == tuple(sets)}
+    gaps = {one.way: one.gap for one in results.comparisons if one.sets == tuple(sets)}
+    rows = []
+    for way in ways:
+        gap = gaps.get(way)
+        differs = "–" if gap is None else f"{_signed(gap.difference)}, p {gap.p:.3f}"
+        rows.append(
+            _Named(
+                ("", *way), (*(_short(values.get((data, way))) for data in sets), _short(means.get(way)), differs)
+            )
+        )
+    titles = (*sets, "mean", "mean, less the baseline's")
+    return _narrowed("Macro-F1", rows, titles, "", _varied(results))
 
 
 def _impossible(results: Results) -> WordTable:
@@ -211,8 +234,10 @@ def markdown(tables: Sequence[WordTable], *, level: int = 2) -> str:
     for table in tables:
         lines = [f"{'#' * level} {_escaped(table.title)}", ""] if table.title else []
         marks = ["---" if place < table.names else "---:" for place in range(len(table.headings))]
-        for cells in (table.headings, marks, *table.rows):
-            own = [_escaped(cell) if cells is not marks else cell for cell in cells[: table.names]]
+        lines.append(f"| {' | '.join(map(_escaped, table.headings))} |".replace("\\[95 %\\]", "[95 %]"))
+        lines.append(f"| {' | '.join(marks)} |")
+        for cells in table.rows:
+            own = map(_escaped, cells[: table.names])
             lines.append(f"| {' | '.join([*own, *cells[table.names :]])} |")
         parts.append("\n".join([*lines, *(["", table.note] if table.note else [])]))
     return "\n\n".join(parts) + "\n"

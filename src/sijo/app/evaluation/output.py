@@ -134,8 +134,7 @@ def show(
     else:
         from sijo.evaluation.tables import tables
 
-        shown = tables(list(word_tables(beside)), width=Screen().width)
-        print_shown(shown, Text(f"{progress.seconds:.1f} s", style="dim"))
+        print_shown(tables(list(word_tables(beside)), width=Screen().width))
     if settings.predictions is not None:
         write_predictions(runs, settings.predictions, named=not alone)
     if settings.report is not None:

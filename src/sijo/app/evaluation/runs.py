@@ -55,14 +55,13 @@ def finished_runs(
         describe(model, settings.revision, settings.base)
     models = [way.model or BUILT_IN for way in ways]
     total, runs, impossible = sum(len(rows.texts) for rows in sets) * len(ways), list[FinishedRun](), []
+    done = 0
     faults: list[SijoError] = []
     for rows, data in zip(sets, shown_names([rows.source for rows in sets]), strict=True):
         for way, model in zip(ways, shown_names(models), strict=True):
             try:
                 labeller = opened(way, rows)
-                scored = _scored(
-                    way, labeller, rows, lambda count: progress.add(count, (progress.rows + count) / total)
-                )
+                scored = _scored(way, labeller, rows, progress, done=done, total=total)
             except (SettingError, RefusedError, TextError) as error:
                 if alone:
                     raise
@@ -71,6 +70,8 @@ def finished_runs(
                     ImpossibleRun(data, Way(model, way.scorer, how), str(error)) for how in settings.methods
                 ]
                 continue
+            finally:
+                done += len(rows.texts)
             for how in settings.methods:
                 named = Way(model, labeller.scorer.name, how if settings.calibration is None else "file")
                 if any((run.summary.data, run.summary.way) == (data, named) for run in runs):
@@ -113,8 +114,19 @@ def opened(way: EvaluateSettings, rows: GoldRows) -> Labeller:
     return labeller
 
 
-def _scored(way: EvaluateSettings, labeller: Labeller, rows: GoldRows, tell: Callable[[int], None]) -> ScoredTexts:
-    """The scores of all texts, by this process or by several that share them."""
+def _scored(
+    way: EvaluateSettings, labeller: Labeller, rows: GoldRows, progress: RowProgress, *, done: int, total: int
+) -> ScoredTexts:
+    """The scores of all texts, by this process or several that share them; `done` of `total` rows came before."""
+    progress.rows = 0
+    with progress:
+        progress.skip(done / total)
+        return _shared(
+            way, labeller, rows, lambda count: progress.add(count, (done + progress.rows + count) / total)
+        )
+
+
+def _shared(way: EvaluateSettings, labeller: Labeller, rows: GoldRows, tell: Callable[[int], None]) -> ScoredTexts:
     started, parts = time.perf_counter(), list[ScoredTexts]()
     try:
         if way.workers == 1:
