@@ -109,7 +109,7 @@ def test_a_reader_that_has_gone(start, tiny_model, tmp_path, format):
     pipe, source = tmp_path / "pipe", tmp_path / "in.txt"
     os.mkfifo(pipe)
     source.write_text("the sea\n" * 6000)
-    arguments = ("classify", source, *LABELS, "--model", tiny_model, "--format", format)
+    arguments = ("classify", source, *LABELS, "--model", tiny_model, "--format", format, "-q")
     process = start(*arguments, stdout=pipe)
     with pipe.open("rb") as reader:
         assert reader.readline()

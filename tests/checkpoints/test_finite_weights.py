@@ -97,7 +97,7 @@ def test_a_head_counts_when_it_is_opened_and_a_tied_table_is_told_as_it_is(tmp_p
 def test_what_inspects_converts_and_trains_opens_by_the_same_door(sijo_cli, tiny_copy, tmp_path, write):
     # kills: a command that reads weights past the check; a folder that is left though it is no model
     spoil(tiny_copy, PLACES[0], math.nan)
-    contents, error = inspect(tiny_copy)
+    contents, _, error = inspect(tiny_copy)
     assert isinstance(error, CheckpointError) and PLACES[0] in contents["would_not_load"]["encoder"]
     with pytest.raises(CheckpointError, match=PLACES[0]):
         convert(tiny_copy, tmp_path / "new")
