@@ -20,6 +20,7 @@ from sijo.objectives.supervised import HEADS
 from sijo.training import state
 from sijo.training.loop import DivergedError
 from sijo.training.settings import read_settings, setting_descriptions, with_changes
+from sijo.zeroshot.scorers.open import open_scorer
 
 SMALL = (
     "run.batch=8",
@@ -428,6 +429,21 @@ def test_a_teacher_of_the_same_labels(run, rows, tmp_path, tiny_model):
     }
     assert "model" in (out / "model" / "README.md").read_text()
     run(out, f"teacher.model={place}", "teacher.hard=0", "teacher.soft=1", "run.epochs=6", resume=True)
+
+
+def test_what_answers_by_a_head_is_no_sentence_encoder_any_more(run, rows, tmp_path, tiny_model):
+    # kills: an entailment head that auto never asks, vectors that training moved and nobody doubts
+    texts, labels = tmp_path / "entailment.jsonl", ("entailment", "contradiction", "neutral")
+    told = rows.read_text()
+    for name, label in zip(("travel", "banking", "home"), labels, strict=True):
+        told = told.replace(f'"label": "{name}"', f'"label": "{label}"')
+    texts.write_text(told)
+    run(tmp_path / "out", train=texts)
+    folder = tmp_path / "out" / "model"
+    assert (tiny_model / "modules.json").exists() and not (folder / "modules.json").exists()
+    scorer = open_scorer("auto", folder)
+    assert scorer.name == "entailment" and scorer.engine.model.tokenizer.max_length == 32
+    assert "no modules.json" in open_scorer("embedding", folder).caution
 
 
 def test_pairs_that_cannot_be(run, rows, tmp_path, tiny_model, built_in):

@@ -24,6 +24,7 @@ from typing import Any
 from sijo.checkpoints.card import Card, Metric, known_licence
 from sijo.checkpoints.locate import locate
 from sijo.checkpoints.save import save
+from sijo.checkpoints.sentence import SentenceSettings
 from sijo.data.labelled_rows import LabelledRow
 from sijo.errors import SettingError, warn
 from sijo.evaluation.intervals import intervals
@@ -170,6 +171,7 @@ def export(seed: FinetuneSeed, results: Mapping[str, Any], folder: Path) -> None
         teacher_licence=None if teacher is None else known_licence(locate(teacher)),
         tags=("fine-tuned",),
     )
+    seed.model.sentence = SentenceSettings()  # it learned to answer by a head, and its vectors went along
     save(seed.model, folder, overwrite=True, card=card)
 
 
