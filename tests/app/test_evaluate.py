@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import sijo
+from conftest import WORDS
 from sijo.checkpoints.load import load
 
 ROWS = [("the sea", "sea"), ("good land", "land"), ("salt", "sea"), ("a tax", "land"), ("old bread", "sea")] * 8
@@ -470,22 +471,7 @@ def test_markdown_pastes_into_a_page(evaluate, hostile, tmp_path):
 
 def test_many_runs_and_many_labels_are_drawn(evaluate, write, tmp_path):
     # kills: more runs than there are colours, a matrix of fifty columns, several labels that nothing is drawn of
-    names = [
-        "new",
-        "old",
-        "good",
-        "bad",
-        "sea",
-        "land",
-        "rain",
-        "sun",
-        "game",
-        "team",
-        "ball",
-        "goal",
-        "money",
-        "bank",
-    ]
+    names = WORDS[16:30]
     data = write("a.csv", table([(f"the sea {number}", names[number % 14]) for number in range(70)]))
     methods = [
         ("--calibrate", how) for how in ("none", "batch", "standardize", "prior", "contextual", "dcpmi", "auto")

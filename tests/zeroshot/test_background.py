@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import sijo
+from conftest import WORDS
 from sijo.errors import CheckpointError, SettingError
 from sijo.files.manifest import write_manifest
 from sijo.inference.outputs import unit
@@ -11,29 +12,6 @@ from sijo.zeroshot.background import TEXTS, VECTORS, write_background
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.label_free import balanced
 
-WORDS = [
-    "the",
-    "a",
-    "of",
-    "sea",
-    "land",
-    "rain",
-    "sun",
-    "game",
-    "team",
-    "ball",
-    "goal",
-    "money",
-    "bank",
-    "tax",
-    "price",
-    "cook",
-    "bread",
-    "oil",
-    "salt",
-    "old",
-    "new",
-]
 CHANCE = np.random.default_rng(0)
 SAMPLE = [" ".join(CHANCE.choice(WORDS, size=6)) for _ in range(64)]
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import sijo
+from conftest import WORDS
 from sijo.errors import CheckpointError, RefusedError, SettingError
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.fitting import automatic_method
@@ -14,29 +15,6 @@ from sijo.zeroshot.frozen import FrozenCalibration, open_calibration
 from sijo.zeroshot.label_free import balanced
 
 LABELS = ["sea", "bank", "game"]
-WORDS = [
-    "the",
-    "a",
-    "of",
-    "sea",
-    "land",
-    "rain",
-    "sun",
-    "game",
-    "team",
-    "ball",
-    "goal",
-    "money",
-    "bank",
-    "tax",
-    "price",
-    "cook",
-    "bread",
-    "oil",
-    "salt",
-    "old",
-    "new",
-]
 CHANCE = np.random.default_rng(0)
 TEXTS = [" ".join(CHANCE.choice(WORDS, size=CHANCE.integers(1, 9))) for _ in range(80)]
 GOLD = [LABELS[place] for place in CHANCE.integers(3, size=80)]

@@ -18,27 +18,16 @@ from sijo.errors import SettingError, TextError
 from sijo.evaluation.confidence import ConfidenceBins, reflected
 from sijo.evaluation.intervals import Floats, Integers, Interval, resampled
 from sijo.evaluation.metrics import MACRO_F1_OVER
-from sijo.evaluation.zero_shot import check_probabilities, check_resamples, gold_column, label_columns
+from sijo.evaluation.zero_shot import ClassRow, check_probabilities, check_resamples, gold_column, label_columns
 
 LRAP_CELLS = 4_000_000
 """Of comparisons between labels of a row that are held at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelRow:
-    """How one label fared, judged by itself. What divides by no rows at all is None, not zero."""
+class LabelRow(ClassRow):
+    """How one label fared, judged by itself."""
 
-    label: str
-    precision: Interval | None
-    """Share of the rows given this label that deserve it; None when it was never given."""
-    recall: Interval | None
-    """Share of the rows that deserve this label and got it; None when no row deserves it."""
-    f1: Interval | None
-    """Harmonic mean of the two; None when no row deserves it or got it."""
-    support: int
-    """Rows that deserve it."""
-    predicted: int
-    """Rows given it."""
     ece: Interval
     """Expected calibration error of its probability."""
     brier: Interval
