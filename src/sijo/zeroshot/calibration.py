@@ -80,11 +80,7 @@ class Calibration:
                 f"{len(scores)} texts and {scores.shape[1]} labels are too few to fit a temperature; "
                 "give at least two of each"
             )
-        if not (finite := np.isfinite(scores).all(-1)).all():
-            raise SettingError(
-                f"the scores of text {int(finite.argmin()) + 1:,} are NaN or infinite, and nothing can be fitted "
-                "to them; leave it out, or use another model"
-            )
+        check_finite(scores)
         if scores.min() == scores.max():
             raise SettingError("all of these scores are the same, so no temperature is better than another")
         rows = np.arange(len(scores))
@@ -100,6 +96,15 @@ class Calibration:
         line.fit(scores.reshape(-1, 1) / spread, right.ravel())
         even = float(-line.intercept_[0] / line.coef_[0, 0]) * spread
         return cls(float(np.exp(best.x)) * spread, even, origin)
+
+
+def check_finite(scores: np.ndarray) -> None:
+    """Raise SettingError for the first text whose scores (n, L) are NaN or infinite."""
+    if not (finite := np.isfinite(scores).all(-1)).all():
+        raise SettingError(
+            f"the scores of text {int(finite.argmin()) + 1:,} are NaN or infinite, and nothing can be fitted "
+            "to them; leave it out, or use another model"
+        )
 
 
 def check_temperature(temperature: float) -> None:

@@ -23,7 +23,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from sijo.errors import SettingError
-from sijo.zeroshot.calibration import Calibration
+from sijo.zeroshot.calibration import Calibration, check_finite
 from sijo.zeroshot.labels import Label
 
 Rivals = Literal["labels", "labels and none", "none"]
@@ -223,11 +223,7 @@ the labels. Give more, or leave calibrate= (--calibrate) out
             f"calibration needs at least {fewest} texts and has {len(scores)}: fewer say more of themselves than "
             "of the labels. Give more, or leave calibrate= (--calibrate) out"
         )
-    if not (finite := np.isfinite(scores).all(-1)).all():
-        raise SettingError(
-            f"the scores of text {int(finite.argmin()) + 1:,} are NaN or infinite, and nothing can be fitted to "
-            "them; leave it out, or use another model"
-        )
+    check_finite(scores)
 
 
 def estimated_prior(probabilities: np.ndarray, *, each: float = 1.0, steps: int = 100) -> np.ndarray:
