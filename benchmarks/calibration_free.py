@@ -29,16 +29,16 @@ from measuring import interval
 import data
 from sijo.evaluation.metrics import confusion, macro_f1
 from sijo.evaluation.zero_shot import evaluate
+from sijo.zeroshot.calibrating.conformal import LabelSets
+from sijo.zeroshot.calibrating.fitting import calibrated, fit_calibration
+from sijo.zeroshot.calibrating.label_free import share_of_labels_in_use
 from sijo.zeroshot.calibration import Calibration
-from sijo.zeroshot.conformal import LabelSets
-from sijo.zeroshot.fitting import calibrated, fit_calibration
-from sijo.zeroshot.label_free import share_of_labels_in_use
 from sijo.zeroshot.labeller import LabelChoice, Labeller
 from sijo.zeroshot.labels import LabelSet
 from sijo.zeroshot.scorers.open import open_scorer
 from sijo.zeroshot.scorers.scorer import Scorer
 
-METHODS = ("none", "batch", "standardize", "prior", "estimate", "contextual", "dcpmi", "auto")
+METHODS = ("none", "refine", "batch", "standardize", "prior", "estimate", "contextual", "dcpmi", "auto")
 """Those of `fit_calibration`; "estimate" is prior with estimated shares."""
 FITTED, LABELLED, FEW = 512, 500, 100
 SKEW = 0.6

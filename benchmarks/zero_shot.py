@@ -35,7 +35,7 @@ from sijo.evaluation.intervals import Interval
 from sijo.evaluation.run_tables import data_set_table, markdown, word_tables
 from sijo.evaluation.runs import Answers, ImpossibleRun, RunSummary, Way, numbers_of, results
 from sijo.inference.vector_cache import VectorCache
-from sijo.zeroshot.fitting import SAMPLE, CalibrateName, fit_calibration
+from sijo.zeroshot.calibrating.fitting import SAMPLE, CalibrateName, fit_calibration
 from sijo.zeroshot.labeller import LabelChoice, Labeller
 from sijo.zeroshot.labels import LabelSet
 from sijo.zeroshot.measured import ScoredTexts, measure, score_texts
@@ -88,7 +88,9 @@ def finished(
     texts, gold = map(list, zip(*named.rows, strict=True))
     with TemporaryDirectory() as folder:  # what was read for the scores is not read again for a calibration
         labeller.scorer.engine.store = VectorCache(Path(folder), fingerprint="all")
-        yield from _measured(labeller, score_texts(labeller, texts), texts, gold, calibrations, resamples, seed)
+        yield from _measured(
+            labeller, score_texts(labeller, texts, vectors=True), texts, gold, calibrations, resamples, seed
+        )
         labeller.scorer.engine.store = None
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import sijo
-from sijo.zeroshot.background import write_background
+from sijo.zeroshot.calibrating.background import write_background
 
 LABELS = ("--labels", "sea,land,rain", "--hypothesis-template", "it is {}")
 CHANCE = np.random.default_rng(0)
@@ -32,13 +32,13 @@ def classify(sijo_cli, tiny_model, write):
     return run
 
 
-@pytest.mark.parametrize("method", ["batch", "standardize", "prior", "contextual", "dcpmi", "auto"])
+@pytest.mark.parametrize("method", ["refine", "batch", "standardize", "prior", "contextual", "dcpmi", "auto"])
 def test_a_file_is_fitted_once_and_then_used(classify, tmp_path, method):
     # kills: a calibration fitted anew to other rows, or read but not used
     file = tmp_path / "c.json"
     first = classify("--calibrate", method, "--calibration", file)
     kept = file.read_bytes()
-    assert f"calibration {'none' if method == 'auto' else method}: fit on 90 texts" in first.err
+    assert f"calibration {'refine' if method == 'auto' else method}: fit on 90 texts" in first.err
     again = classify("--calibrate", method, "--calibration", file)
     assert again.out == first.out and file.read_bytes() == kept
     assert classify("--calibration", file).out == first.out

@@ -410,7 +410,7 @@ MAY_OPEN = {
     "files/private.py": {"os.open"},
     "files/records.py": {"path.open"},
     "files/tables.py": {"self._path.open", "path.open"},
-    "zeroshot/frozen.py": {"path.open"},
+    "zeroshot/calibrating/frozen.py": {"path.open"},
     "zeroshot/label_files.py": {"path.read_text"},
     "files/atomic.py": {"temporary.open", "os.open"},
     "files/cache.py": {"sqlite3.connect"},

@@ -474,13 +474,14 @@ def test_many_runs_and_many_labels_are_drawn(evaluate, write, tmp_path):
     names = WORDS[16:30]
     data = write("a.csv", table([(f"the sea {number}", names[number % 14]) for number in range(70)]))
     methods = [
-        ("--calibrate", how) for how in ("none", "batch", "standardize", "prior", "contextual", "dcpmi", "auto")
+        ("--calibrate", how)
+        for how in ("none", "refine", "batch", "standardize", "prior", "contextual", "dcpmi", "auto")
     ]
     path = tmp_path / "r.html"
     record = evaluate("--data", data, *(word for pair in methods for word in pair), "--report", path)
     text = path.read_text()
     assert not record["impossible"], record["impossible"]
-    assert len(record["runs"]) == 7 and "6 of 7 runs" in text
+    assert len(record["runs"]) == 8 and "6 of 8 runs" in text
     assert "commonest of" in html.unescape(text) and "shade" not in text.partition("</style>")[2]
     evaluate("--data", write("m.csv", many(column="parted")), "--multi-label", "--report", path)
     text = path.read_text()

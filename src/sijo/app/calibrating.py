@@ -9,7 +9,8 @@ from sijo.errors import SettingError, TextError
 from sijo.names import list_in, name_of
 
 if TYPE_CHECKING:
-    from sijo.zeroshot.fitting import CalibrateName, LabelShares
+    from sijo.zeroshot.calibrating.fitting import CalibrateName
+    from sijo.zeroshot.calibrating.methods import LabelShares
     from sijo.zeroshot.labeller import Labeller
 
 MOST_TEXTS = 100_000
@@ -81,11 +82,11 @@ def check_calibration(options: CalibrationOptions) -> None:
         )
     for name, share in (("risk", options.risk), ("none_risk", options.none_risk)):
         if share is not None:
-            from sijo.zeroshot.conformal import check_risk
+            from sijo.zeroshot.calibrating.conformal import check_risk
 
             check_risk(share, name)
     if options.calibrate != "none" or options.label_shares != "equal":
-        from sijo.zeroshot.fitting import check_method
+        from sijo.zeroshot.calibrating.fitting import check_method
 
         check_method(options.calibrate, options.label_shares)
     file = options.calibration
@@ -121,7 +122,8 @@ def calibrated_by(
     texts   the first of the input
     column  the text column of a sample, where it is named
     """
-    from sijo.zeroshot.fitting import WITHOUT_TEXTS, calibrated, fit_calibration
+    from sijo.zeroshot.calibrating.fitting import WITH_TEXTS, calibrated, fit_calibration
+    from sijo.zeroshot.calibrating.methods import WITHOUT_TEXTS
 
     method, file = options.calibrate, options.calibration
     if file is None and not _fits(options):
@@ -132,9 +134,9 @@ def calibrated_by(
     if own and method in WITHOUT_TEXTS:
         return calibrated(labeller, method, None)
     if labeller.labels is None:
-        from sijo.zeroshot.background import own_background
+        from sijo.zeroshot.calibrating.background import own_background
 
-        if own and method not in ("none", "auto") and own_background(labeller.scorer):
+        if own and method not in ("none", *WITH_TEXTS) and own_background(labeller.scorer):
             return calibrated(labeller, method, None)
         raise SettingError(
             f"--calibrate {method} is fitted for one set of labels, and --labels-column gives each row its own; "

@@ -17,14 +17,14 @@ from sijo.zeroshot.labels import Labels, LabelSet
 from sijo.zeroshot.scorers.registry import SCORERS
 
 if TYPE_CHECKING:
-    from sijo.zeroshot.frozen import FrozenCalibration
+    from sijo.zeroshot.calibrating.frozen import FrozenCalibration
     from sijo.zeroshot.labeller import Labeller
 
     ScorerName = str
 else:
     ScorerName = Literal["auto", *SCORERS]
 
-CalibrationName = Literal["none", "batch", "standardize", "prior", "contextual", "dcpmi", "auto"]
+CalibrationName = Literal["none", "refine", "batch", "standardize", "prior", "contextual", "dcpmi", "auto"]
 SCORER_HELP = f"How labels are scored: {', '.join(row.help for row in SCORERS.values())}, or as suits the model."
 
 
@@ -186,7 +186,7 @@ class LabelSettings(ComputeOptions, TableOptions):
     def reopening(self, labeller: "Labeller") -> Callable[[], "Labeller"]:
         """What opens the same in a process of its own: in the precision that was taken, calibrated as fitted."""
         from sijo.inference.precision import named_precision
-        from sijo.zeroshot.frozen import FrozenCalibration
+        from sijo.zeroshot.calibrating.frozen import FrozenCalibration
 
         asked = named_precision(self.precision, self.dtype)
         settled: Any = labeller.scorer.engine.backend.precision if asked == "auto" else asked
@@ -199,6 +199,6 @@ def _reopened(settings: LabelSettings, labels: LabelSet | None, fitted: "FrozenC
     labeller = settings.opened_in(settings.precision, labels)
     if fitted is None and settings.calibrate == "none":
         return labeller
-    from sijo.zeroshot.fitting import calibrated
+    from sijo.zeroshot.calibrating.fitting import calibrated
 
     return calibrated(labeller, settings.calibrate, None, fitted, risk=settings.risk, none_risk=settings.none_risk)

@@ -17,8 +17,9 @@ from sijo.inference.precision import FIRST_TEXTS, Dtype, PrecisionChoice, named_
 from sijo.names import folded
 from sijo.texts import names_in, texts_in, values_in
 from sijo.zeroshot.automatic import automatic
+from sijo.zeroshot.calibrating.fitting import CalibrateName, calibrated, fit_calibration
+from sijo.zeroshot.calibrating.methods import WITHOUT_TEXTS, LabelShares
 from sijo.zeroshot.calibration import Calibration
-from sijo.zeroshot.fitting import WITHOUT_TEXTS, CalibrateName, LabelShares, calibrated, fit_calibration
 from sijo.zeroshot.labeller import LabelChoice, Labeller, LabelPrediction
 from sijo.zeroshot.labels import Labels, LabelSet
 from sijo.zeroshot.scorers.open import open_scorer
@@ -48,9 +49,9 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     temperature          softmax temperature; None for the scorer's own, or with `calibrate` for one fitted without
                          labels; "fit" to fit it (and the none threshold, unless given) on the texts passed to `fit`
     calibrate            what makes labels comparable, fitted on the texts passed to `fit` and frozen: "none",
-                         "batch", "standardize", "prior", "contextual", "dcpmi", or "auto"; see `fit_calibration`.
-                         Without `fit`, contextual and dcpmi need no texts, and others the background that a model
-                         carries
+                         "refine", "batch", "standardize", "prior", "contextual", "dcpmi", or "auto"; see
+                         `fit_calibration`. Without `fit`, contextual and dcpmi need no texts, and batch,
+                         standardize and prior the background that a model carries
     calibration          a file: the calibration in it is used, or, where there is none, `fit` writes it there
     label_shares         of the labels among the texts, for calibrate="prior": "equal", "estimate", or a mapping
     risk                 the share of texts, at most, that may be given a wrong label: others get none, and their

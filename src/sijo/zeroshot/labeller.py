@@ -17,10 +17,10 @@ from sijo.inference.language import LanguageCheck
 from sijo.inference.outputs import NotFiniteError, ReadCounts
 from sijo.names import folded
 from sijo.texts import check_text, texts_in, values_in
+from sijo.zeroshot.calibrating.conformal import LabelSets
+from sijo.zeroshot.calibrating.label_free import Adjuster, Rivals
 from sijo.zeroshot.calibration import Calibration, check_temperature
-from sijo.zeroshot.conformal import LabelSets
 from sijo.zeroshot.hierarchy import hierarchy_of
-from sijo.zeroshot.label_free import Adjuster, Rivals
 from sijo.zeroshot.labels import Label, Labels, LabelSet
 from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest, TrainedLabels
 from sijo.zeroshot.templates import Template

@@ -12,9 +12,10 @@ import numpy as np
 from sijo.evaluation.multi_label import MultiLabelEvaluation, evaluate_multi_label
 from sijo.evaluation.runs import Answers, AnyEvaluation
 from sijo.evaluation.zero_shot import Evaluation, evaluate
-from sijo.inference.outputs import ReadCounts
+from sijo.inference.outputs import Encoded, ReadCounts, unit
 from sijo.names import folded
 from sijo.zeroshot.labeller import Labeller
+from sijo.zeroshot.scorers.embedding import EmbeddingScorer
 
 Gold = Sequence[str] | Sequence[Collection[str]]
 """The right label of each text, or its right labels, in any spelling of them."""
@@ -32,6 +33,8 @@ class ScoredTexts:
     """Texts and pairs that the network read, labels' sentences too."""
     kept: int
     """Those that the engine's store knew."""
+    vectors: np.ndarray | None = None
+    """(n, D) float32 of the texts, where they were to be kept: labels whose own vectors move are scored by them."""
 
     @classmethod
     def joined(cls, parts: Sequence["ScoredTexts"], seconds: float) -> "ScoredTexts":
@@ -41,7 +44,15 @@ class ScoredTexts:
             *(np.concatenate([getattr(r, name) for r in readings]) for name in ("tokens", "windows", "truncated"))
         )
         scores = np.concatenate([part.scores for part in parts])
-        return cls(scores, whole, seconds, sum(part.read for part in parts), sum(part.kept for part in parts))
+        vectors = [part.vectors for part in parts if part.vectors is not None]
+        return cls(
+            scores,
+            whole,
+            seconds,
+            sum(part.read for part in parts),
+            sum(part.kept for part in parts),
+            np.concatenate(vectors) if vectors else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -59,11 +70,16 @@ class MeasuredTexts:
 
 
 def score_texts(
-    labeller: Labeller, texts: Sequence[str], tell: Callable[[int], None] = lambda count: None
+    labeller: Labeller,
+    texts: Sequence[str],
+    tell: Callable[[int], None] = lambda count: None,
+    *,
+    vectors: bool = False,
 ) -> ScoredTexts:
     """Score all texts, by a labeller that is not calibrated.
 
-    tell  told of each group of texts that is scored, how many it has
+    tell     told of each group of texts that is scored, how many it has
+    vectors  keep a sentence encoder's vectors too, so that a calibration that moves labels' own can be measured
 
     Raises NotFiniteError for a text whose scores are no numbers.
     """
@@ -71,7 +87,8 @@ def score_texts(
     parts = []
     read, kept = engine.read, engine.kept
     for scores, reading in labeller.scored(texts):
-        parts.append(ScoredTexts(scores, reading, 0.0, engine.read - read, engine.kept - kept))
+        own = reading.vectors if vectors and isinstance(reading, Encoded) else None
+        parts.append(ScoredTexts(scores, reading, 0.0, engine.read - read, engine.kept - kept, own))
         read, kept = engine.read, engine.kept
         tell(len(scores))
     return ScoredTexts.joined(parts, time.perf_counter() - started)
@@ -103,7 +120,7 @@ def measure(
     1.0
     """
     choice = labeller.choice
-    probabilities = labeller.probabilities(scored.scores)
+    probabilities = labeller.probabilities(_scores_of(labeller, scored))
     names = labeller.own.names + ((choice.none_label,) if choice.none_label is not None else ())
     places = {folded(name): place for place, name in enumerate(names)}
     evaluation: Evaluation | MultiLabelEvaluation
@@ -135,3 +152,13 @@ def measure(
         several=False,
     )
     return MeasuredTexts(evaluation, probabilities, names, answers)
+
+
+def _scores_of(labeller: Labeller, scored: ScoredTexts) -> np.ndarray:
+    """The raw scores (n, L), by the labeller's own vectors of labels where a calibration has moved them."""
+    scorer = labeller.scorer
+    if not isinstance(scorer, EmbeddingScorer) or not scorer.is_refined:
+        return scored.scores
+    if scored.vectors is None:
+        raise TypeError("labels' vectors were moved; score_texts(..., vectors=True) keeps those of the texts")
+    return scorer.nearness(unit(scored.vectors.astype(np.float64)), labeller.own.labels, labeller.template)

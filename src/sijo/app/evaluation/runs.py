@@ -130,8 +130,8 @@ def _shared(way: EvaluateSettings, labeller: Labeller, rows: GoldRows, tell: Cal
     started, parts = time.perf_counter(), list[ScoredTexts]()
     try:
         if way.workers == 1:
-            return score_texts(labeller, rows.texts, tell)
-        with WorkerPool(partial(_scoring, way.reopening(labeller)), way.workers) as pool:
+            return score_texts(labeller, rows.texts, tell, vectors=_moves_labels(way))
+        with WorkerPool(partial(_scoring, way.reopening(labeller), _moves_labels(way)), way.workers) as pool:
             for group, part in pool.each(groups(rows.texts, rows=labeller.rows)):
                 parts.append(part)
                 tell(len(group))
@@ -140,9 +140,14 @@ def _shared(way: EvaluateSettings, labeller: Labeller, rows: GoldRows, tell: Cal
     return ScoredTexts.joined(parts, time.perf_counter() - started)
 
 
-def _scoring(opens: Callable[[], Labeller]) -> Callable[[Sequence[str]], ScoredTexts]:
+def _scoring(opens: Callable[[], Labeller], vectors: bool) -> Callable[[Sequence[str]], ScoredTexts]:
     """What scores texts in a process of its own."""
-    return partial(score_texts, opens())
+    return partial(score_texts, opens(), vectors=vectors)
+
+
+def _moves_labels(way: EvaluateSettings) -> bool:
+    """Whether some calibration may move the vectors of labels."""
+    return way.calibration is not None or not {"auto", "refine"}.isdisjoint(way.methods)
 
 
 def _measured(

@@ -4,7 +4,8 @@ Letters: n texts, L labels, D width of a vector.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import cached_property
 
 import numpy as np
@@ -44,6 +45,7 @@ class EmbeddingScorer(Scorer):
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self._kept: dict[tuple[str, Label], np.ndarray] = {}
+        self._prototypes: Mapping[tuple[str, ...], np.ndarray] = {}
 
     @cached_property
     def label_tokens(self) -> LabelTokens:
@@ -78,6 +80,17 @@ class EmbeddingScorer(Scorer):
         cosines: np.ndarray = vectors_nD @ self.vectors(labels, template).T
         return cosines
 
+    def refined(self, prototypes: Mapping[tuple[str, ...], np.ndarray]) -> "EmbeddingScorer":
+        """The same scorer with labels v drawn to prototypes m, unit vectors (D,) by wording: v' = unit(v + m)."""
+        refined = copy(self)
+        refined._kept, refined._prototypes = {}, prototypes
+        return refined
+
+    @property
+    def is_refined(self) -> bool:
+        """Whether labels are drawn to prototypes."""
+        return bool(self._prototypes)
+
     def vectors(self, labels: Sequence[Label], template: str) -> np.ndarray:
         """One unit vector for each label, (L, D) float64; only those of labels that are new are computed."""
         if len(self._kept) > MOST_KEPT:
@@ -95,6 +108,8 @@ class EmbeddingScorer(Scorer):
                 vector = phrases.mean(0)
                 if len(examples):
                     vector = vector + weight_of(len(examples), len(phrases)) * examples.mean(0)
+                if (prototype := self._prototypes.get(label.wording(template))) is not None:
+                    vector = unit(vector) + prototype
                 self._kept[template, label] = unit(vector)
         return np.array([self._kept[template, label] for label in labels])
 

@@ -6,18 +6,19 @@ import numpy as np
 import pytest
 
 from sijo.errors import SettingError
-from sijo.zeroshot.calibration import Calibration
-from sijo.zeroshot.label_free import (
+from sijo.zeroshot.calibrating.label_free import (
     Adjustment,
     agreeing_temperature,
     balanced,
     check_background,
+    disagreement,
     estimated_prior,
     log_probabilities,
     matched_prior,
     share_of_labels_in_use,
     standardised,
 )
+from sijo.zeroshot.calibration import Calibration
 
 LOGITS = Calibration(1.0, 0.0, "")
 TWO_ROWS = np.log([[0.9, 0.1], [0.7, 0.3]])
@@ -169,8 +170,9 @@ def test_confidence_is_what_agreement_makes_expect():
     chance = np.random.default_rng(0)
     scores = chance.normal(0.2, 0.1, size=(500, 4))
     others = np.where(chance.random((500, 1)) < 0.2, scores[:, ::-1], scores)
-    apart = (scores.argmax(1) != others.argmax(1)).mean()
-    fitted = Calibration(agreeing_temperature(scores, others), 0.0, "")
-    assert fitted.softmax(scores).max(1).mean() == pytest.approx(1 - 2.3 * apart, abs=1e-6)
-    lost = Calibration(agreeing_temperature(scores, scores[:, ::-1]), 0.0, "")
+    apart = disagreement(scores, others)
+    assert apart == (scores.argmax(1) != others.argmax(1)).mean()
+    fitted = Calibration(agreeing_temperature(scores, apart), 0.0, "")
+    assert fitted.softmax(scores).max(1).mean() == pytest.approx(1 - 2 * apart, abs=1e-6)
+    lost = Calibration(agreeing_temperature(scores, 1.0), 0.0, "")
     assert lost.softmax(scores).max(1).mean() == pytest.approx(0.25 + 0.1 * 0.75, abs=1e-6)

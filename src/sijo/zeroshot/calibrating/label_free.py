@@ -33,7 +33,7 @@ FEWEST = 32
 """Texts of a background at least. The mean of one text's scores is its own scores, and makes all labels alike."""
 CLOSE = 1e-4
 """Difference between a mean probability and the share it is to be, at most."""
-ERRORS_A_DISAGREEMENT = 2.3
+ERRORS_A_DISAGREEMENT = 2.0
 """Texts with a wrong label, for each that two wordings of the labels give different ones
 (benchmarks/calibration_free.py, development sets)."""
 
@@ -266,7 +266,16 @@ def share_of_labels_in_use(scores: np.ndarray) -> float:
     return float(count * (count - 1) / (labels * max(1, int((won * (won - 1)).sum()))))
 
 
-def agreeing_temperature(scores: np.ndarray, others: np.ndarray) -> float:
+def disagreement(scores: np.ndarray, others: np.ndarray) -> float:
+    """The share of texts whose best label is another once labels are worded otherwise, by scores (n, L) of both.
+
+    >>> disagreement(np.array([[0.4, 0.2], [0.1, 0.3]]), np.array([[0.3, 0.2], [0.4, 0.3]]))
+    0.5
+    """
+    return float((scores.argmax(-1) != others.argmax(-1)).mean())
+
+
+def agreeing_temperature(scores: np.ndarray, apart: float) -> float:
     """The temperature at which mean confidence is what two wordings of the labels make expect, with no gold label.
 
     Where a text is labelled otherwise once the labels are worded otherwise, one of the two is wrong. Errors are
@@ -274,14 +283,14 @@ def agreeing_temperature(scores: np.ndarray, others: np.ndarray) -> float:
     brought to what remains: never below a tenth of the way from chance to certainty.
 
     scores  (n, L), of the labels as they are worded
-    others  (n, L), of the same labels worded otherwise
+    apart   the share of texts on which the wordings disagree; of a method that makes them alike, the mean of
+            before and after
 
-    >>> agree = np.array([[0.4, 0.2], [0.1, 0.3], [0.5, 0.3]])
-    >>> agreeing_temperature(agree, agree) < agreeing_temperature(agree, agree[:, ::-1])
+    >>> scores = np.array([[0.4, 0.2], [0.1, 0.3], [0.5, 0.3]])
+    >>> agreeing_temperature(scores, 0.0) < agreeing_temperature(scores, 0.25)
     True
     """
     labels = scores.shape[1]
-    apart = float((scores.argmax(-1) != others.argmax(-1)).mean())
     chance = 1 / labels
     expected = min(max(1 - ERRORS_A_DISAGREEMENT * apart, chance + 0.1 * (1 - chance)), 1 - 1 / (len(scores) + 1))
     spread = float(scores.std()) or 1.0

@@ -4,7 +4,7 @@ Letters: n texts, L labels.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -12,43 +12,40 @@ from typing import Literal
 import numpy as np
 
 from sijo.errors import SettingError, nearest
-from sijo.inference.outputs import NotFiniteError
 from sijo.names import folded
-from sijo.zeroshot.background import OwnBackground, own_background
-from sijo.zeroshot.calibration import Calibration
-from sijo.zeroshot.conformal import none_score_at
-from sijo.zeroshot.frozen import METHODS, FrozenCalibration, identity_of, open_calibration
-from sijo.zeroshot.label_free import (
+from sijo.zeroshot.calibrating.background import OwnBackground, own_background
+from sijo.zeroshot.calibrating.conformal import none_score_at
+from sijo.zeroshot.calibrating.frozen import METHODS, FrozenCalibration, identity_of, open_calibration
+from sijo.zeroshot.calibrating.label_free import (
     Adjustment,
     Rivals,
     agreeing_temperature,
-    balanced,
     check_background,
-    estimated_prior,
-    matched_prior,
-    share_of_labels_in_use,
-    standardised,
+    disagreement,
 )
+from sijo.zeroshot.calibrating.methods import (
+    WITHOUT_TEXTS,
+    LabelShares,
+    adjust_by,
+    evenly_used,
+    made_by,
+    says_nothing,
+)
+from sijo.zeroshot.calibrating.samples import Sample, worded_otherwise
+from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labeller import Labeller
 from sijo.zeroshot.labels import Label
-from sijo.zeroshot.scorers.scorer import ScoreRequest
-from sijo.zeroshot.templates import without_label
+from sijo.zeroshot.scorers.embedding import EmbeddingScorer
 
-CalibrateName = Literal["none", "batch", "standardize", "prior", "contextual", "dcpmi", "auto"]
-LabelShares = Mapping[str, float] | Literal["equal", "estimate"]
+CalibrateName = Literal["none", "refine", "batch", "standardize", "prior", "contextual", "dcpmi", "auto"]
 SAMPLE = 512
 """Texts that are read of a table, unless told."""
 MOST_KEPT = 1_000
 """Label sets whose adjustment is kept, where rows bring their own."""
-WITHOUT_TEXTS = ("contextual", "dcpmi")
-"""Methods whose background is what says nothing."""
-CONTENT_FREE = ("N/A", "...", "nothing", "a text"), ("없음", "...", "해당 없음", "글")
-"""Texts that say nothing, in English and in Korean."""
-AUTO_LABELS, AUTO_TEXTS, AUTO_IN_USE = 5, 64, 0.7
-"""Where `auto` takes batch: from so many labels and texts on, and where texts fall to labels so evenly. Chosen on
-the development sets of benchmarks/calibration_free.py; docs/zero-shot.md has the figures."""
-PRIOR_WEIGHT = 0.1
-"""Texts given to labels beforehand where shares are estimated, for each text there is."""
+AUTO_TEXTS = 64
+"""From how many on `auto` takes anything, and confidence is fitted without labels."""
+WITH_TEXTS = ("auto", "refine")
+"""Methods for which no background will do but texts such as will be labelled."""
 
 
 def fit_calibration(
@@ -65,13 +62,13 @@ def fit_calibration(
 
     labeller   what labels them, not calibrated
     texts      such as will be labelled; those without tokens are left out
-    method     one of `METHODS`, "none", or "auto" for what suits: batch where there are `AUTO_LABELS` labels and
-               `AUTO_TEXTS` texts, which fall to the labels evenly; else none
+    method     one of `METHODS`, "none", or "auto" for what suits: see `automatic_method`
     gold       the right label of each text, where it is known. Every second text is then kept apart, for a risk
     temperature_by_gold  fit temperature and none score to the others' right labels
     shares     of the labels among the texts, for the method "prior": "equal", "estimate", or a share for each label
     none_risk  fit the none score so that at most this share of texts in scope is called none. Texts are taken to be
                in scope, unless `gold` says otherwise
+
 
     The temperature, unless it was given, is fitted without right labels where the scorer has a second template.
 
@@ -81,58 +78,50 @@ def fit_calibration(
     if labeller.adjuster is not None:
         raise TypeError("this labeller is calibrated already")
     labels = labeller.own.labels
-    scores, others, kept = _scores(labeller, texts)
-    places = None if gold is None else _places(labeller, gold)[kept]
-    fitting = np.ones(len(scores), bool)
+    sample = Sample.of(labeller, texts)
+    places = None if gold is None else _places(labeller, gold)[sample.kept]
+    fitting = np.ones(len(sample.scores), bool)
     if places is not None:
         fitting[1::2] = False
-    chosen = automatic_method(scores[fitting], labeller.choice.rivals) if method == "auto" else method
-    adjusted = _adjustment(labeller, chosen, scores[fitting], labels, shares)
-    named = "not calibrated" if adjusted is None else f"calibrated by {chosen}"
-    told = f"fit on {len(scores):,} texts without labels, {named}"
-    moved, numbers = scores if adjusted is None else adjusted.apply(scores), labeller.calibration
+    chosen = method
+    if method == "auto":
+        reads_vectors = isinstance(labeller.scorer, EmbeddingScorer)
+        chosen = automatic_method(sample.scores[fitting], labeller.choice.rivals, reads_vectors=reads_vectors)
+    fitted = made_by(labeller, chosen, labels, sample, sample.scores, fitting, shares)
+    named = "not calibrated" if chosen == "none" else f"calibrated by {chosen}"
+    told = f"fit on {len(sample.scores):,} texts without labels, {named}"
+    numbers = labeller.calibration
     if temperature_by_gold:
         if places is None:
             raise SettingError('temperature="fit" needs texts and their labels: call fit(X, y)')
         told = f"fit on {int(fitting.sum()):,} labelled texts, {named}"
         among = fitting & (places < len(labels))
-        numbers = Calibration.fit(moved[among], places[among], origin=told)
-    elif others is not None and labeller.choice.temperature is None and fitting.sum() >= AUTO_TEXTS:
-        second = others[fitting]
-        likewise = _adjustment(labeller, chosen, second, _otherwise(labeller), shares)
-        second = second if likewise is None else likewise.apply(second)
-        numbers = replace(numbers, temperature=agreeing_temperature(moved[fitting], second))
+        numbers = Calibration.fit(fitted.moved[among], places[among], origin=told)
+    elif sample.others is not None and labeller.choice.temperature is None and fitting.sum() >= AUTO_TEXTS:
+        second = made_by(labeller, chosen, worded_otherwise(labeller), sample, sample.others, fitting, shares)
+        before = disagreement(sample.scores[fitting], sample.others[fitting])
+        after = disagreement(fitted.moved[fitting], second.moved[fitting])
+        temperature = agreeing_temperature(fitted.moved[fitting], (before + after) / 2)
+        numbers = replace(numbers, temperature=temperature)
     if none_risk is not None:
         _check_none_risk(labeller)
-        inside = moved if places is None else moved[~fitting & (places < len(labels))]
+        inside = fitted.moved if places is None else fitted.moved[~fitting & (places < len(labels))]
         numbers = replace(numbers, none_score=none_score_at(inside.max(1), none_risk))
         told += f", at most {none_risk:g} of texts in scope called none"
     numbers = replace(numbers, origin=told)
-    sure = () if places is None else _gold_probabilities(labeller, numbers, moved, places, ~fitting)
+    sure = () if places is None else _gold_probabilities(labeller, numbers, fitted.moved, places, ~fitting)
     return FrozenCalibration(
         method=chosen,
         identity=identity_of(labeller),
         numbers=numbers,
-        labels=() if adjusted is None else tuple((x.name, x.wording(labeller.template)) for x in labels),
-        adjusted=adjusted,
-        texts=len(scores),
+        labels=() if chosen == "none" else tuple((x.name, x.wording(labeller.template)) for x in labels),
+        adjusted=fitted.adjusted,
+        prototypes=fitted.prototypes,
+        texts=len(sample.scores),
         digest=hashlib.blake2b(repr(list(texts)).encode(), digest_size=16).hexdigest(),
         none_risk=none_risk,
         gold_probabilities=sure,
     )
-
-
-def _adjustment(
-    labeller: Labeller, method: str, background: np.ndarray, labels: Sequence[Label], shares: LabelShares
-) -> Adjustment | None:
-    """That of the labels as they are worded here, by their scores (n, L); None for the method "none"."""
-    if method == "none":
-        return None
-    if method in WITHOUT_TEXTS:
-        background = says_nothing(labeller, method, labels, worded=labeller.own.labels)
-    else:
-        check_background(background)
-    return adjust_by(method, background, labeller.calibration, labeller.choice.rivals, shares=shares, labels=labels)
 
 
 def _check_none_risk(labeller: Labeller) -> None:
@@ -190,10 +179,10 @@ def calibrated(
             "a stated risk (risk=, --risk) needs labelled texts: call fit(X, y), or give calibration= "
             "(--calibration) a file that was so fitted"
         )
-    if method == "auto":
+    if method in WITH_TEXTS:
         raise SettingError(
-            "calibrate='auto' (--calibrate auto) looks at texts before it chooses: call fit(texts) first, or "
-            "name a method"
+            f"calibrate={method!r} (--calibrate {method}) looks at texts such as will be labelled: call fit(texts) "
+            "first, or name another method"
         )
     return OwnCalibration(labeller, method).applied_to(labeller)
 
@@ -250,7 +239,7 @@ def check_method(method: str, shares: LabelShares | None = None) -> None:
 
     >>> check_method("centre")
     Traceback (most recent call last):
-    sijo.errors.SettingError: no calibration 'centre'; there are none, auto, batch, standardize, prior, \
+    sijo.errors.SettingError: no calibration 'centre'; there are none, auto, refine, batch, standardize, prior, \
 contextual, dcpmi
     """
     names = ("none", "auto", *METHODS)
@@ -265,118 +254,20 @@ contextual, dcpmi
         raise SettingError(f"label shares are {shares!r}; say equal, estimate, or a share for each label")
 
 
-def automatic_method(scores: np.ndarray, rivals: Rivals) -> str:
+def automatic_method(scores: np.ndarray, rivals: Rivals, *, reads_vectors: bool = False) -> str:
     """What `auto` takes for these texts, by a rule that needs no right labels.
 
-    Where few labels share the texts, or they fall to labels unevenly, it cannot be told whether wording does that
-    or the texts, and to even it out would harm more than help. Labels that are judged by themselves are left alone.
+    A sentence encoder's labels are refined, whatever the texts' own shares. Of other scorers it takes batch where
+    texts fall to labels evenly. Where few labels share the texts, or they fall to labels unevenly, it cannot be
+    told whether wording does that or the texts, and to even it out would harm more than help. Labels that are
+    judged by themselves are left alone.
     """
     count, labels = scores.shape
-    if rivals == "none" or labels < AUTO_LABELS or count < AUTO_TEXTS:
+    if rivals == "none" or labels < 2 or count < AUTO_TEXTS:
         return "none"
-    return "batch" if share_of_labels_in_use(scores) >= AUTO_IN_USE else "none"
-
-
-def adjust_by(
-    method: str,
-    scores: np.ndarray,
-    numbers: Calibration,
-    rivals: Rivals,
-    *,
-    shares: LabelShares = "equal",
-    labels: Sequence[Label] = (),
-) -> Adjustment:
-    """The adjustment that one of `METHODS` makes of the scores (n, L) of a background."""
-    if method == "standardize":
-        return standardised(scores)
-    if method != "prior":
-        return balanced(scores, numbers, rivals)
-    if shares == "equal":
-        return matched_prior(scores, numbers, rivals)
-    if shares == "estimate":
-        if rivals != "labels":
-            raise SettingError(
-                "shares are estimated (label_shares='estimate', --label-shares) of labels that share all texts, "
-                "without multi_label (--multi-label) and none_label (--none-label); leave one out"
-            )
-        even = numbers.softmax(balanced(scores, numbers, rivals).apply(scores))
-        estimated = estimated_prior(even, each=PRIOR_WEIGHT * len(scores) / scores.shape[1])
-        return matched_prior(scores, numbers, rivals, shares=estimated)
-    by_name = {folded(name): share for name, share in shares.items()}
-    names = [label.name for label in labels]
-    if by_name.keys() != set(map(folded, names)):
-        raise SettingError(f"label shares are given for {list(shares)[:8]}, and the labels are {names[:8]}")
-    return matched_prior(scores, numbers, rivals, shares=np.array([by_name[folded(name)] for name in names], float))
-
-
-def says_nothing(
-    labeller: Labeller, method: str, labels: Sequence[Label], *, worded: Sequence[Label] | None = None
-) -> np.ndarray:
-    """Scores (n, L) of texts without content, or for "dcpmi" of the template without a label.
-
-    worded  the labels whose template that is; those that are scored by default
-    """
-    if method == "dcpmi":
-        templates = {label.template or labeller.template for label in worded or labels}
-        texts: Sequence[str] = tuple(map(without_label, templates))
-        if len(texts) > 1:
-            raise SettingError(
-                "calibrate='dcpmi' holds labels against their template alone, and these stand in several; say the "
-                "language of the set, or contextual"
-            )
-        if labeller.scorer.known is not None or not texts[0]:
-            raise SettingError(
-                f"calibrate='dcpmi' holds labels against the template alone, and {labeller.template!r} has no "
-                "words of its own; say contextual"
-            )
-    else:
-        english, korean = CONTENT_FREE
-        hangul = any("가" <= letter <= "힣" for label in labels for letter in label.name)
-        texts = korean if hangul else english
-    scores, reading = labeller.scorer.score(
-        ScoreRequest(texts, labels, labeller.template, labeller.choice.absolute)
-    )
-    if not (read := reading.tokens > 0).any() or not np.isfinite(scores[read]).all():
-        raise SettingError(
-            f"the model makes no scores of texts that say nothing, such as {texts[0]!r}; calibrate by batch"
-        )
-    return scores[read]
-
-
-def _otherwise(labeller: Labeller) -> list[Label]:
-    """The labels in another sentence each; none where it does not matter how the two agree."""
-    scorer, labels = labeller.scorer, labeller.own.labels
-    second = scorer.second_template
-    if second is None or labeller.choice.rivals == "none" or len(labels) < 2:
-        return []
-    return [
-        replace(label, template=scorer.template if (label.template or labeller.template) == second else second)
-        for label in labels
-    ]
-
-
-def _scores(labeller: Labeller, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """Scores (n, L) of the labels, of the labels worded otherwise, and which of all texts have tokens: the n."""
-    scorer, labels, template = labeller.scorer, labeller.own.labels, labeller.template
-    otherwise = _otherwise(labeller)
-    labeller.look(texts)
-    both = [*labels, *otherwise]
-    parts, tokens = [], []
-    for start in range(0, len(texts), scorer.rows):
-        request = ScoreRequest(texts[start : start + scorer.rows], both, template, labeller.choice.absolute)
-        try:
-            part, reading = scorer.score(request)
-        except NotFiniteError as error:
-            raise error.after(start) from None
-        parts.append(part)
-        tokens.append(reading.tokens)
-    if not parts:
-        raise SettingError("there are no texts to fit a calibration to; call fit(texts) with some")
-    kept = np.concatenate(tokens) > 0
-    scores = np.concatenate(parts)[kept]
-    if not len(scores):
-        raise SettingError("none of the texts to fit a calibration to has words; give others")
-    return scores[:, : len(labels)], scores[:, len(labels) :] if otherwise else None, kept
+    if reads_vectors:
+        return "refine"
+    return "batch" if evenly_used(scores) else "none"
 
 
 def _places(labeller: Labeller, gold: Sequence[str]) -> np.ndarray:

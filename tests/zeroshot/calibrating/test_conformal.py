@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from sijo.errors import SettingError
+from sijo.zeroshot.calibrating.conformal import LabelSets, none_score_at
 from sijo.zeroshot.calibration import Calibration
-from sijo.zeroshot.conformal import LabelSets, none_score_at
 
 
 def drawn(chance, texts):

@@ -5,7 +5,8 @@ The file is JSON, whole or absent:
     format, method           1; one of `METHODS`, or "none" where numbers alone were fitted
     identity                 model, scorer, template and choice: another of any is refused, and named
     temperature, none_score, origin
-    labels                   each with its sentences, by which it is known, and its shift and scale; none for "none"
+    labels                   each with its sentences, by which it is known, its shift and scale, and for "refine"
+                             its prototype, float32 in base64; none for "none"
     level                    added to all
     none_risk                the share of texts in scope that the none score gives up, or null
     texts, digest            how many it was fitted on, and what they were
@@ -13,9 +14,10 @@ The file is JSON, whole or absent:
 
 A label that stands in the file may be left out or put elsewhere; one that does not is refused.
 
-Letters: L labels.
+Letters: L labels, D width of a vector.
 """
 
+import base64
 import hashlib
 import json
 import math
@@ -31,15 +33,17 @@ from sijo.errors import CheckpointError, RefusedError, SettingError, nearest
 from sijo.files.atomic import whole_file
 from sijo.files.json_files import LONGEST_JSON, json_text, parse_json
 from sijo.files.resumable import differences
+from sijo.zeroshot.calibrating.conformal import LabelSets
+from sijo.zeroshot.calibrating.label_free import Adjustment
 from sijo.zeroshot.calibration import Calibration
-from sijo.zeroshot.conformal import LabelSets
-from sijo.zeroshot.label_free import Adjustment
 from sijo.zeroshot.labeller import Labeller
 from sijo.zeroshot.labels import Label
+from sijo.zeroshot.scorers.embedding import EmbeddingScorer
 
-METHODS = ("batch", "standardize", "prior", "contextual", "dcpmi")
+METHODS = ("refine", "batch", "standardize", "prior", "contextual", "dcpmi")
 """What makes labels comparable."""
 FORMAT = 1
+CLOSE = 1e-6
 Phrases = tuple[str, ...]
 
 
@@ -57,6 +61,8 @@ class FrozenCalibration:
     """Each label's name and the sentences that stand for it."""
     adjusted: Adjustment | None = None
     """In the order of `labels`; None for the method "none"."""
+    prototypes: np.ndarray | None = None
+    """(L, D) float32, to which label vectors are drawn by the method "refine"."""
     texts: int = 0
     """How many it was fitted on."""
     digest: str = ""
@@ -101,7 +107,17 @@ class FrozenCalibration:
                 f"the calibration was fitted for another {'; '.join(different[:3])}. Fit it again, to another file"
             )
         sets = None if risk is None else self.sets(risk)
-        return Labeller(labeller.scorer, labeller.choice, labeller.labels, self.numbers, adjuster=self, sets=sets)
+        scorer = labeller.scorer
+        if self.prototypes is not None:
+            assert isinstance(scorer, EmbeddingScorer)  # as the identity says
+            if self.prototypes.shape[1] != scorer.engine.width:
+                raise SettingError(
+                    f"the calibration holds prototypes of width {self.prototypes.shape[1]}, and the model's "
+                    f"vectors have {scorer.engine.width}. Fit it again, to another file"
+                )
+            phrases = (phrases for _, phrases in self.labels)
+            scorer = scorer.refined(dict(zip(phrases, self.prototypes, strict=True)))
+        return Labeller(scorer, labeller.choice, labeller.labels, self.numbers, adjuster=self, sets=sets)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON keeps it."""
@@ -112,6 +128,8 @@ class FrozenCalibration:
                 {"label": name, "sentences": list(phrases), "shift": shift, "scale": scale}
                 for (name, phrases), (shift, scale) in zip(self.labels, numbers, strict=True)
             ]
+        for row, prototype in zip(rows, () if self.prototypes is None else self.prototypes, strict=False):
+            row["prototype"] = base64.b64encode(prototype.astype("<f4").tobytes()).decode()
         return {
             "format": FORMAT,
             "method": self.method,
@@ -197,12 +215,14 @@ def _calibration(fields: dict[str, Any]) -> FrozenCalibration:
     """Raise KeyError, TypeError or ValueError for fields that are absent or of another kind."""
     if fields["method"] not in ("none", *METHODS):
         raise ValueError(f"no method {fields['method']!r:.60}")
-    labels, shifts, scales = [], [], []
+    labels, shifts, scales, prototypes = [], [], [], []
     for row in fields["labels"]:
         phrases = tuple(_of(str, phrase) for phrase in _of(list, row["sentences"]))
         labels.append((_of(str, row["label"]), phrases))
         shifts.append(_number(row["shift"]))
         scales.append(_number(row["scale"], above=0.0))
+        if fields["method"] == "refine":
+            prototypes.append(_prototype(_of(str, row["prototype"])))
     if (fields["method"] == "none") != (not labels) or len(set(labels)) < len(labels):
         raise ValueError(f"{len(labels)} labels for the method {fields['method']}")
     gold = tuple(_number(value, above=-1e-9) for value in _of(list, fields["gold_probabilities"]))
@@ -214,6 +234,7 @@ def _calibration(fields: dict[str, Any]) -> FrozenCalibration:
         ),
         labels=tuple(labels),
         adjusted=Adjustment(np.array(shifts), np.array(scales), _number(fields["level"])) if labels else None,
+        prototypes=np.stack(prototypes) if prototypes else None,
         texts=_of(int, fields["texts"]),
         digest=_of(str, fields["digest"]),
         gold_probabilities=gold,
@@ -225,6 +246,13 @@ def _of(kind: type, value: Any) -> Any:
     if not isinstance(value, kind) or isinstance(value, bool):
         raise TypeError(f"{value!r:.60} in place of {kind.__name__}")
     return value
+
+
+def _prototype(text: str) -> np.ndarray:
+    prototype = np.frombuffer(base64.b64decode(text, validate=True), "<f4")
+    if not np.isfinite(prototype).all() or np.abs(prototype).max(initial=0.0) > 1 + CLOSE:
+        raise ValueError("a prototype that is no unit vector")
+    return prototype
 
 
 def _number(value: Any, *, above: float = -math.inf) -> float:

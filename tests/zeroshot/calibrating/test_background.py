@@ -8,9 +8,9 @@ from conftest import WORDS
 from sijo.errors import CheckpointError, SettingError
 from sijo.files.manifest import write_manifest
 from sijo.inference.outputs import unit
-from sijo.zeroshot.background import TEXTS, VECTORS, write_background
+from sijo.zeroshot.calibrating.background import TEXTS, VECTORS, write_background
+from sijo.zeroshot.calibrating.label_free import balanced
 from sijo.zeroshot.calibration import Calibration
-from sijo.zeroshot.label_free import balanced
 
 CHANCE = np.random.default_rng(0)
 SAMPLE = [" ".join(CHANCE.choice(WORDS, size=6)) for _ in range(64)]

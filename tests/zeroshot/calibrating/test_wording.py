@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from sijo.errors import SettingError
-from sijo.zeroshot.fitting import _scores, fit_calibration
+from sijo.zeroshot.calibrating.fitting import fit_calibration
+from sijo.zeroshot.calibrating.samples import Sample
 from sijo.zeroshot.labeller import LabelChoice, Labeller
 from sijo.zeroshot.labels import Label, LabelSet
 from sijo.zeroshot.scorers.open import open_scorer
@@ -37,7 +38,8 @@ def test_two_wordings_of_a_korean_label_are_two(scorer):
     # prototype lost on the way
     labels = LabelSet.of({"경제": {"examples": ["금리가 올랐다"]}, "sun": ()})
     labeller = Labeller(scorer, LabelChoice(), labels)
-    first, second, _ = _scores(labeller, TEXTS)
+    sample = Sample.of(labeller, TEXTS)
+    first, second = sample.scores, sample.others
     raw = np.concatenate([scores for scores, _ in labeller.scored(TEXTS)])
     assert np.allclose(first, raw, rtol=0, atol=CLOSE) and second is not None
     bare = Labeller(scorer, LabelChoice(template="{}"), labels)

@@ -1,0 +1,1 @@
+"""Probabilities that can be believed: what texts, labelled or not, tell of labels, fitted once and frozen."""
