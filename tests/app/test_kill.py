@@ -30,16 +30,28 @@ def source(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_kill_9_at_any_instant_then_resume(start, until, tiny_model, source, tmp_path, suffix):
+@pytest.mark.parametrize(
+    "suffix, calibrate",
+    [
+        ("csv", ()),
+        ("parquet", ()),
+        ("csv", ("--calibrate", "refine")),
+        ("parquet", ("--calibrate", "refine", "--calibration", "kept.json")),
+    ],
+)
+def test_kill_9_at_any_instant_then_resume(start, until, tiny_model, source, tmp_path, suffix, calibrate):
     # kills: a block taken for done that is not whole, a row lost or doubled at a border, an answer that
-    # depends on where a run began, an output that appears before it is whole, a lock that stays
+    # depends on where a run began, an output that appears before it is whole, a lock that stays; a calibration
+    # that is fitted to other rows, or found half written, after a kill
+    calibrate = [str(tmp_path / word) if word == "kept.json" else word for word in calibrate]
+
     def begin(output):
-        labels = ("--labels", "sea,land,money", "--all-scores")
-        return start("classify", source, *labels, "--model", tiny_model, "--output", output, "--resume")
+        how = ("--labels", "sea,land,money", "--all-scores", *calibrate)
+        return start("classify", source, *how, "--model", tiny_model, "--output", output, "--resume")
 
     assert begin(tmp_path / f"want.{suffix}").wait().code == 0
     want = (tmp_path / f"want.{suffix}").read_bytes()
+    (tmp_path / "kept.json").unlink(missing_ok=True)  # the killed runs fit and write it themselves
 
     chance, output, codes = random.Random(suffix), tmp_path / f"out.{suffix}", []
     run = tmp_path / f".{output.name}.sijo-run"
@@ -56,7 +68,7 @@ def test_kill_9_at_any_instant_then_resume(start, until, tiny_model, source, tmp
     assert output.read_bytes() == want
     assert codes.count(-signal.SIGKILL) >= 2
     names = [output.name, f"want.{suffix}"]
-    names += [f".{name}.sijo-id" for name in names]
+    names += [f".{name}.sijo-id" for name in names] + ["kept.json"] * ("--calibration" in calibrate)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
 
 
