@@ -2,13 +2,14 @@
 
 import json
 import pickle
+import warnings
 
 import numpy as np
 import pytest
 
 import sijo
 from conftest import WORDS
-from sijo.errors import CheckpointError, RefusedError, SettingError
+from sijo.errors import CheckpointError, RefusedError, SettingError, SijoWarning
 from sijo.zeroshot.calibrating.fitting import automatic_method
 from sijo.zeroshot.calibrating.frozen import FrozenCalibration, open_calibration
 from sijo.zeroshot.calibrating.label_free import balanced
@@ -314,3 +315,15 @@ def test_a_share_of_texts_in_scope_is_given_up(make, tmp_path, method):
             make(none_risk=0.1, **settings).fit(TEXTS)
     with pytest.raises(SettingError, match=r"call fit\(texts\) first"):
         make(none_risk=0.1, none_label="other").predict(TEXTS)
+
+
+def test_texts_of_a_sorted_table_are_warned_of():
+    # kills: a calibration fitted to the first rows of a table that begins with one label's, in silence
+    labels = ["sea", "bank", "game", "rain"]
+    one = [f"the sea and {word}" for word in WORDS]
+    make = lambda: sijo.ZeroShotClassifier(labels, calibrate="refine")  # noqa: E731
+    with pytest.warns(SijoWarning, match=r"fall to about 1\.\d of 4 labels.* sample of all"):
+        make().fit(one)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make().fit([f"the {label} and {word}" for word in WORDS[:20] for label in labels])

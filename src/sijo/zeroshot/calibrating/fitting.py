@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from sijo.errors import SettingError, nearest
+from sijo.errors import SettingError, nearest, warn
 from sijo.names import folded
 from sijo.zeroshot.calibrating.background import OwnBackground, own_background
 from sijo.zeroshot.calibrating.conformal import none_score_at
@@ -22,6 +22,7 @@ from sijo.zeroshot.calibrating.label_free import (
     agreeing_temperature,
     check_background,
     disagreement,
+    share_of_labels_in_use,
 )
 from sijo.zeroshot.calibrating.methods import (
     WITHOUT_TEXTS,
@@ -44,6 +45,8 @@ MOST_KEPT = 1_000
 """Label sets whose adjustment is kept, where rows bring their own."""
 AUTO_TEXTS = 64
 """From how many on `auto` takes anything, and confidence is fitted without labels."""
+FEW_IN_USE = 1 / 3
+"""The evenness below which texts are warned of: a table sorted by subject begins with those of few labels."""
 WITH_TEXTS = ("auto", "refine")
 """Methods for which no background will do but texts such as will be labelled."""
 
@@ -87,6 +90,8 @@ def fit_calibration(
     if method == "auto":
         reads_vectors = isinstance(labeller.scorer, EmbeddingScorer)
         chosen = automatic_method(sample.scores[fitting], labeller.choice.rivals, reads_vectors=reads_vectors)
+    if chosen not in ("none", *WITHOUT_TEXTS):
+        _warn_of_few_labels(sample.scores[fitting])
     fitted = made_by(labeller, chosen, labels, sample, sample.scores, fitting, shares)
     named = "not calibrated" if chosen == "none" else f"calibrated by {chosen}"
     told = f"fit on {len(sample.scores):,} texts without labels, {named}"
@@ -122,6 +127,17 @@ def fit_calibration(
         none_risk=none_risk,
         gold_probabilities=sure,
     )
+
+
+def _warn_of_few_labels(scores: np.ndarray) -> None:
+    """Warn of texts (n, L) that all but a few labels have nothing of."""
+    labels, in_use = scores.shape[1], share_of_labels_in_use(scores)
+    if labels > 2 and in_use < FEW_IN_USE:
+        warn(
+            f"the {len(scores):,} texts that the calibration is fitted to fall to about {in_use * labels:.1f} of "
+            f"{labels} labels; where others follow, as in a table that is sorted, fit it to a sample of all "
+            "(--calibration-sample)"
+        )
 
 
 def _check_none_risk(labeller: Labeller) -> None:
