@@ -160,7 +160,7 @@ def out_of_scope(scorer: Scorer, clinc: Path) -> dict[str, object]:
         texts, gold = requests(clinc / "test.csv.gz", column)
         validation, _ = requests(clinc / "val.csv.gz", column)
         plain = Labeller(scorer, LabelChoice(none_label="other"), LabelSet.of(sorted(set(gold))))
-        for method in ("none", "batch", "standardize"):
+        for method in ("none", "refine", "batch", "standardize"):
             labeller = calibrated(plain, "none", None, fit_calibration(plain, validation, method, none_risk=0.02))
             inside, outside = scores_of(labeller, texts), scores_of(labeller, others)
             out, best = np.repeat([0, 1], [len(inside), len(outside)]), np.concatenate([inside, outside])

@@ -12,7 +12,7 @@ from sijo.errors import CheckpointError, SettingError
 from sijo.inference.outputs import unit
 from sijo.zeroshot.calibrating.fitting import fit_calibration
 from sijo.zeroshot.calibrating.label_free import balanced
-from sijo.zeroshot.calibrating.refining import prototypes_of, temperature_of
+from sijo.zeroshot.calibrating.refining import Refinement, temperature_of
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labeller import LabelChoice, Labeller
 from sijo.zeroshot.labels import LabelSet
@@ -50,7 +50,13 @@ def test_prototypes_by_hand(none):
     texts = unit(CHANCE.normal(size=(7, 4)) + np.array([1.0, 0.5, 0.0, 0.0]))
     labels = unit(CHANCE.normal(size=(3, 4)))
     want = by_hand(texts.tolist(), labels.tolist(), none)
-    np.testing.assert_allclose(prototypes_of(texts, labels, none), want, rtol=0, atol=1e-12)
+    refinement = Refinement(texts, labels, none)
+    np.testing.assert_allclose(refinement.prototypes, want, rtol=0, atol=1e-12)
+    for place, x in enumerate(texts):  # and without the text itself
+        part = refinement.belongs.copy()
+        part[place] = 0
+        scores = unit(labels + unit(part.T @ texts)) @ x
+        np.testing.assert_allclose(refinement.scores_without_itself()[place], scores, rtol=0, atol=1e-12)
 
 
 def test_a_scale_of_its_own():
@@ -76,7 +82,7 @@ def test_a_label_that_most_texts_have_keeps_them():
     texts = unit(np.eye(8)[gold] + 0.3 * chance.normal(size=(200, 8)))
     names = unit(np.eye(3, 8) + 0.8 * np.abs(chance.normal(size=(3, 8))))  # which say other things besides
     plain = texts @ names.T
-    refined = texts @ unit(names + prototypes_of(texts, names)).T
+    refined = Refinement(texts, names).scores_without_itself()
     even = balanced(plain, Calibration(temperature_of(plain), 0.0, "")).apply(plain)
     right, right_plain, right_even = ((scores.argmax(1) == gold).mean() for scores in (refined, plain, even))
     assert right > max(right_plain, right_even) + 0.03
@@ -96,6 +102,12 @@ def labeller(scorer, labels=LABELS, **choice):
     return Labeller(scorer, LabelChoice(**{"template": "it is {}", **choice}), LabelSet.of(labels))
 
 
+def without_itself(plain, texts):
+    """The scores of texts with labels drawn to the others."""
+    vectors = unit(plain.scorer.engine.encode(texts).vectors.astype(float))
+    return Refinement(vectors, plain.scorer.vectors(plain.own.labels, plain.template)).scores_without_itself()
+
+
 def test_the_labels_vectors_are_the_equation(built_in):
     # kills: prototypes by column, of labels worded otherwise, or of texts without words; a label of several phrases
     # that weighs less than its texts
@@ -106,12 +118,12 @@ def test_the_labels_vectors_are_the_equation(built_in):
         unit(built_in.engine.encode(TEXTS).vectors.astype(float)),
         built_in.vectors(plain.own.labels, plain.template),
     )
-    want = unit(words + prototypes_of(vectors, words).astype(np.float32))
+    refinement = Refinement(vectors, words)
+    want = unit(words + refinement.prototypes.astype(np.float32))
     calibrated = fitted.applied_to(labeller(built_in, dict(reversed(labels.items()))))
     [(scores, _)] = calibrated.scored(TEXTS)
-    level = (vectors @ words.T).max(1).mean() - (vectors @ want.T).max(1).mean()
+    level = (vectors @ words.T).max(1).mean() - refinement.scores_without_itself().max(1).mean()
     np.testing.assert_allclose(scores, (vectors @ want.T)[:, ::-1] + level, rtol=0, atol=1e-6)
-    assert scores.max(1).mean() == pytest.approx((vectors @ words.T).max(1).mean(), abs=1e-6)
     assert not built_in.is_refined and np.array_equal(built_in.vectors(plain.own.labels, plain.template), words)
 
 
@@ -121,10 +133,13 @@ def test_many_labels_that_are_evenly_used_are_balanced_too(built_in):
     texts = [f"{name} {word}" for name in names for word in WORDS[:16]]
     fitted = fit_calibration(labeller(built_in, names), texts, "refine")
     assert np.abs(fitted.adjusted.shift).max() > 1e-6
-    [(scores, _)] = fitted.applied_to(labeller(built_in, names)).scored(texts)
-    raw = scores + fitted.adjusted.shift - fitted.adjusted.level
-    spread = Calibration(temperature_of(raw), 0.0, "")
-    np.testing.assert_allclose(fitted.adjusted.shift, balanced(raw, spread).shift, atol=1e-6)
+    drawn = without_itself(labeller(built_in, names), texts)
+    spread = Calibration(temperature_of(drawn), 0.0, "")
+    np.testing.assert_allclose(fitted.adjusted.shift, balanced(drawn, spread).shift, atol=1e-9)
+    refined = fitted.applied_to(labeller(built_in, names))
+    raw = unit(built_in.engine.encode(texts).vectors) @ refined.scorer.vectors(refined.own.labels, "it is {}").T
+    [(scores, _)] = refined.scored(texts)
+    np.testing.assert_allclose(scores, raw - fitted.adjusted.shift + fitted.adjusted.level, atol=1e-6)
     assert not fit_calibration(labeller(built_in, names[:4]), texts, "refine").adjusted.shift.any()
 
 
@@ -146,10 +161,8 @@ def test_confidence_counts_how_wordings_agreed_before(built_in):
     plain = labeller(built_in)
     fitted = fit_calibration(plain, TEXTS, "refine")
     second = labeller(built_in, template="{}")  # the scorer's other sentence, for a template that is not it
-    other = fit_calibration(second, TEXTS, "refine")
-    scores = [
-        next(one.scored(TEXTS))[0] for one in (plain, second, fitted.applied_to(plain), other.applied_to(second))
-    ]
+    scores = [next(one.scored(TEXTS))[0] for one in (plain, second)]
+    scores += [without_itself(one, TEXTS) for one in (plain, second)]
     before, after = ((a.argmax(1) != b.argmax(1)).mean() for a, b in (scores[:2], scores[2:]))
     chance = 1 / 3
     expected = max(1 - before - after, chance + 0.1 * (1 - chance))
@@ -171,7 +184,7 @@ def test_what_cannot_be_refined(scorer, tiny_model):
         with pytest.raises(SettingError, match=words):
             fit_calibration(refused, texts, "refine")
     with pytest.raises(SettingError, match="equally near to every text"):
-        prototypes_of(np.eye(2), np.array([[0.6, 0.8], [0.6, 0.8]]))
+        Refinement(np.eye(2), np.array([[0.6, 0.8], [0.6, 0.8]]))
     with pytest.raises(SettingError, match=r"such as will be labelled: call fit\(texts\) first"):
         sijo.ZeroShotClassifier(LABELS, tiny_model, calibrate="refine").predict(TEXTS)
 

@@ -21,7 +21,7 @@ from sijo.zeroshot.calibrating.label_free import (
     share_of_labels_in_use,
     standardised,
 )
-from sijo.zeroshot.calibrating.refining import prototypes_of, temperature_of
+from sijo.zeroshot.calibrating.refining import Refinement, temperature_of
 from sijo.zeroshot.calibrating.samples import Sample
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labeller import Labeller
@@ -94,9 +94,11 @@ def _refined(
     check_background(scores[fitting])
     assert sample.vectors is not None
     none = labeller.calibration.none_score if rivals == "labels and none" else None
-    prototypes = prototypes_of(sample.vectors[fitting], scorer.vectors(labels, template), none).astype(np.float32)
+    refinement = Refinement(sample.vectors[fitting], scorer.vectors(labels, template), none)
+    prototypes = refinement.prototypes.astype(np.float32)
     named = {label.wording(template): own for label, own in zip(labels, prototypes, strict=True)}
     drawn = scorer.refined(named).nearness(sample.vectors, labels, template)
+    drawn[fitting] = refinement.scores_without_itself()  # as new texts score, which no prototype has seen
     level = float(scores[fitting].max(-1).mean() - drawn[fitting].max(-1).mean())
     shift = np.zeros(len(labels))
     if evenly_used(drawn[fitting]):

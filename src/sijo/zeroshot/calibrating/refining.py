@@ -17,6 +17,9 @@ the texts do.
 Letters: n texts, L labels, D width of a vector.
 """
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 
 from sijo.errors import SettingError
@@ -27,32 +30,73 @@ OF_THE_SPREAD = 0.5
 """Temperature, by the spread of a text's cosines: no encoder's cosines are as far apart as another's."""
 
 
-def prototypes_of(texts_nD: np.ndarray, labels_LD: np.ndarray, none_score: float | None = None) -> np.ndarray:
-    """The unit vector (L, D) float64 of the texts that each label is likely to have.
+@dataclass(frozen=True, eq=False)
+class Refinement:
+    """Labels and the texts they are drawn to."""
 
-    texts_nD    unit vectors of texts such as will be labelled
-    labels_LD   unit vectors of the labels
-    none_score  the cosine of "none of these", where that is one of the answers: it takes its part of each text
+    texts_nD: np.ndarray
+    """Unit vectors of texts such as will be labelled."""
+    labels_LD: np.ndarray
+    """Unit vectors of the labels."""
+    none_score: float | None = None
+    """The cosine of "none of these", where that is one of the answers: it takes its part of each text."""
 
-    Raises SettingError for fewer than two labels, and where all labels are equally near to every text.
+    def __post_init__(self) -> None:
+        """Raise SettingError for fewer than two labels, and where all labels are equally near to every text."""
+        if len(self.labels_LD) < 2:
+            raise SettingError(
+                "to refine label vectors takes two labels that share the texts, and there is "
+                f"{len(self.labels_LD)}; calibrate by batch, or leave calibrate= (--calibrate) out"
+            )
+        temperature_of(self.cosines)
 
-    >>> texts = unit(np.array([[4.0, 1.0, 1.0], [5.0, 0.0, 1.0], [0.0, 1.0, 3.0]]))
-    >>> prototypes_of(texts, np.eye(3)[[0, 2]]).round(2).tolist()
-    [[0.97, 0.12, 0.22], [0.05, 0.32, 0.95]]
-    """
-    if len(labels_LD) < 2:
-        raise SettingError(
-            f"to refine label vectors takes two labels that share the texts, and there is {len(labels_LD)}; "
-            "calibrate by batch, or leave calibrate= (--calibrate) out"
-        )
-    cosines_nL = texts_nD @ labels_LD.T
-    calibration = Calibration(temperature_of(cosines_nL), 0.0 if none_score is None else none_score, origin="")
-    if none_score is None:
-        belongs_nL = calibration.softmax(cosines_nL)
-    else:
-        belongs_nL = calibration.with_none(cosines_nL)[:, :-1]
-    # a label that no text is near has a mean of length 0, and stays what it was
-    return unit(belongs_nL.T @ texts_nD)
+    @cached_property
+    def cosines(self) -> np.ndarray:
+        """Of texts with labels as they are worded."""
+        cosines: np.ndarray = self.texts_nD @ self.labels_LD.T
+        return cosines
+
+    @cached_property
+    def belongs(self) -> np.ndarray:
+        """How likely each text is each label's."""
+        temperature = temperature_of(self.cosines)
+        if self.none_score is None:
+            return Calibration(temperature, 0.0, origin="").softmax(self.cosines)
+        return Calibration(temperature, self.none_score, origin="").with_none(self.cosines)[:, :-1]
+
+    @cached_property
+    def sums(self) -> np.ndarray:
+        """Of each label's texts, weighted so."""
+        sums: np.ndarray = self.belongs.T @ self.texts_nD
+        return sums
+
+    @property
+    def prototypes(self) -> np.ndarray:
+        """The unit vector of the texts that each label is likely to have.
+
+        >>> texts = unit(np.array([[4.0, 1.0, 1.0], [5.0, 0.0, 1.0], [0.0, 1.0, 3.0]]))
+        >>> Refinement(texts, np.eye(3)[[0, 2]]).prototypes.round(2).tolist()
+        [[0.97, 0.12, 0.22], [0.05, 0.32, 0.95]]
+        """
+        return unit(self.sums)
+
+    def scores_without_itself(self) -> np.ndarray:
+        """What each text scores (n, L) with labels drawn to the others alone, as a text will that is yet to come.
+
+        A text lies nearer to a prototype that it is a part of. With M the label's sum and p its part in it, what is
+        left without it is m = M - p x, of which all that is needed are products:
+
+            x m = x M - p,   v m = v M - p (v x),   |m|^2 = |M|^2 - 2 p (x M) + p^2
+            s = (v x + x m / |m|) / |v + m / |m||
+        """
+        part_nL, cosines_nL = self.belongs, self.cosines
+        along_nL = self.texts_nD @ self.sums.T
+        squares_nL = (self.sums**2).sum(-1) - 2 * part_nL * along_nL + part_nL**2
+        lengths_nL = np.sqrt(np.maximum(squares_nL, np.finfo(np.float64).tiny))
+        text_nL = (along_nL - part_nL) / lengths_nL
+        words_nL = ((self.labels_LD * self.sums).sum(-1) - part_nL * cosines_nL) / lengths_nL
+        scores: np.ndarray = (cosines_nL + text_nL) / np.sqrt(2 + 2 * words_nL.clip(-1 + 1e-9, 1))
+        return scores
 
 
 def temperature_of(cosines_nL: np.ndarray) -> float:
