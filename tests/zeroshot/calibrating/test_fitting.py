@@ -14,6 +14,8 @@ from sijo.zeroshot.calibrating.fitting import automatic_method
 from sijo.zeroshot.calibrating.frozen import FrozenCalibration, open_calibration
 from sijo.zeroshot.calibrating.label_free import balanced
 from sijo.zeroshot.calibration import Calibration
+from sijo.zeroshot.scorers.open import scorer_class
+from sijo.zeroshot.scorers.registry import SCORERS
 
 LABELS = ["sea", "bank", "game"]
 CHANCE = np.random.default_rng(0)
@@ -210,10 +212,12 @@ def test_the_rule_of_auto():
     uneven = even + [2, 0, 0, 0, 0] * (chance.random((64, 1)) < 0.7)
     assert automatic_method(uneven, "labels") == "none"
     for scores in (even, uneven, even[:, :2]):
-        assert automatic_method(scores, "labels", reads_vectors=True) == "refine"
-        assert automatic_method(scores, "none", reads_vectors=True) == "none"
-    assert automatic_method(even[:63], "labels", reads_vectors=True) == "none"
-    assert automatic_method(even[:, :1], "labels and none", reads_vectors=True) == "none"
+        assert automatic_method(scores, "labels", "refine") == "refine"
+        assert automatic_method(scores, "none", "refine") == "none"
+    assert automatic_method(even[:63], "labels", "refine") == "none"
+    assert automatic_method(even[:, :1], "labels and none", "refine") == "none"
+    preferred = {name: scorer_class(name).calibrated_by for name in SCORERS}
+    assert preferred == dict.fromkeys(SCORERS) | {"embedding": "refine", "cloze": "batch", "replaced": "batch"}
 
 
 def test_a_few_labels_fit_the_temperature_and_keep_the_rest_apart(make):
@@ -289,7 +293,7 @@ def test_a_precision_that_is_yet_to_be_taken_is_taken_before(make, tiny_model):
     assert len(clf.predict(TEXTS)) == 80
 
 
-@pytest.mark.parametrize("method", ["none", "refine", "batch", "prior"])
+@pytest.mark.parametrize("method", ["none", "batch", "prior"])
 def test_a_share_of_texts_in_scope_is_given_up(make, tmp_path, method):
     # kills: a none score of raw scores held against adjusted ones; one fitted to texts known to be out of scope
     how = {"none_label": "other", "calibrate": method}

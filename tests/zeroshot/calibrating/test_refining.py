@@ -171,6 +171,18 @@ def test_confidence_counts_how_wordings_agreed_before(built_in):
     assert confidence == pytest.approx(expected, abs=1e-6)
 
 
+def test_texts_given_up_are_counted_by_labels_drawn_to_the_others(scorer):
+    # kills: a none score of texts that lie near prototypes since they are a part of them: new ones are given up
+    plain = labeller(scorer, none_label="other")
+    fitted = fit_calibration(plain, TEXTS, "refine", none_risk=0.1)
+    vectors = unit(scorer.engine.encode(TEXTS).vectors.astype(float))
+    words = scorer.vectors(plain.own.labels, plain.template)
+    without = Refinement(vectors, words, plain.calibration.none_score).scores_without_itself().max(1)
+    assert fitted.numbers.none_score == pytest.approx(
+        np.sort(without)[7] + fitted.adjusted.level, abs=1e-9
+    )  # 8 of 81
+
+
 def test_what_cannot_be_refined(scorer, tiny_model):
     # kills: labels drawn to too few texts, to one label's own, or under a scorer without vectors
     head = sijo.load(tiny_model, head="new:sequence-classification", labels=["not_entailment", "entailment"])

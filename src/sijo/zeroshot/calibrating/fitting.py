@@ -36,7 +36,6 @@ from sijo.zeroshot.calibrating.samples import Sample, worded_otherwise
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labeller import Labeller
 from sijo.zeroshot.labels import Label
-from sijo.zeroshot.scorers.embedding import EmbeddingScorer
 
 CalibrateName = Literal["none", "refine", "batch", "standardize", "prior", "contextual", "dcpmi", "auto"]
 SAMPLE = 512
@@ -88,8 +87,7 @@ def fit_calibration(
         fitting[1::2] = False
     chosen = method
     if method == "auto":
-        reads_vectors = isinstance(labeller.scorer, EmbeddingScorer)
-        chosen = automatic_method(sample.scores[fitting], labeller.choice.rivals, reads_vectors=reads_vectors)
+        chosen = automatic_method(sample.scores[fitting], labeller.choice.rivals, labeller.scorer.calibrated_by)
     if chosen not in ("none", *WITHOUT_TEXTS):
         _warn_of_few_labels(sample.scores[fitting])
     fitted = made_by(labeller, chosen, labels, sample, sample.scores, fitting, shares)
@@ -270,20 +268,19 @@ contextual, dcpmi
         raise SettingError(f"label shares are {shares!r}; say equal, estimate, or a share for each label")
 
 
-def automatic_method(scores: np.ndarray, rivals: Rivals, *, reads_vectors: bool = False) -> str:
+def automatic_method(scores: np.ndarray, rivals: Rivals, preferred: str | None = None) -> str:
     """What `auto` takes for these texts, by a rule that needs no right labels.
 
-    A sentence encoder's labels are refined, whatever the texts' own shares. Of other scorers it takes batch where
-    texts fall to labels evenly. Where few labels share the texts, or they fall to labels unevenly, it cannot be
-    told whether wording does that or the texts, and to even it out would harm more than help. Labels that are
-    judged by themselves are left alone.
+    Some scorers have one that they prefer whatever the texts' own shares: a sentence encoder's labels are refined;
+    those of a head that answers for tokens, which lean towards frequent words, are balanced. Of other scorers it
+    takes batch where texts fall to labels evenly. Where few labels share the texts, or they fall to labels
+    unevenly, it cannot be told whether wording does that or the texts, and to even it out would harm more than
+    help. Labels that are judged by themselves are left alone.
     """
     count, labels = scores.shape
     if rivals == "none" or labels < 2 or count < AUTO_TEXTS:
         return "none"
-    if reads_vectors:
-        return "refine"
-    return "batch" if evenly_used(scores) else "none"
+    return preferred or ("batch" if evenly_used(scores) else "none")
 
 
 def _places(labeller: Labeller, gold: Sequence[str]) -> np.ndarray:

@@ -71,6 +71,7 @@ class BlankScorer(PairScorer):
     """
 
     several = "mean"
+    calibrated_by = "batch"
     head: ClassVar[str]
     """The head that is asked."""
 

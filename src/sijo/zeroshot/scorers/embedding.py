@@ -39,6 +39,7 @@ class EmbeddingScorer(Scorer):
     template = "This is about {}."
     templates = BUILT_IN
     second_template = "{}"
+    calibrated_by = "refine"
     reads_examples = True
     calibration = MINILM
 

@@ -129,6 +129,8 @@ class Scorer(ABC):
     second_template: ClassVar[str | None] = None
     """Another such sentence. How often the two agree tells how sure to be without a gold label; None where that was
     not measured, and scores are as sure as the head was trained to be."""
+    calibrated_by: ClassVar[str | None] = None
+    """What calibrate="auto" takes whatever the texts' own shares; None for what suits these."""
     calibration: ClassVar[Calibration]
     """What makes its scores probabilities, unless the user fits another."""
     long_texts: ClassVar[tuple[LongText, ...]] = ("windows", "truncate")
