@@ -181,6 +181,15 @@ def test_a_model_is_cut_with_its_tokenizer(sijo_cli, write, tiny_copy, tmp_path)
     assert ran.code == 2 and "script 'hangul'" in ran.err and not (tmp_path / "less").exists()
 
 
+def test_heads_go_along(sijo_cli, write, blanks):
+    # kills: an encoder alone where the folder holds a head
+    import sijo
+
+    options = ("--model", blanks("bert", "mlm"), "--vocab-size", 84, "--with-model", "--out", "few")
+    assert sijo_cli("tokenizer", "cut", *options, write("poem.txt", "the old sea\n")).code == 0
+    assert sijo.load("few").heads == ("mlm",) and sijo.load("few", "mlm").head["mlm"].bias.shape == (84,)
+
+
 def test_texts_are_counted_as_the_model_reads_them(sijo_cli, write, tiny_copy, tmp_path):
     # kills: capitals counted for a model whose texts are put in lower case before its tokenizer sees them
     settings = json.loads((tiny_copy / "tokenizer.json").read_text())

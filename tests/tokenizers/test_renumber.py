@@ -18,6 +18,7 @@ from sijo.errors import SettingError, SijoWarning
 from sijo.models import tokenizer_style
 from sijo.tokenizers import sentencepiece as spm
 from sijo.tokenizers.prune import prune_tokenizer
+from sijo.tokenizers.renumber import renumbered
 from sijo.tokenizers.tokenizer import Tokenizer
 from sijo.tokenizers.train import train_tokenizer
 from tokenizers import models, normalizers, pre_tokenizers, processors
@@ -190,6 +191,31 @@ def test_frames_and_special_tokens_have_their_new_ids(settings, whole, lines, tm
     assert whole.id("<mask>") == whole.largest_id and whole.unk_id == 3
 
 
+def test_added_tokens_behind_the_pieces(settings, whole, lines, tmp_path):
+    # kills: a token added behind the pieces that is cut, or has its old id; one that no text uses and stays
+    parts = json.loads(json.dumps(settings))
+    first = len(parts["model"]["vocab"])
+    plain = {**parts["added_tokens"][0], "special": False}
+    parts["added_tokens"] += [
+        plain | {"id": first, "content": "of the"},
+        plain | {"id": first + 1, "content": "@@"},
+    ]
+    tokenizer = opened(parts, tmp_path).with_specials(["<sea>"])
+    assert tokenizer.id("<sea>") == first + 2
+    short, cut = prune_tokenizer(tokenizer, lines, vocab_size=900)
+    assert [short.id(name) for name in ("<mask>", "of the", "@@", "<sea>")] == [897, 898, None, 899]
+    assert cut.vocab_size == short.vocab_size == 900 == len(scores_of(short)) + 2
+    text = "one of the @@ <sea>"
+    assert {"of the", "<sea>"} <= {*named(short, [text])[0]} and "@@" in named(tokenizer, [text])[0]
+    ids = sorted({tokenizer.id(short.token(number)) for number in range(900)})
+    fresh = renumbered(json.loads(tokenizer._inner.to_str()), ids)["added_tokens"]
+    assert [(token["content"], token["id"]) for token in fresh[-3:]] == [
+        ("<mask>", 897),
+        ("of the", 898),
+        ("<sea>", 899),
+    ]
+
+
 def test_a_map_of_characters_goes_along(whole, lines, tmp_path):
     # kills: a normalizer that is left out, or one that is applied to what it was applied to before
     short, _ = prune_tokenizer(whole, lines, vocab_size=1200, always=ODD)
@@ -274,14 +300,17 @@ def test_bytes_stay_and_spell_what_is_lost(lines):
 
 
 def test_sizes_that_are_too_small(whole, lines):
-    # kills: a table smaller than its letters, an error that does not tell the least
+    # kills: a table smaller than its letters, an error that does not tell the least, a letter lost that only longer
+    # pieces of the text hold
     with pytest.raises(SettingError, match=r"at least the [0-9]+ letters and special tokens") as refused:
         prune_tokenizer(whole, lines, vocab_size=50)
     least = int(str(refused.value).split("at least the ")[1].split(" ")[0])
     with pytest.raises(SettingError, match=f"vocab_size={least - 1} must"):
         prune_tokenizer(whole, lines, vocab_size=least - 1)
     short, cut = prune_tokenizer(whole, lines, vocab_size=least)
-    assert short.vocab_size == cut.vocab_size == least and short.unk_id not in short.ids([lines[0]])[0]
+    assert short.vocab_size == cut.vocab_size == least
+    unknown = [[row.count("<unk>") for row in named(tokenizer, lines)] for tokenizer in (whole, short)]
+    assert unknown[0] == unknown[1]
 
 
 def test_the_share_of_texts_is_what_it_says(whole, lines, monkeypatch):

@@ -97,7 +97,7 @@ def prune_tokenizer(
     if not read:
         raise TextError("there is no text to count tokens in; give at least one that is not blank")
     fixed = set[int]().union(*tokenizer.ids(always))
-    needed = fixed | vocabulary.needed({*map(int, np.flatnonzero(counts))} | fixed, scripts)
+    needed = fixed | vocabulary.needed({*map(int, np.flatnonzero(counts))}, scripts)
     if not len(needed) <= vocab_size:
         raise SettingError(
             f"vocab_size={vocab_size} must be at least the {len(needed)} letters and special tokens that have to "
