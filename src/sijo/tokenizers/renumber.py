@@ -19,7 +19,7 @@ def renumbered(settings: Settings, ids: Sequence[int]) -> Settings:
     """The settings of a WordPiece or unigram tokenizer for these tokens alone, each as its place among them.
 
     settings  of a tokenizer.json
-    ids       smallest first; all of `essential_ids` among them
+    ids       smallest first; all of `Tokenizer.essential_ids` among them
     """
     places = {number: place for place, number in enumerate(ids)}
     model = settings["model"]
@@ -34,14 +34,13 @@ def renumbered(settings: Settings, ids: Sequence[int]) -> Settings:
 
 
 def essential_ids(settings: Settings) -> set[int]:
-    """The tokens that a WordPiece or unigram tokenizer cannot be without.
+    """The tokens that a WordPiece or unigram tokenizer cannot be without, beside its special ones.
 
-    Special ones and those around a text; the unknown; the bytes of a unigram model that falls back on them, and its
-    piece with the lowest score.
+    What a frame names; the unknown; the bytes of a unigram model that falls back on them, and its piece with the
+    lowest score.
     """
     model, vocab = settings["model"], settings["model"]["vocab"]
-    ids = {token["id"] for token in settings["added_tokens"] if token["special"]}
-    ids |= {number for step in _frames(settings["post_processor"]) for number in _ids(step)}
+    ids = {number for step in _frames(settings["post_processor"]) for number in _ids(step)}
     if not isinstance(vocab, list):
         return ids | {vocab[model["unk_token"]]}
     if model.get("byte_fallback"):
