@@ -139,12 +139,67 @@ def test_a_vocabulary_is_cut(sijo_cli, write, tmp_path):
     (report,) = ran.rows()
     assert report.pop("folder") == "few"
     assert report == json.loads((tmp_path / "few" / "report.json").read_text())
-    assert report == {"vocab_size": 150, "vocab_size_before": 30522, "tokens": 54, "covered": 1.0}
+    lost = report.pop("letters_lost")
+    assert report == {
+        "vocab_size": 150,
+        "vocab_size_before": 30522,
+        "texts": 9,
+        "texts_unchanged": 1.0,
+        "tokens": 54,
+        "covered": 1.0,
+    }
+    assert (
+        lost["hangul"] == 35
+        and f"warning: letters and signs that no token holds any more become unknown, {sum(lost.values())} in all"
+        in ran.err
+    )
     few = opened(tmp_path / "few")
     assert few.vocab_size == 150 and few.id("rain") and few.id("rain") == few.ids(["rain"])[0][0]
     assert (tmp_path / "few" / "manifest.json").is_file()
     ran = sijo_cli("tokenizer", "cut", "--vocab-size", 9, "--out", "less", "--column", "body", "poem.csv")
     assert ran.code == 2 and "have to stay" in ran.err and not (tmp_path / "less").exists()
+
+
+def test_a_model_is_cut_with_its_tokenizer(sijo_cli, write, tiny_copy, tmp_path):
+    # kills: a model that is not written, or with other rows; a prompt that is spelled anew; a script that is not
+    # passed on; a report that is left out
+    import sijo
+
+    prompts = {"prompts": {"query": "money: "}, "default_prompt_name": "query"}
+    (tiny_copy / "config_sentence_transformers.json").write_text(json.dumps(prompts))
+    texts = ["the old sea", "a game of ball", "bread"]
+    options = ("--model", tiny_copy, "--vocab-size", 84, "--with-model", "--script", "latin", "--out", "few")
+    ran = sijo_cli("tokenizer", "cut", *options, write("poem.txt", "\n".join(texts)))
+    assert ran.code == 0, ran.err
+    assert ran.rows() == [{"folder": "few"} | json.loads((tmp_path / "few" / "report.json").read_text())]
+    assert ran.rows()[0]["texts_unchanged"] == 1 and ran.rows()[0]["vocab_size"] == 84
+    few = sijo.load("few")
+    assert few.tokenizer.vocab_size == few.architecture.vocab_size == 84 and few.tokenizer.id("money") is not None
+    assert few.tokenizer.id("team") is None and few.sentence.default_prompt == "query"
+    assert abs(sijo.encode("few", texts) - sijo.encode(tiny_copy, texts)).max() < 1e-6
+    ran = sijo_cli("tokenizer", "cut", *options[:-1], "less", "--script", "hangul", "poem.txt")
+    assert ran.code == 2 and "script 'hangul'" in ran.err and not (tmp_path / "less").exists()
+
+
+def test_heads_go_along(sijo_cli, write, blanks):
+    # kills: an encoder alone where the folder holds a head
+    import sijo
+
+    options = ("--model", blanks("bert", "mlm"), "--vocab-size", 84, "--with-model", "--out", "few")
+    assert sijo_cli("tokenizer", "cut", *options, write("poem.txt", "the old sea\n")).code == 0
+    assert sijo.load("few").heads == ("mlm",) and sijo.load("few", "mlm").head["mlm"].bias.shape == (84,)
+
+
+def test_texts_are_counted_as_the_model_reads_them(sijo_cli, write, tiny_copy, tmp_path):
+    # kills: capitals counted for a model whose texts are put in lower case before its tokenizer sees them
+    settings = json.loads((tiny_copy / "tokenizer.json").read_text())
+    settings["normalizer"]["lowercase"] = False
+    (tiny_copy / "tokenizer.json").write_text(json.dumps(settings))
+    (tiny_copy / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 32, "do_lower_case": True}))
+    options = ("--model", tiny_copy, "--vocab-size", 80, "--out", "few")
+    ran = sijo_cli("tokenizer", "cut", *options, write("poem.txt", "THE GAME\n" * 3))
+    assert ran.code == 0, ran.err
+    assert opened(tmp_path / "few").id("game") is not None and not (tmp_path / "few" / "config.json").exists()
 
 
 def test_help_waits_for_no_torch():

@@ -17,6 +17,7 @@ from sijo.tokenizers.prune import prune_tokenizer
 from sijo.tokenizers.tokenizer import Tokenizer
 from sijo.tokenizers.train import train_tokenizer
 
+pytestmark = pytest.mark.filterwarnings("ignore:letters and signs")
 TEXTS = [
     *["the kettle sings on the stove", "a kettle, a stove, Café Zoë and weiß", "tokenizers tokenize"] * 3,
     *["an elephantine memory", "the stove is hot", "hot hot kettle 42"],
@@ -93,6 +94,36 @@ def test_all_tokens_that_are_used_change_nothing_but_the_numbers(whole):
     assert [[short.token(number) for number in ids] for ids in short.ids(TEXTS)] == spelled
 
 
+def test_a_text_is_counted_as_unchanged_where_it_is(whole):
+    # kills: a share of something else, texts without a token in it
+    short, cut = prune_tokenizer(whole, [*TEXTS, ""], vocab_size=155)
+    spelled = [
+        [tokenizer.token(number) for number in ids] for tokenizer in (whole, short) for ids in tokenizer.ids(TEXTS)
+    ]
+    same = [spelled[place] == spelled[place + len(TEXTS)] for place in range(len(TEXTS))]
+    assert (
+        cut.texts == len(TEXTS) and cut.texts_unchanged == pytest.approx(sum(same) / len(TEXTS)) and sum(same) > 0
+    )
+    assert not all(same)
+
+
+def test_a_letter_that_stands_inside_words_alone_is_not_lost(whole, tmp_path):
+    # kills: a token cut whose letters have none of their own inside a word
+    whole.save(tmp_path)
+    settings = json.loads((tmp_path / "tokenizer.json").read_text())
+    names = [name for name in settings["model"]["vocab"] if name != "##z"]
+    settings["model"]["vocab"] = {name: number for number, name in enumerate(names)}
+    for token in settings["added_tokens"]:
+        token["id"] = names.index(token["content"])
+    for special in settings["post_processor"]["special_tokens"].values():
+        special["ids"] = [names.index(special["id"])]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(settings))
+    other = Tokenizer.open(tmp_path, FAMILIES["bert"], max_length=64)
+    texts = ["the pizza", *["the stove"] * 9]
+    short, _ = prune_tokenizer(other, texts, vocab_size=141)
+    assert short.id("pizza") and not short.id("stove") and short.unk_id not in short.ids(["a pizza"])[0]
+
+
 def test_what_cannot_be_cut(whole):
     # kills: a size that the letters overfill, more tokens than there are, no text, another kind
     for size in (20, 100, 30_523):
@@ -100,6 +131,6 @@ def test_what_cannot_be_cut(whole):
             prune_tokenizer(whole, TEXTS, vocab_size=size)
     with pytest.raises(TextError, match="no text"):
         prune_tokenizer(whole, ["", "  "], vocab_size=500)
-    pieces, _ = train_tokenizer(TEXTS * 5, tokenizer_style("unigram"), vocab_size=60)
-    with pytest.raises(SettingError, match="only a WordPiece"):
-        prune_tokenizer(pieces, TEXTS, vocab_size=50)
+    pairs, _ = train_tokenizer(TEXTS * 5, tokenizer_style("bpe"), vocab_size=300)
+    with pytest.raises(SettingError, match="WordPiece or unigram vocabulary can be cut, and this one is BPE"):
+        prune_tokenizer(pairs, TEXTS, vocab_size=280)

@@ -77,11 +77,16 @@ class CutSettings:
     """Whose tokenizer, how much of it, and where that goes."""
 
     model: str | None = None
-    """A folder or org/name with a WordPiece tokenizer; without it, the built-in sentence encoder."""
+    """A folder or org/name with a WordPiece or unigram tokenizer; without it, the built-in sentence encoder."""
     vocab_size: int
-    """Tokens that stay."""
+    """Tokens that stay, special ones and letters included."""
     out: Path
     """The folder to be; it appears whole or not at all."""
+    with_model: bool = False
+    """Write the model too, its table cut to the rows of these tokens."""
+    script: tuple[str, ...] = ()
+    """A script whose letters all stay, whether the text has them or not, such as hangul, latin, cjk, or signs for
+    what is no letter; repeat for each."""
     column: str | None = None
     """The column with the text: "text", or the only one, by default."""
     input_format: Literal["text", "csv", "jsonl", "parquet"] | None = None
@@ -96,14 +101,21 @@ def _written(
     tables: Sequence["TextTable"],
     settings: TrainSettings | CutSettings,
     learn: "Callable[[Iterator[str]], tuple[Tokenizer, Report]]",
+    write: "Callable[[Tokenizer, Report, Path], None] | None" = None,
 ) -> "Report":
-    """Learn from the texts, write the folder, and tell what it is worth."""
+    """Learn from the texts, write the folder, and tell what it is worth.
+
+    write  more than the tokenizer
+    """
     with (
         whole_folder(settings.out, overwrite=settings.overwrite) as folder,  # refused before an hour's work
         RowProgress(shown=not settings.quiet) as progress,
     ):
         tokenizer, report = learn(_texts(tables, progress))
-        tokenizer.save(folder)
+        if write is None:
+            tokenizer.save(folder)
+        else:
+            write(tokenizer, report, folder)
         write_json(folder / "report.json", report.to_dict())
     return report
 
@@ -197,17 +209,38 @@ def cut(
 ) -> None:
     """Cut a model's vocabulary down to the tokens that some text uses most.
 
-    FILES are as for sijo tokenizer train. A student with that tokenizer begins with the teacher's own row for each
-    token that stays, and has a smaller table.
+    FILES are as for sijo tokenizer train. Every letter of the text stays, and a text none of whose tokens is gone
+    is cut as before; the report tells how many are, and which letters become unknown. With --with-model OUT is a
+    model, with the row of each token that stays: of a model of a hundred languages one of two, whose vectors for
+    such a text are what they were.
+
+        sijo tokenizer cut --model multilingual --vocab-size 24000 --script hangul --with-model --out small corpus/
+
+    Without it OUT is a tokenizer for a student, which begins with its teacher's own rows.
 
         sijo tokenizer cut --vocab-size 11500 --out words corpus/
 
         sijo distill sentence --corpus corpus/ --tokenizer words --out runs/small
     """
-    from sijo.checkpoints.load import load
+    from sijo.checkpoints.describe import describe
+    from sijo.inference.engine import lowered
     from sijo.tokenizers.prune import prune_tokenizer
 
-    tables, whole = _opened(files, settings), load(settings.model).tokenizer
-    learn = partial(prune_tokenizer, whole, vocab_size=settings.vocab_size)
-    report = _written(tables, settings, learn)
+    tables, described = _opened(files, settings), describe(settings.model)
+    whole, sentence = described.tokenizer, described.sentence
+    always = list(sentence.prompts.values())
+
+    def learn(texts: Iterator[str]) -> "tuple[Tokenizer, PruneReport]":
+        read = map(lowered, texts) if sentence.lowercase else texts
+        return call_with(
+            prune_tokenizer, settings, tokenizer=whole, texts=read, scripts=settings.script, always=always
+        )
+
+    write = None
+    if settings.with_model:
+        from sijo.checkpoints.load import load
+        from sijo.jobs.cut_model import save_cut
+
+        write = partial(save_cut, load(settings.model, described.heads or None), name=settings.model)
+    report = _written(tables, settings, learn, write)
     print_json({"folder": str(settings.out)} | report.to_dict())

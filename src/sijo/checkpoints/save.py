@@ -12,7 +12,7 @@ from sijo.checkpoints.card import CARD, LONGEST_CARD, Card, known_licence, write
 from sijo.checkpoints.load import Model
 from sijo.checkpoints.names import NameTable
 from sijo.checkpoints.sentence import write_sentence_settings
-from sijo.checkpoints.weights import not_finite, write_weights
+from sijo.checkpoints.weights import SHARD_BYTES, not_finite, write_weights
 from sijo.errors import SettingError
 from sijo.files.atomic import whole_folder
 from sijo.files.json_files import write_json
@@ -32,7 +32,7 @@ def save(
     *,
     card: Card | None = None,
     overwrite: bool = False,
-    shard_bytes: int = 5_000_000_000,
+    shard_bytes: int = SHARD_BYTES,
     tensors: Mapping[str, Tensor] | None = None,
 ) -> Path:
     """Write a model as a folder in Hugging Face layout, with a manifest of SHA-256 digests.
@@ -65,6 +65,21 @@ def save(
             "weights of 8 bits are made anew whenever a model is opened, and are not saved; keep the folder that "
             "this one came from"
         )
+    files = _files(model, folder, tensors)
+    with whole_folder(Path(folder), overwrite=overwrite) as fresh:
+        _write(model, files, fresh, card, shard_bytes)
+    return Path(folder)
+
+
+def save_into(model: Model, folder: Path, *, card: Card) -> None:
+    """Write a model, as `save` does, into a folder that is being written: a block of `whole_folder`."""
+    _write(model, _files(model, folder), folder, card, SHARD_BYTES)
+
+
+def _files(
+    model: Model, folder: str | Path, tensors: Mapping[str, Tensor] | None = None
+) -> tuple[dict[str, object], dict[str, Tensor]]:
+    """The fields of a model's config, and its tensors by their published names."""
     family, fields, layouts = _form(model)
     weights = model.state_dict() if tensors is None else _in_place_of(model.state_dict(), tensors)
     theirs = NameTable(family, family.config.read(fields), layouts, weights).to_theirs(weights)
@@ -78,22 +93,30 @@ def save(
         theirs = {name.removeprefix(family.prefix): tensor for name, tensor in theirs.items()}
     if {"id2label", "label2id"} & fields.keys():  # both, and as text: transformers reads id2label alone
         fields = with_labels(fields, model.labels)
-    fields |= {
+    return fields | {
         "model_type": family.model_type,
         "architectures": [family.published(layouts)],
         "dtype": str(weights[next(model.named_parameters())[0]].dtype).removeprefix("torch."),
-    }
-    with whole_folder(Path(folder), overwrite=overwrite) as fresh:
-        write_json(fresh / "config.json", fields)
-        write_weights(fresh, theirs, shard_bytes=shard_bytes)
-        if model.has_tokenizer:
-            model.tokenizer.save(fresh)
-        write_sentence_settings(model.sentence, fresh, width=model.architecture.hidden_size)
-        if card is not None:
-            write_card(fresh, _with_licence(card, model.source))
-        elif model.source is not None and (old := present(model.source, CARD)):
-            (fresh / CARD).write_bytes(old.read_bytes(LONGEST_CARD))
-    return Path(folder)
+    }, theirs
+
+
+def _write(
+    model: Model,
+    files: tuple[dict[str, object], dict[str, Tensor]],
+    folder: Path,
+    card: Card | None,
+    shard_bytes: int,
+) -> None:
+    fields, tensors = files
+    write_json(folder / "config.json", fields)
+    write_weights(folder, tensors, shard_bytes=shard_bytes)
+    if model.has_tokenizer:
+        model.tokenizer.save(folder)
+    write_sentence_settings(model.sentence, folder, width=model.architecture.hidden_size)
+    if card is not None:
+        write_card(folder, _with_licence(card, model.source))
+    elif model.source is not None and (old := present(model.source, CARD)):
+        (folder / CARD).write_bytes(old.read_bytes(LONGEST_CARD))
 
 
 def _in_place_of(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

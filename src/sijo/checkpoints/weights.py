@@ -26,6 +26,8 @@ DTYPES = {
     "BOOL": torch.bool,
 }
 """Those of `ITEM_BYTES`."""
+SHARD_BYTES = 5_000_000_000
+"""The most that one file holds, unless something else is asked for."""
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
@@ -33,7 +35,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     return by_name(folder, read_file)
 
 
-def write_weights(folder: Path, tensors: dict[str, Tensor], *, shard_bytes: int = 5_000_000_000) -> None:
+def write_weights(folder: Path, tensors: dict[str, Tensor], *, shard_bytes: int = SHARD_BYTES) -> None:
     """Write tensors as one safetensors file, or as shards with an index, as transformers reads them.
 
     folder       holds no weights yet

@@ -4,6 +4,7 @@ A code of one's own is one token more (`tokenizers/codes.py`): a row more in the
 in the bias of a head that answers in tokens. Everything else stays as it was, to the bit.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -42,10 +43,25 @@ def with_new_rows(model: Model, tokenizer: Tokenizer) -> Model:
     """
     rows = new_token_ids(model.tokenizer, tokenizer)
     size = max(model.architecture.vocab_size, rows.stop)
+
+    def grown(old: Tensor) -> Tensor:
+        new = torch.cat([old, old.new_empty(size - len(old), *old.shape[1:])])
+        new[rows.start : rows.stop] = old[: rows.start].mean(0)
+        return new
+
+    return with_table(model, tokenizer, size, grown)
+
+
+def with_table(model: Model, tokenizer: Tokenizer, size: int, change: Callable[[Tensor], Tensor]) -> Model:
+    """A model for another tokenizer, with its other tensors as they are, not copied.
+
+    size    rows of the table
+    change  makes of what has a row or a number for each token what it is to be: the table (V, E), biases (V,)
+    """
     before = model.family.config.fields(model.architecture, model.head_values)
     after = model.family.config.fields(replace(model.architecture, vocab_size=size), model.head_values)
     with torch.device("meta"):
-        larger = Model(
+        changed = Model(
             model.family,
             model.config | {name: value for name, value in after.items() if value != before[name]},
             model.layouts,
@@ -55,13 +71,10 @@ def with_new_rows(model: Model, tokenizer: Tokenizer) -> Model:
         )
     tensors = model.state_dict()
     biases = [f"head.{name}.bias" for name, head in model.head.items() if isinstance(head, LMHead)]
-    for name in ("transformer.embeddings.tokens.weight", *biases):  # a row or a number for each token
-        old = tensors[name]
-        grown = torch.cat([old, old.new_empty(size - len(old), *old.shape[1:])])
-        grown[rows.start : rows.stop] = old[: rows.start].mean(0)
-        tensors[name] = grown
-    larger.load_state_dict(tensors, assign=True)
-    return larger.eval()
+    for name in ("transformer.embeddings.tokens.weight", *biases):
+        tensors[name] = change(tensors[name])
+    changed.load_state_dict(tensors, assign=True)
+    return changed.eval()
 
 
 class SplitRows(nn.Module):

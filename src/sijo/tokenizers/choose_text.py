@@ -5,10 +5,11 @@ A stream larger than memory is read once: random numbers choose as much of it as
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import chain, filterfalse
+from typing import Generic, TypeVar
 
 import tokenizers
 from sijo.errors import TextError
@@ -24,7 +25,11 @@ COVERAGE = 0.9995
 """Of all letters of the text are in the alphabet, as in SentencePiece; the rarest are not."""
 
 
-class PieceSample:
+Piece = TypeVar("Piece", bound=Sized)
+"""A piece of a text: its characters, or its tokens."""
+
+
+class PieceSample(Generic[Piece]):
     """Of all pieces that come, those with the smallest numbers, as many as a budget of characters allows.
 
     Numbers differ. Which pieces they are does not depend on the order in which they come, and memory holds
@@ -40,10 +45,10 @@ class PieceSample:
     def __init__(self, budget: int) -> None:
         self.characters = 0
         self._budget = budget
-        self._heap: list[tuple[int, str]] = []
+        self._heap: list[tuple[int, Piece]] = []
         self._end = math.inf  # a piece with this number or more was too much once
 
-    def add(self, number: int, piece: str) -> None:
+    def add(self, number: int, piece: Piece) -> None:
         """Take a piece, and drop those with the largest numbers while it is too much."""
         if number >= self._end:
             return
@@ -54,7 +59,7 @@ class PieceSample:
             self.characters -= len(dropped)
             self._end = -largest
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[Piece]:
         """In the order of their numbers."""
         return (piece for _, piece in sorted(self._heap, reverse=True))
 
@@ -63,8 +68,8 @@ class PieceSample:
 class TextSample:
     """What was read, and what was chosen of it."""
 
-    learned: PieceSample
-    held: PieceSample
+    learned: PieceSample[str]
+    held: PieceSample[str]
     texts: int = 0
     characters: int = 0
 
@@ -116,12 +121,12 @@ class Alphabet:
     blanks: dict[int, str]
     """A space for each character that would become one of those."""
 
-    def texts(self, sample: PieceSample) -> Iterator[str]:
+    def texts(self, sample: PieceSample[str]) -> Iterator[str]:
         """The pieces of a sample without the letters that are left out."""
         return (piece.translate(self.blanks) for piece in sample) if self.blanks else iter(sample)
 
 
-def alphabet_of(sample: PieceSample, form: tokenizers.Tokenizer) -> Alphabet:
+def alphabet_of(sample: PieceSample[str], form: tokenizers.Tokenizer) -> Alphabet:
     """All of ASCII that the text has, and of other letters the most frequent, so that COVERAGE of it remains.
 
     form  what the text is made into before it is cut

@@ -26,6 +26,7 @@ from sijo.tokenizers.bounds import LARGEST, LONGEST_TOKEN
 from sijo.tokenizers.native import cutting
 from sijo.tokenizers.pipelines import END, STEP, from_merged, to_merged
 from sijo.tokenizers.published_settings import PublishedSettings
+from sijo.tokenizers.renumber import essential_ids, renumbered
 from sijo.tokenizers.special_tokens import added, frame_of, special_names
 from sijo.tokenizers.style import TokenizerFamily
 from sijo.tokenizers.tokenizer_json import read_tokenizer_json
@@ -192,6 +193,12 @@ class Tokenizer:
         declared = self._inner.get_added_tokens_decoder().items()
         framing = (number for _, special, _ in self._frame for number in special)
         return tuple(sorted({*(number for number, token in declared if token.special), *framing}))
+
+    @cached_property
+    def essential_ids(self) -> frozenset[int]:
+        """Those that `only` has to keep: special tokens, the unknown, bytes, and the piece that scores least."""
+        named = {number for number in map(self.id, self._names.values()) if number is not None}
+        return frozenset({*self.special_ids, *named, *essential_ids(json.loads(self._inner.to_str()))})
 
     @cached_property
     def starts_word(self) -> NDArray[np.bool_]:
@@ -371,28 +378,19 @@ class Tokenizer:
         return self._rebuilt(settings, fresh)
 
     def only(self, ids: Sequence[int]) -> "Tokenizer":
-        """This WordPiece tokenizer with these tokens alone, numbered anew in their order.
+        """This WordPiece or unigram tokenizer with these tokens alone, numbered anew in their order.
 
-        ids  which, smallest first; all special ones among them
+        A text that was cut into these alone is cut into the same.
+
+        ids  which, smallest first; all of `essential_ids` among them
 
         >>> from sijo.checkpoints.locate import built_in
         >>> whole = Tokenizer.load(built_in() / "tokenizer.json", max_length=9)
-        >>> few = whole.only([*whole.special_ids, whole.id("a"), whole.id("poem")])
+        >>> few = whole.only([*sorted(whole.essential_ids), whole.id("a"), whole.id("poem")])
         >>> few.windows(["a poem"]), few.decode([5, 6])
         ([[[2, 5, 6, 3]]], 'a poem')
         """
-        settings, places = json.loads(self._inner.to_str()), {number: place for place, number in enumerate(ids)}
-        before = settings["model"]["vocab"].items()
-        settings["model"]["vocab"] = {name: places[number] for name, number in before if number in places}
-        settings["added_tokens"] = [
-            token | {"id": places[token["id"]]} for token in settings["added_tokens"] if token["id"] in places
-        ]
-        frame = settings["post_processor"] or {}
-        for special in frame.get("special_tokens", {}).values():  # a template
-            special["ids"] = [places[number] for number in special["ids"]]
-        for side in frame.keys() & {"cls", "sep"}:  # BERT's own
-            frame[side][1] = places[frame[side][1]]
-        return self._rebuilt(settings)
+        return self._rebuilt(renumbered(json.loads(self._inner.to_str()), ids))
 
     def save(self, folder: Path) -> None:
         """Write tokenizer.json and a tokenizer_config.json with which `transformers` cuts alike.

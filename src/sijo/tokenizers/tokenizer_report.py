@@ -64,7 +64,7 @@ class TokenizerReport:
         return asdict(self) | {"longest": list(self.longest)}
 
 
-def measured(inner: tokenizers.Tokenizer, unknown: str, sample: PieceSample) -> dict[str, Any]:
+def measured(inner: tokenizers.Tokenizer, unknown: str, sample: PieceSample[str]) -> dict[str, Any]:
     """The fields of a report that are about the texts of a sample."""
     number = inner.token_to_id(unknown)
     counts = np.zeros(inner.get_vocab_size(), dtype=np.int64)

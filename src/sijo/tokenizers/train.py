@@ -118,7 +118,7 @@ def train_tokenizer(
     )
 
 
-def _wordpiece(sample: PieceSample, size: int, style: TokenizerStyle, settings: PublishedSettings) -> Learned:
+def _wordpiece(sample: PieceSample[str], size: int, style: TokenizerStyle, settings: PublishedSettings) -> Learned:
     form = pipelines.wordpiece(style.first, settings)
     alphabet = alphabet_of(sample, form)
     # punctuation and Chinese letters are words of their own
@@ -132,7 +132,7 @@ def _wordpiece(sample: PieceSample, size: int, style: TokenizerStyle, settings: 
     return pipelines.wordpiece([*_by_id(learned["vocab"]), *style.last], settings), alphabet
 
 
-def _byte_pairs(sample: PieceSample, size: int, style: TokenizerStyle, settings: PublishedSettings) -> Learned:
+def _byte_pairs(sample: PieceSample[str], size: int, style: TokenizerStyle, settings: PublishedSettings) -> Learned:
     """Pairs of bytes as GPT-2's, or of letters as CTRL's, where every piece has an id."""
     texts: Iterable[str]
     suffix: dict[str, Any] = {} if style.bytes else {"end_of_word_suffix": pipelines.END}
@@ -158,7 +158,7 @@ def _byte_pairs(sample: PieceSample, size: int, style: TokenizerStyle, settings:
     return build(ids, [tuple(pair) for pair in learned["merges"]], settings), alphabet
 
 
-def _unigram(sample: PieceSample, size: int, style: TokenizerStyle, settings: PublishedSettings) -> Learned:
+def _unigram(sample: PieceSample[str], size: int, style: TokenizerStyle, settings: PublishedSettings) -> Learned:
     unknown = style.special["unk_token"]
     octets = [f"<0x{number:02X}>" for number in range(256)] if style.bytes else []
     known = [(name, 0.0, spm.UNKNOWN if name == unknown else spm.CONTROL) for name in style.first]
