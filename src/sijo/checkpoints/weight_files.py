@@ -91,11 +91,6 @@ def weight_files(folder: Path) -> list[FolderFile]:
     raise CheckpointError(f"{folder} has no {WEIGHTS}: it is not a model, or was copied in part")
 
 
-def tensor_names(folder: Path) -> dict[str, None]:
-    """The names of a checkpoint folder's tensors, from the headers of its files; raises as `by_name` does."""
-    return by_name(folder, lambda file: dict.fromkeys(read_header(file)))
-
-
 def by_name(folder: Path, read: Callable[[FolderFile], Mapping[str, Content]]) -> dict[str, Content]:
     """What `read` gives of each tensor of a checkpoint folder, by its published name.
 

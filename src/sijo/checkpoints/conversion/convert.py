@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sijo.checkpoints.adapters import adapter_in
+from sijo.checkpoints.blocks import says_blocks
 from sijo.checkpoints.conversion.pickled import read_pickled
 from sijo.checkpoints.conversion.tensorflow import from_tensorflow, is_tensorflow
 from sijo.checkpoints.describe import buildable, describe
@@ -82,6 +83,9 @@ def convert(
         tell(f"merged the adapter; holds {', '.join(['the encoder', *held])}")
         return save(load(source, held, base=base), target, overwrite=overwrite)
     fields = _fields(folder, size=size, model_type=model_type)
+    if says_blocks(fields):
+        del fields["quantization_config"]
+        tell("wrote in float32 what was in blocks")
     family = FAMILIES[str(fields["model_type"])]
     config = family.config.read(fields)
     with _tensors(source, tell) as tensors:
