@@ -14,12 +14,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sijo.checkpoints.weight_files import TensorEntry, by_name, payload_begins, read_header, shown
+from sijo.checkpoints.weight_files import (
+    BLOCK_WEIGHTS,
+    TensorEntry,
+    by_name,
+    payload_begins,
+    read_header,
+    shown,
+    weight_files,
+)
 from sijo.errors import CheckpointError
 from sijo.files.paths import FolderFile
 
-METHOD = "sijo_blocks"
-"""What config.json calls such weights (quantization_config.quant_method), so that other programs refuse them."""
 BLOCKS = {".blocks4": 4, ".blocks8": 8}
 """What stands behind the name of a matrix that is held in blocks, and the bits of a number."""
 SCALES = ".scales"
@@ -145,10 +151,9 @@ def check_blocks(file: FolderFile, entries: Mapping[str, TensorEntry], content: 
         must_be_scales(np.frombuffer(content, "<f4", math.prod(entry.shape), begins + entry.begin), name, file)
 
 
-def says_blocks(fields: Mapping[str, object]) -> bool:
-    """Whether a config.json says that its weights are held in blocks."""
-    said = fields.get("quantization_config")
-    return isinstance(said, dict) and said.get("quant_method") == METHOD
+def is_in_blocks(folder: Path) -> bool:
+    """Whether the weights of a folder are the file of those in blocks."""
+    return [file.name for file in weight_files(folder)] == [BLOCK_WEIGHTS]
 
 
 def read_entries(file: FolderFile) -> dict[str, TensorEntry]:

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 from sijo.checkpoints.adapters import CONFIG as ADAPTER_CONFIG
 from sijo.checkpoints.adapters import TASKS, Adapter, adapter_in
-from sijo.checkpoints.blocks import tensor_entries
+from sijo.checkpoints.blocks import is_in_blocks, tensor_entries
 from sijo.checkpoints.card import languages
 from sijo.checkpoints.locate import TOKENIZER_FILES, locate
 from sijo.checkpoints.onnx.content import OnnxContent
@@ -124,10 +124,10 @@ class FolderDescription:
 
         named  whether the columns were named already
         """
-        if self.fields.get("quantization_config"):
+        if self.fields.get("quantization_config") or is_in_blocks(self.base):
             raise RefusedError(
-                f"{self.base} is quantized (quantization_config), so nothing can be added to its weights; name the "
-                "model that it was made from with base= (--base)"
+                f"{self.base} is quantized, so nothing can be added to its weights; name the model that it was "
+                "made from with base= (--base)"
             )
         head = TASKS.get(str(adapter.config.task_type))
         if head is not None:

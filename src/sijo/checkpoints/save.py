@@ -78,7 +78,6 @@ def save(
         theirs = {name.removeprefix(family.prefix): tensor for name, tensor in theirs.items()}
     if {"id2label", "label2id"} & fields.keys():  # both, and as text: transformers reads id2label alone
         fields = with_labels(fields, model.labels)
-    fields.pop("quantization_config", None)  # of the blocks that the weights came out of
     fields |= {
         "model_type": family.model_type,
         "architectures": [family.published(layouts)],

@@ -11,12 +11,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sijo.checkpoints.blocks import BLOCKS, METHOD, SCALES, quantized_blocks, says_blocks
+from sijo.checkpoints.blocks import BLOCKS, SCALES, is_in_blocks, quantized_blocks
 from sijo.checkpoints.contents import NEVER_OPENED
 from sijo.checkpoints.describe import FolderDescription, describe
 from sijo.checkpoints.load import Model, load
 from sijo.checkpoints.onnx.opened import session_source
-from sijo.checkpoints.weight_files import INDEX, WEIGHTS
+from sijo.checkpoints.weight_files import BLOCK_WEIGHTS, INDEX
 from sijo.checkpoints.weights import read_weights, write_file
 from sijo.checkpoints.weights_digest import weights_digest
 from sijo.errors import SettingError
@@ -46,12 +46,11 @@ BLOCK, WIDE_BLOCK, NARROW_BLOCK = 32, 128, 16
 class ExportedBlocks:
     """A folder that was kept."""
 
-    folder: Path
+    file: Path
+    """That of its weights."""
     bits: Bits
     table_bits: Bits
     head: str | None
-    bytes: int
-    """Of the file of weights."""
     comparison: Comparison
 
 
@@ -100,8 +99,7 @@ def export_blocks(
         (fresh / FOLDER).mkdir()
         way = f"float32, by weights of {bits} bits, tokens of {table_bits}"
         note(fresh, GRAPH, "float32", way, name, digest, comparison)
-        size = (fresh / WEIGHTS).stat().st_size
-    return ExportedBlocks(out, bits, table_bits, name, size, comparison)
+    return ExportedBlocks(out / BLOCK_WEIGHTS, bits, table_bits, name, comparison)
 
 
 def _may(folder: Path, bits: int, table_bits: int) -> FolderDescription:
@@ -112,7 +110,7 @@ def _may(folder: Path, bits: int, table_bits: int) -> FolderDescription:
         if value not in BLOCKS.values():
             raise SettingError(f"{name}={value!r} (--{name.replace('_', '-')}) is neither 4 nor 8")
     described = describe(folder)
-    if says_blocks(described.fields):
+    if is_in_blocks(folder):
         raise SettingError(f"{folder} is in blocks already; name the folder that it was made from")
     if described.adapter is not None:
         raise SettingError(f"{folder} holds an adapter; merge it first, with `sijo convert {folder} NEW`")
@@ -133,22 +131,17 @@ def _is_made_of_weights(name: str) -> bool:
 def _write_weights(
     described: FolderDescription, fresh: Path, bits: Bits, table_bits: Bits
 ) -> dict[str, StoredBlocks]:
-    """Write the weights of a folder into another, and a config that says that they are in blocks.
+    """Write the weights of a folder into another, matrices in blocks and all else in float32.
 
     Returns what is in blocks by our names.
     """
     weights, stored = read_weights(described.folder), dict[str, StoredBlocks]()
     places = described.by_full_name({name: name for name in weights})
-    fields = {**described.fields}
-    for layout in described.family.layouts(described.config):
-        for copy, original in layout.copies.items():
-            if (
-                copy in places
-                and original in places
-                and torch.equal(weights[places[copy]], weights[places[original]])
-            ):
-                del weights[places.pop(copy)]
-                fields["tie_word_embeddings"] = True
+    for copy, original in _copies(described):
+        if copy in places and original in places and torch.equal(weights[places[copy]], weights[places[original]]):
+            del places[copy]
+            if not described.config.tie_word_embeddings:
+                write_json(fresh / "config.json", {**described.fields, "tie_word_embeddings": True})
     written: dict[str, Tensor] = {}
     for full, name in places.items():
         tensor = weights[name].float() if weights[name].is_floating_point() else weights[name]
@@ -161,10 +154,13 @@ def _write_weights(
         stored[ours] = StoredBlocks(of, *quantized_blocks(tensor.numpy(), bits=of, block=block))
         written[name + ENDS[of]] = torch.from_numpy(stored[ours].blocks)
         written[name + SCALES] = torch.from_numpy(stored[ours].scales)
-    write_file(fresh / WEIGHTS, written)
-    said = {"quant_method": METHOD, "bits": bits, "table_bits": table_bits}
-    write_json(fresh / "config.json", {**fields, "quantization_config": said})
+    write_file(fresh / BLOCK_WEIGHTS, written)
     return stored
+
+
+def _copies(described: FolderDescription) -> list[tuple[str, str]]:
+    """The full names of tensors that may be published twice, the copy first."""
+    return [pair for layout in described.family.layouts(described.config) for pair in layout.copies.items()]
 
 
 def _our_name(described: FolderDescription, full: str) -> str | None:
@@ -200,6 +196,6 @@ def _write_graph(
         "sijo.head": head or "",
     }
     proto = onnx_model(parts_of(model, head), props, stored=stored)
-    write_over(proto, fresh / GRAPH, FolderFile(fresh, WEIGHTS))
+    write_over(proto, fresh / GRAPH, FolderFile(fresh, BLOCK_WEIGHTS))
     with session_source(FolderFile(fresh, GRAPH), describe(fresh)):
         pass

@@ -43,8 +43,7 @@ class StoredProducts(Products):
         g, weight = self.graph, self.weights[f"{name}.weight"]
         held = self.stored.get(f"{name}.weight")
         if held is None:
-            turned = g.op("Transpose", g.constant(f"{name}.weight", weight), perm=[1, 0])
-            return g.op("MatMul", states, turned)
+            return super().product(name, states)
         return g.op(
             "MatMulNBits",
             *(states, g.constant(f"{name}.blocks", held.blocks), g.constant(f"{name}.scales", held.scales)),
@@ -54,6 +53,10 @@ class StoredProducts(Products):
             block_size=held.block_size,
             accuracy_level=1,  # float32
         )
+
+    def turned(self, name: str) -> str:
+        """A matrix (N, D) of the network as (D, N)."""
+        return self.graph.op("Transpose", self.graph.constant(name, self.weights[name]), perm=[1, 0])
 
     def rows(self, name: str, table: np.ndarray, ids: str) -> str:
         """Rows of a table, float32."""

@@ -13,14 +13,13 @@ import torch
 from torch import Tensor
 
 from sijo.checkpoints.adapters import adapter_in
-from sijo.checkpoints.blocks import says_blocks
 from sijo.checkpoints.conversion.pickled import read_pickled
 from sijo.checkpoints.conversion.tensorflow import from_tensorflow, is_tensorflow
 from sijo.checkpoints.describe import buildable, describe
 from sijo.checkpoints.load import load
 from sijo.checkpoints.locate import BESIDE_WEIGHTS, SENTENCE_CONFIGS
 from sijo.checkpoints.save import save
-from sijo.checkpoints.weight_files import INDEX, PICKLED, WEIGHTS, weight_map
+from sijo.checkpoints.weight_files import PICKLED, has_weights, weight_map
 from sijo.checkpoints.weights import read_file, read_weights, write_weights
 from sijo.errors import CheckpointError, RefusedError, SettingError, SijoError
 from sijo.files.atomic import whole_folder
@@ -83,9 +82,6 @@ def convert(
         tell(f"merged the adapter; holds {', '.join(['the encoder', *held])}")
         return save(load(source, held, base=base), target, overwrite=overwrite)
     fields = _fields(folder, size=size, model_type=model_type)
-    if says_blocks(fields):
-        del fields["quantization_config"]
-        tell("wrote in float32 what was in blocks")
     family = FAMILIES[str(fields["model_type"])]
     config = family.config.read(fields)
     with _tensors(source, tell) as tensors:
@@ -169,7 +165,7 @@ def _tensors(source: Path, tell: Tell) -> Iterator[Mapping[str, Tensor]]:
 
 def _files(folder: Path) -> Mapping[str, set[str] | None]:
     """The files of weights, and the tensors that an index says are in each; none where `load` knows them itself."""
-    if present(folder, WEIGHTS) or present(folder, INDEX):
+    if has_weights(folder):
         return {}
     if index := present(folder, BIN_INDEX):
         shard_of = weight_map(index)
