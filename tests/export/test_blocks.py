@@ -29,6 +29,7 @@ from sijo.inference.backends.onnx_backend import OnnxBackend
 from sijo.inference.backends.registry import chosen_backend, open_backend
 from sijo.models import published
 from sijo.nn.architecture import Architecture, Disentangled, Learned
+from without_torch_commands import commands
 
 TEXTS = ["the sea is new", "rain and sun", "a good game in the old land", "tax", "money and bread for the team"]
 WIDE = Architecture(
@@ -123,6 +124,21 @@ def test_a_folder_appears_whole_with_its_weights_once(packed, tiny_model):
             "compared": True,
         }
     }
+
+
+def test_it_needs_no_torch(packed, tmp_path):
+    # kills: blocks that are computed by torch before onnxruntime reads them, a description that imports it
+    file = tmp_path / "vectors.npy"
+    told, labelled, encoded = commands(
+        ["inspect", packed, "--format", "json"],
+        ["classify", "-", "--labels", "game,bank", "--model", packed],
+        ["encode", "-", "--model", packed, "--output", file],
+    )
+    assert told.code == labelled.code == encoded.code == 0, (told, labelled, encoded)
+    assert json.loads(told.out)["backend"]["auto"] == {"exact": "onnx"}
+    assert json.loads(labelled.out)["scorer"] == "embedding"
+    by_torch = sijo.encode(packed, ["rain in the land"], backend="torch")
+    assert np.abs(np.load(file) - by_torch).max() < 1e-6
 
 
 def test_onnxruntime_alone_opens_it(packed):

@@ -102,13 +102,12 @@ def run(folder: Path, /, *, options: ExportSettings = ExportSettings()) -> None:
 
 def _must_go_together(options: ExportSettings) -> None:
     """Raise SettingError for options of one kind with the other, and for blocks that would replace the weights."""
-    of_other = {
-        "onnx": {"--bits": options.bits, "--table-bits": options.table_bits},
-        "blocks": {"--precision": options.precision},
-    }
-    for name, value in of_other[options.to].items():
-        if value is not None:
-            kind = "blocks" if options.to == "onnx" else "onnx"
+    for name, value, kind in (
+        ("--bits", options.bits, "blocks"),
+        ("--table-bits", options.table_bits, "blocks"),
+        ("--precision", options.precision, "onnx"),
+    ):
+        if value is not None and kind != options.to:
             raise SettingError(f"{name} {value} is for --to {kind}, and this is --to {options.to}; leave it out")
     if options.to == "blocks" and options.out is None:
         raise SettingError("blocks take the place of the weights, which would be lost; say --out and a new folder")
