@@ -115,7 +115,8 @@ def from_hub(repo: str, revision: str | None = None) -> Path:
         # another program may have fetched a part, and without modules.json an encoder would be pooled by guess
         whole = all((cached / name).is_file() for name in ("config.json", "tokenizer.json", "modules.json"))
         whole = whole or (cached / "adapter_config.json").is_file()
-        whole = whole and (not onnx or any((cached / name).is_file() for name in ONNX_FILES))
+        networks = [name for name in ONNX_FILES if name.endswith(".onnx")]
+        whole = whole and (not onnx or any((cached / name).is_file() for name in networks))
         if offline() or (whole and any(cached.glob("*.safetensors"))):
             return cached
     except HFValidationError as error:
