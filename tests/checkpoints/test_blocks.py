@@ -210,6 +210,7 @@ def test_converted_it_is_an_ordinary_folder_for_others(tiny_copy, tmp_path):
     put(tiny_copy, in_blocks(tiny_weights()))
     with pytest.raises(OSError, match=r"no file named model\.safetensors"):
         AutoModel.from_pretrained(tiny_copy)
+    save_file({"vectors": np.ones(3, np.float32)}, tiny_copy / "zero_shot_background.safetensors")  # no weights
     plain = convert(tiny_copy, tmp_path / "plain")
     assert not (plain / FILE).exists()
     written, held = load_file(plain / "model.safetensors"), read_weights(tiny_copy)
