@@ -24,9 +24,8 @@ def write_onnx(model: "onnx.ModelProto", file: Path) -> None:
 
     The model itself is left without its weights. The bytes are the same for the same model.
     """
-    name = file.name + DATA
-    with file.with_name(name).open("wb") as data:
-        _write(model, file, name, lambda content: _appended(data, content))
+    with file.with_name(file.name + DATA).open("wb") as data:
+        _write(model, file, file.name + DATA, lambda content: _appended(data, content))
 
 
 def write_over(model: "onnx.ModelProto", file: Path, weights: FolderFile) -> None:
@@ -34,8 +33,7 @@ def write_over(model: "onnx.ModelProto", file: Path, weights: FolderFile) -> Non
 
     A constant is one of its tensors where it has the very bytes of it.
     """
-    with weights.open() as stream:
-        content = stream.read()
+    content = weights.buffer()
     begins, places = payload_begins(content), dict[bytes, int]()
     for entry in read_header(weights, content).values():
         begin, end = begins + entry.begin, begins + entry.end
