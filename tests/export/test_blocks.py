@@ -170,6 +170,25 @@ def test_both_backends_answer_alike(tmp_path, tokenizer, architecture, bits, tab
     assert 1e-5 < off < 0.5
 
 
+def test_the_same_model_gives_the_same_bytes(tiny_model, packed, tmp_path):
+    # kills: an order of tensors or nodes that changes from run to run
+    export_blocks(tiny_model, out=tmp_path / "again", bits=4, texts=TEXTS, keep_anyway=True)
+    for name in ("model_blocks.safetensors", "model.onnx"):
+        assert (tmp_path / "again" / name).read_bytes() == (packed / name).read_bytes(), name
+
+
+def test_half_precision_becomes_float32_beside_blocks(tiny_model, packed, tmp_path):
+    # kills: norms in float16, which the graph, that is in float32, would find nowhere; codes of rounded numbers
+    folder = shutil.copytree(tiny_model, tmp_path / "half")
+    weights = {name: array.astype(np.float16) for name, array in load_file(folder / "model.safetensors").items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    export_blocks(folder, out=tmp_path / "blocks", texts=TEXTS)
+    held = load_file(tmp_path / "blocks/model_blocks.safetensors")
+    assert {array.dtype.name for array in held.values()} == {"uint8", "float32"}
+    original = open_backend(FolderDescription(folder), device="cpu").vectors(IDS)
+    assert np.abs(opened(tmp_path / "blocks").vectors(IDS) - original).max() < 0.05 * np.abs(original).max()
+
+
 @pytest.mark.parametrize("head", ["sequence-classification", "token-classification"])
 def test_heads_answer_too(tmp_path, tokenizer, head):
     # kills: a head of which the graph keeps a second copy, or which it leaves out
