@@ -5,7 +5,13 @@ import struct
 import numpy as np
 
 FLOAT, INT32, INT64 = 1, 6, 7
-TYPES = {np.dtype("<f4"): FLOAT, np.dtype("<f2"): 10, np.dtype("<i8"): INT64, np.dtype("<i4"): INT32}
+TYPES = {
+    np.dtype("<f4"): FLOAT,
+    np.dtype("<f2"): 10,
+    np.dtype("<i8"): INT64,
+    np.dtype("<i4"): INT32,
+    np.dtype("u1"): 2,
+}
 
 
 def varint(value):

@@ -76,7 +76,7 @@ MAY_IMPORT_TORCH = {
     "app": "",
     "checkpoints": "int8 load merge names save weights",
     "checkpoints/conversion": "convert pickled tensorflow",
-    "export": "calibrate compare export",
+    "export": "blocks calibrate compare export",
     "generation": "attribute beams generator rules",
     "inference/backends": "devices torch_backend",
     "jobs": "finetune_seed finetune_setup networks new_token_rows recipes student",

@@ -49,3 +49,36 @@ def test_what_cannot_be_exported_is_said(sijo_cli, tmp_path):
     ran = sijo_cli("export", tmp_path / "absent")
     assert (ran.code, "there is no folder" in ran.err) == (2, True)
     assert sijo_cli("export", tmp_path, "--precision", "int3").code == 2
+
+
+def test_blocks_are_another_folder(sijo_cli, tiny_copy, tmp_path):
+    # kills: bits that do not reach the library, weights that are replaced where they are
+    texts = tmp_path / "texts.txt"
+    texts.write_text("the sea\nrain and sun\nmoney for bread\n")
+    asked = ("export", tiny_copy, "--to", "blocks", "--texts", texts, "--keep-anyway")
+    ran = sijo_cli(*asked, "--bits", "4", "--out", tmp_path / "few")
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)
+    assert (told["kind"], told["bits"], told["table_bits"], told["texts"]) == ("blocks", 4, 8, 3)
+    assert Path(told["file"]) == tmp_path / "few/model_blocks.safetensors"
+    words = sijo_cli(*asked, "--table-bits", "4", "--out", tmp_path / "other", "--format", "table")
+    assert words.out.strip().endswith(b"other/model_blocks.safetensors") and "0.0 MB of weights" in words.err
+    assert json.loads(sijo_cli("inspect", tmp_path / "other").out)["dtype"].startswith(
+        "4 bits in blocks and 8 bits"
+    )
+    assert (tiny_copy / "model.safetensors").is_file() and not (tiny_copy / "model.onnx").exists()
+
+
+def test_options_of_one_kind_are_none_of_the_other(sijo_cli, tiny_copy, tmp_path):
+    # kills: an option that is asked for and does nothing, weights that are lost
+    sijo_cli("export", tiny_copy, "--bits", "4").must_say(2, "--bits 4 is for --to blocks")
+    sijo_cli("export", tiny_copy, "--to", "onnx", "--table-bits", "8").must_say(
+        2, "--table-bits 8 is for --to blocks"
+    )
+    asked = ("export", tiny_copy, "--to", "blocks")
+    sijo_cli(*asked, "--precision", "int8", "--out", tmp_path / "o").must_say(
+        2, "--precision int8 is for --to onnx"
+    )
+    sijo_cli(*asked).must_say(2, "blocks take the place of the weights", "--out")
+    sijo_cli(*asked, "--bits", "5", "--out", tmp_path / "o").must_say(2, "--bits")
+    assert not (tmp_path / "o").exists()

@@ -10,11 +10,12 @@ import torch
 
 from battery import scramble
 from onnx_sessions import answers, opened, parts
+from sijo.checkpoints.blocks import quantized_blocks
 from sijo.checkpoints.load import create
 from sijo.export.calibrate import input_ranges
 from sijo.export.graph import GraphBuilder
 from sijo.export.network import onnx_model
-from sijo.export.quantize import BlockProducts, quantized_blocks
+from sijo.export.quantize import BlockProducts
 from sijo.nn.architecture import Architecture, Disentangled, Learned
 from sijo.nn.head_specs import POOLING_MODES
 from sijo.nn.pooling import pool

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sijo.checkpoints.locate import from_hub, locate
 from sijo.checkpoints.patterns import Pattern
-from sijo.checkpoints.weight_files import INDEX, WEIGHTS, read_header
+from sijo.checkpoints.weight_files import has_weights, read_header
 from sijo.errors import CheckpointError, RefusedError, SettingError
 from sijo.files.json_files import read_object
 from sijo.files.paths import FolderFile, present
@@ -179,7 +179,7 @@ class Adapter:
 
         Raises SettingError where nothing names it or two do, RefusedError where the adapter's file names a path.
         """
-        if present(self.folder, WEIGHTS) or present(self.folder, INDEX):
+        if has_weights(self.folder):
             if wanted is not None:
                 raise SettingError(
                     f"{self.folder} holds the model that its adapter belongs to, so base={str(wanted)!r} (--base) "

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from sijo.checkpoints.adapters import Adapter
+from sijo.checkpoints.blocks import tensor_entries
 from sijo.checkpoints.card import languages, licence
 from sijo.checkpoints.describe import FolderDescription
 from sijo.checkpoints.onnx.files import ONNX_NAMES, onnx_file
 from sijo.checkpoints.onnx.opened import session_source
-from sijo.checkpoints.weight_files import PICKLED, TensorEntry, by_name, read_header
+from sijo.checkpoints.weight_files import PICKLED, TensorEntry
 from sijo.errors import SijoError
 from sijo.files.opener import open_inside
 from sijo.models.family import Layout
@@ -24,8 +25,11 @@ from sijo.nn.head_specs import POOLER
 
 PARTS = {"blocks": "layers", "final_norm": "final norm"}
 """Parts of a network that are not called as their module is."""
-FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-"""What safetensors calls types of floats, and everybody else."""
+FLOATS = {
+    **{"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"},
+    **{"blocks4": "4 bits in blocks", "blocks8": "8 bits in blocks"},
+}
+"""What safetensors, and `blocks.py`, call types of floats, and everybody else."""
 ALIKE = ("sequence-classification", "token-classification", "multiple-choice")
 """Heads whose tensors have the same names: where the config does not say which it is, one that opens is enough."""
 MOST_FILES = 1_000
@@ -119,7 +123,7 @@ def _described(described: FolderDescription) -> dict[str, Any]:
 def _weights(described: FolderDescription) -> dict[str, Any]:
     """What a folder's tensors are, from the headers of its files."""
     family = described.family
-    entries: dict[str, TensorEntry] = described.by_full_name(by_name(described.base, read_header))
+    entries: dict[str, TensorEntry] = described.by_full_name(tensor_entries(described.base))
     shapes = {name: entry.shape for name, entry in entries.items()}
     if described.adapter is not None:
         kept = described.adapter.shapes.items()

@@ -10,13 +10,14 @@ from typing import Protocol, TypeVar
 
 from sijo.checkpoints.adapters import CONFIG as ADAPTER_CONFIG
 from sijo.checkpoints.adapters import TASKS, Adapter, adapter_in
+from sijo.checkpoints.blocks import is_in_blocks, tensor_entries
 from sijo.checkpoints.card import languages
 from sijo.checkpoints.locate import TOKENIZER_FILES, locate
 from sijo.checkpoints.onnx.content import OnnxContent
 from sijo.checkpoints.onnx.files import onnx_files
 from sijo.checkpoints.onnx.outputs import JUDGING, judging_heads
 from sijo.checkpoints.sentence import SentenceSettings, sentence_settings
-from sijo.checkpoints.weight_files import has_weights, shown, tensor_names, weight_files
+from sijo.checkpoints.weight_files import has_weights, shown, weight_files
 from sijo.errors import CheckpointError, RefusedError, SettingError, SijoError
 from sijo.files.json_files import read_object
 from sijo.files.manifest import Identity, identity
@@ -123,10 +124,10 @@ class FolderDescription:
 
         named  whether the columns were named already
         """
-        if self.fields.get("quantization_config"):
+        if self.fields.get("quantization_config") or is_in_blocks(self.base):
             raise RefusedError(
-                f"{self.base} is quantized (quantization_config), so nothing can be added to its weights; name the "
-                "model that it was made from with base= (--base)"
+                f"{self.base} is quantized, so nothing can be added to its weights; name the model that it was "
+                "made from with base= (--base)"
             )
         head = TASKS.get(str(adapter.config.task_type))
         if head is not None:
@@ -163,7 +164,7 @@ class FolderDescription:
         """The heads whose weights it holds, by the headers of its files; of ONNX files alone, those that answer."""
         if self.onnx_alone is not None:
             return self._heads_of_onnx(self.onnx_alone)
-        layouts = self.layouts(self.by_full_name(tensor_names(self.base)) | self.adapted)
+        layouts = self.layouts({*self.by_full_name(tensor_entries(self.base)), *self.adapted})
         return tuple(name for name in layouts if name != POOLER)
 
     @cached_property

@@ -31,7 +31,7 @@ FILES = [
     "*_Pooling/config.json",
 ]
 """What is fetched from the Hub. Nothing that can carry code."""
-ONNX_FILES = ["onnx/model.onnx", "onnx/model.onnx_data"]
+ONNX_FILES = ["onnx/model.onnx", "onnx/model.onnx_data", "model.onnx"]
 """What is fetched besides where torch is not installed: the network that runs without it."""
 
 
@@ -115,7 +115,8 @@ def from_hub(repo: str, revision: str | None = None) -> Path:
         # another program may have fetched a part, and without modules.json an encoder would be pooled by guess
         whole = all((cached / name).is_file() for name in ("config.json", "tokenizer.json", "modules.json"))
         whole = whole or (cached / "adapter_config.json").is_file()
-        whole = whole and (not onnx or (cached / ONNX_FILES[0]).is_file())
+        networks = [name for name in ONNX_FILES if name.endswith(".onnx")]
+        whole = whole and (not onnx or any((cached / name).is_file() for name in networks))
         if offline() or (whole and any(cached.glob("*.safetensors"))):
             return cached
     except HFValidationError as error:

@@ -22,6 +22,9 @@ from sijo.texts import half_character
 Content = TypeVar("Content")
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+BLOCK_WEIGHTS = "model_blocks.safetensors"
+"""The file of weights of few bits (`blocks.py`); not the others' name, by which transformers would open it, and
+fill what it does not find with random numbers."""
 ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 """Every dtype that sijo reads, and the bytes of a number."""
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz")
@@ -56,12 +59,12 @@ class TensorEntry(NamedTuple):
 
 
 def has_weights(folder: Path) -> bool:
-    """Whether a folder has weights in safetensors, or an index of them.
+    """Whether a folder has weights in safetensors, in blocks too, or an index of them.
 
     >>> has_weights(Path("."))
     False
     """
-    return any(present(folder, name) is not None for name in (WEIGHTS, INDEX))
+    return any(present(folder, name) is not None for name in (WEIGHTS, INDEX, BLOCK_WEIGHTS))
 
 
 def weight_files(folder: Path) -> list[FolderFile]:
@@ -76,6 +79,9 @@ def weight_files(folder: Path) -> list[FolderFile]:
     index = present(folder, INDEX)
     if index is not None:
         return [_shard(folder, name) for name in sorted(set(weight_map(index).values()))]
+    blocks = present(folder, BLOCK_WEIGHTS)
+    if blocks is not None:
+        return [blocks]
     pickled = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLED)
     if pickled:
         raise RefusedError(
@@ -91,11 +97,6 @@ def weight_files(folder: Path) -> list[FolderFile]:
     raise CheckpointError(f"{folder} has no {WEIGHTS}: it is not a model, or was copied in part")
 
 
-def tensor_names(folder: Path) -> dict[str, None]:
-    """The names of a checkpoint folder's tensors, from the headers of its files; raises as `by_name` does."""
-    return by_name(folder, lambda file: dict.fromkeys(read_header(file)))
-
-
 def by_name(folder: Path, read: Callable[[FolderFile], Mapping[str, Content]]) -> dict[str, Content]:
     """What `read` gives of each tensor of a checkpoint folder, by its published name.
 
@@ -105,7 +106,7 @@ def by_name(folder: Path, read: Callable[[FolderFile], Mapping[str, Content]]) -
     otherwise damaged, and for shards that do not hold just what their index says.
     """
     files = weight_files(folder)
-    if files[0].name == WEIGHTS:
+    if files[0].name in (WEIGHTS, BLOCK_WEIGHTS):
         return dict(read(files[0]))
     contents: dict[str, Content] = {}
     index = present(folder, INDEX)

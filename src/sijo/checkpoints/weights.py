@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
+from sijo.checkpoints.blocks import block_numbers, in_blocks, must_be_scales
 from sijo.checkpoints.weight_files import INDEX, WEIGHTS, TensorEntry, by_name, payload_begins, read_header
 from sijo.errors import SettingError
 from sijo.files.paths import FolderFile
@@ -93,12 +94,18 @@ def not_finite(tensor: Tensor) -> int:
 def read_file(file: FolderFile) -> dict[str, Tensor]:
     """Every tensor of one safetensors file, mapped from it where it is large; errors as of `read_header`.
 
+    Matrices that are held in blocks (`blocks.py`) are computed, in float32.
     The header that is checked and the bytes that are hashed are in the very memory that the tensors are.
     """
     content = file.buffer()
     entries = read_header(file, content)
     start = payload_begins(content)
-    return {name: _tensor(content, start + entry.begin, entry) for name, entry in entries.items()}
+    tensors = {name: _tensor(content, start + entry.begin, entry) for name, entry in entries.items()}
+    for name, held in in_blocks(file, entries).items():
+        blocks, scales = tensors.pop(held.blocks).numpy(), tensors.pop(held.scales).numpy()
+        must_be_scales(scales, name, file)
+        tensors[name] = torch.from_numpy(block_numbers(blocks, scales, bits=held.bits))
+    return tensors
 
 
 def _tensor(content: Any, begin: int, entry: TensorEntry) -> Tensor:

@@ -145,13 +145,13 @@ def _embeddings(
     if places is not None:
         summed = graph.op("Add", summed, places)
     if before:
-        summed = graph.op("MatMul", summed, _transposed(graph, weights, "embeddings.project.weight"))
+        summed = graph.op("MatMul", summed, products.turned("embeddings.project.weight"))
     if a.entry == "norm":
         summed = norm(graph, weights, "embeddings.norm", summed, a.norm.eps)
     if a.distances is not None:
         summed = graph.op("Mul", summed, inputs.keep)
     if a.widening == "after_norm":
-        summed = graph.op("MatMul", summed, _transposed(graph, weights, "embeddings.project.weight"))
+        summed = graph.op("MatMul", summed, products.turned("embeddings.project.weight"))
         summed = graph.op("Add", summed, weight(graph, weights, "embeddings.project.bias"))
     return summed
 
@@ -171,10 +171,6 @@ def _waves(count: int, width: int) -> np.ndarray:
     """All sines before all cosines, (count, width) float32, as `waves` in `nn/embeddings.py` has them."""
     angles = np.arange(count)[:, None] / 10_000 ** (np.arange(0, width, 2) / width)
     return np.concatenate([np.sin(angles), np.cos(angles[:, : width // 2])], axis=1).astype(np.float32)
-
-
-def _transposed(graph: GraphBuilder, weights: Weights, name: str) -> str:
-    return graph.constant(f"{name}.T", weights[name].T)
 
 
 def _block(

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -87,7 +87,7 @@ def export(
         raise SettingError(f"there is no folder {folder}; name the folder of a model")
     if precision not in NAMES:
         raise SettingError(f"no precision {precision!r} for a file; there are {', '.join(NAMES)}")
-    name = _head(folder, head)
+    name = head_of(folder, head)
     model = load(folder, name)
     digest = weights_digest(describe(folder).weight_files)
     props = {
@@ -98,10 +98,10 @@ def export(
     }
     target = folder.resolve() if out is None else Path(out)
     with whole_folder(target, overwrite=out is None) as fresh:
-        _copy(folder, fresh)
+        copy_folder(folder, fresh)
         (fresh / FOLDER).mkdir(exist_ok=True)
         file = fresh / FOLDER / NAMES[precision]
-        parts, sample = _parts(model, name), default_texts() if texts is None else list(texts)
+        parts, sample = parts_of(model, name), default_texts() if texts is None else list(texts)
         for way in WAYS[precision]:
             needs = {NEEDS: VNNI} if way == STATIC else {}
             ranges = input_ranges(model, batched(model, name, default_texts())[2]) if way == STATIC else None
@@ -110,12 +110,15 @@ def export(
             comparison = compare(model, name, open_session(file, torch.get_num_threads()), sample)
             if way == WAYS[precision][-1] or comparison.agreement.value >= ALIKE:
                 break
-        _must_agree(comparison, precision, keep_anyway=keep_anyway)
-        _note(fresh, precision, way, name, digest, comparison)
+        if precision == "float32":
+            must_equal(comparison)
+        elif not keep_anyway:
+            must_agree(comparison, f"the {precision} file", "use float32")
+        note(fresh, NAMES[precision], precision, way, name, digest, comparison)
     return Exported(target / FOLDER / NAMES[precision], precision, name, comparison)
 
 
-def _head(folder: Path, head: str | None) -> str | None:
+def head_of(folder: Path, head: str | None) -> str | None:
     """The head that a file answers by."""
     if head is not None and head not in HEADS:
         raise SettingError(f"no ONNX file can have a {head} head; it can have {' or '.join(HEADS)}")
@@ -125,7 +128,8 @@ def _head(folder: Path, head: str | None) -> str | None:
     return next((name for name in HEADS if name in held), None)
 
 
-def _parts(model: Model, head: str | None) -> NetworkParts:
+def parts_of(model: Model, head: str | None) -> NetworkParts:
+    """What a graph is made of."""
     spec = None if head is None else model.head_values[head]
     assert spec is None or isinstance(spec, ClassifierHeadSpec)
     return NetworkParts(
@@ -143,13 +147,16 @@ def _arrays(module: torch.nn.Module) -> dict[str, np.ndarray]:
     return {name: tensor.float().numpy() for name, tensor in module.state_dict().items()}
 
 
-def _copy(folder: Path, fresh: Path) -> None:
-    """Put every file of a folder into another, but its manifest and what is hidden."""
+def copy_folder(folder: Path, fresh: Path, leave: Callable[[str], bool] = lambda name: False) -> None:
+    """Put every file of a folder into another, but its manifest and what is hidden.
+
+    leave  whether a file of that name stays behind too
+    """
     for place, below, files in os.walk(folder):
         below[:] = sorted(name for name in below if not name.startswith("."))
         for path in (Path(place) / name for name in sorted(files) if not name.startswith(".")):
             name = path.relative_to(folder).as_posix()
-            stream = None if name == MANIFEST else open_inside(folder, name)
+            stream = None if name == MANIFEST or leave(name) else open_inside(folder, name)
             if stream is None:
                 continue
             (fresh / name).parent.mkdir(parents=True, exist_ok=True)
@@ -157,31 +164,39 @@ def _copy(folder: Path, fresh: Path) -> None:
                 shutil.copyfileobj(stream, copy, 1 << 20)
 
 
-def _must_agree(comparison: Comparison, precision: FilePrecision, *, keep_anyway: bool) -> None:
-    """Raise SettingError for a file that is not as good as its original."""
+def must_equal(comparison: Comparison) -> None:
+    """Raise SettingError for what computes in float32, and not as torch does."""
     limit = CLOSE * max(1.0, comparison.largest)
-    if precision == "float32" and not comparison.gap <= limit:
+    if not comparison.gap <= limit:
         raise SettingError(
             f"the float32 file is off by {comparison.gap:.1e} where {limit:.1e} is allowed, so it is not kept; "
             "please report this with the model's config.json"
         )
+
+
+def must_agree(comparison: Comparison, what: str, otherwise: str) -> None:
+    """Raise SettingError for rounded weights that decide otherwise too often.
+
+    what       is not kept
+    otherwise  what would do
+    """
     share = comparison.agreement
-    if precision != "float32" and not (share.value >= ALIKE or keep_anyway):
+    if not share.value >= ALIKE:
         raise SettingError(
-            f"the {precision} file decides like the original in {share.value:.1%} of {comparison.decisions:,} "
-            f"cases ({share.low:.1%} to {share.high:.1%}), and {ALIKE:.0%} are asked for, so it is not kept; use "
-            "float32, compare it on texts like your own with texts= (--texts), or keep it all the same with "
+            f"{what} decides like the original in {share.value:.1%} of {comparison.decisions:,} "
+            f"cases ({share.low:.1%} to {share.high:.1%}), and {ALIKE:.0%} are asked for, so it is not kept; "
+            f"{otherwise}, compare it on texts like your own with texts= (--texts), or keep it all the same with "
             "keep_anyway=True (--keep-anyway)"
         )
 
 
-def _note(
-    fresh: Path, precision: FilePrecision, way: str, head: str | None, digest: str, comparison: Comparison
+def note(
+    fresh: Path, file: str, precision: str, way: str, head: str | None, digest: str, comparison: Comparison
 ) -> None:
-    """Write what was measured beside the files."""
-    file = present(fresh, MEASURED)
-    entries: dict[str, Any] = read_object(file) if file else {}
-    entries[NAMES[precision]] = {
+    """Write what was measured of a file beside it, and into the card."""
+    measured = present(fresh, MEASURED)
+    entries: dict[str, Any] = read_object(measured) if measured else {}
+    entries[file] = {
         "precision": precision,
         "products": way,
         "head": head,

@@ -24,7 +24,15 @@ IR_VERSION = 10
 MICROSOFT = "com.microsoft"
 OWN = frozenset(
     (
-        *("BiasGelu", "FastGelu", "Gelu", "MatMulIntegerToFloat", "MatMulNBits", "MultiHeadAttention"),
+        *(
+            "BiasGelu",
+            "FastGelu",
+            "GatherBlockQuantized",
+            "Gelu",
+            "MatMulIntegerToFloat",
+            "MatMulNBits",
+            "MultiHeadAttention",
+        ),
         *("QuickGelu", "SkipLayerNormalization"),
     )
 )

@@ -5,7 +5,7 @@ Letters: B batch, L length, D width of the hidden states, N labels.
 
 import numpy as np
 
-from sijo.export.encoder import EncoderInputs, Weights, activation, norm
+from sijo.export.encoder import EncoderInputs, activation, norm
 from sijo.export.graph import GraphBuilder
 from sijo.export.products import Products
 from sijo.nn.architecture import Architecture
@@ -18,15 +18,14 @@ def add_classifier(
     graph: GraphBuilder,
     head: ClassifierHeadSpec,
     architecture: Architecture,
-    weights: Weights,
+    products: Products,
     hidden: str,
     inputs: EncoderInputs,
 ) -> str:
     """The scores of a head, (B, N) for a text or (B, L, N) for tokens, as `nn/heads.py` has them.
 
-    weights  of the head alone: dense.weight, out.weight, …
+    products  with the head's own matrices: head.dense.weight, head.out.weight, …
     """
-    products = Products(graph, {f"head.{name}": tensor for name, tensor in weights.items()})
     match head.reads:
         case "first":
             states = _first(graph, hidden)

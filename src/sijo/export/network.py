@@ -16,6 +16,7 @@ from sijo.export.heads import add_classifier, add_pooling
 from sijo.export.products import Products
 from sijo.export.quantize import BITS, BlockProducts
 from sijo.export.static import InputRange, StaticProducts
+from sijo.export.stored import StoredBlocks, StoredProducts
 from sijo.nn.architecture import Architecture
 from sijo.nn.head_specs import ClassifierHeadSpec, Pooling, pooling_modes
 
@@ -50,6 +51,7 @@ def onnx_model(
     *,
     precision: str = "float32",
     ranges: Mapping[str, InputRange] | None = None,
+    stored: Mapping[str, StoredBlocks] | None = None,
     states: bool = False,
 ) -> "onnx.ModelProto":
     """A network as an ONNX model, with its weights inside.
@@ -57,6 +59,7 @@ def onnx_model(
     metadata   what the file says of itself
     precision  float32, int8 or int4: of the products with the encoder's matrices
     ranges     of the inputs of each linear map, for products of 8 bits by them; None for others
+    stored     the matrices that the weights are held in as blocks, to be read as they are; None for others
     states     whether the states after the embeddings and every layer come out too, as hidden_states.0 and so on
 
     Inputs are input_ids, attention_mask and, of a network with segments, token_type_ids, each (B, L) int64.
@@ -68,6 +71,8 @@ def onnx_model(
     if ranges is not None:
         gelu = a.activation in ("gelu", "gelu_new", "gelu_pytorch_tanh")
         products = StaticProducts(graph, parts.weights, ranges, gelu=gelu)
+    elif stored is not None:
+        products = StoredProducts(graph, parts.weights, stored)
     elif precision in BITS:
         products = BlockProducts(graph, parts.weights, bits=BITS[precision])
     encoder = add_encoder(graph, a, parts.weights, products)
@@ -82,9 +87,9 @@ def onnx_model(
     else:
         if parts.head not in HEADS or parts.head_spec is None or parts.head_weights is None:
             raise SettingError(f"no ONNX file can have a {parts.head} head; it can have {' or '.join(HEADS)}")
-        logits = add_classifier(
-            graph, parts.head_spec, a, parts.head_weights, encoder.last_hidden_state, encoder.inputs
-        )
+        own = {f"head.{name}": tensor for name, tensor in parts.head_weights.items()}
+        of_head = Products(graph, own) if stored is None else StoredProducts(graph, own, {})
+        logits = add_classifier(graph, parts.head_spec, a, of_head, encoder.last_hidden_state, encoder.inputs)
         each = tokens if parts.head_spec.reads.startswith("each") else tokens[:1]
         graph.output("logits", logits, np.float32, (*each, parts.head_spec.labels))
     if states:

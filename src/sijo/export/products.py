@@ -31,8 +31,11 @@ class Products:
 
     def product(self, name: str, states: str) -> str:
         """The product alone."""
-        matrix = self.graph.constant(f"{name}.weight.T", self.weights[f"{name}.weight"].T)
-        return self.graph.op("MatMul", states, matrix)
+        return self.graph.op("MatMul", states, self.turned(f"{name}.weight"))
+
+    def turned(self, name: str) -> str:
+        """A matrix (N, D) of the network as (D, N)."""
+        return self.graph.constant(f"{name}.T", self.weights[name].T)
 
     def bias(self, name: str) -> str:
         """The constant of a linear map's bias; "" where it has none."""

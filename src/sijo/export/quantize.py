@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from sijo.checkpoints.blocks import quantized_blocks
 from sijo.export.graph import GraphBuilder
 from sijo.export.products import Products
 
@@ -18,36 +19,6 @@ KEPT = ".attention.value"
 """The end of names whose matrices stay in float32 beside others of 8 bits: a twelfth of the work, and in a sentence
 encoder half of the error (docs/log.md)."""
 BITS = {"int8": 8, "int4": 4}
-
-
-def quantized_blocks(weight_ND: np.ndarray, *, bits: int, block: int) -> tuple[np.ndarray, np.ndarray]:
-    """A matrix as integers in blocks along its rows, and a scale for each block.
-
-    The integers are symmetric around the middle of their range, as they are stored: 128 of 8 bits, 8 of 4. Of 8
-    bits they reach 127 to either side; of 4, where every code counts, the number of the largest size in a block
-    becomes -8.
-
-    weight_ND  float32; the last block of a row is filled up with zeros
-    block      numbers of a block
-
-    Returns (N, K, S · bits / 8) uint8, of 4 bits two a byte with the first in the lower half, and (N, K) float32.
-
-    >>> numbers, scales = quantized_blocks(np.array([[0.5, -1.0, 0.25, 0.0]], np.float32), bits=4, block=4)
-    >>> numbers.tolist(), scales.tolist()
-    ([[[12, 138]]], [[0.125]])
-    """
-    rows, width = weight_ND.shape
-    padded = np.zeros((rows, -(-width // block) * block), np.float32)
-    padded[:, :width] = weight_ND
-    blocks_NKS = padded.reshape(rows, -1, block)
-    middle = 1 << (bits - 1)
-    largest = np.take_along_axis(blocks_NKS, np.abs(blocks_NKS).argmax(-1)[..., None], -1)
-    scales = largest / np.float32(-middle) if bits == 4 else np.abs(largest) / np.float32(middle - 1)
-    scales[scales == 0] = 1
-    integers = (np.rint(blocks_NKS / scales) + middle).clip(0, 2 * middle - 1).astype(np.uint8)
-    if bits == 4:
-        integers = integers[..., 0::2] | integers[..., 1::2] << 4
-    return integers, scales[..., 0]
 
 
 def quantized_rows(table_ND: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ from sijo.checkpoints.describe import buildable, describe
 from sijo.checkpoints.load import load
 from sijo.checkpoints.locate import BESIDE_WEIGHTS, SENTENCE_CONFIGS
 from sijo.checkpoints.save import save
-from sijo.checkpoints.weight_files import INDEX, PICKLED, WEIGHTS, weight_map
+from sijo.checkpoints.weight_files import PICKLED, has_weights, weight_map
 from sijo.checkpoints.weights import read_file, read_weights, write_weights
 from sijo.errors import CheckpointError, RefusedError, SettingError, SijoError
 from sijo.files.atomic import whole_folder
@@ -165,7 +165,7 @@ def _tensors(source: Path, tell: Tell) -> Iterator[Mapping[str, Tensor]]:
 
 def _files(folder: Path) -> Mapping[str, set[str] | None]:
     """The files of weights, and the tensors that an index says are in each; none where `load` knows them itself."""
-    if present(folder, WEIGHTS) or present(folder, INDEX):
+    if has_weights(folder):
         return {}
     if index := present(folder, BIN_INDEX):
         shard_of = weight_map(index)

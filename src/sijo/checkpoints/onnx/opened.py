@@ -19,6 +19,7 @@ from sijo.checkpoints.onnx.outputs import OnnxOutputs
 from sijo.checkpoints.onnx.rewrite import with_data_in
 from sijo.checkpoints.onnx.rules import BY_BATCH, must_suit
 from sijo.checkpoints.onnx.same_weights import must_be_of
+from sijo.checkpoints.onnx.stored import must_be_stored
 from sijo.errors import CheckpointError, RefusedError, warn
 from sijo.files.manifest import Identity, identity
 from sijo.files.opener import inside
@@ -73,6 +74,8 @@ def session_source(file: FolderFile, described: FolderDescription) -> Iterator[S
             files[data] = identity(streams[data])
             numbers = _numbers(streams[data])
             _check_ends(model, data, len(numbers))
+            if data.name.endswith(".safetensors"):
+                must_be_stored(model, file, data, numbers)
             folder, name = _place(streams[data], data, handles)
             source = with_data_in(content, model, {model.locations[0]: name})
         elif len(content) > READ_WHOLE and HANDLES.is_dir():

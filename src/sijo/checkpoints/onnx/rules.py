@@ -6,6 +6,7 @@ What is not is refused by name, before onnxruntime is given anything.
 import math
 
 from sijo.checkpoints.describe import FolderDescription
+from sijo.checkpoints.onnx.block_nodes import must_fit
 from sijo.checkpoints.onnx.graph import INT32, INT64, GraphNode, GraphValue, OnnxModel
 from sijo.checkpoints.onnx.outputs import HIDDEN, LOGITS, OnnxOutputs
 from sijo.errors import RefusedError, SettingError
@@ -66,6 +67,7 @@ def must_suit(model: OnnxModel, file: FolderFile, described: FolderDescription) 
             "a file ask for: it knows the operators of encoders, and loads no others. Make the file anew with "
             f"`sijo export {described.folder} --to onnx`, or use --backend torch"
         )
+    must_fit(model, file)
     _check_growth(model, file)
     _check_inputs(model, file)
     _check_table(model, file, described)

@@ -1,0 +1,201 @@
+"""A model's folder again with its weights in blocks of 4 or 8 bits, stored once; its ONNX file reads them there.
+
+Both backends compute with these weights in float32. What is not in blocks, which is little, is float32.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from sijo.checkpoints.blocks import BLOCKS, SCALES, is_in_blocks, quantized_blocks
+from sijo.checkpoints.contents import NEVER_OPENED
+from sijo.checkpoints.describe import FolderDescription, describe
+from sijo.checkpoints.load import Model, load
+from sijo.checkpoints.onnx.opened import session_source
+from sijo.checkpoints.weight_files import BLOCK_WEIGHTS, INDEX
+from sijo.checkpoints.weights import read_weights, write_file
+from sijo.checkpoints.weights_digest import weights_digest
+from sijo.errors import SettingError
+from sijo.export.compare import Comparison, compare, open_session
+from sijo.export.export import FOLDER, copy_folder, head_of, must_agree, must_equal, note, parts_of
+from sijo.export.file import write_over
+from sijo.export.graph import needs_onnx
+from sijo.export.network import onnx_model
+from sijo.export.stored import StoredBlocks
+from sijo.export.texts import default_texts
+from sijo.files.atomic import whole_folder
+from sijo.files.json_files import write_json
+from sijo.files.paths import FolderFile
+from sijo.version import __version__
+
+Bits = Literal[4, 8]
+GRAPH = "model.onnx"
+"""Beside the weights: onnxruntime looks for tensors in the folder of a file alone."""
+TABLE = "embeddings.tokens.weight"
+"""Our name of the table of tokens."""
+ENDS = {bits: end for end, bits in BLOCKS.items()}
+BLOCK, WIDE_BLOCK, NARROW_BLOCK = 32, 128, 16
+"""Numbers of a block: of a matrix, of a table of 8 bits, and of what is too narrow for either."""
+
+
+@dataclass(frozen=True)
+class ExportedBlocks:
+    """A folder that was kept."""
+
+    file: Path
+    """That of its weights."""
+    bits: Bits
+    table_bits: Bits
+    head: str | None
+    comparison: Comparison
+
+
+def export_blocks(
+    folder: str | Path,
+    *,
+    out: str | Path,
+    bits: Bits = 8,
+    table_bits: Bits = 8,
+    head: str | None = None,
+    texts: Sequence[str] | None = None,
+    keep_anyway: bool = False,
+) -> ExportedBlocks:
+    """Write a model's folder anew with its large matrices in blocks, where it decides as the original does.
+
+    folder       in Hugging Face layout
+    out          a folder that is not there yet; it appears whole, with a manifest, or not at all
+    bits         of a number of the matrices of its blocks: 4 or 8
+    table_bits   of one of the table of tokens
+    head         what its ONNX file answers; as for `export`
+    texts        what it is compared on; None for some that come with sijo
+    keep_anyway  whether a folder stays that keeps fewer decisions than `ALIKE`
+
+    Raises SettingError where nothing is kept, for a model that writes, one with an adapter, one in blocks already,
+    and where onnx is not installed.
+    """
+    needs_onnx()
+    folder, out = Path(folder).expanduser(), Path(out).expanduser()
+    described = _may(folder, bits, table_bits)
+    name = head_of(folder, head)
+    original = load(folder, name)
+    sample = default_texts() if texts is None else list(texts)
+    with whole_folder(out) as fresh:
+        weights = {file.name for file in described.weight_files}
+        copy_folder(folder, fresh, leave=lambda file: file in weights or _is_made_of_weights(file))
+        stored = _write_weights(described, fresh, bits, table_bits)
+        digest = weights_digest(describe(fresh).weight_files)
+        model = load(fresh, name)
+        _write_graph(model, name, stored, digest, fresh)
+        session = open_session(fresh / GRAPH, torch.get_num_threads())
+        must_equal(compare(model, name, session, sample))
+        comparison = compare(original, name, session, sample)
+        if not keep_anyway:
+            what = f"a network of {bits} bits a weight and {table_bits} in the table of tokens"
+            must_agree(comparison, what, "use 8 bits for both" if 4 in (bits, table_bits) else "use --to onnx")
+        (fresh / FOLDER).mkdir()
+        way = f"float32, by weights of {bits} bits, tokens of {table_bits}"
+        note(fresh, GRAPH, "float32", way, name, digest, comparison)
+    return ExportedBlocks(out / BLOCK_WEIGHTS, bits, table_bits, name, comparison)
+
+
+def _may(folder: Path, bits: int, table_bits: int) -> FolderDescription:
+    """What a folder is, once it is sure that its weights can be put in blocks."""
+    if not folder.is_dir():
+        raise SettingError(f"there is no folder {folder}; name the folder of a model")
+    for name, value in (("bits", bits), ("table_bits", table_bits)):
+        if value not in BLOCKS.values():
+            raise SettingError(f"{name}={value!r} (--{name.replace('_', '-')}) is neither 4 nor 8")
+    described = describe(folder)
+    if is_in_blocks(folder):
+        raise SettingError(f"{folder} is in blocks already; name the folder that it was made from")
+    if described.adapter is not None:
+        raise SettingError(f"{folder} holds an adapter; merge it first, with `sijo convert {folder} NEW`")
+    if described.family.fused:
+        raise SettingError(
+            f"{folder} is a {described.family.model_type}, which was published with several matrices in one, and "
+            "those have no blocks; use --to onnx"
+        )
+    return described
+
+
+def _is_made_of_weights(name: str) -> bool:
+    """Whether a file holds a model's weights in another form, or tells where they are."""
+    ends = (*NEVER_OPENED, INDEX, ".onnx", ".onnx_data", ".onnx.data")
+    return name.endswith(ends) or name.startswith(f"{FOLDER}/")
+
+
+def _write_weights(
+    described: FolderDescription, fresh: Path, bits: Bits, table_bits: Bits
+) -> dict[str, StoredBlocks]:
+    """Write the weights of a folder into another, matrices in blocks and all else in float32.
+
+    Returns what is in blocks by our names.
+    """
+    weights, stored = read_weights(described.folder), dict[str, StoredBlocks]()
+    places = described.by_full_name({name: name for name in weights})
+    for copy, original in _copies(described):
+        if copy in places and original in places and torch.equal(weights[places[copy]], weights[places[original]]):
+            del places[copy]
+            if not described.config.tie_word_embeddings:
+                write_json(fresh / "config.json", {**described.fields, "tie_word_embeddings": True})
+    written: dict[str, Tensor] = {}
+    for full, name in places.items():
+        tensor = weights[name].float() if weights[name].is_floating_point() else weights[name]
+        ours = _our_name(described, full)
+        of = table_bits if ours == TABLE else bits
+        block = None if ours is None else _block(tensor, of, table=ours == TABLE)
+        if ours is None or block is None:
+            written[name] = tensor
+            continue
+        stored[ours] = StoredBlocks(of, *quantized_blocks(tensor.numpy(), bits=of, block=block))
+        written[name + ENDS[of]] = torch.from_numpy(stored[ours].blocks)
+        written[name + SCALES] = torch.from_numpy(stored[ours].scales)
+    write_file(fresh / BLOCK_WEIGHTS, written)
+    return stored
+
+
+def _copies(described: FolderDescription) -> list[tuple[str, str]]:
+    """The full names of tensors that may be published twice, the copy first."""
+    return [pair for layout in described.family.layouts(described.config) for pair in layout.copies.items()]
+
+
+def _our_name(described: FolderDescription, full: str) -> str | None:
+    """Our name of a weight that may be in blocks, by its full published one; None for any other tensor."""
+    family = described.family
+    names = family.names(described.config)
+    module, _, leaf = full.removeprefix(family.prefix).rpartition(".")
+    if names is None:
+        ours = module.removeprefix("transformer.")
+    else:
+        ours = next((our for our, theirs in names.items() if theirs == module), "")
+    if leaf != "weight" or not (ours.startswith("blocks.") or f"{ours}.weight" == TABLE):
+        return None
+    return f"{ours}.weight"
+
+
+def _block(tensor: Tensor, bits: int, *, table: bool) -> int | None:
+    """Numbers of a block of a matrix; None for what has no blocks."""
+    if tensor.ndim != 2 or not tensor.is_floating_point():
+        return None
+    sizes = (WIDE_BLOCK, BLOCK, NARROW_BLOCK) if table and bits == 8 else (BLOCK, NARROW_BLOCK)
+    return next((size for size in sizes if tensor.shape[1] % size == 0), None)
+
+
+def _write_graph(
+    model: Model, head: str | None, stored: Mapping[str, StoredBlocks], digest: str, fresh: Path
+) -> None:
+    """Write the network of a folder as an ONNX file over its weights, which sijo then opens once."""
+    props = {
+        "sijo.version": __version__,
+        "sijo.precision": "float32",
+        "sijo.weights": digest,
+        "sijo.head": head or "",
+    }
+    proto = onnx_model(parts_of(model, head), props, stored=stored)
+    write_over(proto, fresh / GRAPH, FolderFile(fresh, BLOCK_WEIGHTS))
+    with session_source(FolderFile(fresh, GRAPH), describe(fresh)):
+        pass
