@@ -20,7 +20,7 @@ LINES = [
     "Don't STOP: it's 3.5 %!",
     "비가 왔다. 우산이 없었다!",
     "The old Sea…  and rain.",
-    "Game, MONEY, bread: 비 x 비.",
+    "Game, MONEY: 비 x 비.",
 ]
 
 

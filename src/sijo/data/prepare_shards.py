@@ -99,8 +99,7 @@ def prepare(
     code_column   where the control code is, in rows; see `corpus.documents`
     skip_bad      leave out what follows a fault in a file, and name it in `counts.bad`
     shard_tokens  a shard closes before it would have more, unless a single document does
-    keep_text     keep the text beside the tokens, for a reader with another tokenizer: 4 bytes a token more, and
-                  the text itself
+    keep_text     keep what was written beside the tokens, for a reader with another tokenizer
     resume        go on where an earlier preparation with the same settings stopped, or start; a corpus that is
                   finished is opened, if it was made of the same with the same settings
     overwrite     start over, and replace what is there at the end
@@ -126,15 +125,11 @@ def prepare(
     >>> shard.sentences.tolist(), shard.documents.tolist(), tokenizer.decode(shard.tokens[3:6].tolist())
     ([0, 3, 6, 10], [0, 2, 3], 'another line.')
     """
-    if resume and overwrite:
-        raise SettingError("resume goes on with a preparation and overwrite starts it over; pass one of them")
-    if not sources:
-        raise SettingError("there are no files to prepare a corpus from; name at least one")
-    _check_size(shard_tokens)
+    _check(sources, shard_tokens, resume=resume, overwrite=overwrite)
     target = Path(folder).absolute()
     making = target.with_name(f".{target.name}.preparing")
     how: dict[str, Any] = {"column": column, "code_column": code_column, "shard_tokens": shard_tokens}
-    how |= {"keep_text": True} if keep_text else {}
+    how |= {"keep_text": keep_text} if keep_text else {}
     finished = partial(_finished, target, tokenizer, how, sources)
     if resume and target.exists() and not making.exists():
         return finished()
@@ -163,7 +158,12 @@ def prepare(
     return corpus
 
 
-def _check_size(shard_tokens: int) -> None:
+def _check(sources: Sequence[SourceFile], shard_tokens: int, *, resume: bool, overwrite: bool) -> None:
+    """Refuse what no preparation can be begun with."""
+    if resume and overwrite:
+        raise SettingError("resume goes on with a preparation and overwrite starts it over; pass one of them")
+    if not sources:
+        raise SettingError("there are no files to prepare a corpus from; name at least one")
     if not 1 <= shard_tokens <= LARGEST:
         raise SettingError(f"a shard of {shard_tokens} tokens cannot be; use 1 to {LARGEST:,}")
 

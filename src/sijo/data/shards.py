@@ -114,6 +114,11 @@ class Corpus:
         return sum(len(shard.tokens) for shard in self.shards)
 
     @property
+    def keeps_text(self) -> bool:
+        """Whether what was written is there beside the tokens."""
+        return all(shard.text is not None for shard in self.shards)
+
+    @property
     def sentences(self) -> int:
         """Sentences in all shards."""
         return sum(len(shard.sentences) - 1 for shard in self.shards)

@@ -11,7 +11,6 @@ from sijo.files.json_lines import json_leaves, read_lines
 from sijo.files.paths import present
 from sijo.jobs.new_token_rows import merge_rows
 from sijo.jobs.run_settings import RunSettings
-from sijo.objectives.distillation import PARTS
 from sijo.objectives.registry import OBJECTIVES
 from sijo.training.loop import Training
 from sijo.training.optimizers import whole
@@ -37,14 +36,24 @@ def export(settings: RunSettings, training: Training, out: Path) -> list[Path]:
             if not first:
                 return []
             return [
-                save(model, out / folder, card=_card(settings, model, out), overwrite=True, tensors=weights[folder])
+                save(
+                    model,
+                    out / folder,
+                    card=_card(settings, training, model, out),
+                    overwrite=True,
+                    tensors=weights[folder],
+                )
                 for folder, model in objective.networks().items()
                 if isinstance(model, Model)
             ]
 
 
-def _card(settings: RunSettings, model: Model, out: Path) -> Card:
-    """The card of a trained model: its data, its teacher, the last losses, the settings of the run."""
+def _is_place(path: str) -> bool:
+    return path in PLACES or (path.startswith("beside.") and path.endswith(".model"))
+
+
+def _card(settings: RunSettings, training: Training, model: Model, out: Path) -> Card:
+    """The card of a trained model: its data, its teachers, the last losses, the settings of the run."""
     teacher, last = settings.teacher, read_lines(out / "metrics.jsonl")[-1:]
     text = present(out, "text.json")
     sources = [] if text is None else read_object(text)["sources"]
@@ -54,14 +63,17 @@ def _card(settings: RunSettings, model: Model, out: Path) -> Card:
         task="sentence-similarity" if model.sentence.trained else next(iter(tasks), None),
         base_model=settings.start.model,
         teacher=None if teacher is None else locate(teacher.model).name,
+        teachers_beside={
+            locate(one.model).name: known_licence(locate(one.model)) for one in settings.beside.values()
+        },
         teacher_licence=None if teacher is None else known_licence(locate(teacher.model)),
         data={Path(source).name: None for source in sources},
         metrics=[
             Metric(f"loss: {part}", line[part], None, None, None)
             for line in last
             for part in line
-            if f"{part}_right" in line or part in PARTS
+            if part in training.objective.weights
         ],
         measured_on="the text it learned from, at the end",
-        settings={path: value for path, value in json_leaves(settings.to_json()) if path not in PLACES},
+        settings={path: value for path, value in json_leaves(settings.to_json()) if not _is_place(path)},
     )
