@@ -76,17 +76,18 @@ class PosedBatch:
         width = min(padded_length(int(self.keep[index].sum(-1).max())), self.keep.shape[-1])
         by_token = {name for name, tensor in self._tensors() if tensor.shape == self.keep.shape}
         by_token -= {"labels", "spoken_for"}
-        rows = {name: tensor[index] for name, tensor in self._tensors()}
-        return replace(
-            self,
-            lesson=None,
-            texts=None if self.texts is None else tuple(self.texts[number] for number in index.tolist()),
-            **{name: part[..., :width] if name in by_token else part for name, part in rows.items()},
-        )
+        rows: dict[str, Any] = {
+            name: tensor[index][..., :width] if name in by_token else tensor[index]
+            for name, tensor in self._tensors()
+        }
+        if self.texts is not None:
+            rows["texts"] = tuple(self.texts[number] for number in index.tolist())
+        return replace(self, lesson=None, **rows)
 
     def to(self, device: torch.device) -> "PosedBatch":
         """The same on another device."""
-        return replace(self, lesson=None, **{name: tensor.to(device) for name, tensor in self._tensors()})
+        moved: dict[str, Any] = {name: tensor.to(device) for name, tensor in self._tensors()}
+        return replace(self, lesson=None, **moved)
 
     def _tensors(self) -> list[tuple[str, Tensor]]:
         parts = ((field.name, getattr(self, field.name)) for field in fields(self))

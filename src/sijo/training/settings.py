@@ -183,7 +183,7 @@ def with_changes(settings: SettingsT, changes: Iterable[str]) -> SettingsT:
     Traceback (most recent call last):
     sijo.errors.SettingError: no setting 'run.stpes'; did you mean 'run.steps'?
     """
-    values, known = settings.to_json(), setting_descriptions(type(settings))
+    values, known = settings.to_json(), setting_descriptions(type(settings))  # type: ignore[arg-type]
     for change in changes:
         path, equals, text = change.partition("=")
         if not equals:
@@ -223,7 +223,7 @@ def setting_descriptions(kind: type[Settings]) -> dict[str, str]:
 
 def setting_sentence(path: str, kind: type[Settings]) -> str:
     """The sentence of a setting; "" where there is none of that path."""
-    known = setting_descriptions(kind)
+    known = setting_descriptions(kind)  # type: ignore[arg-type]
     return known.get(path) or known.get(_by_name(path), "")
 
 
