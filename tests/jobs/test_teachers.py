@@ -45,7 +45,7 @@ def rows(tmp_path_factory):
     words = ["the", "old", "sea", "rain", "Sun", "land", "game", "MONEY", "bread", "and", "of", "it"]
     chance = np.random.default_rng(0)
     texts = [" ".join(chance.choice(words, 5)).capitalize() + "." for _ in range(90)]
-    texts = [f"비가 {row}" if number % 3 == 0 else row for number, row in enumerate(texts)]
+    texts = [f"비가 온다 비가 {row}" if number % 3 == 0 else row for number, row in enumerate(texts)]
     folder = tmp_path_factory.mktemp("text")
     (folder / "a.txt").write_text("\n\n".join(texts))
     return folder / "a.txt"
@@ -222,6 +222,8 @@ def test_what_is_told_of_teachers(distill, tmp_path):
     both = [line for line in told if "speaks for" in line]
     assert "the teacher tiny speaks for 100% of the first 90 texts; reading them costs" in both[0]
     assert "the teacher other speaks for 67% of the first 90 texts" in both[1]
+    assert "words in these are unknown to its tokenizer" in told[told.index(both[0]) + 1]
+    assert told[told.index(both[1]) + 1].startswith("the student begins")
 
 
 def test_a_corpus_without_its_text_is_spelled(settings, prepared, tmp_path):
@@ -239,7 +241,7 @@ def test_a_corpus_without_its_text_is_spelled(settings, prepared, tmp_path):
         (("beside.other.text_relations=0",), None, "the teacher other teaches nothing"),
         (("beside.other.prompt=passage",), None, "no prompt 'passage'"),
         (('beside.other.scripts=["latn"]',), None, "did you mean 'latin'"),
-        (("beside.othr.vectors=1",), None, "no beside 'othr'; did you mean 'other'"),
+        (("beside.othr.vectors=1",), None, "no beside 'othr'; there are: other"),
         (("beside.other.vector=1",), None, "no setting 'beside.other.vector'"),
         (("teacher.name=other",), None, "two teachers are called 'other'"),
         ((), {"again": "tiny"}, "the teachers tiny and again are the same model"),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sijo.checkpoints.card import Card, Metric, known_licence
 from sijo.checkpoints.load import Model
-from sijo.checkpoints.locate import locate
+from sijo.checkpoints.locate import BUILT_IN, locate
 from sijo.checkpoints.save import save
 from sijo.files.json_files import read_object
 from sijo.files.json_lines import json_leaves, read_lines
@@ -48,6 +48,14 @@ def export(settings: RunSettings, training: Training, out: Path) -> list[Path]:
             ]
 
 
+def _model_name(model: str | None) -> str:
+    """What others call a model: its name on the Hub, or the last part of its folder that says something."""
+    if model is None:
+        return BUILT_IN.removeprefix("gt-")
+    folder = Path(model).expanduser()
+    return next(part for part in (*folder.parts[::-1], "") if part != "model") if folder.is_dir() else model
+
+
 def _is_place(path: str) -> bool:
     return path in PLACES or (path.startswith("beside.") and path.endswith(".model"))
 
@@ -62,9 +70,9 @@ def _card(settings: RunSettings, training: Training, model: Model, out: Path) ->
         title=settings.recipe or "a model of sijo",
         task="sentence-similarity" if model.sentence.trained else next(iter(tasks), None),
         base_model=settings.start.model,
-        teacher=None if teacher is None else locate(teacher.model).name,
+        teacher=None if teacher is None else _model_name(teacher.model),
         teachers_beside={
-            locate(one.model).name: known_licence(locate(one.model)) for one in settings.beside.values()
+            _model_name(other.model): known_licence(locate(other.model)) for other in settings.beside.values()
         },
         teacher_licence=None if teacher is None else known_licence(locate(teacher.model)),
         data={Path(source).name: None for source in sources},

@@ -24,9 +24,12 @@ from sijo.objectives.distillation import Distillation
 from sijo.objectives.language_teacher import LanguageTeacher, Lesson
 from sijo.objectives.posed_batch import unposed
 from sijo.objectives.text_teacher import TextTeacher
+from sijo.tokenizers.coverage import coverage
 from sijo.tokenizers.tokenizer import Tokenizer
 from sijo.training.cost import training_flops
 
+MANY_UNREAD = 0.1
+"""Share of words that a teacher cannot read, from which it is told."""
 LOOKED_AT = 1_024
 """Texts of a corpus of which it is told for how many each teacher speaks; the next as many, if for none."""
 
@@ -208,14 +211,20 @@ def introduce(
     length = sum(posed.lengths) / len(posed)
     training = training_flops([student.student], length, share=student.share)
     for column, teacher in enumerate(teachers.texts):
-        assert posed.spoken_for is not None
-        share = posed.spoken_for[:, column].float().mean().item()
+        heard = [text for text in posed.texts or () if teacher.speaks_for(text)]
+        share = len(heard) / size
         reading = flops_per_token(teachers.described[teacher.name].architecture, length, training=False)
         tell(
             f"the teacher {teacher.name} speaks for {share:.0%} of the first {size:,} texts; reading them costs "
             f"{share * reading / training:.0%} of what training on all does"
         )
         at = size
+        unread = coverage(teachers.described[teacher.name].tokenizer, heard).share if heard else 0.0
+        if unread >= MANY_UNREAD:
+            tell(
+                f"{unread:.0%} of the words in these are unknown to its tokenizer, or spelled letter by letter, as "
+                "happens in a language that it has not learned; its scripts can leave such texts to others"
+            )
         while not share and at < len(samples):
             more = student.texts.posed(unposed(samples.batch(at, size, seed=seed)))
             assert more.spoken_for is not None

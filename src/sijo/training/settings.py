@@ -194,7 +194,7 @@ def with_changes(settings: SettingsT, changes: Iterable[str]) -> SettingsT:
         for depth, parent in enumerate(parents):
             if depth and _by_name(path) in known and parent not in group:
                 names = ", ".join(group) or "none"
-                raise SettingError(f"no {parents[0]} {parent!r}{nearest(parent, group)}; there are: {names}")
+                raise SettingError(f"no {parents[0]} {parent!r}; there are: {names}{nearest(parent, group)}")
             group = group[parent] if isinstance(group.get(parent), dict) else group.setdefault(parent, {})
             if group is None:
                 raise SettingError(f"{path} cannot be set: this run has no {'.'.join(parents)}")
