@@ -39,7 +39,7 @@ def source(write, monkeypatch):
 
 
 def test_every_sentence_is_kept_as_it_was_written(tokenizer, source, tmp_path):
-    # kills: text in the tokenizer's spelling, characters counted for bytes, a shard whose text begins at
+    # kills: text in the tokenizer's spelling, a shard whose text begins at
     # another's place
     corpus = prepare([source], tokenizer, tmp_path / "corpus", shard_tokens=150, keep_text=True)
     corpus = Corpus.open(tmp_path / "corpus")
@@ -58,7 +58,7 @@ def test_every_sentence_is_kept_as_it_was_written(tokenizer, source, tmp_path):
 @pytest.mark.parametrize("settings", [{}, {"cut": "stream"}, {"short": 0.6}], ids=str)
 def test_an_input_comes_with_its_text(tokenizer, source, tmp_path, settings):
     # kills: the text of the whole document, of an input before it was shortened, or of another row; a piece of a
-    # sentence that begins a token too late
+    # sentence that begins a token too late, characters counted for bytes
     corpus = prepare([source], tokenizer, tmp_path / "corpus", keep_text=True)
     batch = Samples(corpus, tokenizer, SampleSettings(length=16, **settings)).batch(3, 80, seed=1)
     again = tokenizer.ids(batch.texts)

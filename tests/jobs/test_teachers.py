@@ -106,7 +106,7 @@ def test_a_student_of_two(distill, tmp_path, tiny_model, other):
         assert torch.equal(tensor, kept[f"student.{place}"]), place
     assert model.sentence == replace(sijo.load(tiny_model).sentence, prompts={}, default_prompt=None)
     card = (tmp_path / "run" / "model" / "README.md").read_text()
-    assert "Its teachers were `tiny` and `other`." in card and "other.text_relations" in card
+    assert "Its teachers were `tiny` and `other`." in card and "loss: other.text_relations" in card
     assert str(other.parent) not in card
     again = read_settings(json.loads((tmp_path / "run" / "settings.json").read_text()), RunSettings)
     assert again.beside["other"].scripts == ("latin",) and again.teacher.name == "tiny"
