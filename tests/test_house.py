@@ -86,7 +86,7 @@ MAY_IMPORT_TORCH = {
     ),
     "objectives": (
         "clm distillation ensemble language_teacher mlm objective posed_batch rtd scoring sop supervised tally "
-        "token_loss"
+        "text_teacher token_loss"
     ),
     "training": "average cost distributed loop optimizers state trackers",
 }

@@ -1,6 +1,7 @@
 """`sijo distill` as it is typed."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -90,3 +91,67 @@ def test_what_cannot_be_is_refused_before_anything_is_begun(sijo_cli, tiny_model
     ran = sijo_cli("distill", name, *teacher, "--corpus", REQUESTS, "--column", "text", "-o", out, *rest)
     assert ran.code == 2 and message in ran.err, ran.err
     assert not (out / "corpus").exists()
+
+
+@pytest.fixture
+def second(tiny_model, tmp_path):
+    """Another sentence encoder, with a prompt."""
+    model = sijo.load(tiny_model)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.1)
+    model.sentence = replace(model.sentence, prompts={"query": "query: "}, default_prompt="query")
+    sijo.save(model, tmp_path / "second" / "model")
+    return tmp_path / "second" / "model"
+
+
+def test_two_teachers(sijo_cli, tiny_model, second, tmp_path):
+    # kills: the second of two --teacher forgotten, its name or settings lost, a recipe of tokens by default
+    out = tmp_path / "run"
+    ran = sijo_cli(
+        *("distill", "--teacher", tiny_model, "--teacher", second, "--corpus", REQUESTS, "--column", "text"),
+        *("-o", out, "-q", "--set", *FEW, 'beside.second.scripts=["latin"]', "beside.second.text_relations=0.5"),
+    )
+    assert ran.code == 0, ran.err
+    settings = json.loads((out / "settings.json").read_text())
+    assert (settings["recipe"], settings["teacher"]["name"]) == ("sentence", "tiny")
+    assert (
+        settings["beside"]["second"] | {"scripts": ["latin"], "text_relations": 0.5, "vectors": 0.0}
+        == (settings["beside"]["second"])
+    )
+    assert "Its teachers were `tiny` and `second`." in (out / "model" / "README.md").read_text()
+    assert sijo_cli("report", out).code == 0
+
+
+def test_settings_of_two_teachers_are_explained(sijo_cli, tiny_model, second):
+    # kills: settings of a teacher by name without a sentence, a name given by NAME= that is not taken
+    ran = sijo_cli(
+        "distill", "--teacher", tiny_model, "--teacher", f"en={second}", "--settings", "--format", "json"
+    )
+    rows = {row["setting"]: row for row in ran.rows()}
+    assert rows["beside.en.model"]["value"] == str(second) and rows["teacher.name"]["value"] == "tiny"
+    assert all(row["means"] for path, row in rows.items() if path.startswith(("beside.", "teacher.")))
+    assert len([path for path in rows if path.startswith("beside.en.")]) == 7
+
+
+@pytest.mark.parametrize(
+    ("more", "changes", "message"),
+    [
+        (("second",), ("beside.secnd.vectors=1",), "no beside 'secnd'; there are: second; did you mean 'second'?"),
+        (("second",), ("beside.second.vectors=1",), "tiny and second lie in spaces of their own"),
+        (("second",), ("beside.second.text_relations=0",), "the teacher second teaches nothing"),
+        (("second", "second"), (), "two teachers are called 'second'"),
+        (("second", "again=second"), (), "the teachers second and again are the same model"),
+        (("nowhere",), (), "nowhere"),
+    ],
+)
+def test_teachers_that_cannot_be(sijo_cli, tiny_model, second, tmp_path, more, changes, message):
+    # kills: a teacher that is given and not heard
+    words = [word.replace("second", str(second)) for word in more]
+    given = [part for word in (str(tiny_model), *words) for part in ("--teacher", word)]
+    ran = sijo_cli(
+        *("distill", *given, "--corpus", REQUESTS, "--column", "text", "-o", tmp_path / "run", "-q"),
+        *(("--set", *FEW, *changes)),
+    )
+    assert ran.code == 2 and message in ran.err, ran.err
+    assert not (tmp_path / "run" / "corpus").exists()

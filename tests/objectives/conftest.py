@@ -55,6 +55,7 @@ def corpus_of(tokenizer, documents, *, code=None, codes=()):
         sentences=np.array(sentences, dtype=np.uint32),
         documents=np.array(borders, dtype=np.uint32),
         code=code,
+        written=lambda start, end: None,
     )
     return SimpleNamespace(
         shards=(shard,), codes=codes, tokenizer=tokenizer.text_fingerprint, folder="memory", fingerprint="memory"

@@ -17,11 +17,13 @@ from sijo.models import published
 from sijo.nn.architecture import Architecture, DropoutRates, Learned, Sinusoidal
 from sijo.nn.heads import HeadInput
 from sijo.objectives.clm import CausalLM
-from sijo.objectives.distillation import Distillation, cosine_loss, relation_loss, soft_loss
+from sijo.objectives.distillation import Distillation, relation_loss, soft_loss
 from sijo.objectives.language_teacher import LanguageTeacher, Teaching, query_key_value
 from sijo.objectives.masking import Masking
 from sijo.objectives.mlm import MaskedLM
 from sijo.objectives.objective import head_input
+from sijo.objectives.tally import cosine_loss
+from sijo.objectives.text_teacher import TextTeacher, TextTeachers
 from sijo.tokenizers.tokenizer import Tokenizer
 
 NONE = DropoutRates(embeddings=0, attention=0, attention_output=0, hidden=0)
@@ -355,11 +357,15 @@ def test_another_tokenizer_for_vectors_alone(tokenizer, questions, tiny_model, t
     )
     other = Tokenizer.load(tiny_model / "tokenizer.json", max_length=32)
 
-    def translate(ids):
-        return [number + tokenizer.vocab_size for number in other.windows([tokenizer.decode(ids)])[0][0]]
+    def read(texts, device):
+        rows = [[number + tokenizer.vocab_size for number in ids] for [ids] in other.windows(texts)]
+        with torch.no_grad():
+            return torch.cat([teacher(torch.tensor([row])).last_hidden_state.mean(1) for row in rows]).numpy()
 
-    asking = LanguageTeacher(teacher, Teaching(hard=0.0, vectors=1.0), translate=translate)
-    ours = Distillation(student, asking, None)
+    teaching = Teaching(hard=0.0, vectors=1.0)
+    asking = LanguageTeacher(teacher, teaching, reads_texts=True, same_tokens=False)
+    reader = TextTeacher(name="other", teaching=teaching, width=16, read=read)
+    ours = Distillation(student, asking, None, texts=TextTeachers([reader], 16, tokenizer.decode))
     question = questions(ours, short=0.5)
     with torch.no_grad():
         found = ours(ours.prepare(question))["vectors"]
@@ -368,11 +374,11 @@ def test_another_tokenizer_for_vectors_alone(tokenizer, questions, tiny_model, t
         ids = question.input_ids[row : row + 1, :length]
         with torch.no_grad():
             one = student(ids).last_hidden_state.mean(1)
-            two = teacher(torch.tensor([translate(ids[0].tolist())])).last_hidden_state.mean(1)
+        two = torch.from_numpy(read([tokenizer.decode(ids[0].tolist())], "cpu"))
         want += 1 - F.cosine_similarity(one, two).item()
     assert found.total.item() == pytest.approx(want, abs=1e-4) and found.count == len(question)
     with pytest.raises(SettingError, match="different tokenizers"):
-        LanguageTeacher(teacher, TRIPLE, head="mlm", translate=translate)
+        LanguageTeacher(teacher, TRIPLE, head="mlm", same_tokens=False)
 
 
 @pytest.mark.parametrize(

@@ -146,12 +146,11 @@ def show_recipes(format: str | None) -> None:
 
 def show_settings(settings: "Settings", format: str | None) -> None:
     """Every setting of a run by its path, with its value and its sentence."""
-    from sijo.training.settings import setting_descriptions
+    from sijo.training.settings import setting_sentence
 
-    sentences = setting_descriptions(type(settings))  # type: ignore[arg-type]
     print_rows(
         [
-            {"setting": path, "value": value, "means": sentences.get(path, "")}
+            {"setting": path, "value": value, "means": setting_sentence(path, type(settings))}
             for path, value in json_leaves(settings.to_json())
         ],
         format,

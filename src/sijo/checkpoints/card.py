@@ -70,6 +70,8 @@ class Card:
     """What it was made from: an org/name, or the path of a folder, of which the last part is shown."""
     teacher: str | None = None
     """What taught it, likewise."""
+    teachers_beside: Mapping[str, str | None] = field(default_factory=dict)
+    """What else taught it, likewise, and the licence that the card of each names."""
     labels: Sequence[str] = ()
     """What it chooses among, if it was trained on labels."""
     data: Mapping[str, int | None] = field(default_factory=dict)
@@ -262,8 +264,9 @@ def _origin(card: Card) -> Iterator[str]:
         yield "A language model."
     if card.base_model is not None:
         yield f"It was made from {_code(_name(card.base_model))}."
-    if card.teacher is not None:
-        yield f"Its teacher was {_code(_name(card.teacher))}."
+    teachers = [_code(_name(name)) for name in (card.teacher, *card.teachers_beside) if name is not None]
+    if teachers:
+        yield f"Its teacher{'s were' * (len(teachers) > 1) or ' was'} {' and '.join(teachers)}."
 
 
 def _how_to_use(card: Card) -> Iterator[str]:
@@ -285,6 +288,7 @@ def _licences(card: Card) -> Iterator[str]:
     for what, name, named in (
         ("made from", card.base_model, card.base_licence),
         ("taught by", card.teacher, card.teacher_licence),
+        *(("taught by", name, named) for name, named in card.teachers_beside.items()),
     ):
         if name is not None:
             terms = f"names the licence {_code(named)}" if named else "was not there, or names no licence"

@@ -31,7 +31,17 @@ import numpy as np
 from sijo.batching import groups
 from sijo.data.corpus import Document, SeenDigests, SourceFile, document_digest, open_source, read_documents
 from sijo.data.corpus_identity import leave_identity, must_be_made_of
-from sijo.data.shards import FORMAT, INDEX, KINDS, Corpus, DocumentCounts, GrowingShard, shard_layout
+from sijo.data.shards import (
+    FORMAT,
+    INDEX,
+    KINDS,
+    LARGEST,
+    Corpus,
+    DocumentCounts,
+    GrowingShard,
+    shard_layout,
+)
+from sijo.data.tokenized_sentence import TokenizedSentence, tokenized_sentences
 from sijo.errors import CheckpointError, SettingError, TextError
 from sijo.files.atomic import sync, whole_folder
 from sijo.files.json_files import read_object, write_json
@@ -45,8 +55,6 @@ from sijo.version import __version__
 PROGRESS = "progress.json"
 NOTHING: dict[str, Any] = {"source": 0, "documents": 0, "digests": 0, "counts": {}, "codes": [], "shards": []}
 """What progress.json would say before the first commit."""
-LARGEST = 2**32 - 1
-"""The largest number an offset can be, so the most tokens of a shard."""
 MOST_CODES = 1_000
 """Every code has shards of its own; a column with more values than this is rather a title or a number."""
 BATCH_CHARACTERS = 1_000_000
@@ -78,6 +86,7 @@ def prepare(
     code_column: str | None = None,
     skip_bad: bool = False,
     shard_tokens: int = 64_000_000,
+    keep_text: bool = False,
     resume: bool = False,
     overwrite: bool = False,
     tell: Callable[[PreparationProgress], None] | None = None,
@@ -90,6 +99,7 @@ def prepare(
     code_column   where the control code is, in rows; see `corpus.documents`
     skip_bad      leave out what follows a fault in a file, and name it in `counts.bad`
     shard_tokens  a shard closes before it would have more, unless a single document does
+    keep_text     keep what was written beside the tokens, for a reader with another tokenizer
     resume        go on where an earlier preparation with the same settings stopped, or start; a corpus that is
                   finished is opened, if it was made of the same with the same settings
     overwrite     start over, and replace what is there at the end
@@ -115,14 +125,11 @@ def prepare(
     >>> shard.sentences.tolist(), shard.documents.tolist(), tokenizer.decode(shard.tokens[3:6].tolist())
     ([0, 3, 6, 10], [0, 2, 3], 'another line.')
     """
-    if resume and overwrite:
-        raise SettingError("resume goes on with a preparation and overwrite starts it over; pass one of them")
-    if not sources:
-        raise SettingError("there are no files to prepare a corpus from; name at least one")
-    _check_size(shard_tokens)
+    _check(sources, shard_tokens, resume=resume, overwrite=overwrite)
     target = Path(folder).absolute()
     making = target.with_name(f".{target.name}.preparing")
     how: dict[str, Any] = {"column": column, "code_column": code_column, "shard_tokens": shard_tokens}
+    how |= {"keep_text": keep_text} if keep_text else {}
     finished = partial(_finished, target, tokenizer, how, sources)
     if resume and target.exists() and not making.exists():
         return finished()
@@ -151,7 +158,12 @@ def prepare(
     return corpus
 
 
-def _check_size(shard_tokens: int) -> None:
+def _check(sources: Sequence[SourceFile], shard_tokens: int, *, resume: bool, overwrite: bool) -> None:
+    """Refuse what no preparation can be begun with."""
+    if resume and overwrite:
+        raise SettingError("resume goes on with a preparation and overwrite starts it over; pass one of them")
+    if not sources:
+        raise SettingError("there are no files to prepare a corpus from; name at least one")
     if not 1 <= shard_tokens <= LARGEST:
         raise SettingError(f"a shard of {shard_tokens} tokens cannot be; use 1 to {LARGEST:,}")
 
@@ -167,6 +179,7 @@ class _Preparation:
     code_column: str | None
     shard_tokens: int
     skip_bad: bool
+    keep_text: bool = False
 
     def __post_init__(self) -> None:
         self.folder = self.work.folder
@@ -280,12 +293,12 @@ class _Preparation:
         self._new_digests += digests[first].tobytes()
         new = [document for document, is_first in zip(filled, first, strict=True) if is_first]
         texts = chain.from_iterable(document.sentences for document in new)
-        ids = chain.from_iterable(map(self.tokenizer.ids, groups(texts)))
+        tokenized = tokenized_sentences(self.tokenizer, texts, keep_text=self.keep_text)
         self.counts.read += len(batch)
         self.counts.empty += len(batch) - len(filled)
         self.counts.duplicates += len(filled) - len(new)
         for document in new:
-            if sentences := [tokens for tokens in islice(ids, len(document.sentences)) if tokens]:
+            if sentences := [part for part in islice(tokenized, len(document.sentences)) if part.ids]:
                 self._add(document, sentences)
             else:
                 self.counts.empty += 1
@@ -293,14 +306,19 @@ class _Preparation:
         before = self.documents if number == self.source else 0
         self.source, self.documents = number, before + sum(1 for source, _ in batch if source == number)
 
-    def _add(self, document: Document, sentences: list[list[int]]) -> None:
-        tokens = sum(map(len, sentences))
-        if tokens > LARGEST:
+    def _add(self, document: Document, sentences: list[TokenizedSentence]) -> None:
+        tokens = sum(len(sentence.ids) for sentence in sentences)
+        size = sum(len(sentence.text) for sentence in sentences)
+        if max(tokens, size) > LARGEST:
             raise TextError(f"a document has {tokens:,} tokens and a shard can hold {LARGEST:,}; cut it in pieces")
         code = None if document.code is None else self._number(document.code)
         shard = self._open.get(code)
-        if shard is None or shard.tokens + tokens > self.shard_tokens:
-            shard = self._open[code] = GrowingShard(f"{len(self.shards):05}", code)
+        full = shard is not None and (
+            shard.tokens + tokens > self.shard_tokens or (shard.text or 0) + size > LARGEST
+        )
+        if shard is None or full:
+            text = 0 if self.keep_text else None
+            shard = self._open[code] = GrowingShard(f"{len(self.shards):05}", code, text=text)
             self.shards.append(shard)
         shard.add(sentences)
         self._new_tokens += tokens

@@ -74,6 +74,8 @@ class Batch:
     """(B,) int64: how often the corpus had been read before."""
     labels: np.ndarray | None = None
     """The gold labels of each input, a row for each; None for unlabelled text."""
+    texts: tuple[str, ...] | None = None
+    """The text of each input as it was written; None where the corpus does not keep it."""
 
 
 class Samples:
@@ -139,7 +141,24 @@ class Samples:
             next_ids=np.array([following for _, _, following in samples], dtype=np.int64),
             numbers=numbers,
             epochs=epochs,
+            texts=self._written(numbers, [sum(map(len, segments)) for _, segments, _ in samples]),
         )
+
+    def _place(self, number: int) -> tuple[Shard, int, int]:
+        """The shard of an input, and where in its tokens it begins and ends before it is shortened."""
+        at = int(np.searchsorted(self._first, number, side="right")) - 1
+        place = number - int(self._first[at])
+        start, end = self._edges[at][place : place + 2].tolist()
+        return self.corpus.shards[at], start, end
+
+    def _written(self, numbers: np.ndarray, lengths: Sequence[int]) -> tuple[str, ...] | None:
+        """The text of each of these inputs, of so many tokens from its start; None where it is not kept."""
+        texts = []
+        for number, length in zip(numbers.tolist(), lengths, strict=True):
+            shard, start, _ = self._place(number)
+            texts.append(shard.written(start, start + length))
+        written = tuple(text for text in texts if text is not None)
+        return written if len(written) == len(texts) else None
 
     def _row(self, code: int | None, segments: Sequence[np.ndarray]) -> Iterator[Piece]:
         """The pieces of an input, special tokens set around the text."""
@@ -150,9 +169,7 @@ class Samples:
 
     def _sample(self, number: int, epoch: int, seed: int) -> tuple[int | None, list[np.ndarray], int]:
         """The control code of an input, its segments, and the token that follows it, or -1."""
-        at = int(np.searchsorted(self._first, number, side="right")) - 1
-        shard, edges, place = self.corpus.shards[at], self._edges[at], number - int(self._first[at])
-        start, end = int(edges[place]), int(edges[place + 1])
+        shard, start, end = self._place(number)
         ids = shard.tokens[start:end].astype(np.int64)
         follows = self.settings.cut == "stream" and end < len(shard.tokens)
         following = int(shard.tokens[end]) if follows else -1

@@ -4,14 +4,13 @@ from pathlib import Path
 
 from sijo.checkpoints.card import Card, Metric, known_licence
 from sijo.checkpoints.load import Model
-from sijo.checkpoints.locate import locate
+from sijo.checkpoints.locate import BUILT_IN, locate
 from sijo.checkpoints.save import save
 from sijo.files.json_files import read_object
 from sijo.files.json_lines import json_leaves, read_lines
 from sijo.files.paths import present
 from sijo.jobs.new_token_rows import merge_rows
 from sijo.jobs.run_settings import RunSettings
-from sijo.objectives.distillation import PARTS
 from sijo.objectives.registry import OBJECTIVES
 from sijo.training.loop import Training
 from sijo.training.optimizers import whole
@@ -37,14 +36,32 @@ def export(settings: RunSettings, training: Training, out: Path) -> list[Path]:
             if not first:
                 return []
             return [
-                save(model, out / folder, card=_card(settings, model, out), overwrite=True, tensors=weights[folder])
+                save(
+                    model,
+                    out / folder,
+                    card=_card(settings, training, model, out),
+                    overwrite=True,
+                    tensors=weights[folder],
+                )
                 for folder, model in objective.networks().items()
                 if isinstance(model, Model)
             ]
 
 
-def _card(settings: RunSettings, model: Model, out: Path) -> Card:
-    """The card of a trained model: its data, its teacher, the last losses, the settings of the run."""
+def _model_name(model: str | None) -> str:
+    """What others call a model: its name on the Hub, or the last part of its folder that says something."""
+    if model is None:
+        return BUILT_IN.removeprefix("gt-")
+    folder = Path(model).expanduser()
+    return next(part for part in (*folder.parts[::-1], "") if part != "model") if folder.is_dir() else model
+
+
+def _is_place(path: str) -> bool:
+    return path in PLACES or (path.startswith("beside.") and path.endswith(".model"))
+
+
+def _card(settings: RunSettings, training: Training, model: Model, out: Path) -> Card:
+    """The card of a trained model: its data, its teachers, the last losses, the settings of the run."""
     teacher, last = settings.teacher, read_lines(out / "metrics.jsonl")[-1:]
     text = present(out, "text.json")
     sources = [] if text is None else read_object(text)["sources"]
@@ -53,15 +70,18 @@ def _card(settings: RunSettings, model: Model, out: Path) -> Card:
         title=settings.recipe or "a model of sijo",
         task="sentence-similarity" if model.sentence.trained else next(iter(tasks), None),
         base_model=settings.start.model,
-        teacher=None if teacher is None else locate(teacher.model).name,
+        teacher=None if teacher is None else _model_name(teacher.model),
+        teachers_beside={
+            _model_name(other.model): known_licence(locate(other.model)) for other in settings.beside.values()
+        },
         teacher_licence=None if teacher is None else known_licence(locate(teacher.model)),
         data={Path(source).name: None for source in sources},
         metrics=[
             Metric(f"loss: {part}", line[part], None, None, None)
             for line in last
             for part in line
-            if f"{part}_right" in line or part in PARTS
+            if part in training.objective.weights
         ],
         measured_on="the text it learned from, at the end",
-        settings={path: value for path, value in json_leaves(settings.to_json()) if path not in PLACES},
+        settings={path: value for path, value in json_leaves(settings.to_json()) if not _is_place(path)},
     )

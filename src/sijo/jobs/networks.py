@@ -14,33 +14,32 @@ from sijo.jobs.new_token_rows import new_token_ids, train_only_rows, with_new_ro
 from sijo.jobs.prepare import open_tokenizer, token_counts
 from sijo.jobs.run_settings import RunSettings
 from sijo.jobs.student import check_layers, init_from_teacher, translated_rows
+from sijo.jobs.teacher import Teachers
 from sijo.models import family_for, new_layout
 from sijo.nn.architecture import Architecture
 from sijo.nn.head_specs import HeadSpec
 from sijo.objectives.distillation import Distillation, check_comparable
-from sijo.objectives.language_teacher import LanguageTeacher
 from sijo.objectives.objective import Joint, TrainingObjective
+from sijo.objectives.text_teacher import TextTeachers, check_text_teachers
 from sijo.tokenizers.tokenizer import Tokenizer
-
-Teacher = tuple[Model, LanguageTeacher]
 
 
 def build(
-    settings: RunSettings, tokenizer: Tokenizer, corpus: Corpus | None = None, teacher: Teacher | None = None
+    settings: RunSettings, tokenizer: Tokenizer, corpus: Corpus | None = None, teachers: Teachers | None = None
 ) -> TrainingObjective:
     """The objective of a run with its networks, fresh from the run's seed or begun from other weights.
 
-    corpus   whose tokens are counted, where rare ones are masked rather than frequent ones
-    teacher  what `open_teacher` gave, where the settings have a teacher
+    corpus    whose tokens are counted, where rare ones are masked rather than frequent ones
+    teachers  what `open_teachers` gave, where the settings have a teacher
     """
     torch.manual_seed(settings.run.seed)
     wanted, started = settings.objective, settings.start.model is not None
     networks = {
-        folder: _network(settings, folder, heads, tokenizer, teacher) for folder, heads in wanted.networks.items()
+        folder: _network(settings, folder, heads, tokenizer, teachers) for folder, heads in wanted.networks.items()
     }
     for network in networks.values():
         network.transformer.recompute = settings.run.recompute
-    by_count = wanted.masking.choice == "frequency" or teacher is not None
+    by_count = wanted.masking.choice == "frequency" or teachers is not None
     counts = token_counts(corpus, tokenizer) if by_count and corpus is not None else None
     if len(networks) > 1:
         [spec] = wanted.specs.values()
@@ -48,11 +47,15 @@ def build(
         return made
     network = networks["model"]
     objectives = [spec.load().build(wanted, tokenizer, counts) for spec in wanted.specs.values()]
-    if teacher is not None and settings.teacher is not None:
-        model, lessons = teacher
-        student = Distillation(network, lessons, next(iter(objectives), None), pooling=lessons.pooling)
+    if teachers is not None and settings.teacher is not None:
+        model, texts = teachers.model, None
+        if teachers.texts:
+            width = model.sentence.width(network.architecture.hidden_size)
+            texts = TextTeachers(teachers.texts, width, tokenizer.decode)
+        own, pooling = next(iter(objectives), None), model.sentence.pooling
+        student = Distillation(network, teachers.language, own, pooling=pooling, texts=texts)
         rows = None
-        if lessons.translate is not None:
+        if not teachers.language.same_tokens:
             rows = translated_rows(tokenizer, model.tokenizer, model.transformer.embeddings.tokens.weight)
         layers = () if started else settings.teacher.layers
         student.inherited = init_from_teacher(network, model, layers, counts=counts, rows=rows)
@@ -69,14 +72,14 @@ def build(
     return joint
 
 
-def check_teacher(settings: RunSettings, tokenizer: Tokenizer, teacher: Teacher) -> None:
-    """Refuse a student that its teacher cannot teach, before a run is begun and the student built."""
+def check_teachers(settings: RunSettings, tokenizer: Tokenizer, teachers: Teachers) -> None:
+    """Refuse a student that its teachers cannot teach, before a run is begun and the student built."""
     assert settings.teacher is not None
-    model, lessons = teacher
     if settings.start.model is None:
-        student = _student(settings.model, tokenizer, lessons)
-        check_layers(student, model.architecture, settings.teacher.layers)
-        check_comparable(student, lessons, learns=bool(settings.objective.parts))
+        student = _student(settings.model, tokenizer, teachers)
+        check_layers(student, teachers.model.architecture, settings.teacher.layers)
+        check_comparable(student, teachers.language, learns=bool(settings.objective.parts))
+        check_text_teachers(teachers.texts, teachers.model.sentence.width(student.hidden_size))
 
 
 def head_specs(settings: RunSettings) -> Iterator[tuple[Architecture, dict[str, HeadSpec]]]:
@@ -94,23 +97,26 @@ def _architecture(settings: RunSettings, folder: str) -> Architecture:
     return architecture
 
 
-def _student(architecture: Architecture, tokenizer: Tokenizer, teacher: LanguageTeacher | None) -> Architecture:
+def _student(architecture: Architecture, tokenizer: Tokenizer, teachers: Teachers | None) -> Architecture:
     """The architecture with a row for each token; a teacher's own tokenizer leaves its table as long as it was."""
-    if teacher is not None and teacher.translate is None:
+    if teachers is not None and teachers.language.same_tokens:
         return architecture
     return replace(architecture, vocab_size=tokenizer.largest_id + 1)
 
 
 def _network(
-    settings: RunSettings, folder: str, heads: list[str], tokenizer: Tokenizer, teacher: Teacher | None
+    settings: RunSettings, folder: str, heads: list[str], tokenizer: Tokenizer, teachers: Teachers | None
 ) -> Model:
     start = settings.start.generator if folder == "generator" else settings.start.model
     if start is not None:
         return _continued(start, heads, tokenizer, settings.data.length)
-    architecture = _student(_architecture(settings, folder), tokenizer, None if teacher is None else teacher[1])
+    architecture = _student(_architecture(settings, folder), tokenizer, teachers)
     model = create(architecture, heads, tokenizer=tokenizer)
-    if teacher is not None:
-        model.sentence = teacher[0].sentence
+    if teachers is not None:
+        sentence = teachers.model.sentence
+        trained = sentence.trained or teachers.sentence_encoder
+        # it learns a text's vector from the text alone, whatever stood before it for a teacher
+        model.sentence = replace(sentence, trained=trained, prompts={}, default_prompt=None, include_prompt=True)
     return model
 
 

@@ -56,9 +56,17 @@ class CorpusSource:
 
 
 def prepare_run(
-    settings: RunSettings, source: CorpusSource, out: Path, tell: Callable[[str], None]
+    settings: RunSettings,
+    source: CorpusSource,
+    out: Path,
+    tell: Callable[[str], None],
+    *,
+    keep_text: bool = False,
 ) -> tuple[Tokenizer, Corpus]:
-    """The run's tokenizer and corpus: given, in its folder from before, or made there now."""
+    """The run's tokenizer and corpus: given, in its folder from before, or made there now.
+
+    keep_text  keep what was written beside the tokens, for a teacher with another tokenizer
+    """
     own, shards = out / "tokenizer", Path(source.sources[0])
     model = source.tokenizer or settings.start.model
     like = own if model is None and settings.teacher is None else given_tokenizer(settings, source)
@@ -73,7 +81,13 @@ def prepare_run(
     own_exists = own.exists()  # it was trained, or got more codes, when this run was begun
     tokenizer = open_tokenizer(settings, own if own_exists else like, like=like)
     if source.ready:
-        return tokenizer, Corpus.open(shards)
+        corpus = Corpus.open(shards)
+        if keep_text and not corpus.keeps_text:
+            tell(
+                f"{shards} keeps no text, so teachers read what its tokens spell, which need not be what was "
+                "written; give the files that it was made of, and they read these"
+            )
+        return tokenizer, corpus
     made = (out / "corpus").exists()
     if not (made or own_exists) and settings.teacher is None:  # a student reads with the very tokens of its teacher
         known = known_codes(tokenizer)
@@ -83,7 +97,7 @@ def prepare_run(
                 tokenizer.with_specials([code_token(name) for name in new]).save(fresh)
             tokenizer = open_tokenizer(settings, own, like=like)
     tell = (lambda sentence: None) if made else tell  # it is only made sure that it is still of this text
-    return tokenizer, _corpus(source, tokenizer, out / "corpus", tell)
+    return tokenizer, _corpus(source, tokenizer, out / "corpus", tell, keep_text=keep_text)
 
 
 def given_tokenizer(settings: RunSettings, source: CorpusSource) -> Path:
@@ -114,7 +128,9 @@ def token_counts(corpus: Corpus, tokenizer: Tokenizer) -> np.ndarray:
     return counts
 
 
-def _corpus(source: CorpusSource, tokenizer: Tokenizer, folder: Path, tell: Callable[[str], None]) -> Corpus:
+def _corpus(
+    source: CorpusSource, tokenizer: Tokenizer, folder: Path, tell: Callable[[str], None], *, keep_text: bool
+) -> Corpus:
     """The text as shards, with words about it now and then."""
     last = time.monotonic()
 
@@ -132,6 +148,7 @@ def _corpus(source: CorpusSource, tokenizer: Tokenizer, folder: Path, tell: Call
         column=source.column,
         code_column=source.code_column,
         skip_bad=source.skip_bad,
+        keep_text=keep_text,
         resume=True,
         tell=progress,
     )

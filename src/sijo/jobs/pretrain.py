@@ -18,11 +18,11 @@ from sijo.checkpoints.locate import locate
 from sijo.data.samples import Samples
 from sijo.data.shards import Corpus
 from sijo.jobs.export import export
-from sijo.jobs.networks import build, check_teacher
+from sijo.jobs.networks import build, check_teachers
 from sijo.jobs.prepare import CorpusSource, given_tokenizer, open_tokenizer, prepare_run
 from sijo.jobs.run_folder import model_words, take_run_folder
 from sijo.jobs.run_settings import RunSettings
-from sijo.jobs.teacher import open_teacher
+from sijo.jobs.teacher import introduce, open_teachers
 from sijo.objectives.distillation import Distillation
 from sijo.training.distributed import join
 from sijo.training.journal import Journal
@@ -61,12 +61,14 @@ def pretrain(
     models = {name: model for name, model in models.items() if model is not None}
     for model in models.values():
         locate(model)
-    teacher = None
+    teachers = None
     if settings.teacher is not None:
         tokenizer = open_tokenizer(settings, given_tokenizer(settings, source))
-        teacher = open_teacher(settings, tokenizer)
-        check_teacher(settings, tokenizer, teacher)
+        teachers = open_teachers(settings, tokenizer)
+        check_teachers(settings, tokenizer, teachers)
         models["teacher"] = settings.teacher.model
+        models |= {f"teacher {name}": teacher.model for name, teacher in settings.beside.items()}
+    reads = teachers is not None and bool(teachers.texts)
     with ExitStack() as stack:
         world = stack.enter_context(join(strategy=loop.strategy, timeout=loop.timeout, device=loop.device))
         with world.first_alone("prepare") as first:
@@ -76,15 +78,17 @@ def pretrain(
                 if source.ready:
                     words["digest of the corpus"] = Corpus.open(Path(source.sources[0]), check=False).fingerprint
                 stack.enter_context(take_run_folder(out, settings, "text.json", words, resume=resume))
-                tokenizer, corpus = prepare_run(settings, source, out, tell)
+                tokenizer, corpus = prepare_run(settings, source, out, tell, keep_text=reads)
         if not world.first:
-            tokenizer, corpus = prepare_run(settings, source, out, tell)
+            tokenizer, corpus = prepare_run(settings, source, out, tell, keep_text=reads)
         samples = Samples(corpus, tokenizer, settings.data)
         settings = settings.with_steps(len(samples))
-        objective = build(settings, tokenizer, corpus, teacher)
+        objective = build(settings, tokenizer, corpus, teachers)
         tell = tell if world.first else lambda sentence: None
-        if isinstance(objective, Distillation) and objective.inherited:
-            tell(f"the student begins with its teacher's {', '.join(objective.inherited)}")
+        if isinstance(objective, Distillation) and teachers is not None:
+            introduce(teachers, objective, samples, settings, tell)
+            if objective.inherited:
+                tell(f"the student begins with its teacher's {', '.join(objective.inherited)}")
         training = Training(settings, objective.to(world.device), samples, out, world=world, tell=tell)
         with Journal(out, settings, tokenizer, step=training.state.step, writes=world.first) as journal:
             for step in training.steps(stop):

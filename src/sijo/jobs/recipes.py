@@ -56,12 +56,20 @@ class DistillationRecipe:
         """What is learned from the teacher."""
         return Teaching(**self.values["teacher"])
 
-    def settings(self, teacher: str | None) -> RunSettings:
+    def settings(
+        self, teacher: str | None, beside: Mapping[str, str | None] | None = None, *, name: str = "teacher"
+    ) -> RunSettings:
         """A run whose student is half as deep as the teacher (and of BERT a DistilBERT).
 
         teacher  a folder or org/name, or None for the built-in sentence encoder
+        beside   further teachers by name, likewise: from each is learned how alike it finds the texts of a batch
+        name     the first one's, beside others
 
         Raises as `load` does where there is no such model.
+
+        >>> settings = DISTILLATIONS["sentence"].settings(None, {"other": "runs/other"})
+        >>> settings.teacher.vectors, settings.beside["other"].text_relations
+        (1.0, 1.0)
         """
         architecture = describe(teacher).architecture
         left = architecture.reads == "left"
@@ -69,7 +77,8 @@ class DistillationRecipe:
         run = {
             "recipe": self.name,
             "model": asdict(distilbert_of(architecture) if self.masked else half_as_deep(architecture)),
-            "teacher": {"model": teacher},
+            "teacher": {"model": teacher, "name": name},
+            "beside": {other: {"model": model, "text_relations": 1.0} for other, model in (beside or {}).items()},
             "objective": {
                 "parts": () if not self.masked else ("clm",) if left else ("mlm",),
                 "masking": {"choice": "frequency"},

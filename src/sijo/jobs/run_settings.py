@@ -3,6 +3,8 @@
 Every field is one sentence, which is also its help. An unknown name is refused, and the nearest known one named.
 """
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -13,6 +15,7 @@ from sijo.nn.architecture import LARGEST, Architecture
 from sijo.objectives.language_teacher import Teaching
 from sijo.objectives.registry import OBJECTIVES
 from sijo.objectives.settings import ObjectiveSettings
+from sijo.objectives.text_teacher import TextTeaching
 from sijo.tokenizers.style import Kind
 from sijo.training.settings import Settings
 
@@ -58,12 +61,14 @@ class TeacherSettings(Teaching):
 
     model: str | None = None
     """A folder or org/name; None for the built-in sentence encoder."""
+    name: str = "teacher"
+    """What the journal calls it, where there are others beside it."""
     layers: tuple[int, ...] | None = None
     """Which of the teacher's layers, counted from 0, the student's begin with; None spreads them evenly, [] begins
     with fresh weights."""
     cache: str | None = None
-    """A folder where the teacher's answers are kept, so that another student of the same text costs no reading by
-    the teacher; they are rounded to bfloat16, and `top` logits are kept."""
+    """A folder where the answers of all teachers are kept, so that another student of the same text costs no
+    reading by them; those about tokens are rounded to bfloat16, and `top` logits are kept."""
     top: int = 32
     """Logits a token that are kept in the cache; all others count as one."""
 
@@ -71,6 +76,14 @@ class TeacherSettings(Teaching):
         super().__post_init__()
         if self.top < 1:
             raise SettingError(f"teacher.top={self.top} keeps nothing; give 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BesideTeacher(TextTeaching):
+    """A further teacher, of whole texts alone."""
+
+    model: str | None = None
+    """A folder or org/name; None for the built-in sentence encoder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +99,9 @@ class RunSettings(Settings):
     start: StartSettings = field(default_factory=StartSettings)
     """Weights to go on from."""
     teacher: TeacherSettings | None = None
-    """A model to learn from beside the text."""
+    """A model to learn from beside the text; of several the one whose layers and tables the student begins with."""
+    beside: Mapping[str, BesideTeacher] = field(default_factory=dict)
+    """Further teachers, by the names that the journal has for them."""
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     """What it is taught."""
     tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
@@ -106,6 +121,7 @@ class RunSettings(Settings):
             )
         if alone is not None and self.generator is None:
             raise SettingError(f"objective.parts=[{alone!r}] needs a generator; give its sizes as generator.…")
+        self._check_names()
         for part, spec in specs.items():
             if spec.reads == "left" and self.model.reads != "left":
                 raise SettingError(
@@ -132,3 +148,15 @@ class RunSettings(Settings):
                     f"data.length={self.data.length} is longer than the {places} places of {name}; shorten it, or "
                     f"set {name}.positions.count"
                 )
+
+    def _check_names(self) -> None:
+        """Refuse teachers that a path of settings or a line of the journal could not name."""
+        if self.beside and self.teacher is None:
+            raise SettingError(f"beside={sorted(self.beside)}: there is no teacher that these could be beside")
+        for name in self.beside:
+            if not re.fullmatch(r"[\w-]+", name):
+                raise SettingError(f"the teacher's name {name!r} may have letters, digits, _ and - alone")
+        if self.teacher is not None and self.teacher.name in self.beside:
+            raise SettingError(
+                f"two teachers are called {self.teacher.name!r}; give each a name of its own: NAME=MODEL"
+            )

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sijo.errors import SettingError
 from sijo.nn.architecture import Architecture
@@ -23,22 +22,21 @@ from sijo.nn.pooling import pool
 from sijo.objectives.language_teacher import LanguageTeacher, Lesson, query_key_value
 from sijo.objectives.objective import Objective, TrainingObjective, head_input
 from sijo.objectives.posed_batch import PosedBatch
-from sijo.objectives.tally import Tally, cross_entropy, kl_divergence
+from sijo.objectives.tally import UNSEEN, Tally, cosine_loss, cross_entropy, kl_divergence
+from sijo.objectives.text_teacher import TextTeachers
 
 PARTS = ("soft", "squared", "cosine", "relations", "vectors")
 """Of the loss that a teacher gives, by their names."""
-UNSEEN = -1e9
-"""A score whose share is 0 in every precision, and whose difference to itself is 0 too."""
 
 
 class Distillation(TrainingObjective):
     """A student that learns from a teacher, and beside it from its own objective.
 
     Needs      for `soft` and `squared` one vocabulary and the head of the objective in both networks
-    Keeps      the student; what maps its states to the teacher's width is left behind
+    Keeps      the student; what maps its states or vectors to a teacher's is left behind
     Parts      mlm or clm; soft: T² KL(teacher || student) of each token; squared; cosine: 1 - cos of each token;
                relations: the divergences of queries, keys and values, each the mean of its heads, of each token;
-               vectors: 1 - cos of each text
+               vectors: 1 - cos of each text; those of `TextTeachers`
     Neighbours `Joint` for a network that learns from text alone
     Source     Sanh et al. 2019 (arXiv:1910.01108), section 3 and the released `distiller.py`; relations:
                Wang et al. 2020 (arXiv:2012.15828), section 3; vectors: Reimers & Gurevych 2020
@@ -46,10 +44,17 @@ class Distillation(TrainingObjective):
     """
 
     def __init__(
-        self, student: Network, teacher: LanguageTeacher, own: Objective | None, *, pooling: Pooling = "mean"
+        self,
+        student: Network,
+        teacher: LanguageTeacher,
+        own: Objective | None,
+        *,
+        pooling: Pooling = "mean",
+        texts: TextTeachers | None = None,
     ) -> None:
-        """own      the objective, with the head it needs in the student; None to learn from the teacher alone
-        pooling  how the student makes one vector of a text"""
+        """own      the objective, with the head it needs in the student; None to learn from teachers alone
+        pooling  how the student makes one vector of a text
+        texts    the teachers that read what was written, if there are any; `teacher` may be the first of them"""
         super().__init__()
         teaching = teacher.teaching
         check_comparable(student.architecture, teacher, learns=own is not None)
@@ -58,21 +63,35 @@ class Distillation(TrainingObjective):
         self.own = own
         self.pooling = pooling
         self.inherited: list[str] = []  # what it has of its teacher from the start, a phrase each
-        self.weights = {name: weight for name in PARTS if (weight := getattr(teaching, name))}
+        self.texts = texts
+        names = [name for name in PARTS if name != "vectors" or not teacher.reads_texts]
+        self.weights = {name: weight for name in names if (weight := getattr(teaching, name))}
         if own is not None and teaching.hard:
             self.weights = {own.part: teaching.hard} | self.weights
         narrow, wide = student.architecture.hidden_size, teacher.network.architecture.hidden_size
         self.map = nn.Linear(narrow, wide) if teaching.cosine and narrow != wide else None
         if own is not None and not teaching.of_tokens:
             self.share = own.share
+        if texts is not None:
+            self.weights |= texts.weights
+            self.compares = texts.compare
 
     def pose(self, batch: PosedBatch, seed: int) -> PosedBatch:
-        """The batch as the student's own objective poses it; the teacher reads the same."""
+        """The batch as the student's own objective poses it; the teacher reads the same, or what was written."""
+        batch = batch if self.texts is None else self.texts.posed(batch)
         return batch if self.own is None else self.own.pose(batch, seed)
 
     def prepare(self, posed: PosedBatch) -> PosedBatch:
-        """The batch with the teacher's outputs."""
-        return replace(posed, lesson=self.teacher[0].lesson(posed))
+        """The batch with the teachers' outputs."""
+        of_texts = {} if self.texts is None else self.texts.lesson(posed)
+        return replace(posed, lesson={**self.teacher[0].lesson(posed), **of_texts})
+
+    def survey(self, posed: PosedBatch) -> dict[str, Tensor]:
+        """The vectors of some rows, for the other pieces of their batch."""
+        assert self.texts is not None
+        posed = replace(posed, lesson=self.texts.lesson(posed))
+        read = head_input(self.student, posed)
+        return self.texts.survey(posed, pool(read.output.last_hidden_state, read.keep, self.pooling))
 
     def counts(self, posed: PosedBatch) -> dict[str, int]:
         """Masked tokens, real tokens, texts."""
@@ -82,6 +101,8 @@ class Distillation(TrainingObjective):
         counts = {"soft": of_tokens, "squared": of_tokens, "vectors": len(posed)}
         if self.own is not None:
             counts[self.own.part] = targets
+        if self.texts is not None:
+            counts |= self.texts.counts(posed)
         return {name: counts.get(name, real) for name in self.weights}
 
     def forward(self, posed: PosedBatch) -> dict[str, Tally]:
@@ -102,7 +123,9 @@ class Distillation(TrainingObjective):
             theirs[posed.keep] = lesson["relations"].float()
             left = self.student.architecture.reads == "left"
             tallies["relations"] = relation_loss(query_key_value(read), theirs, posed.keep, heads=heads, left=left)
-        if "vectors" in self.weights:
+        if self.texts is not None:
+            tallies |= self.texts(posed, pool(last, read.keep, self.pooling))
+        elif "vectors" in self.weights:
             tallies["vectors"] = cosine_loss(pool(last, read.keep, self.pooling), lesson["vectors"])
         return {name: tallies[name] for name in self.weights}
 
@@ -160,15 +183,6 @@ def soft_loss(logits: Tensor, lesson: Lesson, temperature: float) -> Tally:
     return Tally(temperature**2 * kl_divergence(theirs, ours).sum(), len(logits), right)
 
 
-def cosine_loss(ours: Tensor, theirs: Tensor) -> Tally:
-    """1 - cos between vectors (N, D), row by row, in float32.
-
-    >>> round(float(cosine_loss(torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]])).total), 6)
-    0.292893
-    """
-    return Tally((1 - F.cosine_similarity(ours.float(), theirs.float(), dim=-1)).sum(), len(ours))
-
-
 def relation_loss(ours: Tensor, theirs: Tensor, keep: Tensor, *, heads: int, left: bool = False) -> Tally:
     """How far the likenesses of tokens to each other differ: MiniLMv2, equations 1 to 3.
 
@@ -201,7 +215,7 @@ def check_comparable(student: Architecture, teacher: LanguageTeacher, *, learns:
     learns  whether it has an objective of its own beside the teacher
     """
     teaching, ours, theirs = teacher.teaching, student, teacher.network.architecture
-    if ours.reads != theirs.reads:
+    if teacher.is_asked and ours.reads != theirs.reads:
         raise SettingError(
             f"the student reads {ours.reads} and the teacher {theirs.reads}: what they know of a token cannot be "
             "compared; make model.reads the teacher's"
@@ -216,7 +230,7 @@ def check_comparable(student: Architecture, teacher: LanguageTeacher, *, learns:
             f"the student knows {ours.vocab_size} tokens and the teacher {theirs.vocab_size}, so their "
             "distributions cannot be compared; use the teacher's tokenizer"
         )
-    if teaching.vectors and ours.hidden_size != theirs.hidden_size:
+    if teaching.vectors and not teacher.reads_texts and ours.hidden_size != theirs.hidden_size:
         raise SettingError(
             f"the student's vectors have {ours.hidden_size} numbers and the teacher's {theirs.hidden_size}; set "
             "model.hidden_size to the teacher's, and save elsewhere: in model.schedule or model.embedding_size"

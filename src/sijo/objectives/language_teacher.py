@@ -7,20 +7,20 @@ Letters: B batch, L length, M real tokens of a batch, V tokens of the vocabulary
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from sijo.batching import padded_length
 from sijo.errors import SettingError
 from sijo.nn.head_specs import Pooling
 from sijo.nn.heads import HeadInput, Network
 from sijo.nn.pooling import pool
 from sijo.objectives.objective import head_input
 from sijo.objectives.posed_batch import PosedBatch
+from sijo.objectives.text_teacher import TextTeaching
 
 Lesson = Mapping[str, Tensor]
 """A teacher's outputs for some rows, under the names of `ROWS` and, a row for each real token, other names:
@@ -37,7 +37,7 @@ ROWS = ("vectors",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Teaching:
+class Teaching(TextTeaching):
     """How a teacher's answers are weighed beside each other; a weight of 0 leaves a part out."""
 
     soft: float = 0.0
@@ -58,15 +58,15 @@ class Teaching:
     """Into how many parts these are cut; None for the teacher's attention heads."""
     relation_layer: int | None = None
     """Which layer of the teacher, counted from 1, the student's last one follows; None for the last."""
-    vectors: float = 0.0
-    """Of the angle between the vectors of whole texts, 1 - cos, as the `embedding` scorer uses them."""
 
     def __post_init__(self) -> None:
-        weights = self.soft, self.hard, self.squared, self.cosine, self.relations, self.vectors
+        super().__post_init__()
+        weights = self.soft, self.hard, self.squared, self.cosine, self.relations, self.vectors, self.text_relations
         if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
             raise SettingError(
                 f"teacher.soft={self.soft}, hard={self.hard}, squared={self.squared}, cosine={self.cosine}, "
-                f"relations={self.relations}, vectors={self.vectors}: weights are 0 or more, and one is above 0"
+                f"relations={self.relations}, vectors={self.vectors}, text_relations={self.text_relations}: "
+                "weights are 0 or more, and one is above 0"
             )
         if not 0 < self.temperature < math.inf:
             raise SettingError(f"teacher.temperature={self.temperature} must be above 0, such as 2")
@@ -106,15 +106,16 @@ class LanguageTeacher:
     """Where its answers are cached; they are then rounded (`packed`), cached before or not."""
     top: int = 32
     """How many logits a token are cached there."""
-    translate: Callable[[Sequence[int]], list[int]] | None = None
-    """For a teacher with another tokenizer: from the student's ids of a text to its own."""
+    reads_texts: bool = False
+    """Whether what it says of whole texts is a `TextTeacher`'s, which reads what was written."""
+    same_tokens: bool = True
+    """Whether it cuts a text into the same tokens as the student."""
 
     def __post_init__(self) -> None:
         layers, wanted = self.network.architecture.layers, self.teaching.relation_layer
         if wanted is not None and not 1 <= wanted <= layers:
             raise SettingError(f"teacher.relation_layer={wanted}: the teacher has layers 1 to {layers}")
-        at_tokens = self.teaching.of_tokens or self.teaching.cosine or self.teaching.relations
-        if self.translate is not None and at_tokens:  # then both must cut a text into the same tokens
+        if not self.same_tokens and (self.at_tokens or not self.reads_texts):
             raise SettingError(
                 "teacher and student have different tokenizers, so only vectors of whole texts can be compared: "
                 "set teacher.soft, squared, cosine and relations to 0 and teacher.vectors above, or use the "
@@ -127,12 +128,22 @@ class LanguageTeacher:
             )
         self.network.eval().requires_grad_(False)
 
+    @property
+    def at_tokens(self) -> bool:
+        """Whether anything is wanted of it token by token, for which both must cut a text into the same tokens."""
+        return bool(self.teaching.of_tokens or self.teaching.cosine or self.teaching.relations)
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether it reads what the student reads."""
+        return self.at_tokens or bool(self.teaching.vectors and not self.reads_texts)
+
     @torch.no_grad()
     def lesson(self, posed: PosedBatch) -> Lesson:
         """Its outputs for the rows, at every real token: from the cache, or computed and cached."""
+        if not self.is_asked:
+            return {}
         self.network.to(posed.input_ids.device)
-        if self.translate is not None:
-            posed = _translated(posed, self.translate)
         if self.lessons is None:
             return self.computed(posed)
         texts = [row.contiguous().numpy().tobytes() for row in _rows(posed)]
@@ -173,7 +184,7 @@ class LanguageTeacher:
             lesson["states"] = read.output.last_hidden_state[keep]
         if teaching.relations:
             lesson["relations"] = query_key_value(read, teaching.relation_layer)[keep]
-        if teaching.vectors:
+        if teaching.vectors and not self.reads_texts:
             lesson["vectors"] = pool(read.output.last_hidden_state, read.keep, self.pooling)
         return lesson
 
@@ -202,12 +213,3 @@ def _split(lesson: Lesson, lengths: list[int]) -> list[Lesson]:
     """A lesson for each text."""
     parts = {name: torch.split(part.cpu(), 1 if name in ROWS else lengths) for name, part in lesson.items()}
     return [{name: rows[number] for name, rows in parts.items()} for number in range(len(lengths))]
-
-
-def _translated(posed: PosedBatch, translate: Callable[[Sequence[int]], list[int]]) -> PosedBatch:
-    """The same texts in the tokens of another tokenizer."""
-    rows = [translate(row[0].tolist()) for row in _rows(posed)]
-    width, device = padded_length(max(map(len, rows))), posed.input_ids.device
-    ids = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=device)
-    keep = torch.arange(width, device=device) < torch.tensor([[len(row)] for row in rows], device=device)
-    return replace(posed, input_ids=ids, keep=keep, token_type_ids=torch.zeros_like(ids))

@@ -76,6 +76,8 @@ class TrainingObjective(nn.Module):
     """Of each part of the loss, by its name."""
     share: float = 1.0
     """The share of its tokens that are masked; for estimates of the cost alone."""
+    compares: bool = False
+    """Whether its loss compares the rows of a batch with each other, so that the pieces must know of all rows."""
 
     def pose(self, batch: PosedBatch, seed: int) -> PosedBatch:
         """A clean batch, posed: all random numbers are drawn here, each sample's from a generator of its own."""
@@ -84,6 +86,10 @@ class TrainingObjective(nn.Module):
     def prepare(self, posed: PosedBatch) -> PosedBatch:
         """The batch, or a piece of one, with what `forward` needs beside it, such as a teacher's outputs."""
         return posed
+
+    def survey(self, posed: PosedBatch) -> dict[str, Tensor]:
+        """What the other pieces of a batch must know of these rows, each (B, …) float; where it `compares`."""
+        raise NotImplementedError
 
     def forward(self, posed: PosedBatch) -> dict[str, Tally]:
         """A tally for each part of the loss, of a prepared batch or a piece of one."""

@@ -45,6 +45,14 @@ class PosedBatch:
     """(B, L) float64 in [0, 1): one uniform draw for each token that a generator may put in."""
     labels: Tensor | None = None
     """(B, …): the labels of each input; those of tokens become `targets` when it is posed."""
+    texts: tuple[str, ...] | None = None
+    """The text of each input as it was written, for a reader with another tokenizer."""
+    spoken_for: Tensor | None = None
+    """(B, T) bool: which of the teachers that read texts speak for each input."""
+    places: Tensor | None = None
+    """(B,) int64: which row of the whole batch each one is, where `whole` says something of it."""
+    whole: Mapping[str, Tensor] | None = None
+    """What the pieces of a batch must know of each other: of every row of the whole batch, so never cut."""
     lesson: Mapping[str, Tensor] | None = None
     """A teacher's outputs for these rows, once they are prepared; not cut with them, as other rows have others."""
 
@@ -66,17 +74,20 @@ class PosedBatch:
         """These rows, in this order, no wider than they need be."""
         index = torch.as_tensor(numbers, dtype=torch.int64)
         width = min(padded_length(int(self.keep[index].sum(-1).max())), self.keep.shape[-1])
-        by_token = {name for name, tensor in self._tensors() if tensor.shape == self.keep.shape} - {"labels"}
-        rows = {name: tensor[index] for name, tensor in self._tensors()}
-        return replace(
-            self,
-            lesson=None,
-            **{name: part[..., :width] if name in by_token else part for name, part in rows.items()},
-        )
+        by_token = {name for name, tensor in self._tensors() if tensor.shape == self.keep.shape}
+        by_token -= {"labels", "spoken_for"}
+        rows: dict[str, Any] = {
+            name: tensor[index][..., :width] if name in by_token else tensor[index]
+            for name, tensor in self._tensors()
+        }
+        if self.texts is not None:
+            rows["texts"] = tuple(self.texts[number] for number in index.tolist())
+        return replace(self, lesson=None, **rows)
 
     def to(self, device: torch.device) -> "PosedBatch":
         """The same on another device."""
-        return replace(self, lesson=None, **{name: tensor.to(device) for name, tensor in self._tensors()})
+        moved: dict[str, Any] = {name: tensor.to(device) for name, tensor in self._tensors()}
+        return replace(self, lesson=None, **moved)
 
     def _tensors(self) -> list[tuple[str, Tensor]]:
         parts = ((field.name, getattr(self, field.name)) for field in fields(self))
@@ -85,8 +96,8 @@ class PosedBatch:
 
 def unposed(batch: Batch) -> PosedBatch:
     """A batch without targets yet."""
-    arrays = {name: array for name, array in vars(batch).items() if array is not None}
+    arrays = {name: array for name, array in vars(batch).items() if array is not None and name != "texts"}
     tensors: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
     tensors["numbers"] = torch.stack([tensors.pop("epochs"), tensors["numbers"]], 1)
     target_mask = torch.zeros_like(tensors["keep"])
-    return PosedBatch(**tensors, targets=tensors["input_ids"], target_mask=target_mask)
+    return PosedBatch(**tensors, targets=tensors["input_ids"], target_mask=target_mask, texts=batch.texts)

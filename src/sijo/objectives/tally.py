@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
+UNSEEN = -1e9
+"""A score whose share is 0 in every precision, and whose difference to itself is 0 too."""
+
 
 @dataclass(frozen=True)
 class Tally:
@@ -48,6 +51,16 @@ def binary(logits: Tensor, targets: Tensor) -> Tally:
     """
     total = F.binary_cross_entropy_with_logits(logits.float(), targets.float(), reduction="sum")
     return Tally(total, len(targets), ((logits > 0) == targets).sum())
+
+
+def cosine_loss(ours: Tensor, theirs: Tensor) -> Tally:
+    """1 - cos between vectors (N, D), row by row, in float32.
+
+    >>> import torch
+    >>> round(float(cosine_loss(torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]])).total), 6)
+    0.292893
+    """
+    return Tally((1 - F.cosine_similarity(ours.float(), theirs.float(), dim=-1)).sum(), len(ours))
 
 
 def kl_divergence(wanted: Tensor, scores: Tensor) -> Tensor:

@@ -62,12 +62,13 @@ class World:
                 gradient_as_bucket_view=True,
             )
         from torch.distributed.device_mesh import init_device_mesh
-        from torch.distributed.fsdp import fully_shard
+        from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
         mesh = init_device_mesh(self.device.type, (self.size,))
         for block in _used_once(objective):
             fully_shard(block, mesh=mesh)
         fully_shard(objective, mesh=mesh)
+        register_fsdp_forward_method(objective, "survey")
         return objective
 
     def accumulating(self, wrapped: nn.Module, *, last: bool) -> Any:
@@ -81,6 +82,12 @@ class World:
     def summed(self, numbers: Sequence[float]) -> list[float]:
         """The sum over processes of each number, in float64."""
         return self._reduced(numbers, dist.ReduceOp.SUM)
+
+    def gathered(self, rows: torch.Tensor) -> torch.Tensor:
+        """The sum over processes of a tensor on this one's device: rows that one process each has, and zeros."""
+        if self.size > 1:
+            dist.all_reduce(rows, dist.ReduceOp.SUM)
+        return rows
 
     def most(self, numbers: Sequence[float]) -> list[float]:
         """The greatest of each number over processes."""

@@ -10,9 +10,9 @@ what a step says, then saves where a checkpoint is due: what was written of a st
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -200,20 +200,10 @@ class Training:
         """Gradients of a batch, from its pieces; returns the sum of each loss, and how much was answered right."""
         loop, world, objective = self.settings.run, self.world, self.objective
         pieces = list(by_length(posed.lengths, token_budget=loop.micro_tokens))
-        rounds = -(-len(pieces) // world.size)
+        posed = self._surveyed(posed, pieces) if objective.compares and len(pieces) > 1 else posed
         totals, right = dict.fromkeys(counts, 0.0), dict[str, float]()
-        for turn in range(rounds):
-            number = turn * world.size + world.rank
-            # a process without a piece reads one with weight 0, so that all take part in each reduction
-            mine = number < len(pieces)
-            number = number if mine else len(pieces) - 1
-            # dropout is a matter of seed, step and piece, whoever reads it
-            torch.manual_seed(random_bits(loop.seed, "dropout", self.state.step, number) % 2**63)
-            low = loop.precision == "bfloat16"
-            with (
-                world.accumulating(self._wrapped, last=turn == rounds - 1),
-                torch.autocast(world.device.type, torch.bfloat16, enabled=low),
-            ):
+        for number, mine, last in self._turns(len(pieces)):
+            with world.accumulating(self._wrapped, last=last), self._reading(number):
                 piece = objective.prepare(posed.rows(pieces[number]).to(world.device))
                 tallies = self._wrapped(piece)
                 loss = sum(
@@ -227,6 +217,41 @@ class Training:
                     right[name] = right.get(name, 0.0) + tally.right.item() * mine
         summed = world.summed([*totals.values(), *right.values()])
         return dict(zip(totals, summed, strict=False)), dict(zip(right, summed[len(totals) :], strict=True))
+
+    def _surveyed(self, posed: PosedBatch, pieces: Sequence[Sequence[int]]) -> PosedBatch:
+        """The batch with what its pieces must know of each other, for which every one is read once more.
+
+        The same dropout is drawn then as when it is learned from.
+        """
+        whole: dict[str, torch.Tensor] = {}
+        for number, mine, _ in self._turns(len(pieces)):
+            with torch.no_grad(), self._reading(number):
+                seen = self.objective.survey(posed.rows(pieces[number]).to(self.world.device))
+            for name, rows in seen.items():
+                if name not in whole:
+                    whole[name] = torch.zeros(len(posed), *rows.shape[1:], device=rows.device)
+                if mine:
+                    whole[name][pieces[number]] = rows
+        whole = {name: self.world.gathered(rows) for name, rows in whole.items()}
+        return replace(posed, places=torch.arange(len(posed)), whole=whole)
+
+    def _turns(self, pieces: int) -> Iterator[tuple[int, bool, bool]]:
+        """Which piece this process reads in each turn, whether it counts, and whether the turn is the last.
+
+        A process without a piece reads one with weight 0, so that all take part in each reduction.
+        """
+        rounds = -(-pieces // self.world.size)
+        for turn in range(rounds):
+            number = turn * self.world.size + self.world.rank
+            yield min(number, pieces - 1), number < pieces, turn == rounds - 1
+
+    @contextmanager
+    def _reading(self, number: int) -> Iterator[None]:
+        """A block in which a piece is read: its dropout is a matter of seed, step and piece, whoever reads it."""
+        loop = self.settings.run
+        torch.manual_seed(random_bits(loop.seed, "dropout", self.state.step, number) % 2**63)
+        with torch.autocast(self.world.device.type, torch.bfloat16, enabled=loop.precision == "bfloat16"):
+            yield
 
     def _logged(self, step: Step) -> Step:
         """The step with its speed, and with the lines that are due after it."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
@@ -183,7 +183,7 @@ def with_changes(settings: SettingsT, changes: Iterable[str]) -> SettingsT:
     Traceback (most recent call last):
     sijo.errors.SettingError: no setting 'run.stpes'; did you mean 'run.steps'?
     """
-    values = settings.to_json()
+    values, known = settings.to_json(), setting_descriptions(type(settings))  # type: ignore[arg-type]
     for change in changes:
         path, equals, text = change.partition("=")
         if not equals:
@@ -191,7 +191,10 @@ def with_changes(settings: SettingsT, changes: Iterable[str]) -> SettingsT:
         _must_be_known(path, type(settings))
         *parents, name = path.split(".")
         group = values
-        for parent in parents:
+        for depth, parent in enumerate(parents):
+            if depth and _by_name(path) in known and parent not in group:
+                names = ", ".join(group) or "none"
+                raise SettingError(f"no {parents[0]} {parent!r}; there are: {names}{nearest(parent, group)}")
             group = group[parent] if isinstance(group.get(parent), dict) else group.setdefault(parent, {})
             if group is None:
                 raise SettingError(f"{path} cannot be set: this run has no {'.'.join(parents)}")
@@ -214,8 +217,20 @@ def setting_differences(earlier: Settings, now: Settings) -> list[str]:
 
 @cache
 def setting_descriptions(kind: type[Settings]) -> dict[str, str]:
-    """Every setting by its path, with its sentence: what `--settings` prints."""
+    """Every setting by its path, with its sentence: what `--settings` prints; NAME stands for any name."""
     return dict(_described(kind))
+
+
+def setting_sentence(path: str, kind: type[Settings]) -> str:
+    """The sentence of a setting; "" where there is none of that path."""
+    known = setting_descriptions(kind)  # type: ignore[arg-type]
+    return known.get(path) or known.get(_by_name(path), "")
+
+
+def _by_name(path: str) -> str:
+    """A path with NAME in place of its second part, as settings are described that come by name."""
+    parts = path.split(".")
+    return ".".join([*parts[:1], "NAME", *parts[2:]])
 
 
 def _described(kind: type, prefix: str = "") -> Iterable[tuple[str, str]]:
@@ -223,9 +238,10 @@ def _described(kind: type, prefix: str = "") -> Iterable[tuple[str, str]]:
     for field_ in fields(kind):
         yield prefix + field_.name, sentences.get(field_.name, "")
         hint = hints[field_.name]
+        each = f"{prefix}{field_.name}." + ("NAME." if get_origin(hint) is Mapping else "")
         for inner in (hint, *get_args(hint)):
             if isinstance(inner, type) and is_dataclass(inner):
-                yield from _described(inner, f"{prefix}{field_.name}.")
+                yield from _described(inner, each)
 
 
 @cache
@@ -256,7 +272,7 @@ def _must_be_sound(values: Mapping[str, Any]) -> None:
 
 def _must_be_known(path: str, kind: type[Settings]) -> None:
     known = setting_descriptions(kind)  # type: ignore[arg-type]
-    if path not in known:
+    if path not in known and _by_name(path) not in known:
         near = nearest(path, known) or f"; those of {path.partition('.')[0]} are listed by --settings"
         raise SettingError(f"no setting {path!r}{near}")
 
