@@ -74,6 +74,8 @@ class Batch:
     """(B,) int64: how often the corpus had been read before."""
     labels: np.ndarray | None = None
     """The gold labels of each input, a row for each; None for unlabelled text."""
+    beside: "Batch | None" = None
+    """Inputs that each of these is compared with, such as labels in words; None for none."""
 
 
 class Samples:

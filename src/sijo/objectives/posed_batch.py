@@ -47,6 +47,8 @@ class PosedBatch:
     """(B, …): the labels of each input; those of tokens become `targets` when it is posed."""
     lesson: Mapping[str, Tensor] | None = None
     """A teacher's outputs for these rows, once they are prepared; not cut with them, as other rows have others."""
+    beside: "PosedBatch | None" = None
+    """Inputs that each row is compared with, such as labels in words: every piece has all of them."""
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -68,15 +70,14 @@ class PosedBatch:
         width = min(padded_length(int(self.keep[index].sum(-1).max())), self.keep.shape[-1])
         by_token = {name for name, tensor in self._tensors() if tensor.shape == self.keep.shape} - {"labels"}
         rows = {name: tensor[index] for name, tensor in self._tensors()}
-        return replace(
-            self,
-            lesson=None,
-            **{name: part[..., :width] if name in by_token else part for name, part in rows.items()},
-        )
+        cut: dict[str, Any] = {name: part[..., :width] if name in by_token else part for name, part in rows.items()}
+        return replace(self, lesson=None, **cut)
 
     def to(self, device: torch.device) -> "PosedBatch":
         """The same on another device."""
-        return replace(self, lesson=None, **{name: tensor.to(device) for name, tensor in self._tensors()})
+        moved: dict[str, Any] = {name: tensor.to(device) for name, tensor in self._tensors()}
+        beside = None if self.beside is None else self.beside.to(device)
+        return replace(self, lesson=None, beside=beside, **moved)
 
     def _tensors(self) -> list[tuple[str, Tensor]]:
         parts = ((field.name, getattr(self, field.name)) for field in fields(self))
@@ -86,7 +87,13 @@ class PosedBatch:
 def unposed(batch: Batch) -> PosedBatch:
     """A batch without targets yet."""
     arrays = {name: array for name, array in vars(batch).items() if array is not None}
+    beside = arrays.pop("beside", None)
     tensors: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
     tensors["numbers"] = torch.stack([tensors.pop("epochs"), tensors["numbers"]], 1)
     target_mask = torch.zeros_like(tensors["keep"])
-    return PosedBatch(**tensors, targets=tensors["input_ids"], target_mask=target_mask)
+    return PosedBatch(
+        **tensors,
+        targets=tensors["input_ids"],
+        target_mask=target_mask,
+        beside=None if beside is None else unposed(beside),
+    )
