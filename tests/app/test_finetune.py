@@ -178,6 +178,9 @@ def test_an_encoder_learns_to_fit_labels(sijo_cli, tiny_model, files, tmp_path):
     assert "dev (en)" in text and "before" in text and "mean" in text and "1 rows are left out" in shown.err
     values = {row["setting"]: row["value"] for row in sijo_cli(*arguments[:-3], "--settings").rows()}
     assert values["temperature"] == 0.05 and values["top_layers"] == 2 and values["questions.most"] == 24
+    for option, name in (("--text-column", "txet"), ("--label-column", "domian")):
+        refused = sijo_cli(*arguments, option, name, "-o", tmp_path / "no")
+        refused.must_say(2, "did you mean")
     for option in ("--teacher", "--second-column", "--labels-separator", "--seeds"):
         refused = sijo_cli(*arguments, "-o", tmp_path / "no", option, 3)
         refused.must_say(2, f"{option} has no part in --task label-matching")

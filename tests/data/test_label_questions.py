@@ -119,6 +119,10 @@ def test_wrong_labels_are_the_nearest_ones_as_often_as_asked(tokenizer):
             first, *others = questions.chosen_labels(0, np.random.default_rng(step))
             hits.append(len({*others} & {*ring[first]}) / 3)
         assert least <= np.mean(hits) <= most
+    two = LabelQuestions([near], tokenizer, QuestionSettings(fewest=3, most=3, near=1.0))
+    for step in range(20):  # of three that are near, the nearest two
+        first, *others = two.chosen_labels(0, np.random.default_rng(step))
+        assert others == ring[first][:2]
 
 
 def test_a_label_without_texts_is_always_wrong(tokenizer):

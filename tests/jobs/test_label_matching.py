@@ -181,6 +181,9 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(run, place, after):
     made = []
     run("parts", stop=lambda: len(made) == after or made.append(1) is not None)
     assert not (place / "parts" / "results.json").exists()
+    if after == 4:  # as if it was killed when the checkpoint was there and its evaluation was not
+        file = place / "parts" / "evaluations.jsonl"
+        file.write_text(file.read_text().splitlines(keepends=True)[0])
     run("parts", resume=True)
     assert left(place / "parts") == left(place / "whole")
     run("parts", resume=True)  # nothing is left to do
@@ -232,6 +235,40 @@ def test_texts_that_judge_are_not_learned_from(run, place):
         run("other", train="kept.jsonl")
 
 
+def test_every_language_is_measured_by_itself(run, place):
+    # kills: names of one language measured in the template of another, or left out
+    (place / "eval.toml").write_text(
+        '[[sets]]\nfile = "kept.jsonl"\n[sets.names]\n"small talk" = "잡담"\nutility = "도구"\n'
+        '"kitchen and dining" = "요리"\n'
+    )
+    run("run")
+    first = lines(place / "run")[0]
+    assert set(first["sets"]) == {"kept (en)", "kept (ko)"}
+    assert first["macro_f1"] == pytest.approx(np.mean([one["value"] for one in first["sets"].values()]))
+    assert first["sets"]["kept (ko)"]["value"] < first["sets"]["kept (en)"]["value"]  # of which it reads nothing
+
+
+def test_near_labels_are_near(place, tiny_model):
+    # kills: the farthest labels taken for the nearest, a label that is its own nearest, names in another order
+    files = MatchingFiles(train=str(place / "one.jsonl"), evaluation=str(place / "eval.toml"))
+    setup = LabelMatchingSetup(default_matching(tiny_model), files)
+    made = setup.train.sets[0]
+    scorer = EmbeddingScorer(engine_of(tiny_model))
+    names = [label.sentences[1][0] for label in made.words["en"]]  # in the template "{}"
+    vectors = scorer.vectors([Label(name) for name in names], scorer.template)
+    for number, row in enumerate(made.near.tolist()):
+        others = [other for other in range(3) if other != number]
+        assert row == sorted(others, key=lambda other: -float(vectors[number] @ vectors[other]))
+
+
+def test_any_encoder_becomes_a_sentence_encoder(run, place, tiny_copy):
+    # kills: a model without modules.json that stays without, and is then taken for no sentence encoder
+    (tiny_copy / "modules.json").unlink()
+    run("run", "questions.length=32", model=tiny_copy)
+    sentence = load(place / "run" / "model").sentence
+    assert sentence.trained and sentence.pooling == "mean"
+
+
 def test_names_stand_in_the_templates_of_their_language(place):
     # kills: a particle that does not fit its noun, a name in the template of another language, a description in a
     # template, other names that are lost, the code in a column taken for a name
@@ -257,6 +294,9 @@ def test_names_stand_in_the_templates_of_their_language(place):
     korean = {words["ko"][work].sentences[0][0], words["ko"][meta].sentences[0][0]}
     assert korean == {"이 글은 건강을 다룬다.", "이 글은 경제를 다룬다."}
     assert words["fr"][meta].sentences == (("Il s'agit de réglages.",),)
+    text = (place / "mixture.toml").read_text()
+    (place / "mixture.toml").write_text(text[text.index("[[sets") :])  # a labels file's own template then stands
+    assert read_set(read_mixture(place / "mixture.toml")[0]).words()["fr"][work].sentences == (("Sur travail.",),)
     assert made.plain_template("en") == "This is about {}." and made.plain_template("fr") == "Il s'agit de {}."
 
 

@@ -139,7 +139,7 @@ class LabelQuestions:
         """
         step = position // count
         random = rng(seed, "question", step)
-        number = int(np.searchsorted(self._shares, random.random(), side="right"))
+        number = int(np.searchsorted(self._shares[:-1], random.random(), side="right"))  # the last share is all
         chosen = self.chosen_labels(number, random)
         rows = self._rows[number]
         right = np.resize(random.permutation([place for place, label in enumerate(chosen) if label in rows]), count)
