@@ -20,7 +20,7 @@ from sijo.nn.architecture import (
 from sijo.nn.head_specs import POOLER, ClassifierHeadSpec, LMHeadSpec
 from sijo.nn.heads import Network
 from sijo.nn.pooling import pool
-from sijo.nn.transformer import ACTIVATIONS, Transformer
+from sijo.nn.transformer import ACTIVATIONS, Transformer, freeze_below
 
 BERT = {"positions": Learned(count=9), "token_types": 2}
 CTRL = {
@@ -335,3 +335,36 @@ def test_states_that_are_wanted_are_those_of_the_whole(name, recompute):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
     most = torch.ones(3, 6, dtype=torch.bool)
     assert torch.equal(network(ids, keep, wanted=most).last_hidden_state, whole)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_only_the_top_layers_learn(layers):
+    # kills: a layer from the bottom that is trained, an embedding or a table of distances that is, a frozen layer
+    # that keeps what a gradient would need, a final norm left out
+    for more in (BERT, DEBERTA, {"norm": PreNorm(eps=1e-3, final_eps=1e-2), "positions": Learned(count=9)}):
+        sizes = {"vocab_size": 11, "embedding_size": 8, "hidden_size": 8, "heads": 2, "intermediate_size": 12}
+        network = Transformer(Architecture(**{**sizes, "schedule": (0, 1, 2), **more}))
+        freeze_below(network, layers)
+        states = []
+        for block in network.blocks:
+            block.register_forward_hook(lambda part, inputs, out, states=states: states.append(out.requires_grad))
+        network(torch.tensor([[1, 2, 3]])).last_hidden_state.sum().backward()
+        assert states == [number >= 3 - layers for number in range(3)]
+        learned = {name.rpartition(".")[0] for name, part in network.named_parameters() if part.grad is not None}
+        tops = tuple(f"blocks.{number}." for number in range(3 - layers, 3))
+        assert {name for name in learned if not name.startswith(tops)} == (
+            {"final_norm"} if network.final_norm is not None else set()
+        )
+        assert all(part.requires_grad for name, part in network.named_parameters() if name.startswith(tops))
+
+
+def test_layers_that_cannot_be_trained_alone():
+    # kills: a shared layer that is trained below too, more layers than there are
+    sizes = {"vocab_size": 11, "embedding_size": 8, "hidden_size": 8, "heads": 2, "intermediate_size": 12} | BERT
+    shared = Transformer(Architecture(**sizes, schedule=(0, 1, 0, 1)))
+    with pytest.raises(SettingError, match="shares its layers, and block 1"):
+        freeze_below(shared, 1)
+    freeze_below(Transformer(Architecture(**sizes, schedule=(0, 1, 1))), 2)
+    for layers in (0, 5):
+        with pytest.raises(SettingError, match=f"{layers} top layers"):
+            freeze_below(shared, layers)

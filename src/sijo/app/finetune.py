@@ -5,7 +5,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
 
 from cyclopts import Parameter
 
@@ -17,11 +17,22 @@ from sijo.files.json_files import read_object
 from sijo.files.paths import FolderFile, present
 
 if TYPE_CHECKING:
+    from sijo.data.labelled_rows import Task as RowTask
     from sijo.jobs.finetune_settings import FinetuneSettings
+    from sijo.jobs.label_matching_settings import LabelMatchingSettings
 
-Task = Literal["classification", "multi-label", "regression", "tagging", "question-answering", "multiple-choice"]
+Task = Literal[
+    "classification",
+    "multi-label",
+    "regression",
+    "tagging",
+    "question-answering",
+    "multiple-choice",
+    "label-matching",
+]
 TASKS = get_args(Task)
-"""As `data/labelled_rows.py` has them, which costs numpy to import."""
+"""As `data/labelled_rows.py` has them, which costs numpy to import; and one more."""
+MATCHING: Task = "label-matching"
 
 
 @Parameter(name="*")
@@ -34,9 +45,11 @@ class FinetuneCommand:
     task: Task = "classification"
     """What is learned; --list says what the rows of each look like."""
     train: str | None = None
-    """The file to learn from: .csv, .tsv, .json, .jsonl or .parquet, compressed or not."""
+    """The file to learn from: .csv, .tsv, .json, .jsonl or .parquet, compressed or not; for label-matching also a
+    .toml file that names several, with what their labels mean."""
     eval: str | None = None
-    """The file to measure on, by which the best checkpoint is chosen; without it training rows are held out."""
+    """The file to measure on, by which the best checkpoint is chosen; without it training rows are held out. For
+    label-matching sets that are not learned from, which choose nothing."""
     out: Annotated[Path | None, Parameter(alias="-o")] = None
     """The run's folder: checkpoints, evaluations, predictions, and at the end the model."""
     teacher: str | None = None
@@ -66,7 +79,7 @@ class FinetuneCommand:
 
 
 def run(*, options: FinetuneCommand = FinetuneCommand()) -> None:
-    """Fine-tune a model on labelled rows: classes of texts or pairs, tags, numbers, answers, choices.
+    """Fine-tune a model on labelled rows: classes of texts or pairs, tags, numbers, answers, choices, open labels.
 
     --task says what is learned; --list shows what the rows of each look like. Columns are guessed by their usual
     names. Rates and decays are those published for such a model; --settings tells them, --set changes them. The
@@ -80,6 +93,11 @@ def run(*, options: FinetuneCommand = FinetuneCommand()) -> None:
 
         sijo finetune --teacher runs/large/model --train train.csv --eval dev.csv --out runs/small --seeds 3
 
+    With --task label-matching a sentence encoder learns which of some labels, given in words, fits a text: from
+    many sets, so that it fits labels that it never saw. It stays an encoder, for any labels at all.
+
+        sijo finetune --task label-matching --train mixture.toml --eval others.toml --out runs/labels
+
     Then: sijo classify new.csv --model runs/requests/model
     """
     if options.list:
@@ -87,12 +105,16 @@ def run(*, options: FinetuneCommand = FinetuneCommand()) -> None:
         print_rows(tasks["tasks"], options.format)
         return
     if options.settings:
-        show_settings(resolved(options), options.format)
+        settings_of = resolved_matching if options.task == MATCHING else resolved
+        show_settings(settings_of(options), options.format)
         return
     if options.train is None or options.out is None:
         raise SettingError(
             "--train and --out are needed: what to learn from, and the folder that the run is kept in"
         )
+    if options.task == MATCHING:
+        run_matching(options, options.train, options.out)
+        return
     from sijo.jobs.finetune import finetune
     from sijo.jobs.finetune_settings import LabelledFiles
 
@@ -101,6 +123,39 @@ def run(*, options: FinetuneCommand = FinetuneCommand()) -> None:
     job = partial(finetune, settings, files, options.out, resume=options.resume)
     follow_run(job, options.out, shown=not options.quiet)
     show_results(options.out, options.format)
+
+
+def run_matching(options: FinetuneCommand, train: str, out: Path) -> None:
+    """Teach a sentence encoder to fit labels, and show how well it did before and does now."""
+    from sijo.jobs.label_matching import match_labels
+    from sijo.jobs.label_matching_settings import MatchingFiles
+
+    columns = {"text": options.text_column, "label": options.label_column}
+    files = MatchingFiles(train=train, evaluation=options.eval, **columns)
+    job = partial(match_labels, resolved_matching(options), files, out, resume=options.resume)
+    follow_run(job, out, shown=not options.quiet)
+    results = read_object(FolderFile(out, "results.json"))
+    if wants_json(options.format):
+        print_json(results | {"model": str(out / "model")})
+        return
+    rows = [
+        [name, f"{one['labels']:,}", f"{one['rows']:,}", *(_with_ends(one[when]) for when in ("before", "after"))]
+        for name, one in results["sets"].items()
+    ]
+    rows.append(["mean", "", "", *(_number(results[when]) for when in ("before", "after"))])
+    print_table(("set", "labels", "rows", "before", "after"), rows, note="macro-F1 of labels by name, 95 %")
+    print_line(out / "model")
+
+
+def resolved_matching(options: FinetuneCommand) -> "LabelMatchingSettings":
+    """The settings for the encoder, with what was changed."""
+    for name in ("teacher", "second_column", "labels_separator", "seeds"):
+        if getattr(options, name) is not None:
+            raise SettingError(f"--{name.replace('_', '-')} has no part in --task {MATCHING}; leave it out")
+    from sijo.jobs.label_matching_settings import default_matching
+    from sijo.training.settings import with_changes
+
+    return with_changes(default_matching(options.model), options.set or [])
 
 
 def resolved(options: FinetuneCommand) -> "FinetuneSettings":
@@ -121,7 +176,8 @@ def resolved(options: FinetuneCommand) -> "FinetuneSettings":
         "seeds": options.seeds,
     }
     changes = [f"{path}={json.dumps(value)}" for path, value in values.items() if value is not None]
-    return with_changes(default_settings(options.task, options.model), [*changes, *(options.set or [])])
+    task = cast("RowTask", options.task)
+    return with_changes(default_settings(task, options.model), [*changes, *(options.set or [])])
 
 
 def show_results(out: Path, format: str | None) -> None:
@@ -148,6 +204,12 @@ def show_results(out: Path, format: str | None) -> None:
         note += f"; tags are {results['tag_scheme']}"
     print_table(("metric", "value", "95 %", *(["over seeds"] if summary else [])), rows, note=note)
     print_line(out / "model")
+
+
+def _with_ends(metric: dict[str, float | None]) -> str:
+    """A value with its interval."""
+    value, low, high = (_number(metric[end]) for end in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
 
 
 def _number(value: float | None) -> str:

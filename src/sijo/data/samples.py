@@ -76,6 +76,8 @@ class Batch:
     """The gold labels of each input, a row for each; None for unlabelled text."""
     texts: tuple[str, ...] | None = None
     """The text of each input as it was written; None where the corpus does not keep it."""
+    beside: "Batch | None" = None
+    """Inputs that each of these is compared with, such as labels in words; None for none."""
 
 
 class Samples:

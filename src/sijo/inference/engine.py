@@ -93,7 +93,7 @@ class Engine:
         self.before = self.model.sentence.prompt(self.prompt)
         """The words before each text."""
         if self.before and self.model.has_tokenizer:
-            _ = self._before_tokens  # refused before any text is read
+            _ = self.prompt_tokens  # refused before any text is read
 
     def stream(self, texts: Iterable[str]) -> Iterator[Encoded]:
         """Encode a stream of any length, one bounded group of texts after another, in order.
@@ -124,7 +124,7 @@ class Engine:
         def read(new: Sequence[str]) -> Iterator[Entry]:
             if not self.before:
                 return self._read(self._cased(new), self._vectors, width)
-            skip = 0 if sentence.include_prompt else self._before_tokens
+            skip = 0 if sentence.include_prompt else self.prompt_tokens
             own = list(map(len, self.model.tokenizer.ids(self._cased(new))))
             whole = self._cased([self.before + text for text in new])
             return self._read(whole, self._vectors, width, own=own, skip=skip)
@@ -220,7 +220,7 @@ class Engine:
         return [lowered(text) for text in texts] if self.model.sentence.lowercase else texts
 
     @cached_property
-    def _before_tokens(self) -> int:
+    def prompt_tokens(self) -> int:
         """How many tokens at the start of an input are the prompt's, with the special ones in front of it.
 
         Raises SettingError for one that leaves no room for a text.

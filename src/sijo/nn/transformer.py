@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from sijo.errors import TextError
+from sijo.errors import SettingError, TextError
 from sijo.nn.architecture import Activation, Architecture, ConvolutionSpec, PreNorm
 from sijo.nn.attention import SelfAttention, View, behind, view
 from sijo.nn.cache import Cache, Layer
@@ -62,6 +62,38 @@ def start(module: nn.Module, *, std: float) -> None:
     for part in module.modules():
         if isinstance(part, Embeddings) and not part.tokens.weight.is_meta:
             part.start()
+
+
+def freeze_below(transformer: "Transformer", layers: int) -> None:
+    """Freeze all of a network but its top layers and the norm behind them: the rest gets no gradient, and keeps
+    nothing for one.
+
+    layers  how many are trained, one or more
+
+    Raises SettingError for more than there are, and where a block stands among both, as of a network that shares
+    its layers.
+
+    >>> from sijo.nn.architecture import Architecture, Learned
+    >>> network = Transformer(Architecture(vocab_size=99, embedding_size=16, hidden_size=16, heads=2,
+    ...     intermediate_size=32, schedule=(0, 1), positions=Learned(count=64)))
+    >>> freeze_below(network, 1)
+    >>> sorted({name[:8] for name, weight in network.named_parameters() if weight.requires_grad})
+    ['blocks.1']
+    """
+    schedule = transformer.architecture.schedule
+    if not 1 <= layers <= len(schedule):
+        raise SettingError(f"{layers} top layers cannot be trained of a network of {len(schedule)}; give 1 to that")
+    below, top = schedule[:-layers], schedule[-layers:]
+    if shared := {*below} & {*top}:
+        raise SettingError(
+            f"the top {layers} of {len(schedule)} layers cannot be trained alone: this network shares its layers, "
+            f"and block {min(shared)} stands below them too; train all"
+        )
+    transformer.requires_grad_(False)
+    for block in top:
+        transformer.blocks[block].requires_grad_(True)
+    if transformer.final_norm is not None:
+        transformer.final_norm.requires_grad_(True)
 
 
 class Block(nn.Module):

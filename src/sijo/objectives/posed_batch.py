@@ -55,6 +55,8 @@ class PosedBatch:
     """What the pieces of a batch must know of each other: of every row of the whole batch, so never cut."""
     lesson: Mapping[str, Tensor] | None = None
     """A teacher's outputs for these rows, once they are prepared; not cut with them, as other rows have others."""
+    beside: "PosedBatch | None" = None
+    """Inputs that each row is compared with, such as labels in words: every piece has all of them."""
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -87,7 +89,8 @@ class PosedBatch:
     def to(self, device: torch.device) -> "PosedBatch":
         """The same on another device."""
         moved: dict[str, Any] = {name: tensor.to(device) for name, tensor in self._tensors()}
-        return replace(self, lesson=None, **moved)
+        beside = None if self.beside is None else self.beside.to(device)
+        return replace(self, lesson=None, beside=beside, **moved)
 
     def _tensors(self) -> list[tuple[str, Tensor]]:
         parts = ((field.name, getattr(self, field.name)) for field in fields(self))
@@ -96,8 +99,15 @@ class PosedBatch:
 
 def unposed(batch: Batch) -> PosedBatch:
     """A batch without targets yet."""
-    arrays = {name: array for name, array in vars(batch).items() if array is not None and name != "texts"}
+    arrays = {name: array for name, array in vars(batch).items() if array is not None}
+    texts, beside = arrays.pop("texts", None), arrays.pop("beside", None)
     tensors: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
     tensors["numbers"] = torch.stack([tensors.pop("epochs"), tensors["numbers"]], 1)
     target_mask = torch.zeros_like(tensors["keep"])
-    return PosedBatch(**tensors, targets=tensors["input_ids"], target_mask=target_mask, texts=batch.texts)
+    return PosedBatch(
+        **tensors,
+        targets=tensors["input_ids"],
+        target_mask=target_mask,
+        texts=texts,
+        beside=None if beside is None else unposed(beside),
+    )

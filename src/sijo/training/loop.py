@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from sijo.batching import by_length
+from sijo.data.label_questions import LabelQuestions
 from sijo.data.labelled_inputs import LabelledInputs
 from sijo.data.samples import Samples
 from sijo.errors import SijoError
@@ -57,7 +58,7 @@ class Training:
 
     settings   all that decides it
     objective  with fresh weights, or those it starts from
-    samples    what is read, again and again: a corpus, or labelled rows
+    samples    what is read, again and again: a corpus, labelled rows, or sets with their labels
     folder     where its `checkpoints/` are
     world      the processes it is shared among
     tell       called with each message for a person
@@ -67,7 +68,7 @@ class Training:
         self,
         settings: Settings,
         objective: TrainingObjective,
-        samples: Samples | LabelledInputs,
+        samples: Samples | LabelledInputs | LabelQuestions,
         folder: Path,
         *,
         world: World | None = None,
