@@ -19,7 +19,7 @@ from ray.train.torch import TorchTrainer
 
 def work(options: dict[str, Any]) -> None:
     """One worker: the library's call, in this process."""
-    from sijo.app.pretrain import resolved
+    from sijo.app.training.pretrain import resolved
     from sijo.jobs.prepare import CorpusSource
     from sijo.jobs.pretrain import pretrain
 

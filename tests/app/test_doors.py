@@ -391,7 +391,7 @@ HARMLESS = {"Corpus.open", "resolve_name(row.place).open", "Tokenizer.open", "ca
 """Methods that only have such a name."""
 MAY_OPEN = {
     # what the package holds itself, read by its own path
-    "app/finetune.py": {"Path(__file__).with_name('finetune_tasks.toml').read_text"},
+    "app/training/finetune.py": {"Path(__file__).with_name('finetune_tasks.toml').read_text"},
     "checkpoints/card.py": {"Path(__file__).with_name('hub.toml').read_text", "card.open"},
     "checkpoints/conversion/tensorflow.py": {"Path(__file__).with_name('tensorflow.toml').read_text"},
     "data/labelled_rows.py": {"Path(__file__).with_name('columns.toml').read_text"},

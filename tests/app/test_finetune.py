@@ -146,7 +146,7 @@ def test_tasks_and_settings_are_listed(sijo_cli, tiny_model):
 
 
 def finetune_tasks():
-    from sijo.app.finetune import TASKS
+    from sijo.app.training.finetune import TASKS
     from sijo.data.labelled_rows import TASKS as KNOWN
 
     assert (*KNOWN, "label-matching") == TASKS

@@ -22,17 +22,15 @@ from sijo.app import (
     attribute,
     bench,
     classify,
-    distill,
     encode,
     evaluate,
     export,
-    finetune,
     generate,
     inspect,
-    pretrain,
 )
 from sijo.app.options import check_options
 from sijo.app.results import print_line, tell, tell_story, warnings_told
+from sijo.app.training import distill, finetune, pretrain
 from sijo.errors import SettingError, SijoError, SijoWarning, TextError, not_installed
 from sijo.version import __version__
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
 
 from cyclopts import Parameter
 
-from sijo.app.pretrain import show_settings
 from sijo.app.progress import follow_run
 from sijo.app.results import print_json, print_line, print_rows, print_table, wants_json
+from sijo.app.training.pretrain import show_settings
 from sijo.errors import SettingError, nearest
 from sijo.files.json_files import read_object
 from sijo.files.paths import FolderFile, present
