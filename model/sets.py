@@ -4,9 +4,9 @@
 
   requests.csv     CLINC150's training part within scope (CC BY 3.0), by intent and by domain
   nouns.csv        WordNet's glosses of nouns (WordNet 3.0's licence), by the kind of thing
-  films, products, editorials, tweets.csv   Hutto and Gilbert's snippets (MIT), positive above 0 and negative below
+  films, products, editorials, tweets.csv   Hutto and Gilbert's snippets (MIT), positive above 0, else negative
   reviews.csv      Korean film reviews of NSMC (CC0), 1 to 4 and 9 to 10, of films whose number is not divisible by 5
-  mixture.toml     all of them, with the names of names.toml; requests a few intents at a time are the hard ones
+  mixture.toml     all of them, with the names of names.toml
 
 A tenth of each, by the digest of its text, is kept apart in held-out/, with a mixture of its own, and never learned.
 What judges and never teaches is in benchmarks/zero_shot_sets.py and calibration_sets.py.
@@ -24,10 +24,11 @@ from tempfile import TemporaryDirectory
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "benchmarks"))  # the readers of packages are theirs
 
-import data  # noqa: E402
 from calibration_sets import sentiment  # noqa: E402
 from packages import Packages  # noqa: E402
 from zero_shot_sets import Source  # noqa: E402
+
+import data  # noqa: E402
 
 Rows = list[tuple[str, ...]]
 SNIPPETS = {

@@ -17,9 +17,10 @@ from safetensors.torch import load_file, save_file
 
 import sijo
 from generation.test_generator import pair, tokenizer  # noqa: F401
-from sijo.app import cli, finetune, results
+from sijo.app import cli, results
 from sijo.app.progress import RunProgress
 from sijo.app.results import print_json, print_line, print_shown, print_table, print_text, tell
+from sijo.app.training import finetune
 from sijo.errors import SijoError, SijoWarning, warn
 from sijo.evaluation.tables import table
 from sijo.evaluation.zero_shot import evaluate
