@@ -4,15 +4,17 @@
 
   requests.csv     CLINC150's training part within scope (CC BY 3.0), by intent and by domain
   nouns.csv        WordNet's glosses of nouns (WordNet 3.0's licence), by the kind of thing
-  films, products, editorials, tweets.csv   Hutto and Gilbert's snippets (MIT), positive above 0, else negative
+  films.csv, products.csv, editorials.csv, tweets.csv
+                   Hutto and Gilbert's snippets (MIT), positive above 0, negative below
   reviews.csv      Korean film reviews of NSMC (CC0), 1 to 4 and 9 to 10, of films whose number is not divisible by 5
   mixture.toml     all of them, with the names of names.toml
 
-A tenth of each, by the digest of its text, is kept apart in held-out/, with a mixture of its own, and never learned.
+A tenth of each, by the digest of its text, is kept apart in held-out/, with a mixture of its own.
 What judges and never teaches is in benchmarks/zero_shot_sets.py and calibration_sets.py.
 """
 
 import hashlib
+import json
 import lzma
 import random
 import sys
@@ -61,13 +63,14 @@ def reviews(file: Path, seed: int) -> Rows:
 
 def entry(file: str, label: str, names: dict[str, list[str]], *, own: bool, weight: float) -> str:
     """A set of the mixture."""
-    quoted = "\n".join(
-        f'"{code}" = {[*([code.replace("_", " ")] if own else []), *said]!r}' for code, said in names.items()
+    shown = "\n".join(
+        f"{code} = {json.dumps([*([code.replace('_', ' ')] if own else []), *said], ensure_ascii=False)}"
+        for code, said in names.items()
     )
-    shown = quoted.replace("'", '"')
+    name = f"{file.removesuffix('.csv')} by {label}"
     return (
-        f'[[sets]]\nfile = "{file}"\ntext = "text"\nlabel = "{label}"\nown_names = false\nweight = {weight}\n\n'
-        f"[sets.names]\n{shown}\n\n"
+        f'[[sets]]\nname = "{name}"\nfile = "{file}"\ntext = "text"\nlabel = "{label}"\nown_names = false\n'
+        f"weight = {weight}\n\n[sets.names]\n{shown}\n\n"
     )
 
 
