@@ -6,7 +6,7 @@
   nouns.csv        WordNet's glosses of nouns (WordNet 3.0's licence), by the kind of thing
   films.csv, products.csv, editorials.csv, tweets.csv
                    Hutto and Gilbert's snippets (MIT), positive above 0, negative below
-  reviews.csv      Korean film reviews of NSMC (CC0), 1 to 4 and 9 to 10, of films whose number is not divisible by 5
+                   Hutto and Gilbert's snippets (MIT), positive above 0
   mixture.toml     all of them, with the names of names.toml
 
 A tenth of each, by the digest of its text, is kept apart in held-out/, with a mixture of its own.
