@@ -6,7 +6,6 @@
   nouns.csv        WordNet's glosses of nouns (WordNet 3.0's licence), by the kind of thing
   films.csv, products.csv, editorials.csv, tweets.csv
                    Hutto and Gilbert's snippets (MIT), positive above 0, negative below
-                   Hutto and Gilbert's snippets (MIT), positive above 0
   mixture.toml     all of them, with the names of names.toml
 
 A tenth of each, by the digest of its text, is kept apart in held-out/, with a mixture of its own.
