@@ -80,8 +80,11 @@ class Source:
                 if kind != "Tops":
                     yield gloss.partition(";")[0].strip(), kind
 
-    def sections(self, language: str) -> Iterator[tuple[str, str]]:
-        """Descriptions of Debian's packages in a language, their own names masked, with the section they are in."""
+    def sections(self, language: str, *, teaching: bool = False) -> Iterator[tuple[str, str]]:
+        """Descriptions of Debian's packages in a language, their own names masked, with the section they are in.
+
+        A quarter judges, by the digest of the English description, which translations share; the others teach.
+        """
         if not self._debian:
             for entry in self.packages.apt_list("Packages").split("\n\n"):
                 fields = dict(re.findall(r"^(Package|Section|Description-md5): (.*)$", entry, re.MULTILINE))
@@ -90,6 +93,8 @@ class Source:
         for entry in self.packages.apt_list(f"Translation-{language}").split("\n\n"):
             digest = re.search(r"^Description-md5: (\w+)$", entry, re.MULTILINE)
             name, section = self._debian.get(digest[1] if digest else "", ("", ""))
+            if digest is None or (digest[1][0] not in "0123") is not teaching:
+                continue
             _, found, text = entry.partition(f"Description-{language}: ")
             if section and found and (language != "ko" or re.search("[가-힣]", text)):
                 words = " ".join("" if line.strip() == "." else line.strip() for line in text.splitlines())

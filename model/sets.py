@@ -6,6 +6,9 @@
   nouns.csv        WordNet's glosses of nouns (WordNet 3.0's licence), by the kind of thing
   films.csv, products.csv, editorials.csv, tweets.csv
                    Hutto and Gilbert's snippets (MIT), positive above 0, negative below
+  packages.csv, packages.ko.csv
+                   Debian's descriptions (each package's own licence, Debian-free), by section, those that teach
+  reviews.csv      Korean film reviews of NSMC (CC0), 1 to 4 and 9 to 10, of films whose number 5 does not divide
   mixture.toml     all of them, with the names of names.toml
 
 A tenth of each, by the digest of its text, is kept apart in held-out/, with a mixture of its own.
@@ -39,7 +42,7 @@ SNIPPETS = {
     "tweets": "tweets",
 }
 REVIEWS = 20_000
-WEIGHTS = {"requests by intent": 4.0, "requests by domain": 1.0, "nouns": 2.0, "reviews": 2.0}
+WEIGHTS = {"requests by intent": 4.0, "requests by domain": 1.0, "nouns": 2.0, "packages": 2.0, "reviews": 2.0}
 """How often a batch is of a set; that of each kind of snippets is 0.5."""
 
 
@@ -91,6 +94,8 @@ def main() -> None:
     with TemporaryDirectory() as scratch:
         source = Source(packages, None, None, Packages(packages, Path(scratch)))
         tables["nouns"] = ("text", "kind"), sorted(set(source.wordnet()))
+        for name, language in (("packages", "en"), ("packages.ko", "ko")):
+            tables[name] = ("text", "section"), sorted(set(source.sections(language, teaching=True)))
     for name, kind in SNIPPETS.items():
         tables[name] = ("text", "opinion"), sorted(set(zip(*sentiment(packages, kind), strict=True)))
     tables["reviews"] = ("text", "opinion"), reviews(args.nsmc, args.seed)
@@ -98,6 +103,8 @@ def main() -> None:
         ("requests", "intent", names["intents"], True, WEIGHTS["requests by intent"]),
         ("requests", "domain", names["domains"], True, WEIGHTS["requests by domain"]),
         ("nouns", "kind", names["nouns"], True, WEIGHTS["nouns"]),
+        ("packages", "section", names["sections"], False, WEIGHTS["packages"]),
+        ("packages.ko", "section", names["sections"], False, WEIGHTS["packages"] / 2),
         *((name, "opinion", names["opinions"], True, 0.5) for name in SNIPPETS),
         ("reviews", "opinion", names["opinions"], False, WEIGHTS["reviews"]),
     ]
