@@ -70,7 +70,7 @@ class LabelSettings(ComputeOptions, TableOptions):
     """Softmax temperature of the scores; fitted for embeddings, 1 for heads by default."""
     calibrate: CalibrationName = "none"
     """What makes labels comparable without labelled texts, fitted on the first texts and then frozen; auto takes
-    batch where texts fall to five labels or more evenly, else none. All but none fit the temperature too."""
+    refine for embeddings, which draws each label to the texts near it. All but none fit the temperature too."""
     calibration: Path | None = None
     """The file of a calibration: used where it is there, else fitted and written."""
     calibration_texts: int = 512

@@ -13,6 +13,7 @@ from sijo.zeroshot.calibrating.label_free import (
     check_background,
     disagreement,
     estimated_prior,
+    expected_errors,
     log_probabilities,
     matched_prior,
     share_of_labels_in_use,
@@ -172,7 +173,7 @@ def test_confidence_is_what_agreement_makes_expect():
     others = np.where(chance.random((500, 1)) < 0.2, scores[:, ::-1], scores)
     apart = disagreement(scores, others)
     assert apart == (scores.argmax(1) != others.argmax(1)).mean()
-    fitted = Calibration(agreeing_temperature(scores, apart), 0.0, "")
+    fitted = Calibration(agreeing_temperature(scores, expected_errors(apart)), 0.0, "")
     assert fitted.softmax(scores).max(1).mean() == pytest.approx(1 - 2 * apart, abs=1e-6)
     lost = Calibration(agreeing_temperature(scores, 1.0), 0.0, "")
     assert lost.softmax(scores).max(1).mean() == pytest.approx(0.25 + 0.1 * 0.75, abs=1e-6)

@@ -171,6 +171,22 @@ def test_confidence_counts_how_wordings_agreed_before(built_in):
     assert confidence == pytest.approx(expected, abs=1e-6)
 
 
+def test_confidence_of_described_labels_counts_what_names_alone_say(built_in):
+    # kills: descriptions that are the same in both sentences, which agree and so are sure of everything
+    said = {"sea": ["money and banks"], "bank": ["a match, a player"], "game": ()}
+    ways = [labeller(built_in, said), labeller(built_in, said, template="{}"), labeller(built_in, LABELS)]
+    fitted = [fit_calibration(way, TEXTS, "batch") for way in ways]
+    plain = [next(way.scored(TEXTS))[0] for way in ways]
+    moved = [next(one.applied_to(way).scored(TEXTS))[0] for one, way in zip(fitted, ways, strict=True)]
+    apart, bare = (
+        sum((scores[0].argmax(1) != scores[other].argmax(1)).mean() for scores in (plain, moved)) / 2
+        for other in (1, 2)
+    )
+    assert bare > apart + 0.1
+    confidence = fitted[0].numbers.softmax(moved[0]).max(1).mean()
+    assert confidence == pytest.approx(1 - (apart + bare) / 2, abs=1e-6)
+
+
 def test_texts_given_up_are_counted_by_labels_drawn_to_the_others(scorer):
     # kills: a none score of texts that lie near prototypes since they are a part of them: new ones are given up
     plain = labeller(scorer, none_label="other")

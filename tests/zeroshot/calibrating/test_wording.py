@@ -34,18 +34,21 @@ def test_a_calibration_knows_a_label_by_its_examples_too(scorer):
 
 
 def test_two_wordings_of_a_korean_label_are_two(scorer):
-    # kills: the label's own template kept under the second wording, which then agrees with the first always, and a
-    # prototype lost on the way
+    # kills: the label's own template kept under the second wording, which then agrees with the first always, a
+    # prototype lost on the way, or kept where the name is to stand alone
     labels = LabelSet.of({"경제": {"examples": ["금리가 올랐다"]}, "sun": ()})
     labeller = Labeller(scorer, LabelChoice(), labels)
     sample = Sample.of(labeller, TEXTS)
-    first, second = sample.scores, sample.others
+    first, [second, third] = sample.scores, sample.others
     raw = np.concatenate([scores for scores, _ in labeller.scored(TEXTS)])
-    assert np.allclose(first, raw, rtol=0, atol=CLOSE) and second is not None
+    assert np.allclose(first, raw, rtol=0, atol=CLOSE)
     bare = Labeller(scorer, LabelChoice(template="{}"), labels)
     bare_scores = np.concatenate([scores for scores, _ in bare.scored(TEXTS)])
     np.testing.assert_allclose(second, bare_scores, rtol=0, atol=CLOSE)
     assert (np.abs(first - second) > 1e-3).any(0).all()
+    names = Labeller(scorer, LabelChoice(), LabelSet.of(["경제", "sun"]))
+    np.testing.assert_allclose(third, np.concatenate([s for s, _ in names.scored(TEXTS)]), rtol=0, atol=CLOSE)
+    assert len(Sample.of(names, TEXTS).others) == 1
 
 
 def test_the_template_alone_is_that_of_the_labels(scorer):

@@ -22,6 +22,7 @@ from sijo.zeroshot.calibrating.label_free import (
     agreeing_temperature,
     check_background,
     disagreement,
+    expected_errors,
     share_of_labels_in_use,
 )
 from sijo.zeroshot.calibrating.methods import (
@@ -32,7 +33,7 @@ from sijo.zeroshot.calibrating.methods import (
     made_by,
     says_nothing,
 )
-from sijo.zeroshot.calibrating.samples import Sample, worded_otherwise
+from sijo.zeroshot.calibrating.samples import Sample, wordings
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labeller import Labeller
 from sijo.zeroshot.labels import Label
@@ -100,11 +101,13 @@ def fit_calibration(
         told = f"fit on {int(fitting.sum()):,} labelled texts, {named}"
         among = fitting & (places < len(labels))
         numbers = Calibration.fit(fitted.moved[among], places[among], origin=told)
-    elif sample.others is not None and labeller.choice.temperature is None and fitting.sum() >= AUTO_TEXTS:
-        second = made_by(labeller, chosen, worded_otherwise(labeller), sample, sample.others, fitting, shares)
-        before = disagreement(sample.scores[fitting], sample.others[fitting])
-        after = disagreement(fitted.moved[fitting], second.moved[fitting])
-        temperature = agreeing_temperature(fitted.moved[fitting], (before + after) / 2)
+    elif sample.others and labeller.choice.temperature is None and fitting.sum() >= AUTO_TEXTS:
+        apart = []
+        for wording, others in zip(wordings(labeller), sample.others, strict=True):
+            second = made_by(labeller, chosen, wording, sample, others, fitting, shares)
+            before = disagreement(sample.scores[fitting], others[fitting])
+            apart.append((before + disagreement(fitted.moved[fitting], second.moved[fitting])) / 2)
+        temperature = agreeing_temperature(fitted.moved[fitting], expected_errors(*apart))
         numbers = replace(numbers, temperature=temperature)
     if none_risk is not None:
         _check_none_risk(labeller)

@@ -275,24 +275,37 @@ def disagreement(scores: np.ndarray, others: np.ndarray) -> float:
     return float((scores.argmax(-1) != others.argmax(-1)).mean())
 
 
-def agreeing_temperature(scores: np.ndarray, apart: float) -> float:
+def expected_errors(apart: float, bare: float | None = None) -> float:
+    """The share of texts that get a wrong label, by the shares on which wordings of the labels disagree.
+
+    apart  once the labels stand in another sentence; of a method that makes wordings alike, the mean of before and
+           after
+    bare   once they have no descriptions and examples, if they have any: these say the same in every sentence, and
+           names alone say less than what is used
+
+    >>> expected_errors(0.1), expected_errors(0.1, 0.4)
+    (0.2, 0.25)
+    """
+    return ERRORS_A_DISAGREEMENT * apart if bare is None else (apart + bare) / 2
+
+
+def agreeing_temperature(scores: np.ndarray, errors: float) -> float:
     """The temperature at which mean confidence is what two wordings of the labels make expect, with no gold label.
 
-    Where a text is labelled otherwise once the labels are worded otherwise, one of the two is wrong. Errors are
-    taken to be `ERRORS_A_DISAGREEMENT` times as many, and confidence, the mean of the largest probability, is
-    brought to what remains: never below a tenth of the way from chance to certainty.
+    Where a text is labelled otherwise once the labels are worded otherwise, one of the two is wrong. Confidence,
+    the mean of the largest probability, is brought to what `expected_errors` leave: never below a tenth of the way
+    from chance to certainty.
 
     scores  (n, L), of the labels as they are worded
-    apart   the share of texts on which the wordings disagree; of a method that makes them alike, the mean of
-            before and after
+    errors  the share of texts that are expected to get a wrong label
 
     >>> scores = np.array([[0.4, 0.2], [0.1, 0.3], [0.5, 0.3]])
-    >>> agreeing_temperature(scores, 0.0) < agreeing_temperature(scores, 0.25)
+    >>> agreeing_temperature(scores, 0.0) < agreeing_temperature(scores, 0.3)
     True
     """
     labels = scores.shape[1]
     chance = 1 / labels
-    expected = min(max(1 - ERRORS_A_DISAGREEMENT * apart, chance + 0.1 * (1 - chance)), 1 - 1 / (len(scores) + 1))
+    expected = min(max(1 - errors, chance + 0.1 * (1 - chance)), 1 - 1 / (len(scores) + 1))
     spread = float(scores.std()) or 1.0
     low, high = np.log(1e-3 * spread), np.log(1e3 * spread)
     for _ in range(60):  # confidence falls as the temperature rises

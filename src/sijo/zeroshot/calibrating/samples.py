@@ -5,6 +5,7 @@ Letters: n texts, L labels, D width of a vector.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
@@ -21,8 +22,8 @@ class Sample:
 
     scores: np.ndarray
     """(n, L) float64."""
-    others: np.ndarray | None
-    """(n, L) float64, of the labels worded otherwise; None where it does not matter how the two agree."""
+    others: tuple[np.ndarray, ...]
+    """(n, L) float64 each, of the labels' other `wordings`."""
     vectors: np.ndarray | None
     """(n, D) float64 unit vectors; None where the scorer is no sentence encoder's."""
     kept: np.ndarray
@@ -32,14 +33,14 @@ class Sample:
     def of(cls, labeller: Labeller, texts: Sequence[str]) -> "Sample":
         """Read texts by a labeller that is not calibrated; SettingError where none has words."""
         scorer, labels, template = labeller.scorer, labeller.own.labels, labeller.template
-        otherwise = worded_otherwise(labeller)
+        others = wordings(labeller)
         labeller.look(texts)
         scores, tokens, vectors = [], [], []
         for start in range(0, len(texts), scorer.rows):
             part = texts[start : start + scorer.rows]
             try:
                 found, reading = scorer.score(
-                    ScoreRequest(part, [*labels, *otherwise], template, labeller.choice.absolute)
+                    ScoreRequest(part, [*labels, *chain(*others)], template, labeller.choice.absolute)
                 )
             except NotFiniteError as error:
                 raise error.after(start) from None
@@ -55,19 +56,24 @@ class Sample:
         both = np.concatenate(scores)[kept]
         return cls(
             scores=both[:, : len(labels)],
-            others=both[:, len(labels) :] if otherwise else None,
+            others=tuple(np.split(both[:, len(labels) :], len(others), axis=1)) if others else (),
             vectors=unit(np.concatenate(vectors)[kept].astype(np.float64)) if vectors else None,
             kept=kept,
         )
 
 
-def worded_otherwise(labeller: Labeller) -> list[Label]:
-    """The labels in another sentence each; none where it does not matter how the two agree."""
+def wordings(labeller: Labeller) -> list[list[Label]]:
+    """The labels in another sentence each, and, where they have descriptions or examples, by their names alone.
+
+    None where it does not matter how they agree.
+    """
     scorer, labels = labeller.scorer, labeller.own.labels
     second = scorer.second_template
     if second is None or labeller.choice.rivals == "none" or len(labels) < 2:
         return []
-    return [
+    others = [
         replace(label, template=scorer.template if (label.template or labeller.template) == second else second)
         for label in labels
     ]
+    bare = [replace(label, descriptions=(), examples=()) for label in labels]
+    return [others] if bare == list(labels) else [others, bare]
