@@ -115,9 +115,12 @@ def main() -> None:
             part = [row for row in rows if apart(row[0]) is kept]
             data.write_csv(folder / f"{name}.csv", columns, part)
             counts[name] = len(part)
-        mixture = "".join(
-            entry(f"{file}.csv", label, said, own=own, weight=weight) for file, label, said, own, weight in sets
-        )
+        mixture = ""
+        for file, label, said, own, weight in sets:
+            columns, rows = tables[file]
+            there = {row[columns.index(label)] for row in rows if apart(row[0]) is kept}
+            occurring = {code: other for code, other in said.items() if code in there}
+            mixture += entry(f"{file}.csv", label, occurring, own=own, weight=weight)
         (folder / "mixture.toml").write_text(mixture, encoding="utf-8")
         data.say(f"{folder}: {counts}")
 
