@@ -6,7 +6,7 @@ The file is JSON, whole or absent:
     identity                 model, scorer, template and choice: another of any is refused, and named
     temperature, none_score, origin
     labels                   each with its sentences, by which it is known, its shift and scale, and for "refine"
-                             its prototype, float32 in base64; none for "none"
+                             its prototype, a byte for each number in base64; none for "none"
     level                    added to all
     none_risk                the share of texts in scope that the none score gives up, or null
     texts, digest            how many it was fitted on, and what they were
@@ -33,6 +33,7 @@ from sijo.errors import CheckpointError, RefusedError, SettingError, nearest
 from sijo.files.atomic import whole_file
 from sijo.files.json_files import LONGEST_JSON, json_text, parse_json
 from sijo.files.resumable import differences
+from sijo.inference.outputs import unit
 from sijo.zeroshot.calibrating.conformal import LabelSets
 from sijo.zeroshot.calibrating.label_free import Adjustment
 from sijo.zeroshot.calibration import Calibration
@@ -43,7 +44,6 @@ from sijo.zeroshot.scorers.embedding import EmbeddingScorer
 METHODS = ("refine", "batch", "standardize", "prior", "contextual", "dcpmi")
 """What makes labels comparable."""
 FORMAT = 1
-CLOSE = 1e-6
 Phrases = tuple[str, ...]
 
 
@@ -62,7 +62,7 @@ class FrozenCalibration:
     adjusted: Adjustment | None = None
     """In the order of `labels`; None for the method "none"."""
     prototypes: np.ndarray | None = None
-    """(L, D) float32, to which label vectors are drawn by the method "refine"."""
+    """(L, D) int8, the directions to which label vectors are drawn by the method "refine"."""
     texts: int = 0
     """How many it was fitted on."""
     digest: str = ""
@@ -116,7 +116,7 @@ class FrozenCalibration:
                     f"vectors have {scorer.engine.width}. Fit it again, to another file"
                 )
             phrases = (phrases for _, phrases in self.labels)
-            scorer = scorer.refined(dict(zip(phrases, self.prototypes, strict=True)))
+            scorer = scorer.refined(dict(zip(phrases, unit(self.prototypes.astype(np.float64)), strict=True)))
         return Labeller(scorer, labeller.choice, labeller.labels, self.numbers, adjuster=self, sets=sets)
 
     def to_dict(self) -> dict[str, Any]:
@@ -129,7 +129,7 @@ class FrozenCalibration:
                 for (name, phrases), (shift, scale) in zip(self.labels, numbers, strict=True)
             ]
         for row, prototype in zip(rows, () if self.prototypes is None else self.prototypes, strict=False):
-            row["prototype"] = base64.b64encode(prototype.astype("<f4").tobytes()).decode()
+            row["prototype"] = base64.b64encode(prototype.tobytes()).decode()
         return {
             "format": FORMAT,
             "method": self.method,
@@ -159,8 +159,14 @@ class FrozenCalibration:
             raise SettingError(
                 f"calibration {path}: there is no folder {path.parent}; make it, or name another file"
             )
+        content = json_text(self.to_dict()).encode()
+        if len(content) > LONGEST_JSON:
+            raise SettingError(
+                f"the calibration of {len(self.labels):,} labels takes {len(content) / 1e6:.0f} MB, and a file of "
+                f"more than {LONGEST_JSON / 1e6:.0f} is not read again; fit it to fewer labels, or leave it out"
+            )
         with whole_file(path) as out:
-            out.write(json_text(self.to_dict()).encode())
+            out.write(content)
 
 
 def identity_of(labeller: Labeller) -> dict[str, object]:
@@ -222,7 +228,7 @@ def _calibration(fields: dict[str, Any]) -> FrozenCalibration:
         shifts.append(_number(row["shift"]))
         scales.append(_number(row["scale"], above=0.0))
         if fields["method"] == "refine":
-            prototypes.append(_prototype(_of(str, row["prototype"])))
+            prototypes.append(np.frombuffer(base64.b64decode(_of(str, row["prototype"]), validate=True), np.int8))
     if (fields["method"] == "none") != (not labels) or len(set(labels)) < len(labels):
         raise ValueError(f"{len(labels)} labels for the method {fields['method']}")
     gold = tuple(_number(value, above=-1e-9) for value in _of(list, fields["gold_probabilities"]))
@@ -246,13 +252,6 @@ def _of(kind: type, value: Any) -> Any:
     if not isinstance(value, kind) or isinstance(value, bool):
         raise TypeError(f"{value!r:.60} in place of {kind.__name__}")
     return value
-
-
-def _prototype(text: str) -> np.ndarray:
-    prototype = np.frombuffer(base64.b64decode(text, validate=True), "<f4")
-    if not (np.abs(prototype) <= 1 + CLOSE).all():
-        raise ValueError("a prototype that is no unit vector")
-    return prototype
 
 
 def _number(value: Any, *, above: float = -math.inf) -> float:

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from sijo.errors import SettingError
+from sijo.inference.outputs import unit
 from sijo.names import folded
 from sijo.zeroshot.calibrating.label_free import (
     Adjustment,
@@ -21,7 +22,7 @@ from sijo.zeroshot.calibrating.label_free import (
     share_of_labels_in_use,
     standardised,
 )
-from sijo.zeroshot.calibrating.refining import Refinement, temperature_of
+from sijo.zeroshot.calibrating.refining import Refinement, in_bytes, temperature_of
 from sijo.zeroshot.calibrating.samples import Sample
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labeller import Labeller
@@ -50,7 +51,7 @@ class Made:
     """(n, L) float64, the scores of all texts as they are once it is applied."""
     adjusted: Adjustment | None = None
     prototypes: np.ndarray | None = None
-    """(L, D) float32."""
+    """(L, D) int8, their directions."""
 
 
 def made_by(
@@ -95,8 +96,9 @@ def _refined(
     assert sample.vectors is not None
     none = labeller.calibration.none_score if rivals == "labels and none" else None
     refinement = Refinement(sample.vectors[fitting], scorer.vectors(labels, template), none)
-    prototypes = refinement.prototypes.astype(np.float32)
-    named = {label.wording(template): own for label, own in zip(labels, prototypes, strict=True)}
+    prototypes = in_bytes(refinement.prototypes)
+    drawn_to = unit(prototypes.astype(np.float64))  # as the file gives them back
+    named = {label.wording(template): own for label, own in zip(labels, drawn_to, strict=True)}
     drawn = scorer.refined(named).nearness(sample.vectors, labels, template)
     drawn[fitting] = refinement.scores_without_itself()  # as new texts score, which no prototype has seen
     level = float(scores[fitting].max(-1).mean() - drawn[fitting].max(-1).mean())
