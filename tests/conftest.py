@@ -351,3 +351,14 @@ def shelf(tmp_path_factory):
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     return battery.Shelf(tmp_path_factory.mktemp("battery"))
+
+
+@pytest.fixture
+def one_thread():
+    """So small a network is slower with two."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

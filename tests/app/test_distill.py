@@ -9,16 +9,9 @@ import torch
 import sijo
 from runs import REQUESTS
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FEW = ("run.epochs=null", "run.steps=3", "run.batch=4", "data.length=16", "run.save_every=2")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """So small a network is slower with two."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_a_sentence_encoder_is_halved(sijo_cli, tiny_model, tmp_path):

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 import sentencepiece
-import torch
 
 import sijo
 from runs import REQUESTS, small
@@ -25,7 +24,7 @@ from sijo.files.manifest import write_manifest
 from sijo.models import FAMILIES
 from sijo.tokenizers.tokenizer import Tokenizer
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("one_thread")]
 PACKAGE = Path(sijo.__file__).parent
 SECRET = "xyzzy-7f3a"
 SECONDS = 15
@@ -105,15 +104,6 @@ def locked(path, outside):
 
 TRICKS = [link_out, absolute_link_back, link_to_a_folder, link_through_a_link, dangling_link, circle, long_chain]
 TRICKS += [device, nothing, own_device, pipe, folder, listening, locked]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """So small a network is slower with two."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

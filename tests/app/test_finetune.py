@@ -6,21 +6,13 @@ import os
 import signal
 
 import pytest
-import torch
 
 import sijo
 from runs import REQUESTS
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FEW = ("run.epochs=2", "run.batch=8", "cutting.length=24", "schedule.peak=0.01")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """So small a network is slower with two."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -21,16 +21,9 @@ from sijo.training.settings import with_changes
 from sijo.zeroshot.labels import Label
 from sijo.zeroshot.scorers.scorer import TrainedLabels
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FEW = ("--set", "run.epochs=1", "run.batch=8", "cutting.length=16", "run.micro_tokens=64", "held_out=0.4")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """So small a network is slower with two."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def table(labels, times=4):

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-import torch
 
 import sijo
 from runs import REQUESTS
@@ -13,18 +12,11 @@ from sijo.jobs.recipes import RECIPES
 from sijo.jobs.run_settings import RunSettings
 from sijo.training.settings import read_settings, setting_descriptions, with_changes
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = ("run.steps=4", "run.batch=4", "run.save_every=2", "data.length=32", "tokenizer.vocab_size=500")
 NETWORK = ("hidden_size=16", "embedding_size=16", "heads=2", "intermediate_size=32")
 OF_MODEL = tuple(f"model.{size}" for size in NETWORK)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """So small a network is slower with two."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_from_raw_text_to_a_model(sijo_cli, tmp_path):

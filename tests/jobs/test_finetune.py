@@ -22,6 +22,8 @@ from sijo.training.loop import DivergedError
 from sijo.training.settings import read_settings, setting_descriptions, with_changes
 from sijo.zeroshot.scorers.open import open_scorer
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = (
     "run.batch=8",
     "run.micro_tokens=64",
@@ -31,15 +33,6 @@ SMALL = (
     "run.epochs=4",
     "held_out=0.25",
 )
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """So small a network is slower with two."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -26,16 +26,9 @@ from sijo.zeroshot.labels import Label
 from sijo.zeroshot.scorers.embedding import EmbeddingScorer
 from sijo.zeroshot.scorers.scorer import ScoreRequest
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = ("run.steps=9", "run.batch=8", "run.save_every=4", "run.log_every=2", "schedule.peak=0.01", "top_layers=1")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """So small a network is slower with two."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
