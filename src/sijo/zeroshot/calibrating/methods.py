@@ -99,8 +99,9 @@ def _refined(
     prototypes = in_bytes(refinement.prototypes)
     drawn_to = unit(prototypes.astype(np.float64))  # as the file gives them back
     named = {label.wording(template): own for label, own in zip(labels, drawn_to, strict=True)}
-    drawn = scorer.refined(named).nearness(sample.vectors, labels, template)
+    drawn = np.empty_like(scores)
     drawn[fitting] = refinement.scores_without_itself()  # as new texts score, which no prototype has seen
+    drawn[~fitting] = scorer.refined(named).nearness(sample.vectors[~fitting], labels, template)
     level = float(scores[fitting].max(-1).mean() - drawn[fitting].max(-1).mean())
     shift = np.zeros(len(labels))
     if evenly_used(drawn[fitting]):

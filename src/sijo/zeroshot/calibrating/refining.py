@@ -48,7 +48,12 @@ class Refinement:
                 "to refine label vectors takes two labels that share the texts, and there is "
                 f"{len(self.labels_LD)}; calibrate by batch, or leave calibrate= (--calibrate) out"
             )
-        temperature_of(self.cosines)
+        _ = self.temperature  # refused at birth, where there is none
+
+    @cached_property
+    def temperature(self) -> float:
+        """By which cosines become shares."""
+        return temperature_of(self.cosines)
 
     @cached_property
     def cosines(self) -> np.ndarray:
@@ -59,10 +64,10 @@ class Refinement:
     @cached_property
     def belongs(self) -> np.ndarray:
         """How likely each text is each label's."""
-        temperature = temperature_of(self.cosines)
+        numbers = Calibration(self.temperature, self.none_score or 0.0, origin="")
         if self.none_score is None:
-            return Calibration(temperature, 0.0, origin="").softmax(self.cosines)
-        return Calibration(temperature, self.none_score, origin="").with_none(self.cosines)[:, :-1]
+            return numbers.softmax(self.cosines)
+        return numbers.with_none(self.cosines)[:, :-1]
 
     @cached_property
     def sums(self) -> np.ndarray:
