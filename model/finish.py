@@ -1,0 +1,96 @@
+"""What sijo-small carries beside its weights: temperature and none score, and vectors of texts as its background.
+
+    python model/finish.py MODEL_FOLDER SETS_FOLDER TEXT_FOLDER
+
+Both are of what was kept apart of the sets that taught it (SETS_FOLDER/held-out), and of running text:
+
+  calibration  each text under its own label and nine others of its set, by the first name of each, in every language
+               that the set has names in; sets of fewer than ten labels are left out
+  background   256 texts of each language, half of them of the sets
+"""
+
+import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "benchmarks"))  # what the benchmarks share
+
+import numpy as np  # noqa: E402
+
+import data  # noqa: E402
+from sijo.files.manifest import write_manifest  # noqa: E402
+from sijo.jobs.mixture import read_mixture  # noqa: E402
+from sijo.jobs.recast import MatchedSet, read_set  # noqa: E402
+from sijo.zeroshot.calibrating.background import write_background  # noqa: E402
+from sijo.zeroshot.calibration import Calibration, write_calibration  # noqa: E402
+from sijo.zeroshot.labels import Label  # noqa: E402
+from sijo.zeroshot.scorers.embedding import EmbeddingScorer  # noqa: E402
+from sijo.zeroshot.scorers.open import open_scorer  # noqa: E402
+from sijo.zeroshot.scorers.scorer import ScoreRequest  # noqa: E402
+
+CHOICES, ROWS = 10, 400
+"""Labels of a question, and rows of a set at most."""
+BACKGROUND = 256
+"""Texts of a language."""
+
+
+def questions(scorer: EmbeddingScorer, held: MatchedSet, seed: int) -> Iterator[np.ndarray]:
+    """Scores (n, 10) of texts with their own label, in column 0, and nine others; for each language of the names."""
+    rows = data.sample(held.rows, ROWS, seed)
+    texts, names = [row.texts[0] for row in rows], list(held.labels.names)
+    own = np.array([names.index(row.label) for row in rows])
+    draw = np.random.default_rng(seed)
+    others = np.array([draw.choice(len(names) - 1, CHOICES - 1, replace=False) + 1 for _ in rows])
+    columns = np.column_stack([own, (own[:, None] + others) % len(names)])
+    for language in held.languages:
+        labels = [Label(said[0]) for said in held.names_in(language)]
+        scores, _ = scorer.score(ScoreRequest(texts, labels, held.plain_template(language)))
+        yield np.take_along_axis(scores, columns, axis=1)
+
+
+def background(sets: list[MatchedSet], text: Path, seed: int) -> list[str]:
+    """Texts of both languages, half of the sets and half running."""
+    drawn = []
+    taught = [row.texts[0] for one in sets for row in data.sample(one.rows, ROWS // 4, seed)]
+    for language in ("english", "korean"):
+        running = (text / f"{language}.txt").read_text(encoding="utf-8").splitlines()
+        of_sets = sorted({words for words in taught if is_korean(words) == (language == "korean")})
+        drawn += data.sample(of_sets, BACKGROUND // 2, seed)
+        drawn += data.sample(running, BACKGROUND - min(len(of_sets), BACKGROUND // 2), seed)
+    random.Random(seed).shuffle(drawn)
+    return drawn
+
+
+def is_korean(text: str) -> bool:
+    """Whether there is any Hangul in it."""
+    return any("가" <= letter <= "힣" for letter in text)
+
+
+def main() -> None:
+    """Fit, and put what was fitted into the folder."""
+    parser = data.parser(__doc__)
+    parser.add_argument("model", type=Path, help="the folder that gets them")
+    parser.add_argument("sets", type=Path, help="what model/sets.py wrote")
+    parser.add_argument("text", type=Path, help="what model/text.py wrote")
+    args = parser.parse_args()
+    scorer = open_scorer("embedding", args.model)
+    assert isinstance(scorer, EmbeddingScorer)
+    sets = [read_set(entry) for entry in read_mixture(args.sets / "held-out" / "mixture.toml")]
+    large = [one for one in sets if len(one.labels.names) >= CHOICES]
+    scores = np.concatenate([part for one in large for part in questions(scorer, one, args.seed)])
+    fitted = Calibration.fit(
+        scores,
+        np.zeros(len(scores), int),
+        origin=f"{len(scores):,} questions with {CHOICES} labels each, of texts held out of {len(large)} sets that "
+        "taught it (model/finish.py)",
+    )
+    write_calibration(args.model, fitted)
+    write_background(args.model, scorer.engine.encode(background(sets, args.text, args.seed)).vectors)
+    write_manifest(args.model)
+    data.say(f"temperature {fitted.temperature:.4f}, none score {fitted.none_score:.4f}, of {len(scores):,} questions")
+
+
+if __name__ == "__main__":
+    main()
