@@ -46,6 +46,25 @@ REVIEW = {"positive": "a favourable review", "negative": "an unfavourable review
 KOREAN_REVIEW = {"positive": "긍정적인 영화 평", "negative": "부정적인 영화 평"}
 
 
+def descriptions(packages: Packages, language: str) -> Iterator[tuple[str, str]]:
+    """The digest of each of Debian's English descriptions, and what it says in a language that it is told in."""
+    for entry in packages.apt_list(f"Translation-{language}").split("\n\n"):
+        digest = re.search(r"^Description-md5: (\w+)$", entry, re.MULTILINE)
+        _, found, text = entry.partition(f"Description-{language}: ")
+        if digest and found and (language != "ko" or re.search("[가-힣]", text)):
+            yield digest[1], " ".join("" if line.strip() == "." else line.strip() for line in text.splitlines())
+
+
+def teaches(digest: str) -> bool:
+    """Whether a description may be learned from: those of a quarter, in all languages, judge alone."""
+    return digest[0] not in "0123"
+
+
+def masked(text: str, name: str) -> str:
+    """A description without the name of its package, which would give the answer away."""
+    return re.sub(re.escape(name), "…", text, flags=re.IGNORECASE).strip()
+
+
 @dataclass(frozen=True, kw_only=True)
 class ZeroShotSet:
     """Texts with one right label each, and what to choose from."""
@@ -90,15 +109,10 @@ class Source:
                 fields = dict(re.findall(r"^(Package|Section|Description-md5): (.*)$", entry, re.MULTILINE))
                 if fields.get("Section", "").rpartition("/")[2] in SECTIONS and "Description-md5" in fields:
                     self._debian[fields["Description-md5"]] = fields["Package"], fields["Section"]
-        for entry in self.packages.apt_list(f"Translation-{language}").split("\n\n"):
-            digest = re.search(r"^Description-md5: (\w+)$", entry, re.MULTILINE)
-            name, section = self._debian.get(digest[1] if digest else "", ("", ""))
-            if digest is None or (digest[1][0] not in "0123") is not teaching:
-                continue
-            _, found, text = entry.partition(f"Description-{language}: ")
-            if section and found and (language != "ko" or re.search("[가-힣]", text)):
-                words = " ".join("" if line.strip() == "." else line.strip() for line in text.splitlines())
-                yield re.sub(re.escape(name), "…", words, flags=re.IGNORECASE).strip(), section
+        for digest, text in descriptions(self.packages, language):
+            name, section = self._debian.get(digest, ("", ""))
+            if section and teaches(digest) is teaching:
+                yield masked(text, name), section
 
     def requests(self) -> list[dict[str, str]]:
         """CLINC150's test part."""
