@@ -142,6 +142,7 @@ WRONG = {
     "scales cast from nowhere": {**WIDE, "steps": [cast("s")], "s": None},
     "scales cast from an input": {**WIDE, "steps": [cast("input_ids")]},
     "scales cast after a step": {**WIDE, "steps": [node("Identity", ["s"], ["same"]), cast("same")]},
+    "scales of what only looks like a cast": {**WIDE, "steps": [node("Transpose", ["s"], ["wide"], to=FLOAT)]},
     "scales that a step shortens": {
         **WIDE,
         "steps": [node("Slice", ["s", "no", "few"], ["wide"])],
