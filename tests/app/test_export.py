@@ -59,13 +59,16 @@ def test_blocks_are_another_folder(sijo_cli, tiny_copy, tmp_path):
     ran = sijo_cli(*asked, "--bits", "4", "--out", tmp_path / "few")
     assert ran.code == 0, ran.err
     told = json.loads(ran.out)
-    assert (told["kind"], told["bits"], told["table_bits"], told["texts"]) == ("blocks", 4, 8, 3)
+    assert (told["kind"], told["bits"], told["table_bits"], told["texts"]) == ("blocks", {"4": 12}, 8, 3)
     assert Path(told["file"]) == tmp_path / "few/model_blocks.safetensors"
     words = sijo_cli(*asked, "--table-bits", "4", "--out", tmp_path / "other", "--format", "table")
-    assert words.out.strip().endswith(b"other/model_blocks.safetensors") and "0.0 MB of weights" in words.err
+    assert words.out.strip().endswith(b"other/model_blocks.safetensors")
+    assert "12 matrices of 8 bits and a table of tokens of 4 bits: 0.0 MB of weights" in words.err
     assert json.loads(sijo_cli("inspect", tmp_path / "other").out)["dtype"].startswith(
         "4 bits in blocks and 8 bits"
     )
+    auto = json.loads(sijo_cli(*asked, "--bits", "auto", "--table-bits", "auto", "--out", tmp_path / "auto").out)
+    assert (auto["bits"], auto["table_bits"]) == ({"8": 12}, 8)
     assert (tiny_copy / "model.safetensors").is_file() and not (tiny_copy / "model.onnx").exists()
 
 

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 import sijo
 from conftest import tiny_weights
-from sijo.checkpoints.blocks import block_numbers, quantized_blocks
+from sijo.checkpoints.blocks import block_numbers, exact_blocks, quantized_blocks
 from sijo.checkpoints.contents import inspect
 from sijo.checkpoints.conversion.convert import convert
 from sijo.checkpoints.describe import FolderDescription
@@ -39,7 +39,7 @@ def reference_matrix(blocks, scales, bits):
     return rows
 
 
-def in_blocks(weights, *, bits=4, table_bits=8):
+def in_blocks(weights, *, bits=4, table_bits=8, half=False):
     """The tiny model's tensors with all matrices of its layers, and its table, in blocks of 16."""
     packed = {}
     for name, array in weights.items():
@@ -47,7 +47,8 @@ def in_blocks(weights, *, bits=4, table_bits=8):
             packed[name] = array
             continue
         of = table_bits if name == WORDS else bits
-        packed[f"{name}.blocks{of}"], packed[f"{name}.scales"] = quantized_blocks(array, bits=of, block=16)
+        held = quantized_blocks(array, bits=of, block=16, half=half)
+        packed[f"{name}.blocks{of}"], packed[f"{name}.scales"] = held
     return packed
 
 
@@ -80,10 +81,62 @@ def test_no_number_is_off_by_more_than_half_a_step(bits, share):
     assert (off.reshape(7, 3, 32) <= largest * (share if bits == 8 else 2 * share) * 1.001).all()
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+def test_codes_are_those_for_scales_of_16_bits(bits):
+    # kills: codes for scales as they were before they were rounded
+    weight = CHANCE.normal(0, 1, (50, 64)).astype(np.float32)
+    codes, scales = quantized_blocks(weight, bits=bits, block=32, half=True)
+    whole = quantized_blocks(weight, bits=bits, block=32)[1]
+    assert scales.dtype == np.float16 and (scales == whole.astype(np.float16)).all()
+    off = np.abs(block_numbers(codes, scales, bits=bits) - weight).reshape(50, 2, 32)
+    steps = off / np.abs(scales.astype(np.float32))[..., None]
+    ends = codes.reshape(50, 2, -1) if bits == 8 else np.stack([codes & 15, codes >> 4], -1).reshape(50, 2, 32)
+    assert steps[ends < (255 if bits == 8 else 15)].max() <= 0.5001
+
+
+@pytest.mark.parametrize("smallest", [1e-7, 6e-5, 7e4])
+def test_scales_that_16_bits_cannot_hold_stay_of_32(smallest):
+    # kills: a block that becomes 0, infinite or has few digits
+    weight = CHANCE.normal(0, 1, (3, 64)).astype(np.float32)
+    weight[1, 32:] = np.linspace(-127, 127, 32, dtype=np.float32) * np.float32(smallest)
+    codes, scales = quantized_blocks(weight, bits=8, block=32, half=True)
+    want_codes, want = quantized_blocks(weight, bits=8, block=32)
+    assert scales.dtype == np.float32 and (scales == want).all() and (codes == want_codes).all()
+
+
+@pytest.mark.parametrize("smallest, kind", [(0.0078125, np.float16), (1.5e-6, np.float32), (0.1, np.float32)])
+def test_a_matrix_on_a_grid_of_4_bits_is_itself_again(monkeypatch, smallest, kind):
+    # kills: a grid that is not seen, scales that are rounded off it, rows of one part that get another's scales
+    monkeypatch.setattr("sijo.checkpoints.blocks.ROWS_AT_ONCE", 4)
+    codes = CHANCE.integers(-8, 8, (9, 3, 32))
+    codes[..., 5] = -8  # the number of the largest size, as Q4_0 has it
+    codes[4, 1] = 0
+    scales = np.float32(smallest) * CHANCE.choice([1, -2, 3], (9, 3, 1)).astype(np.float32)
+    weight = (codes.astype(np.float32) * scales).reshape(9, 96)
+    blocks, found = exact_blocks(weight, block=32)
+    assert found.dtype == kind and blocks.shape == (9, 3, 16)
+    assert (block_numbers(blocks, found, bits=4) == weight).all()
+    if kind == np.float16:
+        assert (found[:4] == scales[:4, :, 0]).all() and found[4, 1] == 1
+
+
+@pytest.mark.parametrize("row", [0, 8])
+def test_one_number_beside_the_grid_is_seen(monkeypatch, row):
+    # kills: a matrix that is taken for exact within a tolerance, or by its first rows
+    monkeypatch.setattr("sijo.checkpoints.blocks.ROWS_AT_ONCE", 4)
+    weight = np.tile(np.arange(-8, 8, dtype=np.float32), (9, 4)) * np.float32(0.25)
+    assert exact_blocks(weight, block=32) is not None
+    weight[row, 40] = np.nextafter(weight[row, 40], np.float32(9))
+    assert exact_blocks(weight, block=32) is None
+
+
+@pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("bits, table_bits", [(4, 4), (4, 8), (8, 8)])
-def test_a_folder_is_opened_with_what_its_blocks_stand_for(tiny_copy, bits, table_bits):
-    # kills: a table read with the bits of the matrices, tensors of blocks that are left among the weights
-    packed = in_blocks(tiny_weights(), bits=bits, table_bits=table_bits)
+def test_a_folder_is_opened_with_what_its_blocks_stand_for(tiny_copy, bits, table_bits, half):
+    # kills: a table read with the bits of the matrices, tensors of blocks that are left among the weights, scales
+    # of 16 bits that are read otherwise
+    packed = in_blocks(tiny_weights(), bits=bits, table_bits=table_bits, half=half)
+    assert packed[f"{QUERY}.scales"].dtype == (np.float16 if half else np.float32)
     model = sijo.load(put(tiny_copy, packed))
     assert model.unused == () and model.dtype == "float32"
     tensors = model.state_dict()
@@ -124,9 +177,17 @@ SPOILED = {
         r"shape \[0, 1, 8\]",
     ),
     "no scales": (lambda t: {name: a for name, a in t.items() if name != f"{QUERY}.scales"}, "no scale"),
-    "scales in float16": (
-        lambda t: {**t, f"{QUERY}.scales": t[f"{QUERY}.scales"].astype(np.float16)},
-        "no scale in float32",
+    "scales in float64": (
+        lambda t: {**t, f"{QUERY}.scales": t[f"{QUERY}.scales"].astype(np.float64)},
+        "no scale in float16 or float32",
+    ),
+    "scales of whole numbers": (
+        lambda t: {**t, f"{QUERY}.scales": np.ones((16, 1), np.int8)},
+        "no scale in float16 or float32",
+    ),
+    "scales in float16 of fewer rows": (
+        lambda t: {**t, f"{QUERY}.scales": t[f"{QUERY}.scales"][:8].astype(np.float16)},
+        "no scale in float16 or float32",
     ),
     "scales of fewer rows": (lambda t: {**t, f"{QUERY}.scales": t[f"{QUERY}.scales"][:8]}, "no scale"),
     "scales of more blocks": (
@@ -164,11 +225,17 @@ def test_what_no_blocks_can_be_is_damage(tiny_copy, what):
         sijo.load(tiny_copy)
 
 
-@pytest.mark.parametrize("value", [0.0, -0.0, math.nan, math.inf, -math.inf, 3e38, -2e30])
+@pytest.mark.parametrize(
+    "value, half",
+    [
+        *((value, False) for value in (0.0, -0.0, math.nan, math.inf, -math.inf, 3e38, -2e30)),
+        *((value, True) for value in (0.0, -0.0, math.nan, math.inf, -math.inf)),
+    ],
+)
 @pytest.mark.parametrize("name", [QUERY, WORDS])
-def test_a_scale_that_no_weight_has_is_damage(tiny_copy, name, value):
-    # kills: a block that is silently 0 or infinite, a check of the first scale alone
-    packed = in_blocks(tiny_weights())
+def test_a_scale_that_no_weight_has_is_damage(tiny_copy, name, value, half):
+    # kills: a block that is silently 0 or infinite, a check of the first scale alone, a limit beyond float16
+    packed = in_blocks(tiny_weights(), half=half)
     packed[f"{name}.scales"][-1, -1] = value
     with pytest.raises(CheckpointError, match=f"1 of .* scales of {name} are 0, NaN or beyond"):
         sijo.load(put(tiny_copy, packed))

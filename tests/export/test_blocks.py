@@ -13,7 +13,9 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 import sijo
+from sijo.checkpoints.blocks import block_numbers, quantized_blocks
 from sijo.checkpoints.contents import inspect
+from sijo.checkpoints.conversion.convert import convert
 from sijo.checkpoints.describe import FolderDescription
 from sijo.checkpoints.load import create, load
 from sijo.checkpoints.save import save
@@ -32,6 +34,7 @@ from sijo.nn.architecture import Architecture, Disentangled, Learned
 from without_torch_commands import commands
 
 TEXTS = ["the sea is new", "rain and sun", "a good game in the old land", "tax", "money and bread for the team"]
+WORDS, SMALL = "embeddings.word_embeddings.weight", "encoder.layer.0.attention.self.value.weight"
 WIDE = Architecture(
     vocab_size=110,
     embedding_size=128,
@@ -81,6 +84,23 @@ def packed(tiny_model, tmp_path_factory):
     return out
 
 
+@pytest.fixture(scope="module")
+def mixed(tiny_model, tmp_path_factory):
+    """A folder whose table and second layer lie on a grid of 4 bits, and the same in blocks; do not change them."""
+    place = tmp_path_factory.mktemp("mixed")
+    folder = shutil.copytree(tiny_model, place / "model")
+    weights = load_file(folder / "model.safetensors")
+    for name, array in weights.items():
+        if name == WORDS or (name.startswith("encoder.layer.1") and array.ndim == 2):
+            block = 16 if array.shape[1] % 32 else 32
+            codes, scales = quantized_blocks(array, bits=4, block=block, half=True)
+            weights[name] = block_numbers(codes, scales, bits=4)
+    weights[SMALL] = weights[SMALL] * np.float32(1e-4)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    exported = export_blocks(folder, out=place / "blocks", texts=TEXTS)
+    return folder, place / "blocks", exported
+
+
 @pytest.fixture
 def spoiled(packed, tmp_path):
     """A copy of it without its manifest, to be spoiled."""
@@ -90,11 +110,13 @@ def spoiled(packed, tmp_path):
 
 
 def poke(folder, name, value):
-    """Put a number into the last place of a tensor in float32, where it lies."""
+    """Put a number into the last place of a tensor in float32 or float16, where it lies."""
     file = FolderFile(folder, "model_blocks.safetensors")
     content = bytearray(file.path.read_bytes())
-    end = payload_begins(content) + read_header(file)[name].end
-    content[end - 4 : end] = struct.pack("<f", value)
+    entry = read_header(file)[name]
+    end = payload_begins(content) + entry.end
+    number = struct.pack({"F32": "<f", "F16": "<e"}[entry.dtype], value)
+    content[end - len(number) : end] = number
     file.path.write_bytes(content)
 
 
@@ -115,10 +137,9 @@ def test_a_folder_appears_whole_with_its_weights_once(packed, tiny_model):
     held = load_file(packed / "model_blocks.safetensors")
     inside = [entry for entry in proto.graph.initializer if entry.data_location != onnx.TensorProto.EXTERNAL]
     assert max(len(entry.raw_data) for entry in inside) <= 1024
-    assert sum(name.endswith(".blocks4") for name in held) == 12 and {a.dtype.name for a in held.values()} == {
-        "uint8",
-        "float32",
-    }
+    assert sum(name.endswith(".blocks4") for name in held) == 12
+    assert {array.dtype.name for array in held.values()} == {"uint8", "float32", "float16"}
+    assert all((array.dtype == np.float16) == name.endswith(".scales") for name, array in held.items())
     assert inspect(packed)[0]["onnx"] == {
         "exact": {
             "file": "model.onnx",
@@ -172,6 +193,39 @@ def test_both_backends_answer_alike(tmp_path, tokenizer, architecture, bits, tab
     assert 1e-5 < off < 0.9
 
 
+def test_what_lies_on_a_grid_of_4_bits_is_held_so_and_the_rest_in_8(mixed, tmp_path):
+    # kills: one number of bits for all, a grid that is left, scales that float16 cannot hold, backends that differ
+    folder, out, exported = mixed
+    assert (exported.bits, exported.table_bits) == ({4: 6, 8: 6}, 4)
+    said = "6 matrices of 4 bits, 6 matrices of 8 bits and a table of tokens of 4 bits"
+    assert f"| float32, by {said} |" in (out / "README.md").read_text()
+    held, weights = load_file(out / "model_blocks.safetensors"), load_file(folder / "model.safetensors")
+    bits = {
+        name.removesuffix(f".blocks{of}"): of for name in held for of in (4, 8) if name.endswith(f".blocks{of}")
+    }
+    assert {name for name, of in bits.items() if of == 4} == {
+        name for name, array in weights.items() if name == WORDS or ("layer.1" in name and array.ndim == 2)
+    }
+    assert {name for name in bits if held[f"{name}.scales"].dtype != np.float16} == {SMALL}
+    plain = load_file(convert(out, tmp_path / "plain") / "model.safetensors")
+    for name, array in weights.items():
+        written = plain[f"bert.{name}" if f"bert.{name}" in plain else name]
+        assert (written == array).all() == (bits.get(name) != 8), name
+        assert written.dtype == np.float32 and np.abs(written - array).max() <= np.abs(array).max() / 250
+    one, other = (open_backend(FolderDescription(out), backend=way).vectors(IDS) for way in ("onnx", "torch"))
+    assert np.abs(one - other).max() < 1e-5 * np.abs(other).max()
+
+
+def test_a_graph_casts_the_scales_of_a_matrix_once(tmp_path, tokenizer):
+    # kills: a cast for each layer that shares a matrix, a graph with the scales a second time in float32
+    out = tmp_path / "blocks"
+    export_blocks(made(tmp_path / "model", tokenizer, WIDE), out=out, texts=TEXTS, keep_anyway=True)
+    graph = onnx.load(out / "model.onnx", load_external_data=False).graph
+    read = [node.input[0] for node in graph.node if node.op_type == "Cast" and node.input[0].endswith("scales")]
+    stored = {entry.name: entry.data_type for entry in graph.initializer if entry.name.endswith("scales")}
+    assert len(read) == len({*read}) == len(stored) and {*stored.values()} == {onnx.TensorProto.FLOAT16}
+
+
 def test_the_same_model_gives_the_same_bytes(tiny_model, packed, tmp_path):
     # kills: an order of tensors or nodes that changes from run to run
     export_blocks(tiny_model, out=tmp_path / "again", bits=4, texts=TEXTS, keep_anyway=True)
@@ -186,7 +240,7 @@ def test_half_precision_becomes_float32_beside_blocks(tiny_model, packed, tmp_pa
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     export_blocks(folder, out=tmp_path / "blocks", texts=TEXTS)
     held = load_file(tmp_path / "blocks/model_blocks.safetensors")
-    assert {array.dtype.name for array in held.values()} == {"uint8", "float32"}
+    assert all(held[name].dtype == np.float32 for name in weights.keys() & held.keys()) and len(held) > len(weights)
     original = open_backend(FolderDescription(folder), device="cpu").vectors(IDS)
     assert np.abs(opened(tmp_path / "blocks").vectors(IDS) - original).max() < 0.05 * np.abs(original).max()
 
@@ -237,7 +291,9 @@ def test_what_is_not_as_good_leaves_no_trace(tiny_model, tmp_path, monkeypatch):
     # kills: a folder that stays behind, a comparison that nobody heeds, or with the rounded network itself
     out = tmp_path / "blocks"
     monkeypatch.setattr("sijo.export.export.ALIKE", 1.01)
-    with pytest.raises(SettingError, match=r"4 bits a weight and 8 in the table .* so it is not kept; use 8 bits"):
+    with pytest.raises(
+        SettingError, match=r"12 matrices of 4 bits and a table of tokens of 8 bits .* so it is not kept; use 8"
+    ):
         export_blocks(tiny_model, out=out, bits=4, texts=TEXTS)
     assert not any(tmp_path.iterdir())
     seen = export_blocks(tiny_model, out=out, bits=4, texts=TEXTS, keep_anyway=True).comparison
@@ -264,14 +320,17 @@ def test_a_graph_that_computes_otherwise_is_not_kept(tiny_model, tmp_path, monke
 
 
 @pytest.mark.parametrize("bad", [0.0, math.nan, math.inf, 2e30])
-def test_onnxruntime_gets_no_scale_that_torch_would_refuse(spoiled, bad):
-    # kills: a check in one backend alone
-    poke(spoiled, "encoder.layer.0.output.dense.weight.scales", bad)
-    for open_it in (opened, sijo.load):
-        with pytest.raises(
-            CheckpointError, match=r"1 of .* scales of encoder\.layer\.0\.output\.dense\.weight are 0"
-        ):
-            open_it(spoiled)
+def test_onnxruntime_gets_no_scale_that_torch_would_refuse(spoiled, mixed, tmp_path, bad):
+    # kills: a check in one backend alone, or of scales of one type
+    of_32 = shutil.copytree(mixed[1], tmp_path / "of 32")
+    (of_32 / "manifest.json").unlink()
+    for folder, name in ((spoiled, "encoder.layer.0.output.dense.weight"), (of_32, SMALL)):
+        if bad == 2e30 and folder is spoiled:
+            continue  # float16 has no such number
+        poke(folder, f"{name}.scales", bad)
+        for open_it in (opened, sijo.load):
+            with pytest.raises(CheckpointError, match=f"1 of .* scales of {name} are 0"):
+                open_it(folder)
 
 
 def rewritten(folder, name, change):
@@ -351,7 +410,7 @@ def test_what_cannot_be_put_in_blocks_is_said(packed, tiny_model, tmp_path):
     out = tmp_path / "out"
     with pytest.raises(SettingError, match="is in blocks already"):
         export_blocks(packed, out=out)
-    with pytest.raises(SettingError, match=r"bits=5 \(--bits\) is neither 4 nor 8"):
+    with pytest.raises(SettingError, match=r"bits=5 \(--bits\) is none of 4, 8 and auto"):
         export_blocks(tiny_model, out=out, bits=5)
     with pytest.raises(SettingError, match=r"table_bits=16 \(--table-bits\)"):
         export_blocks(tiny_model, out=out, table_bits=16)

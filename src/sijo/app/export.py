@@ -25,10 +25,11 @@ class ExportSettings:
     """An ONNX file beside the weights; or a folder that holds the weights themselves in few bits."""
     precision: Literal["float32", "int8", "int4"] | None = None
     """Of an ONNX file: float32, as by default, or the bits of the weights of all large products."""
-    bits: Literal[4, 8] | None = None
-    """Of blocks: the bits of a number of the network's matrices; 8 by default."""
-    table_bits: Literal[4, 8] | None = None
-    """Of blocks: the bits of a number of the table of tokens; 8 by default."""
+    bits: Literal[4, 8, "auto"] | None = None
+    """Of blocks: the bits of a number of the network's matrices; by default auto: 4 for a matrix that blocks of 4
+    bits hold number for number, as one that was published in 4 bits, and 8 for others."""
+    table_bits: Literal[4, 8, "auto"] | None = None
+    """Of blocks: the bits of a number of the table of tokens; auto by default."""
     head: str | None = None
     """What the file answers: sequence-classification or token-classification; by default the first of them that the
     folder holds, else sentence vectors."""
@@ -54,7 +55,8 @@ def run(folder: Path, /, *, options: ExportSettings = ExportSettings()) -> None:
     its weights beside it.
 
     --to blocks writes another folder, whose weights have 4 or 8 bits, stored once: torch and onnxruntime both
-    compute with them in float32. `sijo convert` makes an ordinary folder of it again, for other programs.
+    compute with them in float32. By itself it takes 4 bits where they change no number, and 8 elsewhere. `sijo
+    convert` makes an ordinary folder of it again, for other programs.
 
     Either is compared with the original on real texts: the largest difference, the share of equal decisions with
     its interval, and the speed are printed, and written into the model's card.
@@ -63,7 +65,7 @@ def run(folder: Path, /, *, options: ExportSettings = ExportSettings()) -> None:
 
         sijo export models/deberta-v3-small --to onnx --precision int8 --texts news.csv --column text
 
-        sijo export models/minilm --to blocks --bits 8 --out models/minilm-8
+        sijo export models/minilm --to blocks --out models/minilm-8
     """
     _must_go_together(options)
     texts = None
@@ -73,11 +75,13 @@ def run(folder: Path, /, *, options: ExportSettings = ExportSettings()) -> None:
         table = TextTable(options.texts, column=options.column)
         texts = [text for block in table.blocks() for text in block.texts]
     exported: Exported | ExportedBlocks
+    held = ""
     if options.to == "blocks":
-        from sijo.export.blocks import export_blocks
+        from sijo.export.blocks import export_blocks, in_words
 
-        bits = {"bits": options.bits or 8, "table_bits": options.table_bits or 8}
+        bits = {"bits": options.bits or "auto", "table_bits": options.table_bits or "auto"}
         exported = call_with(export_blocks, options, folder=folder, texts=texts, **bits)
+        held = in_words(exported.bits, exported.table_bits)
     else:
         from sijo.export.export import export
 
@@ -96,7 +100,7 @@ def run(folder: Path, /, *, options: ExportSettings = ExportSettings()) -> None:
         f"{seen.speed:.2f} times as fast as torch in float32"
     )
     if options.to == "blocks":
-        tell(f"{exported.file.stat().st_size / 1e6:.1f} MB of weights")
+        tell(f"{held}: {exported.file.stat().st_size / 1e6:.1f} MB of weights")
     print_line(exported.file)
 
 

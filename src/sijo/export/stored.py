@@ -16,7 +16,7 @@ class StoredBlocks(NamedTuple):
     blocks: np.ndarray
     """(N, K, S · bits / 8) uint8."""
     scales: np.ndarray
-    """(N, K) float32."""
+    """(N, K) float16 or float32."""
 
     @property
     def block_size(self) -> int:
@@ -37,6 +37,8 @@ class StoredProducts(Products):
     ) -> None:
         super().__init__(graph, weights)
         self.stored = stored
+        self._widened: dict[str, str] = {}
+        """The scales that were stored in float16, in float32, by their names."""
 
     def product(self, name: str, states: str) -> str:
         """The product alone."""
@@ -46,7 +48,7 @@ class StoredProducts(Products):
             return super().product(name, states)
         return g.op(
             "MatMulNBits",
-            *(states, g.constant(f"{name}.blocks", held.blocks), g.constant(f"{name}.scales", held.scales)),
+            *(states, g.constant(f"{name}.blocks", held.blocks), self._scales(name, held)),
             N=weight.shape[0],
             K=weight.shape[1],
             bits=held.bits,
@@ -68,9 +70,21 @@ class StoredProducts(Products):
             "GatherBlockQuantized",
             g.constant(f"{name}.blocks", held.blocks.reshape(len(held.blocks), -1)),
             ids,
-            g.constant(f"{name}.scales", held.scales),
+            self._scales(name, held),
             bits=held.bits,
             block_size=held.block_size,
             gather_axis=0,
             quantize_axis=1,
         )
+
+    def _scales(self, name: str, held: StoredBlocks) -> str:
+        """The scales of a matrix in float32, as products of float32 states want them.
+
+        onnxruntime computes this step once, when a session is made.
+        """
+        scales = self.graph.constant(f"{name}.scales", held.scales)
+        if held.scales.dtype == np.float32:
+            return scales
+        if name not in self._widened:
+            self._widened[name] = self.graph.op("Cast", scales, to=1)
+        return self._widened[name]

@@ -1,5 +1,7 @@
 """Steps that read matrices in blocks of few bits: their tensors must be stored, and as large as the step says.
 
+Scales alone may be stored in float16 and cast to float32 by a step of its own, which leaves their number as it is.
+
 onnxruntime 1.23 lays such a matrix out anew when a session is made, by the sizes that the step says, and reads past
 the end of a smaller tensor; blocks of no numbers end the process.
 
@@ -7,9 +9,10 @@ Letters: N rows of a matrix, K numbers of a row.
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 
-from sijo.checkpoints.onnx.graph import LARGEST_DIMENSION, GraphNode, OnnxModel, StoredTensor
+from sijo.checkpoints.onnx.graph import FLOAT, FLOAT16, LARGEST_DIMENSION, GraphNode, OnnxModel, StoredTensor
 from sijo.errors import RefusedError
 from sijo.files.paths import FolderFile
 
@@ -17,19 +20,41 @@ BITS = (2, 4, 8)
 BLOCK_SIZES = tuple(1 << power for power in range(4, 17))
 LAST, FIRST_OF_TWO = (1 << 64) - 1, (1 << 64) - 2
 """Axes that are counted from the end, as a file holds them."""
+SCALES = 2
+"""Which input of either step holds the scales."""
 
 
 def must_fit(model: OnnxModel, file: FolderFile) -> None:
     """Raise RefusedError for a step with blocks whose tensors are not stored, or not of the sizes that it says."""
-    held = {**model.constants, **model.stored}
+    held: dict[str, StoredTensor] = {**model.constants, **model.stored}
+    scales = _widened(model, held) | held
     checks = {"MatMulNBits": _product_fits, "GatherBlockQuantized": _rows_fit}
     for node in model.nodes:
         fits = checks.get(node.operator)
-        if fits is not None and not fits(node, [held.get(name) for name in node.inputs], _numbers(node)):
+        tensors = [(scales if at == SCALES else held).get(name) for at, name in enumerate(node.inputs)]
+        if fits is not None and not fits(node, tensors, _numbers(node)):
             raise RefusedError(
                 f"{file} has a {node.operator} whose tensors are not of the sizes that it says; this is not "
                 f"opened. Make the file anew with `sijo export {file.folder} --to onnx`, or use --backend torch"
             )
+
+
+def _widened(model: OnnxModel, held: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
+    """The stored tensors of float16 that a step casts to float32 and does nothing else to, by what it gives.
+
+    What several steps give under one name, or is stored or put in under it too, is none.
+    """
+    given = Counter(name for node in model.nodes for name in node.outputs)
+    given.update([*held, *model.inputs])
+    found: dict[str, StoredTensor] = {}
+    for node in model.nodes:
+        if (node.operator, node.domain, len(node.inputs), len(node.outputs)) != ("Cast", "", 1, 1):
+            continue
+        source, name = model.stored.get(node.inputs[0]), node.outputs[0]
+        casts = node.attributes.keys() == {"to"} and node.attributes["to"].get("i") == FLOAT
+        if casts and source is not None and source.data_type == FLOAT16 and given[name] == 1:
+            found[name] = source
+    return found
 
 
 def _product_fits(node: GraphNode, tensors: list[StoredTensor | None], says: Mapping[str, int]) -> bool:
@@ -43,7 +68,7 @@ def _product_fits(node: GraphNode, tensors: list[StoredTensor | None], says: Map
     return (
         codes is not None
         and codes.bytes == rows * blocks * block * bits // 8
-        and _scales_fit(node, tensors, 2, rows, blocks, bits)
+        and _scales_fit(node, tensors, rows, blocks, bits)
         and (order is None or order >= width)
         and (bias is None or bias == rows)
     )
@@ -57,17 +82,15 @@ def _rows_fit(node: GraphNode, tensors: list[StoredTensor | None], says: Mapping
     if not (bits in BITS and block in BLOCK_SIZES and axes and codes is not None and len(codes.dims) == 2):
         return False
     rows, width = codes.dims[0], codes.dims[1] * codes.element.bits // bits
-    return _scales_fit(node, tensors, 2, rows, -(-width // block), bits)
+    return _scales_fit(node, tensors, rows, -(-width // block), bits)
 
 
-def _scales_fit(
-    node: GraphNode, tensors: list[StoredTensor | None], place: int, rows: int, blocks: int, bits: int
-) -> bool:
+def _scales_fit(node: GraphNode, tensors: list[StoredTensor | None], rows: int, blocks: int, bits: int) -> bool:
     """Whether there is a scale for each block and, where there are any, a zero, which may be packed in bytes."""
-    scales, zeros = _given(node, tensors, place), _given(node, tensors, place + 1)
+    scales, zeros = _given(node, tensors, SCALES), _given(node, tensors, SCALES + 1)
     if scales != rows * blocks:
         return False
-    packed = zeros is not None and (tensor := tensors[place + 1]) is not None and tensor.element.bits == 8
+    packed = zeros is not None and (tensor := tensors[SCALES + 1]) is not None and tensor.element.bits == 8
     return zeros is None or zeros == rows * (-(-blocks * bits // 8) if packed else blocks)
 
 
