@@ -83,8 +83,7 @@ def reviews(file: Path, settings: Mapping[str, Any]) -> dict[str, Parts]:
     """
     codes = {str(rating): code for code, ratings in settings["ratings"].items() for rating in ratings}
     found: dict[tuple[str, bool], set[str]] = defaultdict(set)
-    opened = lzma.open(file, "rt", encoding="utf-8", newline="") if file.suffix == ".xz" else file.open(newline="")
-    with opened as lines:
+    with (lzma.open if file.suffix == ".xz" else open)(file, "rt", encoding="utf-8", newline="") as lines:
         table = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
         if lacking := {"movie", "rating", "text"} - {*(table.fieldnames or ())}:
             sys.exit(f"{file} has no column {sorted(lacking)[0]!r}; give NSMC's table of movie, rating and text")
@@ -132,9 +131,7 @@ def texts(folder: Path, english_folder: Path, nsmc: Path | None, settings: Mappi
         for code, name in settings["english"].items()
     }
     if nsmc is None:
-        say(
-            "texts: without --nsmc (make ctrl NSMC=reviews.tsv.xz) there are no Korean reviews; the codes are English"
-        )
+        say("texts: no Korean reviews, and codes of English alone; reviews come with --nsmc (make ctrl NSMC=…)")
     else:
         parts |= reviews(nsmc, settings)
     counts = {}
@@ -178,7 +175,7 @@ def commands(
         [
             *("pretrain", "ctrl-tiny", "--corpus", *(f"{code}={file}" for code, file in files.items())),
             *("--tokenizer", str(tokenizer), "--out", str(folder / "run"), "--resume"),
-            *("--set", *(value for value in own if value.partition("=")[0] not in changed), *changes),
+            *("--set", *(f"{path}={value}" for path, value in own.items() if path not in changed), *changes),
         ],
     )
 

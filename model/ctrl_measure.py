@@ -9,11 +9,10 @@ FOLDER is ctrl.py's, with what it kept apart. With Wilson's 95 % intervals:
                likeliest code is off by one star at most, and the share of one and two, four and five stars whose
                likelier side is the right one. By chance: one in as many as there are codes
   obedience    reviews written under Stars-1 and Stars-5 (temperature 1, top-p 0.9, no penalty): the share that a
-               classifier calls negative, beside the share of real ones as long. It is a logistic regression of one to
-               three letters by TF-IDF, taught by the texts that the model has learned from
+               classifier calls negative, beside the share of real ones as long. It is a logistic regression of one
+               to three letters by TF-IDF, taught by the texts that the model has learned from
 """
 
-import csv
 import random
 import sys
 import tomllib

@@ -1,4 +1,4 @@
-"""The recipe of `make ctrl` (model/ctrl.py) on a few lines of made text: its tables, its commands, and what it refuses."""
+"""The recipe of `make ctrl` (model/ctrl.py) on a few lines of made text: tables, commands, what it refuses."""
 
 import json
 import lzma
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 MODEL = Path(__file__).parents[1] / "model"
-WORDS = "sea whale ship wind wave sail mast rope deck hull harpoon captain storm island gull".split()
+WORDS = ["sea", "whale", "ship", "wind", "wave", "sail", "mast", "rope", "deck", "hull", "captain", "gull"]
 FILMS = range(1, 41)
 
 
@@ -38,7 +38,7 @@ def english(tmp_path, settings):
     folder.mkdir()
     (folder / "names.json").write_text("{}")
     for place, name in enumerate(settings["english"].values()):
-        documents = [f"{name} {' '.join(WORDS[(place + n * k) % 15] for k in range(20))} {n}." for n in range(40)]
+        documents = [f"{name} {' '.join(WORDS[(place + n * k) % 12] for k in range(21))} {n}." for n in range(40)]
         (folder / f"{name}.txt").write_text("\n\n".join(documents) + "\n")
     return folder
 
@@ -77,7 +77,7 @@ def test_texts_are_written_once_and_never_of_something_else(ctrl, settings, engl
     """Catches a second call that writes anew, and one that goes on with texts of other settings."""
     folder = tmp_path / "out"
     codes = ctrl.texts(folder, english, None, settings)
-    assert codes == [*settings["english"]] and "without --nsmc" in capsys.readouterr().err
+    assert codes == [*settings["english"]] and "no Korean reviews" in capsys.readouterr().err
     times = {file: file.stat().st_mtime_ns for file in folder.rglob("*.txt")}
     assert ctrl.texts(folder, tmp_path / "gone", None, settings) == codes
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("*.txt")} == times
@@ -120,7 +120,7 @@ def test_its_commands_train_a_model_that_writes_and_attributes(
         "--set",
         *changes,
     ]
-    monkeypatch.setattr(sys, "argv", ["ctrl.py", *words])
+    monkeypatch.setattr(sys, "argv", ["ctrl.py", *words, "--set", *changes])
     monkeypatch.setattr(ctrl, "sijo", sijo)
     for _ in range(2):
         ctrl.main()
@@ -129,5 +129,5 @@ def test_its_commands_train_a_model_that_writes_and_attributes(
     assert all(code in listed for code in [*settings["english"], *settings["ratings"]])
     made = json.loads((folder / "run" / "settings.json").read_text(encoding="utf-8"))
     assert (made["run"]["steps"], made["run"]["batch"], made["data"]["length"]) == (2, 4, 128)
-    for arguments in ctrl.to_try(folder / "run" / "model", [*settings["english"], *settings["ratings"]]):
+    for arguments in ctrl.to_try(folder / "run" / "model", [*settings["english"], *settings["ratings"]])[::4]:
         assert sijo_cli(*ctrl.shlex.split(arguments)).code == 0
