@@ -109,17 +109,7 @@ def test_its_commands_train_a_model_that_writes_and_attributes(
     text = (MODEL / "ctrl.toml").read_text(encoding="utf-8").replace("bytes = 1_800_000", "bytes = 3_000")
     file.write_text(text.replace("vocab_size = 8_192", "vocab_size = 300"))
     changes = ["run.steps=2", "run.batch=4", "model.schedule=[0]"]
-    words = [
-        str(folder),
-        "--nsmc",
-        str(nsmc),
-        "--english",
-        str(english),
-        "--settings",
-        str(file),
-        "--set",
-        *changes,
-    ]
+    words = [str(folder), "--nsmc", str(nsmc), "--english", str(english), "--settings", str(file)]
     monkeypatch.setattr(sys, "argv", ["ctrl.py", *words, "--set", *changes])
     monkeypatch.setattr(ctrl, "sijo", sijo)
     for _ in range(2):
