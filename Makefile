@@ -1,17 +1,20 @@
-# Two commands on a fresh machine; both are quick the second time.
+# Commands on a fresh machine; what is done is not done again.
 #
 #   make demo    makes .venv, installs sijo and its built-in model, labels real requests
 #   make test    installs what the tests need, and runs ruff, mypy and every test; those that need no torch once
 #                more, in an environment that has none
 #   make bench   measures beside other libraries, and writes docs/performance.md anew
+#   make ctrl    trains a tiny CTRL in half an hour; NSMC=reviews.tsv.xz adds Korean film reviews by rating
 #
 # Only python3 (3.11 or newer), make and a package index are needed.
 
 PYTHON ?= python3
+CTRL ?= runs/ctrl
+NSMC ?=
 BIN := .venv/bin
 SOURCES := $(shell find src -type f -not -name '*.pyc')
 
-.PHONY: demo test bench format clean
+.PHONY: demo test bench ctrl format clean
 
 demo: .venv/model
 	@$(BIN)/python examples/demo.py
@@ -26,6 +29,9 @@ test: .venv/model .venv/tests .venv/base-installed
 
 bench: .venv/peers
 	$(BIN)/python benchmarks/performance.py
+
+ctrl: .venv/installed
+	@$(BIN)/python model/ctrl.py $(CTRL) $(if $(NSMC),--nsmc $(NSMC))
 
 format: .venv/tests
 	$(BIN)/ruff check --fix .

@@ -77,7 +77,9 @@ def test_promises_name_tests_that_are_there():
 
 
 @pytest.mark.parametrize(
-    "script", [*ROOT.glob("benchmarks/*.py"), *ROOT.glob("examples/*.py")], ids=lambda file: file.name
+    "script",
+    [file for folder in ("benchmarks", "examples", "model") for file in ROOT.glob(f"{folder}/*.py")],
+    ids=lambda file: file.name,
 )
 def test_scripts_import_what_there_is(script):
     """Catches a name that was moved, and not in a benchmark or an example, which no other test runs."""
