@@ -149,6 +149,11 @@ WRONG = {
         "no": np.zeros(1, np.int64),
         "few": np.ones(1, np.int64),
     },
+    "scales that a step makes of a stored shape": {
+        "steps": [node("ConstantOfShape", ["few"], ["s"], value=tensor("", np.ones((16, 2), np.float32)))],
+        "s": None,
+        "few": np.zeros(1, np.int64),
+    },
     "scales cast twice": {**WIDE, "steps": [cast("s", "between", 10), cast("between")]},
     "scales cast from whole numbers": {**WIDE, "steps": [cast("s")], "s": np.ones((16, 2), np.int32)},
     "scales that stay of 16 bits": {**WIDE, "steps": [cast("s", to=10)]},

@@ -26,7 +26,8 @@ SCALES = 2
 
 def must_fit(model: OnnxModel, file: FolderFile) -> None:
     """Raise RefusedError for a step with blocks whose tensors are not stored, or not of the sizes that it says."""
-    held: dict[str, StoredTensor] = {**model.constants, **model.stored}
+    constant = {name for node in model.nodes if node.operator == "Constant" for name in node.outputs}
+    held = {name: tensor for name, tensor in model.constants.items() if name in constant} | dict(model.stored)
     scales = _widened(model, held) | held
     checks = {"MatMulNBits": _product_fits, "GatherBlockQuantized": _rows_fit}
     for node in model.nodes:
