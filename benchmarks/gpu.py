@@ -82,14 +82,14 @@ def main() -> None:
 
 def vectors(texts: Sequence[str], precisions: Sequence[str], device: str, args: Any) -> dict[str, Any]:
     """Texts to unit vectors, beside sentence-transformers."""
-    engine = engine_of(None, backend="torch", device="cpu", long_text="truncate")
+    engine = engine_of("all-minilm-l6-v2", backend="torch", device="cpu", long_text="truncate")
     on_processor = unit(engine.encode(texts).vectors)
     topics = unit(engine.encode(DOMAINS).vectors)
     nearest = (on_processor @ topics.T).argmax(1)
     counts = engine.encode(texts).tokens
     figures = {}
     for precision in precisions:
-        ours = engine_of(None, backend="torch", device=device, precision=precision, long_text="truncate")
+        ours = engine_of("all-minilm-l6-v2", backend="torch", device=device, precision=precision, long_text="truncate")
         peer = SentenceTransformer(
             str(engine.model.source), device=device, model_kwargs={"dtype": DTYPES[precision]}
         )

@@ -35,8 +35,8 @@ def main() -> None:
     names = list(dict.fromkeys([*intents, *sorted(words)]))[:1_000]
 
     with tempfile.TemporaryDirectory() as place:
-        models = {count: sijo.ZeroShotClassifier(labels=names[:count]) for count in (10, len(names))}
-        kept = sijo.ZeroShotClassifier(labels=names[:10], cache=place)
+        models = {count: sijo.ZeroShotClassifier(labels=names[:count], model="all-minilm-l6-v2") for count in (10, len(names))}
+        kept = sijo.ZeroShotClassifier(labels=names[:10], model="all-minilm-l6-v2", cache=place)
         kept.predict(texts)
         added = iter(range(10, len(names)))
 

@@ -101,8 +101,8 @@ def main() -> None:
     news = data.sample(list(dict.fromkeys(data.bbc(args.data)[0])), 60, args.seed)
     record: dict[str, Any] = {"machine": machine(), "versions": versions(), "rounds": args.rounds, "figures": {}}
     with tempfile.TemporaryDirectory() as place:
-        ours = sijo.save(sijo.load(), Path(place) / "ours")
-        theirs = sijo.save(sijo.load(), Path(place) / "theirs")
+        ours = sijo.save(sijo.load("all-minilm-l6-v2"), Path(place) / "ours")
+        theirs = sijo.save(sijo.load("all-minilm-l6-v2"), Path(place) / "theirs")
         for precision in ("float32", "int8"):
             export(ours, precision=precision, texts=requests[:64], keep_anyway=True)
         engines = {

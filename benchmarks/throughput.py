@@ -79,7 +79,7 @@ def main() -> None:
     texts = list(dict.fromkeys([*articles, *requests, *questions]))
     random.Random(args.seed).shuffle(texts)
 
-    model = sijo.load()
+    model = sijo.load("all-minilm-l6-v2")
     engine, peer = engine_of(model, long_text="truncate"), Peer(model.source)
     works: dict[str, Callable[[], np.ndarray]] = {
         "sijo": lambda: unit(np.concatenate([group.vectors for group in engine.stream(texts)])),

@@ -29,7 +29,7 @@ import sentencepiece
 import transformers
 
 import data
-from sijo.checkpoints.locate import built_in
+from sijo.checkpoints.locate import locate
 from sijo.models import FAMILIES
 from sijo.tokenizers.tokenizer import Tokenizer
 
@@ -53,7 +53,7 @@ def read(file: Path) -> list[str]:
 
 def write_bert(folder: Path, lines: Sequence[str]) -> None:
     """The built-in model's vocabulary, whatever the lines."""
-    shutil.copy(built_in() / "vocab.txt", folder)
+    shutil.copy(locate("all-minilm-l6-v2") / "vocab.txt", folder)
 
 
 def unigram_ids(

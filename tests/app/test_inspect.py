@@ -82,10 +82,10 @@ def test_the_tiny_model(told, tiny_copy):
     }
 
 
-def test_the_built_in_model_by_default(told, built_in):
+def test_the_built_in_model_by_default(told, minilm):
     # kills: a MODEL that must be given
     contents = told()
-    assert contents["folder"] == str(built_in.source) and contents["parameters"] == 22_713_216
+    assert contents["folder"] == str(minilm.source) and contents["parameters"] == 22_713_216
 
 
 HEAD = "sequence-classification"

@@ -31,7 +31,7 @@ def with_rows_of(model: Model, tokenizer: Tokenizer) -> Model:
     Raises SettingError for a tokenizer with a token that the model does not know.
 
     >>> from sijo.checkpoints.load import load
-    >>> whole = load()
+    >>> whole = load("all-minilm-l6-v2")
     >>> few = with_rows_of(whole, whole.tokenizer.only(sorted(whole.tokenizer.essential_ids)))
     >>> few.architecture.vocab_size, few.config["pad_token_id"], len(few.transformer.embeddings.tokens.weight)
     (5, 0, 5)
