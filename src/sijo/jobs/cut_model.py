@@ -8,15 +8,12 @@ from pathlib import Path
 
 from sijo.checkpoints.card import Card, Metric, known_licence
 from sijo.checkpoints.load import Model
-from sijo.checkpoints.locate import locate
+from sijo.checkpoints.locate import BUILT_IN, locate
 from sijo.checkpoints.save import save_into
 from sijo.errors import SettingError
 from sijo.jobs.new_token_rows import with_table
 from sijo.tokenizers.prune import PruneReport
 from sijo.tokenizers.tokenizer import Tokenizer
-
-BUILT_IN = "sentence-transformers/all-MiniLM-L6-v2"
-"""What the built-in model was published as."""
 
 
 def with_rows_of(model: Model, tokenizer: Tokenizer) -> Model:
