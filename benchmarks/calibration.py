@@ -1,4 +1,4 @@
-"""Fit the built-in model's temperature and none score, and say how they do on other requests.
+"""Fit all-MiniLM-L6-v2's temperature and none score, and say how they do on other requests.
 
     python benchmarks/calibration.py CLINC150_FOLDER
 

@@ -4,7 +4,7 @@
 
 STUDENT is what `sijo distill sentence` left, and each NAME=MODEL one more model to stand beside it, such as the
 same network that learned without a teacher. Two more are made here: the teacher cut off after as many layers as
-the student has, and the teacher itself, the built-in encoder. All label, with the label words alone,
+the student has, and the teacher itself, all-MiniLM-L6-v2. All label, with the label words alone,
 
   BBC News         articles, first 200 words; 5 labels
   TREC             distinct questions; 6 labels

@@ -2,7 +2,7 @@
 
 Give it files of text, a line each; of a .tsv the last column is read, of a .csv the first, .gz and .xz are
 unpacked. As many lines are drawn from each file, and three in ten get emoji, control characters, NFKC cases
-or very long words. Vocabularies are trained on the lines, WordPiece's is the built-in model's. The references:
+or very long words. Vocabularies are trained on the lines, WordPiece's is all-MiniLM-L6-v2's. The references:
 
   WordPiece        transformers' BertTokenizer
   Unigram          the sentencepiece package itself, with byte fallback and without, plain and as ALBERT
@@ -52,7 +52,7 @@ def read(file: Path) -> list[str]:
 
 
 def write_bert(folder: Path, lines: Sequence[str]) -> None:
-    """The built-in model's vocabulary, whatever the lines."""
+    """all-MiniLM-L6-v2's vocabulary, whatever the lines."""
     shutil.copy(locate("all-minilm-l6-v2") / "vocab.txt", folder)
 
 
