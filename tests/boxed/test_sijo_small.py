@@ -1,4 +1,4 @@
-"""The model in the package: its folder is whole, small and verified, and it is what answers unless told otherwise."""
+"""The model in the package: its folder is whole, small and verified, and it answers unless told otherwise."""
 
 import csv
 import shutil

@@ -140,7 +140,7 @@ def own_calibration(folder: Path | None) -> Calibration | None:
     try:
         kinds = {name: type(value) for name, value in content.items()}
         if kinds != {"temperature": float, "none_score": float, "origin": str}:
-            raise SettingError("it holds other things than the numbers temperature and none_score and the text origin")
+            raise SettingError("it holds other things than numbers temperature and none_score and a text origin")
         return must_be_of_cosines(Calibration(**content))
     except SettingError as error:
         raise CheckpointError(f"{file} is no calibration ({error}); copy it again, or write it anew") from None
