@@ -30,7 +30,7 @@ UNREADABLE = ["👍", "ክብር", "🎉 🎊", "ꦲꦤ", "\u0301"]
 
 @pytest.fixture(scope="module")
 def clf(minilm):
-    """`clf(labels, **settings)`: a classifier of the built-in model."""
+    """`clf(labels, **settings)`: a classifier of all-MiniLM-L6-v2."""
     return lambda labels, **settings: sijo.ZeroShotClassifier(labels, minilm, **settings)
 
 
