@@ -9,6 +9,7 @@ import pytest
 
 import sijo
 from sijo.checkpoints.blocks import is_in_blocks
+from sijo.checkpoints.conversion.convert import convert
 from sijo.checkpoints.describe import describe
 from sijo.checkpoints.locate import locate
 from sijo.checkpoints.weight_files import BLOCK_WEIGHTS
@@ -105,6 +106,14 @@ def test_it_reads_both_languages(korean):
         names = list(dict.fromkeys(domains))
         right = sijo.ZeroShotClassifier(names).predict(texts) == np.array(domains)
         assert right.mean() >= 0.3
+
+
+def test_others_open_what_convert_makes_of_it(tmp_path):
+    # kills: a folder that only sijo reads, and nobody can turn into another
+    folder = convert("sijo-small", tmp_path / "plain")
+    assert (folder / "model.safetensors").is_file() and not is_in_blocks(folder)
+    texts = ["will it rain tomorrow", "비밀번호를 바꿔 줘"]
+    assert np.abs(sijo.encode(folder, texts) - sijo.encode(None, texts)).max() <= 1e-4
 
 
 def test_one_text_alone_is_calibrated():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import sijo
+from sijo.checkpoints.conversion.convert import convert
 from sijo.errors import CheckpointError, SettingError
 from sijo.files.manifest import write_manifest
 from sijo.zeroshot.calibration import MINILM, OWN, Calibration, own_calibration, write_calibration
@@ -28,6 +29,8 @@ def test_a_model_s_own_numbers_are_used(tiny_copy):
         assert own.used_calibration == NUMBERS
         told = classifier(model, none_label="other", temperature=0.005, none_threshold=0.98)
         assert np.array_equal(own.predict_proba(["the sea"]), told.predict_proba(["the sea"]))
+    convert(tiny_copy, tiny_copy.with_name("converted"))
+    assert own_calibration(tiny_copy.with_name("converted")) == NUMBERS
     assert classifier(tiny_copy, temperature=0.5).used_calibration.temperature == 0.5
 
 

@@ -23,6 +23,7 @@ TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "spm.model", "spiece.model", "
 BESIDE_WEIGHTS = (
     *(*TOKENIZER_FILES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("modules.json", "config_sentence_transformers.json", "README.md"),
+    *("zero_shot_calibration.json", "zero_shot_background.safetensors", "zero_shot_background.txt"),
 )
 SENTENCE_CONFIGS = "sentence_*_config.json"
 FILES = [
@@ -30,7 +31,6 @@ FILES = [
     "adapter_config.json",
     "*.safetensors",
     "*.safetensors.index.json",
-    "zero_shot_*",
     *BESIDE_WEIGHTS,
     SENTENCE_CONFIGS,
     "*_Pooling/config.json",
