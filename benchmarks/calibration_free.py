@@ -183,7 +183,9 @@ def main() -> None:
     parser = data.parser(__doc__)
     parser.add_argument("clinc", type=Path, help="where CLINC150 is")
     parser.add_argument("--part", choices=("development", "test"), default="test", help="which sets (test)")
-    parser.add_argument("--model", help="a folder or org/name; the built-in model by default")
+    parser.add_argument(
+        "--model", default="all-minilm-l6-v2", help="a folder or org/name; all-MiniLM-L6-v2 by default"
+    )
     parser.add_argument("--texts", type=int, default=LABELLED, help=f"texts of each set, at most ({LABELLED})")
     parser.add_argument("--skewed", action="store_true", help="measure skewed samples too, which takes long")
     parser.add_argument("--resamples", type=int, default=1000, help="bootstrap resamples (1000)")

@@ -4,7 +4,7 @@
 
 STUDENT is what `sijo distill sentence` left, and each NAME=MODEL one more model to stand beside it, such as the
 same network that learned without a teacher. Two more are made here: the teacher cut off after as many layers as
-the student has, and the teacher itself, the built-in encoder. All label, with the label words alone,
+the student has, and the teacher itself, all-MiniLM-L6-v2. All label, with the label words alone,
 
   BBC News         articles, first 200 words; 5 labels
   TREC             distinct questions; 6 labels
@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="of the timing (3)")
     parser.add_argument("--resamples", type=int, default=1000, help="bootstrap resamples (1000)")
     args = parser.parse_args()
-    teacher, student = sijo.load(), sijo.load(args.student)
+    teacher, student = sijo.load("all-minilm-l6-v2"), sijo.load(args.student)
     models = {"teacher": teacher, "student": student, "cut off": cut_off(teacher, student.architecture.layers)}
     models |= {name: sijo.load(folder) for name, _, folder in (other.partition("=") for other in args.others)}
     news = (*data.bbc(args.data), list(data.NEWS.values()))

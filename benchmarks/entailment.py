@@ -24,7 +24,7 @@ from measuring import sijo_beside_peers
 
 import data
 import sijo
-from sijo.checkpoints.locate import built_in
+from sijo.checkpoints.locate import locate
 from sijo.tokenizers.tokenizer import Tokenizer
 
 TEXTS = {"requests": 32, "news": 32, "articles": 8}
@@ -41,7 +41,7 @@ def checkpoint(size: str, folder: Path) -> Path:
     It reads 512 tokens, where the sentence encoder whose word pieces they are was made to end at 256.
     """
     torch.manual_seed(0)
-    tokenizer = Tokenizer.load(built_in() / "tokenizer.json", max_length=512)
+    tokenizer = Tokenizer.load(locate("all-minilm-l6-v2") / "tokenizer.json", max_length=512)
     model = sijo.create(size, "sequence-classification", labels=COLUMNS, tokenizer=tokenizer)
     with torch.no_grad():
         for weight in model.parameters():

@@ -241,7 +241,11 @@ def main() -> None:
     """Do one of the three, and print the record."""
     parser = data.parser(__doc__)
     parser.add_argument("what", choices=("snli", "trec", "speed"))
-    parser.add_argument("--model", help="a folder or org/name to start from; the built-in encoder")
+    parser.add_argument(
+        "--model",
+        default="all-minilm-l6-v2",
+        help="a folder or org/name to start from; all-MiniLM-L6-v2 by default",
+    )
     parser.add_argument(
         "--pairs", type=int, nargs="+", default=[1_000, 10_000, 100_000], help="of SNLI, to learn from"
     )

@@ -150,7 +150,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
 
     rows, sizes = [], {}
-    tokenizer = sijo.load().tokenizer
+    tokenizer = sijo.load("all-minilm-l6-v2").tokenizer
     for size in args.sizes:
         peer = Peer(size, args.seed)
         model = peer.opened()

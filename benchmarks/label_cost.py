@@ -35,8 +35,9 @@ def main() -> None:
     names = list(dict.fromkeys([*intents, *sorted(words)]))[:1_000]
 
     with tempfile.TemporaryDirectory() as place:
-        models = {count: sijo.ZeroShotClassifier(labels=names[:count]) for count in (10, len(names))}
-        kept = sijo.ZeroShotClassifier(labels=names[:10], cache=place)
+        model = "all-minilm-l6-v2"
+        models = {count: sijo.ZeroShotClassifier(names[:count], model) for count in (10, len(names))}
+        kept = sijo.ZeroShotClassifier(names[:10], model, cache=place)
         kept.predict(texts)
         added = iter(range(10, len(names)))
 

@@ -76,7 +76,7 @@ def main() -> None:
     args = parser.parse_args()
     texts = data.sample(data.bbc(args.data)[0], args.articles, args.seed)
     places = data.sample(range(len(texts)), args.sample, args.seed)
-    model = sijo.load()
+    model = sijo.load("all-minilm-l6-v2")
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -63,7 +63,7 @@ def speeds(works: Works, texts: int, *, rounds: int, seed: int) -> dict[str, Any
 
 def vectors(args: Any) -> dict[str, Any]:
     """Texts to vectors, by kind of text."""
-    engine = engine_of(None, long_text="truncate")
+    engine = engine_of("all-minilm-l6-v2", long_text="truncate")
     peer = SentenceTransformer(str(engine.model.source), device="cpu")
     requests = data.sample(data.requests(), 300, args.seed)
     news = data.sample(list(dict.fromkeys(data.bbc(args.data)[0])), 60, args.seed)
@@ -110,7 +110,7 @@ def _beside_transformers(folder: Path, rows: int, tokens: int, args: Any) -> dic
 
 def shapes(args: Any) -> dict[str, Any]:
     """By length and by batch."""
-    folder = describe(None).folder
+    folder = describe("all-minilm-l6-v2").folder
     return {
         "length": [_beside_transformers(folder, ROWS, tokens, args) for tokens in LENGTHS],
         "batch": [_beside_transformers(folder, rows, TOKENS, args) for rows in WIDE],
@@ -122,7 +122,7 @@ def sizes(args: Any) -> dict[str, Any]:
     figures = {}
     with tempfile.TemporaryDirectory() as place:
         for size in SIZES:
-            model = sijo.create(size, tokenizer=sijo.load().tokenizer)
+            model = sijo.create(size, tokenizer=sijo.load("all-minilm-l6-v2").tokenizer)
             folder = sijo.save(model, Path(place) / size)
             weights = sum(weight.numel() for weight in model.transformer.blocks.parameters())
             figures[size] = _beside_transformers(folder, 8, 128, args) | {"block_weights": weights}

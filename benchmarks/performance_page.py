@@ -53,7 +53,7 @@ def _lines(records: Records) -> Iterator[str]:
     yield ""
     yield "## The network alone, float32"
     yield ""
-    yield "The built-in encoder (6 layers of width 384) reads token ids without padding, beside `transformers`."
+    yield "all-MiniLM-L6-v2 (6 layers of width 384) reads token ids without padding, beside `transformers`."
     yield "The last column is held against a plain product of matrices in torch; matrices laid out anew pass it."
     yield ""
     yield from _table(

@@ -39,10 +39,10 @@ SENTENCE, DOCUMENT = 20, 500
 
 
 def write_corpus(folder: Path, tokens: int, seed: int) -> None:
-    """Shards of random tokens of the built-in model's vocabulary."""
+    """Shards of random tokens of all-MiniLM-L6-v2's vocabulary."""
     from sijo.files.atomic import whole_folder
 
-    tokenizer, rng = sijo.load().tokenizer, np.random.default_rng(seed)
+    tokenizer, rng = sijo.load("all-minilm-l6-v2").tokenizer, np.random.default_rng(seed)
     shards = [min(SHARD, tokens - start) // DOCUMENT * DOCUMENT for start in range(0, tokens, SHARD)]
     about = []
     with whole_folder(folder) as fresh:

@@ -2,7 +2,7 @@
 
 Give it files of text, a line each; of a .tsv the last column is read, of a .csv the first, .gz and .xz are
 unpacked. As many lines are drawn from each file, and three in ten get emoji, control characters, NFKC cases
-or very long words. Vocabularies are trained on the lines, WordPiece's is the built-in model's. The references:
+or very long words. Vocabularies are trained on the lines, WordPiece's is all-MiniLM-L6-v2's. The references:
 
   WordPiece        transformers' BertTokenizer
   Unigram          the sentencepiece package itself, with byte fallback and without, plain and as ALBERT
@@ -29,7 +29,7 @@ import sentencepiece
 import transformers
 
 import data
-from sijo.checkpoints.locate import built_in
+from sijo.checkpoints.locate import locate
 from sijo.models import FAMILIES
 from sijo.tokenizers.tokenizer import Tokenizer
 
@@ -52,8 +52,8 @@ def read(file: Path) -> list[str]:
 
 
 def write_bert(folder: Path, lines: Sequence[str]) -> None:
-    """The built-in model's vocabulary, whatever the lines."""
-    shutil.copy(built_in() / "vocab.txt", folder)
+    """all-MiniLM-L6-v2's vocabulary, whatever the lines."""
+    shutil.copy(locate("all-minilm-l6-v2") / "vocab.txt", folder)
 
 
 def unigram_ids(

@@ -7,9 +7,10 @@ Newsgroups, CLINC150 by domain, by intent, and by intent with as many requests o
 by section, WordNet's glosses of nouns by kind, snippets of film reviews; in Korean Debian's descriptions and the
 reviews of NSMC. What cannot be downloaded, or is not named, is left out with a message.
 
-The models are the built-in one, multilingual-e5-small out of a package (multilingual_e5.py), and those that are
-named: an entailment model, an ELECTRA, a CTRL. Each is asked by every scorer and calibration that it has; what is
-not possible is said in the table. Nothing else is set: labels stand in the scorer's sentence for their language.
+The models are all-MiniLM-L6-v2, the built-in one, multilingual-e5-small out of a package (multilingual_e5.py), and
+those that are named: an entailment model, an ELECTRA, a CTRL. Each is asked by every scorer and calibration that it
+has; what is not possible is said in the table. Nothing else is set: labels stand in the scorer's sentence for their
+language.
 The calls are those of `sijo evaluate`.
 
 Every cell, a set labelled in one way, is written to a file of JSON lines when it is done; the same command goes on
@@ -30,6 +31,7 @@ from zero_shot_sets import SETS, Source, ZeroShotSet, drawn, source_of
 
 import data
 from sijo.checkpoints.describe import describe
+from sijo.checkpoints.locate import locate
 from sijo.errors import RefusedError, SettingError, TextError
 from sijo.evaluation.intervals import Interval
 from sijo.evaluation.run_tables import data_set_table, markdown, word_tables
@@ -44,7 +46,7 @@ from sijo.zeroshot.scorers.registry import SCORERS
 from sijo.zeroshot.scorers.scorer import Scorer
 
 CALIBRATIONS = get_args(CalibrateName)
-BUILT_IN, E5 = "MiniLM", "e5"
+MINILM, BUILT_IN, E5 = "MiniLM", "sijo-small", "e5"
 IMPOSSIBLE = SettingError, RefusedError, TextError
 
 
@@ -212,16 +214,16 @@ def main() -> None:
     parser.add_argument("--clinc", type=Path, help="the folder of CLINC150's test.csv.gz")
     parser.add_argument("--nsmc", type=Path, help="NSMC's reviews, .tsv.xz")
     parser.add_argument("--texts", type=int, default=500, help="of each set, drawn at random (500)")
-    parser.add_argument("--only-models", nargs="+", help=f"of {BUILT_IN}, {E5} and those that are named")
+    parser.add_argument("--only-models", nargs="+", help=f"of {MINILM}, {BUILT_IN}, {E5} and those that are named")
     parser.add_argument("--only-sets", nargs="+", choices=SETS, metavar="SET", help=f"of {', '.join(SETS)}")
     parser.add_argument("--scorer", nargs="+", choices=SCORERS, help="all by default")
     parser.add_argument("--calibrate", nargs="+", choices=CALIBRATIONS, default=list(CALIBRATIONS), help="all")
-    parser.add_argument("--baseline", help=f"the way others are compared with ({BUILT_IN}, embedding, none)")
+    parser.add_argument("--baseline", help=f"the way others are compared with ({MINILM}, embedding, none)")
     parser.add_argument("--resamples", type=int, default=1000, help="bootstrap resamples (1000)")
     parser.add_argument("--cells", type=Path, help="the file of finished cells (zero-shot-cells.jsonl with --data)")
     parser.add_argument("--markdown", type=Path, help="a file for the table, beside printing it")
     args = parser.parse_args()
-    models: dict[str, Path | None] = {BUILT_IN: None, E5: None}
+    models: dict[str, Path | None] = {MINILM: locate("all-minilm-l6-v2"), BUILT_IN: None, E5: None}
     models |= {name: Path(folder) for name, _, folder in (other.partition("=") for other in args.models)}
     models = {name: folder for name, folder in models.items() if name in (args.only_models or models)}
     if E5 in models:

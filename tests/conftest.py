@@ -1,4 +1,4 @@
-"""What many tests share: a tiny model, the built-in one, and ways to run the command line."""
+"""What many tests share: a tiny model, all-MiniLM-L6-v2, and ways to run the command line."""
 
 import io
 import json
@@ -151,15 +151,15 @@ def tiny_copy(tiny_model, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def built_in():
-    """The built-in model, opened; the test is skipped where its package is not installed."""
+def minilm():
+    """all-MiniLM-L6-v2, opened; the test is skipped where its package is not installed."""
     import sijo
     from sijo.errors import SettingError
 
     try:
-        return sijo.load()
+        return sijo.load("all-minilm-l6-v2")
     except SettingError as error:
-        pytest.skip(f"this test needs the built-in model: {error}")
+        pytest.skip(f"this test needs all-MiniLM-L6-v2: {error}")
 
 
 class Ran(NamedTuple):

@@ -28,7 +28,7 @@ COMMANDS = {  # each once, however many pages have it
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: f"{COMMANDS[command].name}-{command}")
-def test_commands_do_what_the_page_says(command, sijo_cli, built_in, tmp_path, monkeypatch):
+def test_commands_do_what_the_page_says(command, sijo_cli, minilm, tmp_path, monkeypatch):
     """Catches an option renamed in the code and not on the page, and an example file that has moved."""
     if command.startswith("make "):
         assert re.search(rf"^{command.split()[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
@@ -43,7 +43,7 @@ def test_commands_do_what_the_page_says(command, sijo_cli, built_in, tmp_path, m
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
-def test_python_examples_run(page, built_in, capsys):
+def test_python_examples_run(page, minilm, capsys):
     """Catches a name or an argument that the library no longer has, and a result that is another."""
     for block in blocks(page, "python"):
         source, want = [], []

@@ -16,6 +16,7 @@ import sijo
 from sijo.app import inspect as inspecting
 from sijo.checkpoints.card import licence
 from sijo.checkpoints.contents import inspect
+from sijo.checkpoints.locate import locate
 from sijo.nn.architecture import Architecture, ConvolutionSpec, Disentangled, Learned, PreNorm, Sinusoidal
 
 KEYS = {
@@ -82,10 +83,12 @@ def test_the_tiny_model(told, tiny_copy):
     }
 
 
-def test_the_built_in_model_by_default(told, built_in):
+def test_the_built_in_model_by_default(told, minilm):
     # kills: a MODEL that must be given
     contents = told()
-    assert contents["folder"] == str(built_in.source) and contents["parameters"] == 22_713_216
+    assert contents["folder"] == str(locate(None)) and contents["onnx"]["exact"]["compared"]
+    contents = told("all-minilm-l6-v2")
+    assert contents["folder"] == str(minilm.source) and contents["parameters"] == 22_713_216
 
 
 HEAD = "sequence-classification"

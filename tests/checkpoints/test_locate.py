@@ -1,9 +1,30 @@
-"""What is taken from the Hub's cache as whole, and what is asked for."""
+"""What names a model, what is taken from the Hub's cache as whole, and what is asked for."""
 
 import huggingface_hub
 import pytest
 
 from sijo.checkpoints import locate
+from sijo.errors import SettingError
+
+
+def test_the_built_in_model_by_name(tmp_path, monkeypatch):
+    # kills: a folder of the user's that is passed over; a revision that is
+    monkeypatch.chdir(tmp_path)
+    assert locate.locate(None) == locate.locate("sijo-small") == locate.BUILT_IN_FOLDER
+    for name in (None, "sijo-small"):
+        with pytest.raises(SettingError, match="no revision 'v1'"):
+            locate.locate(name, revision="v1")
+    (tmp_path / "sijo-small").mkdir()
+    assert locate.locate("sijo-small").resolve() == tmp_path / "sijo-small"
+    assert locate.locate(None) == locate.BUILT_IN_FOLDER
+
+
+def test_minilm_by_its_names(minilm, monkeypatch):
+    # kills: a package that is installed and not used, a revision of the Hub's that its package stands for
+    names = ("all-minilm-l6-v2", "all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2")
+    assert {locate.locate(name) for name in names} == {minilm.source}
+    monkeypatch.setattr(locate, "from_hub", lambda repo, revision: (repo, revision))
+    assert locate.locate("all-minilm-l6-v2", revision="main") == (names[2], "main")
 
 
 @pytest.mark.parametrize(

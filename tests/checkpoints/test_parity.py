@@ -21,15 +21,15 @@ def texts(count: int) -> list[str]:
     return odd + requests[: count - len(odd)]
 
 
-def test_every_layer_with_every_weight_moved(built_in, tmp_path):
+def test_every_layer_with_every_weight_moved(minilm, tmp_path):
     # kills: two published names swapped in the map, at the real size: small and fresh weights would hide it
-    theirs = transformers.BertModel.from_pretrained(built_in.source)
+    theirs = transformers.BertModel.from_pretrained(minilm.source)
     chance = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in theirs.parameters():
             weight.add_(torch.randn(weight.shape, generator=chance) * 0.05)
     theirs.eval().save_pretrained(tmp_path)
-    (tmp_path / "tokenizer.json").write_bytes((built_in.source / "tokenizer.json").read_bytes())
+    (tmp_path / "tokenizer.json").write_bytes((minilm.source / "tokenizer.json").read_bytes())
     ours = sijo.load(tmp_path)
 
     ids_BL = torch.randint(30_522, (3, 33), generator=chance)
@@ -43,10 +43,10 @@ def test_every_layer_with_every_weight_moved(built_in, tmp_path):
         assert gap <= 1e-5, f"after layer {depth}: {gap}"
 
 
-def test_sentence_vectors_of_the_real_model_on_200_real_texts(built_in):
+def test_sentence_vectors_of_the_real_model_on_200_real_texts(minilm):
     # kills: a pooling that reads padding, a cut at another length, other special tokens, a missing norm
-    tokenizer = transformers.AutoTokenizer.from_pretrained(built_in.source)
-    model = transformers.AutoModel.from_pretrained(built_in.source).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(minilm.source)
+    model = transformers.AutoModel.from_pretrained(minilm.source).eval()
     given, vectors = texts(200), []
     for start in range(0, len(given), 32):
         batch = tokenizer(
@@ -59,18 +59,18 @@ def test_sentence_vectors_of_the_real_model_on_200_real_texts(built_in):
     from sijo.inference.encode import engine_of
     from sijo.inference.outputs import unit
 
-    got = engine_of(built_in, long_text="truncate").encode(given)
+    got = engine_of(minilm, long_text="truncate").encode(given)
     assert got.truncated.tolist() == [True] + [False] * 199
     assert np.abs(unit(got.vectors) - np.concatenate(vectors)).max() <= 1e-5
 
 
-def test_the_pooler_is_the_published_one(built_in):
+def test_the_pooler_is_the_published_one(minilm):
     # kills: a pooler that is dropped in silence, read from another token, or without its tanh
-    theirs = transformers.BertModel.from_pretrained(built_in.source).eval()
+    theirs = transformers.BertModel.from_pretrained(minilm.source).eval()
     ids_BL = torch.randint(30_522, (2, 9), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        got, want = built_in(ids_BL).pooler_output, theirs(ids_BL).pooler_output
-    assert built_in.unused == () and (got - want).abs().max().item() <= 1e-5
+        got, want = minilm(ids_BL).pooler_output, theirs(ids_BL).pooler_output
+    assert minilm.unused == () and (got - want).abs().max().item() <= 1e-5
 
 
 @pytest.mark.parametrize("prefix", ["", "bert."])
@@ -97,10 +97,10 @@ def test_a_checkpoint_with_part_of_a_head_opens_as_an_encoder(tiny_model, tmp_pa
         sijo.load(tmp_path, head="mlm")
 
 
-def test_half_precision_stays_near(built_in):
+def test_half_precision_stays_near(minilm):
     # kills: a precision that is ignored, and one that breaks the vectors
     half = sijo.load(dtype="bfloat16")
     assert next(half.parameters()).dtype is torch.bfloat16
-    assert half.fingerprint != built_in.fingerprint  # or a cache would mix the two
-    full_vectors, half_vectors = (sijo.encode(model, texts(40)) for model in (built_in, half))
+    assert half.fingerprint != minilm.fingerprint  # or a cache would mix the two
+    full_vectors, half_vectors = (sijo.encode(model, texts(40)) for model in (minilm, half))
     assert (full_vectors * half_vectors).sum(1).min() > 0.99

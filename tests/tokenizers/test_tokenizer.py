@@ -18,7 +18,7 @@ import pytest
 import sentencepiece
 import transformers
 
-from sijo.checkpoints.locate import built_in as built_in_folder
+from sijo.checkpoints.locate import locate
 from sijo.errors import CheckpointError, RefusedError, SettingError, TextError
 from sijo.models import FAMILIES
 from sijo.tokenizers.components import CODES, PATTERNS
@@ -64,9 +64,9 @@ def folders(tmp_path_factory, lines):
         (home / name / file).write_bytes(references.train(texts, **settings))
     try:
         (home / "bert").mkdir()
-        shutil.copy(built_in_folder() / "vocab.txt", home / "bert")
+        shutil.copy(locate("all-minilm-l6-v2") / "vocab.txt", home / "bert")
     except SettingError as error:
-        pytest.skip(f"this test needs the built-in model: {error}")
+        pytest.skip(f"this test needs all-MiniLM-L6-v2: {error}")
     references.write_deberta_v1(home / "deberta", lines[::4])
     references.write_ctrl(home / "ctrl", lines[:3000])  # the other lines hold pieces it has never seen
     return home

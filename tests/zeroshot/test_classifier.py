@@ -312,9 +312,9 @@ def test_a_stream_is_answered_before_it_ends(make):
     assert next(drawn) == 2048
 
 
-def test_the_built_in_model_labels_real_text(built_in):
+def test_the_built_in_model_labels_real_text(minilm):
     """Catches vectors that are well-formed and mean nothing."""
-    clf = sijo.ZeroShotClassifier(["cooking", "football", "banking", "weather"], built_in)
+    clf = sijo.ZeroShotClassifier(["cooking", "football", "banking", "weather"], minilm)
     texts = [
         "Knead the dough and let it rise for an hour.",
         "The striker scored twice in extra time.",

@@ -153,8 +153,9 @@ def convert(
 ) -> None:
     """Make a folder that sijo and transformers open of a checkpoint in another form.
 
-    SOURCE is a folder, or a file of weights: a pickle by torch.save (.bin, .pt, .pth, .ckpt), of which
-    tensors alone are taken; or safetensors, also by the names of the papers' first code in TensorFlow.
+    SOURCE is a folder, sijo-small for the built-in model, or a file of weights: a pickle by torch.save (.bin, .pt,
+    .pth, .ckpt), of which tensors alone are taken; or safetensors, also by the names of the papers' first code in
+    TensorFlow.
     The config, tokenizer and card beside it go along.
 
     A pickle is read by a process in a jail of the kernel, without files, network or other programs. That

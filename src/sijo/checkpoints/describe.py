@@ -88,7 +88,7 @@ class FolderDescription:
     labels  names of the columns of a fresh classification head, in place of those in config.json
     base    where the model of an adapter is that stands alone; see `load`
 
-    >>> described = FolderDescription(locate(None))
+    >>> described = FolderDescription(locate("all-minilm-l6-v2"))
     >>> described.family.model_type, described.architecture.layers, described.heads, described.sentence.pooling
     ('bert', 6, (), 'mean')
     """

@@ -152,7 +152,7 @@ def load(
     Raises SettingError (no such folder, no such head), RefusedError (pickle, code of its own, an
     architecture sijo lacks) or CheckpointError (absent or damaged files).
 
-    >>> model = load()
+    >>> model = load("all-minilm-l6-v2")
     >>> model.architecture.layers, model.architecture.hidden_size, model.heads
     (6, 384, ())
     """

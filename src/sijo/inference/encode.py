@@ -42,7 +42,7 @@ def engine_of(
     precision.
     Raises SettingError for settings of a model that was opened before.
 
-    >>> engine_of(None).encode(["a cat", "", "a dog"]).tokens.tolist()
+    >>> engine_of("all-minilm-l6-v2").encode(["a cat", "", "a dog"]).tokens.tolist()
     [2, 0, 2]
     """
     run_by: dict[str, Any] = {"backend": backend, "device": device, "precision": precision, "threads": threads}

@@ -60,7 +60,7 @@ class Engine:
     dimensions    to how many numbers vectors are cut; None for what the model says, mostly all
 
     >>> from sijo.inference.encode import engine_of
-    >>> engine = engine_of(None)
+    >>> engine = engine_of("all-minilm-l6-v2")
     >>> engine.encode(["a cat", "", "a dog"]).tokens.tolist()
     [2, 0, 2]
     """

@@ -8,15 +8,12 @@ from pathlib import Path
 
 from sijo.checkpoints.card import Card, Metric, known_licence
 from sijo.checkpoints.load import Model
-from sijo.checkpoints.locate import locate
+from sijo.checkpoints.locate import BUILT_IN, locate
 from sijo.checkpoints.save import save_into
 from sijo.errors import SettingError
 from sijo.jobs.new_token_rows import with_table
 from sijo.tokenizers.prune import PruneReport
 from sijo.tokenizers.tokenizer import Tokenizer
-
-BUILT_IN = "sentence-transformers/all-MiniLM-L6-v2"
-"""What the built-in model was published as."""
 
 
 def with_rows_of(model: Model, tokenizer: Tokenizer) -> Model:
@@ -31,7 +28,7 @@ def with_rows_of(model: Model, tokenizer: Tokenizer) -> Model:
     Raises SettingError for a tokenizer with a token that the model does not know.
 
     >>> from sijo.checkpoints.load import load
-    >>> whole = load()
+    >>> whole = load("all-minilm-l6-v2")
     >>> few = with_rows_of(whole, whole.tokenizer.only(sorted(whole.tokenizer.essential_ids)))
     >>> few.architecture.vocab_size, few.config["pad_token_id"], len(few.transformer.embeddings.tokens.weight)
     (5, 0, 5)

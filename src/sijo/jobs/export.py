@@ -51,7 +51,7 @@ def export(settings: RunSettings, training: Training, out: Path) -> list[Path]:
 def _model_name(model: str | None) -> str:
     """What others call a model: its name on the Hub, or the last part of its folder that says something."""
     if model is None:
-        return BUILT_IN.removeprefix("gt-")
+        return BUILT_IN
     folder = Path(model).expanduser()
     return next(part for part in (*folder.parts[::-1], "") if part != "model") if folder.is_dir() else model
 

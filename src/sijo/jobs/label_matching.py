@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sijo.checkpoints.card import Card, Metric, known_licence
-from sijo.checkpoints.locate import locate
+from sijo.checkpoints.locate import BUILT_IN, locate
 from sijo.checkpoints.save import save
 from sijo.errors import CheckpointError, SettingError
 from sijo.files.atomic import whole_file
@@ -151,7 +151,7 @@ def _export(setup: LabelMatchingSetup, results: Mapping[str, Any], folder: Path)
     card = Card(
         title=f"{folder.parent.resolve().name}: a sentence encoder that fits labels",
         task="sentence-similarity",
-        base_model=settings.model or "sentence-transformers/all-MiniLM-L6-v2",
+        base_model=settings.model or BUILT_IN,
         data=setup.rows,
         metrics=metrics,
         measured_on=f"{sets}, labels by name in the plain template, by the embedding scorer",

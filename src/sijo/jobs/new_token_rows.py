@@ -20,8 +20,8 @@ from sijo.tokenizers.tokenizer import Tokenizer
 def new_token_ids(known: Tokenizer, tokenizer: Tokenizer) -> range:
     """The ids that a tokenizer has behind all of another's; none where it is not that one with more at its end.
 
-    >>> from sijo.checkpoints.locate import built_in
-    >>> words = Tokenizer.load(built_in() / "tokenizer.json", max_length=256)
+    >>> from sijo.checkpoints.locate import locate
+    >>> words = Tokenizer.load(locate("all-minilm-l6-v2") / "tokenizer.json", max_length=256)
     >>> new_token_ids(words, words.with_specials(["<sea>", "<land>"])), new_token_ids(words, words)
     (range(30522, 30524), range(30522, 30522))
     """

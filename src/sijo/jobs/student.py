@@ -34,7 +34,7 @@ def half_as_deep(architecture: Architecture) -> Architecture:
     """A network half as deep, shared as it was: what DistilBERT is to BERT.
 
     >>> from sijo.checkpoints.load import load
-    >>> half_as_deep(load().architecture).schedule
+    >>> half_as_deep(load("all-minilm-l6-v2").architecture).schedule
     (0, 1, 2)
     """
     depth = max(1, architecture.layers // 2)
@@ -99,7 +99,7 @@ def init_from_teacher(
 
     >>> from dataclasses import replace
     >>> from sijo.checkpoints.load import load
-    >>> teacher = load()
+    >>> teacher = load("all-minilm-l6-v2")
     >>> student = Network(replace(teacher.architecture, schedule=(0, 1)))
     >>> init_from_teacher(student, teacher)
     ['tables', 'layers 0, 5']
@@ -138,7 +138,7 @@ def translated_rows(student: Tokenizer, teacher: Tokenizer, table: Tensor) -> Te
     the mean of those that it cuts the token's text into; zeros where there are none.
 
     >>> from sijo.checkpoints.load import load
-    >>> teacher = load()
+    >>> teacher = load("all-minilm-l6-v2")
     >>> rows = translated_rows(teacher.tokenizer, teacher.tokenizer, teacher.transformer.embeddings.tokens.weight)
     >>> bool((rows == teacher.transformer.embeddings.tokens.weight).all())
     True

@@ -34,8 +34,8 @@ def code_ids(name: str, tokenizer: Tokenizer) -> tuple[int, ...]:
 def known_codes(tokenizer: Tokenizer) -> list[str]:
     """The names of all codes that a tokenizer knows, in the order of their tokens.
 
-    >>> from sijo.checkpoints.locate import built_in
-    >>> tokenizer = Tokenizer.load(built_in() / "tokenizer.json", max_length=256)
+    >>> from sijo.checkpoints.locate import locate
+    >>> tokenizer = Tokenizer.load(locate("all-minilm-l6-v2") / "tokenizer.json", max_length=256)
     >>> known_codes(tokenizer), known_codes(tokenizer.with_specials([code_token("sea"), code_token("land")]))
     ([], ['sea', 'land'])
     """

@@ -47,8 +47,8 @@ def coverage(tokenizer: Tokenizer, texts: Sequence[str]) -> Coverage:
     Of many texts a hundred are looked at, evenly spaced, and of each its beginning: some milliseconds. Numbers,
     signs, emoji, single letters, abbreviations and words with digits in them are no words here.
 
-    >>> from sijo.checkpoints.locate import built_in
-    >>> english = Tokenizer.load(built_in() / "tokenizer.json", max_length=256)
+    >>> from sijo.checkpoints.locate import locate
+    >>> english = Tokenizer.load(locate("all-minilm-l6-v2") / "tokenizer.json", max_length=256)
     >>> coverage(english, ["I paid 20 € for part QX-1100 👍", "오늘은 비가 옵니다"])
     Coverage(words=6, unread=3)
     """

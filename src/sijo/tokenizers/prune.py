@@ -76,8 +76,8 @@ def prune_tokenizer(
     Raises SettingError for another kind of tokenizer, where the letters alone are more, and for a script of which
     there is no letter; TextError without text.
 
-    >>> from sijo.checkpoints.locate import built_in
-    >>> whole = Tokenizer.load(built_in() / "tokenizer.json", max_length=256)
+    >>> from sijo.checkpoints.locate import locate
+    >>> whole = Tokenizer.load(locate("all-minilm-l6-v2") / "tokenizer.json", max_length=256)
     >>> short, cut = prune_tokenizer(whole, ["a kettle on the stove", "the kettle sings"], vocab_size=220)
     >>> [short.token(number) for number in short.ids(["the kettle steams"])[0]], short.vocab_size
     (['the', 'kettle', 's', '##t', '##e', '##a', '##m', '##s'], 220)

@@ -151,9 +151,9 @@ class Tokenizer:
         Raises CheckpointError when neither is there or a file is damaged, and RefusedError for what
         sijo cannot do or will not run.
 
-        >>> from sijo.checkpoints.locate import built_in
+        >>> from sijo.checkpoints.locate import locate
         >>> from sijo.models import FAMILIES
-        >>> tokenizer = Tokenizer.open(built_in(), FAMILIES["bert"], max_length=256)
+        >>> tokenizer = Tokenizer.open(locate("all-minilm-l6-v2"), FAMILIES["bert"], max_length=256)
         >>> tokenizer.windows(["A short poem."])
         [[[101, 1037, 2460, 5961, 1012, 102]]]
         """
@@ -215,8 +215,8 @@ class Tokenizer:
         a word goes on and not where one begins.
         Source: the released code of each, where it masks whole words.
 
-        >>> from sijo.checkpoints.locate import built_in
-        >>> tokenizer = Tokenizer.load(built_in() / "tokenizer.json", max_length=256)
+        >>> from sijo.checkpoints.locate import locate
+        >>> tokenizer = Tokenizer.load(locate("all-minilm-l6-v2") / "tokenizer.json", max_length=256)
         >>> [bool(tokenizer.starts_word[tokenizer.id(token)]) for token in ("poem", "##s", "[SEP]")]
         [True, False, True]
         """
@@ -268,8 +268,8 @@ class Tokenizer:
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """The token ids of each text as a whole, however long, without the special tokens around it.
 
-        >>> from sijo.checkpoints.locate import built_in
-        >>> tokenizer = Tokenizer.load(built_in() / "tokenizer.json", max_length=4)
+        >>> from sijo.checkpoints.locate import locate
+        >>> tokenizer = Tokenizer.load(locate("all-minilm-l6-v2") / "tokenizer.json", max_length=4)
         >>> tokenizer.ids(["A short poem.", ""])
         [[1037, 2460, 5961, 1012], []]
         """
@@ -284,8 +284,8 @@ class Tokenizer:
     def spelled(self, texts: Sequence[str]) -> list[TokenizedText]:
         """As `ids`, with the characters that each token stands for.
 
-        >>> from sijo.checkpoints.locate import built_in
-        >>> tokenizer = Tokenizer.load(built_in() / "tokenizer.json", max_length=4)
+        >>> from sijo.checkpoints.locate import locate
+        >>> tokenizer = Tokenizer.load(locate("all-minilm-l6-v2") / "tokenizer.json", max_length=4)
         >>> tokenizer.spelled(["A short poem."])[0].places
         [(0, 1), (2, 7), (8, 12), (12, 13)]
         """
@@ -306,8 +306,8 @@ class Tokenizer:
     def framed(self, first: Sequence[int], second: Sequence[int] | None = None) -> FramedInput:
         """One text or two, given as ids, with the special tokens around them; nothing is cut.
 
-        >>> from sijo.checkpoints.locate import built_in
-        >>> tokenizer = Tokenizer.load(built_in() / "tokenizer.json", max_length=9)
+        >>> from sijo.checkpoints.locate import locate
+        >>> tokenizer = Tokenizer.load(locate("all-minilm-l6-v2") / "tokenizer.json", max_length=9)
         >>> tokenizer.framed([1037], [5961, 1012])
         FramedInput(ids=[101, 1037, 102, 5961, 1012, 102], types=[0, 0, 0, 1, 1, 1], starts=(1, 3))
         """
@@ -333,8 +333,8 @@ class Tokenizer:
 
         Raises TextError when a second text leaves no room for its first.
 
-        >>> from sijo.checkpoints.locate import built_in
-        >>> tokenizer = Tokenizer.load(built_in() / "tokenizer.json", max_length=10)
+        >>> from sijo.checkpoints.locate import locate
+        >>> tokenizer = Tokenizer.load(locate("all-minilm-l6-v2") / "tokenizer.json", max_length=10)
         >>> pair = tokenizer.pairs(["A poem of three short lines."], ["About verse."])[0]
         >>> tokenizer.decode(pair.input_ids), pair.token_type_ids, pair.tokens, pair.unread
         ('a poem of three about verse.', [0, 0, 0, 0, 0, 0, 1, 1, 1, 1], 7, 3)
@@ -358,8 +358,9 @@ class Tokenizer:
 
         Raises SettingError for a name that is an ordinary token, or blank.
 
-        >>> from sijo.checkpoints.locate import built_in
-        >>> tokenizer = Tokenizer.load(built_in() / "tokenizer.json", max_length=9).with_specials(["<news>"])
+        >>> from sijo.checkpoints.locate import locate
+        >>> english = Tokenizer.load(locate("all-minilm-l6-v2") / "tokenizer.json", max_length=9)
+        >>> tokenizer = english.with_specials(["<news>"])
         >>> tokenizer.id("<news>"), tokenizer.vocab_size
         (30522, 30523)
         """
@@ -384,8 +385,8 @@ class Tokenizer:
 
         ids  which, smallest first; all of `essential_ids` among them
 
-        >>> from sijo.checkpoints.locate import built_in
-        >>> whole = Tokenizer.load(built_in() / "tokenizer.json", max_length=9)
+        >>> from sijo.checkpoints.locate import locate
+        >>> whole = Tokenizer.load(locate("all-minilm-l6-v2") / "tokenizer.json", max_length=9)
         >>> few = whole.only([*sorted(whole.essential_ids), whole.id("a"), whole.id("poem")])
         >>> few.windows(["a poem"]), few.decode([5, 6])
         ([[[2, 5, 6, 3]]], 'a poem')

@@ -8,15 +8,28 @@ Here "none of these" is a rival with the constant score s0, and T says how much 
     each label by itself           p_y = exp(s_y / T) / (exp(s_y / T) + exp(s0 / T))
 
 So none wins exactly where every label scores below s0, and a label alone is even odds at s0.
+
+A sentence encoder may carry its own two numbers in its folder, in `zero_shot_calibration.json`.
 """
 
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 
-from sijo.errors import SettingError
+from sijo.errors import CheckpointError, SettingError
+from sijo.files.atomic import whole_file
+from sijo.files.json_files import json_text, read_object
+from sijo.files.paths import present
+
+OWN = "zero_shot_calibration.json"
+"""The file of a model's folder with what its cosines of texts and labels mean."""
+LARGEST_TEMPERATURE = 100.0
+"""Of cosines: above it all labels are as probable as each other, to a hundredth."""
+LONGEST_ORIGIN = 2_000
+"""Characters."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +125,60 @@ def check_temperature(temperature: float) -> None:
     if not sys.float_info.min <= temperature < math.inf:
         why = "must be finite" if temperature > 1 else "is too near to 0 to divide by"
         why = why if temperature > 0 else "must be above 0"
-        raise SettingError(f"temperature={temperature} {why}; the built-in model's is 0.0655")
+        raise SettingError(f"temperature={temperature} {why}; all-MiniLM-L6-v2's is 0.0655")
+
+
+def own_calibration(folder: Path | None) -> Calibration | None:
+    """What a sentence encoder carries of its own; None where it carries nothing, or was not opened from a folder.
+
+    Raises CheckpointError for a file that does not hold a temperature, a cosine and a sentence, and no more.
+    """
+    file = None if folder is None else present(folder, OWN)
+    if file is None:
+        return None
+    content = read_object(file)
+    try:
+        kinds = {name: type(value) for name, value in content.items()}
+        if kinds != {"temperature": float, "none_score": float, "origin": str}:
+            raise SettingError("it holds other things than numbers temperature and none_score and a text origin")
+        return must_be_of_cosines(Calibration(**content))
+    except SettingError as error:
+        raise CheckpointError(f"{file} is no calibration ({error}); copy it again, or write it anew") from None
+
+
+def write_calibration(folder: Path, calibration: Calibration) -> Path:
+    """Put into a sentence encoder's folder what its cosines mean; returns the file, whole or not there.
+
+    Write it before the folder's manifest is made.
+
+    calibration  as `Calibration.fit` gives it, of cosines of texts and labels by the model's own prompt
+
+    Raises SettingError for numbers that are none of cosines.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> write_calibration(folder, Calibration(0.05, 0.8, "twelve sets in two languages")).name
+    'zero_shot_calibration.json'
+    >>> own_calibration(folder)
+    Calibration(temperature=0.05, none_score=0.8, origin='twelve sets in two languages')
+    """
+    content = json_text(asdict(must_be_of_cosines(calibration)))
+    file = folder / OWN
+    with whole_file(file) as out:
+        out.write(content.encode())
+    return file
+
+
+def must_be_of_cosines(calibration: Calibration) -> Calibration:
+    """The same; SettingError for a temperature or a none score that no cosines have, and an origin without end."""
+    for name, largest in (("temperature", LARGEST_TEMPERATURE), ("none_score", 1.0)):
+        if not abs(value := getattr(calibration, name)) <= largest:
+            raise SettingError(f"{name}={value} is beyond what cosines have, which is at most {largest:g}")
+    if not 0 < len(calibration.origin) <= LONGEST_ORIGIN:
+        raise SettingError(
+            f"its origin has {len(calibration.origin):,} characters, and a sentence has 1 to {LONGEST_ORIGIN:,}"
+        )
+    return calibration
 
 
 MINILM = Calibration(
@@ -123,7 +189,7 @@ MINILM = Calibration(
         "under 10 intents, template 'This is about {}.' (benchmarks/calibration.py)"
     ),
 )
-"""The built-in model's. Other encoders start from it too, since it is better than none: fit them with
+"""Where an encoder starts that carries none of its own, since another's is better than none: fit it with
 `ZeroShotClassifier(temperature="fit")` on a few hundred labelled texts."""
 
 LOGITS = Calibration(

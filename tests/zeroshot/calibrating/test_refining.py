@@ -94,8 +94,8 @@ def scorer(tiny_model):
 
 
 @pytest.fixture(scope="module")
-def built_in():
-    return open_scorer("embedding", None)
+def minilm():
+    return open_scorer("embedding", "all-minilm-l6-v2")
 
 
 def labeller(scorer, labels=LABELS, **choice):
@@ -108,39 +108,39 @@ def without_itself(plain, texts):
     return Refinement(vectors, plain.scorer.vectors(plain.own.labels, plain.template)).scores_without_itself()
 
 
-def test_the_labels_vectors_are_the_equation(built_in):
+def test_the_labels_vectors_are_the_equation(minilm):
     # kills: prototypes by column, of labels worded otherwise, or of texts without words; a label of several phrases
     # that weighs less than its texts
     labels = {"sea": ["oil rain"], "bank": (), "game": ()}
-    plain = labeller(built_in, labels)
+    plain = labeller(minilm, labels)
     fitted = fit_calibration(plain, [*TEXTS, ""], "refine")
     vectors, words = (
-        unit(built_in.engine.encode(TEXTS).vectors.astype(float)),
-        built_in.vectors(plain.own.labels, plain.template),
+        unit(minilm.engine.encode(TEXTS).vectors.astype(float)),
+        minilm.vectors(plain.own.labels, plain.template),
     )
     refinement = Refinement(vectors, words)
     want = unit(words + unit(np.round(127 * refinement.prototypes / np.abs(refinement.prototypes).max(1)[:, None])))
-    calibrated = fitted.applied_to(labeller(built_in, dict(reversed(labels.items()))))
+    calibrated = fitted.applied_to(labeller(minilm, dict(reversed(labels.items()))))
     [(scores, _)] = calibrated.scored(TEXTS)
     level = (vectors @ words.T).max(1).mean() - refinement.scores_without_itself().max(1).mean()
     np.testing.assert_allclose(scores, (vectors @ want.T)[:, ::-1] + level, rtol=0, atol=1e-6)
-    assert not built_in.is_refined and np.array_equal(built_in.vectors(plain.own.labels, plain.template), words)
+    assert not minilm.is_refined and np.array_equal(minilm.vectors(plain.own.labels, plain.template), words)
 
 
-def test_many_labels_that_are_evenly_used_are_balanced_too(built_in):
+def test_many_labels_that_are_evenly_used_are_balanced_too(minilm):
     # kills: a shift that is computed and not applied, or by scores before labels were drawn
     names = ["sea", "bank", "game", "rain", "oil"]
     texts = [f"{name} {word}" for name in names for word in WORDS[:16]]
-    fitted = fit_calibration(labeller(built_in, names), texts, "refine")
+    fitted = fit_calibration(labeller(minilm, names), texts, "refine")
     assert np.abs(fitted.adjusted.shift).max() > 1e-6
-    drawn = without_itself(labeller(built_in, names), texts)
+    drawn = without_itself(labeller(minilm, names), texts)
     spread = Calibration(temperature_of(drawn), 0.0, "")
     np.testing.assert_allclose(fitted.adjusted.shift, balanced(drawn, spread).shift, atol=1e-9)
-    refined = fitted.applied_to(labeller(built_in, names))
-    raw = unit(built_in.engine.encode(texts).vectors) @ refined.scorer.vectors(refined.own.labels, "it is {}").T
+    refined = fitted.applied_to(labeller(minilm, names))
+    raw = unit(minilm.engine.encode(texts).vectors) @ refined.scorer.vectors(refined.own.labels, "it is {}").T
     [(scores, _)] = refined.scored(texts)
     np.testing.assert_allclose(scores, raw - fitted.adjusted.shift + fitted.adjusted.level, atol=1e-6)
-    assert not fit_calibration(labeller(built_in, names[:4]), texts, "refine").adjusted.shift.any()
+    assert not fit_calibration(labeller(minilm, names[:4]), texts, "refine").adjusted.shift.any()
 
 
 def test_texts_that_were_scored_once_are_measured_by_moved_labels(scorer):
@@ -156,11 +156,11 @@ def test_texts_that_were_scored_once_are_measured_by_moved_labels(scorer):
         measure(calibrated, score_texts(plain, TEXTS), GOLD, resamples=100)
 
 
-def test_confidence_counts_how_wordings_agreed_before(built_in):
+def test_confidence_counts_how_wordings_agreed_before(minilm):
     # kills: confidence from labels that the same texts have drawn together, whatever their words
-    plain = labeller(built_in)
+    plain = labeller(minilm)
     fitted = fit_calibration(plain, TEXTS, "refine")
-    second = labeller(built_in, template="{}")  # the scorer's other sentence, for a template that is not it
+    second = labeller(minilm, template="{}")  # the scorer's other sentence, for a template that is not it
     scores = [next(one.scored(TEXTS))[0] for one in (plain, second)]
     scores += [without_itself(one, TEXTS) for one in (plain, second)]
     before, after = ((a.argmax(1) != b.argmax(1)).mean() for a, b in (scores[:2], scores[2:]))
@@ -171,10 +171,10 @@ def test_confidence_counts_how_wordings_agreed_before(built_in):
     assert confidence == pytest.approx(expected, abs=1e-6)
 
 
-def test_confidence_of_described_labels_counts_what_names_alone_say(built_in):
+def test_confidence_of_described_labels_counts_what_names_alone_say(minilm):
     # kills: descriptions that are the same in both sentences, which agree and so are sure of everything
     said = {"sea": ["money and banks"], "bank": ["a match, a player"], "game": ()}
-    ways = [labeller(built_in, said), labeller(built_in, said, template="{}"), labeller(built_in, LABELS)]
+    ways = [labeller(minilm, said), labeller(minilm, said, template="{}"), labeller(minilm, LABELS)]
     fitted = [fit_calibration(way, TEXTS, "batch") for way in ways]
     plain = [next(way.scored(TEXTS))[0] for way in ways]
     moved = [next(one.applied_to(way).scored(TEXTS))[0] for one, way in zip(fitted, ways, strict=True)]

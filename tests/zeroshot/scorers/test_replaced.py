@@ -47,7 +47,7 @@ def test_scores_are_the_mean_logits_of_the_labels_tokens(blanks, family):
 def test_the_label_that_looks_replaced_least_wins():
     # kills: the most replaced label; a softmax of other numbers than the negated logits. By hand: logits -2 and 1
     # make 1 / (1 + exp(-3)) = 0.952574; judged by itself, 1 / (1 + exp(-2)) = 0.880797
-    read = sijo.load()
+    read = sijo.load("all-minilm-l6-v2")
     said = {read.tokenizer.id("great"): -2.0, read.tokenizer.id("terrible"): 1.0}
     backend = SimpleNamespace(
         batch_tokens=512,

@@ -17,7 +17,7 @@ from sijo.checkpoints.conversion.pickled import read_pickled
 from sijo.checkpoints.conversion.tensorflow import from_tensorflow, is_tensorflow
 from sijo.checkpoints.describe import buildable, describe
 from sijo.checkpoints.load import load
-from sijo.checkpoints.locate import BESIDE_WEIGHTS, SENTENCE_CONFIGS
+from sijo.checkpoints.locate import BESIDE_WEIGHTS, BUILT_IN, SENTENCE_CONFIGS, locate
 from sijo.checkpoints.save import save
 from sijo.checkpoints.weight_files import PICKLED, has_weights, weight_map
 from sijo.checkpoints.weights import read_file, read_weights, write_weights
@@ -56,7 +56,7 @@ def convert(
 ) -> Path:
     """Make a folder that sijo and transformers open of a checkpoint in another form, or of an adapter.
 
-    source      a folder, or one file of weights: a pickle by torch.save (.bin, .pt, .pth, .ckpt), or
+    source      a folder, "sijo-small", or one file of weights: a pickle by torch.save (.bin, .pt, .pth, .ckpt), or
                 safetensors by present or by TensorFlow's names
     target      a folder that is not there yet
     size        a published size, where there is no config.json
@@ -73,6 +73,8 @@ def convert(
     tensors, and for any where the system has no jail to read it in.
     """
     source, target = Path(source).expanduser(), Path(target).expanduser()
+    if str(source) == BUILT_IN and not source.exists():
+        source = locate(BUILT_IN)
     folder = source if source.is_dir() else source.parent
     _may(source, target, overwrite=overwrite)
     if source.is_dir() and (base is not None or adapter_in(source) is not None):

@@ -97,8 +97,8 @@ def device_of(name: str) -> str:
 def device_for(described: FolderDescription, backend: str, device: str) -> str:
     """The device that a name stands for; auto is the processor where nothing but ONNX files may run.
 
-    >>> from sijo.checkpoints.locate import built_in
-    >>> device_for(FolderDescription(built_in()), "onnx", "auto")
+    >>> from sijo.checkpoints.locate import locate
+    >>> device_for(FolderDescription(locate("all-minilm-l6-v2")), "onnx", "auto")
     'cpu'
     """
     only = backend == "onnx" or (backend == "auto" and described.onnx_alone is not None)
@@ -116,8 +116,8 @@ def chosen_backend(
 
     Raises SettingError for a name, device or precision that there is not, and for what does not go together.
 
-    >>> from sijo.checkpoints.locate import built_in
-    >>> chosen_backend(FolderDescription(built_in()))
+    >>> from sijo.checkpoints.locate import locate
+    >>> chosen_backend(FolderDescription(locate("all-minilm-l6-v2")))
     'torch'
     """
     if backend not in get_args(BackendName):

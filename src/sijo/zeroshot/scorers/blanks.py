@@ -47,8 +47,8 @@ class FilledBlank(NamedTuple):
 
         The sentence comes behind a text, so it begins with a space.
 
-        >>> from sijo.checkpoints.locate import built_in
-        >>> english = Tokenizer.load(built_in() / "tokenizer.json", max_length=256)
+        >>> from sijo.checkpoints.locate import locate
+        >>> english = Tokenizer.load(locate("all-minilm-l6-v2") / "tokenizer.json", max_length=256)
         >>> filled = FilledBlank.of(english, "It was ", "sport", ".")
         >>> [english.token(number) for number in filled.ids[filled.start : filled.end]], len(filled.ids)
         (['sport'], 4)

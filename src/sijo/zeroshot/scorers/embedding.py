@@ -13,7 +13,7 @@ import numpy as np
 from sijo.errors import SettingError
 from sijo.inference.engine import Engine
 from sijo.inference.outputs import NotFiniteError, ReadCounts, unit
-from sijo.zeroshot.calibration import MINILM
+from sijo.zeroshot.calibration import MINILM, own_calibration
 from sijo.zeroshot.labels import Label
 from sijo.zeroshot.scorers.label_tokens import LabelTokens
 from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest
@@ -29,7 +29,8 @@ class EmbeddingScorer(Scorer):
     A label's vector is the mean of its phrases' unit vectors (the template with its name, and each
     description), to which its prototype is added: the mean of its examples' unit vectors, as many times as
     `weight_of` says. Where the encoder has a prompt, it stands before phrases, examples and texts alike. Vectors of
-    labels are kept, so labels that stay cost their encoding once.
+    labels are kept, so labels that stay cost their encoding once. What a cosine means is told by the encoder's own
+    calibration, where its folder holds one.
 
     Source: Yin et al. 2019 (arXiv:1909.00161) name the baseline; Reimers & Gurevych 2019
     (arXiv:1908.10084) the encoders; prototypes are those of Snell et al. 2017 (arXiv:1703.05175).
@@ -41,10 +42,10 @@ class EmbeddingScorer(Scorer):
     second_template = "{}"
     calibrated_by = "refine"
     reads_examples = True
-    calibration = MINILM
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
+        self.calibration = own_calibration(engine.model.source) or MINILM
         self._kept: dict[tuple[str, Label], np.ndarray] = {}
         self._prototypes: Mapping[tuple[str, ...], np.ndarray] = {}
 

@@ -48,8 +48,8 @@ class LabelTokens:
     def check(self, labels: Sequence[Label], template: str) -> None:
         """Raise SettingError for a label of which the network sees nothing, or nothing else than of another.
 
-        >>> from sijo.checkpoints.locate import built_in
-        >>> english = Tokenizer.load(built_in() / "tokenizer.json", max_length=256)
+        >>> from sijo.checkpoints.locate import locate
+        >>> english = Tokenizer.load(locate("all-minilm-l6-v2") / "tokenizer.json", max_length=256)
         >>> LabelTokens(english).check([Label("résumé"), Label("resume")], "About {}.")
         Traceback (most recent call last):
         sijo.errors.SettingError: the labels 'résumé' and 'resume' are one to this model, whose tokenizer makes \
@@ -90,8 +90,8 @@ for their language (--model)
     def longest(self, labels: Sequence[Label], template: str) -> list[int]:
         """How many tokens the longest sentence of each label has, special ones not counted.
 
-        >>> from sijo.checkpoints.locate import built_in
-        >>> english = Tokenizer.load(built_in() / "tokenizer.json", max_length=256)
+        >>> from sijo.checkpoints.locate import locate
+        >>> english = Tokenizer.load(locate("all-minilm-l6-v2") / "tokenizer.json", max_length=256)
         >>> LabelTokens(english).longest([Label("sea", ("a body of salt water",))], "About {}.")
         [5]
         """

@@ -131,7 +131,7 @@ class Scorer(ABC):
     not measured, and scores are as sure as the head was trained to be."""
     calibrated_by: ClassVar[str | None] = None
     """What calibrate="auto" takes whatever the texts' own shares; None for what suits these."""
-    calibration: ClassVar[Calibration]
+    calibration: Calibration
     """What makes its scores probabilities, unless the user fits another."""
     long_texts: ClassVar[tuple[LongText, ...]] = ("windows", "truncate")
     """What it can do with a text longer than the model; the first is what it does unless told."""

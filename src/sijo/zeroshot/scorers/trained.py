@@ -30,7 +30,7 @@ class TrainedScorer(Scorer):
     >>> from sijo.checkpoints.load import load
     >>> from sijo.inference.encode import engine_of
     >>> from sijo.zeroshot.labels import Label
-    >>> fresh = load(head="new:sequence-classification", labels=["sport", "tax", "war"])
+    >>> fresh = load("all-minilm-l6-v2", head="new:sequence-classification", labels=["sport", "tax", "war"])
     >>> scorer = TrainedScorer(engine_of(fresh))
     >>> scores, reading = scorer.score(ScoreRequest(["a late goal"], [Label("war"), Label("sport")], ""))
     >>> scores.shape, reading.tokens.tolist()
