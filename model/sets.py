@@ -15,8 +15,8 @@
   reviews.csv      Korean film reviews of NSMC (CC0), 1 to 4 and 9 to 10, of films whose number 5 does not divide
   topics, emotions, intents, opinions, each as .en.csv and .ko.csv
                    those of model/written/, written for this project (CC0); what is not there is left out
-  generated.topics.csv, generated.emotions.csv
-                   texts that a model wrote for labels, from the folder of --generated (that model's licence)
+  generated.topics.csv
+                   texts that a model wrote on topics, from the folder of --generated (that model's licence)
   mixture.toml     all of them, with the names of names.toml and the sentences of templates.toml
 
 A tenth of each, by the digest of its text (of WordNet's, of what the synset means), is kept apart in held-out/,
@@ -106,7 +106,6 @@ SETS = (
     Taught("opinions.en", "opinion", "opinions_of_three", 0.5, templates="opinions"),
     Taught("opinions.ko", "opinion", "opinions_of_three", 0.5, templates="opinions"),
     Taught("generated.topics", "topic", "topics", 2.0),
-    Taught("generated.emotions", "emotion", "emotions", 1.5, templates="emotions"),
 )
 WRITTEN = [one for one in SETS if one.file.startswith(("topics.", "emotions.", "intents.", "opinions."))]
 GENERATED = [one for one in SETS if one.file.startswith("generated.")]

@@ -2,8 +2,8 @@
 
     python model/text.py FOLDER --english FOLDER_OF_SOURCES --nsmc reviews.tsv.xz
 
-English is drawn alike from each source of benchmarks/english.py; Korean is NSMC's reviews (CC0) of films that teach.
-One line each, in an order drawn anew.
+English is drawn alike from each source of benchmarks/english.py; Korean is NSMC's reviews (CC0) of films that
+teach. One line each, in an order drawn anew.
 """
 
 import lzma
