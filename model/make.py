@@ -99,7 +99,7 @@ def stages(folder: Path, packages: Path, clinc: Path, nsmc: Path, steps: int) ->
                         labels,
                     ),
                     *("--train", sets / "mixture.toml", "--eval", sets / "held-out" / "mixture.toml"),
-                    *("--set", f"run.steps={steps}", "evaluation_rows=300"),
+                    *("--set", f"run.steps={steps}", "evaluation_rows=100"),
                 ]
             ],
         ),
