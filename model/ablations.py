@@ -152,7 +152,7 @@ class Variants:
 
 
 def measured(model: Path, sets: list[MatchedSet], seed: int) -> dict[str, object]:
-    """Macro-F1 of a model on each set and language of labels, plain and centred; and their mean with its interval."""
+    """Macro-F1 of a model on each set and language of labels, plain and centred; and the mean with its interval."""
     scorer = open_scorer("embedding", model)
     draw = np.random.default_rng(seed)
     values: dict[str, dict[str, float]] = {"plain": {}, "centred": {}}

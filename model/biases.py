@@ -118,12 +118,8 @@ def gap(value_N: np.ndarray, groups: Sequence[str], seed: int) -> Figures:
 def names(folder: Path, language: str, seed: int) -> Figures:
     """What a name changes: labels of sentences, and how good an opinion is taken to be.
 
-        For each question `changed` is the share of sentences that do not get the same label with every name,
-    <<<<<<< HEAD
-        `other_label` the share of (sentence, name) that get another than most names, `accuracy` that of all of them.
-    =======
-        `other_label` the share of (sentence, name) that get another than most names, and `accuracy` that of all.
-    >>>>>>> w18-bias
+    For each question `changed` is the share of sentences that do not get the same label with every name,
+    `other_label` the share of (sentence, name) that get another than most names, and `accuracy` that of all.
     """
     people = [row for row in read("given_names") if row["language"] == language]
     rows = [row for row in read("names") if row["language"] == language]
