@@ -1,0 +1,85 @@
+"""The recipe of sijo-small: what judges does not teach, weights half way, and a card that is true."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import sijo
+
+MODEL = Path(__file__).parents[1] / "model"
+BENCHMARKS = MODEL.parent / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def recipe(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.syspath_prepend(str(MODEL))
+
+
+LONG = "The council will build twelve hundred flats on the site of the old gasworks, a third of them for families."
+KOREAN = "시의회는 옛 가스 공장 자리에 아파트 천이백 채를 짓기로 했고 그 가운데 삼 분의 일은 저소득층 몫이다."
+LIKE = {
+    LONG: ("exact", "news"),
+    "  the COUNCIL will build twelve hundred flats, on the site of the old gasworks - a third of them for families ": (
+        "exact",
+        "news",
+    ),
+    LONG.replace("twelve", "thirteen"): ("near", "news"),
+    KOREAN.replace("천이백", "천오백"): ("near", "korean"),
+    "The council will not build anything where the old gasworks stood.": None,
+    "A third of families live in flats.": None,
+    "?!": None,
+}
+
+
+@pytest.mark.parametrize("text", LIKE)
+def test_rows_that_judge_are_found_though_a_word_differs(text):
+    # kills: copies that differ in capitals or a word, and texts that only speak of the same
+    from duplicates import Judges
+
+    assert Judges({"news": [LONG], "korean": [KOREAN]}).like(text) == LIKE[text]
+
+
+def test_halfway_weights_are_the_mean_and_untrained_ones_the_same(tiny_copy, tmp_path):
+    # kills: lower layers that leave their grid of 4 bits, and a share that is counted from the other end
+    before, after = sijo.load(tiny_copy), sijo.load(tiny_copy)
+    moved = dict(after.named_parameters())["transformer.blocks.0.attention.query.weight"]
+    with torch.no_grad():
+        moved.data = moved.data + 1
+    sijo.save(after, tmp_path / "after")
+    command = [
+        sys.executable,
+        MODEL / "halfway.py",
+        tiny_copy,
+        tmp_path / "after",
+        tmp_path / "out",
+        "--share",
+        "0.25",
+    ]
+    subprocess.run(command, check=True)
+    old, new = before.state_dict(), sijo.load(tmp_path / "out").state_dict()
+    for name, weight in new.items():
+        if name.endswith("blocks.0.attention.query.weight"):
+            assert torch.allclose(weight, old[name] + 0.25)
+        else:
+            assert torch.equal(weight, old[name]), name
+
+
+def test_every_set_that_teaches_has_a_licence():
+    # kills: a set that is learned from and told of nowhere
+    from card import sets
+    from sets import SETS
+
+    listed = {table for one in sets({}) for table in one["tables"]}
+    assert {one.file for one in SETS} <= listed
+    assert all(one["licence"] and "SA" not in one["licence"] for one in sets({}) if "teaches" in one["role"])
+
+
+def test_a_card_says_how_many_rows_teach():
+    # kills: rows that were left out counted among those that taught
+    from card import left
+
+    assert left({"rows": 100, "near to BBC News": 3, "exact to NSMC": 2}) == 95
