@@ -23,10 +23,7 @@ LONG = "The council will build twelve hundred flats on the site of the old gaswo
 KOREAN = "시의회는 옛 가스 공장 자리에 아파트 천이백 채를 짓기로 했고 그 가운데 삼 분의 일은 저소득층 몫이다."
 LIKE = {
     LONG: ("exact", "news"),
-    "  the COUNCIL will build twelve hundred flats, on the site of the old gasworks - a third of them for families ": (
-        "exact",
-        "news",
-    ),
+    f"  {LONG.upper().replace(',', ' -')} ": ("exact", "news"),
     LONG.replace("twelve", "thirteen"): ("near", "news"),
     KOREAN.replace("천이백", "천오백"): ("near", "korean"),
     "The council will not build anything where the old gasworks stood.": None,
