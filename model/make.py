@@ -113,7 +113,7 @@ def stages(folder: Path, packages: Path, clinc: Path, nsmc: Path, steps: int) ->
             "boxed",
             "blocks of 4 and 8 bits, a network for ONNX, calibration and background, and the card",
             [
-                [*sijo, "export", halfway, "--to", "blocks", "--out", boxed],
+                [*sijo, "export", halfway, "--to", "blocks", "--keep-anyway", "--out", boxed],
                 [*python, HERE / "finish.py", boxed, sets, text],
                 [*python, HERE / "card.py", folder],
             ],
