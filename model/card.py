@@ -15,7 +15,7 @@ from typing import Any
 
 import jinja2
 
-from sijo.files.manifest import write_manifest
+from sijo.files.manifest import MANIFEST, write_manifest
 
 HERE = Path(__file__).parent
 TAUGHT = {"CLINC150 domains", "CLINC150 intents", "Debian sections", "Debian sections, Korean", "WordNet nouns"} | {
@@ -100,6 +100,7 @@ def main() -> None:
         biases=json.loads(args.biases.read_text(encoding="utf-8"))["markdown"] if args.biases else None,
     )
     (model / "README.md").write_text(page, encoding="utf-8")
+    (model / MANIFEST).unlink(missing_ok=True)  # it lists every file that is there
     write_manifest(model)
 
 
