@@ -14,7 +14,7 @@ Variants, each in RECIPE_FOLDER/ablations, with a line in results.jsonl there wh
   two teachers  vectors of multilingual-e5-small and relations of all-MiniLM-L6-v2 are distilled before, 300 steps
   one teacher   vectors of multilingual-e5-small alone
   six layers    the same, into every other layer
-  no halfway    the weights after, and not their mean with those before
+  after alone    the weights after, and not their mean with those before
   4 bits, 8 bits, auto
                 full, in blocks
   no WordNet, no Debian, no CLINC150, no reviews
@@ -48,7 +48,18 @@ LEFT_OUT = {
 }
 STEPS, DISTILLED = 200, 300
 VARIANTS = (
-    *("no labels", "full", "no halfway", "two teachers", "one teacher", "six layers", "4 bits", "8 bits", "auto"),
+    *(
+        "no labels",
+        "full",
+        "half way",
+        "after alone",
+        "two teachers",
+        "one teacher",
+        "six layers",
+        "4 bits",
+        "8 bits",
+        "auto",
+    ),
     *LEFT_OUT,
 )
 RESAMPLES = 500
@@ -87,16 +98,20 @@ class Variants:
         match variant:
             case "no labels":
                 return self.recipe / "student"
-            case "no halfway":
+            case "after alone":
                 return self.labelled("full", self.recipe / "student") / "model"
+            case "half way":
+                return self.between(
+                    variant, self.recipe / "student", self.labelled("full", self.recipe / "student")
+                )
             case "4 bits" | "8 bits" | "auto":
                 return self.in_blocks(variant.removesuffix(" bits"))
             case "two teachers" | "one teacher" | "six layers":
                 start = self.distilled(variant)
-                return self.halfway(variant, start, self.labelled(variant, start))
+                return self.between(variant, start, self.labelled(variant, start))
             case _:
                 start = self.recipe / "student"
-                return self.halfway(variant, start, self.labelled(variant, start))
+                return self.between(variant, start, self.labelled(variant, start))
 
     def labelled(self, variant: str, start: Path) -> Path:
         """The run of a variant that learned to fit labels."""
@@ -110,11 +125,13 @@ class Variants:
             )
         return out
 
-    def halfway(self, variant: str, before: Path, run: Path) -> Path:
+    def between(self, variant: str, before: Path, run: Path) -> Path:
         """The mean of weights before and after."""
         out = self.folder / variant
         if not out.exists():
-            subprocess.run([sys.executable, HERE / "halfway.py", before, run / "model", out], check=True)
+            share = "0.5" if variant == "half way" else "0.75"
+            command = [sys.executable, HERE / "between.py", before, run / "model", out, "--share", share]
+            subprocess.run(command, check=True)
         return out
 
     def distilled(self, variant: str) -> Path:

@@ -47,7 +47,7 @@ def stages(folder: Path, packages: Path, clinc: Path, nsmc: Path, steps: int) ->
     kept: Command = ["--data", packages]
     labelled: Command = ["--clinc", clinc, "--nsmc", nsmc, *kept]
     teacher, text, sets = packages / "multilingual-e5-small", folder / "text", folder / "sets"
-    student, labels, halfway, boxed = (folder / name for name in ("student", "labels", "halfway", "sijo-small"))
+    student, labels, between, boxed = (folder / name for name in ("student", "labels", "between", "sijo-small"))
     return [
         Stage("teachers", "the models it is made from", [[*python, HERE / "teachers.py", *kept]]),
         Stage(
@@ -104,16 +104,16 @@ def stages(folder: Path, packages: Path, clinc: Path, nsmc: Path, steps: int) ->
             ],
         ),
         Stage(
-            "halfway",
-            "the mean of the weights before and after",
-            [[*python, HERE / "halfway.py", student, labels / "model", halfway]],
-            halfway,
+            "between",
+            "weights three quarters of the way from before to after",
+            [[*python, HERE / "between.py", student, labels / "model", between]],
+            between,
         ),
         Stage(
             "boxed",
             "blocks of 4 and 8 bits, a network for ONNX, calibration and background, and the card",
             [
-                [*sijo, "export", halfway, "--to", "blocks", "--keep-anyway", "--out", boxed],
+                [*sijo, "export", between, "--to", "blocks", "--keep-anyway", "--out", boxed],
                 [*python, HERE / "finish.py", boxed, sets, text],
                 [*python, HERE / "card.py", folder],
             ],

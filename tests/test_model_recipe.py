@@ -40,7 +40,7 @@ def test_rows_that_judge_are_found_though_a_word_differs(text):
     assert Judges({"news": [LONG], "korean": [KOREAN]}).like(text) == LIKE[text]
 
 
-def test_halfway_weights_are_the_mean_and_untrained_ones_the_same(tiny_copy, tmp_path):
+def test_between_weights_are_the_mean_and_untrained_ones_the_same(tiny_copy, tmp_path):
     # kills: lower layers that leave their grid of 4 bits, and a share that is counted from the other end
     before, after = sijo.load(tiny_copy), sijo.load(tiny_copy)
     moved = dict(after.named_parameters())["transformer.blocks.0.attention.query.weight"]
@@ -49,7 +49,7 @@ def test_halfway_weights_are_the_mean_and_untrained_ones_the_same(tiny_copy, tmp
     sijo.save(after, tmp_path / "after")
     command = [
         sys.executable,
-        MODEL / "halfway.py",
+        MODEL / "between.py",
         tiny_copy,
         tmp_path / "after",
         tmp_path / "out",

@@ -1,6 +1,6 @@
-"""The mean of a model's weights before and after it learned: it keeps what it could do, and most of the rest.
+"""Weights between those before a model learned and those after: they keep more of what it could do.
 
-    python model/halfway.py BEFORE AFTER OUT [--share 0.5]
+    python model/between.py BEFORE AFTER OUT [--share 0.75]
 
 Wortsman et al. 2022, arXiv:2109.01903: weights at some way along the line from one to the other. A weight that was
 not trained is the same in both, and stays what it was bit for bit.
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("after", type=Path, help="that of the model that it became")
     parser.add_argument("out", type=Path, help="a folder that is not there yet")
     parser.add_argument(
-        "--share", type=float, default=0.5, help="how far it goes from the first to the second (0.5)"
+        "--share", type=float, default=0.75, help="how far they are from the first to the second (0.75)"
     )
     args = parser.parse_args()
     before, after = load(args.before), load(args.after)
