@@ -6,6 +6,7 @@ Both are of what was kept apart of the sets that taught it (SETS_FOLDER/held-out
 
   calibration  each text under its own label and nine others of its set, by the first name of each, in every
                language that the set has names in; sets of fewer than ten labels are left out
+  errors       how many follow from two wordings that disagree, of sets of 60 rows or more
   background   256 texts of each language, half of them of the sets
 
 The folder's manifest is of before: model/card.py, which comes last, writes it anew.
@@ -16,7 +17,9 @@ import random
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "benchmarks"))  # what the benchmarks share
@@ -24,17 +27,24 @@ sys.path.insert(0, str(HERE.parent / "benchmarks"))  # what the benchmarks share
 import numpy as np  # noqa: E402
 
 import data  # noqa: E402
+from sijo.inference.vector_cache import VectorCache  # noqa: E402
 from sijo.jobs.mixture import read_mixture  # noqa: E402
 from sijo.jobs.recast import MatchedSet, read_set  # noqa: E402
 from sijo.zeroshot.calibrating.background import write_background  # noqa: E402
+from sijo.zeroshot.calibrating.label_free import disagreement  # noqa: E402
+from sijo.zeroshot.calibrating.methods import made_by  # noqa: E402
+from sijo.zeroshot.calibrating.samples import Sample, wordings  # noqa: E402
 from sijo.zeroshot.calibration import Calibration, write_calibration  # noqa: E402
-from sijo.zeroshot.labels import Label  # noqa: E402
+from sijo.zeroshot.labeller import LabelChoice, Labeller  # noqa: E402
+from sijo.zeroshot.labels import Label, LabelSet  # noqa: E402
 from sijo.zeroshot.scorers.embedding import EmbeddingScorer  # noqa: E402
 from sijo.zeroshot.scorers.open import open_scorer  # noqa: E402
 from sijo.zeroshot.scorers.scorer import ScoreRequest  # noqa: E402
 
 CHOICES, ROWS = 10, 400
 """Labels of a question, and rows of a set at most."""
+FEWEST, LEAST = 60, 0.01
+"""Rows of a set whose errors are counted, at least; and the least share that is told apart from none."""
 BACKGROUND = 256
 """Texts of a language."""
 
@@ -51,6 +61,32 @@ def questions(scorer: EmbeddingScorer, held: MatchedSet, seed: int) -> Iterator[
         labels = [Label(said[0]) for said in held.names_in(language)]
         scores, _ = scorer.score(ScoreRequest(texts, labels, held.plain_template(language)))
         yield np.take_along_axis(scores, columns, axis=1)
+
+
+def errors(scorer: EmbeddingScorer, sets: list[MatchedSet], seed: int) -> tuple[float, float]:
+    """a and b of the share of errors a d^b, where two wordings of labels disagree about a share d of texts.
+
+    Each set and language of its labels is calibrated without labels, as `--calibrate auto` does it; one line
+    through the logarithms of both shares.
+    """
+    shares = []
+    for one in (one for one in sets if len(one.rows) >= FEWEST):
+        rows, codes = data.sample(one.rows, ROWS, seed), list(one.labels.names)
+        for language in one.languages:
+            names = LabelSet.of([said[0] for said in one.names_in(language)])
+            labeller = Labeller(scorer, LabelChoice(), names)
+            sample = Sample.of(labeller, [row.texts[0] for row in rows])
+            gold = np.array([codes.index(row.label) for row in rows])[sample.kept]
+            worded = (sample.scores, labeller.own.labels), (sample.others[0], wordings(labeller)[0])
+            fitting = np.ones(len(gold), bool)
+            moved = [
+                made_by(labeller, "refine", labels, sample, scores, fitting, "equal").moved
+                for scores, labels in worded
+            ]
+            apart = (disagreement(sample.scores, sample.others[0]) + disagreement(*moved)) / 2
+            shares.append((max(apart, LEAST), max(float((moved[0].argmax(1) != gold).mean()), LEAST)))
+    power, scale = np.polyfit(*np.log(np.array(shares)).T, 1)
+    return float(np.exp(scale)), float(np.clip(power, 0.1, 1.0))
 
 
 def background(sets: list[MatchedSet], text: Path, seed: int) -> list[str]:
@@ -91,19 +127,23 @@ def main() -> None:
     assert isinstance(scorer, EmbeddingScorer)
     sets = [read_set(entry) for entry in read_mixture(args.sets / "held-out" / "mixture.toml")]
     large = [one for one in sets if len(one.labels.names) >= CHOICES]
-    scores = np.concatenate([part for one in large for part in questions(scorer, one, args.seed)])
-    fitted = Calibration.fit(
-        scores,
-        np.zeros(len(scores), int),
-        origin=f"{len(scores):,} questions with {CHOICES} labels each, of texts held out of {len(large)} sets that "
-        "taught it (model/finish.py)",
+    with TemporaryDirectory() as kept:  # each text is asked about in two languages and wordings, and read once
+        scorer.engine.store = VectorCache(Path(kept), fingerprint="all")
+        scores = np.concatenate([part for one in large for part in questions(scorer, one, args.seed)])
+        scale, power = errors(scorer, sets, args.seed)
+        scorer.engine.store = None
+    origin = (
+        f"{len(scores):,} questions with {CHOICES} labels each, of texts held out of {len(large)} sets that taught "
+        "it (model/finish.py)"
     )
+    fitted = Calibration.fit(scores, np.zeros(len(scores), int), origin=origin)
+    fitted = replace(fitted, error_scale=scale, error_power=power)
     vectors = scorer.engine.encode(background(sets, args.text, args.seed)).vectors
     write_calibration(args.model, fitted)
     write_background(args.model, vectors)
     shrink(args.model)
     data.say(
-        f"temperature {fitted.temperature:.4f}, none score {fitted.none_score:.4f}, of {len(scores):,} questions"
+        f"temperature {fitted.temperature:.4f}, none {fitted.none_score:.4f}, errors {scale:.2f} d^{power:.2f}"
     )
 
 

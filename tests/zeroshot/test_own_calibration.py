@@ -34,7 +34,7 @@ def test_a_model_s_own_numbers_are_used(tiny_copy):
     assert classifier(tiny_copy, temperature=0.5).used_calibration.temperature == 0.5
 
 
-WHOLE = {"temperature": 0.05, "none_score": 0.8, "origin": "two numbers"}
+WHOLE = {"temperature": 0.05, "none_score": 0.8, "origin": "four numbers", "error_scale": 1.2, "error_power": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,9 @@ WHOLE = {"temperature": 0.05, "none_score": 0.8, "origin": "two numbers"}
         (WHOLE | {"temperature": 1e-320}, "too near to 0"),
         (WHOLE | {"temperature": 101.0}, "at most 100"),
         (WHOLE | {"none_score": 1.5}, "at most 1"),
+        (WHOLE | {"error_scale": 0.0}, "above 0, and 10 at most"),
+        (WHOLE | {"error_scale": 11.0}, "above 0, and 10 at most"),
+        (WHOLE | {"error_power": 1.5}, "above 0, and 1 at most"),
         (WHOLE | {"none_score": "0.8"}, "other things"),
         (WHOLE | {"temperature": True}, "other things"),
         (WHOLE | {"origin": ""}, "0 characters"),
@@ -64,6 +67,17 @@ def test_a_bad_file_is_named(tiny_copy, content, words):
     with pytest.raises(CheckpointError, match=words) as refused:
         classifier(tiny_copy).predict(["the sea"])
     assert OWN in str(refused.value)
+
+
+def test_wordings_that_agree_leave_as_many_errors_as_the_model_says(tiny_copy):
+    # kills: confidence of an encoder that reads two sentences alike and is wrong all the same
+    texts = [f"the {word} is {place}" for word in ("sea", "bank", "cat", "money") for place in "abcdefghijklmno"]
+    sure = []
+    for scale, power in ((2.0, 1.0), (1.0, 0.25)):
+        write_calibration(tiny_copy, Calibration(0.005, 0.9, "by hand", scale, power))
+        clf = classifier(tiny_copy, calibrate="batch")
+        sure.append(clf.fit(texts).predict_proba(texts).max(1).mean())
+    assert sure[1] < sure[0] - 0.1
 
 
 def test_what_would_not_be_read_is_not_written(tmp_path):

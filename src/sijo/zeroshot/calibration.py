@@ -9,12 +9,12 @@ Here "none of these" is a rival with the constant score s0, and T says how much 
 
 So none wins exactly where every label scores below s0, and a label alone is even odds at s0.
 
-A sentence encoder may carry its own two numbers in its folder, in `zero_shot_calibration.json`.
+A sentence encoder may carry its own numbers in its folder, in `zero_shot_calibration.json`.
 """
 
 import math
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,8 @@ OWN = "zero_shot_calibration.json"
 """The file of a model's folder with what its cosines of texts and labels mean."""
 LARGEST_TEMPERATURE = 100.0
 """Of cosines: above it all labels are as probable as each other, to a hundredth."""
+MOST_ERRORS = 10.0
+"""Of the scale: with less than a tenth of disagreements, all would be wrong."""
 LONGEST_ORIGIN = 2_000
 """Characters."""
 
@@ -46,10 +48,18 @@ class Calibration:
     none_score: float
     """The score of "none of these"."""
     origin: str
-    """The text and method the two numbers were fitted with."""
+    """The text and method the numbers were fitted with."""
+    error_scale: float = 2.0
+    """a, where labels in two wordings disagree about a share d of texts and a d^b of them are expected to be wrong.
+    Two errors a disagreement is what encoders of several kinds do (benchmarks/calibration_free.py)."""
+    error_power: float = 1.0
+    """b: 1 where errors and disagreements grow together; less for one that learned to read wordings alike."""
 
     def __post_init__(self) -> None:
         check_temperature(self.temperature)
+        for name, most in (("error_scale", MOST_ERRORS), ("error_power", 1.0)):
+            if not 0 < (value := getattr(self, name)) <= most:
+                raise SettingError(f"{name}={value} must be above 0, and {most:g} at most")
         if not math.isfinite(self.none_score):
             raise SettingError(f"none_score={self.none_score} is no score; a cosine lies between -1 and 1")
 
@@ -139,8 +149,11 @@ def own_calibration(folder: Path | None) -> Calibration | None:
     content = read_object(file)
     try:
         kinds = {name: type(value) for name, value in content.items()}
-        if kinds != {"temperature": float, "none_score": float, "origin": str}:
-            raise SettingError("it holds other things than numbers temperature and none_score and a text origin")
+        if kinds != {field.name: str if field.name == "origin" else float for field in fields(Calibration)}:
+            raise SettingError(
+                "it holds other things than numbers temperature, none_score, error_scale and error_power, and a "
+                "text origin"
+            )
         return must_be_of_cosines(Calibration(**content))
     except SettingError as error:
         raise CheckpointError(f"{file} is no calibration ({error}); copy it again, or write it anew") from None
@@ -159,8 +172,8 @@ def write_calibration(folder: Path, calibration: Calibration) -> Path:
     >>> folder = Path(tempfile.mkdtemp())
     >>> write_calibration(folder, Calibration(0.05, 0.8, "twelve sets in two languages")).name
     'zero_shot_calibration.json'
-    >>> own_calibration(folder)
-    Calibration(temperature=0.05, none_score=0.8, origin='twelve sets in two languages')
+    >>> own_calibration(folder) == Calibration(0.05, 0.8, "twelve sets in two languages")
+    True
     """
     content = json_text(asdict(must_be_of_cosines(calibration)))
     file = folder / OWN

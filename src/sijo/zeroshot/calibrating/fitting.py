@@ -107,7 +107,8 @@ def fit_calibration(
             second = made_by(labeller, chosen, wording, sample, others, fitting, shares)
             before = disagreement(sample.scores[fitting], others[fitting])
             apart.append((before + disagreement(fitted.moved[fitting], second.moved[fitting])) / 2)
-        temperature = agreeing_temperature(fitted.moved[fitting], expected_errors(*apart))
+        errors = expected_errors(*apart, scale=numbers.error_scale, power=numbers.error_power)
+        temperature = agreeing_temperature(fitted.moved[fitting], errors)
         numbers = replace(numbers, temperature=temperature)
     if none_risk is not None:
         _check_none_risk(labeller)

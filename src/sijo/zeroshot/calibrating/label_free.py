@@ -33,9 +33,6 @@ FEWEST = 32
 """Texts of a background at least. The mean of one text's scores is its own scores, and makes all labels alike."""
 CLOSE = 1e-4
 """Difference between a mean probability and the share it is to be, at most."""
-ERRORS_A_DISAGREEMENT = 2.0
-"""Texts with a wrong label, for each that two wordings of the labels give different ones
-(benchmarks/calibration_free.py, development sets)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,18 +272,20 @@ def disagreement(scores: np.ndarray, others: np.ndarray) -> float:
     return float((scores.argmax(-1) != others.argmax(-1)).mean())
 
 
-def expected_errors(apart: float, bare: float | None = None) -> float:
-    """The share of texts that get a wrong label, by the shares on which wordings of the labels disagree.
+def expected_errors(apart: float, bare: float | None = None, *, scale: float = 2.0, power: float = 1.0) -> float:
+    """The share of texts that get a wrong label, by the shares on which wordings of the labels disagree: a d^b.
 
     apart  once the labels stand in another sentence; of a method that makes wordings alike, the mean of before and
            after
     bare   once they have no descriptions and examples, if they have any: these say the same in every sentence, and
-           names alone say less than what is used
+           names alone say less than what is used; d is then half of the mean of the two shares
+    scale  a, of the scorer's `Calibration`
+    power  b
 
-    >>> expected_errors(0.1), expected_errors(0.1, 0.4)
-    (0.2, 0.25)
+    >>> expected_errors(0.1), expected_errors(0.1, 0.4), round(expected_errors(0.04, scale=1.2, power=0.5), 3)
+    (0.2, 0.25, 0.24)
     """
-    return ERRORS_A_DISAGREEMENT * apart if bare is None else (apart + bare) / 2
+    return scale * float(apart if bare is None else (apart + bare) / 4) ** power
 
 
 def agreeing_temperature(scores: np.ndarray, errors: float) -> float:
