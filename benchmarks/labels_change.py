@@ -24,14 +24,15 @@ import sijo
 
 BEFORE = tuple(data.NEWS.values())
 AFTER = (*BEFORE, "health")
+MODEL = "all-minilm-l6-v2"
 CLOSE = 1e-6
 
 
 def classify(source: Path, labels: Sequence[str], *extra: str | Path) -> Path:
     """Run the command `sijo classify` on a file, to another beside it with every label's probability."""
     output = source.with_suffix(".jsonl")
-    command = ["classify", source, "--labels", ",".join(labels), "--all-scores", "--quiet", "-o", output]
-    subprocess.run([*data.SIJO, *command, "--overwrite", *extra], check=True)
+    command = ["classify", source, "--model", MODEL, "--labels", ",".join(labels), "--all-scores", "--quiet"]
+    subprocess.run([*data.SIJO, *command, "-o", output, "--overwrite", *extra], check=True)
     return output
 
 
@@ -76,7 +77,7 @@ def main() -> None:
     args = parser.parse_args()
     texts = data.sample(data.bbc(args.data)[0], args.articles, args.seed)
     places = data.sample(range(len(texts)), args.sample, args.seed)
-    model = sijo.load("all-minilm-l6-v2")
+    model = sijo.load(MODEL)
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -1,4 +1,4 @@
-"""What a few example texts of each label are worth to the embedding scorer, and how much they should weigh.
+"""What a few example texts of each label are worth to all-MiniLM-L6-v2, and how much they should weigh.
 
     python benchmarks/prototypes.py
 
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=20, help="times the examples are drawn (20)")
     parser.add_argument("--texts", type=int, help="so many texts of each set, drawn at random (all)")
     args = parser.parse_args()
-    scorer = open_scorer("embedding", None)
+    scorer = open_scorer("embedding", "all-minilm-l6-v2")
     figures, sizes = {}, {}
     for name, (texts, labels, described) in sets(args).items():
         places = data.sample(range(len(texts)), args.texts, args.seed)

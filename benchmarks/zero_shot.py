@@ -7,11 +7,10 @@ Newsgroups, CLINC150 by domain, by intent, and by intent with as many requests o
 by section, WordNet's glosses of nouns by kind, snippets of film reviews; in Korean Debian's descriptions and the
 reviews of NSMC. What cannot be downloaded, or is not named, is left out with a message.
 
-The models are all-MiniLM-L6-v2, the built-in one, multilingual-e5-small out of a package (multilingual_e5.py), and
-those that are named: an entailment model, an ELECTRA, a CTRL. Each is asked by every scorer and calibration that it
-has; what is not possible is said in the table. Nothing else is set: labels stand in the scorer's sentence for their
-language.
-The calls are those of `sijo evaluate`.
+The models are all-MiniLM-L6-v2, the built-in sijo-small, multilingual-e5-small out of a package
+(multilingual_e5.py), and those that are named: an entailment model, an ELECTRA, a CTRL. Each is asked by every
+scorer and calibration that it has; what is not possible is said in the table. Nothing else is set: labels stand in
+the scorer's sentence for their language. The calls are those of `sijo evaluate`.
 
 Every cell, a set labelled in one way, is written to a file of JSON lines when it is done; the same command goes on
 where it was stopped. --only-sets, --scorer and --calibrate make a part of the table.

@@ -1,5 +1,7 @@
 """The recipe of sijo-small: what judges does not teach, weights half way, and a card that is true."""
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ import pytest
 import torch
 
 import sijo
+from sijo.files.manifest import verify, write_manifest
 
 MODEL = Path(__file__).parents[1] / "model"
 BENCHMARKS = MODEL.parent / "benchmarks"
@@ -80,3 +83,25 @@ def test_a_card_says_how_many_rows_teach():
     from card import left
 
     assert left({"rows": 100, "near to BBC News": 3, "exact to NSMC": 2}) == 95
+
+
+def test_a_card_is_whole_and_so_is_the_folder_with_it(tiny_copy, tmp_path):
+    # kills: stages without a name, and a manifest that lists what the folder was before the card
+    model = tmp_path / "sijo-small"
+    shutil.copytree(tiny_copy, model)
+    write_manifest(model)
+    told = {
+        "sets/counts.json": {"teaching": {"wordnet.csv": {"rows": 100, "near to BBC News": 3}}},
+        "labels/settings.json": {"run": {"steps": 7}},
+        "stages.jsonl": {"stage": "labels", "seconds": 96},
+    }
+    for name, content in told.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(json.dumps(content) + "\n")
+    subprocess.run([sys.executable, MODEL / "card.py", tmp_path], check=True)
+    card = (model / "README.md").read_text(encoding="utf-8")
+    assert (
+        "\n| labels | 1.6 |\n| all | 2 |\n" in card and "\n7 steps" in card and "3 nearly equal rows of 100" in card
+    )
+    assert "|  |" not in card
+    verify(model)

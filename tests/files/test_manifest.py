@@ -217,11 +217,18 @@ def test_what_came_of_a_model_may_lie_beside_it(saved, name):
         present(saved, name).read_bytes(9)
 
 
+def test_a_manifest_is_written_anew(saved):
+    # kills: a manifest that lists the one it replaces, and is refused from then on
+    (saved / "notes.json").write_text("{}")
+    write_manifest(saved)
+    seal = verify(saved)
+    assert seal is not None and {*FILES, "notes.json", "manifest.json"} <= seal.files.keys()
+
+
 def test_people_may_write_beside_a_model(saved):
     # kills: a model that will not open since its card was mended, or a note lies beside it
     for name in FOR_PEOPLE:
         (saved / name).write_text("words")
-    (saved / "manifest.json").unlink()
     write_manifest(saved)
     listed = json.loads((saved / "manifest.json").read_text())["files"]
     assert {*FOR_PEOPLE} < listed.keys()  # for a reader to compare who wants to

@@ -55,8 +55,9 @@ def digests(folder: Path) -> Listing:
 
 
 def write_manifest(folder: Path) -> None:
-    """Put a manifest beside the files of a folder."""
-    files = {name: {"bytes": size, "sha256": sha256} for name, (size, sha256) in digests(folder).items()}
+    """Put a manifest beside the files of a folder, in place of one from before."""
+    listed = {name: entry for name, entry in digests(folder).items() if name != MANIFEST}
+    files = {name: {"bytes": size, "sha256": sha256} for name, (size, sha256) in listed.items()}
     manifest = {"format": MANIFEST_FORMAT, "sijo": __version__, "files": files}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
