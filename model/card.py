@@ -14,11 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from biases import markdown
 
 from sijo.files.manifest import MANIFEST, write_manifest
 
 HERE = Path(__file__).parent
-TAUGHT = {"CLINC150 domains", "CLINC150 intents", "Debian sections", "Debian sections, Korean", "WordNet nouns"} | {
+TAUGHT = {
+    "CLINC150 out of scope",
+    "CLINC150 domains",
+    "CLINC150 intents",
+    "Debian sections",
+    "Debian sections, Korean",
+    "WordNet nouns",
+} | {
     "film snippets",
     "NSMC",
 }
@@ -97,7 +105,7 @@ def main() -> None:
         tokens=tokens,
         machine=machine(),
         measured=measured(args.measured) if args.measured else None,
-        biases=json.loads(args.biases.read_text(encoding="utf-8"))["markdown"] if args.biases else None,
+        biases=markdown(json.loads(args.biases.read_text(encoding="utf-8"))["figures"]) if args.biases else None,
     )
     (model / "README.md").write_text(page, encoding="utf-8")
     (model / MANIFEST).unlink(missing_ok=True)  # it lists every file that is there
