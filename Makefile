@@ -4,7 +4,7 @@
 #   make test    installs what the tests need, and runs ruff, mypy and every test; those that need no torch once
 #                more, in an environment that has none
 #   make bench   measures beside other libraries, and writes docs/performance.md anew
-#   make model   makes the built-in model from nothing, in an hour and a half; CLINC=folder NSMC=reviews.tsv.xz
+#   make model   makes the built-in model from nothing, in an hour; CLINC=folder NSMC=reviews.tsv.xz
 #   make ctrl    trains a tiny CTRL in half an hour; NSMC=reviews.tsv.xz adds Korean film reviews by rating
 #
 # Only python3 (3.11 or newer), make and a package index are needed.
