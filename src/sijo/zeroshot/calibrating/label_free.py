@@ -285,7 +285,8 @@ def expected_errors(apart: float, bare: float | None = None, *, scale: float = 2
     >>> expected_errors(0.1), expected_errors(0.1, 0.4), round(expected_errors(0.04, scale=1.2, power=0.5), 3)
     (0.2, 0.25, 0.24)
     """
-    return scale * float(apart if bare is None else (apart + bare) / 4) ** power
+    errors: float = scale * (apart if bare is None else (apart + bare) / 4) ** power
+    return errors
 
 
 def agreeing_temperature(scores: np.ndarray, errors: float) -> float:
