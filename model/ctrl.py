@@ -165,10 +165,7 @@ def commands(
             *("--out", str(tokenizer), *files.values()),
         ],
     )
-    own = [
-        f"data.length={wanted['max_length']}",
-        *(f"{path}={value}" for path, value in settings["settings"].items()),
-    ]
+    own = {"data.length": wanted["max_length"], **settings["settings"]}
     changed = {change.partition("=")[0] for change in changes}
     yield (
         folder / "run" / "model",

@@ -119,7 +119,7 @@ def test_a_head_that_was_trained_on_its_labels(tiny_model):
 def test_the_commands(sijo_cli, write):
     # kills: a warning told for each block, one that --strict lets pass, bytes of the output that change
     rows = write("rows.csv", "text,label\n" + "".join(f"{t},{x}\n" for t, x in zip(KOREAN, LABELS, strict=True)))
-    labels = ("--labels", ",".join(LABELS))
+    labels = ("--labels", ",".join(LABELS), "--model", "all-minilm-l6-v2")
     commands = [
         ("classify", rows, "--column", "text", *labels, "--format", "jsonl"),
         ("evaluate", "--data", rows, *labels, "--format", "json"),

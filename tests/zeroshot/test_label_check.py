@@ -110,7 +110,8 @@ def test_sentences_that_do_not_fit(minilm):
     # kills: a description that is cut, or leaves no room for a text, without a word
     long = {"sea": "salt water " * 300, "sun": "warm light " * 290}
     assert ("warning", "too long", ("sea",)) in found(long, minilm)
-    head = sijo.load(head="new:sequence-classification", labels=["not_entailment", "entailment"])
+    labels = ["not_entailment", "entailment"]
+    head = sijo.load("all-minilm-l6-v2", head="new:sequence-classification", labels=labels)
     scorer = open_scorer("entailment", head)
     half = {"sea": "salt water " * 80, "sun": "warm light " * 81}
     assert ("error", "too long", ("sea",)) in found(long, lambda: scorer)

@@ -121,7 +121,7 @@ def test_labels_of_each_row(clf, sijo_cli, write):
     with pytest.raises(SettingError, match="'naïve' and 'naive' are one"):
         clf(None).classify(["rain", "sun"], [["sport", "tax"], ["naïve", "naive"]])
     rows = write("rows.csv", 'text,own\nrain,"sport,tax"\nsun,"👍,👎"\n')
-    ran = sijo_cli("classify", rows, "--labels-column", "own", "--column", "text")
+    ran = sijo_cli("classify", rows, "--labels-column", "own", "--column", "text", "--model", "all-minilm-l6-v2")
     ran.must_say(3, "row 2, column 'own'", "'👍' and '👎' are one", "[UNK]")
 
 
@@ -129,8 +129,9 @@ def test_labels_of_each_row(clf, sijo_cli, write):
 def test_the_commands_refuse_before_they_read(refused, write, tmp_path, labels):
     # kills: an output begun, or a row answered, under labels that cannot be told apart
     rows = write("rows.csv", "text,label\nrain,a\nsun,b\n")
-    refused(2, "to this model", "classify", rows, "--column", "text", "--labels", labels, "-o", tmp_path / "o.csv")
-    refused(2, "to this model", "evaluate", "--data", rows, "--labels", labels)
+    told = ("--labels", labels, "--model", "all-minilm-l6-v2")
+    refused(2, "to this model", "classify", rows, "--column", "text", *told, "-o", tmp_path / "o.csv")
+    refused(2, "to this model", "evaluate", "--data", rows, *told)
 
 
 def opened(model, normalizer=None, splitter=None):
