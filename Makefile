@@ -7,7 +7,8 @@
 #   make model   makes the built-in model from nothing, in an hour; CLINC=folder NSMC=reviews.tsv.xz
 #   make ctrl    trains a tiny CTRL in half an hour; NSMC=reviews.tsv.xz adds Korean film reviews by rating
 #
-# Only python3 (3.11 or newer), make and a package index are needed.
+# Only python3 (3.11 or newer), make and a package index are needed; for model and ctrl also npm and the apt-get and
+# dpkg-deb of Debian bookworm, whose packages hold text.
 
 PYTHON ?= python3
 CTRL ?= runs/ctrl
@@ -16,7 +17,7 @@ NSMC ?=
 BIN := .venv/bin
 SOURCES := $(shell find src -type f -not -name '*.pyc')
 
-.PHONY: demo test bench ctrl model format clean
+.PHONY: demo test bench ctrl model model-inputs format clean
 
 demo: .venv/installed
 	@$(BIN)/python examples/demo.py
@@ -32,9 +33,11 @@ test: .venv/tests .venv/base-installed
 bench: .venv/peers
 	$(BIN)/python benchmarks/performance.py
 
-model: .venv/recipe
-	@test -n "$(CLINC)" -a -n "$(NSMC)" || { echo "say where the two sets are that no package has: make model CLINC=folder NSMC=reviews.tsv.xz (docs/model.md)"; exit 2; }
+model: model-inputs .venv/recipe
 	@$(BIN)/python model/make.py $(MODEL) --clinc $(CLINC) --nsmc $(NSMC)
+
+model-inputs:
+	@test -n "$(CLINC)" -a -n "$(NSMC)" || { echo "say where the two sets are that no package has: make model CLINC=folder NSMC=reviews.tsv.xz (docs/model.md)"; exit 2; }
 
 ctrl: .venv/tests
 	@$(BIN)/python model/ctrl.py $(CTRL) $(if $(NSMC),--nsmc $(NSMC))

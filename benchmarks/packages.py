@@ -12,6 +12,7 @@ import tarfile
 from pathlib import Path
 
 import data
+from sijo.files.atomic import whole_file
 
 DEBIAN = {  # as they stood in bookworm in November 2026
     "dict-foldoc": ("20230119-1", "745cbedb55c2da609cc88ee0284e9d11a67a11ae3709daf7bad0e895ac3294c3"),
@@ -102,7 +103,8 @@ class Packages:
                 sys.exit(f"apt-get fetched no {name}: its registry is out of reach; try again later")
             unpack = ("/usr/lib/apt/apt-helper", "cat-file")
             parts = [subprocess.run([*unpack, part], check=True, capture_output=True).stdout for part in packed]
-            kept.write_bytes(b"\n".join(parts))
+            with whole_file(kept) as out:
+                out.write(b"\n".join(parts))
         self._note(kept)
         return kept.read_text(encoding="utf-8")
 

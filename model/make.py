@@ -6,6 +6,7 @@ Every stage is a command that can be run by hand; its output is in FOLDER, and F
 took. A stage that was killed begins again, training where its last checkpoint is. FOLDER/sijo-small is the model.
 """
 
+import argparse
 import json
 import shutil
 import subprocess
@@ -111,20 +112,22 @@ def stages(folder: Path, packages: Path, clinc: Path, nsmc: Path, steps: int) ->
         ),
         Stage(
             "boxed",
-            "blocks of 4 and 8 bits, a network for ONNX, calibration and background, and the card",
+            "blocks of 4 and 8 bits, a network for ONNX, calibration and background",
             [
                 [*sijo, "export", between, "--to", "blocks", "--keep-anyway", "--out", boxed],
                 [*python, HERE / "finish.py", boxed, sets, text],
-                [*python, HERE / "card.py", folder],
             ],
             boxed,
         ),
+        Stage("card", "its card, and the manifest of it all", [[*python, HERE / "card.py", folder]]),
     ]
 
 
 def main() -> None:
     """Do what is not done."""
-    parser = data.parser(__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cache = Path("~/.cache/sijo-benchmarks")
+    parser.add_argument("--data", type=Path, default=cache, help=f"folder for the packages ({cache})")
     parser.add_argument("folder", type=Path, help="where everything goes, 3 GB")
     parser.add_argument("--clinc", type=Path, required=True, help="the folder of CLINC150's train and test .csv.gz")
     parser.add_argument("--nsmc", type=Path, required=True, help="NSMC's reviews, .tsv.xz")
@@ -133,9 +136,16 @@ def main() -> None:
     args = parser.parse_args()
     folder, packages = args.folder.expanduser().resolve(), args.data.expanduser().resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    clinc, nsmc = args.clinc.expanduser().resolve(), args.nsmc.expanduser().resolve()
+    for file in (clinc / "train.csv.gz", clinc / "test.csv.gz", nsmc):
+        if not file.is_file():
+            parser.error(f"there is no file {file}; docs/model.md says where CLINC150 and NSMC are from")
+    recipe = stages(folder, packages, clinc, nsmc, args.steps)
+    if args.until not in (None, *(stage.name for stage in recipe)):
+        parser.error(f"--until {args.until} is none of {', '.join(stage.name for stage in recipe)}")
     log = folder / "stages.jsonl"
     done = {json.loads(line)["stage"] for line in log.read_text().splitlines()} if log.exists() else set()
-    for stage in stages(folder, packages, args.clinc.resolve(), args.nsmc.resolve(), args.steps):
+    for stage in recipe:
         if stage.name not in done:
             data.say(f"== {stage.name}: {stage.what}")
             begun = time.time()

@@ -52,8 +52,9 @@ WHOLE = {"temperature": 0.05, "none_score": 0.8, "origin": "four numbers", "erro
         (WHOLE | {"error_scale": 0.0}, "above 0, and 10 at most"),
         (WHOLE | {"error_scale": 11.0}, "above 0, and 10 at most"),
         (WHOLE | {"error_power": 1.5}, "above 0, and 1 at most"),
-        (WHOLE | {"none_score": "0.8"}, "other things"),
-        (WHOLE | {"temperature": True}, "other things"),
+        (WHOLE | {"none_score": "0.8"}, "numbers is none"),
+        (WHOLE | {"temperature": True}, "numbers is none"),
+        (WHOLE | {"temperature": 10**400}, "too large|at most|not finite|long"),
         (WHOLE | {"origin": ""}, "0 characters"),
         (WHOLE | {"origin": "x" * 3_000}, "3,000 characters"),
         (WHOLE | {"scorer": "embedding"}, "other things"),
@@ -95,6 +96,14 @@ def test_wordings_that_agree_leave_as_many_errors_as_the_model_says():
         labeller = Labeller(scorer, LabelChoice(), LabelSet.of(["sport", "weather"]))
         temperatures.append(fit_calibration(labeller, texts, "batch").numbers.temperature)
     assert temperatures[1] > 1.5 * temperatures[0]
+
+
+def test_whole_numbers_and_the_usual_errors_need_no_more_words(tmp_path):
+    # kills: a file that sijo itself wrote, of 1 and 0, and does not read
+    write_calibration(tmp_path, Calibration(1, 0, "by hand"))
+    assert own_calibration(tmp_path) == Calibration(1.0, 0.0, "by hand")
+    (tmp_path / OWN).write_text('{"temperature": 0.05, "none_score": 0, "origin": "three"}')
+    assert own_calibration(tmp_path) == Calibration(0.05, 0.0, "three")
 
 
 def test_what_would_not_be_read_is_not_written(tmp_path):

@@ -30,6 +30,8 @@ LARGEST_TEMPERATURE = 100.0
 """Of cosines: above it all labels are as probable as each other, to a hundredth."""
 MOST_ERRORS = 10.0
 """Of the scale: with less than a tenth of disagreements, all would be wrong."""
+REQUIRED = {"temperature", "none_score", "origin"}
+"""What such a file must hold."""
 LONGEST_ORIGIN = 2_000
 """Characters."""
 
@@ -141,20 +143,24 @@ def check_temperature(temperature: float) -> None:
 def own_calibration(folder: Path | None) -> Calibration | None:
     """What a sentence encoder carries of its own; None where it carries nothing, or was not opened from a folder.
 
-    Raises CheckpointError for a file that does not hold a temperature, a cosine and a sentence, and no more.
+    Raises CheckpointError for a file that does not hold temperature, none_score and origin, and at most error_scale
+    and error_power beside them.
     """
     file = None if folder is None else present(folder, OWN)
     if file is None:
         return None
     content = read_object(file)
     try:
-        kinds = {name: type(value) for name, value in content.items()}
-        if kinds != {field.name: str if field.name == "origin" else float for field in fields(Calibration)}:
-            raise SettingError(
-                "it holds other things than numbers temperature, none_score, error_scale and error_power, and a "
-                "text origin"
-            )
-        return must_be_of_cosines(Calibration(**content))
+        known = {field.name for field in fields(Calibration)}
+        numbers = {name: value for name, value in content.items() if name != "origin"}
+        if not REQUIRED <= content.keys() <= known or not isinstance(content["origin"], str):
+            raise SettingError("it holds other things than " + ", ".join(sorted(known)))
+        if any(isinstance(value, bool) or not isinstance(value, int | float) for value in numbers.values()):
+            raise SettingError("one of its numbers is none")
+        floats = {name: float(value) for name, value in numbers.items()}
+        return must_be_of_cosines(Calibration(**floats, origin=content["origin"]))
+    except OverflowError:
+        raise CheckpointError(f"{file} is no calibration (a number is too large); copy it again") from None
     except SettingError as error:
         raise CheckpointError(f"{file} is no calibration ({error}); copy it again, or write it anew") from None
 
