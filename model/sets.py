@@ -26,12 +26,10 @@ What judges and never teaches is in benchmarks/zero_shot_sets.py and calibration
 
 import csv
 import json
-import lzma
 import random
 import sys
 import tomllib
 from argparse import Namespace
-from csv import QUOTE_NONE, DictReader
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -113,12 +111,11 @@ GENERATED = [one for one in SETS if one.file.startswith("generated.")]
 
 def reviews(file: Path, seed: int) -> Rows:
     """Korean film reviews with an opinion, of films that teach."""
-    rows: Rows = []
-    with lzma.open(file, "rt", encoding="utf-8", newline="") as lines:
-        for row in DictReader(lines, delimiter="\t", quoting=QUOTE_NONE):
-            rating = int(row["rating"])
-            if row["text"].strip() and (rating <= 4 or rating >= 9) and int(row["movie"]) % 5:
-                rows.append((row["text"].strip(), "negative" if rating <= 4 else "positive"))
+    rows: Rows = [
+        (text.strip(), "negative" if rating <= 4 else "positive")
+        for text, rating, judges in data.nsmc(file)
+        if (rating <= 4 or rating >= 9) and not judges
+    ]
     rows = sorted(set(rows))
     return random.Random(seed).sample(rows, min(REVIEWS, len(rows)))
 

@@ -6,11 +6,8 @@ English is drawn alike from each source of benchmarks/english.py; Korean is NSMC
 teach. One line each, in an order drawn anew.
 """
 
-import lzma
 import random
 import sys
-from collections.abc import Iterator
-from csv import QUOTE_NONE, DictReader
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -22,14 +19,6 @@ LINES, REVIEWS = 12_000, 180_000
 """Of each English source, and Korean ones, at most."""
 SHORTEST = 20
 """Characters of an English line."""
-
-
-def reviews(file: Path) -> Iterator[str]:
-    """Reviews of the films whose number 5 does not divide: the others judge."""
-    with lzma.open(file, "rt", encoding="utf-8", newline="") as lines:
-        for row in DictReader(lines, delimiter="\t", quoting=QUOTE_NONE):
-            if row["text"].strip() and int(row["movie"]) % 5:
-                yield " ".join(row["text"].split())
 
 
 def main() -> None:
@@ -44,7 +33,8 @@ def main() -> None:
         lines = source.read_text(encoding="utf-8").splitlines()
         kept = sorted({line for line in lines if len(line) >= SHORTEST})
         english += data.sample(kept, LINES, args.seed)
-    korean = data.sample(sorted(set(reviews(args.nsmc))), REVIEWS, args.seed)
+    reviews = {" ".join(text.split()) for text, _, judges in data.nsmc(args.nsmc) if not judges}
+    korean = data.sample(sorted(reviews), REVIEWS, args.seed)
     args.folder.mkdir(parents=True, exist_ok=True)
     for name, drawn in (("english", english), ("korean", korean)):
         random.Random(args.seed).shuffle(drawn)
