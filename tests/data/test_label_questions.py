@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sijo.data.label_questions import LabelQuestions, LabelWords, QuestionSettings, RecastSet
+from sijo.data.label_questions import LabelQuestions, LabelWords, QuestionSettings, RecastSet, Taught
 from sijo.errors import SettingError
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -179,3 +179,30 @@ def test_settings_that_cannot_be(values):
     # kills: a range that is not checked
     with pytest.raises(SettingError, match=f"questions.{next(iter(values))}"):
         QuestionSettings(**values)
+
+
+def test_a_teacher_scores_the_labels_of_the_batch(tokenizer):
+    # kills: scores of other texts or in the set's order of labels, a set's teacher that teaches the others too,
+    # a run that goes on after another teacher's
+    plain, draw = a_set("one", 9, mark="sea"), np.random.default_rng(0)
+    vectors = (
+        draw.normal(size=(len(plain.texts), 5)).astype(np.float32),
+        draw.normal(size=(9, 5)).astype(np.float32),
+    )
+    sets = [replace(plain, taught=Taught(*vectors, "a")), a_set("two", 3, mark="rain")]
+    questions = LabelQuestions(sets, tokenizer, QuestionSettings(descriptions=0))
+    kinds = set()
+    for step in range(20):
+        batch = questions.batch(step * 8, 8, seed=0)
+        texts, labels = spelled(tokenizer, batch), spelled(tokenizer, batch.beside)
+        kinds.add(batch.labels.dtype)
+        if texts[0].startswith("sea"):
+            rows = [plain.texts.index(text) for text in texts]
+            chosen = [LETTERS.index(label.split()[1]) for label in labels]
+            np.testing.assert_allclose(batch.labels, vectors[0][rows] @ vectors[1][chosen].T, rtol=1e-5)
+        else:
+            assert batch.labels.dtype == np.int64 and batch.labels.shape == (8,)
+    assert kinds == {np.dtype("int64"), np.dtype("float32")}
+    other = LabelQuestions([replace(sets[0], taught=Taught(*vectors, "b")), sets[1]], tokenizer, QuestionSettings())
+    without = LabelQuestions([plain, sets[1]], tokenizer, QuestionSettings())
+    assert len({questions.fingerprint, other.fingerprint, without.fingerprint}) == 3

@@ -373,3 +373,35 @@ def test_a_file_that_is_not_there(run):
     # kills: a stack trace in place of a sentence
     with pytest.raises(SettingError, match="there is no file"):
         run("run", train="absent.toml")
+
+
+def test_a_teacher_is_learned_from_in_place_of_the_right_label(run, place, tiny_model, minilm):
+    # kills: a teacher that is not read, that reads other words, whose scores are not of the run's temperature, or
+    # that is forgotten when a run goes on; a folder beside the mixture that is looked for elsewhere
+    (place / "taught.toml").write_text('[[sets]]\nfile = "two.jsonl"\nteacher = "all-minilm-l6-v2"\n')
+    settings = with_changes(default_matching(tiny_model), ["temperature=0.1"])
+    setup = LabelMatchingSetup(settings, MatchingFiles(train=str(place / "taught.toml")))
+    batch = setup.train.batch(0, 8, seed=0)
+    texts = [setup.train.sets[0].texts[number] for number in batch.numbers]
+    teacher = EmbeddingScorer(engine_of(minilm))
+    labels = [Label(["meta", "work"][number]) for number in batch.beside.numbers]
+    scores, _ = teacher.score(ScoreRequest(texts, labels, "This is about {}."))
+    np.testing.assert_allclose(batch.labels, scores / 0.1, atol=1e-4)
+    run("taught", train="taught.toml")
+    run("plain", train="two.jsonl")
+    assert left(place / "taught") != left(place / "plain")
+    calls = iter([False] * 5 + [True])
+    run("halves", train="taught.toml", stop=lambda: next(calls, False))
+    run("halves", train="taught.toml", resume=True)
+    assert left(place / "halves") == left(place / "taught")
+
+
+def test_a_teacher_is_a_folder_beside_the_mixture_or_a_name(run, place, tiny_model):
+    # kills: a folder that is looked for elsewhere, a teacher that is not there and is found out late
+    (place / "teacher").symlink_to(tiny_model)
+    (place / "taught.toml").write_text('[[sets]]\nfile = "two.jsonl"\nteacher = "teacher"\n')
+    assert read_mixture(place / "taught.toml")[0].teacher == str(place / "teacher")
+    (place / "taught.toml").write_text('[[sets]]\nfile = "two.jsonl"\nteacher = "no-such"\n')
+    with pytest.raises(SettingError, match="no-such"):
+        run("run", train="taught.toml")
+    assert not (place / "run").exists()

@@ -141,3 +141,22 @@ def test_a_temperature_that_cannot_be(model, temperature):
     # kills: a division by zero, a NaN that teaches nothing
     with pytest.raises(SettingError, match="temperature="):
         LabelMatching(model, temperature=temperature)
+
+
+def test_a_teachers_opinion_in_plain_numbers(model, posed):
+    # kills: the divergence the other way round, a teacher's scores divided once more, their order lost, a mean
+    model.eval()
+    wanted = torch.tensor([[3.0, 1.0, 0.0], [0.0, 2.0, 2.0], [1.0, 1.0, 1.0], [0.5, -1.0, 0.0], [0.0, 9.0, 1.0]])
+    objective = LabelMatching(model, temperature=0.3)
+    taught = replace(posed, labels=wanted)
+    tally = objective(taught)["labels"]
+    cosines, total = objective.cosines(posed).tolist(), 0.0
+    for theirs, ours in zip(wanted.tolist(), cosines, strict=True):
+        p, q = ([math.exp(score) for score in row] for row in (theirs, [cosine / 0.3 for cosine in ours]))
+        total += sum(a / sum(p) * math.log(a / sum(p) / (b / sum(q))) for a, b in zip(p, q, strict=True))
+    assert math.isclose(tally.total.item(), total, rel_tol=1e-4) and tally.count == 5
+    best = [row.index(max(row)) for row in cosines]
+    first = [row.index(max(row)) for row in wanted.tolist()]
+    assert int(tally.right) == sum(one == other for one, other in zip(best, first, strict=True))
+    pieces = [objective(taught.rows(rows))["labels"].total.item() for rows in ([3], [0, 4], [2, 1])]
+    assert math.isclose(sum(pieces), total, rel_tol=1e-4)

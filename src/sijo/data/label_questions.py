@@ -81,6 +81,20 @@ class RecastSet:
     """By language, each of the N labels; in every language as many templates for each of them."""
     near: np.ndarray
     """(N, n) int64: of each label some others, the nearest first."""
+    taught: "Taught | None" = None
+    """What a teacher finds of texts and labels, to be learned in place of each text's own label."""
+
+
+@dataclass(frozen=True)
+class Taught:
+    """How well each label fits each text, as a teacher has it: the product of two vectors."""
+
+    texts: np.ndarray
+    """(T, E) float32, of each text."""
+    labels: np.ndarray
+    """(N, E) float32, of each label: divided by the temperature, so that the softmax of products is the lesson."""
+    teacher: str
+    """What the teacher is known by, equal for equal weights."""
 
 
 class LabelQuestions:
@@ -129,12 +143,15 @@ class LabelQuestions:
             }
             content = [one.name, one.weight, [*map(self._written, one.texts)], one.labels, words, self._written("")]
             digest.update(json.dumps(content, ensure_ascii=False).encode())
+            if one.taught is not None:
+                digest.update(one.taught.teacher.encode())
         return digest.hexdigest()
 
     def batch(self, position: int, count: int, *, seed: int) -> Batch:
         """The texts of step position / count, one or more of each right label; beside them the K labels.
 
-        `labels` is the place among these of each text's own; `epochs` is the step. Of as many texts as there are
+        `labels` (count,) int64 is the place among these of each text's own, or of a set with a teacher (count, K)
+        float32, its scores, whose softmax is to be learned; `epochs` is the step. Of as many texts as there are
         labels or more, every label that has texts is the right one of some, all about equally often.
         """
         step = position // count
@@ -151,7 +168,9 @@ class LabelQuestions:
         sentences = self.sentences(number, chosen, random)
         asked = self._side_by_side([self._texts[text] for text in numbers], numbers, step)
         labels = self._side_by_side(self._ids(sentences), np.array(chosen), step)
-        return Batch(**{**vars(asked), "labels": right, "beside": labels})
+        taught = self.sets[number].taught
+        lesson = right if taught is None else taught.texts[texts] @ taught.labels[chosen].T
+        return Batch(**{**vars(asked), "labels": lesson, "beside": labels})
 
     def chosen_labels(self, number: int, random: np.random.Generator) -> list[int]:
         """Labels of a set to choose among: one that has texts, some that are near it, and any others."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from sijo.checkpoints.load import load
 from sijo.checkpoints.sentence import SentenceSettings
-from sijo.data.label_questions import LabelQuestions, RecastSet
+from sijo.data.label_questions import LabelQuestions, RecastSet, Taught
 from sijo.data.labelled_rows import held_out
 from sijo.errors import SettingError, warn
 from sijo.evaluation.intervals import Interval, intervals
@@ -17,6 +17,7 @@ from sijo.evaluation.metrics import metrics_of
 from sijo.inference.backends.torch_backend import TorchBackend
 from sijo.inference.engine import Engine, lowered
 from sijo.inference.language import LanguageCheck
+from sijo.inference.outputs import unit
 from sijo.jobs.label_matching_settings import LabelMatchingSettings, MatchingFiles
 from sijo.jobs.mixture import read_mixture
 from sijo.jobs.recast import MatchedSet, read_set, without_judged
@@ -25,6 +26,7 @@ from sijo.objectives.label_matching import LabelMatching
 from sijo.random import rng
 from sijo.zeroshot.labels import Label
 from sijo.zeroshot.scorers.embedding import EmbeddingScorer
+from sijo.zeroshot.scorers.open import open_scorer
 from sijo.zeroshot.scorers.scorer import ScoreRequest
 
 
@@ -63,7 +65,7 @@ class LabelMatchingSetup:
             )
         skip = engine.prompt_tokens if engine.before and not model.sentence.include_prompt else 0
         scorer = EmbeddingScorer(engine)
-        recast = [_recast(one, scorer, settings.questions.most - 1) for one in train]
+        recast = [_recast(one, scorer, settings) for one in train]
         lowercase = model.sentence.lowercase
 
         def written(text: str) -> str:
@@ -156,14 +158,15 @@ def _drawn(one: MatchedSet, most: int, seed: int) -> MatchedSet:
     return replace(one, rows=tuple(one.rows[place] for place in places))
 
 
-def _recast(one: MatchedSet, scorer: EmbeddingScorer, near: int) -> RecastSet:
+def _recast(one: MatchedSet, scorer: EmbeddingScorer, settings: LabelMatchingSettings) -> RecastSet:
     """The set as it is read, with the nearest others of each label by the encoder's own vectors of names."""
     language = one.languages[0]
     labels = [Label(own[0]) for own in one.names_in(language)]
     vectors_ND = scorer.vectors(labels, one.plain_template(language))
     cosines_NN = vectors_ND @ vectors_ND.T
     np.fill_diagonal(cosines_NN, -np.inf)
-    order_NN = np.argsort(-cosines_NN, axis=1, kind="stable")[:, : min(near, len(labels) - 1)]
+    near = min(settings.questions.most, len(labels)) - 1
+    order_NN = np.argsort(-cosines_NN, axis=1, kind="stable")[:, :near]
     place: Mapping[str, int] = {name: number for number, name in enumerate(one.labels.names)}
     return RecastSet(
         name=one.name,
@@ -172,4 +175,22 @@ def _recast(one: MatchedSet, scorer: EmbeddingScorer, near: int) -> RecastSet:
         labels=tuple(place[row.label] for row in one.rows),
         words=one.words(),
         near=order_NN,
+        taught=None if one.entry.teacher is None else _taught(one, one.entry.teacher, settings.temperature),
+    )
+
+
+def _taught(one: MatchedSet, teacher: str, temperature: float) -> Taught:
+    """What a teacher finds of a set: its unit vectors of texts, and of labels by name, in the first language."""
+    scorer = open_scorer("embedding", teacher, backend="torch")
+    assert isinstance(scorer, EmbeddingScorer)
+    if scorer.caution:
+        warn(f"the teacher of the set {one.name!r}: {scorer.caution}")
+    language = one.languages[0]
+    labels = [Label(own[0]) for own in one.names_in(language)]
+    texts = [row.texts[0] for row in one.rows]
+    LanguageCheck(scorer.engine.model).look(texts)
+    return Taught(
+        unit(scorer.engine.encode(texts).vectors),
+        (scorer.vectors(labels, one.plain_template(language)) / temperature).astype(np.float32),
+        scorer.engine.fingerprint,
     )

@@ -7,6 +7,7 @@
     labels = "domains.csv"           # what each label means, as any labels file; without it names alone
     names = ["domains.ko.toml"]      # other names: labels files whose descriptions are names, or a table
     weight = 2.0                     # how often a batch is of it; 1 by default
+    teacher = "all-minilm-l6-v2"     # an encoder whose opinion of labels is learned, and not the right one alone
 
 Paths are told from the folder of the file. A table of rows in place of a TOML file is a mixture of one set.
 """
@@ -46,6 +47,9 @@ class SetEntry:
     """That of names; None for each by its script."""
     weight: float = 1.0
     """How often a batch is of it, beside the weights of the others."""
+    teacher: str | None = None
+    """A sentence encoder, by name or folder, whose distribution over the labels of a batch is learned in place of
+    each text's own label; None for none."""
     templates: Templates = field(default_factory=dict)
     """In place of the ones for all sets."""
 
@@ -65,6 +69,7 @@ KINDS = {
     "own_names": _Kind((bool,), "true or false"),
     "language": _Kind((str,), 'a code such as "en"'),
     "weight": _Kind((int, float), "a number above 0"),
+    "teacher": _Kind((str,), "a sentence encoder's folder or name"),
     "templates": _Kind((dict,), 'lists of sentences by language, such as {en = ["This is {}."]}'),
 }
 """What a set may have, and what each must be."""
@@ -147,8 +152,14 @@ def _entry(
         own_names=fields.get("own_names", True),
         language=fields.get("language"),
         weight=weight,
+        teacher=_teacher(fields.get("teacher"), folder),
         templates={**shared, **own},
     )
+
+
+def _teacher(value: str | None, folder: Path) -> str | None:
+    """A folder beside the file, or what any model is named by."""
+    return str(folder / value) if value is not None and (folder / value).is_dir() else value
 
 
 def _templates(value: Any, where: str) -> Templates:

@@ -15,13 +15,15 @@ from sijo.nn.heads import Network
 from sijo.nn.pooling import pool
 from sijo.objectives.objective import TrainingObjective, head_input
 from sijo.objectives.posed_batch import PosedBatch
-from sijo.objectives.tally import Tally, cross_entropy
+from sijo.objectives.tally import Tally, cross_entropy, kl_divergence
 
 
 class LabelMatching(TrainingObjective):
     """A sentence encoder that learns which of some labels, given in words, fits a text.
 
         loss = sum over texts t of  log sum over the K labels l of exp(cos(t, l) / τ)  -  cos(t, own label) / τ
+
+    and where a teacher says how well each label fits, KL(p || q) of each text, of its softmax p and ours q.
 
     Needs      inputs of `data/label_questions.py`; no head
     Parts      labels: a term for each text. Both vectors are of the network that is trained, as it is now; labels
@@ -73,7 +75,11 @@ class LabelMatching(TrainingObjective):
     def forward(self, posed: PosedBatch) -> dict[str, Tally]:
         """The tally of the texts."""
         assert posed.labels is not None
-        return {"labels": cross_entropy(self.cosines(posed) / self.temperature, posed.labels)}
+        scores = self.cosines(posed) / self.temperature
+        if not posed.labels.is_floating_point():
+            return {"labels": cross_entropy(scores, posed.labels)}
+        right = (scores.argmax(-1) == posed.labels.argmax(-1)).sum()
+        return {"labels": Tally(kl_divergence(posed.labels, scores).sum(), len(posed), right)}
 
     def cosines(self, posed: PosedBatch) -> Tensor:
         """Of each text with each label beside, (B, K) float32."""
