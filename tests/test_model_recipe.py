@@ -11,6 +11,8 @@ import torch
 
 import sijo
 from sijo.files.manifest import verify, write_manifest
+from sijo.jobs.mixture import read_mixture
+from sijo.jobs.recast import read_set
 
 MODEL = Path(__file__).parents[1] / "model"
 BENCHMARKS = MODEL.parent / "benchmarks"
@@ -105,3 +107,40 @@ def test_a_card_is_whole_and_so_is_the_folder_with_it(tiny_copy, tmp_path):
     )
     assert "|  |" not in card
     verify(model)
+
+
+def test_lines_are_taught_by_the_words_that_the_teacher_finds(tmp_path, monkeypatch, minilm):
+    # kills: texts of sources that nobody may learn from, words that the sources do not use, a word of another line,
+    # a mixture without the teacher or in which the table is not found
+    import lines
+
+    english, sets = tmp_path / "english", tmp_path / "sets"
+    english.mkdir(), sets.mkdir()
+    for name in lines.SOURCES:
+        (english / f"{name}.txt").write_text(
+            "The ships left the harbour for open waters.\n" + "Ocean of tax.\n" * 30
+        )
+    (english / "dialogue.txt").write_text("What are you doing here, of all the places?\n" * 30)
+    (english / "wordnet.txt").write_text(
+        "ocean: much water\ntax: a levy\nplaces: some\nship's: of a ship\nof: of\n"
+    )
+    texts = {
+        "nouns": "a compulsory contribution to the revenue of the state",
+        "packages": "program that shows the depth of water at sea",
+        "requests": "how much do I owe the government this year",
+    }
+    for name, text in texts.items():
+        (sets / f"{name}.csv").write_text(f"text,other\n{text},x\n")
+    (sets / "mixture.toml").write_text('[[sets]]\nfile = "nouns.csv"\nlabel = "other"\n')
+    (tmp_path / "all-MiniLM-L6-v2").symlink_to(minilm.source)
+    monkeypatch.setattr(sys, "argv", ["lines.py", f"--data={tmp_path}", str(sets), f"--english={english}"])
+    lines.main()
+    rows = dict(line.rsplit(",", 1) for line in (sets / "lines.csv").read_text().splitlines()[1:])
+    assert {text.strip('"'): word for text, word in rows.items()} == {
+        texts["nouns"]: "tax",
+        texts["packages"]: "ocean",
+        texts["requests"]: "tax",
+        "The ships left the harbour for open waters.": "ocean",
+    }
+    entry = read_mixture(sets / "mixture.toml")[1]
+    assert Path(entry.teacher).samefile(minilm.source) and len(read_set(entry).rows) == 4
