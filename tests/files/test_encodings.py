@@ -53,6 +53,17 @@ def rows(text):
     return [tuple(record.values()) for _, record in text]
 
 
+class Drips(io.BytesIO):
+    """Bytes that come a few at a time."""
+
+    def __init__(self, content, size):
+        super().__init__(content)
+        self.size = size
+
+    def read1(self, _=-1):
+        return self.read(self.size)
+
+
 def opened_bytes(content):
     return partial(io.BytesIO, content)
 
@@ -196,13 +207,7 @@ def test_a_pipe_says_its_encoding():
 def test_pieces_give_what_the_whole_gives(codec, text, size, returns):
     # catches a letter, or a carriage return and its line feed, cut at the border of two pieces
     text = text.encode(codec, errors="ignore").decode(codec)
-
-    class Drips(io.BytesIO):
-        def read1(self, _=-1):
-            return self.read(size)
-
-    form = TextForm(codec, returns)
-    got = form.applied(Drips(text.encode(codec)), "a.txt").read().decode()
+    got = TextForm(codec, returns).applied(Drips(text.encode(codec), size), "a.txt").read().decode()
     assert got == (text.replace("\r\n", "\n").replace("\r", "\n") if returns else text)
 
 
@@ -213,10 +218,11 @@ def test_what_stands_before_a_fault_is_given(codec, broken):
     # catches rows lost before a fault, and a wrong line
     good = "비가 왔다\n" if codec != "cp932" else "雨が降った\n"
     content = (good * 3).encode(codec) + broken + (good * 2).encode(codec)
-    stream = TextForm(codec).applied(io.BytesIO(content), "a.txt")
-    assert [stream.readline().decode() for _ in range(3)] == [good] * 3
-    with pytest.raises(TextError, match=rf"a\.txt, line 4: byte 0x[0-9a-f]+ is not {codec}"):
-        stream.read()
+    for size in (1, 2, 3, 5, 1000):  # bytes of a letter, and of the fault, in one piece or in two
+        stream = TextForm(codec).applied(Drips(content, size), "a.txt")
+        assert [stream.readline().decode() for _ in range(3)] == [good] * 3
+        with pytest.raises(TextError, match=rf"a\.txt, line 4: byte 0x[0-9a-f]+ is not {codec}"):
+            stream.read()
 
 
 def test_a_letter_cut_at_the_end_is_told(write):
