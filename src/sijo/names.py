@@ -80,6 +80,32 @@ def name_of(value: object) -> str | None:
     return name if folded(name) else None
 
 
+def column_named(name: str, known: Iterable[str]) -> str | None:
+    """The column that somebody means: the one of that name; or of that number, where columns are numbered; or the
+    only one whose name differs in case alone, or in how Unicode writes its letters; None where there is none.
+
+    Raises SettingError where two are meant.
+
+    >>> column_named("text", ["id", "Text"]), column_named("2", ["column_1", "column_2"]), column_named("x", ["id"])
+    ('Text', 'column_2', None)
+    """
+    known = list(known)
+    for exact in (name, f"column_{name}" if name.isdecimal() else name):
+        if exact in known:
+            return exact
+    alike = [column for column in known if _without_case(column) == _without_case(name)]
+    if len(alike) > 1:
+        raise SettingError(
+            f"the column {name!r} may be {' or '.join(apart(*alike[:2]))}; write it as it stands there"
+        )
+    return alike[0] if alike else None
+
+
+@lru_cache(maxsize=256)
+def _without_case(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
+
+
 def apart(name: str, other: str) -> tuple[str, str]:
     """Two names for an error, in code points where they would look alike.
 

@@ -465,14 +465,9 @@ def test_a_column_without_a_name_is_kept(write):
         ("a.csv", "id,text,id\n1,a,2\n", r"the header names 'id' twice"),
         (
             "a.txt",
-            b"caf\xc3\xa9\nnaive caf\xe9\n",
-            r"line 2: byte 10 .* 0xe9, is not UTF-8; .*iconv -f latin1",
+            "café à la crème, tiède\n".encode() + b"naive caf\xe9\n",
+            r"line 2: byte 10 .* 0xe9, is not UTF-8; mend it, or name the encoding of the whole file by --encoding",
         ),
-        ("a.csv", b"text\ncaf\xe9\n", r"line 2: byte 4 of"),
-        ("a.txt", "one".encode("utf-16"), r"is UTF-16, not UTF-8; .*`iconv -f UTF-16 -t utf-8`"),
-        ("a.csv", b"\xfe\xff" + "text\na".encode("utf-16-be"), r"is UTF-16"),
-        ("a.csv", "text\na".encode("utf-32"), r"is UTF-32"),
-        ("a.txt", "one".encode("utf-16-le"), r"line 1 holds a NUL character; .*if it is UTF-16"),
         ("a.csv", "text,n\na,1\nb,\0\n", r"line 3 holds a NUL"),
         ("a.jsonl", r'{"text": "a\u0000"}', r"line 1: the text holds a NUL"),
         ("a.jsonl", '{"text": "a"}\n' + r'{"text": "b\ud83d"}', r"line 2: .* half a character, \\ud83d; "),
@@ -484,7 +479,7 @@ def test_a_column_without_a_name_is_kept(write):
         ("a.csv", "id,text\n1\n", r"line 2: the number of fields is 1, but 2 in"),
         ("a.csv", 'text\na\n"b\nc\n', r"line 3: .*not CSV \(a quote is not closed"),
         ("a.csv", 'text\n"a" b\n', r"line 2: .*not CSV \(.*expected.*\); .*double the quotes"),
-        ("a.csv", "text\ra\r", r"line 1: .*not CSV \(new-line character seen in unquoted field\)"),
+        ("a.csv", "text\ra\rb\n", r"line 1: .*not CSV \(new-line character seen in unquoted field\)"),
         ("a.jsonl", '{"text": "a"}\n\n{"text": \n', r"line 3 is not JSON \(Expecting value, char.*; JSON L"),
         ("a.jsonl", '[{"text": "a"}]', r"line 1 is an array, not an object; .*jq -c"),
         ("a.jsonl", "null", r"line 1 is null, not an object"),
@@ -573,7 +568,7 @@ def test_parquet_cut_short_or_damaged(tmp_path):
 
 def test_what_is_wrong_at_the_start_is_told_before_reading(write):
     # catches checks that wait for the first block, after a model was loaded
-    for name, content in {"a.csv": "id,text\n1,2,3\n", "a.jsonl": "{", "a.txt": b"\xff"}.items():
+    for name, content in {"a.csv": "id,text\n1,2,3\n", "a.jsonl": "{", "a.txt": b"\x81"}.items():
         with pytest.raises(TextError):
             TextTable(write(name, content))
 
@@ -586,7 +581,9 @@ def test_a_row_broken_later_comes_after_the_blocks_before_it(write):
         next(blocks)
 
 
-@pytest.mark.parametrize("content", ["text,n\na,1\nb,2\nc,3\nd\n", b"text,n\na,1\nb,2\nc,3\n\xff,4\n"])
+@pytest.mark.parametrize(
+    "content", ["text,n\na,1\nb,2\nc,3\nd\n", "text,é é é é é\na,1\nb,2\nc,3\n".encode() + b"\xff,4\n"]
+)
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_rows_up_to_a_fault_when_asked(write, content, pack):
     # catches sound rows lost that stand between the last border and the fault, a share asked of a closed file,

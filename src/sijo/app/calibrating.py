@@ -47,6 +47,11 @@ class CalibrationOptions(Protocol):
         ...
 
     @property
+    def encoding(self) -> str | None:
+        """That of tables of text, if somebody said it."""
+        ...
+
+    @property
     def label_shares(self) -> "LabelShares":
         """What "prior" matches."""
         ...
@@ -169,7 +174,7 @@ def _sample(
     """The first texts of a sample, and their right labels."""
     from sijo.files.tables import TextTable
 
-    block = TextTable(str(file), column=column).first_block(options.calibration_texts)
+    block = TextTable(str(file), column=column, encoding=options.encoding).first_block(options.calibration_texts)
     if options.calibration_label_column is None:
         return block.texts, None
     gold = []

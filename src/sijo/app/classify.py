@@ -28,6 +28,7 @@ from sijo.zeroshot.labels import Labels, LabelSet
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from sijo.files.inputs.joined_tables import JoinedTables
     from sijo.files.tables import RowBlock, TextTable
     from sijo.zeroshot.labeller import Labeller, LabelPrediction
 
@@ -76,7 +77,7 @@ class ClassifySettings(LabelSettings):
 
 
 def _first(
-    table: "TextTable", settings: ClassifySettings, labeller: "Labeller"
+    table: "TextTable | JoinedTables", settings: ClassifySettings, labeller: "Labeller"
 ) -> tuple[Sequence[str], Sequence[Labels] | None]:
     """The first texts, with their labels where each row brings its own."""
     from sijo.inference.precision import FIRST_TEXTS
@@ -116,15 +117,15 @@ def _notes(counts: Counter[str], labeller: "Labeller") -> Iterator[str]:
         yield f"rows without a label at a risk of {labeller.sets.risk:g}: {counts['abstained']:,}"
 
 
-def run(source: str, settings: ClassifySettings) -> None:
-    """Label the rows of `source` as the settings say, to a file or to standard output."""
+def run(sources: Sequence[str], settings: ClassifySettings) -> None:
+    """Label the rows of `sources` as the settings say, to a file or to standard output."""
     settings.take_threads()
     labels = settings.label_set()
     if (settings.labels_column is None) == (labels is None) and (labels is not None or settings.model is None):
         raise SettingError(NO_LABELS)
     if settings.output is not None and settings.format is not None:
         raise SettingError("--format is about printing; with --output the file's suffix says its format")
-    table = settings.table(source, settings.column)
+    table = settings.table(sources or ["-"], settings.column)
     call_with(check_output, settings)
     first = partial(_first, table, settings)
     labeller = settings.opened(labels, first, lambda most: table.first_block(most).texts, column=settings.column)
@@ -136,7 +137,7 @@ def run(source: str, settings: ClassifySettings) -> None:
 
 @contextmanager
 def _job(
-    table: "TextTable", labeller: "Labeller", settings: ClassifySettings
+    table: "TextTable | JoinedTables", labeller: "Labeller", settings: ClassifySettings
 ) -> Iterator[TableJob[list["LabelPrediction"]]]:
     """The work that is to be done, and the processes that do it."""
     opens = partial(_opened, settings, settings.reopening(labeller))
@@ -174,7 +175,7 @@ def _answers(labeller: "Labeller", settings: ClassifySettings) -> Callable[["Row
     return lambda block: _rows(block, labeller, settings)
 
 
-def _to_file(table: "TextTable", labeller: "Labeller", settings: ClassifySettings) -> None:
+def _to_file(table: "TextTable | JoinedTables", labeller: "Labeller", settings: ClassifySettings) -> None:
     from sijo.files.output_job import OutputJob
 
     with (
@@ -194,7 +195,7 @@ def _to_file(table: "TextTable", labeller: "Labeller", settings: ClassifySetting
     _summary(counts, labeller, settings, progress, f"{rows} in {settings.output}")
 
 
-def _to_stdout(table: "TextTable", labeller: "Labeller", settings: ClassifySettings) -> None:
+def _to_stdout(table: "TextTable | JoinedTables", labeller: "Labeller", settings: ClassifySettings) -> None:
     format = settings.format or ("table" if sys.stdout.isatty() else "jsonl")
     with (
         _job(table, labeller, settings) as work,
@@ -263,7 +264,9 @@ def _answer_columns(
     return pa.table(columns)
 
 
-def _run_settings(table: "TextTable", labeller: "Labeller", settings: ClassifySettings) -> dict[str, object]:
+def _run_settings(
+    table: "TextTable | JoinedTables", labeller: "Labeller", settings: ClassifySettings
+) -> dict[str, object]:
     """Everything that decides the answers, but the rows: a resumed run must have the same."""
     from sijo.evaluation.moves import digest_of
     from sijo.inference.workers import share_of_threads

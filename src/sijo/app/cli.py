@@ -49,7 +49,7 @@ app = App(
 
 
 def input_name(*command: str) -> Callable[[object, Sequence[Token]], str]:
-    """The INPUT of a command as it was given: `-` is standard input, what else begins so an option nobody knows."""
+    """An input of a command as it was given: `-` is standard input, what else begins so an option nobody knows."""
 
     def read(kind: object, tokens: Sequence[Token]) -> str:
         source = tokens[0].value
@@ -71,38 +71,40 @@ app.command("sijo.app.tokenizer:commands", name="tokenizer", help=TOKENIZER)  # 
 
 @app.command(name="classify", help_format="markdown")
 def label_file(
-    input: Annotated[str, Parameter(allow_leading_hyphen=True, converter=input_name("classify"))] = "-",
-    /,
-    *,
+    *inputs: Annotated[str, Parameter(allow_leading_hyphen=True, converter=input_name("classify"))],
     settings: classify.ClassifySettings = classify.ClassifySettings(),  # noqa: B008 (frozen)
 ) -> None:
     """Label each row of a file with labels that no model was trained on.
 
-    INPUT is a .txt, .csv, .tsv, .jsonl or .parquet file, also as .gz, .bz2, .xz or .zst, or - for standard
-    input. Every input column is kept, in order. Added to each row: label, score (its probability), margin
-    (its lead over the next), tokens, windows (in how many pieces it was read), truncated and scorer; with
-    --multi-label, labels and scores are lists; with --risk, also label_set and abstained. A
-    name that the input already has gets the prefix predicted_.
+    INPUTS are .txt, .csv, .tsv, .jsonl or .parquet files, also as .gz, .bz2, .xz or .zst, patterns such as
+    'mail/*.csv', or - for standard input, as without any. Rows of several, in the order of the files, have the
+    columns that all of them have, and file.
+
+    Every input column is kept, in order. Added to each row: label, score (its probability), margin (its lead over
+    the next), tokens, windows (in how many pieces it was read), truncated and scorer; with --multi-label, labels
+    and scores are lists; with --risk, also label_set and abstained. A name that the input already has gets the
+    prefix predicted_.
 
         sijo classify news.csv --column text --labels "business,sport,technology" -o out.parquet
 
         echo "the pitch was soaked" | sijo classify --labels "football,weather,cooking"
     """
-    classify.run(input, settings)
+    classify.run(inputs, settings)
 
 
 @app.command(name="encode", help_format="markdown")
 def encode_file(
-    input: Annotated[str, Parameter(allow_leading_hyphen=True, converter=input_name("encode"))] = "-",
-    /,
-    *,
+    *inputs: Annotated[str, Parameter(allow_leading_hyphen=True, converter=input_name("encode"))],
     settings: encode.EncodeSettings = encode.EncodeSettings(),  # noqa: B008 (frozen)
 ) -> None:
     """Turn each row of a file into a vector, for search, clustering or a classifier of your own.
 
-    INPUT is a .txt, .csv, .tsv, .jsonl or .parquet file, also as .gz, .bz2, .xz or .zst, or - for standard
-    input. Texts that mean alike get vectors that point alike: their dot product is their cosine. A text longer
-    than the model is read in windows; a row without text gets zeros.
+    INPUTS are .txt, .csv, .tsv, .jsonl or .parquet files, also as .gz, .bz2, .xz or .zst, patterns such as
+    'mail/*.csv', or - for standard input, as without any. Rows of several, in the order of the files, have the
+    columns that all of them have, and file.
+
+    Texts that mean alike get vectors that point alike: their dot product is their cosine. A text longer than the
+    model is read in windows; a row without text gets zeros.
 
     Parquet, JSON Lines and CSV keep every input column, in order, and add vector (in Parquet a list of D
     float32; in CSV JSON text); a .npy is the array (rows, D) alone. Without --output, JSON lines are printed.
@@ -113,7 +115,7 @@ def encode_file(
 
         echo "the pitch was soaked" | sijo encode
     """
-    encode.run(input, settings)
+    encode.run(inputs, settings)
 
 
 @app.command(help_format="markdown")

@@ -1,7 +1,7 @@
 """`sijo encode`: a table in, the same table with a vector beside each text out, or the vectors alone."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +18,7 @@ from sijo.version import __version__
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from sijo.files.inputs.joined_tables import JoinedTables
     from sijo.files.tables import RowBlock, TextTable
     from sijo.inference.engine import Engine
     from sijo.inference.outputs import Encoded
@@ -64,13 +65,16 @@ class EncodeSettings(ComputeOptions, TableOptions):
     input_format: InputFormat | None = None
     """What the input holds; told from its suffix by default, and for a pipe and .txt from the first lines."""
     delimiter: str | None = None
-    """Between the fields of a CSV: a comma by default, a tab in .tsv."""
+    """Between the fields of a CSV: what a first line sep=; says, else a comma, or a tab in .tsv."""
     no_header: bool = False
     """Line 1 of a CSV is a row: its columns are then column_1, column_2, …, and a number names one."""
+    encoding: str | None = None
+    """Of a table of text, such as cp949 (Korean Excel), cp932, cp1252 or utf-16; by default what a byte order mark
+    says, else UTF-8, else the one that fits the whole file, with a warning."""
     quiet: Annotated[bool, Parameter(alias="-q")] = False
     """No progress and no summary."""
 
-    def opened(self, table: "TextTable") -> "Engine":
+    def opened(self, table: "TextTable | JoinedTables") -> "Engine":
         """The model, ready to read a table, by whose first texts --precision auto is decided."""
         if self.precision != "auto":
             return self.opened_in(self.precision)
@@ -102,11 +106,11 @@ class EncodeSettings(ComputeOptions, TableOptions):
         return engine
 
 
-def run(source: str, settings: EncodeSettings) -> None:
-    """Encode the rows of `source` as the settings say, to a file or to standard output."""
+def run(sources: Sequence[str], settings: EncodeSettings) -> None:
+    """Encode the rows of `sources` as the settings say, to a file or to standard output."""
     settings.take_threads()
     call_with(check_output, settings, arrays=True)
-    table = settings.table(source, settings.column)
+    table = settings.table(sources or ["-"], settings.column)
     engine = settings.opened(table)
     if settings.output is None:
         with _job(table, engine, settings) as work, RowProgress(shown=not settings.quiet) as progress:
@@ -124,7 +128,9 @@ def run(source: str, settings: EncodeSettings) -> None:
 
 
 @contextmanager
-def _job(table: "TextTable", engine: "Engine", settings: EncodeSettings) -> Iterator[TableJob["Encoded"]]:
+def _job(
+    table: "TextTable | JoinedTables", engine: "Engine", settings: EncodeSettings
+) -> Iterator[TableJob["Encoded"]]:
     """The work that is to be done, and the processes that do it."""
     precision = engine.backend.precision if settings.precision == "auto" else settings.precision
     taken = replace(settings, precision=precision, threads=None)
@@ -144,7 +150,7 @@ def _opened(settings: EncodeSettings) -> Callable[["RowBlock"], "Encoded"]:
 
 
 def _to_file(
-    table: "TextTable", engine: "Engine", settings: EncodeSettings
+    table: "TextTable | JoinedTables", engine: "Engine", settings: EncodeSettings
 ) -> tuple[Counter[str], RowProgress] | None:
     """The counts of a run, and how long it took; None where its output was there already."""
     from sijo.files.output_job import OutputJob
@@ -216,7 +222,9 @@ def _notes(counts: Counter[str], engine: "Engine") -> Iterator[str]:
         yield f"texts cut at the model's {limit} tokens, as --long-text truncate asks: {counts['truncated']:,}"
 
 
-def _run_settings(table: "TextTable", engine: "Engine", settings: EncodeSettings) -> dict[str, object]:
+def _run_settings(
+    table: "TextTable | JoinedTables", engine: "Engine", settings: EncodeSettings
+) -> dict[str, object]:
     """Everything that decides the vectors, but the rows: a resumed run must have the same."""
     from sijo.inference.workers import share_of_threads
 

@@ -38,6 +38,8 @@ class ExportSettings:
     .parquet, or - for standard input. By default some that come with sijo."""
     column: str | None = None
     """The column of --texts with the text."""
+    encoding: str | None = None
+    """That of --texts, such as cp949; by default what a byte order mark says, else UTF-8, else what fits."""
     out: Path | None = None
     """A folder that is not there yet, for a copy of the model with the file; by default FOLDER itself gets it.
     Blocks, which take the place of the weights, must have one."""
@@ -72,7 +74,7 @@ def run(folder: Path, /, *, options: ExportSettings = ExportSettings()) -> None:
     if options.texts is not None:
         from sijo.files.tables import TextTable
 
-        table = TextTable(options.texts, column=options.column)
+        table = TextTable(options.texts, column=options.column, encoding=options.encoding)
         texts = [text for block in table.blocks() for text in block.texts]
     exported: Exported | ExportedBlocks
     held = ""

@@ -96,9 +96,12 @@ class LabelSettings(ComputeOptions, TableOptions):
     """What the input holds; told from its suffix by default, and for a pipe and .txt from the first lines: text
     (one a line) where these are not sure to be something else."""
     delimiter: str | None = None
-    """Between the fields of a CSV: a comma by default, a tab in .tsv."""
+    """Between the fields of a CSV: what a first line sep=; says, else a comma, or a tab in .tsv."""
     no_header: bool = False
     """Line 1 of a CSV is a row: its columns are then column_1, column_2, …, and a number names one."""
+    encoding: str | None = None
+    """Of a table of text, such as cp949 (Korean Excel), cp932, cp1252 or utf-16; by default what a byte order mark
+    says, else UTF-8, else the one that fits the whole file, with a warning."""
     quiet: Annotated[bool, Parameter(alias="-q")] = False
     """No progress and no summary."""
 

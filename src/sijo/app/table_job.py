@@ -5,7 +5,7 @@ or not at all, by a run that can be resumed; or to standard output as they come.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from sijo.errors import SettingError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from sijo.files.inputs.joined_tables import JoinedTables
     from sijo.files.output_job import OutputJob
     from sijo.files.tables import RowBlock, TextTable
 
@@ -31,14 +32,22 @@ class TableOptions:
     input_format: InputFormat | None
     delimiter: str | None
     no_header: bool
+    encoding: str | None
+    output: Path | None = None
     quiet: bool
 
-    def table(self, source: str, column: str | None) -> "TextTable":
-        """The rows of a file or of standard input, opened as the settings say."""
-        from sijo.files.tables import TextTable
+    def table(self, source: str | Sequence[str], column: str | None) -> "TextTable | JoinedTables":
+        """The rows of a file, of several or of a pattern, or of standard input, opened as the settings say."""
+        from sijo.files.inputs.joined_tables import open_tables
 
-        return TextTable(
-            source, kind=self.input_format, column=column, delimiter=self.delimiter, header=not self.no_header
+        return open_tables(
+            [source] if isinstance(source, str) else source,
+            output=self.output,
+            kind=self.input_format,
+            column=column,
+            delimiter=self.delimiter,
+            header=not self.no_header,
+            encoding=self.encoding,
         )
 
     def say(self, line: str) -> None:
@@ -68,7 +77,7 @@ def check_output(output: Path | None, *, resume: bool, overwrite: bool, workers:
 class TableJob(Generic[Answer]):
     """The blocks of a table, what answers them, and what is made of the answers."""
 
-    table: "TextTable"
+    table: "TextTable | JoinedTables"
     rows: int
     """Of a block, at most."""
     answered: Callable[[Iterable["RowBlock"]], Iterator[tuple["RowBlock", Answer]]]

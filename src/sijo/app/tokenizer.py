@@ -63,6 +63,9 @@ class TrainSettings:
     """The column with the text: "text", or the only one, by default."""
     input_format: Literal["text", "csv", "jsonl", "parquet"] | None = None
     """What standard input holds; text, one a line, by default."""
+    encoding: str | None = None
+    """Of files of text, such as cp949; by default what a byte order mark says, else UTF-8, else the one that fits
+    the whole file, with a warning."""
     format: Literal["table", "json"] | None = None
     """How the report is printed: a table for people, or one JSON object; by default json in a pipe."""
     overwrite: bool = False
@@ -91,6 +94,9 @@ class CutSettings:
     """The column with the text: "text", or the only one, by default."""
     input_format: Literal["text", "csv", "jsonl", "parquet"] | None = None
     """What standard input holds; text, one a line, by default."""
+    encoding: str | None = None
+    """Of files of text, such as cp949; by default what a byte order mark says, else UTF-8, else the one that fits
+    the whole file, with a warning."""
     overwrite: bool = False
     """Replace a tokenizer that is there."""
     quiet: Annotated[bool, Parameter(alias="-q")] = False
@@ -128,10 +134,13 @@ def _opened(files: Sequence[str], settings: TrainSettings | CutSettings) -> list
     if not files:
         raise SettingError("name the files to learn from: .txt, .csv, .jsonl or .parquet, folders, or - for a pipe")
     tables = [
-        open_source(source, column=settings.column) for source in sources([name for name in files if name != "-"])
+        open_source(source, column=settings.column, encoding=settings.encoding)
+        for source in sources([name for name in files if name != "-"])
     ]
     if "-" in files:
-        tables.append(TextTable("-", kind=settings.input_format, column=settings.column))
+        tables.append(
+            TextTable("-", kind=settings.input_format, column=settings.column, encoding=settings.encoding)
+        )
     return tables
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from sijo.errors import SettingError, TextError, nearest
 from sijo.files.table_formats import DECOMPRESS, SUFFIXES, ending
 from sijo.files.tables import RowBlock, TextTable
+from sijo.names import column_named
 
 LONGEST_DOCUMENT = 1_000_000
 """Characters of a document of plain text, which without blank lines would be its whole file."""
@@ -92,16 +93,22 @@ def sources(names: Sequence[str]) -> list[SourceFile]:
     return files
 
 
-def open_source(source: SourceFile, *, column: str | None = None, code_column: str | None = None) -> TextTable:
+def open_source(
+    source: SourceFile, *, column: str | None = None, code_column: str | None = None, encoding: str | None = None
+) -> TextTable:
     """A source at its start, with all checked that can be before its rows are read.
+
+    encoding  of text; None for what the bytes say
 
     Raises what `documents` does, as far as the first row shows it.
     """
     plain = SUFFIXES.get(ending(source.path)[0]) == "text"
     # plain text has no columns, and is read as such whatever its first lines look like
-    table = TextTable(source.path, kind="text" if plain else None, column=None if plain else column)
+    table = TextTable(
+        source.path, kind="text" if plain else None, column=None if plain else column, encoding=encoding
+    )
     known = table.columns if table.kind != "text" else ()
-    if code_column is not None and known is not None and code_column not in known:
+    if code_column is not None and known is not None and column_named(code_column, known) is None:
         raise SettingError(
             f"{table.name} has no column {code_column!r} to take control codes from{nearest(code_column, known)}"
             + (f". Columns: {', '.join(known)}" if known else "; give it one as code=FILE")

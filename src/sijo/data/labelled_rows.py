@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from sijo.errors import SettingError, TextError, nearest, warn
-from sijo.files.records import records
-from sijo.names import NameCells, folded, list_in, name_of, short
+from sijo.files.inputs.sources import TextReading
+from sijo.files.records import AS_TOLD, records
+from sijo.names import NameCells, column_named, folded, list_in, name_of, short
 from sijo.random import rng
 
 Task = Literal["classification", "multi-label", "regression", "tagging", "question-answering", "multiple-choice"]
@@ -83,11 +84,14 @@ class LabelledRow:
     """The row's own id, where it has one."""
 
 
-def read_rows(file: str | Path, task: Task, columns: ColumnNames | None = None) -> list[LabelledRow]:
+def read_rows(
+    file: str | Path, task: Task, columns: ColumnNames | None = None, how: TextReading = AS_TOLD
+) -> list[LabelledRow]:
     """The rows of a file for one task.
 
     file     .csv, .tsv, .json, .jsonl or .parquet, compressed or not
     columns  what stands where; guessed where it is not said
+    how      what was said of a table of text
 
     Raises SettingError for a column that is not there and TextError for a row that cannot be.
 
@@ -97,7 +101,8 @@ def read_rows(file: str | Path, task: Task, columns: ColumnNames | None = None) 
     ...     [(row.texts, row.label) for row in read_rows(Path(place) / "rows.csv", "classification")]
     [(('it rained',), 'weather')]
     """
-    rows = _unnested(records(file)) if task == "question-answering" else records(file)
+    rows = records(file, how)
+    rows = _unnested(rows) if task == "question-answering" else rows
     first = next(rows, None)
     if first is None:
         raise TextError(f"{file} has no rows; give it at least one")
@@ -119,15 +124,15 @@ class _Columns:
     def _column(self, what: str, usual: str = "", *, only: Sequence[str] = ()) -> str:
         """The column that holds it: the one named, else of a usual name, else the only one besides `only`."""
         if (name := getattr(self.names, what)) is not None:
-            if name in self.record:
-                return str(name)
+            if (column := column_named(name, self.record)) is not None:
+                return column
             raise SettingError(
                 f"{self.file} has no column {name!r}{nearest(name, self.record) or '.'} "
                 f"Columns: {', '.join(self.record)}"
             )
         names = COLUMNS["usual"][usual or what]
-        if matches := [name for name in names if name in self.record]:
-            return str(matches[0])
+        if matches := [column for name in names if (column := column_named(name, self.record)) is not None]:
+            return matches[0]
         left = [name for name in self.record if name not in only]
         if only and len(left) == 1:
             return left[0]

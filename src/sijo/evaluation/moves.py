@@ -17,8 +17,10 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from sijo.errors import SettingError, TextError
+from sijo.files.inputs.joined_tables import FILE_DIGEST
+from sijo.files.inputs.sources import readable
 from sijo.files.output_job import content_digest, made_with
-from sijo.files.tables import RowBlock, TextTable, must_be_readable
+from sijo.files.tables import RowBlock, TextTable
 from sijo.names import folded, list_in
 
 DIGEST_BYTES = 12
@@ -57,8 +59,7 @@ class RowAnswer(Protocol):
 
 def digest_of(path: Path) -> str:
     """What an earlier output holds, in a few letters. Raises SettingError where there is none that can be read."""
-    must_be_readable(path)
-    return content_digest(path)
+    return content_digest(readable(path))
 
 
 @dataclass(frozen=True)
@@ -244,6 +245,7 @@ def _reworded(old: object, new: object) -> frozenset[str]:
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Settings that decide answers, and are not what they were."""
     names = [name for name in dict.fromkeys((*old, *new)) if name not in DECIDES_NOTHING]
+    names = [name for name in names if not name.startswith(FILE_DIGEST)]
     return [name for name in names if old and old.get(name) != new.get(name)]
 
 

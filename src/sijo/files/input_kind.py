@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from typing import IO, NamedTuple
 
 from sijo.errors import SettingError, warn
-from sijo.files.table_formats import PACKED, Kind
+from sijo.files.table_formats import PACKED, Kind, separator_of
+from sijo.names import column_named
 
 PARQUET = b"PAR1"
 LINES = 20
@@ -103,6 +104,8 @@ def told(head: bytes, name: str, *, column: str | None) -> TableKind:
     if len(head) < HEAD_BYTES and end:
         text += rest.decode(errors="ignore")  # the last line may lack its end
     lines = [line.removesuffix("\r") for line in text.split("\n") if line.strip()]
+    if lines and (separator := separator_of(lines[0])) is not None:
+        return TableKind("csv", separator)
     comments = next((number for number, line in enumerate(lines) if not line.startswith("#")), 0)
     found = _json(lines, name) or _csv(lines[comments:], name, column) or TableKind("text")
     if comments and found.kind == "csv":
@@ -164,7 +167,7 @@ def _csv(lines: Sequence[str], name: str, column: str | None) -> TableKind | Non
     if not lines:
         return None
     first = lines[0].strip('"')
-    if column not in (None, "text") and first == column:
+    if column not in (None, "text") and _has([first], wanted, column):
         return TableKind("csv", ",")
     if first.casefold() == "text":
         raise SettingError(f"{name} begins with the line {first!r}, which may be a header; pass {FLAGS}")
@@ -179,7 +182,7 @@ def _csv(lines: Sequence[str], name: str, column: str | None) -> TableKind | Non
         if len(header) < 2:
             continue
         named = all(map(is_name, header[1:])) and (not header[0] or is_name(header[0]))
-        if wanted in header and (named or column is not None):
+        if _has(header, wanted, column) and (named or column is not None):
             return TableKind("csv", delimiter)
         stripped = [cell.strip() for cell in header]
         if wanted in stripped or _looks_like_rows(rows, lines, delimiter, named=named):
@@ -189,6 +192,11 @@ def _csv(lines: Sequence[str], name: str, column: str | None) -> TableKind | Non
             parted = "" if delimiter == "," else f" parted by {delimiter!r} (--delimiter)"
             raise SettingError(f"{name} looks like CSV{parted} with {what} pass {FLAGS}")
     return None
+
+
+def _has(header: Sequence[str], wanted: str, column: str | None) -> bool:
+    """Whether a header has the text's column; what nobody named must stand there to the letter."""
+    return wanted in header or (column is not None and column_named(column, header) is not None)
 
 
 def _rows(lines: Sequence[str], delimiter: str) -> Iterator[list[str]]:

@@ -2,18 +2,24 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sijo.errors import SettingError
 from sijo.files import table_formats as formats
-from sijo.files.tables import listed, must_be_readable, usual_delimiter
+from sijo.files.encodings.detect import form_of
+from sijo.files.inputs.sources import TextReading, listed, readable, usual_delimiter
+
+AS_TOLD = TextReading()
+"""By what the file itself tells."""
 
 
-def records(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def records(path: str | Path, how: TextReading = AS_TOLD) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every row of a table as its fields, whatever they hold, with the words that say where it stands.
 
     path  .csv, .tsv, .jsonl or .parquet, compressed or not; or .json: one array of objects, one object, or lines
+    how   what was said of a table of text
 
     CSV gives strings, the others what they hold. Raises SettingError for a path or ending that will not do and
     TextError for a broken row, as `TextTable` does.
@@ -24,8 +30,7 @@ def records(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
     ...     [fields for _, fields in records(Path(place) / "rows.jsonl")]
     [{'words': ['a', 'b']}]
     """
-    path = Path(path)
-    must_be_readable(path)
+    path = readable(Path(path))
     suffix, packed = formats.ending(path)
     kind = "json" if suffix == ".json" else formats.SUFFIXES.get(suffix, "text")
     if kind == "text":
@@ -35,18 +40,25 @@ def records(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
             f"{listed(tuple(formats.DECOMPRESS))}"
         )
     name = str(path)
+    how = how.checked(kind, name)
     with ExitStack() as stack:
         raw = stack.enter_context(path.open("rb"))
         stream = formats.unpacked(stack, raw, packed)
         if kind == "parquet" and packed is not None:
             stream = formats.spooled(stack, stream, name)
+        if kind != "parquet":
+            again = partial(formats.opened, path, packed)
+            form = form_of(again, name, encoding=how.encoding, quotes=kind == "csv")
+            stream = form.applied(stream, name)
         lines = formats.read_lines(stream, name)
         if kind == "parquet":
             file = formats.open_parquet(stream, name)[0]
             for before, batch in formats.read_parquet(file, name, lambda batch: batch.to_pylist()):
                 yield from ((f"{name}, row {number}", row) for number, row in enumerate(batch, before + 1))
         elif kind == "csv":
-            columns, rows = formats.read_csv(lines, name, usual_delimiter(suffix))
+            columns, rows, _ = formats.read_csv(
+                lines, name, how.delimiter, usual=usual_delimiter(suffix), header=how.header
+            )
             yield from ((f"{name}, line {line}", dict(zip(columns, cells, strict=True))) for line, cells in rows)
         elif kind == "jsonl":
             yield from ((where, row) for where, _, row in formats.read_json_lines(lines, name))

@@ -9,6 +9,7 @@ import gzip
 import io
 import json
 import lzma
+import re
 import shutil
 import tempfile
 import zlib
@@ -45,12 +46,8 @@ DECOMPRESS: dict[str, Callable[[IO[bytes]], Any]] = {
 }
 PACKED = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\xfd7zXZ\x00": ".xz", b"\x28\xb5\x2f\xfd": ".zst"}
 """How each packer's bytes begin, and the suffix that stands for it."""
-OTHER_ENCODINGS = (  # by the mark at the start; UTF-32 first, since one of its marks begins with UTF-16's
-    (b"\xff\xfe\x00\x00", "UTF-32"),
-    (b"\x00\x00\xfe\xff", "UTF-32"),
-    (b"\xff\xfe", "UTF-16"),
-    (b"\xfe\xff", "UTF-16"),
-)
+SEPARATOR = re.compile(r'"?sep=([^"\r\n])"?', re.IGNORECASE)
+"""A first line by which Excel is told what parts the fields of a CSV."""
 JSON_NAMES = {
     type(None): "null",
     bool: "a boolean",
@@ -86,6 +83,13 @@ def unpacked(stack: ExitStack, raw: IO[bytes], packed: str | None) -> IO[bytes]:
     return stream
 
 
+@contextmanager
+def opened(path: Path, packed: str | None) -> Iterator[IO[bytes]]:
+    """The decompressed bytes of a file."""
+    with ExitStack() as stack:
+        yield unpacked(stack, stack.enter_context(path.open("rb")), packed)
+
+
 def spooled(stack: ExitStack, stream: IO[bytes], name: str) -> IO[bytes]:
     """The bytes of a stream in a temporary file, which can be read from the end."""
     file = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 (the stack closes it)
@@ -100,10 +104,6 @@ def read_lines(stream: IO[bytes], name: str) -> Iterator[str]:
     with undamaged(name):
         for number, raw in enumerate(stream, 1):  # bytes part only at b"\n", never at U+2028 or a form feed
             where = f"{name}, line {number}"
-            for mark, encoding in OTHER_ENCODINGS if number == 1 else ():
-                if raw.startswith(mark):
-                    remedy = f"convert it with `iconv -f {encoding} -t utf-8`"
-                    raise TextError(f"{name} is {encoding}, not UTF-8; {remedy}")
             try:
                 line = raw.decode()
             except UnicodeDecodeError as error:
@@ -114,10 +114,12 @@ def read_lines(stream: IO[bytes], name: str) -> Iterator[str]:
                     raise TextError(f"{name} is packed, as {packed} files are; let its name end so") from None
                 raise TextError(
                     f"{where}: byte {error.start + 1} of the line, 0x{raw[error.start]:02x}, is not UTF-8; "
-                    "convert the file, for example with `iconv -f latin1 -t utf-8`"
+                    "mend it, or name the encoding of the whole file by --encoding"
                 ) from None
             if "\0" in line:
-                raise TextError(f"{where} holds a NUL character; remove it, or convert the file if it is UTF-16")
+                raise TextError(
+                    f"{where} holds a NUL character; remove it, or say --encoding utf-16-le if it is that"
+                )
             if number == 1:
                 line = line.removeprefix("\ufeff")
             if line:
@@ -129,14 +131,40 @@ def without_end(line: str) -> str:
     return line.removesuffix("\n").removesuffix("\r")
 
 
-def read_csv(
-    lines: Iterator[str], name: str, delimiter: str, *, header: bool = True
-) -> tuple[tuple[str, ...], Iterator[tuple[int, list[str]]]]:
-    """The columns of a CSV, none where it is empty; and its rows, each with the line on which it starts.
+def separator_of(line: str) -> str | None:
+    """What parts the fields of a CSV by a first line for Excel, which is no row; None for any other line.
 
-    header  whether line 1 names the columns; else they are column_1, column_2, …
+    >>> separator_of("sep=;\\n"), separator_of("text;label\\n")
+    (';', None)
     """
-    rows = _csv_rows(lines, name, delimiter)
+    told = SEPARATOR.fullmatch(without_end(line))
+    return None if told is None else told[1]
+
+
+def read_csv(
+    lines: Iterator[str], name: str, delimiter: str | None, *, usual: str = ",", header: bool = True
+) -> tuple[tuple[str, ...], Iterator[tuple[int, list[str]]], str]:
+    """The columns of a CSV, none where it is empty; its rows, each with the line on which it starts; its delimiter.
+
+    delimiter  what parts fields; None for what a first line for Excel says, or else the `usual`
+    header     whether line 1 names the columns; else they are column_1, column_2, …
+    """
+    first_line = next(lines, "")
+    told = separator_of(first_line)
+    delimiter = delimiter or told or usual
+    columns, rows = _columns_of(
+        _csv_rows(
+            lines if told else chain([first_line] if first_line else [], lines), name, delimiter, 1 + bool(told)
+        ),
+        name,
+        header=header,
+    )
+    return columns, rows, delimiter
+
+
+def _columns_of(
+    rows: Iterator[tuple[int, list[str]]], name: str, *, header: bool
+) -> tuple[tuple[str, ...], Iterator[tuple[int, list[str]]]]:
     first = next(rows, None)
     if first is None:
         return (), rows
@@ -145,11 +173,11 @@ def read_csv(
     return tuple(f"column_{number}" for number in range(1, len(first[1]) + 1)), chain([first], rows)
 
 
-def _csv_rows(lines: Iterator[str], name: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _csv_rows(lines: Iterator[str], name: str, delimiter: str, first_line: int) -> Iterator[tuple[int, list[str]]]:
     """The fields of each row that is not blank, with the line on which it starts; the header is the first."""
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST_FIELD))  # the csv module's own is 131,072
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    line, columns = 1, 0
+    line, columns = first_line, 0
     try:
         for cells in reader:
             columns = columns or len(cells)
@@ -160,7 +188,7 @@ def _csv_rows(lines: Iterator[str], name: str, delimiter: str) -> Iterator[tuple
                 )
             if cells:
                 yield line, cells
-            line = reader.line_num + 1
+            line = reader.line_num + first_line
     except csv.Error as error:
         reason = str(error).partition(" - ")[0]  # what follows speaks of Python's open()
         if reason == "unexpected end of data" or "field limit" in reason:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple, get_args
@@ -21,6 +22,10 @@ from sijo.batching import groups
 from sijo.errors import SettingError, TextError, nearest, warn
 from sijo.files import input_kind
 from sijo.files import table_formats as formats
+from sijo.files.encodings.detect import form_told
+from sijo.files.encodings.recode import TextForm
+from sijo.files.inputs.sources import TextReading, listed, readable, usual_delimiter
+from sijo.names import column_named
 
 NO_ROWS = {
     "text": "is empty",
@@ -47,7 +52,7 @@ class RowBlock:
     """What the rows were read from."""
 
     def values(self, name: str) -> list[object]:
-        """Another input column, as Python values, one for each text; a number names column_1, column_2, ….
+        """Another input column, as Python values, one for each text, named as `column_named` has it.
 
         In JSON Lines a record without the key `name` gives None.
         Raises SettingError when no row of the block has the column.
@@ -56,12 +61,12 @@ class RowBlock:
         if self.kind == "jsonl":
             records = [json.loads(raw) for raw in self.columns["record"].to_pylist()]
             known = list(dict.fromkeys(chain.from_iterable(records)))
-        name = _numbered(name, known)
-        if name not in known:
+        column = column_named(name, known)
+        if column is None:
             raise SettingError(f"no column {name!r}{_known(name, known, 'Columns')}")
         if self.kind == "jsonl":
-            return [record.get(name) for record in records]
-        return list(self.columns[name].to_pylist())
+            return [record.get(column) for record in records]
+        return list(self.columns[column].to_pylist())
 
 
 class TextTable:
@@ -70,13 +75,11 @@ class TextTable:
     source     a path, or "-" for standard input; .gz, .bz2, .xz and .zst are decompressed on the way
     kind       what it holds; by default told from the suffix, and for "-" and .txt by `input_kind.py`
     column     where the text is; by default `text`, else the only column (of strings)
-    delimiter  what separates the fields of a CSV; by default a comma, or a tab for .tsv
-    header     whether line 1 of a CSV names its columns; else they are column_1, column_2, …, and `column` may be
-               the number alone
+    delimiter, header, encoding   as `TextReading` has them
 
-    The text is UTF-8. Plain text has a row for every line, blank ones too, and lines end only at
-    a line feed. In CSV and JSON Lines a blank line is no row; an empty text in a CSV of one column is
-    written as two quotes.
+    Columns are named as `column_named` has it. Plain text has a row for every line, blank ones too, and lines end
+    only at a line feed, or in a file without any at a carriage return. In CSV and JSON Lines a blank line is no
+    row; an empty text in a CSV of one column is written as two quotes.
 
     Raises SettingError for a path or setting that will not do, and TextError for a source without rows or whose
     first rows are broken. Later rows are checked as read. Warns where line 1 of a CSV is taken for a header but
@@ -100,22 +103,22 @@ class TextTable:
         column: str | None = None,
         delimiter: str | None = None,
         header: bool = True,
+        encoding: str | None = None,
     ) -> None:
         self._path = None if str(source) == "-" else Path(source)
         self.name = "standard input" if self._path is None else str(self._path)
         if self._path is None and sys.stdin is None:
             raise SettingError("standard input is closed; name a file, or send the text through a pipe")
         if self._path is not None:
-            must_be_readable(self._path)
+            self._path = readable(self._path)
         suffix, self._packed = ("", None) if self._path is None else formats.ending(self._path)
         if kind is None and (delimiter is not None or not header) and suffix in ("", ".txt"):
             kind = "csv"  # nothing else has a delimiter or a header
         self.kind = self._checked_kind(kind, suffix)
-        if not header and self.kind != "csv":
-            raise SettingError(f"{self.name} is read as {self.kind}, which has no header; leave --no-header out")
-        self._header = header
-        self._delimiter = self._checked_delimiter(delimiter, suffix)
-        self._guessed = delimiter is None
+        as_text = TextReading(delimiter=delimiter, header=header, encoding=encoding).checked(self.kind, self.name)
+        self._header, self._delimiter, self._encoding = header, as_text.delimiter, as_text.encoding
+        self._usual = usual_delimiter(suffix)
+        self._form: TextForm | None = None
         self._rereadable = self._path is not None and self._path.is_file()
         self._column = column
 
@@ -225,18 +228,6 @@ class TextTable:
             )
         return formats.SUFFIXES[suffix]
 
-    def _checked_delimiter(self, delimiter: str | None, suffix: str) -> str:
-        if delimiter is None:
-            return usual_delimiter(suffix)
-        if self.kind != "csv":
-            raise SettingError(f"{self.name} is read as {self.kind}, which has no delimiter; leave --delimiter out")
-        character = "\t" if delimiter == "\\t" else delimiter  # what a shell makes of '\t'
-        if len(character) != 1 or character in '"\r\n\0':
-            raise SettingError(
-                f"delimiter {delimiter!r} must be one character, not a quote or line end; try ';' or '\\t'"
-            )
-        return character
-
     def _open(self) -> "_Reading":
         """Open the source at its start, and read as far as the first row."""
         with ExitStack() as stack:
@@ -246,7 +237,13 @@ class TextTable:
                 raise TextError(f"{self.name} is empty (0 bytes); give a file with at least one row")
             stream = formats.unpacked(stack, raw, self._packed)
             if self._path is None or self._by_content:
-                stream = self._told(stack, stream)
+                stream = self._unpacked(stack, stream)
+            if self.kind != "parquet":
+                stream = self._as_utf8(stream)
+            if self._by_content:
+                head, stream = input_kind.peeked(stream)
+                found = input_kind.told(head, self.name, column=self._column)
+                self.kind, self._delimiter, self._by_content = found.kind, found.delimiter, False
             is_parquet = self.kind == "parquet"
             if is_parquet and (stream is not raw or not self._rereadable):
                 stream = formats.spooled(stack, stream, self.name)
@@ -259,17 +256,24 @@ class TextTable:
                 raise TextError(f"{self.name} {NO_ROWS[self.kind]}; give it at least one row")
             return reading._replace(rows=chain([first], reading.rows), close=stack.pop_all().close)
 
-    def _told(self, stack: ExitStack, stream: IO[bytes]) -> IO[bytes]:
-        """The bytes of a stream, unpacked where their beginning says so; unless it was given, its kind is told."""
+    def _unpacked(self, stack: ExitStack, stream: IO[bytes]) -> IO[bytes]:
+        """The bytes of a stream, unpacked where their beginning says so; Parquet is told by it too."""
         with formats.undamaged(self.name):
             head, stream = input_kind.peeked(stream)
             if self._packed is None and (packed := input_kind.packing(head)) is not None:
                 self._packed = packed
                 head, stream = input_kind.peeked(formats.unpacked(stack, stream, packed))
-        if self._by_content:
-            found = input_kind.told(head, self.name, column=self._column)
-            self.kind, self._delimiter, self._by_content = found.kind, found.delimiter or self._delimiter, False
+        if self._by_content and head.startswith(input_kind.PARQUET):
+            self.kind, self._by_content = "parquet", False
         return stream
+
+    def _as_utf8(self, stream: IO[bytes]) -> IO[bytes]:
+        """The text of a stream in UTF-8, with line feeds where lines end."""
+        if self._form is None:
+            again = partial(formats.opened, self._path, self._packed) if self._path and self._rereadable else None
+            quotes = self.kind == "csv"
+            self._form, stream = form_told(again, stream, self.name, encoding=self._encoding, quotes=quotes)
+        return self._form.applied(stream, self.name)
 
     def _read_plain(self, stream: IO[bytes]) -> "_Reading":
         columns = ("text",)
@@ -278,11 +282,14 @@ class TextTable:
 
     def _read_csv(self, stream: IO[bytes]) -> "_Reading":
         lines = formats.read_lines(stream, self.name)
-        columns, rows = formats.read_csv(lines, self.name, self._delimiter, header=self._header)
+        said = self._delimiter
+        columns, rows, self._delimiter = formats.read_csv(
+            lines, self.name, said, usual=self._usual, header=self._header
+        )
         if not columns:
             raise TextError(f"{self.name} is empty; a CSV needs a header, then at least one row")
         mark = next((mark for mark in ",;\t|" if mark in columns[0]), None)
-        if self._column is None and self._guessed and len(columns) == 1 and mark is not None:
+        if self._column is None and said is None and len(columns) == 1 and mark is not None:
             raise SettingError(
                 f"{self.name} has one column, {columns[0]!r}, that looks parted by {mark!r}; "
                 f"pass --delimiter {mark!r}, or --column {columns[0]!r} if it is one column"
@@ -345,12 +352,12 @@ class TextTable:
     def _text_column(self, columns: Sequence[str], likely: Sequence[str]) -> str:
         """The column that was named; else `text`; else the only one that is `likely` to hold texts."""
         if self._column is not None:
-            column = _numbered(self._column, columns)
-            if column in columns:
+            if (column := column_named(self._column, columns)) is not None:
                 return column
-            raise SettingError(f"{self.name} has no column {column!r}{_known(column, columns, 'Columns')}")
-        if "text" in columns:
-            return "text"
+            name = self._column
+            raise SettingError(f"{self.name} has no column {name!r}{_known(name, columns, 'Columns')}")
+        if (column := column_named("text", columns)) is not None:
+            return column
         if len(likely) == 1:
             return likely[0]
         raise SettingError(
@@ -369,14 +376,6 @@ class _Reading(NamedTuple):
     close: Callable[[], None] = lambda: None
 
 
-def must_be_readable(path: Path) -> None:
-    if not path.exists():
-        siblings = islice(path.parent.iterdir(), 10_000) if path.parent.is_dir() else ()
-        raise SettingError(f"no file {str(path)!r}{nearest(path.name, [sibling.name for sibling in siblings])}")
-    if path.is_dir():
-        raise SettingError(f"{path} is a folder; give one file in it, or the files one after another")
-
-
 def _up_to_fault(rows: Iterator[tuple[str, Any]], faults: list[TextError]) -> Iterator[tuple[str, Any]]:
     """The rows before a broken one, whose fault is kept for later."""
     try:
@@ -390,16 +389,6 @@ def _raised(faults: Sequence[TextError]) -> Iterator[tuple[str, Any]]:
     if faults:
         raise faults[0]
     yield from ()
-
-
-def _numbered(name: str, known: Sequence[str]) -> str:
-    """The name of a column that has only a number; any other as it is."""
-    numbered = f"column_{name}"
-    return numbered if name.isdecimal() and name not in known and numbered in known else name
-
-
-def usual_delimiter(suffix: str) -> str:
-    return "\t" if suffix == ".tsv" else ","
 
 
 def _sound(value: object, where: str) -> str:
@@ -425,8 +414,3 @@ def _sound(value: object, where: str) -> str:
 def _known(name: str, known: Sequence[str], noun: str) -> str:
     """What a refusal adds to a wrong name: the nearest one, and those that are known."""
     return f"{nearest(name, known) or '.'} {noun}: {listed(known)}"
-
-
-def listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-    return ", ".join(names[:20]) + more

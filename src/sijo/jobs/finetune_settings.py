@@ -10,6 +10,8 @@ from sijo.data.labelled_inputs import InputSettings
 from sijo.data.labelled_rows import ColumnNames, Task
 from sijo.errors import SettingError, nearest
 from sijo.evaluation.metrics import BEST
+from sijo.files.inputs.sources import TextReading
+from sijo.files.records import AS_TOLD
 from sijo.models.family import Rate
 from sijo.objectives.ensemble import Ensembling
 from sijo.objectives.supervised import HEADS, SiftSettings
@@ -148,6 +150,8 @@ class LabelledFiles:
     """A file to learn from."""
     evaluation: str | None = None
     """A file to measure on; None to hold some training rows out."""
+    how: TextReading = AS_TOLD
+    """What was said of both, where they are tables of text."""
 
 
 RATES = (

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -47,8 +48,9 @@ class FinetuneSetup:
 
     def __init__(self, settings: FinetuneSettings, files: LabelledFiles) -> None:
         task = settings.task
-        train_rows = read_rows(files.train, task, settings.columns)
-        rows = [] if files.evaluation is None else read_rows(files.evaluation, task, settings.columns)
+        read = partial(read_rows, task=task, columns=settings.columns, how=files.how)
+        train_rows = read(files.train)
+        rows = [] if files.evaluation is None else read(files.evaluation)
         rows = spelled_alike(train_rows, rows, task)
         self.scheme = _scheme(settings, train_rows, rows)
         """By which tags say where entities are."""

@@ -8,6 +8,8 @@ from typing import Literal
 from sijo.checkpoints.describe import describe
 from sijo.data.label_questions import QuestionSettings
 from sijo.errors import SettingError
+from sijo.files.inputs.sources import TextReading
+from sijo.files.records import AS_TOLD
 from sijo.training.optimizers import OptimizerSettings
 from sijo.training.schedules import ScheduleSettings
 from sijo.training.settings import LoopSettings, Settings
@@ -64,6 +66,8 @@ class MatchingFiles:
     """The column of the text, where a mixture does not say."""
     label: str | None = None
     """The column of the label, likewise."""
+    how: TextReading = AS_TOLD
+    """What was said of tables of text."""
 
 
 def default_matching(model: str | Path | None = None) -> LabelMatchingSettings:

@@ -132,7 +132,9 @@ class LabelMatchingSetup:
 def _sets(settings: LabelMatchingSettings, files: MatchingFiles) -> tuple[list[MatchedSet], list[MatchedSet]]:
     """The sets to learn from and those to measure on, of which no text is learned from."""
     seed = settings.run.seed
-    train = [read_set(entry) for entry in read_mixture(Path(files.train), text=files.text, label=files.label)]
+    train = [
+        read_set(entry, files.how) for entry in read_mixture(Path(files.train), text=files.text, label=files.label)
+    ]
     judged = []
     if files.evaluation is None:
         for number, one in enumerate(train):
@@ -141,7 +143,7 @@ def _sets(settings: LabelMatchingSettings, files: MatchingFiles) -> tuple[list[M
             judged.append(replace(one, rows=tuple(aside)))
     else:
         entries = read_mixture(Path(files.evaluation), text=files.text, label=files.label)
-        judged = [read_set(entry) for entry in entries]
+        judged = [read_set(entry, files.how) for entry in entries]
     judged = [_drawn(one, settings.evaluation_rows, seed) for one in judged]
     train, dropped = without_judged(train, judged)
     if dropped:

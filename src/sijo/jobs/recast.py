@@ -11,6 +11,8 @@ from sijo.data.label_questions import LabelWords
 from sijo.data.labelled_rows import ColumnNames, LabelledRow, read_rows
 from sijo.data.row_labels import names_of
 from sijo.errors import SettingError, TextError
+from sijo.files.inputs.sources import TextReading
+from sijo.files.records import AS_TOLD
 from sijo.jobs.mixture import SetEntry, Templates
 from sijo.names import folded
 from sijo.zeroshot.label_files import read_labels
@@ -92,13 +94,15 @@ class MatchedSet:
         return said
 
 
-def read_set(entry: SetEntry) -> MatchedSet:
+def read_set(entry: SetEntry, how: TextReading = AS_TOLD) -> MatchedSet:
     """The rows of a set and the words of its labels.
+
+    how  what was said of a table of text
 
     Raises SettingError for columns and labels that do not fit together, and TextError for rows that cannot be
     matched: with an empty text, with two texts, with a label that its labels file does not have, or all of one.
     """
-    rows = read_rows(entry.file, "classification", ColumnNames(text=entry.text, label=entry.label))
+    rows = read_rows(entry.file, "classification", ColumnNames(text=entry.text, label=entry.label), how)
     for row in rows:
         if len(row.texts) > 1:
             raise TextError(

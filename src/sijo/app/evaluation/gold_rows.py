@@ -13,6 +13,7 @@ from sijo.names import NameCells, apart, cautions, folded, list_in, name_of, sho
 from sijo.zeroshot.labels import LabelSet
 
 if TYPE_CHECKING:
+    from sijo.files.inputs.joined_tables import JoinedTables
     from sijo.files.tables import RowBlock, TextTable
 
 YES, NO = {"1", "true", "yes", "y"}, {"0", "false", "no", "n"}
@@ -65,7 +66,7 @@ SEVERAL = "what is measured here is one label a text: say --multi-label where th
 
 
 def gold_rows(
-    table: "TextTable",
+    table: "TextTable | JoinedTables",
     source: str,
     column: str,
     *,

@@ -18,6 +18,7 @@ from sijo.files.paths import FolderFile, present
 
 if TYPE_CHECKING:
     from sijo.data.labelled_rows import Task as RowTask
+    from sijo.files.inputs.sources import TextReading
     from sijo.jobs.finetune_settings import FinetuneSettings
     from sijo.jobs.label_matching_settings import LabelMatchingSettings
 
@@ -62,6 +63,13 @@ class FinetuneCommand:
     """The column with the label."""
     labels_separator: str | None = None
     """For multi-label, what stands between the names in a cell that is no list; semicolons or commas by default."""
+    delimiter: str | None = None
+    """Between the fields of a CSV: what a first line sep=; says, else a comma, or a tab in .tsv."""
+    no_header: bool = False
+    """Line 1 of a CSV is a row: its columns are then column_1, column_2, …, and a number names one."""
+    encoding: str | None = None
+    """Of tables of text, such as cp949 (Korean Excel), cp932, cp1252 or utf-16; by default what a byte order mark
+    says, else UTF-8, else the one that fits the whole file, with a warning."""
     seeds: int | None = None
     """How many runs are made, with other seeds; the best one is kept, and all are compared in OUT/summary.json."""
     set: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None
@@ -76,6 +84,12 @@ class FinetuneCommand:
     """How results are printed: a table for people, JSON lines in a pipe."""
     quiet: Annotated[bool, Parameter(alias="-q")] = False
     """No progress."""
+
+    def reading(self) -> "TextReading":
+        """What is said of --train and --eval, where they are tables of text."""
+        from sijo.files.inputs.sources import TextReading
+
+        return TextReading(delimiter=self.delimiter, header=not self.no_header, encoding=self.encoding)
 
 
 def run(*, options: FinetuneCommand = FinetuneCommand()) -> None:
@@ -119,7 +133,7 @@ def run(*, options: FinetuneCommand = FinetuneCommand()) -> None:
     from sijo.jobs.finetune_settings import LabelledFiles
 
     settings = resolved(options)
-    files = LabelledFiles(train=options.train, evaluation=options.eval)
+    files = LabelledFiles(train=options.train, evaluation=options.eval, how=options.reading())
     job = partial(finetune, settings, files, options.out, resume=options.resume)
     follow_run(job, options.out, shown=not options.quiet)
     show_results(options.out, options.format)
@@ -130,8 +144,8 @@ def run_matching(options: FinetuneCommand, train: str, out: Path) -> None:
     from sijo.jobs.label_matching import match_labels
     from sijo.jobs.label_matching_settings import MatchingFiles
 
-    columns = {"text": options.text_column, "label": options.label_column}
-    files = MatchingFiles(train=train, evaluation=options.eval, **columns)
+    columns: dict[str, str | None] = {"text": options.text_column, "label": options.label_column}
+    files = MatchingFiles(train=train, evaluation=options.eval, how=options.reading(), **columns)
     job = partial(match_labels, resolved_matching(options), files, out, resume=options.resume)
     follow_run(job, out, shown=not options.quiet)
     results = read_object(FolderFile(out, "results.json"))

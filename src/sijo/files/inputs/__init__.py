@@ -1,0 +1,1 @@
+"""How tables are named and said to be read, and several read as one."""

@@ -1,0 +1,111 @@
+"""What names a table and how it was said to be read: paths, patterns, a delimiter, an encoding."""
+
+import glob
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from itertools import islice
+from pathlib import Path
+from typing import Self
+from unicodedata import normalize
+
+from sijo.errors import SettingError, nearest
+from sijo.files.encodings.recode import checked_encoding
+
+MOST_SIBLINGS = 10_000
+"""Files of a folder that are looked at for a name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextReading:
+    """What a person says of a table of text beside its name."""
+
+    delimiter: str | None = None
+    """Between the fields of a CSV; None for what a first line `sep=;` says, else a comma, or a tab in .tsv."""
+    header: bool = True
+    """Whether line 1 of a CSV names its columns; else they are column_1, column_2, …"""
+    encoding: str | None = None
+    """A name such as cp949; None for what the bytes say."""
+
+    def checked(self, kind: str, name: str) -> Self:
+        """The same as readers take it. Raises SettingError for what a table of that kind has not, or cannot be.
+
+        >>> TextReading(delimiter="\\\\t", encoding="MS949").checked("csv", "a.csv")
+        TextReading(delimiter='\\t', header=True, encoding='cp949')
+        """
+        if not self.header and kind != "csv":
+            raise SettingError(f"{name} is read as {kind}, which has no header; leave --no-header out")
+        if self.encoding is not None and kind == "parquet":
+            raise SettingError(f"{name} is Parquet, which needs no encoding; leave --encoding out")
+        encoding = None if self.encoding is None else checked_encoding(self.encoding)
+        if self.delimiter is None:
+            return replace(self, encoding=encoding)
+        if kind != "csv":
+            raise SettingError(f"{name} is read as {kind}, which has no delimiter; leave --delimiter out")
+        character = "\t" if self.delimiter == "\\t" else self.delimiter  # what a shell makes of '\t'
+        if len(character) != 1 or character in '"\r\n\0':
+            raise SettingError(
+                f"delimiter {self.delimiter!r} must be one character, not a quote or line end; try ';' or '\\t'"
+            )
+        return replace(self, delimiter=character, encoding=encoding)
+
+
+def usual_delimiter(suffix: str) -> str:
+    """What parts the fields of a CSV whose name ends so."""
+    return "\t" if suffix == ".tsv" else ","
+
+
+def readable(path: Path) -> Path:
+    """The file of that name, in whichever of Unicode's forms the disk has it. Raises SettingError without one."""
+    if not path.exists():
+        siblings = _names(path.parent)
+        alike = [name for name in siblings if normalize("NFC", name) == normalize("NFC", path.name)]
+        if len(alike) != 1:
+            raise SettingError(f"no file {str(path)!r}{nearest(path.name, siblings)}")
+        path = path.with_name(alike[0])
+    if path.is_dir():
+        raise SettingError(f"{path} is a folder; give one file in it, or the files one after another")
+    return path
+
+
+def matching(words: Iterable[str]) -> list[str]:
+    """The files that words of a command line name, each once: a file by its name, others by a pattern, sorted.
+
+    Raises SettingError for a pattern that no file fits.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     for name in ("b.csv", "a.csv", "c.txt"):
+    ...         (Path(place) / name).touch()
+    ...     [Path(name).name for name in matching([f"{place}/c.txt", f"{place}/*.csv"])]
+    ['c.txt', 'a.csv', 'b.csv']
+    """
+    files: dict[str, None] = {}
+    for word in words:
+        if word == "-" or os.path.lexists(word) or not glob.has_magic(word):
+            files[word] = None
+            continue
+        found = glob.glob(word, recursive=True)  # noqa: PTH207 (Path's own takes no absolute pattern)
+        found = [name for name in found if not Path(name).is_dir()] or _in_another_form(Path(word))
+        if not found:
+            raise SettingError(f"no file fits the pattern {word!r}{nearest(word, _names(Path(word).parent))}")
+        files.update(dict.fromkeys(sorted(found)))
+    return list(files)
+
+
+def _in_another_form(pattern: Path) -> list[str]:
+    """Files that a pattern fits once both are composed: disks of Macs have the letters of names apart."""
+    wanted = normalize("NFC", pattern.name)
+    names = [name for name in _names(pattern.parent) if fnmatchcase(normalize("NFC", name), wanted)]
+    return [str(pattern.with_name(name)) for name in names if not name.startswith(".")]
+
+
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in islice(folder.iterdir(), MOST_SIBLINGS)] if folder.is_dir() else []
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a message."""
+    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    return ", ".join(names[:20]) + more
