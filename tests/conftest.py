@@ -144,6 +144,13 @@ def tiny_model(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def no_model_is_open():
+    """No test finds a network that another has opened, nor what it has made of it."""
+    if (kept := sys.modules.get("sijo.inference.open_models")) is not None:
+        kept.close_models()
+
+
 @pytest.fixture
 def tiny_copy(tiny_model, tmp_path):
     """A copy of the tiny model that a test may spoil."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sijo.generation.attribute import attribute as attribute
     from sijo.generation.generator import generate as generate
     from sijo.inference.encode import encode as encode
+    from sijo.inference.open_models import close_models as close_models
     from sijo.nn.architecture import Architecture as Architecture
     from sijo.zeroshot.classifier import ZeroShotClassifier as ZeroShotClassifier
     from sijo.zeroshot.label_files import read_labels as read_labels
@@ -38,6 +39,7 @@ _PLACES = {
     "SijoWarning": "sijo.errors.SijoWarning",
     "ZeroShotClassifier": "sijo.zeroshot.classifier.ZeroShotClassifier",
     "attribute": "sijo.generation.attribute.attribute",
+    "close_models": "sijo.inference.open_models.close_models",
     "create": "sijo.checkpoints.load.create",
     "encode": "sijo.inference.encode.encode",
     "generate": "sijo.generation.generator.generate",

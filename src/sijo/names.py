@@ -106,6 +106,42 @@ def _without_case(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
+def label_in(value: object, column: str, where: str, several: str) -> str:
+    """The one label that a value of a table names; TextError with the place and the value where it names none.
+
+    where    which row, in words
+    several  the option that reads several labels in a row
+
+    >>> label_in(1.0, "label", "row 1", "--multi-label")
+    '1'
+    """
+    name = name_of(value)
+    if name is not None and list_in(name) is None:
+        return name
+    way = ""
+    if isinstance(value, list | tuple) or list_in(name or "") is not None:
+        way = f", or say {several} where rows have several labels"
+    raise TextError(
+        f"{where}: the column {column!r} holds {short(value)}, not a label, which is a text or a whole number; "
+        f"leave such rows out{way}"
+    )
+
+
+def by_number(names: Iterable[str]) -> dict[str, str]:
+    """Of names that are whole numbers, all of them, how each is written without zeros behind it; else nothing.
+
+    A column of numbers comes out of tables as 1 or as 1.0, as other cells of it are there or missing.
+
+    >>> by_number(["0.0", "1", "1.0", "-1.0"]), by_number(["1.0", "1.5"])
+    ({'0.0': '0', '1': '1', '1.0': '1', '-1.0': '-1'}, {})
+    """
+    numbers = {name: WHOLE.fullmatch(name if "." in name else f"{name}.") for name in names}
+    if not all(numbers.values()):
+        return {}
+    written = {name: number[1] for name, number in numbers.items() if number is not None}
+    return {name: "0" if number in ("-0", "+0") else number for name, number in written.items()}
+
+
 def apart(name: str, other: str) -> tuple[str, str]:
     """Two names for an error, in code points where they would look alike.
 
@@ -243,6 +279,8 @@ class NameCells:
     >>> cells = NameCells()
     >>> cells.names("sea; rain"), cells.names(["sun", 1.0]), cells.names("")
     (['sea', 'rain'], ['sun', '1'], [])
+    >>> cells.names(1.0), cells.names(0)
+    (['1'], ['0'])
     """
 
     def __init__(self, separator: str | None = None) -> None:
@@ -271,6 +309,8 @@ class NameCells:
         """The names in a cell, blanks left out. Raises TextError for what is no name, and for None."""
         if value is None:
             raise TextError("there is nothing here; give [] or an empty text for a row without labels")
+        if not isinstance(value, str) and (name := name_of(value)) is not None:
+            return [name]  # a number alone
         parts = [part for part in self.parts(value) if part != "" or not isinstance(value, str)]
         names = [name_of(part) for part in parts]
         if None in names:

@@ -110,7 +110,7 @@ def test_squads_own_file(write):
         ("classification", "a,b,c\nsea,a,b\n", {}, SettingError, "columns.text=NAME. Columns: a, b, c"),
         ("classification", "text,a,b\nsea,a,b\n", {}, SettingError, "columns.label=NAME"),
         ("classification", "text,label\n", {}, TextError, "has no rows"),
-        ("classification", "text,label\nsea,\n", {}, TextError, "line 2: 'label' holds ''"),
+        ("classification", "text,label\nsea,\n", {}, TextError, "line 2: the column 'label' holds ''"),
         ("classification", "text,label\nsea\n", {}, TextError, "number of fields is 1"),
         ("regression", "text,score\nsea,wet\n", {}, TextError, "line 2: 'score' holds 'wet', not a number"),
         ("regression", "text,score\nsea,nan\n", {}, TextError, "not a number"),

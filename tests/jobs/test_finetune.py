@@ -16,7 +16,7 @@ from sijo.jobs import finetune as finetuning
 from sijo.jobs import finetune_seed as attempt
 from sijo.jobs.finetune import finetune
 from sijo.jobs.finetune_settings import FinetuneSettings, LabelledFiles, default_settings
-from sijo.objectives.supervised import HEADS
+from sijo.objectives.supervised import HEADS, Supervised
 from sijo.training import state
 from sijo.training.loop import DivergedError
 from sijo.training.settings import read_settings, setting_descriptions, with_changes
@@ -550,6 +550,44 @@ def test_rates_are_those_that_were_published(tmp_path, size, rate, decay):
     assert (settings.schedule.peak, settings.optimizer.layer_decay) == (rate, decay)
 
 
+@pytest.mark.parametrize("what", ["scores", "loss"])
+@pytest.mark.parametrize("at", ["the first", "the last", "the best"])
+def test_a_nan_that_only_a_measurement_has_seen(run, tmp_path, monkeypatch, what, at):
+    # kills: a fault of one measurement told as the end of the run, without its step or the row; a run that --resume
+    # would have saved thrown away; a NaN kept as a metric
+    run(tmp_path / "whole")
+    count, wanted = [0], {"the first": 1, "the last": 4, "the best": 5}[at]
+    scores, label = Supervised.scores, Supervised.label
+
+    def spoiled_scores(self, posed):
+        rows = scores(self, posed)
+        if what == "scores" and not self.network.training and count[0] == wanted:
+            rows[-1, 0] = torch.nan
+        return rows
+
+    def spoiled_label(self, rows, posed, count_of):
+        tally = label(self, rows, posed, count_of)
+        spoil = what == "loss" and not self.network.training and count[0] == wanted
+        return replace(tally, total=tally.total * torch.inf) if spoil else tally
+
+    def counted(*given):
+        count[0] += 1
+        return own(*given)
+
+    own = attempt.predict_rows
+    monkeypatch.setattr(attempt, "predict_rows", counted)
+    monkeypatch.setattr(Supervised, "scores", spoiled_scores)
+    monkeypatch.setattr(Supervised, "label", spoiled_label)
+    step = json.loads((tmp_path / "whole" / "results.json").read_text())["best_step"]
+    step = {"the first": 5, "the last": 18, "the best": step}[at]
+    with pytest.raises(DivergedError, match=rf"at step {step}, .*requests.jsonl, line \d+.*--resume .* goes on"):
+        run(tmp_path / "parts")
+    assert len(lines(tmp_path / "parts")) == wanted - 1
+    monkeypatch.undo()
+    run(tmp_path / "parts", resume=True)
+    assert left(tmp_path / "parts") == left(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("peak", ["1e8", "1e9"])
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_weights_that_the_last_update_spoilt(run, tmp_path, write, peak, task):
@@ -565,7 +603,7 @@ def test_weights_that_the_last_update_spoilt(run, tmp_path, write, peak, task):
     )
     changes = ("run.epochs=1", "run.batch=16", f"schedule.peak={peak}", "schedule.warmup_share=0")
     for resume in (False, True):
-        with pytest.raises(DivergedError, match=r"NaN or infinite.*--resume would lead here again.*schedule\.peak"):
+        with pytest.raises(DivergedError, match=r"step 1[ ,].*NaN or infinite.* here again.*schedule\.peak"):
             run(tmp_path / "run", *changes, task=task, train=rows, resume=resume)
         assert not (tmp_path / "run" / "model").exists()
         assert not lines(tmp_path / "run")

@@ -229,6 +229,30 @@ def test_a_number_that_is_none_stops_the_run(run, tmp_path, monkeypatch, what):
     assert digest(tmp_path / "run") == digest(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("step", [4, 6], ids=["no checkpoint is due", "one is due"])
+@pytest.mark.parametrize("what", ["weight", "average"])
+def test_weights_that_are_no_numbers_are_never_a_checkpoint(run, tmp_path, monkeypatch, step, what):
+    # kills: NaN kept as the newest checkpoint, from which --resume goes on to NaN; a good one deleted to make room
+    update = looping.Training._update
+
+    def spoiled(self, posed):
+        done = update(self, posed)
+        if done.number == step:
+            kept = self._average._all() if what == "average" else dict(self.objective.named_parameters())
+            next(tensor for tensor in kept.values() if tensor.is_floating_point()).data.view(-1)[-1] = math.inf
+        return done
+
+    changes = ("run.save_every=3", "run.keep=1", *(["run.average=0.9"] if what == "average" else ()))
+    monkeypatch.setattr(looping.Training, "_update", spoiled)
+    with pytest.raises(DivergedError, match=r"after step \d.* (holds NaN or infinite).*step 3.*--resume goes on"):
+        run("bert", tmp_path / "run", *changes)
+    assert [step for step, _ in state.steps(tmp_path / "run" / "checkpoints")] == [3]
+    monkeypatch.undo()
+    run("bert", tmp_path / "run", *changes, resume=True)
+    run("bert", tmp_path / "whole", *changes)
+    assert digest(tmp_path / "run") == digest(tmp_path / "whole")
+
+
 def test_a_loss_that_rises_stops_the_run(run, tmp_path):
     # kills: a run that goes on for days after it has come apart
     with pytest.raises(DivergedError, match="has risen"):

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from sijo.app.results import tell
-from sijo.errors import SettingError, TextError
-from sijo.names import list_in, name_of
+from sijo.errors import SettingError
+from sijo.names import label_in
 
 if TYPE_CHECKING:
     from sijo.zeroshot.calibrating.fitting import CalibrateName
@@ -177,13 +177,6 @@ def _sample(
     block = TextTable(str(file), column=column, encoding=options.encoding).first_block(options.calibration_texts)
     if options.calibration_label_column is None:
         return block.texts, None
-    gold = []
-    for row, value in enumerate(block.values(options.calibration_label_column), start=1):
-        name = name_of(value)
-        if name is None or list_in(name) is not None:
-            raise TextError(
-                f"{file}, row {row}: the column {options.calibration_label_column!r} holds {value!r}, not a label; "
-                "leave out rows whose label is not known"
-            )
-        gold.append(name)
-    return block.texts, gold
+    column = options.calibration_label_column
+    values = enumerate(block.values(column), start=1)
+    return block.texts, [label_in(value, column, f"{file}, row {row}", "--multi-label") for row, value in values]

@@ -23,7 +23,7 @@ from typing import Any, Literal, get_args
 from sijo.errors import SettingError, TextError, nearest, warn
 from sijo.files.inputs.sources import TextReading
 from sijo.files.records import AS_TOLD, records
-from sijo.names import NameCells, column_named, folded, list_in, name_of, short
+from sijo.names import NameCells, column_named, folded, label_in, list_in, short
 from sijo.random import rng
 
 Task = Literal["classification", "multi-label", "regression", "tagging", "question-answering", "multiple-choice"]
@@ -164,18 +164,7 @@ def _field(record: _Record, column: str, where: str) -> Any:
     return record[column]
 
 
-def _name(value: Any, column: str, where: str) -> str:
-    if (name := name_of(value)) is None:
-        raise TextError(
-            f"{where}: {column!r} holds {short(value)}, not the name of a label, which is a text or a whole "
-            "number; leave such rows out"
-        )
-    if list_in(name) is not None:
-        raise TextError(
-            f"{where}: {column!r} holds {short(value)}, a list and no name; rows with several labels are "
-            "learned by --task multi-label"
-        )
-    return name
+_name = partial(label_in, several="--task multi-label")
 
 
 def _list(value: Any, column: str, where: str, separator: str | None = None) -> list[Any]:

@@ -5,12 +5,12 @@ What is wrong with them is told by a row, before any model is moved.
 
 import difflib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sijo.data.labelled_rows import LabelledRow, Task
 from sijo.errors import TextError, nearest, warn
-from sijo.names import apart, cautions, folded, like_missing
+from sijo.names import apart, by_number, cautions, folded, like_missing
 
 NAMED: tuple[Task, ...] = ("classification", "multi-label", "tagging")
 """Tasks whose labels are names."""
@@ -82,6 +82,24 @@ def check_labels(
         warn(f"one evaluation row alone has the label {rare}: what is measured of it says little")
 
 
+def numbers_alike(rows: Sequence[LabelledRow], task: Task) -> list[LabelledRow]:
+    """The rows, with labels that are all whole numbers written without zeros behind them: 1.0 as 1.
+
+    >>> [row.label for row in numbers_alike([LabelledRow("1", label="0.0"), LabelledRow("2", label="1")],
+    ... "classification")]
+    ['0', '1']
+    """
+    if task not in NAMED or not (numbers := by_number({name for row in rows for name in _names(row, task)})):
+        return list(rows)
+    return [_renamed(row, task, numbers) for row in rows]
+
+
+def _renamed(row: LabelledRow, task: Task, names: Mapping[str, str]) -> LabelledRow:
+    """A row with its labels under other names."""
+    renamed = tuple(names[name] for name in _names(row, task))
+    return replace(row, label=renamed[0] if task == "classification" else renamed)
+
+
 def spelled_alike(train: Sequence[LabelledRow], evaluation: Sequence[LabelledRow], task: Task) -> list[LabelledRow]:
     """The evaluation rows, with each label as the training rows spell it.
 
@@ -114,8 +132,7 @@ def spelled_alike(train: Sequence[LabelledRow], evaluation: Sequence[LabelledRow
                 if spelling[name] != name:
                     one, other = apart(name, spelling[name])
                     warn(f"{row.where}: the label {one} is read as {other}, as an earlier row spells it")
-        spelled = tuple(spelling[name] for name in _names(row, task))
-        rows.append(replace(row, label=spelled[0] if task == "classification" else spelled))
+        rows.append(_renamed(row, task, spelling))
     return rows
 
 

@@ -38,6 +38,8 @@ MOST_KEPT = 8
 
 Identity = tuple[int, ...]
 """Which file it is, how long, and when it was last written or renamed."""
+FileStates = tuple[tuple[str, Identity], ...]
+"""The files of a folder that decide answers, by name, with what each is."""
 Listing = Mapping[str, tuple[int, str]]
 """The size in bytes and the SHA-256 of each file of a folder, by name."""
 _digests: dict[Identity, str] = {}
@@ -141,7 +143,23 @@ def known_sha256(folder: Path, name: str) -> str:
 
 def identity(stream: BufferedReader) -> Identity:
     """Which file this is, and since when it is as it is: no program can set that time, as it can the other."""
-    about = os.fstat(stream.fileno())
+    return _identity(os.fstat(stream.fileno()))
+
+
+def file_states(folder: Path) -> FileStates | None:
+    """Which files of a folder decide a model's answers, and since when each is as it is: no file is read.
+
+    None where one was changed so recently that it may change again within the same tick, or is gone.
+    """
+    settled = time.time_ns() - UNSETTLED_NS
+    try:
+        states = [(name, _identity((folder / name).stat())) for name in sorted(_names(folder)) if decides(name)]
+    except OSError:
+        return None
+    return None if any(state[-1] >= settled for _, state in states) else tuple(states)
+
+
+def _identity(about: os.stat_result) -> Identity:
     return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
 
 

@@ -9,11 +9,13 @@ import numpy as np
 
 from sijo.checkpoints.describe import FolderDescription, describe
 from sijo.errors import SettingError
-from sijo.inference.backends.backend import Precision
+from sijo.inference.backends.backend import Backend, Precision
 from sijo.inference.backends.registry import open_backend
 from sijo.inference.engine import Engine
+from sijo.inference.open_models import OPEN_MODELS
 from sijo.inference.outputs import unit
 from sijo.inference.precision import FIRST_TEXTS, PrecisionChoice, choose, ranked
+from sijo.inference.threads import thread_count
 from sijo.texts import texts_in
 
 if TYPE_CHECKING:
@@ -36,7 +38,8 @@ def engine_of(
     model     a folder, an `org/name`, an opened model, or None for the built-in one
     head      the head that is to answer, of a model that is yet to be opened; None for vectors
     base      the model of an adapter that stands alone; see `load`
-    settings  those of `Engine`
+    settings  those of `Engine`; and `keep_open`, for a folder: whether its network is shared with whoever asks for
+              the same one in this process, and stays open for the next (`open_models.py`)
 
     `backend`, `device`, `precision` and `threads` are those of `open_backend`; a model that was opened has its own
     precision.
@@ -64,13 +67,20 @@ def described_engine(
     device: str = "auto",
     precision: Precision = "exact",
     threads: int | None = None,
+    keep_open: bool = True,
     **settings: Any,
 ) -> Engine:
     """The engine of a folder that was described; arguments as of `engine_of`."""
-    opened = open_backend(
-        described, head=head, backend=backend, device=device, precision=precision, threads=threads
-    )
-    return Engine(described, opened, **settings)
+    run_by: dict[str, Any] = {"head": head, "backend": backend, "device": device, "precision": precision}
+
+    def opened(described: FolderDescription) -> Backend:
+        return open_backend(described, threads=threads, **run_by)
+
+    if not keep_open:
+        return Engine(described, opened(described), **settings)
+    # who names no threads gets those of the environment, which may change between two calls
+    how = (*run_by.values(), threads, thread_count(threads))
+    return Engine(*OPEN_MODELS.get(described, how, opened), **settings)
 
 
 def nearest_others(vectors_ND: np.ndarray) -> list[int]:
@@ -128,6 +138,8 @@ def encode(
     threads: int | None = None,
 ) -> np.ndarray:
     """One vector for each text, in order.
+
+    A folder is opened at the first call and stays open for the next; `sijo.close_models` frees its memory.
 
     model      a folder, an `org/name`, an opened model, or None for the built-in one
     texts      any number of them, in whatever `texts_in` reads: a list, a column of a table, an array, a stream;

@@ -21,6 +21,7 @@ from sijo.inference.backends.backend import Backend, IdBatch, TokenPlaces
 from sijo.inference.dimensions import width_of
 from sijo.inference.language import LanguageCheck
 from sijo.inference.outputs import Encoded, Logits, NotFiniteError
+from sijo.inference.threads import tell_tokenizers
 from sijo.inference.vector_cache import Entry, VectorCache
 from sijo.nn.head_specs import CLASSIFIER
 from sijo.texts import texts_in
@@ -75,6 +76,7 @@ class Engine:
     dimensions: int | None = None
 
     def __post_init__(self) -> None:
+        tell_tokenizers()
         if self.long_text not in ("windows", "truncate"):
             raise SettingError(f"long_text={self.long_text!r} is neither 'windows' nor 'truncate'")
         self.batch_tokens = self.backend.batch_tokens if self.token_budget is None else self.token_budget

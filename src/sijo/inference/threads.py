@@ -15,7 +15,8 @@ MOST_THREADS = 4_096
 ASKED_BY = "OMP_NUM_THREADS"
 """By which people, schedulers of clusters and parents of many processes say a number, and every library reads
 it."""
-READ_BY_LIBRARIES = (ASKED_BY, "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
+TOKENIZERS = "RAYON_NUM_THREADS"
+READ_BY_LIBRARIES = (ASKED_BY, "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", TOKENIZERS)
 """What the libraries read when they are imported, or first used; the last is tokenizers'."""
 SYSTEM = Path("/")
 
@@ -60,6 +61,15 @@ def use_threads(threads: int) -> None:
         os.environ[name] = str(threads)
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(threads)
+
+
+def tell_tokenizers() -> None:
+    """Let tokenizers cut texts with as many threads as `OMP_NUM_THREADS` says, which it does not read itself.
+
+    joblib sets that one in the processes of scikit-learn's `n_jobs=`, among whom the cores are shared.
+    """
+    if ASKED_BY in os.environ:
+        os.environ.setdefault(TOKENIZERS, str(thread_count()))
 
 
 def _cores(system: Path) -> int:

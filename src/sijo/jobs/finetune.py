@@ -107,7 +107,7 @@ def measure(seed: FinetuneSeed) -> dict[str, Any]:
     """The metrics of a run's best weights, with intervals; their predictions are written beside."""
     setup = seed.setup
     seed.use_best()
-    predictions = seed.predictions()
+    predictions = seed.predictions(seed.best()["step"])
     rows = setup.evaluation.rows
     measured = intervals(setup.metrics(predictions.labels), len(rows))
     with whole_file(seed.folder / "predictions.jsonl") as file:

@@ -126,14 +126,16 @@ class FinetuneSeed:
             )
         return best
 
-    def predictions(self) -> Predictions:
-        """What the network predicts for the evaluation rows."""
+    def predictions(self, step: int) -> Predictions:
+        """What the network predicts for the evaluation rows, with the weights of a step."""
         try:
             return predict_rows(self.objective, self.setup.evaluation, self.setup.answers)
         except DivergedError as error:
             raise DivergedError(
-                f"{error}. The weights in {self.folder} cannot be used, and --resume would lead here again: begin "
-                "a new run with a lower schedule.peak or a longer warm-up"
+                f"measured at step {step}, {error}, so no metric says how good it is. Its weights are finite, and "
+                f"the checkpoint of that step in {self.folder} is kept: --resume measures them anew and goes on. "
+                "Where it stops here again, begin a new run with a lower schedule.peak, a longer warm-up or a "
+                "lower run.clip"
             ) from None
 
     def use_best(self) -> None:
@@ -156,7 +158,7 @@ class FinetuneSeed:
             return
         before = self.best() if self.evaluations else None
         with training.averaged():
-            predictions = self.predictions()
+            predictions = self.predictions(step)
             metrics = values(self.setup.metrics(predictions.labels), len(self.setup.evaluation.rows))
             epoch = step * self.settings.run.batch / len(self.setup.train)
             line = {"step": step, "epoch": round(epoch, 4), "loss": predictions.loss} | {
@@ -183,7 +185,7 @@ def predict_rows(objective: Supervised, inputs: LabelledInputs, settings: Answer
 
     settings  of question-answering
 
-    Raises DivergedError for a row whose scores are NaN or infinite: the last update has spoilt the weights.
+    Raises DivergedError for a row whose scores, or their loss, are NaN or infinite.
     """
     scores: list[Any] = [None] * len(inputs)
     loss, count = 0.0, 0
@@ -196,8 +198,7 @@ def predict_rows(objective: Supervised, inputs: LabelledInputs, settings: Answer
             first = next((n for n in numbers if not _finite(scores[n])), numbers[0])
             raise DivergedError(
                 f"the network's scores for {inputs.rows[inputs.owners[first]].where}, or their loss, are NaN or "
-                "infinite, so it has diverged, and no metric says how good it is. Try a lower schedule.peak, a "
-                "longer warm-up or a lower run.clip, in a new run"
+                "infinite"
             )
     return Predictions(loss / max(count, 1), *_predicted(scores, inputs, settings))
 

@@ -17,7 +17,7 @@ from sijo.checkpoints.describe import describe
 from sijo.checkpoints.load import Model, load
 from sijo.data.labelled_inputs import LabelledInputs
 from sijo.data.labelled_rows import LabelledRow, held_out, read_rows
-from sijo.data.row_labels import check_labels, names_of, spelled_alike
+from sijo.data.row_labels import check_labels, names_of, numbers_alike, spelled_alike
 from sijo.errors import SettingError, TextError, warn
 from sijo.evaluation.metrics import BEST, metrics_of
 from sijo.evaluation.tag_schemes import TagScheme, scheme_of
@@ -49,9 +49,9 @@ class FinetuneSetup:
     def __init__(self, settings: FinetuneSettings, files: LabelledFiles) -> None:
         task = settings.task
         read = partial(read_rows, task=task, columns=settings.columns, how=files.how)
-        train_rows = read(files.train)
+        train_rows = numbers_alike(read(files.train), task)
         rows = [] if files.evaluation is None else read(files.evaluation)
-        rows = spelled_alike(train_rows, rows, task)
+        rows = spelled_alike(train_rows, numbers_alike(rows, task), task)
         self.scheme = _scheme(settings, train_rows, rows)
         """By which tags say where entities are."""
         check_labels(train_rows, rows, task, allow_rare=settings.allow_rare)
@@ -204,6 +204,15 @@ def _columns(settings: FinetuneSettings, names: tuple[str, ...]) -> tuple[tuple[
     if settings.task == "regression":
         return (held, True) if len(held) == 1 else (names, False)
     ours = {folded(name): name for name in names}
+    if names and names == tuple(map(str, range(len(held)))) and not set(names) & set(map(folded, held)):
+        if held == tuple(f"LABEL_{number}" for number in range(len(held))):
+            return names, True  # columns that nobody has named
+        shown = ", ".join(held[:4]) + ", …" * (len(held) > 4)
+        warn(
+            f"the labels of the rows are the numbers {names[0]} to {names[-1]}, and the model's head knows names "
+            f"({shown}): a new head is made, which knows the numbers; write the names into the rows to go on with "
+            "the old one"
+        )
     if len(held) != len(names) or set(map(folded, held)) != ours.keys():
         return names, not names
     return tuple(ours[folded(name)] for name in held), True  # in the head's order, as the rows spell them

@@ -180,7 +180,9 @@ def _reader(
     def opened(device: str):  # type: ignore[no-untyped-def]
         whole = describe(wanted.model)
         width = whole.sentence.width(whole.architecture.hidden_size)
-        engine = engine_of(wanted.model, backend="torch", device=device, prompt=wanted.prompt, dimensions=width)
+        engine = engine_of(
+            wanted.model, backend="torch", device=device, keep_open=False, prompt=wanted.prompt, dimensions=width
+        )
         engine.store = None if kept is None else VectorCache(kept, fingerprint=engine.fingerprint)
         return engine
 

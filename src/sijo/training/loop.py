@@ -10,7 +10,7 @@ what a step says, then saves where a checkpoint is due: what was written of a st
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, replace
@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from sijo.batching import by_length
+from sijo.checkpoints.weights import not_finite
 from sijo.data.label_questions import LabelQuestions
 from sijo.data.labelled_inputs import LabelledInputs
 from sijo.data.samples import Samples
@@ -122,9 +123,9 @@ class Training:
 
         Where `step.checkpoint` is True, whoever iterates calls `save`. Ends after the last step, at the end of the
         time budget, or when `stop` returns True; a checkpoint has then been written. Raises DivergedError for a
-        loss that is no number or rises, with the batch named and the state before it saved; ProcessError when
-        another process does not answer; OSError when a checkpoint cannot be written, with those before it as they
-        were.
+        loss that is no number or rises, with the batch named and the state before it saved, and for weights that
+        are no numbers, of which no checkpoint is written; ProcessError when another process does not answer;
+        OSError when a checkpoint cannot be written, with those before it as they were.
         """
         at, world = self.state, self.world
         began = time.perf_counter() - at.seconds
@@ -287,7 +288,10 @@ class Training:
             return objective.example(longest)
 
     def save(self) -> Path:
-        """Write a checkpoint, unless there is one of this step: all take part, the first process writes."""
+        """Write a checkpoint, unless there is one of this step: all take part, the first process writes.
+
+        Raises DivergedError, and writes none, where a weight is NaN or infinite.
+        """
         at, world = self.state, self.world
         target = self.checkpoints / f"step-{at.step:08}"
         if self._saved == at.step:
@@ -298,12 +302,26 @@ class Training:
             weights = {name: whole(parameter) for parameter, name in self._names.items()}
             optimizer = state_tensors(self._optimizer, self._names)
             average = {} if self._average is None else self._average.tensors()
+            self._must_be_finite(weights | {f"the average of {name}": part for name, part in average.items()})
             with world.first_alone(f"save {at.step}") as first:
                 if first:
                     saved = state.Saved(at.step, fields, weights, optimizer, average, self.objective.memory())
                     state.save(self.checkpoints, saved, keep=self.settings.run.keep)
         self._saved = at.step
         return target
+
+    def _must_be_finite(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Raise DivergedError for what would be saved in the place of a checkpoint that can be gone on from."""
+        if (spoilt := next((name for name, weight in weights.items() if not_finite(weight)), None)) is None:
+            return
+        before = "none was written before"
+        if self._saved is not None:
+            before = f"the last is that of step {self._saved}, from which --resume goes on"
+        raise DivergedError(
+            f"after step {self.state.step} {spoilt} holds NaN or infinite numbers, so the run has diverged and no "
+            f"checkpoint is written of it; {before}. Where --resume leads here again, begin a new run with a lower "
+            "schedule.peak, a longer warm-up or a lower run.clip"
+        )
 
     def _resume(self, saved: state.Saved, tell: Callable[[str], None]) -> None:
         """Go on from a checkpoint whose weights have been filled in."""

@@ -1,5 +1,6 @@
 """The front door: texts and labels in, labels with probabilities out, nothing trained in between."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from itertools import chain, islice
@@ -83,6 +84,10 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Nothing needs fitting. `fit` without labels of its own takes them from y, unless the model was trained on its
     own.
+
+    A folder is opened once in a process, for all classifiers, clones and calls; `sijo.close_models` frees it. A
+    classifier is pickled without weights, and each process of `n_jobs=` opens the folder for itself, once. An
+    opened model as `model=` is copied with each clone: for searches over settings give its folder.
 
     >>> clf = ZeroShotClassifier(labels=["cooking", "football"])
     >>> clf.predict(["Knead the dough for ten minutes.", "He scored in extra time."]).tolist()
@@ -349,7 +354,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return chain(first, rest), None if sets is None or own is None else chain(sets, own)
 
     def _scorer(self) -> Scorer:
-        """The scorer with its model, opened at first use and again when a setting of it changes."""
+        """The scorer with its model, opened at first use; again after a fork, and when a setting changes."""
         options = ("entailment_column", "contradiction_column", "entailment_score", "cloze_score")
         names = ("long_text", "cache", *options, "prompt", "base")
         run_by = ("backend", "device", "precision", "threads")
@@ -359,14 +364,14 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.precision == "auto":
             taken = getattr(self, "precision_", "exact")
             settings["precision"] = getattr(taken, "precision", taken)
-        key = (self.model, self.scorer, *settings.values())
+        key = (self.model, self.scorer, os.getpid(), *settings.values())
         if getattr(self, "_opened", (None, None))[0] != key:
             self._opened = key, open_scorer(self.scorer, self.model, **settings)
         scorer: Scorer = self._opened[1]
         return scorer
 
     def __getstate__(self) -> dict[str, Any]:
-        # the model is opened again where the copy lands
+        # a copy finds the model open where it lands, or opens it there
         return {name: value for name, value in super().__getstate__().items() if name != "_opened"}
 
     def __sklearn_tags__(self) -> Tags:

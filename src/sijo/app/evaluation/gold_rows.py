@@ -4,12 +4,12 @@ All rows are read, and what is wrong with them told, before any model is opened.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from sijo.errors import SettingError, TextError, nearest, warn
-from sijo.names import NameCells, apart, cautions, folded, list_in, name_of, short
+from sijo.names import NameCells, apart, by_number, cautions, folded, label_in, name_of, short
 from sijo.zeroshot.labels import LabelSet
 
 if TYPE_CHECKING:
@@ -43,6 +43,32 @@ class GoldRows:
     def cautions(self) -> list[str]:
         """What a person should know of labels that are taken from the rows."""
         return list(cautions((name for names in self.gold for name in names), SEVERAL))
+
+    def by_place(self, names: Sequence[str]) -> "GoldRows":
+        """The same, with the name at that place for each label where these are numbers and no name is one.
+
+        names  the labels to choose from, in the order of a model's columns or as they were given
+
+        Warns of what each number is read as. Raises TextError for numbers that are no places, as those that count
+        from 1.
+        """
+        given = {label for labels in self.gold for label in labels}
+        numbers = {int(label) for label in given if label.isdecimal() and len(label) < 10}
+        if not given or {*map(str, numbers)} != given or not given.isdisjoint(map(folded, names)):
+            return self
+        if min(numbers) != 0 or max(numbers) >= len(names):
+            raise TextError(
+                f"{self.source} has numbers for labels ({', '.join(map(str, sorted(numbers)[:6]))}), and the "
+                f"{len(names)} labels to choose from are names: numbers are read as places from 0 to "
+                f"{len(names) - 1}, and only where 0 is among them. Write the names into the rows, or say by "
+                "--labels what to choose from"
+            )
+        read_as = ", ".join(f"{number} as {names[number]!r}" for number in sorted(numbers)[:6])
+        warn(
+            f"the labels of {self.source} are numbers, read as places among the labels to choose from: {read_as}"
+            f"{', …' if len(numbers) > 6 else ''}"
+        )
+        return replace(self, gold=[tuple(names[int(number)] for number in labels) for labels in self.gold])
 
     def check(self, names: Sequence[str]) -> None:
         """Tell of right labels in another spelling than the labels to choose from; refuse one that is none of
@@ -102,23 +128,18 @@ def gold_rows(
             raise TextError(f"row {row} has no text to label; leave it out of the measurement")
     if labels is None and label_columns:
         labels = LabelSet.of(list(label_columns))
+    if numbers := by_number({name for names in gold for name in names}):
+        gold = [tuple(numbers[name] for name in names) for names in gold]
     several = multi_label or bool(label_columns)
     return GoldRows(source=source, texts=texts, gold=gold, several=several, labels=labels)
 
 
 def _one(block: "RowBlock", column: str) -> list[tuple[str, ...]]:
     """The right label of each row of a block."""
-    names: list[tuple[str, ...]] = []
-    for place, value in enumerate(block.values(column)):
-        name, row = name_of(value), block.first_row + place + 1
-        if name is None or list_in(name) is not None:
-            several = list_in(name or "") is not None or isinstance(value, list)
-            raise TextError(
-                f"row {row}: the column {column!r} holds {value!r}, not a label; leave out rows whose label is not "
-                f"known{', or say --multi-label where texts have several' if several else ''}"
-            )
-        names.append((name,))
-    return names
+    return [
+        (label_in(value, column, f"row {row}", "--multi-label"),)
+        for row, value in enumerate(block.values(column), start=block.first_row + 1)
+    ]
 
 
 def _several(block: "RowBlock", column: str, cells: NameCells) -> list[tuple[str, ...]]:

@@ -60,8 +60,8 @@ def finished_runs(
     for rows, data in zip(sets, shown_names([rows.source for rows in sets]), strict=True):
         for way, model in zip(ways, shown_names(models), strict=True):
             try:
-                labeller = opened(way, rows)
-                scored = _scored(way, labeller, rows, progress, done=done, total=total)
+                labeller, gold = opened(way, rows)
+                scored = _scored(way, labeller, gold, progress, done=done, total=total)
             except (SettingError, RefusedError, TextError) as error:
                 if alone:
                     raise
@@ -77,7 +77,7 @@ def finished_runs(
                 if any((run.summary.data, run.summary.way) == (data, named) for run in runs):
                     continue  # auto is one of the scorers that were named
                 try:
-                    runs.append(_measured(labeller, scored, rows, data, named, replace(way, calibrate=how)))
+                    runs.append(_measured(labeller, scored, gold, data, named, replace(way, calibrate=how)))
                 except (SettingError, TextError) as error:
                     if alone:
                         raise
@@ -88,8 +88,9 @@ def finished_runs(
     return runs, impossible
 
 
-def opened(way: EvaluateSettings, rows: GoldRows) -> Labeller:
-    """What labels these rows in that way, not calibrated, once it is sure that it may give their labels."""
+def opened(way: EvaluateSettings, rows: GoldRows) -> tuple[Labeller, GoldRows]:
+    """What labels these rows in that way, not calibrated, once it is sure that it may give their labels; and the
+    rows as it knows their labels."""
     occurring, twice = rows.occurring(way.none_label)
     plain = replace(way, calibration=None, calibration_sample=None, calibration_label_column=None)
     labeller = plain.opened(
@@ -110,8 +111,10 @@ def opened(way: EvaluateSettings, rows: GoldRows) -> Labeller:
             raise twice
         for caution in () if rows.several else rows.cautions():
             warn(caution)
+    known = labeller.scorer.known
+    rows = rows.by_place(labeller.labels.names if known is None else known.names)
     rows.check([*labeller.labels.names, *([way.none_label] if way.none_label else [])])
-    return labeller
+    return labeller, rows
 
 
 def _scored(
