@@ -275,6 +275,8 @@ def _meaning(error: BaseException) -> tuple[int, str]:
         case OSError():
             where = f": {error.filename}" if error.filename else ""
             return 74, f"{error.strerror or error}{where}"
+        case MemoryError():
+            return 1, "the memory is full; close other programs, or give shorter texts or a smaller model"
         case _:
             return (
                 1,

@@ -117,12 +117,15 @@ class SqliteCache:
     def put(self, rows: Mapping[bytes, Sequence[Any]]) -> None:
         """Keep rows; all of them, or on an error none."""
         marks = ",".join("?" * (self._columns + 2))
+        plain = {  # a boolean, and numpy's numbers, come back as an int
+            key: [value if isinstance(value, bytes) else int(value) for value in row] for key, row in rows.items()
+        }
 
         def insert() -> None:
             with self._database:
                 self._database.executemany(
                     f"INSERT OR REPLACE INTO {self._table} VALUES ({marks})",  # noqa: S608
-                    ((key, *row, self._digest(key, row)) for key, row in rows.items()),
+                    ((key, *row, self._digest(key, row)) for key, row in plain.items()),
                 )
 
         self._sound(insert)
