@@ -12,6 +12,7 @@ from failing import FAULTS, fault
 
 import sijo
 from sijo.errors import CheckpointError, RefusedError
+from sijo.export.blocks import export_blocks
 from sijo.files.manifest import verify
 
 
@@ -65,13 +66,15 @@ def prefixes(size, *, most=120):
 
 @pytest.fixture(scope="module")
 def folders(tiny_model, tmp_path_factory):
-    """A model as sijo saves it, as others do, and in two files of weights."""
+    """A model as sijo saves it, as others do, and without a manifest in several files of weights, and in blocks."""
     place = tmp_path_factory.mktemp("whole")
     model = sijo.load(tiny_model)
     sijo.save(model, place / "saved")
     shutil.copytree(tiny_model, place / "published")
     sijo.save(model, place / "shards", shard_bytes=8_000)
     (place / "shards" / "manifest.json").unlink()
+    export_blocks(tiny_model, out=place / "blocks", bits=4, texts=["the old sea"], keep_anyway=True)
+    (place / "blocks" / "manifest.json").unlink()
     return place
 
 
@@ -89,6 +92,8 @@ CUT = [
     ("published", "sentence_bert_config.json"),
     ("shards", "model.safetensors.index.json"),
     ("shards", "model-00001-of-*.safetensors"),
+    ("blocks", "model_blocks.safetensors"),
+    ("blocks", "model.onnx"),
 ]
 
 

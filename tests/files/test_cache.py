@@ -98,6 +98,18 @@ def test_bits_flipped_anywhere_change_no_row(tmp_path, whole):
     assert lost > 60  # else they hit nothing
 
 
+def test_a_bit_flipped_in_any_letter_of_the_table_s_form(tmp_path, whole):
+    # kills: columns of other names or types read as ours; a trace by Python's sqlite3, which cannot read SQLite's own
+    # sentence about letters that are no UTF-8
+    begin = whole.index(b"CREATE TABLE")
+    for at in range(begin, whole.index(b"WITHOUT ROWID") + 13, 4):
+        for bit in (1, 128):
+            content = bytearray(whole)
+            content[at] ^= bit
+            got, told = used(spoiled(tmp_path / f"{at}-{bit}", content))
+            assert got == {} and len(told) == 1 and "cannot be read" in told[0]
+
+
 def test_damaged_rows_are_counted_told_once_and_kept_anew(tmp_path, whole):
     # kills: a warning for each group of texts, a count of the first group alone, rows damaged for ever
     content = bytearray(whole)
