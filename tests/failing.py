@@ -80,8 +80,8 @@ TOLD = {
 def fault(at, error):
     """Let the call number `at` of all that sijo asks of the system fail once: ASKED, a read, a write, or SQLite's.
 
-    error  gives what is raised: an OSError with its number, or a MemoryError. A disk that is full takes half of what
-           is written; SQLite says it in its own words
+    error  gives what is raised: an OSError with its number, or a MemoryError. Half of what is written gets to the
+           disk before; SQLite says it in its own words
 
     Yields a function that says how many calls there were.
     """

@@ -1,9 +1,10 @@
-"""`classify` when any one call of the system fails, or its cache is damaged. Each test names the fault it is to catch."""
+"""`classify` when any one call of the system fails, or its cache is damaged. Each test names its fault."""
 
 import random
 from itertools import count
 
 import pytest
+
 from failing import FAULTS, TOLD, fault
 
 ROWS = "id,글\n" + "".join(f"{number},the old sea and rain {number % 5}\n" for number in range(12))
@@ -32,9 +33,10 @@ def fresh(folder):
     return folder
 
 
+@pytest.mark.timeout(900)  # some 220 commands: 15 s on a machine with nothing else to do
 def test_any_call_that_fails_loses_nothing(classify, tmp_path):
-    # kills: half an output, an input that was touched, a cache put aside because the disk was full, an exit code that
-    # blames the model for the disk, litter, and a run that cannot be gone on with
+    # kills: half an output, an input that was touched, a cache put aside because the disk was full, an exit code
+    # that blames the model for the disk, litter, and a run that cannot be gone on with
     assert classify(fresh(tmp_path / "want")).code == 0
     want, names = (tmp_path / "want" / "out.csv").read_bytes(), []
     for number in count(1):

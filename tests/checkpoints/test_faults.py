@@ -8,9 +8,9 @@ import shutil
 from itertools import count
 
 import pytest
-from failing import FAULTS, fault
 
 import sijo
+from failing import FAULTS, fault
 from sijo.errors import CheckpointError, RefusedError
 from sijo.export.blocks import export_blocks
 from sijo.files.manifest import verify
@@ -60,7 +60,7 @@ def test_a_save_that_fails_at_any_call(tiny_model, tmp_path, replaces):
 
 
 def prefixes(size, *, most=120):
-    """Lengths that a file of that size can be cut to: all of a short one, the first bytes and a spread of a long."""
+    """Lengths that a file of that size can be cut to: all of a short one; of a long one the first, and a spread."""
     return [*range(min(size, most // 2)), *range(most // 2, size, max(1, size // (most // 2)))]
 
 

@@ -177,7 +177,7 @@ def test_the_store_keeps_models_apart(model, tmp_path):
 
 
 def test_a_damaged_store_gives_what_the_model_does(tmp_path, model):
-    """Catches a damaged vector served as the model's, one that is whole read again, and a warning where none is due."""
+    """Catches a damaged vector served as the model's, a whole one read again, and a warning where none is due."""
     want = engine_of(model).encode(TEXTS)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -50,7 +50,7 @@ NOT_WRITABLE = (
     sqlite3.SQLITE_READONLY_CANTLOCK,
     sqlite3.SQLITE_READONLY_CANTINIT,
 )
-"""Read-only by the system. By nothing but itself is a file, opened for writing before, by a header that is damaged."""
+"""Read-only by the system. Without any of these, a file that was opened for writing is so by a damaged header."""
 
 Row = tuple[Any, ...]
 Result = TypeVar("Result")
@@ -60,8 +60,8 @@ class SqliteCache:
     """Rows of fixed columns by key.
 
     folder       where its file is; made if need be, and refused where it belongs to another user
-    fingerprint  of what the rows depend on besides their key: it names the file and is in each row's digest, so that
-                 results of two models are never mixed, whatever a file is called
+    fingerprint  of what the rows depend on besides their key: it names the file and is in each row's digest, so
+                 that results of two models are never mixed, whatever a file is called
     columns      names and SQLite's types, BLOB or INTEGER, of the columns beside the key, such as "vector BLOB,
                  tokens INTEGER"
     table        what the table is called, and

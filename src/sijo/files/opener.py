@@ -24,7 +24,7 @@ MOST_LINKS = 40
 """Links on the way to one file, as many as Linux itself follows."""
 READ = os.O_RDONLY | CLOEXEC | NOFOLLOW
 NOT_THE_FILE = (errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC)
-"""Errors of a disk that fails, or of a system that has no more to give: another copy of the file would be no remedy."""
+"""Errors of a disk that fails, or a system that has no more to give: another copy would be no remedy."""
 
 
 def inside(folder: Path, name: str) -> Path:
