@@ -26,7 +26,7 @@ def no_waiting(monkeypatch):
 
     def connect(*args, **settings):
         database = real(*args, **settings)
-        with suppress(sqlite3.DatabaseError):
+        with suppress(sqlite3.DatabaseError, UnicodeDecodeError):
             database.execute("PRAGMA synchronous = OFF")
         return database
 
