@@ -1,8 +1,11 @@
 """Calls of the operating system that fail: a full disk, or a process that is gone."""
 
+import builtins
 import errno
 import io
 import os
+import sqlite3
+import sys
 from contextlib import contextmanager
 
 import pytest
@@ -55,3 +58,110 @@ def full_disk(at):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fdopen", opened)
         yield
+
+
+ASKED = ("open", "read", "pread", "fsync", "replace", "rename", "link", "unlink", "mkdir", "rmdir", "truncate")
+"""Functions of os by which sijo asks something of the system; of `open`, files that are written."""
+FAULTS = {
+    "full": lambda: OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+    "failing": lambda: OSError(errno.EIO, os.strerror(errno.EIO)),
+    "memory": MemoryError,
+}
+"""What can be raised of any call."""
+TOLD = {
+    "full": (74, "No space left on device"),
+    "failing": (74, "Input/output error"),
+    "memory": (1, "the memory is full; close other programs"),
+}
+"""The exit code and the words of a command then; SQLite has words of its own."""
+
+
+@contextmanager
+def fault(at, error):
+    """Let the call number `at` of all that sijo asks of the system fail once: ASKED, a read, a write, or SQLite's.
+
+    error  gives what is raised: an OSError with its number, or a MemoryError. Half of what is written gets to the
+           disk before; SQLite says it in its own words
+
+    Yields a function that says how many calls there were.
+    """
+    names = []
+
+    def asked(name):
+        if not by_sijo():
+            return False
+        names.append(name)
+        return len(names) == at
+
+    def instead(name, real):
+        def call(*args, **kwargs):
+            looks = name == "open" and not args[1] & (os.O_WRONLY | os.O_RDWR)
+            if not looks and asked(name):
+                raise error()
+            return real(*args, **kwargs)
+
+        return call
+
+    class Disk(io.FileIO):
+        def readinto(self, buffer):
+            if asked("readinto"):
+                raise error()
+            return super().readinto(buffer)
+
+        def readall(self):
+            if asked("readall"):
+                raise error()
+            return super().readall()
+
+        def write(self, raw):
+            if asked("write"):
+                super().write(bytes(raw)[: len(raw) // 2])
+                raise error()
+            return super().write(raw)
+
+    def opened(file, mode="r", buffering=-1, encoding=None, errors=None, newline=None, closefd=True, opener=None):
+        if not by_sijo():
+            return real_open(file, mode, buffering, encoding, errors, newline, closefd, opener)
+        raw = Disk(file, mode.replace("b", "").replace("t", ""), closefd, opener)
+        kind = io.BufferedReader if mode.strip("bt") == "r" else io.BufferedWriter
+        return kind(raw) if "b" in mode else io.TextIOWrapper(kind(raw), encoding, errors, newline)
+
+    class Database(sqlite3.Connection):
+        def execute(self, *args):
+            self.must_work("SQLite's execute")
+            return super().execute(*args)
+
+        def executemany(self, *args):
+            self.must_work("SQLite's executemany")
+            return super().executemany(*args)
+
+        def must_work(self, name):
+            if asked(name):
+                cause = error()
+                if not isinstance(cause, OSError):
+                    raise cause
+                told = sqlite3.OperationalError("database or disk is full")
+                full = cause.errno == errno.ENOSPC
+                told.sqlite_errorcode = sqlite3.SQLITE_FULL if full else sqlite3.SQLITE_IOERR_WRITE
+                raise told
+
+    real_open, connect = io.open, sqlite3.connect
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ASKED:
+            patch.setattr(os, name, instead(name, getattr(os, name)))
+        patch.setattr(io, "open", opened)
+        patch.setattr(builtins, "open", opened)
+        patch.setattr(sqlite3, "connect", lambda *args, **kwargs: connect(*args, **kwargs, factory=Database))
+        yield lambda: names
+
+
+OF_THE_SYSTEM = ("failing", "os", "io", "pathlib", "shutil", "contextlib", "sqlite3", "_pyio", "hashlib")
+"""Modules between sijo and the system."""
+
+
+def by_sijo():
+    """Whether it is sijo that asks, not the tests, Python's imports or another library."""
+    frame = sys._getframe(2)
+    while frame is not None and frame.f_globals.get("__name__", "").rpartition(".")[2] in OF_THE_SYSTEM:
+        frame = frame.f_back
+    return frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "sijo"

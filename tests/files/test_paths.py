@@ -1,6 +1,8 @@
 """No file outside of a folder is opened. Each test names the fault it is to catch."""
 
+import errno
 import os
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -123,3 +125,30 @@ def test_what_is_put_there_once_it_was_looked_at(saved, tmp_path, monkeypatch, t
     else:
         with pytest.raises((RefusedError, CheckpointError)):
             present(saved, name)
+
+
+@pytest.mark.parametrize(
+    "number, told",
+    [
+        (errno.EIO, OSError),
+        (errno.ENOMEM, OSError),
+        (errno.EMFILE, OSError),
+        (errno.EACCES, CheckpointError),
+        (errno.EPERM, CheckpointError),
+        (errno.ENAMETOOLONG, CheckpointError),
+    ],
+)
+@pytest.mark.parametrize("call", [1, 2, 3])
+def test_a_disk_that_fails_is_not_the_file_s_fault(saved, monkeypatch, number, told, call):
+    # kills: a sound model called damaged, and a sound checkpoint of a run put aside, because the disk or the system
+    # failed for a moment
+    calls, real = count(1), os.open
+
+    def failing(*args, **kwargs):
+        if next(calls) == call:
+            raise OSError(number, os.strerror(number))
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(os, "open", failing)
+    with pytest.raises(told, match=os.strerror(number)):
+        present(saved, "1_Pooling/config.json")

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 import sijo
 from sijo.batching import by_length, groups, padded_length
-from sijo.errors import SettingError
+from sijo.errors import SettingError, SijoWarning
 from sijo.inference.encode import engine_of
 from sijo.inference.outputs import unit
 from sijo.inference.vector_cache import Entry, VectorCache
@@ -175,11 +176,22 @@ def test_the_store_keeps_models_apart(model, tmp_path):
     assert VectorCache(tmp_path, fingerprint="b").get(["sea"]) == {}
 
 
-def test_a_damaged_store_is_told(tmp_path, model):
-    """Catches a stack trace from SQLite, and a damaged file deleted without a word."""
-    store = VectorCache(tmp_path, fingerprint="a")
-    store.file.write_bytes(b"not a database at all, but long enough to be read as one" * 100)
-    with pytest.raises(SettingError, match=r"is damaged .* delete that file"):
-        VectorCache(tmp_path, fingerprint="a").get(["sea"])
+def test_a_damaged_store_gives_what_the_model_does(tmp_path, model):
+    """Catches a damaged vector served as the model's, a whole one read again, and a warning where none is due."""
+    want = engine_of(model).encode(TEXTS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):
+            store = VectorCache(tmp_path, fingerprint="a")
+            engine = engine_of(model, store=store)
+            engine.encode(TEXTS)
+    assert engine.read == 0
+    content = store.file.read_bytes()
+    [entry] = store.get(["bread"]).values()
+    store.file.write_bytes(content.replace(entry.vector.tobytes(), (-entry.vector).tobytes()))
+    damaged = engine_of(model, store=VectorCache(tmp_path, fingerprint="a"))
+    with pytest.warns(SijoWarning, match="1 result was damaged"):
+        assert np.array_equal(damaged.encode(TEXTS).vectors, want.vectors)
+    assert damaged.read == 1
     with pytest.raises(SettingError, match="is a file; name a folder"):
         VectorCache(store.file, fingerprint="a")

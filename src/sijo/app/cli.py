@@ -265,10 +265,8 @@ def _meaning(error: BaseException) -> tuple[int, str]:
         case CycloptsError():
             words = re.sub(r"(\d{20})\d{40,}", r"\1…", " ".join(str(error).split()))
             return SettingError.exit_code, f"{words} See: sijo --help"
-        case KeyboardInterrupt():
-            return 130, "interrupted"
-        case Terminated():
-            return 143, "terminated"
+        case KeyboardInterrupt() | Terminated():
+            return (143, "terminated") if isinstance(error, Terminated) else (130, "interrupted")
         case BrokenPipeError():
             return 141, ""
         case UnicodeEncodeError():
@@ -277,6 +275,8 @@ def _meaning(error: BaseException) -> tuple[int, str]:
         case OSError():
             where = f": {error.filename}" if error.filename else ""
             return 74, f"{error.strerror or error}{where}"
+        case MemoryError():
+            return 1, "the memory is full; close other programs, or give shorter texts or a smaller model"
         case _:
             return (
                 1,

@@ -93,7 +93,7 @@ def whole_folder(target: Path, *, overwrite: bool = False, private: bool = False
     parent.mkdir(parents=True, exist_ok=True)
     target = parent.resolve() / target.absolute().name
     fresh = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
-    with _alone(target.parent):
+    with alone(target.parent):
         _clear_leftovers(target)
         _may_write(target, overwrite=overwrite)
         fresh.mkdir(FOLDER_OURS_ALONE)
@@ -103,7 +103,7 @@ def whole_folder(target: Path, *, overwrite: bool = False, private: bool = False
         write_manifest(fresh)
         _settle_modes(fresh, target, private=private)
         _to_disk(fresh)
-        with _alone(target.parent):
+        with alone(target.parent):
             _may_write(target, overwrite=overwrite)
             _put(fresh, target)
     finally:
@@ -194,7 +194,7 @@ def lock(folder: Path) -> int | None:
 
 
 @contextmanager
-def _alone(parent: Path) -> Iterator[None]:
+def alone(parent: Path) -> Iterator[None]:
     """Wait until no other sijo moves folders in this one."""
     if not OPENS_FOLDERS:
         yield

@@ -7,6 +7,7 @@ ordinary file or not, is asked of the handle.
 A hard link is a file like any other and cannot be told from one.
 """
 
+import errno
 import os
 import stat
 from contextlib import ExitStack
@@ -22,6 +23,8 @@ LONGEST_NAME = 1_000
 MOST_LINKS = 40
 """Links on the way to one file, as many as Linux itself follows."""
 READ = os.O_RDONLY | CLOEXEC | NOFOLLOW
+NOT_THE_FILE = (errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC)
+"""Errors of a disk that fails, or a system that has no more to give: another copy would be no remedy."""
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -64,6 +67,8 @@ def open_inside(folder: Path, name: str) -> BufferedReader | None:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
+            if error.errno in NOT_THE_FILE:
+                raise
             raise CheckpointError(
                 f"{path} cannot be read ({error.strerror}); copy it again, or mend its permissions"
             ) from None

@@ -194,7 +194,7 @@ def _locked_file(folder: Path) -> int:
             except FileNotFoundError:
                 continue  # the process before us removed the folder in the meantime
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE):
                 raise  # another folder on that disk would be no remedy
             raise SettingError(
                 f"cannot write in {folder.parent} ({error.strerror}); name an output in a folder that is "

@@ -8,6 +8,7 @@ what a step says, then saves where a checkpoint is due: what was written of a st
 """
 
 import hashlib
+import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ from sijo.checkpoints.weights import not_finite
 from sijo.data.label_questions import LabelQuestions
 from sijo.data.labelled_inputs import LabelledInputs
 from sijo.data.samples import Samples
-from sijo.errors import SijoError
+from sijo.errors import SettingError, SijoError
 from sijo.files.private import make_folder
 from sijo.nn.heads import Network
 from sijo.nn.transformer import Block
@@ -46,7 +47,7 @@ from sijo.training.optimizers import (
     state_tensors,
     whole,
 )
-from sijo.training.settings import Settings
+from sijo.training.settings import Settings, deciding_settings
 from sijo.training.step import LoopState, Step
 
 
@@ -86,7 +87,13 @@ class Training:
                 saved = state.newest(self.checkpoints, tell)  # renames a damaged one before the others look
         if not world.first:
             saved = state.newest(self.checkpoints)
+        self._identity = self._digest_of_run()
         if saved is not None:
+            if saved.fields.get("run", self._identity) != self._identity:
+                raise SettingError(
+                    f"{self._place(saved.step)} is a checkpoint of another run, with other settings or over other "
+                    "texts; move it away, or begin another run"
+                )
             fill(dict(objective.named_parameters()), saved.weights, "weights of the run")
         world.alike("settings or weights", self._fingerprint(saved))
         if settings.run.precision == "bfloat16" and world.device.type == "cpu" and not has_bf16():
@@ -293,11 +300,11 @@ class Training:
         Raises DivergedError, and writes none, where a weight is NaN or infinite.
         """
         at, world = self.state, self.world
-        target = self.checkpoints / f"step-{at.step:08}"
+        target = self._place(at.step)
         if self._saved == at.step:
             return target
         ran_on = {"threads": torch.get_num_threads(), "processes": world.size, "torch": torch.__version__}
-        fields = {"loop": asdict(at), **ran_on}
+        fields = {"run": self._identity, "loop": asdict(at), **ran_on}
         with world.watched(at.step):
             weights = {name: whole(parameter) for parameter, name in self._names.items()}
             optimizer = state_tensors(self._optimizer, self._names)
@@ -322,6 +329,14 @@ class Training:
             f"checkpoint is written of it; {before}. Where --resume leads here again, begin a new run with a lower "
             "schedule.peak, a longer warm-up or a lower run.clip"
         )
+
+    def _place(self, step: int) -> Path:
+        return self.checkpoints / f"step-{step:08}"
+
+    def _digest_of_run(self) -> str:
+        """Which run this is, for its checkpoints to say: what it reads, and all settings that may not change."""
+        words = json.dumps([deciding_settings(self.settings), self.samples.fingerprint], sort_keys=True)
+        return hashlib.blake2b(words.encode(), digest_size=16).hexdigest()
 
     def _resume(self, saved: state.Saved, tell: Callable[[str], None]) -> None:
         """Go on from a checkpoint whose weights have been filled in."""

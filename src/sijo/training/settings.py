@@ -207,12 +207,17 @@ def with_changes(settings: SettingsT, changes: Iterable[str]) -> SettingsT:
 
 def setting_differences(earlier: Settings, now: Settings) -> list[str]:
     """What a resumed run has otherwise than it was begun, one phrase each, but for what may differ."""
-    old, new = dict(json_leaves(earlier.to_json())), dict(json_leaves(now.to_json()))
+    old, new = deciding_settings(earlier), deciding_settings(now)
     return [
         f"{path}={json.dumps(old.get(path))}, not {json.dumps(new.get(path))}"
         for path in sorted({*old, *new})
-        if old.get(path) != new.get(path) and path not in FREE
+        if old.get(path) != new.get(path)
     ]
+
+
+def deciding_settings(settings: Settings) -> dict[str, Any]:
+    """Every setting that must stay as it is when a run goes on, by its path."""
+    return {path: value for path, value in json_leaves(settings.to_json()) if path not in FREE}
 
 
 @cache

@@ -1,0 +1,93 @@
+"""`classify` when any one call of the system fails, or its cache is damaged. Each test names its fault."""
+
+import random
+from itertools import count
+
+import pytest
+
+from failing import FAULTS, TOLD, fault
+
+ROWS = "id,글\n" + "".join(f"{number},the old sea and rain {number % 5}\n" for number in range(12))
+LEFT = [".out.csv.sijo-id", "cache", "in.csv", "out.csv"]
+
+
+@pytest.fixture
+def classify(sijo_cli, tiny_model, monkeypatch):
+    """`classify(folder)` labels its in.csv in two blocks, with a cache, or goes on with that."""
+    from sijo.zeroshot.scorers.embedding import EmbeddingScorer
+
+    monkeypatch.setattr(EmbeddingScorer, "rows", 8)
+
+    def run(folder, *more):
+        named = ("--column", "글", "--labels", "sea,land", "--model", tiny_model)
+        kept = ("-o", folder / "out.csv", "--resume", "--cache", folder / "cache", "-q")
+        return sijo_cli("classify", folder / "in.csv", *named, *kept, *more)
+
+    return run
+
+
+def fresh(folder):
+    """A folder with the input alone."""
+    folder.mkdir()
+    (folder / "in.csv").write_text(ROWS, encoding="utf-8")
+    return folder
+
+
+@pytest.mark.timeout(900)  # some 220 commands: 15 s on a machine with nothing else to do
+def test_any_call_that_fails_loses_nothing(classify, tmp_path):
+    # kills: half an output, an input that was touched, a cache put aside because the disk was full, an exit code
+    # that blames the model for the disk, litter, and a run that cannot be gone on with
+    assert classify(fresh(tmp_path / "want")).code == 0
+    want, names = (tmp_path / "want" / "out.csv").read_bytes(), []
+    for number in count(1):
+        kind = list(FAULTS)[number % 3]
+        folder = fresh(tmp_path / f"{number}")
+        with fault(number, FAULTS[kind]) as calls:
+            ran = classify(folder)
+        names, call = calls(), f"{kind} at {number}: {calls()[number - 1 : number]}"
+        if number > len(names):
+            assert ran.code == 0, (call, ran.err)
+            break
+        code, words = TOLD[kind]
+        told = "disk is full" if names[number - 1].startswith("SQLite") and code == 74 else words
+        assert "warning" not in ran.err, call
+        ran.must_say(code, told)
+        assert (folder / "in.csv").read_text(encoding="utf-8") == ROWS, call
+        assert not (folder / "out.csv").exists() or (folder / "out.csv").read_bytes() == want, call
+        again = classify(folder)
+        assert again.code == 0 and again.err == "", (call, again.err)
+        assert (folder / "out.csv").read_bytes() == want, call
+        assert sorted(path.name for path in folder.iterdir()) == LEFT, call
+        assert len(list((folder / "cache").iterdir())) == 1, call
+    assert {"open", "readinto", "write", "fsync", "replace", "SQLite's execute"} <= set(names)
+
+
+def test_a_damaged_cache_changes_no_score(classify, tmp_path):
+    # kills: scores of vectors in which a bit was flipped, with exit code 0 (4 of 8 trials before)
+    assert classify(fresh(tmp_path / "want"), "--all-scores").code == 0
+    want = (tmp_path / "want" / "out.csv").read_bytes()
+    [cache] = (tmp_path / "want" / "cache").iterdir()
+    told = 0
+    for seed in range(16):
+        chance, content = random.Random(seed), bytearray(cache.read_bytes())
+        used = [place for place, byte in enumerate(content) if byte]  # most of a small database is empty
+        for place in chance.sample(used, 40):
+            content[place] ^= 1 << chance.randrange(8)
+        folder = fresh(tmp_path / f"{seed}")
+        (folder / "cache").mkdir()
+        (folder / "cache" / cache.name).write_bytes(content)
+        ran = classify(folder, "--all-scores")
+        assert ran.code == 0, ran.err
+        assert (folder / "out.csv").read_bytes() == want
+        told += "computed again" in ran.err and "1 warning" in ran.err
+    assert told > 8
+
+
+def test_a_damaged_cache_is_an_error_where_warnings_are(classify, tmp_path):
+    # kills: --strict that ends at the damage each time, because it ends before that is mended
+    assert classify(fresh(tmp_path / "run")).code == 0
+    [cache] = (tmp_path / "run" / "cache").iterdir()
+    cache.write_bytes(b"broken" * 1000)
+    (tmp_path / "run" / "out.csv").unlink()
+    classify(tmp_path / "run", "--strict").must_say(3, "cannot be read", "an error by --strict")
+    assert classify(tmp_path / "run", "--strict").code == 0
