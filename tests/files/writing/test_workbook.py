@@ -113,6 +113,7 @@ def test_more_rows_or_columns_than_a_sheet_has_are_refused(monkeypatch):
 def test_the_same_rows_give_the_same_bytes(monkeypatch):
     # kills: the moment in the file's properties
     first = made({"text": HOSTILE}).getvalue()
+    assert b">2000-01-01T00:00:00Z<" in zipfile.ZipFile(io.BytesIO(first)).read("docProps/core.xml")
     monkeypatch.setenv("TZ", "Asia/Seoul")
     assert made({"text": HOSTILE}).getvalue() == first
 
