@@ -20,6 +20,7 @@ import pytest
 
 import sijo
 from sijo.files.tables import TextTable
+from sijo.files.writing.cells import six_digits
 
 LABELS = ("--labels", "sea,land")
 TEXTS = ["the old sea", "rain, and sun", "", "land 네 😀", "it's a game"]
@@ -301,7 +302,7 @@ def test_labels_of_each_row(classify, bad, write):
     path = write("b.parquet", parquet(lists))
     rows = classify(path, "--all-scores", labels=("--labels-column", "own")).rows()
     assert [set(row["label_scores"]) for row in rows] == [{"sea", "a, b"}, {"c", "d", "e"}]
-    assert all(abs(sum(row["label_scores"].values()) - 1) < 1e-9 for row in rows)
+    assert all(abs(sum(row["label_scores"].values()) - 1) < 1e-5 for row in rows)
 
     for own, words in {
         "[]": "no labels",
@@ -515,7 +516,7 @@ def test_multi_label_and_all_scores(classify):
         next(iter(single["label_scores"])) == single["label"]
         and single["label_scores"][single["label"]] == single["score"]
     )
-    assert abs(sum(single["label_scores"].values()) - 1) < 1e-9
+    assert abs(sum(single["label_scores"].values()) - 1) < 1e-5
     assert "label" not in fitting and "labels" not in single
 
 
@@ -531,7 +532,7 @@ def test_the_command_and_the_library_agree(classify, tiny_model):
     rows = classify(*options, stdin=b"the old sea\nrain\n").rows()
     library = sijo.ZeroShotClassifier(["sea", "land"], model=tiny_model, **settings)
     answers = library.classify(["the old sea", "rain"])
-    assert [(row["label"], row["score"]) for row in rows] == [(row.label, row.score) for row in answers]
+    assert [(row["label"], row["score"]) for row in rows] == [(row.label, six_digits(row.score)) for row in answers]
     plain = classify(stdin=b"the old sea\nrain\n").rows()
     assert plain != rows
 

@@ -5,15 +5,18 @@ import datetime
 import decimal
 import io
 import json
+from functools import partial
 from itertools import product
 
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from sijo.errors import SettingError, TextError
-from sijo.files.row_writers import WRITERS, ColumnPlan, OutputRows, added_names, format_of, stream, values
+from sijo.files.row_writers import WRITERS, ColumnPlan, OutputRows, added_names, format_of, stream
 from sijo.files.tables import TextTable
+from sijo.files.writing.cells import values
 
 NASTY = ["007", 'a "quoted", field', "two\nlines", "a\rreturn", "네 🌊\u2028", " 1.10 ", "null", ""]
 
@@ -27,7 +30,7 @@ def answers(rows):
             "label": pa.array([None, *["sea"] * (rows - 1)], pa.string()),
             "score": [0.1 + 0.2] * rows,
             "labels": [["a", "b"]] * rows,
-            "label_scores": pa.array([[("a", 0.5)]] * rows, pa.map_(pa.string(), pa.float64())),
+            "label_scores": pa.array([[("a", 2 / 3)]] * rows, pa.map_(pa.string(), pa.float64())),
             "truncated": [True] * rows,
         }
     )
@@ -42,9 +45,9 @@ def written(pieces, format):
     return out.getvalue()
 
 
-def table_rows(raw):
+def table_rows(raw, delimiter=","):
     """Rows of a CSV as another reader sees it."""
-    return list(csv.DictReader(io.StringIO(raw.decode(), newline=""), strict=True))
+    return list(csv.DictReader(io.StringIO(raw.decode(), newline=""), strict=True, delimiter=delimiter))
 
 
 def json_rows(raw):
@@ -53,6 +56,22 @@ def json_rows(raw):
 
 def parquet_rows(raw):
     return pq.read_table(io.BytesIO(raw)).to_pylist(maps_as_pydicts="strict")
+
+
+def sheet_rows(raw):
+    """Rows of a workbook as another reader sees it, which leaves the escapes of control characters as they are."""
+    names, *rows = openpyxl.load_workbook(io.BytesIO(raw)).active.iter_rows(values_only=True)
+    unescaped = [[cell.replace("_x000D_", "\r") if isinstance(cell, str) else cell for cell in row] for row in rows]
+    return [dict(zip(names, row, strict=True)) for row in unescaped]
+
+
+READERS = {
+    "csv": table_rows,
+    "tsv": partial(table_rows, delimiter="\t"),
+    "jsonl": json_rows,
+    "parquet": parquet_rows,
+    "xlsx": sheet_rows,
+}
 
 
 def records(*objects, kind="jsonl"):
@@ -80,17 +99,24 @@ def source(folder, kind):
 
 @pytest.mark.parametrize("kind, format", list(product(["text", "csv", "jsonl", "parquet"], ROWS)))
 def test_every_crossing_keeps_every_value(tmp_path, kind, format):
-    # kills: a lone carriage return left unquoted; 007 read as 7; a header for each piece; a piece left out
+    # kills: a lone carriage return left unquoted; 007 read as 7; a header for each piece; a piece left out; scores
+    # of 17 digits in text, or of 6 in Parquet; commas in .tsv
     path, rows = source(tmp_path, kind)
     blocks = list(TextTable(path).blocks(rows=3))
     assert len(blocks) > 1
     raw = written([OutputRows(block.columns, answers(len(block.texts)), block.kind) for block in blocks], format)
-    read = {"csv": table_rows, "jsonl": json_rows, "parquet": parquet_rows}[format](raw)
+    read = READERS[format](raw)
+    if format == "xlsx":
+        rows = [{name: value or None for name, value in row.items()} for row in rows]  # no text is an empty cell
     assert [{name: row[name] for name in rows[0]} for row in read] == rows
     assert list(read[0]) == [*rows[0], "label", "score", "labels", "label_scores", "truncated"]
-    ours = [None, 0.1 + 0.2, ["a", "b"], {"a": 0.5}, True]
-    if format == "csv":
-        ours = ["", "0.30000000000000004", '["a", "b"]', '{"a": 0.5}', "true"]
+    ours = {
+        "csv": ["", "0.3", '["a", "b"]', '{"a": 0.666667}', "true"],
+        "jsonl": [None, 0.3, ["a", "b"], {"a": 0.666667}, True],
+        "parquet": [None, 0.1 + 0.2, ["a", "b"], {"a": 2 / 3}, True],
+        "xlsx": [None, 0.3, '["a", "b"]', '{"a": 0.666667}', True],
+    }
+    ours = {**ours, "tsv": ours["csv"]}[format]
     assert list(read[0].values())[len(rows[0]) :] == ours
 
 
@@ -263,7 +289,12 @@ def test_large_pieces_are_not_held_back(monkeypatch):
 def test_no_piece_at_all_is_a_file_without_rows(format):
     # kills: a crash on an empty run
     raw = written([], format)
-    assert pq.read_table(io.BytesIO(raw)).num_rows == 0 if format == "parquet" else raw == b""
+    if format == "parquet":
+        assert pq.read_table(io.BytesIO(raw)).num_rows == 0
+    elif format == "xlsx":
+        assert openpyxl.load_workbook(io.BytesIO(raw)).active.calculate_dimension() == "A1:A1"
+    else:
+        assert raw == b""
 
 
 def test_a_stream_shows_each_block_at_once():
@@ -291,13 +322,15 @@ def test_a_stream_refuses_what_comes_too_late():
         stream([records({"a": 1}), records({"late": 1})], "csv", io.BytesIO())
     with pytest.raises(TextError, match="'score'"):
         stream([records({"a": 1}), records({"score": 1})], "jsonl", io.BytesIO())
-    with pytest.raises(SettingError, match="streamed"):
-        stream([records({"a": 1})], "parquet", io.BytesIO())
+    for format in ("parquet", "xlsx"):
+        with pytest.raises(SettingError, match="streamed"):
+            stream([records({"a": 1})], format, io.BytesIO())
 
 
 def test_a_suffix_names_the_format():
     # kills: upper case refused; a suffix guessed at
-    assert [format_of(f"a.b.{end}") for end in ("CSV", "ndjson", "pq")] == ["csv", "jsonl", "parquet"]
+    ends = ("CSV", "Tsv", "ndjson", "pq", "XLSX")
+    assert [format_of(f"a.b.{end}") for end in ends] == ["csv", "tsv", "jsonl", "parquet", "xlsx"]
     with pytest.raises(SettingError, match=r"\.csv.*\.parquet"):
         format_of("answers.txt")
 

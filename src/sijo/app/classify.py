@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from rich.table import Column, Table
 from rich.text import Text
 
+from sijo.app.again import resuming
 from sijo.app.compare import comparing
 from sijo.app.label_settings import LabelSettings
 from sijo.app.options import call_with
@@ -36,8 +37,8 @@ NO_LABELS = (
     "say what to choose from with one of --labels, --labels-file and --labels-column, "
     'as in --labels "business,sport,tech"; only a model that was trained on labels has its own'
 )
-LABEL_WIDTH, LEAST_TEXT = 32, 16
-"""Characters of a label in a line, at most, and of a text, at least, in the printed table."""
+LABEL_WIDTH, BEST_WIDTH, LEAST_TEXT = 32, 48, 16
+"""Characters of a label and of the best ones in a line, at most, and of a text, at least, in the printed table."""
 
 
 @Parameter(name="*")
@@ -54,14 +55,16 @@ class ClassifySettings(LabelSettings):
     threshold: float = 0.5
     """With --multi-label: the probability from which a label is given."""
     output: Annotated[Path | None, Parameter(alias="-o")] = None
-    """A .csv, .jsonl or .parquet to write; it appears whole or not at all."""
-    format: Literal["table", "jsonl", "csv"] | None = None
+    """A .csv, .tsv, .jsonl, .parquet or .xlsx to write; it appears whole or not at all."""
+    format: Literal["table", "jsonl", "csv", "tsv"] | None = None
     """How to print without --output: table at a terminal, jsonl in a pipe."""
     compare: Path | None = None
     """An earlier output for the same rows: rows with another label than there are told, with the reason, and get
     moved_from and moved_why. With --output they are printed too."""
     all_scores: bool = False
     """Add label_scores: the probability of every label."""
+    top_k: int | None = None
+    """Add label_1, score_1, label_2, score_2, …: so many of the best labels with their probabilities."""
     workers: int = 1
     """Processes that share the rows where one does not fill the machine; each takes its share of the threads, and
     the answers are the same."""
@@ -69,6 +72,14 @@ class ClassifySettings(LabelSettings):
     """Go on with a run that was stopped: same input, labels and output."""
     overwrite: bool = False
     """Replace an output, or an unfinished run, that is there."""
+    spreadsheet_safe: bool = False
+    """In CSV and tabs, put an apostrophe before each text that begins with = + - @ or the like, which a spreadsheet
+    may take for a formula; in .xlsx, mark it as text. Numbers stay as they are."""
+
+    @property
+    def shown(self) -> Literal["table", "jsonl", "csv", "tsv"]:
+        """How rows are printed where there is no output."""
+        return self.format or ("table" if sys.stdout.isatty() else "jsonl")
 
     @cached_property
     def cells(self) -> NameCells:
@@ -125,14 +136,30 @@ def run(sources: Sequence[str], settings: ClassifySettings) -> None:
         raise SettingError(NO_LABELS)
     if settings.output is not None and settings.format is not None:
         raise SettingError("--format is about printing; with --output the file's suffix says its format")
-    table = settings.table(sources or ["-"], settings.column)
-    call_with(check_output, settings)
-    first = partial(_first, table, settings)
-    labeller = settings.opened(labels, first, lambda most: table.first_block(most).texts, column=settings.column)
-    if labeller.labels is None and settings.labels_column is None:
-        raise SettingError(NO_LABELS)  # not even the model says what to choose from
-    write = _to_stdout if settings.output is None else _to_file
-    write(table, labeller, settings)
+    call_with(check_output, settings, shown=settings.shown)
+    from sijo.zeroshot.labeller import check_top_k
+
+    check_top_k(settings.top_k)
+    with settings.progress(sources) as progress:
+        table = settings.table(sources, settings.column)
+        progress.begin("opening the model")
+        first = partial(_first, table, settings)
+        labeller = settings.opened(
+            labels, first, lambda most: table.first_block(most).texts, column=settings.column
+        )
+        if labeller.labels is None and settings.labels_column is None:
+            raise SettingError(NO_LABELS)  # not even the model says what to choose from
+        labeller.scorer.engine.told = progress.within
+        progress.begin("reading")
+        work = _to_stdout if settings.output is None else _to_file
+        counts = work(table, labeller, settings, progress)
+    if counts is None:
+        settings.say(f"{settings.output} is complete already")
+        return
+    rows = in_words(counts["kept"] + counts["rows"])
+    settings.say(rows + ("" if settings.output is None else f" in {settings.output}") + speed_of(counts, progress))
+    for note in _notes(counts, labeller):
+        settings.say(note)
 
 
 @contextmanager
@@ -152,14 +179,13 @@ def _job(
         if settings.compare is None:
             yield work
             return
-        shown = settings.format or ("table" if sys.stdout.isatty() else "jsonl")
         with comparing(
             work,
             settings.compare,
             _run_settings(table, labeller, settings),
             multi_label=bool(labeller.choice.multi_label),
-            shows=settings.output is not None or shown == "table",
-            as_table=shown == "table",
+            shows=settings.output is not None or settings.shown == "table",
+            as_table=settings.shown == "table",
         ) as compared:
             yield compared
 
@@ -175,39 +201,30 @@ def _answers(labeller: "Labeller", settings: ClassifySettings) -> Callable[["Row
     return lambda block: _rows(block, labeller, settings)
 
 
-def _to_file(table: "TextTable | JoinedTables", labeller: "Labeller", settings: ClassifySettings) -> None:
+def _to_file(
+    table: "TextTable | JoinedTables", labeller: "Labeller", settings: ClassifySettings, progress: RowProgress
+) -> Counter[str] | None:
+    """The counts of a run; None where its output was there already."""
     from sijo.files.output_job import OutputJob
 
-    with (
-        call_with(OutputJob, settings, settings=_run_settings(table, labeller, settings)) as job,
-        RowProgress(shown=not settings.quiet) as progress,
-    ):
+    with call_with(OutputJob, settings, settings=_run_settings(table, labeller, settings)) as job:
         if job.finished:
             job.confirm(table.blocks(rows=labeller.rows))
-            settings.say(f"{settings.output} is complete already")
-            return
-        how = "in place of --overwrite " if settings.overwrite else ""
+            return None
         with _job(table, labeller, settings) as work:
-            counts = work.to_file(
-                job, progress, lambda kept: settings.say(f"{kept}; the same command with --resume {how}goes on")
-            )
-    rows = in_words(counts["kept"] + counts["rows"])
-    _summary(counts, labeller, settings, progress, f"{rows} in {settings.output}")
+            return work.to_file(job, progress, lambda kept: settings.say(f"{kept}; this goes on: {resuming()}"))
 
 
-def _to_stdout(table: "TextTable | JoinedTables", labeller: "Labeller", settings: ClassifySettings) -> None:
-    format = settings.format or ("table" if sys.stdout.isatty() else "jsonl")
-    with (
-        _job(table, labeller, settings) as work,
-        RowProgress(shown=not settings.quiet, bar=not sys.stdout.isatty()) as progress,
-    ):
-        if format == "table":
-            counts: Counter[str] = Counter()
-            for block, rows in work.each(progress, counts):
-                _print_table(block.texts, rows, first=block.number == 0)
-        else:
-            counts = work.to_stream(format, progress)
-    _summary(counts, labeller, settings, progress, in_words(counts["rows"]))
+def _to_stdout(
+    table: "TextTable | JoinedTables", labeller: "Labeller", settings: ClassifySettings, progress: RowProgress
+) -> Counter[str]:
+    with _job(table, labeller, settings) as work:
+        if settings.shown != "table":
+            return work.to_stream(settings.shown, progress, spreadsheet_safe=settings.spreadsheet_safe)
+        counts: Counter[str] = Counter()
+        for block, rows in work.each(progress, counts):
+            _print_table(block.texts, rows, first=block.number == 0, top_k=settings.top_k)
+        return counts
 
 
 def _rows(block: "RowBlock", labeller: "Labeller", settings: ClassifySettings) -> list["LabelPrediction"]:
@@ -254,6 +271,10 @@ def _answer_columns(
     if labeller.sets is not None:
         columns["label_set"] = pa.array([row.fitting for row in rows], pa.list_(pa.string()))
         columns["abstained"] = pa.array([row.abstained for row in rows], pa.bool_())
+    for place in range(_places(labeller, settings)):
+        read = [row if row.tokens and place < len(row.labels) else None for row in rows]
+        columns[f"label_{place + 1}"] = pa.array([row and row.labels[place] for row in read], pa.string())
+        columns[f"score_{place + 1}"] = pa.array([row and row.scores[place] for row in read], pa.float64())
     if settings.all_scores:
         pairs = [list(zip(row.labels, row.scores, strict=True)) for row in rows]
         columns["label_scores"] = pa.array(pairs, pa.map_(pa.string(), pa.float64()))
@@ -262,6 +283,13 @@ def _answer_columns(
     columns["truncated"] = pa.array([row.truncated for row in rows], pa.bool_())
     columns["scorer"] = pa.array([row.scorer for row in rows], pa.string())
     return pa.table(columns)
+
+
+def _places(labeller: "Labeller", settings: ClassifySettings) -> int:
+    """How many of the best labels have columns: as many as asked for, or as there are."""
+    if settings.top_k is None or labeller.labels is None:
+        return settings.top_k or 0
+    return min(settings.top_k, len(labeller.labels.labels) + (settings.none_label is not None))
 
 
 def _run_settings(
@@ -296,24 +324,32 @@ def _run_settings(
         "threshold": settings.threshold,
         **scorer.settings,
         "all_scores": settings.all_scores,
+        **({} if settings.top_k is None else {"top_k": settings.top_k}),
         **({} if settings.compare is None else {"compare": digest_of(settings.compare)}),
         "model": scorer.engine.backend.fingerprint,  # last, for what is part of it is told by name before
     }
 
 
-def _print_table(texts: Sequence[str], rows: Sequence["LabelPrediction"], *, first: bool) -> None:
-    """A line for each row: label, probability, its lead, who says so, and as much of the text as fits."""
+def _print_table(
+    texts: Sequence[str], rows: Sequence["LabelPrediction"], *, first: bool, top_k: int | None
+) -> None:
+    """A line for each row: label, probability, its lead, who says so, and as much of the text as fits.
+
+    top_k  how many of the best labels are shown with their probabilities; None for the label alone
+    """
     columns = [
         Column("label", style="bold", max_width=LABEL_WIDTH),
         Column("score", justify="right", style="cyan", no_wrap=True),
         Column("margin", justify="right", no_wrap=True),
+        *([] if top_k is None else [Column(f"best {top_k}", max_width=BEST_WIDTH)]),
         Column("scorer", style="dim", no_wrap=True),
     ]
     answers = [
         (
             Text(printable(", ".join(() if row.abstained else row.fitting)) or "–"),
-            Text(f"{row.score:.2f}" if row.tokens else "–"),
-            Text(f"{row.margin:.2f}" if row.tokens else "–"),
+            Text(f"{row.score:.4f}" if row.tokens else "–"),
+            Text(f"{row.margin:.4f}" if row.tokens else "–"),
+            *([] if top_k is None else [Text(printable(_best(row, top_k)))]),
             Text(f"{row.scorer}{', cut' if row.truncated else ''}{', abstained' if row.abstained else ''}"),
         )
         for row in rows
@@ -324,7 +360,8 @@ def _print_table(texts: Sequence[str], rows: Sequence["LabelPrediction"], *, fir
         for place, column in enumerate(columns)
     ]
     # a text that is longer would push the other columns aside, down to nothing
-    room = Screen().width - min(widths[0], LABEL_WIDTH) - sum(widths[1:]) - 2 * len(columns)
+    taken = sum(min(width, column.max_width or width) for width, column in zip(widths, columns, strict=True))
+    room = Screen().width - taken - 2 * len(columns)
     for text, cells in zip(texts, answers, strict=True):
         shown = Text(printable(text))
         shown.truncate(max(room, LEAST_TEXT), overflow="ellipsis")
@@ -332,9 +369,6 @@ def _print_table(texts: Sequence[str], rows: Sequence["LabelPrediction"], *, fir
     print_shown(table)
 
 
-def _summary(
-    counts: Counter[str], labeller: "Labeller", settings: ClassifySettings, progress: RowProgress, what: str
-) -> None:
-    settings.say(what + speed_of(counts, progress))
-    for note in _notes(counts, labeller):
-        settings.say(note)
+def _best(row: "LabelPrediction", top_k: int) -> str:
+    pairs = zip(row.labels[:top_k], row.scores, strict=False)
+    return ", ".join(f"{label} {score:.4f}" for label, score in pairs) if row.tokens else "–"

@@ -28,6 +28,7 @@ from sijo.app import (
     generate,
     inspect,
 )
+from sijo.app.again import GIVEN
 from sijo.app.options import check_options
 from sijo.app.results import print_line, tell, tell_story, warnings_told
 from sijo.app.training import distill, finetune, pretrain
@@ -82,8 +83,8 @@ def label_file(
 
     Every input column is kept, in order. Added to each row: label, score (its probability), margin (its lead over
     the next), tokens, windows (in how many pieces it was read), truncated and scorer; with --multi-label, labels
-    and scores are lists; with --risk, also label_set and abstained. A name that the input already has gets the
-    prefix predicted_.
+    and scores are lists; with --risk, also label_set and abstained; with --top-k 3, label_1 to label_3 and score_1
+    to score_3. A name that the input already has gets the prefix predicted_.
 
         sijo classify news.csv --column text --labels "business,sport,technology" -o out.parquet
 
@@ -213,6 +214,7 @@ def main() -> NoReturn:
 
 def run(arguments: list[str]) -> int:
     """Run one command and give its exit code; an error is one sentence on standard error."""
+    GIVEN.set(tuple(arguments))
     debug, strict = "--debug" in arguments, "--strict" in arguments
     tokens = [argument for argument in arguments if argument not in ("--debug", "--strict")]
     signal.signal(signal.SIGTERM, _terminate)

@@ -44,6 +44,7 @@ def comparing(
     as_table  whether for a person
     """
     from sijo.evaluation.moves import AnswerMoves, OldAnswers
+    from sijo.files.writing.cells import six_digits
 
     old = OldAnswers.read(path, column=job.table.column, multi_label=multi_label)
     if job.table.rereadable:
@@ -55,7 +56,7 @@ def comparing(
         for block, rows in job.answered(blocks):
             moves = comparison.look(block, rows)
             if shows and not as_table:
-                print_json(*(move.to_dict() for move in moves))
+                print_json(*(six_digits(move.to_dict()) for move in moves))
             moved.extend(moves[: MOST_SHOWN - len(moved)])
             yield block, rows
         if not job.table.rereadable:
@@ -78,7 +79,7 @@ def _print_moves(moves: Sequence["Move"], count: int) -> None:
     table = Table(number, "from", "to", Column("scores", style="cyan"), "why", text, box=None, pad_edge=False)
     for move in moves:
         scores = " → ".join(
-            "–" if score is None else f"{score:.2f}" for score in (move.score_before, move.score_after)
+            "–" if score is None else f"{score:.4f}" for score in (move.score_before, move.score_after)
         )
         cells = (said(move.before) or "–", said(move.after) or "–", scores, move.why, move.text)
         table.add_row(f"{move.row + 1:,}", *(Text(printable(cell)) for cell in cells))

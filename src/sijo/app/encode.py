@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from sijo.app.again import resuming
 from sijo.app.options import ComputeOptions, call_with
 from sijo.app.progress import RowProgress
 from sijo.app.table_job import InputFormat, TableJob, TableOptions, answering, check_output, in_words, speed_of
@@ -35,8 +36,8 @@ class EncodeSettings(ComputeOptions, TableOptions):
     model: str | None = None
     """A model folder or org/name; without it the built-in sentence encoder."""
     output: Annotated[Path | None, Parameter(alias="-o")] = None
-    """A .parquet, .jsonl or .csv with every input column and `vector`, or a .npy with the vectors alone, an array
-    (rows, D) of float32; it appears whole or not at all."""
+    """A .parquet, .jsonl, .csv, .tsv or .xlsx with every input column and `vector`, or a .npy with the vectors
+    alone, an array (rows, D) of float32; it appears whole or not at all."""
     column: str | None = None
     """The column with the text: "text", or the only one, by default."""
     prompt: str | None = None
@@ -56,6 +57,9 @@ class EncodeSettings(ComputeOptions, TableOptions):
     """Go on with a run that was stopped: same input, settings and output."""
     overwrite: bool = False
     """Replace an output, or an unfinished run, that is there."""
+    spreadsheet_safe: bool = False
+    """In .csv and .tsv, put an apostrophe before each text that begins with = + - @ or the like, which a
+    spreadsheet may take for a formula; in .xlsx, mark it as text."""
     revision: str | None = None
     """Branch, tag or commit of an org/name model."""
     base: str | None = None
@@ -110,18 +114,23 @@ def run(sources: Sequence[str], settings: EncodeSettings) -> None:
     """Encode the rows of `sources` as the settings say, to a file or to standard output."""
     settings.take_threads()
     call_with(check_output, settings, arrays=True)
-    table = settings.table(sources or ["-"], settings.column)
-    engine = settings.opened(table)
-    if settings.output is None:
-        with _job(table, engine, settings) as work, RowProgress(shown=not settings.quiet) as progress:
-            counts = work.to_stream("jsonl", progress)
-        what = in_words(counts["rows"])
-    else:
-        done = _to_file(table, engine, settings)
-        if done is None:
-            return
-        counts, progress = done
-        what = f"{in_words(counts['kept'] + counts['rows'])} in {settings.output}"
+    with settings.progress(sources) as progress:
+        table = settings.table(sources, settings.column)
+        progress.begin("opening the model")
+        engine = settings.opened(table)
+        engine.told = progress.within
+        progress.begin("reading")
+        if settings.output is None:
+            with _job(table, engine, settings) as work:
+                counts = work.to_stream("jsonl", progress)
+            what = in_words(counts["rows"])
+        else:
+            done = _to_file(table, engine, settings, progress)
+            if done is None:
+                settings.say(f"{settings.output} is complete already")
+                return
+            counts = done
+            what = f"{in_words(counts['kept'] + counts['rows'])} in {settings.output}"
     settings.say(what + speed_of(counts, progress))
     for note in _notes(counts, engine):
         settings.say(note)
@@ -150,26 +159,18 @@ def _opened(settings: EncodeSettings) -> Callable[["RowBlock"], "Encoded"]:
 
 
 def _to_file(
-    table: "TextTable | JoinedTables", engine: "Engine", settings: EncodeSettings
-) -> tuple[Counter[str], RowProgress] | None:
-    """The counts of a run, and how long it took; None where its output was there already."""
+    table: "TextTable | JoinedTables", engine: "Engine", settings: EncodeSettings, progress: RowProgress
+) -> Counter[str] | None:
+    """The counts of a run; None where its output was there already."""
     from sijo.files.output_job import OutputJob
 
     decisive = _run_settings(table, engine, settings)
-    with (
-        call_with(OutputJob, settings, settings=decisive, arrays=True) as job,
-        RowProgress(shown=not settings.quiet) as progress,
-    ):
+    with call_with(OutputJob, settings, settings=decisive, arrays=True) as job:
         if job.finished:
             job.confirm(table.blocks(rows=ROWS))
-            settings.say(f"{settings.output} is complete already")
             return None
-        how = "in place of --overwrite " if settings.overwrite else ""
         with _job(table, engine, settings) as work:
-            counts = work.to_file(
-                job, progress, lambda kept: settings.say(f"{kept}; the same command with --resume {how}goes on")
-            )
-    return counts, progress
+            return work.to_file(job, progress, lambda kept: settings.say(f"{kept}; this goes on: {resuming()}"))
 
 
 def reader(engine: "Engine") -> Callable[["RowBlock"], "Encoded"]:

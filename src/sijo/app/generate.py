@@ -94,8 +94,8 @@ class SynthesisOptions:
     (label,control_code,prompt; several lines of a label are several beginnings) or .json file. By default with
     --temperature 0.2 --top-k 10 --penalty 1.2, and up to a line's end."""
     output: Annotated[Path | None, Parameter(alias="-o")] = None
-    """With --for-labels: a .csv, .jsonl or .parquet to write, with text, label, mean_logprob and seed; it appears
-    whole or not at all."""
+    """With --for-labels: a .csv, .tsv, .jsonl, .parquet or .xlsx to write, with text, label, mean_logprob and seed;
+    it appears whole or not at all."""
     drafts: int | None = None
     """With --for-labels: how many texts are written for each label; five times --count by default."""
     min_new_tokens: int = 5

@@ -5,6 +5,7 @@ A person at a terminal sees a bar; a log gets a line now and then, so that it st
 
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
 
+from sijo.app.again import resuming
 from sijo.app.numbers import clock
 from sijo.app.results import Screen, tell
 
@@ -22,6 +24,8 @@ EVERY_SECONDS = 10.0
 """Between two lines of a log."""
 BAR = 20
 """Columns of the bar, which leaves room for the words beside it."""
+FIRST_SECONDS = 2.0
+"""Before the first of them: shorter work is not worth a line."""
 SPEED_SECONDS = 600.0
 """Over which the speed is taken from which a bar tells the time left."""
 
@@ -41,9 +45,11 @@ class ProgressReport:
         self._shown = shown
         self._bar = bar
         self._live: Any = None
+        self._soon: threading.Timer | None = None
 
     def __enter__(self) -> Self:
-        self._started = self._last_line = time.perf_counter()
+        self._started = time.perf_counter()
+        self._last_line = self._started - EVERY_SECONDS + FIRST_SECONDS
         self._first_share: float | None = 0.0
         if self._shown and self._bar and sys.stderr.isatty():
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -61,6 +67,29 @@ class ProgressReport:
             self._live.start()
         return self
 
+    def begin(self, words: str) -> None:
+        """What is done from here on, where time counts from; told at once at a terminal, else if it takes long."""
+        self._settle()
+        self._started = time.perf_counter()
+        if self._live is not None:
+            self._live.update(self._task, description=words)
+        elif self._shown:
+            self._soon = threading.Timer(FIRST_SECONDS, tell, [words])
+            self._soon.daemon = True
+            self._soon.start()
+
+    def hide(self) -> None:
+        """Take the bar away: results follow on the same terminal."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _settle(self) -> None:
+        """What was begun need not be told any more."""
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None
+
     def skip(self, share: float | None) -> None:
         """Up to this share the work had been done before, so it says nothing of the speed."""
         self._first_share = share
@@ -74,6 +103,7 @@ class ProgressReport:
 
     def _show(self, words: str, share: float | None) -> None:
         """Show the words and the time left; `share` of the work is done, None where that is not known."""
+        self._settle()
         if self._live is not None:
             total = None if share is None else 1.0
             self._live.update(self._task, description=words, completed=share or 0.0, total=total)
@@ -89,6 +119,7 @@ class ProgressReport:
         return f", {clock(seconds)} left" if seconds >= 1 else ""
 
     def __exit__(self, *error: object) -> None:
+        self._settle()
         self.seconds = time.perf_counter() - self._started
         if self._live is not None:
             self._live.stop()
@@ -98,6 +129,11 @@ class RowProgress(ProgressReport):
     """Counts rows."""
 
     rows = 0
+
+    def within(self, done: int, of: int) -> None:
+        """So many inputs of the block at work are read: told of the first block alone, behind which rows count."""
+        if not self.rows:
+            self._show(f"the first rows: {done / of:.0%}", None)
 
     def add(self, rows: int, share: float | None) -> None:
         """Count more rows; `share` of the input is read, None where that is not known."""
@@ -149,7 +185,7 @@ def follow_run(run: "Callable[..., Generator[Step, None, bool]]", out: Path, *, 
         finished = progress.follow(run(stop=lambda: bool(signals), tell=progress.say))
     if signals and not finished:
         if shown:
-            tell(f"saved in {out}; the same command with --resume goes on")
+            tell(f"saved in {out}; this goes on: {resuming()}")
         if signals == [signal.SIGINT]:
             raise KeyboardInterrupt
         signal.raise_signal(signals[0])

@@ -4,6 +4,7 @@ Blocks of rows are answered one after another, here or by several processes, and
 or not at all, by a run that can be resumed; or to standard output as they come.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -36,12 +37,18 @@ class TableOptions:
     output: Path | None = None
     quiet: bool
 
-    def table(self, source: str | Sequence[str], column: str | None) -> "TextTable | JoinedTables":
+    def progress(self, sources: Sequence[str]) -> RowProgress:
+        """What tells how far the work has come: no bar where a person is typing the texts."""
+        return RowProgress(shown=not self.quiet, bar=not _is_typed(sources))
+
+    def table(self, sources: Sequence[str], column: str | None) -> "TextTable | JoinedTables":
         """The rows of a file, of several or of a pattern, or of standard input, opened as the settings say."""
         from sijo.files.inputs.joined_tables import open_tables
 
+        if _is_typed(sources):
+            self.say("type or paste texts, one a line; Ctrl-D on a line of its own ends them, and answers follow")
         return open_tables(
-            [source] if isinstance(source, str) else source,
+            sources or ["-"],
             output=self.output,
             kind=self.input_format,
             column=column,
@@ -56,17 +63,36 @@ class TableOptions:
             tell(line)
 
 
-def check_output(output: Path | None, *, resume: bool, overwrite: bool, workers: int, arrays: bool = False) -> None:
+def _is_typed(sources: Sequence[str]) -> bool:
+    """Whether standard input is a terminal, and the source of texts."""
+    return [*sources] in ([], ["-"]) and sys.stdin is not None and sys.stdin.isatty()
+
+
+def check_output(
+    output: Path | None,
+    *,
+    resume: bool,
+    overwrite: bool,
+    workers: int,
+    arrays: bool = False,
+    spreadsheet_safe: bool = False,
+    shown: str = "jsonl",
+) -> None:
     """Raise SettingError for an output or a number of processes that cannot be, before a model is opened.
 
     arrays  whether there are vectors, which can stand alone in a .npy
+    shown   how rows are printed where there is no output
     """
     if output is None and (resume or overwrite):
         raise SettingError("--resume and --overwrite are about a file; name it with --output")
     if output is not None:
         from sijo.files.row_writers import format_of
 
-        format_of(output, arrays=arrays)
+        format_of(output, arrays=arrays, spreadsheet_safe=spreadsheet_safe)
+    elif spreadsheet_safe:
+        from sijo.files.row_writers import must_be_for_spreadsheets
+
+        must_be_for_spreadsheets(shown)
     if workers != 1:
         from sijo.inference.workers import check_workers
 
@@ -107,9 +133,12 @@ class TableJob(Generic[Answer]):
                     counts["kept"] += len(block.texts)
                     progress.skip(self.table.share())
                 else:
+                    job.must_fit([block])
                     yield block
 
         try:
+            if self.table.rereadable:
+                job.must_fit(self.table.blocks(rows=self.rows))
             for block, answer in self.answered(to_do()):
                 added = self.columns(answer)
                 if block.number == 0:  # a name that is taken is refused now
@@ -118,13 +147,17 @@ class TableJob(Generic[Answer]):
                 counts += self.counted(answer)
                 progress.add(len(block.texts), self.table.share())
             job.finish(blocks)
-        except BaseException:
+        except BaseException as error:
             if done := counts["kept"] + counts["rows"]:
-                tell_kept(f"{done:,} rows are done and kept")
+                tell_kept(f"{in_words(done)} {'is' if done == 1 else 'are'} done and kept")
+            elif isinstance(error, KeyboardInterrupt):
+                tell_kept("the first block of rows is not done yet")
             raise
         return counts
 
-    def to_stream(self, format: Literal["csv", "jsonl"], progress: RowProgress) -> Counter[str]:
+    def to_stream(
+        self, format: Literal["csv", "tsv", "jsonl"], progress: RowProgress, *, spreadsheet_safe: bool = False
+    ) -> Counter[str]:
         """Write rows to standard output as their answers come."""
         from sijo.files.row_writers import OutputRows, stream
 
@@ -134,15 +167,22 @@ class TableJob(Generic[Answer]):
             for block, answer in self.each(progress, counts):
                 yield OutputRows(block.columns, self.columns(answer), block.kind)
 
-        stream(pieces(), format, rows_out())
+        stream(pieces(), format, rows_out(), spreadsheet_safe=spreadsheet_safe)
         return counts
 
     def each(self, progress: RowProgress, counts: Counter[str]) -> Iterator[tuple["RowBlock", Answer]]:
-        """Every block with its answer, counted once whoever asked for it is done with it."""
-        for block, answer in self.answered(self.table.blocks(rows=self.rows)):
-            yield block, answer
-            counts.update(self.counted(answer))
-            progress.add(len(block.texts), self.table.share())
+        """Every block with its answer, to be printed; counted once whoever asked for it is done with it."""
+        try:
+            for block, answer in self.answered(self.table.blocks(rows=self.rows)):
+                if sys.stdout.isatty():
+                    progress.hide()
+                yield block, answer
+                counts.update(self.counted(answer))
+                progress.add(len(block.texts), self.table.share())
+        except KeyboardInterrupt:
+            if counts["rows"]:
+                tell(f"{in_words(counts['rows'])} printed; a run with --output FILE goes on with --resume")
+            raise
 
 
 @contextmanager

@@ -26,7 +26,8 @@ from sijo.names import folded, list_in
 DIGEST_BYTES = 12
 DECIDES_NOTHING = frozenset(
     {
-        *("sijo", "labels", "labels_column", "labels_separator", "all_scores", "compare"),
+        *("sijo", "labels", "labels_column", "labels_separator", "all_scores", "top_k", "compare"),
+        "spreadsheet_safe",
         *("input format", "column", "delimiter", "header"),
     }
 )

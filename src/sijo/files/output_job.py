@@ -33,9 +33,10 @@ from sijo.files.atomic import sync, whole_file
 from sijo.files.json_files import LONGEST_JSON, parse_json, sayable
 from sijo.files.paths import FolderFile, present
 from sijo.files.resumable import ResumableFolder, differences
-from sijo.files.row_writers import WRITERS, ColumnPlan, OutputRows, format_of, values
+from sijo.files.row_writers import WRITERS, ColumnPlan, OutputRows, format_of, must_fit
 from sijo.files.system import is_ours_or_systems
 from sijo.files.tables import RowBlock
+from sijo.files.writing.cells import values
 
 DIGEST_BYTES = 32
 CHUNKS = "chunk-" + 8 * "[0-9]"
@@ -52,6 +53,7 @@ class OutputJob(ResumableFolder):
     arrays     whether what is written holds vectors, which may go to a .npy alone
     overwrite  start over, and at the end replace an output that is there; a run that was begun
                so may still do so when it is resumed
+    spreadsheet_safe  let no spreadsheet take a text for a formula: as `RowWriter` has it
 
     Everything is checked, and the folder locked, at once, so before a text is read.
     Raises SettingError when the output cannot be or may not be written, when an unfinished run
@@ -70,10 +72,12 @@ class OutputJob(ResumableFolder):
         resume: bool,
         overwrite: bool,
         arrays: bool = False,
+        spreadsheet_safe: bool = False,
     ) -> None:
         if resume and overwrite:
             raise SettingError("--resume goes on with a run and --overwrite starts it over; pass one of them")
-        self.format = format_of(output, arrays=arrays)
+        self.format = format_of(output, arrays=arrays, spreadsheet_safe=spreadsheet_safe)
+        self._layout = {"spreadsheet_safe": True} if spreadsheet_safe else {}
         link = Path(output)
         if link.is_symlink() and not is_ours_or_systems(link.lstat().st_uid):
             raise SettingError(f"output {link} is a link that another user made; name the file itself, or another")
@@ -87,7 +91,7 @@ class OutputJob(ResumableFolder):
         self._overwrite = overwrite
         try:
             self.lock()
-            self._begin(json.loads(json.dumps(sayable(settings), default=str)), resume)
+            self._begin(json.loads(json.dumps(sayable({**settings, **self._layout}), default=str)), resume)
         except BaseException:
             self.close()
             raise
@@ -155,6 +159,24 @@ class OutputJob(ResumableFolder):
         else:
             self.remove()
 
+    def must_fit(self, blocks: Iterable[RowBlock]) -> None:
+        """Raise SettingError where the output's format has no room for a row, before a model is asked about it."""
+        if self.format == "xlsx":
+            for block in blocks:
+                self._must_fit(block, pa.table({}))
+
+    def _must_fit(self, block: RowBlock, added: pa.Table) -> None:
+        try:
+            must_fit(self.format, OutputRows(block.columns, added, block.kind), block.first_row)
+        except SettingError as error:
+            if next(self.folder.glob(CHUNKS), None) is None:
+                raise
+            other = f".{self.output.stem}.csv.sijo-run"
+            raise SettingError(
+                f"{error}: rows that are done go along where {self.folder} is renamed to {other}, and "
+                f"{self.output.stem}.csv is made with --resume"
+            ) from None
+
     def done(self, block: RowBlock) -> bool:
         """Whether the answers for this block are on disk, whole.
 
@@ -173,9 +195,11 @@ class OutputJob(ResumableFolder):
 
         added  our columns, a row for each of the block's
 
-        Raises OSError when the disk is full or fails; all earlier blocks stay.
+        Raises OSError when the disk is full or fails, and SettingError where the output's format has no room for
+        the rows; all earlier blocks stay.
         """
         assert self.begun and len(block.texts) == block.columns.num_rows == added.num_rows
+        self._must_fit(block, added)
         about = {"input": _digest(block), "kind": block.kind}
         buffer = pa.BufferOutputStream()
         for table in (block.columns, added.replace_schema_metadata(about)):
@@ -204,7 +228,7 @@ class OutputJob(ResumableFolder):
         digests, rows = blake2b(digest_size=DIGEST_BYTES), 0
         with (
             whole_file(whole, mode_of=self.output) as out,
-            closing(WRITERS[self.format](out, plan)) as writer,
+            closing(WRITERS[self.format](out, plan, scratch=self.folder, **self._layout)) as writer,
         ):
             for digest, piece in self._kept(blocks):
                 writer.write(piece)

@@ -1,15 +1,16 @@
-"""Answers written beside the rows they belong to, as CSV, JSON Lines or Parquet.
+"""Answers written beside the rows they belong to, as CSV, tabs, JSON Lines, Parquet or a sheet of Excel's.
 
 Any kind of input can become any kind of output, and keeps every column and value on the way. What
 a format has no word for is spelled out in one that it has:
 
-              CSV                        JSON Lines                 Parquet
+              CSV, TSV, XLSX             JSON Lines                 Parquet
 null          an empty field             null                       null
 NaN, infinity nan, inf                   null                       as it is
 dates, times  ISO 8601 text              ISO 8601 text              as it is
 decimals      digits, as text            digits, as text            as it is
 bytes         base64                     base64                     as it is
 lists, maps   JSON text                  arrays, objects            as it is
+our numbers   six digits                 six digits                 as they are
 
 A JSON record goes to JSON Lines as its very text, so that no digit or escape of it can change; only NaN and
 Infinity, which Python reads there and JSON does not know, become null. In a
@@ -17,15 +18,14 @@ table each key becomes a column: in Parquet of the one type that holds all its v
 JSON text. Where rows come from, and what survives a crash, belongs elsewhere.
 """
 
-import base64
 import csv
+import io
 import json
-import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
 
@@ -33,30 +33,40 @@ import pyarrow as pa
 from numpy.lib.format import write_array_header_1_0
 from pyarrow import types
 
-from sijo.errors import SettingError, TextError
+from sijo.errors import SettingError, TextError, not_installed
 from sijo.files import table_formats as formats
-from sijo.files.json_files import sayable
+from sijo.files.writing import workbook
+from sijo.files.writing.cells import as_field, json_text, looks_like_formula, six_digits, values, writable
 
-Format = Literal["csv", "jsonl", "parquet", "npy"]
+Format = Literal["csv", "tsv", "jsonl", "parquet", "xlsx", "npy"]
 
 SUFFIXES: dict[str, Format] = {
-    suffix: kind for suffix, kind in formats.SUFFIXES.items() if kind != "text" and suffix != ".tsv"
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".xlsx": "xlsx",
 }
-"""Those that are read, but for lines of plain text and tabs between fields, which are not written."""
 ARRAY = ".npy"
 """The suffix of an array of vectors alone, which a command must have."""
 PREFIX = "predicted_"
 NO_JSON = re.compile(r'"(?:[^"\\]|\\.)*+"|-?Infinity|NaN')
 """Strings, in which anything may stand, and the numbers that Python reads though JSON has no word for them."""
+FOR_SPREADSHEETS: tuple[Format, ...] = ("csv", "tsv", "xlsx")
+"""What spreadsheets open, and may take for formulas."""
 ROW_GROUP_BYTES = 32 * 2**20  # held back until a Parquet row group is worth its overhead
 
 
-def format_of(path: str | Path, *, arrays: bool = False) -> Format:
+def format_of(path: str | Path, *, arrays: bool = False, spreadsheet_safe: bool = False) -> Format:
     """The format that a path's suffix asks for.
 
-    arrays  whether there are vectors, which can stand alone in a .npy
+    arrays            whether there are vectors, which can stand alone in a .npy
+    spreadsheet_safe  whether a spreadsheet is to take none of its texts for a formula
 
-    Raises SettingError for a suffix that none is written under.
+    Raises SettingError for a suffix that none is written under, for one whose library is not installed, and for one
+    that no spreadsheet opens where it is to be safe in one.
 
     >>> format_of("answers.ndjson"), format_of("vectors.npy", arrays=True)
     ('jsonl', 'npy')
@@ -65,7 +75,20 @@ def format_of(path: str | Path, *, arrays: bool = False) -> Format:
     formats: dict[str, Format] = {**SUFFIXES, ARRAY: "npy"} if arrays else SUFFIXES
     if suffix not in formats:
         raise SettingError(f"output {str(path)!r} must end in one of {', '.join(formats)}")
+    if formats[suffix] == "xlsx" and find_spec("xlsxwriter") is None:
+        raise not_installed(ModuleNotFoundError(name="xlsxwriter")) or AssertionError
+    if spreadsheet_safe:
+        must_be_for_spreadsheets(formats[suffix])
     return formats[suffix]
+
+
+def must_be_for_spreadsheets(format: str) -> None:
+    """Raise SettingError for a format that no spreadsheet takes for formulas."""
+    if format not in FOR_SPREADSHEETS:
+        raise SettingError(
+            f"--spreadsheet-safe is about {', '.join(FOR_SPREADSHEETS)}, in which a spreadsheet may see formulas; "
+            f"leave it out for {format}, whose texts are texts"
+        )
 
 
 def added_names(existing: Iterable[str], ours: Iterable[str]) -> dict[str, str]:
@@ -132,10 +155,17 @@ class ColumnPlan:
 
 
 class RowWriter:
-    """Pieces written one after another to an open binary file, in memory bounded by a few of them."""
+    """Pieces written one after another to an open binary file, in memory bounded by a few of them.
 
-    def __init__(self, out: BinaryIO, plan: ColumnPlan) -> None:
+    spreadsheet_safe  mark the texts that a spreadsheet may take for formulas: in CSV by an apostrophe before them
+    scratch           a folder for what cannot be written in its place yet; the system's by default
+    """
+
+    def __init__(
+        self, out: BinaryIO, plan: ColumnPlan, *, spreadsheet_safe: bool = False, scratch: Path | None = None
+    ) -> None:
         self.out, self.plan = out, plan
+        self.spreadsheet_safe, self.scratch = spreadsheet_safe, scratch
 
     def write(self, piece: OutputRows) -> None:
         """Write, or hold back until later, the rows of one more piece.
@@ -153,15 +183,13 @@ class RowWriter:
         """Write what was held back; the file stays open."""
 
 
-class CsvWriter(RowWriter):
-    """A header, then a line for each row, ended by a line feed."""
+class FieldWriter(RowWriter):
+    """A header, then a row of fields for each row."""
 
     begun = False
 
-    def lines(self, piece: OutputRows) -> Iterator[str]:
-        # a writer whose own line end is "\n" leaves "\r" unquoted, and readers would break the row there
-        lines: list[str] = []
-        table = csv.writer(_Sink(lines.append), lineterminator="\r\n")
+    def rows(self, piece: OutputRows) -> Iterator[Sequence[Any]]:
+        """The fields of each row, before the first piece those of the header: None, numbers and strings."""
         if self.plan.keys is None:
             names = piece.columns.column_names
             columns = [_for_csv(column) for column in piece.columns.columns]
@@ -170,17 +198,67 @@ class CsvWriter(RowWriter):
             columns = [[record.get(name) for record in records] for name in names]
         if not self.begun:
             self.begun = True
-            table.writerow(_writable(name) for name in [*names, *self.plan.names.values()])
-        columns += [_for_csv(column) for column in piece.added.columns]
-        table.writerows(map(_cell, row) for row in zip(*columns, strict=True))
+            yield [self.field(name) for name in [*names, *self.plan.names.values()]]
+        columns += [_shown(column, _for_csv(column), True) for column in piece.added.columns]
+        for row in zip(*columns, strict=True):
+            yield [self.field(value) for value in row]
+
+    def field(self, value: object) -> Any:
+        """A value as it stands in a field."""
+        return as_field(value)
+
+
+class CsvWriter(FieldWriter):
+    """Commas between fields, and a line feed behind each row."""
+
+    delimiter = ","
+
+    def lines(self, piece: OutputRows) -> Iterator[str]:
+        # a writer whose own line end is "\n" leaves "\r" unquoted, and readers would break the row there
+        lines: list[str] = []
+        table = csv.writer(_Sink(lines.append), delimiter=self.delimiter, lineterminator="\r\n")
+        table.writerows(self.rows(piece))
         return (line.removesuffix("\r\n") + "\n" for line in lines)
+
+    def field(self, value: object) -> Any:
+        own = super().field(value)
+        return f"'{own}" if self.spreadsheet_safe and looks_like_formula(own) else own
+
+
+class TsvWriter(CsvWriter):
+    """The same with tabs between fields."""
+
+    delimiter = "\t"
+
+
+class WorkbookWriter(FieldWriter):
+    """A workbook of Excel's of one sheet, whole when it is closed."""
+
+    sheet: workbook.Sheet | None = None
+    count = 0
+
+    def write(self, piece: OutputRows) -> None:
+        must_fit("xlsx", piece, self.count)
+        self.count += piece.added.num_rows
+        self.sheet = self.sheet or self._sheet()
+        for row in self.rows(piece):
+            self.sheet.write(row)
+
+    def field(self, value: object) -> Any:
+        return value if isinstance(value, bool) else super().field(value)
+
+    def close(self) -> None:
+        (self.sheet or self._sheet()).close()
+
+    def _sheet(self) -> workbook.Sheet:
+        return workbook.Sheet(self.out, scratch=self.scratch, quotes_formulas=self.spreadsheet_safe)
 
 
 class JsonlWriter(RowWriter):
     """A JSON object for each row, the input's keys before ours."""
 
     def lines(self, piece: OutputRows) -> Iterator[str]:
-        ours = _objects(piece.added.rename_columns(list(self.plan.names.values())))
+        ours = _objects(piece.added.rename_columns(list(self.plan.names.values())), shorten=True)
         if self.plan.keys is None:
             theirs = _objects(piece.columns)
         else:
@@ -200,10 +278,11 @@ class JsonlWriter(RowWriter):
 class ParquetWriter(RowWriter):
     """A Parquet file whose row groups are some tens of megabytes, or a piece if that is more."""
 
-    def __init__(self, out: BinaryIO, plan: ColumnPlan) -> None:
-        super().__init__(out, plan)
+    file: Any = None
+
+    def __init__(self, *how: Any, **layout: Any) -> None:
+        super().__init__(*how, **layout)
         self.held: list[pa.Table] = []
-        self.file: Any = None
 
     def write(self, piece: OutputRows) -> None:
         columns = piece.columns if self.plan.keys is None else _typed(piece, self.plan.keys)
@@ -255,97 +334,50 @@ class ArrayWriter(RowWriter):
 
 WRITERS: dict[Format, type[RowWriter]] = {
     "csv": CsvWriter,
+    "tsv": TsvWriter,
     "jsonl": JsonlWriter,
     "parquet": ParquetWriter,
+    "xlsx": WorkbookWriter,
     "npy": ArrayWriter,
 }
 
 
-def stream(pieces: Iterable[OutputRows], format: Format, out: BinaryIO) -> None:
+def must_fit(format: Format, piece: OutputRows, first_row: int) -> None:
+    """Raise SettingError for rows that a format has no room for, before anything is made of them.
+
+    first_row  how many rows stand before the piece
+    """
+    if format == "xlsx":
+        header, *rows = FieldWriter(io.BytesIO(), ColumnPlan.of([piece])).rows(piece)
+        workbook.must_fit(header, rows, first_row)
+
+
+def stream(pieces: Iterable[OutputRows], format: Format, out: BinaryIO, *, spreadsheet_safe: bool = False) -> None:
     """Write pieces as they come, and flush each, so that a pipe sees rows at once.
 
     Names and, for CSV, the keys of JSON records are settled by the first piece alone.
-    Raises SettingError for Parquet, which is whole only at its end, and TextError when a later
+    Raises SettingError for Parquet and workbooks, which are whole only at their end, and TextError when a later
     record brings a key that cannot be told any more.
     """
-    if format == "parquet":
-        raise SettingError("Parquet cannot be streamed; pass --output, or choose csv or jsonl")
+    if format in ("parquet", "xlsx"):
+        raise SettingError(f"{format} cannot be streamed; pass --output, or choose csv or jsonl")
     writer: RowWriter | None = None
     for piece in pieces:
-        writer = writer or WRITERS[format](out, ColumnPlan.of([piece]))
+        writer = writer or WRITERS[format](out, ColumnPlan.of([piece]), spreadsheet_safe=spreadsheet_safe)
         writer.write(piece)
         out.flush()
 
 
-def values(column: pa.ChunkedArray, *, finite: bool) -> list[Any]:
-    """A column as what JSON can say: strings, numbers, booleans, lists, dicts and None.
-
-    finite  True turns NaN and infinities into None, for JSON has no word for them
-
-    Dates and times become ISO 8601 text, decimals their digits, bytes base64.
-
-    >>> import pyarrow as pa
-    >>> values(pa.chunked_array([[float("nan"), 0.5]]), finite=True)
-    [None, 0.5]
-    """
-    kind = column.type
-    if types.is_dictionary(kind) or isinstance(kind, pa.BaseExtensionType):
-        plain = kind.value_type if types.is_dictionary(kind) else kind.storage_type
-        return values(column.cast(plain), finite=finite)
-    if types.is_nested(kind):
-        return _nested(column, finite)
-    if types.is_floating(kind) and finite:
-        return [x if x is not None and math.isfinite(x) else None for x in column.to_pylist()]
-    if (types.is_primitive(kind) and not types.is_temporal(kind)) or types.is_null(kind):
-        return list(column.to_pylist())
-    binary = (types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary)
-    if any(is_kind(kind) for is_kind in binary):
-        return [None if x is None else base64.b64encode(x).decode() for x in column.to_pylist()]
-    return _text(column)
-
-
-def _nested(column: pa.ChunkedArray, finite: bool) -> list[Any]:
-    """Lists, structs and maps: their values taken all at once, then parted again."""
-    import pyarrow.compute as pc
-
-    kind = column.type
-    if types.is_map(kind):
-        entry = pa.struct([pa.field("key", kind.key_type, nullable=False), pa.field("value", kind.item_type)])
-        maps = values(column.cast(pa.list_(entry)), finite=finite)
-        return [pairs if pairs is None else {_cell(pair["key"]): pair["value"] for pair in pairs} for pairs in maps]
-    if types.is_struct(kind):
-        names = [field.name for field in kind]
-        fields = [values(pc.struct_field(column, [place]), finite=finite) for place in range(len(names))]
-        valid = column.is_valid().to_pylist()
-        return [
-            dict(zip(names, row, strict=True)) if is_valid else None
-            for is_valid, *row in zip(valid, *fields, strict=True)
-        ]
-    items = iter(values(pc.list_flatten(column), finite=finite))
-    lengths = pc.list_value_length(column).to_pylist()
-    return [length if length is None else list(islice(items, length)) for length in lengths]
-
-
-def _text(column: pa.ChunkedArray) -> list[str | None]:
-    """Strings, and what Arrow itself writes as digits and ISO 8601."""
-    text = column if types.is_string(column.type) else column.cast(pa.large_string())
-    if types.is_timestamp(column.type):  # "2024-01-31 10:00:00+0100" lacks a T and a colon
-        import pyarrow.compute as pc
-
-        text = pc.replace_substring(text, " ", "T")
-        text = pc.replace_substring_regex(text, r"([+-]\d\d)(\d\d)$", r"\1:\2")
-    try:
-        return list(text.to_pylist())
-    except UnicodeDecodeError:  # Parquet does not check what it is given as a string
-        raw = text.cast(pa.large_binary()).to_pylist()
-        return [None if x is None else x.decode(errors="backslashreplace") for x in raw]
-
-
-def _objects(table: pa.Table) -> Iterator[str]:
-    """Each row as the text of a JSON object."""
-    columns = [values(column, finite=True) for column in table.columns]
+def _objects(table: pa.Table, *, shorten: bool = False) -> Iterator[str]:
+    """Each row as the text of a JSON object; `shorten` for our numbers."""
+    columns = [_shown(column, values(column, finite=True), shorten) for column in table.columns]
     for row in zip(*columns, strict=True):
         yield json.dumps(dict(zip(table.column_names, row, strict=True)), ensure_ascii=False)
+
+
+def _shown(column: pa.ChunkedArray, cells: list[Any], shorten: bool) -> list[Any]:
+    """Six digits of numbers of double precision, as scores are; vectors have single, and keep theirs."""
+    return list(map(six_digits, cells)) if shorten and "double" in str(column.type) else cells
 
 
 def _for_csv(column: pa.ChunkedArray) -> list[Any]:
@@ -353,27 +385,11 @@ def _for_csv(column: pa.ChunkedArray) -> list[Any]:
     return values(column, finite=not types.is_floating(kind))  # a field may say nan; JSON text may not
 
 
-def _cell(value: object) -> Any:
-    """What the csv module writes as it should: it knows None, numbers and strings."""
-    if isinstance(value, str):
-        return _writable(value)
-    return _json(value) if isinstance(value, bool | list | dict) else value
-
-
-def _json(value: object) -> str:
-    return _writable(json.dumps(sayable(value), ensure_ascii=False))
-
-
 def _valid(raw: str) -> str:
     """The text of a JSON record, with null for each NaN and Infinity that stands outside of its strings."""
     if "NaN" not in raw and "Infinity" not in raw:
         return raw
     return NO_JSON.sub(lambda found: found[0] if found[0].startswith('"') else "null", raw)
-
-
-def _writable(text: str) -> str:
-    r"""UTF-8 cannot hold half a surrogate pair; written as \ud83d it stays right inside JSON."""
-    return text.encode(errors="backslashreplace").decode()
 
 
 def _planned(piece: OutputRows, keys: dict[str, str]) -> list[dict[str, Any]]:
@@ -396,15 +412,15 @@ def _typed(piece: OutputRows, keys: dict[str, str]) -> pa.Table:
         fit = FITS[kind]
         cells = [None if record.get(key) is None else fit(record[key]) for record in records]
         columns.append(pa.array(cells, pa.type_for_alias("string" if kind == "json" else kind)))
-    return pa.table(columns, names=[_writable(key) for key in keys])
+    return pa.table(columns, names=[writable(key) for key in keys])
 
 
 FITS: dict[str, Callable[[Any], object]] = {
-    "string": _writable,
+    "string": writable,
     "bool": bool,
     "int64": int,
     "double": float,
-    "json": _json,
+    "json": json_text,
 }
 """What makes the cells of a column of each type; of those that hold all values of a key, the first is taken."""
 

@@ -90,6 +90,8 @@ class Engine:
         """Texts and pairs that the network has read so far."""
         self.kept = 0
         """Those whose output the store had."""
+        self.told: Callable[[int, int], None] | None = None
+        """Told after each batch how many inputs of those at work are read, and how many these are."""
         self.width = width_of(self.model, self.dimensions)
         """How many numbers a vector has."""
         self.before = self.model.sentence.prompt(self.prompt)
@@ -323,8 +325,12 @@ class Engine:
 
     def _batches(self, sequences: Sequence[Sequence[int]]) -> Iterator[list[int]]:
         """Which sequences are read together, by what a call costs the backend."""
-        lengths = list(map(len, sequences))
-        return by_length(lengths, token_budget=self.batch_tokens, call_cost=self.backend.call_cost)
+        lengths, done = list(map(len, sequences)), 0
+        for batch in by_length(lengths, token_budget=self.batch_tokens, call_cost=self.backend.call_cost):
+            yield batch
+            done += len(batch)
+            if self.told is not None:
+                self.told(done, len(lengths))
 
     def _read_pairs(self, pairs: Sequence[tuple[str, str]]) -> Iterator[Entry]:
         """Run the model over pairs; yields an entry for each."""

@@ -202,20 +202,25 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X, _ = self._tried(X)
         return self._judged(self._labeller(), X)[0]
 
-    def classify(self, texts: Iterable[str], labels: Sequence[Labels] | None = None) -> list[LabelPrediction]:
+    def classify(
+        self, texts: Iterable[str], labels: Sequence[Labels] | None = None, *, top_k: int | None = None
+    ) -> list[LabelPrediction]:
         """A `LabelPrediction` for each text: label, probability, every candidate, how much of the text was read.
 
         labels  a label set for each text, in place of the classifier's own
+        top_k   how many candidates a row keeps, the best; None for all
 
         >>> ZeroShotClassifier().classify(["a sonata in B minor"], [["music", "chess"]])[0].label
         'music'
         """
-        return list(self.stream(texts, labels))
+        return list(self.stream(texts, labels, top_k=top_k))
 
-    def stream(self, texts: Iterable[str], labels: Iterable[Labels] | None = None) -> Iterator[LabelPrediction]:
+    def stream(
+        self, texts: Iterable[str], labels: Iterable[Labels] | None = None, *, top_k: int | None = None
+    ) -> Iterator[LabelPrediction]:
         """As `classify`, row by row for a stream of any length, in constant memory."""
         texts, labels = self._tried(texts, labels)
-        return self._labeller(own=labels is None).stream(texts, labels)
+        return self._labeller(own=labels is None).stream(texts, labels, top_k=top_k)
 
     @property
     def classes_(self) -> np.ndarray:

@@ -43,12 +43,14 @@ class LabelPrediction:
     margin: float
     """How far the most probable answer leads the next; its probability, where there is one candidate."""
     labels: tuple[str, ...]
-    """All candidates, best first."""
+    """All candidates, best first; or the best `top_k` of them."""
     scores: tuple[float, ...]
     """Their probabilities, in the same order."""
     fitting: tuple[str, ...]
     """The labels given to the text: at most one, or with `multi_label` all that reach the threshold; with a stated
     risk the label set, which may hold several or none."""
+    fitting_scores: tuple[float, ...]
+    """Their probabilities, in the same order."""
     tokens: int
     """Tokens in the text, special ones not counted."""
     windows: int
@@ -61,12 +63,6 @@ class LabelPrediction:
     """Whether there is no label because the label set, at the stated risk, is not one label alone."""
     path: tuple[str, ...] = ()
     """The names from the top of the tree of labels down to the one chosen, where it has a parent."""
-
-    @property
-    def fitting_scores(self) -> tuple[float, ...]:
-        """The probabilities of the labels given, in their order."""
-        places = {name: place for place, name in enumerate(self.labels)}
-        return tuple(self.scores[places[name]] for name in self.fitting)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,18 +248,23 @@ class Labeller:
         """The sentence a label is put in, with {} for its name."""
         return self.choice.template or self.scorer.template
 
-    def stream(self, texts: Iterable[str], labels: Iterable[Labels] | None = None) -> Iterator[LabelPrediction]:
+    def stream(
+        self, texts: Iterable[str], labels: Iterable[Labels] | None = None, *, top_k: int | None = None
+    ) -> Iterator[LabelPrediction]:
         """A row for each text, for a stream of any length, in constant memory.
 
         texts   in whatever `texts_in` reads
         labels  a label set for each text, in place of the labeller's own
+        top_k   how many of a text's candidates its row keeps, the best; None for all
 
-        Raises NotFiniteError for a text whose scores are no numbers, or become none: it gets no label.
+        Raises SettingError for a `top_k` below 1, and NotFiniteError for a text whose scores are no numbers, or
+        become none: it gets no label.
         """
+        check_top_k(top_k)
         before = 0
         if labels is None:
             for scores, reading in self.scored(texts):
-                yield from self._rows(scores, self.own.labels, reading, before=before)
+                yield from self._rows(scores, self.own.labels, reading, before=before, top_k=top_k)
                 before += len(scores)
             return
         label_sets = values_in(labels, "labels")
@@ -279,7 +280,8 @@ class Labeller:
             scores, reading = self._score(group, list(place), wanted, before=before)
             for row, (label_set, own) in enumerate(zip(sets, columns, strict=True)):
                 own_scores = self._adjusted(scores[row : row + 1, own], label_set.labels)
-                yield from self._rows(own_scores, label_set.labels, reading, first=row, before=before + row)
+                at = {"first": row, "before": before + row}
+                yield from self._rows(own_scores, label_set.labels, reading, **at, top_k=top_k)
             before += len(group)
         if next(label_sets, None) is not None:
             raise SettingError("there are more label sets than texts; give one for each text")
@@ -367,7 +369,14 @@ class Labeller:
         return probabilities
 
     def _rows(
-        self, scores: np.ndarray, own: tuple[Label, ...], reading: ReadCounts, *, first: int = 0, before: int
+        self,
+        scores: np.ndarray,
+        own: tuple[Label, ...],
+        reading: ReadCounts,
+        *,
+        first: int = 0,
+        before: int,
+        top_k: int | None,
     ) -> Iterator[LabelPrediction]:
         """The answers for scores (n, L) of texts that share their labels, begin at row `first` of `reading`, and
         come after `before` others."""
@@ -383,22 +392,24 @@ class Labeller:
         for i, (chances, best) in enumerate(zip(probabilities, order, strict=True), start=first):
             labels = tuple(by_place[best].tolist())
             ranked = tuple(chances[best].tolist())
-            fitting = labels[:1]
+            given: Sequence[int] = (0,)  # of the ranked ones
             if reading.tokens[i] == 0:
-                fitting = () if choice.none_label is None else (choice.none_label,)
+                given = () if choice.none_label is None else (labels.index(choice.none_label),)
             elif fits is not None:
-                fitting = tuple(names[j] for j in best if fits[i - first, j])
+                given = np.flatnonzero(fits[i - first, best]).tolist()
             elif self.sets is not None:
-                fitting = labels[: int(self.sets.holds(chances).sum())]
+                given = range(int(self.sets.holds(chances).sum()))
+            fitting = tuple(labels[place] for place in given)
             abstained = self.sets is not None and len(fitting) != 1 and reading.tokens[i] > 0
             label = fitting[0] if fitting and not abstained else None
             yield LabelPrediction(
                 label=label,
                 score=ranked[labels.index(label)] if label in labels else ranked[0],
                 margin=ranked[0] - ranked[1] if len(ranked) > 1 else ranked[0],
-                labels=labels,
-                scores=ranked,
+                labels=labels[:top_k],
+                scores=ranked[:top_k],
                 fitting=fitting,
+                fitting_scores=tuple(ranked[place] for place in given),
                 tokens=int(reading.tokens[i]),
                 windows=int(reading.windows[i]),
                 truncated=bool(reading.truncated[i]),
@@ -406,6 +417,12 @@ class Labeller:
                 abstained=bool(abstained),
                 path=(*within[label], label) if label in within else (),
             )
+
+
+def check_top_k(top_k: int | None) -> None:
+    """Raise SettingError for a number of labels that no row can have."""
+    if top_k is not None and top_k < 1:
+        raise SettingError(f"top_k={top_k} (--top-k) leaves no label; give how many of the best to tell, from 1 on")
 
 
 def ranking(scores: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
