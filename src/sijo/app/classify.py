@@ -4,10 +4,10 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 from rich.table import Column, Table
@@ -35,6 +35,10 @@ NO_LABELS = (
     "say what to choose from with one of --labels, --labels-file and --labels-column, "
     'as in --labels "business,sport,tech"; only a model that was trained on labels has its own'
 )
+NO_FITTING: dict[str, Any] = {"calibrate": "none"} | dict.fromkeys(
+    ("calibration", "calibration_sample", "calibration_label_column", "risk", "none_risk")
+)
+"""A dry run fits no calibration, which would read other texts, or write a file."""
 LABEL_WIDTH, LEAST_TEXT = 32, 16
 """Characters of a label in a line, at most, and of a text, at least, in the printed table."""
 
@@ -64,6 +68,9 @@ class ClassifySettings(LabelSettings):
     workers: int = 1
     """Processes that share the rows where one does not fill the machine; each takes its share of the threads, and
     the answers are the same."""
+    dry_run: bool = False
+    """Read the input to its end and tell what would be done: rows, tokens, what would be cut, languages, and an
+    estimate of time and memory. Nothing is written."""
     resume: bool = False
     """Go on with a run that was stopped: same input, labels and output."""
     overwrite: bool = False
@@ -126,10 +133,17 @@ def run(source: str, settings: ClassifySettings) -> None:
         raise SettingError("--format is about printing; with --output the file's suffix says its format")
     table = settings.table(source, settings.column)
     call_with(check_output, settings)
+    if settings.dry_run:
+        settings = replace(settings, cache=None, compare=None, **NO_FITTING)
     first = partial(_first, table, settings)
     labeller = settings.opened(labels, first, lambda most: table.first_block(most).texts, column=settings.column)
     if labeller.labels is None and settings.labels_column is None:
         raise SettingError(NO_LABELS)  # not even the model says what to choose from
+    if settings.dry_run:
+        from sijo.app.prediction.dry_run import show_classify
+
+        show_classify(table, labeller, _answers(labeller, settings), settings)
+        return
     write = _to_stdout if settings.output is None else _to_file
     write(table, labeller, settings)
 

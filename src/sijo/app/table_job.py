@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from sijo.app.progress import RowProgress
 from sijo.app.results import rows_out, tell
@@ -33,12 +33,17 @@ class TableOptions:
     no_header: bool
     quiet: bool
 
-    def table(self, source: str, column: str | None) -> "TextTable":
-        """The rows of a file or of standard input, opened as the settings say."""
+    def table(self, source: str, column: str | None, **reading: Any) -> "TextTable":
+        """The rows of a file or of standard input, opened as the settings say, and as `reading` does."""
         from sijo.files.tables import TextTable
 
         return TextTable(
-            source, kind=self.input_format, column=column, delimiter=self.delimiter, header=not self.no_header
+            source,
+            kind=self.input_format,
+            column=column,
+            delimiter=self.delimiter,
+            header=not self.no_header,
+            **reading,
         )
 
     def say(self, line: str) -> None:

@@ -69,7 +69,10 @@ class TextTable:
 
     source     a path, or "-" for standard input; .gz, .bz2, .xz and .zst are decompressed on the way
     kind       what it holds; by default told from the suffix, and for "-" and .txt by `input_kind.py`
-    column     where the text is; by default `text`, else the only column (of strings)
+    column     where the text is; by default the first of `preferred` that is there, `text`, else the only column
+               (of strings)
+    preferred  columns that are taken, where there are several, before `text`
+    lists      whether the column may hold lists, as of words: their text is JSON
     delimiter  what separates the fields of a CSV; by default a comma, or a tab for .tsv
     header     whether line 1 of a CSV names its columns; else they are column_1, column_2, …, and `column` may be
                the number alone
@@ -100,7 +103,10 @@ class TextTable:
         column: str | None = None,
         delimiter: str | None = None,
         header: bool = True,
+        preferred: Sequence[str] = (),
+        lists: bool = False,
     ) -> None:
+        self._preferred, self._lists = preferred, lists
         self._path = None if str(source) == "-" else Path(source)
         self.name = "standard input" if self._path is None else str(self._path)
         if self._path is None and sys.stdin is None:
@@ -128,7 +134,8 @@ class TextTable:
             taken = f"{self.name} was taken for {self.kind} by its first lines; --input-format says otherwise"
             raise type(error)(f"{error} ({taken})") from None
         self.column, self.columns = reading.column, reading.columns
-        guessed = self.kind == "csv" and header and column is None and self.column != "text"
+        usual = ("text", *preferred)
+        guessed = self.kind == "csv" and header and column is None and self.column not in usual
         if guessed and not input_kind.is_header(self.column):
             warn(
                 f"line 1 of {self.name} is taken for the header, and looks like a row: {self.column[:60]!r}; pass "
@@ -317,7 +324,7 @@ class TextTable:
                     raise TextError(
                         f"{where}: the record has no key {column!r}, which held the text in the first one"
                     )
-                yield _sound(record[column], where), (raw,)
+                yield self._text_of(record[column], where), (raw,)
 
         return _Reading(None, column, rows())
 
@@ -326,7 +333,7 @@ class TextTable:
         columns = formats.distinct(self.name, names)
         strings = [field.name for field in schema if formats.holds_strings(field.type)]
         column = self._text_column(columns, strings)
-        if column not in strings:
+        if column not in strings and not (self._lists and pa.types.is_list(schema.field(column).type)):
             raise TextError(
                 f"{self.name}: column {column!r} is {schema.field(column).type}, not string; cast it to string"
             )
@@ -338,9 +345,13 @@ class TextTable:
         def rows() -> Iterator[tuple[str, tuple[pa.RecordBatch, int]]]:
             for before, batch in formats.read_parquet(file, self.name, validated):
                 for place, value in enumerate(batch.column(column)):
-                    yield _sound(value.as_py(), f"{self.name}, row {before + place + 1}"), (batch, place)
+                    yield self._text_of(value.as_py(), f"{self.name}, row {before + place + 1}"), (batch, place)
 
         return _Reading(columns, column, rows(), share=lambda done: done / max(rows_in_all, 1))
+
+    def _text_of(self, value: object, where: str) -> str:
+        is_list = self._lists and isinstance(value, list)
+        return _sound(json.dumps(value, ensure_ascii=False) if is_list else value, where)
 
     def _text_column(self, columns: Sequence[str], likely: Sequence[str]) -> str:
         """The column that was named; else `text`; else the only one that is `likely` to hold texts."""
@@ -349,8 +360,8 @@ class TextTable:
             if column in columns:
                 return column
             raise SettingError(f"{self.name} has no column {column!r}{_known(column, columns, 'Columns')}")
-        if "text" in columns:
-            return "text"
+        if usual := [name for name in (*self._preferred, "text") if name in columns]:
+            return usual[0]
         if len(likely) == 1:
             return likely[0]
         raise SettingError(
