@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -10,6 +11,7 @@ import sijo
 from sijo.data.asked_rows import asked_rows
 from sijo.data.labelled_rows import ColumnNames
 from sijo.errors import RefusedError, SettingError, TextError
+from sijo.evaluation.metrics import best_span
 from sijo.evaluation.tag_schemes import merged_words
 from sijo.export.export import export
 from sijo.jobs.finetune import finetune
@@ -260,6 +262,18 @@ def test_models_that_do_something_else(tiny_model, tuned, tiny_copy):
         (tiny_copy / "config.json").write_text(json.dumps(config))
         with pytest.raises(RefusedError, match="sijo_fine_tuned"):
             sijo.predict(tiny_copy, ["a"])
+
+
+def test_blanks_are_no_answer():
+    # kills: an answer that begins with the blank before its first piece, as SentencePiece's do, or is one alone
+    text = "나는 서울 에 산다"
+    places = np.array([(-1, -1), (0, 2), (2, 5), (5, 6), (6, 7), (7, 10)])
+    for start, end, want in (((2, 2), (2, 2), (3, 5)), ((2, 3), (3, 3), (3, 5)), ((3, 5), (3, 5), (6, 10))):
+        scores = [np.zeros(6), np.zeros(6)]
+        for side, (best, second) in zip(scores, (start, end), strict=True):
+            side[second], side[best] = 5, 9
+        answer = best_span([(*scores, places)], text)
+        assert (answer.place, answer.text) == (want, text[slice(*want)])
 
 
 def test_no_answer(tuned):

@@ -312,7 +312,8 @@ def best_span(
     most     how many starts, and how many ends, are paired with one another
     longest  tokens of an answer
 
-    Only spans within the text whose end is not before their start are looked at; the first token is no answer.
+    Only spans within the text whose end is not before their start are looked at; the first token is no answer, nor
+    are blanks, which are left out at both ends.
     """
     best = SpanAnswer("", -math.inf, math.inf)
     none, none_share = math.inf, 1.0
@@ -328,10 +329,17 @@ def best_span(
             for end in ends:
                 score = float(start_L[start] + end_L[end])
                 if start <= end < start + longest and score > best.score:
-                    place = (int(place_L2[start, 0]), int(place_L2[end, 1]))
-                    share = math.exp(score - sum(among))
-                    best = SpanAnswer(text[slice(*place)], score, none, place, share)
+                    first, last = _without_blanks(text, int(place_L2[start, 0]), int(place_L2[end, 1]))
+                    if first < last:  # a token may stand for a blank alone
+                        share = math.exp(score - sum(among))
+                        best = SpanAnswer(text[first:last], score, none, (first, last), share)
     return replace(best, none=none, none_share=none_share)
+
+
+def _without_blanks(text: str, start: int, end: int) -> tuple[int, int]:
+    """Characters of a text without the blanks at their ends: some tokenizers count one to a word's first piece."""
+    own = text[start:end]
+    return start + len(own) - len(own.lstrip()), end - (len(own) - len(own.rstrip()))
 
 
 def _log_sum(scores_L: Floats) -> float:
