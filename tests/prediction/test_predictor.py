@@ -164,8 +164,16 @@ def test_an_onnx_file_answers_alike(tuned, tmp_path, task):
             assert [w.score for w in one.tags] == pytest.approx([w.score for w in other.tags], abs=1e-5)
         else:
             assert one.label_scores == pytest.approx(other.label_scores, abs=1e-5)
-    with pytest.raises(SettingError, match="onnx"):
-        sijo.predict(tuned("question-answering"), [("a", "b")], backend="onnx")
+
+
+def test_an_onnx_file_without_the_head_is_passed_over(tuned, tmp_path):
+    # kills: an encoder's file that is taken for one with the head, and then has no logits
+    folder = shutil.copytree(tuned("question-answering"), tmp_path / "copy")
+    export(folder, texts=["the sea", "old land"])
+    [answer] = sijo.predict(folder, [("the sea", "the old sea")])
+    assert answer.answer
+    with pytest.raises(SettingError, match="question-answering"):
+        sijo.predict(folder, [("the sea", "the old sea")], backend="onnx")
 
 
 def test_forms_of_rows(tuned):
@@ -187,6 +195,8 @@ def test_forms_of_rows(tuned):
         assert [one.label for one in sijo.predict(folder, rows)] == want
     mixed = sijo.predict(folder, ["the sea", ("the sea", "new land"), "new land"])
     assert [mixed[0].label, mixed[2].label] == [want[0], want[2]] and mixed[1].tokens == 4
+    cut = sijo.predict(folder, ["the sea", "the sea " * 40, "new land"])
+    assert [one.truncated for one in cut] == [False, True, False] and cut[1].tokens == 80
     words = sijo.predict(tuned("tagging"), [["the", "sea"], "the sea", '["the", "sea"]'])
     assert words[0].tags == words[1].tags == words[2].tags
     assert sijo.predict(folder, []) == []
@@ -200,6 +210,7 @@ def test_forms_of_rows(tuned):
         ("caf\u0065\u0301 한글", ["caf\u0065\u0301", "한글"]),
         ("\u1112\u1161\u11ab\u1100\u1173\u11af, ok", ["\u1112\u1161\u11ab\u1100\u1173\u11af", ",", "ok"]),
         (" \u3000 ", []),
+        ("[1, 2]", ["[", "1", ",", "2", "]"]),
         ("100% 👍 C++", ["100", "%", "👍", "C++"]),
     ],
 )
