@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sijo.zeroshot.labeller import Labeller
 
 
-class RunSettings(Protocol):
+class DryRunSettings(Protocol):
     """What is asked of a run."""
 
     @property
@@ -44,7 +44,7 @@ def show_classify(
     table: "TextTable",
     labeller: "Labeller",
     answer: "Callable[[RowBlock], object]",
-    settings: RunSettings,
+    settings: DryRunSettings,
 ) -> None:
     """Show what a run of `sijo classify` would be."""
     tokenizer, room = labeller.scorer.engine.model.tokenizer, labeller.room
@@ -62,7 +62,7 @@ def show(
     rows: int,
     measured: "Callable[[RowBlock], tuple[Sequence[int], Sequence[bool]]]",
     answer: "Callable[[RowBlock], object]",
-    settings: RunSettings,
+    settings: DryRunSettings,
 ) -> None:
     """Show what a run would be; arguments as of `sijo.inference.dry_run.dry_run`.
 
