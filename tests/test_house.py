@@ -51,6 +51,10 @@ HOUSE = {
         "networks as ONNX files: written node by node, compared with the original, and then kept",
         ("files", "tokenizers", "nn", "models", "checkpoints", "inference", "evaluation"),
     ),
+    "prediction": (
+        "what fine-tuned heads answer: the task of a model, rows in, answers out",
+        ("files", "data", "tokenizers", "nn", "models", "checkpoints", "inference", "evaluation"),
+    ),
     "training": ("the machine: settings, step, loop, journal, optimizers, state, processes", BELOW),
     "zeroshot": (
         "label sets, scorers, calibration, the classifier",
@@ -61,11 +65,14 @@ HOUSE = {
     ),
     "jobs": (
         "pretrain, distill, finetune: prepare, build once, train, export what was built; recipes",
-        (*BELOW, "inference", "generation", "evaluation", "export", "training", "zeroshot"),
+        (*BELOW, "inference", "generation", "evaluation", "export", "prediction", "training", "zeroshot"),
     ),
     "app": (
         "the command line and the report: reads arguments, makes one call, shows the result",
-        (*BELOW, "inference", "generation", "evaluation", "export", "training", "zeroshot", "jobs"),
+        (
+            *(*BELOW, "inference", "generation", "evaluation", "export", "prediction", "training", "zeroshot"),
+            "jobs",
+        ),
     ),
 }
 """What lives in each room, and what it may import besides itself and the ground floor; nothing imports app."""

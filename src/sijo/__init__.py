@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from sijo.inference.encode import encode as encode
     from sijo.inference.open_models import close_models as close_models
     from sijo.nn.architecture import Architecture as Architecture
+    from sijo.prediction.answers import Prediction as Prediction
+    from sijo.prediction.predictor import predict as predict
     from sijo.zeroshot.classifier import ZeroShotClassifier as ZeroShotClassifier
     from sijo.zeroshot.label_files import read_labels as read_labels
     from sijo.zeroshot.labeller import LabelPrediction
@@ -33,6 +35,7 @@ _PLACES = {
     "Architecture": "sijo.nn.architecture.Architecture",
     "Label": "sijo.zeroshot.labels.Label",
     "LabelSet": "sijo.zeroshot.labels.LabelSet",
+    "Prediction": "sijo.prediction.answers.Prediction",
     "Model": "sijo.checkpoints.load.Model",
     "Row": "sijo.zeroshot.labeller.LabelPrediction",
     "SijoError": "sijo.errors.SijoError",
@@ -44,6 +47,7 @@ _PLACES = {
     "encode": "sijo.inference.encode.encode",
     "generate": "sijo.generation.generator.generate",
     "load": "sijo.checkpoints.load.load",
+    "predict": "sijo.prediction.predictor.predict",
     "read_labels": "sijo.zeroshot.label_files.read_labels",
     "save": "sijo.checkpoints.save.save",
 }

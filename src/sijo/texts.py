@@ -140,9 +140,9 @@ def is_missing(value: Any) -> bool:
     """
     if value is None:
         return True
-    if isinstance(value, float) or _is(value, "numpy", "floating", "datetime64", "timedelta64"):
+    if isinstance(value, float) or is_of(value, "numpy", "floating", "datetime64", "timedelta64"):
         return bool(value != value)  # noqa: PLR0124 (so is NaN told, and NaT)
-    if _is(value, "numpy", "ma.core.MaskedConstant"):
+    if is_of(value, "numpy", "ma.core.MaskedConstant"):
         return True
     pandas = sys.modules.get("pandas")
     return pandas is not None and any(value is getattr(pandas, name, value is None) for name in ("NA", "NaT"))
@@ -162,11 +162,11 @@ def values_in(values: Any, what: str) -> Iterator[Any]:
         raise SettingError(f"{what} is of type {kind}, and would be read as its keys; pass one column: {place}")
     if isinstance(values, set | frozenset):
         raise SettingError(f"{what} is a {kind}, which has no order; pass a list, such as sorted({what})")
-    if any(_is(values, name, *kinds) for name, kinds in TABLES.items()):
+    if any(is_of(values, name, *kinds) for name, kinds in TABLES.items()):
         return _column(_only_column(values, what), what)
-    if any(_is(values, name, *kinds) for name, kinds in COLUMNS.items()):
+    if any(is_of(values, name, *kinds) for name, kinds in COLUMNS.items()):
         return _column(values, what)
-    if library in LIBRARIES and not _is(values, "numpy", "generic"):
+    if library in LIBRARIES and not is_of(values, "numpy", "generic"):
         lazy = ".collect()" if hasattr(values, "collect") else ""
         raise SettingError(f'{what} is a {library} {kind}, which is no column; pass one, such as df{lazy}["text"]')
     if isinstance(values, os.PathLike) or hasattr(values, "readline"):
@@ -183,7 +183,7 @@ def values_in(values: Any, what: str) -> Iterator[Any]:
         raise SettingError(f"{what} is of type {kind}, which holds no texts; pass a list of strings") from None
 
 
-def _is(value: Any, library: str, *names: str) -> bool:
+def is_of(value: Any, library: str, *names: str) -> bool:
     """Whether a value is of one of these classes of a library, which is not imported for that."""
     module = sys.modules.get(library)
     if module is None:
@@ -199,11 +199,11 @@ def _is(value: Any, library: str, *names: str) -> bool:
 
 def _column(values: Any, what: str) -> Iterator[Any]:
     """The values of what is one column: an array may have the shape (n, 1)."""
-    if _is(values, "pandas", "MultiIndex"):
+    if is_of(values, "pandas", "MultiIndex"):
         raise SettingError(f"{what} is an index of {values.nlevels} levels; pass one: .get_level_values(0)")
-    if _is(values, "pyarrow", "Array", "ChunkedArray"):
+    if is_of(values, "pyarrow", "Array", "ChunkedArray"):
         return (value.as_py() for value in values)
-    if not _is(values, "numpy", "ndarray") or values.ndim == 1:
+    if not is_of(values, "numpy", "ndarray") or values.ndim == 1:
         return iter(values)
     if values.ndim == 2 and values.shape[1] == 1:
         return (values[row, 0] for row in range(len(values)))
@@ -216,7 +216,7 @@ def _column(values: Any, what: str) -> Iterator[Any]:
 
 def _only_column(table: Any, what: str) -> Any:
     """The column of a table that has one."""
-    framed = _is(table, "pandas", "DataFrame") or _is(table, "polars", "DataFrame")
+    framed = is_of(table, "pandas", "DataFrame") or is_of(table, "polars", "DataFrame")
     names = table.columns if framed else table.column_names
     if names is None:
         raise SettingError(
@@ -230,4 +230,4 @@ def _only_column(table: Any, what: str) -> Any:
             f"{what} is a {type(table).__name__} of {len(names)} columns ({listed or 'none'}); pass the one with "
             f"the texts, such as df[{name!r}]"
         )
-    return table.iloc[:, 0] if _is(table, "pandas", "DataFrame") else table[names[0]]
+    return table.iloc[:, 0] if is_of(table, "pandas", "DataFrame") else table[names[0]]

@@ -128,10 +128,16 @@ def test_the_best_span_over_windows():
     there = [(-1, -1), (-1, -1), (8, 13), (14, 18), (19, 23)]
     first = span({0: 1, 1: 99, 4: 5}, {0: 1, 2: 50, 4: 1}, here)  # end 2 lies before start 4, and goes with 2 alone
     second = span({0: -2, 2: 7}, {0: -1, 3: 40, 4: 30}, there)
-    assert best_span([first, second], text) == SpanAnswer("three four", 47.0, -3.0)
-    assert best_span([first, second], text, longest=1) == SpanAnswer("one", 41.0, -3.0)
+
+    def found(windows, **settings):
+        best = best_span(windows, text, **settings)
+        assert 0 <= best.share <= 1 and 0 <= best.none_share <= 1 and text[slice(*best.place)] == best.text
+        return best.text, best.score, best.none
+
+    assert found([first, second]) == ("three four", 47.0, -3.0)
+    assert found([first, second], longest=1) == ("one", 41.0, -3.0)
     assert best_span([first], text).text == "one" and best_span([first], text).none == 2.0
-    assert best_span([second], text, most=1) == SpanAnswer("three four", 47.0, -3.0)
+    assert found([second], most=1) == ("three four", 47.0, -3.0)
 
 
 def test_the_threshold_of_no_answer():

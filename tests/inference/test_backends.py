@@ -132,7 +132,7 @@ class ToyBackend(Backend):
         kept = np.ones(batch.input_ids.shape, bool) if batch.keep is None else batch.keep
         return np.repeat(kept.sum(1, dtype=np.float32)[:, None], self.width, axis=1)
 
-    def logits(self, batch):
+    def logits(self, batch, head="sequence-classification"):
         raise NotImplementedError
 
     def why_not_finite(self):

@@ -4,10 +4,10 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 from rich.table import Column, Table
@@ -37,6 +37,10 @@ NO_LABELS = (
     "say what to choose from with one of --labels, --labels-file and --labels-column, "
     'as in --labels "business,sport,tech"; only a model that was trained on labels has its own'
 )
+NO_FITTING: dict[str, Any] = {"calibrate": "none"} | dict.fromkeys(
+    ("calibration", "calibration_sample", "calibration_label_column", "risk", "none_risk")
+)
+"""A dry run fits no calibration, which would read other texts, or write a file."""
 LABEL_WIDTH, BEST_WIDTH, LEAST_TEXT = 32, 48, 16
 """Characters of a label and of the best ones in a line, at most, and of a text, at least, in the printed table."""
 
@@ -68,6 +72,9 @@ class ClassifySettings(LabelSettings):
     workers: int = 1
     """Processes that share the rows where one does not fill the machine; each takes its share of the threads, and
     the answers are the same."""
+    dry_run: bool = False
+    """Read the input to its end and tell what would be done: rows, tokens, what would be cut, languages, and an
+    estimate of time and memory. Nothing is written."""
     resume: bool = False
     """Go on with a run that was stopped: same input, labels and output."""
     overwrite: bool = False
@@ -140,6 +147,8 @@ def run(sources: Sequence[str], settings: ClassifySettings) -> None:
     from sijo.zeroshot.labeller import check_top_k
 
     check_top_k(settings.top_k)
+    if settings.dry_run:
+        settings = replace(settings, cache=None, compare=None, **NO_FITTING)
     with settings.progress(sources) as progress:
         table = settings.table(sources, settings.column)
         progress.begin("opening the model")
@@ -149,6 +158,11 @@ def run(sources: Sequence[str], settings: ClassifySettings) -> None:
         )
         if labeller.labels is None and settings.labels_column is None:
             raise SettingError(NO_LABELS)  # not even the model says what to choose from
+        if settings.dry_run:
+            from sijo.app.prediction.dry_run import show_classify
+
+            show_classify(table, labeller, _answers(labeller, settings), settings, progress)
+            return
         labeller.scorer.engine.told = progress.within
         progress.begin("reading")
         work = _to_stdout if settings.output is None else _to_file

@@ -30,6 +30,7 @@ from sijo.app import (
 )
 from sijo.app.again import GIVEN
 from sijo.app.options import check_options
+from sijo.app.prediction import predict
 from sijo.app.results import print_line, tell, tell_story, warnings_told
 from sijo.app.training import distill, finetune, pretrain
 from sijo.errors import SettingError, SijoError, SijoWarning, TextError, not_installed
@@ -91,6 +92,37 @@ def label_file(
         echo "the pitch was soaked" | sijo classify --labels "football,weather,cooking"
     """
     classify.run(inputs, settings)
+
+
+@app.command(name="predict", help_format="markdown")
+def predict_file(
+    *inputs: Annotated[str, Parameter(allow_leading_hyphen=True, converter=input_name("predict"))],
+    settings: predict.PredictSettings = predict.PredictSettings(),  # noqa: B008 (frozen)
+) -> None:
+    """Answer each row of a file with a fine-tuned model: labels, numbers, tags, answers in a text, choices.
+
+    INPUTS are .txt, .csv, .tsv, .jsonl or .parquet files, also as .gz, .bz2, .xz or .zst, patterns such as
+    'mail/*.csv', or - for standard input, as without any. Every input column is kept, in order. The model says what
+    it was fine-tuned to do, and which columns hold what it reads: those of its training file, unless others are
+    named. Added to each row:
+
+    - one label of several: label, score (its probability)
+    - several labels: labels and scores, as lists
+    - a number: number
+    - tags: tags, a list of word, start, end, tag, score; and entities, of text, start, end, label, score
+    - an answer in a text: answer, start, end, score, and no_answer_score where the text may hold none
+    - a choice: choice, choice_place (from 0), score, choice_scores
+
+    and tokens, windows (in how many pieces a row was read) and truncated. A name that the input already has gets
+    the prefix predicted_.
+
+        sijo predict new.csv --model runs/reviews/model -o answers.parquet
+
+        sijo predict news.jsonl --model runs/names/model --column text -o tagged.jsonl
+
+        sijo predict questions.csv --model runs/answers/model --dry-run
+    """
+    predict.run(inputs, settings)
 
 
 @app.command(name="encode", help_format="markdown")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from sijo.app.progress import RowProgress
 from sijo.app.results import rows_out, tell
@@ -41,8 +41,8 @@ class TableOptions:
         """What tells how far the work has come: no bar where a person is typing the texts."""
         return RowProgress(shown=not self.quiet, bar=not _is_typed(sources))
 
-    def table(self, sources: Sequence[str], column: str | None) -> "TextTable | JoinedTables":
-        """The rows of a file, of several or of a pattern, or of standard input, opened as the settings say."""
+    def table(self, sources: Sequence[str], column: str | None, **reading: Any) -> "TextTable | JoinedTables":
+        """The rows of a file, of several or of a pattern, or of standard input, as settings and `reading` say."""
         from sijo.files.inputs.joined_tables import open_tables
 
         if _is_typed(sources):
@@ -55,6 +55,7 @@ class TableOptions:
             delimiter=self.delimiter,
             header=not self.no_header,
             encoding=self.encoding,
+            **reading,
         )
 
     def say(self, line: str) -> None:

@@ -19,10 +19,13 @@ from sijo.files.json_files import write_json
 from sijo.files.paths import present
 from sijo.models import FAMILIES, mix
 from sijo.models.family import Family, Layout
-from sijo.models.labels import with_labels
+from sijo.models.labels import FINE_TUNED, with_labels
 from sijo.nn.head_specs import POOLER
 
-KEPT = ("id2label", "label2id", "pad_token_id", "bos_token_id", "eos_token_id", "problem_type")
+KEPT = (
+    *("id2label", "label2id", "pad_token_id", "bos_token_id", "eos_token_id", "problem_type"),
+    FINE_TUNED,
+)
 """Fields of a config that say nothing of the network and go with it into another family's."""
 
 

@@ -73,8 +73,10 @@ class LabelledInputs:
         self.pad_id = tokenizer.pad_id
         self._special = np.array(tokenizer.special_ids, dtype=np.int64)
         self._place = {name: place for place, name in enumerate(names)}
-        self.truncated = 0
-        """Rows of which the end was not read."""
+        self.tokens = np.zeros(len(rows), dtype=np.int64)
+        """Tokens of each row: of its texts, or words, and choices; of a question's text alone."""
+        self.is_cut = np.zeros(len(rows), dtype=bool)
+        """Whether some of a row was not read."""
         read = {"tagging": self._read_tags, "question-answering": self._read_questions}
         inputs = list(read.get(task, self._read_texts)(tokenizer))
         parts = [part for each in inputs for part in each.parts]
@@ -98,6 +100,17 @@ class LabelledInputs:
 
     def __len__(self) -> int:
         return len(self._inputs) - 1
+
+    @property
+    def truncated(self) -> int:
+        """Rows of which some was not read."""
+        return int(self.is_cut.sum())
+
+    @property
+    def sequences(self) -> list[tuple[list[int], list[int]]]:
+        """The token ids and token types of each sequence that a network reads: of each input, or of its choices."""
+        edges = list(pairwise(self._edges.tolist()))
+        return [(self._ids[start:end].tolist(), self._types[start:end].tolist()) for start, end in edges]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -143,6 +156,14 @@ class LabelledInputs:
         """Where the tokens of an input stand in `words` and `places`."""
         return slice(int(self._edges[self._inputs[number]]), int(self._edges[self._inputs[number + 1]]))
 
+    def sequences_of(self, number: int) -> tuple[int, int]:
+        """Which of the `sequences` are of an input: the first, and that behind the last."""
+        return int(self._inputs[number]), int(self._inputs[number + 1])
+
+    def input_of(self, sequence: int) -> int:
+        """Of which input a sequence is."""
+        return int(np.searchsorted(self._inputs, sequence, side="right")) - 1
+
     def _read_texts(self, tokenizer: Tokenizer) -> Iterator["_Input"]:
         """A text alone, with another, or with each of its choices."""
         others = [row.choices or row.texts[1:] for row in self.rows]
@@ -150,11 +171,15 @@ class LabelledInputs:
         firsts = tokenizer.ids([row.texts[0] for row in self.rows])
         seconds: Iterator[list[int] | None] = iter(tokenizer.ids(list(chain.from_iterable(others))))
         for number, (row, first, texts) in enumerate(zip(self.rows, firsts, others, strict=True)):
-            pairs = [fitted(first, second, room) for second in [*islice(seconds, len(texts))] or [None]]
-            self.truncated += any(cut for *_, cut in pairs)
+            own = [*islice(seconds, len(texts))]
+            self.tokens[number] = len(first) + sum(len(second) for second in own if second is not None)
+            pairs = [fitted(first, second, room) for second in own or [None]]
+            self.is_cut[number] = any(cut for *_, cut in pairs)
             yield _Input(number, [tokenizer.framed(left, right) for left, right, _ in pairs], self._label(row))
 
     def _label(self, row: LabelledRow) -> Any:
+        if row.label is None:
+            return [0.0] * len(self.names) if self.task == "multi-label" else 0
         match self.task:
             case "classification":
                 return self._place[row.label]
@@ -166,21 +191,29 @@ class LabelledInputs:
         room = tokenizer.room(self.cutting.length, pair=False)
         spelled = tokenizer.spelled([" ".join(row.words) for row in self.rows])
         for number, (row, text) in enumerate(zip(self.rows, spelled, strict=True)):
+            self.tokens[number] = len(text.ids)
             ends = np.cumsum([len(word) + 1 for word in row.words]) - 1  # of each word in the joined text
             word_of = [int(np.searchsorted(ends, max(start, end - 1), side="right")) for start, end in text.places]
             starts = [at for at, word in enumerate(word_of) if at == 0 or word != word_of[at - 1]]
             is_start = frozenset(starts)
-            for start, end in _whole_words([*starts, len(word_of)], room):
+            pieces = list(_whole_words([*starts, len(word_of)], room))
+            self.is_cut[number] = sum(end - start for start, end in pieces) < len(word_of)
+            for start, end in pieces:
                 words = [word_of[at] if at in is_start else NOT_ASKED for at in range(start, end)]
                 framed = tokenizer.framed(text.ids[start:end])
                 words = _around(words, framed, 0, NOT_ASKED)
-                tags = [NOT_ASKED if word == NOT_ASKED else self._place[row.label[word]] for word in words]
+                tags = [
+                    NOT_ASKED if word == NOT_ASKED else 0 if row.label is None else self._place[row.label[word]]
+                    for word in words
+                ]
                 yield _Input(number, [framed], 0, tags=tags, words=words)
 
     def _read_questions(self, tokenizer: Tokenizer) -> Iterator["_Input"]:
-        questions = [ids[: self.cutting.question] for ids in tokenizer.ids([row.texts[0] for row in self.rows])]
+        questions = tokenizer.ids([row.texts[0] for row in self.rows])
         contexts = tokenizer.spelled([row.texts[1] for row in self.rows])
-        for number, (row, question, context) in enumerate(zip(self.rows, questions, contexts, strict=True)):
+        for number, (row, whole, context) in enumerate(zip(self.rows, questions, contexts, strict=True)):
+            question = whole[: self.cutting.question]
+            self.tokens[number], self.is_cut[number] = len(context.ids), len(whole) > len(question)
             room = tokenizer.room(self.cutting.length, pair=True) - len(question)
             if room < 1:
                 raise TextError(

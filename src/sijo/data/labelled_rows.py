@@ -28,6 +28,15 @@ from sijo.random import rng
 
 Task = Literal["classification", "multi-label", "regression", "tagging", "question-answering", "multiple-choice"]
 TASKS: tuple[Task, ...] = get_args(Task)
+HEADS: Mapping[Task, str] = {
+    "classification": "sequence-classification",
+    "multi-label": "sequence-classification",
+    "regression": "sequence-classification",
+    "tagging": "token-classification",
+    "question-answering": "question-answering",
+    "multiple-choice": "multiple-choice",
+}
+"""Which head answers."""
 _Record = Mapping[str, Any]
 COLUMNS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("columns.toml").read_text(encoding="utf-8"))
 """What the columns of public data sets are called."""
@@ -79,7 +88,10 @@ class LabelledRow:
     words: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
     label: Any = None
-    """A name, names, a number, tags, answers, or the place of the right choice."""
+    """A name, names, a number, tags, answers, or the place of the right choice; None for a row that nobody
+    labelled."""
+    places: tuple[tuple[int, int], ...] = ()
+    """Of words that were found in a text, the characters of each."""
     name: str = ""
     """The row's own id, where it has one."""
 
@@ -101,19 +113,40 @@ def read_rows(
     ...     [(row.texts, row.label) for row in read_rows(Path(place) / "rows.csv", "classification")]
     [(('it rained',), 'weather')]
     """
-    rows = records(file, how)
-    rows = _unnested(rows) if task == "question-answering" else rows
-    first = next(rows, None)
-    if first is None:
-        raise TextError(f"{file} has no rows; give it at least one")
-    in_file = _Columns(str(file), first[1], columns or ColumnNames())
-    read = [_READERS[task](in_file, where, record) for where, record in chain([first], rows)]
+    rows, in_file = _opened(file, task, columns, how)
+    read = [_READERS[task](in_file, where, record) for where, record in rows]
     if (caution := in_file.cells.caution()) is not None:
         warn(f"{file}: {caution}")
     return read
 
 
-class _Columns:
+def columns_read(
+    file: str | Path, task: Task, columns: ColumnNames | None = None, how: TextReading = AS_TOLD
+) -> ColumnNames:
+    """What stands where in a file, as `read_rows` reads it, label columns left out; arguments as for it."""
+    _, in_file = _opened(file, task, columns, how)
+    if task in ("classification", "multi-label", "regression"):
+        return ColumnNames(**dict(zip(("text", "second"), in_file.texts, strict=False)))
+    if task == "multiple-choice":
+        text = in_file.column("text", "beginning")
+        return ColumnNames(text=text, second=in_file.names.second, choices=in_file.column("choices"))
+    parts = ("words",) if task == "tagging" else ("question", "context")
+    return ColumnNames(**{part: in_file.column(part) for part in parts})
+
+
+def _opened(
+    file: str | Path, task: Task, columns: ColumnNames | None, how: TextReading
+) -> tuple[Iterator[tuple[str, dict[str, Any]]], "RowColumns"]:
+    """The records of a file and what its columns hold, by the first of them."""
+    rows = records(file, how)
+    rows = _unnested(rows) if task == "question-answering" else rows
+    first = next(rows, None)
+    if first is None:
+        raise TextError(f"{file} has no rows; give it at least one")
+    return chain([first], rows), RowColumns(str(file), first[1], columns or ColumnNames())
+
+
+class RowColumns:
     """The columns of a file, by what they hold."""
 
     def __init__(self, file: str, record: _Record, names: ColumnNames) -> None:
@@ -168,18 +201,32 @@ _name = partial(label_in, several="--task multi-label")
 
 
 def _list(value: Any, column: str, where: str, separator: str | None = None) -> list[Any]:
-    """A list as such, as JSON in a string, or as words in a string."""
-    value = _parsed(value, column, where)
+    return list_of(value, f"{where}: {column!r}", separator)
+
+
+def list_of(value: Any, place: str, separator: str | None = None) -> list[Any]:
+    """A list as such, as JSON in a string, or as words in a string.
+
+    place  where it stands, in words
+
+    >>> list_of('["in Seoul", "in Busan"]', "row 1"), list_of("to be", "row 2")
+    (['in Seoul', 'in Busan'], ['to', 'be'])
+    """
+    value = _parsed(value, place)
     if isinstance(value, str):
         value = [part.strip() for part in value.split(separator) if part.strip()]
     if isinstance(value, dict) and isinstance(value.get("text"), list):  # of ARC and its like
         value = value["text"]
+    if isinstance(value, tuple):
+        value = list(value)
+    elif hasattr(value, "tolist"):  # NumPy's, as pandas has them
+        value = value.tolist()
     if not isinstance(value, list):
-        raise TextError(f"{where}: {column!r} holds {short(value)}, not a list")
+        raise TextError(f"{place} holds {short(value)}, not a list")
     return value
 
 
-def _parsed(value: Any, column: str, where: str) -> Any:
+def _parsed(value: Any, place: str) -> Any:
     """What JSON in a string means; other values as they are."""
     if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
         return value
@@ -188,11 +235,11 @@ def _parsed(value: Any, column: str, where: str) -> Any:
     except (ValueError, RecursionError):
         if (items := list_in(value)) is not None:
             return items
-        raise TextError(f"{where}: {column!r} begins as JSON and is none: {short(value)}") from None
+        raise TextError(f"{place} begins as JSON and is none: {short(value)}") from None
 
 
 def _text_row(
-    columns: _Columns, where: str, record: _Record, label_of: Callable[[Any, str, str], Any], usual: str = ""
+    columns: RowColumns, where: str, record: _Record, label_of: Callable[[Any, str, str], Any], usual: str = ""
 ) -> LabelledRow:
     """A text, or two, and what `label_of` makes of (value, column, where)."""
     texts = columns.texts
@@ -201,7 +248,7 @@ def _text_row(
     return LabelledRow(where, tuple(_text(record, column, where) for column in texts), label=value)
 
 
-def _many_labelled_row(columns: _Columns, where: str, record: _Record) -> LabelledRow:
+def _many_labelled_row(columns: RowColumns, where: str, record: _Record) -> LabelledRow:
     def names_in(value: Any, column: str, where: str) -> tuple[str, ...]:
         try:
             names = columns.cells.names(value)
@@ -224,7 +271,7 @@ def _number(value: Any, column: str, where: str) -> float:
     return number
 
 
-def _tagged_row(columns: _Columns, where: str, record: _Record) -> LabelledRow:
+def _tagged_row(columns: RowColumns, where: str, record: _Record) -> LabelledRow:
     words_column, tags_column = columns.column("words"), columns.column("tags")
     words = [str(word) for word in _list(_field(record, words_column, where), words_column, where)]
     tags = _list(_field(record, tags_column, where), tags_column, where)
@@ -237,7 +284,7 @@ def _tagged_row(columns: _Columns, where: str, record: _Record) -> LabelledRow:
     return LabelledRow(where, words=tuple(words), label=tuple(tags))
 
 
-def _question_row(columns: _Columns, where: str, record: _Record) -> LabelledRow:
+def _question_row(columns: RowColumns, where: str, record: _Record) -> LabelledRow:
     question, context, answers_column = map(columns.column, ("question", "context", "answers"))
     text = _text(record, context, where)
     answers = tuple(_answers(_field(record, answers_column, where), answers_column, where))
@@ -254,7 +301,7 @@ def _question_row(columns: _Columns, where: str, record: _Record) -> LabelledRow
 
 
 def _answers(value: Any, column: str, where: str) -> Iterator[Answer]:
-    value = _parsed(value, column, where)
+    value = _parsed(value, f"{where}: {column!r}")
     if isinstance(value, dict) and isinstance(value.get("text"), list):
         texts, starts = value["text"], value.get("answer_start") or value.get("start") or []
         if len(texts) != len(starts):
@@ -289,7 +336,7 @@ def _unnested(rows: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str,
                     yield f"{file}, question {entry.get('id')}", row
 
 
-def _choice_row(columns: _Columns, where: str, record: _Record) -> LabelledRow:
+def _choice_row(columns: RowColumns, where: str, record: _Record) -> LabelledRow:
     text, choices_column = columns.column("text", "beginning"), columns.column("choices")
     second = columns.names.second and columns.column("second")
     label = columns.column("label", only=(text, choices_column, "id"))
@@ -319,7 +366,7 @@ def _right_choice(value: Any, choices: Sequence[str], marks: Sequence[str]) -> i
     return place if 0 <= place < len(choices) else None
 
 
-_READERS: dict[Task, Callable[[_Columns, str, _Record], LabelledRow]] = {
+_READERS: dict[Task, Callable[[RowColumns, str, _Record], LabelledRow]] = {
     "classification": partial(_text_row, label_of=_name),
     "multi-label": _many_labelled_row,
     "regression": partial(_text_row, label_of=_number, usual="number"),

@@ -11,7 +11,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -289,6 +289,12 @@ class SpanAnswer:
     """Of its start and end together."""
     none: float
     """The score of there being no answer; that of the window which is least sure."""
+    place: tuple[int, int] = (0, 0)
+    """The characters of the answer in its text, from the first to that behind the last."""
+    share: float = 0.0
+    """The probability of its start times that of its end, among the tokens of its window's text and "none"."""
+    none_share: float = 0.0
+    """The same of there being no answer."""
 
     def answer(self, threshold: float) -> str:
         """The answer; "" where none is likelier than it by more than the threshold."""
@@ -306,21 +312,40 @@ def best_span(
     most     how many starts, and how many ends, are paired with one another
     longest  tokens of an answer
 
-    Only spans within the text whose end is not before their start are looked at; the first token is no answer.
+    Only spans within the text whose end is not before their start are looked at; the first token is no answer, nor
+    are blanks, which are left out at both ends.
     """
-    best, answer, none = -math.inf, "", math.inf
+    best = SpanAnswer("", -math.inf, math.inf)
+    none, none_share = math.inf, 1.0
     for start_L, end_L, place_L2 in windows:
         none = min(none, float(start_L[0] + end_L[0]))
         inside = np.flatnonzero(place_L2[:, 0] >= 0)
+        among = [_log_sum(scores_L[[0, *inside]]) for scores_L in (start_L, end_L)]
+        none_share = min(none_share, math.exp(float(start_L[0] + end_L[0]) - sum(among)))
         starts, ends = (
             inside[np.argsort(-scores_L[inside], kind="stable")[:most]] for scores_L in (start_L, end_L)
         )
         for start in starts:
             for end in ends:
                 score = float(start_L[start] + end_L[end])
-                if start <= end < start + longest and score > best:
-                    best, answer = score, text[place_L2[start, 0] : place_L2[end, 1]]
-    return SpanAnswer(answer, best, none)
+                if start <= end < start + longest and score > best.score:
+                    first, last = _without_blanks(text, int(place_L2[start, 0]), int(place_L2[end, 1]))
+                    if first < last:  # a token may stand for a blank alone
+                        share = math.exp(score - sum(among))
+                        best = SpanAnswer(text[first:last], score, none, (first, last), share)
+    return replace(best, none=none, none_share=none_share)
+
+
+def _without_blanks(text: str, start: int, end: int) -> tuple[int, int]:
+    """Characters of a text without the blanks at their ends: some tokenizers count one to a word's first piece."""
+    own = text[start:end]
+    return start + len(own) - len(own.lstrip()), end - (len(own) - len(own.rstrip()))
+
+
+def _log_sum(scores_L: Floats) -> float:
+    """The logarithm of the sum of what scores are logarithms of."""
+    highest = float(scores_L.max())
+    return highest + math.log(float(np.exp(scores_L.astype(np.float64) - highest).sum()))
 
 
 def best_threshold(answers: Sequence[SpanAnswer], gold: Sequence[Sequence[str]]) -> tuple[float, float]:

@@ -127,6 +127,41 @@ class TagScheme:
         return (before.letter in "BI") == (word.letter in "IE") and (goes_on or before.letter not in "BI")
 
 
+def merged_words(tags: Sequence[str], names: Iterable[str]) -> list[tuple[str, int, int]] | None:
+    """The entities that a model's tags make: (kind, first word, word behind the last), in order.
+
+    names  all tags that the model has, by which it is told how they are written
+
+    Leniently, as conlleval and most programs read what a model says, where `TagScheme.entities` is strict: a word
+    inside goes on with one before it of its kind, or else begins one. Tags that are no scheme's but have an O, as
+    place, name and O, are kinds: words of one kind side by side are one. None where they have no O either.
+
+    >>> merged_words(["B-place", "I-place", "O", "I-place", "B-place"], ["O", "B-place", "I-place"])
+    [('place', 0, 2), ('place', 3, 4), ('place', 4, 5)]
+    >>> merged_words(["NOUN", "VERB"], ["NOUN", "VERB"]) is None
+    True
+    """
+    names = list(names)
+    form = _form_of(dict.fromkeys(names, ""))
+    if form is None and not any(name.upper() == OUTSIDE for name in names):
+        return None
+    merged: list[tuple[str, int, int]] = []
+    is_open = False
+    for place, tag in enumerate(tags):
+        if tag.upper() == OUTSIDE:
+            is_open = False
+            continue
+        match = None if form is None else form.fullmatch(tag)
+        letter = "I" if match is None else match["letter"].upper()
+        kind = tag if match is None else match.groupdict().get("kind", KINDLESS)
+        if is_open and letter not in "BSUW" and merged[-1][0] == kind:
+            merged[-1] = (kind, merged[-1][1], place + 1)
+        else:
+            merged.append((kind, place, place + 1))
+        is_open = letter not in "ELSUW"
+    return merged
+
+
 IOB2 = TagScheme("IOB2", "BI  ")
 SCHEMES = (
     IOB2,

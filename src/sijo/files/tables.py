@@ -74,7 +74,10 @@ class TextTable:
 
     source     a path, or "-" for standard input; .gz, .bz2, .xz and .zst are decompressed on the way
     kind       what it holds; by default told from the suffix, and for "-" and .txt by `input_kind.py`
-    column     where the text is; by default `text`, else the only column (of strings)
+    column     where the text is; by default the first of `preferred` that is there, `text`, else the only column
+               (of strings)
+    preferred  columns that are taken, where there are several, before `text`
+    lists      whether the column may hold lists, as of words: their text is JSON
     delimiter, header, encoding   as `TextReading` has them
 
     Columns are named as `column_named` has it. Plain text has a row for every line, blank ones too, and lines end
@@ -104,7 +107,10 @@ class TextTable:
         delimiter: str | None = None,
         header: bool = True,
         encoding: str | None = None,
+        preferred: Sequence[str] = (),
+        lists: bool = False,
     ) -> None:
+        self._preferred, self._lists = preferred, lists
         self._path = None if str(source) == "-" else Path(source)
         self.name = "standard input" if self._path is None else str(self._path)
         if self._path is None and sys.stdin is None:
@@ -131,7 +137,8 @@ class TextTable:
             taken = f"{self.name} was taken for {self.kind} by its first lines; --input-format says otherwise"
             raise type(error)(f"{error} ({taken})") from None
         self.column, self.columns = reading.column, reading.columns
-        guessed = self.kind == "csv" and header and column is None and self.column != "text"
+        usual = ("text", *preferred)
+        guessed = self.kind == "csv" and header and column is None and self.column not in usual
         if guessed and not input_kind.is_header(self.column):
             warn(
                 f"line 1 of {self.name} is taken for the header, and looks like a row: {self.column[:60]!r}; pass "
@@ -324,7 +331,7 @@ class TextTable:
                     raise TextError(
                         f"{where}: the record has no key {column!r}, which held the text in the first one"
                     )
-                yield _sound(record[column], where), (raw,)
+                yield self._text_of(record[column], where), (raw,)
 
         return _Reading(None, column, rows())
 
@@ -333,7 +340,7 @@ class TextTable:
         columns = formats.distinct(self.name, names)
         strings = [field.name for field in schema if formats.holds_strings(field.type)]
         column = self._text_column(columns, strings)
-        if column not in strings:
+        if column not in strings and not (self._lists and pa.types.is_list(schema.field(column).type)):
             raise TextError(
                 f"{self.name}: column {column!r} is {schema.field(column).type}, not string; cast it to string"
             )
@@ -345,9 +352,13 @@ class TextTable:
         def rows() -> Iterator[tuple[str, tuple[pa.RecordBatch, int]]]:
             for before, batch in formats.read_parquet(file, self.name, validated):
                 for place, value in enumerate(batch.column(column)):
-                    yield _sound(value.as_py(), f"{self.name}, row {before + place + 1}"), (batch, place)
+                    yield self._text_of(value.as_py(), f"{self.name}, row {before + place + 1}"), (batch, place)
 
         return _Reading(columns, column, rows(), share=lambda done: done / max(rows_in_all, 1))
+
+    def _text_of(self, value: object, where: str) -> str:
+        is_list = self._lists and isinstance(value, list)
+        return _sound(json.dumps(value, ensure_ascii=False) if is_list else value, where)
 
     def _text_column(self, columns: Sequence[str], likely: Sequence[str]) -> str:
         """The column that was named; else `text`; else the only one that is `likely` to hold texts."""
@@ -356,8 +367,9 @@ class TextTable:
                 return column
             name = self._column
             raise SettingError(f"{self.name} has no column {name!r}{_known(name, columns, 'Columns')}")
-        if (column := column_named("text", columns)) is not None:
-            return column
+        for usual in (*self._preferred, "text"):
+            if (column := column_named(usual, columns)) is not None:
+                return column
         if len(likely) == 1:
             return likely[0]
         raise SettingError(

@@ -212,6 +212,37 @@ class Engine:
                 answers[place] = part
         return answers
 
+    def head_scores(
+        self, head: str, sequences: Sequence[Sequence[int]], types: Sequence[Sequence[int]]
+    ) -> list[np.ndarray]:
+        """What a head says of each sequence of token ids, float32: (C,), or (L, C) of one that judges each token.
+
+        types  the token type of each token
+
+        The order in which sequences are given changes nothing.
+        Raises SettingError when the model was opened without that head, and NotFiniteError, with the place of the
+        sequence, for scores that are NaN or infinite.
+
+        >>> from sijo.checkpoints.load import load
+        >>> from sijo.inference.encode import engine_of
+        >>> engine = engine_of(load(head="new:token-classification", labels=["O", "B-poem", "I-poem"]))
+        >>> [scores.shape for scores in engine.head_scores("token-classification", [[101, 5961, 102]], [[0, 0, 0]])]
+        [(3, 3)]
+        """
+        self._must_have(head, "a head that answers")
+        order = sorted(range(len(sequences)), key=lambda place: (sequences[place], types[place]))
+        inputs, kinds = ([given[place] for place in order] for given in (sequences, types))
+        answers: list[np.ndarray] = [np.zeros(0, np.float32)] * len(sequences)
+        for batch in self._batches(inputs):
+            own = [kinds[i] for i in batch] if any(any(kinds[i]) for i in batch) else None
+            scores = self.backend.logits(self._batch([inputs[i] for i in batch], own), head)
+            for i, row in zip(batch, scores, strict=True):
+                answers[order[i]] = row if row.ndim == 1 else row[: len(inputs[i])]
+        bad = next((place for place, row in enumerate(answers) if not np.isfinite(row).all()), None)
+        if bad is not None:
+            raise NotFiniteError.of_model(self.backend.why_not_finite(), bad)
+        return answers
+
     def _must_have(self, head: str, what: str) -> None:
         if head not in self.backend.heads:
             raise SettingError(

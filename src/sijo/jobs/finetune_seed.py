@@ -1,7 +1,7 @@
 """One fine-tuning run, from its seed: trained, measured at each checkpoint, and the best weights kept."""
 
 import math
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,17 +18,17 @@ from sijo.data.labelled_inputs import LabelledInputs
 from sijo.data.labelled_rows import Task
 from sijo.errors import CheckpointError
 from sijo.evaluation.intervals import values
-from sijo.evaluation.metrics import FALLING, SpanAnswer, best_span
-from sijo.evaluation.tag_schemes import OUTSIDE
+from sijo.evaluation.metrics import FALLING, SpanAnswer
 from sijo.files.atomic import whole_folder
 from sijo.files.json_lines import JsonLinesFile
 from sijo.files.paths import FolderFile
 from sijo.files.private import make_folder
-from sijo.jobs.finetune_settings import AnswerSettings
 from sijo.jobs.finetune_setup import FinetuneSetup
 from sijo.objectives.posed_batch import PosedBatch
 from sijo.objectives.scoring import scored
 from sijo.objectives.supervised import Supervised
+from sijo.prediction.answers import ChoiceAnswer, LabelAnswer, LabelsAnswer, Prediction
+from sijo.prediction.decoding import AnswerSettings, decoded, spans_of
 from sijo.training.distributed import join
 from sijo.training.journal import Journal
 from sijo.training.loop import DivergedError, Training
@@ -200,7 +200,14 @@ def predict_rows(objective: Supervised, inputs: LabelledInputs, settings: Answer
                 f"the network's scores for {inputs.rows[inputs.owners[first]].where}, or their loss, are NaN or "
                 "infinite"
             )
-    return Predictions(loss / max(count, 1), *_predicted(scores, inputs, settings))
+    predictions, names = decoded(scores, inputs, settings), inputs.names
+    beside, spans = [_beside(prediction, names) for prediction in predictions], list[SpanAnswer]()
+    if inputs.task == "question-answering":
+        spans = spans_of(scores, inputs, settings)
+        beside = [{"score": span.score, "none": span.none} for span in spans]
+    return Predictions(
+        loss / max(count, 1), [_value(prediction, names) for prediction in predictions], beside, spans
+    )
 
 
 def _finite(scores: Any) -> bool:
@@ -210,68 +217,31 @@ def _finite(scores: Any) -> bool:
 
 
 def _by_input(rows: Tensor, posed: PosedBatch, task: Task) -> Iterator[Any]:
-    """The scores of each input of a batch."""
+    """The scores of each input of a batch, as `decoded` takes them."""
     match task:
         case "tagging":
-            yield from torch.split(rows.cpu(), posed.target_mask.sum(1).tolist())
+            yield from (part.numpy() for part in torch.split(rows.cpu(), posed.target_mask.sum(1).tolist()))
         case "question-answering":
             starts, ends = rows.cpu().chunk(2)
             yield from zip(starts.numpy(), ends.numpy(), strict=True)
         case _:
-            yield from rows.cpu()
+            yield from rows.cpu().numpy()
 
 
-def _predicted(
-    scores: list[Any], inputs: LabelledInputs, settings: AnswerSettings
-) -> tuple[list[Any], list[dict[str, Any]], list[SpanAnswer]]:
-    """The prediction for each row from the scores of its inputs."""
-    names = inputs.names
-    match inputs.task:
-        case "classification":
-            best = [int(row.argmax()) for row in scores]
-            shares = [row.softmax(-1)[column].item() for row, column in zip(scores, best, strict=True)]
-            return [names[column] for column in best], [{"score": share} for share in shares], []
-        case "multi-label":
-            by_name = [dict(zip(names, row.tolist(), strict=True)) for row in scores]
-            labels = [[name for name, score in row.items() if score > 0] for row in by_name]
-            shares = [row.sigmoid().tolist() for row in scores]
-            return labels, [{"scores": dict(zip(names, row, strict=True))} for row in shares], []
-        case "regression":
-            return [float(row[0]) for row in scores], [{}] * len(scores), []
-        case "multiple-choice":
-            shares = [row.softmax(-1).tolist() for row in scores]
-            beside = [
-                {"scores": row[: len(labelled.choices)]} for row, labelled in zip(shares, inputs.rows, strict=True)
-            ]
-            return [int(row.argmax()) for row in scores], beside, []
-        case "tagging":
-            return _tags(scores, inputs), [{}] * len(inputs.rows), []
-    spans = _spans(scores, inputs, settings)
-    beside = [{"score": span.score, "none": span.none} for span in spans]
-    return [span.answer(settings.threshold) for span in spans], beside, spans
+def _value(prediction: Prediction, names: Sequence[str]) -> Any:
+    """An answer as `metrics_of` takes it, several labels in the order of the head's columns."""
+    if isinstance(prediction, LabelsAnswer):
+        return [name for name in names if name in prediction.labels]
+    return prediction.value
 
 
-def _tags(scores: list[Any], inputs: LabelledInputs) -> list[list[str]]:
-    """The tag of each word of each row."""
-    names = inputs.names
-    # of a word of which the tokenizer leaves nothing
-    silent = next((name for name in names if name.upper() == OUTSIDE), names[0])
-    tags = [[silent] * len(row.words) for row in inputs.rows]
-    for number, row in enumerate(scores):
-        words = inputs.words[inputs.span(number)]
-        for word, column in zip(words[words >= 0], row.argmax(-1).tolist(), strict=True):
-            tags[inputs.owners[number]][word] = names[column]
-    return tags
-
-
-def _spans(scores: list[Any], inputs: LabelledInputs, settings: AnswerSettings) -> list[SpanAnswer]:
-    """The best answer to each question, over the windows of its text."""
-    windows: list[list[Any]] = [[] for _ in inputs.rows]
-    for number, (starts, ends) in enumerate(scores):
-        characters = inputs.places[inputs.span(number)]
-        length = len(characters)
-        windows[inputs.owners[number]].append((starts[:length], ends[:length], characters))
-    return [
-        best_span(of_row, row.texts[1], most=settings.candidates, longest=settings.longest)
-        for of_row, row in zip(windows, inputs.rows, strict=True)
-    ]
+def _beside(prediction: Prediction, names: Sequence[str]) -> dict[str, Any]:
+    """What is written beside an answer."""
+    match prediction:
+        case LabelAnswer(score=score):
+            return {"score": score}
+        case LabelsAnswer(label_scores=scores):
+            return {"scores": {name: scores[name] for name in names}}
+        case ChoiceAnswer(choice_scores=chances):
+            return {"scores": list(chances)}
+    return {}

@@ -7,14 +7,15 @@ from typing import Literal
 
 from sijo.checkpoints.describe import describe
 from sijo.data.labelled_inputs import InputSettings
-from sijo.data.labelled_rows import ColumnNames, Task
+from sijo.data.labelled_rows import HEADS, ColumnNames, Task
 from sijo.errors import SettingError, nearest
 from sijo.evaluation.metrics import BEST
 from sijo.files.inputs.sources import TextReading
 from sijo.files.records import AS_TOLD
 from sijo.models.family import Rate
 from sijo.objectives.ensemble import Ensembling
-from sijo.objectives.supervised import HEADS, SiftSettings
+from sijo.objectives.supervised import SiftSettings
+from sijo.prediction.decoding import AnswerSettings
 from sijo.training.optimizers import OptimizerSettings
 from sijo.training.schedules import ScheduleSettings
 from sijo.training.settings import LoopSettings, Settings
@@ -44,24 +45,6 @@ class TaskTeacherSettings:
 
 MOST_SEEDS = 1_000
 """Runs, one after another."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AnswerSettings:
-    """How an answer is chosen in question-answering."""
-
-    candidates: int = 20
-    """How many starts, and how many ends, are paired."""
-    longest: int = 30
-    """Tokens of an answer at most."""
-    threshold: float = 0.0
-    """By how much "no answer" must outscore the best answer to be given, where training rows have none."""
-
-    def __post_init__(self) -> None:
-        if self.candidates < 1 or self.longest < 1:
-            raise SettingError(
-                f"answers.candidates={self.candidates} and answers.longest={self.longest} must be 1 or more"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)

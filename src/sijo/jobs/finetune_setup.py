@@ -16,7 +16,7 @@ from torch import Tensor
 from sijo.checkpoints.describe import describe
 from sijo.checkpoints.load import Model, load
 from sijo.data.labelled_inputs import LabelledInputs
-from sijo.data.labelled_rows import LabelledRow, held_out, read_rows
+from sijo.data.labelled_rows import HEADS, LabelledRow, columns_read, held_out, read_rows
 from sijo.data.row_labels import check_labels, names_of, numbers_alike, spelled_alike
 from sijo.errors import SettingError, TextError, warn
 from sijo.evaluation.metrics import BEST, metrics_of
@@ -30,15 +30,10 @@ from sijo.nn.head_specs import ClassifierHeadSpec
 from sijo.nn.heads import build_head
 from sijo.nn.transformer import Block, start
 from sijo.objectives.ensemble import Ensemble
-from sijo.objectives.supervised import HEADS, Supervised, TaskTeacher
+from sijo.objectives.supervised import Supervised, TaskTeacher
+from sijo.prediction.task import PROBLEMS, FineTuned
 from sijo.random import random_bits
 
-PROBLEMS = {
-    "classification": "single_label_classification",
-    "multi-label": "multi_label_classification",
-    "regression": "regression",
-}
-"""What config.json calls them."""
 TELLING = 200
 """Texts by which two tokenizers are compared."""
 
@@ -63,6 +58,8 @@ class FinetuneSetup:
                 f"{len(rows[0].texts)}; name both columns by columns.text and columns.second"
             )
         self.task, self.settings, self.files = task, settings, files
+        self.columns = columns_read(files.train, task, settings.columns, files.how)
+        """Where in the training file stands what the model reads."""
         self.names, self.keeps_head = _columns(settings, names_of(train_rows, task))
         self.metric = settings.metric or BEST[task][0]
         self.always_answers = task != "question-answering" or all(row.label for row in train_rows)
@@ -89,9 +86,12 @@ class FinetuneSetup:
             raise SettingError("sift moves normalised embeddings, and this network has none; set sift.weight=0")
         for what, inputs in (("training", self.train), ("evaluation", self.evaluation)):
             if inputs.truncated:
+                limit = f"cutting.length={settings.cutting.length} tokens"
+                if task == "question-answering":  # whose texts are read in windows
+                    limit = f"cutting.question={settings.cutting.question} tokens in the question"
                 warn(
-                    f"{inputs.truncated:,} of {len(inputs.rows):,} {what} rows are longer than cutting.length="
-                    f"{settings.cutting.length} tokens, and are read in part"
+                    f"{inputs.truncated:,} of {len(inputs.rows):,} {what} rows are longer than {limit}, and are "
+                    "read in part"
                 )
         self.words = {
             "train": files.train,
@@ -121,6 +121,14 @@ class FinetuneSetup:
         _renew(model, settings.fresh_layers)
         if self.task in PROBLEMS:
             model.config["problem_type"] = PROBLEMS[self.task]
+        record = FineTuned(
+            task=self.task,
+            columns=self.columns,
+            cutting=settings.cutting,
+            answers=settings.answers,
+            always_answers=self.always_answers,
+        )
+        model.config |= record.fields
         model.transformer.recompute = settings.run.recompute
         return model
 

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from sijo.errors import RefusedError, SettingError
 from sijo.texts import half_character, names_in
 
+FINE_TUNED = "sijo_fine_tuned"
+"""The field that tells how a head was fine-tuned, which other programs leave unread: `prediction/task.py`."""
 LabelName = str | int | float | bool
 """As JSON has it; a number is taken as it is written."""
 MOST_SHOWN = 6

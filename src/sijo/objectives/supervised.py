@@ -8,7 +8,7 @@ Letters: B batch, C choices, L length, D width, R rows of scores, K scores of a 
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
-from sijo.data.labelled_rows import Task
+from sijo.data.labelled_rows import HEADS, Task
 from sijo.errors import SettingError
 from sijo.nn.heads import Network
 from sijo.objectives.ensemble import Ensemble
@@ -26,16 +26,6 @@ from sijo.objectives.objective import TrainingObjective
 from sijo.objectives.posed_batch import PosedBatch
 from sijo.objectives.scoring import score_rows, scored
 from sijo.objectives.tally import Tally, kl_divergence
-
-HEADS: Mapping[Task, str] = {
-    "classification": "sequence-classification",
-    "multi-label": "sequence-classification",
-    "regression": "sequence-classification",
-    "tagging": "token-classification",
-    "question-answering": "question-answering",
-    "multiple-choice": "multiple-choice",
-}
-"""Which head answers."""
 
 
 @dataclass(frozen=True, kw_only=True)

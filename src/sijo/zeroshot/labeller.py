@@ -244,6 +244,11 @@ class Labeller:
         return max(1, min(self.scorer.rows, MOST_SCORES // (1 if self.labels is None else len(self.labels.labels))))
 
     @property
+    def room(self) -> int | None:
+        """How many tokens of a text are read at most; None where all of them are."""
+        return self.scorer.room_beside(() if self.labels is None else self.labels.labels, self.template)
+
+    @property
     def template(self) -> str:
         """The sentence a label is put in, with {} for its name."""
         return self.choice.template or self.scorer.template

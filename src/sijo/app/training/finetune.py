@@ -112,7 +112,7 @@ def run(*, options: FinetuneCommand = FinetuneCommand()) -> None:
 
         sijo finetune --task label-matching --train mixture.toml --eval others.toml --out runs/labels
 
-    Then: sijo classify new.csv --model runs/requests/model
+    Then: sijo predict new.csv --model runs/requests/model
     """
     if options.list:
         tasks = tomllib.loads(Path(__file__).with_name("finetune_tasks.toml").read_text(encoding="utf-8"))

@@ -15,7 +15,7 @@ from typing import Any
 
 from sijo.checkpoints.describe import FolderDescription
 from sijo.checkpoints.onnx.graph import OnnxModel
-from sijo.checkpoints.onnx.outputs import OnnxOutputs
+from sijo.checkpoints.onnx.outputs import OnnxOutputs, judging_heads
 from sijo.checkpoints.onnx.rewrite import with_data_in
 from sijo.checkpoints.onnx.rules import BY_BATCH, must_suit
 from sijo.checkpoints.onnx.same_weights import must_be_of
@@ -91,6 +91,14 @@ def onnx_outputs(file: FolderFile, described: FolderDescription) -> OnnxOutputs:
     """What an ONNX file of a folder gives; raises what `session_source` does for what it says of itself."""
     with file.open() as stream:
         return must_suit(described.onnx_content(file, stream).model, file, described)
+
+
+def onnx_heads(file: FolderFile, described: FolderDescription) -> tuple[str, ...]:
+    """The heads that an ONNX file of a folder may have been exported with; raises what `onnx_outputs` does."""
+    with file.open() as stream:
+        model = described.onnx_content(file, stream).model
+    must_suit(model, file, described)
+    return judging_heads(model, described.architecture.hidden_size)
 
 
 def _numbers(stream: BufferedReader) -> Any:

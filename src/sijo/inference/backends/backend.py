@@ -14,6 +14,7 @@ import numpy as np
 
 from sijo.batching import padded_length
 from sijo.errors import SettingError
+from sijo.nn.head_specs import CLASSIFIER
 
 BATCH_TOKENS = 2048
 """Tokens of a batch that a processor is quickest with: more leave its caches, fewer leave it idle."""
@@ -107,8 +108,8 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def logits(self, batch: IdBatch) -> np.ndarray:
-        """The logits (B, C) float32 of the head that judges whole texts."""
+    def logits(self, batch: IdBatch, head: str = CLASSIFIER) -> np.ndarray:
+        """The logits of a head, float32: (B, C) of one that judges whole texts, (B, L, C) of one for tokens."""
 
     def scores_at(self, batch: IdBatch, head: str, at: TokenPlaces) -> np.ndarray:
         """What a head that answers for tokens says at some places alone, (N,) float32.

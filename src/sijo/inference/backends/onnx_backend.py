@@ -11,12 +11,14 @@ import numpy as np
 from sijo.checkpoints.describe import FolderDescription, fingerprint
 from sijo.checkpoints.onnx.files import onnx_file, onnx_files
 from sijo.checkpoints.onnx.opened import session_source
+from sijo.checkpoints.onnx.outputs import JUDGING, TAGGER
 from sijo.errors import CheckpointError, SettingError
 from sijo.files.paths import FolderFile
 from sijo.inference.backends.backend import Backend, IdBatch, Precision
 from sijo.inference.backends.onnx_session import new_session, reason
 from sijo.inference.pooling import pooled
 from sijo.inference.threads import thread_count
+from sijo.nn.head_specs import CLASSIFIER
 
 
 class OnnxBackend(Backend):
@@ -83,7 +85,7 @@ class OnnxBackend(Backend):
         otherwise = ""
         if self._described.onnx_alone is None:
             otherwise = ", or use --backend torch (in Python: backend=)"
-        if head is not None and self._outputs.logits is None:
+        if head is not None and (self._outputs.logits is None or head not in JUDGING):
             raise SettingError(
                 f"{self._file} gives no logits, so it was exported without the head {head}; export it with that "
                 f"head{otherwise}"
@@ -119,10 +121,11 @@ class OnnxBackend(Backend):
             self._answer(found.hidden, batch, (count, length, width)), batch.keep, sentence.pooling, skips
         )
 
-    def logits(self, batch: IdBatch) -> np.ndarray:
-        """The head's logits for each input, (B, C) float32."""
+    def logits(self, batch: IdBatch, head: str = CLASSIFIER) -> np.ndarray:
+        """The head's logits for each input, (B, C) float32, or for each of its tokens, (B, L, C)."""
         assert self._outputs.logits is not None
-        return self._answer(self._outputs.logits, batch, (len(batch.input_ids), len(self._described.labels)))
+        places = batch.input_ids.shape if head == TAGGER else batch.input_ids.shape[:1]
+        return self._answer(self._outputs.logits, batch, (*places, len(self._described.labels)))
 
     def why_not_finite(self) -> str:
         """By the precision."""

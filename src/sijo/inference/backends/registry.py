@@ -9,7 +9,7 @@ from typing import Literal, cast, get_args
 
 from sijo.checkpoints.describe import FolderDescription
 from sijo.checkpoints.onnx.files import onnx_file
-from sijo.checkpoints.onnx.opened import onnx_outputs
+from sijo.checkpoints.onnx.opened import onnx_heads, onnx_outputs
 from sijo.errors import SettingError, SijoError, nearest, warn
 from sijo.inference.backends.backend import Backend, Precision
 from sijo.nn.head_specs import CLASSIFIER
@@ -41,12 +41,11 @@ class BackendRow:
 def _holds_onnx(described: FolderDescription, precision: Precision, head: str | None) -> bool:
     """Whether a folder holds an ONNX file of a precision that answers by a head."""
     file = onnx_file(described.folder, precision)
-    if file is None or head not in (None, CLASSIFIER):
+    if file is None:
         return False
-    given = onnx_outputs(file, described)
     if head is not None:
-        return given.logits is not None
-    return given.gives_vectors(normalized=described.sentence.normalized)
+        return head in onnx_heads(file, described)
+    return onnx_outputs(file, described).gives_vectors(normalized=described.sentence.normalized)
 
 
 BACKENDS: dict[str, BackendRow] = {

@@ -136,10 +136,10 @@ class TorchBackend(Backend):
             return np.asarray(pool(hidden_BLD, keep_BL, self.model.sentence.pooling, skips).float().cpu())
 
     @torch.inference_mode()
-    def logits(self, batch: IdBatch) -> np.ndarray:
-        """The head's logits for each input, (B, C) float32."""
+    def logits(self, batch: IdBatch, head: str = CLASSIFIER) -> np.ndarray:
+        """The head's logits for each input, (B, C) float32, or for each of its tokens, (B, L, C)."""
         with self._own_threads():
-            return np.asarray(self._network(*self._tensors(batch)).answers[CLASSIFIER].float().cpu())
+            return np.asarray(self._network(*self._tensors(batch)).answers[head].float().cpu())
 
     @torch.inference_mode()
     def scores_at(self, batch: IdBatch, head: str, at: TokenPlaces) -> np.ndarray:

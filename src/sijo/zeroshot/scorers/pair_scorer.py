@@ -44,6 +44,12 @@ class PairScorer(Scorer):
     def room(self, sentence: str) -> int:
         """How many tokens of text the model reads beside a sentence."""
 
+    def room_beside(self, labels: Sequence[Label], template: str) -> int | None:
+        """What the longest sentence leaves; without labels, what the model reads."""
+        sentences = [sentence for label in labels for sentence in self.sentences(label, template)]
+        most = self.engine.model.tokenizer.max_length
+        return min(map(self.room, sentences), default=most)
+
     @cached_property
     def label_tokens(self) -> LabelTokens:
         """What its network sees of labels: all of their sentences, for a text is cut beside them."""

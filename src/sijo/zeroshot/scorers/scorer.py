@@ -155,6 +155,12 @@ class Scorer(ABC):
         """What else decides the scores, for the record of a run."""
         return {"long_text": self.engine.long_text}
 
+    def room_beside(self, labels: Sequence[Label], template: str) -> int | None:
+        """How many tokens of a text are read at most beside any of some labels; None where all of them are."""
+        tokenizer = self.engine.model.tokenizer
+        whole = self.engine.long_text == "windows"
+        return None if whole else tokenizer.max_length - tokenizer.special_tokens
+
     @property
     def label_tokens(self) -> LabelTokens | None:
         """What its network sees of labels; None where it reads texts alone."""
