@@ -51,7 +51,13 @@ class SijoWarning(UserWarning):
     exit_code = 3
 
 
-EXTRAS = {"torch": "torch", "onnx": "export", "huggingface_hub": "hub", "matplotlib": "plot"}
+EXTRAS = {
+    "torch": "torch",
+    "onnx": "export",
+    "huggingface_hub": "hub",
+    "matplotlib": "plot",
+    "python_calamine": "xlsx",
+}
 """The extra of sijo's package that brings a module."""
 
 

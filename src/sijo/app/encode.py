@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from sijo.app.options import ComputeOptions, call_with
 from sijo.app.progress import RowProgress
 from sijo.app.table_job import InputFormat, TableJob, TableOptions, answering, check_output, in_words, speed_of
+from sijo.files.limits import LONGEST_ROW
 from sijo.version import __version__
 
 if TYPE_CHECKING:
@@ -67,6 +68,10 @@ class EncodeSettings(ComputeOptions, TableOptions):
     """Between the fields of a CSV: a comma by default, a tab in .tsv."""
     no_header: bool = False
     """Line 1 of a CSV is a row: its columns are then column_1, column_2, …, and a number names one."""
+    sheet: str | None = None
+    """Of an .xlsx: the name of a sheet, or its number from 1; by default the first that is not hidden."""
+    longest_row: int = LONGEST_ROW
+    """Bytes that a line of the input may have at most, a row, and a page of Parquet."""
     quiet: Annotated[bool, Parameter(alias="-q")] = False
     """No progress and no summary."""
 

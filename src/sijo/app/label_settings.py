@@ -12,6 +12,7 @@ from sijo.app.calibrating import Texts, calibrated_by, check_calibration
 from sijo.app.options import ComputeOptions, call_with
 from sijo.app.table_job import InputFormat, TableOptions
 from sijo.errors import SettingError, warn
+from sijo.files.limits import LONGEST_ROW
 from sijo.zeroshot.label_files import read_labels
 from sijo.zeroshot.labels import Labels, LabelSet
 from sijo.zeroshot.scorers.registry import SCORERS
@@ -99,6 +100,10 @@ class LabelSettings(ComputeOptions, TableOptions):
     """Between the fields of a CSV: a comma by default, a tab in .tsv."""
     no_header: bool = False
     """Line 1 of a CSV is a row: its columns are then column_1, column_2, …, and a number names one."""
+    sheet: str | None = None
+    """Of an .xlsx: the name of a sheet, or its number from 1; by default the first that is not hidden."""
+    longest_row: int = LONGEST_ROW
+    """Bytes that a line of the input may have at most, a row, and a page of Parquet."""
     quiet: Annotated[bool, Parameter(alias="-q")] = False
     """No progress and no summary."""
 

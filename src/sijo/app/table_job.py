@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sijo.files.tables import RowBlock, TextTable
 
 Answer = TypeVar("Answer")
-InputFormat = Literal["text", "csv", "jsonl", "parquet"]
+InputFormat = Literal["text", "csv", "jsonl", "parquet", "json", "xlsx"]
 
 
 class TableOptions:
@@ -31,6 +31,8 @@ class TableOptions:
     input_format: InputFormat | None
     delimiter: str | None
     no_header: bool
+    sheet: str | None
+    longest_row: int
     quiet: bool
 
     def table(self, source: str, column: str | None) -> "TextTable":
@@ -38,7 +40,13 @@ class TableOptions:
         from sijo.files.tables import TextTable
 
         return TextTable(
-            source, kind=self.input_format, column=column, delimiter=self.delimiter, header=not self.no_header
+            source,
+            kind=self.input_format,
+            column=column,
+            delimiter=self.delimiter,
+            header=not self.no_header,
+            sheet=self.sheet,
+            longest_row=self.longest_row,
         )
 
     def say(self, line: str) -> None:

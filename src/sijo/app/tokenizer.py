@@ -14,6 +14,7 @@ from sijo.app.cli import TOKENIZER, input_name
 from sijo.app.options import call_with
 from sijo.app.progress import RowProgress
 from sijo.app.results import print_json, print_shown, tell, wants_json
+from sijo.app.table_job import InputFormat
 from sijo.errors import SettingError
 from sijo.files.atomic import whole_folder
 from sijo.files.json_files import write_json
@@ -61,7 +62,7 @@ class TrainSettings:
     """Of that choice."""
     column: str | None = None
     """The column with the text: "text", or the only one, by default."""
-    input_format: Literal["text", "csv", "jsonl", "parquet"] | None = None
+    input_format: InputFormat | None = None
     """What standard input holds; text, one a line, by default."""
     format: Literal["table", "json"] | None = None
     """How the report is printed: a table for people, or one JSON object; by default json in a pipe."""
@@ -89,7 +90,7 @@ class CutSettings:
     what is no letter; repeat for each."""
     column: str | None = None
     """The column with the text: "text", or the only one, by default."""
-    input_format: Literal["text", "csv", "jsonl", "parquet"] | None = None
+    input_format: InputFormat | None = None
     """What standard input holds; text, one a line, by default."""
     overwrite: bool = False
     """Replace a tokenizer that is there."""

@@ -7,6 +7,8 @@ from typing import Any
 
 from sijo.errors import SettingError
 from sijo.files import table_formats as formats
+from sijo.files.reading.json_records import read_json
+from sijo.files.reading.parquet_rows import ParquetRows
 from sijo.files.tables import listed, must_be_readable, usual_delimiter
 
 
@@ -42,8 +44,7 @@ def records(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
             stream = formats.spooled(stack, stream, name)
         lines = formats.read_lines(stream, name)
         if kind == "parquet":
-            file = formats.open_parquet(stream, name)[0]
-            for before, batch in formats.read_parquet(file, name, lambda batch: batch.to_pylist()):
+            for before, batch in ParquetRows(stream, name).batches(lambda batch: batch.to_pylist()):
                 yield from ((f"{name}, row {number}", row) for number, row in enumerate(batch, before + 1))
         elif kind == "csv":
             columns, rows = formats.read_csv(lines, name, usual_delimiter(suffix))
@@ -51,4 +52,4 @@ def records(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
         elif kind == "jsonl":
             yield from ((where, row) for where, _, row in formats.read_json_lines(lines, name))
         else:
-            yield from formats.read_json(lines, name)
+            yield from ((where, row) for where, _, row in read_json(stream, name))

@@ -8,26 +8,21 @@ What the texts are for, and how results are written, belongs elsewhere.
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any, NamedTuple, get_args
+from typing import IO, get_args
 
 import pyarrow as pa
 
-from sijo.batching import groups
 from sijo.errors import SettingError, TextError, nearest, warn
-from sijo.files import input_kind
+from sijo.files import input_kind, limits
 from sijo.files import table_formats as formats
-
-NO_ROWS = {
-    "text": "is empty",
-    "csv": "has a header but no rows (where line 1 is a row: --no-header)",
-    "jsonl": "has no records",
-    "parquet": "has no rows",
-}
+from sijo.files.reading import source
+from sijo.files.reading.json_records import read_json
+from sijo.files.reading.source import Reading
 
 
 @dataclass(frozen=True)
@@ -44,7 +39,7 @@ class RowBlock:
     """Every input column as it was read. CSV is all strings (007 stays 007), Parquet keeps its
     types, plain text is one column `text`, JSON Lines one column `record` of raw objects."""
     kind: formats.Kind
-    """What the rows were read from."""
+    """What the rows were read from; for JSON that of JSON Lines, and for a sheet that of CSV."""
 
     def values(self, name: str) -> list[object]:
         """Another input column, as Python values, one for each text; a number names column_1, column_2, ….
@@ -73,6 +68,9 @@ class TextTable:
     delimiter  what separates the fields of a CSV; by default a comma, or a tab for .tsv
     header     whether line 1 of a CSV names its columns; else they are column_1, column_2, …, and `column` may be
                the number alone
+    sheet      which one of a workbook (.xlsx), by its name or by its number from 1; by default the first shown
+    longest_row  bytes that a line or a row may have, and a page of Parquet; what can only be held whole, such as a
+               sheet, may take ten times as many
 
     The text is UTF-8. Plain text has a row for every line, blank ones too, and lines end only at
     a line feed. In CSV and JSON Lines a blank line is no row; an empty text in a CSV of one column is
@@ -100,7 +98,12 @@ class TextTable:
         column: str | None = None,
         delimiter: str | None = None,
         header: bool = True,
+        sheet: str | None = None,
+        longest_row: int = limits.LONGEST_ROW,
     ) -> None:
+        if longest_row < 1:
+            raise SettingError(f"longest_row is {longest_row}, and no row has so few bytes; use 1 or more")
+        self._longest = longest_row
         self._path = None if str(source) == "-" else Path(source)
         self.name = "standard input" if self._path is None else str(self._path)
         if self._path is None and sys.stdin is None:
@@ -113,6 +116,9 @@ class TextTable:
         self.kind = self._checked_kind(kind, suffix)
         if not header and self.kind != "csv":
             raise SettingError(f"{self.name} is read as {self.kind}, which has no header; leave --no-header out")
+        if sheet is not None and self.kind != "xlsx":
+            raise SettingError(f"{self.name} is read as {self.kind}, which has no sheets; leave --sheet out")
+        self._sheet = sheet
         self._header = header
         self._delimiter = self._checked_delimiter(delimiter, suffix)
         self._guessed = delimiter is None
@@ -121,37 +127,35 @@ class TextTable:
 
         self._by_content = by_content = kind is None and self.kind == "text"
         try:
-            reading = self._open()
+            opened = self._open()
         except (SettingError, TextError) as error:
             if not by_content or self.kind == "text":
                 raise
             taken = f"{self.name} was taken for {self.kind} by its first lines; --input-format says otherwise"
             raise type(error)(f"{error} ({taken})") from None
-        self.column, self.columns = reading.column, reading.columns
+        self.column, self.columns = opened.column, opened.columns
         guessed = self.kind == "csv" and header and column is None and self.column != "text"
         if guessed and not input_kind.is_header(self.column):
             warn(
                 f"line 1 of {self.name} is taken for the header, and looks like a row: {self.column[:60]!r}; pass "
                 "--no-header if it is one, or name the column with --column"
             )
-        self._share = None if reading.share(0) is None else 0.0
-        self._reading = None if self._rereadable else reading  # a pipe gives its first rows once
+        self._share = None if opened.share(0) is None else 0.0
+        self._reading = None if self._rereadable else opened  # a pipe gives its first rows once
         if self._rereadable:
-            reading.close()
+            opened.close()
 
     def first_block(self, count: int) -> RowBlock:
-        """The first rows, or as many as stand before a broken one; `blocks` gives them all the same."""
+        """The first rows, or as many as stand before a broken one or fill a block; `blocks` gives all the same."""
         faults = list[TextError]()
-        reading = self._open() if self._reading is None else self._reading
-        rows = list(islice(_up_to_fault(reading.rows, faults), count))
+        opened = self._open() if self._reading is None else self._reading
+        rows = next(opened.groups(count, sys.maxsize, faults), [])
         if self._rereadable:
-            reading.close()
+            opened.close()
         else:
-            self._reading = reading._replace(rows=chain(rows, _raised(faults), reading.rows))
+            self._reading = opened._replace(rows=chain(rows, source.raised(faults), opened.rows))
         texts, cells = zip(*rows, strict=True) if rows else ((), ())
-        columns = reading.columns or ("record",)
-        table = formats.of_batches(cells) if self.kind == "parquet" else formats.of_strings(columns, cells)
-        return RowBlock(0, 0, list(texts), table, self.kind)
+        return RowBlock(0, 0, list(texts), opened.table(cells), opened.kind)
 
     def blocks(
         self, *, rows: int = 2048, characters: int = 250_000, up_to_fault: bool = False
@@ -160,7 +164,7 @@ class TextTable:
 
         rows         a block closes after so many rows
         characters   or once its texts hold so many characters, so that it exceeds them by less
-                     than its last text
+                     than its last text; and once all its columns take BLOCK_BYTES (`limits.py`)
         up_to_fault  give the rows between the last border and a broken row too, as a shorter block; a
                      mended file then has another block in its place
 
@@ -169,10 +173,10 @@ class TextTable:
         """
         if min(rows, characters) < 1:
             raise SettingError(f"a block of {rows} rows and {characters} characters holds nothing; use 1 or more")
-        reading, self._reading = self._reading, None
-        if reading is None and not self._rereadable:
+        opened, self._reading = self._reading, None
+        if opened is None and not self._rereadable:
             raise SettingError(f"{self.name} is a pipe and was read already; save it to a file to read it again")
-        return self._blocks(reading, rows, characters, up_to_fault)
+        return self._blocks(opened, rows, characters, up_to_fault)
 
     @property
     def rereadable(self) -> bool:
@@ -192,24 +196,18 @@ class TextTable:
         """
         return self._share
 
-    def _blocks(
-        self, opened: "_Reading | None", rows: int, characters: int, up_to_fault: bool
-    ) -> Iterator[RowBlock]:
+    def _blocks(self, opened: Reading | None, rows: int, characters: int, up_to_fault: bool) -> Iterator[RowBlock]:
         first_row, faults = 0, list[TextError]()
-        with closing(opened or self._open()) as reading:
-            columns = reading.columns or ("record",)
-            sound_rows = _up_to_fault(reading.rows, faults) if up_to_fault else reading.rows
-            blocks = groups(sound_rows, rows=rows, characters=characters, size=lambda row: len(row[0]))
-            for number, block in enumerate(blocks):
+        with closing(opened or self._open()) as source:
+            for number, block in enumerate(source.groups(rows, characters, faults if up_to_fault else None)):
                 texts, cells = zip(*block, strict=True)
-                self._share = reading.share(first_row + len(texts))
-                table = formats.of_batches(cells) if self.kind == "parquet" else formats.of_strings(columns, cells)
-                yield RowBlock(number, first_row, list(texts), table, self.kind)
+                self._share = source.share(first_row + len(texts))
+                yield RowBlock(number, first_row, list(texts), source.table(cells), source.kind)
                 first_row += len(texts)
-                del block, texts, cells, table  # not kept while the next block is read
+                del block, texts, cells  # not kept while the next block is read
             if faults:
                 raise faults[0]
-            self._share = reading.share(first_row)
+            self._share = source.share(first_row)
 
     def _checked_kind(self, kind: formats.Kind | None, suffix: str) -> formats.Kind:
         known = get_args(formats.Kind)
@@ -217,13 +215,14 @@ class TextTable:
             raise SettingError(f"no input format {kind!r}{_known(kind, known, 'Formats')}")
         if kind is not None or self._path is None:
             return kind or "text"
-        if suffix not in formats.SUFFIXES:
+        known_suffixes = formats.SUFFIXES | formats.ALSO_READ
+        if suffix not in known_suffixes:
             raise SettingError(
-                f"{self.name} ends in none of {listed(tuple(formats.SUFFIXES))}, with or without "
+                f"{self.name} ends in none of {listed(tuple(known_suffixes))}, with or without "
                 f"{listed(tuple(formats.DECOMPRESS))}; say what it holds with --input-format, as one of "
                 f"{listed(known)}"
             )
-        return formats.SUFFIXES[suffix]
+        return known_suffixes[suffix]
 
     def _checked_delimiter(self, delimiter: str | None, suffix: str) -> str:
         if delimiter is None:
@@ -237,7 +236,7 @@ class TextTable:
             )
         return character
 
-    def _open(self) -> "_Reading":
+    def _open(self) -> Reading:
         """Open the source at its start, and read as far as the first row."""
         with ExitStack() as stack:
             raw = sys.stdin.buffer if self._path is None else stack.enter_context(self._path.open("rb"))
@@ -247,17 +246,17 @@ class TextTable:
             stream = formats.unpacked(stack, raw, self._packed)
             if self._path is None or self._by_content:
                 stream = self._told(stack, stream)
-            is_parquet = self.kind == "parquet"
-            if is_parquet and (stream is not raw or not self._rereadable):
+            from_end = self.kind in ("parquet", "xlsx")
+            if from_end and (stream is not raw or not self._rereadable):
                 stream = formats.spooled(stack, stream, self.name)
-            read = {"parquet": self._read_parquet, "csv": self._read_csv, "jsonl": self._read_json_lines}
-            reading = read.get(self.kind, self._read_plain)(stream)
-            if bytes_in_all is not None and not is_parquet:
-                reading = reading._replace(share=lambda _: min(raw.tell() / bytes_in_all, 1.0))
-            first = next(reading.rows, None)
+            read = {"text": self._read_plain, "csv": self._read_csv, "jsonl": self._read_json_lines}
+            opened = read.get(self.kind, self._read_whole)(stream)
+            if bytes_in_all is not None and not from_end:
+                opened = opened._replace(share=lambda _: min(raw.tell() / bytes_in_all, 1.0))
+            first = next(opened.rows, None)
             if first is None:
-                raise TextError(f"{self.name} {NO_ROWS[self.kind]}; give it at least one row")
-            return reading._replace(rows=chain([first], reading.rows), close=stack.pop_all().close)
+                raise TextError(f"{self.name} {source.NO_ROWS[self.kind]}; give it at least one row")
+            return opened._replace(rows=chain([first], opened.rows), close=stack.pop_all().close)
 
     def _told(self, stack: ExitStack, stream: IO[bytes]) -> IO[bytes]:
         """The bytes of a stream, unpacked where their beginning says so; unless it was given, its kind is told."""
@@ -271,14 +270,16 @@ class TextTable:
             self.kind, self._delimiter, self._by_content = found.kind, found.delimiter or self._delimiter, False
         return stream
 
-    def _read_plain(self, stream: IO[bytes]) -> "_Reading":
+    def _read_plain(self, stream: IO[bytes]) -> Reading:
         columns = ("text",)
-        lines = map(formats.without_end, formats.read_lines(stream, self.name))
-        return _Reading(columns, self._text_column(columns, columns), ((text, (text,)) for text in lines))
+        lines = map(formats.without_end, formats.read_lines(stream, self.name, self._longest))
+        return Reading(columns, self._text_column(columns, columns), ((text, (text,)) for text in lines))
 
-    def _read_csv(self, stream: IO[bytes]) -> "_Reading":
-        lines = formats.read_lines(stream, self.name)
-        columns, rows = formats.read_csv(lines, self.name, self._delimiter, header=self._header)
+    def _read_csv(self, stream: IO[bytes]) -> Reading:
+        lines = formats.read_lines(stream, self.name, self._longest)
+        columns, rows = formats.read_csv(
+            lines, self.name, self._delimiter, header=self._header, longest=self._longest
+        )
         if not columns:
             raise TextError(f"{self.name} is empty; a CSV needs a header, then at least one row")
         mark = next((mark for mark in ",;\t|" if mark in columns[0]), None)
@@ -301,46 +302,21 @@ class TextTable:
                     )
                 yield cells[place], cells
 
-        return _Reading(columns, column, texts())
+        return Reading(columns, column, texts(), kind="csv")
 
-    def _read_json_lines(self, stream: IO[bytes]) -> "_Reading":
-        records = formats.read_json_lines(formats.read_lines(stream, self.name), self.name)
-        first = next(records, None)
-        if first is None:
-            raise TextError(f"{self.name} {NO_ROWS['jsonl']}; give it at least one JSON object, each on its line")
-        likely = [key for key, value in first[2].items() if value is None or isinstance(value, str)]
-        column = self._text_column(tuple(first[2]), likely)
+    def _read_whole(self, stream: IO[bytes]) -> Reading:
+        """What is no text of one row after another."""
+        if self.kind == "parquet":
+            return source.of_parquet(stream, self.name, self._longest, self._text_column)
+        if self.kind == "xlsx":
+            return source.of_sheet(stream, self.name, self._longest, self._text_column, self._sheet, self._column)
+        records = read_json(stream, self.name, self._longest)
+        return source.of_records(records, self.name, self.kind, self._text_column)
 
-        def rows() -> Iterator[tuple[str, tuple[str]]]:
-            for where, raw, record in chain([first], records):
-                if column not in record:
-                    raise TextError(
-                        f"{where}: the record has no key {column!r}, which held the text in the first one"
-                    )
-                yield _sound(record[column], where), (raw,)
-
-        return _Reading(None, column, rows())
-
-    def _read_parquet(self, stream: IO[bytes]) -> "_Reading":
-        file, schema, names, rows_in_all = formats.open_parquet(stream, self.name)
-        columns = formats.distinct(self.name, names)
-        strings = [field.name for field in schema if formats.holds_strings(field.type)]
-        column = self._text_column(columns, strings)
-        if column not in strings:
-            raise TextError(
-                f"{self.name}: column {column!r} is {schema.field(column).type}, not string; cast it to string"
-            )
-
-        def validated(batch: pa.RecordBatch) -> pa.RecordBatch:
-            batch.validate(full=True)  # Parquet is not obliged to hold UTF-8 where it says string
-            return batch
-
-        def rows() -> Iterator[tuple[str, tuple[pa.RecordBatch, int]]]:
-            for before, batch in formats.read_parquet(file, self.name, validated):
-                for place, value in enumerate(batch.column(column)):
-                    yield _sound(value.as_py(), f"{self.name}, row {before + place + 1}"), (batch, place)
-
-        return _Reading(columns, column, rows(), share=lambda done: done / max(rows_in_all, 1))
+    def _read_json_lines(self, stream: IO[bytes]) -> Reading:
+        lines = formats.read_lines(stream, self.name, self._longest)
+        records = formats.read_json_lines(lines, self.name)
+        return source.of_records(records, self.name, self.kind, self._text_column)
 
     def _text_column(self, columns: Sequence[str], likely: Sequence[str]) -> str:
         """The column that was named; else `text`; else the only one that is `likely` to hold texts."""
@@ -359,37 +335,12 @@ class TextTable:
         )
 
 
-class _Reading(NamedTuple):
-    """A source that stands open."""
-
-    columns: tuple[str, ...] | None
-    column: str
-    rows: Iterator[tuple[str, Any]]  # each text, and the strings of its row; for Parquet its batch and place there
-    share: Callable[[int], float | None] = lambda _: None  # from the rows handed out so far
-    close: Callable[[], None] = lambda: None
-
-
 def must_be_readable(path: Path) -> None:
     if not path.exists():
         siblings = islice(path.parent.iterdir(), 10_000) if path.parent.is_dir() else ()
         raise SettingError(f"no file {str(path)!r}{nearest(path.name, [sibling.name for sibling in siblings])}")
     if path.is_dir():
         raise SettingError(f"{path} is a folder; give one file in it, or the files one after another")
-
-
-def _up_to_fault(rows: Iterator[tuple[str, Any]], faults: list[TextError]) -> Iterator[tuple[str, Any]]:
-    """The rows before a broken one, whose fault is kept for later."""
-    try:
-        yield from rows
-    except TextError as fault:
-        faults.append(fault)
-
-
-def _raised(faults: Sequence[TextError]) -> Iterator[tuple[str, Any]]:
-    """No rows, but the fault that was kept, if there is one."""
-    if faults:
-        raise faults[0]
-    yield from ()
 
 
 def _numbered(name: str, known: Sequence[str]) -> str:
@@ -400,26 +351,6 @@ def _numbered(name: str, known: Sequence[str]) -> str:
 
 def usual_delimiter(suffix: str) -> str:
     return "\t" if suffix == ".tsv" else ","
-
-
-def _sound(value: object, where: str) -> str:
-    """The text in `value`, "" for null; refuses what no tokenizer or writer could take."""
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise TextError(
-            f"{where}: the text is {formats.JSON_NAMES[type(value)]}, not a string; put quotes around it"
-        )
-    if "\0" in value:
-        raise TextError(f"{where}: the text holds a NUL character; remove it")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise TextError(
-            f"{where}: the text holds half a character, \\u{ord(value[error.start]):04x}; "
-            "remove it, or write the pair of surrogates that it was cut from"
-        ) from None
-    return value
 
 
 def _known(name: str, known: Sequence[str], noun: str) -> str:
