@@ -10,6 +10,8 @@ from sijo.errors import SettingError
 from sijo.files import table_formats as formats
 from sijo.files.encodings.detect import form_of
 from sijo.files.inputs.sources import TextReading, listed, readable, usual_delimiter
+from sijo.files.reading.json_records import read_json
+from sijo.files.reading.parquet_rows import ParquetRows
 
 AS_TOLD = TextReading()
 """By what the file itself tells."""
@@ -52,8 +54,7 @@ def records(path: str | Path, how: TextReading = AS_TOLD) -> Iterator[tuple[str,
             stream = form.applied(stream, name)
         lines = formats.read_lines(stream, name)
         if kind == "parquet":
-            file = formats.open_parquet(stream, name)[0]
-            for before, batch in formats.read_parquet(file, name, lambda batch: batch.to_pylist()):
+            for before, batch in ParquetRows(stream, name).batches(lambda batch: batch.to_pylist()):
                 yield from ((f"{name}, row {number}", row) for number, row in enumerate(batch, before + 1))
         elif kind == "csv":
             columns, rows, _ = formats.read_csv(
@@ -63,4 +64,4 @@ def records(path: str | Path, how: TextReading = AS_TOLD) -> Iterator[tuple[str,
         elif kind == "jsonl":
             yield from ((where, row) for where, _, row in formats.read_json_lines(lines, name))
         else:
-            yield from formats.read_json(lines, name)
+            yield from ((where, row) for where, _, row in read_json(stream, name))
