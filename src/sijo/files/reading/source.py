@@ -24,7 +24,7 @@ NO_ROWS = {
 }
 
 
-class Reading(NamedTuple):
+class OpenRows(NamedTuple):
     """A source that stands open."""
 
     columns: tuple[str, ...] | None
@@ -56,7 +56,7 @@ class Reading(NamedTuple):
         )
 
 
-def of_parquet(stream: IO[bytes], name: str, longest: int, column_of: ColumnOf) -> Reading:
+def of_parquet(stream: IO[bytes], name: str, longest: int, column_of: ColumnOf) -> OpenRows:
     """A Parquet file."""
     file = parquet_rows.ParquetRows(stream, name, longest)
     strings = [field.name for field in file.schema if parquet_rows.holds_strings(field.type)]
@@ -76,7 +76,7 @@ def of_parquet(stream: IO[bytes], name: str, longest: int, column_of: ColumnOf) 
             for place, value in enumerate(batch.column(column)):
                 yield sound(value.as_py(), f"{name}, row {before + place + 1}"), (batch, place, sizes[place])
 
-    return Reading(
+    return OpenRows(
         file.columns,
         column,
         rows(),
@@ -88,7 +88,7 @@ def of_parquet(stream: IO[bytes], name: str, longest: int, column_of: ColumnOf) 
 
 def of_sheet(
     stream: IO[bytes], name: str, longest: int, column_of: ColumnOf, which: str | None, column: str | None
-) -> Reading:
+) -> OpenRows:
     """A sheet of a workbook, by its name or number; its header is where the named column is."""
     from sijo.files.reading.spreadsheets import Sheet  # here, with what unpacks XML, for those who need it
 
@@ -96,12 +96,12 @@ def of_sheet(
     column = column_of(sheet.columns, sheet.columns)
     place = sheet.columns.index(column)
     rows = ((sound(cells[place], where), cells) for where, cells in sheet.rows())
-    return Reading(sheet.columns, column, rows, kind="csv", share=sheet.share)
+    return OpenRows(sheet.columns, column, rows, kind="csv", share=sheet.share)
 
 
 def of_records(
     records: Iterator[tuple[str, str, dict[str, Any]]], name: str, kind: formats.Kind, column_of: ColumnOf
-) -> Reading:
+) -> OpenRows:
     """Records of JSON: each with where it is, its raw text and what that means."""
     first = next(records, None)
     if first is None:
@@ -115,7 +115,7 @@ def of_records(
                 raise TextError(f"{where}: the record has no key {column!r}, which held the text in the first one")
             yield sound(record[column], where), (raw,)
 
-    return Reading(None, column, rows(), kind="jsonl", weight=lambda cells: limits.record_bytes(cells[0]))
+    return OpenRows(None, column, rows(), kind="jsonl", weight=lambda cells: limits.record_bytes(cells[0]))
 
 
 def up_to_fault(rows: Iterator[tuple[str, Any]], faults: list[TextError]) -> Iterator[tuple[str, Any]]:
