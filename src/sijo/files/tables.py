@@ -26,7 +26,7 @@ from sijo.files.encodings.recode import TextForm
 from sijo.files.inputs.sources import TextReading, listed, readable, usual_delimiter
 from sijo.files.reading import source
 from sijo.files.reading.json_records import read_json
-from sijo.files.reading.source import Reading
+from sijo.files.reading.source import OpenRows
 from sijo.names import column_named
 
 FROM_END = ("parquet", "xlsx")
@@ -208,7 +208,7 @@ class TextTable:
         """
         return self._share
 
-    def _blocks(self, opened: Reading | None, rows: int, characters: int, up_to_fault: bool) -> Iterator[RowBlock]:
+    def _blocks(self, opened: OpenRows | None, rows: int, characters: int, up_to_fault: bool) -> Iterator[RowBlock]:
         first_row, faults = 0, list[TextError]()
         with closing(opened or self._open()) as source:
             for number, block in enumerate(source.groups(rows, characters, faults if up_to_fault else None)):
@@ -236,7 +236,7 @@ class TextTable:
             )
         return known_suffixes[suffix]
 
-    def _open(self) -> Reading:
+    def _open(self) -> OpenRows:
         """Open the source at its start, and read as far as the first row."""
         with ExitStack() as stack:
             raw = sys.stdin.buffer if self._path is None else stack.enter_context(self._path.open("rb"))
@@ -283,12 +283,12 @@ class TextTable:
             self._form, stream = form_told(again, stream, self.name, encoding=self._encoding, quotes=quotes)
         return self._form.applied(stream, self.name)
 
-    def _read_plain(self, stream: IO[bytes]) -> Reading:
+    def _read_plain(self, stream: IO[bytes]) -> OpenRows:
         columns = ("text",)
         lines = map(formats.without_end, formats.read_lines(stream, self.name, self._longest))
-        return Reading(columns, self._text_column(columns, columns), ((text, (text,)) for text in lines))
+        return OpenRows(columns, self._text_column(columns, columns), ((text, (text,)) for text in lines))
 
-    def _read_csv(self, stream: IO[bytes]) -> Reading:
+    def _read_csv(self, stream: IO[bytes]) -> OpenRows:
         lines = formats.read_lines(stream, self.name, self._longest)
         said = self._delimiter
         columns, rows, self._delimiter = formats.read_csv(
@@ -316,9 +316,9 @@ class TextTable:
                     )
                 yield cells[place], cells
 
-        return Reading(columns, column, texts(), kind="csv")
+        return OpenRows(columns, column, texts(), kind="csv")
 
-    def _read_whole(self, stream: IO[bytes]) -> Reading:
+    def _read_whole(self, stream: IO[bytes]) -> OpenRows:
         """What is no text of one row after another."""
         if self.kind == "parquet":
             return source.of_parquet(stream, self.name, self._longest, self._text_column, lists=self._lists)
@@ -327,7 +327,7 @@ class TextTable:
         records = read_json(stream, self.name, self._longest)
         return source.of_records(records, self.name, self.kind, self._text_column, lists=self._lists)
 
-    def _read_json_lines(self, stream: IO[bytes]) -> Reading:
+    def _read_json_lines(self, stream: IO[bytes]) -> OpenRows:
         lines = formats.read_lines(stream, self.name, self._longest)
         records = formats.read_json_lines(lines, self.name)
         return source.of_records(records, self.name, self.kind, self._text_column, lists=self._lists)

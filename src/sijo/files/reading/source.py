@@ -25,7 +25,7 @@ NO_ROWS = {
 }
 
 
-class Reading(NamedTuple):
+class OpenRows(NamedTuple):
     """A source that stands open."""
 
     columns: tuple[str, ...] | None
@@ -57,7 +57,7 @@ class Reading(NamedTuple):
         )
 
 
-def of_parquet(stream: IO[bytes], name: str, longest: int, column_of: ColumnOf, *, lists: bool = False) -> Reading:
+def of_parquet(stream: IO[bytes], name: str, longest: int, column_of: ColumnOf, *, lists: bool = False) -> OpenRows:
     """A Parquet file.
 
     lists  whether the column may hold lists, whose text is JSON
@@ -83,7 +83,7 @@ def of_parquet(stream: IO[bytes], name: str, longest: int, column_of: ColumnOf, 
                     (batch, place, sizes[place]),
                 )
 
-    return Reading(
+    return OpenRows(
         file.columns,
         column,
         rows(),
@@ -95,7 +95,7 @@ def of_parquet(stream: IO[bytes], name: str, longest: int, column_of: ColumnOf, 
 
 def of_sheet(
     stream: IO[bytes], name: str, longest: int, column_of: ColumnOf, which: str | None, column: str | None
-) -> Reading:
+) -> OpenRows:
     """A sheet of a workbook, by its name or number; its header is where the named column is."""
     from sijo.files.reading.spreadsheets import Sheet  # here, with what unpacks XML, for those who need it
 
@@ -103,7 +103,7 @@ def of_sheet(
     column = column_of(sheet.columns, sheet.columns)
     place = sheet.columns.index(column)
     rows = ((sound(cells[place], where), cells) for where, cells in sheet.rows())
-    return Reading(sheet.columns, column, rows, kind="csv", share=sheet.share)
+    return OpenRows(sheet.columns, column, rows, kind="csv", share=sheet.share)
 
 
 def of_records(
@@ -113,7 +113,7 @@ def of_records(
     column_of: ColumnOf,
     *,
     lists: bool = False,
-) -> Reading:
+) -> OpenRows:
     """Records of JSON: each with where it is, its raw text and what that means; `lists` as above."""
     first = next(records, None)
     if first is None:
@@ -127,7 +127,7 @@ def of_records(
                 raise TextError(f"{where}: the record has no key {column!r}, which held the text in the first one")
             yield sound(record[column], where, lists=lists), (raw,)
 
-    return Reading(None, column, rows(), kind="jsonl", weight=lambda cells: limits.record_bytes(cells[0]))
+    return OpenRows(None, column, rows(), kind="jsonl", weight=lambda cells: limits.record_bytes(cells[0]))
 
 
 def up_to_fault(rows: Iterator[tuple[str, Any]], faults: list[TextError]) -> Iterator[tuple[str, Any]]:
