@@ -40,6 +40,8 @@ SUFFIXES: dict[str, StreamKind] = {
 }
 ALSO_READ: dict[str, Kind] = {".json": "json", ".xlsx": "xlsx"}
 """The suffixes of what is no stream of rows."""
+FROM_END = ("parquet", "xlsx")
+"""What is no text, and has its table of contents at its end."""
 DECOMPRESS: dict[str, Callable[[IO[bytes]], Any]] = {
     ".gz": gzip.open,
     ".bz2": bz2.open,

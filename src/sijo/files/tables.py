@@ -29,9 +29,6 @@ from sijo.files.reading.json_records import read_json
 from sijo.files.reading.source import OpenRows
 from sijo.names import column_named
 
-FROM_END = ("parquet", "xlsx")
-"""What is no text, and has its table of contents at its end."""
-
 
 @dataclass(frozen=True)
 class RowBlock:
@@ -246,13 +243,13 @@ class TextTable:
             stream = formats.unpacked(stack, raw, self._packed)
             if self._path is None or self._by_content:
                 stream = self._unpacked(stack, stream)
-            if self.kind not in FROM_END:
+            if self.kind not in formats.FROM_END:
                 stream = self._as_utf8(stream)
             if self._by_content:
                 head, stream = input_kind.peeked(stream)
                 found = input_kind.told(head, self.name, column=self._column)
                 self.kind, self._delimiter, self._by_content = found.kind, found.delimiter, False
-            from_end = self.kind in FROM_END
+            from_end = self.kind in formats.FROM_END
             if from_end and (stream is not raw or not self._rereadable):
                 stream = formats.spooled(stack, stream, self.name)
             read = {"text": self._read_plain, "csv": self._read_csv, "jsonl": self._read_json_lines}

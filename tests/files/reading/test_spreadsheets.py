@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import gzip
 import io
 import sys
 import types
@@ -11,6 +12,8 @@ import openpyxl
 import pytest
 
 from sijo.errors import SettingError, SijoWarning, TextError
+from sijo.files.inputs.sources import TextReading
+from sijo.files.records import records
 from sijo.files.tables import TextTable
 
 MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
@@ -282,3 +285,17 @@ def test_rows_are_counted_as_the_spreadsheet_counts_them(tmp_path):
     with path.open("rb") as stream:
         where = [place.rpartition(", ")[2] for place, _ in Sheet(stream, "a", which=None, column=None).rows()]
     assert where == ["row 2", "row 4", "row 5"]
+
+
+def test_a_workbook_is_labelled_rows_too(tmp_path):
+    # kills: a format that one command reads and another refuses, a packed workbook that is taken for text
+    rows = [["민원", "분류"], ["가로등이 꺼졌어요", "도로"], ["수돗물에서 냄새가 나요", "수도"]]
+    path = workbook(tmp_path / "민원.xlsx", rows)
+    packed = tmp_path / "packed.xlsx.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    for file in (path, packed):
+        read = [*records(file)]
+        assert [record for _, record in read] == [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
+        assert read[0][0] == f"{file}, sheet 'Sheet', row 2"
+    with pytest.raises(SettingError, match="no delimiter"):
+        [*records(path, TextReading(delimiter=";"))]
