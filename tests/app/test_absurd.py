@@ -30,6 +30,9 @@ SOUND = {
     ("--top-k", "1000000000000"),
     ("--temperature", "0"),
     ("--threshold", "0"),
+    ("--no-answer-threshold", "0"),
+    ("--no-answer-threshold", "-1"),
+    ("--no-answer-threshold", "1000000000000"),
     ("--none-threshold", "0"),
     ("--none-threshold", "-1"),
     ("--none-threshold", "1000000000000"),
@@ -46,7 +49,7 @@ SOUND = {
 
 def numeric_options():
     """Every option that takes a number, by its command."""
-    for name in ("attribute", "bench", "classify", "encode", "evaluate", "finetune", "generate"):
+    for name in ("attribute", "bench", "classify", "encode", "evaluate", "finetune", "generate", "predict"):
         yield from (((name,), option) for option in _numbers(cli.app[name]))
     tokenizers = cli.app["tokenizer"]
     for name in ("train", "cut"):
@@ -86,7 +89,7 @@ def writer(pair, tmp_path_factory):  # noqa: F811
 
 
 @pytest.fixture
-def orders(writer, tiny_model, write, tmp_path):
+def orders(writer, tiny_model, tuned, write, tmp_path):
     """Arguments with which each command would work."""
     texts = write("in.txt", "the sea and the land\n" * 20)
     data = write("data.csv", "text,label\n" + "the sea,sea\nthe land,land\n" * 60)
@@ -99,6 +102,7 @@ def orders(writer, tiny_model, write, tmp_path):
         ("evaluate",): ("evaluate", "--data", data, "--model", tiny_model, "--resamples", "100"),
         ("finetune",): ("finetune", "--train", data, "--out", tmp_path / "f", "--settings"),
         ("generate",): generate,
+        ("predict",): ("predict", texts, "--model", tuned("classification")),
         ("tokenizer", "train"): (
             *("tokenizer", "train", texts, "--kind", "bpe", "--vocab-size", "300", "--out", tmp_path / "t"),
         ),

@@ -139,7 +139,7 @@ def test_sqlite_gives_its_journal_the_mode(tmp_path, umask):
     # kills: a journal with the same content as the cache, open to all
     store = SqliteCache(tmp_path / "cache", fingerprint="ab", columns="n INTEGER")
     store._database.execute("BEGIN")
-    store._database.execute("INSERT INTO kept VALUES (x'00', 1)")
+    store._database.execute("INSERT INTO kept VALUES (x'00', 1, x'00')")
     assert len(list((tmp_path / "cache").iterdir())) == 2
     assert modes(tmp_path / "cache") == {(True, 0o700), (False, 0o600)}
 

@@ -8,10 +8,12 @@ import re
 from collections.abc import Callable, Sequence
 from itertools import islice
 
-from sijo.errors import TextError
+from sijo.errors import SettingError, TextError
 
 LONGEST_ROW = 100_000_000
 """Bytes of a row, or of a page of Parquet, unless a person says otherwise."""
+MOST_ROW = 2_000_000_000
+"""What a person may allow for a row: Arrow counts the bytes of a string in 32 bits."""
 WHOLE = 10
 """Times as many, at most, for what a format wants to be held whole: a sheet, all columns of a row of Parquet."""
 MOST_FIELDS = 1_000_000
@@ -24,6 +26,12 @@ UNPACKING_BYTES = 1 << 27
 """What decompression may hold itself. That of `xz -9` and of `zstd --ultra -22` is within it."""
 JSON_PARTS = re.compile(r'[^"]++|"(?:[^"\\]|\\.)*+"?')
 """A string, whole or cut short, or what stands between two."""
+
+
+def check_longest(longest_row: int) -> None:
+    """Raise SettingError for a limit that no row keeps, or that memory could not."""
+    if not 1 <= longest_row <= MOST_ROW:
+        raise SettingError(f"longest_row={longest_row} is no limit for the bytes of a row; use 1 to {MOST_ROW:,}")
 
 
 def too_long(what: str, longest: int) -> TextError:

@@ -110,8 +110,7 @@ class TextTable:
         sheet: str | None = None,
         longest_row: int = limits.LONGEST_ROW,
     ) -> None:
-        if longest_row < 1:
-            raise SettingError(f"longest_row is {longest_row}, and no row has so few bytes; use 1 or more")
+        limits.check_longest(longest_row)
         self._preferred, self._lists, self._longest = preferred, lists, longest_row
         self._path = None if str(source) == "-" else Path(source)
         self.name = "standard input" if self._path is None else str(self._path)

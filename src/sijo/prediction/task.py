@@ -117,9 +117,10 @@ def task_of(
     if task == "regression" and record is not None:
         names = names[:1]
     longest = model.tokenizer.max_length
-    if length is not None and length > longest:
+    if length is not None and not model.tokenizer.special_tokens < length <= longest:
         raise SettingError(
-            f"length={length} (--length) is more than the {longest} tokens that the model reads; give fewer"
+            f"length={length} (--length) is no length for an input; give {model.tokenizer.special_tokens + 1} to "
+            f"{longest} tokens, which the model reads"
         )
     if record is None:
         record = FineTuned(
@@ -128,7 +129,7 @@ def task_of(
         columns = None
     else:
         columns = record.columns
-    cutting = replace(record.cutting, length=min(length or record.cutting.length, longest))
+    cutting = replace(record.cutting, length=length or min(record.cutting.length, longest))
     threshold = record.answers.threshold if no_answer_threshold is None else no_answer_threshold
     if record.always_answers and no_answer_threshold is None:
         threshold = math.inf
