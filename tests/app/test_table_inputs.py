@@ -83,6 +83,8 @@ def test_every_command_that_reads_a_table_takes_its_encoding(sijo_cli, tiny_mode
     ):
         ran = sijo_cli(*command, *said)
         assert ran.code == 0 and "read as cp949" not in ran.err, (command, ran.err)
+    ran = sijo_cli("finetune", *finetune, "--out", tmp_path / "run2", *model, *said, "--longest-row", "30")
+    assert ran.code == 3 and "line 1 is longer than 30 bytes" in ran.err, ran.err
 
 
 def test_an_encoding_that_cannot_be(refused, tiny_model, write):

@@ -121,11 +121,35 @@ def test_words_of_one_byte_letters_are_not_taken_for_asia(codec, data):
     assert form.codec == "utf-8" and content.isascii()
 
 
-@pytest.mark.parametrize("text", ["좋아요\n", "id,text\n1,good\n2,나쁨\n"])
-def test_too_few_letters_are_shown_not_guessed_at(write, text):
-    # catches a guess from two or three letters, which are words in four encodings
-    with pytest.raises(SettingError, match=r"line \d is '.*' in cp949, '.*' in "):
+@pytest.mark.parametrize(
+    "text, line",
+    [("좋아요\n", 1), ("id,text\n1,good\n2,나쁨\n", 3), ("good\n좋아요", 2), ("good\r좋아요\r", 2), ("좋아요", 1)],
+)
+def test_too_few_letters_are_shown_not_guessed_at(write, text, line):
+    # catches a guess from two or three letters, which are words in four encodings; a last line without an end lost
+    with pytest.raises(SettingError, match=rf"line {line} is '.*[좋나].*' in cp949, '.*' in "):
         TextTable(write("a.txt", text.encode("cp949")))
+
+
+@pytest.mark.parametrize(
+    "before, end",
+    [("it rained, ", ""), ("it rained, " * 30_000, "\n"), ("good\n" + "x" * 7, "\n좋았다\n"), ("", "")],
+)
+def test_one_long_line_is_shown_from_its_first_other_letter(write, before, end):
+    # catches a line cut within a letter, which then reads as nothing, and one that is ASCII for its first 32 kB
+    text = before + "배송이 생각보다 빨라서 좋았습니다, " * 20_000 + end
+    with pytest.warns(SijoWarning, match=r"read as cp949, line [12] as '.*배송이"):
+        table = TextTable(write("a.txt", text.encode("cp949")), kind="text")
+    assert [line for block in table.blocks() for line in block.texts] == text.removesuffix("\n").split("\n")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_are_counted_over_pieces(monkeypatch, end):
+    # catches a carriage return and its line feed in two pieces, which are two ends
+    monkeypatch.setattr(detect, "PIECE", 7)
+    content = (f"rain{end}" * 5 + f"배송이 생각보다 빨라서 좋았습니다{end}").encode("cp949")
+    with pytest.warns(SijoWarning, match="read as cp949, line 6 as '배송이"):
+        form_of(opened_bytes(content), "a.txt", encoding=None, quotes=False)
 
 
 def test_utf8_with_a_fault_is_not_another_encoding(write):
@@ -342,6 +366,7 @@ def test_labelled_rows_are_read_the_same_way(write):
         "a.jsonl": {"delimiter": ";"},
         "b.json": {"header": False},
         "c.parquet": {"encoding": "cp949"},
+        "d.xlsx": {"encoding": "cp949"},
     }.items():
         with pytest.raises(SettingError, match="leave --"):
             next(records(write(name, "{}"), TextReading(**wrong)))

@@ -59,7 +59,7 @@ def read_sets(settings: EvaluateSettings) -> list[GoldRows]:
         own = replace(settings, labels_file=files[number % len(files)] if files else None)
         sets.append(
             gold_rows(
-                own.table(source, own.text_column),
+                own.table([source], own.text_column),
                 source,
                 own.label_column,
                 multi_label=bool(own.multi_label),

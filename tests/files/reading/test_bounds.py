@@ -11,12 +11,14 @@ import lzma
 import subprocess
 import sys
 
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sijo.errors import TextError
+from sijo.errors import SettingError, TextError
 from sijo.files import limits
+from sijo.files.inputs.sources import TextReading
 from sijo.files.reading import parquet_pages, parquet_rows
 from sijo.files.records import records
 from sijo.files.tables import TextTable
@@ -101,6 +103,28 @@ def test_the_limit_can_be_raised(tmp_path):
     with pytest.raises(TextError, match=r"line 2 is longer than 200 bytes, .*--longest-row"):
         list(TextTable(path, longest_row=200).blocks())
     assert [block.texts for block in TextTable(path, longest_row=241).blocks()] == [["바다" * 40]]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "json", "parquet", "xlsx"])
+def test_labelled_rows_have_a_limit_that_can_be_raised_too(tmp_path, suffix):
+    # catches advice that names an option by which nothing changes
+    path, row = tmp_path / f"a.{suffix}", {"text": "바다" * 5_000, "label": "sea"}
+    if suffix == "parquet":
+        pq.write_table(pa.Table.from_pylist([row]), path, compression="none")
+    elif suffix == "xlsx":
+        book = openpyxl.Workbook()
+        book.active.append([*row])
+        book.active.append([*row.values()])
+        book.save(path)
+    elif suffix == "csv":
+        path.write_text("text,label\n" + ",".join(row.values()) + "\n", encoding="utf-8")
+    else:
+        path.write_text(json.dumps([row] if suffix == "json" else row), encoding="utf-8")
+    with pytest.raises(TextError, match=r"--longest-row"):
+        list(records(path, TextReading(longest_row=3_000)))
+    assert [record for _, record in records(path, TextReading(longest_row=80_000))] == [row]
+    with pytest.raises(SettingError, match="longest_row is 0"):
+        list(records(path, TextReading(longest_row=0)))
 
 
 @pytest.mark.parametrize(
