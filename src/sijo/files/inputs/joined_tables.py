@@ -190,7 +190,7 @@ def _weight(block: RowBlock) -> int:
     if block.kind == "jsonl":
         return sum(map(limits.record_bytes, block.columns["record"].to_pylist()))
     columns = block.columns
-    return int(columns.nbytes) + limits.OBJECT_BYTES * columns.num_rows * columns.num_columns
+    return int(columns.nbytes + limits.OBJECT_BYTES * columns.num_rows * columns.num_columns)
 
 
 def _put_together(blocks: Sequence[RowBlock], number: int, first_row: int) -> RowBlock:
