@@ -105,6 +105,24 @@ def test_the_limit_can_be_raised(tmp_path):
     assert [block.texts for block in TextTable(path, longest_row=241).blocks()] == [["바다" * 40]]
 
 
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.jsonl", "a.json"])
+def test_a_limit_is_of_each_row(tmp_path, name, monkeypatch):
+    # catches what is added up over rows, so that a long file of short rows is refused
+    monkeypatch.setattr(limits, "MOST_FIELDS", 10)
+    rows = [{"text": f"{number}, the sea", "n": "1"} for number in range(100)]
+    path, lines = tmp_path / name, [json.dumps(row) for row in rows]
+    if name.endswith((".txt", ".csv")):
+        lines = ["text,n", *(f'"{row["text"]}",1' for row in rows)]
+    path.write_text(f"[{','.join(lines)}]" if name == "a.json" else "\n".join(lines), encoding="utf-8")
+    assert (
+        sum(
+            len(block.texts)
+            for block in TextTable(path, longest_row=60, kind="text" if name == "a.txt" else None).blocks()
+        )
+        >= 100
+    )
+
+
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "json", "parquet", "xlsx"])
 def test_labelled_rows_have_a_limit_that_can_be_raised_too(tmp_path, suffix):
     # catches advice that names an option by which nothing changes
