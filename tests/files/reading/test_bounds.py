@@ -294,6 +294,27 @@ def test_lists_that_share_texts_are_read(tmp_path, version, monkeypatch):
     assert sum(len(block.texts) for block in blocks) == 1500
 
 
+@pytest.mark.parametrize("encoding", [None, "DELTA_BYTE_ARRAY"])
+def test_rows_are_read_by_what_each_may_take(tmp_path, monkeypatch, encoding):
+    # catches an encoding in which a text costs nothing once the one before it is alike
+    monkeypatch.setattr(parquet_pages, "BUDGET", 1_000_000)
+    how = {} if encoding is None else {"use_dictionary": False, "column_encoding": encoding}
+    path = parquet(tmp_path / "a.parquet", {"text": ["the sea " * 12_500] * 64}, **how)
+    with path.open("rb") as stream:
+        batches = [batch for _, batch in parquet_rows.ParquetRows(stream, "a").batches(lambda batch: batch)]
+    assert sum(len(batch) for batch in batches) == 64
+    assert max(batch.nbytes for batch in batches) <= 1_000_000
+
+
+def test_differences_are_measured_as_they_are_added_up(tmp_path):
+    # catches a page of a few bytes that becomes a number for each of its rows as soon as it is opened
+    how = {"use_dictionary": False, "column_encoding": {"n": "DELTA_BINARY_PACKED", "text": "PLAIN"}}
+    path = parquet(tmp_path / "a.parquet", {"text": ["a"] * 20_000, "n": [7] * 20_000}, **how)
+    with pytest.raises(TextError, match=r"column 'n': a page takes 16\d,\d+ bytes, and 150,000 are the most"):
+        list(TextTable(path, column="text", longest_row=150_000).blocks())
+    assert sum(len(block.texts) for block in TextTable(path, column="text", longest_row=170_000).blocks()) == 20_000
+
+
 def test_lengths_of_one_row_after_levels(tmp_path, monkeypatch):
     # catches levels that are counted wrongly where a row goes on over pages, or runs end within a byte
     monkeypatch.setattr(parquet_pages, "BUDGET", 0)
