@@ -70,7 +70,7 @@ def parquet(table):
         (3, "a.jsonl", b"\n\n", ["no records"]),
         (3, "a.csv", b"id,text\n", ["header but no rows"]),
         (2, "a.csv", b"id,body\n1,x\n", ["no column 'text'", "--column", "id, body"]),
-        (2, "a.txt", b"good\nbad \xff\n", ["not UTF-8", "--encoding", "line 2 is 'bad ÿ' in cp1252"]),
+        (3, "a.txt", b"good\nbad \xff\n", ["not UTF-8", "--encoding", "line 2 is 'bad ÿ' in cp1252"]),
         (3, "a.txt", "é à ü\nbad ".encode() + b"\xff\n", ["line 2", "0xff", "not UTF-8", "--encoding"]),
         (3, "a.txt", b"good\nnul\0\n", ["line 2", "NUL"]),
         (3, "a.csv", b"id,text\n1,a\0b\n", ["line 2", "NUL"]),

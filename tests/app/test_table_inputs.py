@@ -83,6 +83,8 @@ def test_every_command_that_reads_a_table_takes_its_encoding(sijo_cli, tiny_mode
     ):
         ran = sijo_cli(*command, *said)
         assert ran.code == 0 and "read as cp949" not in ran.err, (command, ran.err)
+    ran = sijo_cli("finetune", *finetune, "--out", tmp_path / "run2", *model, *said, "--longest-row", "30")
+    assert ran.code == 3 and "line 1 is longer than 30 bytes" in ran.err, ran.err
 
 
 def test_an_encoding_that_cannot_be(refused, tiny_model, write):
@@ -92,10 +94,10 @@ def test_an_encoding_that_cannot_be(refused, tiny_model, write):
     refused(2, ["--encoding 'cp94'", "did you mean"], "classify", path, "--encoding", "cp94", *rest)
     refused(3, ["line 1", "is not utf-16-le", "--encoding"], "classify", path, "--encoding", "utf-16-le", *rest)
     words = ["standard input is not UTF-8", "cannot be read twice", "--encoding", "in cp949"]
-    ran = refused(2, words, "classify", "-", "--input-format", "csv", *rest, stdin=korean)
+    ran = refused(3, words, "classify", "-", "--input-format", "csv", *rest, stdin=korean)
     assert "iconv" not in ran.err
     french = write("b.txt", "Le café était délicieux\n".encode("cp1252"))
-    refused(2, ["'Le café était délicieux' in cp1252", "--encoding"], "classify", french, *LABELS)
+    refused(3, ["'Le café était délicieux' in cp1252", "--encoding"], "classify", french, *LABELS)
 
 
 def test_several_files_are_one_run_that_can_be_resumed(sijo_cli, refused, tiny_model, write, tmp_path, monkeypatch):

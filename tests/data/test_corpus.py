@@ -226,10 +226,10 @@ def test_documents_stream(write):
 @pytest.mark.parametrize(
     "name, broken",
     [
-        ("a.txt", b"one\n\ntwo\nthree\nna\xefve\n\nlost\n"),
-        ("a.csv", b'text,id\none,1\n"two\nthree",2\nna\xefve,3\nlost,4\n'),
-        ("a.csv", b'text,id\none,1\n"two\nthree",2\nfour,3,3\nlost,4\n'),
-        ("a.jsonl", b'{"text": "one"}\n\n{"text": "two\\nthree"}\n{"text": 4}\n{"text": "lost"}\n'),
+        ("a.txt", "öne\n\ntwó\nthrée\nna".encode() + b"\xefve\n\nlost\n"),
+        ("a.csv", 'text,id\nöne,1\n"twó\nthrée",2\nna'.encode() + b"\xefve,3\nlost,4\n"),
+        ("a.csv", 'text,id\nöne,1\n"twó\nthrée",2\nfour,3,3\nlost,4\n'),
+        ("a.jsonl", '{"text": "öne"}\n\n{"text": "twó\\nthrée"}\n{"text": 4}\n{"text": "lost"}\n'),
     ],
 )
 def test_all_that_is_sound_before_a_fault_is_given_first(write, name, broken):
@@ -238,7 +238,7 @@ def test_all_that_is_sound_before_a_fault_is_given_first(write, name, broken):
     with pytest.raises(TextError, match=rf"{re.escape(name)}, line [45]"):
         for document in documents(SourceFile(write(name, broken))):
             yielded.append(document.sentences)
-    assert yielded == [["one"], ["two", "three"]]
+    assert yielded == [["öne"], ["twó", "thrée"]]
 
 
 def test_codes_of_rows(write, tmp_path):

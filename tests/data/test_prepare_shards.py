@@ -279,7 +279,7 @@ def test_bad_files_are_named_and_skipped_only_when_asked(tokenizer, tmp_path, wr
     poem = "\n\n".join("\n".join(lines) for lines in poems(12))
     source_files = [
         SourceFile(write("a.txt", poem)),
-        SourceFile(write("b.csv", b"text\nThe old sea.\nna\xefve\nlost\n")),
+        SourceFile(write("b.csv", "text\nThe öld séä.\nna".encode() + b"\xefve\nlost\n")),
         SourceFile(write("c.txt.gz", b"no gzip")),
         SourceFile(
             write("d.jsonl", '{"text": "Rain of money."}\n' + '{"text": "And bread. It rain."}\n{"text": 7}\n')
@@ -295,13 +295,13 @@ def test_bad_files_are_named_and_skipped_only_when_asked(tokenizer, tmp_path, wr
             source_files, tokenizer, tmp_path / "corpus", tell=lambda progress: pytest.fail("something was read")
         )
     corpus = prepare(source_files, tokenizer, tmp_path / "corpus", skip_bad=True)
-    whole = [write("b2.csv", "text\nThe old sea.\n"), write("d2.txt", "Rain of money.\n\nAnd bread.\nIt rain.")]
+    whole = [write("b2.csv", "text\nThe öld séä.\n"), write("d2.txt", "Rain of money.\n\nAnd bread.\nIt rain.")]
     assert told(corpus) == expected(
         tokenizer, [source_files[0], SourceFile(whole[0]), SourceFile(whole[1]), source_files[4]]
     )
     assert {Path(name).name: reason.partition(tmp_path.name)[2] for name, reason in corpus.counts.bad.items()} == {
-        "b.csv": "/b.csv, line 3: byte 3 of the line, 0xef, is not UTF-8; convert the file, for example with "
-        "`iconv -f latin1 -t utf-8`",
+        "b.csv": "/b.csv, line 3: byte 3 of the line, 0xef, is not UTF-8; mend it, or name the encoding of the "
+        "whole file by --encoding",
         "c.txt.gz": "/c.txt.gz is cut short or damaged (Not a gzipped file (b'no')); copy it or make it again",
         "d.jsonl": "/d.jsonl, line 3: the text is a number, not a string; put quotes around it",
     }
@@ -327,7 +327,7 @@ def test_a_run_stopped_by_a_fault_goes_on_past_it_when_asked(tokenizer, tmp_path
 def test_a_name_that_is_no_utf8(tokenizer, tmp_path):
     # kills: an index that cannot be written at the very end
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.txt"))
-    path.write_bytes(b"The sea.\n\n\xff")
+    path.write_bytes("The séä ö.\n\n".encode() + b"\xff")
     corpus = prepare([SourceFile(path)], tokenizer, tmp_path / "corpus", skip_bad=True)
     assert [name.rpartition("/")[2] for name in corpus.counts.bad] == ["caf\\udce9.txt"]
 

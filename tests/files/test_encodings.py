@@ -101,7 +101,7 @@ def test_the_one_encoding_that_fits_is_taken_and_told(write, codec, text, suffix
 def test_code_pages_of_one_byte_are_never_taken_unasked(write, codec, text):
     # catches latin1, which decodes anything, and a language of Asia found in letters with accents
     path = write("a.txt", text.encode(codec))
-    with pytest.raises(SettingError, match=r"a\.txt is not UTF-8, .*--encoding.*: line 2 is '.*' in \w+") as caught:
+    with pytest.raises(TextError, match=r"a\.txt is not UTF-8, .*--encoding.*: line 2 is '.*' in \w+") as caught:
         TextTable(path)
     assert "iconv" not in str(caught.value)
     assert codec not in ("cp1252", "cp1251") or repr(text.split("\n")[1][:20])[:-1] in str(caught.value)
@@ -116,16 +116,40 @@ def test_words_of_one_byte_letters_are_not_taken_for_asia(codec, data):
     content = " ".join(words).encode(codec)
     try:
         form = form_of(opened_bytes(content), "a.txt", encoding=None, quotes=False)
-    except SettingError:
+    except TextError:
         return
     assert form.codec == "utf-8" and content.isascii()
 
 
-@pytest.mark.parametrize("text", ["좋아요\n", "id,text\n1,good\n2,나쁨\n"])
-def test_too_few_letters_are_shown_not_guessed_at(write, text):
-    # catches a guess from two or three letters, which are words in four encodings
-    with pytest.raises(SettingError, match=r"line \d is '.*' in cp949, '.*' in "):
+@pytest.mark.parametrize(
+    "text, line",
+    [("좋아요\n", 1), ("id,text\n1,good\n2,나쁨\n", 3), ("good\n좋아요", 2), ("good\r좋아요\r", 2), ("좋아요", 1)],
+)
+def test_too_few_letters_are_shown_not_guessed_at(write, text, line):
+    # catches a guess from two or three letters, which are words in four encodings; a last line without an end lost
+    with pytest.raises(TextError, match=rf"line {line} is '.*[좋나].*' in cp949, '.*' in "):
         TextTable(write("a.txt", text.encode("cp949")))
+
+
+@pytest.mark.parametrize(
+    "before, end",
+    [("it rained, ", ""), ("it rained, " * 30_000, "\n"), ("good\n" + "x" * 7, "\n좋았다\n"), ("", "")],
+)
+def test_one_long_line_is_shown_from_its_first_other_letter(write, before, end):
+    # catches a line cut within a letter, which then reads as nothing, and one that is ASCII for its first 32 kB
+    text = before + "배송이 생각보다 빨라서 좋았습니다, " * 20_000 + end
+    with pytest.warns(SijoWarning, match=r"read as cp949, line [12] as '.*배송이"):
+        table = TextTable(write("a.txt", text.encode("cp949")), kind="text")
+    assert [line for block in table.blocks() for line in block.texts] == text.removesuffix("\n").split("\n")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_are_counted_over_pieces(monkeypatch, end):
+    # catches a carriage return and its line feed in two pieces, which are two ends
+    monkeypatch.setattr(detect, "PIECE", 7)
+    content = (f"rain{end}" * 5 + f"배송이 생각보다 빨라서 좋았습니다{end}").encode("cp949")
+    with pytest.warns(SijoWarning, match="read as cp949, line 6 as '배송이"):
+        form_of(opened_bytes(content), "a.txt", encoding=None, quotes=False)
 
 
 def test_utf8_with_a_fault_is_not_another_encoding(write):
@@ -186,7 +210,7 @@ def test_utf8_read_as_something_else_is_told(write):
 def test_a_pipe_says_its_encoding():
     # catches a guess from the beginning of what cannot be read twice
     for codec, text in {"cp949": KOREAN, "cp932": JAPANESE, "utf-16-le": KOREAN}.items():
-        with pytest.raises(SettingError, match=rf"a pipe cannot be read twice .* --encoding, .*{codec}"):
+        with pytest.raises(TextError, match=rf"a pipe cannot be read twice .* --encoding, .*{codec}"):
             form_of_pipe(text.encode(codec), "standard input", encoding=None, quotes=True)
         assert form_of_pipe(text.encode(codec), "-", encoding=codec, quotes=True) == TextForm(codec)
     cut = "번호,후기\n1,비가".encode()[:-1]
@@ -342,6 +366,7 @@ def test_labelled_rows_are_read_the_same_way(write):
         "a.jsonl": {"delimiter": ";"},
         "b.json": {"header": False},
         "c.parquet": {"encoding": "cp949"},
+        "d.xlsx": {"encoding": "cp949"},
     }.items():
         with pytest.raises(SettingError, match="leave --"):
             next(records(write(name, "{}"), TextReading(**wrong)))

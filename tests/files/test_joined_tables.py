@@ -3,6 +3,7 @@
 import json
 import unicodedata
 
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sijo.errors import SettingError, SijoWarning, TextError
+from sijo.files import limits
 from sijo.files.inputs.joined_tables import JoinedTables, open_tables
 from sijo.files.tables import TextTable
 from sijo.names import column_named
@@ -104,6 +106,59 @@ def test_blocks_hold_every_row_once(tmp_path, lengths, rows, characters):
     ]
     assert max(len(block.texts) for block in blocks) <= rows
     assert all(sum(map(len, block.texts[:-1])) < characters for block in blocks)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "json", "parquet"])
+def test_blocks_of_many_files_are_bounded_by_bytes(tmp_path, monkeypatch, suffix):
+    # catches short texts beside documents, of which a block of two thousand files takes gigabytes
+    monkeypatch.setattr(limits, "BLOCK_BYTES", 100_000)
+    document, files = "바다 " * 5_000, []
+    for number in range(24):
+        files.append(tmp_path / f"{number}.{suffix}")
+        row = {"text": str(number), "document": document}
+        if suffix == "parquet":
+            pq.write_table(pa.Table.from_pylist([row]), files[-1])
+        elif suffix == "csv":
+            files[-1].write_text("text,document\n" + ",".join(row.values()) + "\n", encoding="utf-8")
+        else:
+            files[-1].write_text(json.dumps(row), encoding="utf-8")
+    table = open_tables(files)
+    blocks = list(table.blocks())
+    assert [text for block in blocks for text in block.texts] == [str(number) for number in range(24)]
+    assert max(len(block.texts) for block in blocks) <= 8
+    assert len(table.first_block(24).texts) <= 8
+    assert len(open_tables(files[:2]).first_block(24).texts) == 2
+
+
+def test_workbooks_and_arrays_are_one_table_too(tmp_path):
+    # catches a format that is read alone and not beside others, and a sheet that one of the files has not
+    for name, texts in {"1월": ["눈이 왔다", "추웠다"], "2월": ["비가 왔다"]}.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps([{"text": text} for text in texts]), encoding="utf-8")
+        book = openpyxl.Workbook()
+        book.active.append(["text"])
+        for title in ("민원", "칭찬"):
+            sheet = book.create_sheet(title)
+            for row in ("text", *(f"{title}: {text}" for text in texts)):
+                sheet.append([row])
+        del book["Sheet"]
+        book.save(tmp_path / f"{name}.xlsx")
+    got = columns(open_tables([tmp_path / "*.json"]))["record"]
+    assert [json.loads(record)["text"] for record in got] == ["눈이 왔다", "추웠다", "비가 왔다"]
+    table = open_tables([tmp_path / "*.xlsx"], sheet="칭찬")
+    assert columns(table) == {
+        "text": ["칭찬: 눈이 왔다", "칭찬: 추웠다", "칭찬: 비가 왔다"],
+        "file": [str(tmp_path / "1월.xlsx")] * 2 + [str(tmp_path / "2월.xlsx")],
+    }
+    assert table.share() == 1
+    book = openpyxl.load_workbook(tmp_path / "2월.xlsx")
+    del book["칭찬"]
+    book.save(tmp_path / "2월.xlsx")
+    with pytest.raises(SettingError, match=r"2월\.xlsx has no sheet '칭찬'.* Sheets: 민원"):
+        open_tables([tmp_path / "*.xlsx"], sheet="칭찬")
+    with pytest.raises(SettingError, match=r"json is read as json, which has no sheets"):
+        open_tables([tmp_path / "*.json"], sheet="칭찬")
+    with pytest.raises(SettingError, match=r"1월\.xlsx is xlsx and .*1월\.json is json; give files of one kind"):
+        open_tables([tmp_path / "1월.xlsx", tmp_path / "1월.json"])
 
 
 def test_what_the_files_hold_is_part_of_a_run(write):

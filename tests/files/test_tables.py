@@ -567,7 +567,11 @@ def test_parquet_cut_short_or_damaged(tmp_path):
 
 def test_what_is_wrong_at_the_start_is_told_before_reading(write):
     # catches checks that wait for the first block, after a model was loaded
-    for name, content in {"a.csv": "id,text\n1,2,3\n", "a.jsonl": "{", "a.txt": b"\x81"}.items():
+    for name, content in {
+        "a.csv": "id,text\n1,2,3\n",
+        "a.jsonl": "{",
+        "a.txt": "비가 왔다".encode() + b"\x81",
+    }.items():
         with pytest.raises(TextError):
             TextTable(write(name, content))
 

@@ -101,9 +101,9 @@ def read_rows(
 ) -> list[LabelledRow]:
     """The rows of a file for one task.
 
-    file     .csv, .tsv, .json, .jsonl or .parquet, compressed or not
+    file     .csv, .tsv, .json, .jsonl, .parquet or .xlsx, compressed or not
     columns  what stands where; guessed where it is not said
-    how      what was said of a table of text
+    how      what was said of the table
 
     Raises SettingError for a column that is not there and TextError for a row that cannot be.
 

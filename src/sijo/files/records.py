@@ -22,7 +22,7 @@ def records(path: str | Path, how: TextReading = AS_TOLD) -> Iterator[tuple[str,
 
     path  .csv, .tsv, .jsonl or .parquet, compressed or not; .json: one array of objects, one object, or lines; or
           .xlsx, of which the first sheet that is not hidden is read
-    how   what was said of a table of text
+    how   what was said of the table
 
     CSV and .xlsx give strings, the others what they hold. Raises SettingError for a path or ending that will not do
     and TextError for a broken row, as `TextTable` does.
@@ -53,21 +53,22 @@ def records(path: str | Path, how: TextReading = AS_TOLD) -> Iterator[tuple[str,
             again = partial(formats.opened, path, packed)
             form = form_of(again, name, encoding=how.encoding, quotes=kind == "csv")
             stream = form.applied(stream, name)
-        lines = formats.read_lines(stream, name)
+        longest = how.longest_row
+        lines = formats.read_lines(stream, name, longest)
         if kind == "parquet":
-            for before, batch in ParquetRows(stream, name).batches(lambda batch: batch.to_pylist()):
+            for before, batch in ParquetRows(stream, name, longest).batches(lambda batch: batch.to_pylist()):
                 yield from ((f"{name}, row {number}", row) for number, row in enumerate(batch, before + 1))
         elif kind == "csv":
             columns, rows, _ = formats.read_csv(
-                lines, name, how.delimiter, usual=usual_delimiter(suffix), header=how.header
+                lines, name, how.delimiter, usual=usual_delimiter(suffix), header=how.header, longest=longest
             )
             yield from ((f"{name}, line {line}", dict(zip(columns, cells, strict=True))) for line, cells in rows)
         elif kind == "xlsx":
             from sijo.files.reading.spreadsheets import Sheet  # here, with what unpacks XML, for those who need it
 
-            sheet = Sheet(stream, name, which=None, column=None)
+            sheet = Sheet(stream, name, which=None, column=None, longest=longest)
             yield from ((where, dict(zip(sheet.columns, cells, strict=True))) for where, cells in sheet.rows())
         elif kind == "jsonl":
             yield from ((where, row) for where, _, row in formats.read_json_lines(lines, name))
         else:
-            yield from ((where, row) for where, _, row in read_json(stream, name))
+            yield from ((where, row) for where, _, row in read_json(stream, name, longest))

@@ -110,7 +110,6 @@ class TextTable:
         sheet: str | None = None,
         longest_row: int = limits.LONGEST_ROW,
     ) -> None:
-        limits.check_longest(longest_row)
         self._preferred, self._lists, self._longest = preferred, lists, longest_row
         self._path = None if str(source) == "-" else Path(source)
         self.name = "standard input" if self._path is None else str(self._path)
@@ -122,7 +121,8 @@ class TextTable:
         if kind is None and (delimiter is not None or not header) and suffix in ("", ".txt"):
             kind = "csv"  # nothing else has a delimiter or a header
         self.kind = self._checked_kind(kind, suffix)
-        as_text = TextReading(delimiter=delimiter, header=header, encoding=encoding).checked(self.kind, self.name)
+        as_text = TextReading(delimiter=delimiter, header=header, encoding=encoding, longest_row=longest_row)
+        as_text = as_text.checked(self.kind, self.name)
         self._header, self._delimiter, self._encoding = header, as_text.delimiter, as_text.encoding
         self._usual = usual_delimiter(suffix)
         self._form: TextForm | None = None

@@ -134,7 +134,7 @@ class LabelledFiles:
     evaluation: str | None = None
     """A file to measure on; None to hold some training rows out."""
     how: TextReading = AS_TOLD
-    """What was said of both, where they are tables of text."""
+    """What was said of both beside their names."""
 
 
 RATES = (

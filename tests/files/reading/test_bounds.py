@@ -11,12 +11,14 @@ import lzma
 import subprocess
 import sys
 
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sijo.errors import TextError
+from sijo.errors import SettingError, TextError
 from sijo.files import limits
+from sijo.files.inputs.sources import TextReading
 from sijo.files.reading import parquet_pages, parquet_rows
 from sijo.files.records import records
 from sijo.files.tables import TextTable
@@ -101,6 +103,46 @@ def test_the_limit_can_be_raised(tmp_path):
     with pytest.raises(TextError, match=r"line 2 is longer than 200 bytes, .*--longest-row"):
         list(TextTable(path, longest_row=200).blocks())
     assert [block.texts for block in TextTable(path, longest_row=241).blocks()] == [["바다" * 40]]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.jsonl", "a.json"])
+def test_a_limit_is_of_each_row(tmp_path, name, monkeypatch):
+    # catches what is added up over rows, so that a long file of short rows is refused
+    monkeypatch.setattr(limits, "MOST_FIELDS", 10)
+    rows = [{"text": f"{number}, the sea", "n": "1"} for number in range(100)]
+    path, lines = tmp_path / name, [json.dumps(row) for row in rows]
+    if name.endswith((".txt", ".csv")):
+        lines = ["text,n", *(f'"{row["text"]}",1' for row in rows)]
+    path.write_text(f"[{','.join(lines)}]" if name == "a.json" else "\n".join(lines), encoding="utf-8")
+    assert (
+        sum(
+            len(block.texts)
+            for block in TextTable(path, longest_row=60, kind="text" if name == "a.txt" else None).blocks()
+        )
+        >= 100
+    )
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "json", "parquet", "xlsx"])
+def test_labelled_rows_have_a_limit_that_can_be_raised_too(tmp_path, suffix):
+    # catches advice that names an option by which nothing changes
+    path, row = tmp_path / f"a.{suffix}", {"text": "바다" * 5_000, "label": "sea"}
+    if suffix == "parquet":
+        pq.write_table(pa.Table.from_pylist([row]), path, compression="none")
+    elif suffix == "xlsx":
+        book = openpyxl.Workbook()
+        book.active.append([*row])
+        book.active.append([*row.values()])
+        book.save(path)
+    elif suffix == "csv":
+        path.write_text("text,label\n" + ",".join(row.values()) + "\n", encoding="utf-8")
+    else:
+        path.write_text(json.dumps([row] if suffix == "json" else row), encoding="utf-8")
+    with pytest.raises(TextError, match=r"--longest-row"):
+        list(records(path, TextReading(longest_row=3_000)))
+    assert [record for _, record in records(path, TextReading(longest_row=80_000))] == [row]
+    with pytest.raises(SettingError, match="longest_row is 0"):
+        list(records(path, TextReading(longest_row=0)))
 
 
 @pytest.mark.parametrize(
@@ -250,6 +292,27 @@ def test_lists_that_share_texts_are_read(tmp_path, version, monkeypatch):
     blocks = list(table.blocks())
     assert [tag for block in blocks for tag in block.values("tags")] == tags
     assert sum(len(block.texts) for block in blocks) == 1500
+
+
+@pytest.mark.parametrize("encoding", [None, "DELTA_BYTE_ARRAY"])
+def test_rows_are_read_by_what_each_may_take(tmp_path, monkeypatch, encoding):
+    # catches an encoding in which a text costs nothing once the one before it is alike
+    monkeypatch.setattr(parquet_pages, "BUDGET", 1_000_000)
+    how = {} if encoding is None else {"use_dictionary": False, "column_encoding": encoding}
+    path = parquet(tmp_path / "a.parquet", {"text": ["the sea " * 12_500] * 64}, **how)
+    with path.open("rb") as stream:
+        batches = [batch for _, batch in parquet_rows.ParquetRows(stream, "a").batches(lambda batch: batch)]
+    assert sum(len(batch) for batch in batches) == 64
+    assert max(batch.nbytes for batch in batches) <= 1_000_000
+
+
+def test_differences_are_measured_as_they_are_added_up(tmp_path):
+    # catches a page of a few bytes that becomes a number for each of its rows as soon as it is opened
+    how = {"use_dictionary": False, "column_encoding": {"n": "DELTA_BINARY_PACKED", "text": "PLAIN"}}
+    path = parquet(tmp_path / "a.parquet", {"text": ["a"] * 20_000, "n": [7] * 20_000}, **how)
+    with pytest.raises(TextError, match=r"column 'n': a page takes 16\d,\d+ bytes, and 150,000 are the most"):
+        list(TextTable(path, column="text", longest_row=150_000).blocks())
+    assert sum(len(block.texts) for block in TextTable(path, column="text", longest_row=170_000).blocks()) == 20_000
 
 
 def test_lengths_of_one_row_after_levels(tmp_path, monkeypatch):

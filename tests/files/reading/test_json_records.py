@@ -86,9 +86,13 @@ def test_rows_before_a_broken_one_come_first(tmp_path):
 
 
 def test_bytes_that_are_no_text_are_told(tmp_path):
-    # catches an encoding that is taken for UTF-8
+    # catches an encoding that is taken for UTF-8, and a byte of damaged UTF-8 that is counted in its piece
     (tmp_path / "a.json").write_bytes(b'[{"text": "' + "바다".encode("cp949") + b'"}]')
-    with pytest.raises(TextError, match="byte 12, 0xb9, is not UTF-8"):
+    with pytest.raises(SettingError, match=r"""line 1 is '\[{"text": "바다"}\]' in cp949, """):
+        TextTable(tmp_path / "a.json")
+    content = b'[{"text": "' + "바다 ".encode() * 30_000 + b'\xff"}]'
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(TextError, match="byte 210012, 0xff, is not UTF-8"):
         TextTable(tmp_path / "a.json")
 
 

@@ -14,6 +14,7 @@ from sijo.app.results import print_json, print_line, print_rows, print_table, wa
 from sijo.app.training.pretrain import show_settings
 from sijo.errors import SettingError, nearest
 from sijo.files.json_files import read_object
+from sijo.files.limits import LONGEST_ROW
 from sijo.files.paths import FolderFile, present
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ class FinetuneCommand:
     encoding: str | None = None
     """Of tables of text, such as cp949 (Korean Excel), cp932, cp1252 or utf-16; by default what a byte order mark
     says, else UTF-8, else the one that fits the whole file, with a warning."""
+    longest_row: int = LONGEST_ROW
+    """Bytes that a line of --train or --eval may have at most, a row, and a page of Parquet."""
     seeds: int | None = None
     """How many runs are made, with other seeds; the best one is kept, and all are compared in OUT/summary.json."""
     set: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None
@@ -86,10 +89,15 @@ class FinetuneCommand:
     """No progress."""
 
     def reading(self) -> "TextReading":
-        """What is said of --train and --eval, where they are tables of text."""
+        """How --train and --eval are read."""
         from sijo.files.inputs.sources import TextReading
 
-        return TextReading(delimiter=self.delimiter, header=not self.no_header, encoding=self.encoding)
+        return TextReading(
+            delimiter=self.delimiter,
+            header=not self.no_header,
+            encoding=self.encoding,
+            longest_row=self.longest_row,
+        )
 
 
 def run(*, options: FinetuneCommand = FinetuneCommand()) -> None:

@@ -7,6 +7,7 @@ none of them is taken unasked; charset-normalizer says which of the ninety there
 """
 
 import codecs
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -30,7 +31,9 @@ LONGEST_LINE = 100_000_000
 LEAST_LETTERS, LEAST_KINDS = 4, 3
 """Letters, and different ones, that an encoding must make of a source to be taken for it."""
 LETTERS_COUNTED = 1 << 15
-MOST_SHOWN = 4
+SHOWN, MOST_SHOWN = 40, 4
+"""Characters of a line in a message, and encodings."""
+NOT_ASCII = re.compile(rb"[^\0-\x7f]")
 OTHER_PAGES = ("cp1250", "cp1251")
 """Shown where nothing more likely is."""
 COMMON_HANZI = (
@@ -89,8 +92,8 @@ def form_of(opened: Opened, name: str, *, encoding: str | None, quotes: bool) ->
     encoding  what somebody said; None to find out
     quotes    whether line ends in double quotes end no line, as in CSV
 
-    Warns where an encoding is taken that nobody said. Raises SettingError, which shows a line in each of them,
-    where there are several, and TextError where there is none.
+    Warns where an encoding is taken that nobody said. Raises TextError where there is none, or several: it shows a
+    line in each of them. SettingError for one that was said, and cannot be.
 
     >>> from functools import partial
     >>> from warnings import catch_warnings, simplefilter
@@ -107,13 +110,13 @@ def form_of(opened: Opened, name: str, *, encoding: str | None, quotes: bool) ->
 def form_of_pipe(head: bytes, name: str, *, encoding: str | None, quotes: bool) -> TextForm:
     """How a source that can be read once is to be read, by its beginning; what is not UTF-8 must be said.
 
-    Raises SettingError, which shows a line of it in each encoding that it may be.
+    Raises TextError, which shows a line of it in each encoding that it may be.
     """
     codec = _said(head, name, encoding)
     if codec is None:
         whole = head[: head.rfind(b"\n") + 1] or head
         if _wide(head) is not None or not _is_utf8(lambda: BytesIO(whole), name):
-            raise SettingError(
+            raise TextError(
                 f"{name} is not UTF-8, and a pipe cannot be read twice to find out what it is; say it by "
                 f"--encoding, or save it to a file{_shown(lambda: BytesIO(whole), head, name)}"
             )
@@ -214,23 +217,39 @@ class _OtherLines:
     number: int = 0
     """Of the first one, from 1; 0 where there is none yet."""
     _before: int = 0
-    _rest: bytes = field(default=b"", repr=False)
+    _line: bytes = field(default=b"", repr=False)
+    """What is kept of the line that has not ended."""
+    _return: bytes = field(default=b"", repr=False)
+    """A carriage return behind it, which a line feed may follow."""
 
     def add(self, raw: bytes) -> None:
         """Look into the next bytes of a source."""
         if len(self.sample) >= SAMPLE_BYTES:
             return
-        *lines, rest = (self._rest + raw).splitlines(keepends=True) or [b""]
-        self._rest = rest[:SAMPLE_BYTES]
-        for line in lines:
-            self._before += 1
-            if not line.isascii() and len(self.sample) < SAMPLE_BYTES:
-                self.first, self.number = self.first or line, self.number or self._before
-                self.sample += line[:SAMPLE_BYTES]
+        raw = self._return + raw
+        self._return = b"\r" if raw.endswith(b"\r") else b""
+        for part in raw.removesuffix(b"\r").splitlines(keepends=True):
+            self._line = _kept(self._line, part)
+            if part.endswith((b"\n", b"\r")):
+                self.end()
 
     def end(self) -> None:
-        """The source has no more bytes."""
-        self.add(b"\n")
+        """The line has no more bytes."""
+        self._before += 1
+        if not self._line.isascii():
+            self.first, self.number = self.first or self._line, self.number or self._before
+            self.sample += self._line
+        self._line = b""
+
+
+def _kept(line: bytes, part: bytes) -> bytes:
+    """A line that goes on: some bytes of it, from near the first that is not ASCII where that is far."""
+    if len(line) >= SAMPLE_BYTES:
+        return line
+    line += part
+    other = NOT_ASCII.search(line)
+    before = len(line) if other is None else other.start()
+    return line[max(before - SHOWN // 2, 0) if before >= SAMPLE_BYTES else 0 :][:SAMPLE_BYTES]
 
 
 class _CodecReader:
@@ -289,13 +308,13 @@ def _is_damaged_utf8(sample: bytes) -> bool:
     return _letters(text).total() > 2 * faults
 
 
-def _refusal(opened: Opened, lines: _OtherLines, candidates: Sequence[str], name: str) -> Exception:
+def _refusal(opened: Opened, lines: _OtherLines, candidates: Sequence[str], name: str) -> TextError:
     shown = _readings(opened, lines, candidates, name)
     if not shown:
         return TextError(
             f"{name} is neither UTF-8 nor text in another encoding known here; if it is, say --encoding"
         )
-    return SettingError(
+    return TextError(
         f"{name} is not UTF-8, and may be in several encodings; say which by --encoding, or save it as UTF-8: line "
         f"{lines.number} is {shown}"
     )
@@ -337,4 +356,4 @@ def _is_written(line: bytes, codec: str) -> bool:
 def _line(line: bytes, codec: str) -> str:
     """A line for a message."""
     text = codecs.getincrementaldecoder(codec)().decode(line).strip()
-    return repr(text[:40] + "…" * (len(text) > 40))
+    return repr(text[:SHOWN] + "…" * (len(text) > SHOWN))

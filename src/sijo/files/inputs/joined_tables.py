@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from sijo.errors import SettingError, TextError, warn
+from sijo.files import limits
 from sijo.files.inputs.sources import listed, matching
 from sijo.files.output_job import content_digest
 from sijo.files.tables import RowBlock, TextTable
@@ -102,11 +103,12 @@ class JoinedTables:
 
     def first_block(self, count: int) -> RowBlock:
         """The first rows, of as many files as it takes."""
-        pieces, rows = [], 0
+        pieces, rows, weight = [], 0, 0
         for place, table in enumerate(self._tables):
             pieces.append(self._with_file(table.first_block(count - rows), place))
             rows += len(pieces[-1].texts)
-            if rows >= count:
+            weight += _weight(pieces[-1])
+            if rows >= count or weight >= limits.BLOCK_BYTES:
                 break
         return _put_together(pieces, 0, 0)
 
@@ -114,17 +116,23 @@ class JoinedTables:
         self, *, rows: int = 2048, characters: int = 250_000, up_to_fault: bool = False
     ) -> Iterator[RowBlock]:
         """Every row in order, in blocks of at most so many rows and hardly more characters: see `TextTable`."""
-        number = first_row = held_characters = 0
+        number = first_row = held_characters = held_bytes = 0
         held: list[RowBlock] = []
         for place, table in enumerate(self._tables):
             for block in table.blocks(rows=rows, characters=characters, up_to_fault=up_to_fault):
-                length = sum(map(len, block.texts))
+                length, weight = sum(map(len, block.texts)), _weight(block)
                 held_rows = sum(len(one.texts) for one in held)
-                if held and (held_rows + len(block.texts) > rows or held_characters + length > characters):
+                if held and (
+                    held_rows + len(block.texts) > rows
+                    or held_characters + length > characters
+                    or held_bytes + weight > limits.BLOCK_BYTES
+                ):
                     yield _put_together(held, number, first_row)
-                    number, first_row, held_characters, held = number + 1, first_row + held_rows, 0, []
+                    number, first_row, held = number + 1, first_row + held_rows, []
+                    held_characters = held_bytes = 0
                 held.append(self._with_file(block, place))
                 held_characters += length
+                held_bytes += weight
                 self._done[place] = table.share() or 0.0
             self._done[place] = 1.0
         if held:
@@ -175,6 +183,14 @@ class JoinedTables:
         arrays = [*map(block.columns.column, own), pa.array([name] * len(block.texts), pa.string())]
         columns = pa.Table.from_arrays(arrays, names=[*self.columns, self._file_column])
         return RowBlock(0, 0, block.texts, columns, block.kind)
+
+
+def _weight(block: RowBlock) -> int:
+    """What the rows of a block take, nearly."""
+    if block.kind == "jsonl":
+        return sum(map(limits.record_bytes, block.columns["record"].to_pylist()))
+    columns = block.columns
+    return int(columns.nbytes + limits.OBJECT_BYTES * columns.num_rows * columns.num_columns)
 
 
 def _put_together(blocks: Sequence[RowBlock], number: int, first_row: int) -> RowBlock:

@@ -12,6 +12,7 @@ from unicodedata import normalize
 
 from sijo.errors import SettingError, nearest
 from sijo.files.encodings.recode import checked_encoding
+from sijo.files.limits import LONGEST_ROW, check_longest
 
 MOST_SIBLINGS = 10_000
 """Files of a folder that are looked at for a name."""
@@ -19,7 +20,7 @@ MOST_SIBLINGS = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class TextReading:
-    """What a person says of a table of text beside its name."""
+    """What a person says of a table beside its name."""
 
     delimiter: str | None = None
     """Between the fields of a CSV; None for what a first line `sep=;` says, else a comma, or a tab in .tsv."""
@@ -27,17 +28,20 @@ class TextReading:
     """Whether line 1 of a CSV names its columns; else they are column_1, column_2, …"""
     encoding: str | None = None
     """A name such as cp949; None for what the bytes say."""
+    longest_row: int = LONGEST_ROW
+    """Bytes that a line or a row may have, and a page of Parquet; ten times as many what is held whole."""
 
     def checked(self, kind: str, name: str) -> Self:
         """The same as readers take it. Raises SettingError for what a table of that kind has not, or cannot be.
 
         >>> TextReading(delimiter="\\\\t", encoding="MS949").checked("csv", "a.csv")
-        TextReading(delimiter='\\t', header=True, encoding='cp949')
+        TextReading(delimiter='\\t', header=True, encoding='cp949', longest_row=100000000)
         """
+        check_longest(self.longest_row)
         if not self.header and kind != "csv":
             raise SettingError(f"{name} is read as {kind}, which has no header; leave --no-header out")
-        if self.encoding is not None and kind == "parquet":
-            raise SettingError(f"{name} is Parquet, which needs no encoding; leave --encoding out")
+        if self.encoding is not None and kind in ("parquet", "xlsx"):
+            raise SettingError(f"{name} is read as {kind}, which needs no encoding; leave --encoding out")
         encoding = None if self.encoding is None else checked_encoding(self.encoding)
         if self.delimiter is None:
             return replace(self, encoding=encoding)

@@ -107,15 +107,15 @@ class _Text:
                 at = token.end()
                 depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(token[0], 0)
                 if depth == 0:
-                    return self._until(at)
+                    return self._until(at, where)
                 continue
             at = (len(self._text) if token is None else token.start()) - self._at
-            if len(self._text) - self._at > self._longest:
-                raise too_long(where, self._longest)
-            if not self._read():
-                return self._until(len(self._text))
+            if len(self._text) - self._at > self._longest or not self._read():
+                return self._until(len(self._text), where)
 
-    def _until(self, end: int) -> str:
+    def _until(self, end: int, where: str) -> str:
+        if end - self._at > self._longest:
+            raise too_long(where, self._longest)
         raw, self._at = self._text[self._at : end], end
         return raw
 
