@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
+from sijo.app.options import ReadingOptions
 from sijo.app.progress import RowProgress
 from sijo.app.results import rows_out, tell
 from sijo.errors import SettingError
@@ -24,18 +25,11 @@ if TYPE_CHECKING:
     from sijo.files.tables import RowBlock, TextTable
 
 Answer = TypeVar("Answer")
-InputFormat = Literal["text", "csv", "jsonl", "parquet", "json", "xlsx"]
 
 
-class TableOptions:
-    """What the options of a command that reads a table do; it has them as fields."""
+class TableOptions(ReadingOptions):
+    """What the options of a command that reads a table do; where its output goes is a field of its own."""
 
-    input_format: InputFormat | None
-    delimiter: str | None
-    no_header: bool
-    encoding: str | None
-    sheet: str | None
-    longest_row: int
     output: Path | None = None
     quiet: bool
 
