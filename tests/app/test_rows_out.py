@@ -196,6 +196,26 @@ def test_ctrl_c_says_the_command_that_goes_on(sijo_cli, tiny_model, write, tmp_p
     assert sijo_cli(*run, "--resume").code == 0 and len(read(out)) == 6000
 
 
+@pytest.mark.parametrize("command", ["classify", "encode", "predict"])
+def test_ctrl_c_where_rows_are_printed(sijo_cli, tiny_model, tuned, write, monkeypatch, command):
+    # kills: a person who is not told how much was printed, and that a file could go on
+    more = {"classify": LABELS, "predict": ("--column", "text")}.get(command, ())
+    model = tuned("classification") if command == "predict" else tiny_model
+    run = [command, write("in.txt", "the sea\n" * 3000), *more, "--model", model, "-q"]
+    from sijo.app.progress import RowProgress
+
+    done = RowProgress.add
+
+    def stopped(progress, rows, share):
+        done(progress, rows, share)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RowProgress, "add", stopped)
+    ran = sijo_cli(*run)
+    assert ran.code == 130 and "2,048 rows printed; a run with --output FILE goes on with --resume" in ran.err
+    assert len(ran.rows()) == 2048
+
+
 def test_ctrl_c_before_the_first_block(sijo_cli, tiny_model, write, tmp_path, monkeypatch):
     # kills: a person left without a word after the first minutes
     def stopped(engine, texts):
