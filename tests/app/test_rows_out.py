@@ -5,6 +5,7 @@ import io
 import json
 import signal
 import sys
+from itertools import product
 
 import openpyxl
 import pyarrow.parquet as pq
@@ -159,16 +160,17 @@ class Typed(io.TextIOWrapper):
 
 @pytest.mark.parametrize("command", ["classify", "encode"])
 @pytest.mark.parametrize("quiet", [False, True])
-def test_a_person_who_types_is_told(tiny_model, monkeypatch, capfd, command, quiet):
-    # kills: a command that seems to hang; a word in a pipe, or where --quiet was asked for
-    labels = LABELS if command == "classify" else ()
-    for stdin in (Typed, io.TextIOWrapper):
+def test_a_person_who_types_is_told(tiny_model, write, monkeypatch, capfd, command, quiet):
+    # kills: a command that seems to hang; a word in a pipe, beside a file, or where --quiet was asked for
+    more = ["--model", str(tiny_model), *(["-q"] if quiet else []), *(LABELS if command == "classify" else ())]
+    file = str(write("in.txt", "rain\n"))
+    for stdin, sources in product((Typed, io.TextIOWrapper), ([], ["-"], [file])):
         monkeypatch.setattr(sys, "stdin", stdin(io.BytesIO(b"the sea\n"), encoding="utf-8"))
         earlier = signal.getsignal(signal.SIGTERM)
-        code = cli.run([command, *labels, "--model", str(tiny_model), *(["-q"] if quiet else [])])
+        code = cli.run([command, *sources, *more])
         signal.signal(signal.SIGTERM, earlier)
         assert code == 0
-        assert ("Ctrl-D" in capfd.readouterr().err) == (stdin is Typed and not quiet)
+        assert ("Ctrl-D" in capfd.readouterr().err) == (stdin is Typed and sources != [file] and not quiet)
 
 
 @pytest.mark.parametrize("command", ["classify", "encode"])
