@@ -80,7 +80,7 @@ class ClassifySettings(LabelSettings):
     overwrite: bool = False
     """Replace an output, or an unfinished run, that is there."""
     spreadsheet_safe: bool = False
-    """In CSV and tabs, put an apostrophe before each text that begins with = + - @ or the like, which a spreadsheet
+    """In .csv and .tsv, put an apostrophe before each text that begins with = + - @ or the like, which a spreadsheet
     may take for a formula; in .xlsx, mark it as text. Numbers stay as they are."""
 
     @property

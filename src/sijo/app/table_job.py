@@ -1,4 +1,4 @@
-"""A table in, the same table with more columns out: what `classify` and `encode` share.
+"""A table in, the same table with more columns out: what `classify`, `predict` and `encode` share.
 
 Blocks of rows are answered one after another, here or by several processes, and written in order: to a file, whole
 or not at all, by a run that can be resumed; or to standard output as they come.

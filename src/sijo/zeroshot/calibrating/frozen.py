@@ -47,9 +47,19 @@ METHODS = ("refine", "batch", "standardize", "prior", "contextual", "dcpmi")
 """What makes labels comparable."""
 FORMAT = 1
 CHECKSUM = "checksum"
-FIELDS = frozenset(
-    ["format", "method", "identity", "temperature", "none_score", "origin", "labels", "level", "texts", "digest", "none_risk", "gold_probabilities"]
-)
+FIELDS = {
+    "format",
+    "method",
+    "identity",
+    "temperature",
+    "none_score",
+    "origin",
+    "labels",
+    "level",
+    "texts",
+    "digest",
+}
+FIELDS |= {"none_risk", "gold_probabilities"}
 Phrases = tuple[str, ...]
 
 
