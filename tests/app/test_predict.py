@@ -60,7 +60,9 @@ def test_answers_of_each_task(sijo_cli, tuned, write):
     [row] = sijo_cli(
         "predict", texts, "--model", tuned("multi-label"), "-q", "--threshold", "0", "--top-k", 2
     ).rows()
-    assert len(row["labels"]) == len(row["scores"]) == 3 and len(row["label_scores"]) == 2
+    assert len(row["labels"]) == len(row["scores"]) == 3 and "label_scores" not in row
+    assert [row[f"label_{place}"] for place in (1, 2)] == row["labels"][:2]
+    assert [row[f"score_{place}"] for place in (1, 2)] == row["scores"][:2]
     [row] = sijo_cli("predict", texts, "--model", tuned("regression"), "-q").rows()
     [number] = sijo.predict(tuned("regression"), [("the sea.", "old land")])
     assert row["number"] == pytest.approx(number.number)
@@ -72,6 +74,23 @@ def test_answers_of_each_task(sijo_cli, tuned, write):
     [row] = sijo_cli("predict", choices, "--model", tuned("multiple-choice"), "-q").rows()
     assert row["choice"] == ["is old", "is new", "is money"][row["choice_place"]]
     assert sum(row["choice_scores"]) == pytest.approx(1) and max(row["choice_scores"]) == row["score"]
+
+
+def test_the_best_labels_have_columns_as_from_classify(sijo_cli, refused, tuned, news, tmp_path):
+    # kills: --top-k that means another thing in each command, a column for a label that is not there, labels of a
+    # row without text, scores that a resumed run leaves out
+    run = ("predict", news, "--model", tuned("classification"), "--column", "본문")
+    out = tmp_path / "out.jsonl"
+    assert sijo_cli(*run, "--top-k", 9, "--all-scores", "-o", out).code == 0
+    first, empty, _ = (json.loads(line) for line in out.read_text().splitlines())
+    added = [name for name in first if name[-1].isdigit()]
+    assert added == [f"{what}_{place}" for place in (1, 2, 3) for what in ("label", "score")]
+    assert [(first[f"label_{n}"], first[f"score_{n}"]) for n in (1, 2, 3)] == [*first["label_scores"].items()]
+    assert (first["label_1"], first["score_1"]) == (first["predicted_label"], first["score"])
+    assert {empty[name] for name in added} == {None}
+    refused(2, "top_k", *run, "-o", out, "--resume", "--top-k", 8, "--all-scores")
+    shown = sijo_cli(*run, "--format", "table", "--top-k", 2, "-q").out.decode().splitlines()
+    assert "best 2" in shown[0] and f"{first['label_1']} {first['score_1']:.4f}, {first['label_2']}" in shown[1]
 
 
 def test_words_in_lists(sijo_cli, tuned, write, tmp_path):
@@ -198,6 +217,7 @@ def test_a_dry_run(sijo_cli, tuned, tiny_model, write, tmp_path, command, more):
         "--dry-run",
     )
     assert cut.rows()[0]["truncated"] == 3
+    assert sijo_cli(command, file, "--model", model, *more, "--dry-run", "--format", "tsv").rows()[0]["rows"] == 50
     broken = write("broken.jsonl", '{"text": "a"}\n' * 3000 + '{"text": 1}\n')
     ran = sijo_cli(command, broken, "--model", model, *more, "--dry-run")
     assert ran.code == 3 and ran.out == b""

@@ -1,6 +1,7 @@
 """What is told of long work on standard error. Each test names the fault it is to catch."""
 
 import io
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -58,6 +59,58 @@ def test_rows_in_a_log(clock, capsys):
 
 
 @pytest.mark.parametrize("shown", [False, True])
+def test_what_is_begun_is_told_if_it_takes_long(monkeypatch, capsys, shown):
+    # kills: minutes of opening a model without a word; a line for what took no time, or where --quiet was asked for
+    monkeypatch.setattr(progress, "FIRST_SECONDS", 0.05)
+    with RowProgress(shown=shown) as rows:
+        rows.begin("opening the model")
+        time.sleep(0.2)
+        rows.begin("reading")
+        rows.add(10, 0.5)
+        rows.begin("reading again")
+    time.sleep(0.2)
+    told = [line for line in capsys.readouterr().err.splitlines() if "rows/s" not in line]
+    assert told == (["opening the model"] if shown else [])
+
+
+def test_time_counts_from_what_was_begun_last(clock, capsys):
+    # kills: rows a second, and time left, that count the seconds of opening a model
+    with RowProgress() as shown:
+        clock.at = 50.0
+        shown.begin("reading")
+        clock.at = 54.0
+        shown.add(100, 0.5)
+    assert capsys.readouterr().err.splitlines() == ["100 rows, 25 rows/s, 0:04 left"]
+    assert shown.seconds == 4.0
+
+
+def test_how_much_of_the_first_block_is_read(clock, capsys):
+    # kills: minutes without a word until the first block is done; later blocks told by shares of themselves
+    with RowProgress() as shown:
+        clock.at = 3.0
+        shown.within(1, 4)
+        clock.at = 14.0
+        shown.within(3, 4)
+        clock.at = 25.0
+        shown.add(100, 0.5)
+        clock.at = 40.0
+        shown.within(1, 4)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["the first rows: 25%", "the first rows: 75%", "100 rows, 4 rows/s, 0:25 left"]
+
+
+@pytest.mark.parametrize("command", ["classify", "encode", "predict"])
+def test_each_command_tells_of_its_first_block(sijo_cli, tiny_model, tuned, write, monkeypatch, command):
+    # kills: a command whose engine tells nobody how far it is
+    more = {"classify": ("--labels", "sea,land"), "predict": ("--column", "text")}.get(command, ())
+    told = []
+    monkeypatch.setattr(RowProgress, "within", lambda shown, done, of: told.append((done, of)))
+    model = tuned("classification") if command == "predict" else tiny_model
+    assert sijo_cli(command, write("in.txt", "sea\nthe land\n"), *more, "--model", model).code == 0
+    assert told[-1] == (2, 2)
+
+
+@pytest.mark.parametrize("shown", [False, True])
 def test_words_beside_it(clock, capsys, shown):
     # kills: a --quiet run that speaks
     with RunProgress(shown=shown) as run:
@@ -76,6 +129,9 @@ def test_a_bar_at_a_terminal(clock, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     with RunProgress() as run:
+        run.begin("opening [the model]")
+        run._live.refresh()
+        assert "opening [the model]" in err.getvalue()
         run.say("preparing [the corpus]")
         clock.at = 60.0
         run.add(step(4, 8))

@@ -5,6 +5,7 @@ import io
 import json
 import signal
 import sys
+from itertools import product
 
 import openpyxl
 import pyarrow.parquet as pq
@@ -159,16 +160,17 @@ class Typed(io.TextIOWrapper):
 
 @pytest.mark.parametrize("command", ["classify", "encode"])
 @pytest.mark.parametrize("quiet", [False, True])
-def test_a_person_who_types_is_told(tiny_model, monkeypatch, capfd, command, quiet):
-    # kills: a command that seems to hang; a word in a pipe, or where --quiet was asked for
-    labels = LABELS if command == "classify" else ()
-    for stdin in (Typed, io.TextIOWrapper):
+def test_a_person_who_types_is_told(tiny_model, write, monkeypatch, capfd, command, quiet):
+    # kills: a command that seems to hang; a word in a pipe, beside a file, or where --quiet was asked for
+    more = ["--model", str(tiny_model), *(["-q"] if quiet else []), *(LABELS if command == "classify" else ())]
+    file = str(write("in.txt", "rain\n"))
+    for stdin, sources in product((Typed, io.TextIOWrapper), ([], ["-"], [file])):
         monkeypatch.setattr(sys, "stdin", stdin(io.BytesIO(b"the sea\n"), encoding="utf-8"))
         earlier = signal.getsignal(signal.SIGTERM)
-        code = cli.run([command, *labels, "--model", str(tiny_model), *(["-q"] if quiet else [])])
+        code = cli.run([command, *sources, *more])
         signal.signal(signal.SIGTERM, earlier)
         assert code == 0
-        assert ("Ctrl-D" in capfd.readouterr().err) == (stdin is Typed and not quiet)
+        assert ("Ctrl-D" in capfd.readouterr().err) == (stdin is Typed and sources != [file] and not quiet)
 
 
 @pytest.mark.parametrize("command", ["classify", "encode"])
@@ -194,6 +196,26 @@ def test_ctrl_c_says_the_command_that_goes_on(sijo_cli, tiny_model, write, tmp_p
     assert told.startswith("2,048 rows are done and kept; this goes on: sijo ")
     assert f"'{source}'" in told and told.endswith("--resume") and "--overwrite" not in told
     assert sijo_cli(*run, "--resume").code == 0 and len(read(out)) == 6000
+
+
+@pytest.mark.parametrize("command", ["classify", "encode", "predict"])
+def test_ctrl_c_where_rows_are_printed(sijo_cli, tiny_model, tuned, write, monkeypatch, command):
+    # kills: a person who is not told how much was printed, and that a file could go on
+    more = {"classify": LABELS, "predict": ("--column", "text")}.get(command, ())
+    model = tuned("classification") if command == "predict" else tiny_model
+    run = [command, write("in.txt", "the sea\n" * 3000), *more, "--model", model, "-q"]
+    from sijo.app.progress import RowProgress
+
+    done = RowProgress.add
+
+    def stopped(progress, rows, share):
+        done(progress, rows, share)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RowProgress, "add", stopped)
+    ran = sijo_cli(*run)
+    assert ran.code == 130 and "2,048 rows printed; a run with --output FILE goes on with --resume" in ran.err
+    assert len(ran.rows()) == 2048
 
 
 def test_ctrl_c_before_the_first_block(sijo_cli, tiny_model, write, tmp_path, monkeypatch):

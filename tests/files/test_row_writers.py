@@ -199,6 +199,17 @@ def test_values_of_a_slice_are_its_own():
     assert values(pa.chunked_array([structs.slice(1)]), finite=True) == [None, {"a": None}]
 
 
+def test_types_of_a_library_s_own_are_told_by_what_they_are_kept_as():
+    # kills: a column of UUIDs or JSON, as Parquet has them, that ends a run
+    kept = pa.table(
+        {"id": pa.array([b"a" * 16, None], pa.uuid()), "json": pa.array(['{"a": 1}', None], pa.json_())}
+    )
+    for format, nothing in (("jsonl", None), ("csv", "")):
+        one, none = READERS[format](written([OutputRows(kept, answers(2), "parquet")], format))
+        assert (one["id"], one["json"]) == ("YWFhYWFhYWFhYWFhYWFhYQ==", '{"a": 1}')
+        assert (none["id"], none["json"]) == (nothing, nothing)
+
+
 def test_a_column_that_is_not_utf8_is_still_written():
     # kills: a UnicodeDecodeError over a column nobody asked about
     broken = pa.Array.from_buffers(pa.string(), 1, pa.array([b"a\xff"]).buffers())

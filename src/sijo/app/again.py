@@ -14,6 +14,10 @@ def resuming() -> str:
     >>> print(resuming())
     sijo classify 'my news.csv' --labels sea,land -o out.csv --resume
     >>> GIVEN.reset(token)
+    >>> token = GIVEN.set(("encode", "a.csv", "--resume", "--overwrite=true", "-o", "b.csv"))
+    >>> print(resuming())
+    sijo encode a.csv -o b.csv --resume
+    >>> GIVEN.reset(token)
     """
     words = [word for word in GIVEN.get() if word != "--resume" and word.partition("=")[0] != "--overwrite"]
     return shlex.join(["sijo", *words, "--resume"])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
-from rich.table import Column, Table
+from rich.table import Column
 from rich.text import Text
 
 from sijo.app.again import resuming
@@ -18,7 +18,7 @@ from sijo.app.compare import comparing
 from sijo.app.label_settings import LabelSettings
 from sijo.app.options import call_with
 from sijo.app.progress import RowProgress
-from sijo.app.results import Screen, print_shown
+from sijo.app.results import print_beside_texts
 from sijo.app.table_job import TableJob, answering, check_output, in_words, speed_of
 from sijo.errors import SettingError, SijoError, TextError, warn
 from sijo.names import NameCells
@@ -41,8 +41,8 @@ NO_FITTING: dict[str, Any] = {"calibrate": "none"} | dict.fromkeys(
     ("calibration", "calibration_sample", "calibration_label_column", "risk", "none_risk")
 )
 """A dry run fits no calibration, which would read other texts, or write a file."""
-LABEL_WIDTH, BEST_WIDTH, LEAST_TEXT = 32, 48, 16
-"""Characters of a label and of the best ones in a line, at most, and of a text, at least, in the printed table."""
+LABEL_WIDTH, BEST_WIDTH = 32, 48
+"""Characters of a label and of the best ones in a line of the printed table, at most."""
 
 
 @Parameter(name="*")
@@ -80,7 +80,7 @@ class ClassifySettings(LabelSettings):
     overwrite: bool = False
     """Replace an output, or an unfinished run, that is there."""
     spreadsheet_safe: bool = False
-    """In CSV and tabs, put an apostrophe before each text that begins with = + - @ or the like, which a spreadsheet
+    """In .csv and .tsv, put an apostrophe before each text that begins with = + - @ or the like, which a spreadsheet
     may take for a formula; in .xlsx, mark it as text. Numbers stay as they are."""
 
     @property
@@ -285,10 +285,11 @@ def _answer_columns(
     if labeller.sets is not None:
         columns["label_set"] = pa.array([row.fitting for row in rows], pa.list_(pa.string()))
         columns["abstained"] = pa.array([row.abstained for row in rows], pa.bool_())
-    for place in range(_places(labeller, settings)):
-        read = [row if row.tokens and place < len(row.labels) else None for row in rows]
-        columns[f"label_{place + 1}"] = pa.array([row and row.labels[place] for row in read], pa.string())
-        columns[f"score_{place + 1}"] = pa.array([row and row.scores[place] for row in read], pa.float64())
+    if settings.top_k is not None:
+        from sijo.prediction.columns import best_columns
+
+        best = [zip(row.labels, row.scores, strict=True) if row.tokens else () for row in rows]
+        columns |= best_columns(best, _places(labeller, settings.top_k))
     if settings.all_scores:
         pairs = [list(zip(row.labels, row.scores, strict=True)) for row in rows]
         columns["label_scores"] = pa.array(pairs, pa.map_(pa.string(), pa.float64()))
@@ -299,11 +300,11 @@ def _answer_columns(
     return pa.table(columns)
 
 
-def _places(labeller: "Labeller", settings: ClassifySettings) -> int:
+def _places(labeller: "Labeller", top_k: int) -> int:
     """How many of the best labels have columns: as many as asked for, or as there are."""
-    if settings.top_k is None or labeller.labels is None:
-        return settings.top_k or 0
-    return min(settings.top_k, len(labeller.labels.labels) + (settings.none_label is not None))
+    if labeller.labels is None:
+        return top_k
+    return min(top_k, len(labeller.labels.labels) + (labeller.choice.none_label is not None))
 
 
 def _run_settings(
@@ -368,19 +369,7 @@ def _print_table(
         )
         for row in rows
     ]
-    table = Table(*columns, Column("text", no_wrap=True), box=None, pad_edge=False, show_header=first)
-    widths = [
-        max(len(str(column.header)), *(cells[place].cell_len for cells in answers))
-        for place, column in enumerate(columns)
-    ]
-    # a text that is longer would push the other columns aside, down to nothing
-    taken = sum(min(width, column.max_width or width) for width, column in zip(widths, columns, strict=True))
-    room = Screen().width - taken - 2 * len(columns)
-    for text, cells in zip(texts, answers, strict=True):
-        shown = Text(printable(text))
-        shown.truncate(max(room, LEAST_TEXT), overflow="ellipsis")
-        table.add_row(*cells, shown)
-    print_shown(table)
+    print_beside_texts(columns, answers, texts, headings=first)
 
 
 def _best(row: "LabelPrediction", top_k: int) -> str:

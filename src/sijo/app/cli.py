@@ -78,9 +78,9 @@ def label_file(
 ) -> None:
     """Label each row of a file with labels that no model was trained on.
 
-    INPUTS are .txt, .csv, .tsv, .jsonl or .parquet files, also as .gz, .bz2, .xz or .zst, patterns such as
-    'mail/*.csv', or - for standard input, as without any. Rows of several, in the order of the files, have the
-    columns that all of them have, and file.
+    INPUTS are .txt, .csv, .tsv, .jsonl, .json, .parquet or .xlsx files, also as .gz, .bz2, .xz or .zst, patterns
+    such as 'mail/*.csv', or - for standard input, as without any. Rows of several, in the order of the files,
+    have the columns that all of them have, and file.
 
     Every input column is kept, in order. Added to each row: label, score (its probability), margin (its lead over
     the next), tokens, windows (in how many pieces it was read), truncated and scorer; with --multi-label, labels
@@ -101,13 +101,15 @@ def predict_file(
 ) -> None:
     """Answer each row of a file with a fine-tuned model: labels, numbers, tags, answers in a text, choices.
 
-    INPUTS are .txt, .csv, .tsv, .jsonl or .parquet files, also as .gz, .bz2, .xz or .zst, patterns such as
-    'mail/*.csv', or - for standard input, as without any. Every input column is kept, in order. The model says what
-    it was fine-tuned to do, and which columns hold what it reads: those of its training file, unless others are
-    named. Added to each row:
+    INPUTS are .txt, .csv, .tsv, .jsonl, .json, .parquet or .xlsx files, also as .gz, .bz2, .xz or .zst, patterns
+    such as 'mail/*.csv', or - for standard input, as without any. Rows of several, in the order of the files,
+    have the columns that all of them have, and file.
+
+    The model says what it was fine-tuned to do, and which columns hold what it reads: those of its training file,
+    unless others are named. Every input column is kept, in order. Added to each row:
 
     - one label of several: label, score (its probability)
-    - several labels: labels and scores, as lists
+    - several labels: labels and scores, as lists; of both with --top-k 3 also label_1 to label_3, score_1 to score_3
     - a number: number
     - tags: tags, a list of word, start, end, tag, score; and entities, of text, start, end, label, score
     - an answer in a text: answer, start, end, score, and no_answer_score where the text may hold none
@@ -132,15 +134,15 @@ def encode_file(
 ) -> None:
     """Turn each row of a file into a vector, for search, clustering or a classifier of your own.
 
-    INPUTS are .txt, .csv, .tsv, .jsonl or .parquet files, also as .gz, .bz2, .xz or .zst, patterns such as
-    'mail/*.csv', or - for standard input, as without any. Rows of several, in the order of the files, have the
-    columns that all of them have, and file.
+    INPUTS are .txt, .csv, .tsv, .jsonl, .json, .parquet or .xlsx files, also as .gz, .bz2, .xz or .zst, patterns
+    such as 'mail/*.csv', or - for standard input, as without any. Rows of several, in the order of the files,
+    have the columns that all of them have, and file.
 
     Texts that mean alike get vectors that point alike: their dot product is their cosine. A text longer than the
     model is read in windows; a row without text gets zeros.
 
-    Parquet, JSON Lines and CSV keep every input column, in order, and add vector (in Parquet a list of D
-    float32; in CSV JSON text); a .npy is the array (rows, D) alone. Without --output, JSON lines are printed.
+    Every input column is kept, in order, and vector is added (in Parquet a list of D float32; in .csv, .tsv and
+    .xlsx JSON text); a .npy is the array (rows, D) alone. Without --output, JSON lines are printed.
 
         sijo encode news.csv --column text -o vectors.parquet
 

@@ -13,8 +13,7 @@ from cyclopts import Parameter
 from sijo.app.again import resuming
 from sijo.app.options import ComputeOptions, call_with
 from sijo.app.progress import RowProgress
-from sijo.app.table_job import InputFormat, TableJob, TableOptions, answering, check_output, in_words, speed_of
-from sijo.files.limits import LONGEST_ROW
+from sijo.app.table_job import TableJob, TableOptions, answering, check_output, in_words, speed_of
 from sijo.version import __version__
 
 if TYPE_CHECKING:
@@ -59,27 +58,14 @@ class EncodeSettings(ComputeOptions, TableOptions):
     overwrite: bool = False
     """Replace an output, or an unfinished run, that is there."""
     spreadsheet_safe: bool = False
-    """In .csv and .tsv, put an apostrophe before each text that begins with = + - @ or the like, which a
-    spreadsheet may take for a formula; in .xlsx, mark it as text."""
+    """In .csv and .tsv, put an apostrophe before each text that begins with = + - @ or the like, which a spreadsheet
+    may take for a formula; in .xlsx, mark it as text. Numbers stay as they are."""
     revision: str | None = None
     """Branch, tag or commit of an org/name model."""
     base: str | None = None
     """The model of a LoRA adapter: a folder or org/name, where --model holds the adapter alone."""
     cache: Path | None = None
     """A folder that keeps vectors between runs: a text that it has seen is not read again."""
-    input_format: InputFormat | None = None
-    """What the input holds; told from its suffix by default, and for a pipe and .txt from the first lines."""
-    delimiter: str | None = None
-    """Between the fields of a CSV: what a first line sep=; says, else a comma, or a tab in .tsv."""
-    no_header: bool = False
-    """Line 1 of a CSV is a row: its columns are then column_1, column_2, …, and a number names one."""
-    encoding: str | None = None
-    """Of a table of text, such as cp949 (Korean Excel), cp932, cp1252 or utf-16; by default what a byte order mark
-    says, else UTF-8, else the one that fits the whole file, with a warning."""
-    sheet: str | None = None
-    """Of an .xlsx: the name of a sheet, or its number from 1; by default the first that is not hidden."""
-    longest_row: int = LONGEST_ROW
-    """Bytes that a line of the input may have at most, a row, and a page of Parquet."""
     quiet: Annotated[bool, Parameter(alias="-q")] = False
     """No progress and no summary."""
 

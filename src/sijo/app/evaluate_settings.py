@@ -23,8 +23,8 @@ class EvaluateSettings(LabelSettings):
     task: Literal["zero-shot"] = "zero-shot"
     """What the model is asked to do."""
     data: Annotated[tuple[str, ...], Parameter(allow_leading_hyphen=True)] = ()
-    """A file with texts and their labels: .csv, .tsv, .jsonl or .parquet, or - for standard input. Given several
-    times, each is measured."""
+    """A file with texts and their labels: .csv, .tsv, .jsonl, .json, .parquet or .xlsx, or - for standard input.
+    Given several times, each is measured."""
     models: Annotated[tuple[str, ...], Parameter(name="--model")] = ()
     """A model folder or org/name; without it the built-in sentence encoder, which "built-in" names beside others.
     Given several times, each is measured."""

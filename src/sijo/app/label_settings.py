@@ -10,9 +10,8 @@ from cyclopts import Parameter
 
 from sijo.app.calibrating import Texts, calibrated_by, check_calibration
 from sijo.app.options import ComputeOptions, call_with
-from sijo.app.table_job import InputFormat, TableOptions
+from sijo.app.table_job import TableOptions
 from sijo.errors import SettingError, warn
-from sijo.files.limits import LONGEST_ROW
 from sijo.zeroshot.label_files import read_labels
 from sijo.zeroshot.labels import Labels, LabelSet
 from sijo.zeroshot.scorers.registry import SCORERS
@@ -93,20 +92,6 @@ class LabelSettings(ComputeOptions, TableOptions):
     """A folder that keeps what the model gave, so that other labels on the same texts cost only what is new."""
     dtype: Annotated[Literal["float32", "bfloat16", "float16"] | None, Parameter(show=False)] = None
     """The old name of --precision, kept for one release."""
-    input_format: InputFormat | None = None
-    """What the input holds; told from its suffix by default, and for a pipe and .txt from the first lines: text
-    (one a line) where these are not sure to be something else."""
-    delimiter: str | None = None
-    """Between the fields of a CSV: what a first line sep=; says, else a comma, or a tab in .tsv."""
-    no_header: bool = False
-    """Line 1 of a CSV is a row: its columns are then column_1, column_2, …, and a number names one."""
-    encoding: str | None = None
-    """Of a table of text, such as cp949 (Korean Excel), cp932, cp1252 or utf-16; by default what a byte order mark
-    says, else UTF-8, else the one that fits the whole file, with a warning."""
-    sheet: str | None = None
-    """Of an .xlsx: the name of a sheet, or its number from 1; by default the first that is not hidden."""
-    longest_row: int = LONGEST_ROW
-    """Bytes that a line of the input may have at most, a row, and a page of Parquet."""
     quiet: Annotated[bool, Parameter(alias="-q")] = False
     """No progress and no summary."""
 

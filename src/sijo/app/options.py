@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from cyclopts import Group, Parameter
 
 from sijo.errors import SettingError
+from sijo.files.limits import LONGEST_ROW
 from sijo.texts import half_character
 
 Result = TypeVar("Result")
@@ -18,8 +19,30 @@ WriterPrecision = Literal["exact", "auto", "bf16", "fp16", "int8"]
 """Those of the backends' registry, which takes a tenth of a second to import."""
 LARGEST = 10**18
 """Of the numbers that an option takes: a seed, and what is added to it, fits 64 bits."""
-COMPUTING = Parameter(group=Group("Computing", sort_key=1))
+InputFormat = Literal["text", "csv", "jsonl", "parquet", "json", "xlsx"]
+READING = Parameter(group=Group("Reading", sort_key=1))
+COMPUTING = Parameter(group=Group("Computing", sort_key=2))
 """These options stand apart in a command's help, behind its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingOptions:
+    """How an input is read: of every command that reads tables."""
+
+    input_format: Annotated[InputFormat | None, READING] = None
+    """What the input holds; told from its suffix by default, and for a pipe and .txt from the first lines: text
+    (one a line) where these are not sure to be something else."""
+    delimiter: Annotated[str | None, READING] = None
+    """Between the fields of a CSV: what a first line sep=; says, else a comma, or a tab in .tsv."""
+    no_header: Annotated[bool, READING] = False
+    """Line 1 of a CSV is a row: its columns are then column_1, column_2, …, and a number names one."""
+    encoding: Annotated[str | None, READING] = None
+    """Of a table of text, such as cp949 (Korean Excel), cp932, cp1252 or utf-16; by default what a byte order mark
+    says, else UTF-8, else the one that fits the whole file, with a warning."""
+    sheet: Annotated[str | None, READING] = None
+    """Of an .xlsx: the name of a sheet, or its number from 1; by default the first that is not hidden."""
+    longest_row: Annotated[int, READING] = LONGEST_ROW
+    """Bytes that a line of the input may have at most, a row, and a page of Parquet."""
 
 
 @dataclass(frozen=True, kw_only=True)

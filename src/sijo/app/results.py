@@ -19,12 +19,15 @@ from typing import Any, BinaryIO
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from sijo.errors import SijoWarning
 from sijo.files.json_files import sayable
 from sijo.texts import printable
+
+LEAST_TEXT = 16
+"""Characters of a text that are shown beside its answer, however narrow a terminal is."""
 
 
 def wants_json(format: str | None) -> bool:
@@ -105,6 +108,28 @@ def print_table(headings: Iterable[str], rows: Iterable[Sequence[str]], *, title
     print_shown(table)
     if note:
         print_shown(Text(note, style="dim"))
+
+
+def print_beside_texts(
+    columns: Sequence[Column], rows: Sequence[Sequence[Text]], texts: Sequence[str], *, headings: bool
+) -> None:
+    """Print a line for each text: its cells, and as much of the text as fits behind them.
+
+    headings  False where the lines follow others of the same columns
+    """
+    table = Table(*columns, Column("text", no_wrap=True), box=None, pad_edge=False, show_header=headings)
+    widths = [
+        max(len(str(column.header)), *(cells[place].cell_len for cells in rows))
+        for place, column in enumerate(columns)
+    ]
+    # a text that is longer would push the other columns aside, down to nothing
+    taken = sum(min(width, column.max_width or width) for width, column in zip(widths, columns, strict=True))
+    room = Screen().width - taken - 2 * len(columns)
+    for text, cells in zip(texts, rows, strict=True):
+        shown = Text(printable(text))
+        shown.truncate(max(room, LEAST_TEXT), overflow="ellipsis")
+        table.add_row(*cells, shown)
+    print_shown(table)
 
 
 def print_shown(*parts: RenderableType, stderr: bool = False, soft_wrap: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""A table in, the same table with more columns out: what `classify` and `encode` share.
+"""A table in, the same table with more columns out: what `classify`, `predict` and `encode` share.
 
 Blocks of rows are answered one after another, here or by several processes, and written in order: to a file, whole
 or not at all, by a run that can be resumed; or to standard output as they come.
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
+from sijo.app.options import ReadingOptions
 from sijo.app.progress import RowProgress
 from sijo.app.results import rows_out, tell
 from sijo.errors import SettingError
@@ -24,18 +25,11 @@ if TYPE_CHECKING:
     from sijo.files.tables import RowBlock, TextTable
 
 Answer = TypeVar("Answer")
-InputFormat = Literal["text", "csv", "jsonl", "parquet", "json", "xlsx"]
 
 
-class TableOptions:
-    """What the options of a command that reads a table do; it has them as fields."""
+class TableOptions(ReadingOptions):
+    """What the options of a command that reads a table do; where its output goes is a field of its own."""
 
-    input_format: InputFormat | None
-    delimiter: str | None
-    no_header: bool
-    encoding: str | None
-    sheet: str | None
-    longest_row: int
     output: Path | None = None
     quiet: bool
 

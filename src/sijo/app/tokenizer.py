@@ -11,10 +11,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from sijo.app.cli import TOKENIZER, input_name
-from sijo.app.options import call_with
+from sijo.app.options import InputFormat, call_with
 from sijo.app.progress import RowProgress
 from sijo.app.results import print_json, print_shown, tell, wants_json
-from sijo.app.table_job import InputFormat
 from sijo.errors import SettingError
 from sijo.files.atomic import whole_folder
 from sijo.files.json_files import write_json

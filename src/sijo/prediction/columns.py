@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -59,31 +59,50 @@ def rows_of(block: RowBlock, columns: AskedColumns) -> list[LabelledRow]:
     return rows
 
 
-def answer_columns(answers: Sequence[Prediction], *, top_k: int | None = None) -> pa.Table:
+def answer_columns(answers: Sequence[Prediction], *, places: int = 0, all_scores: bool = False) -> pa.Table:
     """The columns that are added to some rows.
 
-    top_k  of labels: how many are given with their scores, in `label_scores`; None for no such column
+    places      of labels: how many of the best have columns of their own
+    all_scores  of labels: whether `label_scores` gives the probability of each
     """
-    columns = _columns(answers, top_k)
+    columns = _columns(answers)
+    every: Any = answers
+    if places:
+        columns |= best_columns([answer.label_scores.items() for answer in every], places)
+    if all_scores:
+        columns["label_scores"] = pa.array([list(answer.label_scores.items()) for answer in every], SCORES)
     columns["tokens"] = pa.array([answer.tokens for answer in answers], pa.int64())
     columns["windows"] = pa.array([answer.windows for answer in answers], pa.int64())
     columns["truncated"] = pa.array([answer.truncated for answer in answers], pa.bool_())
     return pa.table(columns)
 
 
-def _columns(answers: Sequence[Prediction], top_k: int | None) -> dict[str, pa.Array]:
+def best_columns(rows: Iterable[Iterable[tuple[str, float]]], places: int) -> dict[str, pa.Array]:
+    """The columns label_1, score_1, label_2, score_2, … of the best labels of each row; null where it has fewer.
+
+    >>> {name: cells.to_pylist() for name, cells in best_columns([[("sea", 0.75), ("land", 0.25)], []], 1).items()}
+    {'label_1': ['sea', None], 'score_1': [0.75, None]}
+    """
+    of_rows = [list(islice(row, places)) for row in rows]
+    columns: dict[str, pa.Array] = {}
+    for place in range(places):
+        labels, scores = zip(*(row[place] if place < len(row) else (None, None) for row in of_rows), strict=True)
+        columns[f"label_{place + 1}"] = pa.array(labels, pa.string())
+        columns[f"score_{place + 1}"] = pa.array(scores, pa.float64())
+    return columns
+
+
+def _columns(answers: Sequence[Prediction]) -> dict[str, pa.Array]:
     """Those of the answers alone."""
     every: Any = answers
     match answers[0]:
         case LabelAnswer():
-            columns = {"label": _strings(every, "label"), "score": _floats(every, "score")}
-            return columns | _label_scores(every, top_k)
+            return {"label": _strings(every, "label"), "score": _floats(every, "score")}
         case LabelsAnswer():
-            columns = {
+            return {
                 "labels": pa.array([list(answer.labels) for answer in every], pa.list_(pa.string())),
                 "scores": pa.array([list(answer.scores) for answer in every], pa.list_(pa.float64())),
             }
-            return columns | _label_scores(every, top_k)
         case NumberAnswer():
             if any(answer.numbers for answer in every):
                 return {"numbers": pa.array([list(answer.numbers.items()) for answer in every], SCORES)}
@@ -141,11 +160,10 @@ def in_words(answer: Prediction) -> tuple[str, float | None]:
     return answer.choice, answer.score
 
 
-def _label_scores(answers: Sequence[Any], top_k: int | None) -> dict[str, pa.Array]:
-    if top_k is None:
-        return {}
-    pairs = [list(islice(answer.label_scores.items(), top_k)) for answer in answers]
-    return {"label_scores": pa.array(pairs, SCORES)}
+def best_in_words(answer: Prediction, top_k: int) -> str:
+    """The best labels of an answer with their probabilities, for people."""
+    pairs = islice(answer.label_scores.items(), top_k) if isinstance(answer, LabelAnswer | LabelsAnswer) else ()
+    return ", ".join(f"{label} {score:.4f}" for label, score in pairs) or "–"
 
 
 def _strings(answers: Sequence[Any], name: str) -> pa.Array:

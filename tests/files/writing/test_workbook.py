@@ -108,6 +108,12 @@ def test_more_rows_or_columns_than_a_sheet_has_are_refused(monkeypatch):
     made({"text": ["a", "b"]})
     with pytest.raises(SettingError, match="more rows"):
         made({"text": ["a", "b", "c"]})
+    writer = WRITERS["xlsx"](io.BytesIO(), ColumnPlan.of([row]))  # piece by piece
+    writer.write(row)
+    writer.write(row)
+    with pytest.raises(SettingError, match="more rows"):
+        writer.write(row)
+    writer.close()
 
 
 def test_the_same_rows_give_the_same_bytes(monkeypatch):
@@ -116,6 +122,26 @@ def test_the_same_rows_give_the_same_bytes(monkeypatch):
     assert b">2000-01-01T00:00:00Z<" in zipfile.ZipFile(io.BytesIO(first)).read("docProps/core.xml")
     monkeypatch.setenv("TZ", "Asia/Seoul")
     assert made({"text": HOSTILE}).getvalue() == first
+
+
+def test_what_a_person_sees():
+    # kills: a header that scrolls away, a green corner in each cell of digits that is a text
+    out = made({"text": ["007"]})
+    assert openpyxl.load_workbook(out).active.freeze_panes == "A2"
+    assert 'numberStoredAsText="1"' in sheet_of(out)
+
+
+def test_a_sheet_of_more_than_4_gb_is_written(monkeypatch):
+    # kills: a run of hours whose file cannot be put together
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 100)
+    assert sheet_of(made({"text": HOSTILE})).count("<row") == len(HOSTILE) + 1
+
+
+def test_rows_wait_beside_the_output(tmp_path, monkeypatch):
+    # kills: gigabytes of rows in a small /tmp
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    (tmp_path / "run").mkdir()
+    assert sheet_of(made({"text": ["a"]}, scratch=tmp_path / "run"))
 
 
 @pytest.mark.parametrize("room", [0, 60, 2_000])

@@ -9,7 +9,7 @@ import pytest
 
 import sijo
 from conftest import WORDS
-from sijo.errors import CheckpointError, RefusedError, SettingError, SijoWarning
+from sijo.errors import CheckpointError, RefusedError, SettingError, SijoError, SijoWarning
 from sijo.zeroshot.calibrating.fitting import automatic_method
 from sijo.zeroshot.calibrating.frozen import FrozenCalibration, open_calibration
 from sijo.zeroshot.calibrating.label_free import balanced
@@ -129,6 +129,7 @@ def test_other_models_templates_and_choices_are_refused(make, tiny_copy, tmp_pat
         (lambda fields: fields["labels"][0].update(scale=0), CheckpointError, "0 in place of a number"),
         (lambda fields: fields["labels"].append(fields["labels"][0]), CheckpointError, "4 labels"),
         (lambda fields: fields.update(gold_probabilities=[True]), CheckpointError, "True in place of a number"),
+        (lambda fields: fields.update(checksun="ab"), CheckpointError, "a field 'checksun'"),
         (lambda fields: fields.pop("identity"), SettingError, "no calibration that sijo wrote"),
     ],
 )
@@ -136,9 +137,32 @@ def test_damaged_files_are_refused(make, tmp_path, change, error, words):
     file = tmp_path / "c.json"
     make(calibrate="batch", calibration=file).fit(TEXTS)
     fields = json.loads(file.read_text())
+    del fields["checksum"]  # as a person does who changes one
+    file.write_text(json.dumps(fields))
+    assert open_calibration(file).method == "batch"
     change(fields)
     file.write_text(json.dumps(fields))
     with pytest.raises(error, match=words):
+        make(calibration=file).predict(TEXTS)
+
+
+@pytest.mark.parametrize("method", ["batch", "refine"])
+def test_a_bit_flipped_anywhere_is_found(make, tmp_path, method):
+    # kills: a digit of a shift, a letter of a prototype or of a label's sentence that a disk changed, believed
+    file = tmp_path / "c.json"
+    made = make(LABELS[:2], calibrate=method, calibration=file).fit(TEXTS).frozen_
+    whole, found = file.read_bytes(), 0
+    for place in range(0, len(whole), 1 + len(whole) // 1500):
+        content = bytearray(whole)
+        content[place] ^= 1 << place % 8
+        file.write_bytes(content)
+        try:
+            assert open_calibration(file).to_dict() == made.to_dict()  # a blank may become another
+        except SijoError:
+            found += 1
+    assert found > 500
+    file.write_bytes(whole.replace(b'"texts": ', b'"texts": 1'))
+    with pytest.raises(CheckpointError, match="checksum is of other contents"):
         make(calibration=file).predict(TEXTS)
 
 

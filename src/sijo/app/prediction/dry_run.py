@@ -80,7 +80,7 @@ def show(
     progress.hide()
     run = replace(run, estimated_seconds=run.estimated_seconds / settings.workers)
     state = _state_of(settings.output)
-    if wants_json("json" if settings.format in ("jsonl", "csv") else settings.format):
+    if wants_json("json" if settings.format not in (None, "table") else settings.format):
         print_json(
             asdict(run) | {"output": None if settings.output is None else str(settings.output), "state": state}
         )

@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 from cyclopts import Parameter
-from rich.table import Column, Table
+from rich.table import Column
 from rich.text import Text
 
 from sijo.app.again import resuming
 from sijo.app.options import ComputeOptions, call_with
 from sijo.app.progress import RowProgress
-from sijo.app.results import Screen, print_shown
-from sijo.app.table_job import InputFormat, TableJob, TableOptions, answering, check_output, in_words, speed_of
+from sijo.app.results import print_beside_texts
+from sijo.app.table_job import TableJob, TableOptions, answering, check_output, in_words, speed_of
 from sijo.errors import SettingError
-from sijo.files.limits import LONGEST_ROW
 from sijo.texts import printable
 from sijo.version import __version__
 
@@ -35,8 +34,8 @@ if TYPE_CHECKING:
 
 Task = Literal["classification", "multi-label", "regression", "tagging", "question-answering", "multiple-choice"]
 """As `data/labelled_rows.py` has them, which costs numpy to import."""
-ANSWER_WIDTH, LEAST_TEXT = 48, 16
-"""Characters of an answer in a line, at most, and of a text, at least, in the printed table."""
+ANSWER_WIDTH = 48
+"""Characters of an answer, and of the best labels, in a line of the printed table, at most."""
 
 
 @Parameter(name="*")
@@ -64,7 +63,7 @@ class PredictSettings(ComputeOptions, TableOptions):
     task: Task | None = None
     """What the model was fine-tuned to do, where its config does not say."""
     top_k: int | None = None
-    """Of labels: add label_scores, the best so many with their probabilities."""
+    """Of labels: add label_1, score_1, label_2, score_2, …: so many of the best with their probabilities."""
     all_scores: bool = False
     """Of labels: add label_scores, the probability of every label."""
     threshold: float = 0.5
@@ -88,21 +87,8 @@ class PredictSettings(ComputeOptions, TableOptions):
     """Branch, tag or commit of an org/name model."""
     base: str | None = None
     """The model of a LoRA adapter: a folder or org/name, where --model holds the adapter alone."""
-    input_format: InputFormat | None = None
-    """What the input holds; told from its suffix by default, and for a pipe and .txt from the first lines."""
-    delimiter: str | None = None
-    """Between the fields of a CSV: a comma by default, a tab in .tsv."""
-    no_header: bool = False
-    """Line 1 of a CSV is a row: its columns are then column_1, column_2, …, and a number names one."""
-    encoding: str | None = None
-    """Of a table of text, such as cp949 (Korean Excel), cp932, cp1252 or utf-16; by default what a byte order mark
-    says, else UTF-8, else the one that fits the whole file, with a warning."""
-    sheet: str | None = None
-    """Of an .xlsx: the name of a sheet, or its number from 1; by default the first that is not hidden."""
-    longest_row: int = LONGEST_ROW
-    """Bytes that a line of the input may have at most, a row, and a page of Parquet."""
     spreadsheet_safe: bool = False
-    """In CSV and tabs, put an apostrophe before each text that begins with = + - @ or the like, which a spreadsheet
+    """In .csv and .tsv, put an apostrophe before each text that begins with = + - @ or the like, which a spreadsheet
     may take for a formula; in .xlsx, mark it as text. Numbers stay as they are."""
     quiet: Annotated[bool, Parameter(alias="-q")] = False
     """No progress and no summary."""
@@ -139,11 +125,6 @@ class PredictSettings(ComputeOptions, TableOptions):
         if self.top_k is not None and self.top_k < 1:
             raise SettingError(f"--top-k {self.top_k} shows no label; give 1 or more")
         return task
-
-    @property
-    def shown_scores(self) -> int | None:
-        """How many labels are given with their scores; None for none but the best."""
-        return sys.maxsize if self.all_scores else self.top_k
 
     def opened(self, work: "Asked") -> "Predictor":
         """The model, ready to answer; by the first rows where --precision auto asks for that."""
@@ -255,12 +236,13 @@ def _job(asked: Asked, predictor: "Predictor", settings: PredictSettings) -> Ite
     precision = predictor.engine.backend.precision if settings.precision == "auto" else settings.precision
     taken = replace(settings, precision=precision, threads=None)
     opens = partial(_reopened, taken, asked.task, asked.columns)
+    places = min(settings.top_k or 0, len(asked.task.names))
     with answering(_reader(predictor, asked), opens, settings.workers) as answered:
         yield TableJob(
             table=asked.table,
             rows=predictor.rows,
             answered=answered,
-            columns=partial(answer_columns, top_k=settings.shown_scores),
+            columns=partial(answer_columns, places=places, all_scores=settings.all_scores),
             counted=counted,
         )
 
@@ -287,7 +269,7 @@ def _to_stdout(
             return work.to_stream(settings.shown, progress, spreadsheet_safe=settings.spreadsheet_safe)
         counts: Counter[str] = Counter()
         for block, answers in work.each(progress, counts):
-            _print_table(block.texts, answers, first=block.number == 0)
+            _print_table(block.texts, answers, first=block.number == 0, top_k=settings.top_k)
         return counts
 
 
@@ -331,7 +313,8 @@ def _run_settings(asked: Asked, predictor: "Predictor", settings: PredictSetting
         "question": task.cutting.question,
         "answers": vars(task.answers),
         "threshold": settings.threshold,
-        "label_scores": settings.shown_scores,
+        "all_scores": settings.all_scores,
+        "top_k": settings.top_k,
         "backend": backend.name,
         "precision": backend.precision,
         "device": backend.device.partition(":")[0],
@@ -340,29 +323,29 @@ def _run_settings(asked: Asked, predictor: "Predictor", settings: PredictSetting
     }
 
 
-def _print_table(texts: Sequence[str], answers: Sequence["Prediction"], *, first: bool) -> None:
-    """A line for each row: the answer, its score, and as much of the text as fits."""
+def _print_table(texts: Sequence[str], answers: Sequence["Prediction"], *, first: bool, top_k: int | None) -> None:
+    """A line for each row: the answer, its score, and as much of the text as fits.
+
+    top_k  how many of the best labels are shown with their probabilities; None for the answer alone
+    """
+    from sijo.prediction.columns import best_in_words
     from sijo.prediction.columns import in_words as told
 
-    cells = []
+    rows = []
     for answer in answers:
         words, score = told(answer)
-        shown = Text(printable(words))
-        shown.truncate(ANSWER_WIDTH, overflow="ellipsis")
         cut = ", cut" if answer.truncated else ""
-        cells.append((shown, Text(("–" if score is None else f"{score:.2f}") + cut)))
-    columns = (
+        best = [] if top_k is None else [_shortened(best_in_words(answer, top_k))]
+        rows.append((_shortened(words), Text(("–" if score is None else f"{score:.4f}") + cut), *best))
+    columns = [
         Column("answer", style="bold", no_wrap=True),
         Column("score", justify="right", style="cyan", no_wrap=True),
-    )
-    table = Table(*columns, Column("text", no_wrap=True), box=None, pad_edge=False, show_header=first)
-    widths = [
-        max(len(str(column.header)), *(row[place].cell_len for row in cells))
-        for place, column in enumerate(columns)
+        *([] if top_k is None else [Column(f"best {top_k}", no_wrap=True)]),
     ]
-    room = Screen().width - sum(widths) - 2 * len(columns)
-    for text, row in zip(texts, cells, strict=True):
-        shown = Text(printable(text))
-        shown.truncate(max(room, LEAST_TEXT), overflow="ellipsis")
-        table.add_row(*row, shown)
-    print_shown(table)
+    print_beside_texts(columns, rows, texts, headings=first)
+
+
+def _shortened(words: str) -> Text:
+    shown = Text(printable(words))
+    shown.truncate(ANSWER_WIDTH, overflow="ellipsis")
+    return shown

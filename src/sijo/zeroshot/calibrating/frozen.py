@@ -11,6 +11,8 @@ The file is JSON, whole or absent:
     none_risk                the share of texts in scope that the none score gives up, or null
     texts, digest            how many it was fitted on, and what they were
     gold_probabilities       what the right labels of texts kept apart got, for a stated risk; may be empty
+    checksum                 of all the rest, so that a digit that a disk or a copy has changed is found; may be
+                             absent, as in files of earlier versions and where a person has changed one
 
 A label that stands in the file may be left out or put elsewhere; one that does not is refused.
 
@@ -44,6 +46,20 @@ from sijo.zeroshot.scorers.embedding import EmbeddingScorer
 METHODS = ("refine", "batch", "standardize", "prior", "contextual", "dcpmi")
 """What makes labels comparable."""
 FORMAT = 1
+CHECKSUM = "checksum"
+FIELDS = {
+    "format",
+    "method",
+    "identity",
+    "temperature",
+    "none_score",
+    "origin",
+    "labels",
+    "level",
+    "texts",
+    "digest",
+}
+FIELDS |= {"none_risk", "gold_probabilities"}
 Phrases = tuple[str, ...]
 
 
@@ -159,7 +175,8 @@ class FrozenCalibration:
             raise SettingError(
                 f"calibration {path}: there is no folder {path.parent}; make it, or name another file"
             )
-        content = json_text(self.to_dict()).encode()
+        fields = self.to_dict()
+        content = json_text({**fields, CHECKSUM: _checksum(fields)}).encode()
         if len(content) > LONGEST_JSON:
             raise SettingError(
                 f"the calibration of {len(self.labels):,} labels takes {len(content) / 1e6:.0f} MB, and a file of "
@@ -210,6 +227,9 @@ def open_calibration(path: str | Path) -> FrozenCalibration:
             f"{path} is a calibration of format {fields['format']!r:.60} and this sijo knows {FORMAT}; update sijo"
         )
     try:
+        checksum = fields.pop(CHECKSUM, None)
+        if checksum not in (None, _checksum(fields)):
+            raise ValueError(f"its {CHECKSUM} is of other contents; whoever has changed it takes that field out")
         return _calibration(fields)
     except (KeyError, TypeError, ValueError, SettingError) as error:
         raise CheckpointError(
@@ -217,8 +237,15 @@ def open_calibration(path: str | Path) -> FrozenCalibration:
         ) from None
 
 
+def _checksum(fields: Mapping[str, Any]) -> str:
+    """A digest of a file's fields, whatever their order and the blanks between them."""
+    return hashlib.blake2b(json.dumps(fields, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
 def _calibration(fields: dict[str, Any]) -> FrozenCalibration:
-    """Raise KeyError, TypeError or ValueError for fields that are absent or of another kind."""
+    """Raise KeyError, TypeError or ValueError for fields that are absent, of another kind, or unknown."""
+    if strange := fields.keys() - FIELDS:
+        raise ValueError(f"it has a field {min(strange)!r:.60}, which no calibration has")
     if fields["method"] not in ("none", *METHODS):
         raise ValueError(f"no method {fields['method']!r:.60}")
     labels, shifts, scales, prototypes = [], [], [], []
