@@ -1,5 +1,6 @@
 """Batches of sequences: those of similar length together, up to a budget of tokens; and bounded groups of texts."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -94,10 +95,13 @@ def groups(
     rows: int = 2048,
     characters: int = 250_000,
     size: Callable[[Any], int] = lambda text: len(text) if isinstance(text, str) else sum(map(len, text)),
+    bytes_: int = sys.maxsize,
+    weight: Callable[[Any], int] = lambda item: 0,
 ) -> Iterator[list[Item]]:
-    """Bounded groups of a stream, in order: each ends at `rows` items, or once it holds `characters`.
+    """Bounded groups of a stream, in order: each ends at `rows` items, or once it holds `characters` or `bytes_`.
 
-    size  the characters of an item; by default of a text or of a pair of them
+    size    the characters of an item; by default of a text or of a pair of them
+    weight  the bytes of an item, with all that stands beside its text
 
     Raises SettingError for one string in place of many.
 
@@ -107,12 +111,13 @@ def groups(
     if isinstance(items, str):
         raise SettingError("texts is one string, and would be read letter by letter; pass a list of texts")
     group: list[Item] = []
-    held = 0
+    held = weighs = 0
     for item in items:
         group.append(item)
         held += size(item)
-        if len(group) == rows or held >= characters:
+        weighs += weight(item)
+        if len(group) == rows or held >= characters or weighs >= bytes_:
             yield group
-            group, held = [], 0
+            group, held, weighs = [], 0, 0
     if group:
         yield group

@@ -62,7 +62,14 @@ class SijoWarning(UserWarning):
     exit_code = 3
 
 
-EXTRAS = {"torch": "torch", "onnx": "export", "huggingface_hub": "hub", "matplotlib": "plot", "xlsxwriter": "xlsx"}
+EXTRAS = {
+    "torch": "torch",
+    "onnx": "export",
+    "huggingface_hub": "hub",
+    "matplotlib": "plot",
+    "python_calamine": "xlsx",
+    "xlsxwriter": "xlsx",
+}
 """The extra of sijo's package that brings a module."""
 
 

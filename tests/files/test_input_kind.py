@@ -108,8 +108,8 @@ LIKELY = {
     "one column": b"text\nthe sea\n",
     "one column, capital": b"Text\nthe sea\n",
     "comment": b"# made by a program\nid,text\n1,the sea\n",
-    "array": b'[{"text": "the sea"}]\n',
-    "long array": b'[\n{"text": "the sea"}\n]\n',
+    "array": b'["the sea"]\n',
+    "long array": b'[\n"the sea"\n]\n',
     "long object": b'{\n  "text": "the sea"\n}\n',
 }
 

@@ -301,14 +301,13 @@ def test_the_first_block_of_a_packed_file_needs_only_its_start(write):
     assert len(next(table.blocks(rows=10)).texts) == 10
 
 
-def test_csv_with_a_quote_never_closed_stops_in_bounded_memory(piped, monkeypatch):
+def test_csv_with_a_quote_never_closed_stops_in_bounded_memory(piped):
     # catches an unclosed quote that swallows all that follows it: this pipe never ends
-    monkeypatch.setattr("sijo.files.table_formats.LONGEST_FIELD", 200_000)
     limit = csv.field_size_limit(131_072)
     piped(chain([b"text\n", b'"\n'], repeat(b"some words\n")))
     try:
-        with pytest.raises(TextError, match=r"line 2: .*a quote is not closed by .* 200,000"):
-            TextTable("-", kind="csv")
+        with pytest.raises(TextError, match=r"line 2: .*a quote that is not closed within 200,000"):
+            TextTable("-", kind="csv", longest_row=200_000)
     finally:
         csv.field_size_limit(limit)
 
@@ -407,7 +406,7 @@ def test_the_only_column_of_strings_holds_the_text(tmp_path):
         ("a.jsonl", '{"text": "a"}', {"delimiter": ";"}, r"which has no delimiter; leave --delimiter out"),
         ("a.jsonl", '{"text": "a"}', {"header": False}, r"which has no header; leave --no-header out"),
         ("a.txt", "a", {"kind": "cvs"}, r"no input format 'cvs'; did you mean 'csv'\? Formats: text, csv"),
-        ("a.json", "{}", {}, r"ends in none of \.txt, .*\.pq, .*\.gz.* --input-format, as one of"),
+        ("a.doc", "{}", {}, r"ends in none of \.txt, .*\.pq, .*\.gz.* --input-format, as one of"),
         ("a", "one", {}, r"--input-format"),
     ],
 )
@@ -481,7 +480,7 @@ def test_a_column_without_a_name_is_kept(write):
         ("a.csv", 'text\n"a" b\n', r"line 2: .*not CSV \(.*expected.*\); .*double the quotes"),
         ("a.csv", "text\ra\rb\n", r"line 1: .*not CSV \(new-line character seen in unquoted field\)"),
         ("a.jsonl", '{"text": "a"}\n\n{"text": \n', r"line 3 is not JSON \(Expecting value, char.*; JSON L"),
-        ("a.jsonl", '[{"text": "a"}]', r"line 1 is an array, not an object; .*jq -c"),
+        ("a.jsonl", '[{"text": "a"}]', r"line 1 is an array, not an object; .*--input-format json"),
         ("a.jsonl", "null", r"line 1 is null, not an object"),
         ("a.jsonl", '{"text": "a"}\n{"txet": "b"}', r"line 2: the record has no key 'text'"),
         ("a.jsonl", '{"text": "a"}\n{"text": 7}', r"line 2: the text is a number, not a string"),

@@ -12,6 +12,7 @@ from sijo.app.calibrating import Texts, calibrated_by, check_calibration
 from sijo.app.options import ComputeOptions, call_with
 from sijo.app.table_job import InputFormat, TableOptions
 from sijo.errors import SettingError, warn
+from sijo.files.limits import LONGEST_ROW
 from sijo.zeroshot.label_files import read_labels
 from sijo.zeroshot.labels import Labels, LabelSet
 from sijo.zeroshot.scorers.registry import SCORERS
@@ -102,6 +103,10 @@ class LabelSettings(ComputeOptions, TableOptions):
     encoding: str | None = None
     """Of a table of text, such as cp949 (Korean Excel), cp932, cp1252 or utf-16; by default what a byte order mark
     says, else UTF-8, else the one that fits the whole file, with a warning."""
+    sheet: str | None = None
+    """Of an .xlsx: the name of a sheet, or its number from 1; by default the first that is not hidden."""
+    longest_row: int = LONGEST_ROW
+    """Bytes that a line of the input may have at most, a row, and a page of Parquet."""
     quiet: Annotated[bool, Parameter(alias="-q")] = False
     """No progress and no summary."""
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sijo.files.tables import RowBlock, TextTable
 
 Answer = TypeVar("Answer")
-InputFormat = Literal["text", "csv", "jsonl", "parquet"]
+InputFormat = Literal["text", "csv", "jsonl", "parquet", "json", "xlsx"]
 
 
 class TableOptions:
@@ -34,6 +34,8 @@ class TableOptions:
     delimiter: str | None
     no_header: bool
     encoding: str | None
+    sheet: str | None
+    longest_row: int
     output: Path | None = None
     quiet: bool
 
@@ -56,6 +58,8 @@ class TableOptions:
             header=not self.no_header,
             encoding=self.encoding,
             **reading,
+            sheet=self.sheet,
+            longest_row=self.longest_row,
         )
 
     def say(self, line: str) -> None:

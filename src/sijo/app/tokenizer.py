@@ -14,6 +14,7 @@ from sijo.app.cli import TOKENIZER, input_name
 from sijo.app.options import call_with
 from sijo.app.progress import RowProgress
 from sijo.app.results import print_json, print_shown, tell, wants_json
+from sijo.app.table_job import InputFormat
 from sijo.errors import SettingError
 from sijo.files.atomic import whole_folder
 from sijo.files.json_files import write_json
@@ -61,7 +62,7 @@ class TrainSettings:
     """Of that choice."""
     column: str | None = None
     """The column with the text: "text", or the only one, by default."""
-    input_format: Literal["text", "csv", "jsonl", "parquet"] | None = None
+    input_format: InputFormat | None = None
     """What standard input holds; text, one a line, by default."""
     encoding: str | None = None
     """Of files of text, such as cp949; by default what a byte order mark says, else UTF-8, else the one that fits
@@ -92,7 +93,7 @@ class CutSettings:
     what is no letter; repeat for each."""
     column: str | None = None
     """The column with the text: "text", or the only one, by default."""
-    input_format: Literal["text", "csv", "jsonl", "parquet"] | None = None
+    input_format: InputFormat | None = None
     """What standard input holds; text, one a line, by default."""
     encoding: str | None = None
     """Of files of text, such as cp949; by default what a byte order mark says, else UTF-8, else the one that fits

@@ -16,7 +16,7 @@ from sijo.errors import SettingError, warn
 from sijo.files.table_formats import PACKED, Kind, separator_of
 from sijo.names import column_named
 
-PARQUET = b"PAR1"
+PARQUET, ZIP = b"PAR1", b"PK\x03\x04"
 LINES = 20
 """By which a stream is told."""
 HEAD_BYTES, LONGEST_LINE = 1 << 16, 1 << 22
@@ -96,6 +96,8 @@ def told(head: bytes, name: str, *, column: str | None) -> TableKind:
     """
     if head.startswith(PARQUET):
         return TableKind("parquet")
+    if head.startswith(ZIP):
+        return TableKind("xlsx")  # whose reader says what it lacks, where it is something else
     whole, end, rest = head.removeprefix(b"\xef\xbb\xbf").rpartition(b"\n")
     try:
         text = (whole + end or rest).decode()
@@ -154,10 +156,12 @@ def _json(lines: Sequence[str], name: str) -> TableKind | None:
             return TableKind("jsonl")
     except (ValueError, RecursionError):
         pass
+    if re.match(r'\[\s*\{\s*"', "".join(lines[:3])):
+        return TableKind("json")
     if re.match(r'\{\s*("|$)|\[\s*(\{|"|$)', first):
         raise SettingError(
-            f"{name} looks like JSON, but not of one object a line; `jq -c '.[]'` makes lines of an array, or pass "
-            "--input-format text if each line is a text"
+            f"{name} looks like JSON, but neither of one object a line nor an array of objects; pass "
+            "--input-format json if it is, or --input-format text if each line is a text"
         )
     return None
 

@@ -1,4 +1,4 @@
-"""Plain lines, CSV, JSON Lines, JSON and Parquet: one reader for each, which tells what is wrong and where.
+"""Plain lines, CSV and JSON Lines: one reader for each, which tells what is wrong and where.
 
 What the rows mean, texts or fields, is decided in `tables.py`.
 """
@@ -15,19 +15,21 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import chain, groupby
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import IO, Any, Literal, TypeVar
+from typing import IO, Any, Literal
 
 import pyarrow as pa
-from pyarrow import types
 
 from sijo.errors import TextError
+from sijo.files.limits import LONGEST_ROW, RowMeter, check_values, too_long
+from sijo.files.reading.unpacking import open_xz
 
-Kind = Literal["text", "csv", "jsonl", "parquet"]
-Result = TypeVar("Result")
+StreamKind = Literal["text", "csv", "jsonl", "parquet"]
+Kind = Literal[StreamKind, "json", "xlsx"]
 
-SUFFIXES: dict[str, Kind] = {
+SUFFIXES: dict[str, StreamKind] = {
     ".txt": "text",
     ".csv": "csv",
     ".tsv": "csv",
@@ -36,12 +38,14 @@ SUFFIXES: dict[str, Kind] = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
-
-
+ALSO_READ: dict[str, Kind] = {".json": "json", ".xlsx": "xlsx"}
+"""The suffixes of what is no stream of rows."""
+FROM_END = ("parquet", "xlsx")
+"""What is no text, and has its table of contents at its end."""
 DECOMPRESS: dict[str, Callable[[IO[bytes]], Any]] = {
     ".gz": gzip.open,
     ".bz2": bz2.open,
-    ".xz": lzma.open,
+    ".xz": open_xz,
     ".zst": lambda packed: io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(packed, "r"), "zstd")),
 }
 PACKED = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\xfd7zXZ\x00": ".xz", b"\x28\xb5\x2f\xfd": ".zst"}
@@ -57,10 +61,8 @@ JSON_NAMES = {
     list: "an array",
     dict: "an object",
 }
-LONGEST_FIELD = 100_000_000  # characters; an unclosed quote would otherwise swallow the rest of the file
 DAMAGE = (EOFError, zlib.error, lzma.LZMAError, OSError, pa.ArrowException, UnicodeDecodeError)
 """What decompression, or a reader of Parquet, raises over bytes that are not as they were written."""
-PARQUET_ROWS = 64  # decoded at once; more is hardly faster, and 64 long documents still fit in memory
 
 
 def ending(path: Path) -> tuple[str, str | None]:
@@ -99,10 +101,16 @@ def spooled(stack: ExitStack, stream: IO[bytes], name: str) -> IO[bytes]:
     return file
 
 
-def read_lines(stream: IO[bytes], name: str) -> Iterator[str]:
-    """Lines of UTF-8 with their ends kept; a mark at the start is dropped."""
+def read_lines(stream: IO[bytes], name: str, longest: int = LONGEST_ROW) -> Iterator[str]:
+    """Lines of UTF-8 with their ends kept; a mark at the start is dropped.
+
+    longest  bytes of a line, at most: no more is read of a longer one
+    """
     with undamaged(name):
-        for number, raw in enumerate(stream, 1):  # bytes part only at b"\n", never at U+2028 or a form feed
+        # bytes part only at b"\n", never at U+2028 or a form feed
+        for number, raw in enumerate(iter(partial(stream.readline, longest + 1), b""), 1):
+            if len(raw) > longest:
+                raise too_long(f"{name}, line {number}", longest)
             where = f"{name}, line {number}"
             try:
                 line = raw.decode()
@@ -142,23 +150,25 @@ def separator_of(line: str) -> str | None:
 
 
 def read_csv(
-    lines: Iterator[str], name: str, delimiter: str | None, *, usual: str = ",", header: bool = True
+    lines: Iterator[str],
+    name: str,
+    delimiter: str | None,
+    *,
+    usual: str = ",",
+    header: bool = True,
+    longest: int = LONGEST_ROW,
 ) -> tuple[tuple[str, ...], Iterator[tuple[int, list[str]]], str]:
     """The columns of a CSV, none where it is empty; its rows, each with the line on which it starts; its delimiter.
 
     delimiter  what parts fields; None for what a first line for Excel says, or else the `usual`
     header     whether line 1 names the columns; else they are column_1, column_2, …
+    longest    characters of a row, at most
     """
     first_line = next(lines, "")
     told = separator_of(first_line)
     delimiter = delimiter or told or usual
-    columns, rows = _columns_of(
-        _csv_rows(
-            lines if told else chain([first_line] if first_line else [], lines), name, delimiter, 1 + bool(told)
-        ),
-        name,
-        header=header,
-    )
+    left = lines if told else chain([first_line] if first_line else [], lines)
+    columns, rows = _columns_of(_csv_rows(left, name, delimiter, 1 + bool(told), longest), name, header=header)
     return columns, rows, delimiter
 
 
@@ -173,11 +183,14 @@ def _columns_of(
     return tuple(f"column_{number}" for number in range(1, len(first[1]) + 1)), chain([first], rows)
 
 
-def _csv_rows(lines: Iterator[str], name: str, delimiter: str, first_line: int) -> Iterator[tuple[int, list[str]]]:
+def _csv_rows(
+    lines: Iterator[str], name: str, delimiter: str, first_line: int, longest: int
+) -> Iterator[tuple[int, list[str]]]:
     """The fields of each row that is not blank, with the line on which it starts; the header is the first."""
-    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_FIELD))  # the csv module's own is 131,072
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    csv.field_size_limit(max(csv.field_size_limit(), longest))  # the csv module's own is 131,072
     line, columns = first_line, 0
+    meter = RowMeter(lambda: f"{name}, line {line}", delimiter, longest)
+    reader = csv.reader(map(meter.add, lines), delimiter=delimiter, strict=True)
     try:
         for cells in reader:
             columns = columns or len(cells)
@@ -189,10 +202,11 @@ def _csv_rows(lines: Iterator[str], name: str, delimiter: str, first_line: int) 
             if cells:
                 yield line, cells
             line = reader.line_num + first_line
+            meter.begin()
     except csv.Error as error:
         reason = str(error).partition(" - ")[0]  # what follows speaks of Python's open()
-        if reason == "unexpected end of data" or "field limit" in reason:
-            reason = f"a quote is not closed by the end or within {LONGEST_FIELD:,} characters"
+        if reason == "unexpected end of data":
+            reason = "a quote is not closed by the end"
         raise TextError(
             f"{name}, line {line}: the row that starts here is not CSV ({reason}); put quotes around "
             "a field that holds quotes or line ends, and double the quotes inside it"
@@ -201,19 +215,22 @@ def _csv_rows(lines: Iterator[str], name: str, delimiter: str, first_line: int) 
 
 def distinct(name: str, header: Sequence[str]) -> tuple[str, ...]:
     """The names of columns; TextError when two are the same."""
-    for place, column in enumerate(header):
-        if column in header[:place]:
+    known = set[str]()
+    for column in header:
+        if column in known:
             raise TextError(f"{name}: the header names {column!r} twice; give each column its own name")
+        known.add(column)
     return tuple(header)
 
 
 def read_json_lines(lines: Iterator[str], name: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Each record that is not blank: where it is, its raw text, and what that means."""
-    remedy = "JSON Lines has one object on each line; `jq -c` makes them from other JSON"
+    remedy = "JSON Lines has one object on each line; an array of objects is read by --input-format json"
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         where, raw = f"{name}, line {number}", without_end(line)
+        check_values(raw, where)
         try:
             record = json.loads(raw)
         except json.JSONDecodeError as error:
@@ -227,66 +244,10 @@ def read_json_lines(lines: Iterator[str], name: str) -> Iterator[tuple[str, str,
         yield where, raw, record
 
 
-def read_json(lines: Iterator[str], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The records of a JSON file, each with where it is: one array of objects, one object, or JSON Lines."""
-    text = "".join(lines)
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        if error.msg != "Extra data":
-            raise TextError(
-                f"{name} is not JSON ({error.msg}, line {error.lineno}, character {error.colno}); mend it, or make "
-                "it anew"
-            ) from None
-        records = read_json_lines(iter(text.splitlines(keepends=True)), name)
-        yield from ((where, record) for where, _, record in records)
-        return
-    for number, record in enumerate(content if isinstance(content, list) else [content], 1):
-        if not isinstance(record, dict):
-            raise TextError(f"{name}, record {number} is {JSON_NAMES[type(record)]}, not an object")
-        yield f"{name}, record {number}", record
-
-
-def open_parquet(stream: IO[bytes], name: str) -> tuple[Any, pa.Schema, list[str], int]:
-    """A Parquet file, its schema, the names of its columns, and the number of its rows."""
-    from pyarrow.parquet import ParquetFile
-
-    with undamaged(name):
-        # unbuffered, a whole row group would be fetched at once, and one may be the whole file
-        file = ParquetFile(stream, pre_buffer=False, buffer_size=1 << 20)
-        return file, file.schema_arrow, file.schema_arrow.names, file.metadata.num_rows
-
-
-def read_parquet(file: Any, name: str, read: Callable[[pa.RecordBatch], Result]) -> Iterator[tuple[int, Result]]:
-    """What `read` makes of each batch of rows, and the number of rows before it; a fault it meets is told."""
-    batches, before = file.iter_batches(PARQUET_ROWS), 0
-    while True:
-        with undamaged(f"{name}, after row {before},"):
-            batch = next(batches, None)
-            if batch is None:
-                return
-            result = read(batch)
-        yield before, result
-        before += len(batch)
-
-
-def holds_strings(kind: pa.DataType) -> bool:
-    """Whether a column of that type holds strings, in whatever layout."""
-    if types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
-
-
 def of_strings(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> pa.Table:
     """Rows of strings as a table."""
     arrays = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
     return pa.Table.from_arrays(arrays, names=list(columns))
-
-
-def of_batches(cells: Sequence[tuple[pa.RecordBatch, int]]) -> pa.Table:
-    """Rows of batches, each as its batch and place, as a table."""
-    runs = [list(run) for _, run in groupby(cells, key=lambda cell: id(cell[0]))]
-    return pa.Table.from_batches([run[0][0].slice(run[0][1], len(run)) for run in runs])
 
 
 @contextmanager

@@ -8,31 +8,26 @@ What the texts are for, and how results are written, belongs elsewhere.
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
-from typing import IO, Any, NamedTuple, get_args
+from typing import IO, get_args
 
 import pyarrow as pa
 
-from sijo.batching import groups
 from sijo.errors import SettingError, TextError, nearest, warn
-from sijo.files import input_kind
+from sijo.files import input_kind, limits
 from sijo.files import table_formats as formats
 from sijo.files.encodings.detect import form_told
 from sijo.files.encodings.recode import TextForm
 from sijo.files.inputs.sources import TextReading, listed, readable, usual_delimiter
+from sijo.files.reading import source
+from sijo.files.reading.json_records import read_json
+from sijo.files.reading.source import OpenRows
 from sijo.names import column_named
-
-NO_ROWS = {
-    "text": "is empty",
-    "csv": "has a header but no rows (where line 1 is a row: --no-header)",
-    "jsonl": "has no records",
-    "parquet": "has no rows",
-}
 
 
 @dataclass(frozen=True)
@@ -49,7 +44,7 @@ class RowBlock:
     """Every input column as it was read. CSV is all strings (007 stays 007), Parquet keeps its
     types, plain text is one column `text`, JSON Lines one column `record` of raw objects."""
     kind: formats.Kind
-    """What the rows were read from."""
+    """What the rows were read from; for JSON that of JSON Lines, and for a sheet that of CSV."""
 
     def values(self, name: str) -> list[object]:
         """Another input column, as Python values, one for each text, named as `column_named` has it.
@@ -79,6 +74,9 @@ class TextTable:
     preferred  columns that are taken, where there are several, before `text`
     lists      whether the column may hold lists, as of words: their text is JSON
     delimiter, header, encoding   as `TextReading` has them
+    sheet      which one of a workbook (.xlsx), by its name or by its number from 1; by default the first shown
+    longest_row  bytes that a line or a row may have, and a page of Parquet; what can only be held whole, such as a
+               sheet, may take ten times as many
 
     Columns are named as `column_named` has it. Plain text has a row for every line, blank ones too, and lines end
     only at a line feed, or in a file without any at a carriage return. In CSV and JSON Lines a blank line is no
@@ -109,8 +107,12 @@ class TextTable:
         encoding: str | None = None,
         preferred: Sequence[str] = (),
         lists: bool = False,
+        sheet: str | None = None,
+        longest_row: int = limits.LONGEST_ROW,
     ) -> None:
-        self._preferred, self._lists = preferred, lists
+        if longest_row < 1:
+            raise SettingError(f"longest_row is {longest_row}, and no row has so few bytes; use 1 or more")
+        self._preferred, self._lists, self._longest = preferred, lists, longest_row
         self._path = None if str(source) == "-" else Path(source)
         self.name = "standard input" if self._path is None else str(self._path)
         if self._path is None and sys.stdin is None:
@@ -125,18 +127,21 @@ class TextTable:
         self._header, self._delimiter, self._encoding = header, as_text.delimiter, as_text.encoding
         self._usual = usual_delimiter(suffix)
         self._form: TextForm | None = None
+        if sheet is not None and self.kind != "xlsx":
+            raise SettingError(f"{self.name} is read as {self.kind}, which has no sheets; leave --sheet out")
+        self._sheet = sheet
         self._rereadable = self._path is not None and self._path.is_file()
         self._column = column
 
         self._by_content = by_content = kind is None and self.kind == "text"
         try:
-            reading = self._open()
+            opened = self._open()
         except (SettingError, TextError) as error:
             if not by_content or self.kind == "text":
                 raise
             taken = f"{self.name} was taken for {self.kind} by its first lines; --input-format says otherwise"
             raise type(error)(f"{error} ({taken})") from None
-        self.column, self.columns = reading.column, reading.columns
+        self.column, self.columns = opened.column, opened.columns
         usual = ("text", *preferred)
         guessed = self.kind == "csv" and header and column is None and self.column not in usual
         if guessed and not input_kind.is_header(self.column):
@@ -144,24 +149,22 @@ class TextTable:
                 f"line 1 of {self.name} is taken for the header, and looks like a row: {self.column[:60]!r}; pass "
                 "--no-header if it is one, or name the column with --column"
             )
-        self._share = None if reading.share(0) is None else 0.0
-        self._reading = None if self._rereadable else reading  # a pipe gives its first rows once
+        self._share = None if opened.share(0) is None else 0.0
+        self._reading = None if self._rereadable else opened  # a pipe gives its first rows once
         if self._rereadable:
-            reading.close()
+            opened.close()
 
     def first_block(self, count: int) -> RowBlock:
-        """The first rows, or as many as stand before a broken one; `blocks` gives them all the same."""
+        """The first rows, or as many as stand before a broken one or fill a block; `blocks` gives all the same."""
         faults = list[TextError]()
-        reading = self._open() if self._reading is None else self._reading
-        rows = list(islice(_up_to_fault(reading.rows, faults), count))
+        opened = self._open() if self._reading is None else self._reading
+        rows = next(opened.groups(count, sys.maxsize, faults), [])
         if self._rereadable:
-            reading.close()
+            opened.close()
         else:
-            self._reading = reading._replace(rows=chain(rows, _raised(faults), reading.rows))
+            self._reading = opened._replace(rows=chain(rows, source.raised(faults), opened.rows))
         texts, cells = zip(*rows, strict=True) if rows else ((), ())
-        columns = reading.columns or ("record",)
-        table = formats.of_batches(cells) if self.kind == "parquet" else formats.of_strings(columns, cells)
-        return RowBlock(0, 0, list(texts), table, self.kind)
+        return RowBlock(0, 0, list(texts), opened.table(cells), opened.kind)
 
     def blocks(
         self, *, rows: int = 2048, characters: int = 250_000, up_to_fault: bool = False
@@ -170,7 +173,7 @@ class TextTable:
 
         rows         a block closes after so many rows
         characters   or once its texts hold so many characters, so that it exceeds them by less
-                     than its last text
+                     than its last text; and once all its columns take BLOCK_BYTES (`limits.py`)
         up_to_fault  give the rows between the last border and a broken row too, as a shorter block; a
                      mended file then has another block in its place
 
@@ -179,10 +182,10 @@ class TextTable:
         """
         if min(rows, characters) < 1:
             raise SettingError(f"a block of {rows} rows and {characters} characters holds nothing; use 1 or more")
-        reading, self._reading = self._reading, None
-        if reading is None and not self._rereadable:
+        opened, self._reading = self._reading, None
+        if opened is None and not self._rereadable:
             raise SettingError(f"{self.name} is a pipe and was read already; save it to a file to read it again")
-        return self._blocks(reading, rows, characters, up_to_fault)
+        return self._blocks(opened, rows, characters, up_to_fault)
 
     @property
     def rereadable(self) -> bool:
@@ -202,24 +205,18 @@ class TextTable:
         """
         return self._share
 
-    def _blocks(
-        self, opened: "_Reading | None", rows: int, characters: int, up_to_fault: bool
-    ) -> Iterator[RowBlock]:
+    def _blocks(self, opened: OpenRows | None, rows: int, characters: int, up_to_fault: bool) -> Iterator[RowBlock]:
         first_row, faults = 0, list[TextError]()
-        with closing(opened or self._open()) as reading:
-            columns = reading.columns or ("record",)
-            sound_rows = _up_to_fault(reading.rows, faults) if up_to_fault else reading.rows
-            blocks = groups(sound_rows, rows=rows, characters=characters, size=lambda row: len(row[0]))
-            for number, block in enumerate(blocks):
+        with closing(opened or self._open()) as source:
+            for number, block in enumerate(source.groups(rows, characters, faults if up_to_fault else None)):
                 texts, cells = zip(*block, strict=True)
-                self._share = reading.share(first_row + len(texts))
-                table = formats.of_batches(cells) if self.kind == "parquet" else formats.of_strings(columns, cells)
-                yield RowBlock(number, first_row, list(texts), table, self.kind)
+                self._share = source.share(first_row + len(texts))
+                yield RowBlock(number, first_row, list(texts), source.table(cells), source.kind)
                 first_row += len(texts)
-                del block, texts, cells, table  # not kept while the next block is read
+                del block, texts, cells  # not kept while the next block is read
             if faults:
                 raise faults[0]
-            self._share = reading.share(first_row)
+            self._share = source.share(first_row)
 
     def _checked_kind(self, kind: formats.Kind | None, suffix: str) -> formats.Kind:
         known = get_args(formats.Kind)
@@ -227,15 +224,16 @@ class TextTable:
             raise SettingError(f"no input format {kind!r}{_known(kind, known, 'Formats')}")
         if kind is not None or self._path is None:
             return kind or "text"
-        if suffix not in formats.SUFFIXES:
+        known_suffixes = formats.SUFFIXES | formats.ALSO_READ
+        if suffix not in known_suffixes:
             raise SettingError(
-                f"{self.name} ends in none of {listed(tuple(formats.SUFFIXES))}, with or without "
+                f"{self.name} ends in none of {listed(tuple(known_suffixes))}, with or without "
                 f"{listed(tuple(formats.DECOMPRESS))}; say what it holds with --input-format, as one of "
                 f"{listed(known)}"
             )
-        return formats.SUFFIXES[suffix]
+        return known_suffixes[suffix]
 
-    def _open(self) -> "_Reading":
+    def _open(self) -> OpenRows:
         """Open the source at its start, and read as far as the first row."""
         with ExitStack() as stack:
             raw = sys.stdin.buffer if self._path is None else stack.enter_context(self._path.open("rb"))
@@ -245,33 +243,33 @@ class TextTable:
             stream = formats.unpacked(stack, raw, self._packed)
             if self._path is None or self._by_content:
                 stream = self._unpacked(stack, stream)
-            if self.kind != "parquet":
+            if self.kind not in formats.FROM_END:
                 stream = self._as_utf8(stream)
             if self._by_content:
                 head, stream = input_kind.peeked(stream)
                 found = input_kind.told(head, self.name, column=self._column)
                 self.kind, self._delimiter, self._by_content = found.kind, found.delimiter, False
-            is_parquet = self.kind == "parquet"
-            if is_parquet and (stream is not raw or not self._rereadable):
+            from_end = self.kind in formats.FROM_END
+            if from_end and (stream is not raw or not self._rereadable):
                 stream = formats.spooled(stack, stream, self.name)
-            read = {"parquet": self._read_parquet, "csv": self._read_csv, "jsonl": self._read_json_lines}
-            reading = read.get(self.kind, self._read_plain)(stream)
-            if bytes_in_all is not None and not is_parquet:
-                reading = reading._replace(share=lambda _: min(raw.tell() / bytes_in_all, 1.0))
-            first = next(reading.rows, None)
+            read = {"text": self._read_plain, "csv": self._read_csv, "jsonl": self._read_json_lines}
+            opened = read.get(self.kind, self._read_whole)(stream)
+            if bytes_in_all is not None and not from_end:
+                opened = opened._replace(share=lambda _: min(raw.tell() / bytes_in_all, 1.0))
+            first = next(opened.rows, None)
             if first is None:
-                raise TextError(f"{self.name} {NO_ROWS[self.kind]}; give it at least one row")
-            return reading._replace(rows=chain([first], reading.rows), close=stack.pop_all().close)
+                raise TextError(f"{self.name} {source.NO_ROWS[self.kind]}; give it at least one row")
+            return opened._replace(rows=chain([first], opened.rows), close=stack.pop_all().close)
 
     def _unpacked(self, stack: ExitStack, stream: IO[bytes]) -> IO[bytes]:
-        """The bytes of a stream, unpacked where their beginning says so; Parquet is told by it too."""
+        """The bytes of a stream, unpacked where their beginning says so; what is no text is told by it too."""
         with formats.undamaged(self.name):
             head, stream = input_kind.peeked(stream)
             if self._packed is None and (packed := input_kind.packing(head)) is not None:
                 self._packed = packed
                 head, stream = input_kind.peeked(formats.unpacked(stack, stream, packed))
-        if self._by_content and head.startswith(input_kind.PARQUET):
-            self.kind, self._by_content = "parquet", False
+        if self._by_content and head.startswith((input_kind.PARQUET, input_kind.ZIP)):
+            self.kind, self._by_content = input_kind.told(head, self.name, column=None).kind, False
         return stream
 
     def _as_utf8(self, stream: IO[bytes]) -> IO[bytes]:
@@ -282,16 +280,16 @@ class TextTable:
             self._form, stream = form_told(again, stream, self.name, encoding=self._encoding, quotes=quotes)
         return self._form.applied(stream, self.name)
 
-    def _read_plain(self, stream: IO[bytes]) -> "_Reading":
+    def _read_plain(self, stream: IO[bytes]) -> OpenRows:
         columns = ("text",)
-        lines = map(formats.without_end, formats.read_lines(stream, self.name))
-        return _Reading(columns, self._text_column(columns, columns), ((text, (text,)) for text in lines))
+        lines = map(formats.without_end, formats.read_lines(stream, self.name, self._longest))
+        return OpenRows(columns, self._text_column(columns, columns), ((text, (text,)) for text in lines))
 
-    def _read_csv(self, stream: IO[bytes]) -> "_Reading":
-        lines = formats.read_lines(stream, self.name)
+    def _read_csv(self, stream: IO[bytes]) -> OpenRows:
+        lines = formats.read_lines(stream, self.name, self._longest)
         said = self._delimiter
         columns, rows, self._delimiter = formats.read_csv(
-            lines, self.name, said, usual=self._usual, header=self._header
+            lines, self.name, said, usual=self._usual, header=self._header, longest=self._longest
         )
         if not columns:
             raise TextError(f"{self.name} is empty; a CSV needs a header, then at least one row")
@@ -315,50 +313,21 @@ class TextTable:
                     )
                 yield cells[place], cells
 
-        return _Reading(columns, column, texts())
+        return OpenRows(columns, column, texts(), kind="csv")
 
-    def _read_json_lines(self, stream: IO[bytes]) -> "_Reading":
-        records = formats.read_json_lines(formats.read_lines(stream, self.name), self.name)
-        first = next(records, None)
-        if first is None:
-            raise TextError(f"{self.name} {NO_ROWS['jsonl']}; give it at least one JSON object, each on its line")
-        likely = [key for key, value in first[2].items() if value is None or isinstance(value, str)]
-        column = self._text_column(tuple(first[2]), likely)
+    def _read_whole(self, stream: IO[bytes]) -> OpenRows:
+        """What is no text of one row after another."""
+        if self.kind == "parquet":
+            return source.of_parquet(stream, self.name, self._longest, self._text_column, lists=self._lists)
+        if self.kind == "xlsx":
+            return source.of_sheet(stream, self.name, self._longest, self._text_column, self._sheet, self._column)
+        records = read_json(stream, self.name, self._longest)
+        return source.of_records(records, self.name, self.kind, self._text_column, lists=self._lists)
 
-        def rows() -> Iterator[tuple[str, tuple[str]]]:
-            for where, raw, record in chain([first], records):
-                if column not in record:
-                    raise TextError(
-                        f"{where}: the record has no key {column!r}, which held the text in the first one"
-                    )
-                yield self._text_of(record[column], where), (raw,)
-
-        return _Reading(None, column, rows())
-
-    def _read_parquet(self, stream: IO[bytes]) -> "_Reading":
-        file, schema, names, rows_in_all = formats.open_parquet(stream, self.name)
-        columns = formats.distinct(self.name, names)
-        strings = [field.name for field in schema if formats.holds_strings(field.type)]
-        column = self._text_column(columns, strings)
-        if column not in strings and not (self._lists and pa.types.is_list(schema.field(column).type)):
-            raise TextError(
-                f"{self.name}: column {column!r} is {schema.field(column).type}, not string; cast it to string"
-            )
-
-        def validated(batch: pa.RecordBatch) -> pa.RecordBatch:
-            batch.validate(full=True)  # Parquet is not obliged to hold UTF-8 where it says string
-            return batch
-
-        def rows() -> Iterator[tuple[str, tuple[pa.RecordBatch, int]]]:
-            for before, batch in formats.read_parquet(file, self.name, validated):
-                for place, value in enumerate(batch.column(column)):
-                    yield self._text_of(value.as_py(), f"{self.name}, row {before + place + 1}"), (batch, place)
-
-        return _Reading(columns, column, rows(), share=lambda done: done / max(rows_in_all, 1))
-
-    def _text_of(self, value: object, where: str) -> str:
-        is_list = self._lists and isinstance(value, list)
-        return _sound(json.dumps(value, ensure_ascii=False) if is_list else value, where)
+    def _read_json_lines(self, stream: IO[bytes]) -> OpenRows:
+        lines = formats.read_lines(stream, self.name, self._longest)
+        records = formats.read_json_lines(lines, self.name)
+        return source.of_records(records, self.name, self.kind, self._text_column, lists=self._lists)
 
     def _text_column(self, columns: Sequence[str], likely: Sequence[str]) -> str:
         """The column that was named; else `text`; else the only one that is `likely` to hold texts."""
@@ -376,51 +345,6 @@ class TextTable:
             f"{self.name} has no column 'text', and no other is the only one it could be; "
             f"name one with --column. Columns: {listed(columns)}"
         )
-
-
-class _Reading(NamedTuple):
-    """A source that stands open."""
-
-    columns: tuple[str, ...] | None
-    column: str
-    rows: Iterator[tuple[str, Any]]  # each text, and the strings of its row; for Parquet its batch and place there
-    share: Callable[[int], float | None] = lambda _: None  # from the rows handed out so far
-    close: Callable[[], None] = lambda: None
-
-
-def _up_to_fault(rows: Iterator[tuple[str, Any]], faults: list[TextError]) -> Iterator[tuple[str, Any]]:
-    """The rows before a broken one, whose fault is kept for later."""
-    try:
-        yield from rows
-    except TextError as fault:
-        faults.append(fault)
-
-
-def _raised(faults: Sequence[TextError]) -> Iterator[tuple[str, Any]]:
-    """No rows, but the fault that was kept, if there is one."""
-    if faults:
-        raise faults[0]
-    yield from ()
-
-
-def _sound(value: object, where: str) -> str:
-    """The text in `value`, "" for null; refuses what no tokenizer or writer could take."""
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise TextError(
-            f"{where}: the text is {formats.JSON_NAMES[type(value)]}, not a string; put quotes around it"
-        )
-    if "\0" in value:
-        raise TextError(f"{where}: the text holds a NUL character; remove it")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise TextError(
-            f"{where}: the text holds half a character, \\u{ord(value[error.start]):04x}; "
-            "remove it, or write the pair of surrogates that it was cut from"
-        ) from None
-    return value
 
 
 def _known(name: str, known: Sequence[str], noun: str) -> str:

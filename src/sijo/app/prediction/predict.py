@@ -19,6 +19,7 @@ from sijo.app.progress import RowProgress
 from sijo.app.results import Screen, print_shown
 from sijo.app.table_job import InputFormat, TableJob, TableOptions, answering, check_output, in_words, speed_of
 from sijo.errors import SettingError
+from sijo.files.limits import LONGEST_ROW
 from sijo.texts import printable
 from sijo.version import __version__
 
@@ -96,6 +97,10 @@ class PredictSettings(ComputeOptions, TableOptions):
     encoding: str | None = None
     """Of a table of text, such as cp949 (Korean Excel), cp932, cp1252 or utf-16; by default what a byte order mark
     says, else UTF-8, else the one that fits the whole file, with a warning."""
+    sheet: str | None = None
+    """Of an .xlsx: the name of a sheet, or its number from 1; by default the first that is not hidden."""
+    longest_row: int = LONGEST_ROW
+    """Bytes that a line of the input may have at most, a row, and a page of Parquet."""
     spreadsheet_safe: bool = False
     """In CSV and tabs, put an apostrophe before each text that begins with = + - @ or the like, which a spreadsheet
     may take for a formula; in .xlsx, mark it as text. Numbers stay as they are."""

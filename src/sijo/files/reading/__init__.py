@@ -1,0 +1,1 @@
+"""Sources of rows, each kind in bounded memory."""
