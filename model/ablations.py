@@ -11,7 +11,7 @@ Variants, each in RECIPE_FOLDER/ablations, with a line in results.jsonl there wh
 
   full          the recipe
   no labels     the student before it learned
-  one teacher   full, without what all-MiniLM-L6-v2 finds of lines: the student is multilingual-e5-small's alone
+  two teachers  full, and for half of the batches what all-MiniLM-L6-v2 finds of lines of English (model/lines.py)
   six layers    every other layer of the student, taught vectors of multilingual-e5-small for 150 steps before
   half way, after alone
                 half of the way between the weights before and after, and all of it
@@ -22,6 +22,7 @@ Variants, each in RECIPE_FOLDER/ablations, with a line in results.jsonl there wh
 """
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -42,14 +43,16 @@ from sijo.zeroshot.scorers.open import open_scorer  # noqa: E402
 
 WRITTEN = ("topics.", "emotions.", "intents.", "opinions.")
 LEFT_OUT = {
-    "one teacher": ("lines",),
     "no WordNet": ("nouns", "domains", "branches", "feelings", "things"),
     "no Debian": ("packages", "fields", "uses", "games", "works"),
     "no CLINC150": ("requests",),
     "no reviews": ("films", "products", "editorials", "tweets", "reviews"),
 }
 STEPS, DISTILLED = 120, 150
-VARIANTS = ("no labels", "full", "half way", "after alone", "six layers", "4 bits", "8 bits", "auto", *LEFT_OUT)
+VARIANTS = (
+    *("no labels", "full", "half way", "after alone", "two teachers", "six layers", "4 bits", "8 bits", "auto"),
+    *LEFT_OUT,
+)
 RESAMPLES = 500
 
 
@@ -58,7 +61,7 @@ class Variants:
 
     def __init__(self, folder: Path, packages: Path) -> None:
         self.recipe, self.folder = folder, folder / "ablations"
-        self.teacher = packages / "multilingual-e5-small"
+        self.packages = packages
         self.folder.mkdir(exist_ok=True)
         self._mixtures()
 
@@ -104,8 +107,10 @@ class Variants:
     def labelled(self, variant: str, start: Path) -> Path:
         """The run of a variant that learned to fit labels."""
         out = self.folder / f"{variant} labels"
-        mixture = variant if variant in LEFT_OUT else "full"
+        mixture = variant if variant in LEFT_OUT or variant == "two teachers" else "full"
         if not (out / "model").exists():
+            if variant == "two teachers":
+                self._lines()
             self.sijo(
                 *("finetune", "--model", start, "--task", "label-matching", "--resume", "--quiet", "--out", out),
                 *("--train", self.folder / f"{mixture}.toml", "--eval", self.folder / "judge.toml"),
@@ -122,13 +127,20 @@ class Variants:
             subprocess.run(command, check=True)
         return out
 
+    def _lines(self) -> None:
+        """The full mixture, and behind it lines with a teacher."""
+        shutil.copy(self.folder / "full.toml", self.folder / "two teachers.toml")
+        command = [sys.executable, HERE / "lines.py", self.recipe / "all", self.folder / "two teachers.toml"]
+        subprocess.run([*command, "--english", self.recipe / "english", "--data", self.packages], check=True)
+
     def half_as_deep(self) -> Path:
         """A student of six layers, taught vectors of running text, before it learns to fit labels."""
         out, text = self.folder / "six layers taught", self.recipe / "text"
         if not (out / "model").exists():
             self.sijo(
-                *("distill", "sentence", "--teacher", self.teacher, "--tokenizer", self.recipe / "student"),
-                *("--corpus", text / "english.txt", text / "korean.txt", "--out", out, "--resume", "--quiet"),
+                *("distill", "sentence", "--teacher", self.packages / "multilingual-e5-small"),
+                *("--tokenizer", self.recipe / "student", "--resume", "--quiet"),
+                *("--corpus", text / "english.txt", text / "korean.txt", "--out", out),
                 *("--set", f"run.steps={DISTILLED}", "run.epochs=null", "run.batch=32"),
                 *("model.schedule=[0,1,2,3,4,5]", "teacher.prompt=query: "),
             )

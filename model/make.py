@@ -80,7 +80,6 @@ def stages(folder: Path, packages: Path, clinc: Path, nsmc: Path, steps: int) ->
             "the labelled sets that teach, without what judges",
             [
                 [*python, HERE / "sets.py", folder / "all", "--generated", folder / "written", *labelled],
-                [*python, HERE / "lines.py", folder / "all", "--english", folder / "english", *kept],
                 [*python, HERE / "duplicates.py", folder / "all", sets, *labelled],
             ],
         ),

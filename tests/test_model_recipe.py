@@ -133,7 +133,11 @@ def test_lines_are_taught_by_the_words_that_the_teacher_finds(tmp_path, monkeypa
         (sets / f"{name}.csv").write_text(f"text,other\n{text},x\n")
     (sets / "mixture.toml").write_text('[[sets]]\nfile = "nouns.csv"\nlabel = "other"\n')
     (tmp_path / "all-MiniLM-L6-v2").symlink_to(minilm.source)
-    monkeypatch.setattr(sys, "argv", ["lines.py", f"--data={tmp_path}", str(sets), f"--english={english}"])
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        ["lines.py", f"--data={tmp_path}", str(sets), str(sets / "mixture.toml"), f"--english={english}"],
+    )
     lines.main()
     rows = dict(line.rsplit(",", 1) for line in (sets / "lines.csv").read_text().splitlines()[1:])
     assert {text.strip('"'): word for text, word in rows.items()} == {

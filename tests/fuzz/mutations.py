@@ -15,22 +15,148 @@ import zipfile
 from hypothesis import strategies as st
 
 MOST_BYTES = 2_000_000
-NUMBERS = [0, 1, 2, 3, 7, 127, 128, 255, 256, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**53, 2**63 - 1, 2**63]
+NUMBERS = [
+    0,
+    1,
+    2,
+    3,
+    7,
+    127,
+    128,
+    255,
+    256,
+    2**15,
+    2**16 - 1,
+    2**31 - 1,
+    2**31,
+    2**32 - 1,
+    2**53,
+    2**63 - 1,
+    2**63,
+]
 NUMBERS += [2**64 - 1, 2**64, 10**30]
-WORDS = ["", " ", "a", "x" * 300, "\0", "\n", "\r", "\u2028", "\ufeff", "\x1b[2J", "[bold]", "한글", "e\u0301", "🙂", "{}"]
-WORDS += ["..", "../outside/canary", "../outside/canary.safetensors", "/etc/hostname", "~", "C:\\a", "file:///etc/hostname"]
-WORDS += ["config.json", "model.safetensors", "tokenizer.json", "nan", "inf", "F32", "I64", "F4", "bert", "deberta-v2"]
-WORDS += ["albert", "ctrl", "sijo", "gelu", "relu", "float16", "int8", "mlm", "=1+1", "\ud800", "text", "label", "[MASK]"]
-RAW = ["NaN", "Infinity", "-Infinity", "1e999", "-0", "-0.0", "1e-320", "9" * 400, "9" * 5000, "-" + "9" * 5000, "0x10"]
+WORDS = [
+    "",
+    " ",
+    "a",
+    "x" * 300,
+    "\0",
+    "\n",
+    "\r",
+    "\u2028",
+    "\ufeff",
+    "\x1b[2J",
+    "[bold]",
+    "한글",
+    "e\u0301",
+    "🙂",
+    "{}",
+]
+WORDS += [
+    "..",
+    "../outside/canary",
+    "../outside/canary.safetensors",
+    "/etc/hostname",
+    "~",
+    "C:\\a",
+    "file:///etc/hostname",
+]
+WORDS += [
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "nan",
+    "inf",
+    "F32",
+    "I64",
+    "F4",
+    "bert",
+    "deberta-v2",
+]
+WORDS += [
+    "albert",
+    "ctrl",
+    "sijo",
+    "gelu",
+    "relu",
+    "float16",
+    "int8",
+    "mlm",
+    "=1+1",
+    "\ud800",
+    "text",
+    "label",
+    "[MASK]",
+]
+RAW = [
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "1e999",
+    "-0",
+    "-0.0",
+    "1e-320",
+    "9" * 400,
+    "9" * 5000,
+    "-" + "9" * 5000,
+    "0x10",
+]
 RAW += ["[" * depth + "]" * depth for depth in (40, 900, 1100, 100_000)] + ['{"a":' * 900 + "1" + "}" * 900]
 RAW += ["[" + ",".join(["0"] * 5_000) + "]", '{"a": 1, "a": 2}', "'a'", "// a", ""]
 MARK = "\ue000{}\ue001"
 """What stands in a tree for text of JSON that no value is written as."""
-BITS = [b"", b"\0", b"\xff", b"\xff\xff\xff\xff", b"\xff\xff\xff\xff\x0f", b"\xff" * 9 + b"\x01", b"\x80" * 20, b"\r", b"\n"]
-BITS += [b"\r\n", b'"', b'""', b",", b"\t", b";", b"\xef\xbb\xbf", b"\xff\xfe", b"\xed\xa0\x80", b"\xc0\xaf", b"\xe2\x80\xa8"]
-BITS += [b"{", b"}", b"[", b"]", b"\\", b"\x1b[2J", b"-", b"0", b"9" * 400, b"\x1f\x8b", b"PK\x03\x04", b"PAR1", b"sep=;\n"]
-BITS += [b"[" * 3_000, b'"' * 3_000, b"," * 3_000, b"\n" * 3_000, b"=" * 200, "한글".encode(), "한글".encode("cp949")]
-BITS += [struct.pack(form, number) for form, number in (("<I", 2**31 - 1), ("<I", 2**31), ("<Q", 2**63), ("<d", float("nan")))]
+BITS = [
+    b"",
+    b"\0",
+    b"\xff",
+    b"\xff\xff\xff\xff",
+    b"\xff\xff\xff\xff\x0f",
+    b"\xff" * 9 + b"\x01",
+    b"\x80" * 20,
+    b"\r",
+    b"\n",
+]
+BITS += [
+    b"\r\n",
+    b'"',
+    b'""',
+    b",",
+    b"\t",
+    b";",
+    b"\xef\xbb\xbf",
+    b"\xff\xfe",
+    b"\xed\xa0\x80",
+    b"\xc0\xaf",
+    b"\xe2\x80\xa8",
+]
+BITS += [
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b"\\",
+    b"\x1b[2J",
+    b"-",
+    b"0",
+    b"9" * 400,
+    b"\x1f\x8b",
+    b"PK\x03\x04",
+    b"PAR1",
+    b"sep=;\n",
+]
+BITS += [
+    b"[" * 3_000,
+    b'"' * 3_000,
+    b"," * 3_000,
+    b"\n" * 3_000,
+    b"=" * 200,
+    "한글".encode(),
+    "한글".encode("cp949"),
+]
+BITS += [
+    struct.pack(form, number)
+    for form, number in (("<I", 2**31 - 1), ("<I", 2**31), ("<Q", 2**63), ("<d", float("nan")))
+]
 
 
 def odd_values():
@@ -44,7 +170,9 @@ def odd_values():
         st.floats(),
         st.text(max_size=8),
     )
-    inner = lambda values: st.lists(values, max_size=3) | st.dictionaries(st.sampled_from(WORDS), values, max_size=3)  # noqa: E731
+    inner = lambda values: (
+        st.lists(values, max_size=3) | st.dictionaries(st.sampled_from(WORDS), values, max_size=3)
+    )  # noqa: E731
     return leaves | st.recursive(leaves, inner, max_leaves=6)
 
 
@@ -68,7 +196,9 @@ def edit_tree(draw, tree):
     value = holder[key]
     match draw(st.sampled_from(["replace", "scale", "delete", "repeat", "rename", "swap", "wrap", "add"])):
         case "scale" if isinstance(value, int | float) and not isinstance(value, bool):
-            holder[key] = draw(st.sampled_from([value + 1, value - 1, -value, value * 2, value * 10**6, value * 10**12, value / 2]))
+            holder[key] = draw(
+                st.sampled_from([value + 1, value - 1, -value, value * 2, value * 10**6, value * 10**12, value / 2])
+            )
         case "delete":
             del holder[key]
         case "repeat" if isinstance(value, list | str) and len(value) < 200:

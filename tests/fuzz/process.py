@@ -32,7 +32,16 @@ CODES = {0, 2, 3, 4, 5}
 """How a command may end over a file that is wrong, or is not."""
 LONGEST_STORY = 12_000
 """Characters on standard error."""
-SYSTEM = ("/proc/", "/sys/", "/dev/null", "/dev/urandom", "/usr/share/zoneinfo", "/etc/localtime", "/usr/lib", "/lib")
+SYSTEM = (
+    "/proc/",
+    "/sys/",
+    "/dev/null",
+    "/dev/urandom",
+    "/usr/share/zoneinfo",
+    "/etc/localtime",
+    "/usr/lib",
+    "/lib",
+)
 CHANGES = {"os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.symlink", "os.link", "os.truncate", "os.chmod"}
 CHANGES |= {"os.chown", "os.utime", "shutil.rmtree", "shutil.move", "shutil.copyfile"}
 FORBIDDEN = {"os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "pickle.find_class"}
@@ -76,7 +85,9 @@ class Runner:
             for command in target.commands:
                 if not self._ours.poll(self._seconds):
                     self._process.kill()
-                    found.append(Verdict(None, f"hang: {command[0]}", f"{' '.join(command)}: no end after {self._seconds} s"))
+                    found.append(
+                        Verdict(None, f"hang: {command[0]}", f"{' '.join(command)}: no end after {self._seconds} s")
+                    )
                     break
                 found.append(Verdict(*self._ours.recv()))
         except (EOFError, ConnectionError):
@@ -123,7 +134,9 @@ def prepare(home, target, seeds):
     if target.model is not None:
         shutil.copytree(seeds / target.model, home / "model")
     (home / "tmp").mkdir()
-    (home / "texts.txt").write_text("the rain and the sea\n\n빵과 소금 값이 올랐다 e\u0301\n" + "electro game tax " * 40 + "\n")
+    (home / "texts.txt").write_text(
+        "the rain and the sea\n\n빵과 소금 값이 올랐다 e\u0301\n" + "electro game tax " * 40 + "\n"
+    )
 
 
 def rehearsed(targets, folder, seeds):
@@ -141,7 +154,12 @@ def rehearsed(targets, folder, seeds):
 def live(pipe, home, target):
     """The life of a process: a file comes, the commands run, and what became of each goes back."""
     os.chdir(home)
-    os.environ |= {"HOME": str(home), "TMPDIR": str(home / "tmp"), "XDG_CACHE_HOME": str(home / "cache"), "HF_HUB_OFFLINE": "1"}
+    os.environ |= {
+        "HOME": str(home),
+        "TMPDIR": str(home / "tmp"),
+        "XDG_CACHE_HOME": str(home / "cache"),
+        "HF_HUB_OFFLINE": "1",
+    }
     os.environ.pop("HF_HOME", None)
     for number in (1, 2):
         handle = os.open(("", "stdout", "stderr")[number], os.O_RDWR | os.O_CREAT | os.O_APPEND)
@@ -169,7 +187,9 @@ def live(pipe, home, target):
 def watched(home):
     """A list to which an audit hook adds, from now on, all that is opened, changed or begun outside of the folder."""
     trespasses = []
-    readable = tuple({f"{Path(root).resolve()}/" for root in (sys.prefix, sys.base_prefix, *filter(None, sys.path))})
+    readable = tuple(
+        {f"{Path(root).resolve()}/" for root in (sys.prefix, sys.base_prefix, *filter(None, sys.path))}
+    )
     inside = f"{Path(home).resolve()}/"
 
     def hook(event, arguments):

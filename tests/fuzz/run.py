@@ -66,7 +66,9 @@ class Fuzzed:
                 suppress_health_check=list(HealthCheck),
                 report_multiple_bugs=False,
             )
-            attempt = hypothesis.seed(seed)(settings(hypothesis.given(strategy)(lambda content: self._attempt(content))))
+            attempt = hypothesis.seed(seed)(
+                settings(hypothesis.given(strategy)(lambda content: self._attempt(content)))
+            )
             try:
                 attempt()
             except (Found, hypothesis.errors.Flaky):
@@ -109,7 +111,10 @@ def keep(target, verdict, content, *, new):
     file.write_bytes(content)
     (FINDINGS / f"{stem}.story").write_text(verdict.story, errors="backslashreplace")
     if new:
-        print(f"FOUND {target.name}: {verdict.fault}\n  {sys.executable} {__file__} --replay {target.name} {file}", flush=True)
+        print(
+            f"FOUND {target.name}: {verdict.fault}\n  {sys.executable} {__file__} --replay {target.name} {file}",
+            flush=True,
+        )
 
 
 def fuzz(names, seconds, seed, folder, seeds):
@@ -150,7 +155,11 @@ def corpus(folder, seeds):
             verdicts = runner.verdicts(TARGETS[place.name], file.read_bytes())
             faults = [verdict for verdict in verdicts if verdict.fault is not None]
             again += bool(faults)
-            print(f"{place.name}/{file.name}:", *(verdict.code for verdict in verdicts), *(f"{v.fault}\n{v.story}" for v in faults))
+            print(
+                f"{place.name}/{file.name}:",
+                *(verdict.code for verdict in verdicts),
+                *(f"{v.fault}\n{v.story}" for v in faults),
+            )
         runner.close()
     return 1 if again else 0
 

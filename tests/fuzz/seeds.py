@@ -57,7 +57,9 @@ def checkpoints(folder):
     tokenizer = json.loads((bert / "tokenizer.json").read_text())
     (folder / "vocab" / "tokenizer.json").unlink()
     (folder / "vocab" / "vocab.txt").write_text("".join(f"{word}\n" for word in tokenizer["model"]["vocab"]))
-    (folder / "vocab" / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True, "model_max_length": 32}))
+    (folder / "vocab" / "tokenizer_config.json").write_text(
+        json.dumps({"do_lower_case": True, "model_max_length": 32})
+    )
     for kind in ("onnx", "blocks"):
         assert run(["export", str(bert), "--to", kind, "--out", str(folder / kind), "--keep-anyway"]) == 0
     torch.manual_seed(0)
@@ -94,17 +96,28 @@ def tables(folder):
     """The same few rows in every format, and in Parquet by every type and packer."""
     folder.mkdir()
     head = ",".join(ROWS[0])
-    quoted = [[json.dumps(value or "", ensure_ascii=False).replace('\\"', '""') for value in row.values()] for row in ROWS]
+    quoted = [
+        [json.dumps(value or "", ensure_ascii=False).replace('\\"', '""') for value in row.values()] for row in ROWS
+    ]
     csv = "\n".join([head, *(",".join(row) for row in quoted)]).replace("\\n", "\n") + "\n"
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS)
     plain = "".join(f"{row['text']}\n" for row in ROWS)
     files = {
-        **{"1.csv": csv.encode(), "2.csv": csv.replace(",", ";").encode("cp949"), "3.csv": b"text\rthe sea\rthe land\r"},
+        **{
+            "1.csv": csv.encode(),
+            "2.csv": csv.replace(",", ";").encode("cp949"),
+            "3.csv": b"text\rthe sea\rthe land\r",
+        },
         **{"4.csv": csv.encode("utf-16"), "5.csv": b"sep=;\ntext;label\nthe sea;a\n"},
         **{"1.tsv": csv.replace(",", "\t").encode()},
         **{"1.jsonl": lines.encode(), "2.jsonl": json.dumps({"a": {"b": [1, 2]}, "text": "the sea"}).encode()},
         **{"1.json": json.dumps(ROWS).encode(), "2.json": json.dumps(ROWS, indent=1, ensure_ascii=False).encode()},
-        **{"1.txt": plain.encode(), "2.txt": plain.encode("utf-16-le"), "3.txt": csv.encode(), "4.txt": lines.encode()},
+        **{
+            "1.txt": plain.encode(),
+            "2.txt": plain.encode("utf-16-le"),
+            "3.txt": csv.encode(),
+            "4.txt": lines.encode(),
+        },
         **{"1.csv.gz": gzip.compress(csv.encode()), "2.csv.gz": gzip.compress(plain.encode())},
     }
     table = pa.Table.from_pylist(ROWS)
@@ -115,9 +128,18 @@ def tables(folder):
         **{"lists": pa.array([[text] for text in texts.to_pylist()]), "null": pa.nulls(len(texts))},
     }
     beside = {
-        **{"day": pa.array([0, 1, None, 2**31 - 1, -(2**31)], pa.date32()), "time": pa.array([0, 2**62, None, 1, -1], pa.timestamp("ns", "UTC"))},
-        **{"map": pa.array([[("a", 1)]] * 5, pa.map_(pa.string(), pa.int8())), "struct": pa.array([{"a": [1.5]}] * 5)},
-        **{"span": pa.array([2**62] * 5, pa.duration("us")), "decimal": pa.array([1] * 5).cast(pa.decimal128(38, 2))},
+        **{
+            "day": pa.array([0, 1, None, 2**31 - 1, -(2**31)], pa.date32()),
+            "time": pa.array([0, 2**62, None, 1, -1], pa.timestamp("ns", "UTC")),
+        },
+        **{
+            "map": pa.array([[("a", 1)]] * 5, pa.map_(pa.string(), pa.int8())),
+            "struct": pa.array([{"a": [1.5]}] * 5),
+        },
+        **{
+            "span": pa.array([2**62] * 5, pa.duration("us")),
+            "decimal": pa.array([1] * 5).cast(pa.decimal128(38, 2)),
+        },
         **{"half": pa.array([1.5] * 5, pa.float16()), "fixed": pa.array([b"ab"] * 5, pa.binary(2))},
     }
     for name, column in kinds.items():
@@ -125,7 +147,9 @@ def tables(folder):
     files["beside.parquet"] = parquet(pa.table({"text": texts, **beside}))
     for packer in ("none", "gzip", "brotli", "zstd", "lz4"):
         files[f"{packer}.parquet"] = parquet(table, compression=packer, use_dictionary=False, row_group_size=2)
-    files["2.parquet"] = parquet(table, data_page_version="2.0", column_encoding={"text": "DELTA_BYTE_ARRAY"}, use_dictionary=False)
+    files["2.parquet"] = parquet(
+        table, data_page_version="2.0", column_encoding={"text": "DELTA_BYTE_ARRAY"}, use_dictionary=False
+    )
     for name, content in files.items():
         (folder / name).write_bytes(content)
     workbook(folder / "1.xlsx")
@@ -150,7 +174,9 @@ def labels(folder):
     folder.mkdir()
     toml = 'language = "en"\ntemplates = ["This is about {}."]\n'
     for label in LABELS:
-        toml += "[[labels]]\n" + "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in label.items())
+        toml += "[[labels]]\n" + "".join(
+            f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in label.items()
+        )
     files = {
         **{"1.toml": toml, "2.toml": 'labels = ["sea", {name = "sun", threshold = 0.7}]\n'},
         **{"1.json": json.dumps({"labels": LABELS, "language": "ko", "templates": ["{}에 관한 글이다."]})},
