@@ -47,6 +47,24 @@ def test_rows_of_every_kind_of_file(tmp_path, task, record, want, ending):
     assert str(path) in rows[0].where and rows[0].where != rows[1].where
 
 
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "json", "parquet"])
+def test_a_row_is_told_by_where_it_stands(tmp_path, ending):
+    # kills: rows counted from each batch, blank lines and lines within quotes that are not counted
+    path = tmp_path / f"rows.{ending}"
+    rows = [{"text": "the\nsea", "label": "wet"}] * 129 + [{"text": "sand", "label": " "}]
+    if ending == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=100)
+    elif ending == "csv":
+        path.write_text("text,label\n\n" + "".join(f'"{row["text"]}",{row["label"]}\n' for row in rows))
+    elif ending == "json":
+        path.write_text(json.dumps(rows))
+    else:
+        path.write_text("\n" + "".join(json.dumps(row) + "\n" for row in rows))
+    place = {"csv": "line 261", "jsonl": "line 131", "json": "record 130", "parquet": "row 130"}[ending]
+    with pytest.raises(TextError, match=f"{path}, {place}: the column 'label' holds ' ', not a label"):
+        read_rows(path, "classification")
+
+
 def lines(write, name, *records):
     return write(name, "".join(json.dumps(record) + "\n" for record in records))
 
