@@ -1,6 +1,8 @@
 """`classify` when any one call of the system fails, or its cache is damaged. Each test names its fault."""
 
 import random
+import sqlite3
+from contextlib import closing
 from itertools import count
 
 import pytest
@@ -81,6 +83,26 @@ def test_a_damaged_cache_changes_no_score(classify, tmp_path):
         assert (folder / "out.csv").read_bytes() == want
         told += "computed again" in ran.err and "1 warning" in ran.err
     assert told > 8
+
+
+def test_a_bit_flipped_in_each_vector_changes_no_score(classify, tmp_path):
+    # kills: a row that is not as it was kept, believed because the file around it is whole
+    assert classify(fresh(tmp_path / "run")).code == 0
+    want = (tmp_path / "run" / "out.csv").read_bytes()
+    [cache] = (tmp_path / "run" / "cache").iterdir()
+    with closing(sqlite3.connect(cache)) as database:
+        [[table]] = database.execute("SELECT name FROM sqlite_master")
+        rows = database.execute(f"SELECT * FROM {table}").fetchall()
+    content = bytearray(cache.read_bytes())
+    for row in rows:
+        vector = max((value for value in row if isinstance(value, bytes)), key=len)
+        place = content.index(vector)
+        content[place : place + len(vector)] = bytes(byte ^ 64 for byte in vector)
+    cache.write_bytes(content)
+    (tmp_path / "run" / "out.csv").unlink()
+    ran = classify(tmp_path / "run")
+    assert ran.code == 0 and f"{len(rows)} results were damaged" in ran.err, ran.err
+    assert (tmp_path / "run" / "out.csv").read_bytes() == want
 
 
 def test_a_damaged_cache_is_an_error_where_warnings_are(classify, tmp_path):

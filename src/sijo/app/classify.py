@@ -80,8 +80,8 @@ class ClassifySettings(LabelSettings):
     overwrite: bool = False
     """Replace an output, or an unfinished run, that is there."""
     spreadsheet_safe: bool = False
-    """In .csv and .tsv, put an apostrophe before each text that begins with = + - @ or the like, which a spreadsheet
-    may take for a formula; in .xlsx, mark it as text. Numbers stay as they are."""
+    """In .csv and .tsv, put an apostrophe before each text that begins with = + - @ or the like, which a
+    spreadsheet may take for a formula; in .xlsx, mark it as text. Numbers stay as they are."""
 
     @property
     def shown(self) -> Literal["table", "jsonl", "csv", "tsv"]:

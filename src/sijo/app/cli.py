@@ -109,7 +109,8 @@ def predict_file(
     unless others are named. Every input column is kept, in order. Added to each row:
 
     - one label of several: label, score (its probability)
-    - several labels: labels and scores, as lists; of both with --top-k 3 also label_1 to label_3, score_1 to score_3
+    - several labels: labels and scores, as lists
+    - of either, with --top-k 3: label_1 to label_3 and score_1 to score_3
     - a number: number
     - tags: tags, a list of word, start, end, tag, score; and entities, of text, start, end, label, score
     - an answer in a text: answer, start, end, score, and no_answer_score where the text may hold none

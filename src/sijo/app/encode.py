@@ -58,8 +58,8 @@ class EncodeSettings(ComputeOptions, TableOptions):
     overwrite: bool = False
     """Replace an output, or an unfinished run, that is there."""
     spreadsheet_safe: bool = False
-    """In .csv and .tsv, put an apostrophe before each text that begins with = + - @ or the like, which a spreadsheet
-    may take for a formula; in .xlsx, mark it as text. Numbers stay as they are."""
+    """In .csv and .tsv, put an apostrophe before each text that begins with = + - @ or the like, which a
+    spreadsheet may take for a formula; in .xlsx, mark it as text. Numbers stay as they are."""
     revision: str | None = None
     """Branch, tag or commit of an org/name model."""
     base: str | None = None

@@ -234,7 +234,7 @@ class TsvWriter(CsvWriter):
 class WorkbookWriter(FieldWriter):
     """A workbook of Excel's of one sheet, whole when it is closed."""
 
-    sheet: workbook.Sheet | None = None
+    sheet: workbook.WrittenSheet | None = None
     count = 0
 
     def write(self, piece: OutputRows) -> None:
@@ -250,8 +250,8 @@ class WorkbookWriter(FieldWriter):
     def close(self) -> None:
         (self.sheet or self._sheet()).close()
 
-    def _sheet(self) -> workbook.Sheet:
-        return workbook.Sheet(self.out, scratch=self.scratch, quotes_formulas=self.spreadsheet_safe)
+    def _sheet(self) -> workbook.WrittenSheet:
+        return workbook.WrittenSheet(self.out, scratch=self.scratch, quotes_formulas=self.spreadsheet_safe)
 
 
 class JsonlWriter(RowWriter):

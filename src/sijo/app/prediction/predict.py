@@ -88,8 +88,8 @@ class PredictSettings(ComputeOptions, TableOptions):
     base: str | None = None
     """The model of a LoRA adapter: a folder or org/name, where --model holds the adapter alone."""
     spreadsheet_safe: bool = False
-    """In .csv and .tsv, put an apostrophe before each text that begins with = + - @ or the like, which a spreadsheet
-    may take for a formula; in .xlsx, mark it as text. Numbers stay as they are."""
+    """In .csv and .tsv, put an apostrophe before each text that begins with = + - @ or the like, which a
+    spreadsheet may take for a formula; in .xlsx, mark it as text. Numbers stay as they are."""
     quiet: Annotated[bool, Parameter(alias="-q")] = False
     """No progress and no summary."""
 

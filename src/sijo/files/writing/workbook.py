@@ -77,7 +77,7 @@ class _UntilFault:
         """ZipFile asks for it; what brings the file to the disk is up to whoever opened it."""
 
 
-class Sheet:
+class WrittenSheet:
     """One sheet of a workbook; its first row is the header, which stays in sight.
 
     out              an open binary file, written when the sheet is closed
