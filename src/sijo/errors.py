@@ -10,11 +10,21 @@ import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LONGEST_SENTENCE = 2_000
+"""Characters of an error; a file may hold a name of a million."""
+
 
 class SijoError(Exception):
-    """Anything sijo refuses or fails at, told in one sentence."""
+    """Anything sijo refuses or fails at, told in one sentence, whose middle is left out where it is very long."""
 
     exit_code = 1
+
+    def __init__(self, sentence: str = "") -> None:
+        if len(sentence) > LONGEST_SENTENCE:
+            kept = LONGEST_SENTENCE // 2 - 50
+            left_out = len(sentence) - 2 * kept
+            sentence = f"{sentence[:kept]}… ({left_out:,} characters left out) …{sentence[-kept:]}"
+        super().__init__(sentence)
 
 
 class SettingError(SijoError, ValueError):

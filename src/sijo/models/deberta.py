@@ -32,7 +32,7 @@ from sijo.nn.head_specs import ClassifierHeadSpec, HeadSpec, LMHeadSpec
 def _terms(value: object) -> object:
     """`"p2c|c2p"`, a list or nothing, as terms in our order; what is no term is left for the refusal."""
     terms = [term.strip().lower() for term in value.split("|")] if isinstance(value, str) else value
-    return tuple(sorted(terms)) if isinstance(terms, list | tuple) else () if terms is None else terms
+    return tuple(sorted(terms, key=str)) if isinstance(terms, list | tuple) else () if terms is None else terms
 
 
 class DebertaConfig(bert.BertConfig):
