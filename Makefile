@@ -3,6 +3,7 @@
 #   make demo    makes .venv, installs sijo, and labels requests in English and Korean by the model inside; no torch
 #   make test    installs what the tests need, and runs ruff, mypy and every test; those that need no torch once
 #                more, in an environment that has none
+#   make fuzz    spoils files of every kind for nine minutes, and looks for what no file may do; SECONDS=60 SEED=1
 #   make bench   measures beside other libraries, and writes docs/performance.md anew
 #   make model   makes the built-in model from nothing, in an hour; CLINC=folder NSMC=reviews.tsv.xz
 #   make ctrl    trains a tiny CTRL in half an hour; NSMC=reviews.tsv.xz adds Korean film reviews by rating
@@ -14,10 +15,12 @@ PYTHON ?= python3
 CTRL ?= runs/ctrl
 MODEL ?= runs/sijo-small
 NSMC ?=
+SECONDS ?= 540
+SEED ?=
 BIN := .venv/bin
 SOURCES := $(shell find src -type f -not -name '*.pyc')
 
-.PHONY: demo test bench ctrl model model-inputs format clean
+.PHONY: demo test fuzz bench ctrl model model-inputs format clean
 
 demo: .venv/installed
 	@$(BIN)/python examples/demo.py
@@ -29,6 +32,9 @@ test: .venv/tests .venv/base-installed
 	$(BIN)/python -m pytest
 	@cd / && $(CURDIR)/.venv/base/bin/python -m pytest -q -p no:cacheprovider --import-mode=importlib \
 		--override-ini=addopts= --confcutdir=$(CURDIR)/tests/without_torch $(CURDIR)/tests/without_torch
+
+fuzz: .venv/tests
+	@$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 bench: .venv/peers
 	$(BIN)/python benchmarks/performance.py

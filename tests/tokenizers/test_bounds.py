@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import struct
 import time
 
 import pytest
@@ -13,33 +12,13 @@ from sijo.tokenizers import bounds
 from sijo.tokenizers.native import cutting, intact
 from sijo.tokenizers.sentencepiece import MOST_FIELDS, read_model
 from sijo.tokenizers.tokenizer import Tokenizer
+from spm_files import SPM, message, number, piece
 from tokenizers import Tokenizer as Native
 from tokenizers import models, pre_tokenizers
 
 WORDS = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n##a\nb\n"
 PAIRS = {"[PAD]": 0, "[CLS]": 1, "[SEP]": 2, "[UNK]": 3, "a": 4, "b": 5, "ab": 6, "[MASK]": 7}
 CTRL = {"a@@": 0, "b": 1, "ab": 2, "<unk>": 3}
-
-
-def number(value):
-    """A whole number as protobuf writes it."""
-    octets = b""
-    while value > 127:
-        octets += bytes([value & 127 | 128])
-        value >>= 7
-    return octets + bytes([value])
-
-
-def message(field, content):
-    return number(field << 3 | 2) + number(len(content)) + content
-
-
-def piece(text, score=-1.0, kind=1):
-    return message(1, message(1, text.encode()) + b"\x15" + struct.pack("<f", score) + b"\x18" + number(kind))
-
-
-SPM = b"".join(piece(name, 0.0, kind) for name, kind in {"[PAD]": 3, "[CLS]": 3, "[SEP]": 3, "[UNK]": 2}.items())
-SPM += piece("a") + piece("b") + piece("▁")
 WHOLE = {
     "bert": {"vocab.txt": WORDS},
     "deberta": {"vocab.json": json.dumps(PAIRS), "merges.txt": "a b\n"},
