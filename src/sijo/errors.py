@@ -10,6 +10,9 @@ import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LONGEST_SENTENCE = 2_000
+"""Characters of an error; a file may hold a name of a million."""
+
 
 LONGEST_SENTENCE = 2_000
 """Characters of an error; a file may hold a name of a million."""

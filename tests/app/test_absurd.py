@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import pickle
 import time
 
 import pytest
@@ -11,7 +12,7 @@ import sijo
 from generation.test_generator import pair, tokenizer  # noqa: F401
 from sijo.app import cli
 from sijo.checkpoints.save import save
-from sijo.errors import SettingError, SijoError, TextError
+from sijo.errors import LONGEST_SENTENCE, SettingError, SijoError, TextError
 from sijo.files.json_lines import json_leaves
 from sijo.generation.rules import Request, Sampling
 from sijo.generation.synthetic import Kind, SyntheticSettings
@@ -316,3 +317,11 @@ def test_absurd_numbers_in_a_report(sijo_cli, tmp_path, file, value):
         assert ran.code in (0, 3, 5) and "failed:" not in ran.err and "Warning" not in ran.err, (key, ran)
         if value in (HUGE, f"-{HUGE}", "9" * 5_000, "1e400"):
             assert ran.code == (5 if file == "settings.json" else 3), (key, ran)
+
+
+def test_an_error_is_one_sentence_of_bounded_length():
+    # kills: a name of a million letters in a file that is quoted whole
+    told = str(TextError("column " + "x" * 1_000_000 + " is not there; name one that is"))
+    assert len(told) <= LONGEST_SENTENCE and told.startswith("column xxx") and told.endswith("name one that is")
+    assert str(SijoError("y" * LONGEST_SENTENCE)) == "y" * LONGEST_SENTENCE
+    assert str(pickle.loads(pickle.dumps(TextError(told)))) == told

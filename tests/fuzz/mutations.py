@@ -15,26 +15,8 @@ import zipfile
 from hypothesis import strategies as st
 
 MOST_BYTES = 2_000_000
-NUMBERS = [
-    0,
-    1,
-    2,
-    3,
-    7,
-    127,
-    128,
-    255,
-    256,
-    2**15,
-    2**16 - 1,
-    2**31 - 1,
-    2**31,
-    2**32 - 1,
-    2**53,
-    2**63 - 1,
-    2**63,
-]
-NUMBERS += [2**64 - 1, 2**64, 10**30]
+NUMBERS = [0, 1, 2, 3, 7, 127, 128, 255, 256, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**53, 2**63 - 1]
+NUMBERS += [2**63, 2**64 - 1, 2**64, 10**30]
 WORDS = [
     "",
     " ",
@@ -50,17 +32,8 @@ WORDS = [
     "한글",
     "e\u0301",
     "🙂",
-    "{}",
 ]
-WORDS += [
-    "..",
-    "../outside/canary",
-    "../outside/canary.safetensors",
-    "/etc/hostname",
-    "~",
-    "C:\\a",
-    "file:///etc/hostname",
-]
+WORDS += ["..", "../outside/canary", "../outside/canary.safetensors", "/etc/hostname", "~", "C:\\a", "\ud800", "{}"]
 WORDS += [
     "config.json",
     "model.safetensors",
@@ -70,71 +43,32 @@ WORDS += [
     "F32",
     "I64",
     "F4",
-    "bert",
-    "deberta-v2",
+    "file:///etc/hostname",
 ]
-WORDS += [
-    "albert",
-    "ctrl",
-    "sijo",
-    "gelu",
-    "relu",
-    "float16",
-    "int8",
-    "mlm",
-    "=1+1",
-    "\ud800",
-    "text",
-    "label",
-    "[MASK]",
-]
-RAW = [
-    "NaN",
-    "Infinity",
-    "-Infinity",
-    "1e999",
-    "-0",
-    "-0.0",
-    "1e-320",
-    "9" * 400,
-    "9" * 5000,
-    "-" + "9" * 5000,
-    "0x10",
-]
+WORDS += ["bert", "deberta-v2", "albert", "ctrl", "sijo", "gelu", "relu", "float16", "int8", "mlm", "=1+1", "text"]
+WORDS += ["label", "[MASK]"]
+RAW = ["NaN", "Infinity", "-Infinity", "1e999", "-0", "-0.0", "1e-320", "9" * 400, "9" * 5000, "-" + "9" * 5000]
 RAW += ["[" * depth + "]" * depth for depth in (40, 900, 1100, 100_000)] + ['{"a":' * 900 + "1" + "}" * 900]
-RAW += ["[" + ",".join(["0"] * 5_000) + "]", '{"a": 1, "a": 2}', "'a'", "// a", ""]
+RAW += ["[" + ",".join(["0"] * 5_000) + "]", '{"a": 1, "a": 2}', "'a'", "// a", "", "0x10"]
 MARK = "\ue000{}\ue001"
 """What stands in a tree for text of JSON that no value is written as."""
 BITS = [
     b"",
     b"\0",
     b"\xff",
-    b"\xff\xff\xff\xff",
+    b"\xff" * 4,
     b"\xff\xff\xff\xff\x0f",
     b"\xff" * 9 + b"\x01",
     b"\x80" * 20,
     b"\r",
     b"\n",
 ]
-BITS += [
-    b"\r\n",
-    b'"',
-    b'""',
-    b",",
-    b"\t",
-    b";",
-    b"\xef\xbb\xbf",
-    b"\xff\xfe",
-    b"\xed\xa0\x80",
-    b"\xc0\xaf",
-    b"\xe2\x80\xa8",
-]
+BITS += [b"\r\n", b'"', b'""', b",", b"\t", b";", b"\xef\xbb\xbf", b"\xff\xfe", b"\xed\xa0\x80", b"\xc0\xaf", b"\\"]
 BITS += [
     b"{",
     b"}",
     b"[",
     b"]",
-    b"\\",
     b"\x1b[2J",
     b"-",
     b"0",
@@ -144,19 +78,24 @@ BITS += [
     b"PAR1",
     b"sep=;\n",
 ]
+BITS += [b"[" * 3_000, b'"' * 3_000, b"," * 3_000, b"\n" * 3_000, b"=" * 200, "\u2028".encode()]
+BITS += ["한글".encode(), "한글".encode("cp949")]
 BITS += [
-    b"[" * 3_000,
-    b'"' * 3_000,
-    b"," * 3_000,
-    b"\n" * 3_000,
-    b"=" * 200,
-    "한글".encode(),
-    "한글".encode("cp949"),
+    b'<c r="XFD1048576"><v>1</v></c>',
+    b'<c r="A1" t="s"><v>4294967295</v></c>',
+    b'<row r="-1">',
+    b"&#0;",
+    b"&a;",
 ]
+BITS += [b'<!DOCTYPE a [<!ENTITY a "aaaa">]>', b"<a>" * 3_000, b'<dimension ref="A1:XFD1048576"/>', b"<v>1e999</v>"]
 BITS += [
-    struct.pack(form, number)
-    for form, number in (("<I", 2**31 - 1), ("<I", 2**31), ("<Q", 2**63), ("<d", float("nan")))
+    struct.pack("<I", 2**31 - 1),
+    struct.pack("<I", 2**31),
+    struct.pack("<Q", 2**63),
+    struct.pack("<d", float("nan")),
 ]
+EDITS = (1, 1, 2, 3)
+"""How many edits a tree gets."""
 
 
 def odd_values():
@@ -170,9 +109,10 @@ def odd_values():
         st.floats(),
         st.text(max_size=8),
     )
-    inner = lambda values: (
-        st.lists(values, max_size=3) | st.dictionaries(st.sampled_from(WORDS), values, max_size=3)
-    )  # noqa: E731
+
+    def inner(values):
+        return st.lists(values, max_size=3) | st.dictionaries(st.sampled_from(WORDS), values, max_size=3)
+
     return leaves | st.recursive(leaves, inner, max_leaves=6)
 
 
@@ -242,7 +182,7 @@ def toml_text(draw, seeds):
     if draw(st.integers(0, 2)) == 0:
         return edited_bytes(draw, content, seeds)
     tree = tomllib.loads(content.decode())
-    for _ in range(draw(st.sampled_from([1, 1, 2, 3]))):
+    for _ in range(draw(st.sampled_from(EDITS))):
         tree = edit_tree(draw, tree)
     pairs = tree.items() if isinstance(tree, dict) else [("labels", tree)]
     return "".join(f"{json.dumps(key)} = {as_toml(value)}\n" for key, value in pairs).encode()[:MOST_BYTES]
@@ -261,7 +201,7 @@ def packed(draw, seeds):
 def json_text(draw, seeds):
     """The text of one of the seeds, JSON itself, with one to three edits in its tree and sometimes in its bytes."""
     tree = json.loads(draw(st.sampled_from(seeds)))
-    for _ in range(draw(st.sampled_from([1, 1, 2, 3]))):
+    for _ in range(draw(st.sampled_from(EDITS))):
         tree = edit_tree(draw, tree)
     content = written(tree).encode()
     if draw(st.integers(0, 9)) == 9:
@@ -273,7 +213,7 @@ def json_text(draw, seeds):
 def json_lines(draw, seeds):
     """JSON Lines of one of the seeds, with edits in some records and sometimes in the bytes."""
     lines = draw(st.sampled_from(seeds)).splitlines()
-    for _ in range(draw(st.sampled_from([1, 1, 2, 3]))):
+    for _ in range(draw(st.sampled_from(EDITS))):
         at = draw(st.integers(0, len(lines) - 1))
         lines[at] = written(edit_tree(draw, json.loads(lines[at]))).encode() if lines[at] else b"{}"
         if draw(st.booleans()):
@@ -348,7 +288,7 @@ def archives(draw, seeds):
         name = draw(st.sampled_from(sorted(members)))
         members[name] = edited_bytes(draw, members[name], sorted(members.values()))
         if draw(st.integers(0, 19)) == 0:
-            members[draw(st.sampled_from(WORDS[1:6] + ["xl/workbook.xml"]))] = members.pop(name)
+            members[draw(st.sampled_from([*WORDS[1:6], "xl/workbook.xml"]))] = members.pop(name)
     with zipfile.ZipFile(packed := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as spoiled:
         for name, member in members.items():
             spoiled.writestr(zipfile.ZipInfo(name.encode(errors="replace").decode()), member, zipfile.ZIP_DEFLATED)

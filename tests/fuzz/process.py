@@ -1,8 +1,8 @@
 """Runs commands on spoiled files in forked processes, and tells what no command may do.
 
-A process is forked from one that has imported everything and run nothing: it takes many files one after another, so
-that an import is paid once. It has its own folder, a bound of memory, and an audit hook that notes whatever is opened
-outside. The process that asks waits ten seconds for each command, and forks another after a hang or a signal.
+A process is forked from one that has imported everything and run nothing: it takes many files one after another,
+so that an import is paid once. It has its own folder, a bound of memory, and an audit hook that notes whatever is
+opened outside. Who asks waits ten seconds for each command, and forks another after a hang or a signal.
 
 Not seen by the hook: what the libraries in Rust and C++ open by themselves.
 """
@@ -75,7 +75,7 @@ class Runner:
         self._done = 0
 
     def verdicts(self, target, content):
-        """How each command of the target ends on a file of that content, as far as one that did not end by itself."""
+        """How each command of the target ends on a file of that content, up to one that did not end by itself."""
         if self._process is None or target is not self._target or self._done >= FILES_A_PROCESS:
             self._start(target)
         self._done += 1
@@ -185,7 +185,7 @@ def live(pipe, home, target):
 
 
 def watched(home):
-    """A list to which an audit hook adds, from now on, all that is opened, changed or begun outside of the folder."""
+    """A list to which an audit hook adds from now on what is opened, changed or begun outside of the folder."""
     trespasses = []
     readable = tuple(
         {f"{Path(root).resolve()}/" for root in (sys.prefix, sys.base_prefix, *filter(None, sys.path))}

@@ -4,9 +4,9 @@
     python tests/fuzz/run.py --replay TARGET FILE
     python tests/fuzz/run.py --corpus
 
-Targets take turns for equal shares of the time. A finding is kept in `runs/fuzz`, as small as hypothesis could make
-it, with the command that shows it again; any ends with exit code 1. What was mended goes into `corpus/TARGET`, named
-by its fault: `--corpus` runs all of that, and `make test` runs `--corpus`.
+Each target has an equal share of the time. A finding is kept in `runs/fuzz`, as small as hypothesis could make it,
+with the command that shows it again; any ends with exit code 1. What was mended goes into `corpus/TARGET`, named by
+its fault: `--corpus` runs all of that, and `make test` runs `--corpus`.
 """
 
 import argparse
@@ -39,7 +39,7 @@ MOST_SHRINKING = 20
 """Seconds for which a finding is made smaller."""
 
 
-class Found(AssertionError):
+class FaultFoundError(AssertionError):
     """A file over which a command did what none may."""
 
 
@@ -66,13 +66,15 @@ class Fuzzed:
                 suppress_health_check=list(HealthCheck),
                 report_multiple_bugs=False,
             )
-            attempt = hypothesis.seed(seed)(
-                settings(hypothesis.given(strategy)(lambda content: self._attempt(content)))
-            )
-            try:
+
+            @hypothesis.seed(seed)
+            @settings
+            @hypothesis.given(strategy)
+            def attempt(content):
+                self._attempt(content)
+
+            with suppress(FaultFoundError, hypothesis.errors.Flaky):
                 attempt()
-            except (Found, hypothesis.errors.Flaky):
-                pass
             seed += 1
 
     def _attempt(self, content):
@@ -86,7 +88,7 @@ class Fuzzed:
         if self._shrinking is None and len(self.findings[fault]) == 1 and not fault.startswith("hang"):
             self._shrinking = fault, now + MOST_SHRINKING
         if self._shrinking is not None and self._shrinking[0] == fault:
-            raise Found(fault)
+            raise FaultFoundError(fault)
 
     def try_one(self, content):
         """Run the commands on a file; the fault of the first that has one."""
@@ -184,7 +186,7 @@ def main():
         try:
             modules = ours.recv()
         except EOFError:
-            sys.exit("the seeds could not be made")
+            sys.exit(f"the seeds could not be made:\n{(folder / 'made').read_text()[-3000:]}")
         maker.join()
         for name in modules:  # once, before any fork
             with suppress(Exception):

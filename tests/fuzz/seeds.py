@@ -1,7 +1,7 @@
-"""The real files that are spoiled: tiny checkpoints of several kinds, tables and files of labels, made anew each time.
+"""The real files that are spoiled: tiny checkpoints of several kinds, tables, files of labels, all made anew.
 
-`make(folder)` writes checkpoints into folders of their own and the others into `tables` and `labels`. It imports and
-runs the whole library, so it belongs into a process of its own: `process.py` forks from one that has run nothing.
+`make(folder)` writes checkpoints into folders of their own and the others into `tables` and `labels`. It runs most
+of the library, so it belongs into a process of its own: `process.py` forks from one that has run nothing.
 """
 
 import gzip
@@ -31,6 +31,7 @@ def make(folder):
     """Write every seed."""
     checkpoints(folder)
     tables(folder / "tables")
+    calibration(folder)
     labels(folder / "labels")
 
 
@@ -62,6 +63,8 @@ def checkpoints(folder):
     )
     for kind in ("onnx", "blocks"):
         assert run(["export", str(bert), "--to", kind, "--out", str(folder / kind), "--keep-anyway"]) == 0
+    shutil.copytree(bert, folder / "adapted")
+    adapter(folder / "adapted")
     torch.manual_seed(0)
     network(folder / "deberta", "deberta-v3-small", "rtd", 8)
     (folder / "deberta" / "spm.model").write_bytes(SPM)
@@ -84,6 +87,36 @@ def network(folder, size, head, vocab_size):
     sizes = {"vocab_size": vocab_size, "hidden_size": 16, "embedding_size": 16, "heads": 2, "intermediate_size": 32}
     small = replace(whole, **sizes, schedule=whole.schedule[:2], distances=distances)
     sijo.save(sijo.create(small, head), folder)
+
+
+def adapter(folder):
+    """A LoRA adapter beside the weights, as peft lays it out."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    config = {"peft_type": "LORA", "task_type": "FEATURE_EXTRACTION", "r": 2, "lora_alpha": 4, "bias": "none"}
+    config |= {"target_modules": ["query", "value"], "lora_dropout": 0.0, "base_model_name_or_path": "tiny"}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    chance, tensors = np.random.default_rng(1), {}
+    for layer in range(2):
+        for name in config["target_modules"]:
+            at = f"base_model.model.encoder.layer.{layer}.attention.self.{name}"
+            tensors[f"{at}.lora_A.weight"] = chance.normal(0, 0.1, (2, 16)).astype(np.float32)
+            tensors[f"{at}.lora_B.weight"] = chance.normal(0, 0.1, (16, 2)).astype(np.float32)
+    save_file(tensors, folder / "adapter_model.safetensors")
+
+
+def calibration(folder):
+    """What classify keeps of a calibration."""
+    from sijo.app.cli import run
+
+    (folder / "calibration").mkdir()
+    texts, file = folder / "calibration" / "texts.txt", str(folder / "calibration" / "1.json")
+    texts.write_text(
+        "".join(f"the sea and {number} {text}\n" for number in range(10) for text in ("tax", "sun", "돈", "game"))
+    )
+    how = ("--labels", "sea,land", "--model", str(folder / "bert"), "--calibrate", "batch", "--calibration", file)
+    assert run(["classify", str(texts), *how]) == 0
 
 
 def parquet(table, **settings):

@@ -1,4 +1,4 @@
-"""What is fuzzed: for each kind of file, its seeds, how they are spoiled, where the file goes, and the commands run.
+"""What is fuzzed: for each kind of file its seeds, how they are spoiled, where it goes, and the commands run.
 
 A row of `TARGETS` is all that a new kind of file needs.
 """
@@ -13,6 +13,7 @@ Command = tuple[str, ...]
 ENCODE: Command = ("encode", "texts.txt", "--model", "model")
 INSPECT: Command = ("inspect", "model", "--format", "json")
 MODEL = ("--model", "bert")
+CALIBRATED: Command = ("classify", "texts.txt", *MODEL, "--labels", "sea,land", "--calibration", "calibration.json")
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,15 @@ def checkpoint(name, spoil, model, file, *, backend="torch"):
 
 
 def table(suffix, spoil):
-    """A table: all of it is read, and then labelled."""
+    """A table: all of it is read, then labelled, and then taken for labelled rows."""
     file = f"table.{suffix}"
     labelled = ("classify", file, *MODEL, "--labels", "sea,land")
+    columns = ("--text-column", "text", "--label-column", "label")
+    evaluated = ("evaluate", *MODEL, "--task", "zero-shot", "--data", file, *columns)
     written = (*labelled, "-o", "out.parquet", "--overwrite") if suffix == "parquet" else labelled
-    return Target(f"table-{suffix}", spoil, f"tables/*.{suffix}", file, ((*labelled, "--dry-run"), written))
+    return Target(
+        f"table-{suffix}", spoil, f"tables/*.{suffix}", file, ((*labelled, "--dry-run"), written, evaluated)
+    )
 
 
 def labels(suffix, spoil):
@@ -64,6 +69,9 @@ TARGETS = {
         checkpoint("config-blocks", TREE, "blocks", "config.json", backend="onnx"),
         checkpoint("modules", TREE, "bert", "modules.json"),
         checkpoint("pooling", TREE, "bert", "1_Pooling/config.json"),
+        checkpoint("sentence", TREE, "bert", "sentence_bert_config.json"),
+        checkpoint("adapter", TREE, "adapted", "adapter_config.json"),
+        checkpoint("adapter-tensors", mutations.safetensors, "adapted", "adapter_model.safetensors"),
         checkpoint("tokenizer", TREE, "bert", "tokenizer.json"),
         checkpoint("tokenizer-config", TREE, "vocab", "tokenizer_config.json"),
         checkpoint("vocab", BYTES, "vocab", "vocab.txt"),
@@ -81,6 +89,7 @@ TARGETS = {
         table("json", TREE),
         table("parquet", BYTES),
         table("xlsx", mutations.archives),
+        Target("calibration", TREE, "calibration/*.json", "calibration.json", (CALIBRATED,)),
         labels("toml", mutations.toml_text),
         labels("json", TREE),
         labels("csv", BYTES),

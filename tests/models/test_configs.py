@@ -61,6 +61,10 @@ V1 = [
     ("pos_att_type", "p2p"),
     ("pos_att_type", ["c2p", "p2p"]),
     ("pos_att_type", 3),
+    ("pos_att_type", [None, "p2c"]),
+    ("pos_att_type", ["c2p", 1, ["p2c"], {}]),
+    ("pos_att_type", {"c2p": 1}),
+    ("pos_att_type", float("nan")),
     ("max_relative_positions", -2),
     ("pooler_hidden_act", "mish"),
 ]
