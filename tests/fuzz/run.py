@@ -180,7 +180,10 @@ def main():
         folder.mkdir()
         seeds.mkdir()
         ours, theirs = fork.Pipe()
-        maker = fork.Process(target=quietly, args=(theirs, folder, seeds))
+        names = given.replay[:1] if given.replay else given.targets or list(TARGETS)
+        if given.corpus:
+            names = sorted(place.name for place in CORPUS.iterdir())
+        maker = fork.Process(target=quietly, args=(theirs, names, folder, seeds))
         maker.start()
         theirs.close()
         try:
@@ -197,16 +200,16 @@ def main():
         if given.corpus:
             sys.exit(corpus(folder, seeds))
         seed = random.SystemRandom().randrange(10**6) if given.seed is None else given.seed
-        sys.exit(fuzz(given.targets or list(TARGETS), given.seconds, seed, folder, seeds))
+        sys.exit(fuzz(names, given.seconds, seed, folder, seeds))
 
 
-def quietly(pipe, folder, seeds):
+def quietly(pipe, names, folder, seeds):
     """Make the seeds and run what there is on them once, without what is printed on the way; gives the modules."""
     handle = os.open(folder / "made", os.O_WRONLY | os.O_CREAT)
     for number in (1, 2):
         os.dup2(handle, number)
     make(seeds)
-    pipe.send(rehearsed(TARGETS.values(), folder, seeds))
+    pipe.send(rehearsed([TARGETS[name] for name in names], folder, seeds))
 
 
 if __name__ == "__main__":
