@@ -12,7 +12,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sijo.errors import SettingError, TextError
-from sijo.names import FLAG, NameCells, apart, cautions, folded, list_in, name_of, parts_of, seems_parted_at
+from sijo.names import (
+    FLAG,
+    NameCells,
+    apart,
+    by_number,
+    cautions,
+    folded,
+    list_in,
+    name_of,
+    parts_of,
+    seems_parted_at,
+)
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -293,3 +304,16 @@ def test_names_in_quotes_are_read_back(names, mark):
     line = mark.join('"' + name.replace('"', '""') + '"' for name in names)
     if "\0" not in line and next(csv.reader(io.StringIO(line, newline=""), delimiter=mark)) == names:
         assert parts_of(line, mark) == (names, mark)
+
+
+def test_numbers_written_otherwise_are_one():
+    # kills: a zero with a sign as a class of its own, and a fraction cut to a whole number
+    assert by_number(["-0.0", "+0", "0", "7.00", "-7.", "007.0"]) == {
+        "-0.0": "0",
+        "+0": "0",
+        "0": "0",
+        "7.00": "7",
+        "-7.": "-7",
+        "007.0": "007",
+    }
+    assert by_number(["0", "1.5"]) == by_number(["0", "sea"]) == by_number(["1", "1e3"]) == {}

@@ -101,6 +101,7 @@ def test_blocks_hold_every_row_once(tmp_path, lengths, rows, characters):
         files.append(tmp_path / f"{place}.csv")
     blocks = list(open_tables(files).blocks(rows=rows, characters=characters))
     assert [text for block in blocks for text in block.texts] == [str(row) for row in range(number)]
+    assert [block.number for block in blocks] == [*range(len(blocks))]
     assert [block.first_row for block in blocks] == [
         sum(len(block.texts) for block in blocks[:place]) for place in range(len(blocks))
     ]

@@ -340,6 +340,15 @@ def test_parquet_from_a_pipe(piped):
     assert texts("-", kind="parquet") == ["one", "two"]
 
 
+def test_a_fault_in_the_first_rows_of_a_pipe_is_told_after_them(piped):
+    # catches a model tried on the rows before a broken one, with which the table then ends in silence
+    piped([b"text,n\na,1\nb,2\nc\nd,4\n"])
+    table = TextTable("-", kind="csv")
+    assert table.first_block(10).texts == ["a", "b"]
+    with pytest.raises(TextError, match="line 4"):
+        list(table.blocks())
+
+
 def test_a_pipe_is_read_once(piped):
     # catches a second reading that silently gives nothing
     piped(b"one\n")
