@@ -53,6 +53,7 @@ def test_any_call_that_fails_loses_nothing(classify, tmp_path):
         code, words = TOLD[kind]
         told = "disk is full" if names[number - 1].startswith("SQLite") and code == 74 else words
         assert "warning" not in ran.err, call
+        assert ran.code == code, (call, names[number - 3 : number + 2], ran.err)
         ran.must_say(code, told)
         assert (folder / "in.csv").read_text(encoding="utf-8") == ROWS, call
         assert not (folder / "out.csv").exists() or (folder / "out.csv").read_bytes() == want, call

@@ -19,6 +19,7 @@ from sijo.export.quantize import BlockProducts
 from sijo.nn.architecture import Architecture, Disentangled, Learned
 from sijo.nn.head_specs import POOLING_MODES
 from sijo.nn.pooling import pool
+from sijo.processor import adds_bytes_exactly
 
 PRECISIONS = ("float32", "int8", "int4", "measured")
 """measured: 8 bits, by scales that were measured."""
@@ -85,6 +86,8 @@ def test_padding_changes_nothing(model, precision):
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_rounding_is_small(model, precision):
     """Catches a scale, a zero point or a bias of the wrong product: what is left is then another network."""
+    if precision == "measured" and not adds_bytes_exactly():
+        pytest.skip("this processor's sums of bytes saturate")
     with torch.inference_mode():
         want = model(torch.from_numpy(IDS)).last_hidden_state.numpy()
     got = answers(session_of(model, precision), IDS)["last_hidden_state"]

@@ -36,10 +36,9 @@ FIFTY = ("run.steps=50", "run.log_every=5", "run.save_every=50", "run.divergence
 def machine():
     """What decides the last bits of a sum."""
     about = Path("/proc/cpuinfo")
-    models = (
-        [line for line in about.read_text().splitlines() if line.startswith("model name")] if about.exists() else []
-    )
-    return [torch.__version__, platform.machine(), *models[:1], torch.backends.cpu.get_cpu_capability()]
+    lines = about.read_text().splitlines() if about.exists() else []
+    lines = [line for line in lines if line.startswith(("cpu family", "model"))]  # many models have one name
+    return [torch.__version__, platform.machine(), *lines[:3], torch.backends.cpu.get_cpu_capability()]
 
 
 def losses(out):

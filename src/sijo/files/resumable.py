@@ -13,7 +13,6 @@ import errno
 import json
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -109,8 +108,11 @@ class ResumableFolder:
         if not MODES:  # Windows removes no file that is open
             self._release()
         (self.folder / "lock").unlink(missing_ok=True)
-        with suppress(OSError):  # another process may be moving in
+        try:
             self.folder.rmdir()
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # another process may be moving in
+                raise
         self._release()
 
     def close(self) -> None:

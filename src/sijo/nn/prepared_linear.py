@@ -31,14 +31,15 @@ ROWS = 1024
 """Rows of states for which a matrix is laid out; others take the same layout."""
 
 
-def packs(device: torch.device) -> bool:
-    """Whether matrices can be laid out by oneDNN there."""
+def packs(device: torch.device, dtype: torch.dtype = torch.float32) -> bool:
+    """Whether matrices can be laid out by oneDNN there; of bfloat16 not by every processor."""
     own = getattr(torch.ops, "mkldnn", None)
     return (
         device.type == "cpu"
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and hasattr(own, "_reorder_linear_weight")
         and hasattr(own, "_linear_pointwise")
+        and (dtype != torch.bfloat16 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()))
     )
 
 
@@ -65,7 +66,7 @@ class PreparedLinear:
         self.bias = None if bias_N is None else bias_N.detach().to(dtype)
         self.after = ACTIVATIONS[activation]
         self.packed: Any = None
-        if packs(weight_ND.device):
+        if packs(weight_ND.device, dtype):
             self.packed = torch.ops.mkldnn._reorder_linear_weight(self.weight.contiguous(), ROWS)
             self.fused = FUSED.get(activation)
             del self.weight

@@ -141,7 +141,7 @@ def test_labelled_rows_have_a_limit_that_can_be_raised_too(tmp_path, suffix):
     with pytest.raises(TextError, match=r"--longest-row"):
         list(records(path, TextReading(longest_row=3_000)))
     assert [record for _, record in records(path, TextReading(longest_row=80_000))] == [row]
-    with pytest.raises(SettingError, match="longest_row is 0"):
+    with pytest.raises(SettingError, match="longest_row=0 is no limit"):
         list(records(path, TextReading(longest_row=0)))
 
 

@@ -88,7 +88,7 @@ def test_rows_before_a_broken_one_come_first(tmp_path):
 def test_bytes_that_are_no_text_are_told(tmp_path):
     # catches an encoding that is taken for UTF-8, and a byte of damaged UTF-8 that is counted in its piece
     (tmp_path / "a.json").write_bytes(b'[{"text": "' + "바다".encode("cp949") + b'"}]')
-    with pytest.raises(SettingError, match=r"""line 1 is '\[{"text": "바다"}\]' in cp949, """):
+    with pytest.raises(TextError, match=r"""line 1 is '\[{"text": "바다"}\]' in cp949, """):
         TextTable(tmp_path / "a.json")
     content = b'[{"text": "' + "바다 ".encode() * 30_000 + b'\xff"}]'
     (tmp_path / "a.json").write_bytes(content)

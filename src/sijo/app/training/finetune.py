@@ -91,7 +91,9 @@ class FinetuneCommand:
     def reading(self) -> "TextReading":
         """How --train and --eval are read."""
         from sijo.files.inputs.sources import TextReading
+        from sijo.files.limits import check_longest
 
+        check_longest(self.longest_row)
         return TextReading(
             delimiter=self.delimiter,
             header=not self.no_header,
@@ -126,6 +128,7 @@ def run(*, options: FinetuneCommand = FinetuneCommand()) -> None:
         tasks = tomllib.loads(Path(__file__).with_name("finetune_tasks.toml").read_text(encoding="utf-8"))
         print_rows(tasks["tasks"], options.format)
         return
+    reading = options.reading()
     if options.settings:
         settings_of = resolved_matching if options.task == MATCHING else resolved
         show_settings(settings_of(options), options.format)
@@ -141,7 +144,7 @@ def run(*, options: FinetuneCommand = FinetuneCommand()) -> None:
     from sijo.jobs.finetune_settings import LabelledFiles
 
     settings = resolved(options)
-    files = LabelledFiles(train=options.train, evaluation=options.eval, how=options.reading())
+    files = LabelledFiles(train=options.train, evaluation=options.eval, how=reading)
     job = partial(finetune, settings, files, options.out, resume=options.resume)
     follow_run(job, options.out, shown=not options.quiet)
     show_results(options.out, options.format)
