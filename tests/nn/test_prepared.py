@@ -80,7 +80,7 @@ def test_every_layer_reads_as_the_network_does(name, packed, small_steps, monkey
     another's place; the wrong norm, residual or activation; the convolution across rows; a layer out of order; rows
     mixed up between packed and unpacked; a matrix that is not laid out but used as if it were."""
     if not packed:
-        monkeypatch.setattr(prepared_linear, "packs", lambda device: False)
+        monkeypatch.setattr(prepared_linear, "packs", lambda device, dtype: False)
     whole = network(name)
     ids, keep, types = batch(types=bool(whole.architecture.token_types))
     schedule = whole.architecture.schedule
