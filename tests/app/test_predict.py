@@ -65,7 +65,7 @@ def test_answers_of_each_task(sijo_cli, tuned, write):
     assert [row[f"score_{place}"] for place in (1, 2)] == row["scores"][:2]
     [row] = sijo_cli("predict", texts, "--model", tuned("regression"), "-q").rows()
     [number] = sijo.predict(tuned("regression"), [("the sea.", "old land")])
-    assert row["number"] == pytest.approx(number.number)
+    assert row["number"] == float(f"{number.number:.6g}")
     questions = write("q.jsonl", '{"id": 7, "물음": "the sea", "글": "the old sea and the land"}\n')
     columns = ("--column", "글", "--question-column", "물음", "--no-answer-threshold", 1e6)
     [row] = sijo_cli("predict", questions, "--model", tuned("question-answering"), "-q", *columns).rows()
@@ -73,7 +73,9 @@ def test_answers_of_each_task(sijo_cli, tuned, write):
     choices = write("c.csv", "question,options\nthe sea,is old;is new;is money\n")
     [row] = sijo_cli("predict", choices, "--model", tuned("multiple-choice"), "-q").rows()
     assert row["choice"] == ["is old", "is new", "is money"][row["choice_place"]]
-    assert sum(row["choice_scores"]) == pytest.approx(1) and max(row["choice_scores"]) == row["score"]
+    [whole] = sijo.predict(tuned("multiple-choice"), [("the sea", ["is old", "is new", "is money"])])
+    assert sum(whole.choice_scores) == pytest.approx(1) and max(row["choice_scores"]) == row["score"]
+    assert row["choice_scores"] == [float(f"{score:.6g}") for score in whole.choice_scores]
 
 
 def test_the_best_labels_have_columns_as_from_classify(sijo_cli, refused, tuned, news, tmp_path):

@@ -155,9 +155,7 @@ def test_lines_are_counted_over_pieces(monkeypatch, end):
 def test_of_two_encodings_that_both_fit_neither_is_taken(write):
     # catches the first of several: this is Chinese, and frequent syllables of Korean to the last letter
     path = write("a.txt", "那就不得了\n可能不对的人\n".encode("gb18030"))
-    with pytest.raises(
-        SettingError, match=r"encodings; .*line 1 is '[가-힣]{5}' in cp949, '那就不得了' in gb18030"
-    ):
+    with pytest.raises(TextError, match=r"encodings; .*line 1 is '[가-힣]{5}' in cp949, '那就不得了' in gb18030"):
         TextTable(path)
     assert texts(path, encoding="gb18030") == ["那就不得了", "可能不对的人"]
 
