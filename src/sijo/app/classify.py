@@ -13,13 +13,11 @@ from cyclopts import Parameter
 from rich.table import Column
 from rich.text import Text
 
-from sijo.app.again import resuming
 from sijo.app.compare import comparing
 from sijo.app.label_settings import LabelSettings
 from sijo.app.options import call_with
-from sijo.app.progress import RowProgress
 from sijo.app.results import print_beside_texts
-from sijo.app.table_job import TableJob, answering, check_output, in_words, speed_of
+from sijo.app.table_job import TableJob, answering, check_output, write_output
 from sijo.errors import SettingError, SijoError, TextError, warn
 from sijo.names import NameCells
 from sijo.texts import printable
@@ -165,15 +163,17 @@ def run(sources: Sequence[str], settings: ClassifySettings) -> None:
             return
         labeller.scorer.engine.told = progress.within
         progress.begin("reading")
-        work = _to_stdout if settings.output is None else _to_file
-        counts = work(table, labeller, settings, progress)
-    if counts is None:
-        settings.say(f"{settings.output} is complete already")
-        return
-    rows = in_words(counts["kept"] + counts["rows"])
-    settings.say(rows + ("" if settings.output is None else f" in {settings.output}") + speed_of(counts, progress))
-    for note in _notes(counts, labeller):
-        settings.say(note)
+        job = _job(table, labeller, settings)
+        if settings.output is not None:
+            decisive = _run_settings(table, labeller, settings)
+            counts = write_output(settings, decisive, table, labeller.rows, job, progress)
+        else:
+            safe, top_k = settings.spreadsheet_safe, settings.top_k
+            with job as work:
+                counts = work.to_stdout(
+                    settings.shown, progress, partial(_print_table, top_k=top_k), spreadsheet_safe=safe
+                )
+    settings.sum_up(counts, progress, lambda counts: _notes(counts, labeller))
 
 
 @contextmanager
@@ -213,32 +213,6 @@ def _opened(
 
 def _answers(labeller: "Labeller", settings: ClassifySettings) -> Callable[["RowBlock"], list["LabelPrediction"]]:
     return lambda block: _rows(block, labeller, settings)
-
-
-def _to_file(
-    table: "TextTable | JoinedTables", labeller: "Labeller", settings: ClassifySettings, progress: RowProgress
-) -> Counter[str] | None:
-    """The counts of a run; None where its output was there already."""
-    from sijo.files.output_job import OutputJob
-
-    with call_with(OutputJob, settings, settings=_run_settings(table, labeller, settings)) as job:
-        if job.finished:
-            job.confirm(table.blocks(rows=labeller.rows))
-            return None
-        with _job(table, labeller, settings) as work:
-            return work.to_file(job, progress, lambda kept: settings.say(f"{kept}; this goes on: {resuming()}"))
-
-
-def _to_stdout(
-    table: "TextTable | JoinedTables", labeller: "Labeller", settings: ClassifySettings, progress: RowProgress
-) -> Counter[str]:
-    with _job(table, labeller, settings) as work:
-        if settings.shown != "table":
-            return work.to_stream(settings.shown, progress, spreadsheet_safe=settings.spreadsheet_safe)
-        counts: Counter[str] = Counter()
-        for block, rows in work.each(progress, counts):
-            _print_table(block.texts, rows, first=block.number == 0, top_k=settings.top_k)
-        return counts
 
 
 def _rows(block: "RowBlock", labeller: "Labeller", settings: ClassifySettings) -> list["LabelPrediction"]:
@@ -345,9 +319,7 @@ def _run_settings(
     }
 
 
-def _print_table(
-    texts: Sequence[str], rows: Sequence["LabelPrediction"], *, first: bool, top_k: int | None
-) -> None:
+def _print_table(block: "RowBlock", rows: Sequence["LabelPrediction"], *, top_k: int | None) -> None:
     """A line for each row: label, probability, its lead, who says so, and as much of the text as fits.
 
     top_k  how many of the best labels are shown with their probabilities; None for the label alone
@@ -369,7 +341,7 @@ def _print_table(
         )
         for row in rows
     ]
-    print_beside_texts(columns, answers, texts, headings=first)
+    print_beside_texts(columns, answers, block.texts, headings=block.number == 0)
 
 
 def _best(row: "LabelPrediction", top_k: int) -> str:

@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from sijo.app.again import resuming
 from sijo.app.options import ComputeOptions, call_with
-from sijo.app.progress import RowProgress
-from sijo.app.table_job import TableJob, TableOptions, answering, check_output, in_words, speed_of
+from sijo.app.table_job import TableJob, TableOptions, answering, check_output, write_output
 from sijo.version import __version__
 
 if TYPE_CHECKING:
@@ -111,20 +109,14 @@ def run(sources: Sequence[str], settings: EncodeSettings) -> None:
         engine = settings.opened(table)
         engine.told = progress.within
         progress.begin("reading")
-        if settings.output is None:
-            with _job(table, engine, settings) as work:
-                counts = work.to_stream("jsonl", progress)
-            what = in_words(counts["rows"])
+        job = _job(table, engine, settings)
+        if settings.output is not None:
+            decisive = _run_settings(table, engine, settings)
+            counts = write_output(settings, decisive, table, ROWS, job, progress, arrays=True)
         else:
-            done = _to_file(table, engine, settings, progress)
-            if done is None:
-                settings.say(f"{settings.output} is complete already")
-                return
-            counts = done
-            what = f"{in_words(counts['kept'] + counts['rows'])} in {settings.output}"
-    settings.say(what + speed_of(counts, progress))
-    for note in _notes(counts, engine):
-        settings.say(note)
+            with job as work:
+                counts = work.to_stream("jsonl", progress)
+    settings.sum_up(counts, progress, lambda counts: _notes(counts, engine))
 
 
 @contextmanager
@@ -147,21 +139,6 @@ def _job(
 def _opened(settings: EncodeSettings) -> Callable[["RowBlock"], "Encoded"]:
     """What encodes a block, in a process of its own, in the precision that was taken."""
     return reader(settings.opened_in(settings.precision))
-
-
-def _to_file(
-    table: "TextTable | JoinedTables", engine: "Engine", settings: EncodeSettings, progress: RowProgress
-) -> Counter[str] | None:
-    """The counts of a run; None where its output was there already."""
-    from sijo.files.output_job import OutputJob
-
-    decisive = _run_settings(table, engine, settings)
-    with call_with(OutputJob, settings, settings=decisive, arrays=True) as job:
-        if job.finished:
-            job.confirm(table.blocks(rows=ROWS))
-            return None
-        with _job(table, engine, settings) as work:
-            return work.to_file(job, progress, lambda kept: settings.say(f"{kept}; this goes on: {resuming()}"))
 
 
 def reader(engine: "Engine") -> Callable[["RowBlock"], "Encoded"]:

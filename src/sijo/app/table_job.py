@@ -6,13 +6,14 @@ or not at all, by a run that can be resumed; or to standard output as they come.
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from sijo.app.options import ReadingOptions
+from sijo.app.again import resuming
+from sijo.app.options import ReadingOptions, call_with
 from sijo.app.progress import RowProgress
 from sijo.app.results import rows_out, tell
 from sijo.errors import SettingError
@@ -60,6 +61,18 @@ class TableOptions(ReadingOptions):
         """Tell a person something beside the results, unless --quiet."""
         if not self.quiet:
             tell(line)
+
+    def sum_up(
+        self, counts: Counter[str] | None, progress: RowProgress, notes: Callable[[Counter[str]], Iterable[str]]
+    ) -> None:
+        """Tell how many rows are done, None where all were before, and what a person should know beside it."""
+        if counts is None:
+            self.say(f"{self.output} is complete already")
+            return
+        rows = in_words(counts["kept"] + counts["rows"])
+        self.say(rows + ("" if self.output is None else f" in {self.output}") + speed_of(counts, progress))
+        for note in notes(counts):
+            self.say(note)
 
 
 def _is_typed(sources: Sequence[str]) -> bool:
@@ -169,6 +182,22 @@ class TableJob(Generic[Answer]):
         stream(pieces(), format, rows_out(), spreadsheet_safe=spreadsheet_safe)
         return counts
 
+    def to_stdout(
+        self,
+        shown: Literal["table", "jsonl", "csv", "tsv"],
+        progress: RowProgress,
+        print_block: Callable[["RowBlock", Answer], None],
+        *,
+        spreadsheet_safe: bool,
+    ) -> Counter[str]:
+        """Print rows as their answers come: in a format, or as a table whose lines `print_block` prints."""
+        if shown != "table":
+            return self.to_stream(shown, progress, spreadsheet_safe=spreadsheet_safe)
+        counts: Counter[str] = Counter()
+        for block, answer in self.each(progress, counts):
+            print_block(block, answer)
+        return counts
+
     def each(self, progress: RowProgress, counts: Counter[str]) -> Iterator[tuple["RowBlock", Answer]]:
         """Every block with its answer, to be printed; counted once whoever asked for it is done with it."""
         try:
@@ -182,6 +211,32 @@ class TableJob(Generic[Answer]):
             if counts["rows"]:
                 tell(f"{in_words(counts['rows'])} printed; a run with --output FILE goes on with --resume")
             raise
+
+
+def write_output(
+    settings: TableOptions,
+    decisive: Mapping[str, object],
+    table: "TextTable | JoinedTables",
+    rows: int,
+    opened: AbstractContextManager[TableJob[Answer]],
+    progress: RowProgress,
+    **options: Any,
+) -> Counter[str] | None:
+    """Write an output, or the rest of it; the counts, and None where it was there already.
+
+    decisive  what decides the answers, but the rows
+    rows      of a block, at most
+    opened    the work, which is entered where there is any
+    options   of `OutputJob`, beside those that the settings have
+    """
+    from sijo.files.output_job import OutputJob
+
+    with call_with(OutputJob, settings, settings=decisive, **options) as job:
+        if job.finished:
+            job.confirm(table.blocks(rows=rows))
+            return None
+        with opened as work:
+            return work.to_file(job, progress, lambda kept: settings.say(f"{kept}; this goes on: {resuming()}"))
 
 
 @contextmanager

@@ -13,11 +13,9 @@ from cyclopts import Parameter
 from rich.table import Column
 from rich.text import Text
 
-from sijo.app.again import resuming
 from sijo.app.options import ComputeOptions, call_with
-from sijo.app.progress import RowProgress
 from sijo.app.results import print_beside_texts
-from sijo.app.table_job import TableJob, TableOptions, answering, check_output, in_words, speed_of
+from sijo.app.table_job import TableJob, TableOptions, answering, check_output, write_output
 from sijo.errors import SettingError
 from sijo.texts import printable
 from sijo.version import __version__
@@ -189,15 +187,17 @@ def run(sources: Sequence[str], settings: PredictSettings) -> None:
             return
         predictor.engine.told = progress.within
         progress.begin("reading")
-        work = _to_stdout if settings.output is None else _to_file
-        counts = work(asked, predictor, settings, progress)
-    if counts is None:
-        settings.say(f"{settings.output} is complete already")
-        return
-    rows = in_words(counts["kept"] + counts["rows"])
-    settings.say(rows + ("" if settings.output is None else f" in {settings.output}") + speed_of(counts, progress))
-    for note in _notes(counts, predictor):
-        settings.say(note)
+        job = _job(asked, predictor, settings)
+        if settings.output is not None:
+            decisive = _run_settings(asked, predictor, settings)
+            counts = write_output(settings, decisive, table, predictor.rows, job, progress)
+        else:
+            safe, top_k = settings.spreadsheet_safe, settings.top_k
+            with job as work:
+                counts = work.to_stdout(
+                    settings.shown, progress, partial(_print_table, top_k=top_k), spreadsheet_safe=safe
+                )
+    settings.sum_up(counts, progress, lambda counts: _notes(counts, predictor))
 
 
 def _told(asked: Asked) -> str:
@@ -245,32 +245,6 @@ def _job(asked: Asked, predictor: "Predictor", settings: PredictSettings) -> Ite
             columns=partial(answer_columns, places=places, all_scores=settings.all_scores),
             counted=counted,
         )
-
-
-def _to_file(
-    asked: Asked, predictor: "Predictor", settings: PredictSettings, progress: RowProgress
-) -> Counter[str] | None:
-    """The counts of a run; None where its output was there already."""
-    from sijo.files.output_job import OutputJob
-
-    with call_with(OutputJob, settings, settings=_run_settings(asked, predictor, settings)) as job:
-        if job.finished:
-            job.confirm(asked.table.blocks(rows=predictor.rows))
-            return None
-        with _job(asked, predictor, settings) as work:
-            return work.to_file(job, progress, lambda kept: settings.say(f"{kept}; this goes on: {resuming()}"))
-
-
-def _to_stdout(
-    asked: Asked, predictor: "Predictor", settings: PredictSettings, progress: RowProgress
-) -> Counter[str]:
-    with _job(asked, predictor, settings) as work:
-        if settings.shown != "table":
-            return work.to_stream(settings.shown, progress, spreadsheet_safe=settings.spreadsheet_safe)
-        counts: Counter[str] = Counter()
-        for block, answers in work.each(progress, counts):
-            _print_table(block.texts, answers, first=block.number == 0, top_k=settings.top_k)
-        return counts
 
 
 def _notes(counts: Counter[str], predictor: "Predictor") -> Iterator[str]:
@@ -323,7 +297,7 @@ def _run_settings(asked: Asked, predictor: "Predictor", settings: PredictSetting
     }
 
 
-def _print_table(texts: Sequence[str], answers: Sequence["Prediction"], *, first: bool, top_k: int | None) -> None:
+def _print_table(block: "RowBlock", answers: Sequence["Prediction"], *, top_k: int | None) -> None:
     """A line for each row: the answer, its score, and as much of the text as fits.
 
     top_k  how many of the best labels are shown with their probabilities; None for the answer alone
@@ -342,7 +316,7 @@ def _print_table(texts: Sequence[str], answers: Sequence["Prediction"], *, first
         Column("score", justify="right", style="cyan", no_wrap=True),
         *([] if top_k is None else [Column(f"best {top_k}", no_wrap=True)]),
     ]
-    print_beside_texts(columns, rows, texts, headings=first)
+    print_beside_texts(columns, rows, block.texts, headings=block.number == 0)
 
 
 def _shortened(words: str) -> Text:

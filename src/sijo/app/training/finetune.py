@@ -91,9 +91,7 @@ class FinetuneCommand:
     def reading(self) -> "TextReading":
         """How --train and --eval are read."""
         from sijo.files.inputs.sources import TextReading
-        from sijo.files.limits import check_longest
 
-        check_longest(self.longest_row)
         return TextReading(
             delimiter=self.delimiter,
             header=not self.no_header,

@@ -338,18 +338,17 @@ def _readings(opened: Opened, lines: _OtherLines, candidates: Sequence[str], nam
     single = [match.encoding for match in from_bytes(lines.sample) if not match.multi_byte_usage]
     single = list(dict.fromkeys(["cp1252", *single[:MOST_SHOWN], *OTHER_PAGES]))
     whole = [*candidates, *_whole_readers(opened, single, name)]
-    shown = {
-        _line(lines.first, codec): codec
-        for codec in reversed(whole)
-        if _reads(lines.first, codec) and _is_written(lines.first, codec)
-    }
+    shown = {_line(lines.first, codec): codec for codec in reversed(whole) if _is_written(lines.first, codec)}
     first = sorted(shown.items(), key=lambda reading: whole.index(reading[1]))[:MOST_SHOWN]
     return ", ".join(f"{line} in {codec}" for line, codec in first)
 
 
 def _is_written(line: bytes, codec: str) -> bool:
-    """Whether a line has no letters but those that people write: none for private use, no control codes."""
-    text = codecs.getincrementaldecoder(codec)().decode(line).strip()
+    """Whether a line reads, as letters that people write: none for private use, no control codes."""
+    try:
+        text = codecs.getincrementaldecoder(codec)().decode(line).strip()
+    except UnicodeDecodeError:
+        return False
     return all(letter.isprintable() or letter.isspace() for letter in text)
 
 

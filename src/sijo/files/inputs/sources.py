@@ -31,13 +31,15 @@ class TextReading:
     longest_row: int = LONGEST_ROW
     """Bytes that a line or a row may have, and a page of Parquet; ten times as many what is held whole."""
 
+    def __post_init__(self) -> None:
+        check_longest(self.longest_row)
+
     def checked(self, kind: str, name: str) -> Self:
         """The same as readers take it. Raises SettingError for what a table of that kind has not, or cannot be.
 
         >>> TextReading(delimiter="\\\\t", encoding="MS949").checked("csv", "a.csv")
         TextReading(delimiter='\\t', header=True, encoding='cp949', longest_row=100000000)
         """
-        check_longest(self.longest_row)
         if not self.header and kind != "csv":
             raise SettingError(f"{name} is read as {kind}, which has no header; leave --no-header out")
         if self.encoding is not None and kind in ("parquet", "xlsx"):
