@@ -50,7 +50,8 @@ SOUND = {
 
 def numeric_options():
     """Every option that takes a number, by its command."""
-    for name in ("attribute", "bench", "classify", "encode", "evaluate", "finetune", "generate", "predict"):
+    names = "attribute bench classify distill encode evaluate export finetune generate predict pretrain"
+    for name in names.split():
         yield from (((name,), option) for option in _numbers(cli.app[name]))
     tokenizers = cli.app["tokenizer"]
     for name in ("train", "cut"):
@@ -99,10 +100,22 @@ def orders(writer, tiny_model, tuned, write, tmp_path):
         ("attribute",): ("attribute", "--model", writer, "the sea"),
         ("bench",): ("bench", tiny_model, "--rounds", "1"),
         ("classify",): ("classify", texts, "--labels", "sea,land", "--model", tiny_model),
+        ("distill",): (
+            "distill",
+            "--teacher",
+            tiny_model,
+            "--corpus",
+            texts,
+            "--out",
+            tmp_path / "d",
+            "--settings",
+        ),
         ("encode",): ("encode", texts, "--model", tiny_model),
         ("evaluate",): ("evaluate", "--data", data, "--model", tiny_model, "--resamples", "100"),
+        ("export",): ("export", tiny_model, "--texts", texts, "--out", tmp_path / "x"),
         ("finetune",): ("finetune", "--train", data, "--out", tmp_path / "f", "--settings"),
         ("generate",): generate,
+        ("pretrain",): ("pretrain", "bert-tiny", "--corpus", texts, "--settings"),
         ("predict",): ("predict", texts, "--model", tuned("classification")),
         ("tokenizer", "train"): (
             *("tokenizer", "train", texts, "--kind", "bpe", "--vocab-size", "300", "--out", tmp_path / "t"),

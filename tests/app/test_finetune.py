@@ -5,6 +5,7 @@ import json
 import os
 import signal
 
+import openpyxl
 import pytest
 
 import sijo
@@ -71,6 +72,26 @@ def test_from_rows_to_a_model_that_labels(sijo_cli, tiny_model, files, tmp_path)
     assert "was `model`" in (tmp_path / "small" / "model" / "README.md").read_text()
     assert set(json.loads((tmp_path / "small" / "summary.json").read_text())["seeds"]) == {"0", "1"}
     assert "step 5, epoch 1" in small.err
+
+
+def test_sheets_as_a_korean_excel_has_them(sijo_cli, tiny_model, files, tmp_path):
+    # kills: --sheet that reads the first one; an error that names an option which the command has not
+    book = openpyxl.Workbook()
+    book.active.title = "설명"
+    book.active.append(["어떻게 읽나"])
+    for name, file in zip(("훈련", "평가"), files, strict=True):
+        sheet = book.create_sheet(name)
+        for row in csv.reader(file.open(encoding="utf-8", newline="")):
+            sheet.append(row)
+    book.save(tmp_path / "rows.xlsx")
+    arguments = ("finetune", "--model", tiny_model, "--train", tmp_path / "rows.xlsx", "-o", tmp_path / "run", "-q")
+    ran = sijo_cli(*arguments, "--sheet", "훈련", "--set", "run.steps=1", "run.batch=4", "cutting.length=24")
+    assert ran.code == 0, ran.err
+    (result,) = ran.rows()
+    assert 0 < result["evaluation_rows"] < 12  # held out of the 40 of that sheet
+    sijo_cli(*arguments[:-2], tmp_path / "other", "--sheet", "훈련소").must_say(
+        2, "no sheet '훈련소'; did you mean '훈련'"
+    )
 
 
 def test_people_see_tables(sijo_cli, tiny_model, files, tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import sijo.app
+from sijo.app import cli
 from sijo.app.options import call_with
 
 APP = Path(sijo.app.__file__).parent
@@ -60,3 +61,16 @@ def test_options_and_others():
 
     assert call_with(lambda size, name: (size, name), Options(), name="a") == (3, "a")
     assert call_with(lambda size, name: (size, name), Options(), name="a", size=5) == (5, "a")
+
+
+def test_every_command_that_reads_tables_reads_them_alike():
+    # kills: an error that says --encoding or --longest-row to a command which has no such option
+    reading = {"--delimiter", "--no-header", "--encoding", "--sheet", "--longest-row"}
+    for name in ("classify", "distill", "encode", "evaluate", "export", "finetune", "predict", "pretrain"):
+        assert reading <= _options(cli.app[name]), name
+    for name in ("train", "cut"):
+        assert reading | {"--input-format"} <= _options(cli.app["tokenizer"][name]), name
+
+
+def _options(command):
+    return {name for argument in command.assemble_argument_collection() for name in argument.names}

@@ -5,10 +5,12 @@ import json
 import os
 import re
 import tracemalloc
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,8 +18,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sijo.data import corpus
-from sijo.data.corpus import Document, SeenDigests, SourceFile, document_digest, documents, sentences, sources
+from sijo.data.corpus import (
+    Document,
+    SeenDigests,
+    SourceFile,
+    document_digest,
+    documents,
+    must_concern,
+    sentences,
+    sources,
+)
 from sijo.errors import SettingError, TextError
+from sijo.files.inputs.sources import TextReading
+from sijo.files.table_formats import SUFFIXES
 
 POEMS = [
     ["The sea is old.", "It was not good."],
@@ -122,6 +135,47 @@ def test_words_that_mean_nothing(here, words, message):
     Path("link.txt").symlink_to("nowhere.txt")
     with pytest.raises(SettingError, match=message):
         sources(words)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [TextReading(delimiter=";"), TextReading(header=False), TextReading(sheet="2"), TextReading(encoding="cp949")],
+)
+def test_what_is_said_is_for_files_that_have_it(here, said):
+    # kills: a delimiter that refuses the JSON beside a CSV; one that nothing has, and nobody is told
+    Path("a.csv").write_bytes("text;n\n비가 왔다;1\n".encode("cp949"))
+    Path("b.jsonl").write_text('{"text": "the sea"}\n')
+    book = openpyxl.Workbook()
+    book.active.append(["text"])
+    book.create_sheet("둘").append(["text"])
+    book["둘"].append(["a sheet"])
+    book.save("c.xlsx")
+    pq.write_table(pa.table({"text": ["the land"]}), "d.parquet")
+    every = sources(["a.csv", "b.jsonl", "c.xlsx", "d.parquet"])
+    must_concern(said, every)
+    kinds = {TextReading(delimiter=";"): "csv", TextReading(header=False): "csv", TextReading(sheet="2"): "xlsx"}
+    for source in every:
+        kind = SUFFIXES[source.path.suffix]
+        concerned = kind == kinds[said] if said in kinds else kind in ("csv", "jsonl")
+        if concerned:
+            must_concern(said, [source])
+        else:
+            with pytest.raises(SettingError, match=f"{source.path} is read as {kind}, .*leave --"):
+                must_concern(said, [source])
+    both = replace(said, delimiter=";", encoding="cp949", sheet="2", header=True)
+    assert [document for source in every for document in read(source.path, column="text", how=both)] == [
+        (["비가 왔다"], None),
+        (["the sea"], None),
+        (["a sheet"], None),
+        (["the land"], None),
+    ]
+
+
+def test_a_folder_s_settings_are_no_text(here):
+    # kills: a config.json read as text because a .json may be named; .json and .xlsx that a person named refused
+    lay("d/a.txt", "d/config.json", "d/b.xlsx")
+    assert named("d") == ["d/a.txt"]
+    assert named("d/config.json", "d/b.xlsx") == ["d/config.json", "d/b.xlsx"]
 
 
 # --- sentences ----------------------------------------------------------------------------------

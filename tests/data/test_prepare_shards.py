@@ -14,6 +14,7 @@ import sys
 import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from sijo.data.prepare_shards import prepare
 from sijo.data.shards import Corpus
 from sijo.errors import CheckpointError, SettingError, TextError
 from sijo.files import manifest
+from sijo.files.inputs.sources import TextReading
 from sijo.files.tables import TextTable
 from sijo.tokenizers.tokenizer import Tokenizer
 
@@ -716,3 +718,18 @@ def test_memory_does_not_grow_with_the_corpus(tokenizer, tmp_path, small, no_wai
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[2] < peaks[1] + len(text), (peaks, len(text))
+
+
+def test_what_was_said_of_files_decides(tokenizer, tmp_path):
+    # kills: a corpus read as one encoding and gone on with as another; one that a raised limit begins anew
+    file = tmp_path / "a.csv"
+    file.write_bytes("text;n\n비가 왔다;1\n".encode("cp949"))
+    target, files = tmp_path / "corpus", [SourceFile(file)]
+    korean = TextReading(encoding="cp949", delimiter=";")
+    made = prepare(files, tokenizer, target, column="text", how=korean)
+    assert made.documents == 1
+    raised = replace(korean, longest_row=2 * korean.longest_row)
+    assert prepare(files, tokenizer, target, column="text", how=raised, resume=True).fingerprint == made.fingerprint
+    for other in (replace(korean, encoding="cp932"), replace(korean, delimiter=None), TextReading()):
+        with pytest.raises(SettingError, match=r"encoding|delimiter"):
+            prepare(files, tokenizer, target, column="text", how=other, resume=True)

@@ -9,6 +9,7 @@ from sijo.errors import SettingError
 from sijo.names import label_in
 
 if TYPE_CHECKING:
+    from sijo.files.inputs.sources import TextReading
     from sijo.zeroshot.calibrating.fitting import CalibrateName
     from sijo.zeroshot.calibrating.methods import LabelShares
     from sijo.zeroshot.labeller import Labeller
@@ -46,9 +47,8 @@ class CalibrationOptions(Protocol):
         """Its column with right labels."""
         ...
 
-    @property
-    def encoding(self) -> str | None:
-        """That of tables of text, if somebody said it."""
+    def reading(self) -> "TextReading":
+        """What was said of tables."""
         ...
 
     @property
@@ -172,9 +172,11 @@ def _sample(
     file: Path, options: CalibrationOptions, column: str | None
 ) -> tuple[Sequence[str], Sequence[str] | None]:
     """The first texts of a sample, and their right labels."""
+    from sijo.files.table_formats import SUFFIXES, ending
     from sijo.files.tables import TextTable
 
-    block = TextTable(str(file), column=column, encoding=options.encoding).first_block(options.calibration_texts)
+    how = options.reading().fitting(SUFFIXES.get(ending(file)[0], "text"))
+    block = TextTable(file, column=column, **vars(how)).first_block(options.calibration_texts)
     if options.calibration_label_column is None:
         return block.texts, None
     column = options.calibration_label_column

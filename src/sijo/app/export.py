@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from sijo.app.numbers import percent
-from sijo.app.options import call_with
+from sijo.app.options import ReadingOptions, call_with
 from sijo.app.results import print_json, print_line, tell, wants_json
 from sijo.errors import SettingError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class ExportSettings:
+class ExportSettings(ReadingOptions):
     """What is written, and what it must be as good as."""
 
     to: Literal["onnx", "blocks"] = "onnx"
@@ -38,8 +38,6 @@ class ExportSettings:
     .parquet, or - for standard input. By default some that come with sijo."""
     column: str | None = None
     """The column of --texts with the text."""
-    encoding: str | None = None
-    """That of --texts, such as cp949; by default what a byte order mark says, else UTF-8, else what fits."""
     out: Path | None = None
     """A folder that is not there yet, for a copy of the model with the file; by default FOLDER itself gets it.
     Blocks, which take the place of the weights, must have one."""
@@ -74,7 +72,9 @@ def run(folder: Path, /, *, options: ExportSettings = ExportSettings()) -> None:
     if options.texts is not None:
         from sijo.files.tables import TextTable
 
-        table = TextTable(options.texts, column=options.column, encoding=options.encoding)
+        table = TextTable(
+            options.texts, kind=options.input_format, column=options.column, **vars(options.reading())
+        )
         texts = [text for block in table.blocks() for text in block.texts]
     exported: Exported | ExportedBlocks
     held = ""

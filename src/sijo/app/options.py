@@ -4,13 +4,16 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass
 from inspect import signature
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from cyclopts import Group, Parameter
 
 from sijo.errors import SettingError
 from sijo.files.limits import LONGEST_ROW
 from sijo.texts import half_character
+
+if TYPE_CHECKING:
+    from sijo.files.inputs.sources import TextReading
 
 Result = TypeVar("Result")
 BackendName = Literal["auto", "torch", "onnx"]
@@ -26,12 +29,9 @@ COMPUTING = Parameter(group=Group("Computing", sort_key=2))
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadingOptions:
-    """How an input is read: of every command that reads tables."""
+class FileReading:
+    """How files are read: of every command that reads tables or text."""
 
-    input_format: Annotated[InputFormat | None, READING] = None
-    """What the input holds; told from its suffix by default, and for a pipe and .txt from the first lines: text
-    (one a line) where these are not sure to be something else."""
     delimiter: Annotated[str | None, READING] = None
     """Between the fields of a CSV: what a first line sep=; says, else a comma, or a tab in .tsv."""
     no_header: Annotated[bool, READING] = False
@@ -43,6 +43,27 @@ class ReadingOptions:
     """Of an .xlsx: the name of a sheet, or its number from 1; by default the first that is not hidden."""
     longest_row: Annotated[int, READING] = LONGEST_ROW
     """Bytes that a line of the input may have at most, a row, and a page of Parquet."""
+
+    def reading(self) -> "TextReading":
+        """What was said, as the library takes it."""
+        from sijo.files.inputs.sources import TextReading
+
+        return TextReading(
+            delimiter=self.delimiter,
+            header=not self.no_header,
+            encoding=self.encoding,
+            sheet=self.sheet,
+            longest_row=self.longest_row,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingOptions(FileReading):
+    """How an input is read that may be a pipe."""
+
+    input_format: Annotated[InputFormat | None, READING] = None
+    """What the input holds; told from its suffix by default, and for a pipe and .txt from the first lines: text
+    (one a line) where these are not sure to be something else."""
 
 
 @dataclass(frozen=True, kw_only=True)

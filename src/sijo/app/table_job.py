@@ -49,12 +49,8 @@ class TableOptions(ReadingOptions):
             output=self.output,
             kind=self.input_format,
             column=column,
-            delimiter=self.delimiter,
-            header=not self.no_header,
-            encoding=self.encoding,
+            **vars(self.reading()),
             **reading,
-            sheet=self.sheet,
-            longest_row=self.longest_row,
         )
 
     def say(self, line: str) -> None:

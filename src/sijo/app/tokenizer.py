@@ -11,7 +11,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from sijo.app.cli import TOKENIZER, input_name
-from sijo.app.options import InputFormat, call_with
+from sijo.app.options import ReadingOptions, call_with
 from sijo.app.progress import RowProgress
 from sijo.app.results import print_json, print_shown, tell, wants_json
 from sijo.errors import SettingError
@@ -38,7 +38,7 @@ def _style_names() -> Any:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class TrainSettings:
+class TrainSettings(ReadingOptions):
     """What kind of tokenizer, how large, and where it goes."""
 
     kind: Kind
@@ -61,11 +61,6 @@ class TrainSettings:
     """Of that choice."""
     column: str | None = None
     """The column with the text: "text", or the only one, by default."""
-    input_format: InputFormat | None = None
-    """What standard input holds; text, one a line, by default."""
-    encoding: str | None = None
-    """Of files of text, such as cp949; by default what a byte order mark says, else UTF-8, else the one that fits
-    the whole file, with a warning."""
     format: Literal["table", "json"] | None = None
     """How the report is printed: a table for people, or one JSON object; by default json in a pipe."""
     overwrite: bool = False
@@ -76,7 +71,7 @@ class TrainSettings:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class CutSettings:
+class CutSettings(ReadingOptions):
     """Whose tokenizer, how much of it, and where that goes."""
 
     model: str | None = None
@@ -92,11 +87,6 @@ class CutSettings:
     what is no letter; repeat for each."""
     column: str | None = None
     """The column with the text: "text", or the only one, by default."""
-    input_format: InputFormat | None = None
-    """What standard input holds; text, one a line, by default."""
-    encoding: str | None = None
-    """Of files of text, such as cp949; by default what a byte order mark says, else UTF-8, else the one that fits
-    the whole file, with a warning."""
     overwrite: bool = False
     """Replace a tokenizer that is there."""
     quiet: Annotated[bool, Parameter(alias="-q")] = False
@@ -128,20 +118,19 @@ def _written(
 
 def _opened(files: Sequence[str], settings: TrainSettings | CutSettings) -> list["TextTable"]:
     """Every file, folder or pattern, and standard input, at its start."""
-    from sijo.data.corpus import open_source, sources
+    from sijo.data.corpus import must_concern, open_source, sources
     from sijo.files.tables import TextTable
 
     if not files:
         raise SettingError("name the files to learn from: .txt, .csv, .jsonl or .parquet, folders, or - for a pipe")
-    tables = [
-        open_source(source, column=settings.column, encoding=settings.encoding)
-        for source in sources([name for name in files if name != "-"])
-    ]
+    how, column = settings.reading(), settings.column
+    named = sources([name for name in files if name != "-"])
     if "-" in files:
-        tables.append(
-            TextTable("-", kind=settings.input_format, column=settings.column, encoding=settings.encoding)
-        )
-    return tables
+        piped = [TextTable("-", kind=settings.input_format, column=column, **vars(how))]
+    else:
+        must_concern(how, named)
+        piped = []
+    return [open_source(source, column=column, how=how) for source in named] + piped
 
 
 def _texts(tables: Sequence["TextTable"], progress: RowProgress) -> Iterator[str]:

@@ -10,7 +10,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
 from hashlib import blake2b
@@ -20,7 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from sijo.errors import SettingError, TextError, nearest
-from sijo.files.table_formats import DECOMPRESS, SUFFIXES, ending
+from sijo.files.inputs.sources import TextReading
+from sijo.files.records import AS_TOLD
+from sijo.files.table_formats import DECOMPRESS, STREAMS, SUFFIXES, ending
 from sijo.files.tables import RowBlock, TextTable
 from sijo.names import column_named
 
@@ -94,18 +96,19 @@ def sources(names: Sequence[str]) -> list[SourceFile]:
 
 
 def open_source(
-    source: SourceFile, *, column: str | None = None, code_column: str | None = None, encoding: str | None = None
+    source: SourceFile, *, column: str | None = None, code_column: str | None = None, how: TextReading = AS_TOLD
 ) -> TextTable:
     """A source at its start, with all checked that can be before its rows are read.
 
-    encoding  of text; None for what the bytes say
+    how  what was said of the files, which is for those of a kind that has it
 
     Raises what `documents` does, as far as the first row shows it.
     """
-    plain = SUFFIXES.get(ending(source.path)[0]) == "text"
+    kind = SUFFIXES[ending(source.path)[0]]
+    plain = kind == "text"
     # plain text has no columns, and is read as such whatever its first lines look like
     table = TextTable(
-        source.path, kind="text" if plain else None, column=None if plain else column, encoding=encoding
+        source.path, kind="text" if plain else None, column=None if plain else column, **vars(how.fitting(kind))
     )
     known = table.columns if table.kind != "text" else ()
     if code_column is not None and known is not None and column_named(code_column, known) is None:
@@ -116,14 +119,31 @@ def open_source(
     return table
 
 
+def must_concern(how: TextReading, files: Sequence[SourceFile]) -> None:
+    """Raise SettingError where something was said of files and none of them is of a kind that has it.
+
+    >>> must_concern(TextReading(encoding="cp949"), [SourceFile(Path("a.txt")), SourceFile(Path("b.parquet"))])
+    >>> must_concern(TextReading(encoding="cp949"), [SourceFile(Path("b.parquet"))])
+    Traceback (most recent call last):
+    sijo.errors.SettingError: b.parquet is read as parquet, which needs no encoding; leave --encoding out
+    """
+    kinds = {SUFFIXES[ending(file.path)[0]]: file for file in files}
+    for name in ("delimiter", "header", "encoding", "sheet"):
+        alone = replace(AS_TOLD, **{name: getattr(how, name)})
+        if kinds and all(alone.fitting(kind) != alone for kind in kinds):
+            kind, file = next(iter(kinds.items()))
+            alone.checked(kind, str(file.path))
+
+
 def documents(
-    source: SourceFile, *, column: str | None = None, code_column: str | None = None
+    source: SourceFile, *, column: str | None = None, code_column: str | None = None, how: TextReading = AS_TOLD
 ) -> Iterator[Document]:
     """The documents of a file, one at a time.
 
     column       where the text is in CSV, JSON Lines and Parquet; by default `text`, else the only column
     code_column  where each row's control code is; in a source with a code, where the words are that its text then
                  begins with: a second code, such as "Rating: 5.0" in Reviews (CTRL, section 3.2)
+    how          what was said of the files
 
     In plain text each line is a sentence or a paragraph, and a document ends at a blank line and at the
     end of the file, as BERT, ALBERT and ELECTRA have it. One that grows beyond a million characters
@@ -140,7 +160,7 @@ def documents(
     >>> [document.sentences for document in documents(SourceFile(poem))]
     [['One line.', 'Two more.', 'A third.'], ['Another poem.']]
     """
-    table = open_source(source, column=column, code_column=code_column)
+    table = open_source(source, column=column, code_column=code_column, how=how)
     return (row for row in read_documents(table, source, code_column=code_column) if row.sentences)
 
 
@@ -262,21 +282,26 @@ def _files(name: str) -> list[Path]:
 
 
 def _below(path: Path) -> list[Path]:
-    known = f"{', '.join(SUFFIXES)}, with or without {', '.join(DECOMPRESS)}"
+    packed = f"with or without {', '.join(DECOMPRESS)}"
     if path.is_dir():
         files: list[Path] = []
         for place, folders, names in os.walk(path):
             folders[:] = [name for name in folders if not name.startswith(".")]
             files += (Path(place, name) for name in names if not name.startswith("."))
-        if not (files := sorted(file for file in files if ending(file)[0] in SUFFIXES)):
-            raise SettingError(f"the folder {path} holds no file that ends in one of {known}")
+        files = sorted(file for file in files if ending(file)[0] in STREAMS)  # a .json is mostly settings there
+        if not files:
+            raise SettingError(
+                f"the folder {path} holds no file that ends in one of {', '.join(STREAMS)}, {packed}"
+            )
         return files
     if not path.is_file():
         raise SettingError(
             f"{path} is a pipe, a device or a broken link; save what it gives to a file and name that"
         )
     if ending(path)[0] not in SUFFIXES:
-        raise SettingError(f"{path} ends in none of {known}; rename it to say what it holds")
+        raise SettingError(
+            f"{path} ends in none of {', '.join(SUFFIXES)}, {packed}; rename it to say what it holds"
+        )
     return [path]
 
 

@@ -44,10 +44,13 @@ from sijo.data.shards import (
 from sijo.data.tokenized_sentence import TokenizedSentence, tokenized_sentences
 from sijo.errors import CheckpointError, SettingError, TextError
 from sijo.files.atomic import sync, whole_folder
+from sijo.files.inputs.sources import TextReading
 from sijo.files.json_files import read_object, write_json
 from sijo.files.paths import FolderFile, present
 from sijo.files.private import open_file
+from sijo.files.records import AS_TOLD
 from sijo.files.resumable import SETTINGS, ResumableFolder
+from sijo.files.tables import TextTable
 from sijo.tokenizers.codes import code_ids
 from sijo.tokenizers.tokenizer import USUAL, Tokenizer
 from sijo.version import __version__
@@ -84,6 +87,7 @@ def prepare(
     *,
     column: str | None = None,
     code_column: str | None = None,
+    how: TextReading = AS_TOLD,
     skip_bad: bool = False,
     shard_tokens: int = 64_000_000,
     keep_text: bool = False,
@@ -97,6 +101,7 @@ def prepare(
     folder        the folder to be; it appears when all is done
     column        where the text is, and
     code_column   where the control code is, in rows; see `corpus.documents`
+    how           what was said of the files
     skip_bad      leave out what follows a fault in a file, and name it in `counts.bad`
     shard_tokens  a shard closes before it would have more, unless a single document does
     keep_text     keep what was written beside the tokens, for a reader with another tokenizer
@@ -128,9 +133,12 @@ def prepare(
     _check(sources, shard_tokens, resume=resume, overwrite=overwrite)
     target = Path(folder).absolute()
     making = target.with_name(f".{target.name}.preparing")
-    how: dict[str, Any] = {"column": column, "code_column": code_column, "shard_tokens": shard_tokens}
-    how |= {"keep_text": keep_text} if keep_text else {}
-    finished = partial(_finished, target, tokenizer, how, sources)
+    settings: dict[str, Any] = {"column": column, "code_column": code_column, "shard_tokens": shard_tokens}
+    settings |= {"keep_text": keep_text} if keep_text else {}
+    told = {name: value for name, value in vars(how).items() if value != getattr(AS_TOLD, name)}
+    told.pop("longest_row", None)  # which decides nothing but what is refused
+    decisive = settings | told
+    finished = partial(_finished, target, tokenizer, decisive, sources)
     if resume and target.exists() and not making.exists():
         return finished()
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -144,16 +152,16 @@ def prepare(
         if work.begun_with() and not (resume or overwrite):
             unfinished = f"an unfinished preparation of {target} is in {making}"
             raise SettingError(f"{unfinished}; resume it, or overwrite it to start over")
-        begun_with = _settings(sources, tokenizer, how)
+        begun_with = _settings(sources, tokenizer, decisive)
         overwrite = work.begin(begun_with, work="preparation", resume=resume, overwrite=overwrite)
-        preparation = _Preparation(work, tokenizer, sources, skip_bad=skip_bad, **how)
+        preparation = _Preparation(work, tokenizer, sources, how, skip_bad=skip_bad, **settings)
         if not preparation.is_placed(target):
             if target.exists() and not overwrite:
                 raise SettingError(f"{target} was made by someone else in the meantime; move it away, then resume")
             preparation.read(tell)
             preparation.place(target, overwrite=overwrite)
         corpus = Corpus.open(target, check=False)
-        leave_identity(target, work, fingerprint=corpus.fingerprint, settings=how, sources=sources)
+        leave_identity(target, work, fingerprint=corpus.fingerprint, settings=decisive, sources=sources)
         work.clear()
     return corpus
 
@@ -175,6 +183,7 @@ class _Preparation:
     work: ResumableFolder
     tokenizer: Tokenizer
     sources: Sequence[SourceFile]
+    how: TextReading
     column: str | None
     code_column: str | None
     shard_tokens: int
@@ -246,7 +255,7 @@ class _Preparation:
             self._ids(name)
         for source in self.sources[self.source :]:  # what would else be found out after hours
             with suppress(TextError) if self.skip_bad else nullcontext():
-                open_source(source, column=self.column, code_column=self.code_column)
+                self._opened(source)
         sizes = [source.path.stat().st_size for source in self.sources]
         for batch in groups(self._rest(), rows=sys.maxsize, characters=BATCH_CHARACTERS, size=_weight):
             self._take(batch)
@@ -267,12 +276,15 @@ class _Preparation:
         self.source, self.documents = len(self.sources), 0
         self._commit()
 
+    def _opened(self, source: SourceFile) -> TextTable:
+        return open_source(source, column=self.column, code_column=self.code_column, how=self.how)
+
     def _rest(self) -> Iterator[tuple[int, Document]]:
         """The documents that have not been taken, each with the number of its source."""
         taken = self.documents
         for number, source in enumerate(self.sources[self.source :], self.source):
             try:
-                table = open_source(source, column=self.column, code_column=self.code_column)
+                table = self._opened(source)
                 self._share = table.share
                 documents = read_documents(table, source, code_column=self.code_column)
                 if sum(1 for _ in islice(documents, taken)) < taken:

@@ -21,7 +21,7 @@ def records(path: str | Path, how: TextReading = AS_TOLD) -> Iterator[tuple[str,
     """Every row of a table as its fields, whatever they hold, with the words that say where it stands.
 
     path  .csv, .tsv, .jsonl or .parquet, compressed or not; .json: one array of objects, one object, or lines; or
-          .xlsx, of which the first sheet that is not hidden is read
+          .xlsx
     how   what was said of the table
 
     CSV and .xlsx give strings, the others what they hold. Raises SettingError for a path or ending that will not do
@@ -35,7 +35,7 @@ def records(path: str | Path, how: TextReading = AS_TOLD) -> Iterator[tuple[str,
     """
     path = readable(Path(path))
     suffix, packed = formats.ending(path)
-    suffixes = {name: kind for name, kind in (formats.SUFFIXES | formats.ALSO_READ).items() if kind != "text"}
+    suffixes = {name: kind for name, kind in formats.SUFFIXES.items() if kind != "text"}
     kind = suffixes.get(suffix)
     if kind is None:
         raise SettingError(
@@ -66,7 +66,7 @@ def records(path: str | Path, how: TextReading = AS_TOLD) -> Iterator[tuple[str,
         elif kind == "xlsx":
             from sijo.files.reading.spreadsheets import Sheet  # here, with what unpacks XML, for those who need it
 
-            sheet = Sheet(stream, name, which=None, column=None, longest=longest)
+            sheet = Sheet(stream, name, which=how.sheet, column=None, longest=longest)
             yield from ((where, dict(zip(sheet.columns, cells, strict=True))) for where, cells in sheet.rows())
         elif kind == "jsonl":
             yield from ((where, row) for where, _, row in formats.read_json_lines(lines, name))

@@ -29,7 +29,7 @@ from sijo.files.reading.unpacking import open_xz
 StreamKind = Literal["text", "csv", "jsonl", "parquet"]
 Kind = Literal[StreamKind, "json", "xlsx"]
 
-SUFFIXES: dict[str, StreamKind] = {
+STREAMS: dict[str, StreamKind] = {
     ".txt": "text",
     ".csv": "csv",
     ".tsv": "csv",
@@ -38,8 +38,9 @@ SUFFIXES: dict[str, StreamKind] = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
-ALSO_READ: dict[str, Kind] = {".json": "json", ".xlsx": "xlsx"}
-"""The suffixes of what is no stream of rows."""
+"""The suffixes of streams of rows."""
+SUFFIXES: dict[str, Kind] = {**STREAMS, ".json": "json", ".xlsx": "xlsx"}
+"""Those of all that is read."""
 FROM_END = ("parquet", "xlsx")
 """What is no text, and has its table of contents at its end."""
 DECOMPRESS: dict[str, Callable[[IO[bytes]], Any]] = {

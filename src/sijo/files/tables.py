@@ -73,10 +73,7 @@ class TextTable:
                (of strings)
     preferred  columns that are taken, where there are several, before `text`
     lists      whether the column may hold lists, as of words: their text is JSON
-    delimiter, header, encoding   as `TextReading` has them
-    sheet      which one of a workbook (.xlsx), by its name or by its number from 1; by default the first shown
-    longest_row  bytes that a line or a row may have, and a page of Parquet; what can only be held whole, such as a
-               sheet, may take ten times as many
+    delimiter, header, encoding, sheet, longest_row   as `TextReading` has them
 
     Columns are named as `column_named` has it. Plain text has a row for every line, blank ones too, and lines end
     only at a line feed, or in a file without any at a carriage return. In CSV and JSON Lines a blank line is no
@@ -121,14 +118,12 @@ class TextTable:
         if kind is None and (delimiter is not None or not header) and suffix in ("", ".txt"):
             kind = "csv"  # nothing else has a delimiter or a header
         self.kind = self._checked_kind(kind, suffix)
-        as_text = TextReading(delimiter=delimiter, header=header, encoding=encoding, longest_row=longest_row)
-        as_text = as_text.checked(self.kind, self.name)
-        self._header, self._delimiter, self._encoding = header, as_text.delimiter, as_text.encoding
+        said = TextReading(
+            delimiter=delimiter, header=header, encoding=encoding, sheet=sheet, longest_row=longest_row
+        ).checked(self.kind, self.name)
+        self._header, self._delimiter, self._encoding, self._sheet = header, said.delimiter, said.encoding, sheet
         self._usual = usual_delimiter(suffix)
         self._form: TextForm | None = None
-        if sheet is not None and self.kind != "xlsx":
-            raise SettingError(f"{self.name} is read as {self.kind}, which has no sheets; leave --sheet out")
-        self._sheet = sheet
         self._rereadable = self._path is not None and self._path.is_file()
         self._column = column
 
@@ -223,14 +218,13 @@ class TextTable:
             raise SettingError(f"no input format {kind!r}{_known(kind, known, 'Formats')}")
         if kind is not None or self._path is None:
             return kind or "text"
-        known_suffixes = formats.SUFFIXES | formats.ALSO_READ
-        if suffix not in known_suffixes:
+        if suffix not in formats.SUFFIXES:
             raise SettingError(
-                f"{self.name} ends in none of {listed(tuple(known_suffixes))}, with or without "
+                f"{self.name} ends in none of {listed(tuple(formats.SUFFIXES))}, with or without "
                 f"{listed(tuple(formats.DECOMPRESS))}; say what it holds with --input-format, as one of "
                 f"{listed(known)}"
             )
-        return known_suffixes[suffix]
+        return formats.SUFFIXES[suffix]
 
     def _open(self) -> OpenRows:
         """Open the source at its start, and read as far as the first row."""

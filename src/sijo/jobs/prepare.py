@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from sijo.checkpoints.locate import locate
-from sijo.data.corpus import Document, documents, open_source, sources
+from sijo.data.corpus import Document, documents, must_concern, open_source, sources
 from sijo.data.prepare_shards import PreparationProgress, prepare
 from sijo.data.shards import Corpus
 from sijo.errors import SettingError, TextError
 from sijo.files.atomic import whole_folder
+from sijo.files.inputs.sources import TextReading
 from sijo.files.json_files import read_object
 from sijo.files.paths import present
+from sijo.files.records import AS_TOLD
 from sijo.jobs.run_settings import RunSettings
 from sijo.models import tokenizer_family, tokenizer_style
 from sijo.tokenizers.codes import code_token, known_codes
@@ -36,6 +38,8 @@ class CorpusSource:
     """The column with the text."""
     code_column: str | None = None
     """The column with each document's control code."""
+    how: TextReading = AS_TOLD
+    """What was said of the files beside their names."""
     skip_bad: bool = False
     """Whether files that cannot be read are named and skipped."""
     tokenizer: str | None = None
@@ -48,9 +52,11 @@ class CorpusSource:
 
     def check(self) -> None:
         """Refuse what is sure to fail, before a run is begun."""
-        for source in () if self.ready else sources(self.sources):
+        files = [] if self.ready else sources(self.sources)
+        must_concern(self.how, files)
+        for file in files:
             with suppress(TextError) if self.skip_bad else nullcontext():
-                open_source(source, column=self.column, code_column=self.code_column)
+                open_source(file, column=self.column, code_column=self.code_column, how=self.how)
         if self.tokenizer is not None:
             locate(self.tokenizer)
 
@@ -147,6 +153,7 @@ def _corpus(
         folder,
         column=source.column,
         code_column=source.code_column,
+        how=source.how,
         skip_bad=source.skip_bad,
         keep_text=keep_text,
         resume=True,
@@ -165,7 +172,7 @@ def _corpus(
 def _documents(source: CorpusSource) -> Iterator[Document]:
     for file in sources(source.sources):
         with suppress(TextError) if source.skip_bad else nullcontext():
-            yield from documents(file, column=source.column, code_column=source.code_column)
+            yield from documents(file, column=source.column, code_column=source.code_column, how=source.how)
 
 
 def _trained(settings: RunSettings, source: CorpusSource) -> Tokenizer:

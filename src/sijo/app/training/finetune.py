@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
 
 from cyclopts import Parameter
 
+from sijo.app.options import FileReading
 from sijo.app.progress import follow_run
 from sijo.app.results import print_json, print_line, print_rows, print_table, wants_json
 from sijo.app.training.pretrain import show_settings
 from sijo.errors import SettingError, nearest
 from sijo.files.json_files import read_object
-from sijo.files.limits import LONGEST_ROW
 from sijo.files.paths import FolderFile, present
 
 if TYPE_CHECKING:
     from sijo.data.labelled_rows import Task as RowTask
-    from sijo.files.inputs.sources import TextReading
     from sijo.jobs.finetune_settings import FinetuneSettings
     from sijo.jobs.label_matching_settings import LabelMatchingSettings
 
@@ -39,7 +38,7 @@ MATCHING: Task = "label-matching"
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class FinetuneCommand:
+class FinetuneCommand(FileReading):
     """What is learned from what, and where it goes."""
 
     model: str | None = None
@@ -47,8 +46,8 @@ class FinetuneCommand:
     task: Task = "classification"
     """What is learned; --list says what the rows of each look like."""
     train: str | None = None
-    """The file to learn from: .csv, .tsv, .json, .jsonl or .parquet, compressed or not; for label-matching also a
-    .toml file that names several, with what their labels mean."""
+    """The file to learn from: .csv, .tsv, .json, .jsonl, .parquet or .xlsx, compressed or not; for label-matching
+    also a .toml file that names several, with what their labels mean."""
     eval: str | None = None
     """The file to measure on, by which the best checkpoint is chosen; without it training rows are held out. For
     label-matching sets that are not learned from, which choose nothing."""
@@ -64,15 +63,6 @@ class FinetuneCommand:
     """The column with the label."""
     labels_separator: str | None = None
     """For multi-label, what stands between the names in a cell that is no list; semicolons or commas by default."""
-    delimiter: str | None = None
-    """Between the fields of a CSV: what a first line sep=; says, else a comma, or a tab in .tsv."""
-    no_header: bool = False
-    """Line 1 of a CSV is a row: its columns are then column_1, column_2, …, and a number names one."""
-    encoding: str | None = None
-    """Of tables of text, such as cp949 (Korean Excel), cp932, cp1252 or utf-16; by default what a byte order mark
-    says, else UTF-8, else the one that fits the whole file, with a warning."""
-    longest_row: int = LONGEST_ROW
-    """Bytes that a line of --train or --eval may have at most, a row, and a page of Parquet."""
     seeds: int | None = None
     """How many runs are made, with other seeds; the best one is kept, and all are compared in OUT/summary.json."""
     set: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None
@@ -87,17 +77,6 @@ class FinetuneCommand:
     """How results are printed: a table for people, JSON lines in a pipe."""
     quiet: Annotated[bool, Parameter(alias="-q")] = False
     """No progress."""
-
-    def reading(self) -> "TextReading":
-        """How --train and --eval are read."""
-        from sijo.files.inputs.sources import TextReading
-
-        return TextReading(
-            delimiter=self.delimiter,
-            header=not self.no_header,
-            encoding=self.encoding,
-            longest_row=self.longest_row,
-        )
 
 
 def run(*, options: FinetuneCommand = FinetuneCommand()) -> None:

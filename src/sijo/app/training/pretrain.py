@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 from cyclopts import Parameter
 
 from sijo.app.numbers import duration
-from sijo.app.options import call_with
+from sijo.app.options import FileReading, call_with
 from sijo.app.progress import follow_run
 from sijo.app.results import print_line, print_rows
 from sijo.errors import SettingError, nearest
@@ -27,12 +27,12 @@ Recipe = TypeVar("Recipe")
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class PretrainSettings:
+class PretrainSettings(FileReading):
     """What is read, where it goes, and what of the recipe is changed."""
 
     corpus: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None
-    """Files, folders and globs of text (.txt, .csv, .jsonl, .parquet, compressed too); name=PATH gives all of PATH
-    that control code. Or one corpus that was prepared before."""
+    """Files, folders and globs of text (.txt, .csv, .jsonl, .parquet, compressed too; of files also .json and
+    .xlsx); name=PATH gives all of PATH that control code. Or one corpus that was prepared before."""
     out: Annotated[Path | None, Parameter(alias="-o")] = None
     """The run's folder: checkpoints, metrics, and at the end the model; runs/RECIPE by default."""
     set: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None
@@ -80,6 +80,7 @@ def run(recipe: str | None = None, /, *, options: PretrainSettings = PretrainSet
 
 def make_run(settings: "RunSettings", options: PretrainSettings) -> None:
     """Make the run, or print its settings where that is asked for."""
+    how = options.reading()
     if options.settings:
         show_settings(settings, options.format)
         return
@@ -89,7 +90,7 @@ def make_run(settings: "RunSettings", options: PretrainSettings) -> None:
     from sijo.jobs.prepare import CorpusSource
     from sijo.jobs.pretrain import pretrain
 
-    source = call_with(CorpusSource, options, sources=options.corpus)
+    source = call_with(CorpusSource, options, sources=options.corpus, how=how)
     first = os.environ.get("RANK", "0") == "0"  # of the processes of torchrun, the one that speaks
     run = partial(pretrain, settings, source, out, resume=options.resume)
     follow_run(run, out, shown=first and not options.quiet)

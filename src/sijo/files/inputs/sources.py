@@ -28,6 +28,8 @@ class TextReading:
     """Whether line 1 of a CSV names its columns; else they are column_1, column_2, …"""
     encoding: str | None = None
     """A name such as cp949; None for what the bytes say."""
+    sheet: str | None = None
+    """Which one of a workbook (.xlsx), by its name or its number from 1; None for the first that is not hidden."""
     longest_row: int = LONGEST_ROW
     """Bytes that a line or a row may have, and a page of Parquet; ten times as many what is held whole."""
 
@@ -38,12 +40,14 @@ class TextReading:
         """The same as readers take it. Raises SettingError for what a table of that kind has not, or cannot be.
 
         >>> TextReading(delimiter="\\\\t", encoding="MS949").checked("csv", "a.csv")
-        TextReading(delimiter='\\t', header=True, encoding='cp949', longest_row=100000000)
+        TextReading(delimiter='\\t', header=True, encoding='cp949', sheet=None, longest_row=100000000)
         """
         if not self.header and kind != "csv":
             raise SettingError(f"{name} is read as {kind}, which has no header; leave --no-header out")
         if self.encoding is not None and kind in ("parquet", "xlsx"):
             raise SettingError(f"{name} is read as {kind}, which needs no encoding; leave --encoding out")
+        if self.sheet is not None and kind != "xlsx":
+            raise SettingError(f"{name} is read as {kind}, which has no sheets; leave --sheet out")
         encoding = None if self.encoding is None else checked_encoding(self.encoding)
         if self.delimiter is None:
             return replace(self, encoding=encoding)
@@ -55,6 +59,21 @@ class TextReading:
                 f"delimiter {self.delimiter!r} must be one character, not a quote or line end; try ';' or '\\t'"
             )
         return replace(self, delimiter=character, encoding=encoding)
+
+    def fitting(self, kind: str) -> Self:
+        """The same without what a table of that kind has not: for files of several kinds.
+
+        >>> TextReading(delimiter=";", encoding="cp949").fitting("jsonl")
+        TextReading(delimiter=None, header=True, encoding='cp949', sheet=None, longest_row=100000000)
+        """
+        is_csv, is_sheet = kind == "csv", kind == "xlsx"
+        return replace(
+            self,
+            delimiter=self.delimiter if is_csv else None,
+            header=self.header or not is_csv,
+            encoding=None if is_sheet or kind == "parquet" else self.encoding,
+            sheet=self.sheet if is_sheet else None,
+        )
 
 
 def usual_delimiter(suffix: str) -> str:
