@@ -1,13 +1,12 @@
 """`sijo classify`: a table in, the same table with labels out."""
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from rich.table import Column
@@ -16,7 +15,7 @@ from rich.text import Text
 from sijo.app.compare import comparing
 from sijo.app.label_settings import LabelSettings
 from sijo.app.options import call_with
-from sijo.app.results import print_beside_texts
+from sijo.app.results import RowFormat, print_beside_texts, row_format
 from sijo.app.table_job import TableJob, answering, check_output, write_output
 from sijo.errors import SettingError, SijoError, TextError, warn
 from sijo.names import NameCells
@@ -58,7 +57,7 @@ class ClassifySettings(LabelSettings):
     """With --multi-label: the probability from which a label is given."""
     output: Annotated[Path | None, Parameter(alias="-o")] = None
     """A .csv, .tsv, .jsonl, .parquet or .xlsx to write; it appears whole or not at all."""
-    format: Literal["table", "jsonl", "csv", "tsv"] | None = None
+    format: RowFormat | None = None
     """How to print without --output: table at a terminal, jsonl in a pipe."""
     compare: Path | None = None
     """An earlier output for the same rows: rows with another label than there are told, with the reason, and get
@@ -80,11 +79,6 @@ class ClassifySettings(LabelSettings):
     spreadsheet_safe: bool = False
     """In .csv and .tsv, put an apostrophe before each text that begins with = + - @ or the like, which a
     spreadsheet may take for a formula; in .xlsx, mark it as text. Numbers stay as they are."""
-
-    @property
-    def shown(self) -> Literal["table", "jsonl", "csv", "tsv"]:
-        """How rows are printed where there is no output."""
-        return self.format or ("table" if sys.stdout.isatty() else "jsonl")
 
     @cached_property
     def cells(self) -> NameCells:
@@ -141,7 +135,7 @@ def run(sources: Sequence[str], settings: ClassifySettings) -> None:
         raise SettingError(NO_LABELS)
     if settings.output is not None and settings.format is not None:
         raise SettingError("--format is about printing; with --output the file's suffix says its format")
-    call_with(check_output, settings, shown=settings.shown)
+    call_with(check_output, settings, shown=row_format(settings.format))
     from sijo.zeroshot.labeller import check_top_k
 
     check_top_k(settings.top_k)
@@ -171,7 +165,7 @@ def run(sources: Sequence[str], settings: ClassifySettings) -> None:
             safe, top_k = settings.spreadsheet_safe, settings.top_k
             with job as work:
                 counts = work.to_stdout(
-                    settings.shown, progress, partial(_print_table, top_k=top_k), spreadsheet_safe=safe
+                    row_format(settings.format), progress, partial(_print_table, top_k=top_k), spreadsheet_safe=safe
                 )
     settings.sum_up(counts, progress, lambda counts: _notes(counts, labeller))
 
@@ -198,8 +192,8 @@ def _job(
             settings.compare,
             _run_settings(table, labeller, settings),
             multi_label=bool(labeller.choice.multi_label),
-            shows=settings.output is not None or settings.shown == "table",
-            as_table=settings.shown == "table",
+            shows=settings.output is not None or row_format(settings.format) == "table",
+            as_table=row_format(settings.format) == "table",
         ) as compared:
             yield compared
 

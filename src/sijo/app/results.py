@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -26,6 +26,8 @@ from sijo.errors import SijoWarning
 from sijo.files.json_files import sayable
 from sijo.texts import printable
 
+RowFormat = Literal["table", "jsonl", "csv", "tsv"]
+"""How the rows of a table are printed."""
 LEAST_TEXT = 16
 """Characters of a text that are shown beside its answer, however narrow a terminal is."""
 
@@ -33,6 +35,11 @@ LEAST_TEXT = 16
 def wants_json(format: str | None) -> bool:
     """Whether results are printed as JSON: by --format json, or where none is given, in a pipe."""
     return format == "json" if format else not sys.stdout.isatty()
+
+
+def row_format(format: RowFormat | None) -> RowFormat:
+    """How rows are printed: by --format, or where none is given, a table for people and JSON lines in a pipe."""
+    return format or ("table" if sys.stdout.isatty() else "jsonl")
 
 
 class Screen(Console):

@@ -135,10 +135,8 @@ def prepare(
     making = target.with_name(f".{target.name}.preparing")
     settings: dict[str, Any] = {"column": column, "code_column": code_column, "shard_tokens": shard_tokens}
     settings |= {"keep_text": keep_text} if keep_text else {}
-    told = {name: value for name, value in vars(how).items() if value != getattr(AS_TOLD, name)}
-    told.pop("longest_row", None)  # which decides nothing but what is refused
-    decisive = settings | told
-    finished = partial(_finished, target, tokenizer, decisive, sources)
+    settings |= how.told()
+    finished = partial(_finished, target, tokenizer, settings, sources)
     if resume and target.exists() and not making.exists():
         return finished()
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -152,16 +150,18 @@ def prepare(
         if work.begun_with() and not (resume or overwrite):
             unfinished = f"an unfinished preparation of {target} is in {making}"
             raise SettingError(f"{unfinished}; resume it, or overwrite it to start over")
-        begun_with = _settings(sources, tokenizer, decisive)
+        begun_with = _settings(sources, tokenizer, settings)
         overwrite = work.begin(begun_with, work="preparation", resume=resume, overwrite=overwrite)
-        preparation = _Preparation(work, tokenizer, sources, how, skip_bad=skip_bad, **settings)
+        preparation = _Preparation(
+            work, tokenizer, sources, how, column, code_column, shard_tokens, skip_bad, keep_text
+        )
         if not preparation.is_placed(target):
             if target.exists() and not overwrite:
                 raise SettingError(f"{target} was made by someone else in the meantime; move it away, then resume")
             preparation.read(tell)
             preparation.place(target, overwrite=overwrite)
         corpus = Corpus.open(target, check=False)
-        leave_identity(target, work, fingerprint=corpus.fingerprint, settings=decisive, sources=sources)
+        leave_identity(target, work, fingerprint=corpus.fingerprint, settings=settings, sources=sources)
         work.clear()
     return corpus
 
@@ -188,7 +188,7 @@ class _Preparation:
     code_column: str | None
     shard_tokens: int
     skip_bad: bool
-    keep_text: bool = False
+    keep_text: bool
 
     def __post_init__(self) -> None:
         self.folder = self.work.folder

@@ -1,6 +1,5 @@
 """`sijo predict`: a table in, the same table with the answers of a fine-tuned model out."""
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from rich.table import Column
 from rich.text import Text
 
 from sijo.app.options import ComputeOptions, call_with
-from sijo.app.results import print_beside_texts
+from sijo.app.results import RowFormat, print_beside_texts, row_format
 from sijo.app.table_job import TableJob, TableOptions, answering, check_output, write_output
 from sijo.errors import SettingError
 from sijo.texts import printable
@@ -46,7 +45,7 @@ class PredictSettings(ComputeOptions, TableOptions):
     org/name."""
     output: Annotated[Path | None, Parameter(alias="-o")] = None
     """A .csv, .tsv, .jsonl, .parquet or .xlsx to write; it appears whole or not at all."""
-    format: Literal["table", "jsonl", "csv", "tsv"] | None = None
+    format: RowFormat | None = None
     """How to print without --output: table at a terminal, jsonl in a pipe."""
     column: str | None = None
     """The column with the text, or for tags the words: the one that the model was fine-tuned with by default, else
@@ -90,11 +89,6 @@ class PredictSettings(ComputeOptions, TableOptions):
     spreadsheet may take for a formula; in .xlsx, mark it as text. Numbers stay as they are."""
     quiet: Annotated[bool, Parameter(alias="-q")] = False
     """No progress and no summary."""
-
-    @property
-    def shown(self) -> Literal["table", "jsonl", "csv", "tsv"]:
-        """How rows are printed where there is no output."""
-        return self.format or ("table" if sys.stdout.isatty() else "jsonl")
 
     def named(self, task: "ModelTask") -> "ColumnNames":
         """The columns that are named, by what they hold."""
@@ -170,7 +164,7 @@ def run(sources: Sequence[str], settings: PredictSettings) -> None:
     settings.take_threads()
     if settings.output is not None and settings.format is not None:
         raise SettingError("--format is about printing; with --output the file's suffix says its format")
-    call_with(check_output, settings, shown=settings.shown)
+    call_with(check_output, settings, shown=row_format(settings.format))
     task = settings.told()
     named = settings.named(task)
     with settings.progress(sources) as progress:
@@ -195,7 +189,7 @@ def run(sources: Sequence[str], settings: PredictSettings) -> None:
             safe, top_k = settings.spreadsheet_safe, settings.top_k
             with job as work:
                 counts = work.to_stdout(
-                    settings.shown, progress, partial(_print_table, top_k=top_k), spreadsheet_safe=safe
+                    row_format(settings.format), progress, partial(_print_table, top_k=top_k), spreadsheet_safe=safe
                 )
     settings.sum_up(counts, progress, lambda counts: _notes(counts, predictor))
 

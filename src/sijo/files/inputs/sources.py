@@ -60,6 +60,15 @@ class TextReading:
             )
         return replace(self, delimiter=character, encoding=encoding)
 
+    def told(self) -> dict[str, object]:
+        """What was said and decides what is read, which the limit of a row does not.
+
+        >>> TextReading(encoding="cp949", longest_row=1_000).told()
+        {'encoding': 'cp949'}
+        """
+        usual = vars(TextReading())
+        return {name: value for name, value in vars(self).items() if value != usual[name] and name != "longest_row"}
+
     def fitting(self, kind: str) -> Self:
         """The same without what a table of that kind has not: for files of several kinds.
 
