@@ -99,9 +99,7 @@ def prepare(
 
     sources       what is read, in this order; see `corpus.sources`
     folder        the folder to be; it appears when all is done
-    column        where the text is, and
-    code_column   where the control code is, in rows; see `corpus.documents`
-    how           what was said of the files
+    column, code_column, how  where text and control code are in rows, and what was said of files; see `documents`
     skip_bad      leave out what follows a fault in a file, and name it in `counts.bad`
     shard_tokens  a shard closes before it would have more, unless a single document does
     keep_text     keep what was written beside the tokens, for a reader with another tokenizer
@@ -133,9 +131,9 @@ def prepare(
     _check(sources, shard_tokens, resume=resume, overwrite=overwrite)
     target = Path(folder).absolute()
     making = target.with_name(f".{target.name}.preparing")
-    settings: dict[str, Any] = {"column": column, "code_column": code_column, "shard_tokens": shard_tokens}
-    settings |= {"keep_text": keep_text} if keep_text else {}
-    settings |= how.told()
+    own: dict[str, Any] = {"column": column, "code_column": code_column, "shard_tokens": shard_tokens}
+    own |= {"keep_text": keep_text} if keep_text else {}
+    settings = own | how.told()
     finished = partial(_finished, target, tokenizer, settings, sources)
     if resume and target.exists() and not making.exists():
         return finished()
@@ -152,9 +150,7 @@ def prepare(
             raise SettingError(f"{unfinished}; resume it, or overwrite it to start over")
         begun_with = _settings(sources, tokenizer, settings)
         overwrite = work.begin(begun_with, work="preparation", resume=resume, overwrite=overwrite)
-        preparation = _Preparation(
-            work, tokenizer, sources, how, column, code_column, shard_tokens, skip_bad, keep_text
-        )
+        preparation = _Preparation(work, tokenizer, sources, how, skip_bad=skip_bad, **own)
         if not preparation.is_placed(target):
             if target.exists() and not overwrite:
                 raise SettingError(f"{target} was made by someone else in the meantime; move it away, then resume")
@@ -188,7 +184,7 @@ class _Preparation:
     code_column: str | None
     shard_tokens: int
     skip_bad: bool
-    keep_text: bool
+    keep_text: bool = False
 
     def __post_init__(self) -> None:
         self.folder = self.work.folder
