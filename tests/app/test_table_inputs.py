@@ -4,8 +4,11 @@ import csv
 import io
 import unicodedata
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+import sijo
 from sijo.files.tables import TextTable
 
 KOREAN = (
@@ -85,6 +88,42 @@ def test_every_command_that_reads_a_table_takes_its_encoding(sijo_cli, tiny_mode
         assert ran.code == 0 and "read as cp949" not in ran.err, (command, ran.err)
     ran = sijo_cli("finetune", *finetune, "--out", tmp_path / "run2", *model, *said, "--longest-row", "30")
     assert ran.code == 3 and "line 1 is longer than 30 bytes" in ran.err, ran.err
+
+
+def test_a_corpus_is_read_as_was_said(sijo_cli, tiny_model, write, tmp_path):
+    # kills: what was said used for the check and not for the text, for the tokenizer and not for the shards, or for
+    # CSV and not for the JSON beside it; said in vain, and nobody told
+    lines = KOREAN.replace('"', "").replace(",", ";").partition("\r\n")[2].encode("cp949")
+    files = [write("a.csv", lines * 9), write("b.jsonl", '{"column_2": "바다와 땅"}\n'.encode("cp949") * 3)]
+    said = ("--encoding", "cp949", "--delimiter", ";", "--no-header", "--column", "column_2")
+    small = ("run.steps=1", "run.batch=2", "data.length=16", "tokenizer.vocab_size=150", "model.heads=2")
+    sizes = ("model.hidden_size=16", "model.embedding_size=16", "model.intermediate_size=32")
+    pretrain = ("pretrain", "bert-tiny", "-o", tmp_path / "run", "-q", "--set", *small, *sizes)
+    ran = sijo_cli(*pretrain, "--corpus", *files, *said)
+    assert ran.code == 0 and "read as" not in ran.err, ran.err
+    tokenizer = sijo.load(tmp_path / "run" / "model").tokenizer
+    (ids,) = tokenizer.ids(["배송이 땅"])
+    assert tokenizer.id("[UNK]") not in ids
+    ran = sijo_cli(*pretrain, "--resume", "--corpus", *files, *said[2:])
+    assert ran.code == 2 and "encoding" in ran.err, ran.err
+    table = tmp_path / "c.parquet"
+    pq.write_table(pa.table({"column_2": ["바다", "땅"]}), table)
+    vain = ("--encoding", "cp949")
+    for command in (
+        ("pretrain", "bert-tiny", "-o", tmp_path / "other", "--corpus", table, *vain),
+        ("tokenizer", "train", table, "--kind", "bpe", "--vocab-size", "300", "--out", tmp_path / "t", *vain),
+    ):
+        sijo_cli(*command).must_say(2, "needs no encoding; leave --encoding out")
+    assert not (tmp_path / "other").exists() and not (tmp_path / "t").exists()
+
+
+def test_a_sample_is_read_as_its_kind_can_be(classified, write):
+    # kills: a sample in Parquet refused because the table beside it is a CSV in cp949
+    path = write("a.csv", KOREAN.replace('"', "").replace(",", ";").encode("cp949"))
+    sample = write("sample.jsonl", '{"후기": "바다가 넓다"}\n{"후기": "땅"}\n'.encode("cp949") * 20)
+    told = ("--column", "후기", "--encoding", "cp949", "--delimiter", ";")
+    rows, err = classified(path, *told, "--calibrate", "batch", "--calibration-sample", sample)
+    assert len(rows) == 3 and "read as" not in err
 
 
 def test_an_encoding_that_cannot_be(refused, tiny_model, write):

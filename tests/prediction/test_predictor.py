@@ -9,7 +9,8 @@ import pytest
 
 import sijo
 from sijo.data.asked_rows import asked_rows
-from sijo.data.labelled_rows import ColumnNames
+from sijo.data.labelled_inputs import InputSettings, LabelledInputs
+from sijo.data.labelled_rows import ColumnNames, LabelledRow
 from sijo.errors import RefusedError, SettingError, TextError
 from sijo.evaluation.metrics import best_span
 from sijo.evaluation.tag_schemes import merged_words
@@ -17,6 +18,7 @@ from sijo.export.export import export
 from sijo.jobs.finetune import finetune
 from sijo.jobs.finetune_settings import LabelledFiles, default_settings
 from sijo.models.labels import FINE_TUNED
+from sijo.prediction.decoding import AnswerSettings, decoded
 from sijo.training.settings import with_changes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -297,3 +299,19 @@ def test_no_answer(tuned):
     assert never.answer is None and never.score == never.no_answer_score and never.start is None
     some, _ = sijo.predict(folder, rows, no_answer_threshold=1e6)
     assert (some.answer, some.score) == (always.answer, always.score) and 0 <= some.no_answer_score <= 1
+
+
+def test_scores_that_are_padded_and_several_numbers(tiny_model):
+    # kills: a share of the probability for choices that are not there; the second of two numbers left out
+    tokenizer = sijo.load(tiny_model).tokenizer
+    rows = [LabelledRow("row 1", ("the sea and",), choices=("old", "new"))]
+    inputs = LabelledInputs(rows, "multiple-choice", (), tokenizer, InputSettings(length=32))
+    (answer,) = decoded([np.array([0.0, 2.0, 9.0])], inputs, AnswerSettings())
+    assert (
+        answer.choice == "new" and sum(answer.choice_scores) == pytest.approx(1) and len(answer.choice_scores) == 2
+    )
+    inputs = LabelledInputs(
+        [LabelledRow("row 1", ("the sea",))], "regression", ("warmth", "rain"), tokenizer, InputSettings(length=32)
+    )
+    (answer,) = decoded([np.array([0.5, 2.0])], inputs, AnswerSettings())
+    assert answer.numbers == {"warmth": 0.5, "rain": 2.0}
