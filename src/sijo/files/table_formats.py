@@ -226,7 +226,7 @@ def distinct(name: str, header: Sequence[str]) -> tuple[str, ...]:
 
 def read_json_lines(lines: Iterator[str], name: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Each record that is not blank: where it is, its raw text, and what that means."""
-    remedy = "JSON Lines has one object on each line; an array of objects is read by --input-format json"
+    remedy = "JSON Lines has one object on each line; an array of objects is .json (--input-format json)"
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
