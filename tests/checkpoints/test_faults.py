@@ -22,8 +22,9 @@ def content(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
+@pytest.mark.parametrize("kind", FAULTS)
 @pytest.mark.parametrize("replaces", [False, True])
-def test_a_save_that_fails_at_any_call(tiny_model, tmp_path, replaces):
+def test_a_save_that_fails_at_any_call(tiny_model, tmp_path, replaces, kind):
     # kills: an old model lost before the new one is whole, half a model under its name, litter that fills the disk,
     # an error that hides the system's
     model = sijo.load(tiny_model)
@@ -32,7 +33,6 @@ def test_a_save_that_fails_at_any_call(tiny_model, tmp_path, replaces):
     sijo.save(model, tmp_path / "new", tensors=changed)
     old, new = (content(tmp_path / name) for name in ("old", "new"))
     for number in count(1):
-        kind = list(FAULTS)[number % 3]
         place = tmp_path / f"{number}"
         if replaces:
             shutil.copytree(tmp_path / "old", place / "model")
