@@ -8,6 +8,8 @@ import pyarrow as pa
 import pytest
 
 import sijo
+from inference.test_finite import spoilt
+from sijo.checkpoints.describe import describe
 from sijo.data.asked_rows import asked_rows
 from sijo.data.labelled_inputs import InputSettings, LabelledInputs
 from sijo.data.labelled_rows import ColumnNames, LabelledRow
@@ -15,10 +17,17 @@ from sijo.errors import RefusedError, SettingError, TextError
 from sijo.evaluation.metrics import best_span
 from sijo.evaluation.tag_schemes import merged_words
 from sijo.export.export import export
+from sijo.files.tables import TextTable
+from sijo.inference.encode import engine_of
+from sijo.inference.outputs import NotFiniteError
 from sijo.jobs.finetune import finetune
 from sijo.jobs.finetune_settings import LabelledFiles, default_settings
 from sijo.models.labels import FINE_TUNED
+from sijo.prediction.answers import NumberAnswer
+from sijo.prediction.columns import asked_columns, rows_of, table_settings
 from sijo.prediction.decoding import AnswerSettings, decoded
+from sijo.prediction.predictor import Predictor, _decision
+from sijo.prediction.task import task_of
 from sijo.training.settings import with_changes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -315,3 +324,46 @@ def test_scores_that_are_padded_and_several_numbers(tiny_model):
     )
     (answer,) = decoded([np.array([0.5, 2.0])], inputs, AnswerSettings())
     assert answer.numbers == {"warmth": 0.5, "rain": 2.0}
+
+
+@pytest.mark.filterwarnings("ignore::sijo.SijoWarning")
+def test_the_row_of_which_no_numbers_come(tuned):
+    # kills: the window named in place of the row, or its place among those that are read alike
+    tagger = spoilt(tuned("tagging"), head="token-classification")
+    with pytest.raises(NotFiniteError, match="row 3: "):
+        sijo.predict(tagger, [["the"] * 90, ["the", "sun"], ["the", "oil"]])
+    rows = asked_rows("classification", ["the sun", ("the sea", "rain"), "the oil"], ColumnNames(), None)
+    judge = spoilt(tuned("classification"), head="sequence-classification")
+    predictor = Predictor(engine_of(judge, head="sequence-classification"), task_of(judge))
+    with pytest.raises(NotFiniteError, match="row 8: "):
+        predictor.predict([*rows], before=5)
+
+
+def test_the_first_rows_by_which_a_precision_is_chosen_are_answered(tuned):
+    # kills: an answer for all rows but those that were tried; numbers that no precision gives alike
+    texts = [f"the {a} and the {b}" for a in WORDS for b in WORDS]
+    exact, chosen = (sijo.predict(tuned("classification"), texts, precision=way) for way in ("exact", "auto"))
+    assert len(chosen) == len(texts)
+    assert sum(one.label == other.label for one, other in zip(exact, chosen, strict=True)) >= len(texts) - 1
+    assert _decision(NumberAnswer(number=0.5004)) == _decision(NumberAnswer(number=0.4996))
+    assert _decision(NumberAnswer(number=0.51)) != _decision(NumberAnswer(number=0.5))
+
+
+def test_columns_of_another_task_are_not_taken(tuned):
+    # kills: the columns and the length of fine-tuning, for a task that it was not
+    record = {"task": "classification", "columns": {"text": "글"}, "cutting": {"length": 16}}
+    described = describe(tuned("classification", **{FINE_TUNED: record}))
+    same, other = task_of(described), task_of(described, "multi-label")
+    assert (same.columns.text, same.cutting.length) == ("글", 16)
+    assert other.columns is None and other.cutting.length > 16
+
+
+def test_rows_are_counted_over_blocks(tuned, write):
+    # kills: the number of a row in its block, for one that cannot be asked about
+    lines = ['{"question": "what", "context": "the sea"}'] * 4 + ['{"question": ["what"], "context": "the"}']
+    task = task_of(describe(tuned("question-answering")))
+    table = TextTable(write("a.jsonl", "\n".join(lines)), **table_settings(task, ColumnNames()))
+    columns = asked_columns(table, task, ColumnNames())
+    with pytest.raises(TextError, match="row 5"):
+        for block in table.blocks(rows=2):
+            rows_of(block, columns)

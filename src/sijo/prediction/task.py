@@ -114,8 +114,6 @@ def task_of(
     if HEADS[task] not in heads:
         raise SettingError(f"{_named(model)} has no head {HEADS[task]!r}, which answers {task}; {_holds(heads)}")
     names = model.labels if task in ("classification", "multi-label", "regression", "tagging") else ()
-    if task == "regression" and record is not None:
-        names = names[:1]
     longest = model.tokenizer.max_length
     if length is not None and not model.tokenizer.special_tokens < length <= longest:
         raise SettingError(
