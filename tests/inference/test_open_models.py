@@ -184,6 +184,28 @@ def test_few_stay_open_and_none_when_closed(tiny_copy, openings, monkeypatch):
     assert len(openings) == 5
 
 
+def test_the_one_that_was_asked_for_last_stays_open(tiny_copy, openings, monkeypatch):
+    # kills: a network closed because it was opened first, though all ask for it
+    monkeypatch.setattr(open_models.OPEN_MODELS, "most", 2)
+    for threads in (1, 2, 1, 3, 1):
+        sijo.encode(tiny_copy, TEXTS, threads=threads)
+    assert len(openings) == 3
+
+
+def test_one_whose_files_change_while_it_is_opened_is_not_kept(tiny_copy, monkeypatch):
+    # kills: half an old and half a new file, kept as what the folder holds
+    inner = encoding.open_backend
+
+    def disturbed(described, **how):
+        opened = inner(described, **how)
+        touched(tiny_copy)
+        return opened
+
+    monkeypatch.setattr(encoding, "open_backend", disturbed)
+    sijo.encode(tiny_copy, TEXTS)
+    assert not open_models.OPEN_MODELS._open
+
+
 def test_threads_that_ask_together_share_one(tiny_copy, openings):
     # kills: a network that is opened once a thread, scores of another thread's texts
     want, together = sijo.encode(tiny_copy, TEXTS), threading.Barrier(4)
