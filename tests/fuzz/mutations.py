@@ -213,12 +213,16 @@ def json_text(draw, seeds):
 def json_lines(draw, seeds):
     """JSON Lines of one of the seeds, with edits in some records and sometimes in the bytes."""
     lines = draw(st.sampled_from(seeds)).splitlines()
+    edited = {}
     for _ in range(draw(st.sampled_from(EDITS))):
         at = draw(st.integers(0, len(lines) - 1))
-        lines[at] = written(edit_tree(draw, json.loads(lines[at]))).encode() if lines[at] else b"{}"
+        before = (
+            edited[at] if at in edited else json.loads(lines[at] or "{}")
+        )  # what it is now may be too deep to read
+        edited[at] = edit_tree(draw, before)
         if draw(st.booleans()):
             break
-    content = b"\n".join(lines)
+    content = b"\n".join(written(edited[at]).encode() if at in edited else line for at, line in enumerate(lines))
     if draw(st.integers(0, 3)) == 3:
         content = edited_bytes(draw, content, [content])
     return content[:MOST_BYTES]
