@@ -359,7 +359,9 @@ class Case:
         ids = torch.randint(1, architecture.vocab_size, (*shape, self.length), generator=chance)
         types = torch.randint(max(architecture.token_types, 1), ids.shape, generator=chance)
         if (pad := row_of_padding(architecture)) is not None and (self.series == "lesson" or self.number % 2):
-            ids[ids == pad] = architecture.vocab_size - 1  # elsewhere real tokens have its id too, and padding others
+            ids[ids == pad] = (
+                architecture.vocab_size - 1
+            )  # elsewhere real tokens have its id too, and padding others
             ids = ids.masked_fill(~keep & (self.padding != "none"), pad)
         if self.padding == "none":
             return {"input_ids": ids, "attention_mask": None, "token_type_ids": types}
