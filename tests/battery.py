@@ -39,6 +39,7 @@ from sijo.nn.architecture import (
     Learned,
     PostNorm,
     PreNorm,
+    RelativeBias,
     Sinusoidal,
 )
 from sijo.nn.head_specs import POOLER, LMHeadSpec
@@ -118,6 +119,12 @@ def roberta(chance: Chance, length: int) -> dict[str, Any]:
         "pad_token_id": pad,
         "classifier_dropout": chance.deal("classifier dropout", (None, 0.2)),
     }
+
+
+def mpnet(chance: Chance, length: int) -> dict[str, Any]:
+    fields = bert(chance, length)
+    del fields["type_vocab_size"]
+    return fields | {"max_position_embeddings": fields["max_position_embeddings"] + 2, "pad_token_id": 1}
 
 
 def albert(chance: Chance, length: int) -> dict[str, Any]:
@@ -248,7 +255,8 @@ def mix(chance: Chance, length: int) -> dict[str, Any]:
                 Learned(count=4, padding=2),
             ),
         ),
-        distances=(chance.deal("distances", (True, False, True)) and apart) or None,
+        distances=(far := (chance.deal("distances", (True, False, True)) and apart) or None),
+        relative_bias=None if far else chance.deal("bias", (RelativeBias(buckets=8, span=6), None, RelativeBias())),
         token_types=chance.deal("segments, or none", (0, 2, 3)),
         reads=chance.deal("reads", ("both_sides", "left")),
         entry=chance.deal("entry", ("norm", "scale")),
@@ -276,6 +284,7 @@ SETTINGS: dict[str, Callable[[Chance, int], dict[str, Any]]] = {
     "roberta": roberta,
     "xlm-roberta": roberta,
     "camembert": roberta,
+    "mpnet": mpnet,
     "sijo": mix,
 }
 """How a config of each family is drawn, for inputs of a given length."""
@@ -516,7 +525,7 @@ def sound_first_row(model) -> None:
 def public_batch(case: Case) -> dict[str, Tensor]:
     """The batch as the public model takes it."""
     given = {name: tensor.long() for name, tensor in case.batch().items() if tensor is not None}
-    if case.model_type in ("ctrl", "distilbert"):  # which know no segments; CTRL would read them as tokens
+    if case.model_type in ("ctrl", "distilbert", "mpnet"):  # which know no segments; CTRL would read them as tokens
         del given["token_type_ids"]
     return given
 

@@ -55,6 +55,9 @@ def write_tokenizer(folder: Path, kind: str, texts: list[str]) -> None:
         case "xlm-roberta" | "camembert":
             (folder / "sentencepiece.bpe.model").write_bytes(references.train(texts, vocab_size=600))
             return
+        case "mpnet":
+            first = ["<s>", "<pad>", "</s>", "<unk>", "[PAD]", "[UNK]", "[MASK]"]  # the last three are never used
+            (folder / "vocab.txt").write_text(words(first, texts, ("<mask>",)), encoding="utf-8")
         case "klue":
             first = ["[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"]
             (folder / "vocab.txt").write_text(words(first, texts), encoding="utf-8")
@@ -64,7 +67,9 @@ def write_tokenizer(folder: Path, kind: str, texts: list[str]) -> None:
 
 FAMILY = {"klue": ("Roberta", "Bert")} | {
     name: (stem, stem)
-    for name, stem in (("roberta", "Roberta"), ("xlm-roberta", "XLMRoberta"), ("camembert", "Camembert"))
+    for name, stem in (
+        *(("roberta", "Roberta"), ("xlm-roberta", "XLMRoberta"), ("camembert", "Camembert"), ("mpnet", "MPNet")),
+    )
 }
 """Of each kind what its network's and its tokenizer's classes begin with."""
 

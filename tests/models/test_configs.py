@@ -27,6 +27,7 @@ BASE = {
     "deberta": DEBERTA,
     "deberta-v2": DEBERTA | {"max_position_embeddings": 32, "position_buckets": 8, "share_att_key": True},
     "ctrl": {"vocab_size": 31, "n_embd": 12, "n_head": 2, "n_layer": 2, "dff": 10},
+    "mpnet": SMALL | {"max_position_embeddings": 32},
     **dict.fromkeys(("roberta", "xlm-roberta", "camembert"), SMALL | {"max_position_embeddings": 32}),
     "sijo": dict(cases("sijo", "plain")[0].fields),
 }
@@ -113,6 +114,7 @@ REFUSED = {
         ("type_vocab_size", 0),
     ],
     "xlm-roberta": BERT_LIKE,
+    "mpnet": [*BERT_LIKE, ("relative_attention_num_buckets", 64), ("relative_attention_num_buckets", None)],
     "camembert": BERT_LIKE,
     "sijo": [("network", GONE), ("network", []), ("heads", {"ner": {}}), ("heads", [])],
 }
@@ -259,6 +261,9 @@ LISTED = {
         hidden_dropout_prob attention_probs_dropout_prob max_position_embeddings type_vocab_size initializer_range
         layer_norm_eps pad_token_id bos_token_id eos_token_id position_embedding_type use_cache classifier_dropout
         is_decoder add_cross_attention tie_word_embeddings output_past gradient_checkpointing tokenizer_class""",
+    "mpnet": """vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size hidden_act
+        hidden_dropout_prob attention_probs_dropout_prob max_position_embeddings initializer_range layer_norm_eps
+        relative_attention_num_buckets pad_token_id bos_token_id eos_token_id tie_word_embeddings""",
 }
 UNREAD = {
     "albert": dict.fromkeys(
@@ -336,6 +341,7 @@ def test_dropout_of_heads_is_the_configs():
     assert head("distilbert", tokens, dropout=0.4).dropout == 0.4
     assert head("roberta", text, classifier_dropout=0.4).dropout == 0.4
     assert head("roberta", text, classifier_dropout=0.4).dense_dropout == 0.4
+    assert head("mpnet", text, classifier_dropout=0.4, hidden_dropout_prob=0.3).dense_dropout == 0.3
     assert head("roberta", "multiple-choice", classifier_dropout=0.4, hidden_dropout_prob=0.3).dropout == 0.3
     assert head("deberta", text, cls_dropout=0.4).dropout == 0.4
     assert head("deberta", text, hidden_dropout_prob=0.3).dropout == 0.3

@@ -25,7 +25,7 @@ from sijo.nn.heads import Network
 from sijo.nn.prepared import prepared
 
 transformers = pytest.importorskip("transformers")
-KINDS = ["roberta", "xlm-roberta", "camembert", "klue"]
+KINDS = ["roberta", "xlm-roberta", "camembert", "klue", "mpnet"]
 TEXTS = ["The function returns a value.", "이 영화는 정말 재미있다", "a class of numbers and their sum"]
 
 
@@ -74,7 +74,7 @@ def test_entailment_is_the_public_pipeline_s(kind, turned, folders):  # noqa: F8
         tokenizer.model_input_names = ["input_ids", "attention_mask"]
     model = transformers.AutoModelForSequenceClassification.from_pretrained(folder)
     pipe = transformers.pipeline("zero-shot-classification", model=model, tokenizer=tokenizer, device="cpu")
-    labels = ["numbers", "영화", "classes"]
+    labels = ["numbers", "a value", "classes"]
     ours = sijo.ZeroShotClassifier(labels=labels, model=folder, scorer="entailment")
     for row, told in zip(ours.predict_proba(TEXTS), pipe(TEXTS, labels), strict=True):
         want = dict(zip(told["labels"], told["scores"], strict=True))

@@ -39,7 +39,7 @@ def embed(a, w, ids, keep, types):
         elif a.positions is not None:
             vector = add(vector, wave(place, a.embedding_size, a.positions.layout))
         if a.token_types:
-            vector = add(vector, w["embeddings.segments.weight"][kind])
+            vector = add(vector, w["embeddings.segments.weight"][kind if a.token_types > 1 else 0])
         if a.widening == "before_norm":
             vector = linear(vector, w["embeddings.project.weight"])
         if a.entry == "norm":

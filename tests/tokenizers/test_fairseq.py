@@ -19,7 +19,7 @@ from sijo.tokenizers.tokenizer import Tokenizer
 from sijo.tokenizers.train import train_tokenizer
 
 pytest.importorskip("transformers")
-KINDS = ["roberta", "xlm-roberta", "camembert", "klue"]
+KINDS = ["roberta", "xlm-roberta", "camembert", "klue", "mpnet"]
 MODEL_TYPE = {"klue": "roberta"}
 LONGEST = 1 << 20
 
@@ -42,7 +42,7 @@ def test_published_files_and_what_the_library_saves(kind, folders, lines, tmp_pa
     for folder in (folders(kind), tmp_path / "saved"):
         ours = opened(folder, kind)
         got = ids_of(ours, lines)
-        if kind in ("roberta", "klue") or folder == tmp_path / "saved":
+        if kind in ("roberta", "klue", "mpnet") or folder == tmp_path / "saved":
             assert [line for line, a, b in zip(lines, got, want, strict=True) if a != b] == []
         assert ids_of(ours, plain) == theirs(plain)["input_ids"] and len(plain) > 100
         names = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
@@ -104,11 +104,16 @@ def test_prefix_space_and_offsets(folders, tmp_path):  # noqa: F811
 
 def test_trained_here_in_their_styles(lines):  # noqa: F811
     # kills: a style without its separators, its ids or its mask
-    for name, size in (("roberta", 600), ("xlm-roberta", 500)):
-        style = tokenizer_style("bpe" if name == "roberta" else "unigram", name)
+    for kind, name, size in (("bpe", "roberta", 600), ("unigram", "xlm-roberta", 500), ("wordpiece", "mpnet", 300)):
+        style = tokenizer_style(kind, name)
         texts = [line for line in lines if line.isascii()]
         tokenizer, _ = train_tokenizer(texts, style, vocab_size=size)
-        assert [tokenizer.id(token) for token in ("<s>", "<pad>", "</s>", "<unk>")] == [0, 1, 2, 3]
+        assert [tokenizer.id(token) for token in ("<s>", "<pad>", "</s>", style.special["unk_token"])] == [
+            0,
+            1,
+            2,
+            3,
+        ]
         assert tokenizer.mask_id == tokenizer.largest_id and tokenizer.pad_id == 1
         pair = tokenizer.pairs(["a word"], ["another"])[0]
         assert pair.input_ids.count(2) == 3 and set(pair.token_type_ids) == {0}

@@ -147,6 +147,8 @@ def _in_words(contents: dict[str, Any]) -> Iterator[str]:
         buckets = f"in {2 * far['buckets']:,} buckets" if far["buckets"] else "each apart"
         terms = f"{' and '.join(far['terms']) or 'no term'}, {far['projections']} projections"
         yield f"distances up to {far['span']:,} tokens, {buckets}: {terms}"
+    if far := a.get("relative_bias"):
+        yield f"a bias for distances up to {far['span']:,} tokens, in {far['buckets']:,} buckets"
     if near := a["convolution"]:
         yield f"a convolution over {near['kernel']} tokens beside the first layer"
 

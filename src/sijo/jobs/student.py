@@ -47,7 +47,8 @@ def distilbert_of(architecture: Architecture) -> Architecture:
     A network that is no BERT is made half as deep, and that is all.
     """
     a = half_as_deep(architecture)
-    plain = (a.distances, a.convolution, a.widening, a.reads, a.entry) == (None, None, None, "both_sides", "norm")
+    apart = a.distances or a.relative_bias
+    plain = (apart, a.convolution, a.widening, a.reads, a.entry) == (None, None, None, "both_sides", "norm")
     if not plain or a.blocks != a.layers or a.positions is None:
         return a
     return replace(a, token_types=0, dropout=replace(a.dropout, attention_output=0.0))
@@ -114,7 +115,7 @@ def init_from_teacher(
             layer = chosen[ours.schedule.index(block)]
             _copy(student.transformer.blocks[block], teacher.transformer.blocks[theirs.schedule[layer]])
         done.append("layers " + ", ".join(map(str, chosen)))
-        for name in ("distances", "convolution", "final_norm"):
+        for name in ("distances", "relative_bias", "convolution", "final_norm"):
             _copy(getattr(student.transformer, name), getattr(teacher.transformer, name))
     for name in student.head.keys() & teacher.head.keys() if rows is None else ():
         if _copy(student.head[name], teacher.head[name]):

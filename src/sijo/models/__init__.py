@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from sijo.errors import SettingError, nearest
-from sijo.models import albert, bert, ctrl, deberta, distilbert, electra, mix, roberta
+from sijo.models import albert, bert, ctrl, deberta, distilbert, electra, mix, mpnet, roberta
 from sijo.models.family import Config, Family, Layout
 from sijo.nn.architecture import Architecture
 from sijo.tokenizers.style import KINDS, TokenizerStyle
@@ -25,6 +25,7 @@ FAMILIES: dict[str, Family] = {
         roberta.ROBERTA,
         roberta.XLM_ROBERTA,
         roberta.CAMEMBERT,
+        mpnet.FAMILY,
         mix.FAMILY,
     )
 }
