@@ -39,6 +39,7 @@ from sijo.nn.architecture import (
     Learned,
     PostNorm,
     PreNorm,
+    RelativeBias,
     Sinusoidal,
 )
 from sijo.nn.head_specs import POOLER, LMHeadSpec
@@ -109,6 +110,21 @@ def narrow(chance: Chance, fields: dict[str, Any]) -> int:
     """The width of the tables: that of the hidden states, less, or more."""
     hidden = fields["hidden_size"]
     return chance.deal("table", (hidden, max(hidden - 3, 8) if hidden != 11 else 8, hidden + 3))
+
+
+def roberta(chance: Chance, length: int) -> dict[str, Any]:
+    fields, pad = bert(chance, length), chance.deal("row of padding", (1, 0, 1, 3))
+    return fields | {
+        "max_position_embeddings": fields["max_position_embeddings"] + pad + 1,
+        "pad_token_id": pad,
+        "classifier_dropout": chance.deal("classifier dropout", (None, 0.2)),
+    }
+
+
+def mpnet(chance: Chance, length: int) -> dict[str, Any]:
+    fields = bert(chance, length)
+    del fields["type_vocab_size"]
+    return fields | {"max_position_embeddings": fields["max_position_embeddings"] + 2, "pad_token_id": 1}
 
 
 def albert(chance: Chance, length: int) -> dict[str, Any]:
@@ -236,9 +252,11 @@ def mix(chance: Chance, length: int) -> dict[str, Any]:
                 Learned(count=1),
                 Sinusoidal(count=1, layout="interleaved"),
                 Sinusoidal(count=1, layout="halves"),
+                Learned(count=4, padding=2),
             ),
         ),
-        distances=(chance.deal("distances", (True, False, True)) and apart) or None,
+        distances=(far := (chance.deal("distances", (True, False, True)) and apart) or None),
+        relative_bias=None if far else chance.deal("bias", (RelativeBias(buckets=8, span=6), None, RelativeBias())),
         token_types=chance.deal("segments, or none", (0, 2, 3)),
         reads=chance.deal("reads", ("both_sides", "left")),
         entry=chance.deal("entry", ("norm", "scale")),
@@ -250,7 +268,8 @@ def mix(chance: Chance, length: int) -> dict[str, Any]:
         norm=chance.deal("norm", (PostNorm(eps=eps), PreNorm(eps=eps, final_eps=1e-3))),
     )
     if architecture.positions is not None:
-        architecture = replace(architecture, positions=replace(architecture.positions, count=places))
+        more = architecture.positions.count - 1
+        architecture = replace(architecture, positions=replace(architecture.positions, count=places + more))
     return {"network": asdict(architecture)}
 
 
@@ -262,6 +281,10 @@ SETTINGS: dict[str, Callable[[Chance, int], dict[str, Any]]] = {
     "deberta": deberta,
     "deberta-v2": deberta_v2,
     "ctrl": ctrl,
+    "roberta": roberta,
+    "xlm-roberta": roberta,
+    "camembert": roberta,
+    "mpnet": mpnet,
     "sijo": mix,
 }
 """How a config of each family is drawn, for inputs of a given length."""
@@ -344,11 +367,21 @@ class Case:
         architecture = self.config.architecture()
         ids = torch.randint(1, architecture.vocab_size, (*shape, self.length), generator=chance)
         types = torch.randint(max(architecture.token_types, 1), ids.shape, generator=chance)
+        if (pad := row_of_padding(architecture)) is not None and (self.series == "lesson" or self.number % 2):
+            ids[ids == pad] = (
+                architecture.vocab_size - 1
+            )  # elsewhere real tokens have its id too, and padding others
+            ids = ids.masked_fill(~keep & (self.padding != "none"), pad)
         if self.padding == "none":
             return {"input_ids": ids, "attention_mask": None, "token_type_ids": types}
         if self.model_type == "ctrl":
             ids = ids * keep  # whose public classifier finds the last token by the padding's id
         return {"input_ids": ids, "attention_mask": keep, "token_type_ids": types}
+
+
+def row_of_padding(architecture: Architecture) -> int | None:
+    """The id of padding, where places are counted from its row on."""
+    return architecture.positions.padding if isinstance(architecture.positions, Learned) else None
 
 
 def layouts(model_type: str, config) -> tuple[Layout | None, ...]:
@@ -492,7 +525,7 @@ def sound_first_row(model) -> None:
 def public_batch(case: Case) -> dict[str, Tensor]:
     """The batch as the public model takes it."""
     given = {name: tensor.long() for name, tensor in case.batch().items() if tensor is not None}
-    if case.model_type in ("ctrl", "distilbert"):  # which know no segments; CTRL would read them as tokens
+    if case.model_type in ("ctrl", "distilbert", "mpnet"):  # which know no segments; CTRL would read them as tokens
         del given["token_type_ids"]
     return given
 
@@ -645,7 +678,9 @@ def check_gradients(truth: Truth) -> float:
     answers = public_answers(case, output)
     loss_of(case, output.hidden_states[-1], answers, case.batch()["attention_mask"]).backward()
     prefix = "" if case.layout else case.family.prefix
-    wanted = {prefix + name: weight.grad for name, weight in theirs.named_parameters()}
+    copies = case.layout.copies if case.layout else {}  # under whose name torch may list a tensor that is shared
+    named = ((prefix + name, weight.grad) for name, weight in theirs.named_parameters())
+    wanted = {copies.get(name, name): grad for name, grad in named}
     for name, want in wanted.items():
         if name.endswith("rel_embeddings.weight") and want is not None and first_row_unused(case):
             want[1] += want[0]  # see sound_first_row
@@ -675,7 +710,9 @@ def check_padding(truth: Truth) -> float:
     a = ours.architecture
     longest = min(a.places or 12, 12)
     chance = torch.Generator().manual_seed(2)
-    ids = torch.randint(1, a.vocab_size, (longest,), generator=chance)
+    ids, pad = torch.randint(1, a.vocab_size, (longest,), generator=chance), row_of_padding(a)
+    if pad is not None:
+        ids[ids == pad] = a.vocab_size - 1
     types = torch.randint(max(a.token_types, 1), (longest,), generator=chance)
     largest = 0.0
     for real_tokens in {1, longest // 2 + 1, longest}:
@@ -690,6 +727,8 @@ def check_padding(truth: Truth) -> float:
             kinds = torch.zeros_like(padded)
             kinds[0, keep[0]] = types[:real_tokens]
             places = (keep.cumsum(1) - 1).clamp(min=0)
+            if pad is not None:  # whose ids alone tell the places
+                padded, places = padded.masked_fill(~keep, pad), None
             with torch.inference_mode():
                 beside = ours(padded, keep, kinds, True, places)
             for depth, (one, two) in enumerate(zip(alone.hidden_states, beside.hidden_states, strict=True)):

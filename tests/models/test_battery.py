@@ -75,10 +75,14 @@ COVERED = {
         "legacy": [True, False],
     },
     "ctrl": {"layer_norm_epsilon": [1e-12, 1e-7, 1e-5, 1e-2]},
+    "roberta": {"pad_token_id": [0, 1, 3], "type_vocab_size": [1, 2, 3], "classifier_dropout": [None, 0.2]},
+    "mpnet": {"hidden_act": ["gelu", "gelu_new", "relu"], "layer_norm_eps": [1e-12, 1e-7, 1e-5, 1e-2]},
     "sijo": {
         "reads": ["both_sides", "left"],
         "entry": ["norm", "scale"],
         "widening": [None, "after_norm", "before_norm"],
+        "padding": [None, 2],
+        "relative_bias": [None, {"buckets": 8, "span": 6}],
     },
 }
 

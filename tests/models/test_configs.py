@@ -27,6 +27,8 @@ BASE = {
     "deberta": DEBERTA,
     "deberta-v2": DEBERTA | {"max_position_embeddings": 32, "position_buckets": 8, "share_att_key": True},
     "ctrl": {"vocab_size": 31, "n_embd": 12, "n_head": 2, "n_layer": 2, "dff": 10},
+    "mpnet": SMALL | {"max_position_embeddings": 32},
+    **dict.fromkeys(("roberta", "xlm-roberta", "camembert"), SMALL | {"max_position_embeddings": 32}),
     "sijo": dict(cases("sijo", "plain")[0].fields),
 }
 GONE = object()
@@ -104,6 +106,16 @@ REFUSED = {
         ("position_buckets", -2),
     ],
     "ctrl": [("n_positions", 0), ("layer_norm_epsilon", 0.0), ("resid_pdrop", 1), ("n_layer", 1_001)],
+    "roberta": [
+        *BERT_LIKE,
+        ("pad_token_id", -1),
+        ("pad_token_id", None),
+        ("pad_token_id", 31.0),
+        ("type_vocab_size", 0),
+    ],
+    "xlm-roberta": BERT_LIKE,
+    "mpnet": [*BERT_LIKE, ("relative_attention_num_buckets", 64), ("relative_attention_num_buckets", None)],
+    "camembert": BERT_LIKE,
     "sijo": [("network", GONE), ("network", []), ("heads", {"ner": {}}), ("heads", [])],
 }
 TOGETHER = [
@@ -113,6 +125,7 @@ TOGETHER = [
     ("ctrl", {"n_head": 5}, "heads=5"),
     ("albert", {"num_hidden_layers": 3, "num_hidden_groups": 2}, "num_hidden_layers 3 .* num_hidden_groups"),
     ("albert", {"inner_group_num": 501}, "inner_group_num 501 is more than"),
+    ("roberta", {"pad_token_id": 31}, "positions.padding=31 leaves no place in a table of positions.count=32"),
     ("deberta-v2", {"conv_kernel_size": 4}, "kernel=4"),
     ("deberta-v2", {"conv_kernel_size": 3, "conv_groups": 5}, "groups=5"),
     ("deberta-v2", {"position_buckets": 70}, "span=32"),
@@ -244,12 +257,20 @@ LISTED = {
         layer_norm_epsilon initializer_range use_cache hidden_size num_attention_heads num_hidden_layers
         max_position_embeddings summary_type summary_use_proj summary_activation summary_proj_to_labels
         summary_first_dropout num_labels from_tf output_past torchscript pruned_heads""",
+    "roberta": """vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size hidden_act
+        hidden_dropout_prob attention_probs_dropout_prob max_position_embeddings type_vocab_size initializer_range
+        layer_norm_eps pad_token_id bos_token_id eos_token_id position_embedding_type use_cache classifier_dropout
+        is_decoder add_cross_attention tie_word_embeddings output_past gradient_checkpointing tokenizer_class""",
+    "mpnet": """vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size hidden_act
+        hidden_dropout_prob attention_probs_dropout_prob max_position_embeddings initializer_range layer_norm_eps
+        relative_attention_num_buckets pad_token_id bos_token_id eos_token_id tie_word_embeddings""",
 }
 UNREAD = {
     "albert": dict.fromkeys(
         ("down_scale_factor", "gap_size", "net_structure_type", "num_memory_blocks", "layers_to_keep"), DEAD
     ),
     "distilbert": {"tie_weights_": "told by tie_word_embeddings and the tensors"},
+    "roberta": {"gradient_checkpointing": CHUNKS, "tokenizer_class": "what the folder's tokenizer says decides"},
     "deberta": {"legacy": BY_TENSORS, "pooling": ELSEWHERE, "padding_idx": TOKENS},
     "ctrl": {
         "n_ctx": DEAD,
@@ -269,7 +290,8 @@ def test_every_published_field_is_read_or_changes_no_number(model_type):
     # kills: a field of a published config that nobody thought about
     config = FAMILIES[model_type].config
     read = set(config.model_fields) | set(config.aliases)
-    excused = COMMON | UNREAD.get(model_type, {})
+    common = {name: why for name, why in COMMON.items() if name != "pad_token_id" or name not in read}
+    excused = common | UNREAD.get(model_type, {})
     listed = LISTED[model_type].split()
     assert [name for name in listed if name not in read and name not in excused] == []
     assert not set(excused) & set(config.model_fields)
@@ -317,6 +339,10 @@ def test_dropout_of_heads_is_the_configs():
     assert head("distilbert", text, seq_classif_dropout=0.4).dropout == 0.4
     assert head("distilbert", "question-answering", qa_dropout=0.4).dropout == 0.4
     assert head("distilbert", tokens, dropout=0.4).dropout == 0.4
+    assert head("roberta", text, classifier_dropout=0.4).dropout == 0.4
+    assert head("roberta", text, classifier_dropout=0.4).dense_dropout == 0.4
+    assert head("mpnet", text, classifier_dropout=0.4, hidden_dropout_prob=0.3).dense_dropout == 0.3
+    assert head("roberta", "multiple-choice", classifier_dropout=0.4, hidden_dropout_prob=0.3).dropout == 0.3
     assert head("deberta", text, cls_dropout=0.4).dropout == 0.4
     assert head("deberta", text, hidden_dropout_prob=0.3).dropout == 0.3
     assert head("deberta", text, pooler_dropout=0.4).dense_dropout == 0.4

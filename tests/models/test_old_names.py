@@ -23,6 +23,9 @@ TIED = {
     "deberta": ("cls.predictions.decoder.weight", "cls.predictions.decoder.bias"),
     "deberta-v2": ("cls.predictions.decoder.weight", "cls.predictions.decoder.bias"),
     "ctrl": ("lm_head.weight",),
+    **dict.fromkeys(
+        ("roberta", "xlm-roberta", "camembert", "mpnet"), ("lm_head.decoder.weight", "lm_head.decoder.bias")
+    ),
 }
 
 

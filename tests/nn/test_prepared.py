@@ -9,7 +9,16 @@ from battery import scramble
 from sijo.errors import SettingError, TextError
 from sijo.nn import packing as packing_module
 from sijo.nn import prepared_attention, prepared_linear
-from sijo.nn.architecture import Architecture, ConvolutionSpec, Disentangled, Learned, PostNorm, PreNorm, Sinusoidal
+from sijo.nn.architecture import (
+    Architecture,
+    ConvolutionSpec,
+    Disentangled,
+    Learned,
+    PostNorm,
+    PreNorm,
+    RelativeBias,
+    Sinusoidal,
+)
 from sijo.nn.head_specs import POOLER, ClassifierHeadSpec, LMHeadSpec
 from sijo.nn.heads import Network
 from sijo.nn.packing import packing, pieces, rounded
@@ -27,6 +36,8 @@ NETWORKS = {
         "activation": "gelu_new",
     },
     "distilbert": {"positions": Sinusoidal(count=99)},
+    "roberta": {"positions": Learned(count=99, padding=1), "token_types": 1},
+    "mpnet": {"positions": Learned(count=603, padding=2), "relative_bias": RelativeBias(buckets=8, span=30)},
     "deberta": DEBERTA,
     "deberta, narrow": DEBERTA | {"embedding_size": 7, "widening": "before_norm", "schedule": (0, 0, 1)},
     "deberta, v1": {"distances": Disentangled(span=5, projections="own", key_bias=False), "token_types": 2},
@@ -93,7 +104,7 @@ def test_every_layer_reads_as_the_network_does(name, packed, small_steps, monkey
         assert not got[~keep].any()
 
 
-@pytest.mark.parametrize("name", ["bert", "deberta"])
+@pytest.mark.parametrize("name", ["bert", "mpnet", "deberta"])
 @pytest.mark.parametrize("lengths", [[300], [1], [97, 130, 96, 1], [513, 40]], ids=str)
 def test_real_steps_too(name, lengths):
     """Kills: steps that fit small tests alone; a last strip, or a last block of queries, left out."""
@@ -104,7 +115,7 @@ def test_real_steps_too(name, lengths):
 
 
 @pytest.mark.parametrize("precision, close", [("exact", 1e-6), ("bf16", 1e-6), ("int8", 1e-6)])
-@pytest.mark.parametrize("name", ["bert", "deberta"])
+@pytest.mark.parametrize("name", ["bert", "mpnet", "deberta"])
 def test_a_row_does_not_know_its_neighbours(name, precision, close):
     """Kills: a scale taken over the batch (a neighbour is a thousand times as large); padding that is read."""
     model = network(name)

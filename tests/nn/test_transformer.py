@@ -15,6 +15,7 @@ from sijo.nn.architecture import (
     Learned,
     PostNorm,
     PreNorm,
+    RelativeBias,
     Sinusoidal,
 )
 from sijo.nn.head_specs import POOLER, ClassifierHeadSpec, LMHeadSpec
@@ -34,6 +35,9 @@ NETWORKS = {
     "bert": BERT,
     "albert": BERT | {"embedding_size": 5, "widening": "after_norm", "schedule": (0, 1, 0, 1)},
     "ctrl": CTRL,
+    "roberta": {"positions": Learned(count=12, padding=5), "token_types": 1},
+    "mpnet": {"positions": Learned(count=12, padding=3), "relative_bias": RelativeBias(buckets=8, span=4)},
+    "to the left, by bias": CTRL | {"positions": None, "relative_bias": RelativeBias(buckets=4, span=3)},
     "deberta": DEBERTA,
     "deberta, v1": {"distances": Disentangled(span=5, projections="own", key_bias=False)},
     "deberta, narrow": DEBERTA | {"embedding_size": 7, "widening": "before_norm"},
@@ -322,7 +326,8 @@ def test_states_that_are_wanted_are_those_of_the_whole(name, recompute):
     wanted = torch.tensor([[True, False, True, False, False, False], [False] * 5 + [True], [False] * 6])
     whole, few = (network(ids, keep, wanted=places).last_hidden_state for places in (None, wanted))
     torch.testing.assert_close(few[wanted], whole[wanted], rtol=0, atol=1e-12)
-    plainest = network.architecture.distances is None and network.architecture.reads == "both_sides"
+    a = network.architecture
+    plainest = a.distances is None and a.relative_bias is None and a.reads == "both_sides"
     assert few[~wanted].any() != (plainest and not isinstance(network.architecture.norm, PreNorm))
     gradients = []
     for states in (whole, few):

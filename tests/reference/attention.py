@@ -41,7 +41,25 @@ def heads_of(vector, heads):
     return [vector[h * size : (h + 1) * size] for h in range(heads)]
 
 
-def attention(queries, states, part, heads, may, table=None, apart=None):
+def bias_row(i, j, choice):
+    """T5's bucket of query i and key j, by whole numbers alone: keys behind the query have the second half.
+
+    Distances below near = buckets / 4 have a row each; beyond, row near + k begins at the least r for which
+    (r / near)^(half - near) >= (span / near)^k, and the last row has all the rest.
+    """
+    half, near, r = choice.buckets // 2, choice.buckets // 4, abs(i - j)
+    row = r
+    if r >= near:
+        k = 0
+        while k < half - near and r ** (half - near) * near ** (k + 1) >= choice.span ** (k + 1) * near ** (
+            half - near
+        ):
+            k += 1
+        row = min(near + k, half - 1)
+    return row + (half if j > i else 0)
+
+
+def attention(queries, states, part, heads, may, table=None, apart=None, bias=None):
     """What each query reads from the states, through the output map.
 
     queries  the vectors that ask
@@ -51,6 +69,7 @@ def attention(queries, states, part, heads, may, table=None, apart=None):
     may      may[i][j]: whether query i may read state j
     table    the rows of the table of distances, ready for the projections; None for plain attention
     apart    the choice of distances: span, longest, buckets, terms
+    bias     bias(i, j): what is added to the score of each head; None for nothing
     """
     q, k, v = (
         [heads_of(linear(x, *part[name]), heads) for x in given]
@@ -77,7 +96,8 @@ def attention(queries, states, part, heads, may, table=None, apart=None):
                     score += dot(q[i][h], place_key[at][h])
                 if "p2c" in terms:
                     score += dot(place_query[at][h], k[j][h])
-                scores.append(score / math.sqrt(len(q[i][h]) * (1 + len(terms))))
+                score /= math.sqrt(len(q[i][h]) * (1 + len(terms)))
+                scores.append(score + (bias(i, j)[h] if bias else 0.0))
             share = shares(scores, may[i])
             read += [math.fsum(share[j] * v[j][h][c] for j in range(len(states))) for c in range(len(v[0][h]))]
         out.append(linear(read, *part["out"]))

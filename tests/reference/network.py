@@ -3,7 +3,7 @@
 Weights go by sijo's names, as nested lists; an architecture and a head are read, never run.
 """
 
-from reference.attention import attention, plus
+from reference.attention import attention, bias_row, plus
 from reference.embeddings import embed
 from reference.plain import activation, add, dot, linear, norm
 
@@ -26,7 +26,7 @@ def feed(states, a, w, block):
 def post_norm(queries, states, a, w, block, may, table):
     """x + attention, normed; that + feed-forward, normed. BERT; DeBERTa's queries may differ from its states."""
     part = below(w, f"{block}.attention.")
-    read = attention(queries, states, part, a.heads, may, table, a.distances)
+    read = attention(queries, states, part, a.heads, may, table, a.distances, bias_of(a, w))
     middle = normed(plus(queries, read), w, f"{block}.attention_norm", a.norm.eps)
     return normed(plus(middle, feed(middle, a, w, block)), w, f"{block}.output_norm", a.norm.eps)
 
@@ -35,7 +35,7 @@ def pre_norm(states, a, w, block, may, table):
     """x + attention of the normed x; that + feed-forward of the normed that. CTRL."""
     first = normed(states, w, f"{block}.attention_norm", a.norm.eps)
     part = below(w, f"{block}.attention.")
-    middle = plus(states, attention(first, first, part, a.heads, may, table, a.distances))
+    middle = plus(states, attention(first, first, part, a.heads, may, table, a.distances, bias_of(a, w)))
     return plus(middle, feed(normed(middle, w, f"{block}.output_norm", a.norm.eps), a, w, block))
 
 
@@ -72,6 +72,13 @@ def sight(a, keep):
         ]
         for i, real_i in enumerate(keep)
     ]
+
+
+def bias_of(a, w):
+    """What is added to scores for query i and key j, a number a head; None for nothing."""
+    if a.relative_bias is None:
+        return None
+    return lambda i, j: w["relative_bias.rows.weight"][bias_row(i, j, a.relative_bias)]
 
 
 def distance_table(a, w):

@@ -7,7 +7,15 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from sijo.nn.architecture import Architecture, ConvolutionSpec, Disentangled, Learned, PreNorm, Sinusoidal
+from sijo.nn.architecture import (
+    Architecture,
+    ConvolutionSpec,
+    Disentangled,
+    Learned,
+    PreNorm,
+    RelativeBias,
+    Sinusoidal,
+)
 from sijo.nn.head_specs import ClassifierHeadSpec, LMHeadSpec
 from sijo.nn.heads import HeadInput, Network
 from sijo.training import cost
@@ -38,6 +46,7 @@ RTD_V3 = ClassifierHeadSpec(reads="each_with_first", dense="gelu", answers="one"
 CASES = {
     "bert": (BERT, {MLM: ASKED}),
     "encoder alone": (BERT, {}),
+    "mpnet": (replace(BERT, relative_bias=RelativeBias(buckets=8, span=6)), {MLM: ASKED}),
     "albert, mlm and sop": (ALBERT, {MLM: ASKED, SOP: SEQUENCES}),
     "electra": (ALBERT, {RTD: SEQUENCES * LENGTH}),
     "deberta v1 with its mask decoder": (V1, {EMD: ASKED}),

@@ -17,7 +17,9 @@ from sijo.checkpoints.weights import read_file
 from sijo.errors import CheckpointError, RefusedError
 from sijo.models.family import Config, Family
 
-TABLES = ("embeddings.tokens", "embeddings.places", "embeddings.segments", "distances.rows")
+TABLES = (
+    *("embeddings.tokens", "embeddings.places", "embeddings.segments", "distances.rows", "relative_bias.rows"),
+)
 """Ours, which are no linear maps."""
 Parts = dict[str, Tensor]
 """What an adapter holds of a module, by kind."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from sijo.export.graph import GraphBuilder
 from sijo.export.products import Products
-from sijo.nn.architecture import Architecture, Disentangled
+from sijo.nn.architecture import Architecture, Disentangled, RelativeBias
 
 LOWEST = float(np.finfo(np.float32).min)
 """What is added to the score of padding, as `nn/attention.py` does."""
@@ -41,6 +41,8 @@ class Attention:
         self.scale = 1 / math.sqrt(architecture.hidden_size // architecture.heads * (1 + len(terms)))
         self.keep = graph.op("Cast", attention_mask, to=6)  # int32
         self.distances = DistanceBias(graph, architecture, weights, length, self.scale) if terms else None
+        relative = architecture.relative_bias
+        self.bias = None if relative is None else relative_bias(graph, relative, weights, length)
 
     def added(self, block: int, states: str) -> tuple[str, str]:
         """What the attention of a block adds to states (B, L, D), without the last bias; and that bias."""
@@ -48,9 +50,10 @@ class Attention:
         query, key, value = (self.products.apart(f"{name}.{part}", states) for part in ("query", "key", "value"))
         if self.distances is None:
             bias = self._joined(f"{name}.qkv.bias", query[1], key[1], value[1])
+            more = () if self.bias is None else (self.bias,)
             read = g.op(
                 "MultiHeadAttention",
-                *(query[0], key[0], value[0], bias, self.keep),
+                *(query[0], key[0], value[0], bias, self.keep, *more),
                 num_heads=self.a.heads,
                 scale=self.scale,
                 mask_filter_value=LOWEST,
@@ -72,6 +75,16 @@ class Attention:
         width = self.a.hidden_size
         parts = [self.graph.constants[bias] if bias else np.zeros(width, np.float32) for bias in biases]
         return self.graph.constant(name, np.concatenate(parts))
+
+
+def relative_bias(graph: GraphBuilder, bias: RelativeBias, weights: Mapping[str, np.ndarray], length: str) -> str:
+    """What is added to the scores of every layer, (1, H, L, L), as `nn/relative_bias.py` has it."""
+    g, span = graph, bias.span
+    table = g.constant("relative_bias.by_distance", weights["relative_bias.rows.weight"][list(bias.rows)].T)
+    places = g.op("Range", g.integer(0), g.op("Squeeze", length), g.integer(1))
+    distance = g.op("Sub", g.op("Unsqueeze", places, g.integers(1)), g.op("Unsqueeze", places, g.integers(0)))
+    near = g.op("Add", g.op("Clip", distance, g.integer(-span), g.integer(span)), g.integer(span))
+    return g.op("Unsqueeze", g.op("Gather", table, near, axis=1), g.integers(0))
 
 
 class DistanceBias:

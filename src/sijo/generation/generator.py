@@ -67,7 +67,8 @@ class Generator:
                 f"{self.model.source or 'this model'} does not write from left to right: it needs an lm head; "
                 "choose a CTRL, or train one: sijo pretrain ctrl-tiny"
             )
-        if architecture.distances is not None or architecture.convolution is not None:
+        apart = architecture.distances or architecture.relative_bias
+        if apart is not None or architecture.convolution is not None:
             raise SettingError(
                 "a network with distances or a convolution cannot go on from what it has read; choose another"
             )

@@ -37,11 +37,25 @@ class Learned:
     """A learned vector for each place, added to the token's own (BERT, section 3.2)."""
 
     count: int
-    """How many places there are: the longest input in tokens."""
+    """Rows of the table: the longest input in tokens, where no row is padding's."""
+    padding: int | None = None
+    """The row, and the token's id, of padding, whose table begins behind it: the first token that is no padding is
+    at the row after (RoBERTa's released code, of fairseq); None where padding has none, and tokens are counted
+    from 0."""
     kind: Literal["learned"] = "learned"
 
     def __post_init__(self) -> None:
         _sizes(count=self.count)
+        if self.padding is not None and not 0 <= self.padding < self.count - 1:
+            raise SettingError(
+                f"positions.padding={self.padding} leaves no place in a table of positions.count={self.count} "
+                "rows: places begin at the row after it; give more rows"
+            )
+
+    @property
+    def first(self) -> int:
+        """The row of the first place."""
+        return 0 if self.padding is None else self.padding + 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +125,40 @@ class Disentangled:
         longer, nothing reaches row 0. Buckets limit the distance.
         """
         return self.span - (self.buckets > 0 or self.length <= self.span)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelativeBias:
+    """A learned number for each head and bucket of distances, added to scores in all layers (T5, section 2.1)."""
+
+    buckets: int = 32
+    """Rows of the table: one half for keys at the query or before it, the other for keys behind it."""
+    span: int = 128
+    """Distances from here on are alike, in tokens."""
+
+    def __post_init__(self) -> None:
+        _sizes(buckets=self.buckets, span=self.span)
+        if self.buckets < 4 or self.buckets % 2 or self.span <= self.buckets // 4:
+            raise SettingError(
+                f"relative_bias of buckets={self.buckets} and span={self.span}: buckets must be even, 4 or more, "
+                "and the span more than a quarter of them; T5 has 32 and 128"
+            )
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """The row of each distance from key to query (i - j), from -span to span.
+
+        On each side the first half of its rows are a distance each, and the others wider the further off.
+        Source: T5's released code, `_relative_position_bucket`; MPNet's has the same.
+
+        >>> RelativeBias(buckets=8, span=6).rows
+        (7, 7, 7, 6, 6, 5, 0, 1, 2, 2, 3, 3, 3)
+        """
+        half, near = self.buckets // 2, self.buckets // 4
+        scale = (half - near) / math.log(self.span / near)
+        far = (near + int(math.log(max(n, near) / near) * scale + 1e-9) for n in range(self.span + 1))
+        one_side = [min(row if n >= near else n, half - 1) for n, row in enumerate(far)]
+        return (*(half + row for row in one_side[:0:-1]), *one_side)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,6 +249,8 @@ class Architecture:
     """What tells a token where it stands, added to its vector; None for nothing."""
     distances: Disentangled | None = None
     """What attention makes of how far apart two tokens stand; None for nothing."""
+    relative_bias: RelativeBias | None = None
+    """What is added to scores for how far apart two tokens stand, whatever they are; None for nothing."""
     token_types: int = 0
     """Rows of the segment table; 0 for none."""
     reads: Literal["both_sides", "left"] = "both_sides"
@@ -248,6 +298,10 @@ class Architecture:
                 f"embedding_size={self.embedding_size} and hidden_size={self.hidden_size} differ, so something "
                 'must lead from one to the other: widening="after_norm" (ALBERT) or "before_norm" (DeBERTa)'
             )
+        if self.distances is not None and self.relative_bias is not None:
+            raise SettingError(
+                "distances and relative_bias both tell how far apart tokens stand; choose one of them"
+            )
         if self.convolution is not None and self.hidden_size % self.convolution.groups:
             raise SettingError(
                 f"convolution.groups={self.convolution.groups} must divide hidden_size={self.hidden_size}"
@@ -266,4 +320,5 @@ class Architecture:
     @property
     def places(self) -> int | None:
         """The longest input in tokens; None when the network itself sets no limit."""
-        return None if self.positions is None else self.positions.count
+        first = self.positions.first if isinstance(self.positions, Learned) else 0
+        return None if self.positions is None else self.positions.count - first

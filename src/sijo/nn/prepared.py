@@ -137,7 +137,8 @@ class PreparedNetwork:
     def read(self, packed: Packing, input_ids: Tensor, token_type_ids: Tensor | None) -> tuple[Tensor, Tensor]:
         """The states of a packed batch before the last layer, and after it, both (T, D)."""
         a = self.network.architecture
-        column_T = packed.place_T % packed.shape[1]
+        places_BL = self.network.transformer.embeddings.positions(input_ids)
+        column_T = packed.place_T % packed.shape[1] if places_BL is None else packed.pack(places_BL)
         types_1T = None if token_type_ids is None else packed.pack(token_type_ids)[None]
         embeddings = self.network.transformer.embeddings
         embedded_TD = embeddings(packed.pack(input_ids)[None], types_1T, column_T[None], None)[0].float()
@@ -145,9 +146,12 @@ class PreparedNetwork:
         if a.distances is not None:
             lengths = [group.length for group in packed.groups]
             rows = {length: distance_rows(a.distances, length, input_ids.device) for length in lengths}
+        table, bias_HLL = self.network.transformer.relative_bias, None
+        if table is not None:  # of the longest row; what a shorter one has is a part of it
+            bias_HLL = table(packed.groups[0].length)[0].float()
         before_TD = states_TD = embedded_TD
         for layer, block in enumerate(a.schedule):
-            before_TD, states_TD = states_TD, self.blocks[block](states_TD, packed, rows)
+            before_TD, states_TD = states_TD, self.blocks[block](states_TD, packed, rows, bias_HLL)
             if layer == 0 and self.convolution is not None:
                 states_TD = self.convolution(embedded_TD, states_TD, packed)
         final = self.network.transformer.final_norm
@@ -185,8 +189,11 @@ class PreparedBlock:
         self.widen = linear(block.widen.weight, block.widen.bias, architecture.activation)
         self.narrow = linear(block.narrow.weight, block.narrow.bias, after=architecture.activation)
 
-    def __call__(self, states_TD: Tensor, packed: Packing, rows: dict[int, DistanceRows]) -> Tensor:
-        """From packed states (T, D) to packed states; `rows` gives the distances of each length."""
+    def __call__(
+        self, states_TD: Tensor, packed: Packing, rows: dict[int, DistanceRows], bias_HLL: Tensor | None
+    ) -> Tensor:
+        """From packed states (T, D) to packed states; `rows` gives the distances of each length, `bias_HLL` what is
+        added to scores."""
         qkv_TE = states_TD.new_empty(len(states_TD), 3 * states_TD.shape[1])
         for piece in pieces(len(states_TD)):
             part_TD = states_TD[piece]
@@ -194,7 +201,7 @@ class PreparedBlock:
         read_TD = torch.empty_like(states_TD)
         read_TD[packed.tokens :] = 0
         for group in packed.groups:
-            self.attention(qkv_TE, group, rows.get(group.length), read_TD)
+            self.attention(qkv_TE, group, rows.get(group.length), bias_HLL, read_TD)
         for piece in pieces(len(states_TD)):  # a piece is written where it was read
             read_TD[piece] = self._feed(read_TD[piece], states_TD[piece])
         return read_TD

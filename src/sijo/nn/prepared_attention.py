@@ -82,12 +82,16 @@ class PreparedAttention:
             if "p2c" in own.terms:
                 self.query = _projected(own.query or attention.query, table_PD) * attention.scale
 
-    def __call__(self, qkv_TE: Tensor, group: Group, rows: DistanceRows | None, out_TD: Tensor) -> None:
+    def __call__(
+        self, qkv_TE: Tensor, group: Group, rows: DistanceRows | None, bias_HLL: Tensor | None, out_TD: Tensor
+    ) -> None:
         """Attention of each row of a group on itself, written to its part of out_TD.
 
-        qkv_TE  (T, 3 D): queries, already scaled, keys and values of each token side by side
-        rows    what `distance_rows` gives for the group's length; None where there are no distances
+        qkv_TE    (T, 3 D): queries, already scaled, keys and values of each token side by side
+        rows      what `distance_rows` gives for the group's length; None where there are no distances
+        bias_HLL  what is added to scores, of the group's length or a longer one; None for nothing
         """
+        bias = None if bias_HLL is None else bias_HLL[None, :, : group.length, : group.length]
         kr_HCP, qr_HCP = (
             None if table is None or rows is None else _by_head(table[rows[side]], self.heads).permute(1, 2, 0)
             for side, table in enumerate((self.key, self.query))
@@ -98,19 +102,21 @@ class PreparedAttention:
         if group.length <= (SHORT if apart else SHORT_PLAIN):
             step = max(1, TOGETHER // (self.heads * group.length**2))
             for start in range(0, group.rows, step):
-                self._short(qkv[start : start + step], kr_HCP, qr_HCP, out[start : start + step])
+                self._short(qkv[start : start + step], kr_HCP, qr_HCP, bias, out[start : start + step])
         elif apart:
             for row in range(group.rows):
                 self._long(qkv[row], kr_HCP, qr_HCP, out[row])
         else:
             q, k, v = qkv.permute(2, 0, 3, 1, 4)
-            out.copy_(scaled_dot_product_attention(q, k, v, scale=1.0).transpose(1, 2))
+            out.copy_(scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.0).transpose(1, 2))
 
-    def _short(self, qkv: Tensor, kr_HCP: Tensor | None, qr_HCP: Tensor | None, out: Tensor) -> None:
+    def _short(
+        self, qkv: Tensor, kr_HCP: Tensor | None, qr_HCP: Tensor | None, bias: Tensor | None, out: Tensor
+    ) -> None:
         """Some rows, (R, L, 3, H, C), at once; written to `out`, (R, L, H, C)."""
         rows, length, _, heads, width = qkv.shape
         by_token = qkv.flatten(0, 1).permute(1, 2, 0, 3)  # (3, H, R L, C)
-        parts = []
+        parts = [] if bias is None else [bias.expand(rows, -1, -1, -1)]
         for states, table, across in ((0, kr_HCP, True), (1, qr_HCP, False)):
             if table is None:
                 continue

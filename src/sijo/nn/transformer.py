@@ -20,6 +20,7 @@ from sijo.nn.distances import DistanceTable
 from sijo.nn.dropout import Dropout
 from sijo.nn.embeddings import Embeddings
 from sijo.nn.linear import Linear
+from sijo.nn.relative_bias import RelativeBiasTable
 
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -171,6 +172,7 @@ class Transformer(nn.Module):
         a = self.architecture = architecture
         self.embeddings = Embeddings(a)
         self.distances = None if a.distances is None else DistanceTable(a, a.distances)
+        self.relative_bias = None if a.relative_bias is None else RelativeBiasTable(a, a.relative_bias)
         self.blocks = nn.ModuleList(Block(a) for _ in range(a.blocks))
         self.convolution = None if a.convolution is None else Convolution(a, a.convolution)
         self.final_norm = nn.LayerNorm(a.hidden_size, eps=a.norm.final_eps) if isinstance(a.norm, PreNorm) else None
@@ -192,9 +194,9 @@ class Transformer(nn.Module):
 
         input_ids             (B, L) int64
         attention_mask        (B, L), 1 or True at real tokens; None when there is no padding
-        token_type_ids        (B, L) int64; None when all are 0; a network without segments does not read them
+        token_type_ids        (B, L) int64; None when all are 0; a network of fewer than two does not read them
         output_hidden_states  keep the states after every layer too
-        position_ids          (B, L) int64; None for 0, 1, 2, …
+        position_ids          (B, L) int64; None for 0, 1, 2, …, or as `Embeddings.positions` counts
         wanted                (B, L) bool, True where the last states will be looked at; None for everywhere. The
                               others may be zeros, for the last layer is then computed at these places alone
 
@@ -229,7 +231,9 @@ class Transformer(nn.Module):
         once, and where the norm comes first, or a convolution last, other places are needed too.
         """
         a = self.architecture
-        if a.distances is not None or isinstance(a.norm, PreNorm) or a.reads == "left" or a.convolution is not None:
+        if a.distances is not None or a.relative_bias is not None:
+            return None
+        if isinstance(a.norm, PreNorm) or a.reads == "left" or a.convolution is not None:
             return None
         most = int(wanted_BL.sum(1).max())
         if 2 * most > wanted_BL.shape[1]:
@@ -287,6 +291,10 @@ class Transformer(nn.Module):
     def view(self, keep_BL: Tensor | None, like: Tensor) -> View:
         """What a token may read, and how far away everything is, for hidden states (B, L, D)."""
         seen = view(self.architecture, keep_BL, like)
+        if self.relative_bias is not None:
+            bias = self.relative_bias(like.shape[1]).to(like.dtype)
+            lowest = torch.finfo(bias.dtype).min
+            return View(seen.unseen, bias if seen.unseen is None else bias.masked_fill(seen.unseen, lowest))
         if self.distances is None:
             return seen
         return View(seen.unseen, seen.bias, self.distances(like.shape[1]))
