@@ -75,10 +75,25 @@ COVERED = {
         "legacy": [True, False],
     },
     "ctrl": {"layer_norm_epsilon": [1e-12, 1e-7, 1e-5, 1e-2]},
+    "modernbert": {
+        "norm_bias": [True, False],
+        "attention_bias": [True, False],
+        "mlp_bias": [True, False],
+        "classifier_bias": [True, False],
+        "classifier_pooling": ["cls", "mean"],
+        "global_attn_every_n_layers": [1, 2, 3],
+        "local_attention": [2, 5, 8, 16, 128],
+        "hidden_activation": ["gelu", "gelu_new", "relu"],
+    },
     "sijo": {
         "reads": ["both_sides", "left"],
         "entry": ["norm", "scale"],
         "widening": [None, "after_norm", "before_norm"],
+        "feed_forward": ["plain", "gated"],
+        "biases": [("attention", "feed_forward", "norm"), (), ("norm",), ("attention", "feed_forward")],
+        "first": ["norm", "none"],
+        "local_base": [7.0, None],
+        "pattern": [("local",), ("global", "local"), ("local", "global")],
     },
 }
 

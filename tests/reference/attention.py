@@ -7,6 +7,7 @@ have it: both terms look up the distance i - j from key to query.
 import math
 
 from reference.plain import add, dot, linear, shares
+from reference.rotary import turned
 
 
 def bucket(distance, buckets, span):
@@ -41,7 +42,7 @@ def heads_of(vector, heads):
     return [vector[h * size : (h + 1) * size] for h in range(heads)]
 
 
-def attention(queries, states, part, heads, may, table=None, apart=None):
+def attention(queries, states, part, heads, may, table=None, apart=None, base=None):
     """What each query reads from the states, through the output map.
 
     queries  the vectors that ask
@@ -51,11 +52,14 @@ def attention(queries, states, part, heads, may, table=None, apart=None):
     may      may[i][j]: whether query i may read state j
     table    the rows of the table of distances, ready for the projections; None for plain attention
     apart    the choice of distances: span, longest, buckets, terms
+    base     by which queries and keys are turned; None for not at all
     """
     q, k, v = (
         [heads_of(linear(x, *part[name]), heads) for x in given]
         for name, given in (("query", queries), ("key", states), ("value", states))
     )
+    if base is not None:
+        q, k = ([[turned(x, at, base) for x in token] for at, token in enumerate(given)] for given in (q, k))
     terms = apart.terms if apart else ()
     if terms:
         needed = {row(i, j, apart) for i in range(len(queries)) for j in range(len(states))}

@@ -7,7 +7,16 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from sijo.nn.architecture import Architecture, ConvolutionSpec, Disentangled, Learned, PreNorm, Sinusoidal
+from sijo.nn.architecture import (
+    Architecture,
+    ConvolutionSpec,
+    Disentangled,
+    Learned,
+    PreNorm,
+    Rotary,
+    Sinusoidal,
+    Window,
+)
 from sijo.nn.head_specs import ClassifierHeadSpec, LMHeadSpec
 from sijo.nn.heads import HeadInput, Network
 from sijo.training import cost
@@ -31,6 +40,14 @@ V2 = replace(
 )
 V3 = replace(PLAIN, distances=Disentangled(span=16, buckets=8, norm="layer_norm"))
 CTRL = replace(PLAIN, positions=Sinusoidal(count=20, layout="halves"), reads="left", entry="scale", norm=PreNorm())
+MODERN = replace(
+    PLAIN,
+    rotary=Rotary(longest=20),
+    window=Window(reach=3),
+    feed_forward="gated",
+    biases=(),
+    norm=PreNorm(first="none"),
+)
 MLM, LM, EMD = LMHeadSpec(activation="gelu"), LMHeadSpec(), LMHeadSpec(activation="gelu", places=20)
 SOP = ClassifierHeadSpec(labels=2, dense="tanh")
 RTD = ClassifierHeadSpec(reads="each", dense="gelu", answers="one")
@@ -44,6 +61,7 @@ CASES = {
     "deberta v2 xlarge": (V2, {MLM: ASKED}),
     "deberta v3": (V3, {RTD_V3: SEQUENCES * LENGTH}),
     "ctrl": (CTRL, {LM: SEQUENCES * LENGTH}),
+    "modernbert": (MODERN, {MLM: ASKED}),
 }
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from sijo.errors import SettingError, nearest
-from sijo.models import albert, bert, ctrl, deberta, distilbert, electra, mix
+from sijo.models import albert, bert, ctrl, deberta, distilbert, electra, mix, modernbert
 from sijo.models.family import Config, Family, Layout
 from sijo.nn.architecture import Architecture
 from sijo.tokenizers.style import KINDS, TokenizerStyle
@@ -22,6 +22,7 @@ FAMILIES: dict[str, Family] = {
         deberta.DEBERTA,
         deberta.DEBERTA_V2,
         ctrl.FAMILY,
+        modernbert.FAMILY,
         mix.FAMILY,
     )
 }
@@ -58,7 +59,7 @@ def tokenizer_styles() -> dict[str, TokenizerStyle]:
     """Every family's tokenizer styles by name, those of a kind together.
 
     >>> list(tokenizer_styles())
-    ['bert', 'distilbert', 'electra', 'albert', 'deberta-v2', 'deberta-v3', 'deberta', 'ctrl']
+    ['bert', 'distilbert', 'electra', 'albert', 'deberta-v2', 'deberta-v3', 'deberta', 'ctrl', 'modernbert']
     """
     styles = (style for family in FAMILIES.values() for style in family.tokenizers)
     return {style.name: style for style in sorted(styles, key=lambda style: KINDS.index(style.kind))}

@@ -13,6 +13,8 @@ from sijo.nn.architecture import Disentangled
 from sijo.nn.attention import SelfAttention
 from sijo.nn.distances import distance_bucket
 from sijo.nn.packing import Group
+from sijo.nn.rotary import rotated
+from sijo.nn.window import local_attention
 
 SHORT = 96
 """Tokens of a row up to which it is read together with others, by all its distances at once."""
@@ -33,6 +35,10 @@ def _by_head(states: Tensor, *sizes: int) -> Tensor:
 
 DistanceRows = tuple[Tensor, Tensor]
 """Rows of the table of distances, falling and rising; see `distance_rows`."""
+
+
+Seen = tuple[Tensor | None, int | None]
+"""By what a longest row is turned, (2, L, C / 2), and how far a layer reads; None for not at all, and for all."""
 
 
 def distance_rows(distances: Disentangled, length: int, device: torch.device) -> DistanceRows:
@@ -82,8 +88,8 @@ class PreparedAttention:
             if "p2c" in own.terms:
                 self.query = _projected(own.query or attention.query, table_PD) * attention.scale
 
-    def __call__(self, qkv_TE: Tensor, group: Group, rows: DistanceRows | None, out_TD: Tensor) -> None:
-        """Attention of each row of a group on itself, written to its part of out_TD.
+    def __call__(self, qkv_TE: Tensor, group: Group, rows: DistanceRows | None, out_TD: Tensor, seen: Seen) -> None:
+        """Attention of each row of a group on itself, written to its part of out_TD; qkv_TE is turned in place.
 
         qkv_TE  (T, 3 D): queries, already scaled, keys and values of each token side by side
         rows    what `distance_rows` gives for the group's length; None where there are no distances
@@ -94,8 +100,14 @@ class PreparedAttention:
         )
         apart = kr_HCP is not None or qr_HCP is not None
         qkv = _by_head(group.of(qkv_TE), 3, self.heads)
+        turn, reach = seen
+        if turn is not None:
+            qkv[:, :, :2] = rotated(qkv[:, :, :2], turn[:, : group.length, None, None])
         out = _by_head(group.of(out_TD), self.heads)
-        if group.length <= (SHORT if apart else SHORT_PLAIN):
+        if reach is not None and group.length > reach + 1:
+            q, k, v = qkv.permute(2, 0, 3, 1, 4)
+            out.copy_(local_attention(q, k, v, reach).transpose(1, 2))
+        elif group.length <= (SHORT if apart else SHORT_PLAIN):
             step = max(1, TOGETHER // (self.heads * group.length**2))
             for start in range(0, group.rows, step):
                 self._short(qkv[start : start + step], kr_HCP, qr_HCP, out[start : start + step])
