@@ -20,6 +20,9 @@ Term = Literal["c2p", "p2c"]
 Sight = Literal["global", "local"]
 BiasPlace = Literal["attention", "feed_forward", "norm"]
 BIAS_PLACES: tuple[BiasPlace, ...] = get_args(BiasPlace)
+FeedForward = Literal["plain", "gated"]
+PARTS: dict[FeedForward, int] = {"plain": 1, "gated": 2}
+"""How many times `intermediate_size` the first map of a feed-forward layer gives."""
 
 
 def _sizes(**sizes: int) -> None:
@@ -266,7 +269,7 @@ class Architecture:
     """A convolution beside the first layer."""
     activation: Activation = "gelu"
     """Of the feed-forward layer; `gelu_new` is the tanh approximation."""
-    feed_forward: Literal["plain", "gated"] = "plain"
+    feed_forward: FeedForward = "plain"
     """What the feed-forward layer narrows again: all it widened, or half of that times the other half (GeGLU)."""
     biases: tuple[BiasPlace, ...] = BIAS_PLACES
     """Which parts have biases: the maps of attention, those of the feed-forward layer, and every LayerNorm."""

@@ -34,9 +34,10 @@ class View:
 
 
 def hiding(unseen: Tensor, like: Tensor) -> View:
-    """The view in which `unseen` is not read, with a bias of the dtype of `like`."""
-    bias = torch.zeros(unseen.shape, dtype=like.dtype, device=like.device)
-    return View(unseen, bias.masked_fill(unseen, torch.finfo(like.dtype).min))
+    """The view in which `unseen` is not read, with a bias of the dtype of scores: of `like`, or of half float32."""
+    dtype = torch.float32 if like.dtype == torch.float16 else like.dtype
+    bias = torch.zeros(unseen.shape, dtype=dtype, device=like.device)
+    return View(unseen, bias.masked_fill(unseen, torch.finfo(dtype).min))
 
 
 def behind(place_B: Tensor, width: int, like: Tensor) -> View:

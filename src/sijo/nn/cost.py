@@ -7,8 +7,7 @@ feed-forward layer, L length, V tokens.
 
 from collections.abc import Mapping
 
-from sijo.nn.architecture import Architecture
-from sijo.nn.feed_forward import PARTS
+from sijo.nn.architecture import PARTS, Architecture
 from sijo.nn.head_specs import HeadSpec
 
 

@@ -1,15 +1,13 @@
 """What stands between the two maps of a feed-forward layer. Letters: F width inside it."""
 
 from collections.abc import Callable
-from typing import Literal
 
 from torch import Tensor
 
-PARTS: dict[Literal["plain", "gated"], int] = {"plain": 1, "gated": 2}
-"""How many times F the first map gives."""
+from sijo.nn.architecture import PARTS, FeedForward
 
 
-def between(kind: Literal["plain", "gated"], activation: Callable[[Tensor], Tensor], wide: Tensor) -> Tensor:
+def between(kind: FeedForward, activation: Callable[[Tensor], Tensor], wide: Tensor) -> Tensor:
     """What is narrowed again, (…, F): all that was widened, after the activation; or half of it, times the other.
 
     Source: Shazeer 2020 (arXiv:2002.05202), equation 5, with the gate second as ModernBERT released it.

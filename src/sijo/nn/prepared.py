@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sijo.errors import SettingError
-from sijo.nn.architecture import Architecture
-from sijo.nn.feed_forward import PARTS
+from sijo.nn.architecture import PARTS, Architecture
 from sijo.nn.head_specs import POOLER
 from sijo.nn.heads import HeadInput, Network
 from sijo.nn.packing import Packing, packing, pieces

@@ -13,13 +13,13 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from sijo.errors import SettingError, TextError
-from sijo.nn.architecture import Activation, Architecture, ConvolutionSpec, PreNorm
+from sijo.nn.architecture import PARTS, Activation, Architecture, ConvolutionSpec, PreNorm
 from sijo.nn.attention import SelfAttention, View, behind, view
 from sijo.nn.cache import Cache, Layer
 from sijo.nn.distances import DistanceTable
 from sijo.nn.dropout import Dropout
 from sijo.nn.embeddings import Embeddings
-from sijo.nn.feed_forward import PARTS, between
+from sijo.nn.feed_forward import between
 from sijo.nn.linear import Linear
 from sijo.nn.norm import attention_norm, layer_norm
 from sijo.nn.window import by_layer

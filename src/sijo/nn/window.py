@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from sijo.nn.architecture import Architecture, Sight
-from sijo.nn.attention import View
+from sijo.nn.attention import View, hiding
 from sijo.nn.rotary import rotation
 
 TOGETHER = 128
@@ -50,8 +50,9 @@ def by_layer(
     views = {"global": replace(seen, turn=turn.get("global")), "local": replace(seen, turn=turn.get("local"))}
     if window is not None and width > window.reach + 1:
         unseen = far(columns_BQ, width, window.reach)
-        bias = torch.zeros((), dtype=like.dtype, device=like.device) if seen.bias is None else seen.bias
-        bias = bias.masked_fill(unseen, torch.finfo(like.dtype).min)
+        bias = hiding(unseen, like).bias
+        if seen.bias is not None:
+            bias = seen.bias.masked_fill(unseen, torch.finfo(seen.bias.dtype).min)
         unseen = unseen if seen.unseen is None else unseen | seen.unseen
         views["local"] = replace(views["local"], unseen=unseen, bias=bias)
     return [views["global" if window is None else window.sight(layer)] for layer in range(a.layers)]
