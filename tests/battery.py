@@ -247,7 +247,7 @@ def modernbert(chance: Chance, length: int) -> dict[str, Any]:
 def modern_parts(chance: Chance, a: Architecture) -> Architecture:
     """The same with some of ModernBERT's parts, which a mix may have one by one."""
     even, alone = not a.hidden_size // a.heads % 2, a.distances is None
-    rotary = chance.deal("rotary", (Rotary(longest=1, base=50.0, local_base=7.0), None, Rotary(longest=1)))
+    rotary = chance.deal("rotary", (Rotary(count=1, base=50.0, local_base=7.0), None, Rotary(count=1)))
     norm, bare = a.norm, chance.deal("bare first", (True, False)) and 0 not in a.schedule[1:]
     if isinstance(norm, PreNorm) and bare:
         norm = replace(norm, first="none")
@@ -317,7 +317,7 @@ def mix(chance: Chance, length: int) -> dict[str, Any]:
     if modern.deal("modern", (True, False)):
         architecture = modern_parts(modern, architecture)
     if architecture.rotary is not None:
-        architecture = replace(architecture, rotary=replace(architecture.rotary, longest=places))
+        architecture = replace(architecture, rotary=replace(architecture.rotary, count=places))
     if architecture.positions is not None:
         architecture = replace(architecture, positions=replace(architecture.positions, count=places))
     return {"network": asdict(architecture)}

@@ -122,6 +122,7 @@ REFUSED = {
         ("head_dim", 8),
         ("layer_types", ["full_attention", "chunked_attention"]),
         ("layer_types", ["full_attention"]),
+        ("layer_types", []),
         ("local_attention", 1),
         ("local_attention", [64, 64]),
         ("global_attn_every_n_layers", 0),

@@ -28,7 +28,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 transformers = pytest.importorskip("transformers")
 PARTS = {
-    "rotary": Rotary(longest=64, base=90.0, local_base=9.0),
+    "rotary": Rotary(count=64, base=90.0, local_base=9.0),
     "window": Window(reach=2, pattern=("global", "local")),
     "feed_forward": "gated",
     "biases": (),
@@ -267,7 +267,7 @@ def test_memory_for_work_and_a_few_places_change_no_number():
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({"schedule": (0, 0, 0)}, r"block 0 bare, and schedule=\(0, 0, 0\)"),
+        ({"schedule": (0, 0, 0)}, r"block 0 bare, but schedule=\(0, 0, 0\)"),
         ({"distances": Disentangled(span=9)}, "in place of distances"),
         ({"hidden_size": 18, "embedding_size": 18}, "pairs of a head's 9 channels"),
         ({"biases": ("norm", "attention")}, "in this order"),
@@ -281,8 +281,8 @@ def test_parts_that_do_not_go_together_are_refused(changes, words):
 
 
 NOTHING = [
-    lambda: Rotary(longest=9, base=1.0),
-    lambda: Rotary(longest=9, local_base=0.0),
+    lambda: Rotary(count=9, base=1.0),
+    lambda: Rotary(count=9, local_base=0.0),
     lambda: Window(reach=0),
     lambda: Window(reach=2, pattern=("global",)),
     lambda: Window(reach=2, pattern=("local", "wide")),

@@ -29,7 +29,7 @@ from sijo.nn.prepared_linear import BytesLinear, PreparedLinear
 
 DEBERTA = {"distances": Disentangled(span=32, buckets=8, norm="layer_norm"), "norm": PostNorm(eps=1e-7)}
 MODERN = {
-    "rotary": Rotary(longest=600, base=99.0, local_base=7.0),
+    "rotary": Rotary(count=600, base=99.0, local_base=7.0),
     "window": Window(reach=5, pattern=("global", "local")),
     "feed_forward": "gated",
     "biases": (),

@@ -42,7 +42,7 @@ V3 = replace(PLAIN, distances=Disentangled(span=16, buckets=8, norm="layer_norm"
 CTRL = replace(PLAIN, positions=Sinusoidal(count=20, layout="halves"), reads="left", entry="scale", norm=PreNorm())
 MODERN = replace(
     PLAIN,
-    rotary=Rotary(longest=20),
+    rotary=Rotary(count=20),
     window=Window(reach=3),
     feed_forward="gated",
     biases=(),

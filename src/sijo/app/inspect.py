@@ -148,7 +148,7 @@ def _in_words(contents: dict[str, Any]) -> Iterator[str]:
         terms = f"{' and '.join(far['terms']) or 'no term'}, {far['projections']} projections"
         yield f"distances up to {far['span']:,} tokens, {buckets}: {terms}"
     if turned := a["rotary"]:
-        yield f"queries and keys turned by where they stand, for up to {turned['longest']:,} tokens"
+        yield f"queries and keys turned by where they stand, for up to {turned['count']:,} tokens"
     if window := a["window"]:
         near = sum(window["pattern"][layer % len(window["pattern"])] == "local" for layer in range(layers))
         yield f"{_counted(near, 'layer')} that read {window['reach']:,} tokens on either side"

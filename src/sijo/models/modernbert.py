@@ -30,7 +30,6 @@ FACTS = read_facts("modernbert")
 Theta = Annotated[float, Field(gt=1, lt=1e30)]
 LayerType = Literal["full_attention", "sliding_attention"]
 TYPES: dict[Sight, LayerType] = {"global": "full_attention", "local": "sliding_attention"}
-TOKENS = ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")
 BIASED = dict(zip(("attention_bias", "mlp_bias", "norm_bias"), BIAS_PLACES, strict=True))
 
 
@@ -79,24 +78,20 @@ class ModernBertConfig(Config):
     classifier_activation: Activation = "gelu"
 
     def architecture(self) -> Architecture:
-        window, drop = self.window(), self.attention_dropout
+        window, first, drop = self.window(), self.embedding_dropout, self.attention_dropout
         return Architecture(
             **self.same(),
             rotary=Rotary(
-                longest=self.max_position_embeddings,
+                count=self.max_position_embeddings,
                 base=self.theta("global", self.global_rope_theta),
-                local_base=window and self.theta("local", self.local_rope_theta),
+                local_base=None if window is None else self.theta("local", self.local_rope_theta),
             ),
             window=window,
             feed_forward="gated",
             biases=tuple(place for field, place in BIASED.items() if getattr(self, field)),
             norm=PreNorm(eps=self.norm_eps, final_eps=self.norm_eps, first="none"),
             dropout=DropoutRates(
-                embeddings=self.embedding_dropout,
-                attention=drop,
-                attention_output=drop,
-                hidden=0,
-                inner=self.mlp_dropout,
+                embeddings=first, attention=drop, attention_output=drop, hidden=0.0, inner=self.mlp_dropout
             ),
         )
 
@@ -107,11 +102,10 @@ class ModernBertConfig(Config):
 
     def window(self) -> Window | None:
         """Which layers read near tokens alone, in the shortest pattern that says it."""
-        types = self.layer_types or [
-            TYPES["local" if n else "global"] for n in range(self.global_attn_every_n_layers)
-        ]
+        every = [TYPES["global"], *[TYPES["local"]] * (self.global_attn_every_n_layers - 1)]
+        types = every if self.layer_types is None else self.layer_types
         count = len(types)
-        if self.layer_types and count != self.num_hidden_layers:
+        if self.layer_types is not None and count != self.num_hidden_layers:
             raise RefusedError(
                 f"the config's layer_types name {count} layers, and its num_hidden_layers is "
                 f"{self.num_hidden_layers}; mend one of them"
@@ -126,7 +120,8 @@ class ModernBertConfig(Config):
         a, window, rotary = architecture, architecture.window, architecture.rotary
         fields = super().fields(a, heads) | {field: place in a.biases for field, place in BIASED.items()}
         fields |= {"max_position_embeddings": a.places or 8192, "global_attn_every_n_layers": 1}
-        fields |= dict.fromkeys(TOKENS)  # transformers would put in ids that a smaller vocabulary does not have
+        for role in ("pad", "bos", "eos", "cls", "sep"):  # transformers' own may be beyond a smaller vocabulary
+            fields[f"{role}_token_id"] = None
         if rotary is not None:  # as the first released code has it, which the newest reads too
             fields |= {"global_rope_theta": rotary.base, "local_rope_theta": rotary.local_base or rotary.base}
         if window is not None:

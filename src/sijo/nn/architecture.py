@@ -123,7 +123,7 @@ class Disentangled:
 class Rotary:
     """Queries and keys turned by where they stand, so that scores know how far apart they are (RoFormer, 3.2)."""
 
-    longest: int
+    count: int
     """The longest input in tokens."""
     base: float = 10_000.0
     """How slowly the slowest channels turn: nearly once in 2 π times so many tokens."""
@@ -131,10 +131,10 @@ class Rotary:
     """The same in layers that read near tokens alone; None for `base`."""
 
     def __post_init__(self) -> None:
-        _sizes(longest=self.longest)
+        _sizes(count=self.count)
         for base in (self.base, self.base if self.local_base is None else self.local_base):
             if not 1 < base < math.inf:
-                raise SettingError(f"a rotary base of {base} turns nothing; give a number above 1, such as 10000")
+                raise SettingError(f"a rotary base of {base} turns nothing; give one above 1, such as 10000")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,15 +144,12 @@ class Window:
     reach: int
     """The furthest token that they read, on either side."""
     pattern: tuple[Sight, ...] = ("global", "local", "local")
-    """Which layers they are, from the first on, and again from the start where there are more."""
+    """Which layers they are, from the first on; it is repeated."""
 
     def __post_init__(self) -> None:
         _sizes(reach=self.reach)
         if "local" not in self.pattern or not set(self.pattern) <= {"global", "local"}:
-            raise SettingError(
-                f"window.pattern={self.pattern} must say global or local of each layer, and local of one at least; "
-                "where all read all, use window=None"
-            )
+            raise SettingError(f"window.pattern={self.pattern} must be global and local, and local somewhere")
 
     def sight(self, layer: int) -> Sight:
         """What a layer reads, counted from 0."""
@@ -316,13 +313,11 @@ class Architecture:
         head = self.hidden_size // self.heads
         if self.rotary is not None and (self.distances is not None or head % 2):
             raise SettingError(
-                f"rotary turns pairs of a head's {head} channels, in place of distances; choose heads of an even "
-                "width, and distances=None"
+                f"rotary turns pairs of a head's {head} channels, in place of distances; choose either"
             )
         if isinstance(self.norm, PreNorm) and self.norm.first == "none" and 0 in self.schedule[1:]:
             raise SettingError(
-                f'norm.first="none" leaves block 0 bare, and schedule={self.schedule} has it in a later layer too, '
-                'which needs a norm; use first="norm"'
+                f'norm.first="none" leaves block 0 bare, but schedule={self.schedule} has it further up; use "norm"'
             )
 
     @property
@@ -338,5 +333,4 @@ class Architecture:
     @property
     def places(self) -> int | None:
         """The longest input in tokens; None when the network itself sets no limit."""
-        limits = [self.positions and self.positions.count, self.rotary and self.rotary.longest]
-        return min((limit for limit in limits if limit is not None), default=None)
+        return min((part.count for part in (self.positions, self.rotary) if part is not None), default=None)

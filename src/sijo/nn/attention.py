@@ -145,10 +145,7 @@ class SelfAttention(nn.Module):
         if query_BQD is not hidden_BKD or not plain or not torch.is_grad_enabled():
             return self.query(query_BQD), self.key(hidden_BKD), self.value(hidden_BKD)
         weight = torch.cat(tuple(part.weight for part in parts))
-        bias = None
-        if any(part.bias is not None for part in parts):
-            biases = (part.weight.new_zeros(len(part.weight)) if part.bias is None else part.bias for part in parts)
-            bias = torch.cat(tuple(biases))
-        joined = F.linear(hidden_BKD, weight, bias)
+        biases = (part.weight.new_zeros(len(part.weight)) if part.bias is None else part.bias for part in parts)
+        joined = F.linear(hidden_BKD, weight, torch.cat(tuple(biases)))
         query, key, value = joined.chunk(3, dim=-1)
         return query, key, value

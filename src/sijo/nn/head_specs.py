@@ -41,9 +41,9 @@ class ClassifierHeadSpec:
     dense: Activation | None = None
     """The activation of a dense layer before the scores; None for no such layer."""
     dense_bias: bool = True
-    """Whether the dense layer has a bias; ModernBERT's has none."""
+    """Whether the dense layer has a bias."""
     dense_norm: Literal["none", "layer_norm"] = "none"
-    """What follows the dense layer's activation; ModernBERT's masked LM head is part of its other heads too."""
+    """What follows the dense layer and its activation (ModernBERT)."""
     dense_dropout: float = 0.0
     """Share dropped before the dense layer."""
     dropout: float = 0.0

@@ -12,7 +12,7 @@ from torch import Tensor
 def rotation(places: Tensor, width: int, base: float, dtype: torch.dtype = torch.float32) -> Tensor:
     """The cosines, then the sines, by which heads of a width C are turned at places (…): (2, …, C / 2).
 
-    In the network's dtype if that is float64, and otherwise in float32, as released weights were trained.
+    In float64 for a network of that dtype, and for others in float32, as released weights were trained.
 
     >>> cosines, sines = rotation(torch.tensor([0, 1]), 4, 100.0)
     >>> [round(float(sine), 4) for sine in sines[1]]        # of 1, and of 1 / 100^(2/4)

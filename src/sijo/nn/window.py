@@ -38,10 +38,8 @@ def far(columns_BQ: Tensor, width: int, reach: int) -> Tensor:
 def by_layer(
     architecture: Architecture, seen: View, like: Tensor, columns_BQ: Tensor, width: int, places_BQ: Tensor
 ) -> list[View]:
-    """The view of each layer.
+    """The view of each layer; `seen` is what may be read unless it is far, `like` a tensor of the scores' dtype.
 
-    seen        what may be read unless it is far
-    like        a tensor of the dtype the scores will have
     columns_BQ  where the queries stand among so many keys (`width`), integers; of one row for all
     places_BQ   by which queries and keys are turned, the same shape
     """
