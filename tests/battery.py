@@ -33,6 +33,7 @@ from sijo.models import FAMILIES
 from sijo.models.family import HEADS, Layout
 from sijo.models.mix import plainest
 from sijo.nn.architecture import (
+    BIAS_PLACES,
     Architecture,
     ConvolutionSpec,
     Disentangled,
@@ -40,7 +41,9 @@ from sijo.nn.architecture import (
     PostNorm,
     PreNorm,
     RelativeBias,
+    Rotary,
     Sinusoidal,
+    Window,
 )
 from sijo.nn.head_specs import POOLER, LMHeadSpec
 
@@ -70,6 +73,7 @@ class Chance:
     """Seeded draws. Choices are dealt as from a shuffled deck: all come up before one comes back."""
 
     def __init__(self, seed: str) -> None:
+        self.seed, self.others = seed, dict[str, Chance]()
         self.random = random.Random(seed)
         self.decks: dict[str, list[Any]] = {}
         self.dealt: dict[str, list[Any]] = defaultdict(list)
@@ -81,6 +85,10 @@ class Chance:
             self.random.shuffle(deck)
         self.dealt[name].append(deck.pop())
         return self.dealt[name][-1]
+
+    def beside(self, name: str) -> "Chance":
+        """Draws of their own, which leave the others as they were."""
+        return self.others.setdefault(name, Chance(f"{self.seed} {name}"))
 
     def between(self, low: int, high: int) -> int:
         return self.random.randint(low, high)
@@ -218,6 +226,62 @@ def deberta_v2(chance: Chance, length: int) -> dict[str, Any]:
     )
 
 
+def modernbert(chance: Chance, length: int) -> dict[str, Any]:
+    """In the form of the first released code, or in that of the newest."""
+    heads, layers = chance.deal("heads", (1, 2, 3, 5)), chance.deal("layers", (2, 3, 4, 5))
+    kinds = ("full_attention", "sliding_attention")
+    bases = chance.deal("bases", ((160_000.0, 10_000.0), (80.0, 7.0), (10_000.0, 500.0)))
+    pattern = chance.deal("pattern", ((0, 1), (1, 0), (1,), (0, 0, 1), (0,)))
+    form: dict[str, Any] = {"global_rope_theta": bases[0], "local_rope_theta": bases[1]}
+    form |= {"global_attn_every_n_layers": chance.deal("every", (1, 2, 3))}
+    if chance.deal("form", (True, False)):
+        types = [kinds[pattern[layer % len(pattern)]] for layer in range(layers)]
+        rotary = {kinds[n]: {"rope_type": "default", "rope_theta": base} for n, base in enumerate(bases)}
+        form = {"rope_parameters": rotary, "layer_types": types}
+    return form | {
+        "vocab_size": chance.between(61, 131),
+        "hidden_size": heads * chance.deal("width of a head", (4, 6, 8, 10)) if heads > 1 else 12,
+        "num_attention_heads": heads,
+        "num_hidden_layers": layers,
+        "intermediate_size": chance.between(11, 67),
+        "max_position_embeddings": length + chance.deal("spare places", (0, 1, 9)),
+        "local_attention": chance.deal("window", (2, 5, 8, 16, 128)),
+        "hidden_activation": chance.deal("activation", BENDS),
+        "norm_eps": chance.deal("eps", (1e-7, 1e-5, 1e-2)),
+        **{
+            f"{part}_bias": chance.deal(f"{part} bias", (False, True, False))
+            for part in ("norm", "attention", "mlp")
+        },
+        "classifier_bias": chance.deal("classifier bias", (False, True)),
+        "classifier_pooling": chance.deal("pooling", ("cls", "mean")),
+        "classifier_activation": chance.deal("classifier", ("gelu", "silu", "relu")),
+        "mlp_dropout": chance.deal("dropout", (0.0, 0.1)),
+        **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"), 0),
+    }
+
+
+def modern_parts(chance: Chance, a: Architecture) -> Architecture:
+    """The same with some of ModernBERT's parts, which a mix may have one by one."""
+    even, alone = not a.hidden_size // a.heads % 2, a.distances is None
+    rotary = chance.deal("rotary", (Rotary(count=1, base=50.0, local_base=7.0), None, Rotary(count=1)))
+    norm, bare = a.norm, chance.deal("bare first", (True, False)) and 0 not in a.schedule[1:]
+    if isinstance(norm, PreNorm) and bare:
+        norm = replace(norm, first="none")
+    reach, pattern = chance.deal(
+        "window", ((1, ("local",)), (3, ("global", "local")), (2, ("local", "global")), (0, ()))
+    )
+    return replace(
+        a,
+        rotary=rotary if rotary and even and alone else None,
+        window=Window(reach=reach, pattern=pattern) if reach else None,
+        feed_forward=chance.deal("feed-forward", ("plain", "gated")),
+        biases=chance.deal(
+            "biases", (BIAS_PLACES, (), ("norm",), ("attention", "feed_forward"), ("feed_forward",))
+        ),
+        norm=norm,
+    )
+
+
 def mix(chance: Chance, length: int) -> dict[str, Any]:
     """An architecture that nobody published, out of all there is to choose from."""
     like = bert(chance, length)
@@ -267,6 +331,11 @@ def mix(chance: Chance, length: int) -> dict[str, Any]:
         activation=chance.deal("bend", ("gelu", "gelu_new", "relu", "silu", "tanh", "linear")),
         norm=chance.deal("norm", (PostNorm(eps=eps), PreNorm(eps=eps, final_eps=1e-3))),
     )
+    modern = chance.beside("modern parts")
+    if modern.deal("modern", (True, False)):
+        architecture = modern_parts(modern, architecture)
+    if architecture.rotary is not None:
+        architecture = replace(architecture, rotary=replace(architecture.rotary, count=places))
     if architecture.positions is not None:
         more = architecture.positions.count - 1
         architecture = replace(architecture, positions=replace(architecture.positions, count=places + more))
@@ -285,6 +354,7 @@ SETTINGS: dict[str, Callable[[Chance, int], dict[str, Any]]] = {
     "xlm-roberta": roberta,
     "camembert": roberta,
     "mpnet": mpnet,
+    "modernbert": modernbert,
     "sijo": mix,
 }
 """How a config of each family is drawn, for inputs of a given length."""
@@ -310,7 +380,7 @@ SERIES = {
     "lesson": Series(lengths=(9, 12, 17), paddings=("right",), labels=(2, 3, 5)),
 }
 """Against the public models at all lengths; against plain numbers; and such as every weight can learn from."""
-FOLDS = {"deberta": 2, "deberta-v2": 2, "sijo": 2}
+FOLDS = {"deberta": 2, "deberta-v2": 2, "modernbert": 2, "sijo": 2}
 """How many times the usual number of cases a family needs, for all it has to choose from."""
 
 
@@ -525,8 +595,10 @@ def sound_first_row(model) -> None:
 def public_batch(case: Case) -> dict[str, Tensor]:
     """The batch as the public model takes it."""
     given = {name: tensor.long() for name, tensor in case.batch().items() if tensor is not None}
-    if case.model_type in ("ctrl", "distilbert", "mpnet"):  # which know no segments; CTRL would read them as tokens
+    if case.model_type in ("ctrl", "distilbert", "modernbert", "mpnet"):  # no segments; CTRL would read tokens
         del given["token_type_ids"]
+    if case.model_type == "modernbert":  # whose multiple choice cannot take a mean without a mask
+        given.setdefault("attention_mask", torch.ones_like(given["input_ids"]))
     return given
 
 
@@ -822,7 +894,7 @@ def without_gradient(truth: Truth) -> dict[str, str]:
             reasons[name] = "waves are stored, not trained"
         elif heads and alone and any(part in name for part in ("attention.query", "attention.key", "distances")):
             reasons[name] = "the first token reads itself alone, whatever the scores"
-        elif name.endswith("attention.key.bias") and not (apart and "p2c" in apart.terms):
+        elif name.endswith("attention.key.bias") and not (apart and "p2c" in apart.terms) and a.rotary is None:
             reasons[name] = "softmax is blind to what all keys share"
         elif name.endswith("attention.distances.key.bias"):
             reasons[name] = "softmax is blind to what all distances share"

@@ -25,6 +25,11 @@ BERT = {
 }
 DISTANCES = {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "max_relative_positions": LIMIT}
 DISTILBERT = {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32, "max_position_embeddings": LIMIT}
+MODERNBERT = (
+    {name: BERT[name] for name in BERT}
+    | {"local_attention": 8}
+    | dict.fromkeys(("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"), 0)
+)
 FAMILIES = {
     "bert": {"mlm": ("BertForMaskedLM", BERT)},
     "albert": {"mlm": ("AlbertForMaskedLM", BERT | {"embedding_size": 8})},
@@ -33,6 +38,7 @@ FAMILIES = {
         "mlm": ("ElectraForMaskedLM", BERT | {"embedding_size": 8}),
         "rtd": ("ElectraForPreTraining", BERT | {"embedding_size": 8}),
     },
+    "modernbert": {"mlm": ("ModernBertForMaskedLM", MODERNBERT)},
     "deberta": {"mlm": ("DebertaForMaskedLM", BERT | DISTANCES)},
     "deberta-v2": {"mlm": ("DebertaV2ForMaskedLM", BERT | DISTANCES | {"position_buckets": 8})},
     "deberta-v3": {"mlm": None, "rtd": None},

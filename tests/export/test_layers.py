@@ -12,6 +12,7 @@ from sijo.checkpoints.load import load
 from sijo.errors import SettingError
 from sijo.export.network import HEADS
 from sijo.models import FAMILIES
+from sijo.nn.architecture import PreNorm
 
 pytest.importorskip("transformers")
 GAP = 3e-5
@@ -39,14 +40,17 @@ def test_every_layer_is_the_reference_s(shelf, case):
     session = opened(parts(load(truth.folder, head), head), states=True)
     got = answers(session, ids, keep, batch["token_type_ids"])
     real = np.ones(ids.shape, bool) if keep is None else keep
+    piled, limit = isinstance(case.config.architecture().norm, PreNorm), GAP
     for depth, states in enumerate(truth.states):
+        if piled:  # states that no norm bounds grow, and what is rounded with them
+            limit = max(limit, GAP * states.abs().max().item() / 4)
         gap = np.abs(got[f"hidden_states.{depth}"] - states.numpy())[real].max()
-        assert gap < GAP, f"after layer {depth}: off by {gap:.1e}"
+        assert gap < limit, f"after layer {depth}: off by {gap:.1e}"
     if head is not None and real[:, 0].all():  # a head that reads the first state wants a token there
         each = head == "token-classification"
         want = truth.answers[head].numpy()
         assert got["logits"].shape == want.shape
-        assert np.abs(got["logits"] - want)[real if each else ...].max() < GAP
+        assert np.abs(got["logits"] - want)[real if each else ...].max() < limit
 
 
 @pytest.mark.parametrize("case", drawn(left=True)[:1])

@@ -77,12 +77,27 @@ COVERED = {
     "ctrl": {"layer_norm_epsilon": [1e-12, 1e-7, 1e-5, 1e-2]},
     "roberta": {"pad_token_id": [0, 1, 3], "type_vocab_size": [1, 2, 3], "classifier_dropout": [None, 0.2]},
     "mpnet": {"hidden_act": ["gelu", "gelu_new", "relu"], "layer_norm_eps": [1e-12, 1e-7, 1e-5, 1e-2]},
+    "modernbert": {
+        "norm_bias": [True, False],
+        "attention_bias": [True, False],
+        "mlp_bias": [True, False],
+        "classifier_bias": [True, False],
+        "classifier_pooling": ["cls", "mean"],
+        "global_attn_every_n_layers": [1, 2, 3],
+        "local_attention": [2, 5, 8, 16, 128],
+        "hidden_activation": ["gelu", "gelu_new", "relu"],
+    },
     "sijo": {
         "reads": ["both_sides", "left"],
         "entry": ["norm", "scale"],
         "widening": [None, "after_norm", "before_norm"],
         "padding": [None, 2],
         "relative_bias": [None, {"buckets": 8, "span": 6}],
+        "feed_forward": ["plain", "gated"],
+        "biases": [("attention", "feed_forward", "norm"), (), ("norm",), ("attention", "feed_forward")],
+        "first": ["norm", "none"],
+        "local_base": [7.0, None],
+        "pattern": [("local",), ("global", "local"), ("local", "global")],
     },
 }
 

@@ -29,6 +29,7 @@ BASE = {
     "ctrl": {"vocab_size": 31, "n_embd": 12, "n_head": 2, "n_layer": 2, "dff": 10},
     "mpnet": SMALL | {"max_position_embeddings": 32},
     **dict.fromkeys(("roberta", "xlm-roberta", "camembert"), SMALL | {"max_position_embeddings": 32}),
+    "modernbert": SMALL,
     "sijo": dict(cases("sijo", "plain")[0].fields),
 }
 GONE = object()
@@ -116,6 +117,32 @@ REFUSED = {
     "xlm-roberta": BERT_LIKE,
     "mpnet": [*BERT_LIKE, ("relative_attention_num_buckets", 64), ("relative_attention_num_buckets", None)],
     "camembert": BERT_LIKE,
+    "modernbert": [
+        ("hidden_activation", "mish"),
+        ("norm_eps", 0),
+        ("norm_bias", 1),
+        ("decoder_bias", False),
+        ("global_rope_theta", 1.0),
+        ("local_rope_theta", None),
+        ("rope_parameters", {"full_attention": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0}}),
+        ("rope_parameters", {"full_attention": {"rope_theta": 1e4, "factor": 4.0}}),
+        ("rope_parameters", {"sliding_attention": {"rope_theta": 0}}),
+        ("rope_parameters", {"rope_type": "default", "rope_theta": 1e4}),
+        ("rope_scaling", {"type": "linear", "factor": 2.0}),
+        ("rope_theta", 10_000.0),
+        ("partial_rotary_factor", 0.5),
+        ("head_dim", 8),
+        ("layer_types", ["full_attention", "chunked_attention"]),
+        ("layer_types", ["full_attention"]),
+        ("layer_types", []),
+        ("local_attention", 1),
+        ("local_attention", [64, 64]),
+        ("global_attn_every_n_layers", 0),
+        ("mlp_dropout", 1.0),
+        ("classifier_pooling", "max"),
+        ("classifier_activation", "mish"),
+        ("max_position_embeddings", 0),
+    ],
     "sijo": [("network", GONE), ("network", []), ("heads", {"ner": {}}), ("heads", [])],
 }
 TOGETHER = [
@@ -123,6 +150,8 @@ TOGETHER = [
     ("bert", {"num_attention_heads": 5}, "heads=5"),
     ("distilbert", {"n_heads": 5}, "heads=5"),
     ("ctrl", {"n_head": 5}, "heads=5"),
+    ("modernbert", {"num_attention_heads": 5}, "heads=5"),
+    ("modernbert", {"num_attention_heads": 4}, "pairs of a head's 3 channels"),
     ("albert", {"num_hidden_layers": 3, "num_hidden_groups": 2}, "num_hidden_layers 3 .* num_hidden_groups"),
     ("albert", {"inner_group_num": 501}, "inner_group_num 501 is more than"),
     ("roberta", {"pad_token_id": 31}, "positions.padding=31 leaves no place in a table of positions.count=32"),
@@ -253,6 +282,15 @@ LISTED = {
         pooler_dropout pooler_hidden_act pooler_hidden_size legacy attention_head_size embedding_size cls_dropout
         talking_head pooling padding_idx""",
     "deberta-v2": """position_buckets norm_rel_ebd share_att_key conv_kernel_size conv_act conv_groups""",
+    "modernbert": """vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads
+        hidden_activation
+        max_position_embeddings initializer_range initializer_cutoff_factor norm_eps norm_bias pad_token_id
+        eos_token_id bos_token_id cls_token_id sep_token_id attention_bias attention_dropout layer_types
+        rope_parameters local_attention embedding_dropout mlp_bias mlp_dropout decoder_bias
+        classifier_pooling classifier_dropout classifier_bias classifier_activation deterministic_flash_attn
+        sparse_prediction sparse_pred_ignore_index tie_word_embeddings global_rope_theta local_rope_theta
+        global_attn_every_n_layers reference_compile repad_logits_with_grad position_embedding_type
+        layer_norm_eps gradient_checkpointing model_type""",
     "ctrl": """vocab_size n_positions n_ctx n_embd dff n_layer n_head resid_pdrop embd_pdrop attn_pdrop
         layer_norm_epsilon initializer_range use_cache hidden_size num_attention_heads num_hidden_layers
         max_position_embeddings summary_type summary_use_proj summary_activation summary_proj_to_labels
@@ -272,6 +310,19 @@ UNREAD = {
     "distilbert": {"tie_weights_": "told by tie_word_embeddings and the tensors"},
     "roberta": {"gradient_checkpointing": CHUNKS, "tokenizer_class": "what the folder's tokenizer says decides"},
     "deberta": {"legacy": BY_TENSORS, "pooling": ELSEWHERE, "padding_idx": TOKENS},
+    "modernbert": {
+        "initializer_cutoff_factor": "where fresh weights are cut off; sijo draws BERT's",
+        "sparse_prediction": LABELLING,
+        "sparse_pred_ignore_index": LABELLING,
+        "deterministic_flash_attn": CHUNKS,
+        "reference_compile": CHUNKS,
+        "gradient_checkpointing": CHUNKS,
+        "repad_logits_with_grad": OLD,
+        "cls_token_id": TOKENS,
+        "sep_token_id": TOKENS,
+        "position_embedding_type": DEAD,
+        "layer_norm_eps": DEAD,
+    },
     "ctrl": {
         "n_ctx": DEAD,
         "attn_pdrop": DEAD,
@@ -346,6 +397,8 @@ def test_dropout_of_heads_is_the_configs():
     assert head("deberta", text, cls_dropout=0.4).dropout == 0.4
     assert head("deberta", text, hidden_dropout_prob=0.3).dropout == 0.3
     assert head("deberta", text, pooler_dropout=0.4).dense_dropout == 0.4
+    assert head("modernbert", text, classifier_dropout=0.4, mlp_dropout=0.1).dropout == 0.4
+    assert head("modernbert", "question-answering", classifier_dropout=0.4).dropout == 0.4
 
 
 def test_dropout_of_networks_is_the_configs():
@@ -360,11 +413,15 @@ def test_dropout_of_networks_is_the_configs():
             "attention": 0.2,
             "attention_output": 0.3,
             "hidden": 0.3,
+            "inner": 0.0,
         }
-    of_distilbert = {"embeddings": 0.3, "attention": 0.2, "attention_output": 0.0, "hidden": 0.3}
+    of_distilbert = {"embeddings": 0.3, "attention": 0.2, "attention_output": 0.0, "hidden": 0.3, "inner": 0.0}
     assert vars(dropout("distilbert", dropout=0.3, attention_dropout=0.2)) == of_distilbert
-    of_ctrl = {"embeddings": 0.2, "attention": 0.0, "attention_output": 0.3, "hidden": 0.3}
+    of_ctrl = {"embeddings": 0.2, "attention": 0.0, "attention_output": 0.3, "hidden": 0.3, "inner": 0.0}
     assert vars(dropout("ctrl", resid_pdrop=0.3, embd_pdrop=0.2)) == of_ctrl
+    modern = {"embeddings": 0.1, "attention": 0.2, "attention_output": 0.2, "hidden": 0.0, "inner": 0.3}
+    given = {"embedding_dropout": 0.1, "attention_dropout": 0.2, "mlp_dropout": 0.3}
+    assert vars(dropout("modernbert", **given)) == modern
 
 
 @pytest.mark.parametrize("layout", ["list", "string", "turned", "spaced"])
@@ -378,3 +435,25 @@ def test_terms_in_whatever_form(layout):
     }[layout]
     config = FAMILIES["deberta"].config.read(DEBERTA | {"pos_att_type": said})
     assert config.architecture().distances.terms == ("c2p", "p2c")
+
+
+def test_both_forms_of_a_modernbert_mean_one_network():
+    # kills: a base of global layers in local ones, layer types read one off, or the old form over the newest
+    def architecture(**fields):
+        return FAMILIES["modernbert"].config.read(SMALL | {"num_hidden_layers": 5} | fields).architecture()
+
+    types = ["full_attention", "sliding_attention", "sliding_attention", "full_attention", "sliding_attention"]
+    rotary = {types[n]: {"rope_type": "default", "rope_theta": base} for n, base in enumerate((9e4, 7e3))}
+    old = architecture(global_rope_theta=9e4, local_rope_theta=7e3, global_attn_every_n_layers=3)
+    assert old == architecture(rope_parameters=rotary, layer_types=types) and old.window.reach == 64
+    assert old == architecture(
+        rope_parameters=rotary, layer_types=types, global_attn_every_n_layers=2, global_rope_theta=3.0
+    )
+    assert [old.window.sight(layer) for layer in range(5)] == ["global", "local", "local", "global", "local"]
+    assert (old.rotary.base, old.rotary.local_base) == (9e4, 7e3)
+    assert architecture(rope_parameters={"sliding_attention": None}) == architecture()
+    assert architecture(global_attn_every_n_layers=1).window is None
+    every = architecture(layer_types=types[1:3] * 2 + types[1:2])
+    assert every.window.pattern == ("local",)
+    for a in (old, every, architecture(norm_bias=True, mlp_dropout=0.1, local_attention=9)):
+        assert FAMILIES["modernbert"].config.read(FAMILIES["modernbert"].fields(a)).architecture() == a

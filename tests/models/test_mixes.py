@@ -15,7 +15,17 @@ from sijo.checkpoints.save import save
 from sijo.errors import SettingError
 from sijo.models import FAMILIES
 from sijo.models.family import HEADS
-from sijo.nn.architecture import Architecture, Disentangled, Learned, PostNorm, PreNorm, Sinusoidal
+from sijo.nn.architecture import (
+    Architecture,
+    Disentangled,
+    DropoutRates,
+    Learned,
+    PostNorm,
+    PreNorm,
+    Rotary,
+    Sinusoidal,
+    Window,
+)
 
 SIZES = {"vocab_size": 41, "embedding_size": 12, "hidden_size": 12, "heads": 3, "intermediate_size": 14}
 V3 = Architecture(
@@ -40,6 +50,16 @@ CTRL = Architecture(
     activation="relu",
     norm=PreNorm(),
 )
+MODERN = Architecture(
+    **SIZES,
+    schedule=(0, 1, 2),
+    rotary=Rotary(count=20, base=90.0, local_base=9.0),
+    window=Window(reach=2),
+    feed_forward="gated",
+    biases=(),
+    norm=PreNorm(eps=1e-5, final_eps=1e-5, first="none"),
+    dropout=DropoutRates(hidden=0.0),
+)
 DISTANT = {"distances": Disentangled(span=9), "norm": PostNorm(eps=1e-7)}
 MIXES = {
     # what it is, and the model_type it is saved under
@@ -62,6 +82,17 @@ MIXES = {
     "a causal reader with distances": (replace(CTRL, positions=None, distances=Disentangled(span=9)), "sijo"),
     "a CTRL with segments": (replace(CTRL, token_types=2), "sijo"),
     "a BERT with shared layers": (replace(ALBERT, embedding_size=12, widening=None), "sijo"),
+    "a ModernBERT": (MODERN, "modernbert"),
+    "ModernBERT's parts with ALBERT's sharing": (
+        replace(MODERN, schedule=(0, 0, 0), norm=PreNorm(), embedding_size=8, widening="after_norm"),
+        "sijo",
+    ),
+    "ModernBERT's parts after BERT's places": (replace(MODERN, positions=Learned(count=20), token_types=2), "sijo"),
+    "a ModernBERT that reads to the left": (replace(MODERN, reads="left"), "sijo"),
+    "a DeBERTa-v3 that reads near tokens, gated": (
+        replace(V3, window=Window(reach=2), feed_forward="gated", biases=("norm",)),
+        "sijo",
+    ),
     "a palindrome": (replace(ALBERT, schedule=(0, 1, 2, 1, 0)), "sijo"),
 }
 

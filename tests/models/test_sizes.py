@@ -34,6 +34,12 @@ DEBERTA = {
     "deberta-v3-large": (434_012_160, 435_063_810),
     "mdeberta-v3-base": (278_218_752, 278_810_882),
 }
+MODERNBERT = {
+    # without a head, masked LM, two labels: as transformers builds them
+    "modernbert-base": (149_014_272, 149_655_232, 149_606_402),
+    "modernbert-large": (394_781_696, 395_881_664, 395_833_346),
+    "gte-modernbert-base": (149_014_272, 149_655_232, 149_606_402),
+}
 ELECTRA = {
     "electra-small-discriminator": (13_483_008, "rtd", 13_549_057, 13_549_314),
     "electra-small-generator": (13_483_008, "mlm", 13_546_682, None),
@@ -69,6 +75,9 @@ def table():
         yield f"distilbert-base-{size}", ("question-answering",), counts[3]
     for size, counts in DEBERTA.items():
         for heads, count in zip(((), (SEQUENCE,)), counts, strict=True):
+            yield size, heads, count
+    for size, counts in MODERNBERT.items():
+        for heads, count in zip(((), ("mlm",), (SEQUENCE,)), counts, strict=True):
             yield size, heads, count
     for size, (bare, head, with_head, labelled) in ELECTRA.items():
         yield from ((size, (), bare), (size, (head,), with_head))

@@ -9,6 +9,7 @@ from battery import scramble
 from sijo.errors import SettingError, TextError
 from sijo.nn import packing as packing_module
 from sijo.nn import prepared_attention, prepared_linear
+from sijo.nn import window as window_module
 from sijo.nn.architecture import (
     Architecture,
     ConvolutionSpec,
@@ -17,7 +18,9 @@ from sijo.nn.architecture import (
     PostNorm,
     PreNorm,
     RelativeBias,
+    Rotary,
     Sinusoidal,
+    Window,
 )
 from sijo.nn.head_specs import POOLER, ClassifierHeadSpec, LMHeadSpec
 from sijo.nn.heads import Network
@@ -26,6 +29,13 @@ from sijo.nn.prepared import prepared
 from sijo.nn.prepared_linear import BytesLinear, PreparedLinear
 
 DEBERTA = {"distances": Disentangled(span=32, buckets=8, norm="layer_norm"), "norm": PostNorm(eps=1e-7)}
+MODERN = {
+    "rotary": Rotary(count=600, base=99.0, local_base=7.0),
+    "window": Window(reach=5, pattern=("global", "local")),
+    "feed_forward": "gated",
+    "biases": (),
+    "norm": PreNorm(eps=1e-5, final_eps=1e-5, first="none"),
+}
 NETWORKS = {
     "bert": {"positions": Learned(count=99), "token_types": 2},
     "albert": {
@@ -46,6 +56,9 @@ NETWORKS = {
     "p2c alone": {"distances": Disentangled(span=16, terms=("p2c",))},
     "no term": {"distances": Disentangled(span=16, terms=()), "activation": "relu"},
     "convolution": DEBERTA | {"convolution": ConvolutionSpec(kernel=5, groups=4, activation="gelu")},
+    "modernbert": MODERN,
+    "modernbert, shared, after each addition": MODERN
+    | {"norm": PostNorm(), "schedule": (0, 0, 1, 0), "biases": ("attention", "norm"), "activation": "silu"},
     "pre-norm": DEBERTA
     | {"norm": PreNorm(eps=1e-3, final_eps=1e-2), "activation": "silu", "positions": Learned(count=99)},
 }
@@ -80,6 +93,7 @@ def small_steps(monkeypatch):
         (prepared_attention, "QUERIES", 16),
         (prepared_attention, "STRIP", 6),
         (packing_module, "PIECE", 20),
+        (window_module, "TOGETHER", 6),
     ):
         monkeypatch.setattr(module, name, value)
 
@@ -104,18 +118,18 @@ def test_every_layer_reads_as_the_network_does(name, packed, small_steps, monkey
         assert not got[~keep].any()
 
 
-@pytest.mark.parametrize("name", ["bert", "mpnet", "deberta"])
+@pytest.mark.parametrize("name", ["bert", "mpnet", "deberta", "modernbert"])
 @pytest.mark.parametrize("lengths", [[300], [1], [97, 130, 96, 1], [513, 40]], ids=str)
 def test_real_steps_too(name, lengths):
     """Kills: steps that fit small tests alone; a last strip, or a last block of queries, left out."""
     changes = {"positions": Learned(count=600)} if name == "bert" else {}
-    model = network(name, schedule=(0,), **changes)
+    model = network(name, schedule=(0, 1) if name == "modernbert" else (0,), **changes)
     ids, keep, _ = batch(lengths)
     assert gap(prepared(model)(ids, keep).last_hidden_state, model(ids, keep).last_hidden_state, keep) < 1e-5
 
 
 @pytest.mark.parametrize("precision, close", [("exact", 1e-6), ("bf16", 1e-6), ("int8", 1e-6)])
-@pytest.mark.parametrize("name", ["bert", "mpnet", "deberta"])
+@pytest.mark.parametrize("name", ["bert", "mpnet", "deberta", "modernbert"])
 def test_a_row_does_not_know_its_neighbours(name, precision, close):
     """Kills: a scale taken over the batch (a neighbour is a thousand times as large); padding that is read."""
     model = network(name)
@@ -178,6 +192,14 @@ def test_what_cannot_be_packed_goes_through_the_network(keep):
     with torch.inference_mode():
         want = model(ids, keep).last_hidden_state
     assert torch.equal(prepared(model)(ids, keep).last_hidden_state, want)
+
+
+def test_near_tokens_by_distance_go_through_the_network():
+    """Kills: a window that is left out where distances are, so that far tokens are read."""
+    model = network("deberta", window=Window(reach=3))
+    ids, keep, _ = batch()
+    with torch.inference_mode():
+        assert torch.equal(prepared(model)(ids, keep).last_hidden_state, model(ids, keep).last_hidden_state)
 
 
 def test_the_network_is_not_touched_and_nothing_is_left_behind():

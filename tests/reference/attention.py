@@ -7,6 +7,7 @@ have it: both terms look up the distance i - j from key to query.
 import math
 
 from reference.plain import add, dot, linear, shares
+from reference.rotary import turned
 
 
 def bucket(distance, buckets, span):
@@ -59,7 +60,7 @@ def bias_row(i, j, choice):
     return row + (half if j > i else 0)
 
 
-def attention(queries, states, part, heads, may, table=None, apart=None, bias=None):
+def attention(queries, states, part, heads, may, table=None, apart=None, bias=None, base=None):
     """What each query reads from the states, through the output map.
 
     queries  the vectors that ask
@@ -70,11 +71,14 @@ def attention(queries, states, part, heads, may, table=None, apart=None, bias=No
     table    the rows of the table of distances, ready for the projections; None for plain attention
     apart    the choice of distances: span, longest, buckets, terms
     bias     bias(i, j): what is added to the score of each head; None for nothing
+    base     by which queries and keys are turned; None for not at all
     """
     q, k, v = (
         [heads_of(linear(x, *part[name]), heads) for x in given]
         for name, given in (("query", queries), ("key", states), ("value", states))
     )
+    if base is not None:
+        q, k = ([[turned(x, at, base) for x in token] for at, token in enumerate(given)] for given in (q, k))
     terms = apart.terms if apart else ()
     if terms:
         needed = {row(i, j, apart) for i in range(len(queries)) for j in range(len(states))}

@@ -43,7 +43,7 @@ def embed(a, w, ids, keep, types):
         if a.widening == "before_norm":
             vector = linear(vector, w["embeddings.project.weight"])
         if a.entry == "norm":
-            vector = norm(vector, w["embeddings.norm.weight"], w["embeddings.norm.bias"], a.norm.eps)
+            vector = norm(vector, w["embeddings.norm.weight"], w.get("embeddings.norm.bias"), a.norm.eps)
         if a.distances is not None and not real:
             vector = [0.0] * len(vector)
         if a.widening == "after_norm":

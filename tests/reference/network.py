@@ -8,6 +8,18 @@ from reference.embeddings import embed
 from reference.plain import activation, add, dot, linear, norm
 
 
+def base_of(a, layer):
+    """By which a layer turns queries and keys; None for not at all."""
+    if a.rotary is None:
+        return None
+    return a.rotary.local_base if is_local(a, layer) and a.rotary.local_base else a.rotary.base
+
+
+def is_local(a, layer):
+    """Whether a layer reads near tokens alone."""
+    return a.window is not None and a.window.pattern[layer % len(a.window.pattern)] == "local"
+
+
 def below(w, prefix):
     """Each linear map under a prefix: name -> (matrix, bias or None)."""
     names = {name.rpartition(".")[0] for name in w if name.startswith(prefix)}
@@ -15,27 +27,36 @@ def below(w, prefix):
 
 
 def normed(states, w, name, eps):
-    return [norm(x, w[f"{name}.weight"], w[f"{name}.bias"], eps) for x in states]
+    return [norm(x, w[f"{name}.weight"], w.get(f"{name}.bias"), eps) for x in states]
 
 
 def feed(states, a, w, block):
+    """Widened, bent, narrowed; where there is a gate, the second half of what is widened times the bent first."""
     widen, narrow = (below(w, f"{block}.{name}")[""] for name in ("widen", "narrow"))
-    return [linear(activation(a.activation, linear(x, *widen)), *narrow) for x in states]
+    out = []
+    for x in states:
+        wide = linear(x, *widen)
+        inner = activation(a.activation, wide[: a.intermediate_size])
+        if a.feed_forward == "gated":
+            inner = [one * gate for one, gate in zip(inner, wide[a.intermediate_size :], strict=True)]
+        out.append(linear(inner, *narrow))
+    return out
 
 
-def post_norm(queries, states, a, w, block, may, table):
+def post_norm(queries, states, a, w, block, may, table, base=None):
     """x + attention, normed; that + feed-forward, normed. BERT; DeBERTa's queries may differ from its states."""
     part = below(w, f"{block}.attention.")
-    read = attention(queries, states, part, a.heads, may, table, a.distances, bias_of(a, w))
+    read = attention(queries, states, part, a.heads, may, table, a.distances, bias_of(a, w), base)
     middle = normed(plus(queries, read), w, f"{block}.attention_norm", a.norm.eps)
     return normed(plus(middle, feed(middle, a, w, block)), w, f"{block}.output_norm", a.norm.eps)
 
 
-def pre_norm(states, a, w, block, may, table):
-    """x + attention of the normed x; that + feed-forward of the normed that. CTRL."""
-    first = normed(states, w, f"{block}.attention_norm", a.norm.eps)
+def pre_norm(states, a, w, block, may, table, base=None):
+    """x + attention of the normed x; that + feed-forward of the normed that. CTRL; ModernBERT's first is bare."""
+    bare = a.norm.first == "none" and block == "blocks.0"
+    first = states if bare else normed(states, w, f"{block}.attention_norm", a.norm.eps)
     part = below(w, f"{block}.attention.")
-    middle = plus(states, attention(first, first, part, a.heads, may, table, a.distances, bias_of(a, w)))
+    middle = plus(states, attention(first, first, part, a.heads, may, table, a.distances, bias_of(a, w), base))
     return plus(middle, feed(normed(middle, w, f"{block}.output_norm", a.norm.eps), a, w, block))
 
 
@@ -59,15 +80,19 @@ def convolved(embedded, first, keep, a, w):
                     total += dot([taps[step + reach] for taps in matrix[channel]], seen)
             mixed.append(total)
         summed = add(first[t], activation(choice.activation, mixed))
-        out.append(norm(summed, w["convolution.norm.weight"], w["convolution.norm.bias"], a.norm.eps))
+        out.append(norm(summed, w["convolution.norm.weight"], w.get("convolution.norm.bias"), a.norm.eps))
     return out
 
 
-def sight(a, keep):
+def sight(a, keep, layer):
     """may[i][j]: whether token i may read token j."""
+    reach = a.window.reach if is_local(a, layer) else len(keep)
     return [
         [
-            real_j and (a.distances is None or real_i) and (a.reads == "both_sides" or j <= i)
+            real_j
+            and (a.distances is None or real_i)
+            and (a.reads == "both_sides" or j <= i)
+            and abs(i - j) <= reach
             for j, real_j in enumerate(keep)
         ]
         for i, real_i in enumerate(keep)
@@ -92,13 +117,13 @@ def distance_table(a, w):
 def read(a, w, ids, keep, types):
     """The hidden states of one sequence: the embeddings, then after each layer."""
     states = [embed(a, w, ids, keep, types)]
-    may, table = sight(a, keep), distance_table(a, w)
+    table = distance_table(a, w)
     for layer, number in enumerate(a.schedule):
-        block = f"blocks.{number}"
+        block, may, base = f"blocks.{number}", sight(a, keep, layer), base_of(a, layer)
         if a.norm.kind == "pre":
-            after = pre_norm(states[-1], a, w, block, may, table)
+            after = pre_norm(states[-1], a, w, block, may, table, base)
         else:
-            after = post_norm(states[-1], states[-1], a, w, block, may, table)
+            after = post_norm(states[-1], states[-1], a, w, block, may, table, base)
         if layer == 0 and a.convolution is not None:
             after = convolved(states[0], after, keep, a, w)
         states.append(after)
@@ -115,7 +140,8 @@ def enhanced(head, a, w, h, states, keep):
     block, source = f"blocks.{a.schedule[-1]}", states[-2]
     asking = plus(source, h["places.weight"][: len(source)])
     for _ in range(2):
-        asking = post_norm(asking, source, a, w, block, sight(a, keep), distance_table(a, w))
+        may = sight(a, keep, a.layers - 1)
+        asking = post_norm(asking, source, a, w, block, may, distance_table(a, w), base_of(a, a.layers - 1))
     return asking
 
 
@@ -124,8 +150,8 @@ def vocabulary(head, a, w, h, states, keep):
     out = []
     for x in enhanced(head, a, w, h, states, keep) if head.places else states[-1]:
         if head.activation is not None:
-            x = activation(head.activation, linear(x, h["dense.weight"], h["dense.bias"]))  # noqa: PLW2901
-            x = norm(x, h["norm.weight"], h["norm.bias"], a.norm.eps)  # noqa: PLW2901
+            x = activation(head.activation, linear(x, h["dense.weight"], h.get("dense.bias")))  # noqa: PLW2901
+            x = norm(x, h["norm.weight"], h.get("norm.bias"), a.norm.eps)  # noqa: PLW2901
         out.append(linear(x, w["embeddings.tokens.weight"], h["bias"]))
     return out
 
@@ -137,17 +163,22 @@ def judgement(head, a, w, h, states, keep):
         read = [last[0]]
     elif head.reads == "last":
         read = [last[max((i for i, real in enumerate(keep) if real), default=0)]]
+    elif head.reads == "mean":
+        real = [x for x, there in zip(last, keep, strict=True) if there]
+        read = [[sum(channel) / len(real) for channel in zip(*real, strict=True)]]
     elif head.reads == "each_with_first":
         read = normed([add(x, last[0]) for x in last], h, "norm", a.norm.eps)
     else:
         read = last
     if head.dense:
-        read = [activation(head.dense, linear(x, h["dense.weight"], h["dense.bias"])) for x in read]
+        read = [activation(head.dense, linear(x, h["dense.weight"], h.get("dense.bias"))) for x in read]
+    if head.dense_norm == "layer_norm":
+        read = normed(read, h, "dense_norm", a.norm.eps)
     if head.answers != "vector":
         read = [linear(x, h["out.weight"], h.get("out.bias")) for x in read]
     if head.answers == "one":
         read = [x[0] for x in read]
-    return read[0] if head.reads in ("first", "last") else read
+    return read[0] if head.reads in ("first", "last", "mean") else read
 
 
 def answer(head, a, w, h, states, keep):

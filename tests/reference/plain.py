@@ -25,7 +25,8 @@ def linear(vector, matrix, bias=None):
 
 
 def norm(vector, gain, shift, eps):
-    """Layer normalisation: by the variance that divides by n, with eps under the root."""
+    """Layer normalisation: by the variance that divides by n, with eps under the root; a shift of None is 0."""
+    shift = [0.0] * len(vector) if shift is None else shift
     mean = math.fsum(vector) / len(vector)
     variance = math.fsum((x - mean) ** 2 for x in vector) / len(vector)
     return [(x - mean) / math.sqrt(variance + eps) * g + s for x, g, s in zip(vector, gain, shift, strict=True)]

@@ -14,7 +14,9 @@ from sijo.nn.architecture import (
     Learned,
     PreNorm,
     RelativeBias,
+    Rotary,
     Sinusoidal,
+    Window,
 )
 from sijo.nn.head_specs import ClassifierHeadSpec, LMHeadSpec
 from sijo.nn.heads import HeadInput, Network
@@ -39,6 +41,14 @@ V2 = replace(
 )
 V3 = replace(PLAIN, distances=Disentangled(span=16, buckets=8, norm="layer_norm"))
 CTRL = replace(PLAIN, positions=Sinusoidal(count=20, layout="halves"), reads="left", entry="scale", norm=PreNorm())
+MODERN = replace(
+    PLAIN,
+    rotary=Rotary(count=20),
+    window=Window(reach=3),
+    feed_forward="gated",
+    biases=(),
+    norm=PreNorm(first="none"),
+)
 MLM, LM, EMD = LMHeadSpec(activation="gelu"), LMHeadSpec(), LMHeadSpec(activation="gelu", places=20)
 SOP = ClassifierHeadSpec(labels=2, dense="tanh")
 RTD = ClassifierHeadSpec(reads="each", dense="gelu", answers="one")
@@ -53,6 +63,7 @@ CASES = {
     "deberta v2 xlarge": (V2, {MLM: ASKED}),
     "deberta v3": (V3, {RTD_V3: SEQUENCES * LENGTH}),
     "ctrl": (CTRL, {LM: SEQUENCES * LENGTH}),
+    "modernbert": (MODERN, {MLM: ASKED}),
 }
 
 

@@ -135,8 +135,9 @@ def _in_words(contents: dict[str, Any]) -> Iterator[str]:
     over = f" over {_counted(blocks, 'block')} of weights" if blocks < layers else ""
     left = ", reads to the left only" if a["reads"] == "left" else ""
     yield f"{_counted(layers, 'layer')}{over}, {a['hidden_size']:,} wide, {_counted(a['heads'], 'head')}{left}"
+    gated = "gated, " if a["feed_forward"] == "gated" else ""
     before = "before" if a["norm"]["kind"] == "pre" else "after"
-    yield f"feed-forward {a['intermediate_size']:,} wide, {a['activation']}; LayerNorm {before} each part"
+    yield f"feed-forward {a['intermediate_size']:,} wide, {gated}{a['activation']}; LayerNorm {before} each part"
     widened = f", widened {a['widening'].replace('_', ' its ')}" if a["widening"] else ""
     segments = f"; {_counted(a['token_types'], 'segment')}" if a["token_types"] else ""
     yield f"{a['vocab_size']:,} tokens in a table {a['embedding_size']:,} wide{widened}{segments}"
@@ -149,6 +150,11 @@ def _in_words(contents: dict[str, Any]) -> Iterator[str]:
         yield f"distances up to {far['span']:,} tokens, {buckets}: {terms}"
     if far := a.get("relative_bias"):
         yield f"a bias for distances up to {far['span']:,} tokens, in {far['buckets']:,} buckets"
+    if turned := a["rotary"]:
+        yield f"queries and keys turned by where they stand, for up to {turned['count']:,} tokens"
+    if window := a["window"]:
+        near = sum(window["pattern"][layer % len(window["pattern"])] == "local" for layer in range(layers))
+        yield f"{_counted(near, 'layer')} that read {window['reach']:,} tokens on either side"
     if near := a["convolution"]:
         yield f"a convolution over {near['kernel']} tokens beside the first layer"
 

@@ -83,8 +83,8 @@ def in_float32(transformer: Transformer, ids_L: Tensor) -> Tensor:
     embeddings = transformer.embeddings
     cast = _floats(embeddings, {"tokens.weight": embeddings.tokens.weight[known]})
     hidden_BLD = functional_call(embeddings, cast, (rows_L[None], None, None, None))
-    seen = transformer.view(None, hidden_BLD)
-    for number in transformer.architecture.schedule:
+    views = transformer.views(None, hidden_BLD)
+    for number, seen in zip(transformer.architecture.schedule, views, strict=True):
         block = transformer.blocks[number]
         hidden_BLD = functional_call(block, _floats(block), (hidden_BLD, seen))
     if transformer.final_norm is not None:

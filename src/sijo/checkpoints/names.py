@@ -20,12 +20,14 @@ class NameTable:
 
     def __init__(self, family: Family, config: Config, layouts: Mapping[str, Layout], ours: Iterable[str]) -> None:
         architecture = config.architecture()
-        self.heads = architecture.heads
-        self.fused = {
+        self.heads = architecture.heads if family.fused_by == "heads" else 1
+        ours = set(ours)
+        fused = {
             family.prefix + theirs.format(n=n): [f"transformer.{our.format(n=n)}" for our in group]
             for theirs, group in family.fused.items()
             for n in range(architecture.blocks)
         }
+        self.fused = {theirs: group for theirs, group in fused.items() if ours.issuperset(group)}
         self.names: dict[str, str] = {}
         rules = family.names(config)
         if rules is None:
@@ -64,7 +66,8 @@ class NameTable:
 
 
 def apart(fused: Tensor, parts: int, heads: int) -> list[Tensor]:
-    """Matrices that were published as one, the rows of each head by turns (DeBERTa v1's in_proj).
+    """Matrices that were published as one, the rows of each head by turns (DeBERTa v1's in_proj); or by a single
+    head's turn one matrix after another (ModernBERT's Wqkv).
 
     fused  (heads · parts · C, D)
 

@@ -1,4 +1,4 @@
-"""Attention in a graph: of words alone, or with what their distances add.
+"""Attention in a graph: of words alone, turned or among near ones, or with what their distances add.
 
 With distances, the projected rows of the table of distances are constants of the file, for each bucket one, and
 which of them are needed is computed for the length at hand: nothing that grows with the length is stored.
@@ -43,27 +43,33 @@ class Attention:
         self.distances = DistanceBias(graph, architecture, weights, length, self.scale) if terms else None
         relative = architecture.relative_bias
         self.bias = None if relative is None else relative_bias(graph, relative, weights, length)
+        self.near = Near(graph, architecture, length)
 
-    def added(self, block: int, states: str) -> tuple[str, str]:
-        """What the attention of a block adds to states (B, L, D), without the last bias; and that bias."""
+    def added(self, block: int, layer: int, states: str) -> tuple[str, str]:
+        """What the attention of a layer adds to states (B, L, D), without the last bias; and that bias."""
         g, name = self.graph, f"blocks.{block}.attention"
         query, key, value = (self.products.apart(f"{name}.{part}", states) for part in ("query", "key", "value"))
-        if self.distances is None:
+        added = self.near.far(layer)
+        if self.bias is not None:
+            added = g.op("Add", self.bias, added) if added else self.bias
+        if self.distances is None and self.a.rotary is None:
             bias = self._joined(f"{name}.qkv.bias", query[1], key[1], value[1])
-            more = () if self.bias is None else (self.bias,)
             read = g.op(
                 "MultiHeadAttention",
-                *(query[0], key[0], value[0], bias, self.keep, *more),
+                *(query[0], key[0], value[0], bias, self.keep, added)[: None if added else -1],
                 num_heads=self.a.heads,
                 scale=self.scale,
                 mask_filter_value=LOWEST,
             )
         else:
             q, k, v = (g.op("Add", product, bias) if bias else product for product, bias in (query, key, value))
-            apart = self.distances.scores(block, q, k)
+            if self.distances is not None:
+                apart = self.distances.scores(block, q, k)
+                added = g.op("Add", apart, added) if added else apart
+            q, k = (self.near.turned(product, layer) for product in (q, k))
             read = g.op(
                 "MultiHeadAttention",
-                *(q, k, v, "", self.keep, apart),
+                *(q, k, v, "", self.keep, added)[: None if added else -1],
                 num_heads=self.a.heads,
                 scale=self.scale,
                 mask_filter_value=LOWEST,
@@ -85,6 +91,58 @@ def relative_bias(graph: GraphBuilder, bias: RelativeBias, weights: Mapping[str,
     distance = g.op("Sub", g.op("Unsqueeze", places, g.integers(1)), g.op("Unsqueeze", places, g.integers(0)))
     near = g.op("Add", g.op("Clip", distance, g.integer(-span), g.integer(span)), g.integer(span))
     return g.op("Unsqueeze", g.op("Gather", table, near, axis=1), g.integers(0))
+
+
+class Near:
+    """Queries and keys turned by where they stand, and far ones unread, as `nn/window.py` has it.
+
+    Both are computed for the length at hand, once for all layers that see alike.
+    """
+
+    def __init__(self, graph: GraphBuilder, a: Architecture, length: str) -> None:
+        self.graph, self.a, self.length = graph, a, length
+        self.biases: dict[int, str] = {}
+        self.turns: dict[float, tuple[str, str]] = {}
+
+    def _places(self) -> str:
+        g = self.graph
+        return g.op("Range", g.integer(0), g.op("Squeeze", self.length), g.integer(1))
+
+    def _is_local(self, layer: int) -> bool:
+        return self.a.window is not None and self.a.window.sight(layer) == "local"
+
+    def far(self, layer: int) -> str:
+        """What is added to scores, (1, 1, L, L): 0, or half the lowest number where a key is far; "" for none."""
+        g, window = self.graph, self.a.window
+        if window is None or not self._is_local(layer):
+            return ""
+        if window.reach not in self.biases:
+            place = self._places()
+            rows, columns = (g.op("Unsqueeze", place, g.integers(axis)) for axis in (1, 0))
+            distance = g.op("Abs", g.op("Sub", rows, columns))
+            far = g.op("Greater", distance, g.integer(window.reach))
+            bias = g.op("Where", far, g.floats(LOWEST / 2), g.floats(0.0))  # half: padding may be far too
+            self.biases[window.reach] = g.op("Unsqueeze", bias, g.integers(0, 1))
+        return self.biases[window.reach]
+
+    def turned(self, states: str, layer: int) -> str:
+        """Queries or keys (B, L, D), turned by where they stand."""
+        g, rotary = self.graph, self.a.rotary
+        if rotary is None:
+            return states
+        base = rotary.local_base if self._is_local(layer) and rotary.local_base is not None else rotary.base
+        width = self.a.hidden_size // self.a.heads
+        if base not in self.turns:
+            frequency = 1 / np.float32(base) ** (np.arange(0, width, 2, dtype=np.float32) / np.float32(width))
+            place = g.op("Cast", g.op("Unsqueeze", self._places(), g.integers(1)), to=1)
+            angles = g.op("Mul", place, g.constant(f"rotary.{base}", frequency.astype(np.float32)))
+            angles = g.op("Unsqueeze", angles, g.integers(1, 2))  # (L, 1, 1, C / 2)
+            self.turns[base] = g.op("Cos", angles), g.op("Sin", angles)
+        cosines, sines = self.turns[base]
+        one, two = g.ops("Split", g.reshape(states, 0, 0, self.a.heads, 2, -1), count=2, axis=3, num_outputs=2)
+        left = g.op("Sub", g.op("Mul", one, cosines), g.op("Mul", two, sines))
+        right = g.op("Add", g.op("Mul", two, cosines), g.op("Mul", one, sines))
+        return g.reshape(g.op("Concat", left, right, axis=3), 0, 0, -1)
 
 
 class DistanceBias:
@@ -190,7 +248,7 @@ def projected_rows(
         wide = rows_RD.astype(np.float64)
         centred = wide - wide.mean(1, keepdims=True)
         wide = centred / np.sqrt((centred**2).mean(1, keepdims=True) + a.norm.eps)
-        rows_RD = wide * weights["distances.norm.weight"] + weights["distances.norm.bias"]
+        rows_RD = wide * weights["distances.norm.weight"] + weights.get("distances.norm.bias", 0)
     part = "key" if term == "c2p" else "query"
     name = f"blocks.{block}.attention." + (f"distances.{part}" if apart.projections == "own" else part)
     projected = rows_RD.astype(np.float64) @ weights[f"{name}.weight"].T.astype(np.float64)

@@ -66,7 +66,7 @@ def add_encoder(
     states = [embedded]
     attention = Attention(graph, architecture, weights, products, inputs.attention_mask, inputs.length)
     for layer, block in enumerate(architecture.schedule):
-        hidden = _block(graph, architecture, weights, products, attention, block, hidden)
+        hidden = _block(graph, architecture, weights, products, attention, block, layer, hidden)
         if layer == 0 and architecture.convolution is not None:
             hidden = _convolution(graph, architecture, architecture.convolution, weights, embedded, hidden, inputs)
         states.append(hidden)
@@ -116,7 +116,9 @@ def weight(graph: GraphBuilder, weights: Weights, name: str) -> str:
 
 
 def _norm_weights(graph: GraphBuilder, weights: Weights, name: str) -> tuple[str, str]:
-    return weight(graph, weights, f"{name}.weight"), weight(graph, weights, f"{name}.bias")
+    bias = weights.get(f"{name}.bias")
+    bias = np.zeros_like(weights[f"{name}.weight"]) if bias is None else bias
+    return weight(graph, weights, f"{name}.weight"), graph.constant(f"{name}.bias", bias)
 
 
 def _inputs(graph: GraphBuilder, architecture: Architecture) -> EncoderInputs:
@@ -186,23 +188,31 @@ def _block(
     products: Products,
     attention: Attention,
     block: int,
+    layer: int,
     hidden: str,
 ) -> str:
     """Attention, then a feed-forward layer; (B, L, D) in and out."""
     name, eps = f"blocks.{block}", a.norm.eps
     before = isinstance(a.norm, PreNorm)
-    read = norm(graph, weights, f"{name}.attention_norm", hidden, eps) if before else hidden
-    added, bias = attention.added(block, read)
+    normed = before and f"{name}.attention_norm.weight" in weights
+    read = norm(graph, weights, f"{name}.attention_norm", hidden, eps) if normed else hidden
+    added, bias = attention.added(block, layer, read)
     if before:
-        hidden = graph.op("Add", hidden, graph.op("Add", added, bias))
+        hidden = graph.op("Add", hidden, graph.op("Add", added, bias) if bias else added)
         read = norm(graph, weights, f"{name}.output_norm", hidden, eps)
     else:
         read = hidden = skip_norm(graph, weights, f"{name}.attention_norm", hidden, added, bias, eps)
     wide, wide_bias = products.apart(f"{name}.widen", read)
-    wide = activation(graph, a.activation, wide, wide_bias)
+    if a.feed_forward == "gated":
+        wide = graph.op("Add", wide, wide_bias) if wide_bias else wide
+        ends = [graph.integers(part * a.intermediate_size) for part in range(3)]
+        first, gate = (graph.slice(wide, ends[part], ends[part + 1], 2) for part in range(2))
+        wide = graph.op("Mul", activation(graph, a.activation, first), gate)
+    else:
+        wide = activation(graph, a.activation, wide, wide_bias)
     added, bias = products.apart(f"{name}.narrow", wide)
     if before:
-        return graph.op("Add", hidden, graph.op("Add", added, bias))
+        return graph.op("Add", hidden, graph.op("Add", added, bias) if bias else added)
     return skip_norm(graph, weights, f"{name}.output_norm", hidden, added, bias, eps)
 
 

@@ -31,6 +31,8 @@ def add_classifier(
             states = _first(graph, hidden)
         case "last":
             states = _last(graph, hidden, inputs)
+        case "mean":
+            states = _pooled(graph, "mean", hidden, inputs)
         case "each":
             states = hidden
         case "each_with_first":
@@ -41,6 +43,8 @@ def add_classifier(
     if head.dense is not None:
         product, bias = products.apart("head.dense", states)
         states = activation(graph, head.dense, product, bias)
+    if head.dense_norm == "layer_norm":
+        states = norm(graph, products.weights, "head.dense_norm", states, architecture.norm.eps)
     return products.whole("head.out", states)
 
 

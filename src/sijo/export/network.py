@@ -69,7 +69,7 @@ def onnx_model(
     graph, a = GraphBuilder(), parts.architecture
     products = Products(graph, parts.weights)
     if ranges is not None:
-        gelu = a.activation in ("gelu", "gelu_new", "gelu_pytorch_tanh")
+        gelu = a.feed_forward == "plain" and a.activation in ("gelu", "gelu_new", "gelu_pytorch_tanh")
         products = StaticProducts(graph, parts.weights, ranges, gelu=gelu)
     elif stored is not None:
         products = StoredProducts(graph, parts.weights, stored)

@@ -274,6 +274,6 @@ def _renew(model: Model, layers: int) -> None:
                 f"fresh_layers={layers} would renew a layer that stands at {schedule.count(block)} places of this "
                 "model, which shares its layers; set it to 0"
             )
-        fresh = Block(model.architecture)
+        fresh = Block(model.architecture, block)
         start(fresh, std=model.architecture.initializer_range)
         model.transformer.blocks[block].load_state_dict(fresh.state_dict())

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from sijo.errors import SettingError, nearest
-from sijo.models import albert, bert, ctrl, deberta, distilbert, electra, mix, mpnet, roberta
+from sijo.models import albert, bert, ctrl, deberta, distilbert, electra, mix, modernbert, mpnet, roberta
 from sijo.models.family import Config, Family, Layout
 from sijo.nn.architecture import Architecture
 from sijo.tokenizers.style import KINDS, TokenizerStyle
@@ -26,6 +26,7 @@ FAMILIES: dict[str, Family] = {
         roberta.XLM_ROBERTA,
         roberta.CAMEMBERT,
         mpnet.FAMILY,
+        modernbert.FAMILY,
         mix.FAMILY,
     )
 }
@@ -62,7 +63,7 @@ def tokenizer_styles() -> dict[str, TokenizerStyle]:
     """Every family's tokenizer styles by name, those of a kind together.
 
     >>> [name for name, style in tokenizer_styles().items() if style.kind != "wordpiece"]
-    ['albert', 'deberta-v2', 'deberta-v3', 'xlm-roberta', 'deberta', 'ctrl', 'roberta']
+    ['albert', 'deberta-v2', 'deberta-v3', 'xlm-roberta', 'deberta', 'ctrl', 'roberta', 'modernbert']
     """
     styles = (style for family in FAMILIES.values() for style in family.tokenizers)
     return {style.name: style for style in sorted(styles, key=lambda style: KINDS.index(style.kind))}

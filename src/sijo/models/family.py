@@ -179,7 +179,9 @@ class Family:
     layouts: Callable[[Any], tuple[Layout, ...]]
     """How heads were published; where there are several ways for one, the more particular first."""
     fused: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Tensors that were published as one, rows of each head by turns, and ours."""
+    """Tensors that were published as one, and ours."""
+    fused_by: Literal["heads", "parts"] = "heads"
+    """Whether rows of each head stand there by turns, or one of our tensors after another."""
     left_behind: Sequence[str] = ("embeddings.position_ids",)
     """Published tensors that carry nothing learned, such as the numbers 0, 1, 2, …: never reported as unused."""
     old_prefixes: Sequence[str] = ()

@@ -7,7 +7,7 @@ choice of `distances`, CTRL a Transformer that reads to the left. BERT is the pl
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from sijo.errors import SettingError
 
@@ -17,6 +17,12 @@ MOST_LAYERS = 1_000
 
 Activation = Literal["gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh", "linear"]
 Term = Literal["c2p", "p2c"]
+Sight = Literal["global", "local"]
+BiasPlace = Literal["attention", "feed_forward", "norm"]
+BIAS_PLACES: tuple[BiasPlace, ...] = get_args(BiasPlace)
+FeedForward = Literal["plain", "gated"]
+PARTS: dict[FeedForward, int] = {"plain": 1, "gated": 2}
+"""How many times `intermediate_size` the first map of a feed-forward layer gives."""
 
 
 def _sizes(**sizes: int) -> None:
@@ -162,6 +168,43 @@ class RelativeBias:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rotary:
+    """Queries and keys turned by where they stand, so that scores know how far apart they are (RoFormer, 3.2)."""
+
+    count: int
+    """The longest input in tokens."""
+    base: float = 10_000.0
+    """How slowly the slowest channels turn: nearly once in 2 π times so many tokens."""
+    local_base: float | None = None
+    """The same in layers that read near tokens alone; None for `base`."""
+
+    def __post_init__(self) -> None:
+        _sizes(count=self.count)
+        for base in (self.base, self.base if self.local_base is None else self.local_base):
+            if not 1 < base < math.inf:
+                raise SettingError(f"a rotary base of {base} turns nothing; give one above 1, such as 10000")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """Layers that read near tokens alone, among others that read all (ModernBERT, section 2.1)."""
+
+    reach: int
+    """The furthest token that they read, on either side."""
+    pattern: tuple[Sight, ...] = ("global", "local", "local")
+    """Which layers they are, from the first on; it is repeated."""
+
+    def __post_init__(self) -> None:
+        _sizes(reach=self.reach)
+        if "local" not in self.pattern or not set(self.pattern) <= {"global", "local"}:
+            raise SettingError(f"window.pattern={self.pattern} must be global and local, and local somewhere")
+
+    def sight(self, layer: int) -> Sight:
+        """What a layer reads, counted from 0."""
+        return self.pattern[layer % len(self.pattern)]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ConvolutionSpec:
     """A convolution over the embeddings, added to the first layer (released DeBERTa-v2 xlarge and xxlarge)."""
 
@@ -198,6 +241,8 @@ class PreNorm:
     """Added to the variance."""
     final_eps: float = 1e-6
     """Added to the variance in the last one."""
+    first: Literal["norm", "none"] = "norm"
+    """What stands before the attention of block 0; nothing where the entry's norm just was (ModernBERT)."""
     kind: Literal["pre"] = "pre"
 
     def __post_init__(self) -> None:
@@ -216,6 +261,8 @@ class DropoutRates:
     """Of what attention adds; DistilBERT drops none there."""
     hidden: float = 0.1
     """Of what the feed-forward layer adds, of the table of distances and of the convolution."""
+    inner: float = 0.0
+    """Of what is inside the feed-forward layer; BERT drops none there."""
 
     def __post_init__(self) -> None:
         for name, share in vars(self).items():
@@ -251,6 +298,10 @@ class Architecture:
     """What attention makes of how far apart two tokens stand; None for nothing."""
     relative_bias: RelativeBias | None = None
     """What is added to scores for how far apart two tokens stand, whatever they are; None for nothing."""
+    rotary: Rotary | None = None
+    """What turns queries and keys by where they stand; None for nothing."""
+    window: Window | None = None
+    """Which layers read near tokens alone; None for none."""
     token_types: int = 0
     """Rows of the segment table; 0 for none."""
     reads: Literal["both_sides", "left"] = "both_sides"
@@ -265,6 +316,10 @@ class Architecture:
     """A convolution beside the first layer."""
     activation: Activation = "gelu"
     """Of the feed-forward layer; `gelu_new` is the tanh approximation."""
+    feed_forward: FeedForward = "plain"
+    """What the feed-forward layer narrows again: all it widened, or half of that times the other half (GeGLU)."""
+    biases: tuple[BiasPlace, ...] = BIAS_PLACES
+    """Which parts have biases: the maps of attention, those of the feed-forward layer, and every LayerNorm."""
     norm: PostNorm | PreNorm = PostNorm()
     """Where LayerNorm stands in a layer."""
     dropout: DropoutRates = field(default_factory=DropoutRates)
@@ -307,6 +362,18 @@ class Architecture:
                 f"convolution.groups={self.convolution.groups} must divide hidden_size={self.hidden_size}"
             )
 
+        if self.biases != tuple(place for place in BIAS_PLACES if place in self.biases):
+            raise SettingError(f"biases={self.biases} must be some of {', '.join(BIAS_PLACES)}, in this order")
+        head = self.hidden_size // self.heads
+        if self.rotary is not None and (self.distances is not None or head % 2):
+            raise SettingError(
+                f"rotary turns pairs of a head's {head} channels, in place of distances; choose either"
+            )
+        if isinstance(self.norm, PreNorm) and self.norm.first == "none" and 0 in self.schedule[1:]:
+            raise SettingError(
+                f'norm.first="none" leaves block 0 bare, but schedule={self.schedule} has it further up; use "norm"'
+            )
+
     @property
     def layers(self) -> int:
         """How many layers a token passes through."""
@@ -321,4 +388,5 @@ class Architecture:
     def places(self) -> int | None:
         """The longest input in tokens; None when the network itself sets no limit."""
         first = self.positions.first if isinstance(self.positions, Learned) else 0
-        return None if self.positions is None else self.positions.count - first
+        rows = None if self.positions is None else self.positions.count - first
+        return min((most for most in (rows, self.rotary and self.rotary.count) if most is not None), default=None)

@@ -16,6 +16,7 @@ from sijo.nn.cache import Layer
 from sijo.nn.distances import DistanceScores
 from sijo.nn.dropout import dropped
 from sijo.nn.linear import Linear
+from sijo.nn.rotary import rotated
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,15 @@ class View:
     """The same as numbers to add to scores: 0, or the lowest there is."""
     distances: Tensor | None = None
     """(P, D): the vector of each distance between two tokens of the batch."""
+    turn: Tensor | None = None
+    """(2, 1 or B, 1, Q, C / 2), by which queries and keys are turned (`rotation`); None for not at all."""
 
 
 def hiding(unseen: Tensor, like: Tensor) -> View:
-    """The view in which `unseen` is not read, with a bias of the dtype of `like`."""
-    bias = torch.zeros(unseen.shape, dtype=like.dtype, device=like.device)
-    return View(unseen, bias.masked_fill(unseen, torch.finfo(like.dtype).min))
+    """The view in which `unseen` is not read, with a bias of the dtype of scores: of `like`, or of half float32."""
+    dtype = torch.float32 if like.dtype == torch.float16 else like.dtype
+    bias = torch.zeros(unseen.shape, dtype=dtype, device=like.device)
+    return View(unseen, bias.masked_fill(unseen, torch.finfo(dtype).min))
 
 
 def behind(place_B: Tensor, width: int, like: Tensor) -> View:
@@ -86,10 +90,11 @@ class SelfAttention(nn.Module):
         width, apart = architecture.hidden_size, architecture.distances
         self.heads = architecture.heads
         self.dropout = architecture.dropout.attention
-        self.query = Linear(width, width)
-        self.key = Linear(width, width, bias=apart is None or apart.key_bias)
-        self.value = Linear(width, width)
-        self.out = Linear(width, width)
+        biased = "attention" in architecture.biases
+        self.query = Linear(width, width, bias=biased)
+        self.key = Linear(width, width, bias=biased and (apart is None or apart.key_bias))
+        self.value = Linear(width, width, bias=biased)
+        self.out = Linear(width, width, bias=biased)
         self.distances = None if apart is None else DistanceScores(architecture, apart)
         products = 1 + (len(apart.terms) if apart else 0)
         self.scale = 1 / math.sqrt(width // self.heads * products)
@@ -105,6 +110,8 @@ class SelfAttention(nn.Module):
         )
         if q_BHQC.dtype == torch.float16:  # whose largest number is 65,504: sums of scores pass it
             q_BHQC, k_BHKC, v_BHKC = q_BHQC.float(), k_BHKC.float(), v_BHKC.float()
+        if view.turn is not None:
+            q_BHQC, k_BHKC = rotated(q_BHQC, view.turn), rotated(k_BHKC, view.turn)
         if kept is not None:
             k_BHKC, v_BHKC = kept.extend(k_BHKC, v_BHKC)
         bias = view.bias

@@ -7,7 +7,7 @@ feed-forward layer, L length, V tokens.
 
 from collections.abc import Mapping
 
-from sijo.nn.architecture import Architecture
+from sijo.nn.architecture import PARTS, Architecture
 from sijo.nn.head_specs import HeadSpec
 
 
@@ -29,7 +29,7 @@ def flops_per_token(
     sequences  how many are read at once: they share one projection of DeBERTa's 2 L distances
     recompute  the layers run once more before their gradient (activation checkpointing)
 
-    Attention to the left is counted like attention to both sides, since as much is computed. Exact on
+    Attention to the left, or to near tokens, is counted like attention to all, since as much is computed. Exact on
     every family beside what torch counts by itself (tests/training/test_cost.py).
 
     >>> from sijo.nn.architecture import Learned
@@ -63,7 +63,8 @@ def _layer(a: Architecture, length: float, sequences: int) -> float:
     scores = values = length * a.hidden_size
     terms = len(a.distances.terms) if a.distances else 0
     distances = terms * (2 * length * a.hidden_size + 2 * a.hidden_size**2 / sequences)
-    return projections + scores + values + distances + 2 * a.hidden_size * a.intermediate_size
+    fed = (PARTS[a.feed_forward] + 1) * a.hidden_size * a.intermediate_size
+    return projections + scores + values + distances + fed
 
 
 def _head(head: HeadSpec, a: Architecture) -> int:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from sijo.nn.architecture import Architecture, Disentangled
 from sijo.nn.dropout import Dropout
 from sijo.nn.embeddings import table
+from sijo.nn.norm import layer_norm
 
 
 def distance_bucket(distance: Tensor, *, buckets: int, span: int, ahead: int | None = None) -> Tensor:
@@ -52,7 +53,7 @@ class DistanceTable(nn.Module):
         super().__init__()
         self.distances = distances
         self.rows = table(distances.rows, architecture.hidden_size)
-        norm = nn.LayerNorm(architecture.hidden_size, eps=architecture.norm.eps)
+        norm = layer_norm(architecture, architecture.hidden_size)
         self.norm = norm if distances.norm == "layer_norm" else None
 
     def forward(self, length: int) -> Tensor:

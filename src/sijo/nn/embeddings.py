@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sijo.nn.architecture import Architecture, Learned, Sinusoidal
 from sijo.nn.dropout import Dropout
+from sijo.nn.norm import layer_norm
 
 
 def table(rows: int, width: int) -> nn.Embedding:
@@ -67,7 +68,7 @@ class Embeddings(nn.Module):
             self.places.weight.requires_grad_(False)
         self.segments = table(a.token_types, a.embedding_size) if a.token_types else None
         self.project = nn.Linear(a.embedding_size, a.hidden_size, bias=after) if a.widening else None
-        norm = nn.LayerNorm(a.embedding_size if after else a.hidden_size, eps=a.norm.eps)
+        norm = layer_norm(a, a.embedding_size if after else a.hidden_size)
         self.norm = norm if a.entry == "norm" else None
         self.dropout = Dropout(a.dropout.embeddings)
 

@@ -8,6 +8,9 @@ from typing import Literal, get_args
 
 from sijo.nn.architecture import Activation
 
+Reads = Literal["first", "last", "mean", "each", "each_with_first"]
+"""What a head looks at."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LMHeadSpec:
@@ -17,6 +20,8 @@ class LMHeadSpec:
     """The activation of a dense layer and a norm before it (BERT's masked LM head); None for neither (CTRL)."""
     places: int = 0
     """Rows of a table of places for DeBERTa's enhanced mask decoder; 0 for a head that reads the last layer."""
+    dense_bias: bool = True
+    """Whether the dense layer has a bias; ModernBERT's has none."""
     kind: Literal["vocabulary"] = "vocabulary"
 
 
@@ -30,11 +35,15 @@ class ClassifierHeadSpec:
 
     labels: int = 1
     """How many scores it gives."""
-    reads: Literal["first", "last", "each", "each_with_first"] = "first"
-    """The state of the first token, of the last that is no padding, of each, or of each the norm of its sum
-    with the first's (DeBERTa-v3's replaced-token head)."""
+    reads: Reads = "first"
+    """The state of the first token, of the last that is no padding, the mean of all that are none, each, or of each
+    the norm of its sum with the first's (DeBERTa-v3's replaced-token head)."""
     dense: Activation | None = None
     """The activation of a dense layer before the scores; None for no such layer."""
+    dense_bias: bool = True
+    """Whether the dense layer has a bias."""
+    dense_norm: Literal["none", "layer_norm"] = "none"
+    """What follows the dense layer and its activation (ModernBERT)."""
     dense_dropout: float = 0.0
     """Share dropped before the dense layer."""
     dropout: float = 0.0

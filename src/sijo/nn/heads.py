@@ -8,7 +8,6 @@ Letters: B batch, L length, D width of the hidden states, E width of the tables,
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +16,11 @@ from sijo.errors import SettingError, TextError
 from sijo.nn.architecture import Architecture
 from sijo.nn.dropout import Dropout
 from sijo.nn.embeddings import table
-from sijo.nn.head_specs import POOLER, ClassifierHeadSpec, HeadSpec, LMHeadSpec
+from sijo.nn.head_specs import POOLER, ClassifierHeadSpec, HeadSpec, LMHeadSpec, Reads
 from sijo.nn.int8 import Int8Table
 from sijo.nn.linear import product
+from sijo.nn.norm import layer_norm
+from sijo.nn.pooling import pool
 from sijo.nn.transformer import ACTIVATIONS, Output, Transformer, start
 
 Places = Tensor | tuple[Tensor, Tensor]
@@ -50,8 +51,8 @@ class LMHead(nn.Module):
                 f"this head needs hidden states as wide as the table of tokens, and hidden_size={a.hidden_size} "
                 f"is not embedding_size={a.embedding_size}; use an activation and places=0"
             )
-        self.dense = nn.Linear(a.hidden_size, a.embedding_size) if dense else None
-        self.norm = nn.LayerNorm(a.embedding_size, eps=a.norm.eps) if dense else None
+        self.dense = nn.Linear(a.hidden_size, a.embedding_size, bias=head.dense_bias) if dense else None
+        self.norm = layer_norm(a, a.embedding_size) if dense else None
         self.bias = nn.Parameter(torch.zeros(a.vocab_size))
         self.activation = ACTIVATIONS[head.activation or "linear"]
 
@@ -102,7 +103,7 @@ class EnhancedLMHead(LMHead):
         assert head_input.output.hidden_states is not None
         transformer, hidden_BLD = head_input.transformer, head_input.output.hidden_states[-2]
         last = transformer.blocks[transformer.architecture.schedule[-1]]
-        seen = transformer.view(head_input.keep, hidden_BLD)
+        seen = transformer.views(head_input.keep, hidden_BLD)[-1]
         length, limit = hidden_BLD.shape[1], len(self.places.weight)
         if length > limit:
             raise TextError(
@@ -125,8 +126,9 @@ class ClassifierHead(nn.Module):
         width, vector = architecture.hidden_size, head.answers == "vector"
         self.value = head
         normed = head.reads == "each_with_first"
-        self.norm = nn.LayerNorm(width, eps=architecture.norm.eps) if normed else None
-        self.dense = nn.Linear(width, width) if head.dense else None
+        self.norm = layer_norm(architecture, width) if normed else None
+        self.dense = nn.Linear(width, width, bias=head.dense_bias) if head.dense else None
+        self.dense_norm = layer_norm(architecture, width) if head.dense_norm == "layer_norm" else nn.Identity()
         self.out = None if vector else nn.Linear(width, head.labels, bias=head.bias)
         self.dense_dropout = Dropout(head.dense_dropout)
         self.dropout = Dropout(head.dropout)
@@ -145,15 +147,15 @@ class ClassifierHead(nn.Module):
         if self.norm is not None:
             states = self.norm(states)
         if self.dense is not None:
-            states = self.activation(self.dense(self.dense_dropout(states)))
+            states = self.dense_norm(self.activation(self.dense(self.dense_dropout(states))))
         if self.out is None:
             return states
         scores: Tensor = self.out(self.dropout(states))
         return scores.squeeze(-1) if self.value.answers == "one" else scores
 
 
-def selected_states(head_input: HeadInput, which: Literal["first", "last", "each", "each_with_first"]) -> Tensor:
-    """The states (B, D) of each row's first token, or its last that is no padding; or (B, L, D) of all."""
+def selected_states(head_input: HeadInput, which: Reads) -> Tensor:
+    """The states (B, D) of each row's first token, its last real one, or the mean of these; or (B, L, D) of all."""
     hidden_BLD = head_input.output.last_hidden_state
     if which == "first":
         return hidden_BLD[:, 0]
@@ -162,6 +164,8 @@ def selected_states(head_input: HeadInput, which: Literal["first", "last", "each
             return hidden_BLD[:, -1]
         last_B = (head_input.keep * torch.arange(hidden_BLD.shape[1], device=hidden_BLD.device)).argmax(1)
         return hidden_BLD[torch.arange(len(hidden_BLD), device=hidden_BLD.device), last_B]
+    if which == "mean":
+        return pool(hidden_BLD, head_input.keep, "mean")
     return hidden_BLD if which == "each" else hidden_BLD + hidden_BLD[:, :1]
 
 

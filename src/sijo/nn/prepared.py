@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sijo.errors import SettingError
-from sijo.nn.architecture import Architecture
+from sijo.nn.architecture import PARTS, Architecture
 from sijo.nn.head_specs import POOLER
 from sijo.nn.heads import HeadInput, Network
 from sijo.nn.packing import Packing, packing, pieces
-from sijo.nn.prepared_attention import DistanceRows, PreparedAttention, distance_rows
+from sijo.nn.prepared_attention import DistanceRows, LayerSight, PreparedAttention, distance_rows
 from sijo.nn.prepared_linear import BytesLinear, PreparedLinear, multiplies_bytes
 from sijo.nn.transformer import Block, Convolution, Output
+from sijo.nn.window import turns
 
 Precision = Literal["exact", "bf16", "int8"]
 
@@ -92,7 +93,8 @@ class PreparedNetwork:
         attention_mask  (B, L), 1 or True at real tokens; None when there is no padding
         token_type_ids  (B, L) int64; None when all are 0
 
-        A batch with an empty row, or with padding that is not on the right, goes through the network itself.
+        A batch with an empty row, or with padding that is not on the right, goes through the network itself; and so
+        does any where distances, or a bias for them, meet a window.
         """
         packed = self._packing(input_ids, attention_mask)
         if packed is None:
@@ -117,6 +119,9 @@ class PreparedNetwork:
     def _packing(self, input_ids: Tensor, attention_mask: Tensor | None) -> Packing | None:
         """How a batch is packed; None where the network itself reads it."""
         keep_BL = None if attention_mask is None else attention_mask.bool()
+        a = self.network.architecture
+        if a.window is not None and (a.distances is not None or a.relative_bias is not None):
+            return None
         return packing((input_ids.shape[0], input_ids.shape[1]), keep_BL, input_ids.device)
 
     def _packed(
@@ -149,9 +154,15 @@ class PreparedNetwork:
         table, bias_HLL = self.network.transformer.relative_bias, None
         if table is not None:  # of the longest row; what a shorter one has is a part of it
             bias_HLL = table(packed.groups[0].length)[0].float()
+        turn = turns(a, torch.arange(packed.shape[1], device=input_ids.device), torch.float32)
         before_TD = states_TD = embedded_TD
         for layer, block in enumerate(a.schedule):
-            before_TD, states_TD = states_TD, self.blocks[block](states_TD, packed, rows, bias_HLL)
+            sight = "global" if a.window is None else a.window.sight(layer)
+            reach = a.window.reach if a.window is not None and sight == "local" else None
+            before_TD, states_TD = (
+                states_TD,
+                self.blocks[block](states_TD, packed, rows, LayerSight(turn.get(sight), reach, bias_HLL)),
+            )
             if layer == 0 and self.convolution is not None:
                 states_TD = self.convolution(embedded_TD, states_TD, packed)
         final = self.network.transformer.final_norm
@@ -163,7 +174,8 @@ class Norm:
 
     def __init__(self, norm: nn.LayerNorm) -> None:
         self.shape, self.eps = norm.normalized_shape, norm.eps
-        self.weight, self.bias = norm.weight.detach().float(), norm.bias.detach().float()
+        self.weight = norm.weight.detach().float()
+        self.bias = None if norm.bias is None else norm.bias.detach().float()
 
     def __call__(self, states: Tensor) -> Tensor:
         return F.layer_norm(states, self.shape, self.weight, self.bias, self.eps)
@@ -178,7 +190,8 @@ class PreparedBlock:
         """table_PD is what the network's rows of distances are before a block projects them, or None."""
         own = block.attention
         self.norm_first = block.norm_first
-        self.attention_norm, self.output_norm = Norm(block.attention_norm), Norm(block.output_norm)
+        first, self.output_norm = block.attention_norm, Norm(block.output_norm)
+        self.attention_norm = Norm(first) if isinstance(first, nn.LayerNorm) else first
         self.attention = PreparedAttention(own, table_PD)
         weights = [part.weight.detach().float() for part in (own.query, own.key, own.value)]
         biases = [_bias(part) for part in (own.query, own.key, own.value)]
@@ -186,14 +199,17 @@ class PreparedBlock:
         linear = MAPS[precision]
         self.query_key_value = linear(torch.cat(weights), torch.cat(biases))
         self.out = linear(own.out.weight, own.out.bias)
-        self.widen = linear(block.widen.weight, block.widen.bias, architecture.activation)
-        self.narrow = linear(block.narrow.weight, block.narrow.bias, after=architecture.activation)
+        parts = PARTS[architecture.feed_forward]
+        first_FD, *gate_FD = zip(block.widen.weight.chunk(parts), _bias(block.widen).chunk(parts), strict=True)
+        self.widen = linear(*first_FD, architecture.activation)
+        self.gate = linear(*gate_FD[0]) if gate_FD else None
+        after = "linear" if gate_FD else architecture.activation  # what is gated lies on both sides of 0
+        self.narrow = linear(block.narrow.weight, block.narrow.bias, after=after)
 
     def __call__(
-        self, states_TD: Tensor, packed: Packing, rows: dict[int, DistanceRows], bias_HLL: Tensor | None
+        self, states_TD: Tensor, packed: Packing, rows: dict[int, DistanceRows], seen: LayerSight
     ) -> Tensor:
-        """From packed states (T, D) to packed states; `rows` gives the distances of each length, `bias_HLL` what is
-        added to scores."""
+        """From packed states (T, D) to packed states; `rows` gives the distances of each length."""
         qkv_TE = states_TD.new_empty(len(states_TD), 3 * states_TD.shape[1])
         for piece in pieces(len(states_TD)):
             part_TD = states_TD[piece]
@@ -201,7 +217,7 @@ class PreparedBlock:
         read_TD = torch.empty_like(states_TD)
         read_TD[packed.tokens :] = 0
         for group in packed.groups:
-            self.attention(qkv_TE, group, rows.get(group.length), bias_HLL, read_TD)
+            self.attention(qkv_TE, group, rows.get(group.length), read_TD, seen)
         for piece in pieces(len(states_TD)):  # a piece is written where it was read
             read_TD[piece] = self._feed(read_TD[piece], states_TD[piece])
         return read_TD
@@ -210,9 +226,14 @@ class PreparedBlock:
         """What becomes of states and of what they read from others."""
         states_TD = self.out(read_TD, states_TD)
         if self.norm_first:
-            return self.narrow(self.widen(self.output_norm(states_TD)), states_TD)
+            return self.narrow(self._inner(self.output_norm(states_TD)), states_TD)
         states_TD = self.attention_norm(states_TD)
-        return self.output_norm(self.narrow(self.widen(states_TD), states_TD))
+        return self.output_norm(self.narrow(self._inner(states_TD), states_TD))
+
+    def _inner(self, states_TD: Tensor) -> Tensor:
+        """What the feed-forward layer narrows again, (T, F)."""
+        wide_TF = self.widen(states_TD)
+        return wide_TF if self.gate is None else wide_TF.mul_(self.gate(states_TD))
 
 
 class PreparedConvolution:

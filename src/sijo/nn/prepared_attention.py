@@ -4,6 +4,8 @@ Letters: R rows, H heads, L length, T tokens, D width, C width of one head, P di
 distances.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,6 +15,8 @@ from sijo.nn.architecture import Disentangled
 from sijo.nn.attention import SelfAttention
 from sijo.nn.distances import distance_bucket
 from sijo.nn.packing import Group
+from sijo.nn.rotary import rotated
+from sijo.nn.window import local_attention
 
 SHORT = 96
 """Tokens of a row up to which it is read together with others, by all its distances at once."""
@@ -33,6 +37,17 @@ def _by_head(states: Tensor, *sizes: int) -> Tensor:
 
 DistanceRows = tuple[Tensor, Tensor]
 """Rows of the table of distances, falling and rising; see `distance_rows`."""
+
+
+class LayerSight(NamedTuple):
+    """What a layer makes of where the tokens of a longest row stand."""
+
+    turn: Tensor | None = None
+    """By what queries and keys are turned, (2, L, C / 2); None for not at all."""
+    reach: int | None = None
+    """How far it reads, in tokens; None for all."""
+    bias: Tensor | None = None
+    """What is added to scores, (H, L, L); None for nothing, as where it reads near tokens alone."""
 
 
 def distance_rows(distances: Disentangled, length: int, device: torch.device) -> DistanceRows:
@@ -83,23 +98,27 @@ class PreparedAttention:
                 self.query = _projected(own.query or attention.query, table_PD) * attention.scale
 
     def __call__(
-        self, qkv_TE: Tensor, group: Group, rows: DistanceRows | None, bias_HLL: Tensor | None, out_TD: Tensor
+        self, qkv_TE: Tensor, group: Group, rows: DistanceRows | None, out_TD: Tensor, seen: LayerSight
     ) -> None:
-        """Attention of each row of a group on itself, written to its part of out_TD.
+        """Attention of each row of a group on itself, written to its part of out_TD; qkv_TE is turned in place.
 
-        qkv_TE    (T, 3 D): queries, already scaled, keys and values of each token side by side
-        rows      what `distance_rows` gives for the group's length; None where there are no distances
-        bias_HLL  what is added to scores, of the group's length or a longer one; None for nothing
+        qkv_TE  (T, 3 D): queries, already scaled, keys and values of each token side by side
+        rows    what `distance_rows` gives for the group's length; None where there are no distances
         """
-        bias = None if bias_HLL is None else bias_HLL[None, :, : group.length, : group.length]
+        bias = None if seen.bias is None else seen.bias[None, :, : group.length, : group.length]
         kr_HCP, qr_HCP = (
             None if table is None or rows is None else _by_head(table[rows[side]], self.heads).permute(1, 2, 0)
             for side, table in enumerate((self.key, self.query))
         )
         apart = kr_HCP is not None or qr_HCP is not None
         qkv = _by_head(group.of(qkv_TE), 3, self.heads)
+        if seen.turn is not None:
+            qkv[:, :, :2] = rotated(qkv[:, :, :2], seen.turn[:, : group.length, None, None])
         out = _by_head(group.of(out_TD), self.heads)
-        if group.length <= (SHORT if apart else SHORT_PLAIN):
+        if seen.reach is not None and group.length > seen.reach + 1:
+            q, k, v = qkv.permute(2, 0, 3, 1, 4)
+            out.copy_(local_attention(q, k, v, seen.reach).transpose(1, 2))
+        elif group.length <= (SHORT if apart else SHORT_PLAIN):
             step = max(1, TOGETHER // (self.heads * group.length**2))
             for start in range(0, group.rows, step):
                 self._short(qkv[start : start + step], kr_HCP, qr_HCP, bias, out[start : start + step])

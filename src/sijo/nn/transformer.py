@@ -13,14 +13,17 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from sijo.errors import SettingError, TextError
-from sijo.nn.architecture import Activation, Architecture, ConvolutionSpec, PreNorm
+from sijo.nn.architecture import PARTS, Activation, Architecture, ConvolutionSpec, PreNorm
 from sijo.nn.attention import SelfAttention, View, behind, view
 from sijo.nn.cache import Cache, Layer
 from sijo.nn.distances import DistanceTable
 from sijo.nn.dropout import Dropout
 from sijo.nn.embeddings import Embeddings
+from sijo.nn.feed_forward import between
 from sijo.nn.linear import Linear
+from sijo.nn.norm import attention_norm, layer_norm
 from sijo.nn.relative_bias import RelativeBiasTable
+from sijo.nn.window import by_layer
 
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -100,17 +103,18 @@ def freeze_below(transformer: "Transformer", layers: int) -> None:
 class Block(nn.Module):
     """Attention, then a feed-forward layer, each added to its input; LayerNorm after or before each."""
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, architecture: Architecture, number: int) -> None:
         super().__init__()
-        a = architecture
+        a, biased = architecture, "feed_forward" in architecture.biases
         self.attention = SelfAttention(a)
-        self.attention_norm = nn.LayerNorm(a.hidden_size, eps=a.norm.eps)
-        self.widen = Linear(a.hidden_size, a.intermediate_size)
-        self.narrow = Linear(a.intermediate_size, a.hidden_size)
-        self.output_norm = nn.LayerNorm(a.hidden_size, eps=a.norm.eps)
+        self.attention_norm = attention_norm(a, number)
+        self.widen = Linear(a.hidden_size, PARTS[a.feed_forward] * a.intermediate_size, bias=biased)
+        self.narrow = Linear(a.intermediate_size, a.hidden_size, bias=biased)
+        self.output_norm = layer_norm(a, a.hidden_size)
+        self.inner_dropout = Dropout(a.dropout.inner)
         self.attention_dropout = Dropout(a.dropout.attention_output)
         self.dropout = Dropout(a.dropout.hidden)
-        self.activation = ACTIVATIONS[a.activation]
+        self.activation = partial(between, a.feed_forward, ACTIVATIONS[a.activation])
         self.norm_first = isinstance(a.norm, PreNorm)
 
     def forward(
@@ -134,7 +138,8 @@ class Block(nn.Module):
         return out_BLD
 
     def _feed(self, hidden_BLD: Tensor) -> Tensor:
-        fed_BLD: Tensor = self.dropout(self.narrow(self.activation(self.widen(hidden_BLD))))
+        inner_BLF = self.inner_dropout(self.activation(self.widen(hidden_BLD)))
+        fed_BLD: Tensor = self.dropout(self.narrow(inner_BLF))
         return fed_BLD
 
 
@@ -145,7 +150,7 @@ class Convolution(nn.Module):
         super().__init__()
         width = architecture.hidden_size
         self.mix = nn.Conv1d(width, width, spec.kernel, padding=spec.kernel // 2, groups=spec.groups)
-        self.norm = nn.LayerNorm(width, eps=architecture.norm.eps)
+        self.norm = layer_norm(architecture, width)
         self.dropout = Dropout(architecture.dropout.hidden)
         self.activation = ACTIVATIONS[spec.activation]
 
@@ -173,9 +178,9 @@ class Transformer(nn.Module):
         self.embeddings = Embeddings(a)
         self.distances = None if a.distances is None else DistanceTable(a, a.distances)
         self.relative_bias = None if a.relative_bias is None else RelativeBiasTable(a, a.relative_bias)
-        self.blocks = nn.ModuleList(Block(a) for _ in range(a.blocks))
+        self.blocks = nn.ModuleList(Block(a, number) for number in range(a.blocks))
         self.convolution = None if a.convolution is None else Convolution(a, a.convolution)
-        self.final_norm = nn.LayerNorm(a.hidden_size, eps=a.norm.final_eps) if isinstance(a.norm, PreNorm) else None
+        self.final_norm = layer_norm(a, a.hidden_size, a.norm.final_eps) if isinstance(a.norm, PreNorm) else None
         self.recompute = False
         """In training, forget what is inside a block after the forward pass and compute it again for the
         gradient: less memory for a third more work."""
@@ -205,10 +210,10 @@ class Transformer(nn.Module):
         self.must_fit(input_ids.shape[1])
         keep_BL = None if attention_mask is None else attention_mask.bool()
         embedded_BLD = hidden_BLD = self.embeddings(input_ids, token_type_ids, position_ids, keep_BL)
-        seen = self.view(keep_BL, embedded_BLD)
+        views = self.views(keep_BL, embedded_BLD, position_ids)
         states = [embedded_BLD]
         few = None if wanted is None or output_hidden_states else self._few(wanted)
-        for layer, block in enumerate(self.architecture.schedule):
+        for layer, (block, seen) in enumerate(zip(self.architecture.schedule, views, strict=True)):
             if few is not None and layer == self.architecture.layers - 1:
                 hidden_BLD = self._at(few, self.blocks[block], hidden_BLD, seen)
             elif self.recompute and torch.is_grad_enabled():
@@ -227,13 +232,13 @@ class Transformer(nn.Module):
     def _few(self, wanted_BL: Tensor) -> tuple[Tensor, Tensor] | None:
         """The places that are wanted of each row, the first ones first, and which of them are real, both (B, Q).
 
-        None where most are, or where a layer cannot be computed at some alone: by distances all are compared at
-        once, and where the norm comes first, or a convolution last, other places are needed too.
+        None where most are, or where a layer cannot be computed at some alone: by distances, turned or near, all
+        are compared at once, and where the norm comes first, or a convolution last, other places are needed too.
         """
         a = self.architecture
-        if a.distances is not None or a.relative_bias is not None:
+        if any(part is not None for part in (a.distances, a.relative_bias, a.rotary, a.window, a.convolution)):
             return None
-        if isinstance(a.norm, PreNorm) or a.reads == "left" or a.convolution is not None:
+        if isinstance(a.norm, PreNorm) or a.reads == "left":
             return None
         most = int(wanted_BL.sum(1).max())
         if 2 * most > wanted_BL.shape[1]:
@@ -267,13 +272,15 @@ class Transformer(nn.Module):
         kept = cache.open(new)
         first, at = kept[0].width == new, kept[0].new
         if isinstance(at, slice):  # rows that stand at one place read all there is
-            places = None if first else torch.tensor([[at.start]], device=input_ids.device)
-            hidden_BLD = self.embeddings(input_ids, None, places, keep_BL)
+            places = torch.arange(at.start, at.stop, device=input_ids.device)[None]
+            hidden_BLD = self.embeddings(input_ids, None, None if first else places, keep_BL)
             seen = self.view(keep_BL, hidden_BLD) if first else View()
         else:
-            hidden_BLD = self.embeddings(input_ids, None, at[1][:, None], keep_BL)
+            places = at[1][:, None]
+            hidden_BLD = self.embeddings(input_ids, None, places, keep_BL)
             seen = behind(at[1], kept[0].width, hidden_BLD)
-        for block, layer in zip(self.architecture.schedule, kept, strict=True):
+        views = by_layer(self.architecture, seen, hidden_BLD, places, kept[0].width, places)
+        for block, seen, layer in zip(self.architecture.schedule, views, kept, strict=True):
             hidden_BLD = self.blocks[block](hidden_BLD, seen, None, layer)
         cache.read(keep_BL, new)
         out_BLD: Tensor = hidden_BLD if self.final_norm is None else self.final_norm(hidden_BLD)
@@ -289,7 +296,7 @@ class Transformer(nn.Module):
             )
 
     def view(self, keep_BL: Tensor | None, like: Tensor) -> View:
-        """What a token may read, and how far away everything is, for hidden states (B, L, D)."""
+        """What a token may read if it is not far, and how far away everything is, for hidden states (B, L, D)."""
         seen = view(self.architecture, keep_BL, like)
         if self.relative_bias is not None:
             bias = self.relative_bias(like.shape[1]).to(like.dtype)
@@ -298,3 +305,9 @@ class Transformer(nn.Module):
         if self.distances is None:
             return seen
         return View(seen.unseen, seen.bias, self.distances(like.shape[1]))
+
+    def views(self, keep_BL: Tensor | None, like: Tensor, position_ids: Tensor | None = None) -> list[View]:
+        """The view of each layer, for hidden states (B, L, D) that stand at `position_ids` (B, L), or 0, 1, 2, …"""
+        columns_1L = torch.arange(like.shape[1], device=like.device)[None]
+        places_BL = columns_1L if position_ids is None else position_ids
+        return by_layer(self.architecture, self.view(keep_BL, like), like, columns_1L, like.shape[1], places_BL)
