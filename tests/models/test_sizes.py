@@ -60,6 +60,7 @@ ROBERTA = {
     "mpnet-base": (109_486_464, 109_518_527, 109_488_002, 109_487_233, 108_897_410),
     "camembert-base": (110_621_952, 110_655_493, 110_623_490, 110_622_721, 110_032_898),
 }
+ROBERTA_HEADS = ((POOLER,), ("mlm",), (SEQUENCE,), (CHOICE,), (TOKENS,))
 
 
 def table():
@@ -73,19 +74,15 @@ def table():
         for heads, count in zip(((), ("mlm",), (SEQUENCE,), (TOKENS,), (CHOICE,)), counts, strict=True):
             yield f"distilbert-base-{size}", heads, count
         yield f"distilbert-base-{size}", ("question-answering",), counts[3]
-    for size, counts in DEBERTA.items():
-        for heads, count in zip(((), (SEQUENCE,)), counts, strict=True):
-            yield size, heads, count
-    for size, counts in MODERNBERT.items():
-        for heads, count in zip(((), ("mlm",), (SEQUENCE,)), counts, strict=True):
-            yield size, heads, count
+    published = ((DEBERTA, ((), (SEQUENCE,))), (MODERNBERT, ((), ("mlm",), (SEQUENCE,))), (ROBERTA, ROBERTA_HEADS))
+    for sizes, every in published:
+        for size, counts in sizes.items():
+            for heads, count in zip(every, counts, strict=True):
+                yield size, heads, count
     for size, (bare, head, with_head, labelled) in ELECTRA.items():
         yield from ((size, (), bare), (size, (head,), with_head))
         if labelled:
             yield size, (SEQUENCE,), labelled
-    for size, counts in ROBERTA.items():
-        for heads, count in zip(((POOLER,), ("mlm",), (SEQUENCE,), (CHOICE,), (TOKENS,)), counts, strict=True):
-            yield size, heads, count
     yield "bert-base-uncased", (POOLER,), 109_482_240
     yield "bert-base-uncased", ("mlm",), 109_514_298
     yield "bert-base-cased", (POOLER,), 108_310_272

@@ -388,5 +388,5 @@ class Architecture:
     def places(self) -> int | None:
         """The longest input in tokens; None when the network itself sets no limit."""
         first = self.positions.first if isinstance(self.positions, Learned) else 0
-        rows = None if self.positions is None else self.positions.count - first
-        return min((most for most in (rows, self.rotary and self.rotary.count) if most is not None), default=None)
+        limits = [] if self.positions is None else [self.positions.count - first]
+        return min(limits if self.rotary is None else [*limits, self.rotary.count], default=None)
