@@ -88,7 +88,7 @@ MAY_IMPORT_TORCH = {
     "inference/backends": "devices torch_backend",
     "jobs": "finetune_seed finetune_setup networks new_token_rows recipes student",
     "nn": (
-        "attention cache distances dropout embeddings heads int8 linear packing pooling prepared "
+        "attention cache decoder distances dropout embeddings heads int8 linear packing pooling prepared "
         "prepared_attention prepared_linear transformer"
     ),
     "objectives": (

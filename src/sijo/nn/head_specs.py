@@ -30,9 +30,9 @@ class ClassifierHeadSpec:
 
     labels: int = 1
     """How many scores it gives."""
-    reads: Literal["first", "last", "each", "each_with_first"] = "first"
-    """The state of the first token, of the last that is no padding, of each, or of each the norm of its sum
-    with the first's (DeBERTa-v3's replaced-token head)."""
+    reads: Literal["first", "last", "end", "each", "each_with_first"] = "first"
+    """The state of the first token, of the last that is no padding, of the last that ends a text (BART), of each,
+    or of each the norm of its sum with the first's (DeBERTa-v3's replaced-token head)."""
     dense: Activation | None = None
     """The activation of a dense layer before the scores; None for no such layer."""
     dense_dropout: float = 0.0

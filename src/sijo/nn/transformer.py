@@ -108,6 +108,7 @@ class Block(nn.Module):
         self.narrow = Linear(a.intermediate_size, a.hidden_size)
         self.output_norm = nn.LayerNorm(a.hidden_size, eps=a.norm.eps)
         self.attention_dropout = Dropout(a.dropout.attention_output)
+        self.inner_dropout = Dropout(a.dropout.inner)
         self.dropout = Dropout(a.dropout.hidden)
         self.activation = ACTIVATIONS[a.activation]
         self.norm_first = isinstance(a.norm, PreNorm)
@@ -133,7 +134,7 @@ class Block(nn.Module):
         return out_BLD
 
     def _feed(self, hidden_BLD: Tensor) -> Tensor:
-        fed_BLD: Tensor = self.dropout(self.narrow(self.activation(self.widen(hidden_BLD))))
+        fed_BLD: Tensor = self.dropout(self.narrow(self.inner_dropout(self.activation(self.widen(hidden_BLD)))))
         return fed_BLD
 
 
