@@ -16,9 +16,9 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from sijo.errors import SettingError, TextError
+from sijo.nn.decoder import single_stack
 from sijo.nn.heads import LMHead, Network
 from sijo.nn.int8 import Int8Linear, Int8Table, parts
-from sijo.nn.decoder import single_stack
 from sijo.nn.transformer import Transformer
 
 MOST = math.log(1.01)

@@ -323,8 +323,8 @@ def _tied(copies: Names, weights: dict[str, Tensor], described: FolderDescriptio
                 _check_finite(weights[original], original, described.folder)
         if not same:
             raise RefusedError(
-                f"{described.folder} has an input or output table {copy} of its own (tie_word_embeddings is false), and "
-                f"sijo reads both with one table of tokens; {otherwise}"
+                f"{described.folder} has an input or output table {copy} of its own (tie_word_embeddings is "
+                f"false), and sijo reads both with one table of tokens; {otherwise}"
             )
 
 

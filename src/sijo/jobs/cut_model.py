@@ -41,10 +41,11 @@ def with_rows_of(model: Model, tokenizer: Tokenizer) -> Model:
             f"{len(names) - len(kept)} of the tokenizer's {len(names)} tokens have no row in the model's table; "
             "use one that was cut from the model's own: sijo tokenizer cut"
         )
-    few = with_table(model, tokenizer, len(kept), lambda old: old[kept])
     places = {number: place for place, number in enumerate(kept)}
-    for name in [name for name in few.config if name.endswith("_token_id")]:
-        number = few.config.pop(name)
+    few = with_table(model, tokenizer, len(kept), lambda old: old[kept], places)
+    for name in [name for name in model.config if name.endswith("_token_id")]:
+        number = model.config[name]
+        del few.config[name]
         if isinstance(number, int) and number in places:
             few.config[name] = places[number]
     return few

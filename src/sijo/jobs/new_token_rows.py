@@ -4,8 +4,7 @@ A code of one's own is one token more (`tokenizers/codes.py`): a row more in the
 in the bias of a head that answers in tokens. Everything else stays as it was, to the bit.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +12,7 @@ from torch.nn.utils import parametrize
 
 from sijo.checkpoints.load import Model
 from sijo.nn.embeddings import Embeddings
+from sijo.nn.encoder_decoder import of_vocabulary
 from sijo.nn.heads import LMHead
 from sijo.tokenizers.tokenizer import Tokenizer
 
@@ -52,14 +52,21 @@ def with_new_rows(model: Model, tokenizer: Tokenizer) -> Model:
     return with_table(model, tokenizer, size, grown)
 
 
-def with_table(model: Model, tokenizer: Tokenizer, size: int, change: Callable[[Tensor], Tensor]) -> Model:
+def with_table(
+    model: Model,
+    tokenizer: Tokenizer,
+    size: int,
+    change: Callable[[Tensor], Tensor],
+    moved: Mapping[int, int] | None = None,
+) -> Model:
     """A model for another tokenizer, with its other tensors as they are, not copied.
 
     size    rows of the table
     change  makes of what has a row or a number for each token what it is to be: the table (V, E), biases (V,)
+    moved   the new id of each token that stays; None where all have theirs
     """
     before = model.family.config.fields(model.architecture, model.head_values)
-    after = model.family.config.fields(replace(model.architecture, vocab_size=size), model.head_values)
+    after = model.family.config.fields(of_vocabulary(model.architecture, size, moved), model.head_values)
     with torch.device("meta"):
         changed = Model(
             model.family,
@@ -71,7 +78,8 @@ def with_table(model: Model, tokenizer: Tokenizer, size: int, change: Callable[[
         )
     tensors = model.state_dict()
     biases = [f"head.{name}.bias" for name, head in model.head.items() if isinstance(head, LMHead)]
-    for name in ("transformer.embeddings.tokens.weight", *biases):
+    tables = [name for name in tensors if name.endswith("embeddings.tokens.weight")]
+    for name in (*tables, *biases):
         tensors[name] = change(tensors[name])
     changed.load_state_dict(tensors, assign=True)
     return changed.eval()

@@ -1,4 +1,4 @@
-"""A sibling of `Transformer`: an encoder, and a decoder that reads the text again beside what the encoder made of it.
+"""A sibling of `Transformer`: an encoder, and a decoder that reads the text again beside the encoder's states.
 
 Letters: B batch, L length, K places of the encoder, D width of the hidden states.
 """
@@ -62,7 +62,7 @@ class Decoder(nn.Module):
 class EncoderDecoderTransformer(nn.Module):
     """An encoder and a decoder over the same text, built from an `EncoderDecoder`, with fresh weights.
 
-    The decoder reads the text one place to the right: where token i stands for the encoder, token i - 1 does for it,
+    The decoder reads the text one place to the right: where the encoder has token i, it has token i - 1,
     and before the first one the start token. Its last states are the network's (BART, section 3.1).
 
     >>> from sijo.nn.architecture import Learned

@@ -191,8 +191,8 @@ def last_ends(head_input: HeadInput) -> Tensor:
     lacking_B = ~ends_BL.any(1) if keep_BL is None else ~ends_BL.any(1) & keep_BL.any(1)
     if bool(lacking_B.any()):
         raise TextError(
-            f"input {int(lacking_B.nonzero()[0])} of a batch has no token {a.decoder.end}, at whose last place this "
-            "head judges a text; let the tokenizer put one behind it, or decoder.end (eos_token_id) be its own"
+            f"input {int(lacking_B.nonzero()[0])} of a batch has no token {a.decoder.end}, at whose last place this"
+            " head judges a text; let the tokenizer put one behind it, or set eos_token_id to the one that it puts"
         )
     return (ends_BL * torch.arange(ids_BL.shape[1], device=ids_BL.device)).argmax(1)
 

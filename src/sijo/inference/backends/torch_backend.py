@@ -90,8 +90,8 @@ class TorchBackend(Backend):
         ready = device == "cpu" and precision in PREPARED and may_prepare(described.architecture)
         if not ready and precision not in DTYPES:
             raise SettingError(
-                f"torch computes in precision={precision!r} on the processor alone, for a network of one stack that "
-                "reads both sides; use bf16 or exact"
+                f"torch computes in precision={precision!r} on the processor alone, for a network of one stack "
+                "that reads both sides; use bf16 or exact"
             )
         dtype = "float32" if ready else DTYPES[precision]
         return cls(load(described.folder, head, dtype=dtype, base=base), device, precision, threads)
