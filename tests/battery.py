@@ -113,6 +113,15 @@ def narrow(chance: Chance, fields: dict[str, Any]) -> int:
     return chance.deal("table", (hidden, max(hidden - 3, 8) if hidden != 11 else 8, hidden + 3))
 
 
+def roberta(chance: Chance, length: int) -> dict[str, Any]:
+    fields, pad = bert(chance, length), chance.deal("row of padding", (1, 0, 1, 3))
+    return fields | {
+        "max_position_embeddings": fields["max_position_embeddings"] + pad + 1,
+        "pad_token_id": pad,
+        "classifier_dropout": chance.deal("classifier dropout", (None, 0.2)),
+    }
+
+
 def albert(chance: Chance, length: int) -> dict[str, Any]:
     fields = bert(chance, length)
     groups = chance.deal("groups", (1, 2, 3))
@@ -238,6 +247,7 @@ def mix(chance: Chance, length: int) -> dict[str, Any]:
                 Learned(count=1),
                 Sinusoidal(count=1, layout="interleaved"),
                 Sinusoidal(count=1, layout="halves"),
+                Learned(count=4, padding=2),
             ),
         ),
         distances=(chance.deal("distances", (True, False, True)) and apart) or None,
@@ -252,7 +262,8 @@ def mix(chance: Chance, length: int) -> dict[str, Any]:
         norm=chance.deal("norm", (PostNorm(eps=eps), PreNorm(eps=eps, final_eps=1e-3))),
     )
     if architecture.positions is not None:
-        architecture = replace(architecture, positions=replace(architecture.positions, count=places))
+        more = architecture.positions.count - 1
+        architecture = replace(architecture, positions=replace(architecture.positions, count=places + more))
     return {"network": asdict(architecture)}
 
 
@@ -289,6 +300,9 @@ SETTINGS: dict[str, Callable[[Chance, int], dict[str, Any]]] = {
     "deberta": deberta,
     "deberta-v2": deberta_v2,
     "ctrl": ctrl,
+    "roberta": roberta,
+    "xlm-roberta": roberta,
+    "camembert": roberta,
     "bart": bart,
     "sijo": mix,
 }
@@ -372,6 +386,11 @@ class Case:
         architecture = self.config.architecture()
         ids = torch.randint(1, architecture.vocab_size, (*shape, self.length), generator=chance)
         types = torch.randint(max(architecture.token_types, 1), ids.shape, generator=chance)
+        if (pad := row_of_padding(architecture)) is not None and (self.series == "lesson" or self.number % 2):
+            ids[ids == pad] = (
+                architecture.vocab_size - 1
+            )  # elsewhere real tokens have its id too, and padding others
+            ids = ids.masked_fill(~keep & (self.padding != "none"), pad)
         if isinstance(architecture, EncoderDecoder):  # one end in each row, where its public classifier reads
             ids = ids.where(ids != architecture.decoder.end, architecture.decoder.end + 1)
             last = (keep * places).amax(-1, keepdim=True)
@@ -382,6 +401,11 @@ class Case:
         if self.model_type == "ctrl":
             ids = ids * keep  # whose public classifier finds the last token by the padding's id
         return {"input_ids": ids, "attention_mask": keep, "token_type_ids": types}
+
+
+def row_of_padding(architecture: Architecture) -> int | None:
+    """The id of padding, where places are counted from its row on."""
+    return architecture.positions.padding if isinstance(architecture.positions, Learned) else None
 
 
 def layouts(model_type: str, config) -> tuple[Layout | None, ...]:
@@ -692,7 +716,9 @@ def check_gradients(truth: Truth) -> float:
     answers = public_answers(case, output)
     loss_of(case, public_states(output)[-1], answers, case.batch()["attention_mask"]).backward()
     prefix = "" if case.layout else case.family.prefix
-    wanted = {prefix + name: weight.grad for name, weight in theirs.named_parameters()}
+    copies = case.layout.copies if case.layout else {}  # under whose name torch may list a tensor that is shared
+    named = ((prefix + name, weight.grad) for name, weight in theirs.named_parameters())
+    wanted = {copies.get(name, name): grad for name, grad in named}
     for name, want in wanted.items():
         if name.endswith("rel_embeddings.weight") and want is not None and first_row_unused(case):
             want[1] += want[0]  # see sound_first_row
@@ -722,7 +748,9 @@ def check_padding(truth: Truth) -> float:
     a = ours.architecture
     longest = min(a.places or 12, 12)
     chance = torch.Generator().manual_seed(2)
-    ids = torch.randint(1, a.vocab_size, (longest,), generator=chance)
+    ids, pad = torch.randint(1, a.vocab_size, (longest,), generator=chance), row_of_padding(a)
+    if pad is not None:
+        ids[ids == pad] = a.vocab_size - 1
     types = torch.randint(max(a.token_types, 1), (longest,), generator=chance)
     largest = 0.0
     for real_tokens in {1, longest // 2 + 1, longest}:
@@ -741,6 +769,8 @@ def check_padding(truth: Truth) -> float:
             kinds = torch.zeros_like(padded)
             kinds[0, keep[0]] = types[:real_tokens]
             places = (keep.cumsum(1) - 1).clamp(min=0)
+            if pad is not None:  # whose ids alone tell the places
+                padded, places = padded.masked_fill(~keep, pad), None
             with torch.inference_mode():
                 beside = ours(padded, keep, kinds, True, places)
             for depth, (one, two) in enumerate(zip(alone.hidden_states, beside.hidden_states, strict=True)):

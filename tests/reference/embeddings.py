@@ -24,12 +24,17 @@ def wave(place, width, layout):
 
 def embed(a, w, ids, keep, types):
     """The first hidden states of one sequence; a is the architecture, w its weights by sijo's names."""
-    states = []
+    states, counted = [], 0
+    padding = getattr(a.positions, "padding", None)
     for place, (token, real, kind) in enumerate(zip(ids, keep, types, strict=True)):
         vector = w["embeddings.tokens.weight"][token]
         if a.entry in ("scale", "scale_norm"):
             vector = [x * math.sqrt(a.embedding_size) for x in vector]
-        if "embeddings.places.weight" in w:
+        if padding is not None:  # fairseq: places after the row of padding, for every id that is none of padding
+            counted += token != padding
+            row = padding if token == padding else padding + counted
+            vector = add(vector, w["embeddings.places.weight"][row])
+        elif "embeddings.places.weight" in w:
             vector = add(vector, w["embeddings.places.weight"][place + getattr(a, "first_place", 0)])
         elif a.positions is not None:
             vector = add(vector, wave(place, a.embedding_size, a.positions.layout))

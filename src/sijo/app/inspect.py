@@ -141,7 +141,8 @@ def _in_words(contents: dict[str, Any]) -> Iterator[str]:
     segments = f"; {_counted(a['token_types'], 'segment')}" if a["token_types"] else ""
     yield f"{a['vocab_size']:,} tokens in a table {a['embedding_size']:,} wide{widened}{segments}"
     if places := a["positions"]:
-        yield f"{places['count']:,} places, {'learned' if places['kind'] == 'learned' else 'as waves'}"
+        first = 0 if places.get("padding") is None else places["padding"] + 1
+        yield f"{places['count'] - first:,} places, {'learned' if places['kind'] == 'learned' else 'as waves'}"
     if far := a["distances"]:
         buckets = f"in {2 * far['buckets']:,} buckets" if far["buckets"] else "each apart"
         terms = f"{' and '.join(far['terms']) or 'no term'}, {far['projections']} projections"

@@ -13,7 +13,7 @@ from sijo.errors import SettingError
 from sijo.export.attention import Attention
 from sijo.export.graph import GraphBuilder
 from sijo.export.products import Products
-from sijo.nn.architecture import Activation, Architecture, ConvolutionSpec, PreNorm, Sinusoidal
+from sijo.nn.architecture import Activation, Architecture, ConvolutionSpec, Learned, PreNorm, Sinusoidal
 from sijo.nn.encoder_decoder import must_be_single
 
 Weights = Mapping[str, np.ndarray]
@@ -29,7 +29,7 @@ class EncoderInputs:
     attention_mask: str
     """(B, L) int64, 1 at real tokens."""
     token_type_ids: str | None
-    """(B, L) int64; None for an encoder without segments."""
+    """(B, L) int64; None for an encoder of fewer than two segments."""
     length: str
     """(1,) int64, L."""
     keep: str
@@ -125,7 +125,7 @@ def _inputs(graph: GraphBuilder, architecture: Architecture) -> EncoderInputs:
     dims = ("batch_size", "sequence_length")
     ids = graph.input("input_ids", np.int64, dims)
     mask = graph.input("attention_mask", np.int64, dims)
-    types = graph.input("token_type_ids", np.int64, dims) if architecture.token_types else None
+    types = graph.input("token_type_ids", np.int64, dims) if architecture.token_types > 1 else None
     length = graph.op("Shape", ids, start=1, end=2)
     keep = graph.op("Unsqueeze", graph.op("Cast", mask, to=1), graph.integers(2))
     return EncoderInputs(ids, mask, types, length, keep)
@@ -139,9 +139,10 @@ def _embeddings(
     if a.entry != "norm":
         tokens = tokens * np.float32(math.sqrt(a.embedding_size))
     summed = products.rows("embeddings.tokens.weight", tokens, inputs.input_ids)
-    places = _places(graph, a, weights, inputs.length)
-    if inputs.token_type_ids is not None:
-        rows = graph.op("Gather", weight(graph, weights, "embeddings.segments.weight"), inputs.token_type_ids)
+    places = _places(graph, a, weights, inputs)
+    if a.token_types:
+        rows = weight(graph, weights, "embeddings.segments.weight")  # of one segment, that one for all
+        rows = rows if inputs.token_type_ids is None else graph.op("Gather", rows, inputs.token_type_ids)
         summed = graph.op("Add", summed, rows)
     before = a.widening == "before_norm"
     if places is not None:
@@ -158,15 +159,20 @@ def _embeddings(
     return summed
 
 
-def _places(graph: GraphBuilder, a: Architecture, weights: Weights, length: str) -> str | None:
-    """(L, E), the first rows of a table of places; None where there is none."""
+def _places(graph: GraphBuilder, a: Architecture, weights: Weights, inputs: EncoderInputs) -> str | None:
+    """(L, E), the first rows of a table of places, or (B, L, E), those after padding's; None for no table."""
     if a.positions is None:
         return None
     if isinstance(a.positions, Sinusoidal) and a.positions.layout == "halves":
         table = graph.constant("embeddings.places.weight", _waves(a.positions.count, a.embedding_size))
     else:
         table = weight(graph, weights, "embeddings.places.weight")
-    return graph.slice(table, graph.integers(0), length, 0)
+    if isinstance(a.positions, Learned) and a.positions.padding is not None:
+        g, padding = graph, graph.integer(a.positions.padding)
+        counted = g.op("Cast", g.op("Not", g.op("Equal", inputs.input_ids, padding)), to=7)  # int64
+        before = g.op("Mul", g.op("CumSum", counted, g.integer(1)), counted)
+        return g.op("Gather", table, g.op("Add", before, padding))
+    return graph.slice(table, graph.integers(0), inputs.length, 0)
 
 
 def _waves(count: int, width: int) -> np.ndarray:

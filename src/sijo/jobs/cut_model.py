@@ -12,6 +12,7 @@ from sijo.checkpoints.locate import BUILT_IN, locate
 from sijo.checkpoints.save import save_into
 from sijo.errors import SettingError
 from sijo.jobs.new_token_rows import with_table
+from sijo.nn.architecture import Learned
 from sijo.tokenizers.prune import PruneReport
 from sijo.tokenizers.tokenizer import Tokenizer
 
@@ -42,6 +43,13 @@ def with_rows_of(model: Model, tokenizer: Tokenizer) -> Model:
             "use one that was cut from the model's own: sijo tokenizer cut"
         )
     places = {number: place for place, number in enumerate(kept)}
+    positions = model.architecture.positions
+    padding = positions.padding if isinstance(positions, Learned) else None
+    if padding is not None and places.get(padding) != padding:
+        raise SettingError(
+            f"the model counts places from the row of its padding, token {padding}, which the tokenizer numbers "
+            f"{places.get(padding)}; keep all tokens before it"
+        )
     few = with_table(model, tokenizer, len(kept), lambda old: old[kept], places)
     for name in [name for name in model.config if name.endswith("_token_id")]:
         number = model.config[name]

@@ -16,7 +16,7 @@ from sijo.jobs.run_settings import RunSettings
 from sijo.jobs.student import check_layers, init_from_teacher, translated_rows
 from sijo.jobs.teacher import Teachers
 from sijo.models import family_for, new_layout
-from sijo.nn.architecture import Architecture
+from sijo.nn.architecture import Architecture, Learned
 from sijo.nn.encoder_decoder import must_be_single
 from sijo.nn.head_specs import HeadSpec
 from sijo.objectives.distillation import Distillation, check_comparable
@@ -99,7 +99,11 @@ def _architecture(settings: RunSettings, folder: str) -> Architecture:
 
 
 def _student(architecture: Architecture, tokenizer: Tokenizer, teachers: Teachers | None) -> Architecture:
-    """The architecture with a row for each token; a teacher's own tokenizer leaves its table as long as it was."""
+    """The architecture with a row for each token, and as many places behind padding's where that has a row; a
+    teacher's own tokenizer leaves its table as long as it was."""
+    positions, places, pad = architecture.positions, architecture.places, tokenizer.pad_id
+    if isinstance(positions, Learned) and positions.padding not in (None, pad) and places is not None:
+        architecture = replace(architecture, positions=Learned(count=places + pad + 1, padding=pad))
     if teachers is not None and teachers.language.same_tokens:
         return architecture
     return replace(architecture, vocab_size=tokenizer.largest_id + 1)

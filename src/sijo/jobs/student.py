@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sijo.errors import SettingError
-from sijo.nn.architecture import Architecture
+from sijo.nn.architecture import Architecture, Learned
 from sijo.nn.decoder import single_stack
 from sijo.nn.embeddings import Embeddings
 from sijo.nn.heads import Network
@@ -156,8 +156,10 @@ def _tables(ours: Embeddings, theirs: Embeddings, counts: np.ndarray | None, row
     a, b = ours.architecture, theirs.architecture
     tokens = theirs.tokens.weight if rows is None else rows
     if (a.embedding_size, a.widening) == (b.embedding_size, b.widening):
-        for name in (*TABLES, "project", "norm"):
+        for name in ("segments", "project", "norm"):
             _rows(getattr(ours, name), getattr(theirs, name))
+        if ours.places is not None and theirs.places is not None:
+            _fit(ours.places.weight[_first(a) :], theirs.places.weight[_first(b) :])
         _fit(ours.tokens.weight, tokens)
         return ["tables"]
     # what the teacher adds up: its tables, widened where that comes before the norm
@@ -168,7 +170,8 @@ def _tables(ours: Embeddings, theirs: Embeddings, counts: np.ndarray | None, row
     basis = strongest_directions(tables["tokens"], a.embedding_size, counts)
     for name, table in tables.items():
         if (part := getattr(ours, name)) is not None:
-            _fit(part.weight, table @ basis)
+            mine, known = (_first(a), _first(b)) if name == "places" else (0, 0)
+            _fit(part.weight[mine:], table[known:] @ basis)
     if ours.project is not None and basis.shape[0] == a.hidden_size:
         ours.project.weight.copy_(basis)
         if ours.project.bias is not None:
@@ -197,6 +200,11 @@ def _rows(ours: nn.Module | None, theirs: nn.Module | None) -> None:
     for name in mine.keys() & known.keys():
         if mine[name].shape[1:] == known[name].shape[1:]:
             _fit(mine[name], known[name])
+
+
+def _first(architecture: Architecture) -> int:
+    """The row of the table of places that the first one has."""
+    return architecture.positions.first if isinstance(architecture.positions, Learned) else 0
 
 
 def _fit(place: Tensor, rows: Tensor) -> None:

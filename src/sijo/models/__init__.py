@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from sijo.errors import SettingError, nearest
-from sijo.models import albert, bart, bert, ctrl, deberta, distilbert, electra, mix
+from sijo.models import albert, bart, bert, ctrl, deberta, distilbert, electra, mix, roberta
 from sijo.models.family import Config, Family, Layout
 from sijo.nn.architecture import Architecture
 from sijo.tokenizers.style import KINDS, TokenizerStyle
@@ -22,6 +22,9 @@ FAMILIES: dict[str, Family] = {
         deberta.DEBERTA,
         deberta.DEBERTA_V2,
         ctrl.FAMILY,
+        roberta.ROBERTA,
+        roberta.XLM_ROBERTA,
+        roberta.CAMEMBERT,
         bart.FAMILY,
         mix.FAMILY,
     )
@@ -46,7 +49,7 @@ def published(name: str) -> tuple[Family, Config]:
 def tokenizer_family(model_type: str) -> Family:
     """The family by whose styles a folder of that model type is opened; an unknown type goes by names of files.
 
-    >>> tokenizer_family("albert").stem, list(tokenizer_family("roberta").vocabularies)
+    >>> tokenizer_family("albert").stem, list(tokenizer_family("gpt2").vocabularies)
     ('Albert', ['vocab.txt', 'spm.model', 'spiece.model', 'vocab.json'])
     """
     if model_type in FAMILIES:
@@ -59,7 +62,7 @@ def tokenizer_styles() -> dict[str, TokenizerStyle]:
     """Every family's tokenizer styles by name, those of a kind together.
 
     >>> list(tokenizer_styles())
-    ['bert', 'distilbert', 'electra', 'albert', 'deberta-v2', 'deberta-v3', 'deberta', 'ctrl']
+    ['bert', 'distilbert', 'electra', 'albert', 'deberta-v2', 'deberta-v3', 'xlm-roberta', 'deberta', 'ctrl', 'roberta']
     """
     styles = (style for family in FAMILIES.values() for style in family.tokenizers)
     return {style.name: style for style in sorted(styles, key=lambda style: KINDS.index(style.kind))}

@@ -37,11 +37,25 @@ class Learned:
     """A learned vector for each place, added to the token's own (BERT, section 3.2)."""
 
     count: int
-    """How many places there are: the longest input in tokens."""
+    """Rows of the table: the longest input in tokens, where no row is padding's."""
+    padding: int | None = None
+    """The row, and the token's id, of padding, whose table begins behind it: the first token that is no padding is
+    at the row after (RoBERTa's released code, of fairseq); None where padding has none, and tokens are counted
+    from 0."""
     kind: Literal["learned"] = "learned"
 
     def __post_init__(self) -> None:
         _sizes(count=self.count)
+        if self.padding is not None and not 0 <= self.padding < self.count - 1:
+            raise SettingError(
+                f"positions.padding={self.padding} leaves no place in a table of positions.count={self.count} rows: "
+                "places begin at the row after it; give more rows"
+            )
+
+    @property
+    def first(self) -> int:
+        """The row of the first place."""
+        return 0 if self.padding is None else self.padding + 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,4 +282,5 @@ class Architecture:
     @property
     def places(self) -> int | None:
         """The longest input in tokens; None when the network itself sets no limit."""
-        return None if self.positions is None else self.positions.count
+        first = self.positions.first if isinstance(self.positions, Learned) else 0
+        return None if self.positions is None else self.positions.count - first

@@ -9,7 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from sijo.nn.architecture import Architecture, Sinusoidal
+from sijo.nn.architecture import Architecture, Learned, Sinusoidal
 from sijo.nn.dropout import Dropout
 
 
@@ -87,14 +87,15 @@ class Embeddings(nn.Module):
 
         input_ids       (B, L) int64
         token_type_ids  (B, L) int64, or None for segment 0
-        position_ids    (B, L) int64, or None for 0, 1, 2, …
+        position_ids    (B, L) int64, or None for 0, 1, 2, …; see `positions`
         keep_BL         True at real tokens; a network of distances gives padding a vector of zeros
         """
         summed_BLE = self.scaled(input_ids)
         if self.architecture.positions is not None:
             summed_BLE = summed_BLE + self._places(input_ids, position_ids).to(summed_BLE.dtype)
         if self.segments is not None:
-            rows = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
+            alike = token_type_ids is None or self.architecture.token_types == 1
+            rows = torch.zeros_like(input_ids) if alike else token_type_ids
             summed_BLE = summed_BLE + self.segments(rows)
         before = self.architecture.widening == "before_norm"
         if before and self.project is not None:
@@ -112,12 +113,33 @@ class Embeddings(nn.Module):
         a = self.architecture
         return tokens_BLE if a.entry == "norm" else tokens_BLE * math.sqrt(a.embedding_size)
 
+    def positions(self, input_ids: Tensor) -> Tensor | None:
+        """The places of tokens (B, L), where ids decide them: those that are no padding are counted, padding has -1.
+
+        None where a token's place is its column.
+        Source: fairseq, utils.make_positions, which looks at ids alone and at no mask.
+
+        >>> from sijo.nn.architecture import Learned
+        >>> tiny = Architecture(vocab_size=9, embedding_size=2, hidden_size=2, heads=1, intermediate_size=2,
+        ...                     schedule=(0,), positions=Learned(count=8, padding=1))
+        >>> Embeddings(tiny).positions(torch.tensor([[1, 5, 6, 1, 7]])).tolist()
+        [[-1, 0, 1, -1, 2]]
+        """
+        positions = self.architecture.positions
+        if not isinstance(positions, Learned) or positions.padding is None:
+            return None
+        counted = (input_ids != positions.padding).long()
+        return counted.cumsum(-1) * counted - 1
+
     def _places(self, input_ids: Tensor, position_ids: Tensor | None) -> Tensor:
+        if position_ids is None:
+            position_ids = self.positions(input_ids)
         in_order = position_ids is None
         if position_ids is None:
             position_ids = torch.arange(input_ids.shape[1], device=input_ids.device)
         if self.places is not None:
-            stored: Tensor = self.places(position_ids)
+            positions = self.architecture.positions
+            stored: Tensor = self.places(position_ids + (positions.first if isinstance(positions, Learned) else 0))
             return stored
         if not in_order and int(position_ids.max()) < FIRST:
             return first_waves(self.architecture.embedding_size).to(position_ids.device)[position_ids]

@@ -53,8 +53,10 @@ class EncoderDecoder(Architecture):
                 "a decoder stands behind an encoder that reads both sides, with LayerNorm after each addition, and "
                 "without distances, convolution, segments or a table of another width; take these out"
             )
-        if not isinstance(self.positions, Learned) or self.entry == "scale":
-            raise SettingError("a decoder knows learned positions, and a norm over the sum of tables, alone")
+        if not isinstance(self.positions, Learned) or self.positions.padding is not None or self.entry == "scale":
+            raise SettingError(
+                "a decoder knows learned positions, none of them padding's, and a norm over the sum of tables, alone"
+            )
         if not 0 <= self.first_place < self.positions.count:
             raise SettingError(f"first_place={self.first_place} is no row of {self.positions.count} places")
         for name in ("start", "end"):

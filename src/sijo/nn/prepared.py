@@ -146,7 +146,8 @@ class PreparedNetwork:
     def read(self, packed: Packing, input_ids: Tensor, token_type_ids: Tensor | None) -> tuple[Tensor, Tensor]:
         """The states of a packed batch before the last layer, and after it, both (T, D)."""
         a = self.network.architecture
-        column_T = packed.place_T % packed.shape[1]
+        places_BL = self.network.transformer.embeddings.positions(input_ids)
+        column_T = packed.place_T % packed.shape[1] if places_BL is None else packed.pack(places_BL)
         types_1T = None if token_type_ids is None else packed.pack(token_type_ids)[None]
         embeddings = self.transformer.embeddings
         embedded_TD = embeddings(packed.pack(input_ids)[None], types_1T, column_T[None], None)[0].float()

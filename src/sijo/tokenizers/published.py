@@ -1,7 +1,7 @@
 """A tokenizer from the files a model was published with, where no tokenizer.json lies beside them.
 
-`vocab.txt` is WordPiece, `spm.model` and `spiece.model` are SentencePiece unigram models, `vocab.json`
-with `merges.txt` is byte-level BPE or CTRL's. Which of them a family of models has, and in which style,
+`vocab.txt` is WordPiece, `spm.model`, `spiece.model` and `sentencepiece.bpe.model` are SentencePiece unigram models,
+`vocab.json` with `merges.txt` is byte-level BPE or CTRL's. Which of them a family of models has, and in which style,
 `sijo.models` says; what cuts the text is in `pipelines.py`.
 """
 
@@ -51,7 +51,7 @@ def build(folder: Path, family: TokenizerFamily, settings: PublishedSettings) ->
                 inner = (pipelines.ctrl if word_ends else pipelines.byte_level)(_ids(file), merges, settings)
         more = present(folder, "added_tokens.json")
         declared = {} if more is None else read_fields(more)
-        add_tokens(inner, settings, strips_mask=style.strips_mask, more=declared)
+        add_tokens(inner, settings, strips_mask=style.strips_mask, between=style.between, more=declared)
     return inner
 
 
@@ -78,6 +78,8 @@ def _ids(file: FolderFile) -> dict[str, int]:
 
 def _unigram(file: FolderFile, settings: PublishedSettings, style: TokenizerStyle) -> Tokenizer:
     model = spm.read_model(file.read_bytes(bounds.LARGEST))
+    if style.renumbers:
+        model = model.renumbered(style.first, style.last)
     texts = [text for text, _, _ in model.pieces]
     kinds = [kind for _, _, kind in model.pieces]
     if unsupported := model.unsupported():

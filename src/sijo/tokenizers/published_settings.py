@@ -28,7 +28,9 @@ ONLY: dict[str, tuple[object, ...]] = {
 """Settings with one value that is known here; any other is refused."""
 SAMPLING = ("enable_sampling", "nbest_size", "alpha")
 """Of `sp_model_kwargs`: a text is cut at random, as is of use in training alone."""
-CLASSES = ("Bert", "DistilBert", "Electra", "Albert", "Deberta", "DebertaV2", "CTRL", "PreTrained")
+CLASSES = {"Bert", "DistilBert", "Electra", "Albert", "Deberta", "DebertaV2", "CTRL", "PreTrained"} | {
+    *("Roberta", "XLMRoberta", "Camembert", "Bart")
+}
 
 
 @dataclass(frozen=True)

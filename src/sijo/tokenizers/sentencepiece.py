@@ -6,7 +6,7 @@ length, so that no native parser meets an untrusted file.
 
 import struct
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -35,6 +35,23 @@ class SentencePieceModel(NamedTuple):
     pieces: list[tuple[str, float, int]]
     trainer: dict[int, int | bytes]
     normalizer: dict[int, int | bytes]
+
+    def renumbered(self, first: Sequence[str], last: Sequence[str]) -> "SentencePieceModel":
+        """The same under fairseq's numbers: other pieces in place of the first three, and more at the end.
+
+        first, last  the pieces; "<unk>" of them stands for what is unknown, and no other is found in a text
+
+        Raises BeyondBoundsError where the first three are others, for then nobody knows which numbers are meant.
+        """
+        begins = [(text, kind) for text, _, kind in self.pieces[:3]]
+        if begins != [("<unk>", UNKNOWN), ("<s>", CONTROL), ("</s>", CONTROL)]:
+            raise BeyondBoundsError(
+                f"begins with {', '.join(text for text, _ in begins)!r:.60}, and fairseq's numbers are known of "
+                "files that begin with <unk>, <s>, </s>"
+            )
+        around = ([(text, 0.0, UNKNOWN if text == "<unk>" else CONTROL) for text in part] for part in (first, last))
+        before, behind = around
+        return self._replace(pieces=[*before, *self.pieces[3:], *behind])
 
     def byte_fallback(self) -> bool:
         """Whether a character that no piece holds is written in bytes."""

@@ -33,12 +33,14 @@ def add_tokens(
     settings: PublishedSettings,
     *,
     strips_mask: bool,
+    between: int = 1,
     more: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
     """Put special and added tokens at the ids they are declared at, with the template around a text and a pair.
 
     settings     name the special tokens
     strips_mask  whether the mask takes the space before it, if the settings do not say
+    between      separators between two texts
     more         ids of added tokens, as added_tokens.json has them
     """
     names = special_names(settings)
@@ -69,11 +71,21 @@ def add_tokens(
     inner.add_special_tokens([added(flags, content, special=True) for flags, content in special])
     if "cls_token" in names and "sep_token" in names:
         cls, sep = names["cls_token"], names["sep_token"]
-        inner.post_processor = processors.TemplateProcessing(
-            single=[cls, "$A", sep],
-            pair=[cls, "$A", sep, "$B:1", f"{sep}:1"],
-            special_tokens=[(name, inner.token_to_id(name)) for name in dict.fromkeys((cls, sep))],
-        )
+        ids = {name: inner.token_to_id(name) for name in (cls, sep)}
+        if between == 2 and isinstance(inner.model, models.BPE):
+            inner.post_processor = processors.RobertaProcessing(
+                (sep, ids[sep]),
+                (cls, ids[cls]),
+                trim_offsets=settings.flag("trim_offsets", True),
+                add_prefix_space=settings.flag("add_prefix_space", False),
+            )
+        else:
+            second = ["$B:1", f"{sep}:1"] if between == 1 else ["$B", sep]
+            inner.post_processor = processors.TemplateProcessing(
+                single=[cls, "$A", sep],
+                pair=[cls, "$A", *[sep] * between, *second],
+                special_tokens=list(ids.items()),
+            )
 
 
 def _declared(settings: PublishedSettings) -> dict[int, dict[str, Any]]:

@@ -164,7 +164,7 @@ class Tokenizer:
             inner = published.build(folder, family, settings)
         styles = family.vocabularies.values()
         special = [(role, name) for style in styles for role, name in style.special.items()]
-        names = {role: name for role, name in special if name not in USUAL[role]} | special_names(settings)
+        names = {role: name for role, name in special if name not in USUAL.get(role, ())} | special_names(settings)
         typed = all(style.token_types for style in styles)
         return cls(inner, max_length=max_length, names=names, typed=typed)
 

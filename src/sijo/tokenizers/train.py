@@ -98,7 +98,7 @@ def train_tokenizer(
     more = [name for name in dict.fromkeys(specials) if name not in style.special.values()]
     learn = {"wordpiece": _wordpiece, "unigram": _unigram, "bpe": _byte_pairs}[style.kind]
     inner, alphabet = learn(text.learned, vocab_size - len(more), style, settings)
-    add_tokens(inner, settings, strips_mask=style.strips_mask)
+    add_tokens(inner, settings, strips_mask=style.strips_mask, between=style.between)
     shares = measured(inner, style.special["unk_token"], text.held if text.held.characters else text.learned)
     tokenizer = Tokenizer(inner, max_length=max_length, names=style.special, typed=style.token_types)
     tokenizer = tokenizer.with_specials(more)
