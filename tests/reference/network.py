@@ -90,8 +90,8 @@ def shifted(ids, keep, start):
 def decoded(a, w, ids, keep, encoded):
     """The hidden states of a decoder over one sequence, whose encoder's last states are `encoded`.
 
-    Vaswani et al. 2017, section 3.1: x + attention to the left, normed; that + attention whose queries it makes, and
-    whose keys and values the encoder's states do, normed; that + feed-forward, normed.
+    Vaswani et al. 2017, section 3.1: x + attention to the left, normed; that + attention whose queries it makes,
+    and whose keys and values the encoder's states do, normed; that + feed-forward, normed.
     """
     own = {name.removeprefix("decoder."): tensor for name, tensor in w.items() if name.startswith("decoder.")}
     tables = {f"embeddings.{name}": own[name] for name in ("places.weight", "norm.weight", "norm.bias")}

@@ -55,7 +55,7 @@ class EncoderDecoder(Architecture):
             )
         if not isinstance(self.positions, Learned) or self.positions.padding is not None or self.entry == "scale":
             raise SettingError(
-                "a decoder knows learned positions, none of them padding's, and a norm over the sum of tables, alone"
+                "a decoder knows learned positions alone, none of them padding's, and a norm over the sum of tables"
             )
         if not 0 <= self.first_place < self.positions.count:
             raise SettingError(f"first_place={self.first_place} is no row of {self.positions.count} places")
