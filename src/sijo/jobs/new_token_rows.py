@@ -4,7 +4,8 @@ A code of one's own is one token more (`tokenizers/codes.py`): a row more in the
 in the bias of a head that answers in tokens. Everything else stays as it was, to the bit.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,6 @@ from torch.nn.utils import parametrize
 
 from sijo.checkpoints.load import Model
 from sijo.nn.embeddings import Embeddings
-from sijo.nn.encoder_decoder import of_vocabulary
 from sijo.nn.heads import LMHead
 from sijo.tokenizers.tokenizer import Tokenizer
 
@@ -52,21 +52,14 @@ def with_new_rows(model: Model, tokenizer: Tokenizer) -> Model:
     return with_table(model, tokenizer, size, grown)
 
 
-def with_table(
-    model: Model,
-    tokenizer: Tokenizer,
-    size: int,
-    change: Callable[[Tensor], Tensor],
-    moved: Mapping[int, int] | None = None,
-) -> Model:
+def with_table(model: Model, tokenizer: Tokenizer, size: int, change: Callable[[Tensor], Tensor]) -> Model:
     """A model for another tokenizer, with its other tensors as they are, not copied.
 
     size    rows of the table
     change  makes of what has a row or a number for each token what it is to be: the table (V, E), biases (V,)
-    moved   the new id of each token that stays; None where all have theirs
     """
     before = model.family.config.fields(model.architecture, model.head_values)
-    after = model.family.config.fields(of_vocabulary(model.architecture, size, moved), model.head_values)
+    after = model.family.config.fields(replace(model.architecture, vocab_size=size), model.head_values)
     with torch.device("meta"):
         changed = Model(
             model.family,

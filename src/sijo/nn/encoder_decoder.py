@@ -3,8 +3,7 @@
 Known without torch; `decoder.py` builds the network.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sijo.errors import SettingError
 from sijo.nn.architecture import Architecture, Learned, PostNorm
@@ -93,19 +92,3 @@ def must_be_single(architecture: Architecture, what: str) -> None:
             f"this network has an encoder and a decoder, as BART's, and {what}; use it as it is, or take an "
             "encoder such as BERT or DeBERTa"
         )
-
-
-def of_vocabulary(architecture: Architecture, size: int, moved: Mapping[int, int] | None = None) -> Architecture:
-    """The same network over so many tokens.
-
-    moved  the new id of each token that stays; None where all have theirs
-
-    Raises SettingError where a decoder needs a token that is gone.
-    """
-    if isinstance(architecture, EncoderDecoder) and moved is not None:
-        own = architecture.decoder
-        if gone := {own.start, own.end} - moved.keys():
-            raise SettingError(f"this network's decoder reads the token {min(gone)}, which is to go; keep it")
-        decoder = replace(own, start=moved[own.start], end=moved[own.end])
-        return replace(architecture, vocab_size=size, decoder=decoder)
-    return replace(architecture, vocab_size=size)
