@@ -387,7 +387,9 @@ class Case:
         ids = torch.randint(1, architecture.vocab_size, (*shape, self.length), generator=chance)
         types = torch.randint(max(architecture.token_types, 1), ids.shape, generator=chance)
         if (pad := row_of_padding(architecture)) is not None and (self.series == "lesson" or self.number % 2):
-            ids[ids == pad] = architecture.vocab_size - 1  # elsewhere real tokens have its id too, and padding others
+            ids[ids == pad] = (
+                architecture.vocab_size - 1
+            )  # elsewhere real tokens have its id too, and padding others
             ids = ids.masked_fill(~keep & (self.padding != "none"), pad)
         if isinstance(architecture, EncoderDecoder):  # one end in each row, where its public classifier reads
             ids = ids.where(ids != architecture.decoder.end, architecture.decoder.end + 1)

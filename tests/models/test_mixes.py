@@ -128,7 +128,8 @@ def test_a_student_of_fewer_layers_stays_in_its_family(shelf, tmp_path, model_ty
     )
     folder = save(student, tmp_path / "student")
     said = json.loads((folder / "config.json").read_text())["model_type"]
-    assert said == ("electra" if a.widening == "after_norm" else model_type)  # one layer shares nothing
+    expected = "electra" if a.widening == "after_norm" else model_type  # one layer shares nothing
+    assert said == ("roberta" if expected in ("xlm-roberta", "camembert") else expected)  # as networks they are one
     opened = load(folder)
     bits(student, opened, a)
     public = transformers.AutoModel.from_pretrained(folder).eval()

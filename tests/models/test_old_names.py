@@ -23,6 +23,7 @@ TIED = {
     "deberta": ("cls.predictions.decoder.weight", "cls.predictions.decoder.bias"),
     "deberta-v2": ("cls.predictions.decoder.weight", "cls.predictions.decoder.bias"),
     "ctrl": ("lm_head.weight",),
+    **dict.fromkeys(("roberta", "xlm-roberta", "camembert"), ("lm_head.decoder.weight", "lm_head.decoder.bias")),
 }
 
 

@@ -42,6 +42,17 @@ ELECTRA = {
     "electra-large-discriminator": (334_092_288, "rtd", 335_142_913, 335_143_938),
     "electra-large-generator": (50_999_552, "mlm", 51_295_290, None),
 }
+ROBERTA = {
+    # with pooler, masked LM, two labels, choices, tokens
+    "roberta-base": (124_645_632, 124_697_433, 124_647_170, 124_646_401, 124_056_578),
+    "roberta-large": (355_359_744, 355_412_057, 355_361_794, 355_360_769, 354_312_194),
+    "klue/roberta-small": (68_090_880, 68_124_416, 68_092_418, 68_091_649, 67_501_826),
+    "klue/roberta-base": (110_618_112, 110_651_648, 110_619_650, 110_618_881, 110_029_058),
+    "klue/roberta-large": (336_656_384, 336_690_432, 336_658_434, 336_657_409, 335_608_834),
+    "xlm-roberta-base": (278_043_648, 278_295_186, 278_045_186, 278_044_417, 277_454_594),
+    "xlm-roberta-large": (559_890_432, 560_142_482, 559_892_482, 559_891_457, 558_842_882),
+    "camembert-base": (110_621_952, 110_655_493, 110_623_490, 110_622_721, 110_032_898),
+}
 
 BART = {  # of transformers' own classes on the meta device, the table of tokens once
     "bart-base": (139_420_416, 140_013_315, 139_421_954),
@@ -68,6 +79,9 @@ def table():
         yield from ((size, (), bare), (size, (head,), with_head))
         if labelled:
             yield size, (SEQUENCE,), labelled
+    for size, counts in ROBERTA.items():
+        for heads, count in zip(((POOLER,), ("mlm",), (SEQUENCE,), (CHOICE,), (TOKENS,)), counts, strict=True):
+            yield size, heads, count
     yield "bert-base-uncased", (POOLER,), 109_482_240
     yield "bert-base-uncased", ("mlm",), 109_514_298
     yield "bert-base-cased", (POOLER,), 108_310_272

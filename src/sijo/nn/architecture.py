@@ -48,8 +48,8 @@ class Learned:
         _sizes(count=self.count)
         if self.padding is not None and not 0 <= self.padding < self.count - 1:
             raise SettingError(
-                f"positions.padding={self.padding} leaves no place in a table of positions.count={self.count} rows: "
-                "places begin at the row after it; give more rows"
+                f"positions.padding={self.padding} leaves no place in a table of positions.count={self.count} "
+                "rows: places begin at the row after it; give more rows"
             )
 
     @property

@@ -114,7 +114,7 @@ class Embeddings(nn.Module):
         return tokens_BLE if a.entry == "norm" else tokens_BLE * math.sqrt(a.embedding_size)
 
     def positions(self, input_ids: Tensor) -> Tensor | None:
-        """The places of tokens (B, L), where ids decide them: those that are no padding are counted, padding has -1.
+        """The places of tokens (B, L), where ids decide them: what is no padding is counted, and padding has -1.
 
         None where a token's place is its column.
         Source: fairseq, utils.make_positions, which looks at ids alone and at no mask.

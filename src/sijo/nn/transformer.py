@@ -195,7 +195,7 @@ class Transformer(nn.Module):
         attention_mask        (B, L), 1 or True at real tokens; None when there is no padding
         token_type_ids        (B, L) int64; None when all are 0; a network of fewer than two does not read them
         output_hidden_states  keep the states after every layer too
-        position_ids          (B, L) int64; None for 0, 1, 2, …, of what is no padding where the table has a row of it
+        position_ids          (B, L) int64; None for 0, 1, 2, …, or as `Embeddings.positions` counts
         wanted                (B, L) bool, True where the last states will be looked at; None for everywhere. The
                               others may be zeros, for the last layer is then computed at these places alone
 

@@ -1,8 +1,8 @@
 """A tokenizer from the files a model was published with, where no tokenizer.json lies beside them.
 
-`vocab.txt` is WordPiece, `spm.model`, `spiece.model` and `sentencepiece.bpe.model` are SentencePiece unigram models,
-`vocab.json` with `merges.txt` is byte-level BPE or CTRL's. Which of them a family of models has, and in which style,
-`sijo.models` says; what cuts the text is in `pipelines.py`.
+`vocab.txt` is WordPiece, `spm.model`, `spiece.model` and `sentencepiece.bpe.model` are SentencePiece unigram
+models, `vocab.json` with `merges.txt` is byte-level BPE or CTRL's. Which of them a family of models has, and in
+which style, `sijo.models` says; what cuts the text is in `pipelines.py`.
 """
 
 from pathlib import Path

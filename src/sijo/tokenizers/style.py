@@ -46,8 +46,8 @@ class TokenizerStyle:
     between: int = 1
     """Separators between two texts; where there are two, as RoBERTa's, both texts have token type 0."""
     renumbers: bool = False
-    """Whether a SentencePiece file's first three pieces, <unk>, <s> and </s>, give way to `first`, and `last` follow
-    its last one, as in fairseq's dictionaries: the file's numbers are then none of the model's."""
+    """Whether a SentencePiece file's first three pieces, <unk>, <s> and </s>, give way to `first`, and `last`
+    follow its last one, as in fairseq's dictionaries: the file's numbers are then none of the model's."""
     token_types: bool = True
     """Whether the model has token types."""
 
