@@ -363,6 +363,15 @@ def test_other_encoders_with_decoders_are_refused(folder, tmp_path, model_type):
         describe(place)
 
 
+def test_three_labels_where_nothing_says_how_many():
+    # kills: two, as in every other family: the head of a folder without names would be refused
+    read = FAMILIES["bart"].config.read
+    assert read({}).labels == ("LABEL_0", "LABEL_1", "LABEL_2") and read({"num_labels": 2}).labels[1:] == (
+        "LABEL_1",
+    )
+    assert read({"label2id": {"no": 0, "yes": 1}}).labels == ("no", "yes")
+
+
 def test_the_mnli_config_as_published():
     # kills: a field of the published file that is refused, and names of columns in another order
     fields = {

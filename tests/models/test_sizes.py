@@ -86,9 +86,8 @@ def table():
     yield "bert-base-uncased", ("mlm",), 109_514_298
     yield "bert-base-cased", (POOLER,), 108_310_272
     yield "bert-base-multilingual-cased", (POOLER,), 177_853_440
-    for size, counts in BART.items():
-        for heads, count in zip(((), (SEQUENCE,), ("question-answering",)), counts, strict=True):
-            yield size, heads, count
+    of_bart = ((), (SEQUENCE,), ("question-answering",))
+    yield from ((size, of_bart[n], count) for size, counts in BART.items() for n, count in enumerate(counts))
     yield "ctrl", (), 1_637_718_016
     yield "ctrl", ("lm",), 1_637_964_550
     yield "ctrl", (SEQUENCE,), 1_637_720_576
