@@ -45,6 +45,8 @@ from sijo.nn.architecture import (
     Sinusoidal,
     Window,
 )
+from sijo.nn.decoder import shifted
+from sijo.nn.encoder_decoder import EncoderDecoder
 from sijo.nn.head_specs import POOLER, LMHeadSpec
 
 FLOAT_GAP, DOUBLE_GAP = 1e-4, 1e-9
@@ -342,6 +344,31 @@ def mix(chance: Chance, length: int) -> dict[str, Any]:
     return {"network": asdict(architecture)}
 
 
+def bart(chance: Chance, length: int) -> dict[str, Any]:
+    like, second = bert(chance, length), chance.deal("heads of the decoder", (1, 2, 3))
+    heads = like["num_attention_heads"]
+    width = heads * second * chance.deal("width of a part", (3, 4)) if like["hidden_size"] != 11 else 12
+    return {
+        "vocab_size": like["vocab_size"],
+        "d_model": width,
+        "encoder_layers": like["num_hidden_layers"],
+        "encoder_attention_heads": heads,
+        "encoder_ffn_dim": like["intermediate_size"],
+        "decoder_layers": chance.deal("layers of the decoder", (1, 2, 3)),
+        "decoder_attention_heads": second,
+        "decoder_ffn_dim": chance.between(11, 67),
+        "max_position_embeddings": like["max_position_embeddings"],
+        "activation_function": like["hidden_act"],
+        "scale_embedding": chance.deal("scale", (False, True)),
+        "decoder_start_token_id": chance.deal("start", (2, 5, 3)),
+        "eos_token_id": chance.deal("end", (2, 7)),
+        "pad_token_id": 0,
+        "dropout": like["hidden_dropout_prob"],
+        "activation_dropout": chance.deal("inner dropout", (0.0, 0.1)),
+        "classifier_dropout": chance.deal("classifier dropout", (0.0, 0.2)),
+    }
+
+
 SETTINGS: dict[str, Callable[[Chance, int], dict[str, Any]]] = {
     "bert": bert,
     "albert": albert,
@@ -353,6 +380,7 @@ SETTINGS: dict[str, Callable[[Chance, int], dict[str, Any]]] = {
     "roberta": roberta,
     "xlm-roberta": roberta,
     "camembert": roberta,
+    "bart": bart,
     "mpnet": mpnet,
     "modernbert": modernbert,
     "sijo": mix,
@@ -442,6 +470,11 @@ class Case:
                 architecture.vocab_size - 1
             )  # elsewhere real tokens have its id too, and padding others
             ids = ids.masked_fill(~keep & (self.padding != "none"), pad)
+        if isinstance(architecture, EncoderDecoder):  # one end in each row, where its public classifier reads
+            ids = ids.where(ids != architecture.decoder.end, architecture.decoder.end + 1)
+            last = (keep * places).amax(-1, keepdim=True)
+            last = torch.full_like(last, self.length - 1) if self.padding == "none" else last
+            ids = ids.scatter(-1, last, architecture.decoder.end)
         if self.padding == "none":
             return {"input_ids": ids, "attention_mask": None, "token_type_ids": types}
         if self.model_type == "ctrl":
@@ -511,7 +544,10 @@ def settings_of(layout: Layout | None, fields: dict[str, Any], chance: Chance, k
     if layout is not None and "places" in layout.names:
         said |= {"position_biased_input": False}
         said |= {"max_position_embeddings": max(fields["max_position_embeddings"], 600)}
-    return said | {"num_labels": 2 if two else chance.deal("labels", kind.labels)}
+    labels = 2 if two else chance.deal("labels", kind.labels)
+    if "decoder_layers" in fields and labels == 2 and not two:  # transformers reads two without names as three
+        return said | {"id2label": {"0": "no", "1": "yes"}}
+    return said | {"num_labels": labels}
 
 
 # ---------------------------------------------------------------------- the truth
@@ -595,18 +631,29 @@ def sound_first_row(model) -> None:
 def public_batch(case: Case) -> dict[str, Tensor]:
     """The batch as the public model takes it."""
     given = {name: tensor.long() for name, tensor in case.batch().items() if tensor is not None}
-    if case.model_type in ("ctrl", "distilbert", "modernbert", "mpnet"):  # no segments; CTRL would read tokens
+    if case.model_type in ("ctrl", "distilbert", "modernbert", "mpnet", "bart"):  # CTRL would read tokens
         del given["token_type_ids"]
     if case.model_type == "modernbert":  # whose multiple choice cannot take a mean without a mask
         given.setdefault("attention_mask", torch.ones_like(given["input_ids"]))
+    if case.model_type == "bart" and case.padding == "left":  # which its public decoder would read
+        a, keep = case.config.architecture(), case.batch()["attention_mask"]
+        given["decoder_input_ids"] = shifted(given["input_ids"], keep, a.decoder.start)
+        given["decoder_attention_mask"] = keep.long()
     return given
+
+
+def public_states(output) -> tuple[Tensor, ...]:
+    """After the embeddings and each layer; of two stacks the encoder's first."""
+    if "decoder_hidden_states" in output:
+        return (*output.encoder_hidden_states, *output.decoder_hidden_states)
+    return output.hidden_states
 
 
 def public_numbers(case: Case, model) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
     """What the public model makes of the batch."""
     with torch.inference_mode():
         output = model(**public_batch(case), output_hidden_states=True)
-    return output.hidden_states, public_answers(case, output)
+    return public_states(output), public_answers(case, output)
 
 
 def public_answers(case: Case, output) -> dict[str, Tensor]:
@@ -637,8 +684,8 @@ def plain_numbers(case: Case, model: Model) -> tuple[tuple[Tensor, ...], dict[st
             if full.startswith(f"{name}.")
         }
         told = [
-            plain.answer(head, architecture, weights, own, states, real)
-            for states, real in zip(rows, keep, strict=True)
+            plain.answer(head, architecture, weights, own, states, real, row)
+            for states, real, row in zip(rows, keep, ids, strict=True)
         ]
         answers[name] = torch.tensor(told, dtype=torch.float64)
         if batch["input_ids"].dim() == 3:
@@ -748,7 +795,7 @@ def check_gradients(truth: Truth) -> float:
     theirs = type(truth.model).from_pretrained(truth.folder).double().eval()
     output = theirs(**public_batch(case), output_hidden_states=True)
     answers = public_answers(case, output)
-    loss_of(case, output.hidden_states[-1], answers, case.batch()["attention_mask"]).backward()
+    loss_of(case, public_states(output)[-1], answers, case.batch()["attention_mask"]).backward()
     prefix = "" if case.layout else case.family.prefix
     copies = case.layout.copies if case.layout else {}  # under whose name torch may list a tensor that is shared
     named = ((prefix + name, weight.grad) for name, weight in theirs.named_parameters())
@@ -788,6 +835,8 @@ def check_padding(truth: Truth) -> float:
     types = torch.randint(max(a.token_types, 1), (longest,), generator=chance)
     largest = 0.0
     for real_tokens in {1, longest // 2 + 1, longest}:
+        if isinstance(a, EncoderDecoder):
+            ids[real_tokens - 1] = a.decoder.end
         with torch.inference_mode():
             alone = ours(ids[None, :real_tokens], None, types[None, :real_tokens], True)
         for side in ("right", "left"):
@@ -795,6 +844,8 @@ def check_padding(truth: Truth) -> float:
             keep[0, slice(real_tokens) if side == "right" else slice(longest - real_tokens, longest)] = True
             keep[1] = True
             padded = torch.randint(1, a.vocab_size, keep.shape, generator=chance)
+            if isinstance(a, EncoderDecoder):
+                padded[1, -1] = a.decoder.end
             padded[0, keep[0]] = ids[:real_tokens]
             kinds = torch.zeros_like(padded)
             kinds[0, keep[0]] = types[:real_tokens]
@@ -894,7 +945,11 @@ def without_gradient(truth: Truth) -> dict[str, str]:
             reasons[name] = "waves are stored, not trained"
         elif heads and alone and any(part in name for part in ("attention.query", "attention.key", "distances")):
             reasons[name] = "the first token reads itself alone, whatever the scores"
-        elif name.endswith("attention.key.bias") and not (apart and "p2c" in apart.terms) and a.rotary is None:
+        elif (
+            name.endswith(("attention.key.bias", "cross.key.bias"))
+            and not (apart and "p2c" in apart.terms)
+            and (a.rotary is None or "cross" in name)
+        ):
             reasons[name] = "softmax is blind to what all keys share"
         elif name.endswith("attention.distances.key.bias"):
             reasons[name] = "softmax is blind to what all distances share"

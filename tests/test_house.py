@@ -88,8 +88,8 @@ MAY_IMPORT_TORCH = {
     "inference/backends": "devices torch_backend",
     "jobs": "finetune_seed finetune_setup networks new_token_rows recipes student",
     "nn": (
-        "attention cache distances dropout embeddings feed_forward heads int8 linear norm packing pooling prepared "
-        "prepared_attention prepared_linear rotary transformer window"
+        "attention cache decoder distances dropout embeddings feed_forward heads int8 linear norm packing pooling "
+        "prepared prepared_attention prepared_linear relative_bias rotary transformer window"
     ),
     "objectives": (
         "clm distillation ensemble label_matching language_teacher mlm objective posed_batch rtd scoring sop "

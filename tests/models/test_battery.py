@@ -87,6 +87,12 @@ COVERED = {
         "local_attention": [2, 5, 8, 16, 128],
         "hidden_activation": ["gelu", "gelu_new", "relu"],
     },
+    "bart": {
+        "scale_embedding": [True, False],
+        "decoder_layers": [1, 2, 3],
+        "decoder_start_token_id": [2, 3, 5],
+        "eos_token_id": [2, 7],
+    },
     "sijo": {
         "reads": ["both_sides", "left"],
         "entry": ["norm", "scale"],
@@ -170,7 +176,7 @@ def test_what_cannot_learn_and_why(shelf):
         for name, reason in battery.without_gradient(shelf.truth(case)).items():
             excused.setdefault(reason, set()).add(name.rpartition("blocks.")[2].lstrip("0123456789."))
     assert {reason: sorted(names) for reason, names in excused.items()} == {
-        "softmax is blind to what all keys share": ["attention.key.bias"],
+        "softmax is blind to what all keys share": ["attention.key.bias", "cross.key.bias"],
         "softmax is blind to what all distances share": ["attention.distances.key.bias"],
         "waves are stored, not trained": ["transformer.embeddings.places.weight"],
         "every choice has the same": ["head.multiple-choice.out.bias"],

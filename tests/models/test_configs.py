@@ -28,6 +28,16 @@ BASE = {
     "deberta-v2": DEBERTA | {"max_position_embeddings": 32, "position_buckets": 8, "share_att_key": True},
     "ctrl": {"vocab_size": 31, "n_embd": 12, "n_head": 2, "n_layer": 2, "dff": 10},
     "mpnet": SMALL | {"max_position_embeddings": 32},
+    "bart": {
+        "vocab_size": 31,
+        "d_model": 12,
+        "encoder_layers": 2,
+        "decoder_layers": 2,
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 3,
+        "encoder_ffn_dim": 10,
+        "decoder_ffn_dim": 10,
+    },
     **dict.fromkeys(("roberta", "xlm-roberta", "camembert"), SMALL | {"max_position_embeddings": 32}),
     "modernbert": SMALL,
     "sijo": dict(cases("sijo", "plain")[0].fields),
@@ -107,6 +117,26 @@ REFUSED = {
         ("position_buckets", -2),
     ],
     "ctrl": [("n_positions", 0), ("layer_norm_epsilon", 0.0), ("resid_pdrop", 1), ("n_layer", 1_001)],
+    "bart": [
+        ("normalize_before", True),
+        ("normalize_embedding", False),
+        ("add_final_layer_norm", True),
+        ("static_position_embeddings", True),
+        ("extra_pos_embeddings", 0),
+        ("is_encoder_decoder", False),
+        ("is_decoder", True),
+        ("encoder_layerdrop", 0.1),
+        ("decoder_layerdrop", 0.05),
+        ("activation_function", "mish"),
+        ("activation_dropout", 1.0),
+        ("scale_embedding", "yes"),
+        ("eos_token_id", [2, 3]),
+        ("eos_token_id", -1),
+        ("decoder_start_token_id", None),
+        ("decoder_layers", 0),
+        ("decoder_layers", 1_001),
+        ("max_position_embeddings", 0),
+    ],
     "roberta": [
         *BERT_LIKE,
         ("pad_token_id", -1),
@@ -152,6 +182,10 @@ TOGETHER = [
     ("ctrl", {"n_head": 5}, "heads=5"),
     ("modernbert", {"num_attention_heads": 5}, "heads=5"),
     ("modernbert", {"num_attention_heads": 4}, "pairs of a head's 3 channels"),
+    ("bart", {"encoder_attention_heads": 5}, "heads=5"),
+    ("bart", {"decoder_attention_heads": 5}, "heads=5"),
+    ("bart", {"eos_token_id": 31}, "decoder.end=31 .* 31 tokens"),
+    ("bart", {"decoder_start_token_id": 40}, "decoder.start=40"),
     ("albert", {"num_hidden_layers": 3, "num_hidden_groups": 2}, "num_hidden_layers 3 .* num_hidden_groups"),
     ("albert", {"inner_group_num": 501}, "inner_group_num 501 is more than"),
     ("roberta", {"pad_token_id": 31}, "positions.padding=31 leaves no place in a table of positions.count=32"),
@@ -295,6 +329,15 @@ LISTED = {
         layer_norm_epsilon initializer_range use_cache hidden_size num_attention_heads num_hidden_layers
         max_position_embeddings summary_type summary_use_proj summary_activation summary_proj_to_labels
         summary_first_dropout num_labels from_tf output_past torchscript pruned_heads""",
+    "bart": """_num_labels activation_dropout activation_function add_bias_logits add_final_layer_norm architectures
+        attention_dropout bos_token_id classif_dropout classifier_dropout d_model decoder_attention_heads
+        decoder_ffn_dim decoder_layerdrop decoder_layers decoder_start_token_id dropout early_stopping
+        encoder_attention_heads encoder_ffn_dim encoder_layerdrop encoder_layers eos_token_id forced_bos_token_id
+        forced_eos_token_id gradient_checkpointing id2label init_std is_encoder_decoder label2id length_penalty
+        max_position_embeddings min_length max_length model_type no_repeat_ngram_size normalize_before
+        normalize_embedding num_beams num_hidden_layers output_past pad_token_id prefix scale_embedding
+        static_position_embeddings extra_pos_embeddings task_specific_params transformers_version use_cache
+        vocab_size torch_dtype""",
     "roberta": """vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size hidden_act
         hidden_dropout_prob attention_probs_dropout_prob max_position_embeddings type_vocab_size initializer_range
         layer_norm_eps pad_token_id bos_token_id eos_token_id position_embedding_type use_cache classifier_dropout
@@ -308,6 +351,21 @@ UNREAD = {
         ("down_scale_factor", "gap_size", "net_structure_type", "num_memory_blocks", "layers_to_keep"), DEAD
     ),
     "distilbert": {"tie_weights_": "told by tie_word_embeddings and the tensors"},
+    "bart": {
+        **dict.fromkeys(
+            (
+                *("early_stopping", "forced_bos_token_id", "forced_eos_token_id", "length_penalty", "min_length"),
+                *("max_length", "no_repeat_ngram_size", "num_beams", "prefix", "task_specific_params"),
+                "add_bias_logits",
+            ),
+            "how text is written with it",
+        ),
+        "_num_labels": "id2label tells",
+        "architectures": "which heads are there is told by the tensors",
+        "gradient_checkpointing": CHUNKS,
+        "transformers_version": OLD,
+        "torch_dtype": BY_TENSORS,
+    },
     "roberta": {"gradient_checkpointing": CHUNKS, "tokenizer_class": "what the folder's tokenizer says decides"},
     "deberta": {"legacy": BY_TENSORS, "pooling": ELSEWHERE, "padding_idx": TOKENS},
     "modernbert": {
@@ -341,7 +399,7 @@ def test_every_published_field_is_read_or_changes_no_number(model_type):
     # kills: a field of a published config that nobody thought about
     config = FAMILIES[model_type].config
     read = set(config.model_fields) | set(config.aliases)
-    common = {name: why for name, why in COMMON.items() if name != "pad_token_id" or name not in read}
+    common = {name: why for name, why in COMMON.items() if name not in {"pad_token_id", "eos_token_id"} & read}
     excused = common | UNREAD.get(model_type, {})
     listed = LISTED[model_type].split()
     assert [name for name in listed if name not in read and name not in excused] == []
@@ -349,6 +407,14 @@ def test_every_published_field_is_read_or_changes_no_number(model_type):
 
 
 ALIASES = [
+    (
+        "bart",
+        {
+            "hidden_size": "d_model",
+            "num_attention_heads": "encoder_attention_heads",
+            "num_hidden_layers": "encoder_layers",
+        },
+    ),
     ("distilbert", {"hidden_size": "dim", "num_attention_heads": "n_heads", "num_hidden_layers": "n_layers"}),
     (
         "ctrl",
@@ -390,6 +456,8 @@ def test_dropout_of_heads_is_the_configs():
     assert head("distilbert", text, seq_classif_dropout=0.4).dropout == 0.4
     assert head("distilbert", "question-answering", qa_dropout=0.4).dropout == 0.4
     assert head("distilbert", tokens, dropout=0.4).dropout == 0.4
+    drops = head("bart", text, classifier_dropout=0.4)
+    assert (drops.dropout, drops.dense_dropout) == (0.4, 0.4)
     assert head("roberta", text, classifier_dropout=0.4).dropout == 0.4
     assert head("roberta", text, classifier_dropout=0.4).dense_dropout == 0.4
     assert head("mpnet", text, classifier_dropout=0.4, hidden_dropout_prob=0.3).dense_dropout == 0.3
@@ -422,6 +490,8 @@ def test_dropout_of_networks_is_the_configs():
     modern = {"embeddings": 0.1, "attention": 0.2, "attention_output": 0.2, "hidden": 0.0, "inner": 0.3}
     given = {"embedding_dropout": 0.1, "attention_dropout": 0.2, "mlp_dropout": 0.3}
     assert vars(dropout("modernbert", **given)) == modern
+    of_bart = {"embeddings": 0.3, "attention": 0.2, "attention_output": 0.3, "hidden": 0.3, "inner": 0.1}
+    assert vars(dropout("bart", dropout=0.3, attention_dropout=0.2, activation_dropout=0.1)) == of_bart
 
 
 @pytest.mark.parametrize("layout", ["list", "string", "turned", "spaced"])

@@ -62,6 +62,12 @@ ROBERTA = {
 }
 ROBERTA_HEADS = ((POOLER,), ("mlm",), (SEQUENCE,), (CHOICE,), (TOKENS,))
 
+BART = {  # of transformers' own classes on the meta device, the table of tokens once
+    "bart-base": (139_420_416, 140_013_315, 139_421_954),
+    "bart-large": (406_291_456, 407_344_131, 406_293_506),
+    "bart-large-mnli": (406_291_456, 407_344_131, 406_293_506),
+}
+
 
 def table():
     """Size, heads, how many weights."""
@@ -87,6 +93,8 @@ def table():
     yield "bert-base-uncased", ("mlm",), 109_514_298
     yield "bert-base-cased", (POOLER,), 108_310_272
     yield "bert-base-multilingual-cased", (POOLER,), 177_853_440
+    of_bart = ((), (SEQUENCE,), ("question-answering",))
+    yield from ((size, of_bart[n], count) for size, counts in BART.items() for n, count in enumerate(counts))
     yield "ctrl", (), 1_637_718_016
     yield "ctrl", ("lm",), 1_637_964_550
     yield "ctrl", (SEQUENCE,), 1_637_720_576

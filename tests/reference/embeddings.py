@@ -28,21 +28,21 @@ def embed(a, w, ids, keep, types):
     padding = getattr(a.positions, "padding", None)
     for place, (token, real, kind) in enumerate(zip(ids, keep, types, strict=True)):
         vector = w["embeddings.tokens.weight"][token]
-        if a.entry == "scale":
+        if a.entry in ("scale", "scale_norm"):
             vector = [x * math.sqrt(a.embedding_size) for x in vector]
         if padding is not None:  # fairseq: places after the row of padding, for every id that is none of padding
             counted += token != padding
             row = padding if token == padding else padding + counted
             vector = add(vector, w["embeddings.places.weight"][row])
         elif "embeddings.places.weight" in w:
-            vector = add(vector, w["embeddings.places.weight"][place])
+            vector = add(vector, w["embeddings.places.weight"][place + getattr(a, "first_place", 0)])
         elif a.positions is not None:
             vector = add(vector, wave(place, a.embedding_size, a.positions.layout))
         if a.token_types:
             vector = add(vector, w["embeddings.segments.weight"][kind if a.token_types > 1 else 0])
         if a.widening == "before_norm":
             vector = linear(vector, w["embeddings.project.weight"])
-        if a.entry == "norm":
+        if a.entry in ("norm", "scale_norm"):
             vector = norm(vector, w["embeddings.norm.weight"], w.get("embeddings.norm.bias"), a.norm.eps)
         if a.distances is not None and not real:
             vector = [0.0] * len(vector)

@@ -114,8 +114,44 @@ def distance_table(a, w):
     return rows if a.distances.norm == "none" else normed(rows, w, "distances.norm", a.norm.eps)
 
 
+def shifted(ids, keep, start):
+    """What a decoder reads: before each token the one to its left, and before the first the start token."""
+    return [ids[i - 1] if i and keep[i - 1] else start for i in range(len(ids))]
+
+
+def decoded(a, w, ids, keep, encoded):
+    """The hidden states of a decoder over one sequence, whose encoder's last states are `encoded`.
+
+    Vaswani et al. 2017, section 3.1: x + attention to the left, normed; that + attention whose queries it makes,
+    and whose keys and values the encoder's states do, normed; that + feed-forward, normed.
+    """
+    own = {name.removeprefix("decoder."): tensor for name, tensor in w.items() if name.startswith("decoder.")}
+    tables = {f"embeddings.{name}": own[name] for name in ("places.weight", "norm.weight", "norm.bias")}
+    tables |= {"embeddings.tokens.weight": w["encoder.embeddings.tokens.weight"]}
+    states = [embed(a, tables, shifted(ids, keep, a.decoder.start), keep, [0] * len(ids))]
+    to_left = [[real and j <= i for j, real in enumerate(keep)] for i in range(len(ids))]
+    everywhere = [list(keep) for _ in ids]
+    for number in a.decoder.schedule:
+        block, x = f"blocks.{number}", states[-1]
+        for name, read, may in (("attention", None, to_left), ("cross", encoded, everywhere)):
+            part = below(own, f"{block}.{name}.")
+            gathered = attention(x, x if read is None else read, part, a.decoder.heads, may)
+            x = normed(plus(x, gathered), own, f"{block}.{name}_norm", a.norm.eps)
+        states.append(normed(plus(x, feed(x, a, own, block)), own, f"{block}.output_norm", a.norm.eps))
+    return states
+
+
 def read(a, w, ids, keep, types):
-    """The hidden states of one sequence: the embeddings, then after each layer."""
+    """The hidden states of one sequence: the embeddings, then after each layer; of a decoder too, behind them."""
+    if hasattr(a, "decoder"):
+        first = {name.removeprefix("encoder."): tensor for name, tensor in w.items()}
+        encoder = stack(a, first, ids, keep, types)
+        return encoder + decoded(a, w, ids, keep, encoder[-1])
+    return stack(a, w, ids, keep, types)
+
+
+def stack(a, w, ids, keep, types):
+    """The hidden states of one stack that reads one sequence."""
     states = [embed(a, w, ids, keep, types)]
     table = distance_table(a, w)
     for layer, number in enumerate(a.schedule):
@@ -156,7 +192,7 @@ def vocabulary(head, a, w, h, states, keep):
     return out
 
 
-def judgement(head, a, w, h, states, keep):
+def judgement(head, a, w, h, states, keep, ids):
     """Scores of one state or of each: (the norm of its sum with the first's,) (dense, activation,) linear."""
     last = states[-1]
     if head.reads == "first":
@@ -166,6 +202,8 @@ def judgement(head, a, w, h, states, keep):
     elif head.reads == "mean":
         real = [x for x, there in zip(last, keep, strict=True) if there]
         read = [[sum(channel) / len(real) for channel in zip(*real, strict=True)]]
+    elif head.reads == "end":
+        read = [last[max(i for i, real in enumerate(keep) if real and ids[i] == a.decoder.end)]]
     elif head.reads == "each_with_first":
         read = normed([add(x, last[0]) for x in last], h, "norm", a.norm.eps)
     else:
@@ -178,9 +216,11 @@ def judgement(head, a, w, h, states, keep):
         read = [linear(x, h["out.weight"], h.get("out.bias")) for x in read]
     if head.answers == "one":
         read = [x[0] for x in read]
-    return read[0] if head.reads in ("first", "last", "mean") else read
+    return read[0] if head.reads in ("first", "last", "end", "mean") else read
 
 
-def answer(head, a, w, h, states, keep):
+def answer(head, a, w, h, states, keep, ids=()):
     """What a head makes of the states; h are its own weights."""
-    return (vocabulary if head.kind == "vocabulary" else judgement)(head, a, w, h, states, keep)
+    if head.kind == "vocabulary":
+        return vocabulary(head, a, w, h, states, keep)
+    return judgement(head, a, w, h, states, keep, ids)

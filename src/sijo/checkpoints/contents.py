@@ -139,7 +139,7 @@ def _weights(described: FolderDescription) -> dict[str, Any]:
         else:
             sizes[part] = sizes.get(part, 0) + math.prod(shape)
     known = {family.prefix + name for name in family.left_behind}
-    known |= {copy for layout in layouts.values() for copy in layout.copies}
+    known |= {*family.copies, *(copy for layout in layouts.values() for copy in layout.copies)}
     dtypes = {FLOATS[entry.dtype] for entry in entries.values() if entry.dtype in FLOATS}
     return {
         "dtype": " and ".join(sorted(dtypes)),

@@ -215,10 +215,9 @@ class FolderDescription:
                     f"{self.folder} holds {shown(full)} twice, once as {shown(name)}; copy the folder again"
                 )
             contents[full] = content
-        for layout in self.family.layouts(self.config):
-            for copy, original in layout.copies.items():
-                if copy in contents and original not in contents:
-                    contents[original] = contents.pop(copy)
+        for copy, original in self.family.copies_of(self.config).items():
+            if copy in contents and original not in contents:
+                contents[original] = contents.pop(copy)
         return contents
 
     def layouts(self, names: Iterable[str]) -> dict[str, Layout]:

@@ -16,6 +16,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from sijo.errors import SettingError, TextError
+from sijo.nn.decoder import single_stack
 from sijo.nn.heads import LMHead, Network
 from sijo.nn.int8 import Int8Linear, Int8Table, parts
 from sijo.nn.transformer import Transformer
@@ -61,7 +62,8 @@ def to_int8(network: Network, ids_L: Tensor) -> Moved:
     """
     if len(ids_L) < 2:
         raise TextError(f"weights of 8 bits are tried on a text of 2 tokens or more, and this has {len(ids_L)}")
-    transformer, table = network.transformer, network.transformer.embeddings.tokens.weight
+    transformer = single_stack(network.transformer, "weights of 8 bits are for one stack that writes")
+    table = transformer.embeddings.tokens.weight
     exact_LD = in_float32(transformer, ids_L)
     _round(transformer)
     transformer.embeddings.tokens = Int8Table(table)  # type: ignore[assignment]

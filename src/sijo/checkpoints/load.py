@@ -28,9 +28,10 @@ from sijo.checkpoints.weights import not_finite, read_weights
 from sijo.errors import CheckpointError, RefusedError, SettingError, nearest, warn
 from sijo.files.manifest import verify
 from sijo.models import family_for, new_layout, published
-from sijo.models.family import HEADS, Config, Family, Layout
+from sijo.models.family import HEADS, Config, Family, Layout, Names
 from sijo.models.labels import with_labels
 from sijo.nn.architecture import Architecture
+from sijo.nn.encoder_decoder import stacks
 from sijo.nn.head_specs import POOLER
 from sijo.nn.heads import Network, build_head
 from sijo.nn.int8 import Int8Matrix
@@ -167,10 +168,13 @@ def load(
     layouts, fresh = _heads(head, held, described)
     if labels is not None and not fresh:
         raise SettingError(f'labels= names the columns of a fresh head, head="{NEW}…"; a published one has its own')
+    otherwise = "no model here has two; choose another"
+    _tied(described.family.copies, weights, described, otherwise)
     for name in layouts.keys() - fresh:
-        _tied(layouts[name], weights, described)
+        otherwise = "load it with head=None, or choose a tied model"
+        _tied(layouts[name].copies, weights, described, otherwise)
 
-    blocks = described.architecture.blocks
+    blocks = sum(stack.blocks for stack in stacks(described.architecture))
     if blocks * LEAST_TENSORS > len(weights):  # known before a thousand layers are built, if only to count them
         raise CheckpointError(
             f"{folder} does not hold the weights its config.json describes: {len(weights)} tensors cannot be "
@@ -307,9 +311,9 @@ def _heads(
     return layouts, fresh
 
 
-def _tied(layout: Layout, weights: dict[str, Tensor], described: FolderDescription) -> None:
-    """Make sure that what is published twice is the same twice."""
-    for copy, original in layout.copies.items():
+def _tied(copies: Names, weights: dict[str, Tensor], described: FolderDescription, otherwise: str) -> None:
+    """Make sure that what is published twice is the same twice; `otherwise` says what would do where it is not."""
+    for copy, original in copies.items():
         if copy not in weights:
             same = described.config.tie_word_embeddings or not copy.endswith("weight")
         else:
@@ -319,8 +323,8 @@ def _tied(layout: Layout, weights: dict[str, Tensor], described: FolderDescripti
                 _check_finite(weights[original], original, described.folder)
         if not same:
             raise RefusedError(
-                f"{described.folder} has an output table {copy} of its own (tie_word_embeddings is false), and "
-                f"sijo reads outputs with the table of tokens; load it with head=None, or choose a tied model"
+                f"{described.folder} has an input or output table {copy} of its own (tie_word_embeddings is "
+                f"false), and sijo reads both with one table of tokens; {otherwise}"
             )
 
 

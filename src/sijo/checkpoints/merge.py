@@ -50,10 +50,9 @@ def merged(weights: Mapping[str, Tensor], adapter: Adapter, family: Family, conf
             _add(result, name, module, turned, adapter)
         if "rows" in parts:
             _replace_rows(result, name, module, parts["rows"], adapter)
-    for layout in family.layouts(config):  # a table that is published twice stays the same twice
-        for copy, original in layout.copies.items():
-            if copy in weights and original in weights and torch.equal(weights[copy], weights[original]):
-                result[copy] = result[original]
+    for copy, original in family.copies_of(config).items():  # what is published twice stays the same twice
+        if copy in weights and original in weights and torch.equal(weights[copy], weights[original]):
+            result[copy] = result[original]
     return result
 
 
@@ -72,7 +71,7 @@ def _check_targets(
         module = full.removeprefix(family.prefix) if bare else full
         if weight is None or weight.dim() != 2 or module in adapted:
             continue
-        if lora.targets(module) or (lora.targets(module) is None and ours not in TABLES):
+        if lora.targets(module) or (lora.targets(module) is None and not ours.endswith(TABLES)):
             raise CheckpointError(
                 f"{adapter.file} has no matrices for {module}, which {said} adapts; copy it again"
             )
@@ -105,7 +104,7 @@ def _put(
 ) -> None:
     """Let a tensor that is kept whole take the place of the base model's; a head may be new there."""
     (module, kind), lora = part, adapter.config
-    tables = {full for ours, full in _transformer(family, config).items() if ours in TABLES}
+    tables = {full for ours, full in _transformer(family, config).items() if ours.endswith(TABLES)}
     bias = "bias" in kind and lora.bias != "none"
     if not (lora.saves(module) or lora.saves(f"{module}.{kind}") or bias or family.full_name(module) in tables):
         raise CheckpointError(f"{adapter.file} holds {module}.{kind}, which its adapter_config.json does not keep")

@@ -31,6 +31,7 @@ from sijo.export.texts import default_texts
 from sijo.files.atomic import whole_folder
 from sijo.files.json_files import write_json
 from sijo.files.paths import FolderFile
+from sijo.nn.encoder_decoder import must_be_single
 from sijo.version import __version__
 
 Bits = Literal[4, 8, "auto"]
@@ -132,6 +133,7 @@ def _may(folder: Path, bits: Bits, table_bits: Bits) -> FolderDescription:
         raise SettingError(f"{folder} is in blocks already; name the folder that it was made from")
     if described.adapter is not None:
         raise SettingError(f"{folder} holds an adapter; merge it first, with `sijo convert {folder} NEW`")
+    must_be_single(described.architecture, "only encoders are put in blocks")
     if described.family.fused:
         raise SettingError(
             f"{folder} is a {described.family.model_type}, which was published with several matrices in one, and "
@@ -178,7 +180,7 @@ def _write_weights(
 
 def _copies(described: FolderDescription) -> list[tuple[str, str]]:
     """The full names of tensors that may be published twice, the copy first."""
-    return [pair for layout in described.family.layouts(described.config) for pair in layout.copies.items()]
+    return list(described.family.copies_of(described.config).items())
 
 
 def _our_name(described: FolderDescription, full: str) -> str | None:

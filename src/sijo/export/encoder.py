@@ -14,6 +14,7 @@ from sijo.export.attention import Attention
 from sijo.export.graph import GraphBuilder
 from sijo.export.products import Products
 from sijo.nn.architecture import Activation, Architecture, ConvolutionSpec, Learned, PreNorm, Sinusoidal
+from sijo.nn.encoder_decoder import must_be_single
 
 Weights = Mapping[str, np.ndarray]
 """The tensors of a network by its own names, float32."""
@@ -54,13 +55,14 @@ def add_encoder(
     weights   by the names of `nn/transformer.py`: embeddings.tokens.weight, blocks.0.attention.query.weight, …
     products  how the products with its matrices are written
 
-    Raises SettingError for a network that reads to the left.
+    Raises SettingError for a network that reads to the left, and for one with a decoder.
     """
     if architecture.reads == "left":
         raise SettingError(
             "this network reads to the left, to write text, and only encoders, which read both sides, become ONNX "
             "files; use it with sijo generate"
         )
+    must_be_single(architecture, "only encoders become ONNX files")
     inputs = _inputs(graph, architecture)
     embedded = hidden = _embeddings(graph, architecture, weights, products, inputs)
     states = [embedded]
@@ -136,7 +138,7 @@ def _embeddings(
 ) -> str:
     """(B, L, D), as `nn/embeddings.py` makes them."""
     tokens = weights["embeddings.tokens.weight"]
-    if a.entry == "scale":
+    if a.entry != "norm":
         tokens = tokens * np.float32(math.sqrt(a.embedding_size))
     summed = products.rows("embeddings.tokens.weight", tokens, inputs.input_ids)
     places = _places(graph, a, weights, inputs)
@@ -149,7 +151,7 @@ def _embeddings(
         summed = graph.op("Add", summed, places)
     if before:
         summed = graph.op("MatMul", summed, products.turned("embeddings.project.weight"))
-    if a.entry == "norm":
+    if a.entry != "scale":
         summed = norm(graph, weights, "embeddings.norm", summed, a.norm.eps)
     if a.distances is not None:
         summed = graph.op("Mul", summed, inputs.keep)

@@ -13,6 +13,7 @@ from sijo.checkpoints.save import save_into
 from sijo.errors import SettingError
 from sijo.jobs.new_token_rows import with_table
 from sijo.nn.architecture import Learned
+from sijo.nn.encoder_decoder import EncoderDecoder
 from sijo.tokenizers.prune import PruneReport
 from sijo.tokenizers.tokenizer import Tokenizer
 
@@ -49,6 +50,13 @@ def with_rows_of(model: Model, tokenizer: Tokenizer) -> Model:
         raise SettingError(
             f"the model counts places from the row of its padding, token {padding}, which the tokenizer numbers "
             f"{places.get(padding)}; keep all tokens before it"
+        )
+    a = model.architecture
+    own = {a.decoder.start, a.decoder.end} if isinstance(a, EncoderDecoder) else set()
+    if moved := {number for number in own if places.get(number) != number}:
+        raise SettingError(
+            f"the model's decoder starts with, or ends at, token {min(moved)}, which the tokenizer numbers "
+            f"{places.get(min(moved))}; keep all tokens before it"
         )
     few = with_table(model, tokenizer, len(kept), lambda old: old[kept])
     for name in [name for name in few.config if name.endswith("_token_id")]:

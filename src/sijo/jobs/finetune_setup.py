@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -26,6 +26,8 @@ from sijo.jobs.finetune_settings import FinetuneSettings, LabelledFiles
 from sijo.models.family import Layout
 from sijo.models.labels import with_labels
 from sijo.names import folded
+from sijo.nn.decoder import single_stack
+from sijo.nn.encoder_decoder import stacks
 from sijo.nn.head_specs import ClassifierHeadSpec
 from sijo.nn.heads import build_head
 from sijo.nn.transformer import Block, start
@@ -242,11 +244,13 @@ def _scheme(
 
 
 def _plain(model: Model, names: list[str]) -> Model:
-    """The encoder with one linear layer over the first token, or the last for a network that reads to the left."""
+    """The encoder with one linear layer over the first token, or the last for a network that reads to the left, or
+    has a decoder."""
     a = model.architecture
-    value = ClassifierHeadSpec(
-        labels=len(names), reads="last" if a.reads == "left" else "first", dropout=a.dropout.hidden
-    )
+    reads: Literal["first", "last", "end"] = "last" if a.reads == "left" else "first"
+    if len(stacks(a)) > 1:
+        reads = "end"
+    value = ClassifierHeadSpec(labels=len(names), reads=reads, dropout=a.dropout.hidden)
     layout = Layout("sequence-classification", lambda config: value, {})
     with torch.device("meta"):
         made = Model(
@@ -268,6 +272,9 @@ def _renew(model: Model, layers: int) -> None:
     schedule = model.architecture.schedule
     if layers > len(schedule):
         raise SettingError(f"fresh_layers={layers} is more than the {len(schedule)} layers of the model")
+    if not layers:
+        return
+    transformer = single_stack(model.transformer, f"fresh_layers={layers} would renew layers of its encoder alone")
     for block in schedule[len(schedule) - layers :]:
         if schedule.count(block) > 1:
             raise SettingError(
@@ -276,4 +283,4 @@ def _renew(model: Model, layers: int) -> None:
             )
         fresh = Block(model.architecture, block)
         start(fresh, std=model.architecture.initializer_range)
-        model.transformer.blocks[block].load_state_dict(fresh.state_dict())
+        transformer.blocks[block].load_state_dict(fresh.state_dict())

@@ -10,6 +10,7 @@ from sijo.data.label_questions import QuestionSettings
 from sijo.errors import SettingError
 from sijo.files.inputs.sources import TextReading
 from sijo.files.records import AS_TOLD
+from sijo.nn.encoder_decoder import stacks
 from sijo.training.optimizers import OptimizerSettings
 from sijo.training.schedules import ScheduleSettings
 from sijo.training.settings import LoopSettings, Settings
@@ -82,7 +83,7 @@ def default_matching(model: str | Path | None = None) -> LabelMatchingSettings:
     limits = [64, a.places or 64, described.sentence.max_length or 64]
     return LabelMatchingSettings(
         model=None if model is None else str(model),
-        top_layers=min(TRAINED, a.layers) if a.blocks == a.layers else None,
+        top_layers=min(TRAINED, a.layers) if a.blocks == a.layers and len(stacks(a)) == 1 else None,
         questions=QuestionSettings(length=max(8, min(limits))),
         optimizer=OptimizerSettings(weight_decay=0.01),
         schedule=ScheduleSettings(peak=3e-5, shape="linear"),

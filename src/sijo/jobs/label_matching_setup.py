@@ -21,6 +21,7 @@ from sijo.inference.outputs import unit
 from sijo.jobs.label_matching_settings import LabelMatchingSettings, MatchingFiles
 from sijo.jobs.mixture import read_mixture
 from sijo.jobs.recast import MatchedSet, read_set, without_judged
+from sijo.nn.decoder import single_stack
 from sijo.nn.transformer import freeze_below
 from sijo.objectives.label_matching import LabelMatching
 from sijo.random import rng
@@ -81,7 +82,8 @@ class LabelMatchingSetup:
         self.settings = settings.with_steps(len(self.train))
         self.settings.schedule.warmup(self.settings.run.steps)
         if settings.top_layers is not None:
-            freeze_below(model.transformer, settings.top_layers)
+            one_stack = single_stack(model.transformer, "which of its layers are the top ones is not settled")
+            freeze_below(one_stack, settings.top_layers)
         model.transformer.recompute = settings.run.recompute
         self.objective = LabelMatching(
             model,

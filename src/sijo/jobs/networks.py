@@ -17,6 +17,7 @@ from sijo.jobs.student import check_layers, init_from_teacher, translated_rows
 from sijo.jobs.teacher import Teachers
 from sijo.models import family_for, new_layout
 from sijo.nn.architecture import Architecture, Learned
+from sijo.nn.encoder_decoder import must_be_single
 from sijo.nn.head_specs import HeadSpec
 from sijo.objectives.distillation import Distillation, check_comparable
 from sijo.objectives.objective import Joint, TrainingObjective
@@ -126,7 +127,9 @@ def _network(
 
 def _continued(start: str, heads: list[str], tokenizer: Tokenizer, length: int) -> Model:
     """A model to go on from, with rows for tokens that only the run's tokenizer has."""
-    held = describe(start).heads
+    described = describe(start)
+    must_be_single(described.architecture, "what it learns from text alone, to mend a spoiled one, is not built")
+    held = described.heads
     model = load(start, [name if name in held else f"new:{name}" for name in heads])
     if model.has_tokenizer and new_token_ids(model.tokenizer, tokenizer):
         model = with_new_rows(model, tokenizer)

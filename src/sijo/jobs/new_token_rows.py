@@ -71,7 +71,8 @@ def with_table(model: Model, tokenizer: Tokenizer, size: int, change: Callable[[
         )
     tensors = model.state_dict()
     biases = [f"head.{name}.bias" for name, head in model.head.items() if isinstance(head, LMHead)]
-    for name in ("transformer.embeddings.tokens.weight", *biases):
+    tables = [name for name in tensors if name.endswith("embeddings.tokens.weight")]
+    for name in (*tables, *biases):
         tensors[name] = change(tensors[name])
     changed.load_state_dict(tensors, assign=True)
     return changed.eval()

@@ -18,6 +18,7 @@ from sijo.jobs.networks import head_specs
 from sijo.jobs.run_settings import RunSettings
 from sijo.jobs.student import distilbert_of, half_as_deep
 from sijo.models import published
+from sijo.nn.encoder_decoder import must_be_single
 from sijo.nn.heads import Network
 from sijo.objectives.language_teacher import Teaching
 from sijo.training.cost import matmul_peak, training_flops
@@ -72,6 +73,9 @@ class DistillationRecipe:
         (1.0, 1.0)
         """
         architecture = describe(teacher).architecture
+        must_be_single(
+            architecture, "a student half as deep is not made of it; fine-tuning may have it for a teacher"
+        )
         left = architecture.reads == "left"
         length = self.values["data"]["length"]
         run = {

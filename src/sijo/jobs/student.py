@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from sijo.errors import SettingError
 from sijo.nn.architecture import Architecture, Learned
+from sijo.nn.decoder import single_stack
 from sijo.nn.embeddings import Embeddings
 from sijo.nn.heads import Network
 from sijo.tokenizers.tokenizer import Tokenizer
@@ -109,14 +110,15 @@ def init_from_teacher(
     chosen = check_layers(ours, theirs, layers)
     if not chosen:
         return []
-    done = _tables(student.transformer.embeddings, teacher.transformer.embeddings, counts, rows)
+    mine, known = (single_stack(one.transformer, "its layers begin no student") for one in (student, teacher))
+    done = _tables(mine.embeddings, known.embeddings, counts, rows)
     if (ours.hidden_size, ours.intermediate_size) == (theirs.hidden_size, theirs.intermediate_size):
         for block in range(ours.blocks):
             layer = chosen[ours.schedule.index(block)]
-            _copy(student.transformer.blocks[block], teacher.transformer.blocks[theirs.schedule[layer]])
+            _copy(mine.blocks[block], known.blocks[theirs.schedule[layer]])
         done.append("layers " + ", ".join(map(str, chosen)))
         for name in ("distances", "relative_bias", "convolution", "final_norm"):
-            _copy(getattr(student.transformer, name), getattr(teacher.transformer, name))
+            _copy(getattr(mine, name), getattr(known, name))
     for name in student.head.keys() & teacher.head.keys() if rows is None else ():
         if _copy(student.head[name], teacher.head[name]):
             done.append(f"head {name}")

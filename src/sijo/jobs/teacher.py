@@ -20,6 +20,7 @@ from sijo.inference.vector_cache import VectorCache
 from sijo.jobs.run_folder import model_words
 from sijo.jobs.run_settings import BesideTeacher, RunSettings, TeacherSettings
 from sijo.nn.cost import flops_per_token
+from sijo.nn.encoder_decoder import must_be_single
 from sijo.objectives.distillation import Distillation
 from sijo.objectives.language_teacher import LanguageTeacher, Lesson
 from sijo.objectives.posed_batch import unposed
@@ -95,6 +96,7 @@ def open_teachers(settings: RunSettings, tokenizer: Tokenizer) -> Teachers:
         )
     _must_differ(settings)
     model = load(wanted.model, head)
+    must_be_single(model.architecture, "nothing is learned from its layers; fine-tuning may have it for a teacher")
     same_tokens = tokenizer.text_fingerprint == model.tokenizer.text_fingerprint
     reads_texts = _reads_texts(settings, same_tokens)
     texts: dict[str, TeacherSettings | BesideTeacher] = {wanted.name: wanted} if reads_texts else {}

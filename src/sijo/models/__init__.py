@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from sijo.errors import SettingError, nearest
-from sijo.models import albert, bert, ctrl, deberta, distilbert, electra, mix, modernbert, mpnet, roberta
+from sijo.models import albert, bart, bert, ctrl, deberta, distilbert, electra, mix, modernbert, mpnet, roberta
 from sijo.models.family import Config, Family, Layout
 from sijo.nn.architecture import Architecture
 from sijo.tokenizers.style import KINDS, TokenizerStyle
@@ -27,6 +27,7 @@ FAMILIES: dict[str, Family] = {
         roberta.CAMEMBERT,
         mpnet.FAMILY,
         modernbert.FAMILY,
+        bart.FAMILY,
         mix.FAMILY,
     )
 }

@@ -184,6 +184,8 @@ class Family:
     """Whether rows of each head stand there by turns, or one of our tensors after another."""
     left_behind: Sequence[str] = ("embeddings.position_ids",)
     """Published tensors that carry nothing learned, such as the numbers 0, 1, 2, …: never reported as unused."""
+    copies: Names = field(default_factory=dict)
+    """Published tensors of the network that repeat another of it, and which, by full names."""
     old_prefixes: Sequence[str] = ()
     """What stood in place of the prefix in older checkpoints."""
     wrappers: Sequence[str] = ("module.", "_orig_mod.", "model.")
@@ -228,6 +230,12 @@ class Family:
         for old, new in ((".gamma", ".weight"), (".beta", ".bias")):
             name = name.removesuffix(old) + new if name.endswith(old) else name
         return self.prefix + name if name.partition(".")[0] in self.roots else name
+
+    def copies_of(self, config: Config) -> Names:
+        """Published tensors that repeat another, of the network and of all its heads."""
+        return dict(self.copies) | {
+            copy: original for layout in self.layouts(config) for copy, original in layout.copies.items()
+        }
 
     def held(self, config: Config, names: Iterable[str], architectures: object = None) -> dict[str, Layout]:
         """The heads whose tensors are all among these full names, each in the layout that is there.

@@ -14,6 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from sijo.errors import RefusedError, SettingError
 from sijo.models.family import STYLES, Config, Family, HeadName, Layout
 from sijo.nn.architecture import Architecture
+from sijo.nn.encoder_decoder import EncoderDecoder
 from sijo.nn.head_specs import ClassifierHeadSpec, HeadSpec, LMHeadSpec
 
 
@@ -28,7 +29,8 @@ class MixConfig(Config):
     """The fields of each head, by its name."""
 
     def architecture(self) -> Architecture:
-        architecture: Architecture = _value(Architecture, self.network)
+        kind = EncoderDecoder if "decoder" in self.network else Architecture
+        architecture: Architecture = _value(kind, self.network)
         return architecture
 
     @classmethod
@@ -43,15 +45,16 @@ def plainest(head: str, config: Config) -> Layout:
     alike = architecture.embedding_size == architecture.hidden_size
     # where no token knows its place, the mask decoder tells it, as DeBERTa's does
     places = apart.length if apart and architecture.positions is None and alike else 0
+    reads: Literal["end", "first"] = "end" if isinstance(architecture, EncoderDecoder) else "first"
     heads: dict[str, HeadSpec] = {
         "mlm": LMHeadSpec(activation=activation, places=places),
         "lm": LMHeadSpec(),
         "rtd": ClassifierHeadSpec(reads="each", dense=activation, answers="one"),
-        "sop": ClassifierHeadSpec(labels=2, dense="tanh"),
-        "sequence-classification": ClassifierHeadSpec(labels=labels, dense="tanh", dropout=0.1),
+        "sop": ClassifierHeadSpec(labels=2, reads=reads, dense="tanh"),
+        "sequence-classification": ClassifierHeadSpec(labels=labels, reads=reads, dense="tanh", dropout=0.1),
         "token-classification": ClassifierHeadSpec(labels=labels, reads="each", dropout=0.1),
         "question-answering": ClassifierHeadSpec(labels=2, reads="each"),
-        "multiple-choice": ClassifierHeadSpec(dense="tanh", dropout=0.1),
+        "multiple-choice": ClassifierHeadSpec(reads=reads, dense="tanh", dropout=0.1),
     }
     return _layout(head, heads[head])
 

@@ -262,7 +262,7 @@ class DropoutRates:
     hidden: float = 0.1
     """Of what the feed-forward layer adds, of the table of distances and of the convolution."""
     inner: float = 0.0
-    """Of what is inside the feed-forward layer; BERT drops none there."""
+    """Of what is inside the feed-forward layer, behind its activation; BERT drops none there."""
 
     def __post_init__(self) -> None:
         for name, share in vars(self).items():
@@ -306,9 +306,9 @@ class Architecture:
     """Rows of the segment table; 0 for none."""
     reads: Literal["both_sides", "left"] = "both_sides"
     """Which tokens a token attends to: all, or itself and those before it."""
-    entry: Literal["norm", "scale"] = "norm"
+    entry: Literal["norm", "scale", "scale_norm"] = "norm"
     """What becomes of the sum of tables: LayerNorm; or nothing, but tokens are multiplied by the root of the
-    width first (CTRL)."""
+    width first (CTRL); or both (BART's `scale_embedding`)."""
     widening: Literal["after_norm", "before_norm"] | None = None
     """Where a linear map leads from `embedding_size` to `hidden_size`: after the entry's norm, with a bias
     (ALBERT, ELECTRA), or before it, without (DeBERTa)."""

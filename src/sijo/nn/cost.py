@@ -8,6 +8,7 @@ feed-forward layer, L length, V tokens.
 from collections.abc import Mapping
 
 from sijo.nn.architecture import PARTS, Architecture
+from sijo.nn.encoder_decoder import stacks
 from sijo.nn.head_specs import HeadSpec
 
 
@@ -48,12 +49,14 @@ def flops_per_token(
         heads += share * _head(head, a)
         decoder = 2 if head.kind == "vocabulary" and head.places else decoder
     layers = a.layers + decoder
-    forward = entry + layers * layer + heads
+    cross = 4 * a.hidden_size**2 + 2 * length * a.hidden_size  # of each layer of a second stack
+    second = sum(stack.layers * (_layer(stack, length, sequences) + cross) for stack in stacks(a)[1:])
+    forward = entry + layers * layer + second + heads
     if not training:
         return 2 * forward
     layers -= bool(decoder)  # the mask decoder runs the last layer again; the first output of that is not used
-    backward = 2 * (entry + layers * layer + heads)
-    again = (layers - decoder) * layer if recompute else 0
+    backward = 2 * (entry + layers * layer + second + heads)
+    again = (layers - decoder) * layer + second if recompute else 0
     return 2 * (forward + backward + again)
 
 

@@ -69,7 +69,7 @@ class Embeddings(nn.Module):
         self.segments = table(a.token_types, a.embedding_size) if a.token_types else None
         self.project = nn.Linear(a.embedding_size, a.hidden_size, bias=after) if a.widening else None
         norm = layer_norm(a, a.embedding_size if after else a.hidden_size)
-        self.norm = norm if a.entry == "norm" else None
+        self.norm = None if a.entry == "scale" else norm
         self.dropout = Dropout(a.dropout.embeddings)
 
     def start(self) -> None:
@@ -91,9 +91,7 @@ class Embeddings(nn.Module):
         position_ids    (B, L) int64, or None for 0, 1, 2, …; see `positions`
         keep_BL         True at real tokens; a network of distances gives padding a vector of zeros
         """
-        summed_BLE = self.tokens(input_ids)
-        if self.architecture.entry == "scale":
-            summed_BLE = summed_BLE * math.sqrt(self.architecture.embedding_size)
+        summed_BLE = self.scaled(input_ids)
         if self.architecture.positions is not None:
             summed_BLE = summed_BLE + self._places(input_ids, position_ids).to(summed_BLE.dtype)
         if self.segments is not None:
@@ -109,6 +107,12 @@ class Embeddings(nn.Module):
             summed_BLE = summed_BLE * keep_BL[..., None]
         hidden_BLD: Tensor = self.dropout(summed_BLE)
         return hidden_BLD if before or self.project is None else self.project(hidden_BLD)
+
+    def scaled(self, input_ids: Tensor) -> Tensor:
+        """The tokens' own vectors (B, L, E), multiplied where the entry says so."""
+        tokens_BLE: Tensor = self.tokens(input_ids)
+        a = self.architecture
+        return tokens_BLE if a.entry == "norm" else tokens_BLE * math.sqrt(a.embedding_size)
 
     def positions(self, input_ids: Tensor) -> Tensor | None:
         """The places of tokens (B, L), where ids decide them: what is no padding is counted, and padding has -1.

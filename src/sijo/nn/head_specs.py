@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from sijo.nn.architecture import Activation
 
-Reads = Literal["first", "last", "mean", "each", "each_with_first"]
+Reads = Literal["first", "last", "end", "mean", "each", "each_with_first"]
 """What a head looks at."""
 
 
@@ -36,8 +36,9 @@ class ClassifierHeadSpec:
     labels: int = 1
     """How many scores it gives."""
     reads: Reads = "first"
-    """The state of the first token, of the last that is no padding, the mean of all that are none, each, or of each
-    the norm of its sum with the first's (DeBERTa-v3's replaced-token head)."""
+    """The state of the first token, of the last that is no padding, of the last that ends a text (BART), the mean
+    of all that are no padding, each, or of each the norm of its sum with the first's (DeBERTa-v3's replaced-token
+    head)."""
     dense: Activation | None = None
     """The activation of a dense layer before the scores; None for no such layer."""
     dense_bias: bool = True

@@ -14,14 +14,16 @@ from torch import Tensor, nn
 
 from sijo.errors import SettingError, TextError
 from sijo.nn.architecture import Architecture
+from sijo.nn.decoder import AnyTransformer, build_transformer, single_stack
 from sijo.nn.dropout import Dropout
 from sijo.nn.embeddings import table
+from sijo.nn.encoder_decoder import EncoderDecoder
 from sijo.nn.head_specs import POOLER, ClassifierHeadSpec, HeadSpec, LMHeadSpec, Reads
 from sijo.nn.int8 import Int8Table
 from sijo.nn.linear import product
 from sijo.nn.norm import layer_norm
 from sijo.nn.pooling import pool
-from sijo.nn.transformer import ACTIVATIONS, Output, Transformer, start
+from sijo.nn.transformer import ACTIVATIONS, Output, start
 
 Places = Tensor | tuple[Tensor, Tensor]
 """Some places of a batch: a mask (B, L), True at each; or the row and the column of each, (N,) int64 both."""
@@ -34,7 +36,9 @@ class HeadInput:
     output: Output
     keep: Tensor | None
     """(B, L), True at real tokens; None when there is no padding."""
-    transformer: Transformer
+    transformer: AnyTransformer
+    input_ids: Tensor
+    """(B, L) int64."""
 
 
 class LMHead(nn.Module):
@@ -68,7 +72,7 @@ class LMHead(nn.Module):
         """Scores of all tokens at some places alone, (N, V)."""
         return self.decode(self.states(head_input)[where], head_input.transformer)
 
-    def decode(self, states: Tensor, transformer: Transformer) -> Tensor:
+    def decode(self, states: Tensor, transformer: AnyTransformer) -> Tensor:
         """Logits (…, V) from states (…, D)."""
         tokens = transformer.embeddings.tokens
         if isinstance(tokens, Int8Table):
@@ -101,7 +105,8 @@ class EnhancedLMHead(LMHead):
     def states(self, head_input: HeadInput) -> Tensor:
         """What the last layer gives after its second run."""
         assert head_input.output.hidden_states is not None
-        transformer, hidden_BLD = head_input.transformer, head_input.output.hidden_states[-2]
+        hidden_BLD = head_input.output.hidden_states[-2]
+        transformer = single_stack(head_input.transformer, "its last layer cannot be run over as a mask decoder")
         last = transformer.blocks[transformer.architecture.schedule[-1]]
         seen = transformer.views(head_input.keep, hidden_BLD)[-1]
         length, limit = hidden_BLD.shape[1], len(self.places.weight)
@@ -125,6 +130,8 @@ class ClassifierHead(nn.Module):
         super().__init__()
         width, vector = architecture.hidden_size, head.answers == "vector"
         self.value = head
+        if head.reads == "end" and not isinstance(architecture, EncoderDecoder):
+            raise SettingError('a head that reads="end" is for a network with a decoder; use "first" or "last"')
         normed = head.reads == "each_with_first"
         self.norm = layer_norm(architecture, width) if normed else None
         self.dense = nn.Linear(width, width, bias=head.dense_bias) if head.dense else None
@@ -155,10 +162,13 @@ class ClassifierHead(nn.Module):
 
 
 def selected_states(head_input: HeadInput, which: Reads) -> Tensor:
-    """The states (B, D) of each row's first token, its last real one, or the mean of these; or (B, L, D) of all."""
+    """The states (B, D) of each row's first token, its last real one, its last that ends a text, or the mean of all
+    real ones; or (B, L, D) of all."""
     hidden_BLD = head_input.output.last_hidden_state
     if which == "first":
         return hidden_BLD[:, 0]
+    if which == "end":
+        return hidden_BLD[torch.arange(len(hidden_BLD), device=hidden_BLD.device), last_ends(head_input)]
     if which == "last":
         if head_input.keep is None:
             return hidden_BLD[:, -1]
@@ -167,6 +177,26 @@ def selected_states(head_input: HeadInput, which: Reads) -> Tensor:
     if which == "mean":
         return pool(hidden_BLD, head_input.keep, "mean")
     return hidden_BLD if which == "each" else hidden_BLD + hidden_BLD[:, :1]
+
+
+def last_ends(head_input: HeadInput) -> Tensor:
+    """(B,) int64, the last place of each row's end token; 0 for a row of padding alone.
+
+    Raises TextError for a text without one.
+    """
+    ids_BL, keep_BL = head_input.input_ids, head_input.keep
+    a = head_input.transformer.architecture
+    assert isinstance(a, EncoderDecoder)
+    ends_BL = ids_BL == a.decoder.end
+    if keep_BL is not None:
+        ends_BL = ends_BL & keep_BL
+    lacking_B = ~ends_BL.any(1) if keep_BL is None else ~ends_BL.any(1) & keep_BL.any(1)
+    if bool(lacking_B.any()):
+        raise TextError(
+            f"input {int(lacking_B.nonzero()[0])} of a batch has no token {a.decoder.end}, at whose last place this"
+            " head judges a text; let the tokenizer put one behind it, or set eos_token_id to the one that it puts"
+        )
+    return (ends_BL * torch.arange(ids_BL.shape[1], device=ids_BL.device)).argmax(1)
 
 
 def build_head(head: HeadSpec, architecture: Architecture) -> nn.Module:
@@ -193,7 +223,7 @@ class Network(nn.Module):
 
     def __init__(self, architecture: Architecture, heads: Mapping[str, HeadSpec] | None = None) -> None:
         super().__init__()
-        self.transformer = Transformer(architecture)
+        self.transformer = build_transformer(architecture)
         self.head_values = dict(heads or {})
         self.head = nn.ModuleDict({name: build_head(head, architecture) for name, head in self.head_values.items()})
 
@@ -249,4 +279,5 @@ class Network(nn.Module):
         """What the network reads in a batch, before any head answers; arguments as of `forward`."""
         states = output_hidden_states or any(head.needs_layers for head in self.head.values())
         output = self.transformer(input_ids, attention_mask, token_type_ids, states, position_ids)
-        return HeadInput(output, None if attention_mask is None else attention_mask.bool(), self.transformer)
+        keep_BL = None if attention_mask is None else attention_mask.bool()
+        return HeadInput(output, keep_BL, self.transformer, input_ids)

@@ -17,6 +17,8 @@ from torch.nn import functional as F
 
 from sijo.errors import SettingError
 from sijo.nn.architecture import PARTS, Architecture
+from sijo.nn.decoder import single_stack
+from sijo.nn.encoder_decoder import stacks
 from sijo.nn.head_specs import POOLER
 from sijo.nn.heads import HeadInput, Network
 from sijo.nn.packing import Packing, packing, pieces
@@ -26,6 +28,11 @@ from sijo.nn.transformer import Block, Convolution, Output
 from sijo.nn.window import turns
 
 Precision = Literal["exact", "bf16", "int8"]
+
+
+def may_prepare(architecture: Architecture) -> bool:
+    """Whether `prepared` takes such a network: one stack, which reads both sides."""
+    return architecture.reads == "both_sides" and len(stacks(architecture)) == 1
 
 
 def prepared(network: Network, *, precision: Precision = "exact") -> "PreparedNetwork":
@@ -47,6 +54,7 @@ def prepared(network: Network, *, precision: Precision = "exact") -> "PreparedNe
     """
     if network.architecture.reads != "both_sides":
         raise SettingError("a network that reads to the left writes token by token; generate with it as it is")
+    single_stack(network.transformer, "only one stack is made ready for the processor")
     if precision not in MAPS:
         raise SettingError(f"no precision {precision!r} with torch; there are {', '.join(MAPS)}")
     if precision == "int8" and not multiplies_bytes(network.transformer.embeddings.tokens.weight.device):
@@ -68,7 +76,8 @@ class PreparedNetwork:
     """
 
     def __init__(self, network: Network, precision: Precision) -> None:
-        transformer, a = network.transformer, network.architecture
+        a = network.architecture
+        transformer = self.transformer = single_stack(network.transformer, "only one stack is made ready")
         self.network = network
         with torch.inference_mode():
             table_PD = None
@@ -128,7 +137,7 @@ class PreparedNetwork:
         self, packed: Packing, input_ids: Tensor, attention_mask: Tensor | None, token_type_ids: Tensor | None
     ) -> tuple[Tensor, HeadInput]:
         """The last states (B, L, D) float32, and as heads read them, which are as they were loaded."""
-        transformer = self.network.transformer
+        transformer = self.transformer
         transformer.must_fit(input_ids.shape[1])
         dtype = transformer.embeddings.tokens.weight.dtype
         before_TD, last_TD = self.read(packed, input_ids, token_type_ids)
@@ -137,21 +146,21 @@ class PreparedNetwork:
         if any(head.needs_layers for head in self.network.head.values()):
             layers = packed.unpack(before_TD).to(dtype), kept_BLD  # those that a head looks at
         keep_BL = None if attention_mask is None else attention_mask.bool()
-        return states_BLD, HeadInput(Output(kept_BLD, layers), keep_BL, transformer)
+        return states_BLD, HeadInput(Output(kept_BLD, layers), keep_BL, transformer, input_ids)
 
     def read(self, packed: Packing, input_ids: Tensor, token_type_ids: Tensor | None) -> tuple[Tensor, Tensor]:
         """The states of a packed batch before the last layer, and after it, both (T, D)."""
         a = self.network.architecture
-        places_BL = self.network.transformer.embeddings.positions(input_ids)
+        places_BL = self.transformer.embeddings.positions(input_ids)
         column_T = packed.place_T % packed.shape[1] if places_BL is None else packed.pack(places_BL)
         types_1T = None if token_type_ids is None else packed.pack(token_type_ids)[None]
-        embeddings = self.network.transformer.embeddings
+        embeddings = self.transformer.embeddings
         embedded_TD = embeddings(packed.pack(input_ids)[None], types_1T, column_T[None], None)[0].float()
         rows: dict[int, DistanceRows] = {}
         if a.distances is not None:
             lengths = [group.length for group in packed.groups]
             rows = {length: distance_rows(a.distances, length, input_ids.device) for length in lengths}
-        table, bias_HLL = self.network.transformer.relative_bias, None
+        table, bias_HLL = self.transformer.relative_bias, None
         if table is not None:  # of the longest row; what a shorter one has is a part of it
             bias_HLL = table(packed.groups[0].length)[0].float()
         turn = turns(a, torch.arange(packed.shape[1], device=input_ids.device), torch.float32)
@@ -165,7 +174,7 @@ class PreparedNetwork:
             )
             if layer == 0 and self.convolution is not None:
                 states_TD = self.convolution(embedded_TD, states_TD, packed)
-        final = self.network.transformer.final_norm
+        final = self.transformer.final_norm
         return before_TD, states_TD if final is None else Norm(final)(states_TD)
 
 

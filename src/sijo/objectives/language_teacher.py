@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sijo.errors import SettingError
+from sijo.nn.decoder import single_stack
 from sijo.nn.head_specs import Pooling
 from sijo.nn.heads import HeadInput, Network
 from sijo.nn.pooling import pool
@@ -194,7 +195,8 @@ def query_key_value(head_input: HeadInput, layer: int | None = None) -> Tensor:
 
     head_input  read with the states after every layer
     """
-    transformer, states = head_input.transformer, head_input.output.hidden_states
+    states = head_input.output.hidden_states
+    transformer = single_stack(head_input.transformer, "its relations are those of no one layer")
     assert states is not None
     number = (layer or transformer.architecture.layers) - 1
     block: Any = transformer.blocks[transformer.architecture.schedule[number]]

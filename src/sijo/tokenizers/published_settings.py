@@ -29,7 +29,7 @@ ONLY: dict[str, tuple[object, ...]] = {
 SAMPLING = ("enable_sampling", "nbest_size", "alpha")
 """Of `sp_model_kwargs`: a text is cut at random, as is of use in training alone."""
 CLASSES = {"Bert", "DistilBert", "Electra", "Albert", "Deberta", "DebertaV2", "CTRL", "PreTrained"} | {
-    *("Roberta", "XLMRoberta", "Camembert", "MPNet")
+    *("Roberta", "XLMRoberta", "Camembert", "MPNet", "Bart")
 }
 
 

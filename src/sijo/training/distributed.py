@@ -20,6 +20,7 @@ from torch import nn
 
 from sijo.errors import SettingError, SijoError
 from sijo.nn.heads import EnhancedLMHead, Network
+from sijo.nn.transformer import Transformer
 
 LONG = timedelta(days=30)
 """How long the others wait while one prepares the corpus."""
@@ -201,9 +202,13 @@ def _used_once(objective: nn.Module) -> list[nn.Module]:
     blocks: list[nn.Module] = []
     for network in objective.modules():
         if isinstance(network, Network):
-            schedule = network.architecture.schedule
+            transformer, schedule = network.transformer, network.architecture.schedule
+            encoder = transformer if isinstance(transformer, Transformer) else transformer.encoder
             enhanced = any(isinstance(head, EnhancedLMHead) for head in network.head.values())
             again = schedule[-1:] if enhanced else ()  # the mask decoder runs the last one twice more
             uses = Counter((*schedule, *again))
-            blocks += [block for number, block in enumerate(network.transformer.blocks) if uses[number] == 1]
+            blocks += [block for number, block in enumerate(encoder.blocks) if uses[number] == 1]
+            if not isinstance(transformer, Transformer):
+                uses = Counter(transformer.decoder.schedule)
+                blocks += [block for number, block in enumerate(transformer.decoder.blocks) if uses[number] == 1]
     return blocks

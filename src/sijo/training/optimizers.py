@@ -18,6 +18,8 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim.adamw import adamw
 
 from sijo.errors import CheckpointError, SettingError
+from sijo.nn.decoder import AnyTransformer, EncoderDecoderTransformer
+from sijo.nn.encoder_decoder import EncoderDecoder, stacks
 from sijo.nn.transformer import Transformer
 
 Kind = Literal["adamw", "adamw_uncorrected", "lamb", "adafactor", "adagrad"]
@@ -206,21 +208,25 @@ def layer_scales(settings: OptimizerSettings, model: nn.Module) -> dict[str, flo
 
     Of a Transformer of L layers, the tables have depth 0, the block first used in layer i has i + 1, and the
     scale is layer_decay ^ (L + 1 - depth); all around it, heads above all, has 1. ELECTRA's released
-    code counts a layer more, that of a pooler it no longer had: its last layer has layer_decay ^ 2.
+    code counts a layer more, that of a pooler it no longer had: its last layer has layer_decay ^ 2. A decoder's
+    layers stand above its encoder's.
     """
     scales = {name: 1.0 for name, _ in model.named_parameters()}
     for path, part in model.named_modules():
-        if isinstance(part, Transformer):
-            above = part.architecture.layers + (1 if settings.layer_rule == "corrected" else 2)
+        if isinstance(part, Transformer | EncoderDecoderTransformer) and path.rpartition(".")[2] != "encoder":
+            layers = sum(stack.layers for stack in stacks(part.architecture))
+            above = layers + (1 if settings.layer_rule == "corrected" else 2)
             for name, _ in part.named_parameters():
                 scales[f"{path}.{name}" if path else name] = settings.layer_decay ** (above - depth(part, name))
     return scales
 
 
-def depth(transformer: Transformer, name: str) -> int:
+def depth(transformer: AnyTransformer, name: str) -> int:
     """How far up a parameter of a Transformer stands: 0 for its tables, i + 1 in layer i."""
     architecture = transformer.architecture
-    match name.split("."):
+    match name.removeprefix("encoder.").split("."):
+        case ["decoder", "blocks", block, *_] if isinstance(architecture, EncoderDecoder):
+            return architecture.layers + architecture.decoder.schedule.index(int(block)) + 1
         case ["blocks", block, *_]:
             return architecture.schedule.index(int(block)) + 1
         case ["convolution", *_]:

@@ -214,7 +214,7 @@ def _named(family: Family, config: Config, tensors: Mapping[str, Tensor], tell: 
     for name in named:
         if name.endswith("._weight") and name.replace("._weight", ".weight") in named:
             left[name] = "it is the difference from the generator's table, and their sum is here as weight"
-    for copy, original in [item for layout in family.layouts(config) for item in layout.copies.items()]:
+    for copy, original in family.copies_of(config).items():
         if copy in named and original not in named:
             named[original] = named.pop(copy)
         elif copy in named and torch.equal(named[copy], named[original]):

@@ -25,7 +25,7 @@ from sijo.nn.head_specs import CLASSIFIER
 from sijo.nn.heads import ClassifierHead, HeadInput, LMHead
 from sijo.nn.pooling import pool
 from sijo.nn.prepared import Precision as PreparedPrecision
-from sijo.nn.prepared import PreparedNetwork, prepared
+from sijo.nn.prepared import PreparedNetwork, may_prepare, prepared
 
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 # Read at torch's first product. A kernel is kept for each shape of a batch, 1,024 of them by default, and between
@@ -72,7 +72,7 @@ class TorchBackend(Backend):
         if self.device != "cpu":
             self.batch_tokens = GPU_BATCH_TOKENS
             self._network = model.to(self.device)
-        elif model.dtype == "float32" and model.architecture.reads == "both_sides":
+        elif model.dtype == "float32" and may_prepare(model.architecture):
             self._network = prepared(model, precision=PREPARED[self.precision])
 
     @classmethod
@@ -87,11 +87,11 @@ class TorchBackend(Backend):
     ) -> "TorchBackend":
         """The model of a folder, with one head or none."""
         base: Path | None = None if described.base == described.folder else described.base
-        ready = device == "cpu" and precision in PREPARED and described.architecture.reads == "both_sides"
+        ready = device == "cpu" and precision in PREPARED and may_prepare(described.architecture)
         if not ready and precision not in DTYPES:
             raise SettingError(
-                f"torch computes in precision={precision!r} on the processor alone, for a network that reads both "
-                "sides; use bf16 or exact"
+                f"torch computes in precision={precision!r} on the processor alone, for a network of one stack "
+                "that reads both sides; use bf16 or exact"
             )
         dtype = "float32" if ready else DTYPES[precision]
         return cls(load(described.folder, head, dtype=dtype, base=base), device, precision, threads)
