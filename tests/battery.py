@@ -264,7 +264,7 @@ def modernbert(chance: Chance, length: int) -> dict[str, Any]:
 
 def modern_parts(chance: Chance, a: Architecture) -> Architecture:
     """The same with some of ModernBERT's parts, which a mix may have one by one."""
-    even, alone = not a.hidden_size // a.heads % 2, a.distances is None
+    even = not a.hidden_size // a.heads % 2
     rotary = chance.deal("rotary", (Rotary(count=1, base=50.0, local_base=7.0), None, Rotary(count=1)))
     norm, bare = a.norm, chance.deal("bare first", (True, False)) and 0 not in a.schedule[1:]
     if isinstance(norm, PreNorm) and bare:
@@ -274,7 +274,8 @@ def modern_parts(chance: Chance, a: Architecture) -> Architecture:
     )
     return replace(
         a,
-        rotary=rotary if rotary and even and alone else None,
+        rotary=rotary if even else None,
+        distances=None if rotary and even else a.distances,
         window=Window(reach=reach, pattern=pattern) if reach else None,
         feed_forward=chance.deal("feed-forward", ("plain", "gated")),
         biases=chance.deal(

@@ -50,7 +50,7 @@ class EncoderDecoder(Architecture):
         if any(apart) or (self.reads, self.token_types) != ("both_sides", 0) or not isinstance(self.norm, PostNorm):
             raise SettingError(
                 "a decoder stands behind an encoder that reads both sides, with LayerNorm after each addition, and "
-                "with places alone: no distances, rotary, window, convolution, segments, narrow table; take them out"
+                "with places alone: no distances, rotary, window, convolution, segments, narrow table; drop them"
             )
         if not isinstance(self.positions, Learned) or self.positions.padding is not None or self.entry == "scale":
             raise SettingError(
