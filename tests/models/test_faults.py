@@ -130,7 +130,7 @@ FAULTS = [
         "torch.cat(waves(position_ids, self.architecture.embedding_size), dim=-1)",
         "torch.stack(waves(position_ids, self.architecture.embedding_size), -1).flatten(-2)",
     ),
-    Fault("no scale of tokens", "ctrl", EMBEDDINGS, 'entry == "scale"', 'entry == "never"'),
+    Fault("no scale of tokens", "ctrl", EMBEDDINGS, 'if a.entry == "norm" else', "if True else"),
     Fault(
         "waves computed over what was loaded",
         "distilbert",
@@ -145,7 +145,7 @@ FAULTS = [
         'before = self.architecture.widening == "before_norm"',
         'before = self.architecture.widening == "after_norm"',
     ),
-    Fault("segments left out", "bert", EMBEDDINGS, "if token_type_ids is None else token_type_ids", ""),
+    Fault("segments left out", "bert", EMBEDDINGS, "torch.zeros_like(input_ids) if alike else token_type_ids", "torch.zeros_like(input_ids)"),
     Fault(
         "padding embedded",
         "deberta-v2",
@@ -187,15 +187,15 @@ FAULTS = [
         "eps of a norm not the config's",
         "bert",
         TRANSFORMER,
-        "self.output_norm = nn.LayerNorm(a.hidden_size, eps=a.norm.eps)",
-        "self.output_norm = nn.LayerNorm(a.hidden_size, eps=1e-12)",
+        "self.output_norm = layer_norm(a, a.hidden_size)",
+        "self.output_norm = layer_norm(a, a.hidden_size, 1e-12)",
     ),
     Fault(
         "layers out of order",
         "albert",
         TRANSFORMER,
-        "enumerate(self.architecture.schedule)",
-        "enumerate(self.architecture.schedule[::-1])",
+        "zip(self.architecture.schedule, views, strict=True)",
+        "zip(self.architecture.schedule[::-1], views, strict=True)",
     ),
     Fault(
         "groups take turns", "albert", ALBERT, "layer * groups // layers * inner + i", "layer % groups * inner + i"

@@ -40,7 +40,7 @@ def test_a_block_matches_the_formulas():
     # kills: cross-attention whose queries are the encoder's, or whose keys or values are the decoder's own; padding
     # of the encoder read; what stands to the right read; norms in another place
     a = two().second
-    block = scramble(DecoderBlock(a).double(), 0.7)
+    block = scramble(DecoderBlock(a, 0).double(), 0.7)
     hidden, encoded = draw(1, 5, 12), draw(1, 7, 12, seed=2)
     keep = [True, True, False, True, True, False, False]
     both = Architecture(**SIZES, schedule=(0,))
@@ -89,10 +89,10 @@ def test_its_cost_is_what_torch_counts():
     [
         ({"reads": "left"}, "reads both sides"),
         ({"norm": PreNorm()}, "LayerNorm after each addition"),
-        ({"distances": Disentangled(span=4)}, "without distances"),
-        ({"convolution": ConvolutionSpec()}, "without distances, convolution"),
+        ({"distances": Disentangled(span=4)}, "no distances"),
+        ({"convolution": ConvolutionSpec()}, "no distances, rotary, window, convolution"),
         ({"token_types": 2}, "segments"),
-        ({"embedding_size": 8, "widening": "after_norm"}, "a table of another width"),
+        ({"embedding_size": 8, "widening": "after_norm"}, "narrow table"),
         ({"positions": Sinusoidal(count=12)}, "learned positions"),
         ({"positions": Learned(count=12, padding=1)}, "none of them padding's"),
         ({"positions": None}, "learned positions"),
