@@ -101,6 +101,8 @@ def batch(architecture):
     chance = torch.Generator().manual_seed(3)
     ids = torch.randint(1, architecture.vocab_size, (3, 8), generator=chance)
     keep = torch.arange(8) < torch.tensor([[8], [5], [1]])
+    if isinstance(architecture, EncoderDecoder):
+        ids[:, 0] = architecture.decoder.end
     return ids, keep, ids % max(architecture.token_types, 1)
 
 
