@@ -89,7 +89,7 @@ MAY_IMPORT_TORCH = {
     "jobs": "finetune_seed finetune_setup networks new_token_rows recipes student",
     "nn": (
         "attention cache distances dropout embeddings heads int8 linear packing pooling prepared "
-        "prepared_attention prepared_linear transformer"
+        "prepared_attention prepared_linear relative_bias transformer"
     ),
     "objectives": (
         "clm distillation ensemble label_matching language_teacher mlm objective posed_batch rtd scoring sop "
