@@ -264,24 +264,24 @@ def modernbert(chance: Chance, length: int) -> dict[str, Any]:
 
 def modern_parts(chance: Chance, a: Architecture) -> Architecture:
     """The same with some of ModernBERT's parts, which a mix may have one by one."""
-    even = not a.hidden_size // a.heads % 2
     rotary = chance.deal("rotary", (Rotary(count=1, base=50.0, local_base=7.0), None, Rotary(count=1)))
-    norm, bare = a.norm, chance.deal("bare first", (True, False)) and 0 not in a.schedule[1:]
-    if isinstance(norm, PreNorm) and bare:
-        norm = replace(norm, first="none")
+    if rotary is not None:
+        wide = 8 * a.heads
+        a = replace(a, hidden_size=wide, embedding_size=a.embedding_size if a.widening else wide, distances=None)
+    if chance.deal("bare first", (True, False, False)):
+        norm = PreNorm(eps=a.norm.eps, final_eps=1e-3, first="none")
+        a = replace(a, schedule=tuple(range(a.blocks)), norm=norm)
     reach, pattern = chance.deal(
         "window", ((1, ("local",)), (3, ("global", "local")), (2, ("local", "global")), (0, ()))
     )
     return replace(
         a,
-        rotary=rotary if even else None,
-        distances=None if rotary and even else a.distances,
+        rotary=rotary,
         window=Window(reach=reach, pattern=pattern) if reach else None,
         feed_forward=chance.deal("feed-forward", ("plain", "gated")),
         biases=chance.deal(
             "biases", (BIAS_PLACES, (), ("norm",), ("attention", "feed_forward"), ("feed_forward",))
         ),
-        norm=norm,
     )
 
 

@@ -77,6 +77,7 @@ TRANSFORMER, HEADS, NAMES, ALBERT = (
     "sijo.checkpoints.names",
     "sijo.models.albert",
 )
+MODERN, ROTARY, WINDOW = "modernbert", "sijo.nn.rotary", "sijo.nn.window"
 FAULTS = [
     Fault(
         "disentangled attention left out",
@@ -145,7 +146,13 @@ FAULTS = [
         'before = self.architecture.widening == "before_norm"',
         'before = self.architecture.widening == "after_norm"',
     ),
-    Fault("segments left out", "bert", EMBEDDINGS, "torch.zeros_like(input_ids) if alike else token_type_ids", "torch.zeros_like(input_ids)"),
+    Fault(
+        "segments left out",
+        "bert",
+        EMBEDDINGS,
+        "torch.zeros_like(input_ids) if alike else token_type_ids",
+        "torch.zeros_like(input_ids)",
+    ),
     Fault(
         "padding embedded",
         "deberta-v2",
@@ -251,6 +258,38 @@ FAULTS = [
         "tokens.weight.detach(), self.bias)",
         "gradients",
     ),
+    Fault(
+        "channels paired by turns",
+        MODERN,
+        ROTARY,
+        "states.chunk(2, dim=-1)",
+        "(states[..., ::2], states[..., 1::2])",
+    ),
+    Fault("one base for all", MODERN, WINDOW, '"local": rotary.local_base or rotary.base', '"local": rotary.base'),
+    Fault("a window one token short", MODERN, WINDOW, ".abs() > reach)", ".abs() >= reach)"),
+    Fault(
+        "layers counted from 1",
+        MODERN,
+        "sijo.nn.architecture",
+        "self.pattern[layer %",
+        "self.pattern[(layer + 1) %",
+    ),
+    Fault(
+        "the gate bent",
+        MODERN,
+        "sijo.nn.feed_forward",
+        "activation(first) * gate[0] if gate",
+        "activation(gate[0]) * first if gate",
+    ),
+    Fault(
+        "matrices taken apart by heads",
+        MODERN,
+        NAMES,
+        'architecture.heads if family.fused_by == "heads" else 1',
+        "architecture.heads",
+    ),
+    Fault("a head's norm left out", MODERN, HEADS, "self.dense_norm(self.activation(", "(self.activation("),
+    Fault("a mean of padding too", MODERN, HEADS, 'head_input.keep, "mean"', 'None, "mean"'),
     Fault(
         "a dead weight",
         "bert",

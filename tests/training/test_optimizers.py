@@ -226,7 +226,7 @@ def test_biases_and_norms_do_not_decay_and_nothing_else(family):
     with torch.device("meta"):
         model = sijo.create(size, head)
     table = NameTable(model.family, model.family.config.read(model.config), model.layouts, model.state_dict())
-    want = {our for our, theirs in table.names.items() if re.search(r"bias|layer_?norm", theirs, re.IGNORECASE)}
+    want = {our for our, theirs in table.names.items() if re.search(r"bias|layer_?norm|[._]norm\.", theirs, re.I)}
     groups = build_optimizer(settings("lamb"), model).param_groups
     names = {weight: name for name, weight in model.named_parameters()}
     kept = {names[weight] for group in groups if not group["decayed"] for weight in group["params"]}

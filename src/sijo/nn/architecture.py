@@ -197,7 +197,9 @@ class Window:
     def __post_init__(self) -> None:
         _sizes(reach=self.reach)
         if "local" not in self.pattern or not set(self.pattern) <= {"global", "local"}:
-            raise SettingError(f"window.pattern={self.pattern} must be global and local, and local somewhere")
+            raise SettingError(
+                f"window.pattern={self.pattern} must name a local layer, beside global ones; or window=None"
+            )
 
     def sight(self, layer: int) -> Sight:
         """What a layer reads, counted from 0."""
@@ -367,7 +369,7 @@ class Architecture:
         head = self.hidden_size // self.heads
         if self.rotary is not None and (self.distances is not None or head % 2):
             raise SettingError(
-                f"rotary turns pairs of a head's {head} channels, in place of distances; choose either"
+                f"rotary turns pairs of a head's {head} channels, in place of distances; use an even width, or none"
             )
         if isinstance(self.norm, PreNorm) and self.norm.first == "none" and 0 in self.schedule[1:]:
             raise SettingError(

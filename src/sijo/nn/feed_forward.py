@@ -14,7 +14,7 @@ def between(kind: FeedForward, activation: Callable[[Tensor], Tensor], wide: Ten
 
     >>> import torch
     >>> between("gated", torch.relu, torch.tensor([3.0, -1.0, 2.0, 5.0])).tolist()
-    [6.0, -0.0]
+    [6.0, 0.0]
     """
     first, *gate = wide.chunk(PARTS[kind], dim=-1)
     return activation(first) * gate[0] if gate else activation(first)
