@@ -26,6 +26,7 @@ from sijo.nn.architecture import (
     Sinusoidal,
     Window,
 )
+from sijo.nn.encoder_decoder import EncoderDecoder
 
 SIZES = {"vocab_size": 41, "embedding_size": 12, "hidden_size": 12, "heads": 3, "intermediate_size": 14}
 V3 = Architecture(

@@ -174,12 +174,7 @@ def load(
         otherwise = "load it with head=None, or choose a tied model"
         _tied(layouts[name].copies, weights, described, otherwise)
 
-    blocks = sum(stack.blocks for stack in stacks(described.architecture))
-    if blocks * LEAST_TENSORS > len(weights):  # known before a thousand layers are built, if only to count them
-        raise CheckpointError(
-            f"{folder} does not hold the weights its config.json describes: {len(weights)} tensors cannot be "
-            f"those of {blocks:,} layers, many are absent; copy the folder again"
-        )
+    _must_be_of_so_many_layers(described, weights)
     with torch.device("meta"):
         opened = Model(
             described.family,
@@ -203,6 +198,16 @@ def load(
         moved = to_int8(opened, _probed(opened, probe))
         log.info("%s: in int8 %.5f nats a token from float32, on %d tokens", folder, moved.divergence, moved.tokens)
     return opened
+
+
+def _must_be_of_so_many_layers(described: FolderDescription, weights: Mapping[str, Tensor]) -> None:
+    """Raise CheckpointError before a thousand layers are built, if only to count them."""
+    blocks = sum(stack.blocks for stack in stacks(described.architecture))
+    if blocks * LEAST_TENSORS > len(weights):
+        raise CheckpointError(
+            f"{described.folder} does not hold the weights its config.json describes: {len(weights)} tensors "
+            f"cannot be those of {blocks:,} layers, many are absent; copy the folder again"
+        )
 
 
 def _weights(described: FolderDescription) -> dict[str, Tensor]:

@@ -48,8 +48,8 @@ def distilbert_of(architecture: Architecture) -> Architecture:
     A network that is no BERT is made half as deep, and that is all.
     """
     a = half_as_deep(architecture)
-    apart = a.distances or a.relative_bias
-    plain = (apart, a.convolution, a.widening, a.reads, a.entry) == (None, None, None, "both_sides", "norm")
+    apart = (a.distances, a.relative_bias, a.rotary, a.window, a.convolution, a.widening)
+    plain = not any(apart) and (a.reads, a.entry, a.feed_forward) == ("both_sides", "norm", "plain")
     if not plain or a.blocks != a.layers or a.positions is None:
         return a
     return replace(a, token_types=0, dropout=replace(a.dropout, attention_output=0.0))
