@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from failing import FAULTS, fault
-from runs import digest
+from runs import digest, small
 from sijo.errors import SettingError
+from sijo.jobs.prepare import CorpusSource
+from sijo.jobs.pretrain import pretrain
 from sijo.training import state
 
 FOUR = ("run.steps=4", "run.save_every=2", "run.log_every=1")
@@ -114,3 +116,16 @@ def test_a_checkpoint_of_another_run_is_refused(run, tmp_path, other):
         run("bert", tmp_path / "one", *FOUR, resume=True)
     shutil.rmtree(checkpoints)
     run("bert", tmp_path / "one", *FOUR, "run.keep=1", resume=True)  # what may change is no other run
+
+
+def test_a_checkpoint_of_a_run_over_other_texts_is_refused(run, prepared, tmp_path):
+    # kills: a run that is told by its settings alone
+    run("bert", tmp_path / "one", *FOUR)
+    text = tmp_path / "other.txt"
+    text.write_text("the old sea and the rain.\nthe sun was on the land.\n\n" * 3 + "a game of the team.\n" * 40)
+    source = CorpusSource(sources=[str(text)], tokenizer=str(prepared("bert") / "tokenizer"))
+    list(pretrain(small("bert", *FOUR), source, tmp_path / "other"))
+    shutil.rmtree(tmp_path / "one" / "checkpoints")
+    shutil.copytree(tmp_path / "other" / "checkpoints", tmp_path / "one" / "checkpoints")
+    with pytest.raises(SettingError, match=r"step-00000004 is a checkpoint of another run"):
+        run("bert", tmp_path / "one", *FOUR, resume=True)
