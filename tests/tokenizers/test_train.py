@@ -105,9 +105,15 @@ FIRST = {
     "deberta-v3": ["[PAD]", "[CLS]", "[SEP]", "[UNK]"],
     "ctrl": [],
     "modernbert": [],
+    "roberta": ["<s>", "<pad>", "</s>", "<unk>"],
+    "xlm-roberta": ["<s>", "<pad>", "</s>", "<unk>"],
+    "mpnet": ["<s>", "<pad>", "</s>", "[UNK]"],
 }
 LAST = {"deberta": ["[MASK]"], "deberta-v2": ["[MASK]"], "deberta-v3": ["[MASK]"], "ctrl": ["<unk>", "\n"]}
 LAST["modernbert"] = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"]
+FAIRSEQ = ("roberta", "xlm-roberta", "mpnet")
+"""Families with fairseq's special tokens."""
+LAST |= dict.fromkeys(FAIRSEQ, ["<mask>"])
 
 
 @pytest.mark.parametrize("family", KINDS)
@@ -119,17 +125,19 @@ def test_special_tokens_have_the_ids_of_their_family(family, made):
     assert [tokenizer.token(number) for number in range(len(FIRST[family]))] == FIRST[family]
     assert [tokenizer.token(number) for number in range(size - len(last), size)] == last
     assert report.vocab_size == size == tokenizer.largest_id + 1 <= SIZE
-    cls, sep = tokenizer.id("[CLS]"), tokenizer.id("[SEP]")
-    assert (tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id) == (cls, sep, tokenizer.id("[MASK]"))
+    names = ("<s>", "</s>", "<mask>") if family in FAIRSEQ else ("[CLS]", "[SEP]", "[MASK]")
+    cls, sep, mask = map(tokenizer.id, names)
+    assert (tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id) == (cls, sep, mask)
     assert tokenizer.windows([""])[0][0] == ([] if family == "ctrl" else [cls, sep])
-    unknown = "<unk>" if family in ("albert", "ctrl") else "[UNK]"
+    unknown = "<unk>" if family in ("albert", "ctrl", "roberta", "xlm-roberta") else "[UNK]"
     special = {*FIRST[family], *last, unknown} - {"\n"}
     assert tokenizer.special_ids == tuple(sorted(map(tokenizer.id, special)))
     if family != "ctrl":
-        assert tokenizer.pad_id == (tokenizer.id("[PAD]") if family == "modernbert" else 0)
+        two = family in FAIRSEQ  # separators between two texts, which then have one segment
+        assert tokenizer.pad_id == (tokenizer.id("[PAD]") if family == "modernbert" else two)
         pair = tokenizer.pairs(["sea"], ["land"])[0]
-        assert [pair.input_ids[0], pair.input_ids[-1]] == [cls, sep] and pair.input_ids.count(sep) == 2
-        assert pair.token_type_ids[-1] == 1
+        assert [pair.input_ids[0], pair.input_ids[-1]] == [cls, sep] and pair.input_ids.count(sep) == 2 + two
+        assert pair.token_type_ids[-1] == (not two)
 
 
 def published(family, tokenizer, folder):
@@ -143,7 +151,7 @@ def published(family, tokenizer, folder):
     return Tokenizer.open(folder, FAMILIES[family], max_length=512)
 
 
-@pytest.mark.parametrize("family", ["bert", "distilbert", "electra", "deberta", "ctrl"])
+@pytest.mark.parametrize("family", ["bert", "distilbert", "electra", "deberta", "ctrl", "roberta", "mpnet"])
 def test_it_is_what_published_files_would_give(family, tmp_path):
     # kills: another normaliser, template or decoder; a [MASK] that leaves the space before it; CTRL's pieces by
     # the names of their merges
@@ -196,7 +204,7 @@ def test_saved_it_opens_here_and_in_transformers_with_the_same_ids(family, made,
     # token types where DistilBERT has none
     tokenizer, _ = made[family]
     tokenizer.save(tmp_path)
-    lines = [*texts()[::9], "a <news> b", "x[MASK] y"]
+    lines = [*texts()[::9], "a <news> b", "x[MASK] y", "x <mask> y"]
     want = [windows[0] for windows in tokenizer.windows(lines)]
     again = Tokenizer.load(tmp_path / "tokenizer.json", max_length=512)
     assert [windows[0] for windows in again.windows(lines)] == want
@@ -206,7 +214,7 @@ def test_saved_it_opens_here_and_in_transformers_with_the_same_ids(family, made,
     (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
     assert theirs(lines)["input_ids"] == want
-    assert ("token_type_ids" in theirs("a")) is (family not in ("distilbert", "ctrl", "modernbert"))
+    assert ("token_type_ids" in theirs("a")) is (family not in ("distilbert", "ctrl", "modernbert", *FAIRSEQ))
 
 
 @pytest.mark.parametrize("family", KINDS)
@@ -218,16 +226,16 @@ def test_text_comes_back(family, made):
         if set(ids) & set(tokenizer.special_ids):
             continue  # a letter it has never seen
         want, got = line, tokenizer.decode(ids)
-        if family in ("bert", "distilbert", "electra", "albert"):  # these fold case and accents
+        if family in ("bert", "distilbert", "electra", "albert", "mpnet"):  # these fold case and accents
             want = "".join(c for c in unicodedata.normalize("NFKD", line.lower()) if not unicodedata.combining(c))
             want = want.replace("``", '"').replace("''", '"') if family == "albert" else want
             got = unicodedata.normalize("NFKD", got)
         if KINDS[family] == "wordpiece":
             want, got = ("".join(text.split()) for text in (want, got))
-        elif family not in ("deberta", "modernbert"):
+        elif family not in ("deberta", "roberta", "modernbert"):
             want = " ".join(want.split())
         assert got == want
-    if family in ("deberta", "deberta-v3", "modernbert"):
+    if family in ("deberta", "deberta-v3", "roberta", "modernbert"):
         odd = "😀 👨‍👩‍👧 한 글 漢 naïve"
         assert tokenizer.decode(tokenizer.ids([odd])[0]) == odd
 
