@@ -21,9 +21,10 @@ class NameTable:
     def __init__(self, family: Family, config: Config, layouts: Mapping[str, Layout], ours: Iterable[str]) -> None:
         architecture = config.architecture()
         self.heads = architecture.heads
+        fused = family.fused if family.fused_by is None else family.fused_by(config)
         self.fused = {
             family.prefix + theirs.format(n=n): [f"transformer.{our.format(n=n)}" for our in group]
-            for theirs, group in family.fused.items()
+            for theirs, group in fused.items()
             for n in range(architecture.blocks)
         }
         self.names: dict[str, str] = {}

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from sijo.errors import SettingError, nearest
-from sijo.models import albert, bert, ctrl, deberta, distilbert, electra, mix
+from sijo.models import albert, bert, ctrl, deberta, distilbert, electra, gliclass, mix
 from sijo.models.family import Config, Family, Layout
 from sijo.nn.architecture import Architecture
 from sijo.tokenizers.style import KINDS, TokenizerStyle
@@ -22,9 +22,9 @@ FAMILIES: dict[str, Family] = {
         deberta.DEBERTA,
         deberta.DEBERTA_V2,
         ctrl.FAMILY,
-        mix.FAMILY,
     )
 }
+FAMILIES |= {family.model_type: family for family in (gliclass.over(dict(FAMILIES)), mix.FAMILY)}
 SIZES: dict[str, Family] = {name: family for family in FAMILIES.values() for name in family.sizes}
 """Every published size by name, and its family."""
 

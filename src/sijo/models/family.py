@@ -37,6 +37,7 @@ HeadName = Literal[
     "token-classification",
     "question-answering",
     "multiple-choice",
+    "one-pass",
 ]
 HEADS: tuple[str, ...] = get_args(HeadName)
 CLASSES = {
@@ -48,6 +49,7 @@ CLASSES = {
     "token-classification": "ForTokenClassification",
     "question-answering": "ForQuestionAnswering",
     "multiple-choice": "ForMultipleChoice",
+    "one-pass": "Model",
     POOLER: "Model",
 }
 """How the classes in transformers end, which config.json names under `architectures`."""
@@ -180,6 +182,10 @@ class Family:
     """How heads were published; where there are several ways for one, the more particular first."""
     fused: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Tensors that were published as one, rows of each head by turns, and ours."""
+    fused_by: Callable[[Any], Mapping[str, Sequence[str]]] | None = None
+    """The same by the config, of a family over encoders of others."""
+    needs: str | None = None
+    """The head without which a folder is none of this family."""
     left_behind: Sequence[str] = ("embeddings.position_ids",)
     """Published tensors that carry nothing learned, such as the numbers 0, 1, 2, …: never reported as unused."""
     old_prefixes: Sequence[str] = ()

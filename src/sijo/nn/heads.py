@@ -17,8 +17,9 @@ from sijo.errors import SettingError, TextError
 from sijo.nn.architecture import Architecture
 from sijo.nn.dropout import Dropout
 from sijo.nn.embeddings import table
-from sijo.nn.head_specs import POOLER, ClassifierHeadSpec, HeadSpec, LMHeadSpec
+from sijo.nn.head_specs import POOLER, ClassifierHeadSpec, HeadSpec, LMHeadSpec, OnePassHeadSpec
 from sijo.nn.int8 import Int8Table
+from sijo.nn.label_scoring import LabelScoring
 from sijo.nn.linear import product
 from sijo.nn.transformer import ACTIVATIONS, Output, Transformer, start
 
@@ -34,6 +35,8 @@ class HeadInput:
     keep: Tensor | None
     """(B, L), True at real tokens; None when there is no padding."""
     transformer: Transformer
+    input_ids: Tensor | None = None
+    """(B, L) int64, for a head that looks for marks in them."""
 
 
 class LMHead(nn.Module):
@@ -165,11 +168,24 @@ def selected_states(head_input: HeadInput, which: Literal["first", "last", "each
     return hidden_BLD if which == "each" else hidden_BLD + hidden_BLD[:, :1]
 
 
+class OnePassHead(LabelScoring):
+    """Scores (B, N) of the labels that stand beside each text: `LabelScoring` of the last states."""
+
+    needs_layers = False
+
+    def forward(self, head_input: HeadInput) -> Tensor:
+        """In the order of the labels; 0 where a row has fewer than another."""
+        assert head_input.input_ids is not None, "labels are found by the ids of their marks"
+        return self.scores(head_input.output.last_hidden_state, head_input.input_ids, head_input.keep)
+
+
 def build_head(head: HeadSpec, architecture: Architecture) -> nn.Module:
     """The module of a head, with fresh weights."""
     module: nn.Module
     if isinstance(head, ClassifierHeadSpec):
         module = ClassifierHead(head, architecture)
+    elif isinstance(head, OnePassHeadSpec):
+        module = OnePassHead(head, architecture.hidden_size)
     else:
         module = (EnhancedLMHead if head.places else LMHead)(head, architecture)
     start(module, std=architecture.initializer_range)
@@ -245,4 +261,5 @@ class Network(nn.Module):
         """What the network reads in a batch, before any head answers; arguments as of `forward`."""
         states = output_hidden_states or any(head.needs_layers for head in self.head.values())
         output = self.transformer(input_ids, attention_mask, token_type_ids, states, position_ids)
-        return HeadInput(output, None if attention_mask is None else attention_mask.bool(), self.transformer)
+        keep = None if attention_mask is None else attention_mask.bool()
+        return HeadInput(output, keep, self.transformer, input_ids)

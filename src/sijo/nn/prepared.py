@@ -132,7 +132,7 @@ class PreparedNetwork:
         if any(head.needs_layers for head in self.network.head.values()):
             layers = packed.unpack(before_TD).to(dtype), kept_BLD  # those that a head looks at
         keep_BL = None if attention_mask is None else attention_mask.bool()
-        return states_BLD, HeadInput(Output(kept_BLD, layers), keep_BL, transformer)
+        return states_BLD, HeadInput(Output(kept_BLD, layers), keep_BL, transformer, input_ids)
 
     def read(self, packed: Packing, input_ids: Tensor, token_type_ids: Tensor | None) -> tuple[Tensor, Tensor]:
         """The states of a packed batch before the last layer, and after it, both (T, D)."""

@@ -61,7 +61,7 @@ def head_input(
     states = layers or any(head.needs_layers for head in heads)
     keep = posed.padding
     output = network.transformer(posed.input_ids, keep, posed.token_type_ids, states, wanted=wanted)
-    return HeadInput(output, keep, network.transformer)
+    return HeadInput(output, keep, network.transformer, posed.input_ids)
 
 
 class TrainingObjective(nn.Module):
