@@ -73,7 +73,7 @@ class LabelScoring(nn.Module):
     def _of_text(self, hidden_BLD: Tensor, keep_BL: Tensor) -> Tensor:
         """One vector (B, D) of the states where `keep_BL` is True."""
         match self.value.text:
-            case "mean":
+            case "avg":
                 weights_BL1 = keep_BL[..., None].to(hidden_BLD.dtype)
                 return (hidden_BLD * weights_BL1).sum(1) / weights_BL1.sum(1).clamp(min=1)
             case "max":
