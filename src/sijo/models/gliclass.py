@@ -107,7 +107,8 @@ class GliclassConfig(Config):
                 encoder = {"model_type": name, **family.fields(architecture)}
                 plain = {theirs: getattr(head, ours) for theirs, ours in cls.plain.items()}
                 chosen = {theirs: getattr(head, ours) == on for theirs, (ours, _, on) in CHOICES.items()}
-                return {"encoder_config": encoder, "vocab_size": architecture.vocab_size, **plain, **chosen}
+                own = {"encoder_config": encoder, "encoder_model_name": name}  # a name, which gliclass insists on
+                return own | {"vocab_size": architecture.vocab_size} | plain | chosen
         raise SettingError("a GLiClass is an encoder of a family with the head one-pass, and no other")
 
 
