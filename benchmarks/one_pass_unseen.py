@@ -55,7 +55,8 @@ def model_of(tokenizer: Tokenizer, width: int = 64) -> Model:
         hidden_size=width,
         heads=4,
         intermediate_size=2 * width,
-        schedule=(0, 1),
+        schedule=(0,),
+        initializer_range=0.1,  # so that words are told apart from the start
         distances=Disentangled(span=64, buckets=16, terms=("c2p", "p2c"), projections="shared"),
     )
     head = OnePassHeadSpec(

@@ -61,8 +61,8 @@ def answers(model, ids=IDS):
     "fields", [{"pooling_strategy": "avg"}, {"scorer_type": "mlp", "normalize_features": True}]
 )
 def test_the_same_numbers_there_and_back(tmp_path, encoder, fields):
-    # kills: a prefix or name of a family's own that is not found below the head's, a vector not scaled, a scale left
-    # out, a config that says something else when it is saved
+    # kills: a prefix or name of a family's own that is not found below the head's, a vector not scaled, a scale
+    # left out, a config that says something else when it is saved
     from gliclass import GLiClassModel
 
     theirs = peer(encoder, **fields).double()
