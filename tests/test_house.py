@@ -92,8 +92,8 @@ MAY_IMPORT_TORCH = {
         "prepared_attention prepared_linear transformer"
     ),
     "objectives": (
-        "clm distillation ensemble label_matching language_teacher mlm objective one_pass posed_batch rtd scoring sop "
-        "supervised tally text_teacher token_loss"
+        "clm distillation ensemble label_matching language_teacher mlm objective one_pass posed_batch rtd scoring "
+        "sop supervised tally text_teacher token_loss"
     ),
     "training": "average cost distributed loop optimizers state trackers",
 }
