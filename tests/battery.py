@@ -47,7 +47,7 @@ from sijo.nn.architecture import (
 )
 from sijo.nn.decoder import shifted
 from sijo.nn.encoder_decoder import EncoderDecoder
-from sijo.nn.head_specs import POOLER, LMHeadSpec
+from sijo.nn.head_specs import OPEN_LABELS, POOLER, LMHeadSpec, OnePassHeadSpec
 
 FLOAT_GAP, DOUBLE_GAP = 1e-4, 1e-9
 SHORT = (1, 2, 4, 5, 7, 9)
@@ -285,6 +285,32 @@ def modern_parts(chance: Chance, a: Architecture) -> Architecture:
     )
 
 
+def gliclass(chance: Chance, length: int) -> dict[str, Any]:
+    """Over an encoder of another family, whose config is drawn as that one's are."""
+    encoder = chance.deal("encoder", ("deberta-v2", "electra", "deberta-v2"))  # no pooler, which is no part of it
+    inner = SETTINGS[encoder](chance, max(length, 4))
+    pooling = chance.deal("text", ("first", "avg", "max", "last"))
+    scorer = chance.deal("scorer", ("simple", "mlp", "mlp"))
+    vocabulary = inner["vocab_size"]
+    return {
+        "encoder_config": {"model_type": encoder, **inner},
+        "encoder_model": "made up",
+        "vocab_size": vocabulary + chance.deal("rows more", (0, 3)),
+        "class_token_index": vocabulary - 3,
+        "text_token_index": vocabulary - 2,
+        "hidden_size": chance.between(9, 40) if scorer == "simple" else inner["hidden_size"],
+        "scorer_type": scorer,
+        "pooling_strategy": pooling,
+        "class_token_pooling": chance.deal("label", ("first", "average")),
+        "extract_text_features": pooling == "first" and chance.deal("from the mark", (True, False)),
+        "normalize_features": chance.deal("unit", (True, False, False)),
+        "logit_scale_init_value": 1.5,
+        "prompt_first": chance.deal("prompt first", (True, False)),
+        "projector_hidden_act": chance.deal("projector", BENDS),
+        "scorer_mlp_hidden_size": 17,
+    }
+
+
 def mix(chance: Chance, length: int) -> dict[str, Any]:
     """An architecture that nobody published, out of all there is to choose from."""
     like = bert(chance, length)
@@ -384,6 +410,7 @@ SETTINGS: dict[str, Callable[[Chance, int], dict[str, Any]]] = {
     "bart": bart,
     "mpnet": mpnet,
     "modernbert": modernbert,
+    "GLiClass": gliclass,
     "sijo": mix,
 }
 """How a config of each family is drawn, for inputs of a given length."""
@@ -409,7 +436,7 @@ SERIES = {
     "lesson": Series(lengths=(9, 12, 17), paddings=("right",), labels=(2, 3, 5)),
 }
 """Against the public models at all lengths; against plain numbers; and such as every weight can learn from."""
-FOLDS = {"deberta": 2, "deberta-v2": 2, "modernbert": 2, "sijo": 2}
+FOLDS = {"deberta": 2, "deberta-v2": 2, "modernbert": 2, "GLiClass": 4, "sijo": 2}
 """How many times the usual number of cases a family needs, for all it has to choose from."""
 
 
@@ -449,10 +476,14 @@ class Case:
         """The public model with every weight set, or None where there is none of this kind."""
         if not self.is_public:
             return None
-        import transformers
+        public = public_class(self.model_type, self.layout, self.config)
+        return scramble(public(public.config_class(**deepcopy(self.fields))))
 
-        settings = transformers.CONFIG_MAPPING[self.model_type](**self.fields)
-        return scramble(public_class(self.model_type, self.layout, self.config)(settings))
+    @property
+    def one_pass(self) -> OnePassHeadSpec | None:
+        """The head that looks for marks, if there is one."""
+        head = None if self.layout is None else self.layout.head(self.config)
+        return head if isinstance(head, OnePassHeadSpec) else None
 
     def batch(self) -> dict[str, Tensor | None]:
         """Ids, which of them are real (None: all), and segments. Padding holds ids as well."""
@@ -476,6 +507,9 @@ class Case:
             last = (keep * places).amax(-1, keepdim=True)
             last = torch.full_like(last, self.length - 1) if self.padding == "none" else last
             ids = ids.scatter(-1, last, architecture.decoder.end)
+        if (head := self.one_pass) is not None:
+            for row, own in zip(ids, torch.ones_like(keep) if self.padding == "none" else keep, strict=True):
+                mark(row, own.nonzero()[:, 0], head)
         if self.padding == "none":
             return {"input_ids": ids, "attention_mask": None, "token_type_ids": types}
         if self.model_type == "ctrl":
@@ -488,18 +522,31 @@ def row_of_padding(architecture: Architecture) -> int | None:
     return architecture.positions.padding if isinstance(architecture.positions, Learned) else None
 
 
+def mark(ids: Tensor, places: Tensor, head: OnePassHeadSpec) -> None:
+    """Put up to three labels of one token or two among the real places (n,) of a row (L,), and then a text."""
+    labels = max(min(3, (len(places) - 2) // 2), 0)
+    ids[places[(ids[places] == head.label_mark) | (ids[places] == head.text_mark)]] = 1
+    ids[places[1 : 1 + 2 * labels : 2]] = head.label_mark
+    ids[places[1 + 2 * labels : 2 + 2 * labels]] = head.text_mark
+
+
 def layouts(model_type: str, config) -> tuple[Layout | None, ...]:
     """Every way in which a head of this config may be published, and no head."""
     if model_type == "sijo":
         equal = config.architecture().hidden_size == config.architecture().embedding_size
         return (None, *(plainest(head, config) for head in HEADS if head != "lm" or equal))
-    return (None, *(layout for layout in FAMILIES[model_type].layouts(config) if layout.name != POOLER))
+    ways = tuple(layout for layout in FAMILIES[model_type].layouts(config) if layout.name != POOLER)
+    return ways if FAMILIES[model_type].needs else (None, *ways)
 
 
 def public_class(model_type: str, layout: Layout | None, config):
     """The class in transformers of a checkpoint with this head, or None; its DeBERTa has no mask decoder."""
     import transformers
 
+    if model_type == "GLiClass":
+        from gliclass_peer import GLiClassModel
+
+        return GLiClassModel
     head = None if layout is None else layout.head(config)
     if isinstance(head, LMHeadSpec) and head.places:
         return None
@@ -536,7 +583,7 @@ def cases(model_type: str, series: str) -> tuple[Case, ...]:
 
 def settings_of(layout: Layout | None, fields: dict[str, Any], chance: Chance, kind: Series) -> dict[str, Any]:
     """What the config says for a head's sake."""
-    if "network" in fields:
+    if "network" in fields or "encoder_config" in fields:
         return {}
     two = layout is not None and layout.name in ("question-answering", "sop")  # transformers insists
     said = dict(layout.says) if layout else {}
@@ -688,6 +735,8 @@ def plain_numbers(case: Case, model: Model) -> tuple[tuple[Tensor, ...], dict[st
             plain.answer(head, architecture, weights, own, states, real, row)
             for states, real, row in zip(rows, keep, ids, strict=True)
         ]
+        if head.kind == "labels":
+            told = [row + [0.0] * (max(map(len, told)) - len(row)) for row in told]
         answers[name] = torch.tensor(told, dtype=torch.float64)
         if batch["input_ids"].dim() == 3:
             answers[name] = answers[name].view(batch["input_ids"].shape[:2])
@@ -715,13 +764,13 @@ def real(tensor: Tensor, keep: Tensor | None, *, each: bool) -> Tensor:
 def each_token(model: Model, head: str) -> bool:
     """Whether a head answers for each token."""
     value = model.head_values[head]
-    return isinstance(value, LMHeadSpec) or value.reads.startswith("each")
+    return isinstance(value, LMHeadSpec) or getattr(value, "reads", "").startswith("each")
 
 
 def reads_padding(model: Model, head: str, keep: Tensor | None) -> bool:
     """Whether a head reads the first token where that is padding, which nobody would ask for."""
     value = model.head_values[head]
-    first = not isinstance(value, LMHeadSpec) and value.reads in ("first", "each_with_first")
+    first = getattr(value, "reads", None) in ("first", "each_with_first")
     return first and keep is not None and not keep[..., 0].all()
 
 
@@ -767,7 +816,7 @@ def loss_of(case: Case, last: Tensor, answers: dict[str, Tensor], keep: Tensor |
         tokens = tokens and head != "sequence-classification"
         logits = real(answer, keep, each=tokens)
         logits = logits.flatten(0, -2) if logits.dim() > 2 else logits
-        if head == "rtd":
+        if head in ("rtd", OPEN_LABELS):
             target = torch.randint(2, logits.shape, generator=chance).to(logits.dtype)
             total = total + F.binary_cross_entropy_with_logits(logits, target)
         else:
@@ -834,6 +883,8 @@ def check_padding(truth: Truth) -> float:
     if pad is not None:
         ids[ids == pad] = a.vocab_size - 1
     types = torch.randint(max(a.token_types, 1), (longest,), generator=chance)
+    if case.one_pass is not None:
+        mark(ids, torch.arange(longest), case.one_pass)
     largest = 0.0
     for real_tokens in {1, longest // 2 + 1, longest}:
         if isinstance(a, EncoderDecoder):
@@ -866,6 +917,8 @@ def check_padding(truth: Truth) -> float:
                 if side == "left" and hasattr(ours.head[head], "places"):
                     continue  # the mask decoder counts places from the first column
                 other = beside.answers[head]
+                if head == OPEN_LABELS:  # other rows may have more labels
+                    other = other[:, : answer.shape[1]]
                 got, want = (other[0, keep[0]], answer[0]) if each else (other[0], answer[0])
                 largest = max(largest, gap_between(f"{case}, {head} padded {side}", got, want, DOUBLE_GAP))
                 assert torch.isfinite(other).all(), f"{case}, {head}: a row of padding became no number"
@@ -939,7 +992,7 @@ def without_gradient(truth: Truth) -> dict[str, str]:
     a, apart = model.architecture, model.architecture.distances
     heads = list(model.head_values.values())
     decoded = any(isinstance(head, LMHeadSpec) and head.places for head in heads)
-    alone = a.reads == "left" and all(not isinstance(head, LMHeadSpec) and head.reads == "first" for head in heads)
+    alone = a.reads == "left" and all(getattr(head, "reads", None) == "first" for head in heads)
     reasons = {}
     for name, weight in model.named_parameters():
         if not weight.requires_grad:
@@ -956,6 +1009,8 @@ def without_gradient(truth: Truth) -> dict[str, str]:
             reasons[name] = "softmax is blind to what all distances share"
         elif name.startswith("transformer.distances.") and not apart.terms:
             reasons[name] = "no term reads the table of distances"
+        elif name == f"head.{OPEN_LABELS}.scale" and model.head_values[OPEN_LABELS].vectors == "plain":
+            reasons[name] = "only scores of unit vectors are multiplied by it"
         elif name == "head.multiple-choice.out.bias":
             reasons[name] = "every choice has the same"
         elif name.startswith("transformer.convolution.") and decoded and a.layers == 1:

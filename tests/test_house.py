@@ -86,14 +86,14 @@ MAY_IMPORT_TORCH = {
     "export": "blocks calibrate compare export",
     "generation": "attribute beams generator rules",
     "inference/backends": "devices torch_backend",
-    "jobs": "finetune_seed finetune_setup networks new_token_rows recipes student",
+    "jobs": "finetune_seed finetune_setup networks new_token_rows one_pass_setup recipes student",
     "nn": (
-        "attention cache decoder distances dropout embeddings feed_forward heads int8 linear norm packing pooling "
-        "prepared prepared_attention prepared_linear relative_bias rotary transformer window"
+        "attention cache decoder distances dropout embeddings feed_forward heads int8 label_scoring linear norm "
+        "packing pooling prepared prepared_attention prepared_linear relative_bias rotary transformer window"
     ),
     "objectives": (
-        "clm distillation ensemble label_matching language_teacher mlm objective posed_batch rtd scoring sop "
-        "supervised tally text_teacher token_loss"
+        "clm distillation ensemble label_matching language_teacher mlm objective one_pass posed_batch rtd scoring "
+        "sop supervised tally text_teacher token_loss"
     ),
     "training": "average cost distributed loop optimizers state trackers",
 }

@@ -219,8 +219,51 @@ def judgement(head, a, w, h, states, keep, ids):
     return read[0] if head.reads in ("first", "last", "end", "mean") else read
 
 
+def projected(x, head, h, which):
+    first = linear(x, h[f"{which}.first.weight"], h[f"{which}.first.bias"])
+    out = linear(activation(head.activation, first), h[f"{which}.second.weight"], h[f"{which}.second.bias"])
+    return out if head.vectors == "plain" else [v / (sum(u * u for u in out) ** 0.5 + 1e-8) for v in out]
+
+
+def mean(states):
+    return [sum(column) / len(states) for column in zip(*states, strict=True)]
+
+
+def labels(head, h, states, keep, ids):
+    """A score for each label: of its vector and the text's, each through two layers."""
+    last = states[-1]
+    real = [i for i, kept in enumerate(keep) if kept]
+    text = [i for i in real if head.text_mark in [ids[j] for j in real if j <= i]]
+    starts = [i for i in real if ids[i] == head.label_mark]
+    read = text if head.starts == "mark" and text else real
+    if head.text == "avg":
+        one = mean([last[i] for i in read])
+    elif head.text == "max":
+        one = [max(column) for column in zip(*(last[i] for i in read), strict=True)]
+    else:
+        one = last[(read or [0])[0 if head.text == "first" else -1]]
+    one = projected(one, head, h, "text")
+    scores = []
+    for start, end in zip(starts, [*starts[1:], len(ids)], strict=False):
+        span = [start] if head.label == "first" else [i for i in real if start <= i < end]
+        span = [i for i in span if head.starts == "input" or i not in text]
+        label = projected(mean([last[i] for i in span]), head, h, "label")
+        if head.scorer == "simple":
+            score = dot(one, label)
+        else:
+            score = one + label
+            for layer in ("first", "second", "last"):
+                score = linear(score, h[f"comparison.{layer}.weight"], h[f"comparison.{layer}.bias"])
+                score = score if layer == "last" else [max(0.0, v) for v in score]
+            score = score[0]
+        scores.append(score * h["scale"] if head.vectors == "unit" else score)
+    return scores
+
+
 def answer(head, a, w, h, states, keep, ids=()):
     """What a head makes of the states; h are its own weights."""
+    if head.kind == "labels":
+        return labels(head, h, states, keep, ids)
     if head.kind == "vocabulary":
         return vocabulary(head, a, w, h, states, keep)
     return judgement(head, a, w, h, states, keep, ids)

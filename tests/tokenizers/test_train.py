@@ -113,7 +113,7 @@ LAST = {"deberta": ["[MASK]"], "deberta-v2": ["[MASK]"], "deberta-v3": ["[MASK]"
 LAST["modernbert"] = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"]
 FAIRSEQ = ("roberta", "xlm-roberta", "mpnet")
 """Families with fairseq's special tokens."""
-LAST |= dict.fromkeys(FAIRSEQ, ["<mask>"])
+LAST |= {family: ["<mask>"] for family in FAIRSEQ}
 
 
 @pytest.mark.parametrize("family", KINDS)

@@ -26,7 +26,7 @@ from sijo.models import FAMILIES
 from sijo.models.family import Config, Layout
 from sijo.models.labels import with_labels
 from sijo.nn.architecture import LARGEST, Architecture
-from sijo.nn.head_specs import POOLER
+from sijo.nn.head_specs import POOLER, HeadSpec
 from sijo.tokenizers.tokenizer import Tokenizer
 
 Content = TypeVar("Content")
@@ -58,6 +58,10 @@ class DescribedModel(Protocol):
     @property
     def labels(self) -> tuple[str, ...]:
         """The names of a classification head's columns, in order."""
+        ...
+
+    def head_value(self, name: str) -> HeadSpec:
+        """What a head of these is."""
         ...
 
     @property
@@ -166,6 +170,11 @@ class FolderDescription:
             return self._heads_of_onnx(self.onnx_alone)
         layouts = self.layouts({*self.by_full_name(tensor_entries(self.base)), *self.adapted})
         return tuple(name for name in layouts if name != POOLER)
+
+    def head_value(self, name: str) -> HeadSpec:
+        """What a head that it holds is."""
+        held = self.layouts({*self.by_full_name(tensor_entries(self.base)), *self.adapted})
+        return held[name].head(self.config)
 
     @cached_property
     def onnx_alone(self) -> FolderFile | None:

@@ -32,7 +32,7 @@ from sijo.models.family import HEADS, Config, Family, Layout, Names
 from sijo.models.labels import with_labels
 from sijo.nn.architecture import Architecture
 from sijo.nn.encoder_decoder import stacks
-from sijo.nn.head_specs import POOLER
+from sijo.nn.head_specs import POOLER, HeadSpec
 from sijo.nn.heads import Network, build_head
 from sijo.nn.int8 import Int8Matrix
 from sijo.tokenizers.tokenizer import Tokenizer
@@ -91,6 +91,10 @@ class Model(Network):
     def has_tokenizer(self) -> bool:
         """Whether it can read text, and not only token ids."""
         return self._tokenizer is not None
+
+    def head_value(self, name: str) -> HeadSpec:
+        """What a head that it was opened with is."""
+        return self.head_values[name]
 
     @property
     def dtype(self) -> Dtype:

@@ -20,11 +20,12 @@ class NameTable:
 
     def __init__(self, family: Family, config: Config, layouts: Mapping[str, Layout], ours: Iterable[str]) -> None:
         architecture = config.architecture()
-        self.heads = architecture.heads if family.fused_by == "heads" else 1
+        whose = family if family.fusing is None else family.fusing(config)
+        self.heads = architecture.heads if whose.fused_by == "heads" else 1
         ours = set(ours)
         fused = {
             family.prefix + theirs.format(n=n): [f"transformer.{our.format(n=n)}" for our in group]
-            for theirs, group in family.fused.items()
+            for theirs, group in whose.fused.items()
             for n in range(architecture.blocks)
         }
         self.fused = {theirs: group for theirs, group in fused.items() if ours.issuperset(group)}

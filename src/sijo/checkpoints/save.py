@@ -158,7 +158,7 @@ def _form(model: Model) -> tuple[Family, dict[str, object], dict[str, Layout]]:
 def _forms(model: Model) -> Iterator[tuple[Family, dict[str, object], dict[str, Layout]]]:
     """The ways to write a model, the best first; whether one says all of it is still to be seen."""
     opened = model.family
-    if opened is not mix.FAMILY:
+    if opened is not mix.FAMILY and (opened.needs is None or opened.needs in model.head_values):
         yield opened, dict(model.config), model.layouts
     kept = {name: model.config[name] for name in KEPT if name in model.config}
     for family in (opened, *FAMILIES.values()):

@@ -1,4 +1,4 @@
-"""A sentence encoder learns to fit labels: sets recast, trained on, measured at checkpoints, the result exported.
+"""An encoder learns to fit labels, by vectors or in one pass: sets recast, learned from, measured, and exported.
 
 OUT/settings.json      all that decides the run, but its sets
 OUT/data.json          which sets those are
@@ -27,6 +27,8 @@ from sijo.files.json_files import json_text
 from sijo.files.json_lines import JsonLinesFile, json_leaves
 from sijo.jobs.label_matching_settings import LabelMatchingSettings, MatchingFiles
 from sijo.jobs.label_matching_setup import LabelMatchingSetup
+from sijo.jobs.one_pass_settings import OnePassSettings
+from sijo.jobs.one_pass_setup import OnePassSetup
 from sijo.jobs.run_folder import model_words, take_run_folder
 from sijo.training.distributed import join
 from sijo.training.journal import Journal
@@ -34,9 +36,11 @@ from sijo.training.loop import Training
 from sijo.training.step import Step
 from sijo.training.trackers import check_tracker
 
+MatchingSetup = LabelMatchingSetup | OnePassSetup
+
 
 def match_labels(
-    settings: LabelMatchingSettings,
+    settings: LabelMatchingSettings | OnePassSettings,
     files: MatchingFiles,
     out: Path,
     *,
@@ -44,9 +48,9 @@ def match_labels(
     stop: Callable[[], bool] = lambda: False,
     tell: Callable[[str], None] = lambda sentence: None,
 ) -> Generator[Step, None, bool]:
-    """Teach a sentence encoder to fit labels; yields each step when it is done and, where it is due, measured.
+    """Teach an encoder to fit labels; yields each step when it is done and, where it is due, measured.
 
-    settings  such as `default_matching` gives, changed or not
+    settings  such as `default_matching` or `default_one_pass` gives, changed or not
     files     what it learns from and is measured on
     out       the run's folder
     resume    continue the run in that folder, with the same settings; or begin
@@ -59,7 +63,11 @@ def match_labels(
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise SettingError("fine-tuning runs in one process; start it without torchrun")
     check_tracker(settings.run.tracker)
-    setup = LabelMatchingSetup(settings, files)
+    setup: MatchingSetup
+    if isinstance(settings, OnePassSettings):
+        setup = OnePassSetup(settings, files)
+    else:
+        setup = LabelMatchingSetup(settings, files)
     with ExitStack() as stack:
         words = setup.words | model_words(model=settings.model)
         stack.enter_context(take_run_folder(out, settings, "data.json", words, resume=resume))
@@ -105,7 +113,7 @@ def match_labels(
         return True
 
 
-def _line(step: int, setup: LabelMatchingSetup) -> dict[str, Any]:
+def _line(step: int, setup: MatchingSetup) -> dict[str, Any]:
     """What is measured of the model as it is now."""
     measured = [*setup.measure()]
     return {
@@ -119,7 +127,7 @@ def _told(line: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {one['value']:.4f}" for name, one in line["sets"].items())
 
 
-def _results(before: Mapping[str, Any], after: Mapping[str, Any], setup: LabelMatchingSetup) -> dict[str, Any]:
+def _results(before: Mapping[str, Any], after: Mapping[str, Any], setup: MatchingSetup) -> dict[str, Any]:
     """What the encoder was worth before it learned, and is now."""
     ends = ("value", "low", "high")
     return {
@@ -139,7 +147,7 @@ def _results(before: Mapping[str, Any], after: Mapping[str, Any], setup: LabelMa
     }
 
 
-def _export(setup: LabelMatchingSetup, results: Mapping[str, Any], folder: Path) -> None:
+def _export(setup: MatchingSetup, results: Mapping[str, Any], folder: Path) -> None:
     """The encoder as it is now, with its pooling and prompt, and its card."""
     settings, files = setup.settings, setup.files
     metrics = [
@@ -149,14 +157,14 @@ def _export(setup: LabelMatchingSetup, results: Mapping[str, Any], folder: Path)
     sets = "rows held out of the sets it learned from" if files.evaluation is None else "sets it did not learn from"
     setup.model.sentence = setup.sentence()
     card = Card(
-        title=f"{folder.parent.resolve().name}: a sentence encoder that fits labels",
-        task="sentence-similarity",
+        title=f"{folder.parent.resolve().name}: {setup.title}",
+        task=setup.hub_task,
         base_model=settings.model or BUILT_IN,
         data=setup.rows,
         metrics=metrics,
-        measured_on=f"{sets}, labels by name in the plain template, by the embedding scorer",
+        measured_on=f"{sets}, {setup.measured_by}",
         settings={path: value for path, value in json_leaves(settings.to_json()) if path != "model"},
         base_licence=known_licence(locate(settings.model)),
-        tags=("fine-tuned", "sentence-transformers"),
+        tags=setup.tags,
     )
     save(setup.model, folder, overwrite=True, card=card)

@@ -1,9 +1,9 @@
 """What an encoder that learns to fit labels reads and is measured on; checked before a run is begun."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -25,10 +25,11 @@ from sijo.nn.decoder import single_stack
 from sijo.nn.transformer import freeze_below
 from sijo.objectives.label_matching import LabelMatching
 from sijo.random import rng
+from sijo.training.settings import LoopSettings
 from sijo.zeroshot.labels import Label
 from sijo.zeroshot.scorers.embedding import EmbeddingScorer
 from sijo.zeroshot.scorers.open import open_scorer
-from sijo.zeroshot.scorers.scorer import ScoreRequest
+from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest
 
 
 class Measured(NamedTuple):
@@ -44,8 +45,13 @@ class Measured(NamedTuple):
 class LabelMatchingSetup:
     """Sets, model and objective: built once, trained, measured and exported."""
 
+    title = "a sentence encoder that fits labels"
+    hub_task = "sentence-similarity"
+    measured_by = "labels by name in the plain template, by the embedding scorer"
+    tags = ("fine-tuned", "sentence-transformers")
+
     def __init__(self, settings: LabelMatchingSettings, files: MatchingFiles) -> None:
-        train, judged = _sets(settings, files)
+        train, judged = sets_of(settings, files)
         self.files, self.judged = files, judged
         self.model = model = load(settings.model)
         for parameter in model.parameters():
@@ -66,14 +72,18 @@ class LabelMatchingSetup:
             )
         skip = engine.prompt_tokens if engine.before and not model.sentence.include_prompt else 0
         scorer = EmbeddingScorer(engine)
-        recast = [_recast(one, scorer, settings) for one in train]
+        taught = [_taught(one, settings.temperature) for one in train]
+        made = [
+            replace(recast(one, scorer, settings.questions.most), taught=lesson)
+            for one, lesson in zip(train, taught, strict=True)
+        ]
         lowercase = model.sentence.lowercase
 
         def written(text: str) -> str:
             return lowered(self.before + text) if lowercase else self.before + text
 
-        self.train = LabelQuestions(recast, model.tokenizer, settings.questions, written)
-        LanguageCheck(model).look([text for one in recast for text in one.texts])
+        self.train = LabelQuestions(made, model.tokenizer, settings.questions, written)
+        LanguageCheck(model).look([text for one in made for text in one.texts])
         if self.train.truncated:
             warn(
                 f"{self.train.truncated:,} of {len(self.train):,} texts are longer than questions.length="
@@ -107,14 +117,9 @@ class LabelMatchingSetup:
         self.objective.eval()
         scorer = EmbeddingScorer(self._engine())
         for one in self.judged:
-            texts, names = [row.texts[0] for row in one.rows], list(one.labels.names)
             for language in one.languages:
                 labels = [Label(own[0]) for own in one.names_in(language)]
-                scores, _ = scorer.score(ScoreRequest(texts, labels, one.plain_template(language)))
-                predicted = [names[place] for place in scores.argmax(1)]
-                metrics = metrics_of("classification", one.rows, predicted, names)
-                value = intervals({"macro_f1": metrics["macro_f1"]}, len(one.rows))["macro_f1"]
-                yield Measured(f"{one.name} ({language})", len(names), len(one.rows), value)
+                yield measured_set(one, language, scorer, labels, one.plain_template(language))
         self.objective.train()
 
     def sentence(self) -> SentenceSettings:
@@ -131,7 +136,32 @@ class LabelMatchingSetup:
         return Engine(self.model, TorchBackend.of(self.model), prompt=self.prompt)
 
 
-def _sets(settings: LabelMatchingSettings, files: MatchingFiles) -> tuple[list[MatchedSet], list[MatchedSet]]:
+def measured_set(
+    one: MatchedSet, language: str, scorer: Scorer, labels: Sequence[Label], template: str
+) -> Measured:
+    """Macro-F1 of a scorer for a set, its labels in the words of one language."""
+    texts, names = [row.texts[0] for row in one.rows], list(one.labels.names)
+    scores, _ = scorer.score(ScoreRequest(texts, labels, template))
+    predicted = [names[place] for place in scores.argmax(1)]
+    metrics = metrics_of("classification", one.rows, predicted, names)
+    value = intervals({"macro_f1": metrics["macro_f1"]}, len(one.rows))["macro_f1"]
+    return Measured(f"{one.name} ({language})", len(names), len(one.rows), value)
+
+
+class _SetSettings(Protocol):
+    """What decides which rows of sets are learned from."""
+
+    @property
+    def run(self) -> LoopSettings: ...
+
+    @property
+    def held_out(self) -> float: ...
+
+    @property
+    def evaluation_rows(self) -> int: ...
+
+
+def sets_of(settings: _SetSettings, files: MatchingFiles) -> tuple[list[MatchedSet], list[MatchedSet]]:
     """The sets to learn from and those to measure on, of which no text is learned from."""
     seed = settings.run.seed
     train = [
@@ -162,14 +192,17 @@ def _drawn(one: MatchedSet, most: int, seed: int) -> MatchedSet:
     return replace(one, rows=tuple(one.rows[place] for place in places))
 
 
-def _recast(one: MatchedSet, scorer: EmbeddingScorer, settings: LabelMatchingSettings) -> RecastSet:
-    """The set as it is read, with the nearest others of each label by the encoder's own vectors of names."""
+def recast(one: MatchedSet, scorer: EmbeddingScorer, most: int) -> RecastSet:
+    """The set as it is read, with the nearest others of each label by the encoder's own vectors of names.
+
+    most  labels to choose among, at most
+    """
     language = one.languages[0]
     labels = [Label(own[0]) for own in one.names_in(language)]
     vectors_ND = scorer.vectors(labels, one.plain_template(language))
     cosines_NN = vectors_ND @ vectors_ND.T
     np.fill_diagonal(cosines_NN, -np.inf)
-    near = min(settings.questions.most, len(labels)) - 1
+    near = min(most, len(labels)) - 1
     order_NN = np.argsort(-cosines_NN, axis=1, kind="stable")[:, :near]
     place: Mapping[str, int] = {name: number for number, name in enumerate(one.labels.names)}
     return RecastSet(
@@ -179,13 +212,15 @@ def _recast(one: MatchedSet, scorer: EmbeddingScorer, settings: LabelMatchingSet
         labels=tuple(place[row.label] for row in one.rows),
         words=one.words(),
         near=order_NN,
-        taught=None if one.entry.teacher is None else _taught(one, one.entry.teacher, settings.temperature),
     )
 
 
-def _taught(one: MatchedSet, teacher: str, temperature: float) -> Taught:
-    """What a teacher finds of a set: its unit vectors of texts, and of labels by name, in the first language."""
-    scorer = open_scorer("embedding", teacher, backend="torch")
+def _taught(one: MatchedSet, temperature: float) -> Taught | None:
+    """What the teacher of a set finds of it, if it has one: its unit vectors of texts, and of labels by name, in
+    the first language."""
+    if one.entry.teacher is None:
+        return None
+    scorer = open_scorer("embedding", one.entry.teacher, backend="torch")
     assert isinstance(scorer, EmbeddingScorer)
     if scorer.caution:
         warn(f"the teacher of the set {one.name!r}: {scorer.caution}")

@@ -7,7 +7,20 @@ from contextlib import suppress
 from dataclasses import replace
 
 from sijo.errors import SettingError, nearest
-from sijo.models import albert, bart, bert, ctrl, deberta, distilbert, electra, mix, modernbert, mpnet, roberta
+from sijo.models import (
+    albert,
+    bart,
+    bert,
+    ctrl,
+    deberta,
+    distilbert,
+    electra,
+    gliclass,
+    mix,
+    modernbert,
+    mpnet,
+    roberta,
+)
 from sijo.models.family import Config, Family, Layout
 from sijo.nn.architecture import Architecture
 from sijo.tokenizers.style import KINDS, TokenizerStyle
@@ -27,10 +40,9 @@ FAMILIES: dict[str, Family] = {
         roberta.CAMEMBERT,
         mpnet.FAMILY,
         modernbert.FAMILY,
-        bart.FAMILY,
-        mix.FAMILY,
     )
 }
+FAMILIES |= {family.model_type: family for family in (bart.FAMILY, gliclass.over(dict(FAMILIES)), mix.FAMILY)}
 SIZES: dict[str, Family] = {name: family for family in FAMILIES.values() for name in family.sizes}
 """Every published size by name, and its family."""
 

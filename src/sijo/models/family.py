@@ -37,6 +37,7 @@ HeadName = Literal[
     "token-classification",
     "question-answering",
     "multiple-choice",
+    "one-pass",
 ]
 HEADS: tuple[str, ...] = get_args(HeadName)
 CLASSES = {
@@ -48,6 +49,7 @@ CLASSES = {
     "token-classification": "ForTokenClassification",
     "question-answering": "ForQuestionAnswering",
     "multiple-choice": "ForMultipleChoice",
+    "one-pass": "Model",
     POOLER: "Model",
 }
 """How the classes in transformers end, which config.json names under `architectures`."""
@@ -182,6 +184,10 @@ class Family:
     """Tensors that were published as one, and ours."""
     fused_by: Literal["heads", "parts"] = "heads"
     """Whether rows of each head stand there by turns, or one of our tensors after another."""
+    fusing: "Callable[[Any], Family] | None" = None
+    """Whose fused tensors these are, by the config, of a family over encoders of others; None for its own."""
+    needs: str | None = None
+    """The head without which a folder is none of this family."""
     left_behind: Sequence[str] = ("embeddings.position_ids",)
     """Published tensors that carry nothing learned, such as the numbers 0, 1, 2, …: never reported as unused."""
     copies: Names = field(default_factory=dict)

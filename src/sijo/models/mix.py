@@ -15,7 +15,7 @@ from sijo.errors import RefusedError, SettingError
 from sijo.models.family import STYLES, Config, Family, HeadName, Layout
 from sijo.nn.architecture import Architecture
 from sijo.nn.encoder_decoder import EncoderDecoder
-from sijo.nn.head_specs import ClassifierHeadSpec, HeadSpec, LMHeadSpec
+from sijo.nn.head_specs import ClassifierHeadSpec, HeadSpec, LMHeadSpec, OnePassHeadSpec
 
 
 class MixConfig(Config):
@@ -55,6 +55,11 @@ def plainest(head: str, config: Config) -> Layout:
         "token-classification": ClassifierHeadSpec(labels=labels, reads="each", dropout=0.1),
         "question-answering": ClassifierHeadSpec(labels=2, reads="each"),
         "multiple-choice": ClassifierHeadSpec(reads=reads, dense="tanh", dropout=0.1),
+        "one-pass": OnePassHeadSpec(  # by the last two tokens, until jobs/one_pass_setup.py gives it marks
+            label_mark=architecture.vocab_size - 2,
+            text_mark=architecture.vocab_size - 1,
+            inner=architecture.hidden_size,
+        ),
     }
     return _layout(head, heads[head])
 

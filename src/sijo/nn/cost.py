@@ -75,5 +75,7 @@ def _head(head: HeadSpec, a: Architecture) -> int:
     if head.kind == "vocabulary":
         dense = a.hidden_size * a.embedding_size if head.activation is not None else 0
         return dense + a.embedding_size * a.vocab_size
+    if head.kind == "labels":  # of one label, and the text
+        return 4 * a.hidden_size * head.inner
     dense = a.hidden_size**2 if head.dense else 0
     return dense + (0 if head.answers == "vector" else a.hidden_size * head.labels)

@@ -56,11 +56,44 @@ class ClassifierHeadSpec:
     kind: Literal["judgement"] = "judgement"
 
 
+@dataclass(frozen=True, kw_only=True)
+class OnePassHeadSpec:
+    """Which of the labels that stand beside the text fit it? A score for each, all of one pass (GLiClass)."""
+
+    label_mark: int
+    """The id of the token in front of each label."""
+    text_mark: int
+    """The id of the token behind the last label."""
+    inner: int
+    """Width between the two dense layers that the vector of a label passes, and that of the text."""
+    label: Literal["first", "average"] = "first"
+    """The state of the label's mark, or the mean of it and of all up to the next."""
+    text: Literal["first", "last", "avg", "max"] = "first"
+    """How one vector is made of the text's states, padding left out."""
+    starts: Literal["input", "mark"] = "input"
+    """Whether the text is the whole input, labels included, or begins at its mark, where labels then end."""
+    order: Literal["labels_first", "text_first"] = "labels_first"
+    """How inputs are laid out; `tokenizers/label_prompt.py` does it."""
+    activation: Activation = "gelu"
+    """Between the two dense layers."""
+    scorer: Literal["simple", "mlp"] = "simple"
+    """What compares a label with the text; "simple" is the dot product."""
+    vectors: Literal["plain", "unit"] = "plain"
+    """Whether vectors are scaled to length 1, and scores then multiplied by a learned number."""
+    scale: float = 2.6592
+    """That number before anything is learned."""
+    dropout: float = 0.1
+    """Share dropped between the dense layers, and of the text's vector."""
+    kind: Literal["labels"] = "labels"
+
+
 CLASSIFIER = "sequence-classification"
 """The name of the head that judges a whole text, or a pair of them."""
 POOLER = "pooler"
 """The name of the head that is part of an encoder as published: its answer is no question's."""
-HeadSpec = LMHeadSpec | ClassifierHeadSpec
+OPEN_LABELS = "one-pass"
+"""The name of the head that judges all labels that stand beside a text."""
+HeadSpec = LMHeadSpec | ClassifierHeadSpec | OnePassHeadSpec
 
 PoolingMode = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 """A way to make one vector of a text's states; `pool` tells what each is."""

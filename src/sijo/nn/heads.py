@@ -18,8 +18,9 @@ from sijo.nn.decoder import AnyTransformer, build_transformer, single_stack
 from sijo.nn.dropout import Dropout
 from sijo.nn.embeddings import table
 from sijo.nn.encoder_decoder import EncoderDecoder
-from sijo.nn.head_specs import POOLER, ClassifierHeadSpec, HeadSpec, LMHeadSpec, Reads
+from sijo.nn.head_specs import POOLER, ClassifierHeadSpec, HeadSpec, LMHeadSpec, OnePassHeadSpec, Reads
 from sijo.nn.int8 import Int8Table
+from sijo.nn.label_scoring import LabelScoring
 from sijo.nn.linear import product
 from sijo.nn.norm import layer_norm
 from sijo.nn.pooling import pool
@@ -38,7 +39,7 @@ class HeadInput:
     """(B, L), True at real tokens; None when there is no padding."""
     transformer: AnyTransformer
     input_ids: Tensor
-    """(B, L) int64."""
+    """(B, L) int64, in which some heads look for marks and ends."""
 
 
 class LMHead(nn.Module):
@@ -199,11 +200,23 @@ def last_ends(head_input: HeadInput) -> Tensor:
     return (ends_BL * torch.arange(ids_BL.shape[1], device=ids_BL.device)).argmax(1)
 
 
+class OnePassHead(LabelScoring):
+    """Scores (B, N) of the labels that stand beside each text: `LabelScoring` of the last states."""
+
+    needs_layers = False
+
+    def forward(self, head_input: HeadInput) -> Tensor:
+        """In the order of the labels; 0 where a row has fewer than another."""
+        return self.scores(head_input.output.last_hidden_state, head_input.input_ids, head_input.keep)
+
+
 def build_head(head: HeadSpec, architecture: Architecture) -> nn.Module:
     """The module of a head, with fresh weights."""
     module: nn.Module
     if isinstance(head, ClassifierHeadSpec):
         module = ClassifierHead(head, architecture)
+    elif isinstance(head, OnePassHeadSpec):
+        module = OnePassHead(head, architecture.hidden_size)
     else:
         module = (EnhancedLMHead if head.places else LMHead)(head, architecture)
     start(module, std=architecture.initializer_range)

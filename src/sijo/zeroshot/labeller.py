@@ -279,10 +279,7 @@ class Labeller:
                 raise SettingError("there are fewer label sets than texts; give one for each text")
             place: dict[Label, int] = {}  # every label's column, in order of first sight
             columns = [[place.setdefault(label, len(place)) for label in own.labels] for own in sets]
-            wanted = np.zeros((len(group), len(place)), bool)
-            for row, own in enumerate(columns):
-                wanted[row, own] = True
-            scores, reading = self._score(group, list(place), wanted, before=before)
+            scores, reading = self._score(group, list(place), columns, before=before)
             for row, (label_set, own) in enumerate(zip(sets, columns, strict=True)):
                 own_scores = self._adjusted(scores[row : row + 1, own], label_set.labels)
                 at = {"first": row, "before": before + row}
@@ -323,12 +320,17 @@ class Labeller:
         return self.adjuster.adjustment(labels, self.template).apply(scores)
 
     def _score(
-        self, texts: Sequence[str], labels: Sequence[Label], wanted: np.ndarray | None = None, *, before: int
+        self,
+        texts: Sequence[str],
+        labels: Sequence[Label],
+        lists: Sequence[Sequence[int]] | None = None,
+        *,
+        before: int,
     ) -> tuple[np.ndarray, ReadCounts]:
         """The scores of texts that come after so many others."""
         self.look(texts, labels)
         try:
-            return self.scorer.score(ScoreRequest(texts, labels, self.template, self.choice.absolute, wanted))
+            return self.scorer.score(ScoreRequest(texts, labels, self.template, self.choice.absolute, lists))
         except NotFiniteError as error:
             raise error.after(before) from None
 

@@ -116,7 +116,7 @@ def test_only_wanted_pairs_are_read(scorer, monkeypatch):
     monkeypatch.setattr(Engine, "scores_at", lambda self, head, part: asked.extend(part) or inner(self, head, part))
     wanted = np.zeros((len(TEXTS), len(LABELS)), bool)
     wanted[[0, 3], [1, 2]] = wanted[[1, 2, 4, 5], 0] = True
-    got, _ = scored(scorer, wanted=wanted)
+    got, _ = scored(scorer, lists=[np.flatnonzero(row).tolist() for row in wanted])
     whole, _ = scored(scorer)
     assert len(asked) == 7 + len(TEXTS) * WORDS  # one of the six labels has two words
     np.testing.assert_allclose(got[wanted], whole[wanted], atol=1e-6)

@@ -537,7 +537,7 @@ def test_auto_takes_the_scorer_that_suits_the_model(nli, tiny_model, model):
     assert open_scorer("embedding", bare).engine.model is bare
     assert open_scorer("auto", str(nli(("a", "b"))), entailment_column="b").columns == EntailmentColumns(1, 0)
     assert open_scorer("auto", str(nli(("a", "b")))).name == "trained"
-    assert set(SCORERS) == {"embedding", "cloze", "entailment", "trained", "replaced", "likelihood"}
+    assert set(SCORERS) == {"embedding", "cloze", "entailment", "trained", "replaced", "likelihood", "one_pass"}
 
 
 def test_auto_says_what_it_took_and_why(nli, tiny_model, sijo_cli, blanks):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sijo.data.labelled_rows import Task as RowTask
     from sijo.jobs.finetune_settings import FinetuneSettings
     from sijo.jobs.label_matching_settings import LabelMatchingSettings
+    from sijo.jobs.one_pass_settings import OnePassSettings
 
 Task = Literal[
     "classification",
@@ -30,10 +31,12 @@ Task = Literal[
     "question-answering",
     "multiple-choice",
     "label-matching",
+    "one-pass",
 ]
 TASKS = get_args(Task)
-"""As `data/labelled_rows.py` has them, which costs numpy to import; and one more."""
-MATCHING: Task = "label-matching"
+"""As `data/labelled_rows.py` has them, which costs numpy to import; and two more."""
+MATCHING: tuple[Task, ...] = ("label-matching", "one-pass")
+"""Those that learn from sets whose labels are open."""
 
 
 @Parameter(name="*")
@@ -99,6 +102,10 @@ def run(*, options: FinetuneCommand = FinetuneCommand()) -> None:
 
         sijo finetune --task label-matching --train mixture.toml --eval others.toml --out runs/labels
 
+    With --task one-pass any encoder learns to judge all labels beside a text in one pass, as GLiClass does.
+
+        sijo finetune --task one-pass --train mixture.toml --eval others.toml --out runs/one-pass
+
     Then: sijo predict new.csv --model runs/requests/model
     """
     if options.list:
@@ -107,14 +114,14 @@ def run(*, options: FinetuneCommand = FinetuneCommand()) -> None:
         return
     reading = options.reading()
     if options.settings:
-        settings_of = resolved_matching if options.task == MATCHING else resolved
+        settings_of = resolved_matching if options.task in MATCHING else resolved
         show_settings(settings_of(options), options.format)
         return
     if options.train is None or options.out is None:
         raise SettingError(
             "--train and --out are needed: what to learn from, and the folder that the run is kept in"
         )
-    if options.task == MATCHING:
+    if options.task in MATCHING:
         run_matching(options, options.train, options.out)
         return
     from sijo.jobs.finetune import finetune
@@ -149,13 +156,18 @@ def run_matching(options: FinetuneCommand, train: str, out: Path) -> None:
     print_line(out / "model")
 
 
-def resolved_matching(options: FinetuneCommand) -> "LabelMatchingSettings":
+def resolved_matching(options: FinetuneCommand) -> "LabelMatchingSettings | OnePassSettings":
     """The settings for the encoder, with what was changed."""
     for name in ("teacher", "second_column", "labels_separator", "seeds"):
         if getattr(options, name) is not None:
-            raise SettingError(f"--{name.replace('_', '-')} has no part in --task {MATCHING}; leave it out")
-    from sijo.jobs.label_matching_settings import default_matching
+            raise SettingError(f"--{name.replace('_', '-')} has no part in --task {options.task}; leave it out")
     from sijo.training.settings import with_changes
+
+    if options.task == "one-pass":
+        from sijo.jobs.one_pass_settings import default_one_pass
+
+        return with_changes(default_one_pass(options.model), options.set or [])
+    from sijo.jobs.label_matching_settings import default_matching
 
     return with_changes(default_matching(options.model), options.set or [])
 

@@ -35,7 +35,8 @@ def open_scorer(
 ) -> Scorer:
     """A scorer with its model opened.
 
-    name      one of `SCORERS`, or "auto" for the one that suits the model: `trained` where its folder holds
+    name      one of `SCORERS`, or "auto" for the one that suits the model: `one_pass` where its folder holds a head
+              that judges labels beside a text; `trained` where it holds
               a classification head none of whose columns is called entailment; `entailment` where one
               is, and the folder is no sentence encoder, or where a column is named here; `likelihood` where
               it holds a head that writes; `replaced` where it holds one that tells replaced tokens, and the folder

@@ -63,7 +63,6 @@ class PairScorer(Scorer):
     def score(self, request: ScoreRequest) -> tuple[np.ndarray, ReadCounts]:
         """Scores (n, L) float64, -inf where not wanted; a pass through the model for each pair."""
         texts, labels, wanted = request.texts, request.labels, request.wanted
-        wanted = np.ones((len(texts), len(labels)), bool) if wanted is None else wanted
         sentences = [self.sentences(label, request.template) for label in labels]
         pairs = [
             (row, column, sentence)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sijo.errors import SettingError
-from sijo.nn.head_specs import CLASSIFIER
+from sijo.nn.head_specs import CLASSIFIER, OPEN_LABELS
 
 LANGUAGE_MODEL, MASKED, REPLACED = "lm", "mlm", "rtd"
 
@@ -108,6 +108,10 @@ def _suits_likelihood(model: ModelFacts) -> str | None:
     return "its lm head writes under control codes"
 
 
+def _suits_one_pass(model: ModelFacts) -> str | None:
+    return "its head judges all labels beside a text in one pass" if OPEN_LABELS in model.heads else None
+
+
 SCORERS: dict[str, ScorerRow] = {
     "embedding": ScorerRow(
         place="sijo.zeroshot.scorers.embedding.EmbeddingScorer", help="by vectors", suits=_suits_embedding
@@ -149,6 +153,14 @@ SCORERS: dict[str, ScorerRow] = {
         backend="torch",
         suits=_suits_likelihood,
         cache_key=f"{LANGUAGE_MODEL}-",
+    ),
+    "one_pass": ScorerRow(
+        place="sijo.zeroshot.scorers.one_pass.OnePassScorer",
+        help="all in one pass beside the text",
+        head=OPEN_LABELS,
+        backend="torch",
+        suits=_suits_one_pass,
+        cache_key=f"{OPEN_LABELS}-",
     ),
 }
 """By name, from the most general to the most special: of those that suit a model, `auto` takes the last."""

@@ -111,8 +111,28 @@ class ScoreRequest:
     """The sentence a label is put in, with {} for its name."""
     absolute: bool = False
     """Whether the scores are held against the none score, not only against each other."""
-    wanted: np.ndarray | None = None
-    """(n, L) bool, the scores that are wanted, one or more in each row; None for all. Others may be anything."""
+    lists: Sequence[Sequence[int]] | None = None
+    """Of each text the places of its own labels, one or more, in their order; None for all. Scores of others may be
+    anything."""
+
+    @property
+    def wanted(self) -> np.ndarray:
+        """(n, L) bool, the scores that are wanted."""
+        if self.lists is None:
+            return np.ones((len(self.texts), len(self.labels)), bool)
+        wanted = np.zeros((len(self.texts), len(self.labels)), bool)
+        for row, own in enumerate(self.lists):
+            wanted[row, own] = True
+        return wanted
+
+    def by_list(self) -> dict[tuple[int, ...], list[int]]:
+        """The texts that share an ordered list of labels, by the numbers of these."""
+        if self.lists is None:
+            return {tuple(range(len(self.labels))): list(range(len(self.texts)))}
+        rows: dict[tuple[int, ...], list[int]] = {}
+        for row, own in enumerate(self.lists):
+            rows.setdefault(tuple(own), []).append(row)
+        return rows
 
 
 class Scorer(ABC):

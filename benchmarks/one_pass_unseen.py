@@ -1,0 +1,141 @@
+"""Does an encoder that learned to judge all labels in one pass judge labels that it never saw?
+
+A tiny DeBERTa with fresh weights learns from made-up sets: a text is filler and one word that a label repeats.
+It is then asked of sets whose label words it met in no label and in no text, so that only matching can tell.
+
+    python benchmarks/one_pass_unseen.py [STEPS]
+
+Prints one JSON object: accuracy on labels it learned from and on unseen ones, chance, the gap that the order of the
+labels makes, and seconds.
+"""
+
+import json
+import sys
+import time
+
+import numpy as np
+import torch
+
+from sijo.checkpoints.load import Model
+from sijo.data.label_questions import LabelQuestions, LabelWords, QuestionSettings, RecastSet
+from sijo.models import FAMILIES
+from sijo.models.family import Layout
+from sijo.nn.architecture import Architecture, Disentangled
+from sijo.nn.head_specs import OPEN_LABELS, OnePassHeadSpec
+from sijo.objectives.one_pass import OnePass
+from sijo.objectives.posed_batch import unposed
+from sijo.random import rng
+from sijo.tokenizers.label_prompt import MARKS, LabelPrompt, mark_ids
+from sijo.tokenizers.tokenizer import Tokenizer
+
+WORDS = 400
+CHOICES = 4
+
+
+def tokenizer_of(words: list[str]) -> Tokenizer:
+    """A token for each word, and the marks."""
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from tokenizers.processors import TemplateProcessing
+
+    from tokenizers import Tokenizer as Native
+
+    vocabulary = {word: place for place, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words])}
+    native = Native(WordLevel(vocabulary, unk_token="[UNK]"))
+    native.pre_tokenizer = Whitespace()
+    native.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    return Tokenizer(native, max_length=64).with_specials(MARKS)
+
+
+def model_of(tokenizer: Tokenizer, width: int = 64) -> Model:
+    """A fresh DeBERTa with the head."""
+    a = Architecture(
+        vocab_size=tokenizer.vocab_size,
+        embedding_size=width,
+        hidden_size=width,
+        heads=4,
+        intermediate_size=2 * width,
+        schedule=(0,),
+        initializer_range=0.1,  # so that words are told apart from the start
+        distances=Disentangled(span=64, buckets=16, terms=("c2p", "p2c"), projections="shared"),
+    )
+    head = OnePassHeadSpec(
+        label_mark=mark_ids(tokenizer)[0],
+        text_mark=mark_ids(tokenizer)[1],
+        inner=width,
+        label="average",
+        text="avg",
+    )
+    fields = FAMILIES["GLiClass"].fields(a, {OPEN_LABELS: head})
+    layout = Layout(OPEN_LABELS, lambda config: head, {})
+    torch.manual_seed(0)
+    return Model(FAMILIES["GLiClass"], fields, {OPEN_LABELS: layout}, tokenizer=tokenizer)
+
+
+def made_set(labels: list[str], filler: list[str], number: int) -> RecastSet:
+    """Texts of seven words, one of them the label's."""
+    random, texts, own = rng(0, "set", number), [], []
+    for text in range(8 * len(labels)):
+        place = text % len(labels)
+        words = [filler[i] for i in random.integers(len(filler), size=6)]
+        words.insert(int(random.integers(7)), labels[place])
+        texts.append(" ".join(words))
+        own.append(place)
+    near = np.array([[other for other in range(len(labels)) if other != place] for place in range(len(labels))])
+    words = {"en": tuple(LabelWords(((label,),)) for label in labels)}
+    return RecastSet(f"set {number}", 1.0, tuple(texts), tuple(own), words, near)
+
+
+def learned(steps: int) -> dict[str, float]:
+    """A model after so many steps, and how often it is right."""
+    words = [f"w{place}" for place in range(WORDS)]
+    seen, unseen, filler = words[:300], words[300:340], words[340:]
+    tokenizer = tokenizer_of(words)
+    model = model_of(tokenizer)
+    sets = [made_set(seen[start : start + 10], filler, start) for start in range(0, len(seen), 10)]
+    questions = QuestionSettings(fewest=CHOICES, most=CHOICES, near=0.0, descriptions=0.0, length=24)
+    data = LabelQuestions(sets, tokenizer, questions)
+    objective = OnePass(model, tokenizer, length=64, gamma=0.0)
+    objective.train()
+    rates = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01)
+    begun = time.perf_counter()
+    for step in range(steps):
+        for group in rates.param_groups:
+            group["lr"] = 2e-3 * min(1, (step + 1) / 50) * (1 - step / steps)
+        posed = objective.pose(unposed(data.batch(32 * step, 32, seed=0)), 0)
+        tally = objective(posed)["labels"]
+        rates.zero_grad()
+        (tally.total / tally.count).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        rates.step()
+    seconds = time.perf_counter() - begun
+    model.eval()
+    return {
+        "seen": accuracy(model, seen[:40], filler)[0],
+        "unseen": accuracy(model, unseen, filler)[0],
+        "turned_round": accuracy(model, unseen, filler)[1],
+        "chance": 1 / CHOICES,
+        "steps": steps,
+        "seconds": round(seconds, 1),
+    }
+
+
+@torch.inference_mode()
+def accuracy(model: Model, labels: list[str], filler: list[str]) -> tuple[float, float]:
+    """How often the right one of four labels has the most, and how far its logit moves when the list is turned
+    round, on average."""
+    right, moved = [], []
+    for start in range(0, len(labels), CHOICES):
+        names = labels[start : start + CHOICES]
+        one = made_set(names, filler, 1_000 + start)
+        scores = []
+        for order in (names, names[::-1]):
+            inputs = LabelPrompt(model.tokenizer, order).inputs(one.texts)
+            scores.append(model(torch.tensor([read.framed.ids for read in inputs])).logits)
+        right.append((scores[0].argmax(1) == torch.tensor(one.labels)).float().mean().item())
+        moved.append((scores[0] - scores[1].flip(1)).abs().mean().item())
+    return round(float(np.mean(right)), 4), round(float(np.mean(moved)), 4)
+
+
+if __name__ == "__main__":
+    print(json.dumps(learned(int(sys.argv[1]) if len(sys.argv) > 1 else 600)))
