@@ -96,6 +96,11 @@ class SentenceSettings:
         return bool(self.steps) and isinstance(self.steps[-1], UnitLengthStep)
 
     @property
+    def inner_steps(self) -> tuple[VectorStep, ...]:
+        """The steps without a last scaling to length 1, which is done once a vector is cut, or left to who asks."""
+        return self.steps[:-1] if self.normalized else self.steps
+
+    @property
     def learned_steps(self) -> bool:
         """Whether a module behind the pooling has weights of its own."""
         return learned(self.steps)
@@ -151,9 +156,15 @@ def network_folder(folder: Path) -> Path:
     if not path:
         return folder
     below = folder / str(path)
-    if not isinstance(path, str) or not A_NAME.fullmatch(path) or path in (".", "..") or below.is_symlink():
+    if (
+        not isinstance(path, str)
+        or not A_NAME.fullmatch(path)
+        or path in (".", "..")
+        or below.is_symlink()
+        or not below.is_dir()
+    ):
         raise RefusedError(
-            f"{listed} keeps the network in {path!r:.100}, which is no folder beside it; copy it again"
+            f"{listed} keeps the network in {path!r:.100}, which is no folder beside it; copy all of it again"
         )
     return below
 

@@ -136,9 +136,9 @@ class Engine:
             return self._read(whole, self._vectors, pooled, own=own, skip=skip)
 
         def read(new: Sequence[str]) -> Iterable[Entry]:
-            if not sentence.steps:
+            if not sentence.inner_steps:
                 return pool(new)
-            return behind_steps(list(pool(new)), sentence.steps, width)
+            return behind_steps(list(pool(new)), sentence.inner_steps, width)
 
         tokens, windows, truncated, vectors = self.outputs(texts, read, width)  # the store keeps the whole of them
         return Encoded(tokens, windows, truncated, vectors[:, : self.width])
