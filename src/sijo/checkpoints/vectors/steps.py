@@ -236,7 +236,10 @@ def _tensors(folder: Path, path: str, shapes: Mapping[str, tuple[int, ...]]) -> 
             f"{folder} NEW`"
         )
     if file is None:
-        raise CheckpointError(f"{folder / path} has no {WEIGHTS}, though modules.json names it; copy it again")
+        raise CheckpointError(
+            f"{folder / path} has no {WEIGHTS}, though modules.json names it; copy the folder again, whole. Where it was "
+            f"published with {PICKLE} alone, which the Hub's copy here leaves out, fetch that and run `sijo convert`"
+        )
     content = file.buffer()
     entries = read_header(file, content)
     for name in [*shapes, *entries]:
