@@ -237,8 +237,8 @@ def _tensors(folder: Path, path: str, shapes: Mapping[str, tuple[int, ...]]) -> 
         )
     if file is None:
         raise CheckpointError(
-            f"{folder / path} has no {WEIGHTS}, though modules.json names it; copy the folder again, whole. Where it was "
-            f"published with {PICKLE} alone, which the Hub's copy here leaves out, fetch that and run `sijo convert`"
+            f"{folder / path} has no {WEIGHTS}, though modules.json names it; copy the folder again, whole. Where "
+            f"the model was published with {PICKLE} there, which is never fetched, get it and run `sijo convert`"
         )
     content = file.buffer()
     entries = read_header(file, content)
