@@ -274,6 +274,16 @@ def test_windows_are_averaged_before_the_steps_and_no_tokens_give_zeros(encoder)
     np.testing.assert_allclose(encoded.vectors[1], want, atol=1e-6)
 
 
+def test_a_text_has_one_vector_whatever_stands_beside_it(encoder):
+    # kills: a product of many rows whose sums are in another order than those of one
+    from sijo.inference.vector_steps import after_steps
+
+    steps = describe(encoder("LaBSE")[1]).sentence.steps
+    pooled = np.random.default_rng(0).normal(0, 1, (37, WIDTH)).astype(np.float32)
+    whole = after_steps(pooled, steps)
+    np.testing.assert_array_equal(np.concatenate([after_steps(pooled[i : i + 1], steps) for i in range(37)]), whole)
+
+
 def test_a_store_is_of_all_modules(copied, tmp_path):
     # kills: vectors kept under the key of the network alone, taken for those behind another Dense module
     from safetensors.numpy import load_file, save_file

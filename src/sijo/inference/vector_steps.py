@@ -54,15 +54,23 @@ def behind_steps(entries: Sequence[Entry], steps: Sequence[VectorStep], width: i
 
 
 def _dense(step: DenseStep, vectors_nD: np.ndarray) -> np.ndarray:
-    out_nM = vectors_nD @ step.tensors["linear.weight"].T
+    out_nM = _products(vectors_nD, step.tensors["linear.weight"])
     if "linear.bias" in step.tensors:
         out_nM = out_nM + step.tensors["linear.bias"]
     out_nM = activated(step.activation, out_nM)
     if not step.adds_input:
         return out_nM
     residual = step.tensors.get("residual.weight")
-    added: np.ndarray = out_nM + (vectors_nD if residual is None else vectors_nD @ residual.T)
+    added: np.ndarray = out_nM + (vectors_nD if residual is None else _products(vectors_nD, residual))
     return added
+
+
+def _products(vectors_nD: np.ndarray, weight_MD: np.ndarray) -> np.ndarray:
+    """Each vector by the matrix, (n, M), one by one: a text's last bit does not hang on how many stand beside it."""
+    products_nM = np.empty((len(vectors_nD), len(weight_MD)), np.float32)
+    for vector_D, product_M in zip(vectors_nD, products_nM, strict=True):
+        np.matmul(weight_MD, vector_D, out=product_M)
+    return products_nM
 
 
 def activated(kind: VectorActivation, numbers: np.ndarray) -> np.ndarray:
