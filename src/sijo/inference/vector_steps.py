@@ -66,7 +66,7 @@ def _dense(step: DenseStep, vectors_nD: np.ndarray) -> np.ndarray:
 
 
 def _products(vectors_nD: np.ndarray, weight_MD: np.ndarray) -> np.ndarray:
-    """Each vector by the matrix, (n, M), one by one: a text's last bit does not hang on how many stand beside it."""
+    """Each vector by the matrix, (n, M), one by one: no bit of a text's hangs on what stands beside it."""
     products_nM = np.empty((len(vectors_nD), len(weight_MD)), np.float32)
     for vector_D, product_M in zip(vectors_nD, products_nM, strict=True):
         np.matmul(weight_MD, vector_D, out=product_M)

@@ -52,16 +52,20 @@ class Pipeline(ABC):
         """What cuts text for the network."""
         self._settings(**defaults)  # refused now, not at the first call
 
-    def __call__(self, inputs: Any, *, batch_size: int | None = None, **arguments: Any) -> Any:
+    def __call__(
+        self, inputs: Any, *, batch_size: int | None = None, num_workers: int | None = None, **arguments: Any
+    ) -> Any:
         """The answer of an input, a list of them for a list, or for a stream a stream, as its inputs come.
 
-        batch_size  of this call
-        arguments   those of the pipeline's task
+        batch_size   of this call
+        num_workers  changes nothing: no other process prepares inputs
+        arguments    those of the pipeline's task
 
         Raises SettingError for an argument that the task does not have, and what each task raises for inputs.
         """
         self._check(arguments)
         settings = self._settings(**{**self._defaults, **arguments})
+        del num_workers
         if isinstance(inputs, str | dict):
             return self._alone(self._answers([inputs], settings)[0], inputs, arguments)
         if isinstance(inputs, list | tuple):

@@ -23,7 +23,6 @@ SAY_NOTHING = {
     "use_fast": (True,),
     "framework": ("pt",),
     "trust_remote_code": (False,),
-    "num_workers": (0, 1),
     "config": (),
     "token": (),
     "device_map": (),
@@ -45,7 +44,8 @@ def pipeline(
     device: Any = None,
     dtype: Any = None,
     torch_dtype: Any = None,
-    batch_size: int = 1,
+    batch_size: int | None = None,
+    num_workers: int | None = None,
     precision: str | None = None,
     backend: str = "auto",
     threads: int | None = None,
@@ -60,7 +60,9 @@ def pipeline(
     revision     branch, tag or commit on the Hub
     device       a name, a number of a CUDA device, -1 for the processor; None for what there is
     dtype        "auto" or None for float32, float16, bfloat16; torch_dtype is its older name
-    batch_size   how many inputs of a stream are taken at a time; lists are read by lengths, whatever it says
+    batch_size   how many inputs of a stream are taken at a time, 1 by default; lists are read by lengths, whatever
+                 it says
+    num_workers  changes nothing: no other process prepares inputs
     arguments    defaults for the arguments of calls
 
     `precision`, `backend`, `threads` and `base` are those of `sijo.encode`. Scores are the same to 1e-5; a text
@@ -85,6 +87,7 @@ def pipeline(
                 f"{argument}={value!r} is nothing that this pipeline can do; leave it out (sijo runs no code of a "
                 "model's, and takes device=, dtype= and revision= by themselves)"
             )
+    del num_workers
     if dtype is not None and torch_dtype is not None:
         raise SettingError("dtype= and torch_dtype= are one argument; give dtype=")
     run_by: dict[str, Any] = {
@@ -97,7 +100,14 @@ def pipeline(
     if isinstance(model, str | Path):
         tokenizer = None if isinstance(tokenizer, str | Path) and str(tokenizer) == str(model) else tokenizer
         model = locate(model, revision=revision)
+    elif model is not None and not hasattr(model, "architecture"):
+        raise SettingError(
+            f"model= is of type {type(model).__name__}, and sijo opens models itself; give its folder, its org/name, "
+            "or what sijo.load gives"
+        )
     elif revision is not None:
         raise SettingError(f"revision={revision!r} is of a model that is named as org/name; name one")
     kind = cast(type[Pipeline], resolve_name(TASKS[name]))
-    return kind(model, tokenizer, batch_size=batch_size, run_by=run_by, defaults=arguments)
+    return kind(
+        model, tokenizer, batch_size=1 if batch_size is None else batch_size, run_by=run_by, defaults=arguments
+    )
