@@ -14,7 +14,7 @@ from sijo.checkpoints.vectors.steps import NORM_EPS, DenseStep, UnitLengthStep, 
 from sijo.inference.outputs import unit
 from sijo.inference.vector_cache import Entry
 
-ERF = np.frompyfunc(math.erf, 1, 1)
+ERF = np.vectorize(math.erf, otypes=[np.float64])
 
 
 def after_steps(vectors_nD: np.ndarray, steps: Sequence[VectorStep]) -> np.ndarray:
@@ -79,21 +79,21 @@ def activated(kind: VectorActivation, numbers: np.ndarray) -> np.ndarray:
     >>> activated("ReLU", np.array([-1.0, 2.0], np.float32)).tolist()
     [0.0, 2.0]
     """
+    out = numbers
     match kind:
         case "Tanh":
-            return np.tanh(numbers)
+            out = np.tanh(numbers)
         case "ReLU":
-            return np.maximum(numbers, 0)
+            out = np.maximum(numbers, 0)
         case "GELU":
-            wide = numbers.astype(np.float64)
-            return (wide * (0.5 + 0.5 * ERF(wide / math.sqrt(2)).astype(np.float64))).astype(np.float32)
+            out = numbers * (0.5 + 0.5 * ERF(numbers.astype(np.float64) / math.sqrt(2)))
         case "SiLU":
-            return numbers * _sigmoid(numbers)
+            out = numbers * _sigmoid(numbers)
         case "Sigmoid":
-            return _sigmoid(numbers)
-        case "Identity":
-            return numbers
+            out = _sigmoid(numbers)
+    return out.astype(np.float32, copy=False)
 
 
 def _sigmoid(numbers: np.ndarray) -> np.ndarray:
-    return (0.5 * (1 + np.tanh(0.5 * numbers))).astype(np.float32)
+    odds: np.ndarray = 0.5 * (1 + np.tanh(0.5 * numbers))
+    return odds

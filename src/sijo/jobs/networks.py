@@ -118,9 +118,9 @@ def _network(
         trained = sentence.trained or teachers.sentence_encoder
         # it learns a text's vector from the text alone, whatever stood before it for a teacher, and by its own
         # pooling: the modules with which a teacher makes that vector are not the student's
-        plain = {"prompts": {}, "default_prompt": None, "include_prompt": True}
-        plain |= {"steps": (UnitLengthStep(),) if sentence.normalized else ()}
-        model.sentence = replace(sentence, trained=trained, **plain)
+        plain = replace(sentence, prompts={}, default_prompt=None, include_prompt=True)
+        scaled = (UnitLengthStep(),) if sentence.normalized else ()
+        model.sentence = replace(plain, trained=trained, steps=scaled)
     return model
 
 

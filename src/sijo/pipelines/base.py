@@ -1,7 +1,7 @@
 """What every pipeline does: arguments looked at, one input, a list or a stream of them, and answers in order."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -90,9 +90,8 @@ class Pipeline(ABC):
     def _opened(self, model: "str | Path | Model | None", run_by: Mapping[str, Any]) -> "Engine":
         """The model, ready to read."""
 
-    @abstractmethod
-    def _settings(self, **arguments: Any) -> Any:
-        """What the arguments of a call mean; SettingError for what they cannot."""
+    _settings: Callable[..., Any]
+    """What the arguments of a call mean; SettingError for what they cannot."""
 
     @abstractmethod
     def _answers(self, inputs: list[Any], settings: Any) -> list[Any]:

@@ -102,8 +102,8 @@ def pipeline(
         model = locate(model, revision=revision)
     elif model is not None and not hasattr(model, "architecture"):
         raise SettingError(
-            f"model= is of type {type(model).__name__}, and sijo opens models itself; give its folder, its org/name, "
-            "or what sijo.load gives"
+            f"model= is of type {type(model).__name__}, and sijo opens models itself; give its folder, its "
+            "org/name, or what sijo.load gives"
         )
     elif revision is not None:
         raise SettingError(f"revision={revision!r} is of a model that is named as org/name; name one")

@@ -1,7 +1,7 @@
 """A text, or a pair of them, and what a trained head says of it: transformers' text-classification."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -54,16 +54,16 @@ class TextClassificationPipeline(Pipeline):
         return_all_scores: bool | None = None,
         **tokenizer: Any,
     ) -> ScoreCall:
-        told = {"function": self._function(function_to_apply), "cut": CutSettings.of(**tokenizer)}
+        told = ScoreCall(function=self._function(function_to_apply), cut=CutSettings.of(**tokenizer))
         if top_k is not UNSET:
             if return_all_scores is not None:
                 raise SettingError("top_k= and return_all_scores= say the same; give top_k alone, None for all")
             if top_k is not None and (not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1):
                 raise SettingError(f"top_k={top_k!r} is no number of labels; give 1 or more, or None for all")
-            return ScoreCall(top_k=top_k, plain=False, **told)
+            return replace(told, top_k=top_k, plain=False)
         if return_all_scores:
-            return ScoreCall(top_k=None, plain=False, sorted=False, **told)
-        return ScoreCall(**told)
+            return replace(told, top_k=None, plain=False, sorted=False)
+        return told
 
     def _function(self, wanted: Any) -> ScoreFunction:
         """What makes scores of logits: as asked, or by what the head was trained for."""

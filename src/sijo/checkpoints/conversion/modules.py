@@ -36,11 +36,11 @@ def copy_modules(folder: Path, fresh: Path, tell: Callable[[str], object]) -> No
     if steps and steps[0].get("path"):
         write_json(fresh / "modules.json", [{**steps[0], "path": ""}, *steps[1:]])
         for name in BESIDE:
-            if file := present(folder, name):
-                (fresh / name).write_bytes(file.read_bytes(MOST))
-    for path in sorted(folder.iterdir()):
-        if path.suffix in PICKLED and not path.name.startswith("pytorch_model"):
-            tell(f"left {path.name}, a pickle that no dense vector is made of")
+            if beside := present(folder, name):
+                (fresh / name).write_bytes(beside.read_bytes(MOST))
+    for file in sorted(folder.iterdir()):
+        if file.suffix in PICKLED and not file.name.startswith("pytorch_model"):
+            tell(f"left {file.name}, a pickle that no dense vector is made of")
 
 
 def _copy(folder: Path, path: str, fresh: Path, tell: Callable[[str], object]) -> None:
