@@ -29,6 +29,9 @@ from sijo.export.export import export
 from sijo.files import jail
 from sijo.inference.encode import engine_of
 from sijo.inference.vector_cache import VectorCache
+from sijo.jobs import label_matching_setup
+from sijo.jobs.label_matching_settings import MatchingFiles, default_matching
+from sijo.jobs.label_matching_setup import LabelMatchingSetup
 from sijo.models import tokenizer_style
 from sijo.tokenizers.train import train_tokenizer
 from sijo.zeroshot.scorers.open import open_scorer
@@ -325,6 +328,23 @@ def test_commands_tell_of_the_steps(encoder, sijo_cli, tmp_path):
     want = np.exp(both[1:] @ both[0]) / np.exp(both[1:] @ both[0]).sum()
     classifier = sijo.ZeroShotClassifier(labels, model=folder, temperature=1.0)
     np.testing.assert_allclose(classifier.predict_proba(TEXTS[:1])[0], want, atol=1e-5)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_student_learns_vectors_behind_modules_and_has_none(encoder, sijo_cli, tmp_path, monkeypatch):
+    # kills: a student that inherits its teacher's Dense, or learns the vectors before it
+    _, folder = encoder("LaBSE")
+    corpus, out = tmp_path / "texts.txt", tmp_path / "run"
+    corpus.write_text("\n\n".join(f"{text} {number}" for number in range(8) for text in TEXTS))
+    few = ("run.epochs=null", "run.steps=2", "run.batch=4", "data.length=16")
+    ran = sijo_cli("distill", "--teacher", folder, "--corpus", corpus, "-o", out, "-q", "--set", *few)
+    assert ran.code == 0, ran.err
+    sentence = describe(out / "model").sentence
+    assert sentence.trained and sentence.normalized and not sentence.learned_steps
+    monkeypatch.setattr(label_matching_setup, "_sets", lambda settings, files: ([], []))
+    files = MatchingFiles(train=str(corpus), evaluation=str(corpus))
+    with pytest.raises(SettingError, match="Dense or LayerNorm"):
+        LabelMatchingSetup(default_matching(folder), files)
 
 
 def damaged(folder, kind):
