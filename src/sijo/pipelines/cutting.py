@@ -12,7 +12,7 @@ TOKENIZER_ARGUMENTS = ("truncation", "max_length", "padding")
 
 
 @dataclass(frozen=True, kw_only=True)
-class CutSettings:
+class InputCut:
     """What is cut, and to how many tokens."""
 
     truncation: Truncation = "do_not_truncate"
@@ -20,12 +20,12 @@ class CutSettings:
     """Tokens of an input, special ones counted; None for as many as the model reads."""
 
     @classmethod
-    def of(cls, truncation: Any = None, max_length: int | None = None, padding: Any = False) -> "CutSettings":
+    def of(cls, truncation: Any = None, max_length: int | None = None, padding: Any = False) -> "InputCut":
         """From the arguments of a tokenizer; SettingError for what they cannot be.
 
         padding  changes no answer here, where none is read of padding, and is only looked at
 
-        >>> CutSettings.of(truncation=True).truncation, CutSettings.of(max_length=8).truncation
+        >>> InputCut.of(truncation=True).truncation, InputCut.of(max_length=8).truncation
         ('longest_first', 'longest_first')
         """
         if max_length is not None and (type(max_length) is not int or max_length < 1):
@@ -46,7 +46,7 @@ class CutSettings:
 
 
 def cut_inputs(
-    tokenizer: Tokenizer, texts: Sequence[str], seconds: Sequence[str | None], cut: CutSettings
+    tokenizer: Tokenizer, texts: Sequence[str], seconds: Sequence[str | None], cut: InputCut
 ) -> list[FramedInput]:
     """Each text, with its second where that is not None, as one input in tokens.
 
@@ -54,7 +54,7 @@ def cut_inputs(
 
     >>> from sijo.checkpoints.describe import describe
     >>> tokenizer = describe("all-minilm-l6-v2").tokenizer
-    >>> [input.ids for input in cut_inputs(tokenizer, ["A short poem."], [None], CutSettings.of(True, 4))]
+    >>> [input.ids for input in cut_inputs(tokenizer, ["A short poem."], [None], InputCut.of(True, 4))]
     [[101, 1037, 2460, 102]]
     """
     distinct = list(dict.fromkeys([*texts, *(second for second in seconds if second is not None)]))
@@ -65,7 +65,7 @@ def cut_inputs(
     ]
 
 
-def _cut(tokenizer: Tokenizer, first: list[int], second: list[int] | None, cut: CutSettings) -> FramedInput:
+def _cut(tokenizer: Tokenizer, first: list[int], second: list[int] | None, cut: InputCut) -> FramedInput:
     longest = tokenizer.max_length if cut.max_length is None else min(cut.max_length, tokenizer.max_length)
     room = tokenizer.room(longest, pair=second is not None)
     if cut.truncation == "do_not_truncate":

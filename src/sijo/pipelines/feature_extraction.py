@@ -17,7 +17,7 @@ from sijo.errors import SettingError
 from sijo.inference.backends.torch_backend import DTYPES, TorchBackend, padded
 from sijo.inference.engine import Engine
 from sijo.pipelines.base import Pipeline
-from sijo.pipelines.cutting import TOKENIZER_ARGUMENTS, CutSettings, cut_inputs
+from sijo.pipelines.cutting import TOKENIZER_ARGUMENTS, InputCut, cut_inputs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +30,7 @@ TOGETHER = 32
 class StatesCall:
     """What a call asks."""
 
-    cut: CutSettings = field(default_factory=CutSettings)
+    cut: InputCut = field(default_factory=InputCut)
     return_tensors: bool = False
 
 
@@ -73,7 +73,7 @@ class FeatureExtractionPipeline(Pipeline):
                 raise SettingError(
                     f"tokenize_kwargs= has {name}, which is not known; there are {', '.join(TOKENIZER_ARGUMENTS)}"
                 )
-        return StatesCall(cut=CutSettings.of(**kwargs), return_tensors=bool(return_tensors))
+        return StatesCall(cut=InputCut.of(**kwargs), return_tensors=bool(return_tensors))
 
     @torch.inference_mode()
     def _answers(self, inputs: list[Any], settings: StatesCall) -> list[Any]:

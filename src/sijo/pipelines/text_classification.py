@@ -11,7 +11,7 @@ from sijo.errors import SettingError
 from sijo.inference.encode import engine_of
 from sijo.nn.head_specs import CLASSIFIER
 from sijo.pipelines.base import UNSET, Pipeline
-from sijo.pipelines.cutting import TOKENIZER_ARGUMENTS, CutSettings, cut_inputs
+from sijo.pipelines.cutting import TOKENIZER_ARGUMENTS, InputCut, cut_inputs
 
 if TYPE_CHECKING:
     from sijo.checkpoints.load import Model
@@ -31,7 +31,7 @@ class ScoreCall:
     sorted: bool = True
     """Whether the best comes first."""
     function: ScoreFunction
-    cut: CutSettings = field(default_factory=CutSettings)
+    cut: InputCut = field(default_factory=InputCut)
 
 
 class TextClassificationPipeline(Pipeline):
@@ -54,7 +54,7 @@ class TextClassificationPipeline(Pipeline):
         return_all_scores: bool | None = None,
         **tokenizer: Any,
     ) -> ScoreCall:
-        told = ScoreCall(function=self._function(function_to_apply), cut=CutSettings.of(**tokenizer))
+        told = ScoreCall(function=self._function(function_to_apply), cut=InputCut.of(**tokenizer))
         if top_k is not UNSET:
             if return_all_scores is not None:
                 raise SettingError("top_k= and return_all_scores= say the same; give top_k alone, None for all")
