@@ -18,7 +18,7 @@ def parts(model, head=None):
         head_spec=model.head_values[head] if head else None,
         head_weights=arrays(model.head[head]) if head else None,
         pooling=model.sentence.pooling,
-        normalized=model.sentence.normalized,
+        steps=model.sentence.steps,
     )
 
 

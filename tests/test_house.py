@@ -63,15 +63,29 @@ HOUSE = {
             *("inference", "generation", "evaluation"),
         ),
     ),
+    "pipelines": (
+        "the calls of transformers' pipelines, over what is below",
+        ("tokenizers", "nn", "models", "checkpoints", "inference", "prediction", "zeroshot"),
+    ),
     "jobs": (
         "pretrain, distill, finetune: prepare, build once, train, export what was built; recipes",
-        (*BELOW, "inference", "generation", "evaluation", "export", "prediction", "training", "zeroshot"),
+        (
+            *BELOW,
+            "inference",
+            "generation",
+            "evaluation",
+            "export",
+            "prediction",
+            "training",
+            "zeroshot",
+            "pipelines",
+        ),
     ),
     "app": (
         "the command line and the report: reads arguments, makes one call, shows the result",
         (
             *(*BELOW, "inference", "generation", "evaluation", "export", "prediction", "training", "zeroshot"),
-            "jobs",
+            *("pipelines", "jobs"),
         ),
     ),
 }
@@ -95,6 +109,7 @@ MAY_IMPORT_TORCH = {
         "clm distillation ensemble label_matching language_teacher mlm objective one_pass posed_batch rtd scoring "
         "sop supervised tally text_teacher token_loss"
     ),
+    "pipelines": "feature_extraction",
     "training": "average cost distributed loop optimizers state trackers",
 }
 LINES, FUNCTION_LINES, FOLDER_CODE_LINES = 450, 80, 2_500

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sijo.inference.encode import encode as encode
     from sijo.inference.open_models import close_models as close_models
     from sijo.nn.architecture import Architecture as Architecture
+    from sijo.pipelines.pipeline import pipeline as pipeline
     from sijo.prediction.answers import Prediction as Prediction
     from sijo.prediction.predictor import predict as predict
     from sijo.zeroshot.classifier import ZeroShotClassifier as ZeroShotClassifier
@@ -47,6 +48,7 @@ _PLACES = {
     "encode": "sijo.inference.encode.encode",
     "generate": "sijo.generation.generator.generate",
     "load": "sijo.checkpoints.load.load",
+    "pipeline": "sijo.pipelines.pipeline.pipeline",
     "predict": "sijo.prediction.predictor.predict",
     "read_labels": "sijo.zeroshot.label_files.read_labels",
     "save": "sijo.checkpoints.save.save",

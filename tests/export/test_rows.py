@@ -12,6 +12,7 @@ from battery import scramble
 from onnx_sessions import answers, opened, parts
 from sijo.checkpoints.blocks import quantized_blocks
 from sijo.checkpoints.load import create
+from sijo.checkpoints.vectors.steps import UnitLengthStep
 from sijo.export.calibrate import input_ranges
 from sijo.export.graph import GraphBuilder
 from sijo.export.network import onnx_model
@@ -132,7 +133,7 @@ def test_pooling_is_that_of_the_network(mode, normalized):
     """Catches a mode that counts padding, or takes the last place for the last token."""
     model = made(PLAIN)
     keep = np.arange(23) < np.array([[23], [9], [1]])
-    session = opened(replace(parts(model), pooling=mode, normalized=normalized))
+    session = opened(replace(parts(model), pooling=mode, steps=(UnitLengthStep(),) * normalized))
     got = answers(session, IDS[:3], keep)["sentence_embedding"]
     with torch.inference_mode():
         hidden = model(torch.from_numpy(IDS[:3]), torch.from_numpy(keep)).last_hidden_state

@@ -3,7 +3,7 @@
 All of it may be untrusted words.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
@@ -106,12 +106,7 @@ def _about(contents: dict[str, Any]) -> Iterator[tuple[str, str]]:
             words = f"{tokenizer['kind']}, {tokenizer['vocabulary']:,} tokens, {limit}"
         yield "tokenizer", words
         if sentence := contents["sentence_encoder"]:
-            pooling = sentence["pooling"]
-            pooled = pooling if isinstance(pooling, str) else " beside ".join(pooling)
-            yield "sentences", f"{pooled} pooling{', in lower case' if sentence['lowercase'] else ''}"
-            for name, words in sentence["prompts"].items():
-                mark = " (put before each text)" if name == sentence["default_prompt"] else ""
-                yield "  prompt", f"{name}: {words!r}{mark}"
+            yield from _of_sentences(sentence)
         for precision, row in contents["onnx"].items():
             beside = (
                 "made of the weights beside it" if row["compared"] else "compared with no weights: none are here"
@@ -171,3 +166,23 @@ def _few(words: Iterable[str]) -> str:
 
 def _safe(text: str, most: int = 4_000) -> str:
     return printable(text[:most])
+
+
+def _of_sentences(sentence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """How vectors of texts are made, line by line."""
+    pooling = sentence["pooling"]
+    pooled = pooling if isinstance(pooling, str) else " beside ".join(pooling)
+    steps = "".join(f", then {_step(step)}" for step in sentence["steps"])
+    yield "sentences", f"{pooled} pooling{', in lower case' if sentence['lowercase'] else ''}{steps}"
+    if sentence["similarity"] not in (None, "cosine"):
+        yield "  compared", f"by {sentence['similarity']}, as it was trained"
+    for name, words in sentence["prompts"].items():
+        mark = " (put before each text)" if name == sentence["default_prompt"] else ""
+        yield "  prompt", f"{name}: {words!r}{mark}"
+
+
+def _step(step: Mapping[str, Any]) -> str:
+    """A module behind the pooling, as words."""
+    if step["kind"] != "Dense":
+        return str(step["kind"])
+    return f"Dense from {step['inputs']} to {step['outputs']} ({step['activation']})"

@@ -115,7 +115,7 @@ def _described(described: FolderDescription) -> dict[str, Any]:
             "vocabulary": tokenizer.vocab_size,
             "longest_input": tokenizer.max_length,
         },
-        "sentence_encoder": asdict(sentence) if sentence.trained else None,
+        "sentence_encoder": sentence.told() if sentence.trained else None,
         **({} if described.adapter is None else {"adapter": _told(described.adapter, described)}),
     }
 

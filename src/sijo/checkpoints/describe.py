@@ -16,7 +16,8 @@ from sijo.checkpoints.locate import TOKENIZER_FILES, locate
 from sijo.checkpoints.onnx.content import OnnxContent
 from sijo.checkpoints.onnx.files import onnx_files
 from sijo.checkpoints.onnx.outputs import JUDGING, judging_heads
-from sijo.checkpoints.sentence import SentenceSettings, sentence_settings
+from sijo.checkpoints.sentence import SentenceSettings, network_folder, sentence_settings
+from sijo.checkpoints.vectors.decoders import why_no_encoder
 from sijo.checkpoints.weight_files import has_weights, shown, weight_files
 from sijo.errors import CheckpointError, RefusedError, SettingError, SijoError
 from sijo.files.json_files import read_object
@@ -99,15 +100,17 @@ class FolderDescription:
 
     def __init__(self, folder: Path, labels: Sequence[str] | None = None, base: str | Path | None = None) -> None:
         self.folder = folder
-        self.adapter = adapter_in(folder)
+        self.network = network_folder(folder)
+        """Where config, tokenizer and weights are: the folder, or one below that modules.json names."""
+        self.adapter = adapter_in(self.network)
         """What is to be merged into the weights."""
         self.adapted: dict[str, None] = {}
         """The full names of tensors that the adapter keeps whole."""
-        if self.adapter is None and base is not None:
+        if self.adapter is None and base not in (None, self.network):
             raise SettingError(
                 f"base={str(base)!r} (--base) names the model of an adapter, and {folder} holds none; leave it out"
             )
-        self.base = folder if self.adapter is None else self.adapter.base(base)
+        self.base = self.network if self.adapter is None else self.adapter.base(base)
         """The folder of the weights: another one where an adapter stands alone."""
         fields = config_fields(self._beside("config.json"))
         self.fields = fields if labels is None else with_labels(fields, labels)
@@ -121,7 +124,7 @@ class FolderDescription:
 
     def _beside(self, *names: str) -> Path:
         """The folder of some files: the adapter's, if it has any of them, else the base model's."""
-        return self.folder if any(present(self.folder, name) for name in names) else self.base
+        return self.network if any(present(self.network, name) for name in names) else self.base
 
     def _of_adapter(self, adapter: Adapter, *, named: bool) -> None:
         """What an adapter changes in the config: the head that it was trained with, and how many columns that has.
@@ -212,7 +215,8 @@ class FolderDescription:
     @cached_property
     def sentence(self) -> SentenceSettings:
         """How it makes a vector of a sentence."""
-        return sentence_settings(self._beside("modules.json"))
+        folder = self.folder if present(self.folder, "modules.json") else self.base
+        return sentence_settings(folder, self.architecture.hidden_size)
 
     def by_full_name(self, tensors: Mapping[str, Content]) -> dict[str, Content]:
         """The folder's tensors, or whatever is known of each, by full published name."""
@@ -296,6 +300,8 @@ def buildable(config: dict[str, object], file: Path) -> dict[str, object]:
     """The fields themselves, once it is sure that they ask for no code and are of a family that sijo knows."""
     if "auto_map" in config:
         raise RefusedError(f"{file} asks to run code of its own (auto_map); sijo never does. Choose another model")
+    if why := why_no_encoder(str(config.get("model_type"))):
+        raise RefusedError(f"{file} is of the architecture {config.get('model_type')!r}, {why}")
     if str(config.get("model_type")) not in FAMILIES:
         raise RefusedError(
             f"{file} is of the architecture {config.get('model_type')!r}, which sijo does not know; "

@@ -35,7 +35,8 @@ FILES = [
     "*.safetensors.index.json",
     *BESIDE_WEIGHTS,
     SENTENCE_CONFIGS,
-    "*_Pooling/config.json",
+    *("*_Pooling/config.json", "*_Dense/config.json", "*_LayerNorm/config.json", "*_Normalize/config.json"),
+    *("*_Transformer/*.json", "*_Transformer/*.txt", "*_Transformer/*.model"),
 ]
 """What is fetched from the Hub. Nothing that can carry code."""
 ONNX_FILES = ["onnx/model.onnx", "onnx/model.onnx_data", "model.onnx"]

@@ -2,15 +2,26 @@
 
 Written by sentence-transformers: `modules.json` names the steps, `1_Pooling/config.json` the pooling,
 `sentence_bert_config.json` the longest input, `config_sentence_transformers.json` what stands before each text.
+What stands behind the pooling is in `vectors/steps.py`.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from sijo.checkpoints.locate import SENTENCE_CONFIGS
+from sijo.checkpoints.vectors.steps import (
+    KINDS,
+    UnitLengthStep,
+    VectorStep,
+    learned,
+    read_step,
+    told,
+    width_after,
+    write_step,
+)
 from sijo.errors import CheckpointError, RefusedError, SettingError, nearest
 from sijo.files.json_files import read_json, read_object, write_json
 from sijo.files.paths import FolderFile, present
@@ -19,7 +30,7 @@ from sijo.texts import half_character
 
 TRANSFORMERS = ("Transformer", "BERT", "DistilBERT", "ALBERT")
 """The step that is the network; the last three as its first releases called it."""
-STEPS = ("Transformer", "Pooling", "Normalize")
+STEPS = ("Transformer", "Pooling", *KINDS)
 OLD_MODES: dict[str, PoolingMode] = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -46,6 +57,10 @@ READ_AS_TEXT: Mapping[str, object] = {
 }
 """What the fields of a sentence_*_config.json must say, where they are there, for the states of all tokens to be
 read as they are here."""
+Similarity = Literal["cosine", "dot", "euclidean", "manhattan"]
+"""By what two vectors are compared, as sentence-transformers calls it."""
+DENSE_MODELS = ("SentenceTransformer", "CrossEncoder")
+"""The kinds of models of which one vector a text, or a head's answer, is asked."""
 A_NAME = re.compile(r"[\w.-]+")
 """What a prompt's name looks like; what is put before a text ends in more than a word."""
 
@@ -62,8 +77,8 @@ class SentenceSettings:
     """Whether texts are put in lower case before the tokenizer sees them."""
     trained: bool = False
     """Whether the folder says it is a sentence encoder; if not, mean pooling is only a guess."""
-    normalized: bool = False
-    """Whether its vectors are scaled to length 1 in the end."""
+    steps: tuple[VectorStep, ...] = ()
+    """What is done to the pooled vector, one after another."""
     prompts: Mapping[str, str] = field(default_factory=dict)
     """What may stand before a text, such as "query: ", by name."""
     default_prompt: str | None = None
@@ -72,6 +87,23 @@ class SentenceSettings:
     """Whether the tokens of what stands there are pooled with the text's."""
     dimensions: int | None = None
     """To how many numbers its vectors are cut, of a model that was trained for it (Matryoshka); None for no cut."""
+    similarity: Similarity | None = None
+    """By what its vectors were trained to be compared; None where that is not said."""
+
+    @property
+    def normalized(self) -> bool:
+        """Whether its vectors are scaled to length 1 in the end."""
+        return bool(self.steps) and isinstance(self.steps[-1], UnitLengthStep)
+
+    @property
+    def inner_steps(self) -> tuple[VectorStep, ...]:
+        """The steps without a last scaling to length 1, which is done once a vector is cut, or left to who asks."""
+        return self.steps[:-1] if self.normalized else self.steps
+
+    @property
+    def learned_steps(self) -> bool:
+        """Whether a module behind the pooling has weights of its own."""
+        return learned(self.steps)
 
     def prompt(self, wanted: str | None) -> str:
         """What is put before each text: the prompt of that name, or those words themselves; "" for nothing.
@@ -98,13 +130,49 @@ class SentenceSettings:
             )
         return wanted
 
-    def width(self, hidden_size: int) -> int:
-        """How many numbers a vector has before it is cut."""
+    def told(self) -> dict[str, Any]:
+        """All of it as plain values, of weights the shapes alone."""
+        values = {name: value for name, value in vars(self).items() if name != "steps"}
+        return values | {"normalized": self.normalized, "steps": [told(step) for step in self.steps]}
+
+    def pooled_width(self, hidden_size: int) -> int:
+        """How many numbers the pooled vector has."""
         return len(pooling_modes(self.pooling)) * hidden_size
 
+    def width(self, hidden_size: int) -> int:
+        """How many numbers a vector has before it is cut."""
+        return width_after(self.steps, self.pooled_width(hidden_size))
 
-def sentence_settings(folder: Path) -> SentenceSettings:
+
+def network_folder(folder: Path) -> Path:
+    """Where a model's network and tokenizer are: its folder, or one below that modules.json names (0_Transformer).
+
+    Raises RefusedError for a name that may lead elsewhere.
+    """
+    listed = present(folder, "modules.json")
+    steps = None if listed is None else read_json(listed)
+    first = steps[0] if isinstance(steps, list) and steps else None
+    path = first.get("path") if isinstance(first, dict) else None
+    if not path:
+        return folder
+    below = folder / str(path)
+    if (
+        not isinstance(path, str)
+        or not A_NAME.fullmatch(path)
+        or path in (".", "..")
+        or below.is_symlink()
+        or not below.is_dir()
+    ):
+        raise RefusedError(
+            f"{listed} keeps the network in {path!r:.100}, which is no folder beside it; copy all of it again"
+        )
+    return below
+
+
+def sentence_settings(folder: Path, hidden_size: int) -> SentenceSettings:
     """Read the sentence encoder's settings from a checkpoint folder, if it has any.
+
+    hidden_size  of its network
 
     The classes that modules.json names are never imported. Raises RefusedError for a step, a pooling or a setting
     that sijo does not have, since leaving it out would change the vectors.
@@ -115,14 +183,11 @@ def sentence_settings(folder: Path) -> SentenceSettings:
     steps = read_json(listed)
     if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
         raise CheckpointError(f"{listed} is not a list of steps; copy it again")
-    kinds, pooling = [_kind(step, listed) for step in steps], {}
-    for step, kind in zip(steps, kinds, strict=True):
-        if kind == "Pooling":
-            pooling = _pooling(folder, f"{step.get('path', '')}/config.json")
-    fields, config = _sentence_config(folder)
+    kinds = [_kind(step, listed) for step in steps]
+    fields, config = _sentence_config(network_folder(folder))
     if kinds == ["Transformer"] and fields.get("transformer_task") not in (None, READ_AS_TEXT["transformer_task"]):
         return SentenceSettings()  # a head's answers, as of a cross-encoder
-    if not pooling:
+    if "Pooling" not in kinds:
         raise RefusedError(f"{listed} has no Pooling step, so it gives no sentence vectors")
     _check_steps(steps, kinds, listed)
     for setting, must in READ_AS_TEXT.items():
@@ -133,14 +198,14 @@ def sentence_settings(folder: Path) -> SentenceSettings:
         raise CheckpointError(f"{config} has max_seq_length {length!r}, not a number of tokens; copy it again")
     if not isinstance(lowercase, bool | None):
         raise CheckpointError(f"{config} has do_lower_case {lowercase!r}, not true or false; copy it again")
-    return SentenceSettings(
+    plain = SentenceSettings(
         max_length=length,
         lowercase=bool(lowercase),
         trained=True,
-        normalized="Normalize" in kinds,
-        **pooling,
+        **_pooling(folder, f"{steps[1].get('path', '')}/config.json"),
         **_prompts(folder),
     )
+    return replace(plain, steps=tuple(_behind(folder, steps[2:], kinds[2:], plain.pooled_width(hidden_size))))
 
 
 def write_sentence_settings(settings: SentenceSettings, folder: Path, *, width: int) -> None:
@@ -150,7 +215,13 @@ def write_sentence_settings(settings: SentenceSettings, folder: Path, *, width: 
     """
     if not settings.trained:
         return
-    steps = [("", "Transformer"), ("1_Pooling", "Pooling"), *([("2_Normalize", "Normalize")] * settings.normalized)]
+    (folder / "1_Pooling").mkdir()
+    steps = [("", "Transformer"), ("1_Pooling", "Pooling")]
+    for number, step in enumerate(settings.steps, start=2):
+        (fresh := folder / f"{number}_").mkdir()
+        kind = write_step(step, fresh)
+        steps.append((f"{number}_{kind}", kind))
+        fresh.rename(folder / steps[-1][0])
     modules = [
         {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
         for i, (path, kind) in enumerate(steps)
@@ -162,8 +233,6 @@ def write_sentence_settings(settings: SentenceSettings, folder: Path, *, width: 
     if not settings.include_prompt:
         pooling["include_prompt"] = False
     limits = {"max_seq_length": settings.max_length, "do_lower_case": settings.lowercase}
-    for path, _ in steps[1:]:
-        (folder / path).mkdir()
     write_json(folder / "modules.json", modules)
     write_json(folder / "1_Pooling/config.json", pooling)
     write_json(folder / SENTENCE_CONFIG, limits)
@@ -172,6 +241,8 @@ def write_sentence_settings(settings: SentenceSettings, folder: Path, *, width: 
         named |= {"prompts": dict(settings.prompts), "default_prompt_name": settings.default_prompt}
     if settings.dimensions is not None:
         named["truncate_dim"] = settings.dimensions
+    if settings.similarity is not None:
+        named["similarity_fn_name"] = settings.similarity
     if named:
         write_json(folder / PROMPTS, {"model_type": "SentenceTransformer", **named})
 
@@ -183,7 +254,7 @@ def _kind(step: Mapping[str, Any], listed: FolderFile) -> str:
     if kind not in STEPS:
         raise RefusedError(
             f"{listed} has the step {step.get('type')!r}; sijo knows {', '.join(STEPS)} "
-            "and would give other vectors without it"
+            "and would give other vectors without it; choose a model of these"
         )
     return kind
 
@@ -196,16 +267,25 @@ def _check_steps(steps: Sequence[Mapping[str, Any]], kinds: Sequence[str], liste
                 f"{listed} has the step {step.get('type')!r}, a class of its own, which sijo never runs; choose "
                 "another model"
             )
-    if [*kinds[:2], *set(kinds[2:])] not in (["Transformer", "Pooling"], [*STEPS]):
+    if kinds[:2] != ["Transformer", "Pooling"] or {"Transformer", "Pooling"} & {*kinds[2:]}:
         raise RefusedError(
-            f"{listed} has the steps {', '.join(kinds)}; sijo knows a Transformer, then one Pooling, and then at "
-            "most Normalize"
+            f"{listed} has the steps {', '.join(kinds)}; sijo knows a Transformer, then one Pooling, and behind it "
+            f"{', '.join(KINDS)}, in any order"
         )
-    if steps[0].get("path"):
-        raise RefusedError(
-            f"{listed} keeps the network in the folder {steps[0]['path']!r}, and sijo reads the one beside it; "
-            "move its files there, as sentence-transformers saves them now"
-        )
+
+
+def _behind(
+    folder: Path, steps: Sequence[Mapping[str, Any]], kinds: Sequence[str], width: int
+) -> Iterator[VectorStep]:
+    """The steps behind the pooling.
+
+    width  of the pooled vector
+    """
+    for step, kind in zip(steps, kinds, strict=True):
+        read = read_step(folder, str(step.get("path") or ""), kind, width)
+        if read is not None:
+            width = width_after([read], width)
+            yield read
 
 
 def _sentence_config(folder: Path) -> tuple[dict[str, Any], FolderFile]:
@@ -261,4 +341,15 @@ def _prompts(folder: Path) -> dict[str, Any]:
     dimensions = fields.get("truncate_dim")
     if dimensions is not None and (type(dimensions) is not int or dimensions < 1):
         raise CheckpointError(f"{file} has truncate_dim {dimensions!r}, not a number of dimensions; copy it again")
-    return {"prompts": prompts, "default_prompt": default, "dimensions": dimensions}
+    similarity, kind = fields.get("similarity_fn_name"), fields.get("model_type", DENSE_MODELS[0])
+    if similarity not in (None, *get_args(Similarity)) or kind not in DENSE_MODELS:
+        raise RefusedError(
+            f"{file} is of a {kind} whose vectors are compared by {similarity!r}, and sijo knows one vector a "
+            f"text ({DENSE_MODELS[0]}), compared by {', '.join(get_args(Similarity))}; choose such a model"
+        )
+    return {
+        "prompts": prompts,
+        "default_prompt": default,
+        "dimensions": dimensions,
+        "similarity": similarity,
+    }

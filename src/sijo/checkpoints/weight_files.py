@@ -82,7 +82,7 @@ def weight_files(folder: Path) -> list[FolderFile]:
     blocks = present(folder, BLOCK_WEIGHTS)
     if blocks is not None:
         return [blocks]
-    pickled = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLED)
+    pickled = sorted((path.name for path in folder.iterdir() if path.suffix in PICKLED), key=_by_usual_name)
     if pickled:
         raise RefusedError(
             f"{folder} holds its weights only as {pickled[0]}, a pickle, which can run code when opened; "
@@ -95,6 +95,11 @@ def weight_files(folder: Path) -> list[FolderFile]:
             "nothing else; use another copy of the model"
         )
     raise CheckpointError(f"{folder} has no {WEIGHTS}: it is not a model, or was copied in part")
+
+
+def _by_usual_name(name: str) -> tuple[bool, str]:
+    """What `torch.save` wrote of the whole network goes before others, such as bge-m3's colbert_linear.pt."""
+    return not name.startswith("pytorch_model"), name
 
 
 def by_name(folder: Path, read: Callable[[FolderFile], Mapping[str, Content]]) -> dict[str, Content]:

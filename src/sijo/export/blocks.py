@@ -134,6 +134,11 @@ def _may(folder: Path, bits: Bits, table_bits: Bits) -> FolderDescription:
     if described.adapter is not None:
         raise SettingError(f"{folder} holds an adapter; merge it first, with `sijo convert {folder} NEW`")
     must_be_single(described.architecture, "only encoders are put in blocks")
+    if described.base != described.folder:
+        raise SettingError(
+            f"{folder} keeps its network in a folder below, {described.base.name}; give it the present layout "
+            f"first, with `sijo convert {folder} NEW`"
+        )
     if described.family.fused:
         raise SettingError(
             f"{folder} is a {described.family.model_type}, which was published with several matrices in one, and "

@@ -17,6 +17,7 @@ from sijo.batching import by_length, padded_length
 from sijo.checkpoints.load import Model
 from sijo.errors import SettingError
 from sijo.evaluation.intervals import Interval, share_interval
+from sijo.inference.vector_steps import after_steps
 from sijo.nn.pooling import pool
 
 if TYPE_CHECKING:
@@ -150,9 +151,7 @@ def _by_torch(model: Model, head: str | None, feed: Feed) -> np.ndarray:
     if head is not None:
         return np.asarray(output.answers[head])
     vector = pool(output.last_hidden_state, mask, model.sentence.pooling)
-    if model.sentence.normalized:
-        vector = torch.nn.functional.normalize(vector, dim=-1)
-    return np.asarray(vector)
+    return after_steps(np.asarray(vector), model.sentence.steps)
 
 
 def _in_order(

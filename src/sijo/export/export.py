@@ -139,7 +139,7 @@ def parts_of(model: Model, head: str | None) -> NetworkParts:
         head_spec=spec,
         head_weights=None if head is None else _arrays(model.head[head]),
         pooling=model.sentence.pooling,
-        normalized=model.sentence.normalized,
+        steps=model.sentence.steps,
     )
 
 

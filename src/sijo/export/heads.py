@@ -48,19 +48,10 @@ def add_classifier(
     return products.whole("head.out", states)
 
 
-def add_pooling(
-    graph: GraphBuilder, pooling: Pooling, hidden: str, inputs: EncoderInputs, *, normalized: bool
-) -> str:
-    """One vector for each row, (B, D) or (B, n D) for n modes, as `nn/pooling.py` has them.
-
-    normalized  whether it is scaled to length 1
-    """
+def add_pooling(graph: GraphBuilder, pooling: Pooling, hidden: str, inputs: EncoderInputs) -> str:
+    """One vector for each row, (B, D) or (B, n D) for n modes, as `nn/pooling.py` has them."""
     vectors = [_pooled(graph, mode, hidden, inputs) for mode in pooling_modes(pooling)]
-    vector = vectors[0] if len(vectors) == 1 else graph.op("Concat", *vectors, axis=-1)
-    if not normalized:
-        return vector
-    length = graph.op("ReduceL2", vector, graph.integers(-1), keepdims=1)
-    return graph.op("Div", vector, graph.op("Max", length, graph.floats(1e-12)))
+    return vectors[0] if len(vectors) == 1 else graph.op("Concat", *vectors, axis=-1)
 
 
 def _pooled(graph: GraphBuilder, mode: PoolingMode, hidden: str, inputs: EncoderInputs) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sijo.checkpoints.vectors.steps import VectorStep, width_after
 from sijo.errors import SettingError
 from sijo.export.encoder import Weights, add_encoder
 from sijo.export.graph import GraphBuilder
@@ -17,6 +18,7 @@ from sijo.export.products import Products
 from sijo.export.quantize import BITS, BlockProducts
 from sijo.export.static import InputRange, StaticProducts
 from sijo.export.stored import StoredBlocks, StoredProducts
+from sijo.export.vector_steps import add_steps
 from sijo.nn.architecture import Architecture
 from sijo.nn.head_specs import ClassifierHeadSpec, Pooling, pooling_modes
 
@@ -41,8 +43,8 @@ class NetworkParts:
     """By the names of the head's tensors."""
     pooling: Pooling = "mean"
     """How a sentence's vector is made."""
-    normalized: bool = False
-    """Whether it is scaled to length 1 in the end."""
+    steps: tuple[VectorStep, ...] = ()
+    """What is done to it then."""
 
 
 def onnx_model(
@@ -79,10 +81,9 @@ def onnx_model(
     tokens = ("batch_size", "sequence_length")
     graph.output("last_hidden_state", encoder.last_hidden_state, np.float32, (*tokens, a.hidden_size))
     if parts.head is None:
-        vector = add_pooling(
-            graph, parts.pooling, encoder.last_hidden_state, encoder.inputs, normalized=parts.normalized
-        )
-        width = len(pooling_modes(parts.pooling)) * a.hidden_size
+        vector = add_pooling(graph, parts.pooling, encoder.last_hidden_state, encoder.inputs)
+        vector = add_steps(graph, parts.steps, vector)
+        width = width_after(parts.steps, len(pooling_modes(parts.pooling)) * a.hidden_size)
         graph.output("sentence_embedding", vector, np.float32, (tokens[0], width))
     else:
         if parts.head not in HEADS or parts.head_spec is None or parts.head_weights is None:

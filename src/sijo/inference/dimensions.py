@@ -33,13 +33,28 @@ def width_of(model: DescribedModel, dimensions: int | None) -> int:
             f"dimensions={dimensions} (--dimensions) cannot be cut from this model's vectors of {whole} numbers; "
             f"give 1 to {whole}, or leave it out for all"
         )
-    if dimensions < whole and not _may_be_cut(model):
+    listed = _listed(model)
+    if dimensions < whole and listed and dimensions not in listed:
+        warn(
+            f"the model was trained to be cut (Matryoshka) to {', '.join(map(str, listed))} numbers, and "
+            f"{dimensions} is none of these; the next larger one says more for what it costs"
+        )
+    elif dimensions < whole and not _may_be_cut(model):
         warn(
             f"nothing beside the model says that it was trained to be cut (Matryoshka): its first {dimensions} of "
             f"{whole} numbers may say much less than {dimensions}/{whole} of what all say. Measure it on texts of "
             "your own, or leave dimensions= (--dimensions) out"
         )
     return dimensions
+
+
+def _listed(model: DescribedModel) -> list[int]:
+    """The lengths to which its config says that its vectors may be cut; none where it lists none."""
+    for name in IN_CONFIG:
+        lengths = model.fields.get(name)
+        if isinstance(lengths, list) and lengths and all(type(length) is int for length in lengths):
+            return sorted(lengths, reverse=True)
+    return []
 
 
 def _may_be_cut(model: DescribedModel) -> bool:

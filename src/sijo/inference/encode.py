@@ -144,7 +144,8 @@ def encode(
     model      a folder, an `org/name`, an opened model, or None for the built-in one
     texts      any number of them, in whatever `texts_in` reads: a list, a column of a table, an array, a stream;
                one longer than the model is read in windows
-    normalize  scale each vector to length 1, so that a dot product is a cosine
+    normalize  scale each vector to length 1, so that a dot product is a cosine; False leaves out a Normalize module
+               at the end of the model's own, too
     prompt     what stands before each text: the name of one of the model's prompts, or words such as "query: "; ""
                for nothing, None for what the model was trained with
     dimensions how many of a vector's first numbers are kept, before it is scaled: for models that were trained to

@@ -23,6 +23,7 @@ from sijo.inference.language import LanguageCheck
 from sijo.inference.outputs import Encoded, Logits, NotFiniteError
 from sijo.inference.threads import tell_tokenizers
 from sijo.inference.vector_cache import Entry, VectorCache
+from sijo.inference.vector_steps import behind_steps
 from sijo.nn.head_specs import CLASSIFIER
 from sijo.texts import texts_in
 
@@ -123,15 +124,21 @@ class Engine:
 
     def _encoded(self, texts: Sequence[str]) -> Encoded:
         sentence = self.model.sentence
-        width = sentence.width(self.model.architecture.hidden_size)
+        size = self.model.architecture.hidden_size
+        pooled, width = sentence.pooled_width(size), sentence.width(size)
 
-        def read(new: Sequence[str]) -> Iterator[Entry]:
+        def pool(new: Sequence[str]) -> Iterator[Entry]:
             if not self.before:
-                return self._read(self._cased(new), self._vectors, width)
+                return self._read(self._cased(new), self._vectors, pooled)
             skip = 0 if sentence.include_prompt else self.prompt_tokens
             own = list(map(len, self.model.tokenizer.ids(self._cased(new))))
             whole = self._cased([self.before + text for text in new])
-            return self._read(whole, self._vectors, width, own=own, skip=skip)
+            return self._read(whole, self._vectors, pooled, own=own, skip=skip)
+
+        def read(new: Sequence[str]) -> Iterable[Entry]:
+            if not sentence.inner_steps:
+                return pool(new)
+            return behind_steps(list(pool(new)), sentence.inner_steps, width)
 
         tokens, windows, truncated, vectors = self.outputs(texts, read, width)  # the store keeps the whole of them
         return Encoded(tokens, windows, truncated, vectors[:, : self.width])

@@ -62,6 +62,12 @@ class LabelMatchingSetup:
                 f"questions.length={settings.questions.length} is longer than the {limit} tokens that the model "
                 "reads; shorten it"
             )
+        if model.sentence.learned_steps:
+            raise SettingError(
+                f"{settings.model} makes its vectors by a Dense or LayerNorm module behind the pooling, and "
+                "label-matching trains the network alone, whose vectors would be others; start from a model "
+                "without, or distill this one first (sijo distill sentence), which leaves a student without"
+            )
         self.prompt = settings.prompt
         engine = self._engine()
         self.before = engine.before

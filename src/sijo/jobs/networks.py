@@ -8,6 +8,7 @@ import torch
 from sijo.checkpoints.describe import describe
 from sijo.checkpoints.load import Model, create, load
 from sijo.checkpoints.locate import locate
+from sijo.checkpoints.vectors.steps import UnitLengthStep
 from sijo.data.shards import Corpus
 from sijo.errors import SettingError
 from sijo.jobs.new_token_rows import new_token_ids, train_only_rows, with_new_rows
@@ -51,7 +52,7 @@ def build(
     if teachers is not None and settings.teacher is not None:
         model, texts = teachers.model, None
         if teachers.texts:
-            width = model.sentence.width(network.architecture.hidden_size)
+            width = model.sentence.pooled_width(network.architecture.hidden_size)
             texts = TextTeachers(teachers.texts, width, tokenizer.decode)
         own, pooling = next(iter(objectives), None), model.sentence.pooling
         student = Distillation(network, teachers.language, own, pooling=pooling, texts=texts)
@@ -80,7 +81,7 @@ def check_teachers(settings: RunSettings, tokenizer: Tokenizer, teachers: Teache
         student = _student(settings.model, tokenizer, teachers)
         check_layers(student, teachers.model.architecture, settings.teacher.layers)
         check_comparable(student, teachers.language, learns=bool(settings.objective.parts))
-        check_text_teachers(teachers.texts, teachers.model.sentence.width(student.hidden_size))
+        check_text_teachers(teachers.texts, teachers.model.sentence.pooled_width(student.hidden_size))
 
 
 def head_specs(settings: RunSettings) -> Iterator[tuple[Architecture, dict[str, HeadSpec]]]:
@@ -120,8 +121,11 @@ def _network(
     if teachers is not None:
         sentence = teachers.model.sentence
         trained = sentence.trained or teachers.sentence_encoder
-        # it learns a text's vector from the text alone, whatever stood before it for a teacher
-        model.sentence = replace(sentence, trained=trained, prompts={}, default_prompt=None, include_prompt=True)
+        # it learns a text's vector from the text alone, whatever stood before it for a teacher, and by its own
+        # pooling: the modules with which a teacher makes that vector are not the student's
+        plain = replace(sentence, prompts={}, default_prompt=None, include_prompt=True)
+        scaled = (UnitLengthStep(),) if sentence.normalized else ()
+        model.sentence = replace(plain, trained=trained, steps=scaled)
     return model
 
 

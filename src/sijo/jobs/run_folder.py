@@ -5,7 +5,9 @@ from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
 
+from sijo.checkpoints.describe import describe
 from sijo.checkpoints.locate import locate
+from sijo.checkpoints.sentence import network_folder
 from sijo.checkpoints.weight_files import weight_files
 from sijo.errors import SettingError
 from sijo.files.json_files import json_text, read_object
@@ -29,10 +31,13 @@ def model_words(**models: str | None) -> dict[str, str]:
     for name, model in models.items():
         folder = locate(model)
         digest = blake2b(digest_size=16)
-        beside = [file for name in BESIDE if (file := present(folder, name)) is not None]
-        for file in [*weight_files(folder), *beside]:
+        network = network_folder(folder)
+        beside = [file for name in BESIDE if (file := present(network, name)) is not None]
+        for file in [*weight_files(network), *beside]:
             with file.open() as stream:
                 digest.update(file_digest(stream, "blake2b").digest())
+        if (sentence := describe(folder).sentence).learned_steps:
+            digest.update(str(sentence.steps).encode())
         words[f"files of the {name}"] = digest.hexdigest()
     return words
 

@@ -130,8 +130,9 @@ def _reads_texts(settings: RunSettings, same_tokens: bool) -> bool:
                 "set teacher.vectors or teacher.text_relations above 0, or leave them out"
             )
         return False
-    prompt = describe(wanted.model).sentence.prompt(wanted.prompt)
-    alone = same_tokens and not settings.beside
+    sentence = describe(wanted.model).sentence
+    alone = same_tokens and not settings.beside and not sentence.learned_steps  # they are on no token
+    prompt = sentence.prompt(wanted.prompt)
     return bool(not alone or prompt or wanted.scripts or wanted.text_relations or wanted.vectors_by == "map")
 
 

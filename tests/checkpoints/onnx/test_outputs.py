@@ -44,6 +44,6 @@ def test_heads_by_the_shape_of_logits(outputs, heads):
 def test_vectors_are_made_of_states_or_of_what_is_not_scaled():
     # kills: windows of a long text averaged after they were scaled
     states, pooled, both = OnnxOutputs("h", None, None), OnnxOutputs(None, "s", None), OnnxOutputs("h", "s", None)
-    assert [one.gives_vectors(normalized=True) for one in (states, pooled, both)] == [True, False, True]
-    assert [one.gives_vectors(normalized=False) for one in (states, pooled, both)] == [True, True, True]
-    assert not OnnxOutputs(None, None, "logits").gives_vectors(normalized=False)
+    assert [one.gives_vectors(steps=True) for one in (states, pooled, both)] == [True, False, True]
+    assert [one.gives_vectors(steps=False) for one in (states, pooled, both)] == [True, True, True]
+    assert not OnnxOutputs(None, None, "logits").gives_vectors(steps=False)

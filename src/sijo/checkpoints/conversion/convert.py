@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 
 from sijo.checkpoints.adapters import adapter_in
+from sijo.checkpoints.conversion.modules import copy_modules
 from sijo.checkpoints.conversion.pickled import read_pickled
 from sijo.checkpoints.conversion.tensorflow import from_tensorflow, is_tensorflow
 from sijo.checkpoints.describe import buildable, describe
 from sijo.checkpoints.load import load
 from sijo.checkpoints.locate import BESIDE_WEIGHTS, BUILT_IN, SENTENCE_CONFIGS, locate
 from sijo.checkpoints.save import save
+from sijo.checkpoints.sentence import network_folder
 from sijo.checkpoints.weight_files import PICKLED, has_weights, weight_map
 from sijo.checkpoints.weights import read_file, read_weights, write_weights
 from sijo.errors import CheckpointError, RefusedError, SettingError, SijoError
@@ -83,10 +85,11 @@ def convert(
         held = describe(source, base=base).heads
         tell(f"merged the adapter; holds {', '.join(['the encoder', *held])}")
         return save(load(source, held, base=base), target, overwrite=overwrite)
-    fields = _fields(folder, size=size, model_type=model_type)
+    network = network_folder(folder) if source.is_dir() else folder
+    fields = _fields(network, size=size, model_type=model_type)
     family = FAMILIES[str(fields["model_type"])]
     config = family.config.read(fields)
-    with _tensors(source, tell) as tensors:
+    with _tensors(network if source.is_dir() else source, tell) as tensors:
         named = _named(family, config, _present(tensors, family, config, part, tell), tell)
         classes = fields.get("architectures")
         heads = family.held(config, named, classes)
@@ -94,7 +97,8 @@ def convert(
         fields |= _says(heads, named, fields)
         with whole_folder(target, overwrite=overwrite) as fresh:
             write_weights(fresh, named)
-            _copy(folder, fresh)
+            _copy(network, fresh)
+            copy_modules(folder, fresh, tell)
             write_json(fresh / "config.json", fields)
             try:
                 opening = _opening(fresh, heads, tell)
@@ -242,7 +246,6 @@ def _says(
 def _copy(folder: Path, fresh: Path) -> None:
     """Copy the tokenizer's files, the card and the like, as far as they are there."""
     sentence = [path.name for path in folder.glob(SENTENCE_CONFIGS)]
-    sentence += [f"{path.name}/config.json" for path in folder.glob("*_Pooling")]
     for name in (*BESIDE_WEIGHTS, "LICENSE", "NOTICE", *RENAMED, *sentence):
         file, to = present(folder, name), fresh / RENAMED.get(name, name)
         if file is None or to.exists():

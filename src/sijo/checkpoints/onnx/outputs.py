@@ -40,12 +40,13 @@ class OnnxOutputs:
             logits = OLD_OUTPUT if hidden is None else None
         return cls(hidden, SENTENCE if SENTENCE in floats else None, logits)
 
-    def gives_vectors(self, *, normalized: bool) -> bool:
+    def gives_vectors(self, *, steps: bool) -> bool:
         """Whether vectors of texts can be made of them.
 
-        normalized  whether the folder scales its vectors: of scaled ones no average of windows can be taken
+        steps  whether something is done to the folder's pooled vectors, such as scaling: the file's vectors are
+               behind it, and of those no average of windows can be taken
         """
-        return self.hidden is not None or (self.sentence is not None and not normalized)
+        return self.hidden is not None or (self.sentence is not None and not steps)
 
 
 def judging_heads(model: OnnxModel, width: int) -> tuple[str, ...]:

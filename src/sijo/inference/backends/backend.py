@@ -102,7 +102,7 @@ class Backend(ABC):
 
     @abstractmethod
     def vectors(self, batch: IdBatch, skips: Sequence[int] = ()) -> np.ndarray:
-        """A vector for each input, (B, D) float32, pooled as the model's sentence settings say, of any length.
+        """A pooled vector for each input, (B, D) float32, as the model's sentence settings say, before their steps.
 
         skips  tokens at the start of each input that are not pooled; nothing where all are
         """

@@ -90,7 +90,7 @@ class OnnxBackend(Backend):
                 f"{self._file} gives no logits, so it was exported without the head {head}; export it with that "
                 f"head{otherwise}"
             )
-        if head is None and not self._outputs.gives_vectors(normalized=self._described.sentence.normalized):
+        if head is None and not self._outputs.gives_vectors(steps=bool(self._described.sentence.steps)):
             raise SettingError(
                 f"{self._file} gives no states of tokens to make vectors of (last_hidden_state); export it as an "
                 f"encoder{otherwise}"
@@ -105,12 +105,12 @@ class OnnxBackend(Backend):
     def vectors(self, batch: IdBatch, skips: Sequence[int] = ()) -> np.ndarray:
         """One pooled vector for each input, (B, D) float32.
 
-        By the file's own pooling where it has it and the folder scales no vector: of the windows of a long text the
-        vectors are averaged before any scaling. Else by ours, over the states.
+        By the file's own pooling where it has it and nothing stands behind it: of the windows of a long text the
+        pooled vectors are averaged before any such step. Else by ours, over the states.
         """
         sentence, found, width = self._described.sentence, self._outputs, self._described.architecture.hidden_size
         count, length = batch.input_ids.shape
-        if found.sentence is not None and not any(skips) and not sentence.normalized:
+        if found.sentence is not None and not any(skips) and not sentence.steps:
             return self._answer(found.sentence, batch, (count, sentence.width(width)))
         if found.hidden is None:
             raise SettingError(

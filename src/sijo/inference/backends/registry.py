@@ -45,7 +45,7 @@ def _holds_onnx(described: FolderDescription, precision: Precision, head: str | 
         return False
     if head is not None:
         return head in onnx_heads(file, described)
-    return onnx_outputs(file, described).gives_vectors(normalized=described.sentence.normalized)
+    return onnx_outputs(file, described).gives_vectors(steps=bool(described.sentence.steps))
 
 
 BACKENDS: dict[str, BackendRow] = {

@@ -65,7 +65,14 @@ class EmbeddingScorer(Scorer):
     @property
     def caution(self) -> str | None:
         """That the model was not trained to give sentence vectors, if so."""
-        if self.engine.model.sentence.trained:
+        sentence = self.engine.model.sentence
+        similarity = sentence.similarity
+        if similarity not in (None, "cosine", *(["dot"] if sentence.normalized else [])):
+            return (
+                f"{self.engine.model.source} was trained to be compared by {similarity}, and labels are compared "
+                "by the cosine, which leaves out how long a vector is; measure it on texts of your own"
+            )
+        if sentence.trained:
             return None
         return (
             f"{self.engine.model.source} has no modules.json, so it was not trained to give sentence vectors; "

@@ -1,0 +1,1 @@
+"""The calls of transformers' pipelines, answered here: the same arguments in, the same plain values out."""

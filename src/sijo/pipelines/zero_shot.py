@@ -1,0 +1,166 @@
+"""Labels in words, ranked for each text: transformers' zero-shot-classification, and other scorers too."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sijo.errors import SettingError
+from sijo.pipelines.base import Pipeline
+from sijo.tokenizers.tokenizer import Tokenizer
+from sijo.zeroshot.classifier import ZeroShotClassifier
+from sijo.zeroshot.scorers.entailment import EntailmentScorer
+from sijo.zeroshot.scorers.open import open_scorer
+
+if TYPE_CHECKING:
+    from sijo.checkpoints.load import Model
+    from sijo.inference.engine import Engine
+
+TEMPLATE = "This example is {}."
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelCall:
+    """What a call asks."""
+
+    labels: tuple[str, ...]
+    template: str | None
+    """None where none is given."""
+    multi_label: bool
+
+
+class ZeroShotClassificationPipeline(Pipeline):
+    """Texts and labels in words; of a model with an entailment head the very scores of transformers' pipeline.
+
+    Any other model that `sijo.ZeroShotClassifier` scores labels by does too: sentence encoders, masked language
+    models and so on, by the scorer that suits it.
+
+    Source: transformers' ZeroShotClassificationPipeline. It takes the first column for contradiction's, or the last
+    where the first is entailment's; here the column is looked up by its name, which is the same one where that is
+    right (docs/zero-shot.md).
+    """
+
+    task = "zero-shot-classification"
+    arguments = ("candidate_labels", "hypothesis_template", "multi_label", "truncation", "padding")
+
+    def __call__(self, inputs: Any = None, *labels: Any, sequences: Any = None, **arguments: Any) -> Any:
+        """For each text a dict: sequence, labels from the best to the worst, and their scores.
+
+        inputs               a text, a list of texts, or a stream of them; may be called sequences=
+        candidate_labels     a list of labels, or one text with commas; may be given as the second argument
+        hypothesis_template  the sentence that each label is put in, with {} for it
+        multi_label          whether each label is judged by itself
+
+        Raises SettingError, a ValueError, for no labels, no text, and a template that no label can be put in.
+        """
+        if len(labels) > 1 or (labels and "candidate_labels" in arguments):
+            raise SettingError(f"the labels are given as one list, not as {labels!r:.200}; candidate_labels=[…]")
+        if labels:
+            arguments["candidate_labels"] = labels[0]
+        inputs = sequences if inputs is None else inputs
+        if inputs is None or (isinstance(inputs, list | tuple) and not inputs):
+            raise SettingError("there is no text to label; give one text or more, and one label or more")
+        return super().__call__(inputs, **arguments)
+
+    def _opened(self, model: "str | Path | Model | None", run_by: Mapping[str, Any]) -> "Engine":
+        self._model, self._run_by = model, dict(run_by)
+        revision = self._run_by.pop("revision", None)
+        self.scorer = open_scorer("auto", model, revision=revision, **self._run_by)
+        """What fits labels to texts."""
+        return self.scorer.engine
+
+    def _cutter(self, tokenizer: "str | Path | Tokenizer | None") -> Tokenizer:
+        own = self.engine.model.tokenizer
+        if super()._cutter(tokenizer) is not own:
+            raise SettingError(
+                "tokenizer= would cut labels otherwise than the model learned to read them; leave it out, or give "
+                "another model"
+            )
+        return own
+
+    def _settings(
+        self,
+        candidate_labels: Any = None,
+        hypothesis_template: str | None = None,
+        multi_label: bool = False,
+        truncation: Any = True,
+        padding: Any = True,
+    ) -> LabelCall:
+        if truncation not in (True, "only_first") and getattr(truncation, "value", None) != "only_first":
+            raise SettingError(
+                f"truncation={truncation!r}: beside a label a text is cut at its end, never the label; leave it "
+                "out, or say 'only_first'"
+            )
+        labels = candidate_labels or ()
+        if isinstance(labels, str):
+            labels = [label.strip() for label in labels.split(",") if label.strip()]
+        for label in labels:
+            if not isinstance(label, str):
+                raise SettingError(f"the label {str(label)!r:.100} is of type {type(label).__name__}, not a text")
+        if hypothesis_template is not None and labels:
+            _filled(hypothesis_template, labels[0])
+        return LabelCall(labels=tuple(labels), template=hypothesis_template, multi_label=bool(multi_label))
+
+    def _answers(self, inputs: list[Any], settings: LabelCall) -> list[dict[str, Any]]:
+        if not settings.labels:
+            raise SettingError(
+                "there are no labels to choose among; give candidate_labels=, one or more, as a list or parted by "
+                "commas"
+            )
+        for text in inputs:
+            if not isinstance(text, str):
+                raise SettingError(f"an input is of type {type(text).__name__}, and this pipeline labels texts")
+            if not text:
+                raise SettingError("a text to label is empty; leave it out, or give one text or more")
+        scores_nL = self._by_entailment(inputs, settings)
+        if scores_nL is None:
+            classifier = ZeroShotClassifier(
+                list(settings.labels),
+                model=self._model,
+                scorer=self.scorer.name,
+                multi_label=settings.multi_label or len(settings.labels) == 1,
+                hypothesis_template=settings.template,
+                **self._run_by,
+            )
+            scores_nL = np.asarray(classifier.predict_proba(inputs))
+        return [_ranked(text, settings.labels, row) for text, row in zip(inputs, scores_nL, strict=True)]
+
+    def _by_entailment(self, texts: list[str], settings: LabelCall) -> np.ndarray | None:
+        """Probabilities (n, L) by an entailment head; None for another scorer."""
+        if not isinstance(self.scorer, EntailmentScorer):
+            return None
+        template = TEMPLATE if settings.template is None else settings.template
+        sentences = [_filled(template, label) for label in settings.labels]
+        alone = settings.multi_label or len(sentences) == 1
+        firsts = [text for text in texts for _ in sentences]
+        scores_P, _ = self.scorer.judged(firsts, sentences * len(texts), absolute=alone)
+        scores_nL = scores_P.reshape(len(texts), -1)
+        if alone:
+            odds: np.ndarray = 1 / (1 + np.exp(-scores_nL))
+            return odds
+        shares_nL = np.exp(scores_nL - scores_nL.max(-1, keepdims=True))
+        shares: np.ndarray = shares_nL / shares_nL.sum(-1, keepdims=True)
+        return shares
+
+
+def _filled(template: str, label: str) -> str:
+    """A template with a label in it; SettingError where there is no place for one."""
+    try:
+        sentence = template.format(label)
+    except (IndexError, KeyError, ValueError, AttributeError):
+        sentence = template
+    if sentence == template:
+        raise SettingError(f"the hypothesis_template {template!r:.200} has no {{}} for the label; put one in")
+    return sentence
+
+
+def _ranked(text: str, labels: tuple[str, ...], scores_L: np.ndarray) -> dict[str, Any]:
+    """The answer for a text; of labels with one score the last comes first, as there."""
+    order = scores_L.astype(np.float32).argsort()[::-1]
+    return {
+        "sequence": text,
+        "labels": [labels[place] for place in order],
+        "scores": scores_L[order].tolist(),
+    }
