@@ -20,7 +20,7 @@ class NameTable:
 
     def __init__(self, family: Family, config: Config, layouts: Mapping[str, Layout], ours: Iterable[str]) -> None:
         architecture = config.architecture()
-        whose = family if family.fusing is None else family.fusing(config)
+        whose = family.whose(config)
         self.heads = architecture.heads if whose.fused_by == "heads" else 1
         ours = set(ours)
         fused = {

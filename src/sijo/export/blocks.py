@@ -139,7 +139,7 @@ def _may(folder: Path, bits: Bits, table_bits: Bits) -> FolderDescription:
             f"{folder} keeps its network in a folder below, {described.base.name}; give it the present layout "
             f"first, with `sijo convert {folder} NEW`"
         )
-    if described.family.fused:
+    if described.family.whose(described.config).fused:
         raise SettingError(
             f"{folder} is a {described.family.model_type}, which was published with several matrices in one, and "
             "those have no blocks; use --to onnx"

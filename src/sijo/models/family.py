@@ -217,6 +217,10 @@ class Family:
                 return fields
         raise SettingError(f"no {self.config.what} is of this architecture; save it as a mix")
 
+    def whose(self, config: Any) -> "Family":
+        """The family whose fused tensors a folder of that config has."""
+        return self if self.fusing is None else self.fusing(config)
+
     def full_name(self, published: str) -> str:
         """The full name of a published tensor, whatever its age.
 
