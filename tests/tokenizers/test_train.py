@@ -111,7 +111,7 @@ FIRST = {
 LAST = {"deberta": ["[MASK]"], "deberta-v2": ["[MASK]"], "deberta-v3": ["[MASK]"], "ctrl": ["<unk>", "\n"]}
 FAIRSEQ = ("roberta", "xlm-roberta", "mpnet")
 """Families with fairseq's special tokens."""
-LAST |= dict.fromkeys(FAIRSEQ, ["<mask>"])
+LAST |= {key: ["<mask>"] for key in FAIRSEQ}
 
 
 @pytest.mark.parametrize("family", KINDS)
