@@ -40,8 +40,8 @@ def said(model_type, field):
 def test_every_family_is_drawn_and_tried_with_every_head(model_type):
     # kills: a family added to the table and never tested, and a head that no config of it has
     made = cases(model_type, "public")
-    every_way = layouts(model_type, made[0].config)
-    assert {case.layout.name for case in made if case.layout} == {way.name for way in every_way if way}
+    every_way = {way.name for case in made for way in layouts(model_type, case.config) if way}
+    assert {case.layout.name for case in made if case.layout} == every_way
     assert FAMILIES[model_type].needs or any(case.layout is None for case in made)
     assert made == cases(model_type, "public")
 
@@ -188,6 +188,7 @@ def test_what_cannot_learn_and_why(shelf):
         "softmax is blind to what all distances share": ["attention.distances.key.bias"],
         "waves are stored, not trained": ["transformer.embeddings.places.weight"],
         "every choice has the same": ["head.multiple-choice.out.bias"],
+        "only scores of unit vectors are multiplied by it": ["head.one-pass.scale"],
         "no term reads the table of distances": excused_table(excused),
         **({LATER: sorted(excused[LATER])} if LATER in excused else {}),
         **({ALONE: sorted(excused[ALONE])} if ALONE in excused else {}),

@@ -40,6 +40,7 @@ BASE = {
     },
     **dict.fromkeys(("roberta", "xlm-roberta", "camembert"), SMALL | {"max_position_embeddings": 32}),
     "modernbert": SMALL,
+    "GLiClass": {"encoder_config": {"model_type": "deberta", **DEBERTA}, "class_token_index": 28},
     "sijo": dict(cases("sijo", "plain")[0].fields),
 }
 GONE = object()
@@ -172,6 +173,14 @@ REFUSED = {
         ("classifier_pooling", "max"),
         ("classifier_activation", "mish"),
         ("max_position_embeddings", 0),
+    ],
+    "GLiClass": [  # and more in test_gliclass.py
+        ("encoder_config", GONE),
+        ("encoder_config", {"model_type": "t5"}),
+        ("encoder_config", {"model_type": "bart"}),
+        ("architecture_type", "bi-encoder"),
+        ("scorer_type", "weighted-dot"),
+        ("class_token_index", 1.5),
     ],
     "sijo": [("network", GONE), ("network", []), ("heads", {"ner": {}}), ("heads", [])],
 }

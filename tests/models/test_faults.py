@@ -285,7 +285,7 @@ FAULTS = [
         "matrices taken apart by heads",
         MODERN,
         NAMES,
-        'architecture.heads if family.fused_by == "heads" else 1',
+        'architecture.heads if whose.fused_by == "heads" else 1',
         "architecture.heads",
     ),
     Fault("a head's norm left out", MODERN, HEADS, "self.dense_norm(self.activation(", "(self.activation("),

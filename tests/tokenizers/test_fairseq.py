@@ -8,10 +8,9 @@ import shutil
 
 import pytest
 import sentencepiece
-import tokenizer_references as references
 
 import spm_files
-from roberta_folders import folders, lines, public_tokenizer  # noqa: F401
+from roberta_folders import folders, lines, public_tokenizer, references  # noqa: F401
 from sijo.checkpoints.describe import describe
 from sijo.errors import CheckpointError, RefusedError
 from sijo.models import FAMILIES, tokenizer_style
