@@ -122,7 +122,7 @@ class Model(Network):
         digest = hashlib.blake2b(told.encode(), digest_size=32)
         for name, tensor in self.state_dict().items():
             if not files or name.startswith("head."):  # a fresh head is in no file
-                digest.update(name.encode() + tensor.contiguous().view(torch.uint8).numpy().tobytes())
+                digest.update(name.encode() + tensor.reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
 

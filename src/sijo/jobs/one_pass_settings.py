@@ -1,6 +1,7 @@
 """All that decides a run in which an encoder learns to judge all labels in one pass; and what it is by default."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from sijo.checkpoints.describe import describe
@@ -48,7 +49,7 @@ class OnePassSettings(Settings):
             )
 
 
-def default_one_pass(model: str | None = None) -> OnePassSettings:
+def default_one_pass(model: str | Path | None = None) -> OnePassSettings:
     """Settings that work: 1,000 steps of 32 texts, AdamW at 5e-5 that falls to nothing, all layers.
 
     >>> settings = default_one_pass()
@@ -58,7 +59,7 @@ def default_one_pass(model: str | None = None) -> OnePassSettings:
     a = describe(model).architecture
     length = min(256, a.places or 256)
     return OnePassSettings(
-        model=model,
+        model=None if model is None else str(model),
         length=length,
         questions=QuestionSettings(length=max(8, min(64, length // 2))),
         optimizer=OptimizerSettings(weight_decay=0.01),

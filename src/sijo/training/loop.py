@@ -357,7 +357,7 @@ class Training:
         words = f"{self.settings} {self.samples.fingerprint} {saved and saved.step} {torch.__version__}"
         digest = hashlib.blake2b(words.encode(), digest_size=16)
         for _, weight in self.objective.named_parameters():
-            digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+            digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
 
