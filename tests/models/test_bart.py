@@ -220,6 +220,34 @@ def test_a_checkpoint_of_old_is_converted(folder, tmp_path):
     )
 
 
+@pytest.mark.parametrize("targets", ["all-linear", ["q_proj", "fc2"]])
+def test_an_adapter_is_merged_into_both_stacks(folder, tmp_path, targets):
+    # kills: a decoder's matrices passed over, attention of one stack taken for the other's, a table for a matrix
+    peft = pytest.importorskip("peft")
+    base = transformers.BartForSequenceClassification.from_pretrained(folder)
+    lora = peft.LoraConfig(task_type="SEQ_CLS", target_modules=targets, modules_to_save=["classification_head"])
+    adapted = peft.get_peft_model(base, lora)
+    with torch.no_grad():
+        for weight in adapted.parameters():
+            weight.add_(weight.requires_grad * torch.randn(weight.shape) * 0.3)
+    adapted.save_pretrained(tmp_path / "adapter")
+    ids = torch.tensor([[0, 9, 4, 2]])
+    with torch.inference_mode():
+        want = adapted.merge_and_unload().eval()(ids).logits
+        got = sijo.load(tmp_path / "adapter", HEAD, base=folder)(ids).logits
+        assert (got - want).abs().max() < 1e-4 and (got - sijo.load(folder, HEAD)(ids).logits).abs().max() > 1e-2
+
+
+def test_its_speed_is_measured(folder):
+    # kills: random ids without an end, for which the head has no answer
+    from sijo.inference.speed import numpy_product, read_speeds
+
+    described = describe(folder)
+    backend = open_backend(described, head=HEAD)
+    readings, _ = read_speeds(described, [backend], {"numpy": numpy_product()}, shapes=[(1, 8)], rounds=1)
+    assert readings[0].tokens_per_second > 0
+
+
 def test_a_vocabulary_without_tokenizer_json(folder, tmp_path):
     # kills: RoBERTa's pair layout known by its own folders alone
     place = tmp_path / "plain"

@@ -14,6 +14,7 @@ import numpy as np
 from sijo.checkpoints.describe import FolderDescription
 from sijo.inference.backends.backend import Backend, IdBatch
 from sijo.nn.cost import flops_per_token
+from sijo.nn.encoder_decoder import EncoderDecoder
 from sijo.nn.head_specs import CLASSIFIER
 
 SHAPES = ((1, 16), (32, 16), (1, 128), (16, 128), (1, 512), (4, 512))
@@ -111,6 +112,10 @@ def numpy_product() -> Callable[[], object]:
 def _work(model: FolderDescription, backend: Backend, rows: int, tokens: int) -> Callable[[], object]:
     """Reads one batch of that shape."""
     chance = np.random.default_rng(0)
-    batch = IdBatch(chance.integers(model.architecture.vocab_size, size=(rows, tokens)))
+    a = model.architecture
+    ids = chance.integers(a.vocab_size, size=(rows, tokens))
+    if isinstance(a, EncoderDecoder):  # whose head looks for where a text ends
+        ids[:, -1] = a.decoder.end
+    batch = IdBatch(ids)
     answer = backend.logits if CLASSIFIER in backend.heads else backend.vectors
     return lambda: answer(batch)
