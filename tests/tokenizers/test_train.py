@@ -113,11 +113,7 @@ LAST = {"deberta": ["[MASK]"], "deberta-v2": ["[MASK]"], "deberta-v3": ["[MASK]"
 LAST["modernbert"] = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"]
 FAIRSEQ = ("roberta", "xlm-roberta", "mpnet")
 """Families with fairseq's special tokens."""
-<<<<<<< HEAD
 LAST |= {family: ["<mask>"] for family in FAIRSEQ}
-=======
-LAST |= {key: ["<mask>"] for key in FAIRSEQ}
->>>>>>> h-roberta
 
 
 @pytest.mark.parametrize("family", KINDS)
