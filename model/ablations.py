@@ -35,8 +35,8 @@ import numpy as np  # noqa: E402
 
 import data  # noqa: E402
 from sijo.inference.outputs import unit  # noqa: E402
-from sijo.jobs.mixture import read_mixture  # noqa: E402
-from sijo.jobs.recast import MatchedSet, read_set  # noqa: E402
+from sijo.jobs.open_labels.mixture import read_mixture  # noqa: E402
+from sijo.jobs.open_labels.recast import MatchedSet, read_set  # noqa: E402
 from sijo.zeroshot.labels import Label  # noqa: E402
 from sijo.zeroshot.scorers.embedding import EmbeddingScorer  # noqa: E402
 from sijo.zeroshot.scorers.open import open_scorer  # noqa: E402

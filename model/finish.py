@@ -28,8 +28,8 @@ import numpy as np  # noqa: E402
 
 import data  # noqa: E402
 from sijo.inference.vector_cache import VectorCache  # noqa: E402
-from sijo.jobs.mixture import read_mixture  # noqa: E402
-from sijo.jobs.recast import MatchedSet, read_set  # noqa: E402
+from sijo.jobs.open_labels.mixture import read_mixture  # noqa: E402
+from sijo.jobs.open_labels.recast import MatchedSet, read_set  # noqa: E402
 from sijo.zeroshot.calibrating.background import write_background  # noqa: E402
 from sijo.zeroshot.calibrating.label_free import disagreement  # noqa: E402
 from sijo.zeroshot.calibrating.methods import made_by  # noqa: E402

@@ -997,7 +997,11 @@ def without_gradient(truth: Truth) -> dict[str, str]:
     for name, weight in model.named_parameters():
         if not weight.requires_grad:
             reasons[name] = "waves are stored, not trained"
-        elif heads and alone and any(part in name for part in ("attention.query", "attention.key", "distances", "relative_bias")):
+        elif (
+            heads
+            and alone
+            and any(part in name for part in ("attention.query", "attention.key", "distances", "relative_bias"))
+        ):
             reasons[name] = "the first token reads itself alone, whatever the scores"
         elif (
             name.endswith(("attention.key.bias", "cross.key.bias"))

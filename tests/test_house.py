@@ -100,7 +100,8 @@ MAY_IMPORT_TORCH = {
     "export": "blocks calibrate compare export",
     "generation": "attribute beams generator rules",
     "inference/backends": "devices torch_backend",
-    "jobs": "finetune_seed finetune_setup networks new_token_rows one_pass_setup recipes student",
+    "jobs": "finetune_seed finetune_setup networks new_token_rows recipes student",
+    "jobs/open_labels": "one_pass_setup",
     "nn": (
         "attention cache decoder distances dropout embeddings feed_forward heads int8 label_scoring linear norm "
         "packing pooling prepared prepared_attention prepared_linear relative_bias rotary transformer window"

@@ -11,8 +11,8 @@ import torch
 
 import sijo
 from sijo.files.manifest import verify, write_manifest
-from sijo.jobs.mixture import read_mixture
-from sijo.jobs.recast import read_set
+from sijo.jobs.open_labels.mixture import read_mixture
+from sijo.jobs.open_labels.recast import read_set
 
 MODEL = Path(__file__).parents[1] / "model"
 BENCHMARKS = MODEL.parent / "benchmarks"

@@ -30,8 +30,8 @@ from sijo.files import jail
 from sijo.inference.encode import engine_of
 from sijo.inference.vector_cache import VectorCache
 from sijo.jobs import label_matching_setup
-from sijo.jobs.label_matching_settings import MatchingFiles, default_matching
-from sijo.jobs.label_matching_setup import LabelMatchingSetup
+from sijo.jobs.open_labels.label_matching_settings import MatchingFiles, default_matching
+from sijo.jobs.open_labels.label_matching_setup import LabelMatchingSetup
 from sijo.models import tokenizer_style
 from sijo.tokenizers.train import train_tokenizer
 from sijo.zeroshot.scorers.open import open_scorer

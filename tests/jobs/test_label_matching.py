@@ -14,11 +14,11 @@ from runs import REQUESTS
 from sijo.checkpoints.load import load
 from sijo.errors import SettingError, SijoError, TextError
 from sijo.inference.encode import engine_of
-from sijo.jobs.label_matching import match_labels
-from sijo.jobs.label_matching_settings import MatchingFiles, default_matching
-from sijo.jobs.label_matching_setup import LabelMatchingSetup
-from sijo.jobs.mixture import read_mixture
-from sijo.jobs.recast import read_set
+from sijo.jobs.open_labels.label_matching import match_labels
+from sijo.jobs.open_labels.label_matching_settings import MatchingFiles, default_matching
+from sijo.jobs.open_labels.label_matching_setup import LabelMatchingSetup
+from sijo.jobs.open_labels.mixture import read_mixture
+from sijo.jobs.open_labels.recast import read_set
 from sijo.objectives.posed_batch import unposed
 from sijo.training import state
 from sijo.training.settings import with_changes

@@ -11,9 +11,9 @@ import sijo
 from runs import REQUESTS
 from sijo.checkpoints.load import load
 from sijo.errors import SettingError
-from sijo.jobs.label_matching import match_labels
-from sijo.jobs.label_matching_settings import MatchingFiles
-from sijo.jobs.one_pass_settings import default_one_pass
+from sijo.jobs.open_labels.label_matching import match_labels
+from sijo.jobs.open_labels.label_matching_settings import MatchingFiles
+from sijo.jobs.open_labels.one_pass_settings import default_one_pass
 from sijo.training.settings import with_changes
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -149,7 +149,9 @@ def test_a_mix_with_every_head_opens_again_bit_for_bit(tmp_path, name):
     bits(load(folder), load(bare), architecture)
 
 
-@pytest.mark.parametrize("model_type", [name for name in FAMILIES if name != "sijo" and FAMILIES[name].needs is None])
+@pytest.mark.parametrize(
+    "model_type", [name for name in FAMILIES if name != "sijo" and FAMILIES[name].needs is None]
+)
 def test_a_student_of_fewer_layers_stays_in_its_family(shelf, tmp_path, model_type):
     # kills: a shallower model that no longer says what it is, and that transformers cannot open
     import transformers

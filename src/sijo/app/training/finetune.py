@@ -20,8 +20,8 @@ from sijo.files.paths import FolderFile, present
 if TYPE_CHECKING:
     from sijo.data.labelled_rows import Task as RowTask
     from sijo.jobs.finetune_settings import FinetuneSettings
-    from sijo.jobs.label_matching_settings import LabelMatchingSettings
-    from sijo.jobs.one_pass_settings import OnePassSettings
+    from sijo.jobs.open_labels.label_matching_settings import LabelMatchingSettings
+    from sijo.jobs.open_labels.one_pass_settings import OnePassSettings
 
 Task = Literal[
     "classification",
@@ -136,8 +136,8 @@ def run(*, options: FinetuneCommand = FinetuneCommand()) -> None:
 
 def run_matching(options: FinetuneCommand, train: str, out: Path) -> None:
     """Teach a sentence encoder to fit labels, and show how well it did before and does now."""
-    from sijo.jobs.label_matching import match_labels
-    from sijo.jobs.label_matching_settings import MatchingFiles
+    from sijo.jobs.open_labels.label_matching import match_labels
+    from sijo.jobs.open_labels.label_matching_settings import MatchingFiles
 
     columns: dict[str, str | None] = {"text": options.text_column, "label": options.label_column}
     files = MatchingFiles(train=train, evaluation=options.eval, how=options.reading(), **columns)
@@ -164,10 +164,10 @@ def resolved_matching(options: FinetuneCommand) -> "LabelMatchingSettings | OneP
     from sijo.training.settings import with_changes
 
     if options.task == "one-pass":
-        from sijo.jobs.one_pass_settings import default_one_pass
+        from sijo.jobs.open_labels.one_pass_settings import default_one_pass
 
         return with_changes(default_one_pass(options.model), options.set or [])
-    from sijo.jobs.label_matching_settings import default_matching
+    from sijo.jobs.open_labels.label_matching_settings import default_matching
 
     return with_changes(default_matching(options.model), options.set or [])
 

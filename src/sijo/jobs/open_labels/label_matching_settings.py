@@ -60,7 +60,7 @@ class MatchingFiles:
     """The sets of a run."""
 
     train: str
-    """A mixture (`jobs/mixture.py`) to learn from, or a table of rows."""
+    """A mixture (`jobs/open_labels/mixture.py`) to learn from, or a table of rows."""
     evaluation: str | None = None
     """Another to measure on; None to hold some rows out."""
     text: str | None = None

@@ -18,9 +18,9 @@ from sijo.inference.backends.torch_backend import TorchBackend
 from sijo.inference.engine import Engine, lowered
 from sijo.inference.language import LanguageCheck
 from sijo.inference.outputs import unit
-from sijo.jobs.label_matching_settings import LabelMatchingSettings, MatchingFiles
-from sijo.jobs.mixture import read_mixture
-from sijo.jobs.recast import MatchedSet, read_set, without_judged
+from sijo.jobs.open_labels.label_matching_settings import LabelMatchingSettings, MatchingFiles
+from sijo.jobs.open_labels.mixture import read_mixture
+from sijo.jobs.open_labels.recast import MatchedSet, read_set, without_judged
 from sijo.nn.decoder import single_stack
 from sijo.nn.transformer import freeze_below
 from sijo.objectives.label_matching import LabelMatching

@@ -13,7 +13,7 @@ from sijo.data.row_labels import names_of
 from sijo.errors import SettingError, TextError
 from sijo.files.inputs.sources import TextReading
 from sijo.files.records import AS_TOLD
-from sijo.jobs.mixture import SetEntry, Templates
+from sijo.jobs.open_labels.mixture import SetEntry, Templates
 from sijo.names import folded
 from sijo.zeroshot.label_files import read_labels
 from sijo.zeroshot.labels import LabelSet
