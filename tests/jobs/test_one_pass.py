@@ -1,4 +1,4 @@
-"""An encoder that learns to judge all labels in one pass: what a run leaves, how it goes on, and what it refuses."""
+"""An encoder learns to judge all labels in one pass: what a run leaves, how it goes on, what it refuses."""
 
 import csv
 import json
