@@ -4,6 +4,7 @@ Numbers after every layer, of all heads and lengths, are the battery's; here is 
 """
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -168,3 +169,33 @@ def test_a_cut_vocabulary_keeps_the_row_of_padding(folders):  # noqa: F811
     whole = model.tokenizer.windows(["number"])[0][0]
     got, want = (m(torch.tensor([i])).last_hidden_state for m, i in ((few, ids), (model, whole)))
     assert (got - want).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("kind", ["klue", "mpnet"])
+def test_a_sentence_encoder_s_folder(kind, folders, tmp_path):  # noqa: F811
+    # kills: ko-sroberta-multitask's and all-mpnet-base-v2's layouts read with another pooling, length or tokenizer
+    folder = tmp_path / "encoder"
+    shutil.copytree(folders(kind, "Model"), folder)
+    parts = [("", "Transformer"), ("1_Pooling", "Pooling")]
+    files = {
+        "modules.json": [
+            {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{name}"}
+            for number, (path, name) in enumerate(parts)
+        ],
+        "sentence_bert_config.json": {"max_seq_length": 12, "do_lower_case": False},
+        "1_Pooling/config.json": {"word_embedding_dimension": 24, "pooling_mode_mean_tokens": True},
+    }
+    (folder / "1_Pooling").mkdir()
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content))
+    described = describe(folder)
+    assert described.tokenizer.max_length == 12 and described.sentence.pooling == "mean"
+    tokenizer = public_tokenizer(kind, folder)
+    batch = tokenizer(TEXTS, padding=True, truncation=True, max_length=12, return_tensors="pt")
+    theirs, keep = transformers.AutoModel.from_pretrained(folder).eval(), batch["attention_mask"]
+    with torch.inference_mode():
+        states = theirs(batch["input_ids"], keep).last_hidden_state
+    want = (states * keep[..., None]).sum(1) / keep.sum(1, keepdim=True)
+    short = [n for n, ids in enumerate(tokenizer(TEXTS)["input_ids"]) if len(ids) <= 12]  # longer ones have windows
+    got = sijo.encode(folder, TEXTS, normalize=False)
+    assert short and np.abs(got - want.numpy())[short].max() < 1e-6

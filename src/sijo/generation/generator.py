@@ -69,9 +69,11 @@ class Generator:
                 "choose a CTRL, or train one: sijo pretrain ctrl-tiny"
             )
         apart = architecture.distances or architecture.relative_bias
-        if apart is not None or architecture.convolution is not None:
+        counted = getattr(architecture.positions, "padding", None)  # a place then hangs on every id before it
+        if apart is not None or architecture.convolution is not None or counted is not None:
             raise SettingError(
-                "a network with distances or a convolution cannot go on from what it has read; choose another"
+                "a network with distances, with a convolution, or with places counted by ids cannot go on from what "
+                "it has read; choose another"
             )
         limits = (window, architecture.places, tokenizer.max_length)
         self.window = min(limit for limit in limits if limit is not None)

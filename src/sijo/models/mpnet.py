@@ -4,23 +4,27 @@ Its objective, of permuted and masked tokens, is not built here. Sentence encode
 this network with other weights.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, Literal
 
 from sijo.models.family import Names, Size, published_family, read_facts
+from sijo.models.roberta import FACTS as ROBERTA
 from sijo.models.roberta import MAKERS, RobertaConfig
 from sijo.nn.architecture import Architecture, RelativeBias
 from sijo.nn.head_specs import HeadSpec
 
 FACTS = read_facts("mpnet")
+NAMES = {our: theirs for our, theirs in ROBERTA["names"].items() if "segments" not in our} | FACTS["names"]
+LAYOUTS = json.loads(json.dumps(ROBERTA["layouts"]).replace("roberta.", FACTS["family"]["prefix"]))
 
 
 class MPNetConfig(RobertaConfig):
     """What an MPNet's config.json says."""
 
     what = "MPNet"
-    plain: ClassVar[Names] = FACTS["plain"]
+    plain: ClassVar[Names] = {name: ours for name, ours in ROBERTA["plain"].items() if ours != "token_types"}
 
     vocab_size: Size = 30_527
     relative_attention_num_buckets: Literal[32] = 32  # transformers asks for so many rows, and looks into 32
@@ -43,4 +47,4 @@ class MPNetConfig(RobertaConfig):
         return self.hidden_dropout_prob
 
 
-FAMILY = published_family(MPNetConfig, FACTS, MAKERS)
+FAMILY = published_family(MPNetConfig, FACTS | {"names": NAMES, "layouts": LAYOUTS}, MAKERS)

@@ -71,7 +71,7 @@ def add_tokens(
     inner.add_special_tokens([added(flags, content, special=True) for flags, content in special])
     if "cls_token" in names and "sep_token" in names:
         cls, sep = names["cls_token"], names["sep_token"]
-        ids: dict[str, Any] = {name: inner.token_to_id(name) for name in (cls, sep)}
+        ids = {name: found for name in (cls, sep) if (found := inner.token_to_id(name)) is not None}
         if between == 2 and isinstance(inner.model, models.BPE):
             inner.post_processor = processors.RobertaProcessing(
                 (sep, ids[sep]),
