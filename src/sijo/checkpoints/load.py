@@ -172,11 +172,7 @@ def load(
     layouts, fresh = _heads(head, held, described)
     if labels is not None and not fresh:
         raise SettingError(f'labels= names the columns of a fresh head, head="{NEW}…"; a published one has its own')
-    otherwise = "no model here has two; choose another"
-    _tied(described.family.copies, weights, described, otherwise)
-    for name in layouts.keys() - fresh:
-        otherwise = "load it with head=None, or choose a tied model"
-        _tied(layouts[name].copies, weights, described, otherwise)
+    _check_copies(weights, described, [layouts[name] for name in layouts.keys() - fresh])
 
     _must_be_of_so_many_layers(described, weights)
     with torch.device("meta"):
@@ -318,6 +314,13 @@ def _heads(
                 f'encoder alone, or head="{NEW}{name}" for a fresh one'
             )
     return layouts, fresh
+
+
+def _check_copies(weights: dict[str, Tensor], described: FolderDescription, layouts: Iterable[Layout]) -> None:
+    """Make sure that the copies of a network, and of these heads, are what they repeat."""
+    _tied(described.family.copies, weights, described, "no model here has two; choose another")
+    for layout in layouts:
+        _tied(layout.copies, weights, described, "load it with head=None, or choose a tied model")
 
 
 def _tied(copies: Names, weights: dict[str, Tensor], described: FolderDescription, otherwise: str) -> None:
