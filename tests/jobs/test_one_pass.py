@@ -80,6 +80,10 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(run, tmp_path):
 
 def test_settings_that_cannot_be(run):
     # kills: inputs longer than the model, and settings that would learn nothing
-    for change, why in (("length=99", "99 is longer than"), ("length=9", "no length"), ("gamma=-1", "gamma=-1")):
+    for change, why in (
+        ("length=99", "99 is longer than"),
+        ("length=9", "length=9 tokens is no length"),
+        ("gamma=-1", "gamma=-1"),
+    ):
         with pytest.raises(SettingError, match=why):
             run("none", change)

@@ -56,8 +56,9 @@ def default_one_pass(model: str | Path | None = None) -> OnePassSettings:
     >>> settings.run.steps, settings.length, settings.questions.length
     (1000, 256, 64)
     """
-    a = describe(model).architecture
-    length = min(256, a.places or 256)
+    described = describe(model)
+    read = described.tokenizer.max_length if described.has_tokenizer else 256
+    length = min(256, described.architecture.places or 256, read)
     return OnePassSettings(
         model=None if model is None else str(model),
         length=length,
