@@ -73,12 +73,12 @@ def model_of(tokenizer: Tokenizer, width: int = 64) -> Model:
 
 
 def made_set(labels: list[str], filler: list[str], number: int) -> RecastSet:
-    """Texts of seven words, one of them the label's."""
+    """Texts of four words, one of them the label's."""
     random, texts, own = rng(0, "set", number), [], []
     for text in range(8 * len(labels)):
         place = text % len(labels)
-        words = [filler[i] for i in random.integers(len(filler), size=6)]
-        words.insert(int(random.integers(7)), labels[place])
+        words = [filler[i] for i in random.integers(len(filler), size=3)]
+        words.insert(int(random.integers(4)), labels[place])
         texts.append(" ".join(words))
         own.append(place)
     near = np.array([[other for other in range(len(labels)) if other != place] for place in range(len(labels))])
@@ -97,17 +97,18 @@ def learned(steps: int) -> dict[str, float]:
     data = LabelQuestions(sets, tokenizer, questions)
     objective = OnePass(model, tokenizer, length=64, gamma=0.0)
     objective.train()
-    rates = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01)
-    begun = time.perf_counter()
+    rates = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.01)
+    begun, losses = time.perf_counter(), list[float]()
     for step in range(steps):
         for group in rates.param_groups:
-            group["lr"] = 2e-3 * min(1, (step + 1) / 50) * (1 - step / steps)
+            group["lr"] = 4e-3 * min(1, (step + 1) / 50) * (1 - step / steps)
         posed = objective.pose(unposed(data.batch(32 * step, 32, seed=0)), 0)
         tally = objective(posed)["labels"]
         rates.zero_grad()
         (tally.total / tally.count).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         rates.step()
+        losses.append(tally.total.item() / tally.count)
     seconds = time.perf_counter() - begun
     model.eval()
     return {
@@ -115,6 +116,8 @@ def learned(steps: int) -> dict[str, float]:
         "unseen": accuracy(model, unseen, filler)[0],
         "turned_round": accuracy(model, unseen, filler)[1],
         "chance": 1 / CHOICES,
+        "first_losses": round(float(np.mean(losses[:20])), 4),
+        "last_losses": round(float(np.mean(losses[-20:])), 4),
         "steps": steps,
         "seconds": round(seconds, 1),
     }

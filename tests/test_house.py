@@ -86,7 +86,8 @@ MAY_IMPORT_TORCH = {
     "export": "blocks calibrate compare export",
     "generation": "attribute beams generator rules",
     "inference/backends": "devices torch_backend",
-    "jobs": "finetune_seed finetune_setup networks new_token_rows one_pass_setup recipes student",
+    "jobs": "finetune_seed finetune_setup networks new_token_rows recipes student",
+    "jobs/one_pass": "setup",
     "nn": (
         "attention cache distances dropout embeddings heads int8 label_scoring linear packing pooling prepared "
         "prepared_attention prepared_linear transformer"

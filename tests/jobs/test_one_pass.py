@@ -13,7 +13,7 @@ from sijo.checkpoints.load import load
 from sijo.errors import SettingError
 from sijo.jobs.label_matching import match_labels
 from sijo.jobs.label_matching_settings import MatchingFiles
-from sijo.jobs.one_pass_settings import default_one_pass
+from sijo.jobs.one_pass.settings import default_one_pass
 from sijo.training.settings import with_changes
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -27,8 +27,8 @@ from sijo.files.json_files import json_text
 from sijo.files.json_lines import JsonLinesFile, json_leaves
 from sijo.jobs.label_matching_settings import LabelMatchingSettings, MatchingFiles
 from sijo.jobs.label_matching_setup import LabelMatchingSetup
-from sijo.jobs.one_pass_settings import OnePassSettings
-from sijo.jobs.one_pass_setup import OnePassSetup
+from sijo.jobs.one_pass.settings import OnePassSettings
+from sijo.jobs.one_pass.setup import OnePassSetup
 from sijo.jobs.run_folder import model_words, take_run_folder
 from sijo.training.distributed import join
 from sijo.training.journal import Journal

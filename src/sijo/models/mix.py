@@ -52,7 +52,7 @@ def plainest(head: str, config: Config) -> Layout:
         "token-classification": ClassifierHeadSpec(labels=labels, reads="each", dropout=0.1),
         "question-answering": ClassifierHeadSpec(labels=2, reads="each"),
         "multiple-choice": ClassifierHeadSpec(dense="tanh", dropout=0.1),
-        "one-pass": OnePassHeadSpec(  # by the last two tokens, until jobs/one_pass_setup.py gives it marks
+        "one-pass": OnePassHeadSpec(  # by the last two tokens, until jobs/one_pass/setup.py gives it marks
             label_mark=architecture.vocab_size - 2,
             text_mark=architecture.vocab_size - 1,
             inner=architecture.hidden_size,

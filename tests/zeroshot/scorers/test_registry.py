@@ -69,7 +69,7 @@ def test_the_command_line_knows_a_scorer_by_its_row(toy, tiny_model):
         return subprocess.run(command, input=stdin, capture_output=True, text=True, check=True, cwd=toy).stdout
 
     shown = " ".join(run("--help").replace("│", " ").split())
-    assert "likelihood, toy" in shown and ROW.help in shown
+    assert "one_pass, toy" in shown and ROW.help in shown
     ran = run("--model", tiny_model, "--scorer", "toy", "--labels", "sea,harbour", stdin="the sea\nrain\n")
     assert [json.loads(line)["label"] for line in ran.splitlines()] == ["harbour", "harbour"]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sijo.files.inputs.sources import TextReading
     from sijo.jobs.finetune_settings import FinetuneSettings
     from sijo.jobs.label_matching_settings import LabelMatchingSettings
-    from sijo.jobs.one_pass_settings import OnePassSettings
+    from sijo.jobs.one_pass.settings import OnePassSettings
 
 Task = Literal[
     "classification",
@@ -185,7 +185,7 @@ def resolved_matching(options: FinetuneCommand) -> "LabelMatchingSettings | OneP
     from sijo.training.settings import with_changes
 
     if options.task == "one-pass":
-        from sijo.jobs.one_pass_settings import default_one_pass
+        from sijo.jobs.one_pass.settings import default_one_pass
 
         return with_changes(default_one_pass(options.model), options.set or [])
     from sijo.jobs.label_matching_settings import default_matching

@@ -35,12 +35,11 @@ def open_scorer(
 ) -> Scorer:
     """A scorer with its model opened.
 
-    name      one of `SCORERS`, or "auto" for the one that suits the model: `one_pass` where its folder holds a head
-              that judges labels beside a text; `trained` where it holds
-              a classification head none of whose columns is called entailment; `entailment` where one
-              is, and the folder is no sentence encoder, or where a column is named here; `likelihood` where
-              it holds a head that writes; `replaced` where it holds one that tells replaced tokens, and the folder
-              is no sentence encoder; else `embedding`. The scorer's `choice` tells which it was, and why
+    name      one of `SCORERS`, or "auto" for what suits the model: `one_pass` where its folder holds a head for
+              labels beside a text; `trained` for a classification head none of whose columns is called entailment;
+              `entailment` for one with such a column that is in no sentence encoder, or where a column is named here;
+              `likelihood` for a head that writes; `replaced` for one that tells replaced tokens, in no sentence
+              encoder; else `embedding`. The scorer's `choice` tells which it was, and why
     model     a folder, an `org/name`, an opened model, or None for the built-in one. A model that was
               opened without the head its scorer needs is opened again, with it
     revision  branch, tag or commit on the Hub

@@ -16,7 +16,7 @@ from sijo.inference.language import LanguageCheck
 from sijo.jobs.label_matching_settings import MatchingFiles
 from sijo.jobs.label_matching_setup import Measured, measured_set, recast, sets_of
 from sijo.jobs.new_token_rows import with_new_rows
-from sijo.jobs.one_pass_settings import OnePassSettings
+from sijo.jobs.one_pass.settings import OnePassSettings
 from sijo.jobs.recast import MatchedSet
 from sijo.models.family import Layout
 from sijo.nn.head_specs import OPEN_LABELS, OnePassHeadSpec
