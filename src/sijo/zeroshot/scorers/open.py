@@ -37,7 +37,7 @@ def open_scorer(
 
     name      one of `SCORERS`, or "auto" for what suits the model: `one_pass` where its folder holds a head for
               labels beside a text; `trained` for a classification head none of whose columns is called entailment;
-              `entailment` for one with such a column that is in no sentence encoder, or where a column is named here;
+              `entailment` for one with such a column, in no sentence encoder, or where a column is named here;
               `likelihood` for a head that writes; `replaced` for one that tells replaced tokens, in no sentence
               encoder; else `embedding`. The scorer's `choice` tells which it was, and why
     model     a folder, an `org/name`, an opened model, or None for the built-in one. A model that was
