@@ -71,8 +71,8 @@ class Generator:
         counted = getattr(architecture.positions, "padding", None)  # a place then hangs on every id before it
         if apart is not None or architecture.convolution is not None or counted is not None:
             raise SettingError(
-                "a network with distances, with a convolution, or with places counted by ids cannot go on from what "
-                "it has read; choose another"
+                "a network with distances, a convolution, or places counted by ids cannot go on from what it has "
+                "read; choose another"
             )
         limits = (window, architecture.places, tokenizer.max_length)
         self.window = min(limit for limit in limits if limit is not None)
