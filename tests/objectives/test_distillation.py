@@ -211,7 +211,7 @@ def test_queries_keys_and_values_are_those_of_the_layer(tokenizer, questions):
             output = one.transformer(ids, output_hidden_states=True)
             runs = [caught[at : at + 3] for at in range(0, len(caught), 3)]
             want = torch.cat(runs[1 if one.architecture.blocks == 1 else 0], -1)
-            found = query_key_value(HeadInput(output, None, one.transformer), 2)
+            found = query_key_value(HeadInput(output, None, one.transformer, ids), 2)
         assert torch.equal(found, want)
 
 

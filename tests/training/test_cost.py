@@ -74,7 +74,7 @@ def counted(architecture, heads, *, training, recompute):
     ids = torch.arange(SEQUENCES * LENGTH).view(SEQUENCES, LENGTH)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.set_grad_enabled(training):
         output = network.transformer(ids, output_hidden_states=True)
-        read = HeadInput(output, None, network.transformer)
+        read = HeadInput(output, None, network.transformer, ids)
         loss = 0.0 if heads else output.last_hidden_state.sum()
         for (head, answers), module in zip(heads.items(), network.head.values(), strict=True):
             if head.kind == "vocabulary":

@@ -125,16 +125,14 @@ def names(config: BartConfig) -> Names:
     return found
 
 
-def at_end(config: BartConfig) -> ClassifierHeadSpec:
-    """A dense layer and tanh over the decoder's state at the last `</s>`."""
-    drop = config.classifier_dropout
-    return ClassifierHeadSpec(
-        labels=len(config.labels), reads="end", dense="tanh", dense_dropout=drop, dropout=drop
-    )
-
-
 MAKERS: dict[str, HeadMaker] = {
-    "sequence-classification": at_end,
+    "sequence-classification": lambda config: ClassifierHeadSpec(
+        labels=len(config.labels),
+        reads="end",
+        dense="tanh",
+        dense_dropout=config.classifier_dropout,
+        dropout=config.classifier_dropout,
+    ),
     "question-answering": lambda config: ClassifierHeadSpec(labels=2, reads="each"),
 }
 FAMILY = published_family(BartConfig, FACTS, MAKERS, names=names)

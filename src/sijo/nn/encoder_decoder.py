@@ -82,11 +82,7 @@ def stacks(architecture: Architecture) -> tuple[Architecture, ...]:
 
 
 def must_be_single(architecture: Architecture, what: str) -> None:
-    """Raise SettingError for a network of two stacks; `what` says what cannot be done with it, or why not.
-
-    >>> must_be_single(Architecture(vocab_size=9, embedding_size=2, hidden_size=2, heads=1, intermediate_size=2,
-    ...     schedule=(0,)), "it begins no student")
-    """
+    """Raise SettingError for a network of two stacks; `what` says what cannot be done with it, or why not."""
     if len(stacks(architecture)) > 1:
         raise SettingError(
             f"this network has an encoder and a decoder, as BART's, and {what}; use it as it is, or take an "
