@@ -287,8 +287,8 @@ def modern_parts(chance: Chance, a: Architecture) -> Architecture:
 
 def gliclass(chance: Chance, length: int) -> dict[str, Any]:
     """Over an encoder of another family, whose config is drawn as that one's are."""
-    encoder = chance.deal("encoder", ("deberta-v2", "electra", "deberta-v2"))  # no pooler, which is no part of it
-    inner = SETTINGS[encoder](chance, max(length, 4))
+    encoder = chance.deal("encoder", ("deberta-v2", "electra", "modernbert"))  # no pooler, which is no part of it
+    inner = SETTINGS[encoder](chance.beside(encoder), max(length, 4))
     pooling = chance.deal("text", ("first", "avg", "max", "last"))
     scorer = chance.deal("scorer", ("simple", "mlp", "mlp"))
     vocabulary = inner["vocab_size"]

@@ -75,7 +75,7 @@ COVERED = {
         "legacy": [True, False],
     },
     "GLiClass": {
-        "model_type": ["deberta-v2", "electra"],
+        "model_type": ["deberta-v2", "electra", "modernbert"],
         "scorer_type": ["simple", "mlp"],
         "pooling_strategy": ["first", "last", "avg", "max"],
         "class_token_pooling": ["first", "average"],
