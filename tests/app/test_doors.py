@@ -174,7 +174,9 @@ def spellings(tmp_path_factory):
     ids = {"pad_id": 0, "unk_id": 1, "bos_id": -1, "eos_id": -1, "control_symbols": "[CLS],[SEP],[MASK]"}
     pieces = {"pad_id": 0, "bos_id": 1, "eos_id": 2, "unk_id": 3, "pad_piece": "[PAD]", "bos_piece": "[CLS]"}
     pieces |= {"eos_piece": "[SEP]", "unk_piece": "[UNK]"}
+    fairseq = {"unk_id": 0, "bos_id": 1, "eos_id": 2}
     makers = {
+        "sentencepiece.bpe.model": lambda to, _: (to / "sentencepiece.bpe.model").write_bytes(unigram(**fairseq)),
         "vocab.txt": lambda to, _: (to / "vocab.txt").write_text("\n".join(words)),
         "spiece.model": lambda to, _: (to / "spiece.model").write_bytes(unigram(**ids)),
         "spm.model": lambda to, _: (to / "spm.model").write_bytes(unigram(**pieces)),

@@ -12,7 +12,7 @@ PUBLIC = Path(str(importlib.metadata.distribution("transformers").locate_file("t
 def test_classes_are_those_of_transformers():
     # kills: a class named that nobody has, or one kept back that is there
     for family in FAMILIES.values():
-        if family.model_type == "sijo":
+        if family.model_type in ("GLiClass", "sijo"):  # of which transformers has no class
             continue
         module = family.model_type.replace("-", "_")
         source = (PUBLIC / "models" / module / f"modeling_{module}.py").read_text()

@@ -130,11 +130,16 @@ def test_a_length_that_is_none(tiny_copy, length):
 @pytest.mark.parametrize(
     "code, words, step",
     [
-        (4, ["'sentence_transformers.models.Dense'", "Pooling"], {"type": "sentence_transformers.models.Dense"}),
+        (
+            4,
+            ["'sentence_transformers.models.LSTM'"],
+            {"type": "sentence_transformers.models.LSTM", "path": "2_LSTM"},
+        ),
         (4, ["'os.system'"], {"type": "os.system"}),
-        (4, ["'../x/", "outside"], {"type": "a.Pooling", "path": "../x"}),
-        (4, ["'/etc/", "outside"], {"type": "a.Pooling", "path": "/etc"}),
-        (5, ["2_Pooling", "absent"], {"type": "a.Pooling", "path": "2_Pooling"}),
+        (4, ["'a.Pooling'", "a class of its own"], {"type": "a.Pooling", "path": "1_Pooling"}),
+        (4, ["'../x/", "outside"], {"type": "sentence_transformers.models.Dense", "path": "../x"}),
+        (4, ["'/etc/", "outside"], {"type": "sentence_transformers.models.Dense", "path": "/etc"}),
+        (5, ["2_Dense", "absent"], {"type": "sentence_transformers.models.Dense", "path": "2_Dense"}),
     ],
 )
 def test_steps_that_sijo_lacks_or_that_lead_outside(classify, tiny_copy, code, words, step):

@@ -29,7 +29,7 @@ from sijo.export.export import export
 from sijo.files import jail
 from sijo.inference.encode import engine_of
 from sijo.inference.vector_cache import VectorCache
-from sijo.jobs import label_matching_setup
+from sijo.jobs.open_labels import label_matching_setup
 from sijo.jobs.open_labels.label_matching_settings import MatchingFiles, default_matching
 from sijo.jobs.open_labels.label_matching_setup import LabelMatchingSetup
 from sijo.models import tokenizer_style
@@ -341,7 +341,7 @@ def test_a_student_learns_vectors_behind_modules_and_has_none(encoder, sijo_cli,
     assert ran.code == 0, ran.err
     sentence = describe(out / "model").sentence
     assert sentence.trained and sentence.normalized and not sentence.learned_steps
-    monkeypatch.setattr(label_matching_setup, "_sets", lambda settings, files: ([], []))
+    monkeypatch.setattr(label_matching_setup, "sets_of", lambda settings, files: ([], []))
     files = MatchingFiles(train=str(corpus), evaluation=str(corpus))
     with pytest.raises(SettingError, match="Dense or LayerNorm"):
         LabelMatchingSetup(default_matching(folder), files)

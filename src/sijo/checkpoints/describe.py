@@ -106,7 +106,8 @@ class FolderDescription:
         """What is to be merged into the weights."""
         self.adapted: dict[str, None] = {}
         """The full names of tensors that the adapter keeps whole."""
-        if self.adapter is None and base not in (None, self.network):
+        below = self.network if self.network != folder else None  # which is how a worker names what is there
+        if self.adapter is None and base not in (None, below):
             raise SettingError(
                 f"base={str(base)!r} (--base) names the model of an adapter, and {folder} holds none; leave it out"
             )

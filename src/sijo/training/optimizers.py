@@ -188,7 +188,8 @@ def parameter_groups(settings: OptimizerSettings, model: nn.Module) -> list[dict
         for name, weight in module.named_parameters(path, recurse=False):
             if weight.requires_grad and weight not in seen:
                 seen.add(weight)
-                decayed = not (name.endswith("bias") or isinstance(module, nn.LayerNorm))
+                biased = name.endswith("bias") or "relative_bias" in name
+                decayed = not (biased or isinstance(module, nn.LayerNorm))
                 even = weight.dim() > 1 and math.prod(weight.shape[1:]) % LANES == 0  # shards are cut between rows
                 groups.setdefault((decayed, scales[name], even), []).append(weight)
     return [
