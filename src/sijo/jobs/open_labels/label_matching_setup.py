@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -110,13 +110,7 @@ class LabelMatchingSetup:
             dropout=settings.dropout,
         )
         self.rows = {one.name: len(one.rows) for one in train}
-        self.words = {
-            "train": files.train,
-            "evaluation": files.evaluation,
-            "train_rows": self.rows,
-            "evaluation_rows": {one.name: len(one.rows) for one in judged},
-            "digest": self.train.fingerprint,
-        }
+        self.words = words_of(files, train, judged, self.train.fingerprint)
 
     def measure(self) -> Iterator[Measured]:
         """Macro-F1 of the embedding scorer for the model as it is now: labels by name, in the plain template."""
@@ -165,6 +159,18 @@ class _SetSettings(Protocol):
 
     @property
     def evaluation_rows(self) -> int: ...
+
+
+def words_of(
+    files: MatchingFiles, train: Sequence[MatchedSet], judged: Sequence[MatchedSet], fingerprint: str
+) -> dict[str, Any]:
+    """What tells a run over these rows from others.
+
+    fingerprint  of what is learned from
+    """
+    rows = ({one.name: len(one.rows) for one in sets} for sets in (train, judged))
+    told = {"train": files.train, "evaluation": files.evaluation}
+    return told | dict(zip(("train_rows", "evaluation_rows"), rows, strict=True)) | {"digest": fingerprint}
 
 
 def sets_of(settings: _SetSettings, files: MatchingFiles) -> tuple[list[MatchedSet], list[MatchedSet]]:

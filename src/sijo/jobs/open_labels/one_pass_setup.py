@@ -15,7 +15,7 @@ from sijo.inference.engine import Engine
 from sijo.inference.language import LanguageCheck
 from sijo.jobs.new_token_rows import with_new_rows
 from sijo.jobs.open_labels.label_matching_settings import MatchingFiles
-from sijo.jobs.open_labels.label_matching_setup import Measured, measured_set, recast, sets_of
+from sijo.jobs.open_labels.label_matching_setup import Measured, measured_set, recast, sets_of, words_of
 from sijo.jobs.open_labels.one_pass_settings import OnePassSettings
 from sijo.jobs.open_labels.recast import MatchedSet
 from sijo.models.family import Layout
@@ -65,13 +65,7 @@ class OnePassSetup:
             without=settings.without,
         )
         self.rows = {one.name: len(one.rows) for one in train}
-        self.words = {
-            "train": files.train,
-            "evaluation": files.evaluation,
-            "train_rows": self.rows,
-            "evaluation_rows": {one.name: len(one.rows) for one in judged},
-            "digest": self.train.fingerprint,
-        }
+        self.words = words_of(files, train, judged, self.train.fingerprint)
 
     def measure(self) -> Iterator[Measured]:
         """Macro-F1 of the one-pass scorer for the model as it is now: all labels of a set by name."""
