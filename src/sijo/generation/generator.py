@@ -25,6 +25,7 @@ from sijo.inference.backends.torch_backend import padded, why_not_finite
 from sijo.inference.language import LanguageCheck
 from sijo.inference.outputs import NotFiniteError
 from sijo.nn.cache import Cache
+from sijo.nn.decoder import single_stack
 from sijo.nn.heads import LMHead
 from sijo.nn.linear import lay_out
 from sijo.texts import names_in, texts_in
@@ -153,6 +154,7 @@ class CachedReader:
 
     def __init__(self, model: Model, *, window: int, slide: int) -> None:
         self.model, self.window, self.slide = model, window, slide
+        self.transformer = single_stack(model.transformer, "it does not write")
         self.device = next(model.parameters()).device
 
     def logits(self, rows: Sequence[ReaderRow], parents: Sequence[int]) -> Tensor:
@@ -170,7 +172,7 @@ class CachedReader:
             if list(parents) != list(range(len(self.cache.lengths))):
                 self.cache.keep(parents)
             ids = torch.tensor([row.ids[-1:] for row in rows], device=self.device)
-            states_RD = self.model.transformer.step(ids, self.cache)[:, 0]
+            states_RD = self.transformer.step(ids, self.cache)[:, 0]
         head: LMHead = self.model.head[HEAD]  # type: ignore[assignment]
         return head.decode(states_RD, self.model.transformer).float().cpu()
 
@@ -190,7 +192,7 @@ class CachedReader:
         places, dtype = min(self.window, longest), next(self.model.parameters()).dtype
         self.cache = Cache(self.model.architecture, rows=len(rows), places=places, dtype=dtype, device=self.device)
         keep_RL = None if keep_RL is None else keep_RL.to(self.device)
-        states_RLD = self.model.transformer.step(ids_RL.to(self.device), self.cache, keep_RL)
+        states_RLD = self.transformer.step(ids_RL.to(self.device), self.cache, keep_RL)
         return states_RLD[torch.arange(len(rows)), torch.tensor(self.cache.lengths) - 1]
 
 
