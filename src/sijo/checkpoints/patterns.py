@@ -33,11 +33,11 @@ class Piece:
 
     def after(self, text: str, places: set[int]) -> set[int]:
         """The places that the text may have been read to behind it."""
-        once = self.step(text, places)
+        once = fresh = self.step(text, places)
         if self.repeat in ("*", "+"):
-            fresh = once
+            once = {*once}  # added to in place: a copy for each letter would take the square of their number
             while fresh := self.step(text, fresh) - once:
-                once = once | fresh
+                once |= fresh
         return once | places if self.repeat in ("?", "*") else once
 
 
