@@ -300,6 +300,16 @@ def test_other_models_label_too(tiny_model):
     assert all(sum(row["scores"]) == pytest.approx(1) and row["scores"][0] >= row["scores"][1] for row in got)
 
 
+def test_a_model_is_opened_once(tiny_model, monkeypatch):
+    # kills: a model that is opened anew for every call, and in a stream for every text
+    pipe = sijo.pipeline("zero-shot-classification", model=tiny_model)
+    want = pipe(["the sea", "rain"], ["sea", "rain"])
+    monkeypatch.setattr("sijo.zeroshot.scorers.open._opened", None)
+    same(list(pipe(iter(["the sea", "rain"]), ["sea", "rain"])), want)
+    alone = pipe("the sea", ["sea"])
+    assert 0 < alone["scores"][0] < 1 and pipe("the sea", ["sea", "rain"], multi_label=True)["scores"][0] < 1
+
+
 def test_a_stream_is_read_as_it_comes(folder):
     # kills: a stream that is drawn in whole before the first answer
     drawn = []
