@@ -276,8 +276,9 @@ def test_devices_and_dtypes_by_either_name(folder):
         {"dtype": "int3"},
         {"dtype": "float16", "precision": "int8"},
         {"dtype": "auto", "torch_dtype": "auto"},
+        {"precision": "auto"},
     ):
-        with pytest.raises(SettingError, match="dtype"):
+        with pytest.raises(SettingError, match=r"dtype|measured on texts"):
             sijo.pipeline("text-classification", folder(), **wrong)
     with pytest.raises(SettingError, match="zero-shot-classification"):
         sijo.pipeline("zero-shot-clasification", folder())
@@ -288,6 +289,8 @@ def test_a_text_that_is_too_long_is_named_with_what_would_do(folder):
     pipe = sijo.pipeline("text-classification", folder())
     with pytest.raises(TextError, match="truncation=True"):
         pipe(LONG)
+    with pytest.raises(TextError, match="is for pairs"):
+        pipe(LONG, truncation="only_second")
     for wrong in (3, [["a", "b"]], [{"texts": "a"}], [{"text": "a", "text_pair": 3}]):
         with pytest.raises(SettingError):
             pipe(wrong)
