@@ -276,8 +276,9 @@ def test_devices_and_dtypes_by_either_name(folder):
         {"dtype": "int3"},
         {"dtype": "float16", "precision": "int8"},
         {"dtype": "auto", "torch_dtype": "auto"},
+        {"precision": "auto"},
     ):
-        with pytest.raises(SettingError, match="dtype"):
+        with pytest.raises(SettingError, match=r"dtype|measured on texts"):
             sijo.pipeline("text-classification", folder(), **wrong)
     with pytest.raises(SettingError, match="zero-shot-classification"):
         sijo.pipeline("zero-shot-clasification", folder())
@@ -288,6 +289,8 @@ def test_a_text_that_is_too_long_is_named_with_what_would_do(folder):
     pipe = sijo.pipeline("text-classification", folder())
     with pytest.raises(TextError, match="truncation=True"):
         pipe(LONG)
+    with pytest.raises(TextError, match="is for pairs"):
+        pipe(LONG, truncation="only_second")
     for wrong in (3, [["a", "b"]], [{"texts": "a"}], [{"text": "a", "text_pair": 3}]):
         with pytest.raises(SettingError):
             pipe(wrong)
@@ -298,6 +301,16 @@ def test_other_models_label_too(tiny_model):
     got = sijo.pipeline("zero-shot-classification", model=tiny_model)(["the sea", "rain"], ["sea", "rain"])
     assert [row["sequence"] for row in got] == ["the sea", "rain"]
     assert all(sum(row["scores"]) == pytest.approx(1) and row["scores"][0] >= row["scores"][1] for row in got)
+
+
+def test_a_model_is_opened_once(tiny_model, monkeypatch):
+    # kills: a model that is opened anew for every call, and in a stream for every text
+    pipe = sijo.pipeline("zero-shot-classification", model=tiny_model)
+    want = pipe(["the sea", "rain"], ["sea", "rain"])
+    monkeypatch.setattr("sijo.zeroshot.scorers.open._opened", None)
+    same(list(pipe(iter(["the sea", "rain"]), ["sea", "rain"])), want)
+    alone = pipe("the sea", ["sea"])
+    assert 0 < alone["scores"][0] < 1 and pipe("the sea", ["sea", "rain"], multi_label=True)["scores"][0] < 1
 
 
 def test_a_stream_is_read_as_it_comes(folder):

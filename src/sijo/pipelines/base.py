@@ -158,6 +158,11 @@ def precision_of(dtype: Any, precision: str | None = None) -> str:
     if precision is not None:
         if dtype not in (None, "auto"):
             raise SettingError(f"dtype={dtype} and precision={precision!r} say the same; give one of them")
+        if precision == "auto":
+            raise SettingError(
+                "precision='auto' is measured on texts, and a pipeline has none when it opens its model; name one, "
+                "such as bf16 or int8"
+            )
         return precision
     name = str("auto" if dtype is None else dtype).removeprefix("torch.")
     if name not in PRECISIONS:

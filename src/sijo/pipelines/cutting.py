@@ -78,6 +78,11 @@ def _cut(tokenizer: Tokenizer, first: list[int], second: list[int] | None, cut: 
     if room < 0:
         raise SettingError(f"max_length={longest} leaves no room for text beside the special tokens; raise it")
     if second is None:
+        if cut.truncation == "only_second" and len(first) > room:
+            raise TextError(
+                f"a text has {len(first)} tokens, there is room for {room}, and truncation='only_second' is for "
+                "pairs; say True"
+            )
         return tokenizer.framed(first[:room])
     counts = _shares(len(first), len(second), room, cut.truncation)
     return tokenizer.framed(first[: counts[0]], second[: counts[1]])

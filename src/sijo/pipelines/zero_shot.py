@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sijo.errors import SettingError
+from sijo.errors import SettingError, warn
 from sijo.pipelines.base import Pipeline
 from sijo.tokenizers.tokenizer import Tokenizer
-from sijo.zeroshot.classifier import ZeroShotClassifier
+from sijo.zeroshot.labeller import LabelChoice, Labeller
+from sijo.zeroshot.labels import LabelSet
 from sijo.zeroshot.scorers.entailment import EntailmentScorer
 from sijo.zeroshot.scorers.open import open_scorer
 
@@ -29,6 +30,11 @@ class LabelCall:
     template: str | None
     """None where none is given."""
     multi_label: bool
+
+    @property
+    def alone(self) -> bool:
+        """Whether each label is judged by itself: also where there is no other."""
+        return self.multi_label or len(self.labels) == 1
 
 
 class ZeroShotClassificationPipeline(Pipeline):
@@ -65,9 +71,7 @@ class ZeroShotClassificationPipeline(Pipeline):
         return super().__call__(inputs, **arguments)
 
     def _opened(self, model: "str | Path | Model | None", run_by: Mapping[str, Any]) -> "Engine":
-        self._model, self._run_by = model, dict(run_by)
-        revision = self._run_by.pop("revision", None)
-        self.scorer = open_scorer("auto", model, revision=revision, **self._run_by)
+        self.scorer = open_scorer("auto", model, **run_by)
         """What fits labels to texts."""
         return self.scorer.engine
 
@@ -116,15 +120,12 @@ class ZeroShotClassificationPipeline(Pipeline):
                 raise SettingError("a text to label is empty; leave it out, or give one text or more")
         scores_nL = self._by_entailment(inputs, settings)
         if scores_nL is None:
-            classifier = ZeroShotClassifier(
-                list(settings.labels),
-                model=self._model,
-                scorer=self.scorer.name,
-                multi_label=settings.multi_label or len(settings.labels) == 1,
-                hypothesis_template=settings.template,
-                **self._run_by,
-            )
-            scores_nL = np.asarray(classifier.predict_proba(inputs))
+            choice = LabelChoice(template=settings.template, multi_label=settings.alone or None)
+            labeller = Labeller(self.scorer, choice, LabelSet.of(settings.labels))
+            judged = list(labeller.judged(inputs))
+            scores_nL = np.concatenate([scores for scores, _ in judged])
+            if cut := sum(int(reading.truncated.sum()) for _, reading in judged):
+                warn(f"{cut:,} of the texts did not fit the model beside their labels: only their start was read")
         return [_ranked(text, settings.labels, row) for text, row in zip(inputs, scores_nL, strict=True)]
 
     def _by_entailment(self, texts: list[str], settings: LabelCall) -> np.ndarray | None:
@@ -133,11 +134,10 @@ class ZeroShotClassificationPipeline(Pipeline):
             return None
         template = TEMPLATE if settings.template is None else settings.template
         sentences = [_filled(template, label) for label in settings.labels]
-        alone = settings.multi_label or len(sentences) == 1
         firsts = [text for text in texts for _ in sentences]
-        scores_P, _ = self.scorer.judged(firsts, sentences * len(texts), absolute=alone)
+        scores_P, _ = self.scorer.judged(firsts, sentences * len(texts), absolute=settings.alone)
         scores_nL = scores_P.reshape(len(texts), -1)
-        if alone:
+        if settings.alone:
             odds: np.ndarray = 1 / (1 + np.exp(-scores_nL))
             return odds
         shares_nL = np.exp(scores_nL - scores_nL.max(-1, keepdims=True))
