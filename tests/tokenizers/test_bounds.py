@@ -194,6 +194,13 @@ def test_a_length_that_is_none_is_not_one(length, tmp_path):
     assert Tokenizer.open(folder, FAMILIES["bert"], max_length=9).max_length == 9
 
 
+def test_a_side_to_cut_that_is_not_ours_is_told(tmp_path):
+    # kills: texts cut at the other end than the model's, and nobody told
+    folder = written(tmp_path, "deberta-v2", **{CONFIG: json.dumps({"truncation_side": "left"})})
+    with pytest.warns(SijoWarning, match="lose their beginning .* sijo cuts their end"):
+        Tokenizer.open(folder, FAMILIES["deberta-v2"], max_length=8)
+
+
 @pytest.mark.parametrize("options", [{"enable_sampling": True, "alpha": 0.1}, {"enable_sampling": 1}])
 def test_sampling_of_published_files_is_turned_off(options, tmp_path):
     # kills: a word for BPE's dropout alone; a folder refused for what has no effect

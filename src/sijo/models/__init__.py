@@ -42,7 +42,8 @@ FAMILIES: dict[str, Family] = {
         modernbert.FAMILY,
     )
 }
-FAMILIES |= {family.model_type: family for family in (bart.FAMILY, gliclass.over(dict(FAMILIES)), mix.FAMILY)}
+ONE_PASS = gliclass.over({name: family for name, family in FAMILIES.items() if family is not ctrl.FAMILY})
+FAMILIES |= {family.model_type: family for family in (bart.FAMILY, ONE_PASS, mix.FAMILY)}
 SIZES: dict[str, Family] = {name: family for family in FAMILIES.values() for name in family.sizes}
 """Every published size by name, and its family."""
 

@@ -52,6 +52,8 @@ class PublishedSettings:
             raise RefusedError(
                 f"{file} asks to run code of its own (auto_map); sijo never does. Choose another model"
             )
+        if fields.get("truncation_side") == "left":
+            warn(f"{file} says that long texts lose their beginning (truncation_side); sijo cuts their end")
         return cls(file, fields)
 
     def over(self, defaults: Mapping[str, Any]) -> "PublishedSettings":
