@@ -178,7 +178,7 @@ def _parts(described: FolderDescription, layouts: Mapping[str, Layout], names: I
     for our, theirs in rules.items():
         module = our.partition(".")[0]
         parts[family.prefix + theirs] = PARTS.get(module, module)
-    for theirs in family.fused:
+    for theirs in family.whose(config).fused:
         parts |= {family.prefix + theirs.format(n=n): PARTS["blocks"] for n in range(described.architecture.blocks)}
     for name, layout in layouts.items():
         for theirs in layout.names.values():

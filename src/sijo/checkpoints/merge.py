@@ -17,9 +17,7 @@ from sijo.checkpoints.weights import read_file
 from sijo.errors import CheckpointError, RefusedError
 from sijo.models.family import Config, Family
 
-TABLES = (
-    *("embeddings.tokens", "embeddings.places", "embeddings.segments", "distances.rows", "relative_bias.rows"),
-)
+TABLES = ("embeddings.tokens", "places", "embeddings.segments", "distances.rows", "relative_bias.rows")
 """Ours, which are no linear maps."""
 Parts = dict[str, Tensor]
 """What an adapter holds of a module, by kind."""
@@ -76,7 +74,9 @@ def _check_targets(
                 f"{adapter.file} has no matrices for {module}, which {said} adapts; copy it again"
             )
     saved = {module for module, parts in modules.items() if parts.keys() - KINDS.values()}
-    if lora.modules_to_save and not any(map(lora.saves, saved)):
+    heads = {theirs for layout in family.layouts(config) for theirs in layout.names.values()}
+    there = {*_transformer(family, config).values(), *heads}  # peft lists heads that a model may not have, as BART
+    if lora.modules_to_save and any(map(lora.saves, there)) and not any(map(lora.saves, saved)):
         raise CheckpointError(
             f"{adapter.file} has none of the modules that {said} keeps whole, "
             f"{', '.join(lora.modules_to_save)[:200]}; copy it again"
@@ -89,7 +89,9 @@ def _transformer(family: Family, config: Config) -> dict[str, str]:
     """Our modules below the heads, and their full published names; of fused ones, the name that they share."""
     names = {ours: family.prefix + theirs for ours, theirs in (family.names(config) or {}).items()}
     blocks = config.architecture().blocks
-    fused = {theirs.format(n=n).removesuffix(".weight") for theirs in family.fused for n in range(blocks)}
+    fused = {
+        theirs.format(n=n).removesuffix(".weight") for theirs in family.whose(config).fused for n in range(blocks)
+    }
     return names | {name: family.prefix + name for name in fused}
 
 
