@@ -25,7 +25,7 @@ from sijo.nn.architecture import (
 from sijo.nn.head_specs import POOLER, ClassifierHeadSpec, LMHeadSpec
 from sijo.nn.heads import Network
 from sijo.nn.packing import packing, pieces, rounded
-from sijo.nn.prepared import prepared
+from sijo.nn.prepared import may_prepare, prepared
 from sijo.nn.prepared_linear import BytesLinear, PreparedLinear
 
 DEBERTA = {"distances": Disentangled(span=32, buckets=8, norm="layer_norm"), "norm": PostNorm(eps=1e-7)}
@@ -194,12 +194,14 @@ def test_what_cannot_be_packed_goes_through_the_network(keep):
     assert torch.equal(prepared(model)(ids, keep).last_hidden_state, want)
 
 
-def test_near_tokens_by_distance_go_through_the_network():
-    """Kills: a window that is left out where distances are, so that far tokens are read."""
-    model = network("deberta", window=Window(reach=3))
-    ids, keep, _ = batch()
-    with torch.inference_mode():
-        assert torch.equal(prepared(model)(ids, keep).last_hidden_state, model(ids, keep).last_hidden_state)
+@pytest.mark.parametrize("name", ["deberta", "mpnet"])
+def test_near_tokens_by_distance_are_not_prepared(name):
+    """Kills: a window that is left out where distances are; int8 that is asked for, and not computed in."""
+    model = network(name, window=Window(reach=3))
+    assert not may_prepare(model.architecture) and may_prepare(network(name).architecture)
+    for precision in ("exact", "int8"):
+        with pytest.raises(SettingError, match="beside a window"):
+            prepared(model, precision=precision)
 
 
 def test_the_network_is_not_touched_and_nothing_is_left_behind():

@@ -341,10 +341,6 @@ class Architecture:
                 f"hidden_size={self.hidden_size} cannot be split into heads={self.heads} equal heads; "
                 f"choose a number of heads that divides it"
             )
-        if not 0 <= self.initializer_range < math.inf:
-            raise SettingError(
-                f"initializer_range={self.initializer_range} draws no weights; the usual one is 0.02"
-            )
         if not self.schedule or sorted(set(self.schedule)) != list(range(self.blocks)):
             raise SettingError(
                 f"schedule={self.schedule} must name blocks 0, 1, 2, … without a gap; "

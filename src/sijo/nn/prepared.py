@@ -31,8 +31,10 @@ Precision = Literal["exact", "bf16", "int8"]
 
 
 def may_prepare(architecture: Architecture) -> bool:
-    """Whether `prepared` takes such a network: one stack, which reads both sides."""
-    return architecture.reads == "both_sides" and len(stacks(architecture)) == 1
+    """Whether `prepared` takes such a network: one stack that reads both sides, and by no distances near alone."""
+    a = architecture
+    by_distance = a.distances is not None or a.relative_bias is not None
+    return a.reads == "both_sides" and len(stacks(a)) == 1 and not (a.window is not None and by_distance)
 
 
 def prepared(network: Network, *, precision: Precision = "exact") -> "PreparedNetwork":
@@ -42,7 +44,7 @@ def prepared(network: Network, *, precision: Precision = "exact") -> "PreparedNe
     precision  of the products of its linear maps: "exact" for float32; "bf16" and "int8" round what is multiplied,
                and nothing else: sums, norms and attention stay float32
 
-    Raises SettingError for a network that reads to the left, and for a precision that is not at hand.
+    Raises SettingError for a network that `may_prepare` does not take, and for a precision that is not at hand.
 
     >>> from sijo.nn.architecture import Learned
     >>> tiny = Architecture(vocab_size=99, embedding_size=16, hidden_size=16, heads=2, intermediate_size=32,
@@ -55,6 +57,10 @@ def prepared(network: Network, *, precision: Precision = "exact") -> "PreparedNe
     if network.architecture.reads != "both_sides":
         raise SettingError("a network that reads to the left writes token by token; generate with it as it is")
     single_stack(network.transformer, "only one stack is made ready for the processor")
+    if not may_prepare(network.architecture):
+        raise SettingError(
+            "distances, or a bias for them, beside a window are read by the network as it is; use that"
+        )
     if precision not in MAPS:
         raise SettingError(f"no precision {precision!r} with torch; there are {', '.join(MAPS)}")
     if precision == "int8" and not multiplies_bytes(network.transformer.embeddings.tokens.weight.device):
@@ -102,8 +108,7 @@ class PreparedNetwork:
         attention_mask  (B, L), 1 or True at real tokens; None when there is no padding
         token_type_ids  (B, L) int64; None when all are 0
 
-        A batch with an empty row, or with padding that is not on the right, goes through the network itself; and so
-        does any where distances, or a bias for them, meet a window.
+        A batch with an empty row, or with padding that is not on the right, goes through the network itself.
         """
         packed = self._packing(input_ids, attention_mask)
         if packed is None:
@@ -128,9 +133,6 @@ class PreparedNetwork:
     def _packing(self, input_ids: Tensor, attention_mask: Tensor | None) -> Packing | None:
         """How a batch is packed; None where the network itself reads it."""
         keep_BL = None if attention_mask is None else attention_mask.bool()
-        a = self.network.architecture
-        if a.window is not None and (a.distances is not None or a.relative_bias is not None):
-            return None
         return packing((input_ids.shape[0], input_ids.shape[1]), keep_BL, input_ids.device)
 
     def _packed(
