@@ -117,6 +117,20 @@ def test_columns_may_stand_in_any_order(columns, several, both):
     same(ours(TEXTS, **given), theirs(TEXTS, **given))
 
 
+@pytest.mark.parametrize("several", [True, False])
+def test_columns_without_names_can_be_named(several, folder, both):
+    # kills: an error that advises what the call does not take; columns taken in the order of their names
+    labels = ("LABEL_0", "LABEL_1", "LABEL_2")
+    columns = {"contradiction_column": "LABEL_0", "entailment_column": 2}
+    theirs, ours = both("zero-shot-classification", "bert", labels, ours=columns)
+    given = {"candidate_labels": LABELS, "multi_label": several}
+    same(ours(TEXTS, **given), theirs(TEXTS, **given))
+    with pytest.raises(SettingError, match="was trained to choose" if several else "entailment_column"):
+        sijo.pipeline("zero-shot-classification", folder("bert", labels))(TEXTS, **given)
+    with pytest.raises(SettingError, match="entailment_column= is for zero-shot"):
+        sijo.pipeline("text-classification", folder("bert", labels), entailment_column=2)
+
+
 def test_zero_shot_calls_in_every_form(both):
     # kills: labels as the second argument, sequences by name, defaults of the constructor, streams
     given = {"candidate_labels": LABELS, "multi_label": True, "hypothesis_template": "the {}."}

@@ -50,6 +50,8 @@ def pipeline(
     backend: str = "auto",
     threads: int | None = None,
     base: str | Path | None = None,
+    entailment_column: str | int | None = None,
+    contradiction_column: str | int | None = None,
     **arguments: Any,
 ) -> Pipeline:
     """What answers texts as transformers' pipeline of that task does, with the same calls.
@@ -65,8 +67,9 @@ def pipeline(
     num_workers  changes nothing: no other process prepares inputs
     arguments    defaults for the arguments of calls
 
-    `precision`, `backend`, `threads` and `base` are those of `sijo.encode`. Scores are the same to 1e-5; a text
-    longer than the model needs truncation=True where transformers' needs it.
+    `precision`, `backend`, `threads` and `base` are those of `sijo.encode`; `entailment_column` and
+    `contradiction_column`, for a head whose columns have no such names, those of `ZeroShotClassifier`. Scores are
+    the same to 1e-5; a text longer than the model needs truncation=True where transformers' needs it.
 
     Raises SettingError for a task that is not here, and for an argument that is not known, by its name.
 
@@ -97,6 +100,10 @@ def pipeline(
         "threads": threads,
         "base": base,
     }
+    columns = {"entailment_column": entailment_column, "contradiction_column": contradiction_column}
+    columns = {column: value for column, value in columns.items() if value is not None}
+    if columns and name != "zero-shot-classification":
+        raise SettingError(f"{next(iter(columns))}= is for zero-shot-classification, and not for {name}")
     if isinstance(model, str | Path):
         tokenizer = None if isinstance(tokenizer, str | Path) and str(tokenizer) == str(model) else tokenizer
         model = locate(model, revision=revision)
@@ -109,5 +116,9 @@ def pipeline(
         raise SettingError(f"revision={revision!r} is of a model that is named as org/name; name one")
     kind = cast(type[Pipeline], resolve_name(TASKS[name]))
     return kind(
-        model, tokenizer, batch_size=1 if batch_size is None else batch_size, run_by=run_by, defaults=arguments
+        model,
+        tokenizer,
+        batch_size=1 if batch_size is None else batch_size,
+        run_by=run_by | columns,
+        defaults=arguments,
     )
