@@ -84,12 +84,7 @@ def pipeline(
             f"no pipeline for the task {task!r}{nearest(str(task), known)}; there are {', '.join(known)}. "
             "sijo.predict answers by every other head that was fine-tuned, and sijo.generate writes"
         )
-    for argument, allowed in SAY_NOTHING.items():
-        if (value := arguments.pop(argument, None)) is not None and value not in allowed:
-            raise SettingError(
-                f"{argument}={value!r} is nothing that this pipeline can do; leave it out (sijo runs no code of a "
-                "model's, and takes device=, dtype= and revision= by themselves)"
-            )
+    _take_out_what_says_nothing(arguments)
     del num_workers
     if dtype is not None and torch_dtype is not None:
         raise SettingError("dtype= and torch_dtype= are one argument; give dtype=")
@@ -99,11 +94,8 @@ def pipeline(
         "backend": backend,
         "threads": threads,
         "base": base,
+        **_columns(name, entailment_column=entailment_column, contradiction_column=contradiction_column),
     }
-    columns = {"entailment_column": entailment_column, "contradiction_column": contradiction_column}
-    columns = {column: value for column, value in columns.items() if value is not None}
-    if columns and name != "zero-shot-classification":
-        raise SettingError(f"{next(iter(columns))}= is for zero-shot-classification, and not for {name}")
     if isinstance(model, str | Path):
         tokenizer = None if isinstance(tokenizer, str | Path) and str(tokenizer) == str(model) else tokenizer
         model = locate(model, revision=revision)
@@ -119,6 +111,24 @@ def pipeline(
         model,
         tokenizer,
         batch_size=1 if batch_size is None else batch_size,
-        run_by=run_by | columns,
+        run_by=run_by,
         defaults=arguments,
     )
+
+
+def _take_out_what_says_nothing(arguments: dict[str, Any]) -> None:
+    """Take those of SAY_NOTHING out; SettingError for one that says something."""
+    for argument, allowed in SAY_NOTHING.items():
+        if (value := arguments.pop(argument, None)) is not None and value not in allowed:
+            raise SettingError(
+                f"{argument}={value!r} is nothing that this pipeline can do; leave it out (sijo runs no code of a "
+                "model's, and takes device=, dtype= and revision= by themselves)"
+            )
+
+
+def _columns(task: str, **columns: str | int | None) -> dict[str, str | int]:
+    """Those that were named; SettingError for a task that has none."""
+    named = {column: value for column, value in columns.items() if value is not None}
+    if named and task != "zero-shot-classification":
+        raise SettingError(f"{next(iter(named))}= is for zero-shot-classification, and not for {task}")
+    return named
