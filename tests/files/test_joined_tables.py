@@ -201,3 +201,15 @@ def test_the_exact_name_wins_and_two_others_are_refused(write):
         TextTable(write("a.csv", "Text,TEXT\n1,2\n"), column="text")
     with pytest.raises(SettingError, match=r"the column '후기a' may be '후기A' or '.*'; write"):
         column_named("후기a", ["후기A", unicodedata.normalize("NFD", "후기a")])
+
+
+def test_an_output_is_no_input_by_whichever_name(write, tmp_path, monkeypatch):
+    # kills: an input written over because it was named by another path, or through a link
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.csv", "b.csv"):
+        write(name, "text\none\n")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link.csv").symlink_to("a.csv")
+    for output in ("folder/../a.csv", "link.csv", tmp_path / "b.csv"):
+        with pytest.raises(SettingError, match="is also one of the 2 inputs"):
+            open_tables(["a.csv", "b.csv"], output=output)

@@ -10,6 +10,7 @@ import json
 import lzma
 import subprocess
 import sys
+import zipfile
 
 import openpyxl
 import pyarrow as pa
@@ -20,6 +21,7 @@ from sijo.errors import SettingError, TextError
 from sijo.files import limits
 from sijo.files.inputs.sources import TextReading
 from sijo.files.reading import parquet_pages, parquet_rows
+from sijo.files.reading.workbook_size import check_size
 from sijo.files.records import records
 from sijo.files.tables import TextTable
 
@@ -389,3 +391,44 @@ def test_sizes_of_rows_are_the_same_in_any_batch():
     sizes = parquet_rows.row_sizes(batch)
     assert sizes == [parquet_rows.row_sizes(batch.slice(row, 1))[0] for row in range(4)]
     assert sizes[0] > sizes[1]
+
+
+def archive(**parts):
+    """A zip archive of these parts, at its start."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as out:
+        for name, content in parts.items():
+            out.writestr(name, content)
+    stream.seek(0)
+    return stream
+
+
+def test_what_a_workbook_says_its_parts_take_is_believed_before_they_are_unpacked():
+    # kills: a picture of gigabytes unpacked to its end, because no sheet is so large
+    with pytest.raises(TextError, match="more than 1,000,000 bytes"):
+        check_size(archive(image=bytes(2_000_000)), "a.xlsx", 1_000_000)
+
+
+def test_formulas_without_a_value_are_counted_and_no_others():
+    # kills: a warning for every formula, of which most have the value that was computed last
+    cells = '<c r="A1"><f>1+2</f><v>3</v></c><c r="B1"><f>1+2</f></c><c r="C1"><v>3</v></c>'
+    sheet = f'<worksheet xmlns="x"><sheetData><row r="1">{cells}</row></sheetData></worksheet>'
+    assert check_size(archive(sheet=sheet), "a.xlsx", 1_000_000) == 1
+
+
+def test_a_dictionary_and_places_in_lists_count_as_memory(tmp_path):
+    # kills: a chunk whose dictionary is unpacked beside it, and lists of numbers, taken for less than they are
+    words = [f"{number:06}" * 40 for number in range(2_000)]
+    table = pa.table({"text": pa.array(words).dictionary_encode(), "numbers": [list(range(300))] * 2_000})
+    pq.write_table(table, tmp_path / "a.parquet", use_dictionary=["text"], compression="none")
+    with (tmp_path / "a.parquet").open("rb") as stream:
+        file = pq.ParquetFile(stream)
+        group = file.metadata.row_group(0)
+        text, numbers = (
+            parquet_pages.chunk_cost(
+                stream, group.column(place), file.schema.column(place), "a", limits.LONGEST_ROW
+            )
+            for place in (0, 1)
+        )
+    assert text.held >= 2 * 2_000 * 240
+    assert numbers.whole >= 600_000 * (8 + parquet_pages.VALUE_BYTES)
