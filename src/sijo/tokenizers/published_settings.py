@@ -28,9 +28,10 @@ ONLY: dict[str, tuple[object, ...]] = {
 """Settings with one value that is known here; any other is refused."""
 SAMPLING = ("enable_sampling", "nbest_size", "alpha")
 """Of `sp_model_kwargs`: a text is cut at random, as is of use in training alone."""
-CLASSES = {"Bert", "DistilBert", "Electra", "Albert", "Deberta", "DebertaV2", "CTRL", "PreTrained"} | {
-    *("Roberta", "XLMRoberta", "Camembert", "MPNet", "Bart")
-}
+CLASSES = (
+    *("Bert", "DistilBert", "Electra", "Albert", "Deberta", "DebertaV2", "CTRL", "PreTrained"),
+    *("Roberta", "XLMRoberta", "Camembert", "MPNet", "Bart"),
+)
 
 
 @dataclass(frozen=True)
