@@ -16,7 +16,7 @@ from sijo.app.compare import comparing
 from sijo.app.label_settings import LabelSettings
 from sijo.app.options import call_with
 from sijo.app.results import RowFormat, print_beside_texts, row_format
-from sijo.app.table_job import TableJob, answering, check_output, write_output
+from sijo.app.table_job import TableJob, answering, check_output, write_or_print
 from sijo.errors import SettingError, SijoError, TextError, warn
 from sijo.names import NameCells
 from sijo.texts import printable
@@ -133,9 +133,7 @@ def run(sources: Sequence[str], settings: ClassifySettings) -> None:
     labels = settings.label_set()
     if (settings.labels_column is None) == (labels is None) and (labels is not None or settings.model is None):
         raise SettingError(NO_LABELS)
-    if settings.output is not None and settings.format is not None:
-        raise SettingError("--format is about printing; with --output the file's suffix says its format")
-    call_with(check_output, settings, shown=row_format(settings.format))
+    call_with(check_output, settings)
     from sijo.zeroshot.labeller import check_top_k
 
     check_top_k(settings.top_k)
@@ -157,16 +155,13 @@ def run(sources: Sequence[str], settings: ClassifySettings) -> None:
             return
         labeller.scorer.engine.told = progress.within
         progress.begin("reading")
-        job = _job(table, labeller, settings)
-        if settings.output is not None:
-            decisive = _run_settings(table, labeller, settings)
-            counts = write_output(settings, decisive, table, labeller.rows, job, progress)
-        else:
-            safe, top_k = settings.spreadsheet_safe, settings.top_k
-            with job as work:
-                counts = work.to_stdout(
-                    row_format(settings.format), progress, partial(_print_table, top_k=top_k), spreadsheet_safe=safe
-                )
+        counts = write_or_print(
+            *(settings, table, labeller.rows, _job(table, labeller, settings), progress),
+            decisive=partial(_run_settings, table, labeller, settings),
+            print_block=partial(_print_table, top_k=settings.top_k),
+            format=settings.format,
+            spreadsheet_safe=settings.spreadsheet_safe,
+        )
     settings.sum_up(counts, progress, lambda counts: _notes(counts, labeller))
 
 

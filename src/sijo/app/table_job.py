@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from sijo.app.again import resuming
 from sijo.app.options import ReadingOptions, call_with
 from sijo.app.progress import RowProgress
-from sijo.app.results import rows_out, tell
+from sijo.app.results import RowFormat, row_format, rows_out, tell
 from sijo.errors import SettingError
 
 if TYPE_CHECKING:
@@ -84,13 +84,15 @@ def check_output(
     workers: int,
     arrays: bool = False,
     spreadsheet_safe: bool = False,
-    shown: str = "jsonl",
+    format: RowFormat | None = None,
 ) -> None:
     """Raise SettingError for an output or a number of processes that cannot be, before a model is opened.
 
-    arrays  whether there are vectors, which can stand alone in a .npy
-    shown   how rows are printed where there is no output
+    arrays  whether there are vectors, which can stand alone in a .npy, and are printed as JSON lines
+    format  how rows are printed where there is no output
     """
+    if output is not None and format is not None:
+        raise SettingError("--format is about printing; with --output the file's suffix says its format")
     if output is None and (resume or overwrite):
         raise SettingError("--resume and --overwrite are about a file; name it with --output")
     if output is not None:
@@ -100,7 +102,7 @@ def check_output(
     elif spreadsheet_safe:
         from sijo.files.row_writers import must_be_for_spreadsheets
 
-        must_be_for_spreadsheets(shown)
+        must_be_for_spreadsheets("jsonl" if arrays else row_format(format))
     if workers != 1:
         from sijo.inference.workers import check_workers
 
@@ -233,6 +235,25 @@ def write_output(
             return None
         with opened as work:
             return work.to_file(job, progress, lambda kept: settings.say(f"{kept}; this goes on: {resuming()}"))
+
+
+def write_or_print(
+    settings: TableOptions,
+    table: "TextTable | JoinedTables",
+    rows: int,
+    opened: AbstractContextManager[TableJob[Answer]],
+    progress: RowProgress,
+    *,
+    decisive: Callable[[], Mapping[str, object]],
+    print_block: Callable[["RowBlock", Answer], None],
+    format: RowFormat | None,
+    spreadsheet_safe: bool,
+) -> Counter[str] | None:
+    """`write_output` where there is an output, else `TableJob.to_stdout`; the counts, as of `write_output`."""
+    if settings.output is not None:
+        return write_output(settings, decisive(), table, rows, opened, progress)
+    with opened as work:
+        return work.to_stdout(row_format(format), progress, print_block, spreadsheet_safe=spreadsheet_safe)
 
 
 @contextmanager

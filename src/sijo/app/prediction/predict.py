@@ -13,8 +13,8 @@ from rich.table import Column
 from rich.text import Text
 
 from sijo.app.options import ComputeOptions, call_with
-from sijo.app.results import RowFormat, print_beside_texts, row_format
-from sijo.app.table_job import TableJob, TableOptions, answering, check_output, write_output
+from sijo.app.results import RowFormat, print_beside_texts
+from sijo.app.table_job import TableJob, TableOptions, answering, check_output, write_or_print
 from sijo.errors import SettingError
 from sijo.texts import printable
 from sijo.version import __version__
@@ -162,9 +162,7 @@ def run(sources: Sequence[str], settings: PredictSettings) -> None:
     from sijo.prediction.columns import asked_columns, table_settings
 
     settings.take_threads()
-    if settings.output is not None and settings.format is not None:
-        raise SettingError("--format is about printing; with --output the file's suffix says its format")
-    call_with(check_output, settings, shown=row_format(settings.format))
+    call_with(check_output, settings)
     task = settings.told()
     named = settings.named(task)
     with settings.progress(sources) as progress:
@@ -181,16 +179,13 @@ def run(sources: Sequence[str], settings: PredictSettings) -> None:
             return
         predictor.engine.told = progress.within
         progress.begin("reading")
-        job = _job(asked, predictor, settings)
-        if settings.output is not None:
-            decisive = _run_settings(asked, predictor, settings)
-            counts = write_output(settings, decisive, table, predictor.rows, job, progress)
-        else:
-            safe, top_k = settings.spreadsheet_safe, settings.top_k
-            with job as work:
-                counts = work.to_stdout(
-                    row_format(settings.format), progress, partial(_print_table, top_k=top_k), spreadsheet_safe=safe
-                )
+        counts = write_or_print(
+            *(settings, table, predictor.rows, _job(asked, predictor, settings), progress),
+            decisive=partial(_run_settings, asked, predictor, settings),
+            print_block=partial(_print_table, top_k=settings.top_k),
+            format=settings.format,
+            spreadsheet_safe=settings.spreadsheet_safe,
+        )
     settings.sum_up(counts, progress, lambda counts: _notes(counts, predictor))
 
 
