@@ -2,24 +2,13 @@
 
 import numpy as np
 
-from sijo.export.network import NetworkParts, onnx_model
+from sijo.export.export import parts_of
+from sijo.export.network import onnx_model
 
 
 def parts(model, head=None):
     """The parts of a model that `export` would write."""
-
-    def arrays(module):
-        return {name: tensor.float().numpy() for name, tensor in module.state_dict().items()}
-
-    return NetworkParts(
-        architecture=model.architecture,
-        weights=arrays(model.transformer),
-        head=head,
-        head_spec=model.head_values[head] if head else None,
-        head_weights=arrays(model.head[head]) if head else None,
-        pooling=model.sentence.pooling,
-        steps=model.sentence.steps,
-    )
+    return parts_of(model, head)
 
 
 def opened(written, *, precision="float32", ranges=None, states=False, threads=1):

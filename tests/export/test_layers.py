@@ -14,7 +14,6 @@ from sijo.errors import SettingError
 from sijo.export.network import HEADS
 from sijo.models import FAMILIES
 from sijo.nn.architecture import PreNorm
-from sijo.nn.encoder_decoder import stacks
 
 pytest.importorskip("transformers")
 GAP = 3e-5
@@ -28,7 +27,6 @@ def drawn(*, left=False):
         if name in SETTINGS
         for case in cases(name, "public")
         if (case.config.architecture().reads == "left") is left
-        and len(stacks(case.config.architecture())) == 1
         and (case.layout is None or case.layout.name != "multiple-choice")
     ]
 

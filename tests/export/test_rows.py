@@ -18,6 +18,7 @@ from sijo.export.graph import GraphBuilder
 from sijo.export.network import onnx_model
 from sijo.export.quantize import BlockProducts
 from sijo.nn.architecture import Architecture, Disentangled, Learned
+from sijo.nn.encoder_decoder import DecoderSpec, EncoderDecoder
 from sijo.nn.head_specs import POOLING_MODES
 from sijo.nn.pooling import pool
 from sijo.processor import adds_bytes_exactly
@@ -42,6 +43,17 @@ APART = replace(
     widening="before_norm",
     distances=Disentangled(span=16, buckets=8, norm="layer_norm"),
 )
+BEHIND = EncoderDecoder(
+    vocab_size=99,
+    embedding_size=40,
+    hidden_size=40,
+    heads=5,
+    intermediate_size=128,
+    schedule=(0,),
+    positions=Learned(count=66),
+    first_place=2,
+    decoder=DecoderSpec(schedule=(0, 1), heads=2, intermediate_size=48, start=2, end=3),
+)
 CHANCE = np.random.default_rng(0)
 IDS = CHANCE.integers(1, 99, (5, 23))
 
@@ -57,9 +69,9 @@ def session_of(model, precision):
     return opened(parts(model), precision="int8", ranges=input_ranges(model, [batch]))
 
 
-@pytest.fixture(scope="module", params=["words", "distances"])
+@pytest.fixture(scope="module", params=[PLAIN, APART, BEHIND], ids=["words", "distances", "decoder"])
 def model(request):
-    return made(PLAIN if request.param == "words" else APART)
+    return made(request.param)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -18,10 +18,14 @@ from sijo.checkpoints.conversion.convert import convert
 from sijo.checkpoints.describe import describe
 from sijo.checkpoints.load import Model
 from sijo.errors import CheckpointError, RefusedError, SettingError, TextError
+from sijo.export.blocks import export_blocks
+from sijo.export.export import export
+from sijo.inference.backends.backend import IdBatch
 from sijo.inference.backends.registry import open_backend
 from sijo.inference.encode import engine_of
 from sijo.inference.engine import Engine
 from sijo.models import FAMILIES, published
+from without_torch_commands import commands
 
 transformers = pytest.importorskip("transformers")
 
@@ -239,6 +243,22 @@ def test_an_adapter_is_merged_into_both_stacks(folder, tmp_path, targets, whole)
         assert (got - want).abs().max() < 1e-4 and (got - sijo.load(folder, HEAD)(ids).logits).abs().max() > 1e-2
 
 
+@pytest.mark.parametrize(
+    "asked", [{"target_modules": ["shared", "q_proj"]}, {"modules_to_save": ["shared"]}], ids=str
+)
+def test_an_adapter_of_the_shared_table_is_refused(folder, tmp_path, asked):
+    # kills: another answer than that of the adapter as it was trained: either stack of peft's reads the bare table
+    peft = pytest.importorskip("peft")
+    base = transformers.BartForSequenceClassification.from_pretrained(folder)
+    adapted = peft.get_peft_model(base, peft.LoraConfig(**{"target_modules": ["q_proj"]} | asked))
+    with torch.no_grad():
+        for weight in adapted.parameters():
+            weight.add_(weight.requires_grad * 0.1)
+    adapted.save_pretrained(tmp_path / "adapter")
+    with pytest.raises(RefusedError, match=r"adapts model.shared, the table that an encoder and a decoder share"):
+        sijo.load(tmp_path / "adapter", HEAD, base=folder)
+
+
 def test_its_speed_is_measured(folder):
     # kills: random ids without an end, for which the head has no answer
     from sijo.inference.speed import numpy_product, read_speeds
@@ -291,6 +311,84 @@ def test_a_cut_vocabulary_keeps_its_start_and_end(tiny_model, start, end):
     assert few.config["vocab_size"] == few.architecture.vocab_size == len(rest)
 
 
+# --- as a file
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory, folder):
+    """The folder with its ONNX files; do not change it."""
+    place = tmp_path_factory.mktemp("exported") / "bart"
+    for precision, source in (("float32", folder), ("int8", place)):
+        export(source, precision=precision, out=place if source is folder else None, texts=TEXTS, keep_anyway=True)
+    return place
+
+
+def test_entailment_from_its_file_without_torch(exported, tmp_path):
+    # kills: a file of the encoder alone, or one that only torch's own backend opens
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS), encoding="utf-8")
+    line = ("classify", rows, "--model", exported, "--labels", ",".join(LABELS), "--top-k", "3")
+    ways = [(*line, "--backend", "onnx", "--precision", name, "--format", "jsonl") for name in ("exact", "int8")]
+    ran = commands(*ways)
+    assert [end.code for end in ran] == [0, 0], ran[0].err + ran[1].err
+    exact, rounded = ([json.loads(row) for row in end.out.splitlines()] for end in ran)
+    want = sijo.ZeroShotClassifier(LABELS, str(exported), backend="torch").classify(TEXTS)
+    for row, other, answer in zip(exact, rounded, want, strict=True):
+        assert row["label"] == answer.label and abs(row["score"] - answer.score) < 1e-4
+        assert abs(other["score"] - row["score"]) < 0.2
+    assert any(other["score"] != row["score"] for row, other in zip(exact, rounded, strict=True))
+
+
+@pytest.mark.parametrize("precision, most", [("exact", 1e-5), ("int8", 0.5)])
+def test_the_file_judges_as_the_network(exported, precision, most):
+    # kills: a decoder that sees what comes, reads padding, or starts at another place, in the file alone
+    described = describe(exported)
+    texts, others = [text[:50] for text in TEXTS], ["it is old"] * len(TEXTS)
+    want, got = (
+        Engine(described, open_backend(described, head=HEAD, backend=backend, precision=how))
+        .score_pairs(texts, others)
+        .logits
+        for backend, how in (("torch", "exact"), ("onnx", precision))
+    )
+    assert np.abs(got - want).max() < most and np.ptp(want) > 1
+
+
+def test_the_file_refuses_a_text_without_an_end(exported):
+    # kills: the state of the first token in place of it, for a graph has no error of its own
+    backend = open_backend(describe(exported), head=HEAD, backend="onnx")
+    padded = IdBatch(np.array([[0, 5, 2], [0, 5, 2]]), np.array([[True] * 3, [True, True, False]]))
+    with pytest.raises(TextError, match=r"input 1 of a batch has no token 2, .* eos_token_id"):
+        backend.logits(padded)
+    assert backend.logits(IdBatch(padded.input_ids)).shape == (2, 3)
+
+
+def test_a_file_of_other_weights_is_refused(exported, tmp_path):
+    # kills: a file of another's that is compared with no tensor of a network of two stacks
+    import onnx
+
+    place = shutil.copytree(exported, tmp_path / "other")
+    (place / "manifest.json").unlink()
+    file = place / "onnx" / "model.onnx"
+    proto = onnx.load(file)
+    del proto.metadata_props[:]
+    onnx.save(proto, file)
+    assert open_backend(describe(place), head=HEAD, backend="onnx")
+    weights = load_file(place / "model.safetensors")
+    name = "model.decoder.layers.0.fc2.weight"
+    save_file(weights | {name: weights[name] + 1}, place / "model.safetensors")
+    with pytest.raises(RefusedError, match="not made of the weights beside it"):
+        open_backend(describe(place), head=HEAD, backend="onnx")
+
+
+def test_in_blocks(folder, tmp_path):
+    # kills: matrices of one stack alone in blocks; a table that the decoder looks for under another name
+    wide = shutil.copytree(folder, tmp_path / "wide")
+    model(d_model=32, decoder_attention_heads=4, encoder_ffn_dim=32, decoder_ffn_dim=64).save_pretrained(wide)
+    packed = export_blocks(wide, out=tmp_path / "blocks", bits=8, table_bits=8, texts=TEXTS, keep_anyway=True)
+    assert packed.table_bits == 8 and packed.bits == {8: 2 * 6 + 10} and packed.comparison.agreement.value > 0.7
+    assert sijo.load(tmp_path / "blocks", HEAD).unused == ()
+
+
 # --- training
 
 
@@ -336,22 +434,18 @@ def test_depths_count_both_stacks(folder):
 # --- what does not run on it
 
 
-def refusals(folder, tmp_path):
-    from sijo.export.blocks import export_blocks
-    from sijo.export.export import export
+def refusals(folder):
     from sijo.jobs.recipes import DISTILLATIONS
     from sijo.nn.prepared import prepared
 
     loaded = sijo.load(folder, HEAD)
-    yield "onnx", lambda: export(folder, out=tmp_path / "onnx")
-    yield "blocks", lambda: export_blocks(folder, out=tmp_path / "blocks")
     yield "prepared", lambda: prepared(loaded)
     yield "distill", lambda: DISTILLATIONS["sentence"].settings(str(folder))
 
 
-def test_what_it_cannot_do_is_refused_by_name(folder, tmp_path):
+def test_what_it_cannot_do_is_refused_by_name(folder):
     # kills: a trace, or an encoder's numbers in place of the whole network's
-    for what, run in refusals(folder, tmp_path):
+    for what, run in refusals(folder):
         with pytest.raises(SettingError, match=r"an encoder and a decoder, .* take an encoder such as BERT"):
             run()
         assert what

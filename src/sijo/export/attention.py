@@ -48,39 +48,54 @@ class Attention:
     def added(self, block: int, layer: int, states: str) -> tuple[str, str]:
         """What the attention of a layer adds to states (B, L, D), without the last bias; and that bias."""
         g, name = self.graph, f"blocks.{block}.attention"
-        query, key, value = (self.products.apart(f"{name}.{part}", states) for part in ("query", "key", "value"))
         added = self.near.far(layer)
         if self.bias is not None:
             added = g.op("Add", self.bias, added) if added else self.bias
         if self.distances is None and self.a.rotary is None:
-            bias = self._joined(f"{name}.qkv.bias", query[1], key[1], value[1])
-            read = g.op(
-                "MultiHeadAttention",
-                *(query[0], key[0], value[0], bias, self.keep, added)[: None if added else -1],
-                num_heads=self.a.heads,
-                scale=self.scale,
-                mask_filter_value=LOWEST,
-            )
-        else:
-            q, k, v = (g.op("Add", product, bias) if bias else product for product, bias in (query, key, value))
-            if self.distances is not None:
-                apart = self.distances.scores(block, q, k)
-                added = g.op("Add", apart, added) if added else apart
-            q, k = (self.near.turned(product, layer) for product in (q, k))
-            read = g.op(
-                "MultiHeadAttention",
-                *(q, k, v, "", self.keep, added)[: None if added else -1],
-                num_heads=self.a.heads,
-                scale=self.scale,
-                mask_filter_value=LOWEST,
-            )
+            return plain_attention(g, self.a, self.products, name, (states, states), self.keep, added)
+        query, key, value = (self.products.whole(f"{name}.{part}", states) for part in ("query", "key", "value"))
+        if self.distances is not None:
+            apart = self.distances.scores(block, query, key)
+            added = g.op("Add", apart, added) if added else apart
+        query, key = (self.near.turned(product, layer) for product in (query, key))
+        read = g.op(
+            "MultiHeadAttention",
+            *(query, key, value, "", self.keep, added)[: None if added else -1],
+            num_heads=self.a.heads,
+            scale=self.scale,
+            mask_filter_value=LOWEST,
+        )
         return self.products.apart(f"{name}.out", read)
 
-    def _joined(self, name: str, *biases: str) -> str:
-        """The biases of three products as one constant, with zeros for those that are not there."""
-        width = self.a.hidden_size
-        parts = [self.graph.constants[bias] if bias else np.zeros(width, np.float32) for bias in biases]
-        return self.graph.constant(name, np.concatenate(parts))
+
+def plain_attention(
+    graph: GraphBuilder,
+    a: Architecture,
+    products: Products,
+    name: str,
+    states: tuple[str, str],
+    keep: str,
+    added: str = "",
+) -> tuple[str, str]:
+    """What attention of words alone adds to states (B, Q, D), without the last bias; and that bias.
+
+    name    of its linear maps
+    states  what queries are made of, (B, Q, D), and what keys and values are, (B, K, D)
+    keep    (B, K) int32, 1 at what may be read
+    added   to the scores; "" for nothing
+    """
+    rooms = zip(("query", "key", "value"), (states[0], states[1], states[1]), strict=True)
+    made, biases = zip(*(products.apart(f"{name}.{part}", of) for part, of in rooms), strict=True)
+    zeros = np.zeros(a.hidden_size, np.float32)  # for a map without a bias
+    joined = np.concatenate([graph.constants[bias] if bias else zeros for bias in biases])
+    read = graph.op(
+        "MultiHeadAttention",
+        *(*made, graph.constant(f"{name}.qkv.bias", joined), keep, added)[: None if added else -1],
+        num_heads=a.heads,
+        scale=1 / math.sqrt(a.hidden_size // a.heads),
+        mask_filter_value=LOWEST,
+    )
+    return products.apart(f"{name}.out", read)
 
 
 def relative_bias(graph: GraphBuilder, bias: RelativeBias, weights: Mapping[str, np.ndarray], length: str) -> str:

@@ -31,7 +31,7 @@ from sijo.export.texts import default_texts
 from sijo.files.atomic import whole_folder
 from sijo.files.json_files import write_json
 from sijo.files.paths import FolderFile
-from sijo.nn.encoder_decoder import must_be_single
+from sijo.nn.encoder_decoder import in_stack
 from sijo.version import __version__
 
 Bits = Literal[4, 8, "auto"]
@@ -133,7 +133,6 @@ def _may(folder: Path, bits: Bits, table_bits: Bits) -> FolderDescription:
         raise SettingError(f"{folder} is in blocks already; name the folder that it was made from")
     if described.adapter is not None:
         raise SettingError(f"{folder} holds an adapter; merge it first, with `sijo convert {folder} NEW`")
-    must_be_single(described.architecture, "only encoders are put in blocks")
     if described.base != described.folder:
         raise SettingError(
             f"{folder} keeps its network in a folder below, {described.base.name}; give it the present layout "
@@ -194,10 +193,10 @@ def _our_name(described: FolderDescription, full: str) -> str | None:
     names = family.names(described.config)
     module, _, leaf = full.removeprefix(family.prefix).rpartition(".")
     if names is None:
-        ours = module.removeprefix("transformer.")
+        ours = in_stack(module.removeprefix("transformer."))
     else:
-        ours = next((our for our, theirs in names.items() if theirs == module), "")
-    if leaf != "weight" or not (ours.startswith("blocks.") or f"{ours}.weight" == TABLE):
+        ours = in_stack(next((our for our, theirs in names.items() if theirs == module), ""))
+    if leaf != "weight" or not (ours.removeprefix("decoder.").startswith("blocks.") or f"{ours}.weight" == TABLE):
         return None
     return f"{ours}.weight"
 

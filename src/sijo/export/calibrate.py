@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sijo.checkpoints.load import Model
 from sijo.export.static import InputRange
+from sijo.nn.encoder_decoder import in_stack
 
 
 @torch.inference_mode()
@@ -37,10 +38,8 @@ def input_ranges(model: Model, batches: Iterable[dict[str, np.ndarray]]) -> dict
 
         return linear.register_forward_pre_hook(look)
 
-    parts = model.transformer.named_modules()
-    handles = [
-        watch(name, part) for name, part in parts if isinstance(part, nn.Linear) and name.startswith("blocks.")
-    ]
+    parts = ((in_stack(name), part) for name, part in model.transformer.named_modules())
+    handles = [watch(name, part) for name, part in parts if isinstance(part, nn.Linear) and "blocks." in name]
     try:
         for batch in batches:
             ids, mask, types = (

@@ -14,7 +14,7 @@ from sijo.export.attention import Attention
 from sijo.export.graph import GraphBuilder
 from sijo.export.products import Products
 from sijo.nn.architecture import Activation, Architecture, ConvolutionSpec, Learned, PreNorm, Sinusoidal
-from sijo.nn.encoder_decoder import must_be_single
+from sijo.nn.encoder_decoder import EncoderDecoder
 
 Weights = Mapping[str, np.ndarray]
 """The tensors of a network by its own names, float32."""
@@ -55,14 +55,13 @@ def add_encoder(
     weights   by the names of `nn/transformer.py`: embeddings.tokens.weight, blocks.0.attention.query.weight, …
     products  how the products with its matrices are written
 
-    Raises SettingError for a network that reads to the left, and for one with a decoder.
+    Raises SettingError for a network that reads to the left.
     """
     if architecture.reads == "left":
         raise SettingError(
             "this network reads to the left, to write text, and only encoders, which read both sides, become ONNX "
             "files; use it with sijo generate"
         )
-    must_be_single(architecture, "only encoders become ONNX files")
     inputs = _inputs(graph, architecture)
     embedded = hidden = _embeddings(graph, architecture, weights, products, inputs)
     states = [embedded]
@@ -137,10 +136,7 @@ def _embeddings(
     graph: GraphBuilder, a: Architecture, weights: Weights, products: Products, inputs: EncoderInputs
 ) -> str:
     """(B, L, D), as `nn/embeddings.py` makes them."""
-    tokens = weights["embeddings.tokens.weight"]
-    if a.entry != "norm":
-        tokens = tokens * np.float32(math.sqrt(a.embedding_size))
-    summed = products.rows("embeddings.tokens.weight", tokens, inputs.input_ids)
+    summed = token_rows(a, weights, products, inputs.input_ids)
     places = _places(graph, a, weights, inputs)
     if a.token_types:
         rows = weight(graph, weights, "embeddings.segments.weight")  # of one segment, that one for all
@@ -161,6 +157,14 @@ def _embeddings(
     return summed
 
 
+def token_rows(a: Architecture, weights: Weights, products: Products, ids: str) -> str:
+    """The tokens' own vectors (B, L, E), multiplied where the entry says so."""
+    table = weights["embeddings.tokens.weight"]
+    if a.entry != "norm":
+        table = table * np.float32(math.sqrt(a.embedding_size))
+    return products.rows("embeddings.tokens.weight", table, ids)
+
+
 def _places(graph: GraphBuilder, a: Architecture, weights: Weights, inputs: EncoderInputs) -> str | None:
     """(L, E), the first rows of a table of places, or (B, L, E), those after padding's; None for no table."""
     if a.positions is None:
@@ -174,7 +178,14 @@ def _places(graph: GraphBuilder, a: Architecture, weights: Weights, inputs: Enco
         counted = g.op("Cast", g.op("Not", g.op("Equal", inputs.input_ids, padding)), to=7)  # int64
         before = g.op("Mul", g.op("CumSum", counted, g.integer(1)), counted)
         return g.op("Gather", table, g.op("Add", before, padding))
-    return graph.slice(table, graph.integers(0), inputs.length, 0)
+    return first_places(graph, a, table, inputs)
+
+
+def first_places(graph: GraphBuilder, a: Architecture, table: str, inputs: EncoderInputs) -> str:
+    """(L, E), the rows of a table of places that belong to the first L tokens."""
+    first = a.first_place if isinstance(a, EncoderDecoder) else 0
+    end = graph.op("Add", inputs.length, graph.integers(first)) if first else inputs.length
+    return graph.slice(table, graph.integers(first), end, 0)
 
 
 def _waves(count: int, width: int) -> np.ndarray:
@@ -204,7 +215,17 @@ def _block(
         read = norm(graph, weights, f"{name}.output_norm", hidden, eps)
     else:
         read = hidden = skip_norm(graph, weights, f"{name}.attention_norm", hidden, added, bias, eps)
-    wide, wide_bias = products.apart(f"{name}.widen", read)
+    added, bias = feed_forward(graph, a, products, name, read)
+    if before:
+        return graph.op("Add", hidden, graph.op("Add", added, bias) if bias else added)
+    return skip_norm(graph, weights, f"{name}.output_norm", hidden, added, bias, eps)
+
+
+def feed_forward(
+    graph: GraphBuilder, a: Architecture, products: Products, name: str, states: str
+) -> tuple[str, str]:
+    """What the feed-forward layer of a block adds to states (B, L, D), without the last bias; and that bias."""
+    wide, wide_bias = products.apart(f"{name}.widen", states)
     if a.feed_forward == "gated":
         wide = graph.op("Add", wide, wide_bias) if wide_bias else wide
         ends = [graph.integers(part * a.intermediate_size) for part in range(3)]
@@ -212,10 +233,7 @@ def _block(
         wide = graph.op("Mul", activation(graph, a.activation, first), gate)
     else:
         wide = activation(graph, a.activation, wide, wide_bias)
-    added, bias = products.apart(f"{name}.narrow", wide)
-    if before:
-        return graph.op("Add", hidden, graph.op("Add", added, bias) if bias else added)
-    return skip_norm(graph, weights, f"{name}.output_norm", hidden, added, bias, eps)
+    return products.apart(f"{name}.narrow", wide)
 
 
 def _convolution(

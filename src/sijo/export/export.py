@@ -28,6 +28,7 @@ from sijo.files.manifest import MANIFEST
 from sijo.files.opener import open_inside
 from sijo.files.paths import present
 from sijo.inference.precision import ALIKE
+from sijo.nn.encoder_decoder import in_stack
 from sijo.nn.head_specs import ClassifierHeadSpec
 from sijo.version import __version__
 
@@ -144,7 +145,7 @@ def parts_of(model: Model, head: str | None) -> NetworkParts:
 
 
 def _arrays(module: torch.nn.Module) -> dict[str, np.ndarray]:
-    return {name: tensor.float().numpy() for name, tensor in module.state_dict().items()}
+    return {in_stack(name): tensor.float().numpy() for name, tensor in module.state_dict().items()}
 
 
 def copy_folder(folder: Path, fresh: Path, leave: Callable[[str], bool] = lambda name: False) -> None:

@@ -9,6 +9,7 @@ from sijo.export.encoder import EncoderInputs, activation, norm
 from sijo.export.graph import GraphBuilder
 from sijo.export.products import Products
 from sijo.nn.architecture import Architecture
+from sijo.nn.encoder_decoder import EncoderDecoder
 from sijo.nn.head_specs import ClassifierHeadSpec, Pooling, PoolingMode, pooling_modes
 
 LOWEST = float(np.finfo(np.float32).min)
@@ -30,7 +31,12 @@ def add_classifier(
         case "first":
             states = _first(graph, hidden)
         case "last":
-            states = _last(graph, hidden, inputs)
+            states = _last(graph, hidden, inputs.attention_mask, inputs)
+        case "end":
+            assert isinstance(architecture, EncoderDecoder)
+            end = graph.op("Equal", inputs.input_ids, graph.integer(architecture.decoder.end))
+            ends = graph.op("Mul", graph.op("Cast", end, to=7), inputs.attention_mask)
+            states = _last(graph, hidden, ends, inputs)
         case "mean":
             states = _pooled(graph, "mean", hidden, inputs)
         case "each":
@@ -59,7 +65,7 @@ def _pooled(graph: GraphBuilder, mode: PoolingMode, hidden: str, inputs: Encoder
     if mode == "cls":
         return _first(g, hidden)
     if mode == "lasttoken":
-        return _last(g, hidden, inputs)
+        return _last(g, hidden, inputs.attention_mask, inputs)
     if mode == "max":
         unseen = g.op("Equal", inputs.keep, g.floats(0.0))
         return g.op("ReduceMax", g.op("Where", unseen, g.floats(LOWEST), hidden), along, keepdims=0)
@@ -80,9 +86,9 @@ def _first(graph: GraphBuilder, hidden: str) -> str:
     return graph.op("Gather", hidden, graph.integer(0), axis=1)
 
 
-def _last(graph: GraphBuilder, hidden: str, inputs: EncoderInputs) -> str:
-    """The states (B, D) of the last token of each row that is no padding."""
+def _last(graph: GraphBuilder, hidden: str, among: str, inputs: EncoderInputs) -> str:
+    """The states (B, D) at the last place of each row where `among`, (B, L) int64, is 1."""
     g = graph
     place = g.op("Range", g.integer(0), g.op("Squeeze", inputs.length), g.integer(1))
-    last = g.op("ArgMax", g.op("Mul", inputs.attention_mask, place), axis=1, keepdims=1)  # (B, 1)
+    last = g.op("ArgMax", g.op("Mul", among, place), axis=1, keepdims=1)  # (B, 1)
     return g.op("GatherND", hidden, last, batch_dims=1)

@@ -11,7 +11,8 @@ import numpy as np
 
 from sijo.checkpoints.vectors.steps import VectorStep, width_after
 from sijo.errors import SettingError
-from sijo.export.encoder import Weights, add_encoder
+from sijo.export.decoder import add_network
+from sijo.export.encoder import Weights
 from sijo.export.graph import GraphBuilder
 from sijo.export.heads import add_classifier, add_pooling
 from sijo.export.products import Products
@@ -35,7 +36,7 @@ class NetworkParts:
 
     architecture: Architecture
     weights: Weights
-    """By the names of `Transformer`'s tensors."""
+    """By the names of `Transformer`'s tensors; those of a decoder behind it begin with decoder."""
     head: str | None = None
     """The name of a head, one of `HEADS`; None for the encoder alone."""
     head_spec: ClassifierHeadSpec | None = None
@@ -77,7 +78,7 @@ def onnx_model(
         products = StoredProducts(graph, parts.weights, stored)
     elif precision in BITS:
         products = BlockProducts(graph, parts.weights, bits=BITS[precision])
-    encoder = add_encoder(graph, a, parts.weights, products)
+    encoder = add_network(graph, a, parts.weights, products)
     tokens = ("batch_size", "sequence_length")
     graph.output("last_hidden_state", encoder.last_hidden_state, np.float32, (*tokens, a.hidden_size))
     if parts.head is None:

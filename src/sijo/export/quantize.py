@@ -15,9 +15,9 @@ from sijo.checkpoints.blocks import quantized_blocks
 from sijo.export.graph import GraphBuilder
 from sijo.export.products import Products
 
-KEPT = ".attention.value"
-"""The end of names whose matrices stay in float32 beside others of 8 bits: a twelfth of the work, and in a sentence
-encoder half of the error (docs/log.md)."""
+KEPT = (".attention.value", ".cross.value")
+"""The ends of names whose matrices stay in float32 beside others of 8 bits: a twelfth of the work, and in a
+sentence encoder half of the error (docs/log.md)."""
 BITS = {"int8": 8, "int4": 4}
 
 

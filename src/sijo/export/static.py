@@ -101,13 +101,7 @@ class StaticProducts(QuantizedProducts):
         """What each channel of the states is divided by, (D,); one for all maps that read the same states."""
         if self.gelu and name.endswith(".narrow"):
             return np.ones(self.weights[f"{name}.weight"].shape[1], np.float32)
-        room, _, part = name.rpartition(".")
-        alike = (
-            [f"{room}.{other}" for other in ("query", "key", "value")]
-            if part in ("query", "key", "value")
-            else [name]
-        )
-        weight_D = np.max([np.abs(self.weights[f"{one}.weight"]).max(0) for one in alike], axis=0)
+        weight_D = np.max([np.abs(self.weights[f"{one}.weight"]).max(0) for one in alike(name)], axis=0)
         largest_D = np.maximum(self.ranges[name].largest_D, 1e-5)
         smooth_D: np.ndarray = largest_D**SMOOTHED / np.maximum(weight_D, 1e-5) ** (1 - SMOOTHED)
         return smooth_D.astype(np.float32)
@@ -115,8 +109,7 @@ class StaticProducts(QuantizedProducts):
     def _rounded_by_range(self, name: str, states: str) -> tuple[str, str]:
         """States as integers around 128 by what was measured, and their scale."""
         g, smooth_D = self.graph, self._smooth(name)
-        room, _, part = name.rpartition(".")
-        group = f"{room}.states" if part in ("query", "key", "value") else f"{name}.states"
+        group = f"{alike(name)[0]}.states"
         scale = np.float32(MARGIN * (self.ranges[name].largest_D / smooth_D).max() / 127)
         scale_x = g.constant(f"{group}.scale", np.array(max(scale, np.float32(1e-8)), np.float32))
         if (group, states) not in self._rounded:
@@ -132,6 +125,17 @@ class StaticProducts(QuantizedProducts):
         scale = g.op("Max", g.op("Mul", top, g.floats(1 / (255 - ZERO))), g.floats(BELOW_GELU / ZERO))
         one, zero = g.floats(1.0), g.constant(f"zero_{ZERO}", np.array(ZERO, np.uint8))
         return g.op("QuantizeLinear", g.op("Div", states, scale), one, zero), one, scale
+
+
+def alike(name: str) -> list[str]:
+    """The linear maps that read the same states as one does, itself among them.
+
+    >>> alike("widen"), alike("attention.key"), alike("a.cross.query")
+    (['widen'], ['attention.query', 'attention.key', 'attention.value'], ['a.cross.query'])
+    """
+    room, _, part = name.rpartition(".")
+    together = ("key", "value") if room.endswith(".cross") else ("query", "key", "value")
+    return [f"{room}.{other}" for other in together] if part in together else [name]
 
 
 def rounded_outputs(weight_ND: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

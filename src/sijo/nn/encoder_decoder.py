@@ -5,7 +5,7 @@ Known without torch; `decoder.py` builds the network.
 
 from dataclasses import dataclass
 
-from sijo.errors import SettingError
+from sijo.errors import SettingError, TextError
 from sijo.nn.architecture import Architecture, Learned, PostNorm
 
 
@@ -79,6 +79,26 @@ class EncoderDecoder(Architecture):
 def stacks(architecture: Architecture) -> tuple[Architecture, ...]:
     """The stacks of layers that a network is made of: one, or an encoder and a decoder."""
     return (architecture, architecture.second) if isinstance(architecture, EncoderDecoder) else (architecture,)
+
+
+def without_end(row: int, end: int) -> TextError:
+    """What is raised for a text that a head cannot judge, for none of its tokens is the one that ends a text.
+
+    row  its number in a batch
+    """
+    return TextError(
+        f"input {row} of a batch has no token {end}, at whose last place this head judges a text; let the "
+        "tokenizer put one behind it, or set eos_token_id to the one that it puts"
+    )
+
+
+def in_stack(name: str) -> str:
+    """The name of a tensor as of an encoder by itself; one of a decoder behind it keeps its own.
+
+    >>> in_stack("encoder.blocks.0.widen.weight"), in_stack("decoder.norm.bias"), in_stack("blocks.0.widen.bias")
+    ('blocks.0.widen.weight', 'decoder.norm.bias', 'blocks.0.widen.bias')
+    """
+    return name.removeprefix("encoder.")
 
 
 def must_be_single(architecture: Architecture, what: str) -> None:

@@ -17,7 +17,7 @@ from sijo.nn.architecture import Architecture
 from sijo.nn.decoder import AnyTransformer, build_transformer, single_stack
 from sijo.nn.dropout import Dropout
 from sijo.nn.embeddings import table
-from sijo.nn.encoder_decoder import EncoderDecoder
+from sijo.nn.encoder_decoder import EncoderDecoder, without_end
 from sijo.nn.head_specs import POOLER, ClassifierHeadSpec, HeadSpec, LMHeadSpec, OnePassHeadSpec, Reads
 from sijo.nn.int8 import Int8Table
 from sijo.nn.label_scoring import LabelScoring
@@ -193,10 +193,7 @@ def last_ends(head_input: HeadInput) -> Tensor:
         ends_BL = ends_BL & keep_BL
     lacking_B = ~ends_BL.any(1) if keep_BL is None else ~ends_BL.any(1) & keep_BL.any(1)
     if bool(lacking_B.any()):
-        raise TextError(
-            f"input {int(lacking_B.nonzero()[0])} of a batch has no token {a.decoder.end}, at whose last place this"
-            " head judges a text; let the tokenizer put one behind it, or set eos_token_id to the one that it puts"
-        )
+        raise without_end(int(lacking_B.nonzero()[0]), a.decoder.end)
     return (ends_BL * torch.arange(ids_BL.shape[1], device=ids_BL.device)).argmax(1)
 
 

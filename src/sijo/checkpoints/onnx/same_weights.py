@@ -15,6 +15,7 @@ from sijo.checkpoints.weight_files import TensorEntry, by_name, has_weights, pay
 from sijo.checkpoints.weights_digest import weights_digest
 from sijo.errors import RefusedError
 from sijo.files.paths import FolderFile
+from sijo.nn.encoder_decoder import in_stack
 
 MADE_OF = "sijo.weights"
 """The key in a file's metadata of the digest of the weights that it was made of."""
@@ -120,9 +121,9 @@ def _probes(described: FolderDescription, *, matrices: bool) -> Iterator[np.ndar
     entries = described.by_full_name(by_name(described.base, _places))
     for name, (file, begin, entry) in entries.items():
         module = name.rpartition(".")[0]
-        our = module.removeprefix("transformer.") if ours is None else ours.get(module, "")
+        our = in_stack(module.removeprefix("transformer.") if ours is None else ours.get(module, ""))
         last = our.rpartition(".")[2]
-        if not our.startswith(("blocks.", "embeddings.")) or entry.dtype not in FLOATS:
+        if not our.removeprefix("decoder.").startswith(("blocks.", "embeddings.")) or entry.dtype not in FLOATS:
             continue
         if (len(entry.shape) == 1 and last.endswith("norm")) or (
             matrices and len(entry.shape) == 2 and last in UNCHANGED

@@ -18,6 +18,7 @@ from sijo.inference.backends.backend import Backend, IdBatch, Precision
 from sijo.inference.backends.onnx_session import new_session, reason
 from sijo.inference.pooling import pooled
 from sijo.inference.threads import thread_count
+from sijo.nn.encoder_decoder import EncoderDecoder, without_end
 from sijo.nn.head_specs import CLASSIFIER
 
 
@@ -50,6 +51,7 @@ class OnnxBackend(Backend):
             self._must_answer(head)
             self._session = new_session(source, thread_count(threads))
         described.onnx_contents.clear()
+        self._end = self._end_of(head)
         self._inputs = {
             given.name: np.int32 if "int32" in given.type else np.int64 for given in self._session.get_inputs()
         }
@@ -96,6 +98,14 @@ class OnnxBackend(Backend):
                 f"encoder{otherwise}"
             )
 
+    def _end_of(self, head: str | None) -> int | None:
+        """The token that each text must have for a head that judges it there; None for another head."""
+        a = self._described.architecture
+        if head != CLASSIFIER or not isinstance(a, EncoderDecoder):
+            return None
+        held = None if self._described.onnx_alone is not None else self._described.head_value(head)
+        return a.decoder.end if held is None or getattr(held, "reads", None) == "end" else None
+
     @cached_property
     def fingerprint(self) -> str:  # type: ignore[override]
         """A digest of what decides the answers: the file and its tensors, the settings, the tokenizer."""
@@ -122,8 +132,16 @@ class OnnxBackend(Backend):
         )
 
     def logits(self, batch: IdBatch, head: str = CLASSIFIER) -> np.ndarray:
-        """The head's logits for each input, (B, C) float32, or for each of its tokens, (B, L, C)."""
+        """The head's logits for each input, (B, C) float32, or for each of its tokens, (B, L, C).
+
+        Raises TextError for a text without the token at which a head behind a decoder judges it.
+        """
         assert self._outputs.logits is not None
+        if self._end is not None:
+            ends = batch.input_ids == self._end
+            ended = (ends if batch.keep is None else ends & batch.keep).any(1)
+            if not ended.all():
+                raise without_end(int(ended.argmin()), self._end)
         places = batch.input_ids.shape if head == TAGGER else batch.input_ids.shape[:1]
         return self._answer(self._outputs.logits, batch, (*places, len(self._described.labels)))
 
