@@ -131,6 +131,29 @@ def test_columns_without_names_can_be_named(several, folder, both):
         sijo.pipeline("text-classification", folder("bert", labels), entailment_column=2)
 
 
+@pytest.mark.parametrize("truncation", [False, "longest_first", "only_second", "do_not_truncate"])
+def test_what_need_not_be_cut_may_be_forbidden_to_be(truncation, both):
+    # kills: texts that fit refused for an argument that changes nothing of them; an argument passed over
+    theirs, ours = both("zero-shot-classification", "bert")
+    given = {"candidate_labels": LABELS, "truncation": truncation}
+    same(ours(TEXTS, **given), theirs(TEXTS, **given))
+    with pytest.raises(TextError, match=r"1 of the texts do not fit .* truncation="):
+        ours([TEXTS[0], LONG], **given)
+    with pytest.raises(SettingError, match="truncation='some'"):
+        ours(TEXTS, **given | {"truncation": "some"})
+
+
+def test_a_text_that_was_cut_is_told_of(both, recwarn):
+    # kills: answers for the start of a text, without a word
+    ours = both("zero-shot-classification", "bert")[1]
+    ours(TEXTS, LABELS)
+    assert not [one for one in recwarn if "only their start" in str(one.message)]
+    ours([LONG, TEXTS[0]], LABELS)
+    assert [str(one.message)[:16] for one in recwarn if "only their start" in str(one.message)] == [
+        "1 of the texts d"
+    ]
+
+
 def test_zero_shot_calls_in_every_form(both):
     # kills: labels as the second argument, sequences by name, defaults of the constructor, streams
     given = {"candidate_labels": LABELS, "multi_label": True, "hypothesis_template": "the {}."}
@@ -173,6 +196,7 @@ CALLS = [
     {"top_k": 1},
     {"top_k": 2},
     {"top_k": 99},
+    {"top_k": 0},
     {"function_to_apply": "sigmoid"},
     {"function_to_apply": "softmax", "top_k": 2},
     {"function_to_apply": "none"},
@@ -202,6 +226,7 @@ def test_text_classification_is_that_of_transformers(kind, both):
         {"max_length": 12},
         {"truncation": True, "max_length": 9, "padding": "max_length"},
         {"truncation": True, "padding": True, "max_length": 500},
+        {"truncation": True, "max_length": 9, "add_special_tokens": False},
     ],
     ids=str,
 )
@@ -248,7 +273,13 @@ def test_all_scores_are_told_as_version_4_did(both):
 def test_feature_extraction_is_that_of_transformers(family, both):
     # kills: states of padding, a missing dimension, a tensor for a list
     theirs, ours = both("feature-extraction", family)
-    for given in ({}, {"truncation": True}, {"tokenize_kwargs": {"truncation": True, "max_length": 7}}):
+    cut = {"truncation": True, "max_length": 7}
+    calls = (
+        {},
+        {"truncation": True},
+        *({"tokenize_kwargs": cut | {"add_special_tokens": way}} for way in (True, False)),
+    )
+    for given in calls:
         texts = TEXTS if not given else [*TEXTS, LONG]
         for inputs in (texts[0], texts, texts[-1]):
             want, got = theirs(inputs, **given), ours(inputs, **given)

@@ -16,6 +16,7 @@ from sijo.checkpoints.adapters import KINDS, Adapter
 from sijo.checkpoints.weights import read_file
 from sijo.errors import CheckpointError, RefusedError
 from sijo.models.family import Config, Family
+from sijo.nn.encoder_decoder import stacks
 
 TABLES = ("embeddings.tokens", "places", "embeddings.segments", "distances.rows", "relative_bias.rows")
 """Ours, which are no linear maps."""
@@ -35,11 +36,17 @@ def merged(weights: Mapping[str, Tensor], adapter: Adapter, family: Family, conf
     for (module, kind), tensor in adapter.named(read_file(adapter.file)).items():
         modules.setdefault(module, {})[kind] = tensor
     _check_targets(weights, modules, adapter, family, config)
-    result = dict(weights)
+    result, shared = dict(weights), _shared_table(family, config)
     for module, parts in modules.items():
         for kind in parts.keys() - KINDS.values():
             _put(result, family.full_name(f"{module}.{kind}"), (module, kind), parts[kind], adapter, family, config)
         name = family.full_name(module)
+        if name == shared:
+            raise RefusedError(
+                f"{adapter.file} adapts {module}, the table that an encoder and a decoder share; in peft both go "
+                "on reading the one without the adapter until it is merged, so what was trained is not what would "
+                "answer; leave the table out of target_modules and modules_to_save"
+            )
         if parts.keys() & {"A", "B", "bias of B"}:
             _add(result, name, module, parts, adapter)
         if parts.keys() & {"A of a table", "B of a table"}:
@@ -93,6 +100,13 @@ def _transformer(family: Family, config: Config) -> dict[str, str]:
         theirs.format(n=n).removesuffix(".weight") for theirs in family.whose(config).fused for n in range(blocks)
     }
     return names | {name: family.prefix + name for name in fused}
+
+
+def _shared_table(family: Family, config: Config) -> str | None:
+    """The published name of a table that two stacks read; None for a network of one."""
+    if len(stacks(config.architecture())) == 1:
+        return None
+    return _transformer(family, config).get("encoder.embeddings.tokens")
 
 
 def _put(

@@ -266,7 +266,8 @@ class Transformer(nn.Module):
         keep_BL    True at real tokens of prompts; None when there is no padding
 
         Returns the last states of what was read, (B, L, D), as `forward` of the whole text gives them.
-        Only for a network that reads to the left, by places or without.
+        Only for a network that reads to the left, with places by column, with turned queries and keys or without
+        either: one of distances, a bias for them or a convolution keeps too little, and `Generator` refuses it.
         """
         new = input_ids.shape[1]
         kept = cache.open(new)

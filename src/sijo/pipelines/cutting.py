@@ -8,7 +8,7 @@ from sijo.errors import SettingError, TextError
 from sijo.tokenizers.tokenizer import FramedInput, Tokenizer
 
 Truncation = Literal["longest_first", "only_first", "only_second", "do_not_truncate"]
-TOKENIZER_ARGUMENTS = ("truncation", "max_length", "padding")
+TOKENIZER_ARGUMENTS = ("truncation", "max_length", "padding", "add_special_tokens")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,9 +18,17 @@ class InputCut:
     truncation: Truncation = "do_not_truncate"
     max_length: int | None = None
     """Tokens of an input, special ones counted; None for as many as the model reads."""
+    special: bool = True
+    """Whether special tokens are put around texts."""
 
     @classmethod
-    def of(cls, truncation: Any = None, max_length: int | None = None, padding: Any = False) -> "InputCut":
+    def of(
+        cls,
+        truncation: Any = None,
+        max_length: int | None = None,
+        padding: Any = False,
+        add_special_tokens: bool = True,
+    ) -> "InputCut":
         """From the arguments of a tokenizer; SettingError for what they cannot be.
 
         padding  changes no answer here, where none is read of padding, and is only looked at
@@ -32,17 +40,26 @@ class InputCut:
             raise SettingError(f"max_length={max_length!r} is no number of tokens; give 1 or more")
         if not isinstance(padding, bool) and padding not in ("longest", "max_length", "do_not_pad"):
             raise SettingError(f"padding={padding!r} is none of True, False, longest, max_length and do_not_pad")
+        if not isinstance(add_special_tokens, bool):
+            raise SettingError(f"add_special_tokens={add_special_tokens!r} is neither True nor False")
         if truncation is None:
             truncation = max_length is not None
-        if isinstance(truncation, bool):
-            truncation = "longest_first" if truncation else "do_not_truncate"
-        name = str(getattr(truncation, "value", truncation))
-        if name not in get_args(Truncation):
-            raise SettingError(
-                f"truncation={truncation!r} is none of True, False, {', '.join(get_args(Truncation))}"
-            )
-        chosen: Truncation = name  # type: ignore[assignment] # just looked up
-        return cls(truncation=chosen, max_length=max_length)
+        return cls(truncation=named(truncation), max_length=max_length, special=add_special_tokens)
+
+
+def named(truncation: Any) -> Truncation:
+    """What a tokenizer's argument says of cutting, by its name; SettingError for what it cannot be.
+
+    >>> named(True), named(False), named("only_first")
+    ('longest_first', 'do_not_truncate', 'only_first')
+    """
+    if isinstance(truncation, bool):
+        truncation = "longest_first" if truncation else "do_not_truncate"
+    name = str(getattr(truncation, "value", truncation))
+    if name not in get_args(Truncation):
+        raise SettingError(f"truncation={truncation!r} is none of True, False, {', '.join(get_args(Truncation))}")
+    chosen: Truncation = name  # type: ignore[assignment] # just looked up
+    return chosen
 
 
 def cut_inputs(
@@ -67,14 +84,15 @@ def cut_inputs(
 
 def _cut(tokenizer: Tokenizer, first: list[int], second: list[int] | None, cut: InputCut) -> FramedInput:
     longest = tokenizer.max_length if cut.max_length is None else min(cut.max_length, tokenizer.max_length)
-    room = tokenizer.room(longest, pair=second is not None)
+    around = longest - tokenizer.room(longest, pair=second is not None) if cut.special else 0
+    room = longest - around
     if cut.truncation == "do_not_truncate":
-        if len(first) + len(second or ()) > (most := tokenizer.room(tokenizer.max_length, pair=second is not None)):
+        if len(first) + len(second or ()) > (most := tokenizer.max_length - around):
             raise TextError(
                 f"an input has {len(first) + len(second or ())} tokens, and the model reads {most}; give "
                 "truncation=True to cut it, or sijo.predict, which tells of each text that was cut"
             )
-        return tokenizer.framed(first, second)
+        return tokenizer.framed(first, second, special=cut.special)
     if room < 0:
         raise SettingError(f"max_length={longest} leaves no room for text beside the special tokens; raise it")
     if second is None:
@@ -83,9 +101,9 @@ def _cut(tokenizer: Tokenizer, first: list[int], second: list[int] | None, cut: 
                 f"a text has {len(first)} tokens, there is room for {room}, and truncation='only_second' is for "
                 "pairs; say True"
             )
-        return tokenizer.framed(first[:room])
+        return tokenizer.framed(first[:room], special=cut.special)
     counts = _shares(len(first), len(second), room, cut.truncation)
-    return tokenizer.framed(first[: counts[0]], second[: counts[1]])
+    return tokenizer.framed(first[: counts[0]], second[: counts[1]], special=cut.special)
 
 
 def _shares(first: int, second: int, room: int, truncation: Truncation) -> tuple[int, int]:

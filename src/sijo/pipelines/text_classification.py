@@ -58,8 +58,8 @@ class TextClassificationPipeline(Pipeline):
         if top_k is not UNSET:
             if return_all_scores is not None:
                 raise SettingError("top_k= and return_all_scores= say the same; give top_k alone, None for all")
-            if top_k is not None and (not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1):
-                raise SettingError(f"top_k={top_k!r} is no number of labels; give 1 or more, or None for all")
+            if top_k is not None and (not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 0):
+                raise SettingError(f"top_k={top_k!r} is no number of labels; give one, or None for all")
             return replace(told, top_k=top_k, plain=False)
         if return_all_scores:
             return replace(told, top_k=None, plain=False, sorted=False)

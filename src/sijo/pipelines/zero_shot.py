@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sijo.errors import SettingError, warn
+from sijo.errors import SettingError, TextError, warn
 from sijo.pipelines.base import Pipeline
+from sijo.pipelines.cutting import Truncation, named
 from sijo.tokenizers.tokenizer import Tokenizer
 from sijo.zeroshot.labeller import LabelChoice, Labeller
 from sijo.zeroshot.labels import LabelSet
@@ -30,6 +31,8 @@ class LabelCall:
     template: str | None
     """None where none is given."""
     multi_label: bool
+    truncation: Truncation = "only_first"
+    """What may be cut of a text and a label that do not fit the model together."""
 
     @property
     def alone(self) -> bool:
@@ -58,8 +61,10 @@ class ZeroShotClassificationPipeline(Pipeline):
         candidate_labels     a list of labels, or one text with commas; may be given as the second argument
         hypothesis_template  the sentence that each label is put in, with {} for it
         multi_label          whether each label is judged by itself
+        truncation           of what may be cut: beside a label only the end of a text ever is, as by the default
 
-        Raises SettingError, a ValueError, for no labels, no text, and a template that no label can be put in.
+        Raises SettingError, a ValueError, for no labels, no text, and a template that no label can be put in; and
+        TextError where a text must be cut that by `truncation` may not be, or not by itself.
         """
         if len(labels) > 1 or (labels and "candidate_labels" in arguments):
             raise SettingError(f"the labels are given as one list, not as {labels!r:.200}; candidate_labels=[…]")
@@ -92,11 +97,6 @@ class ZeroShotClassificationPipeline(Pipeline):
         truncation: Any = True,
         padding: Any = True,
     ) -> LabelCall:
-        if truncation not in (True, "only_first") and getattr(truncation, "value", None) != "only_first":
-            raise SettingError(
-                f"truncation={truncation!r}: beside a label a text is cut at its end, never the label; leave it "
-                "out, or say 'only_first'"
-            )
         labels = candidate_labels or ()
         if isinstance(labels, str):
             labels = [label.strip() for label in labels.split(",") if label.strip()]
@@ -105,7 +105,12 @@ class ZeroShotClassificationPipeline(Pipeline):
                 raise SettingError(f"the label {str(label)!r:.100} is of type {type(label).__name__}, not a text")
         if hypothesis_template is not None and labels:
             _filled(hypothesis_template, labels[0])
-        return LabelCall(labels=tuple(labels), template=hypothesis_template, multi_label=bool(multi_label))
+        return LabelCall(
+            labels=tuple(labels),
+            template=hypothesis_template,
+            multi_label=bool(multi_label),
+            truncation="only_first" if truncation is True else named(truncation),
+        )
 
     def _answers(self, inputs: list[Any], settings: LabelCall) -> list[dict[str, Any]]:
         if not settings.labels:
@@ -118,31 +123,38 @@ class ZeroShotClassificationPipeline(Pipeline):
                 raise SettingError(f"an input is of type {type(text).__name__}, and this pipeline labels texts")
             if not text:
                 raise SettingError("a text to label is empty; leave it out, or give one text or more")
-        scores_nL = self._by_entailment(inputs, settings)
-        if scores_nL is None:
-            choice = LabelChoice(template=settings.template, multi_label=settings.alone or None)
-            labeller = Labeller(self.scorer, choice, LabelSet.of(settings.labels))
-            judged = list(labeller.judged(inputs))
-            scores_nL = np.concatenate([scores for scores, _ in judged])
-            if cut := sum(int(reading.truncated.sum()) for _, reading in judged):
-                warn(f"{cut:,} of the texts did not fit the model beside their labels: only their start was read")
+        scores_nL, cut_n = self._by_entailment(inputs, settings) or self._by_others(inputs, settings)
+        if cut := int(cut_n.sum()):
+            if settings.truncation != "only_first":
+                raise TextError(
+                    f"{cut:,} of the texts do not fit the model beside their labels, and truncation="
+                    f"{settings.truncation!r} does not let their ends alone be cut; leave it out, or shorten them"
+                )
+            warn(f"{cut:,} of the texts did not fit the model beside their labels: only their start was read")
         return [_ranked(text, settings.labels, row) for text, row in zip(inputs, scores_nL, strict=True)]
 
-    def _by_entailment(self, texts: list[str], settings: LabelCall) -> np.ndarray | None:
-        """Probabilities (n, L) by an entailment head; None for another scorer."""
+    def _by_others(self, texts: list[str], settings: LabelCall) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities (n, L) by any scorer as `ZeroShotClassifier` has them; True where a text was cut, (n,)."""
+        choice = LabelChoice(template=settings.template, multi_label=settings.alone or None)
+        judged = list(Labeller(self.scorer, choice, LabelSet.of(settings.labels)).judged(texts))
+        scores_nL = np.concatenate([scores for scores, _ in judged])
+        return scores_nL, np.concatenate([read.truncated for _, read in judged])
+
+    def _by_entailment(self, texts: list[str], settings: LabelCall) -> tuple[np.ndarray, np.ndarray] | None:
+        """The same by an entailment head, as of transformers; None for another scorer."""
         if not isinstance(self.scorer, EntailmentScorer):
             return None
         template = TEMPLATE if settings.template is None else settings.template
         sentences = [_filled(template, label) for label in settings.labels]
         firsts = [text for text in texts for _ in sentences]
-        scores_P, _ = self.scorer.judged(firsts, sentences * len(texts), absolute=settings.alone)
+        scores_P, read = self.scorer.judged(firsts, sentences * len(texts), absolute=settings.alone)
         scores_nL = scores_P.reshape(len(texts), -1)
+        cut_n = np.asarray(read.truncated.reshape(len(texts), -1).any(-1))
         if settings.alone:
-            odds: np.ndarray = 1 / (1 + np.exp(-scores_nL))
-            return odds
-        shares_nL = np.exp(scores_nL - scores_nL.max(-1, keepdims=True))
-        shares: np.ndarray = shares_nL / shares_nL.sum(-1, keepdims=True)
-        return shares
+            odds_nL: np.ndarray = 1 / (1 + np.exp(-scores_nL))
+            return odds_nL, cut_n
+        shares_nL: np.ndarray = np.exp(scores_nL - scores_nL.max(-1, keepdims=True))
+        return shares_nL / shares_nL.sum(-1, keepdims=True), cut_n
 
 
 def _filled(template: str, label: str) -> str:

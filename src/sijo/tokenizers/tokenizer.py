@@ -305,8 +305,12 @@ class Tokenizer:
         """How many tokens of text an input of that length holds beside the special tokens of one text or two."""
         return length - sum(len(special) for _, special, _ in (self._frame if pair else self._single))
 
-    def framed(self, first: Sequence[int], second: Sequence[int] | None = None) -> FramedInput:
+    def framed(
+        self, first: Sequence[int], second: Sequence[int] | None = None, *, special: bool = True
+    ) -> FramedInput:
         """One text or two, given as ids, with the special tokens around them; nothing is cut.
+
+        special  whether those are put in
 
         >>> from sijo.checkpoints.locate import locate
         >>> tokenizer = Tokenizer.load(locate("all-minilm-l6-v2") / "tokenizer.json", max_length=9)
@@ -316,10 +320,12 @@ class Tokenizer:
         ids: list[int] = []
         types: list[int] = []
         starts = []
-        for side, special, kind in self._single if second is None else self._frame:
+        for side, tokens, kind in self._single if second is None else self._frame:
             if side is not None:
                 starts.append(len(ids))
-            part = special if side is None else (first, second or [])[side]
+            elif not special:
+                continue
+            part = tokens if side is None else (first, second or [])[side]
             ids += part
             types += [kind] * len(part)
         return FramedInput(ids, types, tuple(starts))
