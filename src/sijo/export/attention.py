@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from sijo.export.graph import GraphBuilder
+from sijo.export.local import LocalAttention
 from sijo.export.products import Products
 from sijo.nn.architecture import Architecture, Disentangled, RelativeBias
 
@@ -43,21 +44,35 @@ class Attention:
         self.distances = DistanceBias(graph, architecture, weights, length, self.scale) if terms else None
         relative = architecture.relative_bias
         self.bias = None if relative is None else relative_bias(graph, relative, weights, length)
-        self.near = Near(graph, architecture, length)
+        self.near, self.local = Near(graph, architecture, length), None
+        window = architecture.window
+        if window is not None and self.distances is None and self.bias is None:
+            self.local = LocalAttention(
+                graph,
+                reach=window.reach,
+                keep=self.keep,
+                length=length,
+                heads=architecture.heads,
+                scale=self.scale,
+                lowest=LOWEST,
+            )
 
     def added(self, block: int, layer: int, states: str) -> tuple[str, str]:
         """What the attention of a layer adds to states (B, L, D), without the last bias; and that bias."""
         g, name = self.graph, f"blocks.{block}.attention"
-        added = self.near.far(layer)
+        local = self.local if self.near.is_local(layer) else None
+        added = self.near.far(layer) if local is None else ""
         if self.bias is not None:
             added = g.op("Add", self.bias, added) if added else self.bias
-        if self.distances is None and self.a.rotary is None:
+        if self.distances is None and self.a.rotary is None and local is None:
             return plain_attention(g, self.a, self.products, name, (states, states), self.keep, added)
         query, key, value = (self.products.whole(f"{name}.{part}", states) for part in ("query", "key", "value"))
         if self.distances is not None:
             apart = self.distances.scores(block, query, key)
             added = g.op("Add", apart, added) if added else apart
         query, key = (self.near.turned(product, layer) for product in (query, key))
+        if local is not None:
+            return self.products.apart(f"{name}.out", local.read(query, key, value, self.a.hidden_size))
         read = g.op(
             "MultiHeadAttention",
             *(query, key, value, "", self.keep, added)[: None if added else -1],
@@ -123,13 +138,14 @@ class Near:
         g = self.graph
         return g.op("Range", g.integer(0), g.op("Squeeze", self.length), g.integer(1))
 
-    def _is_local(self, layer: int) -> bool:
+    def is_local(self, layer: int) -> bool:
+        """Whether a layer reads near tokens alone."""
         return self.a.window is not None and self.a.window.sight(layer) == "local"
 
     def far(self, layer: int) -> str:
         """What is added to scores, (1, 1, L, L): 0, or half the lowest number where a key is far; "" for none."""
         g, window = self.graph, self.a.window
-        if window is None or not self._is_local(layer):
+        if window is None or not self.is_local(layer):
             return ""
         if window.reach not in self.biases:
             place = self._places()
@@ -145,7 +161,7 @@ class Near:
         g, rotary = self.graph, self.a.rotary
         if rotary is None:
             return states
-        base = rotary.local_base if self._is_local(layer) and rotary.local_base is not None else rotary.base
+        base = rotary.local_base if self.is_local(layer) and rotary.local_base is not None else rotary.base
         width = self.a.hidden_size // self.a.heads
         if base not in self.turns:
             frequency = 1 / np.float32(base) ** (np.arange(0, width, 2, dtype=np.float32) / np.float32(width))
