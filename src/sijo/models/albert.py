@@ -9,20 +9,13 @@ from dataclasses import replace
 from typing import Literal
 
 from sijo.errors import RefusedError
-from sijo.models.bert import MAKERS, BertConfig
-from sijo.models.family import (
-    DropoutShare,
-    Layers,
-    Size,
-    per_block,
-    published_family,
-    read_facts,
-)
+from sijo.models import bert
+from sijo.models.family import DropoutShare, Layers, Size, per_block, published_family, read_facts
 from sijo.nn.architecture import MOST_LAYERS, Activation, Architecture
 from sijo.nn.head_specs import ClassifierHeadSpec, HeadSpec
 
 
-class AlbertConfig(BertConfig):
+class AlbertConfig(bert.BertConfig):
     """What an ALBERT's config.json says; its defaults are xxlarge-v2's."""
 
     what = "ALBERT"
@@ -92,12 +85,12 @@ def schedule(layers: int, groups: int, inner: int) -> tuple[int, ...]:
     return tuple(layer * groups // layers * inner + i for layer in range(layers) for i in range(inner))
 
 
-FACTS = read_facts("albert")
+FACTS = read_facts("albert", {"names": bert.FACTS["names"]})
 SOP = ClassifierHeadSpec(labels=2, dense="tanh")  # as trained; transformers drops before it
 FAMILY = published_family(
     AlbertConfig,
     FACTS,
-    MAKERS | {"sop": lambda config: SOP},
+    bert.MAKERS | {"sop": lambda config: SOP},
     names=lambda config: per_block(
         FACTS["names"], config.num_hidden_groups * config.inner_group_num, config.inner_group_num
     ),

@@ -16,15 +16,7 @@ from pydantic import BeforeValidator, Field
 
 from sijo.errors import RefusedError
 from sijo.models import bert
-from sijo.models.family import (
-    DropoutShare,
-    Eps,
-    Size,
-    judging,
-    published_family,
-    read_facts,
-    tagging,
-)
+from sijo.models.family import DropoutShare, Eps, Size, judging, published_family, read_facts, tagging
 from sijo.nn.architecture import Activation, Architecture, ConvolutionSpec, Disentangled, Learned, Term
 from sijo.nn.head_specs import ClassifierHeadSpec, HeadSpec, LMHeadSpec
 
@@ -176,6 +168,6 @@ MAKERS = bert.MAKERS | {
     "token-classification": tagging("hidden_dropout_prob"),
 }
 V1 = read_facts("deberta")
-V2 = V1 | read_facts("deberta_v2")
+V2 = V1 | read_facts("deberta_v2", {"names": bert.FACTS["names"]})
 DEBERTA = published_family(DebertaConfig, V1, MAKERS)
 DEBERTA_V2 = published_family(DebertaV2Config, V2, MAKERS)

@@ -7,6 +7,7 @@ adds. What is new is the objective: distillation.
 from collections.abc import Mapping
 from typing import ClassVar
 
+from sijo.models import bert
 from sijo.models.family import (
     Config,
     DropoutShare,
@@ -22,7 +23,7 @@ from sijo.models.family import (
 from sijo.nn.architecture import Activation, Architecture, DropoutRates, Learned, PostNorm, Sinusoidal
 from sijo.nn.head_specs import ClassifierHeadSpec, HeadSpec, LMHeadSpec
 
-FACTS = read_facts("distilbert")
+FACTS = read_facts("distilbert", {"names": bert.FACTS["names"]})
 
 
 class DistilBertConfig(Config):

@@ -58,7 +58,7 @@ def multiple_choice(config: ElectraConfig) -> ClassifierHeadSpec:
     )
 
 
-FACTS = read_facts("electra")
+FACTS = read_facts("electra", bert.FACTS)
 MAKERS = bert.MAKERS | {
     "mlm": lambda config: LMHeadSpec(activation="gelu"),
     "rtd": lambda config: ClassifierHeadSpec(reads="each", dense=config.hidden_act, answers="one"),

@@ -284,7 +284,7 @@ def per_block(names: Names, blocks: int, group: int = 1) -> Names:
     }
 
 
-def read_facts(name: str) -> dict[str, Any]:
+def read_facts(name: str, beyond: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What was published of a family, from the TOML file of that name beside this module.
 
     family          plain fields of a `Family`
@@ -292,20 +292,29 @@ def read_facts(name: str) -> dict[str, Any]:
     vocabularies    rows of `TokenizerStyle`: the name of one, and what is other than there
     names           patterns as for `per_block`
     layouts, rates  rows of `Layout` and `Rate`; a layout's `head` is a key of the makers, its name where it says
-                    none, and its `when` a property of the config
+                    none, and its `when` a property of the config; `{prefix}` in its names is the family's
+    heads           further layouts, by name, that say nothing but names
     sizes, shared   config fields, and what all sizes have; where one has a `hidden_size`, its heads are 64 wide
                     and its inner layer is four times as wide, unless it says otherwise
+
+    Where it lies beyond another family, it has those entries that it does not say itself, and all its names.
     """
-    return tomllib.loads(Path(__file__).with_name(f"{name}.toml").read_text(encoding="utf-8"))
+    facts = tomllib.loads(Path(__file__).with_name(f"{name}.toml").read_text(encoding="utf-8"))
+    if beyond is None:
+        return facts
+    return {**beyond, **facts, "names": {**beyond["names"], **facts.get("names", {})}}
 
 
 def _style(name: str, row: Mapping[str, Any]) -> TokenizerStyle:
     fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
-    return TokenizerStyle(name=name, **fields)
+    like = fields.pop("like", None)
+    return replace(STYLES[like], name=name, **fields) if like else TokenizerStyle(name=name, **fields)
 
 
-STYLES = {name: _style(name, row) for name, row in read_facts("tokenizers").items()}
+STYLES: dict[str, TokenizerStyle] = {}
 """The tokenizer styles of all families by name."""
+for _name, _row in read_facts("tokenizers").items():
+    STYLES[_name] = _style(_name, _row)
 
 
 def published_family(
@@ -316,7 +325,9 @@ def published_family(
     heads  what makes the heads of its layouts
     own    fields that go before those
     """
-    layouts = tuple(_layout(row, heads) for row in facts["layouts"])
+    plain = ({"name": name, "names": names} for name, names in facts["heads"].items())
+    prefix, rows = facts["family"]["prefix"], (*facts.get("layouts", ()), *plain)
+    layouts = tuple(_layout(row, heads, prefix) for row in rows)
     fields = facts["family"] | {
         "names": lambda config: per_block(facts["names"], len(config.same()["schedule"])),
         "layouts": lambda config: layouts,
@@ -328,8 +339,10 @@ def published_family(
     return Family(config=config, **(fields | own))
 
 
-def _layout(row: Mapping[str, Any], heads: Mapping[str, HeadMaker]) -> Layout:
+def _layout(row: Mapping[str, Any], heads: Mapping[str, HeadMaker], prefix: str) -> Layout:
     fields = {**row, "head": heads[row.get("head", row["name"])]}
+    for part in ("names", "copies"):
+        fields[part] = {ours: theirs.replace("{prefix}", prefix) for ours, theirs in row.get(part, {}).items()}
     if "when" in row:
         fields["when"] = attrgetter(row["when"])
     return Layout(**fields)

@@ -4,7 +4,6 @@ Its objective, of permuted and masked tokens, is not built here. Sentence encode
 this network with other weights.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, Literal
@@ -15,9 +14,7 @@ from sijo.models.roberta import MAKERS, RobertaConfig
 from sijo.nn.architecture import Architecture, RelativeBias
 from sijo.nn.head_specs import HeadSpec
 
-FACTS = read_facts("mpnet")
-NAMES = {our: theirs for our, theirs in ROBERTA["names"].items() if "segments" not in our} | FACTS["names"]
-LAYOUTS = json.loads(json.dumps(ROBERTA["layouts"]).replace("roberta.", FACTS["family"]["prefix"]))
+FACTS = read_facts("mpnet", ROBERTA)
 
 
 class MPNetConfig(RobertaConfig):
@@ -47,4 +44,4 @@ class MPNetConfig(RobertaConfig):
         return self.hidden_dropout_prob
 
 
-FAMILY = published_family(MPNetConfig, FACTS | {"names": NAMES, "layouts": LAYOUTS}, MAKERS)
+FAMILY = published_family(MPNetConfig, FACTS, MAKERS)

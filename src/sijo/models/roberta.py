@@ -60,7 +60,7 @@ MAKERS = bert.MAKERS | {
     "sequence-classification": over_first,
     "multiple-choice": over_own_pooler,
 }
-FACTS = read_facts("bert") | read_facts("roberta")
+FACTS = read_facts("roberta", bert.FACTS)
 ROBERTA = published_family(RobertaConfig, FACTS, MAKERS)
-XLM_ROBERTA = published_family(RobertaConfig, FACTS | read_facts("xlm_roberta"), MAKERS)
-CAMEMBERT = published_family(RobertaConfig, FACTS | read_facts("camembert"), MAKERS)
+XLM_ROBERTA = published_family(RobertaConfig, read_facts("xlm_roberta", FACTS), MAKERS)
+CAMEMBERT = published_family(RobertaConfig, read_facts("camembert", FACTS), MAKERS)

@@ -46,6 +46,12 @@ def distance_bucket(distance: Tensor, *, buckets: int, span: int, ahead: int | N
     return torch.where(near.abs() <= half, near, (half + rounded) * near.sign())
 
 
+def table_rows(distances: Disentangled, distance: Tensor) -> Tensor:
+    """The row of the table for each signed distance."""
+    bucket = distance_bucket(distance, buckets=distances.buckets, span=distances.span, ahead=distances.ahead)
+    return (bucket + distances.rows // 2).clamp(0, distances.rows - 1)
+
+
 class DistanceTable(nn.Module):
     """A vector for each bucket of distances, shared by all layers."""
 
@@ -63,29 +69,28 @@ class DistanceTable(nn.Module):
         Returns (P, D) with P = 2 · length.
         """
         distance_P = torch.arange(length - 1, -length - 1, -1, device=self.rows.weight.device)
-        half, d = self.distances.rows // 2, self.distances
-        bucket_P = distance_bucket(distance_P, buckets=d.buckets, span=d.span, ahead=d.ahead)
-        rows_PD: Tensor = self.rows((bucket_P + half).clamp(0, 2 * half - 1))
+        rows_PD: Tensor = self.rows(table_rows(self.distances, distance_P))
         return rows_PD if self.norm is None else self.norm(rows_PD)
 
 
-def skew(scores_BHLP: Tensor) -> Tensor:
-    """From scores by distance to scores by place: out[i, j] = scores[i, L - 1 - i + j].
+def skew(scores: Tensor, width: int | None = None) -> Tensor:
+    """From scores by distance to scores by place: out[i, j] = scores[i, Q - 1 - i + j].
 
     A view: row i of the result begins one score earlier than row i - 1 did, so rows that are one score shorter
     fall into place. As a single step, whose gradient is written once: slices would each fill and copy the whole,
     which took a third of what attention costs in training.
 
-    scores_BHLP  (B, H, L, 2 L), its last dimension ordered from distance L - 1 downwards
+    scores  (…, Q, W), its last dimension ordered from the largest distance downwards
+    width   K, the places of the result: W + 1 - Q, or less; None for Q
 
-    Returns (B, H, L, L).
+    Returns (…, Q, K).
 
-    >>> skew(torch.arange(8.0).view(1, 1, 2, 4))[0, 0].tolist()
-    [[1.0, 2.0], [4.0, 5.0]]
+    >>> skew(torch.arange(8.0).view(1, 1, 2, 4))[0, 0].tolist(), skew(torch.arange(6.0).view(1, 2, 3))[0].tolist()
+    ([[1.0, 2.0], [4.0, 5.0]], [[1.0, 2.0], [3.0, 4.0]])
     """
-    flat, length = scores_BHLP.contiguous(), scores_BHLP.shape[-2]
-    shape, strides = (*flat.shape[:-1], length), (*flat.stride()[:-2], 2 * length - 1, 1)
-    return flat.as_strided(shape, strides, flat.storage_offset() + length - 1)
+    flat, (queries, window) = scores.contiguous(), scores.shape[-2:]
+    shape, strides = (*flat.shape[:-1], width or queries), (*flat.stride()[:-2], window - 1, 1)
+    return flat.as_strided(shape, strides, flat.storage_offset() + queries - 1)
 
 
 class DistanceScores(nn.Module):

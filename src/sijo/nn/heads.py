@@ -267,16 +267,15 @@ class Network(nn.Module):
             logits = output.logits.view(input_ids.shape[:2])
             return replace(output, logits=logits, answers=dict.fromkeys(output.answers, logits))
         head_input = self.head_input(input_ids, attention_mask, token_type_ids, output_hidden_states, position_ids)
-        output = head_input.output
+        states = head_input.output.hidden_states if output_hidden_states else None
+        return replace(self.answered(head_input), hidden_states=states)
+
+    def answered(self, head_input: HeadInput) -> Output:
+        """What was read, with what each head answers of it."""
         answers: dict[str, Tensor] = {name: head(head_input) for name, head in self.head.items()}
         pooled = answers.pop(POOLER, None)
-        return replace(
-            output,
-            hidden_states=output.hidden_states if output_hidden_states else None,
-            pooler_output=pooled,
-            answers=answers,
-            logits=next(iter(answers.values())) if len(answers) == 1 else None,
-        )
+        logits = next(iter(answers.values())) if len(answers) == 1 else None
+        return replace(head_input.output, pooler_output=pooled, answers=answers, logits=logits)
 
     def head_input(
         self,

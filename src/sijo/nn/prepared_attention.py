@@ -13,7 +13,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from sijo.nn.architecture import Disentangled
 from sijo.nn.attention import SelfAttention
-from sijo.nn.distances import distance_bucket
+from sijo.nn.distances import skew, table_rows
 from sijo.nn.packing import Group
 from sijo.nn.rotary import rotated
 from sijo.nn.window import local_attention
@@ -58,23 +58,8 @@ def distance_rows(distances: Disentangled, length: int, device: torch.device) ->
     >>> [rows.tolist() for rows in distance_rows(Disentangled(span=2), 3, torch.device("cpu"))]
     [[3, 3, 2, 1, 1], [1, 1, 2, 3, 3]]
     """
-    distance_P = torch.arange(length - 1, -length, -1, device=device)
-    half = distances.rows // 2
-    bucket_P = distance_bucket(distance_P, buckets=distances.buckets, span=distances.span, ahead=distances.ahead)
-    falling_P = (bucket_P + half).clamp(0, distances.rows - 1)
+    falling_P = table_rows(distances, torch.arange(length - 1, -length, -1, device=device))
     return falling_P, falling_P.flip(0)
-
-
-def skewed(scores_HQW: Tensor, width: int) -> Tensor:
-    """From scores by distance to scores by place, a view (H, Q, width): out[i, j] = scores[i, Q - 1 - i + j].
-
-    scores_HQW  contiguous, of a window of W = width + Q - 1 distances
-
-    >>> skewed(torch.arange(6.0).view(1, 2, 3), 2)[0].tolist()
-    [[1.0, 2.0], [3.0, 4.0]]
-    """
-    heads, queries, window = scores_HQW.shape
-    return scores_HQW.as_strided((heads, queries, width), (queries * window, window - 1, 1), queries - 1)
 
 
 class PreparedAttention:
@@ -172,14 +157,14 @@ class PreparedAttention:
                     count = min(STRIP, first + queries - at)
                     window = kr_HCP[:, :, length - at - count : 2 * length - 1 - at]
                     by_distance = torch.bmm(q[:, at : at + count], window)
-                    scores_HQL[:, at - first : at - first + count].copy_(skewed(by_distance, length))
+                    scores_HQL[:, at - first : at - first + count].copy_(skew(by_distance, length))
             if qr_HCP is not None:
                 for at in range(0, length, STRIP):
                     count = min(STRIP, length - at)
                     lowest = first + length - at - count
                     window = qr_HCP[:, :, lowest : lowest + queries + count - 1]
                     by_distance = torch.bmm(k[:, at : at + count], window)
-                    scores_HQL[:, :, at : at + count].add_(skewed(by_distance, queries).transpose(1, 2))
+                    scores_HQL[:, :, at : at + count].add_(skew(by_distance, queries).transpose(1, 2))
             scores_HQL.baddbmm_(q[:, first : first + queries], k.transpose(1, 2))
             torch.softmax(scores_HQL, -1, out=scores_HQL)
             out_HLC[:, first : first + queries].copy_(torch.bmm(scores_HQL, v))
