@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from sijo.errors import SettingError
 from sijo.nn.architecture import Architecture
 from sijo.nn.dropout import Dropout
+from sijo.nn.encoder_decoder import EncoderDecoder
 from sijo.nn.head_specs import OnePassHeadSpec
 from sijo.nn.transformer import ACTIVATIONS
 
@@ -128,7 +129,7 @@ def must_hide(head: OnePassHeadSpec, architecture: Architecture) -> None:
         )
     met = "a convolution mixes a label with the next" if a.convolution else None
     met = "a network that reads to the left shows labels to the text" if a.reads == "left" else met
-    met = "a decoder counts places by columns" if hasattr(a, "decoder") else met
+    met = "a decoder counts places by columns" if isinstance(a, EncoderDecoder) else met
     if met is not None:
         raise SettingError(f'neighbours="hidden" cannot be: {met}; choose another encoder, or neighbours="seen"')
 

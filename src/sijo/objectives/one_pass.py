@@ -15,7 +15,7 @@ from sijo.batching import padded_length
 from sijo.errors import SettingError
 from sijo.nn.head_specs import OPEN_LABELS, OnePassHeadSpec
 from sijo.nn.heads import Network
-from sijo.objectives.objective import TrainingObjective, head_input
+from sijo.objectives.objective import TrainingObjective
 from sijo.objectives.posed_batch import PosedBatch
 from sijo.objectives.tally import Tally
 from sijo.random import rng
@@ -142,7 +142,7 @@ class OnePass(TrainingObjective):
         scores = []
         for posed in batches:
             assert posed.labels is not None
-            scores_BN = head(head_input(self.network, posed, head)).double()
+            scores_BN = self._logits(posed).double()
             scores.append(scores_BN[posed.labels[:, : scores_BN.shape[1]] >= 0])
         spread, middle = torch.std_mean(torch.cat(scores))
         factor = SPREAD / spread.clamp(min=1e-6)
@@ -154,11 +154,16 @@ class OnePass(TrainingObjective):
         assert posed.labels is not None
         return {"labels": len(posed) if self.loss == "list" else int((posed.labels >= 0).sum())}
 
+    def _logits(self, posed: PosedBatch) -> Tensor:
+        """Of the labels beside each text, (B, N), by the network's own layout: it may hide them from each other."""
+        read = self.network.head_input(posed.input_ids, posed.padding, posed.token_type_ids)
+        logits_BN: Tensor = self.network.head[OPEN_LABELS](read)
+        return logits_BN
+
     def forward(self, posed: PosedBatch) -> dict[str, Tally]:
         """The tally of the labels."""
         assert posed.labels is not None
-        head = self.network.head[OPEN_LABELS]
-        logits_BN: Tensor = head(head_input(self.network, posed, head)).float()
+        logits_BN = self._logits(posed).float()
         targets_BN = posed.labels[:, : logits_BN.shape[1]]
         if self.loss == "list":
             return {"labels": _of_lists(logits_BN, targets_BN)}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Literal
 
 import torch
 
@@ -120,19 +121,7 @@ def _fresh(encoder: Model, settings: OnePassSettings) -> Model:
         rows = grown.transformer.embeddings.tokens.weight.data.clone()
         rows[list(ids)] += torch.randn(2, rows.shape[1]) * a.initializer_range
         grown.transformer.embeddings.tokens.weight.data = rows
-    head = OnePassHeadSpec(  # which begins as the cosine of the text's mean and the label's
-        label_mark=ids[0],
-        text_mark=ids[1],
-        inner=2 * a.hidden_size,
-        label="average",
-        text="avg",
-        starts="mark",
-        vectors="unit",
-        scale=1.0,
-        offset=0.0,
-        neighbours=settings.neighbours,
-        dropout=0.0,
-    )
+    head = fresh_head(ids, a.hidden_size, settings.neighbours)
     layout = Layout(OPEN_LABELS, lambda config: head, {})
     with torch.device("meta"):
         made = Model(
@@ -147,6 +136,24 @@ def _fresh(encoder: Model, settings: OnePassSettings) -> Model:
     made.head[OPEN_LABELS] = build_head(head, made.architecture)
     made.transformer.load_state_dict(grown.transformer.state_dict(), assign=True)
     return made.eval()
+
+
+def fresh_head(marks: tuple[int, int], width: int, neighbours: Literal["seen", "hidden"]) -> OnePassHeadSpec:
+    """A head that begins as the cosine of the mean of a text's states and the mean of a label's; what is said for
+    each choice: docs/gliclass.md."""
+    return OnePassHeadSpec(
+        label_mark=marks[0],
+        text_mark=marks[1],
+        inner=2 * width,
+        label="average",
+        text="avg",
+        starts="mark",
+        vectors="unit",
+        scale=1.0,
+        offset=0.0,
+        neighbours=neighbours,
+        dropout=0.0,
+    )
 
 
 def _bare(made: RecastSet, one: MatchedSet) -> RecastSet:
