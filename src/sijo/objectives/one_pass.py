@@ -15,6 +15,7 @@ from sijo.batching import padded_length
 from sijo.errors import SettingError
 from sijo.nn.head_specs import OPEN_LABELS, OnePassHeadSpec
 from sijo.nn.heads import Network
+from sijo.nn.label_scoring import LabelScoring
 from sijo.objectives.objective import TrainingObjective
 from sijo.objectives.posed_batch import PosedBatch
 from sijo.objectives.tally import Tally
@@ -138,8 +139,8 @@ class OnePass(TrainingObjective):
     def balance(self, batches: Iterable[PosedBatch]) -> None:
         """Set scale and offset of a fresh head by some posed batches, so that its logits spread by `SPREAD` around
         `MIDDLE`: cosines of an encoder's own vectors may all lie near 0.9, and say yes to every label."""
-        head = self.network.head[OPEN_LABELS]
-        scores = []
+        head, scores = self.network.head[OPEN_LABELS], list[Tensor]()
+        assert isinstance(head, LabelScoring) and head.offset is not None
         for posed in batches:
             assert posed.labels is not None
             scores_BN = self._logits(posed).double()

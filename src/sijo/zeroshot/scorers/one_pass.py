@@ -119,7 +119,7 @@ class OnePassScorer(Scorer):
         texts = request.texts
         words = [self.words(label, request.template) for label in request.labels]
         rows, columns = request.wanted.nonzero()
-        keys = [(texts[row], words[column]) for row, column in zip(rows, columns, strict=True)]
+        keys = [(texts[row], words[column]) for row, column in zip(rows.tolist(), columns.tolist(), strict=True)]
         first = {texts[row]: row for row in reversed(range(len(texts)))}
 
         def read(keys: Sequence[tuple[str, str]]) -> Iterator[Entry]:
@@ -130,9 +130,9 @@ class OnePassScorer(Scorer):
             for text, own in asked.items():
                 alike[tuple(own)].append(text)
             entries: dict[tuple[str, str], Entry] = {}
-            for own, among in alike.items():
-                for group in shares(self.engine.model.tokenizer, own, self.label_room):
-                    together = tuple(own[place] for place in group)
+            for labels, among in alike.items():
+                for group in shares(self.engine.model.tokenizer, labels, self.label_room):
+                    together = tuple(labels[place] for place in group)
                     try:
                         answers = list(self._read(self._prompt_of(together), among))
                     except NotFiniteError as error:
