@@ -80,7 +80,7 @@ def test_a_score_is_of_text_and_label_alone(kind, label, pooled):
 
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_a_label_stands_behind_the_text(kind):
-    # kills: a place too many, a text that sees a label, a bias, a turn or a window by columns in place of places
+    # kills: a place too many, a text that sees a label, a label that does not read the text, a bias, a turn or a window by columns in place of places
     model = network(NETWORKS[kind])
     text, label = [2, *TEXT], LABELS[1]
     with torch.inference_mode():
@@ -93,7 +93,11 @@ def test_a_label_stands_behind_the_text(kind):
         parts = torch.tensor([[0] * len(text) + [1] * len(label)])
         behind = model.transformer(ids, position_ids=torch.arange(ids.shape[1])[None], parts=parts)
         own = got[1 + len(LABELS[0]) :][: len(label)]
-        assert (own - behind.last_hidden_state[0, len(text) :]).abs().max() < 1e-10
+        want = behind.last_hidden_state[0, len(text) :]
+        assert (own - want).abs().max() < 1e-10
+        ids[0, 5] = 33
+        read = model.transformer(ids, position_ids=torch.arange(ids.shape[1])[None], parts=parts)
+        assert (read.last_hidden_state[0, len(text) :] - want).abs().max() > 1e-6
 
 
 @pytest.mark.parametrize(
