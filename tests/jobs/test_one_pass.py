@@ -10,6 +10,7 @@ from sklearn.metrics import f1_score
 import sijo
 from runs import REQUESTS
 from sijo.checkpoints.load import load
+from sijo.checkpoints.save import save
 from sijo.errors import SettingError
 from sijo.jobs.open_labels.label_matching import match_labels
 from sijo.jobs.open_labels.label_matching_settings import MatchingFiles
@@ -37,26 +38,29 @@ def run(tmp_path, tiny_model):
     return make
 
 
-def test_what_a_run_leaves(run, tmp_path, tiny_model):
-    # kills: marks that the tokenizer or the table lacks, a head that learns nothing, a folder that the package does
-    # not open, results that are not what `sijo classify` answers
-    pytest.importorskip("gliclass")
-    from gliclass import GLiClassModel
-
-    run("run")
+@pytest.mark.parametrize("neighbours", ["seen", "hidden"])
+def test_what_a_run_leaves(run, tmp_path, tiny_model, neighbours):
+    # kills: marks that the tokenizer or the table lacks, a head that learns nothing or is saved as another, results
+    # that are not what `sijo classify` answers
+    run("run", f"neighbours={neighbours}")
     folder = tmp_path / "run/model"
     model = load(folder, "one-pass")
-    assert model.family.model_type == "GLiClass"
+    head = model.head_values["one-pass"]
+    assert model.family.model_type == "sijo"
+    assert (head.neighbours, head.starts, head.text, head.label) == (neighbours, "mark", "avg", "average")
+    assert model.head["one-pass"].offset.item() != 0
     known = load(tiny_model).architecture.vocab_size
     assert model.architecture.vocab_size == known + 2
     assert model.tokenizer.id("<<LABEL>>") == model.head_values["one-pass"].label_mark == known
     rows = model.transformer.embeddings.tokens.weight
     assert not torch.equal(rows[known], rows[known + 1])
+    save(model, tmp_path / "again")
     ids = torch.tensor([[2, known, 9, known, 10, known + 1, 11, 12, 3]])
+    turned = torch.tensor([[2, known, 10, known, 9, known + 1, 11, 12, 3]])
     with torch.inference_mode():
-        theirs = GLiClassModel.from_pretrained(folder).eval()
-        want = theirs(ids, attention_mask=torch.ones_like(ids), max_num_classes=2).logits
-        assert (model(ids).logits - want).abs().max() < 1e-5
+        assert torch.equal(load(tmp_path / "again", "one-pass")(ids).logits, model(ids).logits)
+        moved = (model(turned).logits.flip(1) - model(ids).logits).abs().max()
+    assert (moved < 1e-5) == (neighbours == "hidden")
     asked = [json.loads(line) for line in (tmp_path / "kept.jsonl").read_text().splitlines()]
     names = sorted({row["label"] for row in asked})
     classifier = sijo.ZeroShotClassifier(labels=names, model=str(folder)).fit()

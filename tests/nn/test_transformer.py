@@ -136,7 +136,7 @@ def test_the_mask_decoder_is_the_last_layer_run_twice():
     ids, keep = batch(IDS, KEEP)
     output = model(ids, keep, output_hidden_states=True)
     before = output.hidden_states[-2]
-    seen = model.transformer.view(keep, before)
+    seen = model.transformer.views(keep, before)[-1]
     head, last = model.head["mlm"], model.transformer.blocks[1]
     once = last(before, seen, before + head.places.weight[:6])
     assert torch.equal(output.logits, head.decode(last(before, seen, once), model.transformer))
@@ -150,7 +150,7 @@ def test_a_convolution_of_nothing_norms_twice():
         model.convolution.mix.bias.zero_()
     ids, keep = batch(IDS, KEEP)
     embedded = model.embeddings(ids, None, None, keep)
-    first = model.blocks[0](embedded, model.view(keep, embedded))
+    first = model.blocks[0](embedded, model.views(keep, embedded)[0])
     want = model.convolution.norm(first) * keep[..., None]
     assert torch.equal(model(ids, keep).last_hidden_state, want)
     assert not want[0, 4:].any()
@@ -164,7 +164,7 @@ def test_a_shared_block_is_the_same_map_again():
     with torch.inference_mode():
         hidden = models[0](ids, keep, types, output_hidden_states=True).hidden_states[0]
         for _ in range(4):
-            hidden = models[1].blocks[0](hidden, models[1].view(keep, hidden))
+            hidden = models[1].blocks[0](hidden, models[1].views(keep, hidden)[0])
         assert torch.equal(models[1](ids, keep, types).last_hidden_state, hidden)
 
 

@@ -103,12 +103,14 @@ class GliclassConfig(Config):
     def fields(cls, architecture: Architecture, heads: Mapping[str, HeadSpec]) -> dict[str, object]:
         head = heads.get(OPEN_LABELS)
         for name, family in cls.encoders.items() if len(heads) == 1 and isinstance(head, OnePassHeadSpec) else ():
-            with suppress(SettingError):
+            with suppress(SettingError, RefusedError):
                 encoder = {"model_type": name, **family.fields(architecture)}
                 plain = {theirs: getattr(head, ours) for theirs, ours in cls.plain.items()}
                 chosen = {theirs: getattr(head, ours) == on for theirs, (ours, _, on) in CHOICES.items()}
                 own = {"encoder_config": encoder, "encoder_model_name": name}  # a name, which gliclass insists on
-                return own | {"vocab_size": architecture.vocab_size} | plain | chosen
+                fields = own | {"vocab_size": architecture.vocab_size} | plain | chosen
+                if cls.read(fields).head() == head:  # which may have what no GLiClass has
+                    return fields
         raise SettingError("a GLiClass is an encoder of a family with the head one-pass, and no other")
 
 

@@ -29,6 +29,8 @@ class View:
     """The same as numbers to add to scores: 0, or the lowest there is."""
     distances: Tensor | None = None
     """(P, D): the vector of each distance between two tokens of the batch."""
+    pairs: Tensor | None = None
+    """(B, 1, Q, K) int64: which of these each query and key are apart, where places are not columns."""
     turn: Tensor | None = None
     """(2, 1 or B, 1, Q, C / 2), by which queries and keys are turned (`rotation`); None for not at all."""
 
@@ -52,11 +54,12 @@ def behind(place_B: Tensor, width: int, like: Tensor) -> View:
     return hiding((torch.arange(width, device=place_B.device) > place_B[:, None])[:, None, None, :], like)
 
 
-def view(architecture: Architecture, keep_BL: Tensor | None, like: Tensor) -> View:
-    """What may be read: no padding, and nothing to the right where the network reads to the left.
+def view(architecture: Architecture, keep_BL: Tensor | None, like: Tensor, parts_BL: Tensor | None = None) -> View:
+    """What may be read: no padding, nothing to the right where the network reads to the left, and no other part.
 
-    keep_BL  True at real tokens; None when there is no padding
-    like     a tensor (B, L, …) of the dtype the scores will have
+    keep_BL   True at real tokens; None when there is no padding
+    like      a tensor (B, L, …) of the dtype the scores will have
+    parts_BL  integers: what is of part 0 is read by all, and any other part by itself alone; None for one part
 
     The lowest number rather than minus infinity is added: a row that is all padding then attends
     evenly instead of turning into NaN, as in the released code.
@@ -75,6 +78,9 @@ def view(architecture: Architecture, keep_BL: Tensor | None, like: Tensor) -> Vi
         length = like.shape[1]
         ahead = torch.ones(length, length, dtype=torch.bool, device=like.device).triu(1)
         unseen = ahead if unseen is None else unseen | ahead
+    if parts_BL is not None:
+        other = (parts_BL[:, None, None] != 0) & (parts_BL[:, None, None] != parts_BL[:, None, :, None])
+        unseen = other if unseen is None else unseen | other
     return View() if unseen is None else hiding(unseen, like)
 
 
@@ -116,7 +122,7 @@ class SelfAttention(nn.Module):
             k_BHKC, v_BHKC = kept.extend(k_BHKC, v_BHKC)
         bias = view.bias
         if self.distances is not None and view.distances is not None:
-            apart = self.distances(q_BHQC, k_BHKC, view.distances, self.query, self.key, self.scale)
+            apart = self.distances(q_BHQC, k_BHKC, view.distances, self.query, self.key, self.scale, view.pairs)
             if apart is not None:
                 lowest = torch.finfo(apart.dtype).min
                 bias = apart if view.unseen is None else apart.masked_fill(view.unseen, lowest)

@@ -73,6 +73,17 @@ class DistanceTable(nn.Module):
         return rows_PD if self.norm is None else self.norm(rows_PD)
 
 
+def pairs(places_BL: Tensor) -> Tensor:
+    """Which of the distances that `DistanceTable` gives each query and key are apart, (B, 1, L, L) int64.
+
+    places_BL  where tokens stand, each below L
+
+    >>> pairs(torch.tensor([[0, 1, 1]]))[0, 0].tolist()
+    [[2, 3, 3], [1, 2, 2], [1, 2, 2]]
+    """
+    return (places_BL.shape[1] - 1 - places_BL[:, :, None] + places_BL[:, None])[:, None]
+
+
 def skew(scores: Tensor, width: int | None = None) -> Tensor:
     """From scores by distance to scores by place: out[i, j] = scores[i, Q - 1 - i + j].
 
@@ -91,6 +102,11 @@ def skew(scores: Tensor, width: int | None = None) -> Tensor:
     flat, (queries, window) = scores.contiguous(), scores.shape[-2:]
     shape, strides = (*flat.shape[:-1], width or queries), (*flat.stride()[:-2], window - 1, 1)
     return flat.as_strided(shape, strides, flat.storage_offset() + queries - 1)
+
+
+def at(scores_BHLP: Tensor, rows_B1LL: Tensor) -> Tensor:
+    """From scores by distance to scores by place, (B, H, L, L), where each pair is some row apart."""
+    return scores_BHLP.gather(-1, rows_B1LL.expand(-1, scores_BHLP.shape[1], -1, -1))
 
 
 class DistanceScores(nn.Module):
@@ -119,6 +135,7 @@ class DistanceScores(nn.Module):
         query: nn.Linear,
         key: nn.Linear,
         scale: float,
+        pairs: Tensor | None = None,
     ) -> Tensor | None:
         """Scores (B, H, L, L), or None where no term was chosen.
 
@@ -126,16 +143,21 @@ class DistanceScores(nn.Module):
         rows_PD         what DistanceTable gives for L
         query, key      the words' projections, for distances that have none of their own
         scale           what every product is multiplied by
+        pairs           which row each query and key are apart, as `pairs` gives it; None where places are columns
         """
         rows_PD = self.dropout(rows_PD).view_as(rows_PD)  # a node: a layer's two gradients are added before others'
         scores: Tensor | None = None
         if "c2p" in self.terms:
             kr_HPC = self._split((self.key or key)(rows_PD) * scale).to(q_BHLC.dtype)
-            scores = skew(q_BHLC @ kr_HPC.transpose(-1, -2))
+            by_query = q_BHLC @ kr_HPC.transpose(-1, -2)
+            scores = skew(by_query) if pairs is None else at(by_query, pairs)
         if "p2c" in self.terms:
             # the same view with keys as rows wants distances that rise, and gives the scores transposed
-            qr_HPC = self._split((self.query or query)(rows_PD) * scale).to(k_BHLC.dtype).roll(1, dims=-2).flip(-2)
-            by_key = skew(k_BHLC @ qr_HPC.transpose(-1, -2)).transpose(-1, -2)
+            qr_HPC = self._split((self.query or query)(rows_PD) * scale).to(k_BHLC.dtype)
+            if pairs is None:
+                by_key = skew(k_BHLC @ qr_HPC.roll(1, dims=-2).flip(-2).transpose(-1, -2)).transpose(-1, -2)
+            else:
+                by_key = at(k_BHLC @ qr_HPC.transpose(-1, -2), pairs.transpose(-1, -2)).transpose(-1, -2)
             scores = by_key if scores is None else scores + by_key
         return scores
 

@@ -82,6 +82,11 @@ class OnePassHeadSpec:
     """Whether vectors are scaled to length 1, and scores then multiplied by a learned number."""
     scale: float = 2.6592
     """That number before anything is learned."""
+    offset: float | None = None
+    """What is added to scores, before anything is learned; None for nothing, which is what was published."""
+    neighbours: Literal["seen", "hidden"] = "seen"
+    """Whether labels read each other and the text reads them; hidden, the text reads itself and a label itself and
+    the text, from the place behind it on, so that its score is of text and label alone."""
     dropout: float = 0.1
     """Share dropped between the dense layers, and of the text's vector."""
     kind: Literal["labels"] = "labels"

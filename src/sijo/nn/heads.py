@@ -20,7 +20,7 @@ from sijo.nn.embeddings import table
 from sijo.nn.encoder_decoder import EncoderDecoder, without_end
 from sijo.nn.head_specs import POOLER, ClassifierHeadSpec, HeadSpec, LMHeadSpec, OnePassHeadSpec, Reads
 from sijo.nn.int8 import Int8Table
-from sijo.nn.label_scoring import LabelScoring
+from sijo.nn.label_scoring import LabelScoring, apart, must_hide
 from sijo.nn.linear import product
 from sijo.nn.norm import layer_norm
 from sijo.nn.pooling import pool
@@ -213,10 +213,13 @@ def build_head(head: HeadSpec, architecture: Architecture) -> nn.Module:
     if isinstance(head, ClassifierHeadSpec):
         module = ClassifierHead(head, architecture)
     elif isinstance(head, OnePassHeadSpec):
+        must_hide(head, architecture)
         module = OnePassHead(head, architecture.hidden_size)
     else:
         module = (EnhancedLMHead if head.places else LMHead)(head, architecture)
     start(module, std=architecture.initializer_range)
+    if isinstance(module, OnePassHead):
+        module.start()
     return module
 
 
@@ -277,6 +280,12 @@ class Network(nn.Module):
         logits = next(iter(answers.values())) if len(answers) == 1 else None
         return replace(head_input.output, pooler_output=pooled, answers=answers, logits=logits)
 
+    @property
+    def hiding(self) -> OnePassHeadSpec | None:
+        """The head that has labels hidden from each other; None where all tokens may read all."""
+        heads = (head for head in self.head_values.values() if isinstance(head, OnePassHeadSpec))
+        return next((head for head in heads if head.neighbours == "hidden"), None)
+
     def head_input(
         self,
         input_ids: Tensor,
@@ -287,6 +296,10 @@ class Network(nn.Module):
     ) -> HeadInput:
         """What the network reads in a batch, before any head answers; arguments as of `forward`."""
         states = output_hidden_states or any(head.needs_layers for head in self.head.values())
-        output = self.transformer(input_ids, attention_mask, token_type_ids, states, position_ids)
         keep_BL = None if attention_mask is None else attention_mask.bool()
+        if (hiding := self.hiding) is None:
+            output = self.transformer(input_ids, attention_mask, token_type_ids, states, position_ids)
+        else:
+            parts, places = apart(hiding, input_ids, keep_BL)
+            output = self.transformer(input_ids, attention_mask, token_type_ids, states, places, parts=parts)
         return HeadInput(output, keep_BL, self.transformer, input_ids)

@@ -10,7 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sijo.errors import SettingError
+from sijo.nn.architecture import Architecture
 from sijo.nn.dropout import Dropout
+from sijo.nn.encoder_decoder import EncoderDecoder
 from sijo.nn.head_specs import OnePassHeadSpec
 from sijo.nn.transformer import ACTIVATIONS
 
@@ -40,7 +43,15 @@ class LabelScoring(nn.Module):
         self.label = Projector(head, width)
         self.comparison = Perceptron(width) if head.scorer == "mlp" else DotProduct()
         self.scale = nn.Parameter(torch.tensor(head.scale))
+        self.offset = None if head.offset is None else nn.Parameter(torch.tensor(head.offset))
         self.dropout = Dropout(head.dropout)
+
+    @torch.no_grad()
+    def start(self) -> None:
+        """Begin with the vectors as they are, so that what the encoder knows of them decides at first."""
+        if not self.scale.is_meta and self.value.activation not in ("tanh", "linear"):
+            self.text.start()
+            self.label.load_state_dict(self.text.state_dict())
 
     def scores(self, hidden_BLD: Tensor, ids_BL: Tensor, keep_BL: Tensor | None) -> Tensor:
         """In the order of the labels; 0 where a row has fewer than another."""
@@ -59,6 +70,8 @@ class LabelScoring(nn.Module):
         scores_BN: Tensor = self.comparison(text_BD, labels_BND)
         if self.value.vectors == "unit":
             scores_BN = scores_BN * self.scale
+        if self.offset is not None:
+            scores_BN = scores_BN + self.offset
         absent_BN = torch.arange(labels_BND.shape[1], device=ids_BL.device) >= marks_BL.sum(1, keepdim=True)
         return scores_BN.masked_fill(absent_BN, 0.0)
 
@@ -84,6 +97,43 @@ class LabelScoring(nn.Module):
         return hidden_BLD[torch.arange(len(hidden_BLD), device=keep_BL.device), place_B]
 
 
+def apart(head: OnePassHeadSpec, ids_BL: Tensor, keep_BL: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Which part of its input each token is of, 0 for the text and 1, 2, … for the labels, and where it stands:
+    both (B, L) int64. Every label begins at the place behind the text, so that nothing tells how many there are.
+
+    >>> head = OnePassHeadSpec(label_mark=8, text_mark=9, inner=4, starts="mark", neighbours="hidden")
+    >>> parts, places = apart(head, torch.tensor([[2, 8, 5, 6, 8, 5, 9, 7]]), None)
+    >>> parts.tolist(), places.tolist()
+    ([[0, 1, 1, 1, 2, 2, 0, 0]], [[0, 3, 4, 5, 3, 4, 1, 2]])
+    """
+    keep_BL = torch.ones_like(ids_BL, dtype=torch.bool) if keep_BL is None else keep_BL
+    marks_BL = (ids_BL == head.label_mark) & keep_BL
+    behind_BL = ((ids_BL == head.text_mark) & keep_BL).cumsum(1) > 0
+    parts_BL = marks_BL.cumsum(1).masked_fill(behind_BL | ~keep_BL, 0)
+    text_BL = keep_BL & (parts_BL == 0)
+    column_L = torch.arange(ids_BL.shape[1], device=ids_BL.device)
+    begun_BL = (column_L * marks_BL).cummax(1).values
+    places_BL = torch.where(text_BL, text_BL.cumsum(1) - 1, text_BL.sum(1, keepdim=True) + column_L - begun_BL)
+    return parts_BL, places_BL.masked_fill(~keep_BL, 0)
+
+
+def must_hide(head: OnePassHeadSpec, architecture: Architecture) -> None:
+    """Raise SettingError for a head that hides labels from each other over a network in which they would meet."""
+    if head.neighbours == "seen":
+        return
+    a = architecture
+    if head.starts != "mark" or head.order != "labels_first":
+        raise SettingError(
+            'neighbours="hidden" is for labels_first and a text that starts at its mark, or the last label would '
+            'read on; give starts="mark" and order="labels_first"'
+        )
+    met = "a convolution mixes a label with the next" if a.convolution else None
+    met = "a network that reads to the left shows labels to the text" if a.reads == "left" else met
+    met = "a decoder counts places by columns" if isinstance(a, EncoderDecoder) else met
+    if met is not None:
+        raise SettingError(f'neighbours="hidden" cannot be: {met}; choose another encoder, or neighbours="seen"')
+
+
 class Projector(nn.Module):
     """Two dense layers, back to the width they began at."""
 
@@ -91,6 +141,14 @@ class Projector(nn.Module):
         super().__init__()
         self.first, self.second = nn.Linear(width, head.inner), nn.Linear(head.inner, width)
         self.activation, self.dropout = ACTIVATIONS[head.activation], Dropout(head.dropout)
+
+    def start(self) -> None:
+        """Begin as no change: Q' (f(Q x) - f(-Q x)), and f(x) - f(-x) = x for gelu, relu and silu. Where `inner` is
+        below twice the width, only so many directions are kept."""
+        half = self.first.out_features // 2
+        kept_QD = nn.init.orthogonal_(self.first.weight.new_empty(half, self.first.in_features))
+        for weight, sided in ((self.first.weight, kept_QD), (self.second.weight.T, kept_QD)):
+            weight[:half], weight[half : 2 * half], weight[2 * half :] = sided, -sided, 0
 
     def forward(self, states: Tensor) -> Tensor:
         projected: Tensor = self.second(self.dropout(self.activation(self.first(states))))

@@ -131,7 +131,9 @@ class PreparedNetwork:
         return self._packed(packed, input_ids, attention_mask, token_type_ids)[1]
 
     def _packing(self, input_ids: Tensor, attention_mask: Tensor | None) -> Packing | None:
-        """How a batch is packed; None where the network itself reads it."""
+        """How a batch is packed; None where the network itself reads it, as where it hides labels."""
+        if self.network.hiding is not None:
+            return None
         keep_BL = None if attention_mask is None else attention_mask.bool()
         return packing((input_ids.shape[0], input_ids.shape[1]), keep_BL, input_ids.device)
 
@@ -164,7 +166,8 @@ class PreparedNetwork:
             rows = {length: distance_rows(a.distances, length, input_ids.device) for length in lengths}
         table, bias_HLL = self.transformer.relative_bias, None
         if table is not None:  # of the longest row; what a shorter one has is a part of it
-            bias_HLL = table(packed.groups[0].length)[0].float()
+            columns_1L = torch.arange(packed.groups[0].length, device=input_ids.device)[None]
+            bias_HLL = table(columns_1L)[0].float()
         turn = turns(a, torch.arange(packed.shape[1], device=input_ids.device), torch.float32)
         before_TD = states_TD = embedded_TD
         for layer, block in enumerate(a.schedule):

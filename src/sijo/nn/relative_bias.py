@@ -21,17 +21,17 @@ class RelativeBiasTable(nn.Module):
         self.bias = bias
         self.rows = table(bias.buckets, architecture.heads)
 
-    def forward(self, length: int) -> Tensor:
-        """What is added to the score of query i and key j among `length` tokens, (1, H, L, L).
+    def forward(self, places_BL: Tensor) -> Tensor:
+        """What is added to the score of query i and key j of tokens at such places, (B, H, L, L).
 
         >>> sizes = {"vocab_size": 9, "embedding_size": 2, "hidden_size": 2, "intermediate_size": 2}
         >>> made = RelativeBiasTable(Architecture(**sizes, heads=1, schedule=(0,)), RelativeBias(buckets=4, span=2))
         >>> made.rows.weight.data = torch.arange(4.0)[:, None]
-        >>> made(3)[0, 0].tolist()
+        >>> made(torch.tensor([[0, 1, 2]]))[0, 0].tolist()
         [[0.0, 3.0, 3.0], [1.0, 0.0, 3.0], [1.0, 1.0, 0.0]]
         """
-        place_L, span = torch.arange(length, device=self.rows.weight.device), self.bias.span
-        distance_LL = (place_L[:, None] - place_L).clamp(-span, span)
-        rows_P = torch.tensor(self.bias.rows, device=place_L.device)
-        bias_LLH: Tensor = self.rows(rows_P[distance_LL + span])
-        return bias_LLH.permute(2, 0, 1).contiguous()[None]
+        span = self.bias.span
+        distance_BLL = (places_BL[:, :, None] - places_BL[:, None]).clamp(-span, span)
+        rows_P = torch.tensor(self.bias.rows, device=places_BL.device)
+        bias_BLLH: Tensor = self.rows(rows_P[distance_BLL + span])
+        return bias_BLLH.permute(0, 3, 1, 2).contiguous()

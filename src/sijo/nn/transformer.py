@@ -4,7 +4,7 @@ Letters: B batch, L length, D width of the hidden states, F width inside the fee
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -16,7 +16,7 @@ from sijo.errors import SettingError, TextError
 from sijo.nn.architecture import PARTS, Activation, Architecture, ConvolutionSpec, PreNorm
 from sijo.nn.attention import SelfAttention, View, behind, view
 from sijo.nn.cache import Cache, Layer
-from sijo.nn.distances import DistanceTable
+from sijo.nn.distances import DistanceTable, pairs
 from sijo.nn.dropout import Dropout
 from sijo.nn.embeddings import Embeddings
 from sijo.nn.feed_forward import between
@@ -194,6 +194,7 @@ class Transformer(nn.Module):
         output_hidden_states: bool = False,
         position_ids: Tensor | None = None,
         wanted: Tensor | None = None,
+        parts: Tensor | None = None,
     ) -> Output:
         """Read a batch of token ids.
 
@@ -204,13 +205,15 @@ class Transformer(nn.Module):
         position_ids          (B, L) int64; None for 0, 1, 2, …, or as `Embeddings.positions` counts
         wanted                (B, L) bool, True where the last states will be looked at; None for everywhere. The
                               others may be zeros, for the last layer is then computed at these places alone
+        parts                 (B, L) int64, as of `attention.view`, beside `position_ids`, by which all that goes by
+                              distance then counts; None for one part, in which columns are counted
 
         Raises TextError when L exceeds the places the architecture knows.
         """
         self.must_fit(input_ids.shape[1])
         keep_BL = None if attention_mask is None else attention_mask.bool()
         embedded_BLD = hidden_BLD = self.embeddings(input_ids, token_type_ids, position_ids, keep_BL)
-        views = self.views(keep_BL, embedded_BLD, position_ids)
+        views = self.views(keep_BL, embedded_BLD, position_ids, parts)
         states = [embedded_BLD]
         few = None if wanted is None or output_hidden_states else self._few(wanted)
         for layer, (block, seen) in enumerate(zip(self.architecture.schedule, views, strict=True)):
@@ -275,12 +278,13 @@ class Transformer(nn.Module):
         if isinstance(at, slice):  # rows that stand at one place read all there is
             places = torch.arange(at.start, at.stop, device=input_ids.device)[None]
             hidden_BLD = self.embeddings(input_ids, None, None if first else places, keep_BL)
-            seen = self.view(keep_BL, hidden_BLD) if first else View()
+            seen = view(self.architecture, keep_BL, hidden_BLD) if first else View()
         else:
             places = at[1][:, None]
             hidden_BLD = self.embeddings(input_ids, None, places, keep_BL)
             seen = behind(at[1], kept[0].width, hidden_BLD)
-        views = by_layer(self.architecture, seen, hidden_BLD, places, kept[0].width, places)
+        keys_1K = torch.arange(kept[0].width, device=input_ids.device)[None]
+        views = by_layer(self.architecture, seen, hidden_BLD, places, keys_1K, places)
         for block, seen, layer in zip(self.architecture.schedule, views, kept, strict=True):
             hidden_BLD = self.blocks[block](hidden_BLD, seen, None, layer)
         cache.read(keep_BL, new)
@@ -296,19 +300,23 @@ class Transformer(nn.Module):
                 "model knows; cut it into windows, as sijo.encode does"
             )
 
-    def view(self, keep_BL: Tensor | None, like: Tensor) -> View:
-        """What a token may read if it is not far, and how far away everything is, for hidden states (B, L, D)."""
-        seen = view(self.architecture, keep_BL, like)
-        if self.relative_bias is not None:
-            bias = self.relative_bias(like.shape[1]).to(like.dtype)
-            lowest = torch.finfo(bias.dtype).min
-            return View(seen.unseen, bias if seen.unseen is None else bias.masked_fill(seen.unseen, lowest))
-        if self.distances is None:
-            return seen
-        return View(seen.unseen, seen.bias, self.distances(like.shape[1]))
-
-    def views(self, keep_BL: Tensor | None, like: Tensor, position_ids: Tensor | None = None) -> list[View]:
+    def views(
+        self,
+        keep_BL: Tensor | None,
+        like: Tensor,
+        position_ids: Tensor | None = None,
+        parts_BL: Tensor | None = None,
+    ) -> list[View]:
         """The view of each layer, for hidden states (B, L, D) that stand at `position_ids` (B, L), or 0, 1, 2, …"""
-        columns_1L = torch.arange(like.shape[1], device=like.device)[None]
+        length, seen = like.shape[1], view(self.architecture, keep_BL, like, parts_BL)
+        columns_1L = torch.arange(length, device=like.device)[None]
         places_BL = columns_1L if position_ids is None else position_ids
-        return by_layer(self.architecture, self.view(keep_BL, like), like, columns_1L, like.shape[1], places_BL)
+        apart_BL = columns_1L if parts_BL is None else places_BL
+        if self.relative_bias is not None:
+            bias = self.relative_bias(apart_BL).to(like.dtype)
+            lowest = torch.finfo(bias.dtype).min
+            seen = replace(seen, bias=bias if seen.unseen is None else bias.masked_fill(seen.unseen, lowest))
+        if self.distances is not None:
+            own = None if parts_BL is None else pairs(apart_BL)
+            seen = replace(seen, distances=self.distances(length), pairs=own)
+        return by_layer(self.architecture, seen, like, apart_BL, apart_BL, places_BL)

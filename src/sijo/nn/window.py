@@ -26,28 +26,29 @@ def turns(architecture: Architecture, places: Tensor, dtype: torch.dtype) -> dic
     return {sight: rotation(places, width, base, dtype) for sight, base in bases.items()}
 
 
-def far(columns_BQ: Tensor, width: int, reach: int) -> Tensor:
-    """True where one of so many keys is out of reach of a query, which stands at a column of theirs: (B, 1, Q, K).
+def far(queries_BQ: Tensor, keys_BK: Tensor, reach: int) -> Tensor:
+    """True where a key is out of reach of a query, by where they stand: (B, 1, Q, K).
 
-    >>> far(torch.tensor([[0, 2]]), 3, 1)[0, 0].tolist()
+    >>> far(torch.tensor([[0, 2]]), torch.tensor([[0, 1, 2]]), 1)[0, 0].tolist()
     [[False, False, True], [True, False, False]]
     """
-    return ((columns_BQ[..., None] - torch.arange(width, device=columns_BQ.device)).abs() > reach)[:, None]
+    return ((queries_BQ[..., None] - keys_BK[:, None]).abs() > reach)[:, None]
 
 
 def by_layer(
-    architecture: Architecture, seen: View, like: Tensor, columns_BQ: Tensor, width: int, places_BQ: Tensor
+    architecture: Architecture, seen: View, like: Tensor, queries_BQ: Tensor, keys_BK: Tensor, places_BQ: Tensor
 ) -> list[View]:
     """The view of each layer; `seen` is what may be read unless it is far, `like` a tensor of the scores' dtype.
 
-    columns_BQ  where the queries stand among so many keys (`width`), integers; of one row for all
-    places_BQ   by which queries and keys are turned, the same shape
+    queries_BQ  where the queries stand, integers; of one row for all
+    keys_BK     where the keys do
+    places_BQ   by which queries and keys are turned, of the shape of `queries_BQ`
     """
     a, window = architecture, architecture.window
     turn = {sight: both[:, :, None] for sight, both in turns(a, places_BQ, like.dtype).items()}
     views = {"global": replace(seen, turn=turn.get("global")), "local": replace(seen, turn=turn.get("local"))}
-    if window is not None and width > window.reach + 1:
-        unseen = far(columns_BQ, width, window.reach)
+    if window is not None and keys_BK.shape[1] > window.reach + 1:
+        unseen = far(queries_BQ, keys_BK, window.reach)
         bias = hiding(unseen, like).bias
         if seen.bias is not None:
             bias = seen.bias.masked_fill(unseen, torch.finfo(seen.bias.dtype).min)
@@ -65,9 +66,8 @@ def local_attention(q_BHLC: Tensor, k_BHLC: Tensor, v_BHLC: Tensor, reach: int) 
     for start in range(0, length, TOGETHER):
         at = slice(start, min(start + TOGETHER, length))
         keys = slice(max(0, start - reach), min(at.stop + reach, length))
-        near = ~far(
-            torch.arange(start, at.stop, device=out.device)[None] - keys.start, keys.stop - keys.start, reach
-        )
+        queries_1Q, keys_1K = (torch.arange(part.start, part.stop, device=out.device)[None] for part in (at, keys))
+        near = ~far(queries_1Q, keys_1K, reach)
         out[:, :, at] = scaled_dot_product_attention(
             q_BHLC[:, :, at], k_BHLC[:, :, keys], v_BHLC[:, :, keys], attn_mask=near, scale=1.0
         )

@@ -40,6 +40,7 @@ class LabelPrompt:
     labels      in words, one or more
     order       what comes first
     max_length  tokens of an input at most, special ones included; None for what the tokenizer's model reads
+    room        tokens of a text at most; None for all that there are beside the labels
 
     Raises SettingError for a label that is empty or holds a mark, and for labels that leave no room for a text.
 
@@ -58,6 +59,7 @@ class LabelPrompt:
         *,
         order: Order = "labels_first",
         max_length: int | None = None,
+        room: int | None = None,
     ) -> None:
         self.tokenizer, self.order = tokenizer, order
         self._marks = frozenset(mark_ids(tokenizer))
@@ -82,6 +84,7 @@ class LabelPrompt:
                 "(their longest has "
                 f"{max(map(len, own)):,} tokens), or let vectors choose: scorer='embedding' (--scorer embedding)"
             )
+        self.room = self.room if room is None else min(self.room, room)
 
     def inputs(self, texts: Sequence[str]) -> list[PromptedText]:
         """Each text beside the labels, cut at its end where both do not fit. A mark in a text is left out."""
@@ -93,6 +96,31 @@ class LabelPrompt:
             framed = self.tokenizer.framed([*self.ids, *kept] if first else [*kept, *self.ids])
             prompted.append(PromptedText(framed, len(ids), len(ids) - len(kept)))
         return prompted
+
+
+def shares(tokenizer: Tokenizer, labels: Sequence[str], room: int) -> list[list[int]]:
+    """The places of labels in groups, one after another, each with its marks of so many tokens at most.
+
+    Raises SettingError for a label that alone is longer.
+
+    >>> from sijo.checkpoints.locate import locate
+    >>> english = Tokenizer.load(locate("all-minilm-l6-v2") / "tokenizer.json", max_length=12)
+    >>> shares(english.with_specials(MARKS), ["sport", "oil price", "tax"], 5)
+    [[0, 1], [2]]
+    """
+    groups, left = list[list[int]](), 0
+    for place, ids in enumerate(tokenizer.ids([LABEL_MARK + label for label in labels])):
+        if len(ids) > room:
+            raise SettingError(
+                f"the label {labels[place][:60]!r} takes {len(ids):,} tokens, and {room:,} are kept for labels "
+                "beside a text; shorten it, or its description"
+            )
+        if not groups or len(ids) > left:
+            groups.append([])
+            left = room
+        groups[-1].append(place)
+        left -= len(ids)
+    return groups
 
 
 def mark_ids(tokenizer: Tokenizer) -> tuple[int, int]:

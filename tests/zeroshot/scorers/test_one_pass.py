@@ -9,7 +9,12 @@ import torch
 import battery
 import sijo
 from sijo.checkpoints.load import load
+from sijo.checkpoints.save import save
 from sijo.errors import CheckpointError, SettingError
+from sijo.jobs.open_labels.one_pass_settings import default_one_pass
+from sijo.jobs.open_labels.one_pass_setup import with_one_pass
+from sijo.tokenizers.label_prompt import LabelPrompt
+from sijo.training.settings import with_changes
 from sijo.zeroshot.labeller import LabelChoice, Labeller
 from sijo.zeroshot.labels import Label, LabelSet
 from sijo.zeroshot.scorers.one_pass import OnePassScorer
@@ -117,6 +122,55 @@ def test_the_store_keeps_each_ordered_list_apart(glass, tmp_path, monkeypatch):
         scored(again, labels=LABELS[:3])
     with pytest.raises(TypeError):
         scored(again, labels=[*LABELS[:3], Label("tax", ("money",))])
+
+
+@pytest.fixture(scope="module")
+def alone(tiny_model, tmp_path_factory):
+    """A folder whose labels are hidden from each other, with every weight of the head moved."""
+    settings = with_changes(default_one_pass(tiny_model), ["neighbours=hidden"])
+    model = with_one_pass(settings)
+    battery.scramble(model.head)
+    model.head["one-pass"].scale.data.fill_(20.0)
+    folder = tmp_path_factory.mktemp("hidden") / "model"
+    save(model, folder)
+    return folder
+
+
+def test_hidden_labels_are_scored_as_if_each_was_asked_alone(alone):
+    # kills: a score that hangs on the list, on its order, on rows with lists of their own, or on how much of a long
+    # text is read beside other labels; labels that take several passes
+    scorer = open_scorer("auto", str(alone))
+    want, counts = scored(scorer)
+    assert scorer.name == "one_pass" and counts.truncated.tolist() == [False, False, False, True]
+    assert np.abs(np.diff(want)).min() > 5e-4
+    for column, label in enumerate(LABELS):
+        np.testing.assert_allclose(scored(scorer, labels=[label])[0][:, 0], want[:, column], atol=2e-5)
+    np.testing.assert_allclose(scored(scorer, labels=LABELS[::-1])[0][:, ::-1], want, atol=2e-5)
+    part, _ = scored(scorer, lists=[[3, 0], [0, 3, 2], [3, 0], [2]])
+    wanted = np.array([[1, 0, 0, 1], [1, 0, 1, 1], [1, 0, 0, 1], [0, 0, 1, 0]], bool)
+    np.testing.assert_allclose(part[wanted], want[wanted], atol=2e-5)
+    many = [*LABELS, *(Label(f"{name} {other}") for name in NAMES for other in ("rain", "ball", "sun"))]
+    tokens = scorer.engine.model.tokenizer.ids([label.name for label in many])
+    assert sum(map(len, tokens)) > 2 * scorer.label_room
+    np.testing.assert_allclose(scored(scorer, labels=many)[0][:, :4], want, atol=2e-5)
+    with pytest.raises(SettingError, match="are kept for labels beside a text; shorten it"):
+        scored(scorer, labels=[Label("rain " * 30)])
+
+
+def test_a_new_label_costs_itself_alone(alone, tmp_path, monkeypatch):
+    # kills: a store whose key holds the list, so that one label more is a pass over all; a logit of another pair
+    scorer = open_scorer("one_pass", str(alone), cache=tmp_path)
+    want, _ = scored(scorer, labels=LABELS[:3])
+    again = open_scorer("one_pass", str(alone), cache=tmp_path)
+    asked = []
+    inputs = LabelPrompt.inputs
+    monkeypatch.setattr(
+        LabelPrompt, "inputs", lambda self, texts: asked.append((self.ids, len(texts))) or inputs(self, texts)
+    )
+    got, _ = scored(again, labels=[LABELS[3], *LABELS[2::-1]])
+    np.testing.assert_array_equal(got[:, :0:-1], want)
+    [(ids, texts)] = asked
+    assert texts == len(TEXTS) and ids == LabelPrompt(again.engine.model.tokenizer, [NAMES[3]]).ids
 
 
 def test_rows_do_not_change_each_other(scorer):

@@ -24,16 +24,18 @@ class OnePassSettings(Settings):
     """Which labels a batch chooses among, and in which words; they stand without a template."""
     length: int = 256
     """Tokens of an input, labels and text, at most."""
-    text: Literal["first", "last", "avg", "max"] = "avg"
-    """Of a fresh head, how one vector is made of the input's states."""
-    scorer: Literal["simple", "mlp"] = "mlp"
-    """Of a fresh head, what compares a label with the text."""
+    neighbours: Literal["seen", "hidden"] = "seen"
+    """Of a fresh head, whether labels read each other and the text reads them, or each is judged by itself."""
+    loss: Literal["list", "each"] = "list"
+    """Whether the labels beside a text are judged as one list, of which the worst count, or each by itself."""
     gamma: float = 2.0
-    """How much less a label counts that is judged well already; 0 for binary cross-entropy."""
+    """Of each, how much less a label counts that is judged well already; 0 for binary cross-entropy."""
     alpha: float | None = None
-    """What a label that fits counts beside one that does not; null for as much."""
+    """Of each, what a label that fits counts beside one that does not; null for as much."""
     without: float = 0.1
     """Share of texts beside which their own label does not stand."""
+    dropout: bool = False
+    """Whether the encoder drops anything out while it learns."""
     held_out: float = 0.1
     """Share of each set's rows that is measured on where no sets are given for that, the same of each label."""
     evaluation_rows: int = 1_000

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Literal
 
 import torch
 
@@ -22,11 +23,15 @@ from sijo.models.family import Layout
 from sijo.nn.head_specs import OPEN_LABELS, OnePassHeadSpec
 from sijo.nn.heads import build_head
 from sijo.objectives.one_pass import OnePass
+from sijo.objectives.posed_batch import unposed
 from sijo.random import random_bits
 from sijo.tokenizers.label_prompt import MARKS, TEXT_MARK, LabelPrompt, mark_ids
 from sijo.zeroshot.labels import Label
 from sijo.zeroshot.scorers.embedding import EmbeddingScorer
 from sijo.zeroshot.scorers.one_pass import OnePassScorer
+
+BALANCED_ON = 4
+"""Batches by which a fresh head's scale and offset are set."""
 
 
 class OnePassSetup:
@@ -40,6 +45,7 @@ class OnePassSetup:
     def __init__(self, settings: OnePassSettings, files: MatchingFiles) -> None:
         train, judged = sets_of(settings, files)
         self.files, self.judged = files, judged
+        fresh = OPEN_LABELS not in describe(settings.model).heads
         self.model = model = with_one_pass(settings)
         limit = min(model.tokenizer.max_length, model.architecture.places or settings.length)
         if settings.length > limit:
@@ -60,10 +66,17 @@ class OnePassSetup:
             model,
             model.tokenizer,
             length=settings.length,
+            loss=settings.loss,
             gamma=settings.gamma,
             alpha=settings.alpha,
             without=settings.without,
+            dropout=settings.dropout,
         )
+        if fresh:
+            size, seed = settings.run.batch, settings.run.seed
+            first = (unposed(self.train.batch(size * step, size, seed=seed)) for step in range(BALANCED_ON))
+            self.objective.eval().balance(self.objective.pose(batch, seed) for batch in first)
+            self.objective.train()
         self.rows = {one.name: len(one.rows) for one in train}
         self.words = words_of(files, train, judged, self.train.fingerprint)
 
@@ -108,9 +121,7 @@ def _fresh(encoder: Model, settings: OnePassSettings) -> Model:
         rows = grown.transformer.embeddings.tokens.weight.data.clone()
         rows[list(ids)] += torch.randn(2, rows.shape[1]) * a.initializer_range
         grown.transformer.embeddings.tokens.weight.data = rows
-    head = OnePassHeadSpec(
-        label_mark=ids[0], text_mark=ids[1], inner=a.hidden_size, text=settings.text, scorer=settings.scorer
-    )
+    head = fresh_head(ids, a.hidden_size, settings.neighbours)
     layout = Layout(OPEN_LABELS, lambda config: head, {})
     with torch.device("meta"):
         made = Model(
@@ -125,6 +136,24 @@ def _fresh(encoder: Model, settings: OnePassSettings) -> Model:
     made.head[OPEN_LABELS] = build_head(head, made.architecture)
     made.transformer.load_state_dict(grown.transformer.state_dict(), assign=True)
     return made.eval()
+
+
+def fresh_head(marks: tuple[int, int], width: int, neighbours: Literal["seen", "hidden"]) -> OnePassHeadSpec:
+    """A head that begins as the cosine of the mean of a text's states and the mean of a label's; what is said for
+    each choice: docs/gliclass.md."""
+    return OnePassHeadSpec(
+        label_mark=marks[0],
+        text_mark=marks[1],
+        inner=2 * width,
+        label="average",
+        text="avg",
+        starts="mark",
+        vectors="unit",
+        scale=1.0,
+        offset=0.0,
+        neighbours=neighbours,
+        dropout=0.0,
+    )
 
 
 def _bare(made: RecastSet, one: MatchedSet) -> RecastSet:
