@@ -226,7 +226,7 @@ def _own_labels(block: "RowBlock", column: str, labeller: "Labeller", cells: Nam
     for place, value in enumerate(block.values(column)):
         try:
             labels = LabelSet.of(cells.parts(value))  # type: ignore[arg-type] # which refuses what is no name
-            labeller.check(labels)
+            labeller.suited(labels)
         except SijoError as error:
             raise TextError(f"row {block.first_row + place + 1}, column {column!r}: {error}") from None
         yield list(labels.names)
