@@ -28,7 +28,7 @@ from sijo.zeroshot.explaining.evidence import Evidence, Explanation, TextPart
 from sijo.zeroshot.explaining.words import Words
 from sijo.zeroshot.hierarchy import hierarchy_of
 from sijo.zeroshot.labeller import Labeller, LabelPrediction, check_top_k
-from sijo.zeroshot.labels import Label, Labels, LabelSet
+from sijo.zeroshot.labels import Labels, LabelSet
 
 TOP_K = 3
 """Labels that are explained, unless told otherwise."""
@@ -111,7 +111,7 @@ def explain(
     check_top_k(top_k)
     if limit < LEAST:
         raise SettingError(
-            f"a limit of {limit} variants a text (--explain-limit) leaves too little to compare; give {LEAST} or more"
+            f"a limit of {limit} variants a text (--explain-limit) leaves too few to compare; give {LEAST} or more"
         )
     sets = None if labels is None else values_in(labels, "labels")
     number = 0
@@ -121,9 +121,10 @@ def explain(
             rows = list(labeller.stream(group, own))  # as they are told without an explanation
         except NotFiniteError as error:
             raise error.after(number) from None
+        suited = {label_set: labeller.suited(label_set) for label_set in own or ()}
         opened = []
         for place, (text, row) in enumerate(zip(group, rows, strict=True)):
-            label_set = labeller.own if own is None else labeller.suited(own[place])
+            label_set = labeller.own if own is None else suited[own[place]]
             opened.append(_opened(labeller, number + place, text, row, label_set, top_k, limit))
         _leave_out(labeller, [text for text in opened if text.words.words])
         yield from (_explanation(text, whole, labeller, top_k) for text, whole in zip(opened, group, strict=True))
@@ -141,9 +142,7 @@ def _opened(
         words = _words_read(labeller, words, labels)
     names = [*labels.names, *([] if labeller.choice.none_label is None else [labeller.choice.none_label])]
     columns = [names.index(name) for name in row.labels[: top_k + 1]]
-    return OpenedText(
-        number, row, labels, words, columns, max(LEAST, min(limit, MOST_WORDS // max(len(words), 1)))
-    )
+    return OpenedText(number, row, labels, words, columns, max(LEAST, min(limit, MOST_WORDS // max(len(words), 1))))
 
 
 def _words_read(labeller: Labeller, words: Words, labels: LabelSet) -> Words:
@@ -174,31 +173,45 @@ def _leave_out(labeller: Labeller, opened: Sequence[OpenedText]) -> None:
 
 
 def _log_odds(labeller: Labeller, variants: Sequence[tuple[OpenedText, str]]) -> list[np.ndarray]:
-    """The log-odds (C,) of the candidates of each variant of a text, by the labeller's own calibration."""
-    choice, calibration = labeller.choice, labeller.calibration
-    by_labels: dict[tuple[Label, ...], list[int]] = {}
+    """The log-odds (C,) of the candidates of each variant of a text."""
+    by_labels: dict[int, list[int]] = {}  # texts of one label set share the object: thousands of names are no key
     for place, (text, _) in enumerate(variants):
-        by_labels.setdefault(text.labels.labels, []).append(place)
+        by_labels.setdefault(id(text.labels), []).append(place)
     odds = [np.zeros(0)] * len(variants)
-    for labels, places in by_labels.items():
+    for places in by_labels.values():
         try:
-            groups_of_scores = labeller.scored([variants[i][1] for i in places], variants[places[0]][0].labels)
-            scores = np.concatenate([scores for scores, _ in groups_of_scores])
+            odds_nC = log_odds(labeller, [variants[i][1] for i in places], variants[places[0]][0].labels)
         except NotFiniteError as error:
             raise NotFiniteError(error.why, variants[places[error.place]][0].number) from None
-        if choice.multi_label:
-            odds_nC = hierarchy_of(labels).raised(calibration.log_odds_of_each(scores))
-        else:
-            one_of = calibration.log_odds if choice.none_label is None else calibration.log_odds_with_none
-            odds_nC = one_of(scores)
         for place, odds_C in zip(places, odds_nC, strict=True):
-            if not np.isfinite(odds_C).all():
-                raise NotFiniteError(
-                    "some scores of the text, or of the text without some of its words, are NaN or infinite at "
-                    f"temperature={calibration.temperature:g}; choose another model (--model), or leave the text out",
-                    variants[place][0].number,
-                )
             odds[place] = odds_C
+    return odds
+
+
+def log_odds(labeller: Labeller, texts: Sequence[str], labels: LabelSet | None = None) -> np.ndarray:
+    """By how much each candidate leads all that could be instead, (n, C): the logarithms of its odds.
+
+    labels  one set for all of the texts, as `Labeller.suited` gives it; None for the labeller's own
+
+    Candidates are the labels in their order, and none of them last, where that may be the answer.
+
+    Raises NotFiniteError for a text whose scores are NaN or infinite.
+    """
+    choice, calibration = labeller.choice, labeller.calibration
+    scores = np.concatenate([scores for scores, _ in labeller.scored(texts, labels)])
+    with np.errstate(over="ignore", invalid="ignore"):  # what becomes of it is looked at
+        if choice.multi_label:
+            odds = hierarchy_of((labels or labeller.own).labels).raised(calibration.log_odds_of_each(scores))
+        elif choice.none_label is None:
+            odds = calibration.log_odds(scores)
+        else:
+            odds = calibration.log_odds_with_none(scores)
+    if not (finite := np.isfinite(odds).all(-1)).all():
+        raise NotFiniteError(
+            "some scores of the text, or of what is left of it without some of its words, are NaN or infinite at "
+            f"temperature={calibration.temperature:g}; choose another model (--model), or leave the text out",
+            int(finite.argmin()),
+        )
     return odds
 
 

@@ -2,8 +2,8 @@
 
 Words are told by what letters are, without a dictionary. A Korean eojeol, a Latin word and a number are whole, with
 the apostrophes, hyphens and points within them; an emoji is whole with all that is joined to it; punctuation stands
-apart. Scripts without spaces: each character of a Chinese text is a word; Hiragana, Katakana and, beside kana, Kanji
-are words by runs; a Thai, Lao, Khmer or Burmese letter is one with its signs.
+apart. Of scripts without spaces each Chinese character is a word, as is a Thai, Lao, Khmer or Burmese letter with
+its signs; Hiragana, Katakana and, beside these, Kanji are words by runs.
 
 Source: Unicode Standard Annex 29, of which this is a part; hyphens, and Kanji beside kana, are decided otherwise.
 """
@@ -15,7 +15,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 WORD = re.compile(
-    "[LDH][MZ]*(?:[LDH][MZ]*|(?<=[LDMZ])J(?=[LD])|(?<=D)N(?=D))*"  # letters, digits, Hangul; don't, zero-shot, 1,000
+    "[LDH][MZ]*(?:[LDH][MZ]*|(?<=[LDMZ])J(?=[LD])|(?<=D)N(?=D))*"  # as café, 가, don't, zero-shot, 1,000
     "|(?:RM*)+|(?:KM*)+|(?:IM*)+"  # Hiragana, Katakana, Kanji
     "|[CS]M*"  # a Chinese or a Thai character
     "|FF?M*|E(?:(?<=Z)E|[MZ])*"  # a flag; an emoji
@@ -145,7 +145,7 @@ class Words:
         return self.words[first].start, self.words[last - 1].end
 
     def without(self, *runs: tuple[int, int]) -> str:
-        """The text without some runs of words, each from its first to before its last, and without the space behind.
+        """The text without some runs of words, each from its first to before its last, nor the space behind them.
 
         >>> Words("The old (red) boat").without((1, 2)), Words("ice/snow").without((1, 2))
         ('The (red) boat', 'ice snow')
@@ -153,7 +153,10 @@ class Words:
         rest = self.text
         for first, last in sorted(runs, reverse=True):
             start, end = self.span(first, last)
-            before, after = rest[:start], rest[end:].lstrip() if not start or rest[start - 1].isspace() else rest[end:]
+            before, after = (
+                rest[:start],
+                rest[end:].lstrip() if not start or rest[start - 1].isspace() else rest[end:],
+            )
             if before and after and _joins(before[-1]) and _joins(after[0]):
                 before += " "  # letters that punctuation parted are no word
             rest = before + after if after else before.rstrip()

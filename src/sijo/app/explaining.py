@@ -1,0 +1,216 @@
+"""What `sijo classify --explain` tells of each row: columns for programs, marked words for people, and a page."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cyclopts import Parameter
+from rich.text import Text
+
+from sijo.errors import SettingError
+from sijo.files.atomic import whole_file
+from sijo.texts import printable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from sijo.files.tables import RowBlock
+    from sijo.zeroshot.explaining.evidence import Evidence, Explanation
+    from sijo.zeroshot.labeller import Labeller, LabelPrediction
+
+ROWS = 64
+"""Of a block: each takes as many readings as it has words."""
+NAMED = 3
+"""Words that a line of the printed table names with their effects."""
+LEAST_SHARE, STRONG_SHARE = 0.1, 0.5
+"""Of the largest effect in a text: from which on words are marked, and marked as strong."""
+STYLES = {"for": "green", "against": "red"}
+SHOWN = 500
+"""Rows of a page, at most."""
+DECIMALS = 4
+"""Of effects, in columns."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ExplainOptions:
+    """Whether rows are explained, and where that is shown."""
+
+    explain: bool = False
+    """Tell which words carried each decision: adds why, those that spoke for the label, and explanation, what each
+    word added to each of the best labels. A row is then read once more for each of its words."""
+    explain_limit: int = 128
+    """With --explain: readings of a row, at most. Of a row of more words, sentences are left out, then the words of
+    those that matter."""
+    explain_report: Path | None = None
+    """An .html to write, with the words of up to 500 rows marked, label by label; explains unasked."""
+
+    @property
+    def explains(self) -> bool:
+        """Whether rows are explained."""
+        return self.explain or self.explain_report is not None
+
+    def check_explaining(self, *, resume: bool) -> None:
+        """Raise SettingError for a page that cannot be written, before anything is read."""
+        out = self.explain_report
+        if out is None:
+            return
+        if out.suffix.lower() not in (".html", ".htm"):
+            raise SettingError(f"--explain-report {out} must end in .html, for that is what is written")
+        if not out.parent.is_dir():
+            raise SettingError(f"--explain-report {out} cannot be written: there is no folder {out.parent}")
+        if resume:
+            raise SettingError(
+                "--explain-report shows the rows of one run from its start, and --resume leaves out those that are "
+                "done; leave one of them out"
+            )
+
+    def explained(
+        self, labeller: "Labeller", texts: Sequence[str], labels: Iterable[Any] | None, top_k: int | None
+    ) -> "list[Explanation]":
+        """The answers for some texts, and why."""
+        from sijo.zeroshot.explaining.occlusion import TOP_K, explain
+
+        return list(explain(labeller, texts, labels, top_k=top_k or TOP_K, limit=self.explain_limit))
+
+
+def explanation_columns(rows: "Sequence[Explanation]") -> "dict[str, pa.Array]":
+    """The columns that are added to some rows; null for a row without words."""
+    import pyarrow as pa
+
+    word = {"word": pa.string(), "start": pa.int64(), "end": pa.int64(), "effects": pa.list_(pa.float64())}
+    kind = pa.struct({"labels": pa.list_(pa.string()), "words": pa.list_(pa.struct(word)), "variants": pa.int64()})
+    return {
+        "why": pa.array([row.why for row in rows], pa.list_(pa.string())),
+        "explanation": pa.array([_record(row) for row in rows], kind),
+    }
+
+
+def _record(row: "Explanation") -> dict[str, Any] | None:
+    if not row.evidence:
+        return None
+    effects = zip(*(evidence.effects for evidence in row.evidence), strict=True)
+    words = [
+        {"word": part.text, "start": part.start, "end": part.end, "effects": [round(x, DECIMALS) for x in own]}
+        for part, own in zip(row.parts, effects, strict=True)
+    ]
+    return {"labels": [one.label for one in row.evidence], "words": words, "variants": row.variants}
+
+
+def counted(rows: "Sequence[LabelPrediction]") -> Counter[str]:
+    """What the summary tells of explained rows."""
+    from sijo.zeroshot.explaining.evidence import Explanation
+
+    explained = [row for row in rows if isinstance(row, Explanation)]
+    return Counter(
+        variants=sum(row.variants for row in explained),
+        in_runs=sum(not row.whole_words for row in explained),
+        wordless=sum(not row.evidence for row in explained),
+    )
+
+
+def notes(counts: Counter[str]) -> Iterator[str]:
+    """What a person should know of what was explained."""
+    if counts["variants"]:
+        yield f"texts read, with words left out: {counts['variants']:,}"
+    if counts["in_runs"]:
+        yield (
+            "rows of too many words for each to be left out (--explain-limit), told by sentences or runs of words: "
+            f"{counts['in_runs']:,}"
+        )
+    if counts["wordless"]:
+        yield f"rows without words to explain: {counts['wordless']:,}"
+
+
+def strengths(evidence: "Evidence") -> list[float]:
+    """How strong each effect is beside the largest of all, from -1 to 1."""
+    largest = max(map(abs, evidence.effects), default=0.0) or 1.0
+    return [effect / largest for effect in evidence.effects]
+
+
+def marked_text(row: "LabelPrediction", text: str) -> Text:
+    """A text whose words are marked: green and bold for the label, red and in italics against it; underlined, if
+    strong."""
+    from sijo.zeroshot.explaining.evidence import Explanation
+
+    shown, end = Text(), 0
+    if isinstance(row, Explanation) and row.evidence:
+        for part, strength in zip(row.parts, strengths(row.evidence[0]), strict=True):
+            if abs(strength) < LEAST_SHARE:
+                continue
+            shown.append(printable(text[end : part.start]))
+            end = part.end
+            style = f"bold {STYLES['for']}" if strength > 0 else f"italic {STYLES['against']}"
+            shown.append(printable(part.text), f"{style} underline" if abs(strength) >= STRONG_SHARE else style)
+    shown.append(printable(text[end:]))
+    return shown
+
+
+def named_words(row: "LabelPrediction") -> Text:
+    """The words that changed most, with what they added to the label's log-odds."""
+    from sijo.zeroshot.explaining.evidence import Explanation
+
+    shown = Text()
+    if isinstance(row, Explanation):
+        for part, effect in row.strongest(NAMED):
+            shown.append(", " if shown else "")
+            shown.append(printable(short(part.text)), STYLES["for" if effect > 0 else "against"])
+            shown.append(f" {signed(effect)}")
+    return shown or Text("–")
+
+
+def short(text: str, most: int = 24) -> str:
+    """A word, or the ends of a run of them.
+
+    >>> short("Knead the dough for ten minutes.")
+    'Knead the dough…minutes.'
+    """
+    return text if len(text) <= most else f"{text[: most * 2 // 3 - 1]}…{text[-most // 3 :]}"
+
+
+def signed(effect: float) -> str:
+    """An effect with its sign, a minus where it is one.
+
+    >>> signed(2.13), signed(-0.4)
+    ('+2.1', '−0.4')
+    """
+    return f"{effect:+.1f}".replace("-", "−")
+
+
+@dataclass
+class ExplainedRows:
+    """The first explained rows of a run, for its page; and how many there were."""
+
+    shown: "list[tuple[int, Explanation]]" = field(default_factory=list)
+    """Each with its number in the table, from 1."""
+    total: int = 0
+
+    def watching(
+        self, answered: "Callable[[Iterable[RowBlock]], Iterator[tuple[RowBlock, list[LabelPrediction]]]]"
+    ) -> "Callable[[Iterable[RowBlock]], Iterator[tuple[RowBlock, list[LabelPrediction]]]]":
+        """What gives blocks their answers, and keeps those that are shown."""
+        from sijo.zeroshot.explaining.evidence import Explanation
+
+        def watched(blocks: "Iterable[RowBlock]") -> "Iterator[tuple[RowBlock, list[LabelPrediction]]]":
+            for block, rows in answered(blocks):
+                for number, row in enumerate(rows[: max(0, SHOWN - len(self.shown))], block.first_row + 1):
+                    assert isinstance(row, Explanation)
+                    self.shown.append((number, row))
+                self.total += len(rows)
+                yield block, rows
+
+        return watched
+
+    def write(self, out: Path, title: str, scorer: str, say: Callable[[str], None]) -> None:
+        """Write the page, whole or not at all, and say where it is.
+
+        scorer  what labelled the rows
+        """
+        from sijo.app.report.explanations import explanations_page
+
+        page = explanations_page(self.shown, self.total, title, scorer)
+        with whole_file(out) as file:
+            file.write(page.encode("utf-8", "replace"))
+        say(f"explanations: {out}")
