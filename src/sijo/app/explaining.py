@@ -53,7 +53,10 @@ class ExplainOptions:
         return self.explain or self.explain_report is not None
 
     def check_explaining(self, *, resume: bool) -> None:
-        """Raise SettingError for a page that cannot be written, before anything is read."""
+        """Raise SettingError for a limit or a page that cannot be, before a model is opened."""
+        from sijo.zeroshot.explaining.occlusion import check_limit
+
+        check_limit(self.explain_limit)
         out = self.explain_report
         if out is None:
             return

@@ -1,6 +1,6 @@
 """The page of `sijo classify --explain-report`: texts with the words marked that spoke for a label, or against it.
 
-Without a script: labels are chosen by radio buttons, and the words that changed most can be reached by the keyboard.
+Without a script: labels are chosen by radio buttons, and the keyboard reaches the words that changed most.
 Marks are told apart by their underline as well as by colour, and the numbers stand in a table beside them.
 """
 
@@ -111,13 +111,14 @@ def panel(row: Explanation, evidence: Evidence) -> Panel:
     strongest = [(part, effect) for part, effect in strongest if abs(effect) >= FAINTEST * largest]
     places = {part.start for part, _ in strongest}
     listed = [
-        (short(part.text, 40), signed(effect), "for" if effect > 0 else "against", round(100 * abs(effect) / largest))
+        (short(part.text, 40), signed(effect), sign(effect), round(100 * abs(effect) / largest))
         for part, effect in strongest
     ]
+    shown = list(pieces(row, share, evidence, places))
     if evidence.against is None:
-        return Panel(evidence.label, percent(evidence.probability), "", list(pieces(row, share, evidence, places)), listed)
+        return Panel(evidence.label, percent(evidence.probability), "", shown, listed)
     title = f"{evidence.label} rather than {evidence.against}"
-    return Panel(title, "", f"over {evidence.against}", list(pieces(row, share, evidence, places)), listed)
+    return Panel(title, "", f"over {evidence.against}", shown, listed)
 
 
 def pieces(row: Explanation, share: Sequence[float], evidence: Evidence, listed: set[int]) -> Iterator[MarkedPart]:
@@ -155,7 +156,12 @@ def mark(strength: float) -> str:
     """
     if abs(strength) < FAINTEST:
         return ""
-    return f"{'for' if strength > 0 else 'against'}{math.ceil(LEVELS * abs(strength))}"
+    return f"{sign(strength)}{math.ceil(LEVELS * abs(strength))}"
+
+
+def sign(effect: float) -> str:
+    """Whether a word spoke for a label or against it."""
+    return "for" if effect > 0 else "against"
 
 
 def clipped(text: str, most: int) -> str:

@@ -109,10 +109,7 @@ def explain(
     Raises what `Labeller.stream` raises; NotFiniteError also names a text that has no scores without some words.
     """
     check_top_k(top_k)
-    if limit < LEAST:
-        raise SettingError(
-            f"a limit of {limit} variants a text (--explain-limit) leaves too few to compare; give {LEAST} or more"
-        )
+    check_limit(limit)
     sets = None if labels is None else values_in(labels, "labels")
     number = 0
     for group in groups(texts_in(texts), rows=AT_ONCE):
@@ -131,6 +128,15 @@ def explain(
         number += len(group)
     if sets is not None and next(sets, None) is not None:
         raise SettingError("there are more label sets than texts; give one for each text")
+
+
+def check_limit(limit: int) -> None:
+    """Raise SettingError for a number of variants that tells nothing, or that nobody would wait for."""
+    if not LEAST <= limit <= MOST_WORDS:
+        raise SettingError(
+            f"a limit of {limit} variants a text (--explain-limit) cannot be; give a number from {LEAST} to "
+            f"{MOST_WORDS:,}"
+        )
 
 
 def _opened(
