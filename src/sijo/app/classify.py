@@ -339,7 +339,7 @@ def _print_table(block: "RowBlock", rows: Sequence["LabelPrediction"], *, top_k:
     """A line for each row: label, probability, its lead, who says so, and as much of the text as fits.
 
     top_k  how many of the best labels are shown with their probabilities; None for the label alone
-    why    show the words that changed most, and mark them in the text
+    why    show the words that changed most, of each of the best labels, and mark them in the text
     """
     columns = [
         Column("label", style="bold", max_width=LABEL_WIDTH),
@@ -355,7 +355,7 @@ def _print_table(block: "RowBlock", rows: Sequence["LabelPrediction"], *, top_k:
             Text(f"{row.score:.4f}" if row.tokens else "–"),
             Text(f"{row.margin:.4f}" if row.tokens else "–"),
             *([] if top_k is None else [Text(printable(_best(row, top_k)))]),
-            *([explaining.named_words(row)] if why else []),
+            *([explaining.named_words(row, top_k or 1)] if why else []),
             Text(f"{row.scorer}{', cut' if row.truncated else ''}{', abstained' if row.abstained else ''}"),
         )
         for row in rows

@@ -79,15 +79,18 @@ class ExplainOptions:
         return list(explain(labeller, texts, labels, top_k=top_k or TOP_K, limit=self.explain_limit))
 
 
-def explanation_columns(rows: "Sequence[Explanation]") -> "dict[str, pa.Array]":
-    """The columns that are added to some rows; null for a row without words."""
+def explanation_columns(rows: "Sequence[LabelPrediction]") -> "dict[str, pa.Array]":
+    """The columns that are added to some explained rows; null for a row without words."""
     import pyarrow as pa
 
+    from sijo.zeroshot.explaining.evidence import Explanation
+
+    explained = [row for row in rows if isinstance(row, Explanation)]
     word = {"word": pa.string(), "start": pa.int64(), "end": pa.int64(), "effects": pa.list_(pa.float64())}
     kind = pa.struct({"labels": pa.list_(pa.string()), "words": pa.list_(pa.struct(word)), "variants": pa.int64()})
     return {
-        "why": pa.array([row.why for row in rows], pa.list_(pa.string())),
-        "explanation": pa.array([_record(row) for row in rows], kind),
+        "why": pa.array([row.why for row in explained], pa.list_(pa.string())),
+        "explanation": pa.array([_record(row) for row in explained], kind),
     }
 
 
@@ -151,17 +154,22 @@ def marked_text(row: "LabelPrediction", text: str) -> Text:
     return shown
 
 
-def named_words(row: "LabelPrediction") -> Text:
-    """The words that changed most, with what they added to the label's log-odds."""
+def named_words(row: "LabelPrediction", labels: int) -> Text:
+    """The words that changed most, with what they added to a label's log-odds.
+
+    labels  of how many of the best: a line for each, which begins with its name where there are several
+    """
     from sijo.zeroshot.explaining.evidence import Explanation
 
-    shown = Text()
-    if isinstance(row, Explanation):
-        for part, effect in row.strongest(NAMED):
-            shown.append(", " if shown else "")
+    lines = []
+    for evidence in row.evidence[:labels] if isinstance(row, Explanation) else ():
+        shown = Text(f"{printable(short(evidence.label))}: " if labels > 1 else "")
+        for number, (part, effect) in enumerate(row.strongest(NAMED, evidence)):
+            shown.append(", " if number else "")
             shown.append(printable(short(part.text)), STYLES["for" if effect > 0 else "against"])
             shown.append(f" {signed(effect)}")
-    return shown or Text("–")
+        lines.append(shown)
+    return Text("\n").join(lines) if lines else Text("–")
 
 
 def short(text: str, most: int = 24) -> str:
