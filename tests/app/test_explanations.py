@@ -120,16 +120,16 @@ def test_marks_grow_with_effects_and_say_their_sign():
 def test_a_page_says_what_is_special_of_a_row():
     # kills: a row that abstains shown as decided; what was not read shown as if it was
     cut = by_hand("the sea is not read", ["the", "sea"], [0.0, 1.0], read_until=7, truncated=True)
-    text = explanations_page([(3, cut)], 900, "rows", "embedding")
+    text = explanations_page([shown_row(3, cut)], 900, "rows", "embedding")
     assert '<s class="unread"> is not read</s>' in text and "what is struck out was not read" in text
     assert "The first 1 of 900 rows" in text and 'class="number">3</span>sea' in text
     unsure = by_hand("sea", ["sea"], [1.0], abstained=True, fitting=("sea", "bank"), label=None)
-    text = explanations_page([(1, unsure)], 1, "rows", "embedding")
+    text = explanations_page([shown_row(1, unsure)], 1, "rows", "embedding")
     assert "abstained" in text and 'class="number">1</span>–' in text and ">1 row," in text
     nothing = by_hand("sea", ["sea"], [1.0], fitting=(), label=None)
-    assert "no label fits" in explanations_page([(1, nothing)], 1, "rows", "embedding")
+    assert "no label fits" in explanations_page([shown_row(1, nothing)], 1, "rows", "embedding")
     runs = by_hand("the sea. rain", ["the sea.", "rain"], [1.0, 0.2])
-    assert "runs of words share a mark" in explanations_page([(1, runs)], 1, "rows", "embedding")
+    assert "runs of words share a mark" in explanations_page([shown_row(1, runs)], 1, "rows", "embedding")
 
 
 def test_a_very_long_text_is_shown_by_what_matters():
@@ -140,7 +140,7 @@ def test_a_very_long_text_is_shown_by_what_matters():
     assert sum(len(piece.text) for piece in panel.pieces) < 3 * explanations.LONGEST
     assert ("w40000", "for4") in [(piece.text, piece.css) for piece in panel.pieces]
     one = by_hand("sea " * 5_000, ["sea " * 4_999 + "sea"], [1.0])
-    assert len(explanations_page([(1, one)], 1, "rows", "embedding")) < 30_000
+    assert len(explanations_page([shown_row(1, one)], 1, "rows", "embedding")) < 30_000
 
 
 def luminance(colour):

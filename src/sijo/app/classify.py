@@ -12,8 +12,9 @@ from cyclopts import Parameter
 from rich.table import Column
 from rich.text import Text
 
-from sijo.app import explaining
 from sijo.app.compare import comparing
+from sijo.app.explaining import shown as explaining
+from sijo.app.explaining.options import ExplainOptions
 from sijo.app.label_settings import LabelSettings
 from sijo.app.options import call_with
 from sijo.app.results import RowFormat, print_beside_texts, row_format
@@ -45,7 +46,7 @@ LABEL_WIDTH, BEST_WIDTH = 32, 48
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class ClassifySettings(explaining.ExplainOptions, LabelSettings):
+class ClassifySettings(ExplainOptions, LabelSettings):
     """How rows are labelled, and where the answers go."""
 
     column: str | None = None

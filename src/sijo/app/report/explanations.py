@@ -8,9 +8,9 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from sijo.app.explaining import short, signed, strengths
-from sijo.app.numbers import percent
+from sijo.app.numbers import percent, signed
 from sijo.app.report.page import rendered
+from sijo.texts import shortened
 from sijo.version import __version__
 from sijo.zeroshot.explaining.evidence import Evidence, Explanation, TextPart
 
@@ -60,22 +60,21 @@ class ShownRow(NamedTuple):
     panels: list[Panel]
 
 
-def explanations_page(rows: Sequence[tuple[int, Explanation]], total: int, title: str, scorer: str) -> str:
+def explanations_page(rows: Sequence[ShownRow], total: int, title: str, scorer: str) -> str:
     """The whole page.
 
-    rows    those that are shown, each with its number from 1
+    rows    those that are shown
     total   how many there were
     title   of the page: where the rows come from
     scorer  what labelled them
     """
-    shown = [shown_row(number, row) for number, row in rows]
     return rendered(
         "explanations.html.j2",
         title=title,
-        rows=shown,
+        rows=rows,
         total=total,
         scorer=scorer,
-        most=max((len(row.panels) for row in shown), default=0),
+        most=max((len(row.panels) for row in rows), default=0),
         version=__version__,
     )
 
@@ -105,24 +104,24 @@ def notes(row: Explanation) -> Iterator[str]:
 
 def panel(row: Explanation, evidence: Evidence) -> Panel:
     """What spoke for one label, and against it."""
-    share = strengths(evidence)
     strongest = row.strongest(LISTED, evidence)
     largest = max((abs(effect) for _, effect in strongest), default=1.0)
     strongest = [(part, effect) for part, effect in strongest if abs(effect) >= FAINTEST * largest]
     places = {part.start for part, _ in strongest}
     listed = [
-        (short(part.text, 40), signed(effect), sign(effect), round(100 * abs(effect) / largest))
+        (shortened(part.text, 40), signed(effect), sign(effect), round(100 * abs(effect) / largest))
         for part, effect in strongest
     ]
-    shown = list(pieces(row, share, evidence, places))
+    shown = list(pieces(row, evidence, places))
     if evidence.against is None:
         return Panel(evidence.label, percent(evidence.probability), "", shown, listed)
     title = f"{evidence.label} rather than {evidence.against}"
     return Panel(title, "", f"over {evidence.against}", shown, listed)
 
 
-def pieces(row: Explanation, share: Sequence[float], evidence: Evidence, listed: set[int]) -> Iterator[MarkedPart]:
+def pieces(row: Explanation, evidence: Evidence, listed: set[int]) -> Iterator[MarkedPart]:
     """A text piece by piece; of a long one the parts that changed most."""
+    share = evidence.strengths
     kept = set(shown_parts(row.parts, share)) if len(row.text) > LONGEST else set(range(len(row.parts)))
     end, gap = 0, False
     for place, (part, strength, effect) in enumerate(zip(row.parts, share, evidence.effects, strict=True)):

@@ -42,6 +42,12 @@ class Evidence:
     effects: tuple[float, ...]
     """(P,) What each part added to that lead: above 0 the text without it is less like the label."""
 
+    @property
+    def strengths(self) -> list[float]:
+        """How strong each effect is beside the largest, from -1 to 1."""
+        largest = max(map(abs, self.effects), default=0.0) or 1.0
+        return [effect / largest for effect in self.effects]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation(LabelPrediction):

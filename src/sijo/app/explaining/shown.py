@@ -1,4 +1,4 @@
-"""What `sijo classify --explain` tells of each row: columns for programs, marked words for people, and a page."""
+"""What is told of each explained row: columns for programs, marked words for people, and a page."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -6,19 +6,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cyclopts import Parameter
 from rich.text import Text
 
-from sijo.errors import SettingError
+from sijo.app.numbers import signed
 from sijo.files.atomic import whole_file
-from sijo.texts import printable
+from sijo.texts import printable, shortened
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from sijo.app.report.explanations import ShownRow
     from sijo.files.tables import RowBlock
-    from sijo.zeroshot.explaining.evidence import Evidence, Explanation
-    from sijo.zeroshot.labeller import Labeller, LabelPrediction
+    from sijo.zeroshot.explaining.evidence import Explanation
+    from sijo.zeroshot.labeller import LabelPrediction
 
 ROWS = 64
 """Of a block: each takes as many readings as it has words."""
@@ -31,52 +31,6 @@ SHOWN = 500
 """Rows of a page, at most."""
 DECIMALS = 4
 """Of effects, in columns."""
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class ExplainOptions:
-    """Whether rows are explained, and where that is shown."""
-
-    explain: bool = False
-    """Tell which words carried each decision: adds why, those that spoke for the label, and explanation, what each
-    word added to each of the best labels. A row is then read once more for each of its words."""
-    explain_limit: int = 128
-    """With --explain: readings of a row, at most. Of a row of more words, sentences are left out, then the words of
-    those that matter."""
-    explain_report: Path | None = None
-    """An .html to write, with the words of up to 500 rows marked, label by label; explains unasked."""
-
-    @property
-    def explains(self) -> bool:
-        """Whether rows are explained."""
-        return self.explain or self.explain_report is not None
-
-    def check_explaining(self, *, resume: bool) -> None:
-        """Raise SettingError for a limit or a page that cannot be, before a model is opened."""
-        from sijo.zeroshot.explaining.occlusion import check_limit
-
-        check_limit(self.explain_limit)
-        out = self.explain_report
-        if out is None:
-            return
-        if out.suffix.lower() not in (".html", ".htm"):
-            raise SettingError(f"--explain-report {out} must end in .html, for that is what is written")
-        if not out.parent.is_dir():
-            raise SettingError(f"--explain-report {out} cannot be written: there is no folder {out.parent}")
-        if resume:
-            raise SettingError(
-                "--explain-report shows the rows of one run from its start, and --resume leaves out those that are "
-                "done; leave one of them out"
-            )
-
-    def explained(
-        self, labeller: "Labeller", texts: Sequence[str], labels: Iterable[Any] | None, top_k: int | None
-    ) -> "list[Explanation]":
-        """The answers for some texts, and why."""
-        from sijo.zeroshot.explaining.occlusion import TOP_K, explain
-
-        return list(explain(labeller, texts, labels, top_k=top_k or TOP_K, limit=self.explain_limit))
 
 
 def explanation_columns(rows: "Sequence[LabelPrediction]") -> "dict[str, pa.Array]":
@@ -130,12 +84,6 @@ def notes(counts: Counter[str]) -> Iterator[str]:
         yield f"rows without words to explain: {counts['wordless']:,}"
 
 
-def strengths(evidence: "Evidence") -> list[float]:
-    """How strong each effect is beside the largest of all, from -1 to 1."""
-    largest = max(map(abs, evidence.effects), default=0.0) or 1.0
-    return [effect / largest for effect in evidence.effects]
-
-
 def marked_text(row: "LabelPrediction", text: str) -> Text:
     """A text whose words are marked: green and bold for the label, red and in italics against it; underlined, if
     strong."""
@@ -143,7 +91,7 @@ def marked_text(row: "LabelPrediction", text: str) -> Text:
 
     shown, end = Text(), 0
     if isinstance(row, Explanation) and row.evidence:
-        for part, strength in zip(row.parts, strengths(row.evidence[0]), strict=True):
+        for part, strength in zip(row.parts, row.evidence[0].strengths, strict=True):
             if abs(strength) < LEAST_SHARE:
                 continue
             shown.append(printable(text[end : part.start]))
@@ -161,54 +109,38 @@ def named_words(row: "LabelPrediction", labels: int) -> Text:
     """
     from sijo.zeroshot.explaining.evidence import Explanation
 
+    if not isinstance(row, Explanation):
+        return Text("–")
     lines = []
-    for evidence in row.evidence[:labels] if isinstance(row, Explanation) else ():
-        shown = Text(f"{printable(short(evidence.label))}: " if labels > 1 else "")
+    for evidence in row.evidence[:labels]:
+        shown = Text(f"{printable(shortened(evidence.label))}: " if labels > 1 else "")
         for number, (part, effect) in enumerate(row.strongest(NAMED, evidence)):
             shown.append(", " if number else "")
-            shown.append(printable(short(part.text)), STYLES["for" if effect > 0 else "against"])
+            shown.append(printable(shortened(part.text)), STYLES["for" if effect > 0 else "against"])
             shown.append(f" {signed(effect)}")
         lines.append(shown)
     return Text("\n").join(lines) if lines else Text("–")
-
-
-def short(text: str, most: int = 24) -> str:
-    """A word, or the ends of a run of them.
-
-    >>> short("Knead the dough for ten minutes.")
-    'Knead the dough…minutes.'
-    """
-    return text if len(text) <= most else f"{text[: most * 2 // 3 - 1]}…{text[-most // 3 :]}"
-
-
-def signed(effect: float) -> str:
-    """An effect with its sign, a minus where it is one.
-
-    >>> signed(2.13), signed(-0.4)
-    ('+2.1', '−0.4')
-    """
-    return f"{effect:+.1f}".replace("-", "−")
 
 
 @dataclass
 class ExplainedRows:
     """The first explained rows of a run, for its page; and how many there were."""
 
-    shown: "list[tuple[int, Explanation]]" = field(default_factory=list)
-    """Each with its number in the table, from 1."""
+    shown: "list[ShownRow]" = field(default_factory=list)
     total: int = 0
 
     def watching(
         self, answered: "Callable[[Iterable[RowBlock]], Iterator[tuple[RowBlock, list[LabelPrediction]]]]"
     ) -> "Callable[[Iterable[RowBlock]], Iterator[tuple[RowBlock, list[LabelPrediction]]]]":
         """What gives blocks their answers, and keeps those that are shown."""
+        from sijo.app.report.explanations import shown_row
         from sijo.zeroshot.explaining.evidence import Explanation
 
         def watched(blocks: "Iterable[RowBlock]") -> "Iterator[tuple[RowBlock, list[LabelPrediction]]]":
             for block, rows in answered(blocks):
                 for number, row in enumerate(rows[: max(0, SHOWN - len(self.shown))], block.first_row + 1):
                     assert isinstance(row, Explanation)
-                    self.shown.append((number, row))
+                    self.shown.append(shown_row(number, row))  # which is short, however long its text is
                 self.total += len(rows)
                 yield block, rows
 
