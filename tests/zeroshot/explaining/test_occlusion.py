@@ -7,6 +7,7 @@ import pytest
 
 import sijo
 from conftest import WORDS
+from generation.test_generator import pair, tokenizer  # noqa: F401
 from sijo.errors import SettingError, TextError
 from sijo.inference.encode import engine_of
 from sijo.inference.outputs import NotFiniteError, ReadCounts
@@ -15,6 +16,7 @@ from sijo.zeroshot.explaining.occlusion import explain
 from sijo.zeroshot.labeller import LabelChoice, Labeller, LabelPrediction
 from sijo.zeroshot.labels import LabelSet
 from sijo.zeroshot.scorers.scorer import Scorer
+from zeroshot.scorers.test_one_pass import glass  # noqa: F401
 
 LABELS = ("water", "money", "play")
 WEIGHTS = {"sea": (2.0, 0.0, 0.0), "rain": (1.0, 0.0, 0.5), "bank": (0.5, 3.0, 0.0), "goal": (0.0, -1.0, 4.0)}
@@ -208,13 +210,19 @@ def models(request, name):
     if name in ("cloze", "replaced"):
         blanks = request.getfixturevalue("blanks")
         return (blanks("bert", "mlm") if name == "cloze" else blanks("electra", "rtd")), ["sea", "bank", "game"]
+    if name == "one_pass":
+        return request.getfixturevalue("glass")[0], ["sea", "bank", "game"]
+    if name == "likelihood":
+        return request.getfixturevalue("pair")[0], None
     tuned = request.getfixturevalue("tuned")
     if name == "trained":
         return tuned("classification", labels=("sea", "bank", "game")), None
     return tuned("classification", labels=("contradiction", "neutral", "entailment")), ["sea", "bank", "game"]
 
 
-@pytest.mark.parametrize("name", ["embedding", "entailment", "cloze", "replaced", "trained"])
+@pytest.mark.parametrize(
+    "name", ["embedding", "entailment", "cloze", "replaced", "trained", "one_pass", "likelihood"]
+)
 def test_every_scorer_is_explained_by_its_own_probabilities(name, request):
     # kills: an explainer with a probability of its own; a scorer that fails on a text of no words; a text that is
     # cut explained by words that were never read
@@ -237,13 +245,17 @@ def test_every_scorer_is_explained_by_its_own_probabilities(name, request):
                 math.log(want / (1 - want)), abs=1e-3
             )
     cut = rows[-1]
-    assert cut.truncated == (name in ("entailment", "cloze", "replaced"))
+    assert cut.truncated == (name in ("entailment", "cloze", "replaced", "one_pass"))
     assert (cut.read_until < len(long)) == cut.truncated
     if cut.truncated:
         read = long[: cut.read_until]
         assert len(cut.parts) == len(read.split())
         [alone] = clf.classify([read])
         assert alone.scores == pytest.approx(cut.scores, abs=1e-6)
+        if name == "one_pass":
+            room = clf._scorer().room_beside(LabelSet.of(labels).labels, "{}")
+            assert len(clf._scorer().engine.model.tokenizer.ids([read])[0]) == room  # each word here is a token
+            return
         [short] = clf.classify([read.rsplit(" ", 3)[0]])
         assert short.scores != pytest.approx(cut.scores, abs=1e-6)  # nothing that counts was cut off, nor much kept
 

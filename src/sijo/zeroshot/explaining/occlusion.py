@@ -29,6 +29,7 @@ from sijo.zeroshot.explaining.words import Words
 from sijo.zeroshot.hierarchy import hierarchy_of
 from sijo.zeroshot.labeller import Labeller, LabelPrediction, check_top_k
 from sijo.zeroshot.labels import Labels, LabelSet
+from sijo.zeroshot.scorers.pair_scorer import PairScorer
 
 TOP_K = 3
 """Labels that are explained, unless told otherwise."""
@@ -154,7 +155,8 @@ def _opened(
 def _words_read(labeller: Labeller, words: Words, labels: LabelSet) -> Words:
     """Those of a text that is cut that are read beside any label, and what is written together with the last."""
     scorer = labeller.scorer
-    rooms = [scorer.room_beside([label], labeller.template) for label in labels.labels]
+    beside = [[label] for label in labels.labels] if isinstance(scorer, PairScorer) else [labels.labels]
+    rooms = [scorer.room_beside(some, labeller.template) for some in beside]
     room = max((room for room in rooms if room is not None), default=0)
 
     def fills(count: int) -> bool:
