@@ -42,8 +42,6 @@ class Panel(NamedTuple):
 
     title: str
     probability: str
-    says: str
-    """What the effects are of."""
     pieces: list[MarkedPart]
     listed: list[tuple[str, str, str, int]]
     """The words that changed most: each with its effect, its mark, and the length of its bar in hundredths."""
@@ -114,9 +112,9 @@ def panel(row: Explanation, evidence: Evidence) -> Panel:
     ]
     shown = list(pieces(row, evidence, places))
     if evidence.against is None:
-        return Panel(evidence.label, percent(evidence.probability), "", shown, listed)
+        return Panel(evidence.label, percent(evidence.probability), shown, listed)
     title = f"{evidence.label} rather than {evidence.against}"
-    return Panel(title, "", f"over {evidence.against}", shown, listed)
+    return Panel(title, "", shown, listed)
 
 
 def pieces(row: Explanation, evidence: Evidence, listed: set[int]) -> Iterator[MarkedPart]:
