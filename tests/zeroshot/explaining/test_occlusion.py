@@ -19,7 +19,13 @@ from sijo.zeroshot.scorers.scorer import Scorer
 from zeroshot.scorers.test_one_pass import glass  # noqa: F401
 
 LABELS = ("water", "money", "play")
-WEIGHTS = {"sea": (2.0, 0.0, 0.0), "rain": (1.0, 0.0, 0.5), "bank": (0.5, 3.0, 0.0), "goal": (0.0, -1.0, 4.0)}
+WEIGHTS = {
+    "sea": (2.0, 0.0, 0.0),
+    "rain": (1.0, 0.0, 0.5),
+    "bank": (0.5, 3.0, 0.0),
+    "goal": (0.0, -1.0, 4.0),
+    "!": (1.5, 0.0, 0.0),
+}
 TEMPERATURE = 0.5
 
 
@@ -148,7 +154,8 @@ def test_what_has_no_words_is_told(scorer):
     assert [row.variants for row in rows] == [1, 2, 1, 2, 1] and rows[0].evidence == () and rows[0].why == []
     assert rows[0].label is None and rows[0].contrast is None and rows[0].strongest(3) == []
     assert rows[1].evidence[0].effects == pytest.approx([lead(score("sea"), 0) - lead(score(""), 0)])
-    assert rows[3].why == []  # punctuation speaks for nothing
+    [row] = explain(labeller(scorer), ["rain !"])
+    assert row.why == ["rain"] and row.strongest(1)[0][0].text == "!"  # which is told, but named before no word
 
 
 def test_a_long_text_is_opened_where_it_matters(scorer):
