@@ -65,6 +65,15 @@ def printable(text: str, *, lines: bool = False) -> str:
     return STEERING.sub(shown, text)
 
 
+def shortened(text: str, most: int = 24) -> str:
+    """A text, or of a long one its two ends.
+
+    >>> shortened("Knead the dough for ten minutes.")
+    'Knead the dough…minutes.'
+    """
+    return text if len(text) <= most else f"{text[: most * 2 // 3 - 1]}…{text[-most // 3 :]}"
+
+
 def check_text(text: str, what: str) -> None:
     """Raise SettingError when a text cannot be written as UTF-8: it holds half of a surrogate pair."""
     if half := half_character(text):

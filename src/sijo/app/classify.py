@@ -13,6 +13,8 @@ from rich.table import Column
 from rich.text import Text
 
 from sijo.app.compare import comparing
+from sijo.app.explaining import shown as explaining
+from sijo.app.explaining.options import ExplainOptions
 from sijo.app.label_settings import LabelSettings
 from sijo.app.options import call_with
 from sijo.app.results import RowFormat, print_beside_texts, row_format
@@ -44,7 +46,7 @@ LABEL_WIDTH, BEST_WIDTH = 32, 48
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class ClassifySettings(LabelSettings):
+class ClassifySettings(ExplainOptions, LabelSettings):
     """How rows are labelled, and where the answers go."""
 
     column: str | None = None
@@ -107,7 +109,7 @@ def _counted(rows: Sequence["LabelPrediction"]) -> Counter[str]:
         windowed=sum(row.windows > 1 for row in rows),
         truncated=sum(row.truncated for row in rows),
         abstained=sum(row.abstained for row in rows),
-    )
+    ) + explaining.counted(rows)
 
 
 def _notes(counts: Counter[str], labeller: "Labeller") -> Iterator[str]:
@@ -125,6 +127,7 @@ def _notes(counts: Counter[str], labeller: "Labeller") -> Iterator[str]:
         yield f"texts cut {how}: {counts['truncated']:,}"
     if labeller.sets is not None:
         yield f"rows without a label at a risk of {labeller.sets.risk:g}: {counts['abstained']:,}"
+    yield from explaining.notes(counts)
 
 
 def run(sources: Sequence[str], settings: ClassifySettings) -> None:
@@ -137,6 +140,7 @@ def run(sources: Sequence[str], settings: ClassifySettings) -> None:
     from sijo.zeroshot.labeller import check_top_k
 
     check_top_k(settings.top_k)
+    settings.check_explaining(resume=settings.resume)
     if settings.dry_run:
         settings = replace(settings, cache=None, compare=None, **NO_FITTING)
     with settings.progress(sources) as progress:
@@ -155,27 +159,35 @@ def run(sources: Sequence[str], settings: ClassifySettings) -> None:
             return
         labeller.scorer.engine.told = progress.within
         progress.begin("reading")
+        watched = explaining.ExplainedRows()
+        job = _job(table, labeller, settings, watched)
         counts = write_or_print(
-            *(settings, table, labeller.rows, _job(table, labeller, settings), progress),
+            *(settings, table, _block_rows(labeller, settings), job, progress),
             decisive=partial(_run_settings, table, labeller, settings),
-            print_block=partial(_print_table, top_k=settings.top_k),
+            print_block=partial(_print_table, top_k=settings.top_k, why=settings.explains),
             format=settings.format,
             spreadsheet_safe=settings.spreadsheet_safe,
         )
+    if settings.explain_report is not None:
+        title = ", ".join(Path(source).name for source in sources if source != "-") or "standard input"
+        watched.write(settings.explain_report, title, str(labeller.scorer.choice), settings.say)
     settings.sum_up(counts, progress, lambda counts: _notes(counts, labeller))
 
 
 @contextmanager
 def _job(
-    table: "TextTable | JoinedTables", labeller: "Labeller", settings: ClassifySettings
+    table: "TextTable | JoinedTables",
+    labeller: "Labeller",
+    settings: ClassifySettings,
+    explained: explaining.ExplainedRows,
 ) -> Iterator[TableJob[list["LabelPrediction"]]]:
     """The work that is to be done, and the processes that do it."""
     opens = partial(_opened, settings, settings.reopening(labeller))
     with answering(_answers(labeller, settings), opens, settings.workers) as answered:
         work = TableJob(
             table=table,
-            rows=labeller.rows,
-            answered=answered,
+            rows=_block_rows(labeller, settings),
+            answered=answered if settings.explain_report is None else explained.watching(answered),
             columns=lambda rows: _answer_columns(rows, labeller, settings),
             counted=_counted,
         )
@@ -204,6 +216,11 @@ def _answers(labeller: "Labeller", settings: ClassifySettings) -> Callable[["Row
     return lambda block: _rows(block, labeller, settings)
 
 
+def _block_rows(labeller: "Labeller", settings: ClassifySettings) -> int:
+    """Rows of a block, at most."""
+    return min(labeller.rows, explaining.ROWS) if settings.explains else labeller.rows
+
+
 def _rows(block: "RowBlock", labeller: "Labeller", settings: ClassifySettings) -> list["LabelPrediction"]:
     """The answers for a block."""
     from sijo.inference.outputs import NotFiniteError
@@ -211,6 +228,8 @@ def _rows(block: "RowBlock", labeller: "Labeller", settings: ClassifySettings) -
     column = settings.labels_column
     own = None if column is None else _own_labels(block, column, labeller, settings.cells)
     try:
+        if settings.explains:
+            return [*settings.explained(labeller, block.texts, own, settings.top_k)]
         return list(labeller.stream(block.texts, own))
     except NotFiniteError as error:
         raise error.after(block.first_row, "row") from None
@@ -221,7 +240,7 @@ def _own_labels(block: "RowBlock", column: str, labeller: "Labeller", cells: Nam
     for place, value in enumerate(block.values(column)):
         try:
             labels = LabelSet.of(cells.parts(value))  # type: ignore[arg-type] # which refuses what is no name
-            labeller.check(labels)
+            labeller.suited(labels)
         except SijoError as error:
             raise TextError(f"row {block.first_row + place + 1}, column {column!r}: {error}") from None
         yield list(labels.names)
@@ -248,6 +267,7 @@ def _answer_columns(
     if labeller.sets is not None:
         columns["label_set"] = pa.array([row.fitting for row in rows], pa.list_(pa.string()))
         columns["abstained"] = pa.array([row.abstained for row in rows], pa.bool_())
+    columns |= explaining.explanation_columns(rows) if settings.explains else {}
     if settings.top_k is not None:
         from sijo.prediction.columns import best_columns
 
@@ -303,21 +323,24 @@ def _run_settings(
         **scorer.settings,
         "all_scores": settings.all_scores,
         **({} if settings.top_k is None else {"top_k": settings.top_k}),
+        **({"explain": settings.explain_limit} if settings.explains else {}),
         **({} if settings.compare is None else {"compare": digest_of(settings.compare)}),
         "model": scorer.engine.backend.fingerprint,  # last, for what is part of it is told by name before
     }
 
 
-def _print_table(block: "RowBlock", rows: Sequence["LabelPrediction"], *, top_k: int | None) -> None:
+def _print_table(block: "RowBlock", rows: Sequence["LabelPrediction"], *, top_k: int | None, why: bool) -> None:
     """A line for each row: label, probability, its lead, who says so, and as much of the text as fits.
 
     top_k  how many of the best labels are shown with their probabilities; None for the label alone
+    why    show the words that changed most, of each of the best labels, and mark them in the text
     """
     columns = [
         Column("label", style="bold", max_width=LABEL_WIDTH),
         Column("score", justify="right", style="cyan", no_wrap=True),
         Column("margin", justify="right", no_wrap=True),
         *([] if top_k is None else [Column(f"best {top_k}", max_width=BEST_WIDTH)]),
+        *([Column("why", max_width=BEST_WIDTH)] if why else []),
         Column("scorer", style="dim", no_wrap=True),
     ]
     answers = [
@@ -326,11 +349,13 @@ def _print_table(block: "RowBlock", rows: Sequence["LabelPrediction"], *, top_k:
             Text(f"{row.score:.4f}" if row.tokens else "–"),
             Text(f"{row.margin:.4f}" if row.tokens else "–"),
             *([] if top_k is None else [Text(printable(_best(row, top_k)))]),
+            *([explaining.named_words(row, top_k or 1)] if why else []),
             Text(f"{row.scorer}{', cut' if row.truncated else ''}{', abstained' if row.abstained else ''}"),
         )
         for row in rows
     ]
-    print_beside_texts(columns, answers, block.texts, headings=block.number == 0)
+    texts = list(map(explaining.marked_text, rows, block.texts)) if why else block.texts
+    print_beside_texts(columns, answers, texts, headings=block.number == 0)
 
 
 def _best(row: "LabelPrediction", top_k: int) -> str:

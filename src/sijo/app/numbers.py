@@ -8,6 +8,15 @@ def three_digits(value: float) -> str:
     return f"{value:.3g}"
 
 
+def signed(value: float) -> str:
+    """One digit behind the point and always a sign, a minus where it is one.
+
+    >>> signed(2.13), signed(-0.4)
+    ('+2.1', '−0.4')
+    """
+    return f"{value:+.1f}".replace("-", "−")
+
+
 def whole(value: float) -> str:
     """No fraction, and commas between thousands."""
     return f"{value:,.0f}"

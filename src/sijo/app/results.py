@@ -118,10 +118,11 @@ def print_table(headings: Iterable[str], rows: Iterable[Sequence[str]], *, title
 
 
 def print_beside_texts(
-    columns: Sequence[Column], rows: Sequence[Sequence[Text]], texts: Sequence[str], *, headings: bool
+    columns: Sequence[Column], rows: Sequence[Sequence[Text]], texts: Sequence[str | Text], *, headings: bool
 ) -> None:
     """Print a line for each text: its cells, and as much of the text as fits behind them.
 
+    texts     those that come as Rich's are printable already, and styled
     headings  False where the lines follow others of the same columns
     """
     table = Table(*columns, Column("text", no_wrap=True), box=None, pad_edge=False, show_header=headings)
@@ -133,7 +134,7 @@ def print_beside_texts(
     taken = sum(min(width, column.max_width or width) for width, column in zip(widths, columns, strict=True))
     room = Screen().width - taken - 2 * len(columns)
     for text, cells in zip(texts, rows, strict=True):
-        shown = Text(printable(text))
+        shown = text.copy() if isinstance(text, Text) else Text(printable(text))
         shown.truncate(max(room, LEAST_TEXT), overflow="ellipsis")
         table.add_row(*cells, shown)
     print_shown(table)

@@ -74,13 +74,43 @@ class Calibration:
 
     def with_none(self, scores: np.ndarray) -> np.ndarray:
         """Probabilities (n, L + 1); the last column is none of the labels."""
-        none = np.full((len(scores), 1), self.none_score)
-        return self.softmax(np.concatenate([scores, none], axis=-1))
+        return self.softmax(self._beside_none(scores))
 
     def each(self, scores: np.ndarray) -> np.ndarray:
         """Probability (n, L) of each label by itself."""
         pairs = np.stack([scores, np.full_like(scores, self.none_score)], axis=-1)
         return self.softmax(pairs)[..., 0]
+
+    def log_odds(self, scores: np.ndarray) -> np.ndarray:
+        """The logarithm of p / (1 - p), (n, L), for the p of `softmax`, exact where p is rounded to 0 or 1.
+
+        It is how far a label leads all others together, so with two labels the one leads by what the other lags.
+
+        >>> Calibration(0.5, 0.0, "by hand").log_odds(np.array([[900.0, 0.0], [1.0, 1.0]])).tolist()
+        [[1800.0, -1800.0], [0.0, 0.0]]
+        """
+        scaled = scores / self.temperature
+        rows, best = np.arange(len(scaled)), scaled.argmax(-1)
+        highest = scaled[rows, best]
+        raised = np.exp(scaled - highest[:, None])
+        raised[rows, best] = 0.0
+        odds: np.ndarray = scaled - (highest[:, None] + np.log1p(raised.sum(-1, keepdims=True) - raised))
+        scaled[rows, best] = -np.inf
+        second = scaled.max(-1)  # beside the best, what is left of 1 may be rounded away
+        odds[rows, best] = highest - second - np.log(np.exp(scaled - second[:, None]).sum(-1))
+        return odds
+
+    def log_odds_with_none(self, scores: np.ndarray) -> np.ndarray:
+        """The same for the p of `with_none`, (n, L + 1)."""
+        return self.log_odds(self._beside_none(scores))
+
+    def log_odds_of_each(self, scores: np.ndarray) -> np.ndarray:
+        """The same for the p of `each`, (n, L)."""
+        odds: np.ndarray = (scores - self.none_score) / self.temperature
+        return odds
+
+    def _beside_none(self, scores: np.ndarray) -> np.ndarray:
+        return np.concatenate([scores, np.full((len(scores), 1), self.none_score)], axis=-1)
 
     @classmethod
     def fit(cls, scores: np.ndarray, gold: np.ndarray, *, origin: str) -> "Calibration":

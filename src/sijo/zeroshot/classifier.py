@@ -21,6 +21,8 @@ from sijo.zeroshot.automatic import automatic
 from sijo.zeroshot.calibrating.fitting import CalibrateName, calibrated, fit_calibration
 from sijo.zeroshot.calibrating.methods import WITHOUT_TEXTS, LabelShares
 from sijo.zeroshot.calibration import Calibration
+from sijo.zeroshot.explaining.evidence import Explanation
+from sijo.zeroshot.explaining.occlusion import LIMIT, TOP_K, explain
 from sijo.zeroshot.labeller import LabelChoice, Labeller, LabelPrediction
 from sijo.zeroshot.labels import Labels, LabelSet
 from sijo.zeroshot.scorers.open import open_scorer
@@ -221,6 +223,27 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """As `classify`, row by row for a stream of any length, in constant memory."""
         texts, labels = self._tried(texts, labels)
         return self._labeller(own=labels is None).stream(texts, labels, top_k=top_k)
+
+    def explain(
+        self,
+        texts: Iterable[str],
+        labels: Sequence[Labels] | None = None,
+        *,
+        top_k: int = TOP_K,
+        limit: int = LIMIT,
+    ) -> list[Explanation]:
+        """An `Explanation` for each text: the row that `classify` gives, and what each word added to its labels.
+
+        labels  a label set for each text, in place of the classifier's own
+        top_k   for how many of the most probable labels
+        limit   variants of a text, at most, that are read to tell: see `sijo.zeroshot.explaining.occlusion.explain`
+
+        >>> row = ZeroShotClassifier(labels=["cooking", "football"]).explain(["He scored in extra time!"])[0]
+        >>> row.label, row.why[0], row.text[row.parts[1].start : row.parts[1].end]
+        ('football', 'scored', 'scored')
+        """
+        texts, own = self._tried(texts, labels)
+        return list(explain(self._labeller(own=labels is None), texts, own, top_k=top_k, limit=limit))
 
     @property
     def classes_(self) -> np.ndarray:

@@ -190,7 +190,7 @@ class Labeller:
         self.labels = LabelSet.of(known.names) if labels is None and known is not None else labels
         """Those that there are to choose from, each with its template settled."""
         if self.labels is not None:
-            self.labels = self._suited(self.labels)
+            self.labels = self.suited(self.labels)
             if adjuster is not None:
                 adjuster.adjustment(self.labels.labels, self.template)  # refused before any text is read
         chosen = {"temperature": choice.temperature, "none_score": choice.none_threshold}
@@ -200,14 +200,9 @@ class Labeller:
         if changes:
             self.calibration = replace(self.calibration, **changes, origin="as given")
 
-    def check(self, labels: LabelSet) -> None:
-        """Raise SettingError when the scorer does not know these labels, or its network cannot tell two of them
-        apart, or there is nothing to choose."""
-        self._suited(labels)
-
-    def _suited(self, labels: LabelSet) -> LabelSet:
-        """What there is to choose from among these labels, each with its template settled; errors as for
-        `check`."""
+    def suited(self, labels: LabelSet) -> LabelSet:
+        """What there is to choose from among these labels, each with its template settled; SettingError when the
+        scorer does not know them, or its network cannot tell two of them apart, or there is nothing to choose."""
         if not self.choice.multi_label:
             labels = labels.leaves()
         if self.choice.template is None and self.scorer.known is None:
@@ -274,7 +269,7 @@ class Labeller:
             return
         label_sets = values_in(labels, "labels")
         for group in groups(texts_in(texts), rows=min(self.scorer.rows, 256)):  # scored against all its labels
-            sets = [self._suited(LabelSet.of(names)) for names in islice(label_sets, len(group))]
+            sets = [self.suited(LabelSet.of(names)) for names in islice(label_sets, len(group))]
             if len(sets) < len(group):
                 raise SettingError("there are fewer label sets than texts; give one for each text")
             place: dict[Label, int] = {}  # every label's column, in order of first sight
@@ -298,12 +293,15 @@ class Labeller:
             yield self._probabilities(scores, self.own.labels, before), reading
             before += len(scores)
 
-    def scored(self, texts: Iterable[str]) -> Iterator[tuple[np.ndarray, ReadCounts]]:
-        """Scores (n, L) of bounded groups of texts, adjusted if labels are, and how much of each text was read."""
-        before = 0
+    def scored(
+        self, texts: Iterable[str], labels: LabelSet | None = None
+    ) -> Iterator[tuple[np.ndarray, ReadCounts]]:
+        """Scores (n, L) of bounded groups of texts, adjusted if labels are, and how much of each text was read; of
+        its own labels, or of `labels` as `suited` gives them."""
+        before, own = 0, (labels or self.own).labels
         for group in groups(texts_in(texts), rows=self.rows):
-            scores, reading = self._score(group, self.own.labels, before=before)
-            yield self._adjusted(scores, self.own.labels), reading
+            scores, reading = self._score(group, own, before=before)
+            yield self._adjusted(scores, own), reading
             before += len(group)
 
     def probabilities(self, scores: np.ndarray) -> np.ndarray:

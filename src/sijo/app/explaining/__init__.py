@@ -1,0 +1,1 @@
+"""What `sijo classify --explain` is asked, and what it shows."""
