@@ -336,14 +336,16 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             labeller, self.calibrate, self.calibration, frozen, risk=self.risk, none_risk=self.none_risk
         )
 
-    def _uncalibrated(self, *, own: bool = True) -> Labeller:
+    def _uncalibrated(self, *, own: bool = True, alone: bool = False) -> Labeller:
+        """The same, not calibrated; `alone` leaves out what is asked for beside the model."""
         if self.temperature == "fit" and not hasattr(self, "calibration_") and not self._calibrates:
             raise SettingError('temperature="fit" was asked for but not done yet: call fit(X, y) first')
         labels, choice = (self._labels() if own else None), self._choice()
         if labels is not None:
             choice.check(labels)  # before the model is opened
         scorer, fitted = self._scorer(), getattr(self, "calibration_", None)
-        labeller = self._whole(Labeller(scorer, choice, labels, fitted))
+        labeller = Labeller(scorer, choice, labels, fitted)
+        labeller = labeller if alone else self._whole(labeller)
         if fitted is not None and not scorer.one_scale and labeller.choice.absolute != self._fitted_absolute:
             raise SettingError(
                 "the temperature was fitted before multi_label or none_label changed, and with them what the "
@@ -375,7 +377,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         def open_with(precision: Precision) -> Labeller:
             self.precision_: Precision | PrecisionChoice = precision
-            return self._uncalibrated(own=labels is None)
+            return self._uncalibrated(own=labels is None, alone=True)
 
         try:
             _, self.precision_ = automatic(open_with, first, sets, backend=self.backend, device=self.device)

@@ -106,9 +106,9 @@ def fit_cascade(
     check_disagreement(disagreement)
     labels, scorer = labeller.own, labeller.scorer
     decisive: dict[Form, list[np.ndarray]] = {"rank": [], "gap": []}
-    every: dict[Form, list[np.ndarray]] = {"rank": [], "gap": []}
+    gaps = list[np.ndarray]()
     if scorer.reads_others:
-        del decisive["gap"], every["gap"]
+        del decisive["gap"]
     rows = max(1, min(scorer.rows, MOST_PAIRS // len(labels.labels)))
     for start in range(0, len(texts), rows):
         part = texts[start : start + rows]
@@ -119,21 +119,20 @@ def fit_cascade(
         except NotFiniteError as error:
             raise error.after(start) from None
         deciding = deciding_labels(labeller, scores) & (reading.tokens > 0)[:, None]
-        for form in decisive:
-            deep = depths(near, form)
-            every[form].append(deep)
-            if not scorer.reads_others:
-                decisive[form].append(np.where(deciding, deep, 0).max(1))
         if scorer.reads_others:
             decisive["rank"].append(_asked_again(labeller, request, near, deciding))
+        else:
+            for form in decisive:
+                decisive[form].append(np.where(deciding, depths(near, form), 0).max(1))
+            gaps.append(depths(near, "gap").astype(np.float32))
         tell(len(part))
-    if not every["rank"]:
+    if not decisive["rank"]:
         raise SettingError(f"there are no texts to fit {OPTION} to; give some")
     return certified(
         disagreement,
         {form: np.concatenate(parts) for form, parts in decisive.items()},
-        {form: np.concatenate(parts) for form, parts in every.items()},
         len(labels.labels),
+        np.concatenate(gaps) if gaps else None,
     )
 
 

@@ -132,18 +132,17 @@ class Certificate:
 
 
 def certified(
-    asked: float, decisive: Mapping[Form, np.ndarray], every: Mapping[Form, np.ndarray], labels: int
+    asked: float, decisive: Mapping[Form, np.ndarray], labels: int, gaps: np.ndarray | None = None
 ) -> Certificate:
     """The cheapest shortlist that loses at most that share of answers for certain.
 
     decisive  by form, (n,) how deep the deepest label lies that decides a text's answer; 0 where none does
-    every     by form, (n, L) how deep every label lies
     labels    how many there are
+    gaps      (n, L) how deep every label lies by gap, where that is one of the forms
 
     Raises SettingError for a share that is none.
 
-    >>> ranks = np.array([1, 1, 1, 2, 2, 3, 3, 4, 6, 9] * 50)
-    >>> shown = certified(0.25, {"rank": ranks}, {"rank": np.tile(np.arange(1, 11), (500, 1))}, 10)
+    >>> shown = certified(0.25, {"rank": np.array([1, 1, 1, 2, 2, 3, 3, 4, 6, 9] * 50)}, labels=10)
     >>> shown.shortlist.limit, shown.misses
     (4.0, 100)
     """
@@ -156,6 +155,7 @@ def certified(
     for form, deepest in decisive.items():
         limit = float(np.sort(deepest)[::-1][allowed])
         limit = max(limit, 1.0) if form == "rank" else limit + SLACK  # at least one label of each text
+        mean = limit if form == "rank" or gaps is None else float((gaps <= limit).sum(1).mean())
         held.append(
             Certificate(
                 asked=asked,
@@ -163,7 +163,7 @@ def certified(
                 texts=texts,
                 misses=int((deepest > limit).sum()),
                 labels=labels,
-                mean_labels=float((every[form] <= limit).sum(1).mean()),
+                mean_labels=mean,
             )
         )
     return min(held, key=lambda one: one.mean_labels)

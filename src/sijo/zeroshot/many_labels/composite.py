@@ -66,9 +66,13 @@ class Beside:
         Raises SettingError, which names that option, for labels that it does not know or cannot tell apart.
         """
         choice, labels = labeller.choice, labeller.own
+        backends = scorer.engine.backend, labeller.scorer.engine.backend
+        if scorer.name == labeller.scorer.name and backends[0].fingerprint == backends[1].fingerprint:
+            raise SettingError(f"{option} names the model that labels by itself already; name another, or leave it out")
         own = replace(labels, labels=tuple(replace(label, template=None) for label in labels.labels))
-        if scorer.known is not None:
+        if scorer.known is not None:  # it goes by names alone
             choice = LabelChoice()
+            own = LabelSet(tuple(replace(label, descriptions=(), examples=()) for label in own.labels))
         try:
             second = Labeller(scorer, choice, own).own
         except SettingError as error:

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from sijo.errors import SettingError
-from sijo.inference.outputs import ReadCounts
+from sijo.inference.outputs import NotFiniteError, ReadCounts
 from sijo.names import folded
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labeller import Labeller
@@ -134,15 +134,13 @@ class WalkScorer(CompositeScorer):
                 place = {label: column for column, label in enumerate(asked)}
                 lists = [sorted(place[c] for node in row for c in children[node] if c in place) for row in gone]
                 rows = [row for row, own in enumerate(lists) if own]
-                scores, found = self.first.score(
-                    ScoreRequest(
-                        [request.texts[row] for row in rows],
-                        [labels[label] for label in asked],
-                        request.template,
-                        request.absolute,
-                        [lists[row] for row in rows],
+                texts, own = [request.texts[row] for row in rows], [lists[row] for row in rows]
+                try:
+                    scores, found = self.first.score(
+                        ScoreRequest(texts, [labels[label] for label in asked], request.template, False, own)
                     )
-                )
+                except NotFiniteError as error:
+                    raise NotFiniteError(error.why, rows[error.place]) from None
                 reading = found if reading is None else _most(reading, found, rows)
                 by_row = dict(zip(rows, scores, strict=True))
             for row, own in enumerate(gone):
