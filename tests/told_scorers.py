@@ -18,13 +18,14 @@ class ToldScorer(EmbeddingScorer):
 
     def __init__(self, table, names, *, beside=0.0):
         super().__init__(open_scorer("embedding", None).engine)
-        self.table, self.names, self.beside = np.asarray(table, float), list(names), beside
+        self.table, self.beside = np.asarray(table, float), beside
+        self.places = {name: place for place, name in enumerate(names)}
         self.reads_others = bool(beside)
         self.asked, self.requests = 0, []
 
     def score(self, request):
         """See `Scorer.score`; a text without words has no tokens."""
-        columns = [self.names.index(label.name) for label in request.labels]
+        columns = [self.places[label.name] for label in request.labels]
         rows = [int(text or 0) for text in request.texts]
         wanted = request.wanted
         self.asked += int(wanted.sum())

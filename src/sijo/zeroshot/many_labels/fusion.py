@@ -20,6 +20,9 @@ FEWEST = 32
 """Texts that say anything of a scorer."""
 SAMPLE = 512
 """Texts that weights are found on, at most."""
+PROPORTIONS = np.linspace(0, 1, 21)
+SHARP = Calibration(0.4, 0.0, origin="chosen on eight sets, of five temperatures that differed little")
+"""What makes mixtures of unit spread probabilities, to compare them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,5 +139,40 @@ def spread(scores: np.ndarray) -> float:
 
 
 def second_share(first: np.ndarray, second: np.ndarray) -> float:
-    """How much the second counts, from 0 to 1, by the scores (n, L) of both."""
-    return 0.5
+    """How much the second counts, from 1/4 to 3/4, by the scores (n, L) of both.
+
+    Each text's scores are standardised by each scorer, and mixed in every proportion; the mixture, brought to the
+    same spread, makes probabilities p. The best proportion is that whose labels tell most about the texts: the
+    mutual information H(mean p) - mean H(p), which is high where texts have one clear label each and not all the
+    same one. What is returned lies half way between it and equal parts: on eight sets that chose this rule,
+    the proportion alone was as good on average and worse at worst.
+
+    Source: the criterion is that of Bridle, Heading and MacKay 1992, Advances in NIPS 4, 1096-1101, for networks
+    that learn without labels.
+
+    >>> clear = np.array([[5.0, 0.0, 0.0], [0.0, 5.0, 0.0], [0.0, 0.0, 5.0]])
+    >>> one_for_all = np.array([[1.0, 0.5, 0.0], [1.0, 0.4, 0.0], [1.0, 0.6, 0.0]])
+    >>> second_share(clear, one_for_all), second_share(one_for_all, clear)
+    (0.25, 0.75)
+    """
+    standard = [_standardised(scores) for scores in (first, second)]
+    told = [_information((1 - share) * standard[0] + share * standard[1]) for share in PROPORTIONS]
+    return float((PROPORTIONS[int(np.argmax(told))] + 0.5) / 2)
+
+
+def _standardised(scores: np.ndarray) -> np.ndarray:
+    """Each text's scores with mean 0 and variance 1; 0 where all are the same."""
+    middle: np.ndarray = scores - scores.mean(1, keepdims=True)
+    return middle / np.maximum(scores.std(1, keepdims=True), np.finfo(float).tiny)
+
+
+def _information(mixed: np.ndarray) -> float:
+    """The mutual information of texts and labels, in nats."""
+    shares = SHARP.softmax(mixed / spread(mixed))
+    return float(_entropy(shares.mean(0)) - _entropy(shares).mean())
+
+
+def _entropy(shares: np.ndarray) -> np.ndarray:
+    """Of each row, in nats."""
+    inside: np.ndarray = -(shares * np.log(np.maximum(shares, np.finfo(float).tiny))).sum(-1)
+    return inside
