@@ -1,4 +1,4 @@
-"""Scores of all labels by several scorers, computed once for many_labels.py and kept: part by part, so that it can be stopped.
+"""Scores of all labels by several scorers, for many_labels.py: computed once, part by part, and kept.
 
 Letters: n texts, L labels.
 """
@@ -22,7 +22,9 @@ def labeller_of(model: Path | str | None, labels: Labels) -> Labeller:
     return Labeller(open_scorer("auto", model), LabelChoice(), LabelSet.of(labels))
 
 
-def scores_of(folder: Path, name: str, model: Path | str | None, texts: Sequence[str], labels: Labels) -> np.ndarray:
+def scores_of(
+    folder: Path, name: str, model: Path | str | None, texts: Sequence[str], labels: Labels
+) -> np.ndarray:
     """(n, L) float64, from a folder where they are there.
 
     name  of the scorer and the set, under which they are kept

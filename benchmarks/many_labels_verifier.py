@@ -47,7 +47,9 @@ MOST_ROWS = 2_500
 """Of a set."""
 
 
-def label_pairs(folder: Path, names: tuple[str, ...], most: int, chance: random.Random) -> Iterator[tuple[str, str, str]]:
+def label_pairs(
+    folder: Path, names: tuple[str, ...], most: int, chance: random.Random
+) -> Iterator[tuple[str, str, str]]:
     """Texts with the sentence of their label, and each with that of another label of its set."""
     with (folder / "mixture.toml").open("rb") as file:
         mixture = {one["name"]: one for one in tomllib.load(file)["sets"]}

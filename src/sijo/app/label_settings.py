@@ -95,7 +95,7 @@ class LabelSettings(ComputeOptions, TableOptions):
     cascade_sample: int | None = None
     """With --cascade: how many texts are read beside all labels; 10 / --disagreement by default."""
     fuse: str | None = None
-    """A second model, or "built-in", that is heard beside --model, by weights that are found without right labels."""
+    """A second model, or "built-in", heard beside --model, by weights that are found without right labels."""
     beam: int | None = None
     """For labels with parents: how many labels of each level are gone into, from the top down."""
     long_text: Literal["windows", "truncate"] | None = None

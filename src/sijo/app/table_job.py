@@ -212,8 +212,8 @@ class TableJob(Generic[Answer]):
 
 
 def drawn_texts(table: "TextTable | JoinedTables", count: int) -> Sequence[str]:
-    """So many texts drawn at random from a file, always the same ones; of a pipe, the first. None where they would be
-    all there are."""
+    """So many texts drawn at random from a file, always the same; of a pipe, the first. None where they would be
+    all that there are."""
     if not table.rereadable:
         texts = table.first_block(count).texts
         return texts if len(texts) == count else []
@@ -221,7 +221,11 @@ def drawn_texts(table: "TextTable | JoinedTables", count: int) -> Sequence[str]:
     number = 0
     for block in table.blocks():
         for text in block.texts:
-            place = (int.from_bytes(blake2b(number.to_bytes(8, "big"), digest_size=8).digest(), "big"), number, text)
+            place = (
+                int.from_bytes(blake2b(number.to_bytes(8, "big"), digest_size=8).digest(), "big"),
+                number,
+                text,
+            )
             if number < count:
                 heappush(drawn, place)
             else:

@@ -74,8 +74,8 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                          prompts, or words such as "query: "; "" for nothing, None for the encoder's own
     base                 a folder or `org/name`: the model of a LoRA adapter that stands alone
     cascade              for long lists of labels: a second model, or "built-in", that ranks them, so that `model`
-                         reads those alone that may win. How many, `fit(texts)` finds, and `many_labels_.certificate`
-                         tells; labels that were not read have the probability 0
+                         reads those alone that may win. How many, `fit(texts)` finds, and
+                         `many_labels_.certificate` tells; labels that were not read have the probability 0
     disagreement         the share of texts, at most, that a cascade may answer otherwise than `model` alone, with
                          95 % confidence
     fuse                 a second model, or "built-in", that is heard beside `model`, by weights that `fit(texts)`

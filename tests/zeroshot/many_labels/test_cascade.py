@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from told_scorers import ToldScorer
 
 from sijo.errors import SettingError
 from sijo.zeroshot.labeller import LabelChoice, Labeller
@@ -12,6 +11,7 @@ from sijo.zeroshot.many_labels.certificate import Certificate, in_full
 from sijo.zeroshot.many_labels.composing import ManyLabels
 from sijo.zeroshot.many_labels.composite import Beside
 from sijo.zeroshot.many_labels.shortlist import Shortlist
+from told_scorers import ToldScorer
 
 NAMES = ["sea", "land", "rain", "sun", "game", "team", "ball"]
 TEXTS = [str(number) for number in range(60)]
@@ -141,7 +141,7 @@ def test_what_does_not_go_together_is_refused():
     with pytest.raises(SettingError, match="fitted to one set of labels, and these are others"):
         list(cascade.stream(["1"], [["sea", "land"]]))
     for asked in ({"beam": 2}, {"calibrates": True}, {"disagreement": 0.0}, {"sample": 0}):
-        with pytest.raises(SettingError, match="leave|give"):
+        with pytest.raises(SettingError, match=r"leave|give"):
             ManyLabels(cascade="built-in", **asked)
     with pytest.raises(SettingError, match="names the model that labels by itself"):
         Beside.of(labeller.scorer, labeller, "cascade=")

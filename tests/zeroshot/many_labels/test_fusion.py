@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 import pytest
-from told_scorers import ToldScorer
 
 from sijo.errors import SettingError
 from sijo.zeroshot.labeller import LabelChoice, Labeller
 from sijo.zeroshot.labels import LabelSet
 from sijo.zeroshot.many_labels.composite import Beside
 from sijo.zeroshot.many_labels.fusion import FusedScorer, FusionWeights, fit_fusion, second_share
+from told_scorers import ToldScorer
 
 NAMES = ["sea", "land", "rain", "sun"]
 TEXTS = [str(number) for number in range(200)]
@@ -35,6 +35,7 @@ def tables(seed=0, weak=3.0):
 
 def information(first, second, share):
     """Mutual information of the mixture again, in plain numbers."""
+
     def standard(row):
         mean = math.fsum(row) / len(row)
         spread = math.sqrt(math.fsum((value - mean) ** 2 for value in row) / len(row))
@@ -58,7 +59,8 @@ def information(first, second, share):
 
 
 def test_the_share_is_half_way_to_what_tells_most():
-    # kills: the entropies the wrong way round, mixtures compared at unlike spreads, the first's share for the second's
+    # kills: the entropies the wrong way round, mixtures compared at unlike spreads, the first's share taken for
+    # the second's
     _, strong, other = tables()
     for first, second in ((strong, other), (other, strong), (strong, strong[::-1] + strong)):
         best = max(np.linspace(0, 1, 21), key=lambda share: information(first, second, share))

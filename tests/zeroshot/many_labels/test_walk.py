@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 import pytest
-from told_scorers import ToldScorer
 
 from sijo.errors import SettingError
 from sijo.zeroshot.labeller import LabelChoice, Labeller
 from sijo.zeroshot.labels import LabelSet
 from sijo.zeroshot.many_labels.composing import ManyLabels
 from sijo.zeroshot.many_labels.walk import TOP, Tree, WalkScorer
+from told_scorers import ToldScorer
 
 PARENTS = {
     "sea": "water",
@@ -142,7 +142,5 @@ def test_trees_of_all_shapes_end_as_by_hand():
             continue
         labeller, scorer = walked(parents, beam=int(random.integers(1, 4)), seed=seed)
         for text, row in zip(TEXTS[:4], labeller.stream(TEXTS[:4]), strict=True):
-            want = by_hand(
-                scorer.table[int(text)], parents, scorer.calibration.temperature, labeller.scorer.beam
-            )
+            want = by_hand(scorer.table[int(text)], parents, scorer.calibration.temperature, labeller.scorer.beam)
             assert dict(zip(row.labels, row.scores, strict=True)) == pytest.approx(want, abs=1e-12)

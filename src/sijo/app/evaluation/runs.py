@@ -192,7 +192,9 @@ def _measured(
         "data": rows.source,
         "model": str(scorer.engine.model.source),
         "scorer": scorer.name,
-        **{name: value for name, value in scorer.settings.items() if name in ("prompt", "cascade", "fused", "beam")},
+        **{
+            name: value for name, value in scorer.settings.items() if name in ("prompt", "cascade", "fused", "beam")
+        },
         "calibrate": way.calibrate,
         "way": str(way),
         "texts_cut": cut,

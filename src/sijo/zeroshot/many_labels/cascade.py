@@ -75,12 +75,10 @@ def verified(
     near: np.ndarray,
     shortlist: Shortlist,
 ) -> tuple[np.ndarray, ReadCounts]:
-    """What a verifier says of the labels on the shortlist by a shortlister's scores (n, L); others lie `OUTSIDE`."""
+    """What a verifier says of labels on the shortlist, by a shortlister's scores (n, L); others lie `OUTSIDE`."""
     kept = shortlist.keeps(near)
     lists = [np.flatnonzero(own).tolist() for own in kept]
-    scores, reading = score(
-        ScoreRequest(request.texts, request.labels, request.template, request.absolute, lists)
-    )
+    scores, reading = score(ScoreRequest(request.texts, request.labels, request.template, request.absolute, lists))
     return np.where(kept, scores, OUTSIDE * (1 + 1e-6 * depths(near, "rank"))), reading
 
 
@@ -122,8 +120,8 @@ def fit_cascade(
         if scorer.reads_others:
             decisive["rank"].append(_asked_again(labeller, request, near, deciding))
         else:
-            for form in decisive:
-                decisive[form].append(np.where(deciding, depths(near, form), 0).max(1))
+            for form, parts in decisive.items():
+                parts.append(np.where(deciding, depths(near, form), 0).max(1))
             gaps.append(depths(near, "gap").astype(np.float32))
         tell(len(part))
     if not decisive["rank"]:

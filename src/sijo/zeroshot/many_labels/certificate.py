@@ -1,7 +1,7 @@
 """How often a shortlist may lose an answer, from texts without labels: a statement that holds 95 times in 100.
 
-A cascade answers otherwise than the verifier would of all labels **only where** a label that decides the answer lies
-outside the shortlist. So the verifier reads n texts with all labels, and of each text it is known how deep, in the
+A cascade answers otherwise than the verifier would of all labels **only where** a label that decides lies outside
+the shortlist. So the verifier reads n texts with all labels, and of each text it is known how deep, in the
 shortlister's order, the deepest label lies that decides: its depth d. A shortlist down to the depth t misses the
 texts with d > t, and the more of them the smaller t is.
 
@@ -9,14 +9,14 @@ texts with d > t, and the more of them the smaller t is.
     the shortlist        t = the (m + 1)-th largest of the n depths: the smallest at which m miss, at most
 
 **Why one sample serves both for choosing t and for stating eps.** A smaller t misses more, never less. Take the
-largest t whose true share of misses is above eps: at that one t, m misses or fewer come in at most 1 - confidence of
-all draws, by Clopper and Pearson. In all other draws it has more than m, so it is not chosen, and nothing smaller is
-(Bates et al. 2021, arXiv:2101.02703, theorem 1). Halves, one to choose t and one to state a limit, would be right
-too, and lose half of the texts.
+largest t whose true share of misses is above eps: at that one t, m misses or fewer come in at most a part
+1 - confidence of all draws, by Clopper and Pearson. In all others it has more than m, so it is not chosen, and nothing
+smaller is (Bates et al. 2021, arXiv:2101.02703, theorem 1). Halves, one to choose t and one to state a limit, would
+be right too, and lose half of the texts.
 
 Two kinds of depth are tried, rank and gap, each at half of what may go wrong, and the cheaper is taken.
 
-**What is assumed**: the sample and the texts to come are drawn alike. A sample drawn at random from a file is so for
+**What is assumed**: the sample and the texts to come are drawn alike. A sample drawn at random from a file is, for
 that file.
 
 Letters: n texts.
@@ -39,7 +39,7 @@ EACH = 1 - (1 - CONFIDENCE) / 2
 
 
 def misses_allowed(texts: int, share: float, confidence: float = CONFIDENCE) -> int | None:
-    """How many of so many texts may miss for at most that share to be certain; None where even no miss is too little.
+    """How many of so many texts may miss for at most that share to be certain; None where none may, and it is not.
 
     >>> [misses_allowed(texts, 0.01) for texts in (298, 299, 473, 1000)]
     [None, 0, 1, 4]
@@ -90,8 +90,8 @@ class Certificate:
             return "the sample would be all of the texts"
         if self.texts < (needed := texts_needed(self.asked, EACH)):
             return (
-                f"{self.texts:,} texts are too few to be certain of at most {self.asked:.3g}: that takes {needed:,}, "
-                "none of them missed"
+                f"{self.texts:,} texts are too few to be certain of at most {self.asked:.3g}: that takes "
+                f"{needed:,} without a miss"
             )
         return f"no shortlist of the {self.labels:,} labels loses at most {self.asked:.3g} for certain"
 
@@ -197,6 +197,6 @@ def check_disagreement(share: float) -> None:
     """
     if not 0 < share < 1:
         raise SettingError(
-            f"disagreement={share:g} (--disagreement) is no share of texts above 0 and below 1, such as 0.01; where "
-            "no answer may differ, leave cascade= (--cascade) out"
+            f"disagreement={share:g} (--disagreement) is no share of texts above 0 and below 1, such as 0.01; "
+            "where no answer may differ, leave cascade= (--cascade) out"
         )

@@ -83,7 +83,7 @@ class ManyLabels:
                 raise SettingError(f"{walk.OPTION} and {other} are two ways to read few labels; leave one out")
         if self.calibrates and (self.cascade is not None or self.beam is not None):
             raise SettingError(
-                f"a calibration, a fitted temperature and a stated risk go by the scores of all labels, and {named} "
+                f"a calibration, a fitted temperature and a stated risk go by all labels' scores, and {named} "
                 "reads few of them; leave one of the two out"
             )
 
@@ -92,9 +92,7 @@ class ManyLabels:
         """Whether something is to be found on texts."""
         return self.cascade is not None or self.fuse is not None
 
-    def fit(
-        self, labeller: Labeller, draw: Draw, say: Callable[[str], None] = lambda _: None
-    ) -> FittedManyLabels:
+    def fit(self, labeller: Labeller, draw: Draw, say: Callable[[str], None] = lambda _: None) -> FittedManyLabels:
         """Find weights and shortlist.
 
         labeller  that of the first scorer, not calibrated
@@ -137,7 +135,9 @@ class ManyLabels:
         """
         if self.beam is None and not self.fits:
             return labeller
-        what = walk.OPTION if self.beam is not None else cascade.OPTION if self.cascade is not None else fusion.OPTION
+        what = (
+            walk.OPTION if self.beam is not None else cascade.OPTION if self.cascade is not None else fusion.OPTION
+        )
         if labeller.labels is None:
             raise SettingError(f"{what} is for one set of labels, and here each text brings its own; leave it out")
         if self.beam is not None:
@@ -184,18 +184,17 @@ def drawn_from(texts: Sequence[str] | None) -> Draw:
     def draw(count: int) -> Sequence[str]:
         if not texts:
             raise SettingError("cascade= and fuse= are fitted to texts such as will be labelled: call fit(texts)")
-        return random.Random(0).sample(texts, min(count, len(texts)))
+        return random.Random(0).sample(texts, min(count, len(texts)))  # noqa: S311
 
     return draw
 
 
 def fitted_in(labeller: Labeller) -> FittedManyLabels | None:
     """What a labeller's scorer was made from; None where nothing was fitted."""
-    scorer, certificate, weights = labeller.scorer, None, None
+    scorer, certificate = labeller.scorer, None
     if isinstance(scorer, CascadeScorer):
-        scorer, certificate = scorer.first, scorer.certificate
-    if isinstance(scorer, FusedScorer):
-        weights = scorer.weights
+        certificate, scorer = scorer.certificate, scorer.first
+    weights = scorer.weights if isinstance(scorer, FusedScorer) else None
     if certificate is None and weights is None:
         return None
     return FittedManyLabels(labels=labeller.own, weights=weights, certificate=certificate)

@@ -68,7 +68,9 @@ class Beside:
         choice, labels = labeller.choice, labeller.own
         backends = scorer.engine.backend, labeller.scorer.engine.backend
         if scorer.name == labeller.scorer.name and backends[0].fingerprint == backends[1].fingerprint:
-            raise SettingError(f"{option} names the model that labels by itself already; name another, or leave it out")
+            raise SettingError(
+                f"{option} names the model that labels by itself already; name another, or leave it out"
+            )
         own = replace(labels, labels=tuple(replace(label, template=None) for label in labels.labels))
         if scorer.known is not None:  # it goes by names alone
             choice = LabelChoice()
@@ -78,10 +80,10 @@ class Beside:
         except SettingError as error:
             raise SettingError(f"{option}: {error}") from None
         if second.names != labels.names:
-            raise SettingError(f"{option}: this model chooses among labels that are no parent; leave the others out")
-        return cls(
-            scorer=scorer, labels=second.labels, template=choice.template or scorer.template
-        )
+            raise SettingError(
+                f"{option}: this model chooses among labels that are no parent; leave the others out"
+            )
+        return cls(scorer=scorer, labels=second.labels, template=choice.template or scorer.template)
 
     def score(
         self, texts: Sequence[str], *, absolute: bool, lists: Sequence[Sequence[int]] | None = None

@@ -163,7 +163,8 @@ def second_share(first: np.ndarray, second: np.ndarray) -> float:
 def _standardised(scores: np.ndarray) -> np.ndarray:
     """Each text's scores with mean 0 and variance 1; 0 where all are the same."""
     middle: np.ndarray = scores - scores.mean(1, keepdims=True)
-    return middle / np.maximum(scores.std(1, keepdims=True), np.finfo(float).tiny)
+    standard: np.ndarray = middle / np.maximum(scores.std(1, keepdims=True), np.finfo(float).tiny)
+    return standard
 
 
 def _information(mixed: np.ndarray) -> float:

@@ -28,7 +28,7 @@ class Shortlist:
     """How many labels, or how much score."""
 
     def keeps(self, scores: np.ndarray) -> np.ndarray:
-        """(n, L) bool, the labels that are verified, by the shortlister's scores (n, L); at least one of each text."""
+        """Which labels (n, L) bool are verified, by the shortlister's scores (n, L); at least one of each text."""
         if self.form == "all":
             return np.ones(scores.shape, bool)
         kept: np.ndarray = depths(scores, self.form) <= self.limit

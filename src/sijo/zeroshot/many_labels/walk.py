@@ -14,7 +14,7 @@ from sijo.inference.outputs import NotFiniteError, ReadCounts
 from sijo.names import folded
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labeller import Labeller
-from sijo.zeroshot.labels import Label, LabelSet
+from sijo.zeroshot.labels import LabelSet
 from sijo.zeroshot.many_labels.composite import OUTSIDE, CompositeScorer, must_be_fitted_to
 from sijo.zeroshot.scorers.scorer import ScoreRequest
 
@@ -27,7 +27,8 @@ TOP = -1
 class Tree:
     """Labels with their parents.
 
-    >>> tree = Tree(LabelSet.of({"sport": (), "chess": {"parent": "sport"}, "golf": {"parent": "sport"}, "tax": ()}))
+    >>> below = {"parent": "sport"}
+    >>> tree = Tree(LabelSet.of({"sport": (), "chess": below, "golf": below, "tax": ()}))
     >>> tree.children[TOP], tree.children[0], tree.most_asked(1)
     ((0, 3), (1, 2), 4)
     """
@@ -134,10 +135,11 @@ class WalkScorer(CompositeScorer):
                 place = {label: column for column, label in enumerate(asked)}
                 lists = [sorted(place[c] for node in row for c in children[node] if c in place) for row in gone]
                 rows = [row for row, own in enumerate(lists) if own]
-                texts, own = [request.texts[row] for row in rows], [lists[row] for row in rows]
+                texts = [request.texts[row] for row in rows]
+                wanted = [lists[row] for row in rows]
                 try:
                     scores, found = self.first.score(
-                        ScoreRequest(texts, [labels[label] for label in asked], request.template, False, own)
+                        ScoreRequest(texts, [labels[label] for label in asked], request.template, False, wanted)
                     )
                 except NotFiniteError as error:
                     raise NotFiniteError(error.why, rows[error.place]) from None
