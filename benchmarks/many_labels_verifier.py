@@ -2,10 +2,10 @@
 
     python benchmarks/many_labels_verifier.py SETS OUT [--start FOLDER] [--requests]
 
-No package carries a cross-encoder that is trained on entailment, so one is made: all-MiniLM-L6-v2 cut off after four
-layers, with a head of two columns, on pairs as Laurer et al. 2023 (arXiv:2312.17543) make them: a text of a labelled
-set with the sentence of its own label (entailment) and with that of another label of the set (not_entailment);
-beside them pairs of SNLI, whose neutral and contradiction count as not_entailment.
+No package carries a cross-encoder that is trained on entailment, so one is made: all-MiniLM-L6-v2 cut off after
+four layers, with a head of two columns, on pairs as Laurer et al. 2023 (arXiv:2312.17543) make them: a text of a
+labelled set with the sentence of its own label (entailment) and with that of another label of the set
+(not_entailment); beside them pairs of SNLI, whose neutral and contradiction count as not_entailment.
 
 SETS   the folder of teaching sets that `model/make.py` writes, for their English rows: topics, branches, things,
        feelings, uses, fields, works, games, intents, emotions and opinions. Those whose labels judge in

@@ -102,8 +102,8 @@ def share_interval(count: int, rows: int) -> Interval:
 def share_at_most(count: int, rows: int, confidence: float = 0.95) -> float:
     """What a share is at most, at that confidence, where `count` of `rows` had it, by Clopper and Pearson's limit.
 
-    It is one-sided: the share at which so few, or fewer, come with probability 1 - confidence. So it errs in no more
-    than that part of all draws, however rare the thing is.
+    It is one-sided: the share at which so few, or fewer, come with probability 1 - confidence. So it errs in no
+    more than that part of all draws, however rare the thing is.
 
     Source: Clopper and Pearson 1934, Biometrika 26, 404-413.
 

@@ -10,9 +10,9 @@ texts with d > t, and the more of them the smaller t is.
 
 **Why one sample serves both for choosing t and for stating eps.** A smaller t misses more, never less. Take the
 largest t whose true share of misses is above eps: at that one t, m misses or fewer come in at most a part
-1 - confidence of all draws, by Clopper and Pearson. In all others it has more than m, so it is not chosen, and nothing
-smaller is (Bates et al. 2021, arXiv:2101.02703, theorem 1). Halves, one to choose t and one to state a limit, would
-be right too, and lose half of the texts.
+1 - confidence of all draws, by Clopper and Pearson. In all others it has more than m, so it is not chosen, and
+nothing smaller is (Bates et al. 2021, arXiv:2101.02703, theorem 1). Halves, one to choose t and one to state a
+limit, would be right too, and lose half of the texts.
 
 Two kinds of depth are tried, rank and gap, each at half of what may go wrong, and the cheaper is taken.
 
