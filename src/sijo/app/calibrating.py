@@ -114,6 +114,11 @@ def _fits(options: CalibrationOptions) -> bool:
     )
 
 
+def calibrates(options: CalibrationOptions) -> bool:
+    """Whether anything goes by the scores of all labels."""
+    return _fits(options) or options.calibration is not None or options.risk is not None
+
+
 def calibrated_by(
     options: CalibrationOptions,
     labeller: "Labeller",

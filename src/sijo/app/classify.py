@@ -18,7 +18,7 @@ from sijo.app.explaining.options import ExplainOptions
 from sijo.app.label_settings import LabelSettings
 from sijo.app.options import call_with
 from sijo.app.results import RowFormat, print_beside_texts, row_format
-from sijo.app.table_job import TableJob, answering, check_output, write_or_print
+from sijo.app.table_job import TableJob, answering, check_output, drawn_texts, write_or_print
 from sijo.errors import SettingError, SijoError, TextError, warn
 from sijo.names import NameCells
 from sijo.texts import printable
@@ -37,9 +37,9 @@ NO_LABELS = (
     'as in --labels "business,sport,tech"; only a model that was trained on labels has its own'
 )
 NO_FITTING: dict[str, Any] = {"calibrate": "none"} | dict.fromkeys(
-    ("calibration", "calibration_sample", "calibration_label_column", "risk", "none_risk")
+    ("calibration", "calibration_sample", "calibration_label_column", "risk", "none_risk", "cascade", "fuse")
 )
-"""A dry run fits no calibration, which would read other texts, or write a file."""
+"""A dry run fits nothing, which would read other texts, or write a file."""
 LABEL_WIDTH, BEST_WIDTH = 32, 48
 """Characters of a label and of the best ones in a line of the printed table, at most."""
 
@@ -125,6 +125,7 @@ def _notes(counts: Counter[str], labeller: "Labeller") -> Iterator[str]:
         if labeller.scorer.reads_pairs:
             how = f"to fit the model's {tokenizer.max_length} tokens together with a label's sentence"
         yield f"texts cut {how}: {counts['truncated']:,}"
+    yield from labeller.scorer.notes(counts["kept"] + counts["rows"])
     if labeller.sets is not None:
         yield f"rows without a label at a risk of {labeller.sets.risk:g}: {counts['abstained']:,}"
     yield from explaining.notes(counts)
@@ -148,7 +149,11 @@ def run(sources: Sequence[str], settings: ClassifySettings) -> None:
         progress.begin("opening the model")
         first = partial(_first, table, settings)
         labeller = settings.opened(
-            labels, first, lambda most: table.first_block(most).texts, column=settings.column
+            labels,
+            first,
+            lambda most: table.first_block(most).texts,
+            column=settings.column,
+            draw=partial(drawn_texts, table),
         )
         if labeller.labels is None and settings.labels_column is None:
             raise SettingError(NO_LABELS)  # not even the model says what to choose from

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from sijo.app.calibrating import Texts, calibrated_by, check_calibration
+from sijo.app.calibrating import Texts, calibrated_by, calibrates, check_calibration
 from sijo.app.options import ComputeOptions, call_with
 from sijo.app.table_job import TableOptions
 from sijo.errors import SettingError, warn
@@ -19,6 +19,7 @@ from sijo.zeroshot.scorers.registry import SCORERS
 if TYPE_CHECKING:
     from sijo.zeroshot.calibrating.frozen import FrozenCalibration
     from sijo.zeroshot.labeller import Labeller
+    from sijo.zeroshot.many_labels.composing import FittedManyLabels, ManyLabels
 
     ScorerName = str
 else:
@@ -86,6 +87,17 @@ class LabelSettings(ComputeOptions, TableOptions):
     or to the sample, which are taken to be in scope."""
     risk: float | None = None
     """The share of texts, at most, that may be given a wrong label: others get none, and say abstained."""
+    cascade: str | None = None
+    """For long lists of labels: a model, or "built-in", that ranks them, so that --model reads those alone that may
+    win. How many is found on texts drawn from the input, without right labels, and told."""
+    disagreement: float = 0.01
+    """With --cascade: the share of texts, at most, that may get another label than in full, 95 % certain."""
+    cascade_sample: int | None = None
+    """With --cascade: how many texts are read beside all labels; 10 / --disagreement by default."""
+    fuse: str | None = None
+    """A second model, or "built-in", heard beside --model, by weights that are found without right labels."""
+    beam: int | None = None
+    """For labels with parents: how many labels of each level are gone into, from the top down."""
     long_text: Literal["windows", "truncate"] | None = None
     """Read a text longer than the model in windows (the default), or only its start (entailment always does)."""
     cache: Path | None = None
@@ -111,6 +123,7 @@ class LabelSettings(ComputeOptions, TableOptions):
         *,
         column: str | None,
         otherwise: Sequence[str] | None = None,
+        draw: Texts | None = None,
     ) -> "Labeller":
         """What labels texts by these settings, calibrated; bad labels are refused before its model is opened.
 
@@ -118,10 +131,28 @@ class LabelSettings(ComputeOptions, TableOptions):
         texts      gives the first texts, at most so many; asked by --calibrate
         column     where the texts are, also in a sample
         otherwise  the labels where none are given, unless the model was trained on its own
+        draw       gives so many texts, drawn at random; asked by --cascade and --fuse. None for the first
         """
         check_calibration(self)
+        if self.reads_few:
+            self.many_labels()  # refused before a model is opened
         labeller = self._opened(labels, first, otherwise)
+        if self.reads_few:
+            asked = self.many_labels()
+            fitted = asked.fit(labeller, draw or texts, self.say) if asked.fits and labeller.labels else None
+            labeller = asked.applied_to(labeller, fitted, tree=labels)
         return calibrated_by(self, labeller, texts, column=column, say=self.say)
+
+    @property
+    def reads_few(self) -> bool:
+        """Whether the model's scorer does not stand alone."""
+        return self.cascade is not None or self.fuse is not None or self.beam is not None
+
+    def many_labels(self) -> "ManyLabels":
+        """What is asked for beside it."""
+        from sijo.zeroshot.many_labels.composing import ManyLabels
+
+        return call_with(ManyLabels, self, sample=self.cascade_sample, calibrates=calibrates(self))
 
     def _opened(
         self,
@@ -185,11 +216,23 @@ class LabelSettings(ComputeOptions, TableOptions):
         settled: Any = labeller.scorer.engine.backend.precision if asked == "auto" else asked
         taken = replace(self, precision=settled, dtype=None, threads=None)  # of a process's threads it is told
         fitted = labeller.adjuster if isinstance(labeller.adjuster, FrozenCalibration) else None
-        return partial(_reopened, taken, labeller.labels, fitted)
+        found = None
+        if self.reads_few:
+            from sijo.zeroshot.many_labels.composing import fitted_in
+
+            found = fitted_in(labeller)
+        return partial(_reopened, taken, labeller.labels, fitted, found)
 
 
-def _reopened(settings: LabelSettings, labels: LabelSet | None, fitted: "FrozenCalibration | None") -> "Labeller":
+def _reopened(
+    settings: LabelSettings,
+    labels: LabelSet | None,
+    fitted: "FrozenCalibration | None",
+    found: "FittedManyLabels | None",
+) -> "Labeller":
     labeller = settings.opened_in(settings.precision, labels)
+    if settings.reads_few:
+        labeller = settings.many_labels().applied_to(labeller, found, tree=settings.label_set())
     if fitted is None and settings.calibrate == "none":
         return labeller
     from sijo.zeroshot.calibrating.fitting import calibrated

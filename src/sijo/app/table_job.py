@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from hashlib import blake2b
+from heapq import heappush, heappushpop
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
@@ -209,6 +211,29 @@ class TableJob(Generic[Answer]):
             if counts["rows"]:
                 tell(f"{in_words(counts['rows'])} printed; a run with --output FILE goes on with --resume")
             raise
+
+
+def drawn_texts(table: "TextTable | JoinedTables", count: int) -> Sequence[str]:
+    """So many texts drawn at random from a file, always the same; of a pipe, the first. None where they would be
+    all that there are."""
+    if not table.rereadable:
+        texts = table.first_block(count).texts
+        return texts if len(texts) == count else []
+    drawn: list[tuple[int, int, str]] = []  # a heap of those with the highest draws, the lowest first
+    number = 0
+    for block in table.blocks():
+        for text in block.texts:
+            place = (
+                int.from_bytes(blake2b(number.to_bytes(8, "big"), digest_size=8).digest(), "big"),
+                number,
+                text,
+            )
+            if number < count:
+                heappush(drawn, place)
+            else:
+                heappushpop(drawn, place)
+            number += 1
+    return [text for _, _, text in sorted(drawn, key=lambda one: one[1])] if number > count else []
 
 
 def write_output(

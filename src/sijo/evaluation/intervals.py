@@ -97,3 +97,19 @@ def share_interval(count: int, rows: int) -> Interval:
     middle = (share + weight / 2) / (1 + weight)
     half = z / (1 + weight) * math.sqrt(share * (1 - share) / rows + weight / (4 * rows))
     return Interval(share, max(0.0, middle - half), min(1.0, middle + half))
+
+
+def share_at_most(count: int, rows: int, confidence: float = 0.95) -> float:
+    """What a share is at most, at that confidence, where `count` of `rows` had it, by Clopper and Pearson's limit.
+
+    It is one-sided: the share at which so few, or fewer, come with probability 1 - confidence. So it errs in no
+    more than that part of all draws, however rare the thing is.
+
+    Source: Clopper and Pearson 1934, Biometrika 26, 404-413.
+
+    >>> round(share_at_most(0, 300), 6), share_at_most(5, 5)
+    (0.009936, 1.0)
+    """
+    from scipy.special import betaincinv
+
+    return 1.0 if count >= rows else float(betaincinv(count + 1, rows - count, confidence))

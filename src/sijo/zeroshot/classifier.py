@@ -25,6 +25,7 @@ from sijo.zeroshot.explaining.evidence import Explanation
 from sijo.zeroshot.explaining.occlusion import LIMIT, TOP_K, explain
 from sijo.zeroshot.labeller import LabelChoice, Labeller, LabelPrediction
 from sijo.zeroshot.labels import Labels, LabelSet
+from sijo.zeroshot.many_labels.composing import ManyLabels, drawn_from
 from sijo.zeroshot.scorers.open import open_scorer
 from sijo.zeroshot.scorers.registry import ScorerChoice
 from sijo.zeroshot.scorers.scorer import Scorer
@@ -74,6 +75,14 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     prompt               what stands before texts and labels, for a sentence encoder: the name of one of its
                          prompts, or words such as "query: "; "" for nothing, None for the encoder's own
     base                 a folder or `org/name`: the model of a LoRA adapter that stands alone
+    cascade              for long lists of labels: a second model, or "built-in", that ranks them, so that `model`
+                         reads those alone that may win. How many, `fit(texts)` finds, and
+                         `many_labels_.certificate` tells; labels that were not read have the probability 0
+    disagreement         the share of texts, at most, that a cascade may answer otherwise than `model` alone, with
+                         95 % confidence
+    fuse                 a second model, or "built-in", that is heard beside `model`, by weights that `fit(texts)`
+                         finds without labels
+    beam                 for labels with parents: how many labels of a level are gone into, from the top down
     backend              what runs the network: "torch", "onnx", or "auto": onnx where the folder holds an ONNX file
                          of that precision and the processor runs it, else torch
     device               where: "auto", "cpu", "cuda", "cuda:N", "mps"
@@ -120,6 +129,10 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     cloze_score: Literal["mean", "sum"] | None = None
     prompt: str | None = None
     base: str | Path | None = None
+    cascade: "str | Path | Model | None" = None
+    disagreement: float = 0.01
+    fuse: "str | Path | Model | None" = None
+    beam: int | None = None
     backend: str = "auto"
     device: str = "auto"
     precision: Precision | Literal["auto"] = "exact"
@@ -142,7 +155,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         gold: Any = y if y is None or hasattr(y, "__len__") else list(values_in(y, "y"))
         if texts is not None and gold is not None and len(texts) != len(gold):
             raise SettingError(f"there are {len(texts)} texts and {len(gold)} labels; give one label for each text")
-        for fitted in ("calibration_", "frozen_", "labels_", "precision_"):
+        for fitted in ("calibration_", "frozen_", "labels_", "precision_", "many_labels_"):
             self.__dict__.pop(fitted, None)
         if self.labels is not None or gold is None or self._scorer().known is not None:
             self.labels_ = self._labels()
@@ -153,6 +166,10 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 self.labels_, labels=tuple(sorted(self.labels_.labels, key=lambda label: label.name))
             )
         self._choice().check(self.labels_)
+        if (asked := self._many_labels()).fits:
+            self._tried(texts or ())
+            alone = Labeller(self._scorer(), self._choice(), self.labels_)
+            self.many_labels_ = asked.fit(alone, drawn_from(texts))
         if self._calibrates:
             self._fit_calibration(texts, None if gold is None else list(names_in(gold, "y", "y: label")))
         elif self.temperature == "fit":
@@ -163,7 +180,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             for label in names:
                 if folded(label) not in columns:
                     raise TextError(f"y holds {label!r}, which is not a label{nearest(label, self.labels_.names)}")
-            labeller = Labeller(self._scorer(), self._choice(), self.labels_)
+            labeller = self._whole(Labeller(self._scorer(), self._choice(), self.labels_))
             scores = np.concatenate([scores for scores, _ in labeller.scored(texts)])
             places = np.array([columns[folded(label)] for label in names])
             self.calibration_ = Calibration.fit(scores, places, origin=f"fit on {len(names)} texts")
@@ -284,7 +301,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise SettingError(f"calibrate={self.calibrate!r} is fitted to texts, and frozen: call fit(texts)")
         self._tried(texts)  # what is fitted is fitted in the precision that will be taken
         self.frozen_ = fit_calibration(
-            Labeller(self._scorer(), self._choice(), self.labels_),
+            self._whole(Labeller(self._scorer(), self._choice(), self.labels_)),
             texts,
             self.calibrate,
             gold=gold,
@@ -342,7 +359,8 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             labeller, self.calibrate, self.calibration, frozen, risk=self.risk, none_risk=self.none_risk
         )
 
-    def _uncalibrated(self, *, own: bool = True) -> Labeller:
+    def _uncalibrated(self, *, own: bool = True, alone: bool = False) -> Labeller:
+        """The same, not calibrated; `alone` leaves out what is asked for beside the model."""
         if self.temperature == "fit" and not hasattr(self, "calibration_") and not self._calibrates:
             raise SettingError('temperature="fit" was asked for but not done yet: call fit(X, y) first')
         labels, choice = (self._labels() if own else None), self._choice()
@@ -350,12 +368,22 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             choice.check(labels)  # before the model is opened
         scorer, fitted = self._scorer(), getattr(self, "calibration_", None)
         labeller = Labeller(scorer, choice, labels, fitted)
+        labeller = labeller if alone else self._whole(labeller)
         if fitted is not None and not scorer.one_scale and labeller.choice.absolute != self._fitted_absolute:
             raise SettingError(
                 "the temperature was fitted before multi_label or none_label changed, and with them what the "
                 f"{scorer.name} scorer's scores mean; call fit(X, y) again"
             )
         return labeller
+
+    def _many_labels(self) -> ManyLabels:
+        names = ("cascade", "disagreement", "fuse", "beam", "cache", "backend", "device", "threads")
+        settings: dict[str, Any] = {name: getattr(self, name) for name in names}
+        return ManyLabels(calibrates=self._calibrates or self.temperature == "fit", **settings)
+
+    def _whole(self, labeller: Labeller) -> Labeller:
+        """The labeller of `model` alone, with what is asked for beside it."""
+        return self._many_labels().applied_to(labeller, getattr(self, "many_labels_", None), tree=self.labels)
 
     def _tried(
         self, texts: Iterable[str], labels: Iterable[Labels] | None = None
@@ -372,7 +400,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         def open_with(precision: Precision) -> Labeller:
             self.precision_: Precision | PrecisionChoice = precision
-            return self._uncalibrated(own=labels is None)
+            return self._uncalibrated(own=labels is None, alone=True)
 
         try:
             _, self.precision_ = automatic(open_with, first, sets, backend=self.backend, device=self.device)

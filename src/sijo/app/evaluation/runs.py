@@ -20,6 +20,7 @@ from sijo.inference.precision import FIRST_TEXTS
 from sijo.inference.workers import WorkerPool
 from sijo.version import __version__
 from sijo.zeroshot.labeller import Labeller
+from sijo.zeroshot.many_labels.composing import drawn_from
 from sijo.zeroshot.measured import Gold, MeasuredTexts, ScoredTexts, measure, score_texts
 
 
@@ -99,6 +100,7 @@ def opened(way: EvaluateSettings, rows: GoldRows) -> tuple[Labeller, GoldRows]:
         lambda most: rows.texts[:most],
         column=way.text_column,
         otherwise=occurring,
+        draw=drawn_from(rows.texts),
     )
     if labeller.choice.multi_label and not rows.several:
         raise SettingError(
@@ -190,7 +192,9 @@ def _measured(
         "data": rows.source,
         "model": str(scorer.engine.model.source),
         "scorer": scorer.name,
-        **{name: value for name, value in scorer.settings.items() if name == "prompt"},
+        **{
+            name: value for name, value in scorer.settings.items() if name in ("prompt", "cascade", "fused", "beam")
+        },
         "calibrate": way.calibrate,
         "way": str(way),
         "texts_cut": cut,

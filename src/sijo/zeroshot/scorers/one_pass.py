@@ -51,6 +51,7 @@ class OnePassScorer(Scorer):
     long_texts = ("truncate",)
     rows = 256
     reads_pairs = True
+    reads_others = True
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)

@@ -10,7 +10,6 @@ Letters: n texts, L labels.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -138,29 +137,31 @@ class ScoreRequest:
 class Scorer(ABC):
     """How well labels fit texts, by a model opened with the head that the scorer's row names."""
 
-    name: ClassVar[str]
+    name: str
     """What it is called in `SCORERS`."""
-    template: ClassVar[str]
+    template: str
     """The sentence a label is put in, unless the user gives one."""
-    templates: ClassVar[Mapping[str, str]] = {}
+    templates: Mapping[str, str] = {}
     """By language, those it takes for labels whose script tells that they are in it: see `LabelSet.worded`."""
-    reads_examples: ClassVar[bool] = False
+    reads_examples: bool = False
     """Whether texts that have a label tell it something; where not, a warning says so."""
-    second_template: ClassVar[str | None] = None
+    second_template: str | None = None
     """Another such sentence. How often the two agree tells how sure to be without a gold label; None where that was
     not measured, and scores are as sure as the head was trained to be."""
-    calibrated_by: ClassVar[str | None] = None
+    calibrated_by: str | None = None
     """What calibrate="auto" takes whatever the texts' own shares; None for what suits these."""
     calibration: Calibration
     """What makes its scores probabilities, unless the user fits another."""
-    long_texts: ClassVar[tuple[LongText, ...]] = ("windows", "truncate")
+    long_texts: tuple[LongText, ...] = ("windows", "truncate")
     """What it can do with a text longer than the model; the first is what it does unless told."""
-    rows: ClassVar[int] = 2048
+    rows: int = 2048
     """Texts it is best given at a time: more sort better, fewer are answered sooner."""
-    one_scale: ClassVar[bool] = True
+    one_scale: bool = True
     """Whether absolute scores are the same numbers as others, so that one calibration serves both."""
-    reads_pairs: ClassVar[bool] = False
+    reads_pairs: bool = False
     """Whether a text is read together with a label's sentence, and must leave it room."""
+    reads_others: bool = False
+    """Whether what it says of a label depends on those beside it."""
     choice: ScorerChoice
     """That it was taken, and why."""
     known: TrainedLabels | None = None
@@ -190,6 +191,10 @@ class Scorer(ABC):
     def caution(self) -> str | None:
         """What a person should know of this model under this scorer, before its answers."""
         return None
+
+    def notes(self, rows: int) -> Sequence[str]:
+        """What a person should know once so many rows are scored."""
+        return ()
 
     @abstractmethod
     def score(self, request: ScoreRequest) -> tuple[np.ndarray, ReadCounts]:

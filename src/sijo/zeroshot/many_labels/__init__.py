@@ -1,0 +1,1 @@
+"""Hundreds of labels at a fair price: scorers that are made of other scorers."""

@@ -1,0 +1,147 @@
+"""A shortlist changes an answer only where a label that decides it is not on it."""
+
+import numpy as np
+import pytest
+
+from sijo.errors import SettingError
+from sijo.zeroshot.labeller import LabelChoice, Labeller
+from sijo.zeroshot.labels import LabelSet
+from sijo.zeroshot.many_labels.cascade import MOST_PAIRS, CascadeScorer, deciding_labels, fit_cascade
+from sijo.zeroshot.many_labels.certificate import Certificate, in_full
+from sijo.zeroshot.many_labels.composing import ManyLabels
+from sijo.zeroshot.many_labels.composite import Beside
+from sijo.zeroshot.many_labels.shortlist import Shortlist
+from told_scorers import ToldScorer
+
+NAMES = ["sea", "land", "rain", "sun", "game", "team", "ball"]
+TEXTS = [str(number) for number in range(60)]
+
+
+def pair(labels=NAMES, seed=0, *, beside=0.0, texts=60, noise=0.3, **choice):
+    """A labeller by a verifier, and a shortlister that is right more often than not."""
+    random = np.random.default_rng(seed)
+    labels = LabelSet.of(labels)
+    truth = random.normal(0, 0.3, size=(texts, len(labels.names)))
+    verifier = ToldScorer(truth, labels.names, beside=beside)
+    near = ToldScorer(truth + random.normal(0, noise, size=truth.shape), labels.names)
+    labeller = Labeller(verifier, LabelChoice(**choice), labels)
+    own = labeller.own
+    return labeller, Beside(scorer=near, labels=own.labels, template=labeller.template)
+
+
+def with_shortlist(labeller, beside, shortlist):
+    """The cascade's labeller."""
+    certificate = Certificate(asked=0.1, shortlist=shortlist, texts=9, misses=0, labels=7, mean_labels=2.0)
+    scorer = CascadeScorer(labeller, beside, certificate)
+    return Labeller(scorer, labeller.choice, labeller.labels, labeller.calibration)
+
+
+def answers(labeller, texts=TEXTS):
+    """What is given to each text."""
+    return [(row.label, row.fitting) for row in labeller.stream(texts)]
+
+
+@pytest.mark.parametrize(
+    "choice", [{}, {"none_label": "none", "none_threshold": 0.3}, {"multi_label": True, "threshold": 0.6}]
+)
+@pytest.mark.parametrize("shortlist", [Shortlist("rank", 1), Shortlist("rank", 3), Shortlist("gap", 0.25)])
+def test_answers_differ_only_where_a_deciding_label_is_left_out(choice, shortlist):
+    # kills: a shortlist by the verifier's own order, the none label forced on a list, labels left out that fit,
+    # scores of others taken for the verifier's (they are NaN here), a miss that is none counted
+    tree = {name: {"parent": "sea", "threshold": 0.7} if name in ("rain", "sun") else () for name in NAMES}
+    labeller, beside = pair(tree if "multi_label" in choice else NAMES, **choice)
+    full, short = answers(labeller), answers(with_shortlist(labeller, beside, shortlist))
+    kept = shortlist.keeps(beside.score(TEXTS, absolute=False)[0])
+    deciding = deciding_labels(labeller, labeller.scorer.table)
+    missed = (deciding & ~kept).any(1) & (np.arange(60) >= 0)
+    differs = np.array([one != other for one, other in zip(full, short, strict=True)])
+    assert not (differs & ~missed).any()
+    assert missed.any() and differs.any()
+    if "multi_label" not in choice:
+        assert (differs == missed).all()
+
+
+def test_labels_that_were_not_read_have_no_probability_and_stand_behind():
+    # kills: a share for labels that nobody asked about, and their order by chance
+    labeller, beside = pair()
+    rows = list(with_shortlist(labeller, beside, Shortlist("rank", 3)).stream(TEXTS))
+    near = beside.scorer.table
+    for row, text, scores in zip(rows, TEXTS, near, strict=True):
+        order = [NAMES[place] for place in np.argsort(-scores)]
+        assert set(row.labels[:3]) == set(order[:3]), text
+        assert list(row.labels[3:]) == order[3:]
+        assert row.scores[3:] == (0.0,) * 4 and sum(row.scores) == pytest.approx(1)
+        own = np.exp(labeller.scorer.table[int(text), [NAMES.index(name) for name in row.labels[:3]]] / 0.0655)
+        if labeller.calibration.temperature == 0.0655:
+            assert row.scores[:3] == pytest.approx(tuple(own / own.sum()))
+
+
+def test_the_verifier_reads_the_shortlist_alone():
+    # kills: a cascade that verifies all labels and hides it
+    labeller, beside = pair()
+    cascade = with_shortlist(labeller, beside, Shortlist("rank", 2))
+    answers(cascade)
+    assert labeller.scorer.asked == 2 * len(TEXTS)
+    assert beside.scorer.asked == 7 * len(TEXTS)
+
+
+@pytest.mark.parametrize("certificate", [in_full(0.1, 7), None])
+def test_a_shortlist_of_all_labels_changes_nothing(certificate):
+    # kills: another row for a text whose labels were all read
+    labeller, beside = pair()
+    full = list(labeller.stream(TEXTS))
+    cascade = with_shortlist(labeller, beside, Shortlist("rank", 7))
+    if certificate is not None:
+        scorer = CascadeScorer(labeller, beside, certificate)
+        cascade = Labeller(scorer, labeller.choice, labeller.labels, labeller.calibration)
+    for one, other in zip(full, cascade.stream(TEXTS), strict=True):
+        assert (one.label, one.labels, one.scores) == (other.label, other.labels, other.scores)
+
+
+@pytest.mark.parametrize("beside_others", [0.0, 0.01])
+def test_what_is_found_holds_on_the_sample(beside_others):
+    # kills: containment taken for agreement where labels are read beside each other; misses not counted
+    labeller, beside = pair(beside=beside_others, texts=400, noise=0.1)
+    texts = [str(number) for number in range(400)]
+    found = fit_cascade(labeller, beside, texts, 0.05)
+    assert found.held and 1 <= found.mean_labels < 7
+    short = answers(with_shortlist(labeller, beside, found.shortlist), texts)
+    differ = sum(one != other for one, other in zip(answers(labeller, texts), short, strict=True))
+    assert differ <= found.misses <= 12
+    assert (differ == found.misses) or beside_others
+
+
+def test_texts_without_words_decide_nothing():
+    # kills: an empty text that counts as missed
+    labeller, beside = pair()
+    beside.scorer.table[0] = -labeller.scorer.table[0]
+    found = fit_cascade(labeller, beside, [""] * 100, 0.1)
+    assert (found.shortlist, found.misses) == (Shortlist("rank", 1), 0)
+
+
+def test_ten_thousand_labels_take_bounded_memory():
+    # kills: all pairs of a block at once
+    names = [f"label {number}" for number in range(10_000)]
+    random = np.random.default_rng(0)
+    table = random.normal(size=(30, 10_000))
+    labels = LabelSet.of(names)
+    verifier = ToldScorer(table, names)
+    verifier.label_tokens = None  # the names of the labels are not what is tested
+    labeller = Labeller(verifier, LabelChoice(template="{}"), labels)
+    beside = Beside(scorer=ToldScorer(table, names), labels=labels.labels, template="{}")
+    fit_cascade(labeller, beside, [str(number) for number in range(30)], 0.2)
+    assert max(rows * columns for rows, columns in verifier.requests) <= MOST_PAIRS
+    assert with_shortlist(labeller, beside, Shortlist("rank", 5)).rows * 10_000 <= MOST_PAIRS
+
+
+def test_what_does_not_go_together_is_refused():
+    # kills: a shortlist for labels that it was not fitted to, and a calibration to scores that nobody has
+    labeller, beside = pair()
+    cascade = with_shortlist(labeller, beside, Shortlist("rank", 2))
+    with pytest.raises(SettingError, match="fitted to one set of labels, and these are others"):
+        list(cascade.stream(["1"], [["sea", "land"]]))
+    for asked in ({"beam": 2}, {"calibrates": True}, {"disagreement": 0.0}, {"sample": 0}):
+        with pytest.raises(SettingError, match=r"leave|give"):
+            ManyLabels(cascade="built-in", **asked)
+    with pytest.raises(SettingError, match="names the model that labels by itself"):
+        Beside.of(labeller.scorer, labeller, "cascade=")

@@ -1,0 +1,121 @@
+"""What a sample without labels says of a shortlist, and how often it holds."""
+
+import math
+
+import numpy as np
+import pytest
+
+from sijo.errors import SettingError
+from sijo.evaluation.intervals import share_at_most
+from sijo.zeroshot.many_labels.certificate import (
+    EACH,
+    Certificate,
+    certified,
+    misses_allowed,
+    texts_needed,
+    usual_sample,
+)
+from sijo.zeroshot.many_labels.shortlist import SLACK, Shortlist, depths
+
+
+def so_few(count, rows, share):
+    """The probability that of so many rows no more than `count` have what a share has: the sum, term by term."""
+    return math.fsum(math.comb(rows, k) * share**k * (1 - share) ** (rows - k) for k in range(count + 1))
+
+
+@pytest.mark.parametrize(
+    "count, rows, confidence", [(0, 300, 0.95), (1, 473, 0.95), (7, 40, 0.975), (39, 40, 0.9), (3, 1000, EACH)]
+)
+def test_the_limit_is_where_so_few_come_by_bad_luck_alone(count, rows, confidence):
+    # kills: the two-sided limit, the lower one, count and count + 1 confused, a normal approximation
+    assert so_few(count, rows, share_at_most(count, rows, confidence)) == pytest.approx(1 - confidence, rel=1e-9)
+    assert share_at_most(rows, rows, confidence) == 1.0
+
+
+def test_limits_of_the_reference():
+    # kills: a limit of another kind: reference/zero_shot.md has these to six digits
+    assert share_at_most(0, 300) == pytest.approx(1 - 0.05 ** (1 / 300), abs=1e-12)
+    assert round(share_at_most(0, 300), 6) == 0.009936
+
+
+@pytest.mark.parametrize("share", [0.003, 0.01, 0.05, 0.2])
+def test_allowed_misses_are_the_most_that_the_limit_allows(share):
+    # kills: a search that ends one off, and one that allows a miss where even none is too many
+    for texts in (1, 10, 58, 59, 298, 299, 368, 700, 1000):
+        allowed = misses_allowed(texts, share, EACH)
+        within = [count for count in range(texts) if share_at_most(count, texts, EACH) <= share]
+        assert allowed == (max(within) if within else None)
+    assert misses_allowed(texts_needed(share), share) == 0
+    assert misses_allowed(texts_needed(share) - 1, share) is None
+
+
+def test_the_shortlist_ends_where_the_allowed_misses_begin():
+    # kills: the m-th largest depth in place of the (m + 1)-th, and a limit that the last text kept does not reach
+    ranks = np.array([1, 1, 1, 2, 2, 3, 3, 4, 6, 9])  # the reference's case: one miss leaves 6, none 9
+    for share, limit, misses in ((0.31, 9, 0), (0.45, 6, 1), (0.56, 4, 2)):
+        found = certified(share, {"rank": ranks}, labels=10)
+        assert (found.shortlist, found.misses) == (Shortlist("rank", limit), misses)
+        assert found.mean_labels == limit
+    assert not certified(0.3, {"rank": ranks}, labels=10).held
+    assert not certified(0.5, {"rank": np.full(10, 10)}, labels=10).held  # nothing is saved: every label
+
+
+def test_of_two_forms_the_cheaper_is_taken():
+    # kills: the dearer form, gaps counted without their slack, a mean of something else
+    random = np.random.default_rng(0)
+    near = random.normal(size=(400, 12))
+    near[:200, 0] += 9  # half of the texts are easy
+    deciding = near.argmax(1)
+    order = np.argsort(-near[200:], axis=1)
+    deciding[200:] = order[np.arange(200), random.integers(4, size=200)]  # the others want four labels
+    decisive = {form: depths(near, form)[np.arange(400), deciding] for form in ("rank", "gap")}
+    found = certified(0.05, decisive, 12, depths(near, "gap"))
+    kept = found.shortlist.keeps(near)
+    assert found.shortlist.form == "gap"
+    assert found.mean_labels == kept.sum(1).mean() < certified(0.05, {"rank": decisive["rank"]}, 12).mean_labels
+    assert found.misses == (~kept[np.arange(400), deciding]).sum()
+    assert kept.any(1).all()
+    assert Shortlist("gap", SLACK).keeps(near).sum() == 400
+
+
+@pytest.mark.parametrize("share, texts", [(0.05, 300), (0.02, 600)])
+def test_holds_at_its_rate_over_draws(share, texts):
+    # kills: a limit at a wrong place, both forms at the whole of what may go wrong, a shortlist chosen by another
+    # sample's limit; and a statement that holds always, since it is far too cautious
+    random = np.random.default_rng(3)
+    wrong, allowed = 0, misses_allowed(texts, share, EACH)
+    draws = 400
+    for _ in range(draws):
+        gaps = random.exponential(size=texts)  # the true share beyond t is exp(-t)
+        ranks = np.ceil(20 * (1 - np.exp(-random.exponential(size=texts)))).astype(int)  # uniform over 1 to 20
+        every = np.tile(np.linspace(0, 9, 20), (texts, 1))
+        found = certified(share, {"rank": ranks, "gap": gaps}, 20, every)
+        if not found.held:
+            continue
+        assert found.misses <= allowed
+        limit = found.shortlist.limit
+        missed = math.exp(-limit) if found.shortlist.form == "gap" else 1 - limit / 20
+        wrong += missed > share
+    assert 0.005 < wrong / draws <= 0.05
+
+
+def test_what_it_costs_counts_the_sample():
+    # kills: a saving that leaves out what the sample cost
+    shown = Certificate(
+        asked=0.01, shortlist=Shortlist("rank", 15), texts=1_000, misses=2, labels=150, mean_labels=15.0
+    )
+    assert shown.times_fewer(4_500) == pytest.approx(150 * 4_500 / (15 * 4_500 + 150 * 1_000))
+    assert shown.times_fewer(10**9) == pytest.approx(10, abs=1e-3)
+    assert "2 of 1,000 texts" in str(shown) and "15.0 of 150" in str(shown)
+
+
+def test_shares_that_are_none():
+    # kills: a certificate of nothing, a sample without end
+    for share in (0.0, 1.0, -0.5, float("nan")):
+        with pytest.raises(SettingError, match="is no share of texts"):
+            usual_sample(share)
+        with pytest.raises(SettingError, match="is no share of texts"):
+            certified(share, {"rank": np.ones(500)}, labels=3)
+    few = certified(0.01, {"rank": np.ones(100)}, labels=3)
+    assert "that takes 368" in str(few)
+    assert misses_allowed(usual_sample(0.01), 0.01, EACH) > 0
