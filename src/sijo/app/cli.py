@@ -25,6 +25,7 @@ from sijo.app import (
     encode,
     evaluate,
     export,
+    fit,
     generate,
     inspect,
 )
@@ -63,7 +64,7 @@ def input_name(*command: str) -> Callable[[object, Sequence[Token]], str]:
     return read
 
 
-for module in (attribute, bench, distill, evaluate, export, finetune, generate, inspect, pretrain):
+for module in (attribute, bench, distill, evaluate, export, finetune, fit, generate, inspect, pretrain):
     app.command(module.run, name=module.__name__.rpartition(".")[2], help_format="markdown")
 TOKENIZER = "Make a tokenizer from raw text."
 LABELS = "Check a file of labels before a model reads it."
