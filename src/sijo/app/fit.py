@@ -1,6 +1,6 @@
 """`sijo fit`: a table with a few labels in, a model that `sijo classify` opens out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -83,14 +83,20 @@ class LabelledTable(ComputeOptions, TableOptions):
             warn(scorer.caution)
         return scorer
 
-    def rows(self, sources: Sequence[str]) -> tuple[list[str], list[object], str]:
-        """All texts of a table, the cells beside them, and the name of the text column."""
-        if self.labels_column is None:
+    def rows(self, sources: Sequence[str], *, must: bool = True) -> tuple[list[str], list[object], str]:
+        """All texts of a table, the cells beside them, and the name of the text column.
+
+        must  whether the column of the labels has to be named
+        """
+        if self.labels_column is None and must:
             raise SettingError("name the column with the labels: --labels-column topic")
         table = self.table(sources, self.column)
         texts, cells, lacking = list[str](), list[object](), 0
         for block in table.blocks():  # texts that somebody labels by hand fit in memory
             texts += block.texts
+            if self.labels_column is None:
+                cells += [None] * len(block.texts)
+                continue
             try:
                 cells += block.values(self.labels_column)
             except SettingError:  # JSON Lines of which no record here has the key, as another may
@@ -123,9 +129,11 @@ class FitSettings(LabelledTable):
     """The folder to write: the encoder's files, the head, a card. It appears whole or not at all."""
     overwrite: bool = False
     """Replace a model that is there."""
+    contrastive: bool = False
+    """Train the encoder too, on pairs of texts, before the head is fitted: minutes, and torch."""
 
 
-def run(source: str, /, *, settings: FitSettings = FitSettings()) -> None:  # noqa: B008 (frozen)
+def run(source: str, /, *, settings: FitSettings = FitSettings()) -> None:
     """Fit a classifier to a few labelled rows: from twenty labels to a model, in seconds.
 
     FILE is a .csv, .tsv, .jsonl, .json, .parquet or .xlsx with a text in each row and a label in some. The head
@@ -156,7 +164,14 @@ def run(source: str, /, *, settings: FitSettings = FitSettings()) -> None:  # no
         scorer = settings.opened()
         scorer.engine.told = progress.within
         progress.begin("reading")
-        fitted = fit_few(some, scorer, template=settings.hypothesis_template, seed=settings.seed)
+        fitted = fit_few(
+            some,
+            scorer,
+            template=settings.hypothesis_template,
+            seed=settings.seed,
+            contrastive=settings.contrastive,
+            told=progress.within,
+        )
     columns = ColumnNames(text=column, label=settings.labels_column)
     fitted.save(settings.out, columns=columns, data=Path(source).name, overwrite=settings.overwrite)
     for line in told_of(some):
@@ -173,14 +188,14 @@ def _show(fitted: "FittedModel", settings: FitSettings) -> None:
     rows = [[label, f"{count:,}"] for label, count in list(some.counts.items())[:MOST_SHOWN]]
     rows += [[f"and {len(some.counts) - MOST_SHOWN:,} more", ""]] * (len(some.counts) > MOST_SHOWN)
     print_table(("label", "texts"), rows, note=f"{len(some.texts):,} labelled texts, {fitted.unlabelled:,} without")
-    measured = [["zero-shot", f"{head.zero_shot}", f"{len(some.texts):,}"]] if fitted.begins_at_names else []
+    measured = [] if fitted.zero_shot is None else [["zero-shot", f"{fitted.zero_shot}", f"{len(some.texts):,}"]]
     if head.held_out is not None:
         measured.append(["fitted", f"{head.held_out}", f"{head.tried:,}"])
     print_table(("accuracy", "on texts held out, 95 %", "texts"), measured)
     print_line(settings.out)
 
 
-def _record(fitted: "FittedModel") -> Mapping[str, Any]:
+def _record(fitted: "FittedModel") -> dict[str, Any]:
     def told(interval: "Interval | None") -> dict[str, float | None] | None:
         return None if interval is None else interval.to_dict()
 
@@ -190,7 +205,7 @@ def _record(fitted: "FittedModel") -> Mapping[str, Any]:
         "labelled": len(fitted.some.texts),
         "unlabelled": fitted.unlabelled,
         "accuracy": told(head.held_out),
-        "zero_shot_accuracy": told(head.zero_shot) if fitted.begins_at_names else None,
+        "zero_shot_accuracy": told(fitted.zero_shot),
         "held_out": head.tried,
         "seconds": round(fitted.seconds, 3),
         **fitted.settings,

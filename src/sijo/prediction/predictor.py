@@ -101,7 +101,7 @@ class Predictor:
                 read.tokens.tolist(), read.windows.tolist(), read.truncated.tolist(), strict=True
             )
         ]
-        answers = judged_texts(read.logits, self.task.task, self.task.names, counts, threshold=self.threshold)
+        answers = judged_texts(list(read.logits), self.task.task, self.task.names, counts, threshold=self.threshold)
         return [answer.unless_empty() for answer in answers]
 
     def _of_input(self, inputs: LabelledInputs, number: int, each: Sequence[Any]) -> Any:

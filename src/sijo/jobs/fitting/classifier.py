@@ -37,6 +37,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     model                a folder, an `org/name`, an opened model, or None for the built-in one: a sentence encoder
     multi_label          a text may have several labels, or none: y holds a list for each
     hypothesis_template  the sentence a label is put in, with {} for its name; None for the encoder's own
+    contrastive          train the encoder too, on pairs of texts: it takes torch, and minutes
     seed                 decides which texts are held out together
     threshold            with `multi_label`, the probability from which a label is given
 
@@ -53,6 +54,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     multi_label: bool = False
     hypothesis_template: str | None = None
     _: KW_ONLY
+    contrastive: bool = False
     seed: int = 0
     threshold: float = 0.5
     cache: str | Path | None = None
@@ -81,7 +83,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         }
         scorer = open_scorer("embedding", self.model, **run_by)
         assert isinstance(scorer, EmbeddingScorer)
-        self.fitted_: FittedModel = fit_few(some, scorer, template=self.hypothesis_template, seed=self.seed)
+        self.fitted_: FittedModel = fit_few(
+            some, scorer, template=self.hypothesis_template, seed=self.seed, contrastive=self.contrastive
+        )
         self.classes_ = np.array(some.labels.names)
         return self
 

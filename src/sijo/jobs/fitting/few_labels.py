@@ -5,7 +5,7 @@ What is wrong is told by row, before any model is opened. Rows without a label s
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,6 +34,16 @@ class FewLabels:
     """Of each the row where it was first labelled, counted from 1."""
     unlabelled: tuple[str, ...]
     """The other texts, each once."""
+
+    def part(self, places: np.ndarray) -> "FewLabels":
+        """The same with some of the labelled texts alone, by their places (or a mask); the others are left out."""
+        chosen = np.arange(len(self.texts))[places]
+        return replace(
+            self,
+            texts=tuple(self.texts[place] for place in chosen),
+            rows=tuple(self.rows[place] for place in chosen),
+            right=self.right[chosen],
+        )
 
     @property
     def counts(self) -> dict[str, int]:
@@ -72,7 +82,7 @@ def few_labels(
     parts = NameCells(separator) if multi_label else None
     given: dict[int, tuple[str, ...]] = {}
     for row, (text, cell) in enumerate(zip(texts, cells, strict=True), start=1):
-        if _is_blank(cell):
+        if is_blank(cell):
             continue
         if not text.strip():
             raise TextError(f"row {row} has a label and no text; leave it out")
@@ -90,7 +100,7 @@ def few_labels(
     return _gathered(texts, given, chosen, multi_label=multi_label)
 
 
-def _is_blank(cell: object) -> bool:
+def is_blank(cell: object) -> bool:
     """Whether nobody has labelled a row: by nothing, blanks, or NaN; an empty list says that it has no label."""
     return (
         cell is None or (isinstance(cell, str) and not folded(cell)) or (isinstance(cell, float) and cell != cell)
@@ -177,6 +187,24 @@ def _gathered(
         right=right,
         rows=tuple(row for row, _ in first.values()),
         unlabelled=tuple(text for text in rest if text and text not in first),
+    )
+
+
+def none_yet(labels: Labels, texts: Sequence[str], *, multi_label: bool = False) -> FewLabels:
+    """Labels that nobody has given to any text yet.
+
+    >>> none_yet(["sport", "tax"], ["a goal"]).counts
+    {'sport': 0, 'tax': 0}
+    """
+    chosen = LabelSet.of(labels)
+    chosen = chosen if multi_label else chosen.leaves()
+    return FewLabels(
+        labels=chosen,
+        multi_label=multi_label,
+        texts=(),
+        right=np.zeros((0, len(chosen.names)), bool),
+        rows=(),
+        unlabelled=tuple(dict.fromkeys(text.strip() for text in texts if text.strip())),
     )
 
 

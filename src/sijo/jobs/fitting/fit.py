@@ -8,10 +8,11 @@ Letters: n texts, L labels, D width of a vector.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from sijo.checkpoints.sentence import network_folder
 from sijo.checkpoints.vectors.fitted_head import FITTED, write_fitted_head
 from sijo.checkpoints.vectors.steps import DenseStep
 from sijo.data.labelled_inputs import InputSettings
-from sijo.data.labelled_rows import ColumnNames
+from sijo.data.labelled_rows import ColumnNames, Task
 from sijo.errors import CheckpointError, SettingError, TextError, warn
 from sijo.evaluation.intervals import Interval
 from sijo.files.atomic import copy_folder, whole_folder
@@ -30,7 +31,7 @@ from sijo.files.json_files import read_object, write_json
 from sijo.files.paths import present
 from sijo.inference.outputs import unit
 from sijo.jobs.fitting.few_labels import FewLabels
-from sijo.jobs.fitting.head import FittedHead, Prior, fit_head
+from sijo.jobs.fitting.head import FOLDS, FittedHead, Prior, fit_head, folds, share_right
 from sijo.models.labels import with_labels
 from sijo.prediction.task import PROBLEMS, FineTuned
 from sijo.random import rng
@@ -49,6 +50,22 @@ JUDGING_HEADS = ("sequence-classification", "token-classification")
 """Whose columns config.json names, as it does a fitted head's."""
 
 
+Judged = tuple[np.ndarray, np.ndarray]
+"""Logits (n, L) of texts held out, and which labels are right (n, L)."""
+NOTHING: Judged = (np.zeros((0, 0)), np.zeros((0, 0), bool))
+
+
+class FewVectors(NamedTuple):
+    """Unit vectors, float64."""
+
+    texts_nD: np.ndarray
+    """Of the labelled texts."""
+    others_nD: np.ndarray
+    """Of others."""
+    labels_LD: np.ndarray
+    """Of the labels as they are worded, which the zero-shot answer is made of; zeros where that says nothing."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FittedModel:
     """An encoder with a head over its vectors, and how it came about."""
@@ -58,17 +75,13 @@ class FittedModel:
     some: FewLabels
     """What it was fitted to."""
     head: FittedHead
-    labels_LD: np.ndarray
-    """Unit vectors of the labels as they are worded, which the zero-shot answer is made of."""
+    zero_shot: Interval | None
+    """Share of the labelled texts that the zero-shot answer has right, before anything is learned; None where the
+    labels' names say nothing to the encoder."""
     unlabelled: int
     """How many texts without a label took part."""
     seconds: float
     """That the head took once the vectors were known."""
-
-    @property
-    def begins_at_names(self) -> bool:
-        """Whether the labels' names said anything to the encoder."""
-        return bool(self.labels_LD.any())
 
     def save(
         self, folder: str | Path, *, columns: ColumnNames | None = None, data: str = "", overwrite: bool = False
@@ -87,14 +100,16 @@ class FittedModel:
             if isinstance(model, FolderDescription):
                 copy_folder(model.folder, fresh, leave=lambda name: name == CARD or name.startswith(f"{FITTED}/"))
             else:
-                _save_trained(model, fresh)
+                from sijo.checkpoints.save import save_into
+
+                save_into(cast("Model", model), fresh, card=self._card(Path(folder).name, data))
             network = network_folder(fresh)
             config = present(network, "config.json")
             if config is None:
                 raise CheckpointError(
                     f"{model.source} has no config.json: it is not a model, or was copied in part"
                 )
-            task = "multi-label" if self.some.multi_label else "classification"
+            task: Task = "multi-label" if self.some.multi_label else "classification"
             cutting = InputSettings(length=max(8, min(model.tokenizer.max_length, 100_000)))
             record = FineTuned(task=task, columns=columns or ColumnNames(), cutting=cutting)
             fields = with_labels(read_object(config), self.some.labels.names) | record.fields
@@ -106,8 +121,8 @@ class FittedModel:
     def _card(self, name: str, data: str) -> Card:
         head, model = self.head, self.scorer.engine.model
         metrics = []
-        if self.begins_at_names:
-            metrics.append(_metric("accuracy of the zero-shot answer", head.zero_shot, len(self.some.texts)))
+        if self.zero_shot is not None:
+            metrics.append(_metric("accuracy of the zero-shot answer", self.zero_shot, len(self.some.texts)))
         if head.held_out is not None:
             metrics.insert(0, _metric("accuracy", head.held_out, head.tried))
         rows: dict[str, int | None] = {data or "labelled texts": len(self.some.texts)}
@@ -138,57 +153,108 @@ class FittedModel:
             "cross_validated": self.head.chosen,
             "scale": self.head.scale,
             "multi_label": self.some.multi_label,
+            "contrastive": not isinstance(self.scorer.engine.model, FolderDescription),
         }
 
 
-def fit_few(some: FewLabels, scorer: EmbeddingScorer, *, template: str | None = None, seed: int = 0) -> FittedModel:
+def fit_few(
+    some: FewLabels,
+    scorer: EmbeddingScorer,
+    *,
+    template: str | None = None,
+    seed: int = 0,
+    told: Callable[[int, int], None] = lambda done, of: None,
+    contrastive: bool = False,
+) -> FittedModel:
     """Fit a head over an encoder's vectors.
 
-    some      what `few_labels` gives
-    scorer    the encoder, opened to compare vectors
-    template  the sentence labels are put in, with {} for the name; None for the scorer's own
-    seed      decides which texts are held out together, and which without a label are read
+    some         what `few_labels` gives
+    scorer       the encoder, opened to compare vectors
+    template     the sentence labels are put in, with {} for the name; None for the scorer's own
+    seed         decides which texts are held out together, and which without a label are read
+    contrastive  whether the encoder itself is trained before, on pairs of texts: it takes torch, and minutes
+    told         how many steps of how many that has taken
 
     Raises SettingError for a model that holds a head of its own, and TextError for a labelled text of which the
     model reads nothing.
     """
     must_have_room(scorer)
+    zero = vectors_of(some, scorer, template, seed)
+    if contrastive:
+        return _after_pairs(some, scorer, zero, template=template, seed=seed, told=told)
+    started = time.perf_counter()
+    head = head_of(some, zero, none_score=scorer.calibration.none_score, seed=seed)
+    return _fitted(some, scorer, head, zero, started)
+
+
+def _fitted(
+    some: FewLabels, scorer: EmbeddingScorer, head: FittedHead, zero: FewVectors, started: float
+) -> FittedModel:
+    cosines_nL = zero.texts_nD @ zero.labels_LD.T - (scorer.calibration.none_score if some.multi_label else 0.0)
+    return FittedModel(
+        scorer=scorer,
+        some=some,
+        head=head,
+        zero_shot=share_right(cosines_nL, some.right, multi_label=some.multi_label)
+        if zero.labels_LD.any()
+        else None,
+        unlabelled=len(zero.others_nD),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def vectors_of(some: FewLabels, scorer: EmbeddingScorer, template: str | None = None, seed: int = 0) -> FewVectors:
+    """What an encoder makes of some labels and texts; arguments and errors as of `fit_few`."""
     labels_LD = label_vectors(some, scorer, template)
     encoded = scorer.engine.encode(some.texts)
     if not encoded.tokens.all():
         row = some.rows[int(encoded.tokens.argmin())]
         raise TextError(f"row {row} has a label, and no words that the model reads; leave it out")
-    texts_nD = unit(encoded.vectors.astype(np.float64))
-    others = _drawn(some.unlabelled, seed)
-    others_nD = unit(scorer.engine.encode(others).vectors.astype(np.float64))
-    others_nD = others_nD[others_nD.any(-1)]
-    started = time.perf_counter()
-    head = head_of(some, texts_nD, others_nD, labels_LD, none_score=scorer.calibration.none_score, seed=seed)
-    return FittedModel(
-        scorer=scorer,
-        some=some,
-        head=head,
-        labels_LD=labels_LD,
-        unlabelled=len(others_nD),
-        seconds=time.perf_counter() - started,
-    )
+    others_nD = unit(scorer.engine.encode(_drawn(some.unlabelled, seed)).vectors.astype(np.float64))
+    return FewVectors(unit(encoded.vectors.astype(np.float64)), others_nD[others_nD.any(-1)], labels_LD)
 
 
 def head_of(
-    some: FewLabels,
-    texts_nD: np.ndarray,
-    others_nD: np.ndarray,
-    labels_LD: np.ndarray,
-    *,
-    none_score: float = 0.0,
-    seed: int = 0,
+    some: FewLabels, vectors: FewVectors, *, none_score: float = 0.0, seed: int = 0, judged: Judged | None = None
 ) -> FittedHead:
-    """The head from unit vectors: of the labelled texts, of others, and of the labels as they are worded."""
+    """The head of some labels, from vectors; `judged` as of `fit_head`."""
+    texts_nD, others_nD, labels_LD = vectors
     all_nD = np.concatenate([texts_nD, others_nD])
     if len(others_nD) and len(all_nD) >= ENOUGH and not some.multi_label and (labels_LD != labels_LD[0]).any():
         labels_LD = unit(labels_LD + Refinement(all_nD, labels_LD).prototypes)
     prior = Prior.of(labels_LD, all_nD, multi_label=some.multi_label, none_score=none_score)
-    return fit_head(texts_nD, some.right, prior, multi_label=some.multi_label, seed=seed)
+    return fit_head(texts_nD, some.right, prior, multi_label=some.multi_label, seed=seed, judged=judged)
+
+
+def _after_pairs(
+    some: FewLabels,
+    scorer: EmbeddingScorer,
+    zero: FewVectors,
+    *,
+    template: str | None,
+    seed: int,
+    told: Callable[[int, int], None],
+) -> FittedModel:
+    """The head over an encoder that was trained on pairs of all labelled texts, measured by one that was not."""
+    from sijo.jobs.fitting.pairs import trained_scorer
+
+    started, none_score = time.perf_counter(), scorer.calibration.none_score
+    train = partial(trained_scorer, scorer, template=template, seed=seed, told=told)
+    judged: Judged | None = None
+    if len(some.texts) >= FOLDS:
+        out = folds(some.right, FOLDS, seed) == 0
+        part = some.part(~out)
+        own = train(part)
+        head = head_of(part, vectors_of(part, own, template, seed), none_score=none_score, judged=NOTHING)
+        held = unit(
+            own.engine.encode([some.texts[place] for place in np.flatnonzero(out)]).vectors.astype(np.float64)
+        )
+        judged = head.logits(held), some.right[out]
+    own = train(some)
+    vectors = vectors_of(some, own, template, seed)
+    return _fitted(
+        some, own, head_of(some, vectors, none_score=none_score, judged=judged or NOTHING), zero, started
+    )
 
 
 def must_have_room(scorer: EmbeddingScorer) -> None:

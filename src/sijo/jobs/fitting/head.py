@@ -118,8 +118,6 @@ class FittedHead:
     held_out: Interval | None
     """Share of the labelled texts that are answered right by a head fitted to the others; of several labels, those
     whose labels are all right. None where there are too few."""
-    zero_shot: Interval
-    """The same of the zero-shot answer."""
     tried: int
     """How many texts were held out in turn."""
     chosen: bool
@@ -132,7 +130,13 @@ class FittedHead:
 
 
 def fit_head(
-    texts_nD: np.ndarray, right_nL: np.ndarray, prior: Prior, *, multi_label: bool = False, seed: int = 0
+    texts_nD: np.ndarray,
+    right_nL: np.ndarray,
+    prior: Prior,
+    *,
+    multi_label: bool = False,
+    seed: int = 0,
+    judged: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> FittedHead:
     """The head of some labelled texts.
 
@@ -140,6 +144,8 @@ def fit_head(
     right_nL  bool, one label a text, or with `multi_label` any number
     prior     where it begins
     seed      decides the folds
+    judged    logits of texts held out, by a head that did not see them, and what is right of these, where the vectors
+              themselves were learned from all the texts: then nothing is chosen by them, and they say how good it is
 
     >>> texts = np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]])
     >>> right = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], bool)
@@ -147,18 +153,18 @@ def fit_head(
     >>> head.logits(texts).argmax(-1).tolist(), head.strength == DEFAULT
     ([0, 0, 1, 1], True)
     """
-    zero_nL = prior.logits(texts_nD)
-    zero_shot = _share_right(zero_nL, right_nL, multi_label=multi_label)
-    strength, scale, held_out, tried, chosen = DEFAULT, 1.0, None, 0, False
-    counts_L = right_nL.sum(0)
-    if (counts_L >= 2).any():
+    strength, chosen, counts_L = DEFAULT, False, right_nL.sum(0)
+    if judged is None and (counts_L >= 2).any():
         places = _some_of_each(right_nL, MOST_TRIED, seed)
+        chosen = bool(np.median(counts_L[counts_L > 0]) >= FEWEST)
         problem = _Problem(texts_nD[places], right_nL[places], prior, multi_label=multi_label)
-        tried, chosen = len(places), bool(np.median(counts_L[counts_L > 0]) >= FEWEST)
         folds_n = folds(right_nL[places], FOLDS, seed)
-        strength, logits_nL = _chosen(problem, folds_n, CANDIDATES if chosen else (DEFAULT,))
-        scale, _ = _scaled_losses(logits_nL, problem.right_nL, multi_label=multi_label)
-        held_out = _share_right(logits_nL, problem.right_nL, multi_label=multi_label)
+        strength, held_nL = _chosen(problem, folds_n, CANDIDATES if chosen else (DEFAULT,))
+        judged = held_nL, problem.right_nL
+    scale, held_out = 1.0, None
+    if judged is not None and len(judged[0]):
+        scale, _ = _scaled_losses(*judged, multi_label=multi_label)
+        held_out = share_right(*judged, multi_label=multi_label)
     whole = _Problem(texts_nD, right_nL, prior, multi_label=multi_label)
     weight_LR, bias_L = whole.solved(strength)
     moved_LD = weight_LR @ whole.basis_RD / prior.spread
@@ -166,10 +172,9 @@ def fit_head(
         weight_LD=scale * (strength.prior * prior.weight_LD + moved_LD),
         bias_L=scale * (strength.prior * prior.bias_L + bias_L - moved_LD @ prior.mean_D),
         strength=strength,
-        scale=float(scale),
+        scale=scale,
         held_out=held_out,
-        zero_shot=zero_shot,
-        tried=tried,
+        tried=0 if judged is None else len(judged[0]),
         chosen=chosen,
     )
 
@@ -285,8 +290,8 @@ def _scaled_losses(logits_nL: np.ndarray, right_nL: np.ndarray, *, multi_label: 
     return float(scale), losses(scale, 0.0)
 
 
-def _share_right(logits_nL: np.ndarray, right_nL: np.ndarray, *, multi_label: bool) -> Interval:
-    """How many texts are answered right."""
+def share_right(logits_nL: np.ndarray, right_nL: np.ndarray, *, multi_label: bool) -> Interval:
+    """The share of texts that are answered right; of several labels, whose labels are all right."""
     answers_nL = logits_nL > 0
     if not multi_label:
         answers_nL = np.arange(logits_nL.shape[1]) == logits_nL.argmax(-1)[:, None]
