@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -162,7 +163,7 @@ def run(source: str, /, *, settings: FitSettings = FitSettings()) -> None:
     with settings.progress([source]) as progress:
         progress.begin("opening the model")
         scorer = settings.opened()
-        scorer.engine.told = progress.within
+        scorer.engine.told = partial(progress.within, what="texts")
         progress.begin("reading")
         fitted = fit_few(
             some,
@@ -170,7 +171,7 @@ def run(source: str, /, *, settings: FitSettings = FitSettings()) -> None:
             template=settings.hypothesis_template,
             seed=settings.seed,
             contrastive=settings.contrastive,
-            told=progress.within,
+            told=partial(progress.within, what="training"),
         )
     columns = ColumnNames(text=column, label=settings.labels_column)
     fitted.save(settings.out, columns=columns, data=Path(source).name, overwrite=settings.overwrite)

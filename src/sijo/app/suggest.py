@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,7 +75,7 @@ def run(source: str, /, *, settings: SuggestSettings = SuggestSettings()) -> Non
     with settings.progress([source]) as progress:
         progress.begin("opening the model")
         scorer = settings.opened()
-        scorer.engine.told = progress.within
+        scorer.engine.told = partial(progress.within, what="texts")
         progress.begin("reading")
         suggestions = suggest(
             texts,

@@ -31,7 +31,7 @@ from sijo.files.json_files import read_object, write_json
 from sijo.files.paths import present
 from sijo.inference.outputs import unit
 from sijo.jobs.fitting.few_labels import FewLabels
-from sijo.jobs.fitting.head import FOLDS, FittedHead, Prior, fit_head, folds, share_right
+from sijo.jobs.fitting.head import FOLDS, FittedHead, Prior, fit_head, folds, share_right, stand_ins
 from sijo.models.labels import with_labels
 from sijo.prediction.task import PROBLEMS, FineTuned
 from sijo.random import rng
@@ -223,7 +223,10 @@ def head_of(
     if len(others_nD) and len(all_nD) >= ENOUGH and not some.multi_label and (labels_LD != labels_LD[0]).any():
         labels_LD = unit(labels_LD + Refinement(all_nD, labels_LD).prototypes)
     prior = Prior.of(labels_LD, all_nD, multi_label=some.multi_label, none_score=none_score)
-    return fit_head(texts_nD, some.right, prior, multi_label=some.multi_label, seed=seed, judged=judged)
+    beside = None if some.multi_label else stand_ins(some.right, prior, labels_LD, others_nD)
+    return fit_head(
+        texts_nD, some.right, prior, multi_label=some.multi_label, seed=seed, beside=beside, judged=judged
+    )
 
 
 def _after_pairs(

@@ -10,8 +10,9 @@ With unit vectors x of texts, v of labels, and the mean m and spread r of the te
 which is a Gaussian prior on the whole head whose mean is the zero-shot head times s. As k grows the answer becomes
 the zero-shot one; as labels become many they outweigh both. Biases are held a hundred times as tight: how often a
 label was given among a few texts says little of how often it is right. The softmax of the loss is over labels that
-some text has: one that none has keeps its zero-shot logit, and nothing pushes it away. Where several labels may fit,
-each has a sigmoid in place of the softmax, and the prior is the cosine above the none score.
+some text has. One that none has would keep its zero-shot logit and lose its texts to the others, which learned to
+claim them: so texts without a label stand in for it (`stand_ins`). Where several labels may fit, each has a sigmoid in
+place of the softmax, and the prior is the cosine above the none score.
 
 s and k are `DEFAULT` unless another pair of `CANDIDATES` is better in cross-validation by more than one standard
 error of the difference: a dozen texts cannot tell thirty settings apart, and the pair that they would choose was worse
@@ -41,6 +42,8 @@ classes with a text or two, and what suits them suits none."""
 LOSS_TOLERANCE, MOST_STEPS = 1e-3, 200
 SCALES = np.geomspace(0.2, 5.0, 17)
 """Of all logits: what makes probabilities as sure as they are right on texts held out."""
+Beside = tuple[np.ndarray, np.ndarray]
+"""Unit vectors, and bool which labels each has."""
 BIAS = 0.1
 """What stands in for the 1 that a bias is multiplied by; its square says how tight biases are held."""
 SOLID = 1e-9
@@ -85,7 +88,7 @@ class Prior:
         none_score  the cosine from which a label fits, where several may
 
         >>> prior = Prior.of(np.eye(2), np.array([[1.0, 0.0], [0.0, 1.0]]))
-        >>> prior.weight_LD.tolist(), prior.spread.round(3)
+        >>> prior.weight_LD.tolist(), round(prior.spread, 3)
         ([[1.0, -1.0], [-1.0, 1.0]], 0.707)
         """
         cosines_nL = texts_nD @ labels_LD.T
@@ -136,6 +139,7 @@ def fit_head(
     *,
     multi_label: bool = False,
     seed: int = 0,
+    beside: Beside | None = None,
     judged: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> FittedHead:
     """The head of some labelled texts.
@@ -144,6 +148,7 @@ def fit_head(
     right_nL  bool, one label a text, or with `multi_label` any number
     prior     where it begins
     seed      decides the folds
+    beside    vectors and labels that are learned from and never held out, as `stand_ins` gives them
     judged    logits of texts held out, by a head that did not see them, and what is right of these, where the vectors
               themselves were learned from all the texts: then nothing is chosen by them, and they say how good it is
 
@@ -157,15 +162,15 @@ def fit_head(
     if judged is None and (counts_L >= 2).any():
         places = _some_of_each(right_nL, MOST_TRIED, seed)
         chosen = bool(np.median(counts_L[counts_L > 0]) >= FEWEST)
-        problem = _Problem(texts_nD[places], right_nL[places], prior, multi_label=multi_label)
+        problem = _Problem(texts_nD[places], right_nL[places], prior, multi_label=multi_label, beside=beside)
         folds_n = folds(right_nL[places], FOLDS, seed)
         strength, held_nL = _chosen(problem, folds_n, CANDIDATES if chosen else (DEFAULT,))
-        judged = held_nL, problem.right_nL
+        judged = held_nL, right_nL[places]
     scale, held_out = 1.0, None
     if judged is not None and len(judged[0]):
         scale, _ = _scaled_losses(*judged, multi_label=multi_label)
         held_out = share_right(*judged, multi_label=multi_label)
-    whole = _Problem(texts_nD, right_nL, prior, multi_label=multi_label)
+    whole = _Problem(texts_nD, right_nL, prior, multi_label=multi_label, beside=beside)
     weight_LR, bias_L = whole.solved(strength)
     moved_LD = weight_LR @ whole.basis_RD / prior.spread
     return FittedHead(
@@ -179,11 +184,53 @@ def fit_head(
     )
 
 
-class _Problem:
-    """Labelled texts in the coordinates of their own span, where the best weights lie."""
+def stand_ins(right_nL: np.ndarray, prior: Prior, labels_LD: np.ndarray, others_mD: np.ndarray) -> Beside:
+    """Vectors and labels for classes that no text has, without which the others would take their texts.
 
-    def __init__(self, texts_nD: np.ndarray, right_nL: np.ndarray, prior: Prior, *, multi_label: bool) -> None:
-        self.right_nL, self.multi_label = right_nL, multi_label
+    Those texts without a label of which the zero-shot answer is surest that they have such a class, as many as the
+    middle class has labels; where it finds none, the vector of the class's own words.
+
+    right_nL   bool, of the labelled texts
+    labels_LD  unit vectors of the labels
+    others_mD  unit vectors of texts without a label
+
+    >>> prior = Prior.of(np.eye(2), np.eye(2))
+    >>> vectors, right = stand_ins(np.array([[True, False]]), prior, np.eye(2), np.array([[0.6, 0.8], [0.0, 1.0]]))
+    >>> vectors.tolist(), right.tolist()
+    ([[0.0, 1.0]], [[False, True]])
+    """
+    counts_L = right_nL.sum(0)
+    middle = int(np.median(counts_L[counts_L > 0]))
+    logits_mL = prior.logits(others_mD)
+    first_two_m2 = np.sort(logits_mL, axis=-1)[:, -2:]
+    leads_m, guesses_m = first_two_m2[:, 1] - first_two_m2[:, 0], logits_mL.argmax(-1)
+    vectors, rows = [labels_LD[:0]], [right_nL[:0]]
+    for label in np.flatnonzero(counts_L == 0):
+        found = np.flatnonzero(guesses_m == label)
+        surest = others_mD[found[np.argsort(-leads_m[found], kind="stable")[:middle]]]
+        own = surest if len(surest) else labels_LD[[label]]
+        vectors.append(own)
+        rows.append(np.eye(len(counts_L), dtype=bool)[[label] * len(own)])
+    return np.concatenate(vectors), np.concatenate(rows)
+
+
+class _Problem:
+    """Labelled texts, and behind them what stands beside, in the coordinates of their own span, where the best
+    weights lie."""
+
+    def __init__(
+        self,
+        texts_nD: np.ndarray,
+        right_nL: np.ndarray,
+        prior: Prior,
+        *,
+        multi_label: bool,
+        beside: Beside | None = None,
+    ) -> None:
+        self.texts, self.multi_label = len(texts_nD), multi_label
+        if beside is not None:
+            texts_nD, right_nL = np.concatenate([texts_nD, beside[0]]), np.concatenate([right_nL, beside[1]])
+        self.right_nL = right_nL
         self.prior_nL = prior.logits(texts_nD)
         scaled_nD = (texts_nD - prior.mean_D) / prior.spread
         left, values, right = np.linalg.svd(scaled_nD, full_matrices=False)
@@ -229,12 +276,13 @@ class _Problem:
     def held_out_logits(self, strengths: Sequence[Strength], folds_n: np.ndarray) -> list[np.ndarray]:
         """Of each strength the logits (n, L) of each text by a head that was fitted to the other folds."""
         logits = [strength.prior * self.prior_nL for strength in strengths]
-        for fold in np.unique(folds_n):
+        folds_n = np.concatenate([folds_n, np.full(len(self.right_nL) - self.texts, -1)])
+        for fold in range(folds_n.max() + 1):
             rows, out, begin = folds_n != fold, folds_n == fold, None
             for strength, logits_nL in zip(strengths, logits, strict=True):
                 weight_LR, bias_L = begin = self.solved(strength, rows, begin)
                 logits_nL[out] += self.z_nR[out] @ weight_LR.T + bias_L
-        return logits
+        return [logits_nL[: self.texts] for logits_nL in logits]
 
 
 def _softmax_loss(logits_nS: np.ndarray, wanted_nS: np.ndarray) -> tuple[float, np.ndarray]:
@@ -258,7 +306,7 @@ def _chosen(problem: _Problem, folds_n: np.ndarray, candidates: Sequence[Strengt
     standard error."""
     logits = dict(zip(candidates, problem.held_out_logits(candidates, folds_n), strict=True))
     losses = {
-        strength: _scaled_losses(own, problem.right_nL, multi_label=problem.multi_label)[1]
+        strength: _scaled_losses(own, problem.right_nL[: problem.texts], multi_label=problem.multi_label)[1]
         for strength, own in logits.items()
     }
     best = min(losses, key=lambda strength: float(losses[strength].mean()))
