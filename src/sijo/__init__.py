@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sijo.generation.generator import generate as generate
     from sijo.inference.encode import encode as encode
     from sijo.inference.open_models import close_models as close_models
+    from sijo.jobs.fitting.classifier import FewShotClassifier as FewShotClassifier
     from sijo.nn.architecture import Architecture as Architecture
     from sijo.pipelines.pipeline import pipeline as pipeline
     from sijo.prediction.answers import Prediction as Prediction
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "Architecture": "sijo.nn.architecture.Architecture",
+    "FewShotClassifier": "sijo.jobs.fitting.classifier.FewShotClassifier",
     "Label": "sijo.zeroshot.labels.Label",
     "LabelSet": "sijo.zeroshot.labels.LabelSet",
     "Prediction": "sijo.prediction.answers.Prediction",

@@ -25,8 +25,10 @@ from sijo.app import (
     encode,
     evaluate,
     export,
+    fit,
     generate,
     inspect,
+    suggest,
 )
 from sijo.app.again import GIVEN
 from sijo.app.options import check_options
@@ -63,7 +65,7 @@ def input_name(*command: str) -> Callable[[object, Sequence[Token]], str]:
     return read
 
 
-for module in (attribute, bench, distill, evaluate, export, finetune, generate, inspect, pretrain):
+for module in (attribute, bench, distill, evaluate, export, finetune, fit, generate, inspect, pretrain, suggest):
     app.command(module.run, name=module.__name__.rpartition(".")[2], help_format="markdown")
 TOKENIZER = "Make a tokenizer from raw text."
 LABELS = "Check a file of labels before a model reads it."

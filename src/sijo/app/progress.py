@@ -130,10 +130,10 @@ class RowProgress(ProgressReport):
 
     rows = 0
 
-    def within(self, done: int, of: int) -> None:
+    def within(self, done: int, of: int, what: str = "the first rows") -> None:
         """So many inputs of the block at work are read: told of the first block alone, behind which rows count."""
         if not self.rows:
-            self._show(f"the first rows: {done / of:.0%}", None)
+            self._show(f"{what}: {done / of:.0%}", None)
 
     def add(self, rows: int, share: float | None) -> None:
         """Count more rows; `share` of the input is read, None where that is not known."""

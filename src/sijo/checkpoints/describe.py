@@ -18,6 +18,8 @@ from sijo.checkpoints.onnx.files import onnx_files
 from sijo.checkpoints.onnx.outputs import JUDGING, judging_heads
 from sijo.checkpoints.sentence import SentenceSettings, network_folder, sentence_settings
 from sijo.checkpoints.vectors.decoders import why_no_encoder
+from sijo.checkpoints.vectors.fitted_head import read_fitted_head
+from sijo.checkpoints.vectors.steps import DenseStep
 from sijo.checkpoints.weight_files import has_weights, shown, weight_files
 from sijo.errors import CheckpointError, RefusedError, SettingError, SijoError
 from sijo.files.json_files import read_object
@@ -27,7 +29,7 @@ from sijo.models import FAMILIES
 from sijo.models.family import Config, Layout
 from sijo.models.labels import with_labels
 from sijo.nn.architecture import LARGEST, Architecture
-from sijo.nn.head_specs import POOLER, HeadSpec
+from sijo.nn.head_specs import CLASSIFIER, POOLER, HeadSpec
 from sijo.tokenizers.tokenizer import Tokenizer
 
 Content = TypeVar("Content")
@@ -218,6 +220,16 @@ class FolderDescription:
         """How it makes a vector of a sentence."""
         folder = self.folder if present(self.folder, "modules.json") else self.base
         return sentence_settings(folder, self.architecture.hidden_size)
+
+    @cached_property
+    def fitted_head(self) -> DenseStep | None:
+        """The head that was fitted over its vectors, beside the network; None where it has none."""
+        sentence, whole = self.sentence, self.sentence.width(self.architecture.hidden_size)
+        return read_fitted_head(self.folder, self.labels, min(sentence.dimensions or whole, whole))
+
+    def network_head(self, head: str | None) -> str | None:
+        """The head that the network itself is run with to answer by `head`: none for a fitted one."""
+        return None if head == CLASSIFIER and self.fitted_head is not None else head
 
     def by_full_name(self, tensors: Mapping[str, Content]) -> dict[str, Content]:
         """The folder's tensors, or whatever is known of each, by full published name."""

@@ -22,13 +22,13 @@ from sijo.checkpoints.weights import read_weights, write_file
 from sijo.checkpoints.weights_digest import weights_digest
 from sijo.errors import SettingError
 from sijo.export.compare import Comparison, compare, open_session
-from sijo.export.export import FOLDER, copy_folder, head_of, must_agree, must_equal, note, parts_of
+from sijo.export.export import FOLDER, head_of, must_agree, must_equal, note, parts_of
 from sijo.export.file import write_over
 from sijo.export.graph import needs_onnx
 from sijo.export.network import onnx_model
 from sijo.export.stored import StoredBlocks
 from sijo.export.texts import default_texts
-from sijo.files.atomic import whole_folder
+from sijo.files.atomic import copy_folder, whole_folder
 from sijo.files.json_files import write_json
 from sijo.files.paths import FolderFile
 from sijo.nn.encoder_decoder import in_stack

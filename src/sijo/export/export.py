@@ -1,8 +1,6 @@
 """From a model's folder to ONNX files in it, each kept only after it was compared with the original."""
 
-import os
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,10 +20,8 @@ from sijo.export.file import write_onnx
 from sijo.export.graph import needs_onnx
 from sijo.export.network import HEADS, NetworkParts, onnx_model
 from sijo.export.texts import default_texts
-from sijo.files.atomic import whole_folder
+from sijo.files.atomic import copy_folder, whole_folder
 from sijo.files.json_files import read_object, write_json
-from sijo.files.manifest import MANIFEST
-from sijo.files.opener import open_inside
 from sijo.files.paths import present
 from sijo.inference.precision import ALIKE
 from sijo.nn.encoder_decoder import in_stack
@@ -146,23 +142,6 @@ def parts_of(model: Model, head: str | None) -> NetworkParts:
 
 def _arrays(module: torch.nn.Module) -> dict[str, np.ndarray]:
     return {in_stack(name): tensor.float().numpy() for name, tensor in module.state_dict().items()}
-
-
-def copy_folder(folder: Path, fresh: Path, leave: Callable[[str], bool] = lambda name: False) -> None:
-    """Put every file of a folder into another, but its manifest and what is hidden.
-
-    leave  whether a file of that name stays behind too
-    """
-    for place, below, files in os.walk(folder):
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        for path in (Path(place) / name for name in sorted(files) if not name.startswith(".")):
-            name = path.relative_to(folder).as_posix()
-            stream = None if name == MANIFEST or leave(name) else open_inside(folder, name)
-            if stream is None:
-                continue
-            (fresh / name).parent.mkdir(parents=True, exist_ok=True)
-            with stream, (fresh / name).open("xb") as copy:
-                shutil.copyfileobj(stream, copy, 1 << 20)
 
 
 def must_equal(comparison: Comparison) -> None:

@@ -10,7 +10,7 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import reduce
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 from sijo.errors import SettingError
 from sijo.files.manifest import MANIFEST, write_manifest
+from sijo.files.opener import open_inside
 from sijo.files.private import FOLDER_OURS_ALONE, OURS_ALONE, by_umask, open_file, take_mode
 from sijo.files.system import DIRECTORY, MODES, NOFOLLOW, OPENS_FOLDERS, is_ours, set_mode, to_disk
 from sijo.files.system import lock as hold
@@ -95,7 +96,7 @@ def whole_folder(target: Path, *, overwrite: bool = False, private: bool = False
     fresh = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
     with alone(target.parent):
         _clear_leftovers(target)
-        _may_write(target, overwrite=overwrite)
+        must_be_free(target, overwrite=overwrite)
         fresh.mkdir(FOLDER_OURS_ALONE)
         handle = lock(fresh)  # held as long as this process lives: nobody clears away what is being written
     try:
@@ -104,12 +105,29 @@ def whole_folder(target: Path, *, overwrite: bool = False, private: bool = False
         _settle_modes(fresh, target, private=private)
         _to_disk(fresh)
         with alone(target.parent):
-            _may_write(target, overwrite=overwrite)
+            must_be_free(target, overwrite=overwrite)
             _put(fresh, target)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)  # what was not finished, or what was replaced
         if handle is not None:
             os.close(handle)
+
+
+def copy_folder(folder: Path, fresh: Path, leave: Callable[[str], bool] = lambda name: False) -> None:
+    """Put every file of a folder into another, but its manifest and what is hidden.
+
+    leave  whether a file of that name stays behind too
+    """
+    for place, below, files in os.walk(folder):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        for path in (Path(place) / name for name in sorted(files) if not name.startswith(".")):
+            name = path.relative_to(folder).as_posix()
+            stream = None if name == MANIFEST or leave(name) else open_inside(folder, name)
+            if stream is None:
+                continue
+            (fresh / name).parent.mkdir(parents=True, exist_ok=True)
+            with stream, (fresh / name).open("xb") as copy:
+                shutil.copyfileobj(stream, copy, 1 << 20)
 
 
 def _put(fresh: Path, target: Path) -> None:
@@ -150,7 +168,8 @@ def _settle_modes(fresh: Path, target: Path, *, private: bool) -> None:
             path.chmod(about.st_mode & widest)
 
 
-def _may_write(target: Path, *, overwrite: bool) -> None:
+def must_be_free(target: Path, *, overwrite: bool) -> None:
+    """Raise SettingError where something is at the target of a folder that may not be replaced."""
     if not os.path.lexists(target):
         return
     if not overwrite:

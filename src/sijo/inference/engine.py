@@ -18,6 +18,7 @@ from sijo.batching import AnyText, by_length, groups
 from sijo.checkpoints.describe import DescribedModel
 from sijo.errors import SettingError
 from sijo.inference.backends.backend import Backend, IdBatch, TokenPlaces
+from sijo.inference.backends.fitted_backend import FittedBackend
 from sijo.inference.dimensions import width_of
 from sijo.inference.language import LanguageCheck
 from sijo.inference.outputs import Encoded, Logits, NotFiniteError
@@ -159,6 +160,9 @@ class Engine:
         (2, 3)
         """
         self._must_have(CLASSIFIER, "a head that judges texts")
+        if isinstance(self.backend, FittedBackend):  # over one vector a text, of however many windows
+            read = self._encoded(list(texts_in(texts)))
+            return Logits(read.tokens, read.windows, read.truncated, self.backend.judged(read.vectors))
         width, texts = len(self.model.labels), list(texts_in(texts))
         return Logits(*self.outputs(texts, lambda new: self._read(new, self._logits, width, blank=True), width))
 

@@ -60,7 +60,7 @@ def ranked(
     for precision in (precision for precision, worth in wanted.items() if worth):
         with suppress(SettingError):
             name = chosen_backend(described, backend, device, precision, head)
-            if BACKENDS[name].suits(described, precision, head):
+            if BACKENDS[name].suits(described, precision, described.network_head(head)):
                 able.append(precision)
     return able
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from sijo.data.asked_rows import word_places
 from sijo.data.labelled_inputs import LabelledInputs
-from sijo.data.labelled_rows import LabelledRow
+from sijo.data.labelled_rows import LabelledRow, Task
 from sijo.errors import SettingError
 from sijo.evaluation.metrics import SpanAnswer, best_span
 from sijo.evaluation.tag_schemes import OUTSIDE, merged_words
@@ -78,12 +78,30 @@ def decoded(
         case "multiple-choice":
             rows = zip(scores, inputs.rows, counts, strict=True)
             return [_choice(row, labelled.choices, count) for row, labelled, count in rows]
+    return judged_texts(scores, inputs.task, inputs.names, counts, threshold=threshold)
+
+
+def judged_texts(
+    scores: Sequence[Any],
+    task: Task,
+    names: Sequence[str],
+    counts: Sequence[dict[str, Any]],
+    *,
+    threshold: float = THRESHOLD,
+) -> list[Prediction]:
+    """The answer for each text by a head over the whole of it: a label, labels or a number.
+
+    scores  (K,) of each
+    names   of the K columns
+    counts  of each how much was read, as `Prediction` has it
+    """
+    each = zip(scores, counts, strict=True)
+    match task:
         case "regression":
-            return [_number(row, inputs.names, count) for row, count in zip(scores, counts, strict=True)]
+            return [_number(row, names, count) for row, count in each]
         case "multi-label":
-            each = zip(scores, counts, strict=True)
-            return [_labels(row, inputs.names, threshold, count) for row, count in each]
-    return [_label(row, inputs.names, count) for row, count in zip(scores, counts, strict=True)]
+            return [_labels(row, names, threshold, count) for row, count in each]
+    return [_label(row, names, count) for row, count in each]
 
 
 def shares(scores: np.ndarray) -> np.ndarray:

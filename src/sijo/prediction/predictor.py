@@ -14,13 +14,14 @@ from sijo.data.labelled_inputs import LabelledInputs
 from sijo.data.labelled_rows import ColumnNames, LabelledRow, Task
 from sijo.errors import SettingError
 from sijo.inference.backends.backend import Precision
+from sijo.inference.backends.fitted_backend import FittedBackend
 from sijo.inference.encode import engine_of
 from sijo.inference.engine import Engine
 from sijo.inference.language import LanguageCheck
 from sijo.inference.outputs import NotFiniteError
 from sijo.inference.precision import FIRST_TEXTS, choose, ranked
 from sijo.prediction.answers import NumberAnswer, Prediction
-from sijo.prediction.decoding import THRESHOLD, decoded
+from sijo.prediction.decoding import THRESHOLD, decoded, judged_texts
 from sijo.prediction.task import ModelTask, task_of
 from sijo.texts import TABLES, is_of
 
@@ -73,6 +74,8 @@ class Predictor:
         return LabelledInputs(rows, task.task, task.names, self.engine.model.tokenizer, task.cutting)
 
     def _predicted(self, rows: Sequence[LabelledRow], before: int) -> list[Prediction]:
+        if isinstance(self.engine.backend, FittedBackend):
+            return self._judged(rows, before)
         inputs = self.inputs(rows)
         ids, types = map(list, zip(*inputs.sequences, strict=True))
         try:
@@ -82,6 +85,23 @@ class Predictor:
             raise NotFiniteError(error.why, before + row, "row") from None
         scores = [self._of_input(inputs, number, each) for number in range(len(inputs))]
         answers = decoded(scores, inputs, self.task.answers, threshold=self.threshold)
+        return [answer.unless_empty() for answer in answers]
+
+    def _judged(self, rows: Sequence[LabelledRow], before: int) -> list[Prediction]:
+        """By a head that was fitted over one vector a text, which is read as it was then: in windows, where long."""
+        if len(rows[0].texts) > 1:
+            raise SettingError(f"row {before + 1:,} has two texts, and the head was fitted over vectors of one")
+        try:
+            read = self.engine.judge([row.texts[0] for row in rows])
+        except NotFiniteError as error:
+            raise error.after(before, "row") from None
+        counts = [
+            {"tokens": tokens, "windows": windows, "truncated": cut}
+            for tokens, windows, cut in zip(
+                read.tokens.tolist(), read.windows.tolist(), read.truncated.tolist(), strict=True
+            )
+        ]
+        answers = judged_texts(list(read.logits), self.task.task, self.task.names, counts, threshold=self.threshold)
         return [answer.unless_empty() for answer in answers]
 
     def _of_input(self, inputs: LabelledInputs, number: int, each: Sequence[Any]) -> Any:

@@ -138,6 +138,8 @@ def task_of(
 def _heads(model: DescribedModel) -> Sequence[str]:
     """Those that a folder holds, or that a model was opened with."""
     loaded: Any = () if isinstance(model, FolderDescription) else getattr(model, "head_values", ())
+    if isinstance(model, FolderDescription) and model.fitted_head is not None:
+        return (CLASSIFIER,)
     return tuple(loaded) or model.heads
 
 

@@ -12,6 +12,7 @@ from sijo.checkpoints.onnx.files import onnx_file
 from sijo.checkpoints.onnx.opened import onnx_heads, onnx_outputs
 from sijo.errors import SettingError, SijoError, nearest, warn
 from sijo.inference.backends.backend import Backend, Precision
+from sijo.inference.backends.fitted_backend import FittedBackend
 from sijo.nn.head_specs import CLASSIFIER
 from sijo.processor import has_bf16, may_have_gpu
 
@@ -127,7 +128,7 @@ def chosen_backend(
         raise SettingError(
             f"no precision {precision!r}{nearest(precision, names)}; there are auto, {', '.join(names)}"
         )
-    kind = device.partition(":")[0]
+    kind, head = device.partition(":")[0], described.network_head(head)
     if backend == "auto":
         able = [name for name, row in BACKENDS.items() if kind in row.devices and precision in row.precisions]
         none = "torch" if described.onnx_alone is None else "onnx"  # which says what the folder lacks
@@ -196,6 +197,7 @@ def open_backend(
         raise SettingError(
             f"{described.folder} is opened with {row.module}, which is not installed: {row.install}{files}"
         )
-    settings = {"head": head, "device": device, "precision": precision, "threads": threads}
-    opened = resolve_name(row.place).open(described, **settings)
-    return cast(Backend, opened)
+    settings = {"head": described.network_head(head), "device": device, "precision": precision, "threads": threads}
+    opened = cast(Backend, resolve_name(row.place).open(described, **settings))
+    fitted = described.fitted_head if head == CLASSIFIER else None
+    return opened if fitted is None else FittedBackend(opened, fitted, described.sentence)

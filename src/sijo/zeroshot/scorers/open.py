@@ -157,8 +157,10 @@ def model_facts(model: "FolderDescription | Model") -> ModelFacts:
     >>> facts.columns, facts.says_entailment, facts.gives_sentence_vectors
     (('LABEL_0', 'LABEL_1'), False, True)
     """
+    fitted = isinstance(model, FolderDescription) and model.fitted_head is not None
     opened = frozenset() if isinstance(model, FolderDescription) else frozenset(model.head_values)
-    return ModelFacts(model.source, opened.union(model.heads), opened, model.labels, model.sentence.trained)
+    heads = opened.union(model.heads)
+    return ModelFacts(model.source, heads, opened, model.labels, model.sentence.trained, fitted)
 
 
 def _owner(option: str) -> str:

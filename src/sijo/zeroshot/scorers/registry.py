@@ -26,6 +26,8 @@ class ModelFacts:
     """The names of the columns of its classification head."""
     gives_sentence_vectors: bool
     """Whether it was trained to."""
+    fitted: bool = False
+    """Whether its folder holds a head that was fitted over its vectors, as `sijo fit` leaves it."""
 
     @property
     def says_entailment(self) -> bool:
@@ -84,6 +86,8 @@ def _suits_entailment(model: ModelFacts) -> str | None:
 
 
 def _suits_trained(model: ModelFacts) -> str | None:
+    if model.fitted:
+        return "a head was fitted on labels over its vectors"
     if CLASSIFIER not in model.heads or model.says_entailment:
         return None
     if CLASSIFIER not in model.opened_heads and "token-classification" in model.heads:

@@ -1,0 +1,45 @@
+"""SetFit's own package on one question from few_labels.py: JSON on standard input, JSON on standard output.
+
+It runs in an environment of its own, of which few_labels.py is told the Python (--setfit): setfit 1.2 pins nothing of
+what sijo needs, and sijo does not need it. Nothing of sijo is imported.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+
+os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+
+
+def main() -> None:
+    """Train, answer, and say how long training took."""
+    from datasets import Dataset
+    from setfit import SetFitModel, Trainer, TrainingArguments
+
+    asked = json.load(sys.stdin)
+    model = SetFitModel.from_pretrained(asked["model"])
+    model.model_body.max_seq_length = asked["longest"]
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            output_dir=folder,
+            batch_size=16,
+            num_epochs=1,
+            num_iterations=asked["iterations"],
+            seed=asked["seed"],
+            show_progress_bar=False,
+            report_to="none",
+            save_strategy="no",
+        )
+        rows = Dataset.from_dict({"text": asked["texts"], "label": asked["labels"]})
+        trainer = Trainer(model=model, args=arguments, train_dataset=rows)
+        started = time.perf_counter()
+        trainer.train()
+        seconds = time.perf_counter() - started
+    answers = [int(label) for label in model.predict(asked["asked"], show_progress_bar=False)]
+    print("\n" + json.dumps({"answers": answers, "seconds": seconds}))
+
+
+if __name__ == "__main__":
+    main()

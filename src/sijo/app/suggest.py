@@ -1,0 +1,123 @@
+"""`sijo suggest`: a table with a few labels, or none yet, in; the rows to label next out."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cyclopts import Parameter
+from rich.table import Column
+from rich.text import Text
+
+from sijo.app.fit import LabelledTable
+from sijo.app.results import print_beside_texts, print_json, wants_json
+from sijo.files.row_writers import format_of
+from sijo.names import folded
+
+if TYPE_CHECKING:
+    from sijo.jobs.fitting.few_labels import FewLabels
+    from sijo.jobs.fitting.suggest import Suggestion
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class SuggestSettings(LabelledTable):
+    """How many rows are suggested, and where they go."""
+
+    count: int = 10
+    """How many rows to suggest."""
+    output: Path | None = None
+    """A .csv, .tsv, .jsonl, .parquet or .xlsx to write them to, with an empty column for the labels, in place of
+    printing them; it appears whole or not at all."""
+
+    def known(self, texts: Sequence[str], cells: Sequence[object]) -> "FewLabels | None":
+        """The labels there are; None where neither two labels occur nor any are named."""
+        from sijo.jobs.fitting.few_labels import few_labels, is_blank, none_yet
+
+        labels = self.label_set()
+        given = [cell for cell in cells if not is_blank(cell)]
+        if not given and labels is not None:
+            return none_yet(labels, texts, multi_label=self.multi_label)
+        if labels is None and len({folded(str(cell)) for cell in given}) < 2:
+            return None
+        return few_labels(
+            texts,
+            cells,
+            column=self.labels_column or "",
+            labels=labels,
+            multi_label=self.multi_label,
+            separator=self.labels_separator,
+        )
+
+
+def run(source: str, /, *, settings: SuggestSettings = SuggestSettings()) -> None:
+    """Tell which rows to label next, ten at a time: those that teach a classifier most.
+
+    FILE is a table as sijo fit takes it, whose label column may be empty, or not there yet. Suggested are rows that the
+    present model is unsure of, of as many kinds as there are rows to suggest: the model is a head fitted to the
+    labels so far, or before there are any what the labels' names say (--labels). A row that is labelled, or that
+    holds the text of one, is never suggested, and the same table gives the same rows.
+
+        sijo suggest mail.csv --labels "invoice,delivery,complaint"
+
+        sijo suggest mail.csv --labels-column topic --output next.csv
+    """
+    if settings.output is not None:
+        format_of(settings.output)  # refused before the texts are read
+    settings.take_threads()
+    from sijo.jobs.fitting.few_labels import is_blank
+    from sijo.jobs.fitting.suggest import suggest
+
+    texts, cells, column = settings.rows([source], must=False)
+    some = settings.known(texts, cells)
+    with settings.progress([source]) as progress:
+        progress.begin("opening the model")
+        scorer = settings.opened()
+        scorer.engine.told = partial(progress.within, what="texts")
+        progress.begin("reading")
+        suggestions = suggest(
+            texts,
+            scorer,
+            labelled=[not is_blank(cell) for cell in cells],
+            some=some,
+            template=settings.hypothesis_template,
+            count=settings.count,
+            seed=settings.seed,
+        )
+    if some is None:
+        settings.say("no labels are known yet, so rows of different kinds are suggested; name labels by --labels")
+    if settings.output is not None:
+        _write(suggestions, settings.output, column, settings.labels_column or "label")
+        settings.say(f"{len(suggestions)} rows to label in {settings.output}")
+    elif wants_json(settings.format):
+        print_json(*(asdict(one) for one in suggestions), ascii=True)
+    else:
+        _print(suggestions)
+
+
+def _print(suggestions: Sequence["Suggestion"]) -> None:
+    """For people, a line each."""
+    rows = [[Text(f"{one.row:,}"), Text(one.label or "–"), Text(f"{one.uncertainty:.3f}")] for one in suggestions]
+    columns = [Column("row", justify="right"), Column("now", max_width=24, no_wrap=True), Column("unsure")]
+    print_beside_texts(columns, rows, [" ".join(one.text.split()) for one in suggestions], headings=True)
+
+
+def _write(suggestions: Sequence["Suggestion"], path: Path, column: str, labels_column: str) -> None:
+    """A table of them, to be filled in."""
+    import pyarrow as pa
+
+    from sijo.files.atomic import whole_file
+    from sijo.files.row_writers import WRITERS, ColumnPlan, OutputRows
+
+    rows = pa.table({"row": pa.array([one.row for one in suggestions], pa.int64())})
+    own = {
+        column: pa.array([one.text for one in suggestions], pa.string()),
+        labels_column: pa.array([""] * len(suggestions), pa.string()),
+        "now": pa.array([one.label for one in suggestions], pa.string()),
+        "uncertainty": pa.array([one.uncertainty for one in suggestions], pa.float64()),
+    }
+    piece = OutputRows(rows, pa.table(own), "parquet")
+    with whole_file(path) as out, closing(WRITERS[format_of(path)](out, ColumnPlan.of([piece]))) as writer:
+        writer.write(piece)
