@@ -128,7 +128,7 @@ def test_the_command(sijo_cli, files, tiny_model, tmp_path):
         (("--attributes", "holes.csv"), 3, "class 'travel', attribute 'b' is empty"),
         (("--attributes", "few.csv"), 3, "no row for"),
         (("--report", "x.html"), 2, "let it end in .md"),
-        (("--data", "seen"), 3, "is seen"),
+        (("--data", "seen"), 3, "every row is of a seen class"),
     ],
 )
 def test_what_the_command_refuses(sijo_cli, files, tiny_model, tmp_path, changes, code, words):

@@ -33,16 +33,19 @@ def test_hand_computed():
 
 
 def test_eszsl_is_the_formula():
-    # kills: γ and λ exchanged, a side solved twice, Y without its -1
+    # kills: γ and λ exchanged, a side solved twice, Y without its -1, means of what is scored
     texts, seen = RANDOM.normal(size=(9, 4)), RANDOM.normal(size=(3, 5))
     columns = np.arange(9) % 3
     method = ESZSL(gamma=0.3, lam=2.0).fit(texts, columns, seen)
     signs = np.where(columns[:, None] == np.arange(3), 1.0, -1.0)
+    other = RANDOM.normal(size=(2, 5)) - seen.mean(0)
+    new = RANDOM.normal(size=(3, 4)) - texts.mean(0)
+    scores = method.scores(new + texts.mean(0), other + seen.mean(0))
+    texts, seen = texts - texts.mean(0), seen - seen.mean(0)
     left = np.linalg.inv(texts.T @ texts + 0.3 * np.eye(4))
     right = np.linalg.inv(seen.T @ seen + 2.0 * np.eye(5))
     want = left @ texts.T @ signs @ seen @ right
-    other = RANDOM.normal(size=(2, 5))
-    assert method.scores(texts, other) == pytest.approx(texts @ want @ other.T)
+    assert scores == pytest.approx(new @ want @ other.T)
 
 
 def test_conse_takes_the_likeliest():

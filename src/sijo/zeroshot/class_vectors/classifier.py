@@ -101,8 +101,8 @@ class ClassVectorClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
 
     >>> texts = ["the tide is in", "salt waves", "my flat is let", "a house to rent", "tax on wages", "a tax form"]
     >>> classifier = ClassVectorClassifier(labels=["sea", "home", "tax", "music"])
-    >>> classifier.fit(texts, ["sea", "sea", "home", "home", "tax", "tax"]).seen_
-    array(['sea', 'home', 'tax'], dtype='<U5')
+    >>> classifier.fit(texts, ["sea", "sea", "home", "home", "tax", "tax"]).seen_.tolist()
+    ['sea', 'home', 'tax']
     >>> classifier.predict(["the band plays a song"]).tolist()
     ['music']
     """
