@@ -3,10 +3,10 @@
     python benchmarks/generalized.py --clinc FOLDER [--model M] [--splits 3] [--vectors FILE]
 
 Of the 150 intents 30 are drawn as unseen (by `random.Random(seed).sample`, seeds 0, 1, 2, …); train.csv.gz of the
-other 120 teaches, and test.csv.gz judges among all 150. Four methods of `zeroshot/class_vectors`: plain cosine (nothing is
-learned but gamma), ConSE, ESZSL and DAP, which takes the vectors of labels for attributes, each
-above its mean or not. Settings and gamma are chosen on held-out seen intents. Reported beside accuracy of seen and unseen intents, H and AUSUC: H without
-stacking (gamma 0), and accuracy of unseen intents among the unseen alone.
+other 120 teaches, and test.csv.gz judges among all 150. Four methods of `zeroshot/class_vectors`: plain cosine
+(nothing is learned but gamma), ConSE, ESZSL and DAP, which takes the vectors of labels for attributes, each above
+its mean or not. Settings and gamma are chosen on held-out seen intents. Reported beside accuracy of seen and unseen
+intents, H and AUSUC: H without stacking (gamma 0), and accuracy of unseen intents among the unseen alone.
 """
 
 import random

@@ -141,16 +141,16 @@ def eszsl_weights(texts_nD: Floats, signs_nS: Floats, seen_SA: Floats, *, gamma:
 class ESZSL(ClassVectorMethod):
     """A bilinear form between texts and classes, in closed form.
 
-    The means of the texts learned from and of the seen classes are taken from both sides first, which the paper does
-    not do: vectors of an encoder share a large part that tells nothing apart (docs/learning-without-labels.md).
+    The means of the texts learned from and of the seen classes are taken from both sides first, which the paper
+    does not do: vectors of an encoder share a large part that tells nothing apart (docs/learning-without-labels.md).
 
     gamma, lam  γ and λ: how much the weights are held down on the side of texts, and of classes
     """
 
     name = "eszsl"
-    choices: ClassVar = {"gamma": (0.1, 1, 10), "lam": (0.01, 0.1, 1)}
+    choices: ClassVar = {"gamma": (1, 10, 100), "lam": (0.01, 0.1, 1)}
 
-    def __init__(self, gamma: float = 1.0, lam: float = 0.01) -> None:
+    def __init__(self, gamma: float = 10.0, lam: float = 0.1) -> None:
         if not (0 < gamma < np.inf and 0 < lam < np.inf):
             raise SettingError(f"gamma={gamma} and lam={lam} must be above 0, such as 1")
         self.gamma, self.lam = gamma, lam
