@@ -142,7 +142,7 @@ class ESZSL(ClassVectorMethod):
     """A bilinear form between texts and classes, in closed form.
 
     The means of the texts learned from and of the seen classes are taken from both sides first, which the paper
-    does not do: vectors of an encoder share a large part that tells nothing apart (docs/learning-without-labels.md).
+    does not do: an encoder's vectors share a large part that tells nothing apart (docs/learning-without-labels.md).
 
     gamma, lam  γ and λ: how much the weights are held down on the side of texts, and of classes
     """
