@@ -3,17 +3,17 @@
     python benchmarks/without_labels.py OUT --clinc FOLDER --teacher FOLDER --mixture FILE.toml [--model M]
 
 Four sets of zero_shot_sets.py, named before the first run: CLINC150 domains, TREC with its definitions, Debian's
-sections, and these in Korean. Of each, 400 texts are a pool without labels, and 500 others judge. The encoder (the
+sections, and these in Korean. Of each, 400 texts are a pool without labels, and 400 others judge. The encoder (the
 built-in one) is measured on them by macro-F1 of labels by name:
 
     before           as it is
     refine           with calibrate="refine" fitted to the pool: no training, one pass over the pool
-    self-training    two rounds of 40 steps of 24 texts
-    distilled        80 steps of 24 texts of the pool, of which a teacher, a cross-encoder such as
+    self-training    two rounds of 24 steps of 24 texts
+    distilled        48 steps of 24 texts of the pool, of which a teacher, a cross-encoder such as
                      many_labels_verifier.py makes, says how well a few of the labels fit
     distilled+refine the same, and refine over it
-    matched          80 such steps of ordinary label-matching over labelled sets of other labels (--mixture)
-    teacher          the teacher itself, on 200 of the 500
+    matched          48 such steps of ordinary label-matching over labelled sets of other labels (--mixture)
+    teacher          the teacher itself, on 150 of the 400
 
 Steps cost the same in all of them; self-training reads the pool three times more, the teacher reads it once for
 each label. `others` is the mean of the three other sets' macro-F1 after learning from one: what is forgotten of
@@ -44,9 +44,9 @@ from sijo.training.settings import with_changes
 from sijo.zeroshot.labels import LabelSet
 
 SETS = ("CLINC150 domains", "TREC, defined", "Debian sections", "Debian sections, Korean")
-POOL, JUDGED, OF_TEACHER = 400, 500, 200
-STEPS = 40
-FEW = ("run.batch=24", "run.save_every=1000", "run.log_every=20", "run.keep=1")
+POOL, JUDGED, OF_TEACHER = 400, 400, 150
+STEPS = 24
+FEW = ("run.batch=24", "run.save_every=1000", "run.log_every=8", "run.keep=1", "questions.length=48")
 
 
 class Measured:
@@ -154,7 +154,7 @@ def show(args, measured: Measured, name: str, models: dict[str, str], *, others:
         drawn_RM = resampled(both, len(answers), resamples=1000, seed=0)
         value, gap = (Interval.of(one, drawn_R) for one, drawn_R in zip(values, drawn_RM.T, strict=True))
         record = {"macro_f1": value.to_dict(), "gain": gap.to_dict(), "rows": len(answers)}
-        if others and arm in ("before", "self-training", "distilled"):
+        if others and arm in ("before", "self-training"):
             model = args.model if arm == "before" else models[arm]
             means = []
             for other in SETS:

@@ -160,19 +160,29 @@ def test_labels_that_no_text_has(run):
         run("run", "rounds=1", labels=(*LABELS, *(f"label {number}" for number in range(60))), evaluation=None)
 
 
-def test_the_command_in_korean(sijo_cli, tmp_path, tiny_model):
+def test_the_command_in_korean(sijo_cli, place, tmp_path, tiny_model):
     # kills: labels written where a Korean name is no text, an option of another task that is passed over
     texts = tmp_path / "글.txt"
-    words = ("sea 바다", "the sun 해", "two 두 사람", "we land 땅", "rain 비", "sea of the sea", "sun", "land of rain")
-    texts.write_text("\n".join(words), encoding="utf-8")
+    words = [row["text"].replace("\n", " ") for row in lines(place / "texts.jsonl")]
+    texts.write_text("\n".join([*words, "the sea 바다", "해 sun"]), encoding="utf-8")
     out = tmp_path / "run"
     ran = sijo_cli(
-        *("finetune", "--task", "self-training", "--model", tiny_model, "--train", texts, "--labels", "바다 sea,해 sun,땅 land"),
+        *(
+            "finetune",
+            "--task",
+            "self-training",
+            "--model",
+            tiny_model,
+            "--train",
+            texts,
+            "--labels",
+            "travel,banking,small talk,바다 sea",
+        ),
         *("--out", out, "--format", "json", "--set", *SMALL, "rounds=1", "share=1.0"),
     )
     assert ran.code == 0, ran.err
     assert json.loads(ran.out)["task"] == "self-training" and (out / "model" / "config.json").is_file()
-    assert {row["label"] for row in lines(out / "round-1.jsonl")} <= {"바다 sea", "해 sun", "땅 land"}
+    assert {row["label"] for row in lines(out / "round-1.jsonl")} <= {*LABELS, "바다 sea"}
     ran = sijo_cli("finetune", "--task", "self-training", "--train", texts, "--out", tmp_path / "no")
     assert ran.code == 2 and "needs labels to choose among" in ran.err
     ran = sijo_cli("finetune", "--task", "one-pass", "--labels", "a,b", "--train", texts, "--out", tmp_path / "no")

@@ -103,6 +103,9 @@ def read_set(entry: SetEntry, how: TextReading = AS_TOLD) -> MatchedSet:
     Raises SettingError for columns and labels that do not fit together, and TextError for rows that cannot be
     matched: with an empty text, with two texts, with a label that its labels file does not have, or all of one.
     """
+    if isinstance(entry.labels, LabelSet) and (entry.language or entry.labels.language) is None:
+        languages = {language_of(name) or "en" for name in entry.labels.names}
+        entry = replace(entry, language="en" if len(languages) > 1 else None)  # a list of names in several
     if entry.unlabelled:
         rows = read_unlabelled(entry.file, entry.text, how)
     else:
