@@ -6,11 +6,15 @@ Of the 150 intents 30 are drawn as unseen (by `random.Random(seed).sample`, seed
 other 120 teaches, and test.csv.gz judges among all 150. Four methods of `zeroshot/class_vectors`: plain cosine
 (nothing is learned but gamma), ConSE, ESZSL and DAP, which takes the vectors of labels for attributes, each above
 its mean or not. Settings and gamma are chosen on held-out seen intents. Reported beside accuracy of seen and unseen
-intents, H and AUSUC: H without stacking (gamma 0), and accuracy of unseen intents among the unseen alone.
+intents, H and AUSUC: H without stacking (gamma 0), and accuracy of unseen intents among the unseen alone. The
+built-in encoder has learned from CLINC150's training part by intent, so no intent is new to it; all-minilm-l6-v2
+has not.
 """
 
 import random
 import time
+from collections import Counter
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -35,14 +39,20 @@ def main() -> None:
     parser.add_argument("--clinc", type=Path, required=True, help="the folder of CLINC150's train and test.csv.gz")
     parser.add_argument("--model", help="a sentence encoder; the built-in one")
     parser.add_argument("--splits", type=int, default=3, help="draws of unseen intents (3)")
+    parser.add_argument(
+        "--per-intent", type=int, default=100, help="training texts of each intent, the first (100)"
+    )
     parser.add_argument("--vectors", type=Path, help="a .npz that keeps the vectors of texts between runs")
     args = parser.parse_args()
     (texts, intents), (asked, gold) = (rows_of(args.clinc / f"{part}.csv.gz") for part in ("train", "test"))
+    counts: Counter[str] = Counter()
+    kept = [counts.update([intent]) or counts[intent] <= args.per_intent for intent in intents]
+    texts, intents = (list(compress(column, kept)) for column in (texts, intents))
     labels = sorted({*gold})
     encoder = ClassVectorClassifier(labels, model=args.model)
     if args.vectors is not None and args.vectors.is_file():
-        kept = np.load(args.vectors)
-        train, test = kept["train"], kept["test"]
+        known = np.load(args.vectors)
+        train, test = known["train"], known["test"]
     else:
         train, test = encoder.encoded(texts), encoder.encoded(asked)
         if args.vectors is not None:

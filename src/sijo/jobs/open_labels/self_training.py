@@ -3,7 +3,7 @@
 OUT/settings.json      all that decides the run, but its texts
 OUT/data.json          which texts and labels those are
 OUT/round-N.jsonl      the texts that round N learns from, each with the label it was given and its lead
-OUT/round-N.json       how many of each label, how small the lead, and how many texts kept their label
+OUT/round-N.json       what each text is given before round N, and how many kept theirs; one more than rounds
 OUT/round-N/           the round: a run of label-matching (`label_matching.py`), begun from the given model
 OUT/evaluation.jsonl   what is measured on
 OUT/results.json       all rounds, and macro-F1 before and after where there is something to measure on
@@ -164,7 +164,8 @@ def _labelled(
     given_T, lead_T = scores_TN.argmax(1), _leads(scores_TN)
     chosen = confident(given_T, lead_T, per_label=settings.per_label, share=settings.share, margin=settings.margin)
     counts = np.bincount(given_T[chosen], minlength=len(labels.names))
-    if (counts > 0).sum() < 2:
+    learns = number <= settings.rounds
+    if learns and (counts > 0).sum() < 2:
         raise TextError(
             f"of {len(texts):,} texts the encoder is sure enough of {len(chosen):,}, all of one label or none, so "
             f"nothing can be learned from them; lower margin={settings.margin:g}, give more texts, or other labels"
@@ -176,7 +177,8 @@ def _labelled(
             "so nothing is learned of them"
         )
     rows = [{"text": texts[row], "label": labels.names[given_T[row]], "lead": float(lead_T[row])} for row in chosen]
-    _written(out / f"round-{number}.jsonl", rows)
+    if learns:
+        _written(out / f"round-{number}.jsonl", rows)
     record = {
         "round": number,
         "agreement": None if before is None else float((given_T == np.array(before["given"])).mean()),
