@@ -3,7 +3,7 @@
     python benchmarks/without_labels.py OUT --clinc FOLDER --teacher FOLDER --mixture FILE.toml [--model M]
 
 Four sets of zero_shot_sets.py, named before the first run: CLINC150 domains, TREC with its definitions, Debian's
-sections, and these in Korean. Of each, 400 texts are a pool without labels, and 400 others judge, 30 words of each
+sections, and these in Korean. Of each, 400 texts are a pool without labels, and 300 others judge, 30 words of each
 at most. The encoder (the built-in one) is measured on them by macro-F1 of labels by name:
 
     before           as it is
@@ -13,10 +13,10 @@ at most. The encoder (the built-in one) is measured on them by macro-F1 of label
                      many_labels_verifier.py makes, says how well a few of the labels fit
     distilled+refine the same, and refine over it
     matched          48 such steps of ordinary label-matching over labelled sets of other labels (--mixture)
-    teacher          the teacher itself, on 150 of the 400
+    teacher          the teacher itself, on 100 of the 300
 
 Steps cost the same in all of them; self-training reads the pool three times more, the teacher reads it once for
-each label. `others` is the mean of the three other sets' macro-F1 after learning from one: what is forgotten of
+each label. With --others `others` is the mean of the three other sets' macro-F1 after learning from one: what is forgotten of
 other labels. A run that was stopped goes on from what OUT holds. Differences from `before` are of the same texts,
 with paired bootstrap intervals. The built-in encoder has learned from labelled texts of two of these sets; figures
 in docs/learning-without-labels.md are of the student that it was made from (model/make.py), which has not.
@@ -44,7 +44,7 @@ from sijo.training.settings import with_changes
 from sijo.zeroshot.labels import LabelSet
 
 SETS = ("CLINC150 domains", "TREC, defined", "Debian sections", "Debian sections, Korean")
-POOL, JUDGED, OF_TEACHER = 400, 400, 150
+POOL, JUDGED, OF_TEACHER = 400, 300, 100
 STEPS, WORDS = 24, 30
 FEW = ("run.batch=24", "run.save_every=1000", "run.log_every=8", "run.keep=1", "questions.length=48")
 
@@ -63,7 +63,8 @@ class Measured:
         file = self.folder / f"{name} - {arm}.json"
         if not file.is_file():
             pool, rows, labels = self.sets[name]
-            classifier = sijo.ZeroShotClassifier(labels=labels, model=model, calibrate=calibrate)
+            kept = self.folder.parent / "vectors"
+            classifier = sijo.ZeroShotClassifier(labels=labels, model=model, calibrate=calibrate, cache=kept)
             given = classifier.fit(pool).predict([text for text, _ in rows[:most]])
             with whole_file(file) as made:
                 made.write(json.dumps([str(one) for one in given]).encode())
@@ -93,6 +94,7 @@ def main() -> None:
     parser.add_argument("--clinc", type=Path, required=True)
     parser.add_argument("--teacher", required=True, help="a cross-encoder trained on entailment")
     parser.add_argument("--mixture", type=Path, help="labelled sets of other labels, for `matched`")
+    parser.add_argument("--others", action="store_true", help="measure what is forgotten of other labels, too")
     parser.add_argument("--model", help="the encoder that learns; the built-in one")
     args = parser.parse_args()
     source = source_of(args.data, args.clinc, None, Path(mkdtemp(prefix="sijo-")))
@@ -114,6 +116,10 @@ def main() -> None:
         models[name]["self-training"] = learned(
             lambda out, own=own, files=files: self_train(own, files, out, resume=True), args.out / f"{name} - own"
         )
+        show(args, measured, name, models[name])
+    for name in SETS:
+        few = [*FEW, f"run.seed={args.seed}"]
+        pool = str(args.out / f"{name}.csv")
         if "Korean" not in name:  # the teacher knows English alone
             taught = with_changes(default_matching(args.model), [*few, f"run.steps={2 * STEPS}", "held_out=0"])
             lesson = MatchingFiles(train=pool, labels=sets[name][2], teacher=args.teacher)
@@ -129,7 +135,7 @@ def main() -> None:
                 args.out / "matched",
             )
         show(args, measured, name, models[name])
-    figures = {name: show(args, measured, name, models[name], others=True) for name in SETS}
+    figures = {name: show(args, measured, name, models[name], others=args.others) for name in SETS}
     data.report(args, {"pool": POOL, "judged": JUDGED, "steps": 2 * STEPS, "batch": 24}, figures)
 
 
