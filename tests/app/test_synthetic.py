@@ -36,7 +36,7 @@ def test_labels_that_are_codes_become_a_table(sijo_cli, model, tiny_model, tmp_p
         told = {
             line.split()[0]: line.split()[1:] for line in ran.err.splitlines() if line.startswith(("sea", "land"))
         }
-        assert {label: (row[0], row[4]) for label, row in told.items()} == dict.fromkeys(
+        assert {label: (row[0], row[5]) for label, row in told.items()} == dict.fromkeys(
             ("sea", "land"), ("20", "4")
         )
     with (tmp_path / "made.csv").open(encoding="utf-8", newline="") as file:
@@ -60,6 +60,51 @@ def test_labels_that_are_codes_become_a_table(sijo_cli, model, tiny_model, tmp_p
     ran = sijo_cli("finetune", *learned)
     assert ran.code == 0 and "rows trusted" in ran.err, ran.err
     assert sijo.load(tmp_path / "run" / "model", "sequence-classification").labels == ("land", "sea")
+
+
+def test_texts_are_checked_by_another_model(sijo_cli, model, tiny_model, tmp_path):
+    # kills: a text kept that the other model gives another label, all of one label dropped in silence, a table that
+    # label-matching cannot read
+    arguments = ("--for-labels", "sea, land", "--seed", "3", "--drafts", "40")
+    sijo_cli("generate", "--model", model, *arguments, *FEW, "-o", tmp_path / "plain.jsonl")
+    ran = sijo_cli(
+        "generate", "--model", model, *arguments, *FEW, "-o", tmp_path / "made.jsonl", "--checked-by", tiny_model
+    )
+    rows = [json.loads(line) for line in (tmp_path / "plain.jsonl").read_text().splitlines()]
+    classifier = sijo.ZeroShotClassifier(labels=["sea", "land"], model=tiny_model).fit()
+    assert {*classifier.predict([row["text"] for row in rows])} != {"sea"}
+    assert ran.code == 0, ran.err
+    kept = [json.loads(line) for line in (tmp_path / "made.jsonl").read_text().splitlines()]
+    assert classifier.predict([row["text"] for row in kept]).tolist() == [row["label"] for row in kept]
+    assert "doubted" in ran.err
+
+
+def test_a_check_drops_what_it_doubts(model):
+    # kills: counts of the wrong label, a check of texts that were dropped before
+    asked = []
+
+    def check(texts):
+        asked.extend(texts)
+        return ["Sea" if "e" in text else "land" for text in texts]
+
+    writing = Synthesis(*settled(model, count=40, drafts=12), check=check)
+    list(writing.write())
+    kept = [text for label in writing._best.values() for text in label]
+    assert kept and all(("e" in text.text) == (text.label == "sea") for text in kept)
+    doubted = sum(fates["doubted"] for fates in writing.fates.values())
+    assert doubted + len(kept) == len(asked) == len({*asked})
+
+
+def settled(model, **settings):
+    """A writer, the kinds sea and land, and settings for few and short texts."""
+    from sijo.generation.generator import Generator
+    from sijo.generation.synthetic import SyntheticSettings
+
+    sampling = Sampling(temperature=0.9, top_k=10)
+    few = SyntheticSettings(
+        **settings | {"count": settings["drafts"]}, max_new_tokens=6, min_new_tokens=1, sampling=sampling
+    )
+    return Generator(model), kinds_of("sea, land"), few
 
 
 def test_what_is_said_is_passed_on():

@@ -25,14 +25,31 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:  # noqa: B0
     see every combination in one table, with the mean over data sets and each way's difference to the first.
 
         sijo evaluate --data news.csv --data mail.csv --model built-in --model FOLDER --report table.md
+
+    With --task generalized-zero-shot some labels have labelled texts, in --train, and others have none: accuracy of
+    both kinds among all labels, their harmonic mean H and the area under their curve (AUSUC), by four methods.
+
+        sijo evaluate --task generalized-zero-shot --train seen.csv --data all.csv --plot curve.svg
     """
     if not settings.data:
         raise SettingError("name the file with texts and their labels: --data FILE")
     settings.take_threads()
+    if settings.task == "generalized-zero-shot":
+        from sijo.app.evaluation.generalized import run_generalized
+
+        run_generalized(settings)
+        return
+    for option, value in (
+        ("train", settings.train),
+        ("method", settings.methods),
+        ("attributes", settings.attributes),
+    ):
+        if value:
+            raise SettingError(f"--{option} is for --task generalized-zero-shot; say so, or leave it out")
     from sijo.app.evaluation.output import check_outputs, show
     from sijo.app.evaluation.runs import finished_runs
 
-    runs_asked = len(settings.data) * len(settings.ways) * len(settings.methods)
+    runs_asked = len(settings.data) * len(settings.ways) * len(settings.calibration_names)
     check_output(None, resume=False, overwrite=False, workers=settings.workers)
     check_outputs(settings, runs=runs_asked)  # refused before an hour's work, not after it
     sets = read_sets(settings)

@@ -11,6 +11,8 @@ from sijo.app.label_settings import SCORER_HELP, CalibrationName, LabelSettings,
 SEVERAL_SCORERS = f"{SCORER_HELP} Given several times, each is measured."
 HIDDEN = Parameter(parse=False)
 """Of a setting that each run has one of, and the command may be given several of."""
+MethodName = Literal["cosine", "conse", "eszsl", "dap"]
+"""Those of `zeroshot/class_vectors/methods.py`, which costs numpy to import."""
 BUILT_IN = "built-in"
 """What names the built-in model."""
 
@@ -20,8 +22,16 @@ BUILT_IN = "built-in"
 class EvaluateSettings(LabelSettings):
     """What is measured, on what, and how it is shown."""
 
-    task: Literal["zero-shot"] = "zero-shot"
-    """What the model is asked to do."""
+    task: Literal["zero-shot", "generalized-zero-shot"] = "zero-shot"
+    """What the model is asked to do: label texts with labels it never saw, or, with --train, tell labels that have
+    labelled texts from others that have none."""
+    train: str | None = None
+    """Of generalized-zero-shot: a file like --data, whose labels are the seen ones."""
+    methods: Annotated[tuple[MethodName, ...], Parameter(name="--method")] = ()
+    """Of generalized-zero-shot: how seen labels help others; all of them by default."""
+    attributes: Path | None = None
+    """Of generalized-zero-shot: a .csv (label, then a column for each attribute) or .json of what each label is
+    like, in place of its words."""
     data: Annotated[tuple[str, ...], Parameter(allow_leading_hyphen=True)] = ()
     """A file with texts and their labels: .csv, .tsv, .jsonl, .json, .parquet or .xlsx, or - for standard input.
     Given several times, each is measured."""
@@ -77,7 +87,7 @@ class EvaluateSettings(LabelSettings):
     the answers are the same."""
 
     @property
-    def methods(self) -> tuple[CalibrationName, ...]:
+    def calibration_names(self) -> tuple[CalibrationName, ...]:
         """The calibrations that are asked for."""
         return tuple(dict.fromkeys(self.calibrations)) or ("none",)
 

@@ -18,7 +18,7 @@ from sijo.files.atomic import whole_file
 if TYPE_CHECKING:
     from sijo.generation.generator import GeneratedText, Generator
     from sijo.generation.rules import Request
-    from sijo.generation.synthetic import Synthesis, SyntheticSettings, SyntheticText
+    from sijo.generation.synthetic import Check, Synthesis, SyntheticSettings, SyntheticText
 
 MOST_TEXTS = 1_000_000
 """Of one prompt."""
@@ -100,6 +100,9 @@ class SynthesisOptions:
     """With --for-labels: how many texts are written for each label; five times --count by default."""
     min_new_tokens: int = 5
     """With --for-labels: shorter texts are dropped."""
+    checked_by: str | None = None
+    """With --for-labels: a model that gives each text one of the labels, "built-in" for the sentence encoder that
+    comes with sijo; a text that it gives another than it was written for is dropped."""
     quiet: Annotated[bool, Parameter(alias="-q")] = False
     """With --for-labels: no progress and no summary."""
 
@@ -118,6 +121,8 @@ def run(*, options: GenerateSettings = GenerateSettings(), data: SynthesisOption
     With --for-labels it writes texts for a classifier to learn from, where a label has no examples:
 
         sijo generate --model runs/ctrl/model --for-labels travel,banking --count 200 --output made.csv
+
+    What it writes is a file for sijo finetune, with --task label-matching too, and for sijo fit.
     """
     if data is not None:
         write_table(options, data)
@@ -210,7 +215,8 @@ def write_table(writing: GenerateSettings, options: SynthesisOptions) -> None:
 
     format, kinds = format_of(options.output), kinds_of(options.for_labels)
     settings = settings_of(writing, options)
-    synthesis = Synthesis(call_with(Generator, writing), kinds, settings)
+    check = checked_by(options.checked_by, [kind.label for kind in kinds])
+    synthesis = Synthesis(call_with(Generator, writing), kinds, settings, check=check)
     with whole_file(options.output) as out:
         with RowProgress(shown=not options.quiet) as progress:
             for written in synthesis.write():
@@ -220,6 +226,16 @@ def write_table(writing: GenerateSettings, options: SynthesisOptions) -> None:
     if not options.quiet:
         show(synthesis, texts)
         tell(f"{len(texts):,} rows in {options.output}")
+
+
+def checked_by(model: str | None, labels: list[str]) -> "Check | None":
+    """What gives texts one of the labels, by the model of --checked-by; None without one."""
+    if model is None:
+        return None
+    from sijo.zeroshot.classifier import ZeroShotClassifier
+
+    classifier = ZeroShotClassifier(labels=labels, model=None if model == "built-in" else model).fit()
+    return lambda texts: [str(name) for name in classifier.predict(list(texts))]
 
 
 def settings_of(writing: GenerateSettings, options: SynthesisOptions) -> "SyntheticSettings":
@@ -261,10 +277,10 @@ def write_rows(texts: "list[SyntheticText]", format: Any, out: Any) -> None:
 def show(synthesis: "Synthesis", texts: "list[SyntheticText]") -> None:
     """Print how many texts of each label were kept and why others were not, on standard error."""
     table = Table("label", box=None, pad_edge=False)
-    for name in ("written", "too short", "bad", "repeated", "kept", "mean log p"):
+    for name in ("written", "too short", "bad", "repeated", "doubted", "kept", "mean log p"):
         table.add_column(name, justify="right")
     for label, fates in synthesis.fates.items():
         kept = [text.mean_logprob for text in texts if text.label == label]
-        counts = [*(fates[fate] for fate in ("written", "short", "bad", "repeated")), len(kept)]
+        counts = [*(fates[fate] for fate in ("written", "short", "bad", "repeated", "doubted")), len(kept)]
         table.add_row(label, *(f"{count:,}" for count in counts), f"{sum(kept) / len(kept):.2f}")
     print_shown(table, stderr=True)

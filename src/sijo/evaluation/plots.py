@@ -1,6 +1,7 @@
 """An evaluation as a picture: what is mistaken for what, and what confidence is good for."""
 
 import os
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sijo.errors import SettingError
+from sijo.evaluation.generalized import GeneralizedEvaluation
 from sijo.evaluation.zero_shot import Evaluation
 from sijo.files.atomic import whole_file
 from sijo.texts import printable
@@ -54,6 +56,29 @@ def plot(evaluation: Evaluation, path: str | os.PathLike[str]) -> None:
     _reliability(curve, right.add_subplot(grid[1], sharex=curve), evaluation)
     _risk_coverage(right.add_subplot(grid[2]), evaluation)
 
+    _save(figure, path)
+
+
+def plot_generalized(evaluations: Mapping[str, GeneralizedEvaluation], path: str | os.PathLike[str]) -> None:
+    """Writes the accuracy of seen labels against that of unseen ones, a curve a method; errors as for `plot`.
+
+    The dot is where the chosen γ stands; the area under a curve is its AUSUC.
+    """
+    check(path)
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 5.4), layout="constrained")
+    axes: Any = figure.subplots()
+    for name, one in evaluations.items():
+        (line,) = axes.plot(*zip(*one.curve, strict=True), label=f"{name}: AUSUC {one.ausuc.value:.3f}")
+        axes.plot(one.unseen.value, one.seen.value, marker="o", color=line.get_color())
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="accuracy of unseen labels", ylabel="accuracy of seen labels")
+    axes.legend(loc="lower left", frameon=False, fontsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    _save(figure, Path(path))
+
+
+def _save(figure: Any, path: Path) -> None:
     try:
         with whole_file(path) as out:
             figure.savefig(out, format=path.suffix[1:].lower(), dpi=150)

@@ -8,7 +8,7 @@ stay in memory, and a digest of 8 bytes for each.
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
@@ -33,7 +33,9 @@ MOST_DRAFTS = 10_000_000
 DIGITS = 4
 """To which log-probabilities are rounded: further ones depend on the other texts in a batch."""
 
-Outcome = Literal["kept", "bad", "short", "repeated", "written"]
+Outcome = Literal["kept", "bad", "short", "repeated", "doubted", "written"]
+Check = Callable[[Sequence[str]], Sequence[str]]
+"""From texts to the label that something else than the writer gives each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +120,7 @@ class Synthesis:
     kinds     the labels, each once
     settings  how many texts, and which are kept
     at_once   texts that are generated side by side; it changes nothing else
+    check     gives each text a label; one that is given another than it was written for is dropped
 
     Raises SettingError for a label given twice, and what `Generator.stream` raises for codes and beginnings.
 
@@ -142,9 +145,10 @@ class Synthesis:
         settings: SyntheticSettings | None = None,
         *,
         at_once: int = 32,
+        check: Check | None = None,
     ) -> None:
         self.writer, self.kinds, self.settings = writer, list(kinds), settings or SyntheticSettings()
-        self.at_once = at_once
+        self.at_once, self.check = at_once, check
         names = [kind.label for kind in kinds]
         if not names or len(set(map(folded, names))) < len(names):
             raise SettingError(f"labels are given once each, and here are {', '.join(names) or 'none'}")
@@ -179,7 +183,8 @@ class Synthesis:
                 raise SettingError(
                     f"of {fates['written']:,} texts written for {label!r} none is left: {fates['short']:,} were "
                     f"too short, {fates['bad']:,} held quotes, addresses or line ends, {fates['repeated']:,} had "
-                    "been written before; write more, or longer ones, or at a higher temperature"
+                    f"been written before, {fates['doubted']:,} were given another label; write more, or "
+                    "longer ones, or at a higher temperature"
                 )
         return [text for texts in self._best.values() for text in sorted(texts, reverse=True)[:count]]
 
@@ -219,10 +224,18 @@ class Synthesis:
                 sound.append(text)
         # the same words under two labels are one text: it can be no example of both
         digests = [int.from_bytes(document_digest(Document([text.text]))) for text in sound]
-        for text, new in zip(sound, self._seen.first_time(np.array(digests, np.uint64)), strict=True):
+        news = self._seen.first_time(np.array(digests, np.uint64))
+        fresh = [text for text, new in zip(sound, news, strict=True) if new]
+        given = self.check([text.text for text in fresh]) if self.check and fresh else [one.label for one in fresh]
+        doubted = {
+            text.seed for text, label in zip(fresh, given, strict=True) if folded(label) != folded(text.label)
+        }
+        for text, new in zip(sound, news, strict=True):
             best = self._best[text.label]
             if not new:
                 self.fates[text.label]["repeated"] += 1
+            elif text.seed in doubted:
+                self.fates[text.label]["doubted"] += 1
             elif len(best) < settings.count:
                 heapq.heappush(best, text)
             else:

@@ -66,7 +66,7 @@ def check_outputs(settings: EvaluateSettings, *, runs: int) -> None:
 
 
 def _check_calibrations(settings: EvaluateSettings, runs: int) -> None:
-    for how in settings.methods:
+    for how in settings.calibration_names:
         check_calibration(replace(settings, calibrate=how))
     if settings.risk is not None:
         raise SettingError(
@@ -87,13 +87,13 @@ def _check_baseline(settings: EvaluateSettings) -> None:
         Way(model, scorer, how)
         for model, way in zip(models, settings.ways, strict=True)
         for scorer in (SCORERS if way.scorer == "auto" else [way.scorer])
-        for how in settings.methods
+        for how in settings.calibration_names
     ]
     if settings.baseline is not None and not found_way(ways, settings.baseline):
         raise SettingError(
             f"--baseline {settings.baseline!r} is none of the ways that are measured; name its model, scorer and "
             f"calibration by words of {', '.join(dict.fromkeys(models))}; {', '.join(SCORERS)}; "
-            f"{', '.join(settings.methods)}"
+            f"{', '.join(settings.calibration_names)}"
         )
 
 

@@ -51,7 +51,7 @@ def finished_runs(
     there.
     """
     ways = settings.ways
-    alone = len(sets) * len(ways) * len(settings.methods) == 1
+    alone = len(sets) * len(ways) * len(settings.calibration_names) == 1
     for model in {} if alone else {way.model: None for way in ways}:
         describe(model, settings.revision, settings.base)
     models = [way.model or BUILT_IN for way in ways]
@@ -68,12 +68,13 @@ def finished_runs(
                     raise
                 faults.append(error)
                 impossible += [
-                    ImpossibleRun(data, Way(model, way.scorer, how), str(error)) for how in settings.methods
+                    ImpossibleRun(data, Way(model, way.scorer, how), str(error))
+                    for how in settings.calibration_names
                 ]
                 continue
             finally:
                 done += len(rows.texts)
-            for how in settings.methods:
+            for how in settings.calibration_names:
                 named = Way(model, labeller.scorer.name, how if settings.calibration is None else "file")
                 if any((run.summary.data, run.summary.way) == (data, named) for run in runs):
                     continue  # auto is one of the scorers that were named
@@ -152,7 +153,7 @@ def _scoring(opens: Callable[[], Labeller], vectors: bool) -> Callable[[Sequence
 
 def _moves_labels(way: EvaluateSettings) -> bool:
     """Whether some calibration may move the vectors of labels."""
-    return way.calibration is not None or not {"auto", "refine"}.isdisjoint(way.methods)
+    return way.calibration is not None or not {"auto", "refine"}.isdisjoint(way.calibration_names)
 
 
 def _measured(

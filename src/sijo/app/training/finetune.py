@@ -5,7 +5,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 
 from cyclopts import Parameter
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sijo.jobs.finetune_settings import FinetuneSettings
     from sijo.jobs.open_labels.label_matching_settings import LabelMatchingSettings
     from sijo.jobs.open_labels.one_pass_settings import OnePassSettings
+    from sijo.zeroshot.labels import LabelSet
 
 Task = Literal[
     "classification",
@@ -32,10 +33,11 @@ Task = Literal[
     "multiple-choice",
     "label-matching",
     "one-pass",
+    "self-training",
 ]
 TASKS = get_args(Task)
-"""As `data/labelled_rows.py` has them, which costs numpy to import; and two more."""
-MATCHING: tuple[Task, ...] = ("label-matching", "one-pass")
+"""As `data/labelled_rows.py` has them, which costs numpy to import; and three more."""
+MATCHING: tuple[Task, ...] = ("label-matching", "one-pass", "self-training")
 """Those that learn from sets whose labels are open."""
 
 
@@ -57,7 +59,12 @@ class FinetuneCommand(FileReading):
     out: Annotated[Path | None, Parameter(alias="-o")] = None
     """The run's folder: checkpoints, evaluations, predictions, and at the end the model."""
     teacher: str | None = None
-    """A model that was fine-tuned on the same labels, to learn from beside them (task distillation)."""
+    """A model that was fine-tuned on the same labels, to learn from beside them (task distillation); for
+    label-matching any model that scores labels, such as a cross-encoder; of texts without labels it tells alone."""
+    labels: str | None = None
+    """Of self-training, and of label-matching from a table: what to choose among, as "business,sport,tech"."""
+    labels_file: Path | None = None
+    """The same from a file: .txt (one a line), .csv (label,description), .json or .toml."""
     text_column: str | None = None
     """The column with the text; guessed by default, as are the others."""
     second_column: str | None = None
@@ -102,6 +109,14 @@ def run(*, options: FinetuneCommand = FinetuneCommand()) -> None:
 
         sijo finetune --task label-matching --train mixture.toml --eval others.toml --out runs/labels
 
+    With --teacher it learns, from texts without labels, what a slower model thinks of any few of the labels:
+
+        sijo finetune --task label-matching --train texts.csv --labels "sea,home" --teacher LARGE --out runs/taught
+
+    With --task self-training it learns from its own surest answers to texts without labels.
+
+        sijo finetune --task self-training --train texts.csv --labels "travel,banking,home" --out runs/own
+
     With --task one-pass any encoder learns to judge all labels beside a text in one pass, as GLiClass does.
 
         sijo finetune --task one-pass --train mixture.toml --eval others.toml --out runs/one-pass
@@ -124,6 +139,11 @@ def run(*, options: FinetuneCommand = FinetuneCommand()) -> None:
     if options.task in MATCHING:
         run_matching(options, options.train, options.out)
         return
+    if options.labels is not None or options.labels_file is not None:
+        raise SettingError(
+            f"--labels and --labels-file have no part in --task {options.task}, whose labels are those of "
+            "the rows; leave them out"
+        )
     from sijo.jobs.finetune import finetune
     from sijo.jobs.finetune_settings import LabelledFiles
 
@@ -136,16 +156,31 @@ def run(*, options: FinetuneCommand = FinetuneCommand()) -> None:
 
 def run_matching(options: FinetuneCommand, train: str, out: Path) -> None:
     """Teach a sentence encoder to fit labels, and show how well it did before and does now."""
-    from sijo.jobs.open_labels.label_matching import match_labels
-    from sijo.jobs.open_labels.label_matching_settings import MatchingFiles
+    settings: Any = resolved_matching(options)
+    labels = label_set(options)
+    job: Any
+    told: dict[str, Any] = {"train": train, "evaluation": options.eval, "how": options.reading()}
+    told |= {"text": options.text_column, "label": options.label_column}
+    if options.task == "self-training":
+        from sijo.jobs.open_labels.self_training import self_train
+        from sijo.jobs.open_labels.self_training_settings import UnlabelledFiles
 
-    columns: dict[str, str | None] = {"text": options.text_column, "label": options.label_column}
-    files = MatchingFiles(train=train, evaluation=options.eval, how=options.reading(), **columns)
-    job = partial(match_labels, resolved_matching(options), files, out, resume=options.resume)
-    follow_run(job, out, shown=not options.quiet)
+        if labels is None:
+            raise SettingError("--task self-training needs labels to choose among: --labels or --labels-file")
+        job = partial(self_train, settings, UnlabelledFiles(labels=labels, **told), out)
+    else:
+        from sijo.jobs.open_labels.label_matching import match_labels
+        from sijo.jobs.open_labels.label_matching_settings import MatchingFiles
+
+        files = MatchingFiles(labels=labels, teacher=options.teacher, **told)
+        job = partial(match_labels, settings, files, out)
+    follow_run(partial(job, resume=options.resume), out, shown=not options.quiet)
     results = read_object(FolderFile(out, "results.json"))
     if wants_json(options.format):
         print_json(results | {"model": str(out / "model")})
+        return
+    if not results["sets"]:
+        print_line(out / "model")
         return
     rows = [
         [name, f"{one['labels']:,}", f"{one['rows']:,}", *(_with_ends(one[when]) for when in ("before", "after"))]
@@ -156,9 +191,24 @@ def run_matching(options: FinetuneCommand, train: str, out: Path) -> None:
     print_line(out / "model")
 
 
+def label_set(options: FinetuneCommand) -> "LabelSet | None":
+    """What --labels or --labels-file says; None where neither is given."""
+    if options.labels is not None and options.labels_file is not None:
+        raise SettingError("--labels and --labels-file both say what to choose among; pass one of them")
+    from sijo.zeroshot.label_files import read_labels
+    from sijo.zeroshot.labels import LabelSet
+
+    if options.labels_file is not None:
+        return read_labels(options.labels_file)
+    return None if options.labels is None else LabelSet.parse(options.labels)
+
+
 def resolved_matching(options: FinetuneCommand) -> "LabelMatchingSettings | OnePassSettings":
     """The settings for the encoder, with what was changed."""
-    for name in ("teacher", "second_column", "labels_separator", "seeds"):
+    none = ["second_column", "labels_separator", "seeds"]
+    none += [] if options.task == "label-matching" else ["teacher"]
+    none += ["labels", "labels_file"] if options.task == "one-pass" else []
+    for name in none:
         if getattr(options, name) is not None:
             raise SettingError(f"--{name.replace('_', '-')} has no part in --task {options.task}; leave it out")
     from sijo.training.settings import with_changes
@@ -167,6 +217,10 @@ def resolved_matching(options: FinetuneCommand) -> "LabelMatchingSettings | OneP
         from sijo.jobs.open_labels.one_pass_settings import default_one_pass
 
         return with_changes(default_one_pass(options.model), options.set or [])
+    if options.task == "self-training":
+        from sijo.jobs.open_labels.self_training_settings import default_self_training
+
+        return with_changes(default_self_training(options.model), options.set or [])
     from sijo.jobs.open_labels.label_matching_settings import default_matching
 
     return with_changes(default_matching(options.model), options.set or [])

@@ -90,7 +90,9 @@ def match_labels(
                 measured[step] = _line(step, setup)
             lines.write(measured[step])
             lines.to_disk()
-            tell(f"step {step:,}: macro-F1 {measured[step]['macro_f1']:.4f}, the mean of {_told(measured[step])}")
+            if measured[step]["sets"]:
+                value = measured[step]["macro_f1"]
+                tell(f"step {step:,}: macro-F1 {value:.4f}, the mean of {_told(measured[step])}")
 
         if begun % loop.save_every == 0:
             measure()
@@ -118,7 +120,7 @@ def _line(step: int, setup: MatchingSetup) -> dict[str, Any]:
     measured = [*setup.measure()]
     return {
         "step": step,
-        "macro_f1": statistics.fmean(one.macro_f1.value for one in measured),
+        "macro_f1": statistics.fmean(one.macro_f1.value for one in measured) if measured else None,
         "sets": {one.name: {"labels": one.labels, "rows": one.rows} | one.macro_f1.to_dict() for one in measured},
     }
 

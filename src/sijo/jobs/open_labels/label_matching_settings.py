@@ -14,6 +14,7 @@ from sijo.nn.encoder_decoder import stacks
 from sijo.training.optimizers import OptimizerSettings
 from sijo.training.schedules import ScheduleSettings
 from sijo.training.settings import LoopSettings, Settings
+from sijo.zeroshot.labels import LabelSet
 
 TRAINED = 6
 """Of the layers, the top ones that are trained by default: what was tried with a network of twelve."""
@@ -23,7 +24,7 @@ TRAINED = 6
 class LabelMatchingSettings(Settings):
     """All that decides such a run, but the sets."""
 
-    task: Literal["label-matching"] = "label-matching"
+    task: Literal["label-matching", "self-training"] = "label-matching"
     """What is learned: which of some labels, given in words, fits a text."""
     model: str | None = None
     """A folder or org/name to start from; None for the built-in encoder."""
@@ -40,7 +41,8 @@ class LabelMatchingSettings(Settings):
     questions: QuestionSettings = field(default_factory=QuestionSettings)
     """Which labels a batch chooses among, and in which words."""
     held_out: float = 0.1
-    """Share of each set's rows that is measured on where no sets are given for that, the same of each label."""
+    """Share of each set's rows that is measured on where no sets are given for that, the same of each label; 0 to
+    measure nothing then."""
     evaluation_rows: int = 1_000
     """Rows of each set that are measured on, at most; which ones is drawn from run.seed."""
 
@@ -49,7 +51,7 @@ class LabelMatchingSettings(Settings):
             raise SettingError(f"temperature={self.temperature} must be above 0, such as 0.05")
         if self.top_layers is not None and self.top_layers < 1:
             raise SettingError(f"top_layers={self.top_layers} would train nothing; give 1 or more, or null for all")
-        if not 0 < self.held_out < 1:
+        if not 0 <= self.held_out < 1:
             raise SettingError(f"held_out={self.held_out} is no share of the rows; give a number such as 0.1")
         if self.evaluation_rows < 1:
             raise SettingError(f"evaluation_rows={self.evaluation_rows} measures nothing; give 1 or more")
@@ -67,6 +69,10 @@ class MatchingFiles:
     """The column of the text, where a mixture does not say."""
     label: str | None = None
     """The column of the label, likewise."""
+    labels: LabelSet | None = None
+    """Of a table of rows, what to choose among; None for the labels that occur."""
+    teacher: str | None = None
+    """Of a table of rows, a model whose opinion is learned: of unlabelled texts, where no label column is named."""
     how: TextReading = AS_TOLD
     """What was said of tables of text."""
 

@@ -26,7 +26,7 @@ from sijo.nn.transformer import freeze_below
 from sijo.objectives.label_matching import LabelMatching
 from sijo.random import rng
 from sijo.training.settings import LoopSettings
-from sijo.zeroshot.labels import Label
+from sijo.zeroshot.labels import Label, LabelSet
 from sijo.zeroshot.scorers.embedding import EmbeddingScorer
 from sijo.zeroshot.scorers.open import open_scorer
 from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest
@@ -79,6 +79,7 @@ class LabelMatchingSetup:
         skip = engine.prompt_tokens if engine.before and not model.sentence.include_prompt else 0
         scorer = EmbeddingScorer(engine)
         taught = [_taught(one, settings.temperature) for one in train]
+        train = [told_by(one, lesson) for one, lesson in zip(train, taught, strict=True)]
         made = [
             replace(recast(one, scorer, settings.questions.most), taught=lesson)
             for one, lesson in zip(train, taught, strict=True)
@@ -176,17 +177,20 @@ def words_of(
 def sets_of(settings: _SetSettings, files: MatchingFiles) -> tuple[list[MatchedSet], list[MatchedSet]]:
     """The sets to learn from and those to measure on, of which no text is learned from."""
     seed = settings.run.seed
-    train = [
-        read_set(entry, files.how) for entry in read_mixture(Path(files.train), text=files.text, label=files.label)
-    ]
+    columns = {"text": files.text, "label": files.label}
+    entries = read_mixture(Path(files.train), **columns, labels=files.labels, teacher=files.teacher)
+    train = [read_set(entry, files.how) for entry in entries]
     judged = []
     if files.evaluation is None:
         for number, one in enumerate(train):
+            if one.entry.unlabelled or not settings.held_out:
+                continue
             kept, aside = held_out(one.rows, "classification", settings.held_out, seed=seed)
             train[number] = replace(one, rows=tuple(kept))
             judged.append(replace(one, rows=tuple(aside)))
     else:
-        entries = read_mixture(Path(files.evaluation), text=files.text, label=files.label)
+        beside = None if Path(files.evaluation).suffix.lower() == ".toml" else files.labels
+        entries = read_mixture(Path(files.evaluation), **columns, labels=beside)
         judged = [read_set(entry, files.how) for entry in entries]
     judged = [_drawn(one, settings.evaluation_rows, seed) for one in judged]
     train, dropped = without_judged(train, judged)
@@ -208,7 +212,14 @@ def recast(one: MatchedSet, scorer: EmbeddingScorer, most: int) -> RecastSet:
     """The set as it is read, with the nearest others of each label by the encoder's own vectors of names.
 
     most  labels to choose among, at most
+
+    Raises SettingError for unlabelled texts that no teacher told of.
     """
+    if any(row.label is None for row in one.rows):
+        raise SettingError(
+            f"the set {one.name!r} is unlabelled, and only --task label-matching learns from a teacher's opinion; "
+            "give a column of labels"
+        )
     language = one.languages[0]
     labels = [Label(own[0]) for own in one.names_in(language)]
     vectors_ND = scorer.vectors(labels, one.plain_template(language))
@@ -227,19 +238,42 @@ def recast(one: MatchedSet, scorer: EmbeddingScorer, most: int) -> RecastSet:
     )
 
 
+def told_by(one: MatchedSet, lesson: Taught | None) -> MatchedSet:
+    """The set with the label that the teacher finds likeliest for each text that has none."""
+    if not one.entry.unlabelled:
+        return one
+    assert lesson is not None  # as the mixture was read
+    likeliest = (lesson.texts @ lesson.labels.T).argmax(1)
+    names = one.labels.names
+    return replace(
+        one, rows=tuple(replace(row, label=names[place]) for row, place in zip(one.rows, likeliest, strict=True))
+    )
+
+
 def _taught(one: MatchedSet, temperature: float) -> Taught | None:
-    """What the teacher of a set finds of it, if it has one: its unit vectors of texts, and of labels by name, in
-    the first language."""
+    """What the teacher of a set finds of it, if it has one, by names in the first language.
+
+    Of a sentence encoder its unit vectors of texts and of labels. Of another, such as a cross-encoder, its scores
+    of all labels for each text, divided by its own temperature, beside a one for each label.
+    """
     if one.entry.teacher is None:
         return None
-    scorer = open_scorer("embedding", one.entry.teacher, backend="torch")
-    assert isinstance(scorer, EmbeddingScorer)
+    scorer = open_scorer("auto", one.entry.teacher, backend="torch")
     if scorer.caution:
         warn(f"the teacher of the set {one.name!r}: {scorer.caution}")
     language = one.languages[0]
     labels = [Label(own[0]) for own in one.names_in(language)]
     texts = [row.texts[0] for row in one.rows]
     LanguageCheck(scorer.engine.model).look(texts)
+    if not isinstance(scorer, EmbeddingScorer):
+        worded = LabelSet.of([label.name for label in labels])
+        worded = worded if scorer.known else worded.worded(scorer.templates)
+        scores_TN, _ = scorer.score(ScoreRequest(texts, worded.labels, scorer.template))
+        return Taught(
+            (scores_TN / scorer.calibration.temperature).astype(np.float32),
+            np.eye(len(labels), dtype=np.float32),
+            f"{scorer.name} {scorer.engine.backend.fingerprint}",
+        )
     return Taught(
         unit(scorer.engine.encode(texts).vectors),
         (scorer.vectors(labels, one.plain_template(language)) / temperature).astype(np.float32),

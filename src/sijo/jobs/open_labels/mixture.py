@@ -7,7 +7,8 @@
     labels = "domains.csv"           # what each label means, as any labels file; without it names alone
     names = ["domains.ko.toml"]      # other names: labels files whose descriptions are names, or a table
     weight = 2.0                     # how often a batch is of it; 1 by default
-    teacher = "all-minilm-l6-v2"     # an encoder whose opinion of labels is learned, and not the right one alone
+    teacher = "all-minilm-l6-v2"     # a model whose opinion of labels is learned, and not the right one alone
+    unlabelled = true                # there is no column of labels: a teacher alone says which of `labels` fit
 
 Paths are told from the folder of the file. A table of rows in place of a TOML file is a mixture of one set.
 """
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sijo.errors import SettingError, TextError, nearest
+from sijo.zeroshot.labels import LabelSet
 from sijo.zeroshot.templates import Template
 
 Templates = Mapping[str, tuple[str, ...]]
@@ -37,8 +39,8 @@ class SetEntry:
     """The column of the text; None for its usual names."""
     label: str | None = None
     """The column of the label."""
-    labels: Path | None = None
-    """A labels file whose names are those in the column."""
+    labels: Path | LabelSet | None = None
+    """A labels file whose names are those in the column; or the labels."""
     names: tuple[Path | Mapping[str, Any], ...] = ()
     """Other names of its labels, where other labels files have descriptions."""
     own_names: bool = True
@@ -48,8 +50,10 @@ class SetEntry:
     weight: float = 1.0
     """How often a batch is of it, beside the weights of the others."""
     teacher: str | None = None
-    """A sentence encoder, by name or folder, whose distribution over the labels of a batch is learned in place of
-    each text's own label; None for none."""
+    """A model that scores labels of any kind, by name or folder, whose distribution over the labels of a batch is
+    learned in place of each text's own label; None for none."""
+    unlabelled: bool = False
+    """Whether the texts have no labels of their own, so that the teacher alone tells."""
     templates: Templates = field(default_factory=dict)
     """In place of the ones for all sets."""
 
@@ -69,18 +73,29 @@ KINDS = {
     "own_names": _Kind((bool,), "true or false"),
     "language": _Kind((str,), 'a code such as "en"'),
     "weight": _Kind((int, float), "a number above 0"),
-    "teacher": _Kind((str,), "a sentence encoder's folder or name"),
+    "teacher": _Kind((str,), "a model's folder or name"),
+    "unlabelled": _Kind((bool,), "true or false"),
     "templates": _Kind((dict,), 'lists of sentences by language, such as {en = ["This is {}."]}'),
 }
 """What a set may have, and what each must be."""
 
 
-def read_mixture(file: Path, *, text: str | None = None, label: str | None = None) -> tuple[SetEntry, ...]:
+def read_mixture(
+    file: Path,
+    *,
+    text: str | None = None,
+    label: str | None = None,
+    labels: LabelSet | None = None,
+    teacher: str | None = None,
+) -> tuple[SetEntry, ...]:
     """The sets of a mixture; or the one set that a table of rows is.
 
     text, label  the columns of such a table, and of sets that name none
+    labels       of such a table, what to choose among
+    teacher      of such a table; its texts are unlabelled where no column of labels is named
 
-    Raises SettingError for a file that is not there, and TextError for one that tells of no sets.
+    Raises SettingError for a file that is not there, and for labels or a teacher beside a mixture, which names them
+    itself; and TextError for one that tells of no sets.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
@@ -89,7 +104,20 @@ def read_mixture(file: Path, *, text: str | None = None, label: str | None = Non
     [('spam', 2.0)]
     """
     if file.suffix.lower() != ".toml":
-        return (SetEntry(name=_stem(file), file=file, text=text, label=label),)
+        unlabelled = teacher is not None and label is None and labels is not None
+        own = SetEntry(
+            name=_stem(file),
+            file=file,
+            text=text,
+            label=label,
+            labels=labels,
+            teacher=teacher,
+            unlabelled=unlabelled,
+        )
+        return (own,)
+    if labels is not None or teacher is not None:
+        what = "labels" if labels is not None else "a teacher"
+        raise SettingError(f"{file} is a mixture, whose sets name {what} themselves; give none beside it")
     content = _content(file)
     for key in content:
         if key not in ("sets", "templates"):
@@ -142,6 +170,11 @@ def _entry(
     if not all(isinstance(one, str | dict) for one in named):
         raise TextError(f"{where}: names is {names!r}; give {KINDS['names'].words}")
     own = _templates(fields.get("templates", {}), where)
+    if fields.get("unlabelled", False) and not ("labels" in fields and "teacher" in fields):
+        raise TextError(
+            f"{where}: unlabelled texts need labels, a file of those to choose among, and a teacher that tells "
+            "which fit; name both, or leave unlabelled out"
+        )
     return SetEntry(
         name=fields.get("name") or _stem(Path(fields["file"])),
         file=folder / fields["file"],
@@ -153,6 +186,7 @@ def _entry(
         language=fields.get("language"),
         weight=weight,
         teacher=_teacher(fields.get("teacher"), folder),
+        unlabelled=fields.get("unlabelled", False),
         templates={**shared, **own},
     )
 

@@ -11,6 +11,7 @@ from sijo.data.label_questions import LabelWords
 from sijo.data.labelled_rows import ColumnNames, LabelledRow, read_rows
 from sijo.data.row_labels import names_of
 from sijo.errors import SettingError, TextError
+from sijo.files.inputs.joined_tables import open_tables
 from sijo.files.inputs.sources import TextReading
 from sijo.files.records import AS_TOLD
 from sijo.jobs.open_labels.mixture import SetEntry, Templates
@@ -102,7 +103,13 @@ def read_set(entry: SetEntry, how: TextReading = AS_TOLD) -> MatchedSet:
     Raises SettingError for columns and labels that do not fit together, and TextError for rows that cannot be
     matched: with an empty text, with two texts, with a label that its labels file does not have, or all of one.
     """
-    rows = read_rows(entry.file, "classification", ColumnNames(text=entry.text, label=entry.label), how)
+    if isinstance(entry.labels, LabelSet) and (entry.language or entry.labels.language) is None:
+        languages = {language_of(name) or "en" for name in entry.labels.names}
+        entry = replace(entry, language="en" if len(languages) > 1 else None)  # a list of names in several
+    if entry.unlabelled:
+        rows = read_unlabelled(entry.file, entry.text, how)
+    else:
+        rows = read_rows(entry.file, "classification", ColumnNames(text=entry.text, label=entry.label), how)
     for row in rows:
         if len(row.texts) > 1:
             raise TextError(
@@ -110,14 +117,17 @@ def read_set(entry: SetEntry, how: TextReading = AS_TOLD) -> MatchedSet:
             )
         if not row.texts[0].strip():
             raise TextError(f"{row.where}: the text is empty, so no label fits it; leave such rows out")
-    labels = LabelSet.of(names_of(rows, "classification")) if entry.labels is None else read_labels(entry.labels)
+    if entry.labels is None:
+        labels = LabelSet.of(names_of(rows, "classification"))
+    else:
+        labels = entry.labels if isinstance(entry.labels, LabelSet) else read_labels(entry.labels)
     labels = labels.leaves()
     if len(labels.labels) < 2:
         raise TextError(
             f"the set {entry.name!r} has one label, {labels.names[0]!r}, so there is nothing to tell apart; give "
             "rows of two or more, or a labels file with others to choose among"
         )
-    rows = [_known(row, labels, entry) for row in rows]
+    rows = rows if entry.unlabelled else [_known(row, labels, entry) for row in rows]
     others = [read_labels(source) if isinstance(source, Path) else LabelSet.of(source) for source in entry.names]
     names = _names(entry, labels, others)
     templates = {name: text for one in (*others, labels) for name, text in one.templates}
@@ -127,13 +137,29 @@ def read_set(entry: SetEntry, how: TextReading = AS_TOLD) -> MatchedSet:
     return made
 
 
+def read_unlabelled(file: Path, column: str | None, how: TextReading = AS_TOLD) -> list[LabelledRow]:
+    """The texts of a table, each once and with None for its label, blank ones left out.
+
+    Raises SettingError for a column that is not there, and TextError where there is no text.
+    """
+    first: dict[str, int] = {}
+    for block in open_tables([file], column=column, **vars(how)).blocks():
+        for row, text in enumerate(block.texts, block.first_row + 1):
+            if text.strip():
+                first.setdefault(text, row)
+    if not first:
+        raise TextError(f"{file} holds no text to learn from; give rows with one")
+    return [LabelledRow(f"{file}, row {row}", (text,)) for text, row in first.items()]
+
+
 def _known(row: LabelledRow, labels: LabelSet, entry: SetEntry) -> LabelledRow:
     """The row with its label as the set spells it."""
     try:
         return replace(row, label=labels.names[labels.place(row.label)])
     except SettingError as error:
         raise TextError(
-            f"{row.where}: {error} in {entry.labels or entry.name}; add it there, or leave such rows out"
+            f"{row.where}: {error} in {entry.labels if isinstance(entry.labels, Path) else entry.name}; add it "
+            "there, or leave such rows out"
         ) from None
 
 
