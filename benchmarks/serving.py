@@ -1,7 +1,7 @@
 """How fast is the service, how long does a request wait, and what does it do when it is asked ten times too much?
 
-One process serves all-MiniLM-L6-v2, which both sides open, on loopback; others ask. Beside it, of the same model: the engine called
-directly, and sentence-transformers behind FastAPI as its tutorials have it, one request a call of `encode`.
+One process serves all-MiniLM-L6-v2, which both sides open, on loopback; others ask. Beside it, of the same model: the
+engine called directly, and sentence-transformers behind FastAPI as its tutorials have it, a call of `encode` a request.
 
     python benchmarks/serving.py speed [SECONDS]       requests a second, and p50/p95/p99, at 1, 8 and 64 clients
     python benchmarks/serving.py overload [SECONDS]    ten times as many as it can bear, beside the peak
@@ -29,28 +29,8 @@ import httpx
 import sijo
 from sijo.inference.encode import engine_of
 
-WORDS = [
-    "the",
-    "late",
-    "goal",
-    "in",
-    "rain",
-    "price",
-    "of",
-    "petrol",
-    "rises",
-    "again",
-    "for",
-    "a",
-    "third",
-    "week",
-    "said",
-    "team",
-    "in",
-    "Seoul",
-    "on",
-    "Monday",
-]
+SENTENCE = "the late goal in rain price of petrol rises again for a third week said team in Seoul on Monday"
+WORDS = SENTENCE.split()
 TEXTS = [" ".join(WORDS[(place + step) % len(WORDS)] for step in range(8 + place % 17)) for place in range(509)]
 """Of 8 to 24 words, a prime number of them."""
 MODEL = "all-MiniLM-L6-v2"
