@@ -1,7 +1,7 @@
 """How fast is the service, how long does a request wait, and what does it do when it is asked ten times too much?
 
-One process serves all-MiniLM-L6-v2, which both sides open, on loopback; others ask. Beside it, of the same model: the
-engine called directly, and sentence-transformers behind FastAPI as its tutorials have it, a call of `encode` a request.
+One process serves all-MiniLM-L6-v2 on loopback; others ask. Beside it, of the same model: the engine itself,
+and sentence-transformers behind FastAPI as its tutorials have it, a call of `encode` for each request.
 
     python benchmarks/serving.py speed [SECONDS]       requests a second, and p50/p95/p99, at 1, 8 and 64 clients
     python benchmarks/serving.py overload [SECONDS]    ten times as many as it can bear, beside the peak
