@@ -14,10 +14,6 @@ LONGEST_SENTENCE = 2_000
 """Characters of an error; a file may hold a name of a million."""
 
 
-LONGEST_SENTENCE = 2_000
-"""Characters of an error; a file may hold a name of a million."""
-
-
 class SijoError(Exception):
     """Anything sijo refuses or fails at, told in one sentence, whose middle is left out where it is very long."""
 
@@ -72,6 +68,10 @@ EXTRAS = {
     "matplotlib": "plot",
     "python_calamine": "xlsx",
     "xlsxwriter": "xlsx",
+    "fastapi": "serve",
+    "uvicorn": "serve",
+    "prometheus_client": "serve",
+    "orjson": "serve",
 }
 """The extra of sijo's package that brings a module."""
 

@@ -34,6 +34,7 @@ from sijo.app.again import GIVEN
 from sijo.app.options import check_options
 from sijo.app.prediction import predict
 from sijo.app.results import print_line, tell, tell_story, warnings_told
+from sijo.app.serving import serve
 from sijo.app.training import distill, finetune, pretrain
 from sijo.errors import SettingError, SijoError, SijoWarning, TextError, not_installed
 from sijo.version import __version__
@@ -65,7 +66,8 @@ def input_name(*command: str) -> Callable[[object, Sequence[Token]], str]:
     return read
 
 
-for module in (attribute, bench, distill, evaluate, export, finetune, fit, generate, inspect, pretrain, suggest):
+COMMANDS = (attribute, bench, distill, evaluate, export, finetune, fit, generate, inspect, pretrain, serve, suggest)
+for module in COMMANDS:
     app.command(module.run, name=module.__name__.rpartition(".")[2], help_format="markdown")
 TOKENIZER = "Make a tokenizer from raw text."
 LABELS = "Check a file of labels before a model reads it."
