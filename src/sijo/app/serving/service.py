@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
-from sijo.app.serving import routes
+from sijo.app.serving import page_routes, routes
 from sijo.app.serving.batcher import Batcher
 from sijo.app.serving.gate import Callers, Gate, Record
 from sijo.app.serving.limits import REASONS, Refusal, ServiceLimits
@@ -166,6 +166,7 @@ def application(service: Service, callers: Callers | None = None) -> Gate:
     )
     app.state.service = service
     app.include_router(routes.router)
+    app.include_router(page_routes.router)
     app.add_api_route("/health", _health, methods=["GET"], tags=["operation"])
     app.add_api_route("/ready", _ready, methods=["GET"], tags=["operation"])
     app.add_api_route("/metrics", _metrics, methods=["GET"], tags=["operation"], response_class=Response)
