@@ -1,7 +1,7 @@
-"""What stands before every route: who may ask, from where, how much, how long; and the one log line a request leaves.
+"""What stands before every route: who may ask, from where, how much, how long; and what is told of it after.
 
 A page that a browser opened may send requests to the machine it runs on, under any name that its owner lets point
-there (DNS rebinding). So a Host that is a name must be one of the service's own, and an Origin must be the service's.
+there (DNS rebinding). So a Host that is a name must be one of the service's own, and so must an Origin.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ class Callers:
     """Who may ask."""
 
     hosts: frozenset[str] = frozenset(("localhost",))
-    """Names that a Host may be; a number of an address may always be one, which no foreign page can make its own."""
+    """Names that a Host may be; the number of an address may always be one: no foreign page can make it its own."""
     origins: frozenset[str] = frozenset()
     """Of pages elsewhere that may ask, as https://example.org."""
     keys: tuple[bytes, ...] = ()
@@ -55,7 +55,9 @@ class Callers:
         host = headers.one("host")
         if host is None or not self._is_own(host):
             raise Refusal(
-                421, "the Host of the request is none of this service's names; name it with --allow-host", kind="host"
+                421,
+                "the Host of the request is none of this service's names; --allow-host adds one",
+                kind="host",
             )
         origin = headers.one("origin")
         if origin is not None and origin not in self.origins and origin.partition("://")[2] != host:
@@ -76,7 +78,8 @@ class Callers:
     def _is_known(self, headers: "Headers") -> bool:
         scheme, _, key = (headers.one("authorization") or "").partition(" ")
         shown = _digest(key.strip()) if scheme.lower() == "bearer" else _digest(headers.one("x-api-key") or "")
-        return any([hmac.compare_digest(shown, known) for known in self.keys])  # all of them, in one time
+        matches = [hmac.compare_digest(shown, known) for known in self.keys]  # all of them: in one time
+        return any(matches)
 
 
 class Headers:
@@ -163,7 +166,7 @@ class Gate:
             raise Refusal(415, "the body is compressed; send it as it is", kind="validation")
         kind = (headers.one("content-type") or "").partition(";")[0].strip().casefold()
         if method == "POST" and kind != "application/json":
-            raise Refusal(415, "the body must say that it is JSON: content-type: application/json", kind="validation")
+            raise Refusal(415, "the body must say that it is JSON: content-type: application/json")
         told = headers.one("content-length")
         if told is not None and told.isdigit() and int(told) > most:
             raise _too_long(most)
@@ -181,9 +184,7 @@ class Gate:
                     if not message.get("more_body", False):
                         return b"".join(parts)
         except TimeoutError:
-            raise Refusal(
-                408, f"the body did not come whole within {self.limits.body_seconds:g} seconds"
-            ) from None
+            raise Refusal(408, f"the body did not come whole within {self.limits.body_seconds:g} seconds") from None
 
     async def _answered(self, scope: "Scope", body: bytes, receive: "Receive", out: "_Outgoing") -> None:
         """Have the application answer; when the client goes, so does the work."""

@@ -49,7 +49,7 @@ class ServiceLimits:
                 raise SettingError(f"{name}={value} (--most-{option}) lets nothing pass; give more than 0")
 
 
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818 (an answer, no fault)
     """An answer that is a refusal: a status, and why in one sentence.
 
     kind   the word that text-embeddings-inference has for it
@@ -64,9 +64,12 @@ class Refusal(Exception):
     @property
     def headers(self) -> dict[str, str]:
         """What goes with it: when to come again, which clients read in either unit, and how to show a key."""
-        headers = {}
+        headers: dict[str, str] = {}
         if self.after is not None:
-            headers |= {"retry-after": str(max(1, round(self.after))), "retry-after-ms": str(int(1000 * self.after))}
+            headers |= {
+                "retry-after": str(max(1, round(self.after))),
+                "retry-after-ms": str(int(1000 * self.after)),
+            }
         if self.status == 401:
             headers["www-authenticate"] = "Bearer"
         if self.status in (408, 413):

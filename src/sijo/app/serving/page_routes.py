@@ -3,7 +3,9 @@
 The page asks the same routes as everyone. It needs no key to be looked at, for it holds nothing; what it asks does.
 """
 
+import gzip
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -42,6 +44,8 @@ class PageFile(NamedTuple):
     """A file as it is sent."""
 
     content: bytes
+    packed: bytes
+    """The same by gzip."""
     kind: str
     tag: str
     """Of this content alone; a browser that has it is told so, and nothing more."""
@@ -58,7 +62,8 @@ def page_files() -> dict[str, PageFile]:
     for path in sorted(PAGE.iterdir()):
         if path.suffix in KINDS:
             content = path.read_bytes()
-            files[path.name] = PageFile(content, KINDS[path.suffix], f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+            tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+            files[path.name] = PageFile(content, gzip.compress(content, mtime=0), KINDS[path.suffix], tag)
     return files
 
 
@@ -95,8 +100,12 @@ def sent(request: Request, name: str) -> Response:
         "cross-origin-opener-policy": "same-origin",
         "cross-origin-resource-policy": "same-origin",
         "referrer-policy": "no-referrer",
+        "vary": "accept-encoding",
     }
     shown = request.headers.get("if-none-match", "")
     if file.tag in (tag.strip().removeprefix("W/") for tag in shown.split(",")):
         return Response(status_code=304, headers=headers)
-    return Response(file.content, media_type=file.kind, headers=headers)
+    packs = "gzip" in re.split(r"[\s,;]+", request.headers.get("accept-encoding", ""))
+    if packs:
+        headers["content-encoding"] = "gzip"
+    return Response(file.packed if packs else file.content, media_type=file.kind, headers=headers)

@@ -40,7 +40,7 @@ class ServeSettings(ComputeOptions):
     label_set: Annotated[tuple[str, ...], Parameter(negative=())] = ()
     """NAME=FILE: labels that requests may name; files as of --labels-file. May be given several times."""
     calibration: Annotated[tuple[str, ...], Parameter(negative=())] = ()
-    """NAME=FILE: a calibration that requests may name, of sijo classify --calibration. May be given several times."""
+    """NAME=FILE: a calibration of sijo classify that requests may name. May be given several times."""
     most_body_bytes: int = 4 * 2**20
     """Of a request's body."""
     most_texts: int = 1_000

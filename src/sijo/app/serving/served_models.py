@@ -49,7 +49,7 @@ class Vectors:
 class ServedModel:
     """A model, the ways in which it answers, and the queue it is asked through.
 
-    Every method that answers raises Refusal where the model cannot, or not now, and SettingError for what cannot be.
+    What answers raises Refusal where the model cannot, or not now, and SettingError for what cannot be.
     """
 
     name: str
@@ -90,7 +90,7 @@ class ServedModel:
         if kind not in self.kinds:
             raise Refusal(
                 424,
-                f"the model {self.name} does not {doing}: it is {' and '.join(sorted(self.kinds)) or 'none of these'}",
+                f"the model {self.name} does not {doing}: it does {' and '.join(sorted(self.kinds)) or 'nothing'}",
             )
 
     # Labels in words
@@ -109,53 +109,45 @@ class ServedModel:
         known = self.scorer.known
         if labels is None and known is None:
             raise Refusal(422, "there are no labels; give labels, or the name of a label_set")
-        sets = [LabelSet.of(given) for given in labels] if labels is not None else None
-        for one in sets or ():
+        made = {id(given): LabelSet.of(given) for given in labels or ()}  # mostly one for all texts
+        for one in made.values():
             choice.check(one)
-        beside = [len(one.labels) for one in sets] if sets is not None else [1] * len(texts)
+        sets = [None] * len(texts) if labels is None else [made[id(given)] for given in labels]
         costs = [
-            about(text) * (count if self.scorer.reads_pairs else 1)
-            for text, count in zip(texts, beside, strict=True)
+            about(text) * (len(own.labels) if own is not None and self.scorer.reads_pairs else 1)
+            for text, own in zip(texts, sets, strict=True)
         ]
         self.check_tokens(costs)
-        key = ("labels", self.name, choice, calibration)
-        if calibration is not None:
-            key = (*key, tuple(sets or ()))
-            work = partial(self._calibrated, choice, calibration, sets)
-            return await self.queue.ask(key, work, list(texts), costs, seconds=seconds)
-        items = list(zip(texts, sets or [None] * len(texts), strict=True))
-        return await self.queue.ask(key, partial(self._labelled, choice), items, costs, seconds=seconds)
+        items, key = list(zip(texts, sets, strict=True)), ("labels", self.name, choice, labels is None)
+        if calibration is None:
+            return await self.queue.ask(key, partial(self._labelled, choice), items, costs, seconds=seconds)
+        key_of_all, work = (*key, calibration, sets[0]), partial(self._calibrated, choice, calibration)
+        return await self.queue.ask(key_of_all, work, items, costs, seconds=seconds)
 
     @cached_property
     def _labellers(self) -> "OrderedDict[LabelChoice, Labeller]":
         return OrderedDict()
 
-    def _labelled(
-        self, choice: LabelChoice, items: Sequence[tuple[str, LabelSet | None]]
-    ) -> list[LabelPrediction]:
+    def _labelled(self, choice: LabelChoice, items: Sequence[tuple[str, LabelSet | None]]) -> list[LabelPrediction]:
         if choice not in self._labellers:
             self._labellers[choice] = Labeller(self.scorer, choice, None)
             if len(self._labellers) > MOST_CHOICES:
                 self._labellers.popitem(last=False)
-        labeller = self._labellers[choice]
-        texts = [text for text, _ in items]
-        if items[0][1] is None:
-            return list(labeller.stream(texts))
-        return list(labeller.stream(texts, [own for _, own in items]))
+        texts, own = [text for text, _ in items], [given for _, given in items if given is not None]
+        return list(self._labellers[choice].stream(texts, own or None))
 
     def _calibrated(
-        self, choice: LabelChoice, calibration: str, sets: Sequence[LabelSet] | None, texts: Sequence[str]
+        self, choice: LabelChoice, calibration: str, items: Sequence[tuple[str, LabelSet | None]]
     ) -> list[LabelPrediction]:
         from sijo.zeroshot.calibrating.fitting import calibrated
 
-        labeller = Labeller(self.scorer, choice, sets[0] if sets else None)
-        return list(calibrated(labeller, "none", None, self.calibrations[calibration]).stream(texts))
+        labeller = Labeller(self.scorer, choice, items[0][1])
+        fitted = calibrated(labeller, "none", None, self.calibrations[calibration])
+        return list(fitted.stream([text for text, _ in items]))
 
     # The model's own labels
 
-    async def judge(
-        self, pairs: Sequence[tuple[str, str | None]], *, cut: bool, seconds: float
-    ) -> np.ndarray:
+    async def judge(self, pairs: Sequence[tuple[str, str | None]], *, cut: bool, seconds: float) -> np.ndarray:
         """The head's logits (n, C) float32 for each text, or pair."""
         self.must("classifier", "judge texts by labels of its own")
         costs = [about(text) + about(second or "") for text, second in pairs]
@@ -250,7 +242,11 @@ class ServedModel:
         costs = [about(text) * 4 for text in texts]
         self.check_tokens(costs)
         return await self.queue.ask(
-            ("attribute", self.name), lambda texts: self.attributor.attribute(texts), list(texts), costs, seconds=seconds
+            ("attribute", self.name),
+            self.attributor.attribute,
+            list(texts),
+            costs,
+            seconds=seconds,
         )
 
     @property

@@ -90,7 +90,7 @@ def serve(
     """
     listening = _listening(host, port)
     config = uvicorn.Config(
-        application,  # type: ignore[arg-type]
+        application,
         http=PatientProtocol,
         ws="none",
         lifespan="on",
@@ -117,7 +117,7 @@ def _listening(host: str, port: int) -> socket.socket:
         opened.bind(address)
     except OSError as error:
         raise SettingError(
-            f"--host {host} --port {port}: {error.strerror or error}; choose another port, or 0 for one that is free"
+            f"--host {host} --port {port}: {error.strerror or error}; choose another, or 0 for a free one"
         ) from None
     opened.setblocking(False)
     return opened

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
-from sijo.app.serving import page_routes, routes
+from sijo.app.serving import hub_routes, inference_routes, openai_routes, own_routes, page_routes
 from sijo.app.serving.batcher import Batcher
 from sijo.app.serving.gate import Callers, Gate, Record
 from sijo.app.serving.limits import REASONS, Refusal, ServiceLimits
@@ -41,14 +41,17 @@ class ServiceMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        own = {"registry": self.registry}
+        own: Any = {"registry": self.registry}
         self.requests = Counter("sijo_requests", "Requests answered.", ("route", "status"), **own)
         self.seconds = Histogram(
             "sijo_request_seconds", "From a request's arrival to its answer.", ("route",), buckets=SECONDS, **own
         )
         self.texts = Counter("sijo_texts", "Texts in requests that were answered.", **own)
         self.batches = Histogram(
-            "sijo_batch_texts", "Texts that were read together.", buckets=tuple(2**power for power in range(12)), **own
+            "sijo_batch_texts",
+            "Texts that were read together.",
+            buckets=tuple(2**power for power in range(12)),
+            **own,
         )
         self.sharing = Counter("sijo_batch_requests", "Requests that shared a batch, counted once a batch.", **own)
         self.computing = Counter("sijo_compute_seconds", "Seconds in which a network computed.", **own)
@@ -165,8 +168,8 @@ def application(service: Service, callers: Callers | None = None) -> Gate:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.service = service
-    app.include_router(routes.router)
-    app.include_router(page_routes.router)
+    for routes in (own_routes, hub_routes, inference_routes, openai_routes, page_routes):
+        app.include_router(routes.router)
     app.add_api_route("/health", _health, methods=["GET"], tags=["operation"])
     app.add_api_route("/ready", _ready, methods=["GET"], tags=["operation"])
     app.add_api_route("/metrics", _metrics, methods=["GET"], tags=["operation"], response_class=Response)
@@ -232,7 +235,10 @@ async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     problems = error.errors()
     if any(problem["type"] == "json_invalid" for problem in problems):
-        return _told(request, Refusal(400, "the body is no JSON, as its content-type says: see the position", kind="validation"))
+        return _told(
+            request,
+            Refusal(400, "the body is not the JSON that its content-type says"),
+        )
     told = "; ".join(
         f"{'.'.join(str(part)[:60] for part in problem['loc'][1:]) or 'the body'}: {problem['msg'][:200]}"
         for problem in problems[:5]

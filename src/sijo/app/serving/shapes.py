@@ -1,7 +1,7 @@
-"""What requests hold and answers look like: sijo's own, and those of three services that people already have clients of.
+"""What requests hold and answers look like: sijo's own, and those of three services that people have clients of.
 
-Fields that another service knows and that change nothing here are taken and not read, as that service's clients send
-them; in sijo's own requests a field that is not known is an error.
+Fields that another service knows and that change nothing here are taken and not read, as its clients send them; in
+sijo's own requests a field that is not known is an error.
 """
 
 from typing import Annotated, Any, Literal
@@ -11,7 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 Text = Annotated[str, Field(description="A text.")]
 Texts = str | list[str]
 Task = Literal[
-    "zero-shot-classification", "text-classification", "feature-extraction", "sentence-similarity", "text-generation"
+    "zero-shot-classification",
+    "text-classification",
+    "feature-extraction",
+    "sentence-similarity",
+    "text-generation",
 ]
 Labels = list[str] | dict[str, str | list[str]]
 """Names, or names with descriptions."""
@@ -38,7 +42,9 @@ class ClassifyRequest(Own):
     texts: list[str] = Field(description="One or more.")
     labels: Labels | None = Field(None, description="Names, or names with descriptions; for all of the texts.")
     labels_each: list[Labels] | None = Field(None, description="Labels for each text, in place of `labels`.")
-    label_set: str | None = Field(None, description="The name of labels that the service has, in place of `labels`.")
+    label_set: str | None = Field(
+        None, description="The name of labels of the service's own, in place of `labels`."
+    )
     model: str | None = Field(None, description="Which of the service's models; the first by default.")
     multi_label: bool | None = Field(None, description="Judge each label by itself.")
     hypothesis_template: str | None = Field(None, description="The sentence a label is put in, with {} for it.")
@@ -153,9 +159,7 @@ class ScoredLabel(BaseModel):
     score: float
 
 
-HubAnswer = (
-    list[ScoredLabel] | list[list[ScoredLabel]] | list[list[float]] | list[float] | list[dict[str, Any]]
-)
+HubAnswer = list[ScoredLabel] | list[list[ScoredLabel]] | list[list[float]] | list[float] | list[dict[str, Any]]
 """Of the tasks, in the order of `Task`."""
 
 

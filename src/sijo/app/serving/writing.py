@@ -77,9 +77,7 @@ async def written(
     writers.take()
     stop = threading.Event()
     if stream:
-        return StreamingResponse(
-            _events(writers, begin, stop, prompt, parameters), media_type="text/event-stream"
-        )
+        return StreamingResponse(_events(writers, begin, stop, prompt, parameters), media_type="text/event-stream")
     try:
         pieces = [token.text async for token in writers.tokens(begin, stop)]
     finally:
@@ -92,7 +90,7 @@ async def written(
 def _beginning(model: ServedModel, prompt: str, parameters: HubParameters) -> Any:
     from sijo.generation.rules import Request, Sampling
 
-    asked = {
+    asked: dict[str, Any] = {
         "temperature": parameters.temperature,
         "top_k": parameters.top_k,
         "top_p": parameters.top_p,
