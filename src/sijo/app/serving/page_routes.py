@@ -94,7 +94,7 @@ def sent(request: Request, name: str) -> Response:
         raise Refusal(404, REASONS[404])
     file = page_files()[name]
     headers = {
-        "etag": file.tag,
+        "etag": f"W/{file.tag}",  # weak: one for both ways of packing
         "cache-control": "no-cache",  # kept by the browser, and asked for anew each time
         "content-security-policy": POLICY,
         "cross-origin-opener-policy": "same-origin",

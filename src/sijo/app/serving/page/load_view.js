@@ -4,6 +4,8 @@ import { at, el, fill } from "./dom.js";
 import { t } from "./language.js";
 import { ENCODINGS, FORMATS, MOST_BYTES, TableError, decode, formatOf, goldColumn, parseTable, textColumn, wellFormed } from "./tables.js";
 
+const LARGE = 20_000; // characters that, pasted, are taken at once
+
 /** Reads tables into a project. */
 export class LoadView {
   constructor(project) {
@@ -12,6 +14,12 @@ export class LoadView {
     at("paste-take").addEventListener("click", () => this.open({ name: "", text: at("paste").value }));
     at("paste").addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) at("paste-take").click();
+    });
+    at("paste").addEventListener("paste", (event) => { // a field of ten thousand lines takes a browser long to lay out
+      const text = event.clipboardData.getData("text/plain");
+      if (text.length < LARGE || at("paste").value.trim()) return;
+      event.preventDefault();
+      this.open({ name: "", text });
     });
     at("file").addEventListener("change", (event) => {
       this.file(event.target.files[0]);

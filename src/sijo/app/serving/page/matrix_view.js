@@ -44,10 +44,9 @@ function matrix(found, shown, name, pick) {
       shown.map((answered, column) => {
         const number = found.matrix[row][column];
         const cell = el("td", { class: row === column ? "hit" : number ? "miss" : null }, number ? el("button", {
-          type: "button", title: t("matrix.cell", { n: number, right: name(right.key), answered: name(answered.key) }),
-          "aria-label": t("matrix.cell", { n: number, right: name(right.key), answered: name(answered.key) }),
-          onclick: () => pick(right.key, answered.key),
-        }, count(number)) : "");
+          type: "button", onclick: () => pick(right.key, answered.key),
+        }, el("span", { "aria-hidden": "true" }, count(number)),
+        el("span", { class: "unseen" }, t("matrix.cell", { n: number, right: name(right.key), answered: name(answered.key) }))) : "");
         cell.style.setProperty("--share", number / most[row]);
         return cell;
       })))));

@@ -7,7 +7,7 @@ export function wilson(right, all) {
   const share = right / all;
   const middle = (share + (z * z) / (2 * all)) / (1 + (z * z) / all);
   const half = (z / (1 + (z * z) / all)) * Math.sqrt((share * (1 - share)) / all + (z * z) / (4 * all * all));
-  return { share, low: Math.max(0, middle - half), high: Math.min(1, middle + half) };
+  return { share, low: right ? middle - half : 0, high: right < all ? middle + half : 1 };
 }
 
 /**

@@ -14,13 +14,12 @@ export function readWhy(text, explained) {
   const [{ label, effects }] = explained.evidence;
   if (effects.length !== parts.length) throw new TypeError("as many effects as parts");
   const ranked = parts.map((part, place) => ({ text: text.slice(part.start, part.end), effect: effects[place] }));
-  ranked.sort((one, two) => two.effect - one.effect);
   return {
     label,
     parts,
     effects,
-    best: ranked.filter((part) => part.effect > 0).slice(0, STRONGEST),
-    worst: ranked.filter((part) => part.effect < 0).reverse().slice(0, STRONGEST),
+    best: ranked.filter((part) => part.effect > 0).sort((one, two) => two.effect - one.effect).slice(0, STRONGEST),
+    worst: ranked.filter((part) => part.effect < 0).sort((one, two) => one.effect - two.effect).slice(0, STRONGEST),
   };
 }
 
