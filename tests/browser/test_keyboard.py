@@ -4,8 +4,7 @@ import csv
 import io
 
 from playwright.sync_api import expect
-
-from tests.browser.conftest import classified_by, scored
+from tests.browser.steps import classified_by, scored
 
 
 def tab_to(page, name):
@@ -21,7 +20,9 @@ def test_from_texts_to_the_saved_table(visit):
     """kills: a step that only a mouse can do; focus that is lost when what it was on is drawn anew."""
     page = visit()
     tab_to(page, "paste")
-    page.keyboard.type("Where is my parcel?\nI was charged twice.\nMy refund is late.\nWhen will it arrive?", delay=1)
+    page.keyboard.type(
+        "Where is my parcel?\nI was charged twice.\nMy refund is late.\nWhen will it arrive?", delay=1
+    )
     page.keyboard.press("Control+Enter")
     expect(page.locator("#rows .row")).to_have_count(4)
     tab_to(page, "label-1")
@@ -63,20 +64,25 @@ def test_from_texts_to_the_saved_table(visit):
     with page.expect_download() as download:
         page.keyboard.press("Enter")
     table = list(csv.DictReader(io.StringIO(download.value.path().read_text("utf-8-sig"))))
-    assert [line["sijo_checked"] for line in table][0] == "delivery"
+    assert table[0]["sijo_checked"] == "delivery"
     assert table[2]["sijo_checked"] == "none of these"
 
 
 def test_letters_work_under_a_korean_keyboard(visit):
     """kills: letters known by what they write alone: with Hangul on, the key J writes ㅓ."""
-    page = visit(locale="ko-KR", before=lambda page: page.route("**/classify", classified_by(lambda text, _: ("가", 0.7))))
+    page = visit(
+        locale="ko-KR", before=lambda page: page.route("**/classify", classified_by(lambda text, _: ("가", 0.7)))
+    )
     page.locator("#label-1").fill("가")
     page.locator("#label-2").fill("나")
     page.locator("#paste").fill("하나\n둘\n셋")
     page.keyboard.press("Control+Enter")
     scored(page, 3)
     page.locator("#rows .row").first.focus()
-    press = "([key, code]) => document.activeElement.dispatchEvent(new KeyboardEvent('keydown', {key, code, bubbles: true, cancelable: true}))"
+    press = (
+        "([key, code]) => document.activeElement.dispatchEvent("
+        "new KeyboardEvent('keydown', {key, code, bubbles: true, cancelable: true}))"
+    )
     page.evaluate(press, ["ㅓ", "KeyJ"])
     expect(page.locator("#rows .row.current .number")).to_have_text("2")
     page.evaluate(press, ["ㅏ", "KeyK"])

@@ -1,11 +1,10 @@
-"""What it looks like to whom: axe-core in both themes and languages, a phone, ten thousand rows, sizes and times."""
+"""What it looks like: axe-core in both themes and languages, a phone, ten thousand rows, sizes and times."""
 
 import re
 
 import pytest
 from playwright.sync_api import expect
-
-from tests.browser.conftest import AXE, classified_by, scored, take, write_labels
+from tests.browser.steps import AXE, classified_by, scored, take, write_labels
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
@@ -22,7 +21,9 @@ def violations(page):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("locale", ["en-US", "ko-KR"])
 def test_axe_finds_nothing(visit, locale, theme, width):
-    """kills: a field without a name, a contrast below 4.5, a role that is none; at the start, with rows, in dialogs."""
+    """kills: a field without a name, a contrast below 4.5, a role that is none; at the start, with rows, in
+    dialogs.
+    """
     page = visit(locale=locale, theme=theme, width=width, bypass=True)  # axe itself makes markup of text
     assert violations(page) == []
     page.locator("#example").click()
@@ -50,13 +51,16 @@ def test_a_phone_scrolls_one_way(visit, locale):
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     small = page.evaluate(
         "[...document.querySelectorAll('button, select, input:not(.unseen)')].filter((one) => one.offsetParent)"
-        ".map((one) => [one.id || one.className, one.getBoundingClientRect().height]).filter(([, high]) => high < 17)"
+        ".map((one) => [one.id || one.className, one.getBoundingClientRect().height])"
+        ".filter(([, high]) => high < 17)"
     )
     assert small == []
 
 
 def test_language_and_theme_are_switched_and_kept(visit):
-    """kills: a word that stays in the other language; a choice that is forgotten, or that flashes in the old theme."""
+    """kills: a word that stays in the other language; a choice that is forgotten, or that flashes in the old
+    theme.
+    """
     page = visit()
     page.locator("#example").click()
     scored(page, 16)
@@ -78,7 +82,10 @@ def test_ten_thousand_rows_do_not_freeze_it(visit, give):
     """kills: a list that draws all its rows; work that grows with each answer; rows that are seen answered last."""
     handler = classified_by(lambda text, _: ("ab"[len(text) % 2], 0.6))
     page = visit(before=lambda page: page.route("**/classify", handler))
-    page.evaluate("window.long = []; new PerformanceObserver((list) => window.long.push(...list.getEntries().map((one) => one.duration))).observe({type: 'longtask'})")
+    page.evaluate(
+        "() => { window.long = []; new PerformanceObserver((list) => "
+        "window.long.push(...list.getEntries().map((one) => one.duration))).observe({type: 'longtask'}) }"
+    )
     write_labels(page, [("a", ""), ("b", "")])
     give(page, "many.txt", "\n".join(f"text number {number} of ten thousand" for number in range(10_000)).encode())
     scored(page, 50)
@@ -98,7 +105,8 @@ def test_it_is_small_and_ready_soon(visit, record_property):
     """kills: a page that has grown heavy, or that waits for the service before it can be used."""
     page = visit()
     figures = page.evaluate(
-        "() => { const files = performance.getEntriesByType('resource').filter((one) => one.name.includes('/page/'));"
+        "() => { const all = performance.getEntriesByType('resource');"
+        " const files = all.filter((one) => one.name.includes('/page/'));"
         " const [page] = performance.getEntriesByType('navigation');"
         " return {bytes: page.decodedBodySize + files.reduce((sum, one) => sum + one.decodedBodySize, 0),"
         " sent: page.transferSize + files.reduce((sum, one) => sum + one.transferSize, 0), files: files.length + 1,"

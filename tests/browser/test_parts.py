@@ -9,7 +9,21 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
 CALL = "async ([file, name, values]) => (await import(`./page/${file}.js`))[name](...values)"
-WORDS = ["sea", "배송", 'say "hi"', "a,b", "two\nlines", "three\r\nlines", "", " blank ", "=1+1", "🎉", "'", ";", "\t"]
+WORDS = [
+    "sea",
+    "배송",
+    'say "hi"',
+    "a,b",
+    "two\nlines",
+    "three\r\nlines",
+    "",
+    " blank ",
+    "=1+1",
+    "🎉",
+    "'",
+    ";",
+    "\t",
+]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +47,9 @@ def test_csv_is_read_as_python_reads_it(call, delimiter):
         text = out.getvalue()
         if chance.random() < 0.3:
             text = text.rstrip("\r\n")
-        assert call("tables", "parseDelimited", text, delimiter) == list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+        assert call("tables", "parseDelimited", text, delimiter) == list(
+            csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        )
 
 
 def test_csv_is_written_so_that_python_reads_it(call):
@@ -55,7 +71,10 @@ def test_csv_is_written_so_that_python_reads_it(call):
 )
 def test_encodings_are_known_by_their_bytes(call, content, encoding):
     """kills: a byte order mark that stays in the text; CP949 beyond EUC-KR; the two orders of UTF-16 swapped."""
-    own = "async (bytes) => (await import('./page/tables.js')).decode(Uint8Array.from(atob(bytes), (one) => one.charCodeAt(0)))"
+    own = (
+        "async (bytes) => (await import('./page/tables.js'))"
+        ".decode(Uint8Array.from(atob(bytes), (one) => one.charCodeAt(0)))"
+    )
     read = call.__closure__[0].cell_contents.evaluate(own, base64.b64encode(content).decode())
     codec = {"euc-kr": "cp949"}.get(encoding, encoding)
     assert read == {"text": content.decode(codec).removeprefix("\ufeff"), "encoding": encoding}
@@ -80,8 +99,13 @@ def test_formats_are_guessed(call, text, name, format):
 
 def test_tables_of_json_have_all_columns(call):
     """kills: a column that the first line lacks; null as the word; a nested value that becomes [object Object]."""
-    table = call("tables", "parseTable", '{"a": 1, "text": null}\n"alone"\n{"b": ["x", "y"], "c": {"d": true}}', "jsonl")
-    assert table == {"columns": ["a", "text", "b", "c"], "rows": [["1", "", "", ""], ["", "alone", "", ""], ["", "", "x|y", '{"d":true}']]}
+    table = call(
+        "tables", "parseTable", '{"a": 1, "text": null}\n"alone"\n{"b": ["x", "y"], "c": {"d": true}}', "jsonl"
+    )
+    assert table == {
+        "columns": ["a", "text", "b", "c"],
+        "rows": [["1", "", "", ""], ["", "alone", "", ""], ["", "", "x|y", '{"d":true}']],
+    }
 
 
 def test_semicolons_divide_where_they_do(call):
@@ -98,7 +122,9 @@ def test_measures_are_those_of_scikit_learn(call):
         names = "abcdef"[: chance.randrange(2, 6)]
         right = [chance.choice(names) for _ in range(chance.randrange(1, 40))]
         given = [chance.choice(names[:-1]) for _ in right]
-        found = call("measures", "measured", [[[one], [two]] for one, two in zip(right, given, strict=True)], list(names[:2]))
+        found = call(
+            "measures", "measured", [[[one], [two]] for one, two in zip(right, given, strict=True)], list(names[:2])
+        )
         assert found["accuracy"]["share"] == pytest.approx(accuracy_score(right, given))
         assert found["accuracy"]["low"] <= found["accuracy"]["share"] <= found["accuracy"]["high"]
         assert found["macroF1"] == pytest.approx(f1_score(right, given, average="macro", zero_division=0))

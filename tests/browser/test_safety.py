@@ -1,17 +1,15 @@
 """What texts, labels and services may do to the page, and what the page may ask of a service."""
 
 import json
-import re
 
 import pytest
 from playwright.sync_api import expect
-
-from tests.browser.conftest import answers, classified_by, scored, serving, take, write_labels
+from tests.browser.steps import answers, classified_by, scored, serving, take, write_labels
 
 HOSTILE = [
     "<script>window.hacked = 1</script>",
-    "<img src=x onerror=\"window.hacked = 1\">",
-    "\"><svg onload=window.hacked=1>",
+    '<img src=x onerror="window.hacked = 1">',
+    '"><svg onload=window.hacked=1>',
     "javascript:window.hacked=1",
     "{{constructor.constructor('window.hacked=1')()}}",
     "\u202egnp.exe \u0000 \ufffe",
@@ -25,7 +23,9 @@ def test_hostile_texts_stay_texts(visit, give):
     page = visit(before=lambda page: page.route("**/classify", classified_by(lambda text, _: (HOSTILE[1], 0.7))))
     page.on("dialog", lambda dialog: pytest.fail(dialog.message))
     write_labels(page, [(HOSTILE[1], HOSTILE[6]), ("b", "")])
-    rows = "\n".join(json.dumps({HOSTILE[0]: text, "text": text, "gold": HOSTILE[2], "__proto__": "x"}) for text in HOSTILE)
+    rows = "\n".join(
+        json.dumps({HOSTILE[0]: text, "text": text, "gold": HOSTILE[2], "__proto__": "x"}) for text in HOSTILE
+    )
     give(page, "<img src=x onerror=window.hacked=1>.jsonl", rows.encode())
     scored(page, len(HOSTILE))
     page.locator("#reading summary").click()
@@ -43,7 +43,9 @@ def test_hostile_texts_stay_texts(visit, give):
 def test_no_markup_can_be_made_of_text_at_all(visit):
     """kills: a policy without trusted types, under which one slip in a later change would be a hole."""
     page = visit()
-    made = page.evaluate("() => { try { document.body.innerHTML = '<b>x</b>'; return 'made' } catch (error) { return error.name } }")
+    made = page.evaluate(
+        "() => { try { document.body.innerHTML = '<b>x</b>'; return 'made' } catch (error) { return error.name } }"
+    )
     assert made == "TypeError"
     assert "TrustedHTML" in visit.faults.pop()
 
@@ -68,7 +70,9 @@ def test_a_key_is_asked_for_and_kept_in_the_tab(visit, tmp_path):
 
 
 def test_a_busy_service_is_asked_again_and_a_refusal_is_told(visit):
-    """kills: 429 taken for the end; a refusal that nobody sees; one large text that keeps the others from an answer."""
+    """kills: 429 taken for the end; a refusal that nobody sees; one large text that keeps the others from an
+    answer.
+    """
     told = []
     good = classified_by(lambda text, _: ("a", 0.8))
 
@@ -101,9 +105,12 @@ def test_a_service_that_is_gone_is_asked_again_by_hand(visit):
     """kills: a page that hangs for ever, or loses what was written, when the service goes away."""
     gone = [True]
     good = classified_by(lambda text, _: ("a", 0.8))
-    page = visit(before=lambda page: page.route("**/classify", lambda route: route.abort() if gone[0] else good(route)))
+    page = visit(
+        before=lambda page: page.route("**/classify", lambda route: route.abort() if gone[0] else good(route))
+    )
     write_labels(page, [("a", ""), ("b", "")])
     take(page, ["one"])
+    page.wait_for_timeout(500)  # until nothing is under way because labels were written
     expect(page.locator("#progress-words")).to_have_text("The service does not answer. Is it running?")
     gone[0] = False
     page.locator("#again").click()
@@ -122,45 +129,3 @@ def test_labels_that_cannot_be_are_told_before_anyone_is_asked(visit):
     expect(page.locator("#labels-trouble")).to_contain_text("nothing to choose between")
     page.wait_for_timeout(500)
     assert handler.asked == []
-
-
-def explaining(route):
-    """A description of a service that explains."""
-    answer = route.fetch()
-    described = answer.json()
-    described["paths"]["/explain"] = {"post": {"requestBody": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/ExplainRequest"}}}}}}
-    described["components"]["schemas"]["ExplainRequest"] = {"properties": {name: {} for name in ("texts", "labels", "none_label")}}
-    route.fulfill(response=answer, json=described)
-
-
-def test_which_words_decided(visit):
-    """kills: a button where the service has no such route; words marked a place off behind an emoji."""
-    asked = []
-
-    def explain(route):
-        body = json.loads(route.request.post_data)
-        asked.append(body)
-        text = body["texts"][0]
-        parts = [{"start": one.start(), "end": one.end()} for one in re.finditer(r"\w+", text)]
-        effects = [2.0 if text[part["start"] : part["end"]] == "fine" else -0.5 for part in parts]
-        route.fulfill(json={"rows": [{"parts": parts, "evidence": [{"label": "a", "effects": effects}]}]})
-
-    def before(page):
-        page.route("**/classify", classified_by(lambda text, _: ("a", 0.8)))
-        page.route("**/openapi.json", explaining)
-        page.route("**/explain", explain)
-
-    for page, there in ((visit(), False), (visit(before=before), True)):
-        write_labels(page, [("a", ""), ("b", "")])
-        take(page, ["🎉🎉 a fine day"])
-        scored(page, 1)
-        page.locator("#rows .row").first.focus()
-        button = page.locator("#rows .chip", has_text="Which words?")
-        expect(button).to_have_count(int(there))
-    button.click()
-    expect(page.locator("mark.for")).to_have_text("fine")
-    assert page.locator("mark.against").all_inner_texts() == ["a", "day"]
-    expect(page.locator(".why")).to_contain_text("Against “a”: a, day")
-    assert set(asked[0]) == {"texts", "labels"}  # nothing that the route does not know
-    page.keyboard.press("w")
-    expect(page.locator("mark")).to_have_count(0)

@@ -1,4 +1,4 @@
-"""The page at `/`: files of the package, given by an allow-list of names, under a policy that lets no other code run.
+"""The page at `/`: files of the package, by an allow-list of names, under a policy that lets no other code run.
 
 The page asks the same routes as everyone. It needs no key to be looked at, for it holds nothing; what it asks does.
 """

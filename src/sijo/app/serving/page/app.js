@@ -5,6 +5,7 @@ import { at, debounced, download, el, fill, say, toast } from "./dom.js";
 import { listenForKeys } from "./keys.js";
 import { firstLanguage, language, percent, speak, t } from "./language.js";
 import { LabelsView } from "./labels_view.js";
+import { Learning } from "./learning.js";
 import { LoadView } from "./load_view.js";
 import { showMeasures } from "./matrix_view.js";
 import { Project, folded } from "./project.js";
@@ -24,8 +25,9 @@ const service = new Service(askKey);
 const labels = new LabelsView(project);
 const loading = new LoadView(project);
 const rows = new RowsView(project);
+const learning = new Learning(project, service);
 const scoring = new Scoring(project, service, () => rows.visible());
-const scoreSoon = debounced(() => scoring.start(), 350);
+const scoreSoon = debounced(() => scoring.state.running || scoring.start(), 350);
 const summarySoon = debounced(showSummary, 150);
 
 // What changes, and what shows it
@@ -74,6 +76,7 @@ function showSummary() {
   showProgress();
   showShares();
   showFilters();
+  showLearning();
   showMeasures(project, (right, answered) => {
     Object.assign(rows, { filter: "cell", cell: [right, answered] });
     showFilters();
@@ -154,19 +157,69 @@ function step(back) {
   if (done.row) rows.focus(done.row.number);
 }
 
-function tenNext() {
-  const seen = new Set();
-  const unsure = project.rows
-    .filter((row) => row.answer && !row.answer.empty && project.isCurrent(row) && project.markOf(row) === null)
-    .sort((one, two) => one.answer.margin - two.answer.margin)
-    .filter((row) => !seen.has(folded(row.text)) && seen.add(folded(row.text)));
-  if (!unsure.length) return toast(t("ten.nothing"));
-  Object.assign(rows, { ten: new Set(unsure.slice(0, TEN).map((row) => row.number)), sort: "unsure", search: "" });
+async function tenNext() {
+  let chosen = leastSure();
+  if (learning.suggests) {
+    try {
+      chosen = await learning.next(TEN);
+    } catch (error) {
+      toast(problemOf(error).problem);
+    }
+  }
+  if (!chosen.length) return toast(t("ten.nothing"));
+  Object.assign(rows, { ten: new Set(chosen.map((row) => row.number)), sort: "unsure", search: "" });
   at("sort").value = "unsure";
   at("search").value = "";
   setFilter("ten");
   toast(t("ten.words", { n: rows.ten.size }));
   return rows.order.length && rows.focus(rows.order[0]);
+}
+
+/** Rows whose answers are the least sure, each text once. */
+function leastSure() {
+  const seen = new Set();
+  return project.rows
+    .filter((row) => row.answer && !row.answer.empty && project.isCurrent(row) && project.markOf(row) === null)
+    .sort((one, two) => one.answer.margin - two.answer.margin)
+    .filter((row) => !seen.has(folded(row.text)) && seen.add(folded(row.text)))
+    .slice(0, TEN);
+}
+
+async function fit() {
+  at("fit").disabled = true;
+  at("fit").textContent = t("fit.running");
+  try {
+    const { model, accuracy } = await learning.fit();
+    await service.openModels();
+    showModels();
+    at("model").value = model;
+    await takeModel();
+    toast(accuracy ? t("fit.done", { share: percent(accuracy.value), low: percent(accuracy.low), high: percent(accuracy.high) }) : t("fit.ready"));
+  } catch (error) {
+    toast(problemOf(error).problem);
+  }
+  at("fit").disabled = false;
+  showLearning();
+}
+
+function showLearning() {
+  const { length } = learning.known;
+  at("fit").hidden = !learning.fits || length < 2;
+  if (!at("fit").disabled) at("fit").textContent = t("fit", { n: length });
+  at("save-model").hidden = !learning.gives;
+}
+
+function showModels() {
+  fill(at("model"), service.models.map((name) => el("option", { value: name }, name)));
+  at("model-box").hidden = service.models.length < 2;
+}
+
+/** Ask the model that is chosen from here on. */
+async function takeModel() {
+  const kinds = (await service.info(at("model").value)).model_type;
+  project.trained = "classifier" in kinds && !("embedding" in kinds);
+  project.options.model = at("model").value;
+  project.outdate();
 }
 
 async function why(row) {
@@ -324,10 +377,9 @@ function listen() {
   option("template", "template", (field) => (field.value.includes("{}") || !field.value.trim() ? field.value : undefined));
   option("threshold", "threshold", (field) => (field.value !== "" && field.validity.valid ? Number(field.value) : undefined));
   option("none-threshold", "noneThreshold", (field) => (field.validity.badInput ? undefined : field.value));
-  at("model").addEventListener("change", () => {
-    project.options.model = at("model").value;
-    project.outdate();
-  });
+  at("model").addEventListener("change", () => takeModel().catch((error) => toast(problemOf(error).problem)));
+  on("fit", fit);
+  on("save-model", async () => download(`${learning.model}.zip`, await learning.archive(), "application/zip"));
   listenForKeys(rows, { step, tenNext, why: (row) => rows.why && why(row) });
   addEventListener("beforeunload", (event) => project.saved || event.preventDefault());
 }
@@ -340,8 +392,8 @@ async function open() {
     at("notice").hidden = false;
     return;
   }
-  fill(at("model"), service.models.map((name) => el("option", { value: name }, name)));
-  at("model-box").hidden = service.models.length < 2;
+  showModels();
+  showLearning();
   if (service.takes("/explain", ["texts", "labels"])) rows.why = why;
 }
 

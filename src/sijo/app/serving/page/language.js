@@ -46,7 +46,7 @@ export function t(key, values = {}) {
 /** A number, as people of the language write it. */
 export const count = (number) => number.toLocaleString(code);
 
-/** A share of 1 in percent; "<1 %" where it is less. */
+/** A share of 1 in percent. */
 export function percent(share, digits = 0) {
   return share.toLocaleString(code, { style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits });
 }

@@ -20,6 +20,7 @@ export class Project extends EventTarget {
     this.rows = [];
     this.labels = [];
     this.noneName = NONE_NAMES[0]; // as it is shown
+    this.trained = false; // whether the model knows labels of its own alone
     this.options = { none: false, multi: false, model: null, template: "", threshold: 0.5, noneThreshold: "" };
     this.table = { columns: [], rows: [], text: 0, gold: -1, name: "" };
     this.version = 0; // of all that an answer depends on
@@ -120,13 +121,13 @@ export class Project extends EventTarget {
         const words = descriptionsOf(label);
         return [wellFormed(label.name.trim()), words.length > 1 ? words : words[0] || ""];
       })),
-      multi_label: multi,
+      multi_label: this.trained ? null : multi,
     };
     if (model) choice.model = model;
-    if (template.trim()) choice.hypothesis_template = template.trim();
+    if (template.trim() && !this.trained) choice.hypothesis_template = template.trim();
     if (multi) choice.threshold = threshold;
-    if (none && !multi) choice.none_label = NONE_NAMES[0];
-    if (none && !multi && noneThreshold !== "") choice.none_threshold = Number(noneThreshold);
+    if (none && !multi && !this.trained) choice.none_label = NONE_NAMES[0];
+    if (choice.none_label && noneThreshold !== "") choice.none_threshold = Number(noneThreshold);
     return choice;
   }
 

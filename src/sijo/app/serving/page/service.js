@@ -25,6 +25,10 @@ export class Service {
     const description = await this.ask("openapi.json");
     this.routes = description.paths;
     this.shapes = description.components?.schemas || {};
+    await this.openModels();
+  }
+
+  async openModels() {
     this.models = (await this.ask("v1/models")).data.map((model) => model.id);
   }
 
@@ -46,17 +50,26 @@ export class Service {
   }
 
   /**
-   * The answer of a route as JSON. A busy service is asked again when it says; where a key is needed, the person is.
+   * What a route answers, as JSON. A busy service is asked again when it says; where a key is needed, the person is.
    * Throws Refused, and AbortError where `signal` says so.
    */
   async ask(path, body, signal) {
+    return (await this.answer(path, body, signal)).json();
+  }
+
+  /** The file of a route. */
+  async file(path) {
+    return (await this.answer(path)).blob();
+  }
+
+  async answer(path, body, signal) {
     for (let tried = 1; ; tried += 1) {
       const headers = { accept: "application/json" };
       const key = sessionStorage.getItem("sijo.key");
       if (key) headers.authorization = `Bearer ${key}`;
       if (body) headers["content-type"] = "application/json";
       const answer = await fetch(path, { method: body ? "POST" : "GET", headers, body: body && JSON.stringify(body), signal });
-      if (answer.ok) return answer.json();
+      if (answer.ok) return answer;
       if (answer.status === 401) {
         if (key === sessionStorage.getItem("sijo.key")) { // else another request has asked for it meanwhile
           const given = await this.askKey(Boolean(key));
