@@ -3,6 +3,8 @@
 #   make demo    makes .venv, installs sijo, and labels requests in English and Korean by the model inside; no torch
 #   make test    installs what the tests need, and runs ruff, mypy and every test; those that need no torch once
 #                more, in an environment that has none
+#   make browser the page of sijo serve in a headless Chromium (apt-get install chromium): flows, keyboard, axe-core;
+#                make pictures draws it anew for docs/
 #   make fuzz    spoils files of every kind for nine minutes, and looks for what no file may do; SECONDS=60 SEED=1
 #   make bench   measures beside other libraries, and writes docs/performance.md anew
 #   make model   makes the built-in model from nothing, in an hour; CLINC=folder NSMC=reviews.tsv.xz
@@ -20,7 +22,7 @@ SEED ?=
 BIN := .venv/bin
 SOURCES := $(shell find src -type f -not -name '*.pyc')
 
-.PHONY: demo test fuzz bench ctrl model model-inputs format clean
+.PHONY: demo test browser pictures fuzz bench ctrl model model-inputs format clean
 
 demo: .venv/installed
 	@$(BIN)/python examples/demo.py
@@ -35,6 +37,12 @@ test: .venv/tests .venv/base-installed
 
 fuzz: .venv/tests
 	@$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+browser: .venv/browser .venv/axe/package/axe.min.js
+	$(BIN)/python -m pytest --override-ini=addopts= -q --import-mode=importlib --confcutdir=tests/browser tests/browser
+
+pictures: .venv/browser
+	$(BIN)/python -m tests.browser.pictures
 
 bench: .venv/peers
 	$(BIN)/python benchmarks/performance.py
@@ -82,6 +90,14 @@ clean:
 	.venv/base/bin/pip install --quiet --no-deps --force-reinstall .build/sijo-*.whl
 	.venv/base/bin/pip install --quiet --constraint constraints.txt .build/sijo-*.whl pytest pytest-timeout
 	@touch $@
+
+.venv/browser: .venv/tests
+	$(BIN)/pip install --quiet --constraint constraints.txt "$$(echo .build/sijo-*.whl)[browser]"
+	@touch $@
+
+.venv/axe/package/axe.min.js:
+	mkdir -p .venv/axe
+	cd .venv/axe && tar xzf "$$(npm pack --silent axe-core@4.14.1)" package/axe.min.js
 
 # SmolLM2 is run by transformers, in the recipe alone.
 .venv/recipe: .venv/tests

@@ -18,6 +18,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from sijo.app.serving.limits import Refusal, ServiceLimits
+from sijo.app.serving.page_routes import is_page
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -46,8 +47,11 @@ class Callers:
         names = frozenset(name.casefold() for name in ("localhost", *hosts))
         return cls(hosts=names, origins=frozenset(origins), keys=tuple(map(_digest, keys)))
 
-    def check(self, path: str, headers: "Headers", *, preflight: bool = False) -> None:
-        """Raise Refusal for a caller that may not ask; a browser asks beforehand whether it may, without a key."""
+    def check(self, path: str, headers: "Headers", *, keyless: bool = False) -> None:
+        """Raise Refusal for a caller that may not ask.
+
+        keyless  what needs no key anywhere: the page, and a browser's question whether it may ask
+        """
         host = headers.one("host")
         if host is None or not self._is_own(host):
             raise Refusal(
@@ -58,7 +62,7 @@ class Callers:
         origin = headers.one("origin")
         if origin is not None and origin not in self.origins and origin.partition("://")[2] != host:
             raise Refusal(403, "a page of another origin asked; let it with --allow-origin", kind="origin")
-        if self.keys and not preflight and path not in OPEN_PATHS and not self._is_known(headers):
+        if self.keys and not keyless and path not in OPEN_PATHS and not self._is_known(headers):
             raise Refusal(401, "a key is needed: Authorization: Bearer KEY", kind="unauthorized")
 
     def _is_own(self, host: str) -> bool:
@@ -130,7 +134,8 @@ class Gate:
         out = _Outgoing(send, record, origin=None)
         try:
             preflight = self._is_preflight(scope, headers)
-            self.callers.check(scope["path"], headers, preflight=preflight)
+            keyless = preflight or is_page(scope["method"], scope["path"])
+            self.callers.check(scope["path"], headers, keyless=keyless)
             out.origin = self._cors(headers)
             if preflight:
                 await out.plain(204, b"")
@@ -228,8 +233,9 @@ class _Outgoing:
             headers = [
                 (b"x-request-id", self.record.request.encode()),
                 (b"x-content-type-options", b"nosniff"),
-                (b"cache-control", b"no-store"),
             ]
+            if all(name != b"cache-control" for name, _ in message.get("headers", ())):
+                headers.append((b"cache-control", b"no-store"))
             if self.origin is not None:
                 headers += [
                     (b"access-control-allow-origin", self.origin.encode()),

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
-from sijo.app.serving import hub_routes, inference_routes, openai_routes, own_routes
+from sijo.app.serving import hub_routes, inference_routes, openai_routes, own_routes, page_routes
 from sijo.app.serving.batcher import Batcher
 from sijo.app.serving.gate import Callers, Gate, Record
 from sijo.app.serving.limits import REASONS, Refusal, ServiceLimits
@@ -168,7 +168,7 @@ def application(service: Service, callers: Callers | None = None) -> Gate:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.service = service
-    for routes in (own_routes, hub_routes, inference_routes, openai_routes):
+    for routes in (own_routes, hub_routes, inference_routes, openai_routes, page_routes):
         app.include_router(routes.router)
     app.add_api_route("/health", _health, methods=["GET"], tags=["operation"])
     app.add_api_route("/ready", _ready, methods=["GET"], tags=["operation"])

@@ -1,0 +1,61 @@
+"""`make pictures`: the page as it looks, 360 and 1,440 pixels wide, light and dark, in English and Korean.
+
+All of them go to .build/pictures to be looked at; those that docs/serving.md shows go to docs/.
+"""
+
+import shutil
+from itertools import product
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+from tests.browser.steps import CHROMIUM, scored, serving
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / ".build/pictures"
+SHOWN = {"page.png": "rows-en-1440-light.png", "page-phone.png": "rows-ko-360-dark.png"}
+HIGH = {360: 780, 1440: 900}
+
+
+def draw(browser, url, language, width, theme):
+    """The page at its start; with rows, one of them corrected; and all of it, with everything opened."""
+    name = f"{language}-{width}-{theme}.png"
+    locale = {"en": "en-US", "ko": "ko-KR"}[language]
+    context = browser.new_context(
+        locale=locale, viewport={"width": width, "height": HIGH[width]}, color_scheme=theme
+    )
+    page = context.new_page()
+    page.goto(url)
+    page.locator("html[data-ready]").wait_for()
+    page.screenshot(path=FOLDER / f"start-{name}")
+    page.locator("#example").click()
+    scored(page, 16)
+    page.locator("#rows .row").nth(5).focus()
+    page.keyboard.press("2")
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(500)
+    if width == 1440:
+        page.evaluate("scrollTo(0, 0)")
+    else:
+        page.evaluate("document.querySelector('#rows .row:nth-child(5)').scrollIntoView()")
+    page.screenshot(path=FOLDER / f"rows-{name}")
+    for summary in page.locator("summary").all():
+        summary.click()
+    page.screenshot(path=FOLDER / f"whole-{name}", full_page=True)
+    context.close()
+
+
+def main():
+    """Draw all of them."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with serving() as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        for language, width, theme in product(("en", "ko"), HIGH, ("light", "dark")):
+            draw(browser, url, language, width, theme)
+        browser.close()
+    for name, drawn in SHOWN.items():
+        shutil.copyfile(FOLDER / drawn, ROOT / "docs" / name)
+        print(f"docs/{name}: {(ROOT / 'docs' / name).stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    main()
