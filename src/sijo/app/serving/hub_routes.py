@@ -1,8 +1,8 @@
 """Routes as of Hugging Face's inference API, whose client posts to the URL itself, or names a task."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from sijo.app.serving.asking import (
     RoutedRequest,
@@ -16,12 +16,11 @@ from sijo.app.serving.asking import (
 )
 from sijo.app.serving.limits import Refusal
 from sijo.app.serving.served_models import ServedModel
-from sijo.app.serving.shapes import HubAnswer, HubParameters, HubRequest, SentencePair, Task, TextPair
+from sijo.app.serving.shapes import HubAnswer, HubParameters, HubRequest, ModelName, SentencePair, Task, TextPair
 from sijo.app.serving.writing import written
 from sijo.zeroshot.labeller import LabelChoice
 
 router = APIRouter(tags=["Hugging Face"])
-ModelName = Annotated[str, Path(max_length=200)]
 
 
 @router.post("/", response_model=HubAnswer)

@@ -23,6 +23,7 @@ from sijo.inference.outputs import unit
 from sijo.nn.head_specs import CLASSIFIER
 from sijo.zeroshot.labeller import LabelChoice, Labeller, LabelPrediction
 from sijo.zeroshot.labels import Labels, LabelSet
+from sijo.zeroshot.scorers.embedding import EmbeddingScorer
 from sijo.zeroshot.scorers.open import model_facts, open_scorer, suited
 
 if TYPE_CHECKING:
@@ -85,6 +86,13 @@ class ServedModel:
         """What fits labels to texts."""
         return open_scorer("auto", self.described.folder, **self.run_by)
 
+    @cached_property
+    def encoder(self) -> EmbeddingScorer:
+        """What compares vectors, for heads that are fitted to them."""
+        scorer = open_scorer("embedding", self.described.folder, **self.run_by)
+        assert isinstance(scorer, EmbeddingScorer)
+        return scorer
+
     def must(self, kind: str, doing: str) -> None:
         """Raise Refusal where the model is not of that kind."""
         if kind not in self.kinds:
@@ -105,24 +113,34 @@ class ServedModel:
         seconds: float,
     ) -> list[LabelPrediction]:
         """A prediction for each text, by labels of its own, or by those that the model was trained on."""
-        self.must("labels", "score labels in words")
-        known = self.scorer.known
-        if labels is None and known is None:
-            raise Refusal(422, "there are no labels; give labels, or the name of a label_set")
-        made = {id(given): LabelSet.of(given) for given in labels or ()}  # mostly one for all texts
-        for one in made.values():
-            choice.check(one)
-        sets = [None] * len(texts) if labels is None else [made[id(given)] for given in labels]
-        costs = [
-            about(text) * (len(own.labels) if own is not None and self.scorer.reads_pairs else 1)
-            for text, own in zip(texts, sets, strict=True)
-        ]
+        sets = self.label_sets(texts, labels, choice)
+        costs = self.costs(texts, sets)
         self.check_tokens(costs)
         items, key = list(zip(texts, sets, strict=True)), ("labels", self.name, choice, labels is None)
         if calibration is None:
             return await self.queue.ask(key, partial(self._labelled, choice), items, costs, seconds=seconds)
         key_of_all, work = (*key, calibration, sets[0]), partial(self._calibrated, choice, calibration)
         return await self.queue.ask(key_of_all, work, items, costs, seconds=seconds)
+
+    def label_sets(
+        self, texts: Sequence[str], labels: Sequence[Labels] | None, choice: LabelChoice
+    ) -> list[LabelSet] | list[None]:
+        """The labels of each text, checked; None for those that the model was trained on."""
+        self.must("labels", "score labels in words")
+        if labels is None and self.scorer.known is None:
+            raise Refusal(422, "there are no labels; give labels, or the name of a label_set")
+        made = {id(given): LabelSet.of(given) for given in labels or ()}  # mostly one for all texts
+        for one in made.values():
+            choice.check(one)
+        return [None] * len(texts) if labels is None else [made[id(given)] for given in labels]
+
+    def costs(self, texts: Sequence[str], sets: Sequence[LabelSet | None]) -> list[int]:
+        """About how many tokens are read for each text, with its labels where both are read together."""
+        pairs = self.scorer.reads_pairs
+        return [
+            about(text) * (len(own.labels) if own is not None and pairs else 1)
+            for text, own in zip(texts, sets, strict=True)
+        ]
 
     @cached_property
     def _labellers(self) -> "OrderedDict[LabelChoice, Labeller]":

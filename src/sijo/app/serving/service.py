@@ -17,9 +17,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
-from sijo.app.serving import hub_routes, inference_routes, openai_routes, own_routes, page_routes
+from sijo.app.serving import hub_routes, inference_routes, learning_routes, openai_routes, own_routes, page_routes
 from sijo.app.serving.batcher import Batcher
 from sijo.app.serving.gate import Callers, Gate, Record
+from sijo.app.serving.learning import FittedModels
 from sijo.app.serving.limits import REASONS, Refusal, ServiceLimits
 from sijo.app.serving.served_models import ServedModels, served
 from sijo.app.serving.shapes import Refused
@@ -82,8 +83,12 @@ class Service:
     metrics: ServiceMetrics
     label_sets: Mapping[str, LabelSet] = field(default_factory=dict)
     writers: Writers = field(default_factory=Writers)
+    fitted: FittedModels = field(init=False)
     ready: bool = False
     """Whether requests are taken: models are open, and nobody asked the service to end."""
+
+    def __post_init__(self) -> None:
+        self.fitted = FittedModels(self.models)
 
     def label_set(self, name: str) -> LabelSet:
         """Labels of the service's own; Refusal where it has none of that name."""
@@ -168,7 +173,7 @@ def application(service: Service, callers: Callers | None = None) -> Gate:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.service = service
-    for routes in (own_routes, hub_routes, inference_routes, openai_routes, page_routes):
+    for routes in (own_routes, learning_routes, hub_routes, inference_routes, openai_routes, page_routes):
         app.include_router(routes.router)
     app.add_api_route("/health", _health, methods=["GET"], tags=["operation"])
     app.add_api_route("/ready", _ready, methods=["GET"], tags=["operation"])
@@ -196,6 +201,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         service.ready = False
         service.writers.stop()
         await service.queue.stop()
+        service.fitted.close()
 
 
 async def _health() -> dict[str, str]:

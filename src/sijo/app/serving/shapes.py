@@ -6,6 +6,7 @@ sijo's own requests a field that is not known is an error.
 
 from typing import Annotated, Any, Literal
 
+from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 Text = Annotated[str, Field(description="A text.")]
@@ -17,6 +18,7 @@ Task = Literal[
     "sentence-similarity",
     "text-generation",
 ]
+ModelName = Annotated[str, Path(max_length=200)]
 Labels = list[str] | dict[str, str | list[str]]
 """Names, or names with descriptions."""
 
@@ -36,8 +38,8 @@ class Others(BaseModel):
 # sijo's own
 
 
-class ClassifyRequest(Own):
-    """Texts, and what to choose from."""
+class ChoiceRequest(Own):
+    """Texts, what to choose from, and how."""
 
     texts: list[str] = Field(description="One or more.")
     labels: Labels | None = Field(None, description="Names, or names with descriptions; for all of the texts.")
@@ -52,8 +54,17 @@ class ClassifyRequest(Own):
     none_threshold: float | None = Field(None, description="The score below which no label fits.")
     threshold: float = Field(0.5, description="With multi_label, the probability from which a label is given.")
     temperature: float | None = Field(None, description="Softmax temperature.")
-    calibration: str | None = Field(None, description="The name of a calibration that the service has.")
     top_k: int | None = Field(None, ge=1, description="How many candidates a row keeps, the best; all by default.")
+
+
+class ClassifyRequest(ChoiceRequest):
+    """Texts that are labelled."""
+
+    calibration: str | None = Field(None, description="The name of a calibration that the service has.")
+
+
+class ExplainRequest(ChoiceRequest):
+    """Texts whose answers are explained."""
 
 
 class ClassifiedRow(BaseModel):
@@ -78,6 +89,93 @@ class ClassifyAnswer(BaseModel):
     model: str
     scorer: str
     rows: list[ClassifiedRow]
+
+
+class ExplainedPart(BaseModel):
+    """A word, or several in a row, that was left out."""
+
+    start: int = Field(description="Where it begins, in characters from 0.")
+    end: int
+    text: str
+
+
+class LabelEvidence(BaseModel):
+    """How much each part spoke for a label."""
+
+    label: str
+    against: str | None
+    probability: float
+    log_odds: float
+    effects: list[float] = Field(description="Of each part; above 0 where it spoke for the label.")
+
+
+class ExplainedRow(ClassifiedRow):
+    """The answer for a text, and why."""
+
+    parts: list[ExplainedPart]
+    evidence: list[LabelEvidence] = Field(description="Of the most probable labels, best first.")
+    contrast: LabelEvidence | None = Field(description="The most probable label against the next.")
+    read_until: int
+
+
+class ExplainAnswer(BaseModel):
+    """Rows in the order of the texts."""
+
+    model: str
+    scorer: str
+    rows: list[ExplainedRow]
+
+
+class FewLabelsRequest(Own):
+    """Texts, and the labels of some of them."""
+
+    texts: list[str]
+    gold: list[list[str] | str | None] = Field(description="The labels of each text; null where nobody knows.")
+    labels: Labels | None = Field(None, description="What there is to choose from; those that occur by default.")
+    multi_label: bool = False
+    model: str | None = None
+
+
+class SuggestRequest(FewLabelsRequest):
+    """How many to label next."""
+
+    count: int = Field(10, ge=1, le=1000)
+
+
+class FitRequest(FewLabelsRequest):
+    """What a head is fitted to."""
+
+
+class SuggestedText(BaseModel):
+    """A text to label next."""
+
+    row: int = Field(description="The number of the text, from 0.")
+    label: str | None = Field(description="What the model would say now.")
+    uncertainty: float
+
+
+class SuggestAnswer(BaseModel):
+    """The most uncertain first."""
+
+    model: str
+    rows: list[SuggestedText]
+
+
+class ShareInterval(BaseModel):
+    """A share of texts, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class FitAnswer(BaseModel):
+    """A model that was fitted."""
+
+    model: str = Field(description="Its name in this service.")
+    accuracy: ShareInterval | None = Field(description="By cross-validation; null where there are too few texts.")
+    zero_shot: ShareInterval | None = Field(description="What it began at, on the same texts.")
+    texts: int
 
 
 class AttributeRequest(Own):

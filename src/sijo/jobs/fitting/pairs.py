@@ -70,7 +70,7 @@ def trained_on_pairs(
     right_nL: np.ndarray,
     sentences: Sequence[str],
     *,
-    settings: ContrastiveSettings = ContrastiveSettings(),  # noqa: B008 (frozen)
+    settings: ContrastiveSettings = ContrastiveSettings(),
     seed: int = 0,
     device: str = "cpu",
     told: Callable[[int, int], None] = lambda done, of: None,

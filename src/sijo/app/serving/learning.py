@@ -1,0 +1,162 @@
+"""A model that is improved while it serves: why it answers so, what to label next, heads fitted to a few labels.
+
+A fitted head is a model of the service from then on, in a folder that goes when the service goes.
+"""
+
+import asyncio
+import io
+import secrets
+import shutil
+import zipfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from sijo.app.serving.limits import Refusal
+from sijo.app.serving.served_models import ServedModel, ServedModels, about
+from sijo.checkpoints.describe import describe
+from sijo.zeroshot.explaining.evidence import Explanation
+from sijo.zeroshot.explaining.occlusion import LIMIT, explain
+from sijo.zeroshot.labeller import LabelChoice, Labeller
+from sijo.zeroshot.labels import Labels, LabelSet
+
+if TYPE_CHECKING:
+    from sijo.jobs.fitting.few_labels import FewLabels
+    from sijo.jobs.fitting.fit import FittedModel
+    from sijo.jobs.fitting.suggest import Suggestion
+
+MOST_FITTED = 8
+"""Models that are kept; the oldest goes when another comes."""
+
+
+async def explained(
+    model: ServedModel,
+    texts: Sequence[str],
+    labels: Sequence[Labels] | None,
+    choice: LabelChoice,
+    *,
+    top_k: int,
+    seconds: float,
+) -> list[Explanation]:
+    """The answer for each text, and what each of its words added to it."""
+    sets = model.label_sets(texts, labels, choice)
+    costs = [cost * min(about(text) + 1, LIMIT) for text, cost in zip(texts, model.costs(texts, sets), strict=True)]
+    model.check_tokens(costs)
+
+    def work(items: Sequence[tuple[str, LabelSet | None]]) -> list[Explanation]:
+        own = [given for _, given in items if given is not None]
+        return list(
+            explain(Labeller(model.scorer, choice, None), [text for text, _ in items], own or None, top_k=top_k)
+        )
+
+    key = ("explain", model.name, choice, top_k, labels is None)
+    return await model.queue.ask(key, work, list(zip(texts, sets, strict=True)), costs, seconds=seconds)
+
+
+async def suggested(
+    model: ServedModel,
+    texts: Sequence[str],
+    gold: Sequence[list[str] | None],
+    labels: Labels | None,
+    *,
+    multi_label: bool,
+    count: int,
+    seconds: float,
+) -> "list[Suggestion]":
+    """The texts to label next, the most uncertain first."""
+    from sijo.jobs.fitting.few_labels import none_yet
+    from sijo.jobs.fitting.suggest import suggest
+
+    some = None
+    if any(names is not None for names in gold):
+        some = _few_labels(texts, gold, labels, multi_label=multi_label)
+    elif labels is not None:
+        some = none_yet(labels, texts, multi_label=multi_label)
+    known = [names is not None for names in gold]
+    work = partial(suggest, labelled=known, some=some, count=count)
+    found: list[Suggestion] = await _alone(model, texts, lambda: work(texts, model.encoder), seconds)
+    return found
+
+
+async def fitted(
+    model: ServedModel,
+    texts: Sequence[str],
+    gold: Sequence[list[str] | None],
+    labels: Labels | None,
+    *,
+    multi_label: bool,
+    seconds: float,
+) -> "FittedModel":
+    """A head over the model's vectors, fitted to the texts whose labels are known."""
+    from sijo.jobs.fitting.fit import fit_few
+
+    some = _few_labels(texts, gold, labels, multi_label=multi_label)
+    made: FittedModel = await _alone(model, texts, lambda: fit_few(some, model.encoder), seconds)
+    return made
+
+
+async def _alone(model: ServedModel, texts: Sequence[str], work: Callable[[], Any], seconds: float) -> Any:
+    """What work of one request gives, in its turn."""
+    model.must("vectors", "give sentence vectors")
+    costs = [about(text) for text in texts]
+    model.check_tokens(costs)
+    key = ("alone", secrets.token_hex(8))
+    [found] = await model.queue.ask(key, lambda _: [work()], [None], [sum(costs)], seconds=seconds)
+    return found
+
+
+def _few_labels(
+    texts: Sequence[str], gold: Sequence[list[str] | None], labels: Labels | None, *, multi_label: bool
+) -> "FewLabels":
+    from sijo.jobs.fitting.few_labels import few_labels
+
+    cells = [names if multi_label or names is None else names[0] for names in gold]
+    chosen = None if labels is None else LabelSet.of(labels)
+    return few_labels(texts, cells, column="gold", labels=chosen, multi_label=multi_label)
+
+
+class FittedModels:
+    """Models that were fitted here, each in a folder of the service's own."""
+
+    def __init__(self, models: ServedModels) -> None:
+        self.models = models
+        self._folder = TemporaryDirectory(prefix="sijo-serve-")
+        self._own: list[str] = []
+        self._made = 0
+
+    async def add(self, model: ServedModel, made: "FittedModel") -> str:
+        """Make a model of a head, and give its name; SettingError for a folder that cannot be written."""
+        self._made += 1
+        name = f"fitted-{self._made}"
+        folder = await asyncio.to_thread(made.save, Path(self._folder.name) / name)
+        own = ServedModel(name, describe(folder), model.queue, model.limits, model.run_by)
+        self.models.by_name[name] = own
+        self._own.append(name)
+        while len(self._own) > MOST_FITTED:
+            await asyncio.to_thread(self._drop, self._own.pop(0))
+        return name
+
+    async def archive(self, name: str) -> bytes:
+        """A .zip of the folder of a model; Refusal for one that was not fitted here."""
+        if name not in self._own:
+            raise Refusal(404, f"no model {name[:100]!r} was fitted here", kind="model_not_found")
+        return await asyncio.to_thread(_zipped, Path(self._folder.name) / name, name)
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        self._folder.cleanup()
+
+    def _drop(self, name: str) -> None:
+        del self.models.by_name[name]
+        shutil.rmtree(Path(self._folder.name) / name, ignore_errors=True)
+
+
+def _zipped(folder: Path, name: str) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:  # weights do not get smaller
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                archive.write(file, f"{name}/{file.relative_to(folder)}")
+    return content.getvalue()
