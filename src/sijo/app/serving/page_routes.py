@@ -8,9 +8,10 @@ import hashlib
 import re
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse
 
 from sijo.app.serving.limits import REASONS, Refusal
 
@@ -37,7 +38,8 @@ POLICY = "; ".join(
 )
 """What the page may load and run: its own files; no text can become markup or code, even by a fault in them."""
 
-router = APIRouter()
+router = APIRouter(tags=["page"])
+SAME: dict[int | str, dict[str, Any]] = {304: {"description": "what the browser has is what there is"}}
 
 
 class PageFile(NamedTuple):
@@ -76,13 +78,13 @@ def is_page(method: str, path: str) -> bool:
     return method == "GET" and (path == "/" or (path.startswith("/page/") and path[6:] in page_files()))
 
 
-@router.get("/", include_in_schema=False)
+@router.get("/", response_class=HTMLResponse, responses=SAME)
 async def page(request: Request) -> Response:
     """The page itself."""
     return sent(request, START)
 
 
-@router.get("/page/{name}", include_in_schema=False)
+@router.get("/page/{name}", response_class=Response, responses=SAME)
 async def page_file(request: Request, name: str) -> Response:
     """A file that it is made of."""
     return sent(request, name)
