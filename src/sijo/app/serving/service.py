@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from sijo.app.serving import hub_routes, inference_routes, learning_routes, openai_routes, own_routes, page_routes
 from sijo.app.serving.batcher import Batcher
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from sijo.zeroshot.calibrating.frozen import FrozenCalibration
 
 LOG = logging.getLogger("sijo.serve")
+ROUTERS = tuple(
+    routes.router
+    for routes in (own_routes, learning_routes, hub_routes, inference_routes, openai_routes, page_routes)
+)
 SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 """Bounds of the histograms of times."""
 
@@ -173,8 +178,8 @@ def application(service: Service, callers: Callers | None = None) -> Gate:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.service = service
-    for routes in (own_routes, learning_routes, hub_routes, inference_routes, openai_routes, page_routes):
-        app.include_router(routes.router)
+    for router in ROUTERS:
+        app.include_router(router)
     app.add_api_route("/health", _health, methods=["GET"], tags=["operation"])
     app.add_api_route("/ready", _ready, methods=["GET"], tags=["operation"])
     app.add_api_route("/metrics", _metrics, methods=["GET"], tags=["operation"], response_class=Response)
@@ -256,9 +261,12 @@ async def _not_here(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     reason = REASONS.get(error.status_code, str(error.detail))
     refusal = Refusal(error.status_code, reason)
-    return JSONResponse(
-        refusal.body(request.url.path), error.status_code, headers={**(error.headers or {}), **refusal.headers}
-    )
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()} | refusal.headers
+    if error.status_code == 405:  # the path may have several routes
+        all_routes: list[Any] = [route for one in ROUTERS for route in one.routes]
+        here = (route.methods for route in all_routes if route.matches(request.scope)[0] != Match.NONE)
+        headers["allow"] = ", ".join(sorted(set().union(*here))) or headers.get("allow", "")
+    return JSONResponse(refusal.body(request.url.path), error.status_code, headers=headers)
 
 
 async def _faulty(request: Request, error: Exception) -> Response:
