@@ -82,8 +82,7 @@ def main() -> None:
         made = folders(Path(place), args.layers, args.width)
         for count in COUNTS:
             ways = {
-                name: sijo.ZeroShotClassifier(names[:count], str(folder)).fit()
-                for name, folder in made.items()
+                name: sijo.ZeroShotClassifier(names[:count], str(folder)).fit() for name, folder in made.items()
             }
             seconds: dict[str, list[float]] = {name: [] for name in ways}
             for number in range(args.rounds + 1):

@@ -188,6 +188,10 @@ def test_no_other_head_and_no_other_family(tmp_path):
     for heads in ({}, {"mlm": battery.LMHeadSpec()}):
         with pytest.raises(SettingError, match="with the head one-pass, and no other"):
             FAMILIES["GLiClass"].fields(architecture, heads)
+    for own in ({"neighbours": "hidden"}, {"offset": 0.0}):  # what no GLiClass has is a mix
+        head = OnePassHeadSpec(label_mark=58, text_mark=59, inner=9, starts="mark", **own)
+        with pytest.raises(SettingError, match="with the head one-pass, and no other"):
+            FAMILIES["GLiClass"].fields(architecture, {OPEN_LABELS: head})
     peer().save_pretrained(tmp_path / "theirs")
     with pytest.raises(SettingError, match="it holds: one-pass"):
         load(tmp_path / "theirs", "sequence-classification")

@@ -80,7 +80,8 @@ def test_a_score_is_of_text_and_label_alone(kind, label, pooled):
 
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_a_label_stands_behind_the_text(kind):
-    # kills: a place too many, a text that sees a label, a label that does not read the text, a bias, a turn or a window by columns in place of places
+    # kills: a place too many, a text that sees a label, a label that does not read the text; a bias, a turn
+    # or a window by columns in place of places
     model = network(NETWORKS[kind])
     text, label = [2, *TEXT], LABELS[1]
     with torch.inference_mode():

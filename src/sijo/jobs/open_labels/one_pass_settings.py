@@ -24,7 +24,7 @@ class OnePassSettings(Settings):
     """Which labels a batch chooses among, and in which words; they stand without a template."""
     length: int = 256
     """Tokens of an input, labels and text, at most."""
-    neighbours: Literal["seen", "hidden"] = "seen"
+    neighbours: Literal["seen", "hidden"] = "hidden"
     """Of a fresh head, whether labels read each other and the text reads them, or each is judged by itself."""
     loss: Literal["list", "each"] = "list"
     """Whether the labels beside a text are judged as one list, of which the worst count, or each by itself."""
