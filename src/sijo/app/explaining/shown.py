@@ -127,6 +127,7 @@ class ExplainedRows:
     """The first explained rows of a run, for its page; and how many there were."""
 
     shown: "list[ShownRow]" = field(default_factory=list)
+    """With what the page tells of each, and no more."""
     total: int = 0
 
     def watching(
