@@ -55,12 +55,14 @@ def test_columns_are_what_the_library_says(sijo_cli, command, tiny_model, tmp_pa
 
 def test_a_row_of_many_words_is_told_to_be_opened_by_sentences(sijo_cli, write, tiny_model):
     # kills: a limit that is not handed on; runs of words that pass for words
-    text = write("long.txt", "the sea and rain. " * 12 + "\n")
+    text = write("long.txt", "the sea and rain. " * 40 + "\n")
     ran = sijo_cli(
         "classify", text, "--model", tiny_model, "--labels", "sea,bank", "--explain", "--explain-limit", 9
     )
     [row] = ran.rows()
     assert row["explanation"]["variants"] <= 9 and len(row["explanation"]["words"]) < 9
+    words = row["explanation"]["words"]
+    assert max(len(word["word"]) for word in words) <= 81 < max(word["end"] - word["start"] for word in words)
     assert "rows of too many words for each to be left out (--explain-limit)" in ran.err
 
 
