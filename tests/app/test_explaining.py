@@ -24,8 +24,8 @@ def command(table, tiny_model):
     return ["classify", table, "--model", tiny_model, "--labels", "sea,bank,game"]
 
 
-def explained(tiny_model, top_k=3):
-    return sijo.ZeroShotClassifier(["sea", "bank", "game"], tiny_model).explain(TEXTS, top_k=top_k)
+def explained(tiny_model, top_k=3, **settings):
+    return sijo.ZeroShotClassifier(["sea", "bank", "game"], tiny_model, **settings).explain(TEXTS, top_k=top_k)
 
 
 def test_columns_are_what_the_library_says(sijo_cli, command, tiny_model, tmp_path):
@@ -55,12 +55,14 @@ def test_columns_are_what_the_library_says(sijo_cli, command, tiny_model, tmp_pa
 
 def test_a_row_of_many_words_is_told_to_be_opened_by_sentences(sijo_cli, write, tiny_model):
     # kills: a limit that is not handed on; runs of words that pass for words
-    text = write("long.txt", "the sea and rain. " * 12 + "\n")
+    text = write("long.txt", "the sea and rain. " * 40 + "\n")
     ran = sijo_cli(
         "classify", text, "--model", tiny_model, "--labels", "sea,bank", "--explain", "--explain-limit", 9
     )
     [row] = ran.rows()
     assert row["explanation"]["variants"] <= 9 and len(row["explanation"]["words"]) < 9
+    words = row["explanation"]["words"]
+    assert max(len(word["word"]) for word in words) <= 81 < max(word["end"] - word["start"] for word in words)
     assert "rows of too many words for each to be left out (--explain-limit)" in ran.err
 
 
@@ -92,12 +94,12 @@ def test_words_are_marked_at_a_terminal(terminal, command, tiny_model, monkeypat
 
     def run():
         monkeypatch.setenv("TERM", "xterm-256color")
-        return cli.run([str(word) for word in [*command, "--explain", "-q"]])
+        return cli.run([str(word) for word in [*command, "--explain", "-q", "--temperature", 0.001]])
 
     seen = terminal(run)
     assert seen.code == 0 and ("\x1b[1;4;32m" in seen.text or "\x1b[3;4;31m" in seen.text) == colour
     assert ("31m" in seen.text or "32m" in seen.text) == colour
-    [part, effect] = explained(tiny_model)[0].strongest(1)[0]
+    [part, effect] = explained(tiny_model, temperature=0.001)[0].strongest(1)[0]
     assert part.text in seen.text and f"{effect:+.1f}".replace("-", "−") in seen.text
     plain = "".join(piece.partition("m")[2] if i else piece for i, piece in enumerate(seen.text.split("\x1b[")))
     assert all(text in plain for text in TEXTS)
@@ -105,8 +107,10 @@ def test_words_are_marked_at_a_terminal(terminal, command, tiny_model, monkeypat
 
 def test_each_of_the_best_labels_has_its_words(terminal, command, tiny_model):  # noqa: F811
     # kills: the words of the first label under the name of another
-    seen = terminal(lambda: cli.run([str(word) for word in [*command, "--explain", "--top-k", 2, "-q"]]))
-    row = explained(tiny_model)[0]
+    seen = terminal(
+        lambda: cli.run([str(word) for word in [*command, "--explain", "--top-k", 2, "-q", "--temperature", 0.001]])
+    )
+    row = explained(tiny_model, temperature=0.001)[0]
     for evidence in row.evidence[:2]:
         named = row.strongest(3, evidence)
         words = ", ".join(f"{part.text} {effect:+.1f}".replace("-", "−") for part, effect in named)

@@ -12,6 +12,7 @@ from sijo.errors import SettingError, TextError
 from sijo.inference.encode import engine_of
 from sijo.inference.outputs import NotFiniteError, ReadCounts
 from sijo.zeroshot.calibration import Calibration
+from sijo.zeroshot.explaining import occlusion
 from sijo.zeroshot.explaining.occlusion import explain
 from sijo.zeroshot.labeller import LabelChoice, Labeller, LabelPrediction
 from sijo.zeroshot.labels import LabelSet
@@ -281,3 +282,19 @@ def test_explanations_are_the_same_again_and_in_any_company(tiny_model):
         clf.explain("the sea")
     with pytest.raises(TextError, match="text 2"):
         clf.explain(["the sea", 3])
+
+
+def test_memory_is_bounded_where_labels_are_many(scorer, monkeypatch):
+    # kills: the scores of thousands of labels held for every variant of many texts
+    held = []
+    of_texts = occlusion.log_odds
+
+    def log_odds(labeller, texts, labels=None):
+        odds = of_texts(labeller, texts, labels)
+        held.append(odds.size)
+        return odds
+
+    monkeypatch.setattr(occlusion, "log_odds", log_odds)
+    monkeypatch.setattr(occlusion, "MOST_SCORES", 100)
+    rows = list(explain(labeller(scorer), ["sea bank rain goal old new one two"] * 6, limit=16))
+    assert max(held) <= 100 and len(rows) == 6 and len(rows[5].parts) == 8

@@ -29,6 +29,8 @@ LEAST_SHARE, STRONG_SHARE = 0.1, 0.5
 STYLES = {"for": "green", "against": "red"}
 SHOWN = 500
 """Rows of a page, at most."""
+LONGEST_RUN = 80
+"""Characters of a run of several words in a column, which places tell anyway: a cell of .xlsx holds 32,767."""
 DECIMALS = 4
 """Of effects, in columns."""
 
@@ -53,7 +55,12 @@ def _record(row: "Explanation") -> dict[str, Any] | None:
         return None
     effects = zip(*(evidence.effects for evidence in row.evidence), strict=True)
     words = [
-        {"word": part.text, "start": part.start, "end": part.end, "effects": [round(x, DECIMALS) for x in own]}
+        {
+            "word": part.text if part.words == 1 else shortened(part.text, LONGEST_RUN),
+            "start": part.start,
+            "end": part.end,
+            "effects": [round(x, DECIMALS) for x in own],
+        }
         for part, own in zip(row.parts, effects, strict=True)
     ]
     return {"labels": [one.label for one in row.evidence], "words": words, "variants": row.variants}
@@ -127,6 +134,7 @@ class ExplainedRows:
     """The first explained rows of a run, for its page; and how many there were."""
 
     shown: "list[ShownRow]" = field(default_factory=list)
+    """With what the page tells of each, and no more."""
     total: int = 0
 
     def watching(

@@ -27,7 +27,7 @@ from sijo.texts import texts_in, values_in
 from sijo.zeroshot.explaining.evidence import Evidence, Explanation, TextPart
 from sijo.zeroshot.explaining.words import Words
 from sijo.zeroshot.hierarchy import hierarchy_of
-from sijo.zeroshot.labeller import Labeller, LabelPrediction, check_top_k
+from sijo.zeroshot.labeller import MOST_SCORES, Labeller, LabelPrediction, check_top_k
 from sijo.zeroshot.labels import Labels, LabelSet
 from sijo.zeroshot.scorers.pair_scorer import PairScorer
 
@@ -39,7 +39,7 @@ MOST_WORDS = 2**15
 """Of all variants of a text together: of a longer one fewer are read, but `LEAST` at least."""
 LEAST = 8
 AT_ONCE = 64
-"""Texts that are explained together."""
+"""Texts that are explained together; fewer where each has thousands of labels, whose scores take memory."""
 
 
 @dataclass(eq=False)
@@ -112,8 +112,9 @@ def explain(
     check_top_k(top_k)
     check_limit(limit)
     sets = None if labels is None else values_in(labels, "labels")
+    scores = limit * (1 if labeller.labels is None or sets is not None else len(labeller.labels.labels))
     number = 0
-    for group in groups(texts_in(texts), rows=AT_ONCE):
+    for group in groups(texts_in(texts), rows=max(1, min(AT_ONCE, MOST_SCORES // scores))):
         own = None if sets is None else [LabelSet.of(names) for names in islice(sets, len(group))]
         try:
             rows = list(labeller.stream(group, own))  # as they are told without an explanation
