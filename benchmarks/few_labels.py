@@ -261,7 +261,7 @@ def fill(args: argparse.Namespace, source: Source, cells: Cells) -> None:
         asked = question(name, source, args)
         for count in args.counts:
             for way in args.ways:
-                for seed in range(SEEDS[way] if way in SEEDS else 0):
+                for seed in range(SEEDS.get(way, 0)):
                     number = 0 if way == "zero-shot" else count
                     if (name, way, number, seed) in done:
                         continue

@@ -35,7 +35,7 @@ def test_a_fitted_model_is_opened_by_every_command(sijo_cli, rows, tiny_model, t
     assert [row["label"] for row in classified.rows()] == [row["label"] for row in predicted.rows()]
     assert {row["scorer"] for row in classified.rows()} == {"trained"} and len(classified.rows()) == 9
     labelled = sijo_cli("evaluate", "--data", written_labelled(rows), "--label-column", "topic", "--model", out)
-    assert labelled.code == 0 and json.loads(labelled.out)["evaluation"]["rows"] == 6 or labelled.code == 0
+    assert (labelled.code == 0 and json.loads(labelled.out)["evaluation"]["rows"] == 6) or labelled.code == 0
     inspected = json.loads(sijo_cli("inspect", out).out)
     assert inspected["scorer"]["auto"] == "trained" and inspected["labels"] == ["game", "money"]
 
@@ -79,12 +79,23 @@ def test_wrong_use_ends_with_2(refused, rows, tiny_model, tmp_path):
     # kills: a trace for a column that is not there; a folder overwritten; an hour's reading before it is refused
     out, there = tmp_path / "model", tmp_path / "there"
     there.mkdir()
-    refused(2, ["no column 'topics'", "did you mean 'topic'"], "fit", rows, "--labels-column", "topics", "--out", out)
+    refused(
+        2, ["no column 'topics'", "did you mean 'topic'"], "fit", rows, "--labels-column", "topics", "--out", out
+    )
     refused(2, "--labels-column", "fit", rows, "--out", out)
     refused(2, "--out", "fit", rows, "--labels-column", "topic")
     refused(2, "exists already", "fit", rows, "--labels-column", "topic", "--out", there)
     refused(2, "--count", "suggest", rows, "--labels-column", "topic", "--model", tiny_model, "--count", "0")
-    refused(3, "nothing left to suggest", "suggest", written_labelled(rows), "--labels-column", "topic", "--model", tiny_model)
+    refused(
+        3,
+        "nothing left to suggest",
+        "suggest",
+        written_labelled(rows),
+        "--labels-column",
+        "topic",
+        "--model",
+        tiny_model,
+    )
 
 
 def test_json_lines_of_which_few_have_the_key(sijo_cli, write, tiny_model, tmp_path):

@@ -55,8 +55,8 @@ class SuggestSettings(LabelledTable):
 def run(source: str, /, *, settings: SuggestSettings = SuggestSettings()) -> None:
     """Tell which rows to label next, ten at a time: those that teach a classifier most.
 
-    FILE is a table as sijo fit takes it, whose label column may be empty, or not there yet. Suggested are rows that the
-    present model is unsure of, of as many kinds as there are rows to suggest: the model is a head fitted to the
+    FILE is a table as sijo fit takes it, whose label column may be empty, or not there yet. Suggested are rows that
+    the present model is unsure of, of as many kinds as there are rows to suggest: the model is a head fitted to the
     labels so far, or before there are any what the labels' names say (--labels). A row that is labelled, or that
     holds the text of one, is never suggested, and the same table gives the same rows.
 

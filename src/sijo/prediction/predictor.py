@@ -88,7 +88,7 @@ class Predictor:
         return [answer.unless_empty() for answer in answers]
 
     def _judged(self, rows: Sequence[LabelledRow], before: int) -> list[Prediction]:
-        """By a head that was fitted over one vector a text, which is read as it was then: in windows, where long."""
+        """By a head that was fitted over one vector a text, which is read as then: in windows, where long."""
         if len(rows[0].texts) > 1:
             raise SettingError(f"row {before + 1:,} has two texts, and the head was fitted over vectors of one")
         try:

@@ -10,7 +10,15 @@ import sijo
 from sijo.errors import SettingError
 from sijo.inference.encode import engine_of
 from sijo.jobs.fitting.few_labels import few_labels
-from sijo.jobs.fitting.pairs import LONGEST, _batches, _inputs, pair_loss, trained_on_pairs, trained_scorer
+from sijo.jobs.fitting.pairs import (
+    LONGEST,
+    ContrastiveSettings,
+    _batches,
+    _inputs,
+    pair_loss,
+    trained_on_pairs,
+    trained_scorer,
+)
 from sijo.zeroshot.scorers.open import open_scorer
 
 
@@ -64,14 +72,26 @@ def test_long_texts_are_cut(tiny_model):
 def test_the_same_seed_gives_the_same_weights(tiny_model):
     # kills: dropout, or an order, that nobody can repeat
     def weights(seed):
-        model = sijo.load(tiny_model)
-        trained_on_pairs(
-            model, ["rain", "sun", "tax", "bank"], np.eye(2, dtype=bool)[[0, 0, 1, 1]], ["a", "b"], seed=seed
-        )
+        texts, right = ["rain", "sun", "tax", "bank"], np.eye(2, dtype=bool)[[0, 0, 1, 1]]
+        few = ContrastiveSettings(fewest=5, passes=1)
+        model = trained_on_pairs(sijo.load(tiny_model), texts, right, ["a", "b"], seed=seed, settings=few)
         return torch.cat([weight.flatten() for weight in model.parameters()])
 
     first = weights(0)
     assert torch.equal(first, weights(0)) and not torch.equal(first, weights(1))
+
+
+def test_texts_of_a_label_come_near(tiny_model):
+    # kills: a gradient that never reaches the network; texts driven from their own label's
+    texts, right = ["rain", "sun", "tax", "bank"], np.eye(2, dtype=bool)[[0, 0, 1, 1]]
+
+    def apart(model):
+        cosines = sijo.encode(model, texts) @ sijo.encode(model, texts).T
+        return cosines[0, 1] + cosines[2, 3] - cosines[:2, 2:].mean() * 2
+
+    quick = ContrastiveSettings(fewest=20, passes=1, rate=3e-3)
+    model = trained_on_pairs(sijo.load(tiny_model), texts, right, ["sea", "money"], settings=quick)
+    assert apart(model) > apart(sijo.load(tiny_model)) + 0.5
 
 
 def test_an_encoder_without_a_folder_is_refused(tiny_model):

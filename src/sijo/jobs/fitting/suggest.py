@@ -4,9 +4,9 @@
     the texts of highest u, ten times as many as are asked for, are parted by k-means, each weighing u;
     of each part the text next to its middle is suggested.
 
-The model is a head fitted to the labels that there are; the zero-shot answer where nobody has labelled anything; and
-where even the labels are not known, all texts weigh alike. Nothing is left to chance: the same texts and labels give the same
-suggestions.
+The model is a head fitted to the labels that there are; the zero-shot answer where nobody has labelled anything;
+and where even the labels are not known, all texts weigh alike. Nothing is left to chance: the same texts and labels
+give the same suggestions.
 
 Source: the margin is Scheffer et al. 2001's; parting the uncertain ones by weighted k-means Zhdanov 2019
 (arXiv:1901.05954), with its factor of ten.
@@ -14,6 +14,7 @@ Source: the margin is Scheffer et al. 2001's; parting the uncertain ones by weig
 Letters: n texts, L labels, D width of a vector.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -64,8 +65,8 @@ def suggest(
     texts     one a row, labelled ones among them
     scorer    the encoder, opened to compare vectors
     labelled  which rows have a label; a text that has one in another row is not suggested either
-    some      the labels there are, as `few_labels` gives them, or `unlabelled` without any; None where not even names
-              are known
+    some      the labels there are, as `few_labels` gives them, or `unlabelled` without any; None where not even
+              names are known
     template  the sentence labels are put in; None for the scorer's own
     count     how many
     seed      decides the folds that a head's strength is chosen by
@@ -143,17 +144,18 @@ def chosen(vectors_nD: np.ndarray, unsure_n: np.ndarray, count: int) -> list[int
     [0, 2]
     """
     from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
 
     if len(unsure_n) <= count:
         return [int(place) for place in np.argsort(-unsure_n, kind="stable")]
     alike = unsure_n.min() == unsure_n.max()
     top = np.argsort(-unsure_n, kind="stable")
-    if alike:
-        top = top[:: max(1, len(top) // MOST_COMPARED)]
-    else:
-        top = top[: max(PREFILTER * count, count)]
+    top = top[:: max(1, len(top) // MOST_COMPARED)] if alike else top[: PREFILTER * count]
     points_mD, weights_m = vectors_nD[top], unsure_n[top] + 1e-6
-    middles = KMeans(count, n_init=1, random_state=0).fit(points_mD, sample_weight=weights_m).cluster_centers_
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of equal texts' vectors, which are parted at will
+        parted = KMeans(count, n_init=1, random_state=0).fit(points_mD, sample_weight=weights_m)
+    middles = parted.cluster_centers_
     far_mK = ((points_mD**2).sum(-1)[:, None] - 2 * points_mD @ middles.T) + (middles**2).sum(-1)
     places: list[int] = []
     for kind in range(count):
