@@ -35,7 +35,7 @@ def test_a_fitted_model_is_opened_by_every_command(sijo_cli, rows, tiny_model, t
     assert [row["label"] for row in classified.rows()] == [row["label"] for row in predicted.rows()]
     assert {row["scorer"] for row in classified.rows()} == {"trained"} and len(classified.rows()) == 9
     labelled = sijo_cli("evaluate", "--data", written_labelled(rows), "--label-column", "topic", "--model", out)
-    assert (labelled.code == 0 and json.loads(labelled.out)["evaluation"]["rows"] == 6) or labelled.code == 0
+    assert labelled.code == 0, labelled.err
     inspected = json.loads(sijo_cli("inspect", out).out)
     assert inspected["scorer"]["auto"] == "trained" and inspected["labels"] == ["game", "money"]
 
@@ -85,7 +85,7 @@ def test_wrong_use_ends_with_2(refused, rows, tiny_model, tmp_path):
     refused(2, "--labels-column", "fit", rows, "--out", out)
     refused(2, "--out", "fit", rows, "--labels-column", "topic")
     refused(2, "exists already", "fit", rows, "--labels-column", "topic", "--out", there)
-    refused(2, "--count", "suggest", rows, "--labels-column", "topic", "--model", tiny_model, "--count", "0")
+    refused(2, "--rows", "suggest", rows, "--labels-column", "topic", "--model", tiny_model, "--rows", "0")
     refused(
         3,
         "nothing left to suggest",
@@ -111,7 +111,7 @@ def test_json_lines_of_which_few_have_the_key(sijo_cli, write, tiny_model, tmp_p
 
 def test_suggested_rows(sijo_cli, rows, tiny_model, tmp_path):
     # kills: a labelled row suggested; rows counted from 0; other rows in a file than on the screen
-    given = ["--labels-column", "topic", "--model", tiny_model, "--count", "2"]
+    given = ["--labels-column", "topic", "--model", tiny_model, "--rows", "2"]
     told = sijo_cli("suggest", rows, *given).rows()
     assert len(told) == 2 and {row["row"] for row in told} < {7, 8, 9}
     assert all(ROWS[row["row"] - 1] == f"{row['text']}," for row in told)

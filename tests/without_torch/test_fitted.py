@@ -21,7 +21,7 @@ def test_the_built_in_model_is_fitted_and_asked(tmp_path):
     table, out = tmp_path / "rows.csv", tmp_path / "model"
     table.write_text(TABLE, encoding="utf-8")
     lines = [
-        ["suggest", table, "--labels-column", "topic", "--count", "1"],
+        ["suggest", table, "--labels-column", "topic", "--rows", "1"],
         ["fit", table, "--labels-column", "topic", "--out", out],
         ["classify", table, "--model", out],
         ["predict", table, "--model", out],

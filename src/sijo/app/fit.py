@@ -84,7 +84,7 @@ class LabelledTable(ComputeOptions, TableOptions):
             warn(scorer.caution)
         return scorer
 
-    def rows(self, sources: Sequence[str], *, must: bool = True) -> tuple[list[str], list[object], str]:
+    def read(self, sources: Sequence[str], *, must: bool = True) -> tuple[list[str], list[object], str]:
         """All texts of a table, the cells beside them, and the name of the text column.
 
         must  whether the column of the labels has to be named
@@ -158,7 +158,7 @@ def run(source: str, /, *, settings: FitSettings = FitSettings()) -> None:
     from sijo.jobs.fitting.fit import fit_few
 
     must_be_free(settings.out, overwrite=settings.overwrite)  # refused before the texts are read
-    texts, cells, column = settings.rows([source])
+    texts, cells, column = settings.read([source])
     some = settings.some(texts, cells)
     with settings.progress([source]) as progress:
         progress.begin("opening the model")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class SuggestSettings(LabelledTable):
     """How many rows are suggested, and where they go."""
 
-    count: int = 10
+    rows: int = 10
     """How many rows to suggest."""
     output: Path | None = None
     """A .csv, .tsv, .jsonl, .parquet or .xlsx to write them to, with an empty column for the labels, in place of
@@ -70,7 +70,7 @@ def run(source: str, /, *, settings: SuggestSettings = SuggestSettings()) -> Non
     from sijo.jobs.fitting.few_labels import is_blank
     from sijo.jobs.fitting.suggest import suggest
 
-    texts, cells, column = settings.rows([source], must=False)
+    texts, cells, column = settings.read([source], must=False)
     some = settings.known(texts, cells)
     with settings.progress([source]) as progress:
         progress.begin("opening the model")
@@ -83,7 +83,7 @@ def run(source: str, /, *, settings: SuggestSettings = SuggestSettings()) -> Non
             labelled=[not is_blank(cell) for cell in cells],
             some=some,
             template=settings.hypothesis_template,
-            count=settings.count,
+            count=settings.rows,
             seed=settings.seed,
         )
     if some is None:

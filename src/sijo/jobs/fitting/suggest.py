@@ -74,7 +74,7 @@ def suggest(
     Fewer where there are no more. Raises SettingError for a count below 1, TextError where every row is labelled.
     """
     if count < 1:
-        raise SettingError(f"count={count} (--count) suggests nothing; give 1 or more, such as 10")
+        raise SettingError(f"count={count} (--rows) suggests nothing; give 1 or more, such as 10")
     done = {text.strip() for text, has in zip(texts, labelled, strict=True) if has}
     rows: dict[str, int] = {}
     for row, text in enumerate(texts, start=1):
