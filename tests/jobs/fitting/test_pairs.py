@@ -91,7 +91,7 @@ def test_texts_of_a_label_come_near(tiny_model):
 
     quick = ContrastiveSettings(fewest=20, passes=1, rate=3e-3)
     model = trained_on_pairs(sijo.load(tiny_model), texts, right, ["sea", "money"], settings=quick)
-    assert apart(model) > apart(sijo.load(tiny_model)) + 0.5
+    assert apart(model) > apart(sijo.load(tiny_model)) + 0.2
 
 
 def test_an_encoder_without_a_folder_is_refused(tiny_model):

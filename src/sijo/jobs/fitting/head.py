@@ -286,11 +286,15 @@ class _Problem:
         return [logits_nL[: self.texts] for logits_nL in logits]
 
 
+def _log_softmax(logits_nL: np.ndarray) -> np.ndarray:
+    below_nL = logits_nL - logits_nL.max(-1, keepdims=True)
+    logs_nL: np.ndarray = below_nL - np.log(np.exp(below_nL).sum(-1, keepdims=True))
+    return logs_nL
+
+
 def _softmax_loss(logits_nS: np.ndarray, wanted_nS: np.ndarray) -> tuple[float, np.ndarray]:
     """The summed cross-entropy, and its gradient by the logits."""
-    from scipy.special import log_softmax
-
-    logs_nS = log_softmax(logits_nS, axis=-1)
+    logs_nS = _log_softmax(logits_nS)
     return -float((logs_nS * wanted_nS).sum()), np.exp(logs_nS) - wanted_nS
 
 
@@ -323,8 +327,6 @@ def _scaled_losses(logits_nL: np.ndarray, right_nL: np.ndarray, *, multi_label: 
     For the scale, each text is taken to be something else once in n + 2 times, which is Laplace's rule of
     succession: n texts that are all answered right make nobody surer than that.
     """
-    from scipy.special import log_softmax
-
     doubt, others = 1 / (len(right_nL) + 2), max(1, right_nL.shape[1] - 1)
 
     def losses(scale: float, doubt: float) -> np.ndarray:
@@ -333,7 +335,7 @@ def _scaled_losses(logits_nL: np.ndarray, right_nL: np.ndarray, *, multi_label: 
             logits = scale * logits_nL
             return np.asarray((np.logaddexp(0, logits) - shares_nL * logits).sum(-1))
         shares_nL = np.where(right_nL, 1 - doubt, doubt / others)
-        return np.asarray(-(shares_nL * log_softmax(scale * logits_nL, axis=-1)).sum(-1))
+        return np.asarray(-(shares_nL * _log_softmax(scale * logits_nL)).sum(-1))
 
     scale = min(SCALES, key=lambda scale: float(losses(scale, doubt).mean()))
     return float(scale), losses(scale, 0.0)

@@ -14,7 +14,6 @@ Source: the margin is Scheffer et al. 2001's; parting the uncertain ones by weig
 Letters: n texts, L labels, D width of a vector.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,6 +25,7 @@ from sijo.inference.backends.fitted_backend import FittedBackend
 from sijo.inference.outputs import unit
 from sijo.jobs.fitting.few_labels import FewLabels, none_yet
 from sijo.jobs.fitting.fit import FewVectors, head_of, label_vectors
+from sijo.random import rng
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.scorers.embedding import EmbeddingScorer
 from sijo.zeroshot.scorers.scorer import TrainedLabels
@@ -34,6 +34,7 @@ PREFILTER = 10
 """Uncertain texts that are looked at for each that is suggested."""
 MOST_COMPARED = 20_000
 """Texts of which no model knows anything that are parted at once, evenly taken from all."""
+MOST_ROUNDS = 100
 PLAIN = Calibration(1.0, 0.0, "logits of a head")
 
 
@@ -143,22 +144,44 @@ def chosen(vectors_nD: np.ndarray, unsure_n: np.ndarray, count: int) -> list[int
     >>> chosen(vectors, np.array([0.9, 0.8, 0.7, 0.1, 0.0]), 2)
     [0, 2]
     """
-    from sklearn.cluster import KMeans
-    from sklearn.exceptions import ConvergenceWarning
-
     if len(unsure_n) <= count:
         return [int(place) for place in np.argsort(-unsure_n, kind="stable")]
     alike = unsure_n.min() == unsure_n.max()
     top = np.argsort(-unsure_n, kind="stable")
     top = top[:: max(1, len(top) // MOST_COMPARED)] if alike else top[: PREFILTER * count]
     points_mD, weights_m = vectors_nD[top], unsure_n[top] + 1e-6
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # of equal texts' vectors, which are parted at will
-        parted = KMeans(count, n_init=1, random_state=0).fit(points_mD, sample_weight=weights_m)
-    middles = parted.cluster_centers_
-    far_mK = ((points_mD**2).sum(-1)[:, None] - 2 * points_mD @ middles.T) + (middles**2).sum(-1)
+    middles = _middles(points_mD, weights_m, count)
+    far_mK = _far(points_mD, middles)
     places: list[int] = []
     for kind in range(count):
         order = top[np.argsort(far_mK[:, kind], kind="stable")]
         places.append(next(place for place in order.tolist() if place not in places))
     return sorted(places, key=lambda place: (-unsure_n[place], place))
+
+
+def _middles(points_mD: np.ndarray, weights_m: np.ndarray, count: int) -> np.ndarray:
+    """The middles (count, D) of k-means with weights, begun as k-means++ does, by draws that are always the same.
+
+    Source: Arthur & Vassilvitskii 2007, section 2.2, with each point's weight beside its square distance.
+    """
+    draws = rng(0, "middles")
+    middles = points_mD[[int(weights_m.argmax())]]
+    for _ in range(count - 1):
+        reach_m = weights_m * _far(points_mD, middles).min(-1).clip(0)
+        reach_m = reach_m if reach_m.sum() > 0 else weights_m
+        middles = np.vstack([middles, points_mD[draws.choice(len(points_mD), p=reach_m / reach_m.sum())]])
+    nearest_m = np.full(len(points_mD), -1)
+    for _ in range(MOST_ROUNDS):
+        before_m, nearest_m = nearest_m, _far(points_mD, middles).argmin(-1)
+        if (nearest_m == before_m).all():
+            break
+        shares_Km = (nearest_m == np.arange(count)[:, None]) * weights_m
+        held_K = shares_Km.sum(-1) > 0
+        middles[held_K] = shares_Km[held_K] @ points_mD / shares_Km[held_K].sum(-1, keepdims=True)
+    return middles
+
+
+def _far(points_mD: np.ndarray, middles_KD: np.ndarray) -> np.ndarray:
+    """Square distances (m, K)."""
+    far: np.ndarray = (points_mD**2).sum(-1)[:, None] - 2 * points_mD @ middles_KD.T + (middles_KD**2).sum(-1)
+    return far

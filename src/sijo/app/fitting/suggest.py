@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from rich.table import Column
 from rich.text import Text
 
-from sijo.app.fit import LabelledTable
+from sijo.app.fitting.fit import LabelledTable
 from sijo.app.results import print_beside_texts, print_json, wants_json
 from sijo.files.row_writers import format_of
 from sijo.names import folded
