@@ -13,7 +13,6 @@ from rich.text import Text
 
 from sijo.app.fitting.fit import LabelledTable
 from sijo.app.results import print_beside_texts, print_json, wants_json
-from sijo.files.row_writers import format_of
 from sijo.names import folded
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ class SuggestSettings(LabelledTable):
         )
 
 
-def run(source: str, /, *, settings: SuggestSettings = SuggestSettings()) -> None:
+def run(file: str, /, *, settings: SuggestSettings = SuggestSettings()) -> None:
     """Tell which rows to label next, ten at a time: those that teach a classifier most.
 
     FILE is a table as sijo fit takes it, whose label column may be empty, or not there yet. Suggested are rows that
@@ -65,14 +64,16 @@ def run(source: str, /, *, settings: SuggestSettings = SuggestSettings()) -> Non
         sijo suggest mail.csv --labels-column topic --output next.csv
     """
     if settings.output is not None:
+        from sijo.files.row_writers import format_of
+
         format_of(settings.output)  # refused before the texts are read
     settings.take_threads()
     from sijo.jobs.fitting.few_labels import is_blank
     from sijo.jobs.fitting.suggest import suggest
 
-    texts, cells, column = settings.read([source], must=False)
+    texts, cells, column = settings.read([file], must=False)
     some = settings.known(texts, cells)
-    with settings.progress([source]) as progress:
+    with settings.progress([file]) as progress:
         progress.begin("opening the model")
         scorer = settings.opened()
         scorer.engine.told = partial(progress.within, what="texts")
@@ -109,7 +110,7 @@ def _write(suggestions: Sequence["Suggestion"], path: Path, column: str, labels_
     import pyarrow as pa
 
     from sijo.files.atomic import whole_file
-    from sijo.files.row_writers import WRITERS, ColumnPlan, OutputRows
+    from sijo.files.row_writers import WRITERS, ColumnPlan, OutputRows, format_of
 
     rows = pa.table({"row": pa.array([one.row for one in suggestions], pa.int64())})
     own = {
