@@ -38,6 +38,19 @@ def folder(tiny_model, tmp_path_factory):
     return model.save(tmp_path_factory.mktemp("fitted") / "model", data="rows.csv")
 
 
+def test_a_prompt_stands_before_texts_as_it_did(tiny_copy, tmp_path):
+    # kills: texts fitted with the encoder's prompt, and asked without
+    told = {"prompts": {"query": "the sea: "}, "default_prompt_name": "query"}
+    (tiny_copy / "config_sentence_transformers.json").write_text(json.dumps(told))
+    model = fitted(tiny_copy)
+    saved = model.save(tmp_path / "model")
+    vectors = unit(sijo.encode(tiny_copy, TEXTS).astype(np.float64))
+    logits = model.head.logits(vectors)
+    want = np.exp(logits[:, 1]) / np.exp(logits).sum(-1)
+    np.testing.assert_allclose(sijo.ZeroShotClassifier(model=saved).predict_proba(TEXTS)[:, 1], want, atol=1e-6)
+    np.testing.assert_allclose([row.label_scores["money"] for row in sijo.predict(saved, TEXTS)], want, atol=1e-6)
+
+
 @pytest.fixture
 def spoiled(folder, tmp_path):
     """A copy that a test may spoil, without its manifest."""
@@ -62,6 +75,11 @@ def test_every_call_gives_the_heads_answer(tiny_model, folder):
     np.testing.assert_allclose([answer.label_scores["money"] for answer in answers], want[:, 1], atol=1e-6)
     assert answers[-2].windows > 1 and not answers[-2].truncated
     assert sijo.predict(folder, [""])[0].label is None
+    told = sijo.pipeline("text-classification", model=folder)(texts, top_k=None)
+    scores = [{row["label"]: row["score"] for row in rows}["money"] for rows in told]
+    np.testing.assert_allclose(scores, want[:, 1], atol=1e-6)
+    with pytest.raises(SettingError, match="judges no inputs of token ids or of two texts"):
+        sijo.pipeline("text-classification", model=folder)({"text": "rain", "text_pair": "sun"})
     assert (classifier.predict(TEXTS) == LABELS).mean() > 0.6
 
 

@@ -105,7 +105,7 @@ def _unsure(
     model = scorer.engine.model
     fitted = model.fitted_head if isinstance(model, FolderDescription) else None
     if some is None and fitted is not None:
-        backend = FittedBackend(scorer.engine.backend, fitted, model.sentence)
+        backend = FittedBackend(scorer.engine.backend, fitted)
         known = none_yet(model.labels, (), multi_label=TrainedLabels.of(model).multi_label)
         return _told(known, backend.judged(vectors_nD).astype(np.float64), PLAIN)
     labels_LD = np.zeros((0, 0)) if some is None else label_vectors(some, scorer, template)
