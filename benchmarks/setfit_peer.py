@@ -1,7 +1,7 @@
 """SetFit's own package on one question from few_labels.py: JSON on standard input, JSON on standard output.
 
-It runs in an environment of its own, of which few_labels.py is told the Python (--setfit): setfit 1.2 pins nothing of
-what sijo needs, and sijo does not need it. Nothing of sijo is imported.
+It runs in an environment of its own, of which few_labels.py is told the Python (--setfit), since sijo does not need
+the package. Nothing of sijo is imported.
 """
 
 import json

@@ -101,6 +101,7 @@ MAY_IMPORT_TORCH = {
     "generation": "attribute beams generator rules",
     "inference/backends": "devices torch_backend",
     "jobs": "finetune_seed finetune_setup networks new_token_rows recipes student",
+    "jobs/fitting": "pairs",
     "jobs/open_labels": "one_pass_setup",
     "nn": (
         "attention cache decoder distances dropout embeddings feed_forward heads int8 label_scoring linear norm "

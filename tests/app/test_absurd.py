@@ -28,6 +28,7 @@ SOUND = {
     ("--seed", "1000000000000"),
     ("--top", "0"),
     ("--top", "1000000000000"),
+    ("--rows", "1000000000000"),
     ("--top-k", "1000000000000"),
     ("--temperature", "0"),
     ("--threshold", "0"),
@@ -50,7 +51,7 @@ SOUND = {
 
 def numeric_options():
     """Every option that takes a number, by its command."""
-    names = "attribute bench classify distill encode evaluate export finetune generate predict pretrain"
+    names = "attribute bench classify distill encode evaluate export finetune fit generate predict pretrain suggest"
     for name in names.split():
         yield from (((name,), option) for option in _numbers(cli.app[name]))
     tokenizers = cli.app["tokenizer"]
@@ -114,6 +115,8 @@ def orders(writer, tiny_model, tuned, write, tmp_path):
         ("evaluate",): ("evaluate", "--data", data, "--model", tiny_model, "--resamples", "100"),
         ("export",): ("export", tiny_model, "--texts", texts, "--out", tmp_path / "x"),
         ("finetune",): ("finetune", "--train", data, "--out", tmp_path / "f", "--settings"),
+        ("fit",): ("fit", data, "--labels-column", "label", "--model", tiny_model, "--out", tmp_path / "h"),
+        ("suggest",): ("suggest", texts, "--model", tiny_model),
         ("generate",): generate,
         ("pretrain",): ("pretrain", "bert-tiny", "--corpus", texts, "--settings"),
         ("predict",): ("predict", texts, "--model", tuned("classification")),

@@ -25,12 +25,11 @@ from sijo.app import (
     encode,
     evaluate,
     export,
-    fit,
     generate,
     inspect,
-    suggest,
 )
 from sijo.app.again import GIVEN
+from sijo.app.fitting import fit, suggest
 from sijo.app.options import check_options
 from sijo.app.prediction import predict
 from sijo.app.results import print_line, tell, tell_story, warnings_told

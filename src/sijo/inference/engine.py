@@ -160,11 +160,16 @@ class Engine:
         (2, 3)
         """
         self._must_have(CLASSIFIER, "a head that judges texts")
-        if isinstance(self.backend, FittedBackend):  # over one vector a text, of however many windows
+        if isinstance(self.backend, FittedBackend):
             read = self._encoded(list(texts_in(texts)))
             return Logits(read.tokens, read.windows, read.truncated, self.backend.judged(read.vectors))
         width, texts = len(self.model.labels), list(texts_in(texts))
         return Logits(*self.outputs(texts, lambda new: self._read(new, self._logits, width, blank=True), width))
+
+    @property
+    def over_vectors(self) -> bool:
+        """Whether its head was fitted over one vector a text, whatever its windows: `judge` alone asks it."""
+        return isinstance(self.backend, FittedBackend)
 
     def score_pairs(self, firsts: Sequence[str], seconds: Sequence[str]) -> Logits:
         """The logits of the model's head for each pair, such as a text and a hypothesis about it.

@@ -86,6 +86,10 @@ class TextClassificationPipeline(Pipeline):
 
     def _answers(self, inputs: list[Any], settings: ScoreCall) -> list[Any]:
         texts, seconds = map(list, zip(*map(_pair, inputs), strict=True)) if inputs else ([], [])
+        if self.engine.over_vectors and not any(seconds):
+            return [
+                self._answer(_scores(row, settings.function), settings) for row in self.engine.judge(texts).logits
+            ]
         read = cut_inputs(self.tokenizer, texts, seconds, settings.cut)
         logits = self.engine.head_scores(CLASSIFIER, [one.ids for one in read], [one.types for one in read])
         return [self._answer(_scores(row, settings.function), settings) for row in logits]

@@ -14,7 +14,6 @@ from sijo.data.labelled_inputs import LabelledInputs
 from sijo.data.labelled_rows import ColumnNames, LabelledRow, Task
 from sijo.errors import SettingError
 from sijo.inference.backends.backend import Precision
-from sijo.inference.backends.fitted_backend import FittedBackend
 from sijo.inference.encode import engine_of
 from sijo.inference.engine import Engine
 from sijo.inference.language import LanguageCheck
@@ -74,7 +73,7 @@ class Predictor:
         return LabelledInputs(rows, task.task, task.names, self.engine.model.tokenizer, task.cutting)
 
     def _predicted(self, rows: Sequence[LabelledRow], before: int) -> list[Prediction]:
-        if isinstance(self.engine.backend, FittedBackend):
+        if self.engine.over_vectors:
             return self._judged(rows, before)
         inputs = self.inputs(rows)
         ids, types = map(list, zip(*inputs.sequences, strict=True))
@@ -88,7 +87,7 @@ class Predictor:
         return [answer.unless_empty() for answer in answers]
 
     def _judged(self, rows: Sequence[LabelledRow], before: int) -> list[Prediction]:
-        """By a head that was fitted over one vector a text, which is read as it was then: in windows, where long."""
+        """By a head that was fitted over one vector a text, which is read as then: in windows, where long."""
         if len(rows[0].texts) > 1:
             raise SettingError(f"row {before + 1:,} has two texts, and the head was fitted over vectors of one")
         try:

@@ -49,7 +49,10 @@ def test_numbers_are_labels():
         ([None] * 5, "the column 'topic' holds no label in any of 5 rows"),
         (["a", "a", None, None, None], "every label in the column 'topic' is 'a'"),
         (["sport", "money", "Sport", None, None], "row 3: the label 'Sport' is the label 'sport' of row 1"),
-        (["sport", "money", "s port ", " sport", "SPORT "], "row 5: the label 'SPORT' is the label 'sport' of row 1"),
+        (
+            ["sport", "money", "s port ", " sport", "SPORT "],
+            "row 5: the label 'SPORT' is the label 'sport' of row 1",
+        ),
         (["sport", "money", 0.5, None, None], "row 3: the column 'topic' holds 0.5, not a label"),
         (["sport", "money", ["a", "b"], None, None], "--multi-label"),
     ],

@@ -39,14 +39,14 @@ def plain_loss(weight, bias, texts, right, prior, strength, *, multi_label):
         logits = {}
         for y in seen:
             zero = math.fsum(a * w for a, w in zip(x, prior.weight_LD[y], strict=True)) + prior.bias_L[y]
-            logits[y] = strength.prior * zero + math.fsum(w * a for w, a in zip(weight[y], z, strict=True)) + bias[y]
+            logits[y] = (
+                strength.prior * zero + math.fsum(w * a for w, a in zip(weight[y], z, strict=True)) + bias[y]
+            )
         if multi_label:
             for y, logit in logits.items():
                 total += math.log1p(math.exp(-logit if row[y] else logit))
         else:
-            total += math.log(math.fsum(map(math.exp, logits.values()))) - sum(
-                logits[y] for y in seen if row[y]
-            )
+            total += math.log(math.fsum(map(math.exp, logits.values()))) - sum(logits[y] for y in seen if row[y])
     squares = sum(math.fsum(w * w for w in weight[y]) + 100 * bias[y] ** 2 for y in seen)
     return total + strength.penalty / 2 * squares
 

@@ -3,7 +3,7 @@
     logits = W unit(vector) + b        W (L, D), b (L,)
 
 It lies in a folder of its own as a Dense module of sentence-transformers, whose activation is the identity, and is
-not named in modules.json: whoever opens the folder as an encoder gets vectors, as from the encoder it was made from.
+not named in modules.json: whoever opens the folder as an encoder gets vectors, as from the one it was made from.
 The names of its columns are in config.json, where transformers has those of a classification head (`id2label`,
 `problem_type`).
 

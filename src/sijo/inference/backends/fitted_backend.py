@@ -8,11 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sijo.checkpoints.sentence import SentenceSettings
 from sijo.checkpoints.vectors.steps import DenseStep
+from sijo.errors import SettingError
 from sijo.inference.backends.backend import Backend, IdBatch
 from sijo.inference.outputs import unit
-from sijo.inference.vector_steps import after_steps
 from sijo.nn.head_specs import CLASSIFIER
 
 
@@ -21,13 +20,12 @@ class FittedBackend(Backend):
 
     vectors_by  opened without a head
     head        as `read_fitted_head` gives it
-    sentence    what is done to a pooled vector before the head reads it
     """
 
     heads = frozenset({CLASSIFIER})
 
-    def __init__(self, vectors_by: Backend, head: DenseStep, sentence: SentenceSettings) -> None:
-        self._vectors_by, self._head, self._sentence = vectors_by, head, sentence
+    def __init__(self, vectors_by: Backend, head: DenseStep) -> None:
+        self._vectors_by, self._head = vectors_by, head
         self.name = vectors_by.name  # type: ignore[misc] # of its class, for others
         self.call_cost = vectors_by.call_cost  # type: ignore[misc]
         self.precision, self.device = vectors_by.precision, vectors_by.device
@@ -44,8 +42,11 @@ class FittedBackend(Backend):
         return self._vectors_by.vectors(batch, skips)
 
     def logits(self, batch: IdBatch, head: str = CLASSIFIER) -> np.ndarray:
-        """The head's logits (B, C) float32 for each input by itself."""
-        return self.judged(after_steps(self.vectors(batch), self._sentence.inner_steps))
+        """Never: an input by itself lacks the prompt and the other windows of its text."""
+        raise SettingError(
+            "this head was fitted over one vector a text, and judges no inputs of token ids or of two texts; give "
+            "it texts, as sijo classify and sijo predict do"
+        )
 
     def judged(self, vectors_nD: np.ndarray) -> np.ndarray:
         """The logits (n, C) float32 of whole texts' vectors, of any length and width: cut, then scaled to 1."""

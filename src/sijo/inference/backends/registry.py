@@ -200,4 +200,4 @@ def open_backend(
     settings = {"head": described.network_head(head), "device": device, "precision": precision, "threads": threads}
     opened = cast(Backend, resolve_name(row.place).open(described, **settings))
     fitted = described.fitted_head if head == CLASSIFIER else None
-    return opened if fitted is None else FittedBackend(opened, fitted, described.sentence)
+    return opened if fitted is None else FittedBackend(opened, fitted)

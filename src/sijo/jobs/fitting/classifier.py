@@ -32,8 +32,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     A head over a sentence encoder's vectors: see `head.py` for what is learned, and `sijo fit` for the command.
 
-    labels               what there is to choose from, as `ZeroShotClassifier` takes it, where y lacks some; None for
-                         the labels in y
+    labels               what there is to choose from, as `ZeroShotClassifier` takes it, where y lacks some; None
+                         for the labels in y
     model                a folder, an `org/name`, an opened model, or None for the built-in one: a sentence encoder
     multi_label          a text may have several labels, or none: y holds a list for each
     hypothesis_template  the sentence a label is put in, with {} for its name; None for the encoder's own

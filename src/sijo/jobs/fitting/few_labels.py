@@ -1,8 +1,9 @@
-"""A few labels on some texts, checked: what a head is fitted to, and what is already labelled when more are asked for.
+"""A few labels on some texts, checked: what a head is fitted to, and what is labelled when more are asked for.
 
 What is wrong is told by row, before any model is opened. Rows without a label stay, as unlabelled texts.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -102,9 +103,9 @@ def few_labels(
 
 def is_blank(cell: object) -> bool:
     """Whether nobody has labelled a row: by nothing, blanks, or NaN; an empty list says that it has no label."""
-    return (
-        cell is None or (isinstance(cell, str) and not folded(cell)) or (isinstance(cell, float) and cell != cell)
-    )
+    if isinstance(cell, float):
+        return math.isnan(cell)
+    return cell is None or (isinstance(cell, str) and not folded(cell))
 
 
 def _names_in(cell: object, column: str, row: int, parts: NameCells | None) -> tuple[str, ...]:
@@ -130,15 +131,15 @@ def _label_set(
             if other != name and earlier:
                 one, first = apart(name, other)
                 raise TextError(
-                    f"row {row}: the label {one} is the label {first} of row {earlier}, spelled otherwise; spell it "
-                    "alike in all rows, or say how by labels= (--labels)"
+                    f"row {row}: the label {one} is the label {first} of row {earlier}, spelled otherwise; spell "
+                    "it alike in all rows, or say how by labels= (--labels)"
                 )
     occurring = sorted(name for name, row in spelled.values() if row)
     if len(spelled) > MOST_LABELS:
         raise TextError(
-            f"the column {column!r} holds {len(occurring):,} different labels in {len(given):,} labelled rows, and a "
-            f"head has {MOST_LABELS:,} at most; is it the column of the labels? For more use sijo classify, which "
-            "takes any number of labels in words"
+            f"the column {column!r} holds {len(occurring):,} different labels in {len(given):,} labelled rows, and "
+            f"a head has {MOST_LABELS:,} at most; is it the column of the labels? For more use sijo classify, "
+            "which takes any number of labels in words"
         )
     if wanted is None:
         for caution in () if multi_label else cautions(occurring, SEVERAL):
@@ -148,14 +149,14 @@ def _label_set(
         for name in occurring:
             row = spelled[folded(name)][1]
             warn(
-                f"row {row}: the label {name!r} is not among those to choose from{nearest(name, wanted.names)}, and "
-                "is added to them"
+                f"row {row}: the label {name!r} is not among those to choose from{nearest(name, wanted.names)}, "
+                "and is added to them"
             )
         chosen = wanted.add(*occurring) if occurring else wanted
     if len(chosen.names) < 2 and not multi_label:
         raise TextError(
-            f"every label in the column {column!r} is {chosen.names[0]!r}, so there is nothing to tell apart; label "
-            "texts of another kind too, or name the other labels by labels= (--labels)"
+            f"every label in the column {column!r} is {chosen.names[0]!r}, so there is nothing to tell apart; "
+            "label texts of another kind too, or name the other labels by labels= (--labels)"
         )
     return chosen
 
@@ -172,9 +173,10 @@ def _gathered(
         earlier, other = first.setdefault(text, (row, own))
         if other != own:
             told = [", ".join(labels.names[place] for place in set_) or "none" for set_ in (other, own)]
+            way = "" if multi_label else ", or say multi_label (--multi-label) if both are right"
             raise TextError(
-                f"rows {earlier} and {row} hold the same text ({text[:60]!r}), labelled {told[0]!r} and {told[1]!r}; "
-                f"mend one of the two{'' if multi_label else ', or say multi_label (--multi-label) if both are right'}"
+                f"rows {earlier} and {row} hold the same text ({text[:60]!r}), labelled {told[0]!r} and {told[1]!r}"
+                f"; mend one of the two{way}"
             )
     right = np.zeros((len(first), len(labels.names)), bool)
     for place, (_, own) in enumerate(first.values()):

@@ -1,8 +1,8 @@
 """From a few labelled texts to a model: the encoder's vectors, the zero-shot answer, a head, and a folder.
 
 Vectors are made once, and kept in a cache if one is named; all that comes after takes seconds and no torch. Texts
-that nobody labelled take part too: labels are drawn to those near them (`zeroshot/calibrating/refining.py`), and they
-tell how vectors lie.
+that nobody labelled take part too: labels are drawn to those near them (`zeroshot/calibrating/refining.py`), and
+they tell how vectors lie.
 
 Letters: n texts, L labels, D width of a vector.
 """
@@ -265,8 +265,8 @@ def must_have_room(scorer: EmbeddingScorer) -> None:
     model = scorer.engine.model
     if held := [name for name in JUDGING_HEADS if name in model.heads]:
         raise SettingError(
-            f"{model.source} holds a {held[0]} head, whose labels its config names; a head is fitted over a sentence "
-            "encoder, such as the built-in one: leave --model out, or name another"
+            f"{model.source} holds a {held[0]} head, whose labels its config names; a head is fitted over a "
+            "sentence encoder, such as the built-in one: leave --model out, or name another"
         )
     if isinstance(model, FolderDescription) and model.adapter is not None:
         raise SettingError(
@@ -275,7 +275,7 @@ def must_have_room(scorer: EmbeddingScorer) -> None:
 
 
 def label_vectors(some: FewLabels, scorer: EmbeddingScorer, template: str | None = None) -> np.ndarray:
-    """The unit vectors (L, D) of labels in words; zeros, with a warning, where the model cannot tell these apart."""
+    """The unit vectors (L, D) of labels in words; zeros, with a warning, where the model cannot tell them apart."""
     choice = LabelChoice(template=template, multi_label=some.multi_label)
     labels = some.labels if template is not None else some.labels.worded(scorer.templates)
     sentence = choice.template or scorer.template

@@ -11,12 +11,12 @@ which is a Gaussian prior on the whole head whose mean is the zero-shot head tim
 the zero-shot one; as labels become many they outweigh both. Biases are held a hundred times as tight: how often a
 label was given among a few texts says little of how often it is right. The softmax of the loss is over labels that
 some text has. One that none has would keep its zero-shot logit and lose its texts to the others, which learned to
-claim them: so texts without a label stand in for it (`stand_ins`). Where several labels may fit, each has a sigmoid in
-place of the softmax, and the prior is the cosine above the none score.
+claim them: so texts without a label stand in for it (`stand_ins`). Where several labels may fit, each has a sigmoid
+in place of the softmax, and the prior is the cosine above the none score.
 
 s and k are `DEFAULT` unless another pair of `CANDIDATES` is better in cross-validation by more than one standard
-error of the difference: a dozen texts cannot tell thirty settings apart, and the pair that they would choose was worse
-on texts that are yet to come (docs/fitting.md). All is linear in x, so that one matrix and one bias remain.
+error of the difference: a dozen texts cannot tell thirty settings apart, and the pair that they would choose was
+worse on texts that are yet to come (docs/fitting.md). All is linear in x, so that one matrix and one bias remain.
 
 Source: the maximum a posteriori of a multinomial logistic regression (Bishop 2006, section 4.3.4) with a mean other
 than zero; the rule of one standard error is Breiman et al. 1984, section 3.4.3.
@@ -149,8 +149,9 @@ def fit_head(
     prior     where it begins
     seed      decides the folds
     beside    vectors and labels that are learned from and never held out, as `stand_ins` gives them
-    judged    logits of texts held out, by a head that did not see them, and what is right of these, where the vectors
-              themselves were learned from all the texts: then nothing is chosen by them, and they say how good it is
+    judged    logits of texts held out, by a head that did not see them, and what is right of these, where the
+              vectors themselves were learned from all the texts: then nothing is chosen by them, and they say how
+              good it is
 
     >>> texts = np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]])
     >>> right = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], bool)
@@ -241,7 +242,7 @@ class _Problem:
     def solved(
         self, strength: Strength, rows: np.ndarray | None = None, begin: tuple[np.ndarray, np.ndarray] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The best weights (L, R) and biases (L,) over some rows, all by default; 0 for labels that none of them has.
+        """The best weights (L, R) and biases (L,) over some rows, all by default; 0 for labels that none has.
 
         begin  where the search begins
         """
@@ -285,11 +286,15 @@ class _Problem:
         return [logits_nL[: self.texts] for logits_nL in logits]
 
 
+def _log_softmax(logits_nL: np.ndarray) -> np.ndarray:
+    below_nL = logits_nL - logits_nL.max(-1, keepdims=True)
+    logs_nL: np.ndarray = below_nL - np.log(np.exp(below_nL).sum(-1, keepdims=True))
+    return logs_nL
+
+
 def _softmax_loss(logits_nS: np.ndarray, wanted_nS: np.ndarray) -> tuple[float, np.ndarray]:
     """The summed cross-entropy, and its gradient by the logits."""
-    from scipy.special import log_softmax
-
-    logs_nS = log_softmax(logits_nS, axis=-1)
+    logs_nS = _log_softmax(logits_nS)
     return -float((logs_nS * wanted_nS).sum()), np.exp(logs_nS) - wanted_nS
 
 
@@ -319,11 +324,9 @@ def _chosen(problem: _Problem, folds_n: np.ndarray, candidates: Sequence[Strengt
 def _scaled_losses(logits_nL: np.ndarray, right_nL: np.ndarray, *, multi_label: bool) -> tuple[float, np.ndarray]:
     """The scale of logits at which texts lose least, and what each loses there (n,).
 
-    For the scale, each text is taken to be something else once in n + 2 times, which is Laplace's rule of succession:
-    n texts that are all answered right make nobody surer than that.
+    For the scale, each text is taken to be something else once in n + 2 times, which is Laplace's rule of
+    succession: n texts that are all answered right make nobody surer than that.
     """
-    from scipy.special import log_softmax
-
     doubt, others = 1 / (len(right_nL) + 2), max(1, right_nL.shape[1] - 1)
 
     def losses(scale: float, doubt: float) -> np.ndarray:
@@ -332,7 +335,7 @@ def _scaled_losses(logits_nL: np.ndarray, right_nL: np.ndarray, *, multi_label: 
             logits = scale * logits_nL
             return np.asarray((np.logaddexp(0, logits) - shares_nL * logits).sum(-1))
         shares_nL = np.where(right_nL, 1 - doubt, doubt / others)
-        return np.asarray(-(shares_nL * log_softmax(scale * logits_nL, axis=-1)).sum(-1))
+        return np.asarray(-(shares_nL * _log_softmax(scale * logits_nL)).sum(-1))
 
     scale = min(SCALES, key=lambda scale: float(losses(scale, doubt).mean()))
     return float(scale), losses(scale, 0.0)

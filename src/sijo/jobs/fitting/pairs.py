@@ -1,15 +1,16 @@
 """The encoder itself, drawn by pairs of texts: those that share a label come near, the others go apart.
 
-    loss = mean over texts i of the mean over p in P(i) of  -log( exp(v_i v_p / t) / sum over a != i of exp(v_i v_a / t) )
+    loss = mean over texts i, and over p in P(i), of  -log( exp(v_i v_p / t) / sum over a != i of exp(v_i v_a / t) )
 
-over the unit vectors v of a batch: some texts of each of some labels, and each label's own sentence, which counts as
-one more text of it. So a label's words stay what its texts are near to, and the head may go on beginning at them.
+over the unit vectors v of a batch: some texts of each of some labels, and each label's own sentence, which counts
+as one more text of it. So a label's words stay what its texts are near to, and the head may go on beginning at
+them.
 
-What an encoder has learned from it answers too well. So how good the model is, is measured on a fifth of the labelled
-texts by an encoder and a head that have not seen them; the model that is kept learns from all.
+What an encoder has learned from it answers too well. So how good the model is, is measured on a fifth of the
+labelled texts by an encoder and a head that have not seen them; the model that is kept learns from all.
 
-Source: Khosla et al. 2020 (arXiv:2004.11362), equation 2; that few labels make many pairs is SetFit's, Tunstall et al.
-2022 (arXiv:2209.11055), section 3.
+Source: Khosla et al. 2020 (arXiv:2004.11362), equation 2; that few labels make many pairs is SetFit's, Tunstall et
+al. 2022 (arXiv:2209.11055), section 3.
 
 Letters: B texts of a batch, L length, D width of a vector.
 """
@@ -83,13 +84,13 @@ def trained_on_pairs(
     sentences  of each label: its name in a template
     told       how many steps of how many are done
 
-    The same seed and threads give the same weights. Raises SettingError for an encoder whose vectors are made behind
-    its network.
+    The same seed and threads give the same weights. Raises SettingError for an encoder whose vectors are made
+    behind its network.
     """
     if model.sentence.learned_steps:
         raise SettingError(
-            f"{model.source} makes its vectors by a Dense or LayerNorm module behind the pooling, which pairs do not "
-            "train; leave --contrastive out, or start from an encoder without"
+            f"{model.source} makes its vectors by a Dense or LayerNorm module behind the pooling, which pairs do "
+            "not train; leave --contrastive out, or start from an encoder without"
         )
     engine = engine_of(model, device=device)
     inputs = _inputs(engine, [*texts, *sentences])
@@ -102,7 +103,8 @@ def trained_on_pairs(
         vectors_BD = _vectors(engine, [inputs[place] for place in places])
         same_BB = torch.from_numpy(right_nL[places].astype(np.float32)).to(vectors_BD.device)
         optimizer.zero_grad()
-        pair_loss(vectors_BD, same_BB @ same_BB.T > 0, temperature=settings.temperature).backward()  # type: ignore[no-untyped-call]
+        loss = pair_loss(vectors_BD, same_BB @ same_BB.T > 0, temperature=settings.temperature)
+        loss.backward()  # type: ignore[no-untyped-call]
         clip(model.parameters(), 1.0)
         optimizer.step()
         told(step + 1, steps)

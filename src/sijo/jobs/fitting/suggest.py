@@ -4,9 +4,9 @@
     the texts of highest u, ten times as many as are asked for, are parted by k-means, each weighing u;
     of each part the text next to its middle is suggested.
 
-The model is a head fitted to the labels that there are; the zero-shot answer where nobody has labelled anything; and
-where even the labels are not known, all texts weigh alike. Nothing is left to chance: the same texts and labels give the same
-suggestions.
+The model is a head fitted to the labels that there are; the zero-shot answer where nobody has labelled anything;
+and where even the labels are not known, all texts weigh alike. Nothing is left to chance: the same texts and labels
+give the same suggestions.
 
 Source: the margin is Scheffer et al. 2001's; parting the uncertain ones by weighted k-means Zhdanov 2019
 (arXiv:1901.05954), with its factor of ten.
@@ -25,6 +25,7 @@ from sijo.inference.backends.fitted_backend import FittedBackend
 from sijo.inference.outputs import unit
 from sijo.jobs.fitting.few_labels import FewLabels, none_yet
 from sijo.jobs.fitting.fit import FewVectors, head_of, label_vectors
+from sijo.random import rng
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.scorers.embedding import EmbeddingScorer
 from sijo.zeroshot.scorers.scorer import TrainedLabels
@@ -33,6 +34,7 @@ PREFILTER = 10
 """Uncertain texts that are looked at for each that is suggested."""
 MOST_COMPARED = 20_000
 """Texts of which no model knows anything that are parted at once, evenly taken from all."""
+MOST_ROUNDS = 100
 PLAIN = Calibration(1.0, 0.0, "logits of a head")
 
 
@@ -64,8 +66,8 @@ def suggest(
     texts     one a row, labelled ones among them
     scorer    the encoder, opened to compare vectors
     labelled  which rows have a label; a text that has one in another row is not suggested either
-    some      the labels there are, as `few_labels` gives them, or `unlabelled` without any; None where not even names
-              are known
+    some      the labels there are, as `few_labels` gives them, or `unlabelled` without any; None where not even
+              names are known
     template  the sentence labels are put in; None for the scorer's own
     count     how many
     seed      decides the folds that a head's strength is chosen by
@@ -73,7 +75,7 @@ def suggest(
     Fewer where there are no more. Raises SettingError for a count below 1, TextError where every row is labelled.
     """
     if count < 1:
-        raise SettingError(f"count={count} (--count) suggests nothing; give 1 or more, such as 10")
+        raise SettingError(f"count={count} (--rows) suggests nothing; give 1 or more, such as 10")
     done = {text.strip() for text, has in zip(texts, labelled, strict=True) if has}
     rows: dict[str, int] = {}
     for row, text in enumerate(texts, start=1):
@@ -103,7 +105,7 @@ def _unsure(
     model = scorer.engine.model
     fitted = model.fitted_head if isinstance(model, FolderDescription) else None
     if some is None and fitted is not None:
-        backend = FittedBackend(scorer.engine.backend, fitted, model.sentence)
+        backend = FittedBackend(scorer.engine.backend, fitted)
         known = none_yet(model.labels, (), multi_label=TrainedLabels.of(model).multi_label)
         return _told(known, backend.judged(vectors_nD).astype(np.float64), PLAIN)
     labels_LD = np.zeros((0, 0)) if some is None else label_vectors(some, scorer, template)
@@ -142,21 +144,44 @@ def chosen(vectors_nD: np.ndarray, unsure_n: np.ndarray, count: int) -> list[int
     >>> chosen(vectors, np.array([0.9, 0.8, 0.7, 0.1, 0.0]), 2)
     [0, 2]
     """
-    from sklearn.cluster import KMeans
-
     if len(unsure_n) <= count:
         return [int(place) for place in np.argsort(-unsure_n, kind="stable")]
     alike = unsure_n.min() == unsure_n.max()
     top = np.argsort(-unsure_n, kind="stable")
-    if alike:
-        top = top[:: max(1, len(top) // MOST_COMPARED)]
-    else:
-        top = top[: max(PREFILTER * count, count)]
+    top = top[:: max(1, len(top) // MOST_COMPARED)] if alike else top[: PREFILTER * count]
     points_mD, weights_m = vectors_nD[top], unsure_n[top] + 1e-6
-    middles = KMeans(count, n_init=1, random_state=0).fit(points_mD, sample_weight=weights_m).cluster_centers_
-    far_mK = ((points_mD**2).sum(-1)[:, None] - 2 * points_mD @ middles.T) + (middles**2).sum(-1)
+    middles = _middles(points_mD, weights_m, count)
+    far_mK = _far(points_mD, middles)
     places: list[int] = []
     for kind in range(count):
         order = top[np.argsort(far_mK[:, kind], kind="stable")]
         places.append(next(place for place in order.tolist() if place not in places))
     return sorted(places, key=lambda place: (-unsure_n[place], place))
+
+
+def _middles(points_mD: np.ndarray, weights_m: np.ndarray, count: int) -> np.ndarray:
+    """The middles (count, D) of k-means with weights, begun as k-means++ does, by draws that are always the same.
+
+    Source: Arthur & Vassilvitskii 2007, section 2.2, with each point's weight beside its square distance.
+    """
+    draws = rng(0, "middles")
+    middles = points_mD[[int(weights_m.argmax())]]
+    for _ in range(count - 1):
+        reach_m = weights_m * _far(points_mD, middles).min(-1).clip(0)
+        reach_m = reach_m if reach_m.sum() > 0 else weights_m
+        middles = np.vstack([middles, points_mD[draws.choice(len(points_mD), p=reach_m / reach_m.sum())]])
+    nearest_m = np.full(len(points_mD), -1)
+    for _ in range(MOST_ROUNDS):
+        before_m, nearest_m = nearest_m, _far(points_mD, middles).argmin(-1)
+        if (nearest_m == before_m).all():
+            break
+        shares_Km = (nearest_m == np.arange(count)[:, None]) * weights_m
+        held_K = shares_Km.sum(-1) > 0
+        middles[held_K] = shares_Km[held_K] @ points_mD / shares_Km[held_K].sum(-1, keepdims=True)
+    return middles
+
+
+def _far(points_mD: np.ndarray, middles_KD: np.ndarray) -> np.ndarray:
+    """Square distances (m, K)."""
+    far: np.ndarray = (points_mD**2).sum(-1)[:, None] - 2 * points_mD @ middles_KD.T + (middles_KD**2).sum(-1)
+    return far

@@ -11,9 +11,8 @@ from cyclopts import Parameter
 from rich.table import Column
 from rich.text import Text
 
-from sijo.app.fit import LabelledTable
+from sijo.app.fitting.fit import LabelledTable
 from sijo.app.results import print_beside_texts, print_json, wants_json
-from sijo.files.row_writers import format_of
 from sijo.names import folded
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 class SuggestSettings(LabelledTable):
     """How many rows are suggested, and where they go."""
 
-    count: int = 10
+    rows: int = 10
     """How many rows to suggest."""
     output: Path | None = None
     """A .csv, .tsv, .jsonl, .parquet or .xlsx to write them to, with an empty column for the labels, in place of
@@ -52,11 +51,11 @@ class SuggestSettings(LabelledTable):
         )
 
 
-def run(source: str, /, *, settings: SuggestSettings = SuggestSettings()) -> None:
+def run(file: str, /, *, settings: SuggestSettings = SuggestSettings()) -> None:
     """Tell which rows to label next, ten at a time: those that teach a classifier most.
 
-    FILE is a table as sijo fit takes it, whose label column may be empty, or not there yet. Suggested are rows that the
-    present model is unsure of, of as many kinds as there are rows to suggest: the model is a head fitted to the
+    FILE is a table as sijo fit takes it, whose label column may be empty, or not there yet. Suggested are rows that
+    the present model is unsure of, of as many kinds as there are rows to suggest: the model is a head fitted to the
     labels so far, or before there are any what the labels' names say (--labels). A row that is labelled, or that
     holds the text of one, is never suggested, and the same table gives the same rows.
 
@@ -65,14 +64,16 @@ def run(source: str, /, *, settings: SuggestSettings = SuggestSettings()) -> Non
         sijo suggest mail.csv --labels-column topic --output next.csv
     """
     if settings.output is not None:
+        from sijo.files.row_writers import format_of
+
         format_of(settings.output)  # refused before the texts are read
     settings.take_threads()
     from sijo.jobs.fitting.few_labels import is_blank
     from sijo.jobs.fitting.suggest import suggest
 
-    texts, cells, column = settings.rows([source], must=False)
+    texts, cells, column = settings.read([file], must=False)
     some = settings.known(texts, cells)
-    with settings.progress([source]) as progress:
+    with settings.progress([file]) as progress:
         progress.begin("opening the model")
         scorer = settings.opened()
         scorer.engine.told = partial(progress.within, what="texts")
@@ -83,7 +84,7 @@ def run(source: str, /, *, settings: SuggestSettings = SuggestSettings()) -> Non
             labelled=[not is_blank(cell) for cell in cells],
             some=some,
             template=settings.hypothesis_template,
-            count=settings.count,
+            count=settings.rows,
             seed=settings.seed,
         )
     if some is None:
@@ -109,7 +110,7 @@ def _write(suggestions: Sequence["Suggestion"], path: Path, column: str, labels_
     import pyarrow as pa
 
     from sijo.files.atomic import whole_file
-    from sijo.files.row_writers import WRITERS, ColumnPlan, OutputRows
+    from sijo.files.row_writers import WRITERS, ColumnPlan, OutputRows, format_of
 
     rows = pa.table({"row": pa.array([one.row for one in suggestions], pa.int64())})
     own = {

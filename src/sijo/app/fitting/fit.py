@@ -84,7 +84,7 @@ class LabelledTable(ComputeOptions, TableOptions):
             warn(scorer.caution)
         return scorer
 
-    def rows(self, sources: Sequence[str], *, must: bool = True) -> tuple[list[str], list[object], str]:
+    def read(self, sources: Sequence[str], *, must: bool = True) -> tuple[list[str], list[object], str]:
         """All texts of a table, the cells beside them, and the name of the text column.
 
         must  whether the column of the labels has to be named
@@ -134,7 +134,7 @@ class FitSettings(LabelledTable):
     """Train the encoder too, on pairs of texts, before the head is fitted: minutes, and torch."""
 
 
-def run(source: str, /, *, settings: FitSettings = FitSettings()) -> None:
+def run(file: str, /, *, settings: FitSettings = FitSettings()) -> None:
     """Fit a classifier to a few labelled rows: from twenty labels to a model, in seconds.
 
     FILE is a .csv, .tsv, .jsonl, .json, .parquet or .xlsx with a text in each row and a label in some. The head
@@ -158,9 +158,9 @@ def run(source: str, /, *, settings: FitSettings = FitSettings()) -> None:
     from sijo.jobs.fitting.fit import fit_few
 
     must_be_free(settings.out, overwrite=settings.overwrite)  # refused before the texts are read
-    texts, cells, column = settings.rows([source])
+    texts, cells, column = settings.read([file])
     some = settings.some(texts, cells)
-    with settings.progress([source]) as progress:
+    with settings.progress([file]) as progress:
         progress.begin("opening the model")
         scorer = settings.opened()
         scorer.engine.told = partial(progress.within, what="texts")
@@ -174,7 +174,7 @@ def run(source: str, /, *, settings: FitSettings = FitSettings()) -> None:
             told=partial(progress.within, what="training"),
         )
     columns = ColumnNames(text=column, label=settings.labels_column)
-    fitted.save(settings.out, columns=columns, data=Path(source).name, overwrite=settings.overwrite)
+    fitted.save(settings.out, columns=columns, data=Path(file).name, overwrite=settings.overwrite)
     for line in told_of(some):
         settings.say(line)
     _show(fitted, settings)
