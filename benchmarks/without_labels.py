@@ -16,10 +16,10 @@ at most. The encoder (the built-in one) is measured on them by macro-F1 of label
     teacher          the teacher itself, on 100 of the 300
 
 Steps cost the same in all of them; self-training reads the pool three times more, the teacher reads it once for
-each label. With --others `others` is the mean of the three other sets' macro-F1 after learning from one: what is forgotten of
-other labels. A run that was stopped goes on from what OUT holds. Differences from `before` are of the same texts,
-with paired bootstrap intervals. The built-in encoder has learned from labelled texts of two of these sets; figures
-in docs/learning-without-labels.md are of the student that it was made from (model/make.py), which has not.
+each label. With --others also the mean of the three other sets' macro-F1 after learning from one: what is forgotten
+of other labels. A run that was stopped goes on from what OUT holds. Differences from `before` are of the same
+texts, with paired bootstrap intervals. The built-in encoder has learned from labelled texts of two of these sets;
+figures in docs/learning-without-labels.md are of the student that it was made from (model/make.py), which has not.
 """
 
 import json

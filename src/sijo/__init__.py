@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sijo.pipelines.pipeline import pipeline as pipeline
     from sijo.prediction.answers import Prediction as Prediction
     from sijo.prediction.predictor import predict as predict
+    from sijo.zeroshot.class_vectors.classifier import ClassVectorClassifier as ClassVectorClassifier
     from sijo.zeroshot.classifier import ZeroShotClassifier as ZeroShotClassifier
     from sijo.zeroshot.label_files import read_labels as read_labels
     from sijo.zeroshot.labeller import LabelPrediction
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "Architecture": "sijo.nn.architecture.Architecture",
+    "ClassVectorClassifier": "sijo.zeroshot.class_vectors.classifier.ClassVectorClassifier",
     "FewShotClassifier": "sijo.jobs.fitting.classifier.FewShotClassifier",
     "Label": "sijo.zeroshot.labels.Label",
     "LabelSet": "sijo.zeroshot.labels.LabelSet",

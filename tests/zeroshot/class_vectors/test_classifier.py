@@ -48,6 +48,20 @@ def test_held_out_classes_choose(monkeypatch):
         chosen_on_held_out("eszsl", texts[:24], columns[:24], classes[:2])
 
 
+def test_auto_takes_the_better_one():
+    # kills: the first of two, the worse, or one that cannot be
+    random = np.random.default_rng(0)
+    classes, mixing = random.normal(size=(20, 12)), random.normal(size=(12, 12))
+    columns = np.repeat(np.arange(20), 12)
+    noise = random.normal(size=(240, 12))
+    assert chosen_on_held_out("auto", classes[columns] + noise, columns, classes).method.name == "cosine"
+    turned = chosen_on_held_out("auto", classes[columns] @ mixing + noise, columns, classes)
+    assert turned.method.name == "eszsl"
+    assert turned.ausuc == chosen_on_held_out("eszsl", classes[columns] @ mixing + noise, columns, classes).ausuc
+    fewer = chosen_on_held_out("auto", (classes[columns] @ mixing + noise)[:, :9], columns, classes)
+    assert fewer.method.name == "eszsl"
+
+
 def test_stacking_is_what_it_says(tiny_model):
     # kills: γ added to the unseen twice, taken from all, or forgotten by `with_labels`
     rows = rows_of(DOMAINS)
@@ -72,7 +86,9 @@ def test_attributes_take_the_place_of_words(tiny_model, write):
         json.dumps({"Sea": {"wet": 1, "high": 0}, "hill": {"wet": 0, "high": 1}, "rain": {"wet": 1, "high": 1}}),
     )
     texts, names = ["the sea", "a hill", "the sea and the sun", "a hill of sun"], ["sea", "hill", "sea", "hill"]
-    made = ClassVectorClassifier(["sea", "hill", "rain"], model=tiny_model, attributes=table, gamma=0)
+    made = ClassVectorClassifier(
+        ["sea", "hill", "rain"], model=tiny_model, method="conse", attributes=table, gamma=0
+    )
     made.fit(texts, names)
     assert made.class_vectors_.tolist() == [[1, 0], [0, 1], [1, 1]]
     with pytest.raises(TextError, match="no row for 'snow'"):

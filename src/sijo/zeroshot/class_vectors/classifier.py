@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 HELD_OUT = 0.2
 """Share of the seen classes that are treated as unseen, and of the others' texts that are not learned from."""
+AUTO = ("cosine", "eszsl")
+"""What "auto" chooses from: those that cost next to nothing to fit."""
 FEWEST_SEEN = 3
 """Seen classes without which none can be held out."""
 
@@ -52,6 +54,8 @@ def chosen_on_held_out(
     """The settings of a method with the greatest AUSUC, and the γ with the greatest H, over held-out classes.
 
     A fifth of the seen classes are taken for unseen; of the others' texts a fifth are measured on with theirs.
+    name  one of `METHODS`, or "auto" for the best of `AUTO`
+
     Returns the method fitted to the rest. Raises SettingError for fewer than three seen classes.
     """
     count = len(seen_SA)
@@ -74,8 +78,11 @@ def chosen_on_held_out(
             "for gamma"
         )
     place_S = np.cumsum(kept_S) - 1
+    same = texts_nD.shape[1] == seen_SA.shape[1]
+    names = [one for one in AUTO if same or one != "cosine"] if name == "auto" else [name]
+    candidates = [method for one in names for method in METHODS[one].candidates()]
     best: HeldOutChoice | None = None
-    for method in METHODS[name].candidates():
+    for method in candidates:
         learned = ~judged_n
         method.fit(texts_nD[learned], place_S[columns_n[learned]], seen_SA[kept_S])
         rows = StackingRows(columns_n[judged_n], method.scores(texts_nD[judged_n], seen_SA), kept_S)
@@ -92,7 +99,8 @@ class ClassVectorClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
     labels      all labels to choose from, seen and unseen: names, a mapping of names to descriptions, or a
                 `LabelSet`; None for those that `fit` is given
     model       a sentence encoder: a folder, an `org/name`, an opened model, or None for the built-in one
-    method      "eszsl", "conse", "dap", or "cosine", which learns γ alone
+    method      "eszsl", "conse", "dap", or "cosine", which learns γ alone; "auto" for the better of eszsl and cosine
+                over held-out seen classes
     attributes  an `AttributeTable` or the path of one: the vectors of classes, in place of their sentences'
     gamma       taken from the scores of seen classes, so that unseen ones are not drowned; "held-out" for the one
                 that does best on held-out seen classes; 0 for none
@@ -112,7 +120,7 @@ class ClassVectorClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         labels: Labels | None = None,
         *,
         model: "str | Path | Model | None" = None,
-        method: str = "eszsl",
+        method: str = "auto",
         attributes: AttributeTable | str | Path | None = None,
         gamma: float | Literal["held-out"] = "held-out",
         template: str | None = None,
@@ -132,9 +140,9 @@ class ClassVectorClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         Raises SettingError for settings that do not fit together; TextError for a text that is none, a label that
         is not among `labels`, or texts that all have one label.
         """
-        if self.method not in METHODS:
+        if self.method not in ("auto", *METHODS):
             hint = nearest(self.method, METHODS)
-            raise SettingError(f"no method {self.method!r}{hint}; there are {', '.join(METHODS)}")
+            raise SettingError(f"no method {self.method!r}{hint}; there are auto, {', '.join(METHODS)}")
         texts, names = list(texts_in(X)), list(names_in(y, "labels", "label"))
         if len(texts) != len(names):
             raise SettingError(f"{len(texts)} texts and {len(names)} labels; give one for each")
@@ -155,14 +163,16 @@ class ClassVectorClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         self.class_vectors_ = self._class_vectors(self.labels_)
         columns = np.searchsorted(seen, places)
         seen_SA = self.class_vectors_[seen]
-        if self.gamma == "held-out":
-            choice = chosen_on_held_out(self.method, vectors, columns, seen_SA, seed=self.seed)
-            self.gamma_, self.settings_ = choice.gamma, choice.method.settings
-        elif isinstance(self.gamma, str) or not np.isfinite(self.gamma):
+        if self.gamma != "held-out" and (isinstance(self.gamma, str) or not np.isfinite(self.gamma)):
             raise SettingError(f'gamma={self.gamma!r} must be a number, such as 0, or "held-out"')
+        if self.gamma == "held-out" or self.method == "auto":
+            choice = chosen_on_held_out(self.method, vectors, columns, seen_SA, seed=self.seed)
+            chosen, held_out = choice.method, choice.gamma
         else:
-            self.gamma_, self.settings_ = float(self.gamma), METHODS[self.method]().settings
-        self.method_ = METHODS[self.method](**self.settings_).fit(vectors, columns, seen_SA)
+            chosen, held_out = METHODS[self.method](), 0.0
+        self.gamma_ = held_out if self.gamma == "held-out" else float(self.gamma)
+        self.settings_ = chosen.settings
+        self.method_ = chosen.fit(vectors, columns, seen_SA)
         self.classes_ = np.array(self.labels_.names)
         return self
 
