@@ -37,7 +37,7 @@ from zero_shot_sets import drawn, source_of
 import data
 from sijo.evaluation.intervals import Interval, resampled, share_at_most
 from sijo.zeroshot.labels import LabelSet
-from sijo.zeroshot.many_labels.cascade import CascadeScorer
+from sijo.zeroshot.many_labels.cascade import CascadeScorer, cheapest
 from sijo.zeroshot.many_labels.certificate import EACH, Certificate, certified, misses_allowed
 from sijo.zeroshot.many_labels.composite import Beside
 from sijo.zeroshot.many_labels.fusion import second_share, spread
@@ -64,11 +64,18 @@ def requests(args: argparse.Namespace, count: int, domains: tuple[str, ...] = ()
     return [row["text"] for row in data.sample(rows, max(count, 1_000), args.seed)][:count], list(labels)
 
 
-def from_scores(verifier: np.ndarray, near: np.ndarray, share: float) -> Certificate:
+def from_scores(verifier: np.ndarray, near: np.ndarray, share: float, *, teach: bool = True) -> Certificate:
     """What `fit_cascade` gives for labels that compete, from scores (n, L) that are known."""
-    rows, best = np.arange(len(near)), verifier.argmax(1)
-    decisive: Any = {form: depths(near, form)[rows, best] for form in ("rank", "gap")}
+    best = np.arange(near.shape[1]) == verifier.argmax(1)[:, None]
+    if teach:
+        return cheapest(share, near, verifier, best)
+    decisive: Any = {form: depths(near, form)[best] for form in ("rank", "gap")}
     return certified(share, decisive, near.shape[1], depths(near, "gap"))
+
+
+def near_by(found: Certificate, near: np.ndarray) -> np.ndarray:
+    """The scores that a certificate's shortlist goes by."""
+    return near if found.lesson is None else found.lesson.said(near)
 
 
 def shortlisters(args: argparse.Namespace) -> dict[str, str | Path | None]:
@@ -89,12 +96,13 @@ def curve(args: argparse.Namespace) -> dict[str, Any]:
         near = scores_of(args.scores, f"{kind}-{short}", model, texts, labels)
         figures[name] = {"same_answer": float((near.argmax(1) == verifier.argmax(1)).mean())}
         for share in SHARES:
-            found = from_scores(verifier, near, share)
-            data.say(f"{name}, at most {share:g}: {found}")
-            figures[name][f"{share:g}"] = dict(found.record) | {
-                "times_fewer": {str(rows): round(found.times_fewer(rows), 2) for rows in ROWS},
-                "without_sample": round(found.labels / found.mean_labels, 2),
-            }
+            for kind, teach in (("as it is", False), ("taught", True)):
+                found = from_scores(verifier, near, share, teach=teach)
+                data.say(f"{name} {kind}, at most {share:g}: {found}")
+                figures[name][f"{share:g}, {kind}"] = dict(found.record) | {
+                    "times_fewer": {str(rows): round(found.times_fewer(rows), 2) for rows in ROWS},
+                    "without_sample": round(found.labels / found.mean_labels, 2),
+                }
     return figures
 
 
@@ -124,7 +132,7 @@ def draws(args: argparse.Namespace) -> dict[str, Any]:
             for _ in range(args.draws):
                 rows = random.integers(count, size=sample)
                 found = from_scores(full[rows], near[rows], share)
-                lost = ~found.shortlist.keeps(near)[np.arange(count), best]
+                lost = ~found.shortlist.keeps(near_by(found, near))[np.arange(count), best]
                 above, held = above + (lost.mean() > share), held + found.held
                 saved.append(found.labels / found.mean_labels)
                 limit, passed = by_halves(ranks[rows], share)

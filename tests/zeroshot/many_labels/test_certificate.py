@@ -7,15 +7,18 @@ import pytest
 
 from sijo.errors import SettingError
 from sijo.evaluation.intervals import share_at_most
+from sijo.zeroshot.many_labels.cascade import cheapest
 from sijo.zeroshot.many_labels.certificate import (
     EACH,
     Certificate,
     certified,
+    each_of,
     misses_allowed,
     texts_needed,
     usual_sample,
 )
 from sijo.zeroshot.many_labels.shortlist import SLACK, Shortlist, depths
+from sijo.zeroshot.many_labels.teaching import Lesson
 
 
 def so_few(count, rows, share):
@@ -119,3 +122,66 @@ def test_shares_that_are_none():
     few = certified(0.01, {"rank": np.ones(100)}, labels=3)
     assert "that takes 368" in str(few)
     assert misses_allowed(usual_sample(0.01), 0.01, EACH) > 0
+
+
+def spoiled(random, texts, labels=12):
+    """A shortlister's scores, and those of a verifier that likes some labels and takes others for each other."""
+    near = random.normal(size=(texts, labels))
+    taken = near @ np.roll(np.eye(labels), 1, axis=0) + np.linspace(-2, 2, labels)
+    return near, taken + random.normal(0, 0.3, size=near.shape)
+
+
+def test_a_taught_shortlister_is_certified_on_texts_that_did_not_teach_it():
+    # kills: texts that teach and certify, a lesson that is forgotten where it is used, a cost without the teachers
+    near, scores = spoiled(np.random.default_rng(1), 600)
+    deciding = np.arange(12) == scores.argmax(1)[:, None]
+    found = cheapest(0.05, near, scores, deciding)
+    assert (found.texts, found.taught) == (300, 300)
+    kept = found.shortlist.keeps(found.lesson.said(near))
+    assert found.misses == (deciding & ~kept)[1::2].sum() <= misses_allowed(300, 0.05, each_of(4))
+    assert found.mean_labels == pytest.approx(kept[1::2].sum(1).mean(), abs=0.01)
+    assert found.mean_labels < 0.5 * certified(0.05, {"rank": depths(near, "rank")[deciding]}, 12).mean_labels
+    assert found.times_fewer(1_000) == pytest.approx(12 * 1_000 / (found.mean_labels * 1_000 + 12 * 600))
+    plain = cheapest(0.05, scores, scores, deciding)  # nothing to learn: one label, and all texts certify
+    assert plain.mean_labels == 1
+    assert cheapest(0.05, near[:100], scores[:100], deciding[:100]).lesson is None  # too few to part in halves
+
+
+def test_taught_shortlists_hold_at_their_rate():
+    # kills: a lesson certified on its own teachers, four kinds at the confidence of two
+    random = np.random.default_rng(2)
+    pool, verifier = spoiled(random, 20_000)
+    best = np.arange(12) == verifier.argmax(1)[:, None]
+    wrong, draws = 0, 150
+    for _ in range(draws):
+        rows = random.integers(len(pool), size=240)
+        found = cheapest(0.1, pool[rows], verifier[rows], best[rows])
+        near = pool if found.lesson is None else found.lesson.said(pool)
+        wrong += (best & ~found.shortlist.keeps(near)).any(1).mean() > 0.1
+    assert wrong / draws <= 0.05
+
+
+def test_a_lesson_is_ridge_regression_from_what_both_share():
+    # kills: the map transposed, the ridge towards nothing, a mean left out, spreads of the wrong scorer
+    random = np.random.default_rng(3)
+    near, scores = spoiled(random, 40, labels=3)
+    near, scores = 5 * near, 7 * scores
+
+    def standard(table):
+        less = table - table.mean(1, keepdims=True)
+        return less / math.sqrt((less**2).mean())
+
+    own, wanted = standard(near), standard(scores)
+    middle, constant = own.mean(0), wanted.mean(0)
+    alike = ((own - middle) * (wanted - constant)).sum() / ((own - middle) ** 2).sum()
+    lesson = Lesson.of(near, scores)
+
+    def loss(weights):
+        off = wanted - constant - (own - middle) @ weights
+        return (off**2).sum() + 0.1 * 40 * ((weights - alike * np.eye(3)) ** 2).sum()
+
+    best = loss(lesson.weights)
+    for _ in range(30):
+        assert loss(lesson.weights + random.normal(0, 0.01, size=(3, 3))) > best
+    assert lesson.said(near) == pytest.approx((own - middle) @ lesson.weights + constant)
+    assert lesson.digest != Lesson.of(near, scores[:, ::-1]).digest

@@ -4,6 +4,7 @@ Letters: n texts, L labels.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,9 +13,16 @@ from sijo.inference.outputs import NotFiniteError, ReadCounts
 from sijo.names import folded
 from sijo.zeroshot.labeller import Labeller
 from sijo.zeroshot.labels import Label
-from sijo.zeroshot.many_labels.certificate import Certificate, certified, check_disagreement
+from sijo.zeroshot.many_labels.certificate import (
+    Certificate,
+    certified,
+    check_disagreement,
+    each_of,
+    texts_needed,
+)
 from sijo.zeroshot.many_labels.composite import OUTSIDE, Beside, CompositeScorer, must_be_fitted_to
 from sijo.zeroshot.many_labels.shortlist import Form, Shortlist, depths
+from sijo.zeroshot.many_labels.teaching import MOST_TAUGHT, Lesson
 from sijo.zeroshot.scorers.scorer import ScoreRequest
 
 OPTION = "cascade= (--cascade)"
@@ -52,12 +60,13 @@ class CascadeScorer(CompositeScorer):
 
     def notes(self, rows: int) -> Sequence[str]:
         """How many labels were verified, the sample's counted."""
-        sample = self.certificate
-        if not sample.held or not rows:
+        found = self.certificate
+        if not found.held or not rows:
             return ()
         return (
-            f"labels verified: about {sample.mean_labels:.1f} of {sample.labels:,} a text; with all labels of the "
-            f"{sample.texts:,} texts of the sample {sample.times_fewer(rows):.1f} times fewer than in full",
+            f"labels verified: about {found.mean_labels:.1f} of {found.labels:,} a text; with all labels of the "
+            f"{found.texts + found.taught:,} texts of the sample {found.times_fewer(rows):.1f} times fewer than in "
+            "full",
         )
 
     def score(self, request: ScoreRequest) -> tuple[np.ndarray, ReadCounts]:
@@ -66,6 +75,8 @@ class CascadeScorer(CompositeScorer):
         if not self.certificate.held:
             return self.first.score(request)
         near, _ = self.shortlister.score(request.texts, absolute=False)
+        if self.certificate.lesson is not None:
+            near = self.certificate.lesson.said(near)
         return verified(self.first.score, request, near, self.certificate.shortlist)
 
 
@@ -103,10 +114,7 @@ def fit_cascade(
     """
     check_disagreement(disagreement)
     labels, scorer = labeller.own, labeller.scorer
-    decisive: dict[Form, list[np.ndarray]] = {"rank": [], "gap": []}
-    gaps = list[np.ndarray]()
-    if scorer.reads_others:
-        del decisive["gap"]
+    parts: list[tuple[np.ndarray, ...]] = []
     rows = max(1, min(scorer.rows, MOST_PAIRS // len(labels.labels)))
     for start in range(0, len(texts), rows):
         part = texts[start : start + rows]
@@ -117,21 +125,42 @@ def fit_cascade(
         except NotFiniteError as error:
             raise error.after(start) from None
         deciding = deciding_labels(labeller, scores) & (reading.tokens > 0)[:, None]
-        if scorer.reads_others:
-            decisive["rank"].append(_asked_again(labeller, request, near, deciding))
-        else:
-            for form, parts in decisive.items():
-                parts.append(np.where(deciding, depths(near, form), 0).max(1))
-            gaps.append(depths(near, "gap").astype(np.float32))
+        again = _asked_again(labeller, request, near, deciding) if scorer.reads_others else np.zeros(len(part))
+        parts.append((near, scores if len(labels.labels) <= MOST_TAUGHT else near[:, :0], deciding, again))
         tell(len(part))
-    if not decisive["rank"]:
+    if not parts:
         raise SettingError(f"there are no texts to fit {OPTION} to; give some")
-    return certified(
-        disagreement,
-        {form: np.concatenate(parts) for form, parts in decisive.items()},
-        len(labels.labels),
-        np.concatenate(gaps) if gaps else None,
-    )
+    near, scores, deciding, again = (np.concatenate(column) for column in zip(*parts, strict=True))
+    if scorer.reads_others:
+        return certified(disagreement, {"rank": again}, len(labels.labels))
+    return cheapest(disagreement, near, scores, deciding)
+
+
+def cheapest(disagreement: float, near: np.ndarray, scores: np.ndarray, deciding: np.ndarray) -> Certificate:
+    """The certificate by which the fewest labels are verified, of a shortlister as it is and as it can be taught.
+
+    near      (n, L) the shortlister's scores
+    scores    (n, L) the verifier's; of more labels than can be taught they are not looked at
+    deciding  (n, L) bool, which labels decide the answers
+
+    Every second text teaches, where the others are enough to certify anything.
+    """
+    texts, labels = near.shape
+    half = len(range(1, texts, 2))
+    teaches = labels <= MOST_TAUGHT and half >= texts_needed(disagreement, each_of(4))
+    kinds = 4 if teaches else 2
+
+    def by(near: np.ndarray, deciding: np.ndarray) -> Certificate:
+        forms: tuple[Form, ...] = ("rank", "gap")
+        decisive = {form: np.where(deciding, depths(near, form), 0).max(1) for form in forms}
+        return certified(disagreement, decisive, labels, depths(near, "gap"), kinds)
+
+    plain = by(near, deciding)
+    if not teaches:
+        return plain
+    lesson = Lesson.of(near[::2], scores[::2])
+    taught = replace(by(lesson.said(near[1::2]), deciding[1::2]), lesson=lesson, taught=texts - half)
+    return min(plain, taught, key=lambda one: one.mean_labels)
 
 
 def _asked_again(labeller: Labeller, request: ScoreRequest, near: np.ndarray, full: np.ndarray) -> np.ndarray:

@@ -14,7 +14,8 @@ largest t whose true share of misses is above eps: at that one t, m misses or fe
 nothing smaller is (Bates et al. 2021, arXiv:2101.02703, theorem 1). Halves, one to choose t and one to state a
 limit, would be right too, and lose half of the texts.
 
-Two kinds of depth are tried, rank and gap, each at half of what may go wrong, and the cheaper is taken.
+Two kinds of depth are tried, rank and gap, and both again by a shortlister that half of the texts have taught, on
+the other half; each at its part of what may go wrong, and the cheapest is taken.
 
 **What is assumed**: the sample and the texts to come are drawn alike. A sample drawn at random from a file is, for
 that file.
@@ -31,11 +32,21 @@ import numpy as np
 from sijo.errors import SettingError
 from sijo.evaluation.intervals import share_at_most
 from sijo.zeroshot.many_labels.shortlist import SLACK, Form, Shortlist
+from sijo.zeroshot.many_labels.teaching import Lesson
 
 CONFIDENCE = 0.95
 """That the stated share holds."""
 EACH = 1 - (1 - CONFIDENCE) / 2
-"""That of each kind of depth, so that both hold with the other."""
+"""That of each of two kinds of depth, so that both hold together."""
+
+
+def each_of(kinds: int) -> float:
+    """The confidence of each of some kinds of depth with which all of them hold together.
+
+    >>> each_of(2) == EACH
+    True
+    """
+    return 1 - (1 - CONFIDENCE) / kinds
 
 
 def misses_allowed(texts: int, share: float, confidence: float = CONFIDENCE) -> int | None:
@@ -77,6 +88,12 @@ class Certificate:
     """How many there are."""
     mean_labels: float
     """How many of them are verified, of the sample's texts."""
+    kinds: int = 2
+    """Of how many kinds of depth it is the cheapest."""
+    lesson: Lesson | None = None
+    """What the shortlister was taught by other texts; None for its own scores."""
+    taught: int = 0
+    """How many these are; the verifier read them with all labels too."""
 
     @property
     def held(self) -> bool:
@@ -88,7 +105,7 @@ class Certificate:
         """Why nothing is left out."""
         if not self.texts:
             return "the sample would be all of the texts"
-        if self.texts < (needed := texts_needed(self.asked, EACH)):
+        if self.texts < (needed := texts_needed(self.asked, each_of(self.kinds))):
             return (
                 f"{self.texts:,} texts are too few to be certain of at most {self.asked:.3g}: that takes "
                 f"{needed:,} without a miss"
@@ -106,7 +123,7 @@ class Certificate:
         >>> round(shown.times_fewer(10_000), 2)
         10.0
         """
-        return self.labels * rows / (self.mean_labels * rows + self.labels * self.texts)
+        return self.labels * rows / (self.mean_labels * rows + self.labels * (self.texts + self.taught))
 
     @property
     def record(self) -> Mapping[str, object]:
@@ -118,27 +135,32 @@ class Certificate:
             "limit": self.shortlist.limit,
             "texts": self.texts,
             "misses": self.misses,
+            "taught": self.taught,
+            **({} if self.lesson is None else {"lesson": self.lesson.digest}),
             "mean_labels": round(self.mean_labels, 3),
         }
 
     def __str__(self) -> str:
         if not self.held:
             return f"every label is verified: {self.why_all}"
+        limit = share_at_most(self.misses, self.texts, each_of(self.kinds))
+        lesson = "" if self.lesson is None else f", as {self.taught:,} other texts taught it,"
         return (
             f"at most {self.asked:.3g} of texts answered otherwise than in full (95 % certain; "
-            f"{self.misses:,} of {self.texts:,} texts, limit {share_at_most(self.misses, self.texts, EACH):.4f}): "
-            f"{self.shortlist} are verified, {self.mean_labels:.1f} of {self.labels:,} a text"
+            f"{self.misses:,} of {self.texts:,} texts, limit {limit:.4f}): {self.shortlist}{lesson} are verified, "
+            f"{self.mean_labels:.1f} of {self.labels:,} a text"
         )
 
 
 def certified(
-    asked: float, decisive: Mapping[Form, np.ndarray], labels: int, gaps: np.ndarray | None = None
+    asked: float, decisive: Mapping[Form, np.ndarray], labels: int, gaps: np.ndarray | None = None, kinds: int = 2
 ) -> Certificate:
     """The cheapest shortlist that loses at most that share of answers for certain.
 
     decisive  by form, (n,) how deep the deepest label lies that decides a text's answer; 0 where none does
     labels    how many there are
     gaps      (n, L) how deep every label lies by gap, where that is one of the forms
+    kinds     of how many kinds of depth the cheapest will be taken, these among them
 
     Raises SettingError for a share that is none.
 
@@ -148,7 +170,7 @@ def certified(
     """
     texts = len(next(iter(decisive.values())))
     full = in_full(asked, labels, texts)
-    allowed = misses_allowed(texts, asked, EACH)
+    allowed = misses_allowed(texts, asked, each_of(kinds))
     if allowed is None:
         return full
     held = [full]
@@ -164,6 +186,7 @@ def certified(
                 misses=int((deepest > limit).sum()),
                 labels=labels,
                 mean_labels=mean,
+                kinds=kinds,
             )
         )
     return min(held, key=lambda one: one.mean_labels)
