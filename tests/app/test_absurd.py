@@ -221,9 +221,9 @@ STRINGS = {
     "classify": (
         "labels model revision entailment-column none-label hypothesis-template delimiter column labels-column"
     ),
-    "evaluate": "labels text-column label-column data model baseline label-columns",
-    "finetune": "text-column second-column label-column set teacher model train",
-    "generate": "prompt control-code other-code stop banned for-labels model prompts-file",
+    "evaluate": "labels text-column label-column data model baseline label-columns train",
+    "finetune": "text-column second-column label-column set teacher model train labels",
+    "generate": "prompt control-code other-code stop banned for-labels model prompts-file checked-by",
     "pretrain": "set code-column column tokenizer corpus",
     "distill": "teacher set",
     "convert": "size model-type",
