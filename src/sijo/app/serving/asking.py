@@ -18,7 +18,7 @@ def answer(content: Any) -> Response:
     return Response(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
 
 
-class Asked:
+class RoutedRequest:
     """A request, the model that it is for, and what is known about how it may be answered."""
 
     def __init__(self, request: Request, model: str | None) -> None:
@@ -53,7 +53,7 @@ class Asked:
 
 
 async def cosines_of(
-    asked: Asked, inputs: SentencePair, cut: bool | None = None, prompt: str | None = None
+    asked: RoutedRequest, inputs: SentencePair, cut: bool | None = None, prompt: str | None = None
 ) -> list[float]:
     texts = asked.texts([inputs.source_sentence, *inputs.sentences], "sentences")
     vectors = await asked.model.encode(

@@ -122,6 +122,18 @@ class Batcher:
             self.queued -= waiting.left
             waiting.taken = len(waiting.items)
 
+    def _give(self, waiting: Waiting, part: list[Any] | Exception) -> None:
+        """Hand a request what was computed for it, once it is whole."""
+        if waiting.answered.done():
+            return
+        if isinstance(part, Exception):
+            waiting.answered.set_exception(part)
+            self._let_go(waiting)
+            return
+        waiting.answers += part
+        if len(waiting.answers) == len(waiting.items):
+            waiting.answered.set_result(waiting.answers)
+
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
@@ -136,7 +148,7 @@ class Batcher:
                 self._rate = 0.8 * self._rate + 0.2 * tokens / max(took, 1e-6)
                 self.told(sum(len(places) for _, places in batch), len(batch), took)
                 for (waiting, _), part in zip(batch, parts, strict=True):
-                    _give(waiting, part)
+                    self._give(waiting, part)
             self._more.clear()
 
     def _next(self) -> list[tuple[Waiting, range]]:
@@ -185,15 +197,3 @@ def _computed(batch: Sequence[tuple[Waiting, range]]) -> list[list[Any] | Except
         parts.append(answers[: len(places)])
         answers = answers[len(places) :]
     return parts
-
-
-def _give(waiting: Waiting, part: list[Any] | Exception) -> None:
-    """Hand a request what was computed for it, once it is whole."""
-    if waiting.answered.done():
-        return
-    if isinstance(part, Exception):
-        waiting.answered.set_exception(part)
-        return
-    waiting.answers += part
-    if len(waiting.answers) == len(waiting.items):
-        waiting.answered.set_result(waiting.answers)

@@ -140,7 +140,10 @@ class Gate:
             if preflight:
                 await out.plain(204, b"")
                 return
-            body = await self._body(scope["method"], headers, receive)
+            body = await self._body(headers, receive)
+            kind = (headers.one("content-type") or "").partition(";")[0].strip().casefold()
+            if body and kind != "application/json":
+                raise Refusal(415, "the body must say that it is JSON: content-type: application/json")
             await self._answered(scope, body, receive, out)
         except Refusal as refusal:
             if not out.begun:
@@ -159,14 +162,11 @@ class Gate:
     def _is_preflight(scope: "Scope", headers: Headers) -> bool:
         return scope["method"] == "OPTIONS" and headers.one("access-control-request-method") is not None
 
-    async def _body(self, method: str, headers: Headers, receive: "Receive") -> bytes:
+    async def _body(self, headers: Headers, receive: "Receive") -> bytes:
         """The whole body; Refusal for one that is too long or too late."""
         most = self.limits.body_bytes
         if (headers.one("content-encoding") or "identity") != "identity":
             raise Refusal(415, "the body is compressed; send it as it is", kind="validation")
-        kind = (headers.one("content-type") or "").partition(";")[0].strip().casefold()
-        if method == "POST" and kind != "application/json":
-            raise Refusal(415, "the body must say that it is JSON: content-type: application/json")
         told = headers.one("content-length")
         if told is not None and told.isdigit() and int(told) > most:
             raise _too_long(most)

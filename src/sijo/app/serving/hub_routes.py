@@ -4,7 +4,16 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 
-from sijo.app.serving.asking import Asked, answer, applied, cosines_of, function_of, prompt_of, ranked, texts_of
+from sijo.app.serving.asking import (
+    RoutedRequest,
+    answer,
+    applied,
+    cosines_of,
+    function_of,
+    prompt_of,
+    ranked,
+    texts_of,
+)
 from sijo.app.serving.limits import Refusal
 from sijo.app.serving.served_models import ServedModel
 from sijo.app.serving.shapes import HubAnswer, HubParameters, HubRequest, SentencePair, Task, TextPair
@@ -46,7 +55,7 @@ async def hub_model_pipeline(request: Request, name: ModelName, task: Task, body
 
 
 async def _hub(request: Request, body: HubRequest, model: str | None, task: Task | None) -> Response:
-    asked = Asked(request, model)
+    asked = RoutedRequest(request, model)
     parameters = (body.parameters or HubParameters()).model_copy(
         update=body.model_dump(include=set(HubParameters.model_fields), exclude_unset=True)
     )
@@ -86,7 +95,7 @@ def _task_of(model: ServedModel, body: HubRequest, parameters: HubParameters) ->
     return "feature-extraction" if "classifier" not in model.kinds else "text-classification"
 
 
-async def _zero_shot(asked: Asked, body: HubRequest, parameters: HubParameters) -> list[Any]:
+async def _zero_shot(asked: RoutedRequest, body: HubRequest, parameters: HubParameters) -> list[Any]:
     alone = isinstance(body.inputs, str)
     texts = asked.texts(texts_of(body.inputs))
     given = parameters.candidate_labels or []
@@ -105,7 +114,7 @@ async def _zero_shot(asked: Asked, body: HubRequest, parameters: HubParameters) 
     return answers[0] if alone else answers
 
 
-async def _text_classification(asked: Asked, body: HubRequest, parameters: HubParameters) -> list[Any]:
+async def _text_classification(asked: RoutedRequest, body: HubRequest, parameters: HubParameters) -> list[Any]:
     inputs = body.inputs
     pairs: list[tuple[str, str | None]]
     if isinstance(inputs, SentencePair):

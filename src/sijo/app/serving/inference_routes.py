@@ -5,7 +5,16 @@ from typing import Any
 import numpy as np
 from fastapi import APIRouter, Request, Response
 
-from sijo.app.serving.asking import Asked, answer, applied, cosines_of, function_of, prompt_of, ranked, texts_of
+from sijo.app.serving.asking import (
+    RoutedRequest,
+    answer,
+    applied,
+    cosines_of,
+    function_of,
+    prompt_of,
+    ranked,
+    texts_of,
+)
 from sijo.app.serving.limits import Refusal
 from sijo.app.serving.shapes import (
     EmbedRequest,
@@ -26,7 +35,7 @@ router = APIRouter(tags=["text-embeddings-inference"])
 @router.post("/embed", response_model=list[list[float]])
 async def embed(request: Request, body: EmbedRequest) -> Response:
     """A vector for each text."""
-    asked = Asked(request, body.model)
+    asked = RoutedRequest(request, body.model)
     vectors = await asked.model.encode(
         asked.texts(texts_of(body.inputs)),
         normalize=body.normalize,
@@ -42,7 +51,7 @@ async def embed(request: Request, body: EmbedRequest) -> Response:
 @router.post("/predict", response_model=list[ScoredLabel] | list[list[ScoredLabel]])
 async def predict(request: Request, body: PredictRequest) -> Response:
     """The model's own labels for a text, for a pair of texts, or for several of either."""
-    asked = Asked(request, body.model)
+    asked = RoutedRequest(request, body.model)
     inputs = body.inputs
     alone = isinstance(inputs, str) or (len(inputs) == 2 and all(isinstance(one, str) for one in inputs))
     if isinstance(inputs, str):
@@ -65,7 +74,7 @@ async def predict(request: Request, body: PredictRequest) -> Response:
 @router.post("/rerank", response_model=list[RankedText])
 async def rerank(request: Request, body: RerankRequest) -> Response:
     """Texts in the order of how well they answer a query: by a model with one score, or by vectors."""
-    asked = Asked(request, body.model)
+    asked = RoutedRequest(request, body.model)
     texts = asked.texts(body.texts)
     check_text(body.query, "query")
     if "classifier" in asked.model.kinds and len(asked.model.own_labels) == 1:
@@ -89,7 +98,7 @@ async def rerank(request: Request, body: RerankRequest) -> Response:
 @router.post("/similarity", response_model=list[float])
 async def similarity(request: Request, body: SimilarityRequest) -> Response:
     """The cosine of each sentence with the first."""
-    asked = Asked(request, body.model)
+    asked = RoutedRequest(request, body.model)
     how = body.parameters
     return answer(
         await cosines_of(asked, body.inputs, how.truncate if how else None, how.prompt_name if how else None)
@@ -99,7 +108,7 @@ async def similarity(request: Request, body: SimilarityRequest) -> Response:
 @router.get("/info", response_model=ServiceInfo)
 async def info(request: Request, model: str | None = None) -> Response:
     """What a model is, and how much may be asked."""
-    asked = Asked(request, model)
+    asked = RoutedRequest(request, model)
     served = asked.model
     kind: dict[str, Any] = {}
     if "vectors" in served.kinds:

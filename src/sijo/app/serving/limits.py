@@ -40,7 +40,7 @@ class ServiceLimits:
     seconds: float = 60.0
     """From a request's arrival to its answer."""
     body_seconds: float = 10.0
-    """For a request's headers and body to arrive."""
+    """For a request's headers, and for its body, to arrive."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

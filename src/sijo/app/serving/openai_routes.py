@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from sijo.app.serving.asking import Asked, answer, texts_of
+from sijo.app.serving.asking import RoutedRequest, answer, texts_of
 from sijo.app.serving.limits import Refusal
 from sijo.app.serving.shapes import EmbeddingsAnswer, EmbeddingsRequest, ModelList
 
@@ -15,7 +15,7 @@ router = APIRouter(tags=["OpenAI"])
 @router.post("/v1/embeddings", response_model=EmbeddingsAnswer)
 async def embeddings(request: Request, body: EmbeddingsRequest) -> Response:
     """A vector for each text, as numbers or in base64."""
-    asked = Asked(request, body.model)
+    asked = RoutedRequest(request, body.model)
     if not isinstance(body.input, str) and any(not isinstance(text, str) for text in body.input):
         raise Refusal(422, "input holds numbers of tokens, which are those of another model; send the texts")
     vectors = await asked.model.encode(

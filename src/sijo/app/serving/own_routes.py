@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from sijo.app.serving.asking import Asked, answer
+from sijo.app.serving.asking import RoutedRequest, answer
 from sijo.app.serving.limits import Refusal
 from sijo.app.serving.shapes import AttributeAnswer, AttributeRequest, ClassifyAnswer, ClassifyRequest
 from sijo.zeroshot.labeller import LabelChoice
@@ -15,7 +15,7 @@ router = APIRouter(tags=["sijo"])
 @router.post("/classify", response_model=ClassifyAnswer)
 async def classify(request: Request, body: ClassifyRequest) -> Response:
     """Choose among labels that no model was trained on."""
-    asked = Asked(request, body.model)
+    asked = RoutedRequest(request, body.model)
     texts = asked.texts(body.texts)
     choice = LabelChoice(
         template=body.hypothesis_template,
@@ -75,7 +75,7 @@ async def classify(request: Request, body: ClassifyRequest) -> Response:
 @router.post("/attribute", response_model=AttributeAnswer)
 async def attribute(request: Request, body: AttributeRequest) -> Response:
     """Tell which control code each text looks like: CTRL's source attribution."""
-    asked = Asked(request, body.model)
+    asked = RoutedRequest(request, body.model)
     found = await asked.model.attribute(asked.texts(body.texts), seconds=asked.seconds)
     rows = [
         [

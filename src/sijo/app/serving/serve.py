@@ -53,6 +53,8 @@ class ServeSettings(ComputeOptions):
     """That wait, about; a request that finds more is told to come later."""
     most_seconds: float = 60.0
     """From a request's arrival to its answer."""
+    most_body_seconds: float = 10.0
+    """For a request's headers, and for its body, to arrive."""
     batch_tokens: int = 4096
     """Of the texts that are read together, about."""
     batch_wait: float = 2.0
@@ -94,6 +96,7 @@ def run(*models: str, settings: ServeSettings = ServeSettings()) -> None:
         tokens=settings.most_tokens,
         queue_tokens=settings.most_queue_tokens,
         seconds=settings.most_seconds,
+        body_seconds=settings.most_body_seconds,
     )
     if settings.batch_tokens < 1 or not 0 <= settings.batch_wait <= 1000 or not 0 <= settings.drain <= 3600:
         raise SettingError(

@@ -24,13 +24,13 @@ Labels = list[str] | dict[str, str | list[str]]
 class Own(BaseModel):
     """A request of sijo's own."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Others(BaseModel):
     """A request as another service's clients send it."""
 
-    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
 
 
 # sijo's own

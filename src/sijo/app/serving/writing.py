@@ -68,6 +68,17 @@ class Writers:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
+class EventStream(StreamingResponse):
+    """A stream that ends when nobody reads it any more, wherever it was."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self.body_iterator.aclose()  # type: ignore[attr-defined] # it is a generator
+
+
 async def written(
     model: ServedModel, writers: Writers, prompt: str, parameters: HubParameters, stream: bool
 ) -> Response:
@@ -77,7 +88,7 @@ async def written(
     writers.take()
     stop = threading.Event()
     if stream:
-        return StreamingResponse(_events(writers, begin, stop, prompt, parameters), media_type="text/event-stream")
+        return EventStream(_events(writers, begin, stop, prompt, parameters), media_type="text/event-stream")
     try:
         pieces = [token.text async for token in writers.tokens(begin, stop)]
     finally:
