@@ -13,7 +13,7 @@ from pathlib import Path
 from playwright.sync_api import expect
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-expect.set_options(timeout=30_000)
+expect.set_options(timeout=float(os.environ.get("EXPECT", "30000")))
 AXE = Path(os.environ.get("AXE", Path(__file__).parents[2] / ".venv/axe/package/axe.min.js"))
 
 

@@ -227,6 +227,7 @@ def test_labels_are_saved_and_opened(visit, saved, give):
         {"label": "bare"},
     ]
     give(page, "l.csv", "label,description,description\n은행,계좌,공과금\n".encode(), "#labels-file")
+    expect(page.locator(".label textarea")).to_have_count(1)
     expect(page.locator(".label textarea")).to_have_value("계좌\n공과금")
     give(page, "labels.json", content, "#labels-file")
     expect(page.locator(".label input")).to_have_count(3)

@@ -97,13 +97,15 @@ def test_a_model_is_fitted_asked_and_taken_away(visit, saved):
         names = ["sijo-small", *(["fitted 1"] if fitted else [])]
         route.fulfill(json={"data": [{"id": name} for name in names]})
 
+    own = {"model_type": {"classifier": {"id2label": {"0": "a", "1": "b"}}}}
+
     def before(page):
         routes = {"/fit": ["texts", "gold", "labels"], "/models/{name}/archive": None}
         page.route("**/openapi.json", described_with(routes))
         page.route("**/classify", classify)
         page.route("**/fit", fit)
         page.route("**/v1/models", models)
-        page.route("**/info?model=fitted%201", lambda route: route.fulfill(json={"model_type": {"classifier": {}}}))
+        page.route("**/info?model=fitted%201", lambda route: route.fulfill(json=own))
         page.route("**/models/fitted%201/archive", lambda route: route.fulfill(body=b"PK rest"))
 
     page = visit(before=before)
@@ -123,3 +125,19 @@ def test_a_model_is_fitted_asked_and_taken_away(visit, saved):
     assert fitted == [{"texts": ["one", "two"], "gold": [["b"], ["a"]], "labels": {"a": ["what a is"], "b": []}}]
     assert "none_label" not in chosen[-1] and chosen[-1]["multi_label"] is None  # which such a model refuses
     assert saved(page, "#save-model") == (b"PK rest", "fitted 1.zip")
+
+
+def test_a_trained_model_brings_its_labels(visit):
+    """kills: labels that a person has to copy from the model's card; none of these asked of a model without it."""
+    classify = classified_by(lambda text, _: ("sun", 0.8))
+    own = {"model_type": {"classifier": {"id2label": {"0": "sea", "1": "sun"}}}}
+
+    def before(page):
+        page.route("**/info?model=*", lambda route: route.fulfill(json=own))
+        page.route("**/classify", classify)
+
+    page = visit(before=before)
+    expect(page.locator(".label input").nth(1)).to_have_value("sun")
+    take(page, ["one"])
+    scored(page, 1)
+    assert classify.asked[-1]["multi_label"] is None and "model" not in classify.asked[-1]

@@ -129,3 +129,21 @@ def test_labels_that_cannot_be_are_told_before_anyone_is_asked(visit):
     expect(page.locator("#labels-trouble")).to_contain_text("nothing to choose between")
     page.wait_for_timeout(500)
     assert handler.asked == []
+
+
+def test_a_browser_that_keeps_nothing_is_enough(visit):
+    """kills: a page that stops at its first line where a browser keeps nothing for anyone."""
+    refuse = "for (const name of ['localStorage', 'sessionStorage'])"
+    refuse += " Object.defineProperty(window, name, {get() { throw new DOMException('no', 'SecurityError') }})"
+
+    def before(page):
+        page.add_init_script(refuse)
+        page.route("**/classify", classified_by(lambda text, _: ("a", 0.8)))
+
+    page = visit(before=before)
+    write_labels(page, [("a", ""), ("b", "")])
+    take(page, ["one"])
+    scored(page, 1)
+    page.locator("#language").click()
+    page.locator("#theme").click()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")

@@ -1,7 +1,7 @@
 // The page: what is written, asked and shown, put together.
 
 import { askKey, showKeys } from "./dialogs.js";
-import { at, debounced, download, el, fill, say, toast } from "./dom.js";
+import { at, debounced, download, el, fill, keep, kept, say, toast } from "./dom.js";
 import { listenForKeys } from "./keys.js";
 import { firstLanguage, language, percent, speak, t } from "./language.js";
 import { LabelsView } from "./labels_view.js";
@@ -217,8 +217,10 @@ function showModels() {
 /** Ask the model that is chosen from here on. */
 async function takeModel() {
   const kinds = (await service.info(at("model").value)).model_type;
-  project.trained = "classifier" in kinds && !("embedding" in kinds);
-  project.options.model = at("model").value;
+  const own = "embedding" in kinds ? [] : Object.values(kinds.classifier?.id2label ?? {});
+  project.trained = own.length > 1 && !own.some((name) => /entail/i.test(name));
+  project.options.model = at("model").selectedIndex > 0 ? at("model").value : null; // the first is asked without a name
+  if (project.trained && !project.named.length) project.setLabels(own.map((name) => [name, ""]));
   project.outdate();
 }
 
@@ -281,15 +283,15 @@ function example() {
 
 function keepLabels() {
   const { none, multi, template, threshold, noneThreshold } = project.options;
-  const kept = { labels: project.labels.map((label) => [label.name, label.description]), options: { none, multi, template, threshold, noneThreshold } };
-  localStorage.setItem("sijo.labels", JSON.stringify(kept));
+  const labels = project.labels.map((label) => [label.name, label.description]);
+  keep("labels", JSON.stringify({ labels, options: { none, multi, template, threshold, noneThreshold } }));
 }
 
 function restoreLabels() {
   try {
-    const kept = JSON.parse(localStorage.getItem("sijo.labels"));
-    Object.assign(project.options, kept.options);
-    project.setLabels(kept.labels);
+    const before = JSON.parse(kept("labels"));
+    Object.assign(project.options, before.options);
+    project.setLabels(before.labels);
   } catch {
     project.setLabels([["", ""], ["", ""]]); // a first visit, or what another version kept
   }
@@ -345,12 +347,12 @@ function listen() {
   const on = (id, work) => at(id).addEventListener("click", work);
   on("language", () => {
     const wished = language() === "ko" ? "en" : "ko";
-    localStorage.setItem("sijo.language", wished);
+    keep("language", wished);
     speakNow(wished);
   });
   on("theme", () => {
     const wished = isDark() ? "light" : "dark";
-    localStorage.setItem("sijo.theme", wished);
+    keep("theme", wished);
     document.documentElement.dataset.theme = wished;
     showTheme();
   });
@@ -387,12 +389,13 @@ function listen() {
 async function open() {
   try {
     await service.open();
+    showModels();
+    await takeModel();
   } catch (error) {
     at("notice").textContent = problemOf(error).problem;
     at("notice").hidden = false;
     return;
   }
-  showModels();
   showLearning();
   if (service.takes("/explain", ["texts", "labels"])) rows.why = why;
 }

@@ -50,7 +50,25 @@ export function toast(words) {
   hiding = setTimeout(() => (box.hidden = true), 6000);
 }
 
-/** Have the browser keep a file. */
+/** What the browser keeps under a name; null where it keeps nothing, or is told to keep nothing. */
+export function kept(name) {
+  try {
+    return localStorage.getItem(`sijo.${name}`);
+  } catch {
+    return null;
+  }
+}
+
+/** Have the browser keep words under a name, where it may. */
+export function keep(name, words) {
+  try {
+    localStorage.setItem(`sijo.${name}`, words);
+  } catch {
+    // it keeps nothing, and the page works without
+  }
+}
+
+/** Have the browser save a file. */
 export function download(name, content, kind) {
   const link = el("a", { href: URL.createObjectURL(new Blob([content], { type: kind })), download: name });
   link.click();

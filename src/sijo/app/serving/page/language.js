@@ -1,5 +1,7 @@
 // What the page says, in the language of the person: en.json and ko.json hold the same keys.
 
+import { kept } from "./dom.js";
+
 const KNOWN = ["en", "ko"];
 let texts = {};
 let code = "en";
@@ -10,7 +12,7 @@ export const language = () => code;
 
 /** The language to begin with: the one chosen before, else the browser's first that is known. */
 export function firstLanguage() {
-  const wished = [localStorage.getItem("sijo.language"), ...navigator.languages];
+  const wished = [kept("language"), ...navigator.languages];
   return wished.map((one) => (one || "").slice(0, 2)).find((one) => KNOWN.includes(one)) || "en";
 }
 

@@ -152,8 +152,8 @@ export class Project extends EventTarget {
   // Answers
 
   /** Note the answer for a row, by keys instead of names. */
-  answered(row, answer, version) {
-    row.version = version;
+  answered(row, answer) {
+    row.version = this.version;
     row.why = null;
     if (answer instanceof Error) {
       row.answer = null;

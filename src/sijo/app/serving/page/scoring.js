@@ -57,10 +57,9 @@ export class Scoring {
   async piece(waiting, signal) {
     const project = this.project;
     const rows = waiting.slice(0, pieceOf(waiting.map((row) => row.text)));
-    const version = project.version;
     const answers = await this.service.classify(rows.map((row) => row.text), project.choice, signal);
-    if (version !== project.version || signal.aborted) throw new DOMException("outdated", "AbortError");
-    rows.forEach((row, place) => project.answered(row, answers[place], version));
+    if (signal.aborted) throw new DOMException("outdated", "AbortError");
+    rows.forEach((row, place) => project.answered(row, answers[place]));
     project.tell("scored", rows);
   }
 }

@@ -17,6 +17,7 @@ export class Service {
   /** askKey  gives a key that a person typed, or null */
   constructor(askKey) {
     this.askKey = askKey;
+    this.key = keptKey();
     this.routes = {};
   }
 
@@ -65,16 +66,17 @@ export class Service {
   async answer(path, body, signal) {
     for (let tried = 1; ; tried += 1) {
       const headers = { accept: "application/json" };
-      const key = sessionStorage.getItem("sijo.key");
+      const { key } = this;
       if (key) headers.authorization = `Bearer ${key}`;
       if (body) headers["content-type"] = "application/json";
       const answer = await fetch(path, { method: body ? "POST" : "GET", headers, body: body && JSON.stringify(body), signal });
       if (answer.ok) return answer;
       if (answer.status === 401) {
-        if (key === sessionStorage.getItem("sijo.key")) { // else another request has asked for it meanwhile
+        if (key === this.key) { // else another request has asked for it meanwhile
           const given = await this.askKey(Boolean(key));
           if (given === null) throw new Refused(401, "");
-          sessionStorage.setItem("sijo.key", given);
+          this.key = given;
+          keepKey(given);
         }
       } else if ((answer.status === 429 || answer.status === 503) && tried < TRIES) {
         const wait = Math.min(10, Number(answer.headers.get("retry-after")) || 1) * 1000;
@@ -111,6 +113,22 @@ export function pieceOf(texts) {
     size += 1;
   }
   return size;
+}
+
+function keptKey() {
+  try {
+    return sessionStorage.getItem("sijo.key");
+  } catch {
+    return null;
+  }
+}
+
+function keepKey(key) {
+  try {
+    sessionStorage.setItem("sijo.key", key);
+  } catch {
+    // it is known until the page is loaded anew
+  }
 }
 
 async function reasonOf(answer) {
