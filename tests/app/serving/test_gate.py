@@ -114,7 +114,7 @@ def test_a_key_is_needed_everywhere_but_for_health():
 
 def test_bodies_that_are_too_long_are_refused_before_they_are_read():
     # kills: a gigabyte in memory; a length that is told and not believed, or not told
-    limits = ServiceLimits(body_bytes=10)
+    limits = ServiceLimits(most_body_bytes=10)
     assert asked(body=(b"0123456789",), limits=limits)[:2] == (200, b"seen 0123456789")
     read = (b"01234", b"56789", b"0")
     for told in (None, "3"):
@@ -126,7 +126,7 @@ def test_bodies_that_are_too_long_are_refused_before_they_are_read():
 def test_a_body_that_does_not_come_is_not_waited_for():
     # kills: connections that hold a place for ever
     status, _answer, headers, _ = asked(
-        body=(b"half", b"rest"), pause=0.04, limits=ServiceLimits(body_seconds=0.06)
+        body=(b"half", b"rest"), pause=0.04, limits=ServiceLimits(most_body_seconds=0.06)
     )
     assert status == 408 and headers[b"connection"] == b"close"
 
@@ -167,7 +167,7 @@ def test_each_answer_has_a_number_and_each_request_a_record():
 
 def test_limits_that_let_nothing_pass():
     # kills: a service that refuses everything, found out by its users
-    with pytest.raises(SettingError, match=r"texts=0 \(--most-texts\) lets nothing pass"):
-        ServiceLimits(texts=0)
-    with pytest.raises(SettingError, match="seconds=nan"):
-        ServiceLimits(seconds=float("nan"))
+    with pytest.raises(SettingError, match=r"most_texts=0 \(--most-texts\) lets nothing pass"):
+        ServiceLimits(most_texts=0)
+    with pytest.raises(SettingError, match="most_seconds=nan"):
+        ServiceLimits(most_seconds=float("nan"))

@@ -128,11 +128,11 @@ def test_bodies_that_no_parser_should_fail_at(client):
 
 def test_limits_are_held_before_any_work(serving):
     # kills: a limit that is checked after the network has read, or never
-    limits = ServiceLimits(texts=2, labels=3, tokens=50, body_bytes=10_000)
+    limits = ServiceLimits(most_texts=2, most_labels=3, most_tokens=50, most_body_bytes=10_000)
     with serving(limits=limits) as client:
         post = client.post
         assert post("/embed", json={"inputs": ["a", "b"]}).status_code == 200
-        refused(post("/embed", json={"inputs": ["a"] * 3}), 413, "3 texts, and 2 are taken")
+        refused(post("/embed", json={"inputs": ["a"] * 3}), 413, "3 texts, and at most 2 are taken")
         refused(post("/classify", json={"texts": ["a"], "labels": list("abcd")}), 413, "4 labels, and 3")
         refused(post("/embed", json={"inputs": "a " * 200}), 413, "about 101 tokens to read, and one may be 50")
         refused(post("/embed", json={"inputs": "a" * 20_000}), 413, "10,000 bytes")

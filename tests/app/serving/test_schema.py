@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 from sijo.app.serving.limits import ServiceLimits
 from sijo.app.serving.service import application, make_service
 
-GATE = application(make_service(limits=ServiceLimits(tokens=500, texts=8, labels=8)))
+GATE = application(make_service(limits=ServiceLimits(most_tokens=500, most_texts=8, most_labels=8)))
 
 
 @pytest.fixture(scope="module")

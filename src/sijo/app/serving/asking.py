@@ -27,13 +27,14 @@ class RoutedRequest:
         self.model: ServedModel = service.models.named(model)
         self.record = request.scope["state"]["record"]
         self.record.counts["model"] = self.model.name
-        self.seconds: float = self.limits.seconds
+        self.seconds: float = self.limits.most_seconds
 
     def texts(self, texts: Sequence[str], what: str = "texts") -> list[str]:
         """The texts, once they are known to be texts and not too many."""
-        if len(texts) > self.limits.texts:
+        if len(texts) > self.limits.most_texts:
             raise Refusal(
-                413, f"there are {len(texts):,} {what}, and {self.limits.texts:,} are taken at a time; send fewer"
+                413,
+                f"there are {len(texts):,} {what}, and at most {self.limits.most_texts:,} are taken",
             )
         if not texts:
             raise Refusal(422, f"{what} is empty; give one or more", kind="empty")
@@ -45,10 +46,10 @@ class RoutedRequest:
     def labels(self, labels: Sequence[Any]) -> None:
         """Raise Refusal for more labels than are taken beside a text."""
         for one in labels:
-            if len(one) > self.limits.labels:
+            if len(one) > self.limits.most_labels:
                 raise Refusal(
                     413,
-                    f"there are {len(one):,} labels, and {self.limits.labels:,} are taken beside a text",
+                    f"there are {len(one):,} labels, and {self.limits.most_labels:,} are taken beside a text",
                 )
 
 

@@ -164,7 +164,7 @@ class Gate:
 
     async def _body(self, headers: Headers, receive: "Receive") -> bytes:
         """The whole body; Refusal for one that is too long or too late."""
-        most = self.limits.body_bytes
+        most = self.limits.most_body_bytes
         if (headers.one("content-encoding") or "identity") != "identity":
             raise Refusal(415, "the body is compressed; send it as it is", kind="validation")
         told = headers.one("content-length")
@@ -172,7 +172,7 @@ class Gate:
             raise _too_long(most)
         parts, size = list[bytes](), 0
         try:
-            async with asyncio.timeout(self.limits.body_seconds):
+            async with asyncio.timeout(self.limits.most_body_seconds):
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
@@ -184,7 +184,9 @@ class Gate:
                     if not message.get("more_body", False):
                         return b"".join(parts)
         except TimeoutError:
-            raise Refusal(408, f"the body did not come whole within {self.limits.body_seconds:g} seconds") from None
+            raise Refusal(
+                408, f"the body did not come whole within {self.limits.most_body_seconds:g} seconds"
+            ) from None
 
     async def _answered(self, scope: "Scope", body: bytes, receive: "Receive", out: "_Outgoing") -> None:
         """Have the application answer; when the client goes, so does the work."""

@@ -1,9 +1,14 @@
 """What the service will not do, decided before any work: sizes, times, and how a refusal is told."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from cyclopts import Group, Parameter
 
 from sijo.errors import SettingError
 
+LIMITS = Parameter(group=Group("Limits", sort_key=1))
+"""These options stand apart in the command's help."""
 REASONS = {
     400: "the body is no JSON",
     401: "a key is needed, or is another",
@@ -27,26 +32,26 @@ REASONS = {
 class ServiceLimits:
     """How much one request may ask, and how much may wait."""
 
-    body_bytes: int = 4 * 2**20
+    most_body_bytes: Annotated[int, LIMITS] = 4 * 2**20
     """Of a request's body."""
-    texts: int = 1_000
+    most_texts: Annotated[int, LIMITS] = 1_000
     """Of a request."""
-    labels: int = 1_000
+    most_labels: Annotated[int, LIMITS] = 1_000
     """Beside each text of a request."""
-    tokens: int = 200_000
+    most_tokens: Annotated[int, LIMITS] = 200_000
     """That a request has the network read, about: labels count for each text where both are read together."""
-    queue_tokens: int = 1_000_000
+    most_queue_tokens: Annotated[int, LIMITS] = 1_000_000
     """That wait, about; a request that finds more is refused."""
-    seconds: float = 60.0
+    most_seconds: Annotated[float, LIMITS] = 60.0
     """From a request's arrival to its answer."""
-    body_seconds: float = 10.0
+    most_body_seconds: Annotated[float, LIMITS] = 10.0
     """For a request's headers, and for its body, to arrive."""
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not value > 0:
+        for name in ServiceLimits.__dataclass_fields__:
+            if not (value := getattr(self, name)) > 0:
                 option = name.replace("_", "-")
-                raise SettingError(f"{name}={value} (--most-{option}) lets nothing pass; give more than 0")
+                raise SettingError(f"{name}={value} (--{option}) lets nothing pass; give more than 0")
 
 
 class Refusal(Exception):  # noqa: N818 (an answer, no fault)

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from sijo.app.options import ComputeOptions
 from sijo.app.results import tell
+from sijo.app.serving.limits import ServiceLimits
 from sijo.errors import SettingError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ SHORTEST_KEY = 16
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class ServeSettings(ComputeOptions):
+class ServeSettings(ServiceLimits, ComputeOptions):
     """Where the service listens, who may ask, and how much."""
 
     host: str = "127.0.0.1"
@@ -41,20 +42,6 @@ class ServeSettings(ComputeOptions):
     """NAME=FILE: labels that requests may name; files as of --labels-file. May be given several times."""
     calibration: Annotated[tuple[str, ...], Parameter(negative=())] = ()
     """NAME=FILE: a calibration of sijo classify that requests may name. May be given several times."""
-    most_body_bytes: int = 4 * 2**20
-    """Of a request's body."""
-    most_texts: int = 1_000
-    """Of a request."""
-    most_labels: int = 1_000
-    """Beside each text of a request."""
-    most_tokens: int = 200_000
-    """That a request has the network read, about; labels count for each text where both are read together."""
-    most_queue_tokens: int = 1_000_000
-    """That wait, about; a request that finds more is told to come later."""
-    most_seconds: float = 60.0
-    """From a request's arrival to its answer."""
-    most_body_seconds: float = 10.0
-    """For a request's headers, and for its body, to arrive."""
     batch_tokens: int = 4096
     """Of the texts that are read together, about."""
     batch_wait: float = 2.0
@@ -85,19 +72,9 @@ def run(*models: str, settings: ServeSettings = ServeSettings()) -> None:
     keys = [] if settings.api_key_file is None else read_keys(settings.api_key_file)
     check_address(settings.host, settings.port, keys)
     from sijo.app.serving.gate import Callers
-    from sijo.app.serving.limits import ServiceLimits
     from sijo.app.serving.server import serve
     from sijo.app.serving.service import application, log_to_stderr, make_service
 
-    limits = ServiceLimits(
-        body_bytes=settings.most_body_bytes,
-        texts=settings.most_texts,
-        labels=settings.most_labels,
-        tokens=settings.most_tokens,
-        queue_tokens=settings.most_queue_tokens,
-        seconds=settings.most_seconds,
-        body_seconds=settings.most_body_seconds,
-    )
     if settings.batch_tokens < 1 or not 0 <= settings.batch_wait <= 1000 or not 0 <= settings.drain <= 3600:
         raise SettingError(
             f"--batch-tokens {settings.batch_tokens}, --batch-wait {settings.batch_wait:g} and --drain "
@@ -107,7 +84,7 @@ def run(*models: str, settings: ServeSettings = ServeSettings()) -> None:
         raise SettingError("--precision auto is decided by the first texts, and a service has none yet; name one")
     service = make_service(
         models,
-        limits=limits,
+        limits=settings,
         label_sets=label_sets(settings.label_set),
         calibrations=calibrations(settings.calibration),
         batch_tokens=settings.batch_tokens,

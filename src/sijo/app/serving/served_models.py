@@ -273,11 +273,11 @@ class ServedModel:
 
     def check_tokens(self, costs: Sequence[int]) -> None:
         """Raise Refusal where a request is about more tokens than one may be."""
-        if (cost := sum(costs)) > self.limits.tokens:
+        if (cost := sum(costs)) > self.limits.most_tokens:
             raise Refusal(
                 413,
-                f"the request is about {cost:,} tokens to read, and one may be {self.limits.tokens:,}; send fewer "
-                "texts, or labels, at a time",
+                f"the request is about {cost:,} tokens to read, and one may be {self.limits.most_tokens:,}; send "
+                "fewer texts, or labels, at a time",
             )
 
     def opened(self) -> Iterator[Callable[[], object]]:

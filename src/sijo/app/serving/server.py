@@ -103,7 +103,7 @@ def serve(
         h11_max_incomplete_event_size=HEAD_BYTES,
     )
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
-    PatientProtocol.head_seconds = service.limits.body_seconds
+    PatientProtocol.head_seconds = service.limits.most_body_seconds
     DrainingServer(config, service, told).run([listening])
 
 

@@ -154,7 +154,7 @@ def make_service(
     """
     limits = limits or ServiceLimits()
     metrics = ServiceMetrics()
-    queue = Batcher(tokens=batch_tokens, wait=batch_wait, most=limits.queue_tokens, told=metrics.batch)
+    queue = Batcher(tokens=batch_tokens, wait=batch_wait, most=limits.most_queue_tokens, told=metrics.batch)
     own = served(models, queue, limits, run_by, calibrations=calibrations or {})
     metrics.queued.set_function(lambda: queue.queued)
     made = Service(own, queue, limits, metrics, label_sets or {})
