@@ -96,10 +96,10 @@ def curve(args: argparse.Namespace) -> dict[str, Any]:
         near = scores_of(args.scores, f"{kind}-{short}", model, texts, labels)
         figures[name] = {"same_answer": float((near.argmax(1) == verifier.argmax(1)).mean())}
         for share in SHARES:
-            for kind, teach in (("as it is", False), ("taught", True)):
+            for how, teach in (("as it is", False), ("taught", True)):
                 found = from_scores(verifier, near, share, teach=teach)
-                data.say(f"{name} {kind}, at most {share:g}: {found}")
-                figures[name][f"{share:g}, {kind}"] = dict(found.record) | {
+                data.say(f"{name} {how}, at most {share:g}: {found}")
+                figures[name][f"{share:g}, {how}"] = dict(found.record) | {
                     "times_fewer": {str(rows): round(found.times_fewer(rows), 2) for rows in ROWS},
                     "without_sample": round(found.labels / found.mean_labels, 2),
                 }

@@ -137,6 +137,7 @@ def test_a_taught_shortlister_is_certified_on_texts_that_did_not_teach_it():
     deciding = np.arange(12) == scores.argmax(1)[:, None]
     found = cheapest(0.05, near, scores, deciding)
     assert (found.texts, found.taught) == (300, 300)
+    assert found.lesson.digest == Lesson.of(near[::2], scores[::2]).digest
     kept = found.shortlist.keeps(found.lesson.said(near))
     assert found.misses == (deciding & ~kept)[1::2].sum() <= misses_allowed(300, 0.05, each_of(4))
     assert found.mean_labels == pytest.approx(kept[1::2].sum(1).mean(), abs=0.01)
