@@ -409,7 +409,7 @@ MAY_OPEN = {
     "files/tables.py": {"self._path.open", "path.open"},
     "zeroshot/calibrating/frozen.py": {"path.open"},
     "zeroshot/label_files.py": {"path.read_text"},
-    "files/atomic.py": {"temporary.open", "os.open"},
+    "files/atomic.py": {"temporary.open", "os.open", "(fresh / name).open"},
     "files/cache.py": {"sqlite3.connect"},
     "checkpoints/weights.py": {"file.open"},
     # the confined process that converts
@@ -425,7 +425,6 @@ MAY_OPEN = {
     "checkpoints/onnx/opened.py": {"file.open", "data.open", "os.open"},
     "checkpoints/onnx/same_weights.py": {"FolderFile(file.folder, file.name, check=False).open"},
     "checkpoints/describe.py": {"file.open"},
-    "export/export.py": {"(fresh / name).open"},
     "export/file.py": {"file.with_name(file.name + DATA).open"},
     "files/opener.py": {"os.open", "open"},
     "files/system.py": {"os.open"},

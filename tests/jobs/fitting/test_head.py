@@ -101,6 +101,12 @@ def test_a_class_without_labels_keeps_its_texts():
     recall = [(one.logits(texts)[rows].argmax(-1) == 3).mean() for one in (alone, head)]
     assert recall[0] < zero - 0.1 <= recall[1] - 0.1
     assert head.tried == 12
+    problem = _Problem(texts[few], right[few], prior, multi_label=False, beside=(vectors, own))
+    folds_n = folds(right[few], 3, seed=0)
+    held = problem.held_out_logits([DEFAULT], folds_n)[0]
+    weight_LR, bias = problem.solved(DEFAULT, np.concatenate([folds_n != 0, np.ones(4, bool)]))
+    want = DEFAULT.prior * problem.prior_nL[:12] + problem.z_nR[:12] @ weight_LR.T + bias
+    np.testing.assert_allclose(held[folds_n == 0], want[folds_n == 0], atol=1e-9)
     words, _ = stand_ins(right[few], prior, labels, texts[:0])
     assert (words == labels[3:]).all()
 
