@@ -162,7 +162,7 @@ def finetune_tasks():
     from sijo.app.training.finetune import TASKS
     from sijo.data.labelled_rows import TASKS as KNOWN
 
-    assert (*KNOWN, "label-matching", "one-pass") == TASKS
+    assert (*KNOWN, "label-matching", "one-pass", "self-training") == TASKS
     return TASKS
 
 

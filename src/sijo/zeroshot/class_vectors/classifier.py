@@ -99,8 +99,8 @@ class ClassVectorClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
     labels      all labels to choose from, seen and unseen: names, a mapping of names to descriptions, or a
                 `LabelSet`; None for those that `fit` is given
     model       a sentence encoder: a folder, an `org/name`, an opened model, or None for the built-in one
-    method      "eszsl", "conse", "dap", or "cosine", which learns γ alone; "auto" for the better of eszsl and cosine
-                over held-out seen classes
+    method      "eszsl", "conse", "dap", or "cosine", which learns γ alone; "auto" for the better of eszsl and
+                cosine over held-out seen classes
     attributes  an `AttributeTable` or the path of one: the vectors of classes, in place of their sentences'
     gamma       taken from the scores of seen classes, so that unseen ones are not drowned; "held-out" for the one
                 that does best on held-out seen classes; 0 for none
