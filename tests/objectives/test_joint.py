@@ -117,7 +117,7 @@ def test_the_enhanced_mask_decoder_by_its_order_of_operations(tokenizer, questio
     head, transformer = network.head["mlm"], network.transformer
     keep = question.keep
     states = transformer(question.input_ids, keep, output_hidden_states=True).hidden_states
-    last, seen, source = transformer.blocks[2], transformer.view(keep, states[0]), states[2]
+    last, seen, source = transformer.blocks[2], transformer.views(keep, states[0])[2], states[2]
     query = last(source, seen, last(source, seen, source + head.places.weight[: source.shape[1]]))
     hidden = torch.nn.functional.gelu(query @ head.dense.weight.T + head.dense.bias)
     logits = head.norm(hidden) @ transformer.embeddings.tokens.weight.T + head.bias
