@@ -25,11 +25,12 @@ figures in docs/learning-without-labels.md are of the student that it was made f
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
 
 import numpy as np
-from zero_shot_sets import drawn, source_of
+from zero_shot_sets import SECTIONS, drawn, source_of
 
 import data
 import sijo
@@ -103,8 +104,15 @@ def main() -> None:
         one = drawn(name, source, POOL + JUDGED, args.seed)
         assert one is not None
         labels = LabelSet.of(one.labels)
+        more = []
+        if len(one.rows) < POOL + JUDGED:  # of the Korean set the rest is of the part that taught sijo-small
+            known = {text for text, _ in one.rows}
+            more = [(text, SECTIONS[section][1]) for text, section in source.sections("ko", teaching=True)]
+            more = data.sample(sorted({row for row in more if row[0] not in known}), JUDGED, args.seed)
+            one = replace(one, rows=[*one.rows[:POOL], *more])
         rows = [(" ".join(text.split()[:WORDS]), label) for text, label in one.rows]
-        sets[name] = ([text for text, _ in rows[:POOL]], rows[POOL:], labels)
+        pool = len(rows) - len(more) if more else POOL
+        sets[name] = ([text for text, _ in rows[:pool]], rows[pool:], labels)
         data.write_csv(args.out / f"{name}.csv", ["text"], [[text] for text in sets[name][0]])
     measured = Measured(args.out, sets)
     models: dict[str, dict[str, str]] = {name: {} for name in SETS}

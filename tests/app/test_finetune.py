@@ -194,7 +194,7 @@ def test_an_encoder_learns_to_fit_labels(sijo_cli, tiny_model, files, tmp_path):
     for option, name in (("--text-column", "txet"), ("--label-column", "domian")):
         refused = sijo_cli(*arguments, option, name, "-o", tmp_path / "no")
         refused.must_say(2, "did you mean")
-    for option in ("--teacher", "--second-column", "--labels-separator", "--seeds"):
+    for option in ("--second-column", "--labels-separator", "--seeds"):
         refused = sijo_cli(*arguments, "-o", tmp_path / "no", option, 3)
         refused.must_say(2, f"{option} has no part in --task label-matching")
 

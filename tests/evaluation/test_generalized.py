@@ -123,3 +123,12 @@ def test_bad_input(tmp_path):
     made = evaluate_generalized(GOLD, SCORES, SEEN, resamples=100)
     plot_generalized({"cosine": made}, tmp_path / "curve.svg")
     assert (tmp_path / "curve.svg").stat().st_size > 1000
+
+
+def test_a_row_whose_margin_is_gamma_stays_with_its_seen_class():
+    # kills: the unseen class winning a tie, or γ on the wrong side of a margin
+    scores = np.array([[0.5, 0.125], [0.25, 0.125]])  # margins of exactly 0.375 and 0.125
+    at, above = (
+        evaluate_generalized([0, 1], scores, [True, False], gamma=gamma, resamples=100) for gamma in (0.125, 0.25)
+    )
+    assert (at.seen.value, at.unseen.value) == (1, 0) and (above.seen.value, above.unseen.value) == (1, 1)
