@@ -275,6 +275,7 @@ function example() {
   project.setLabels(t("example.labels"));
   project.options.none = true;
   at("none").checked = true;
+  showOptions();
   project.outdate();
   loading.open({ name: "", text: t("example.rows").map((cells) => cells.join("\t")).join("\n") });
 }
