@@ -114,7 +114,7 @@ def test_figures_are_those_of_scikit_learn(visit, give):
     expect(figures.nth(0)).to_contain_text(f"{100 * accuracy_score(gold, given):.1f}%")
     expect(figures.nth(0)).to_contain_text("31.3% to 83.2%")  # Wilson's interval of 6 in 10
     expect(figures.nth(1)).to_contain_text(f"{100 * f1_score(gold, given, average='macro'):.1f}%")
-    page.locator("#matrix-box summary").click()
+    page.locator("#measures summary").click()
     cells = [
         [int(cell.split()[0] if cell else 0) for cell in row.locator("td").all_inner_texts()]
         for row in page.locator("table.matrix tbody tr").all()
@@ -231,6 +231,7 @@ def test_labels_are_saved_and_opened(visit, saved, give):
     expect(page.locator(".label textarea")).to_have_value("계좌\n공과금")
     give(page, "labels.json", content, "#labels-file")
     expect(page.locator(".label input")).to_have_count(3)
+    assert page.get_by_role("textbox", name="Name of label 2", exact=True).input_value() == "work"
     page.reload()
     expect(page.locator(".label textarea").first).to_have_value("할 일 목록\n장 볼 목록")
 

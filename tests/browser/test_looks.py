@@ -113,6 +113,6 @@ def test_it_is_small_and_ready_soon(visit, record_property):
         " ready: performance.getEntriesByName('sijo-ready')[0].startTime} }"
     )
     print(figures)
-    assert figures["bytes"] < 120_000
+    assert figures["bytes"] < 122_880
     assert figures["sent"] < 60_000
     assert figures["ready"] < 5_000

@@ -116,7 +116,7 @@ def test_semicolons_divide_where_they_do(call):
 
 
 def test_measures_are_those_of_scikit_learn(call):
-    """kills: a wrong mean, on sixty random tables; recall for precision; labels of the truth alone that are left out."""
+    """kills: a wrong mean, on sixty random tables; recall for precision; labels of the truth alone left out."""
     chance = random.Random(3)
     for _ in range(60):
         names = "abcdef"[: chance.randrange(2, 6)]

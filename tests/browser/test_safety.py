@@ -32,7 +32,7 @@ def test_hostile_texts_stay_texts(visit, give):
     page.locator("#gold-column").select_option(label="gold")
     scored(page, len(HOSTILE))
     expect(page.locator("#measures")).to_be_visible()
-    page.locator("#matrix-box summary").click()
+    page.locator("#measures summary").click()
     page.locator("#rows .row").first.click()
     page.keyboard.press("1")
     assert page.locator("#rows .text").first.inner_text() == HOSTILE[0]

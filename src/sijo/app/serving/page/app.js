@@ -3,7 +3,7 @@
 import { askKey, showKeys } from "./dialogs.js";
 import { at, debounced, download, el, fill, keep, kept, say, toast } from "./dom.js";
 import { listenForKeys } from "./keys.js";
-import { firstLanguage, language, percent, speak, t } from "./language.js";
+import { count, firstLanguage, language, percent, speak, t } from "./language.js";
 import { LabelsView } from "./labels_view.js";
 import { Learning } from "./learning.js";
 import { LoadView } from "./load_view.js";
@@ -115,7 +115,7 @@ function showShares() {
     const button = el("button", {
       type: "button", class: "share-button", "aria-pressed": String(rows.filter === filter),
       onclick: () => setFilter(rows.filter === filter ? "all" : filter),
-    }, el("span", { class: "name" }, name), el("b", {}, t("shares.number", { number, share: percent(number / project.rows.length) })));
+    }, el("span", { class: "name" }, name), el("b", {}, `${count(number)} · ${percent(number / project.rows.length)}`));
     button.style.setProperty("--share", number / Math.max(1, project.rows.length));
     return button;
   };
@@ -275,6 +275,7 @@ function example() {
   project.setLabels(t("example.labels"));
   project.options.none = true;
   at("none").checked = true;
+  showOptions();
   project.outdate();
   loading.open({ name: "", text: t("example.rows").map((cells) => cells.join("\t")).join("\n") });
 }

@@ -4,9 +4,9 @@ import { at, el, fill } from "./dom.js";
 import { t } from "./language.js";
 
 const KEYS = [
-  ["J · ↓", "keys.next"], ["K · ↑", "keys.before"], ["1 – 9", "keys.label"], ["0", "keys.none"], ["↵", "keys.accept"],
-  ["⌫", "keys.clear"], ["U · Ctrl Z", "keys.undo"], ["⇧ U", "keys.redo"], ["W", "keys.why"], ["N", "keys.ten"],
-  ["[ ]", "keys.pages"], ["/", "keys.search"], ["?", "keys.help"],
+  ["J · ↓", "keys.next"], ["K · ↑", "keys.before"], ["1 – 9", "keys.label"], ["0", "none.name"], ["↵", "keys.accept"],
+  ["⌫", "keys.clear"], ["U · Ctrl Z", "undo"], ["⇧ U", "redo"], ["W", "row.why"], ["N", "ten"],
+  ["[ ]", "keys.pages"], ["/", "filter.search"], ["?", "help"],
 ];
 let asking = null;
 

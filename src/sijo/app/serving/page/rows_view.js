@@ -229,7 +229,7 @@ export class RowsView {
     if (!row.text.trim()) return el("p", { class: "text soft" }, t("row.empty"));
     const most = current ? MOST_SHOWN : SHOWN;
     const words = current && row.why?.effects ? marked(row) : [row.text.slice(0, most)];
-    return el("p", { class: "text", dir: "auto" }, words, row.text.length > most ? "…" : null);
+    return el("p", { class: "text", dir: "auto", lang: /[가-힣]/.test(row.text.slice(0, SHOWN)) ? "ko" : null }, words, row.text.length > most ? "…" : null);
   }
 
   bars(row, current) {
