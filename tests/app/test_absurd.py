@@ -51,8 +51,8 @@ SOUND = {
 
 def numeric_options():
     """Every option that takes a number, by its command."""
-    names = "attribute bench classify distill encode evaluate export finetune fit generate predict pretrain suggest"
-    for name in names.split():
+    names = "attribute bench classify distill encode evaluate export finetune fit generate predict pretrain serve"
+    for name in (*names.split(), "suggest"):
         yield from (((name,), option) for option in _numbers(cli.app[name]))
     tokenizers = cli.app["tokenizer"]
     for name in ("train", "cut"):
@@ -116,6 +116,7 @@ def orders(writer, tiny_model, tuned, write, tmp_path):
         ("export",): ("export", tiny_model, "--texts", texts, "--out", tmp_path / "x"),
         ("finetune",): ("finetune", "--train", data, "--out", tmp_path / "f", "--settings"),
         ("fit",): ("fit", data, "--labels-column", "label", "--model", tiny_model, "--out", tmp_path / "h"),
+        ("serve",): ("serve", tmp_path / "no model"),  # it would not end
         ("suggest",): ("suggest", texts, "--model", tiny_model),
         ("generate",): generate,
         ("pretrain",): ("pretrain", "bert-tiny", "--corpus", texts, "--settings"),

@@ -12,7 +12,7 @@ import pytest
 import sijo
 from runs import REQUESTS
 from sijo.app.cli import app
-from sijo.app.generate import stream
+from sijo.app.writing.generate import stream
 from sijo.generation.generator import GeneratedText, Generator, Request, Token
 
 

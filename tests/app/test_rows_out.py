@@ -15,7 +15,7 @@ import sijo
 from sijo.app import cli
 from sijo.app.classify import ClassifySettings
 from sijo.app.encode import EncodeSettings
-from sijo.app.generate import SynthesisOptions
+from sijo.app.writing.generate import SynthesisOptions
 from sijo.errors import SettingError
 
 LABELS = ("--labels", "sea,land,rain,sun")

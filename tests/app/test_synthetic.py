@@ -8,8 +8,8 @@ import pytest
 
 import sijo
 from generation.test_synthetic import tiny_ctrl
-from sijo.app.for_labels import kinds_of
-from sijo.app.generate import GenerateSettings, SynthesisOptions, settings_of
+from sijo.app.writing.for_labels import kinds_of
+from sijo.app.writing.generate import GenerateSettings, SynthesisOptions, settings_of
 from sijo.errors import SijoError
 from sijo.generation.rules import Sampling
 from sijo.generation.synthetic import Synthesis

@@ -8,7 +8,7 @@ import pytest
 
 import sijo
 from generation.test_generator import pair, tokenizer  # noqa: F401
-from sijo.app import attribute as command
+from sijo.app.writing import attribute as command
 from sijo.errors import SettingError
 from sijo.generation.attribute import Attribution, Attributor
 from sijo.generation.generator import CachedReader, Generator

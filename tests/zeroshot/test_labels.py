@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sijo.app.for_labels import kinds_of
+from sijo.app.writing.for_labels import kinds_of
 from sijo.errors import SettingError, SijoWarning, TextError
 from sijo.zeroshot.label_files import read_labels
 from sijo.zeroshot.labels import LabelSet

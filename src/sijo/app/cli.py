@@ -18,16 +18,7 @@ from typing import Annotated, Literal, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError
 
-from sijo.app import (
-    attribute,
-    bench,
-    classify,
-    encode,
-    evaluate,
-    export,
-    generate,
-    inspect,
-)
+from sijo.app import bench, classify, encode, evaluate, export, inspect
 from sijo.app.again import GIVEN
 from sijo.app.fitting import fit, suggest
 from sijo.app.options import check_options
@@ -35,6 +26,7 @@ from sijo.app.prediction import predict
 from sijo.app.results import print_line, tell, tell_story, warnings_told
 from sijo.app.serving import serve
 from sijo.app.training import distill, finetune, pretrain
+from sijo.app.writing import attribute, generate
 from sijo.errors import SettingError, SijoError, SijoWarning, TextError, not_installed
 from sijo.version import __version__
 

@@ -65,6 +65,7 @@ def inspect(
         "parameters_by_part": {},
         "heads": {},
         "sentence_encoder": None,
+        "fitted_head": None,
         "licence": None,
         "languages": None,
         "unused": [],
@@ -108,6 +109,7 @@ def _described(described: FolderDescription) -> dict[str, Any]:
         "blocks": a.blocks,
         "architecture": asdict(a),
         "heads": {name: None if kind in unknown else kind for name, kind in kinds.items()},
+        "fitted_head": described.fitted_head and {"labels": len(described.labels)},
         "labels": list(described.labels) if {"id2label", "label2id"} & described.fields.keys() else None,
         "tokenizer": tokenizer
         and {

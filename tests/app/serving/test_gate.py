@@ -167,7 +167,7 @@ def test_each_answer_has_a_number_and_each_request_a_record():
 
 def test_limits_that_let_nothing_pass():
     # kills: a service that refuses everything, found out by its users
-    with pytest.raises(SettingError, match=r"most_texts=0 \(--most-texts\) lets nothing pass"):
+    with pytest.raises(SettingError, match=r"most_texts=0 \(--most-texts\) is no limit"):
         ServiceLimits(most_texts=0)
     with pytest.raises(SettingError, match="most_seconds=nan"):
         ServiceLimits(most_seconds=float("nan"))

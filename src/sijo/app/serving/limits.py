@@ -7,6 +7,7 @@ from cyclopts import Group, Parameter
 
 from sijo.errors import SettingError
 
+LARGEST = 10**10
 LIMITS = Parameter(group=Group("Limits", sort_key=1))
 """These options stand apart in the command's help."""
 REASONS = {
@@ -49,9 +50,9 @@ class ServiceLimits:
 
     def __post_init__(self) -> None:
         for name in ServiceLimits.__dataclass_fields__:
-            if not (value := getattr(self, name)) > 0:
+            if not 0 < (value := getattr(self, name)) <= LARGEST:
                 option = name.replace("_", "-")
-                raise SettingError(f"{name}={value} (--{option}) lets nothing pass; give more than 0")
+                raise SettingError(f"{name}={value} (--{option}) is no limit; give more than 0, and up to 10^10")
 
 
 class Refusal(Exception):  # noqa: N818 (an answer, no fault)

@@ -75,10 +75,11 @@ def run(*models: str, settings: ServeSettings = ServeSettings()) -> None:
     from sijo.app.serving.server import serve
     from sijo.app.serving.service import application, log_to_stderr, make_service
 
-    if settings.batch_tokens < 1 or not 0 <= settings.batch_wait <= 1000 or not 0 <= settings.drain <= 3600:
+    waits = 0 <= settings.batch_wait <= 1000 and 0 <= settings.drain <= 3600
+    if not waits or not 1 <= settings.batch_tokens <= 10**7:
         raise SettingError(
             f"--batch-tokens {settings.batch_tokens}, --batch-wait {settings.batch_wait:g} and --drain "
-            f"{settings.drain:g}: give 1 token or more, 0 to 1000 milliseconds, and 0 to 3600 seconds"
+            f"{settings.drain:g}: give 1 to 10,000,000 tokens, 0 to 1000 milliseconds, and 0 to 3600 seconds"
         )
     if settings.precision == "auto":
         raise SettingError("--precision auto is decided by the first texts, and a service has none yet; name one")

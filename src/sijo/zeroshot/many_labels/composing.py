@@ -70,10 +70,14 @@ class ManyLabels:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        if self.cascade is not None:
-            check_disagreement(self.disagreement)
-            if self.sample is not None and self.sample < 1:
-                raise SettingError(f"a sample of {self.sample} texts (--cascade-sample) is none; give 1,000, say")
+        check_disagreement(self.disagreement)
+        if self.sample is not None and self.sample < 1:
+            raise SettingError(f"a sample of {self.sample} texts (--cascade-sample) is none; give 1,000, say")
+        if self.cascade is None and (self.sample is not None or self.disagreement != ManyLabels.disagreement):
+            raise SettingError(
+                "disagreement and sample (--disagreement, --cascade-sample) are those of a cascade; name what "
+                "ranks the labels (--cascade), or leave them out"
+            )
         if self.beam is None:
             named = cascade.OPTION
         else:

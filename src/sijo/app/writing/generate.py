@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 from rich.table import Table
 
-from sijo.app.for_labels import kinds_of
 from sijo.app.options import WriterPrecision, call_with
 from sijo.app.progress import RowProgress
 from sijo.app.results import print_json, print_line, print_shown, print_text, tell, wants_json
+from sijo.app.writing.for_labels import kinds_of
 from sijo.errors import SettingError, TextError
 from sijo.files.atomic import whole_file
 
