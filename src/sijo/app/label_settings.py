@@ -134,7 +134,7 @@ class LabelSettings(ComputeOptions, TableOptions):
         draw       gives so many texts, drawn at random; asked by --cascade and --fuse. None for the first
         """
         check_calibration(self)
-        if self.reads_few:
+        if self.reads_few or self.cascade_sample is not None or self.disagreement != LabelSettings.disagreement:
             self.many_labels()  # refused before a model is opened
         labeller = self._opened(labels, first, otherwise)
         if self.reads_few:
