@@ -75,8 +75,8 @@ class ManyLabels:
         check_disagreement(self.disagreement)
         if self.sample is not None and not 1 <= self.sample <= MOST_TEXTS:
             raise SettingError(
-                f"--cascade-sample {self.sample} is no number of texts that are kept in memory; give 1,000, say, and "
-                f"{MOST_TEXTS:,} at most"
+                f"--cascade-sample {self.sample} is no number of texts that are kept in memory; give 1,000, say, "
+                f"and {MOST_TEXTS:,} at most"
             )
         if self.beam is None:
             named = cascade.OPTION
