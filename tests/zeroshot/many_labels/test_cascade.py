@@ -49,6 +49,7 @@ def test_answers_differ_only_where_a_deciding_label_is_left_out(choice, shortlis
     # kills: a shortlist by the verifier's own order, the none label forced on a list, labels left out that fit,
     # scores of others taken for the verifier's (they are NaN here), a miss that is none counted
     tree = {name: {"parent": "sea", "threshold": 0.7} if name in ("rain", "sun") else () for name in NAMES}
+    tree["sea"] = {"threshold": 0.3}  # given where rain reaches that, too
     labeller, beside = pair(tree if "multi_label" in choice else NAMES, **choice)
     full, short = answers(labeller), answers(with_shortlist(labeller, beside, shortlist))
     kept = shortlist.keeps(beside.score(TEXTS, absolute=False)[0])
@@ -119,7 +120,19 @@ def test_texts_without_words_decide_nothing():
     labeller, beside = pair()
     beside.scorer.table[0] = -labeller.scorer.table[0]
     found = fit_cascade(labeller, beside, [""] * 100, 0.1)
-    assert (found.shortlist, found.misses) == (Shortlist("rank", 1), 0)
+    assert (found.shortlist, found.misses, found.lesson) == (Shortlist("rank", 1), 0, None)
+
+
+def test_what_was_taught_is_used():
+    # kills: a lesson that is certified and then forgotten
+    labeller, beside = pair(texts=400, noise=0.05)
+    beside.scorer.table = beside.scorer.table[:, ::-1].copy()  # it takes each label for another
+    texts = [str(number) for number in range(400)]
+    found = fit_cascade(labeller, beside, texts, 0.05)
+    assert found.lesson is not None and found.mean_labels < 4
+    cascade = Labeller(CascadeScorer(labeller, beside, found), labeller.choice, labeller.labels)
+    pairs = list(zip(answers(labeller, texts), answers(cascade, texts), strict=True))
+    assert sum(one != other for one, other in pairs[1::2]) == found.misses
 
 
 def test_ten_thousand_labels_take_bounded_memory():

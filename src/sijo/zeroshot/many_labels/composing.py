@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 BUILT_IN = "built-in"
 """What names the built-in model."""
+MOST_TEXTS = 1_000_000
+"""Of a sample."""
 LONG = 1_000
 """Labels from which on a sample that is read beside all of them is warned of."""
 Draw = Callable[[int], Sequence[str]]
@@ -71,8 +73,11 @@ class ManyLabels:
 
     def __post_init__(self) -> None:
         check_disagreement(self.disagreement)
-        if self.sample is not None and self.sample < 1:
-            raise SettingError(f"a sample of {self.sample} texts (--cascade-sample) is none; give 1,000, say")
+        if self.sample is not None and not 1 <= self.sample <= MOST_TEXTS:
+            raise SettingError(
+                f"--cascade-sample {self.sample} is no number of texts that are kept in memory; give 1,000, say, "
+                f"and {MOST_TEXTS:,} at most"
+            )
         if self.cascade is None and (self.sample is not None or self.disagreement != ManyLabels.disagreement):
             raise SettingError(
                 "disagreement and sample (--disagreement, --cascade-sample) are those of a cascade; name what "
