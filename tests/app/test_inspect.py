@@ -21,7 +21,17 @@ from sijo.nn.architecture import Architecture, ConvolutionSpec, Disentangled, Le
 
 KEYS = {
     *("folder", "model_type", "dtype", "layers", "blocks", "architecture", "parameters", "parameters_by_part"),
-    *("heads", "labels", "tokenizer", "sentence_encoder", "licence", "unused", "files", "files_not_listed"),
+    *(
+        "heads",
+        "labels",
+        "tokenizer",
+        "sentence_encoder",
+        "fitted_head",
+        "licence",
+        "unused",
+        "files",
+        "files_not_listed",
+    ),
     *("languages", "never_opened", "would_not_load", "onnx", "tried", "backend", "scorer"),
 }
 WIDE = {"vocab_size": 61, "embedding_size": 24, "hidden_size": 24, "heads": 2, "intermediate_size": 40}
