@@ -49,6 +49,8 @@ def test_the_page_and_all_that_it_names_are_there(client):
         "/page/../gate.py",
         "/page/..%2fgate.py",
         "/page/%2e%2e%2f%2e%2e%2fcli.py",
+        "/page/%252e%252e%252fgate.py",
+        "/page/..%5cgate.py",
         "/page/app.js%00.css",
         "/page//etc/passwd",
         "/page/page_routes.py",
