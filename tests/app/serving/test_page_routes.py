@@ -8,10 +8,12 @@ import json
 import re
 
 import pytest
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from sijo.app.serving.gate import Callers
-from sijo.app.serving.page_routes import PAGE, page_files
+from sijo.app.serving.limits import Refusal
+from sijo.app.serving.page_routes import PAGE, page_files, sent
 from sijo.app.serving.service import application, make_service
 
 KEY = "a-key-of-more-than-sixteen-letters"
@@ -61,6 +63,13 @@ def test_the_page_and_all_that_it_names_are_there(client):
 def test_nothing_else_is_sent(client, path):
     """kills: a name that is joined to a folder and opened, so that dots lead out of it."""
     assert client.get(path).status_code == 404
+
+
+@pytest.mark.parametrize("name", ["../gate.py", "../page/app.js", "/etc/passwd", "..", "", "%2e%2e%2fgate.py"])
+def test_a_name_is_no_path(name):
+    """kills: a name that is joined to the folder, whatever a server before it has decoded."""
+    with pytest.raises(Refusal):
+        sent(Request({"type": "http", "headers": []}), name)
 
 
 def test_no_other_code_runs_and_no_other_page_frames_it(client):
