@@ -4,6 +4,8 @@ import json
 import signal
 import socket
 import stat
+import subprocess
+import sys
 import threading
 import time
 
@@ -97,6 +99,18 @@ def test_keys_texts_and_paths_are_not_in_the_log(server, write):
         assert word not in told
     assert [record["status"] for record in one.records] == [401, 200, 422, 404]
     assert one.records[1]["texts"] == 1 and one.records[1]["model"] == "sijo-small"
+
+
+def test_a_log_that_nobody_reads_holds_nobody_up():
+    # kills: a service that stops for ever once the pipe of its log is full
+    command = [sys.executable, "-c", "from sijo.app.cli import main; main()", "serve", "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        url = process.stderr.readline().split()[-1]
+        with httpx.Client() as client:
+            for _ in range(700):  # of some 160 bytes each, where a pipe holds 65,536
+                assert client.get(f"{url}/health", timeout=5).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 143
 
 
 def test_sigterm_lets_what_was_asked_end(server):

@@ -5,8 +5,10 @@ import json
 import logging
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from logging.handlers import QueueHandler, QueueListener
+from queue import Full, Queue
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +40,8 @@ ROUTERS = tuple(
     routes.router
     for routes in (own_routes, learning_routes, hub_routes, inference_routes, openai_routes, page_routes)
 )
+MOST_LINES = 10_000
+"""Of the log, that wait to be written."""
 SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 """Bounds of the histograms of times."""
 
@@ -281,9 +285,23 @@ async def _faulty(request: Request, error: Exception) -> Response:
 
 
 def log_to_stderr(level: int = logging.INFO) -> None:
-    """Have each request leave a line of JSON on standard error."""
+    """Have each request leave a line of JSON on standard error.
+
+    A thread writes them, so that a pipe that nobody reads holds up no request; lines beyond `MOST_LINES` are lost.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
-    LOG.addHandler(handler)
+    lines: Queue[logging.LogRecord] = Queue(MOST_LINES)
+    QueueListener(lines, handler).start()
+    LOG.addHandler(DroppingHandler(lines))
     LOG.setLevel(level)
     LOG.propagate = False
+
+
+class DroppingHandler(QueueHandler):
+    """Hands lines to the thread that writes them, and drops those for which there is no room."""
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Take a line, or none."""
+        with suppress(Full):
+            self.queue.put_nowait(record)
