@@ -108,6 +108,7 @@ def test_a_key_is_needed_everywhere_but_for_health():
     assert asked(callers=callers, authorization=f"Basic {KEY}")[0] == 401
     _status, answer, headers, _ = asked(callers=callers, authorization="Bearer wrong-and-secret")
     assert headers[b"www-authenticate"] == b"Bearer" and b"secret" not in answer
+    assert headers[b"connection"] == b"close"  # else a body that never comes holds the connection
     for path in ("/health", "/ready"):
         assert asked(path, callers=callers)[0] == 200
 

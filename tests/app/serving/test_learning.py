@@ -1,11 +1,14 @@
 """Why, what next, and heads fitted over HTTP, beside the library behind them. Each test names its fault."""
 
+import asyncio
 import io
+import time
 import zipfile
 
 import pytest
 
 import sijo
+from sijo.errors import SettingError
 
 GOALS = [
     "the striker scored twice",
@@ -79,6 +82,53 @@ def test_a_head_that_is_fitted_answers_and_is_taken_away(client, tmp_path):
     again = sijo.ZeroShotClassifier(model=tmp_path / made["model"]).classify(asked["texts"])
     assert [row.label for row in again] == ["game", "money"]
     assert again[0].score == pytest.approx(rows[0]["score"], abs=1e-6)
+
+
+def test_a_calibration_of_another_model(client):
+    # kills: 500 for a calibration that the first model has and this one has not
+    made = told(client.post("/fit", json={"texts": TEXTS, "gold": GOLD}))
+    client.service.models.first.calibrations = {"mine": None}
+    answer = client.post("/classify", json={"texts": ["a"], "model": made["model"], "calibration": "mine"})
+    client.service.models.first.calibrations = {}
+    assert answer.status_code == 422 and "no calibration 'mine'" in answer.json()["error"]
+
+
+def test_a_head_that_takes_long_is_refused_and_holds_nobody_up(client, monkeypatch):
+    # kills: a thousand texts of four hundred labels in the one thread that answers
+    monkeypatch.setattr("sijo.app.serving.learning.MOST_FITTED_TO", 10)
+    answer = client.post("/fit", json={"texts": TEXTS, "gold": GOLD})
+    assert answer.status_code == 413 and "sijo fit takes more" in answer.json()["error"]
+    assert client.service.aside is not client.service.queue
+
+
+def test_who_goes_while_a_model_is_saved_leaves_none_behind(client):
+    # kills: copies of the encoder that nobody counts, one for each closed tab
+    from sijo.app.serving.learning import FittedModels
+
+    class Made:
+        def save(self, folder):
+            time.sleep(0.2)
+            raise SettingError("saved")
+
+    async def go():
+        models = FittedModels(client.service.models)
+        ended = []
+        models._add = lambda *_, add=models._add: watched(add(*_), ended)
+        asking = asyncio.ensure_future(models.add(client.service.models.first, Made()))
+        await asyncio.sleep(0.05)
+        asking.cancel()
+        await asyncio.sleep(0.4)
+        models.close()
+        return ended
+
+    assert [str(error) for error in client.portal.call(go)] == ["saved"]
+
+
+async def watched(work, ended):
+    try:
+        await work
+    except SettingError as error:
+        ended.append(error)
 
 
 def test_several_labels_are_fitted(client):

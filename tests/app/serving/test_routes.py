@@ -140,6 +140,19 @@ def test_limits_are_held_before_any_work(serving):
         assert read == 2
 
 
+def test_words_of_labels_count_too(serving):
+    # kills: a short text with a megabyte of labels, read for a minute before anything is refused
+    with serving(limits=ServiceLimits(most_tokens=2_000)) as client:
+        post = client.post
+        many = {f"label {number}": ["water and fire " * 30] for number in range(20)}
+        refused(post("/classify", json={"texts": ["a"], "labels": many}), 413, "tokens to read")
+        template = "water " * 2000 + "{}"
+        body = {"texts": ["a"], "labels": LABELS, "hypothesis_template": template}
+        refused(post("/classify", json=body), 413, "tokens to read")
+        few = {"texts": ["a"] * 500, "labels": dict(list(many.items())[:2])}
+        assert post("/classify", json=few).status_code == 200  # once for all texts
+
+
 def test_vectors_in_three_shapes(client):
     # kills: vectors of another length, order or prompt; base64 in another byte order
     want = sijo.encode(None, TEXTS)

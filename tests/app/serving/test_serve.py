@@ -93,11 +93,17 @@ def test_keys_texts_and_paths_are_not_in_the_log(server, write):
     assert httpx.post(f"{one.url}/classify?token=hush", json=body, headers=shown).status_code == 200
     assert httpx.post(f"{one.url}/classify", json=body | {"labels": ["hidden"]}, headers=shown).status_code == 422
     assert httpx.get(f"{one.url}/whisper", headers=shown).status_code == 404
+    gold = {
+        "texts": ["my secret diary", "b", "c"],
+        "gold": ["hidden", "open", "hush"],
+        "labels": ["hidden", "open"],
+    }
+    assert httpx.post(f"{one.url}/fit", json=gold, headers=shown, timeout=30).status_code == 200
     assert one.end() == 143
     told = "".join(one.lines)
     for word in (KEY, "secret", "hidden", "hush", "whisper", "diary"):
         assert word not in told
-    assert [record["status"] for record in one.records] == [401, 200, 422, 404]
+    assert [record["status"] for record in one.records] == [401, 200, 422, 404, 200]
     assert one.records[1]["texts"] == 1 and one.records[1]["model"] == "sijo-small"
 
 

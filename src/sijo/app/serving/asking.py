@@ -56,7 +56,8 @@ class RoutedRequest:
 async def cosines_of(
     asked: RoutedRequest, inputs: SentencePair, cut: bool | None = None, prompt: str | None = None
 ) -> list[float]:
-    texts = asked.texts([inputs.source_sentence, *inputs.sentences], "sentences")
+    check_text(inputs.source_sentence, "the sentence that is compared")
+    texts = [inputs.source_sentence, *asked.texts(inputs.sentences, "sentences")]
     vectors = await asked.model.encode(
         texts, prompt=prompt_of(asked.model, prompt), cut=bool(cut), seconds=asked.seconds
     )

@@ -188,7 +188,10 @@ def _computed(batch: Sequence[tuple[Waiting, range]]) -> list[list[Any] | Except
     items = [waiting.items[place] for waiting, places in batch for place in places]
     try:
         answers = list(batch[0][0].work(items))
-    except Exception as error:
+        if len(answers) != len(items):
+            raise RuntimeError(f"{len(answers)} answers for {len(items)} items")
+    except BaseException as failure:  # a panic in a library is none of Exception, and must not end the thread
+        error = failure if isinstance(failure, Exception) else RuntimeError(type(failure).__name__)
         if len(batch) == 1:
             return [error]
         return [_computed([one])[0] for one in batch]

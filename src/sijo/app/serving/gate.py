@@ -9,7 +9,6 @@ import hashlib
 import hmac
 import ipaddress
 import json
-import logging
 import re
 import uuid
 from collections.abc import Collection, Sequence
@@ -23,7 +22,6 @@ from sijo.app.serving.page_routes import is_page
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LOG = logging.getLogger("sijo.serve")
 OPEN_PATHS = ("/health", "/ready")
 """That need no key: who starts and stops services asks them."""
 SAFE_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
@@ -251,7 +249,11 @@ class _Outgoing:
     async def plain(self, status: int, content: bytes, headers: dict[str, str] | None = None) -> None:
         """A whole answer at once."""
         pairs = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
-        pairs += [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+        pairs += [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(content)).encode()),
+            (b"connection", b"close"),  # a body may be on its way, and nobody will read it
+        ]
         await self({"type": "http.response.start", "status": status, "headers": pairs})
         await self({"type": "http.response.body", "body": content})
 

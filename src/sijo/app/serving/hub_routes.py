@@ -103,7 +103,8 @@ async def _zero_shot(asked: RoutedRequest, body: HubRequest, parameters: HubPara
         raise Refusal(422, "parameters.candidate_labels is empty; give one label or more")
     asked.labels([labels])
     choice = LabelChoice(
-        template=parameters.hypothesis_template, multi_label=parameters.multi_label or len(labels) == 1 or None
+        template=parameters.hypothesis_template,
+        multi_label=bool(parameters.multi_label) or len(labels) == 1 or None,
     )
     rows = await asked.model.classify(texts, [labels] * len(texts), choice, seconds=asked.seconds)
     answers = [

@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from sijo.app.serving.batcher import Batcher
 from sijo.app.serving.limits import Refusal
 from sijo.app.serving.served_models import ServedModel, ServedModels, about
 from sijo.checkpoints.describe import describe
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from sijo.jobs.fitting.fit import FittedModel
     from sijo.jobs.fitting.suggest import Suggestion
 
+MOST_FITTED_TO = 50_000
+"""Of labelled texts times labels: some ten seconds."""
 MOST_FITTED = 8
 """Models that are kept; the oldest goes when another comes."""
 
@@ -42,7 +45,10 @@ async def explained(
 ) -> list[Explanation]:
     """The answer for each text, and what each of its words added to it."""
     sets = model.label_sets(texts, labels, choice)
-    costs = [cost * min(about(text) + 1, LIMIT) for text, cost in zip(texts, model.costs(texts, sets), strict=True)]
+    costs = [
+        cost * min(about(text) + 1, LIMIT)
+        for text, cost in zip(texts, model.costs(texts, sets, choice), strict=True)
+    ]
     model.check_tokens(costs)
 
     def work(items: Sequence[tuple[str, LabelSet | None]]) -> list[Explanation]:
@@ -63,20 +69,24 @@ async def suggested(
     *,
     multi_label: bool,
     count: int,
+    aside: Batcher,
     seconds: float,
 ) -> "list[Suggestion]":
-    """The texts to label next, the most uncertain first."""
+    """The texts to label next, the most uncertain first.
+
+    aside  the queue of what takes long
+    """
     from sijo.jobs.fitting.few_labels import none_yet
     from sijo.jobs.fitting.suggest import suggest
 
     some = None
     if any(names is not None for names in gold):
-        some = _few_labels(texts, gold, labels, multi_label=multi_label)
+        some = await _few_labels(texts, gold, labels, multi_label=multi_label)
     elif labels is not None:
         some = none_yet(labels, texts, multi_label=multi_label)
     known = [names is not None for names in gold]
     work = partial(suggest, labelled=known, some=some, count=count)
-    found: list[Suggestion] = await _alone(model, texts, lambda: work(texts, model.encoder), seconds)
+    found: list[Suggestion] = await _alone(model, aside, texts, lambda: work(texts, model.encoder), seconds)
     return found
 
 
@@ -87,34 +97,47 @@ async def fitted(
     labels: Labels | None,
     *,
     multi_label: bool,
+    aside: Batcher,
     seconds: float,
 ) -> "FittedModel":
-    """A head over the model's vectors, fitted to the texts whose labels are known."""
+    """A head over the model's vectors, fitted to the texts whose labels are known.
+
+    aside  the queue of what takes long
+    """
     from sijo.jobs.fitting.fit import fit_few
 
-    some = _few_labels(texts, gold, labels, multi_label=multi_label)
-    made: FittedModel = await _alone(model, texts, lambda: fit_few(some, model.encoder), seconds)
+    some = await _few_labels(texts, gold, labels, multi_label=multi_label)
+    if (size := len(some.texts) * len(some.labels.labels)) > MOST_FITTED_TO:
+        raise Refusal(
+            413,
+            f"{len(some.texts):,} labelled texts and {len(some.labels.labels):,} labels make {size:,}, and a "
+            f"head is fitted to {MOST_FITTED_TO:,} here; sijo fit takes more",
+        )
+    made: FittedModel = await _alone(model, aside, texts, lambda: fit_few(some, model.encoder), seconds)
     return made
 
 
-async def _alone(model: ServedModel, texts: Sequence[str], work: Callable[[], Any], seconds: float) -> Any:
+async def _alone(
+    model: ServedModel, aside: Batcher, texts: Sequence[str], work: Callable[[], Any], seconds: float
+) -> Any:
     """What work of one request gives, in its turn."""
     model.must("vectors", "give sentence vectors")
     costs = [about(text) for text in texts]
     model.check_tokens(costs)
     key = ("alone", secrets.token_hex(8))
-    [found] = await model.queue.ask(key, lambda _: [work()], [None], [sum(costs)], seconds=seconds)
+    [found] = await aside.ask(key, lambda _: [work()], [None], [sum(costs)], seconds=seconds)
     return found
 
 
-def _few_labels(
+async def _few_labels(
     texts: Sequence[str], gold: Sequence[list[str] | None], labels: Labels | None, *, multi_label: bool
 ) -> "FewLabels":
     from sijo.jobs.fitting.few_labels import few_labels
 
     cells = [names if multi_label or names is None else names[0] for names in gold]
     chosen = None if labels is None else LabelSet.of(labels)
-    return few_labels(texts, cells, column="gold", labels=chosen, multi_label=multi_label)
+    how: Any = {"column": "gold", "labels": chosen, "multi_label": multi_label}
+    return await asyncio.to_thread(few_labels, texts, cells, **how)
 
 
 class FittedModels:
@@ -127,15 +150,26 @@ class FittedModels:
         self._made = 0
 
     async def add(self, model: ServedModel, made: "FittedModel") -> str:
-        """Make a model of a head, and give its name; SettingError for a folder that cannot be written."""
+        """Make a model of a head, and give its name; SettingError for a folder that cannot be written.
+
+        Who asked for it may go meanwhile: it is made all the same, and goes as others do.
+        """
+        return await asyncio.shield(asyncio.ensure_future(self._add(model, made)))
+
+    async def _add(self, model: ServedModel, made: "FittedModel") -> str:
         self._made += 1
-        name = f"fitted-{self._made}"
+        while (name := f"fitted-{self._made}") in self.models.by_name:
+            self._made += 1
         folder = await asyncio.to_thread(made.save, Path(self._folder.name) / name)
         own = ServedModel(name, describe(folder), model.queue, model.limits, model.run_by)
+        for opens in own.opened():
+            await asyncio.to_thread(opens)
         self.models.by_name[name] = own
         self._own.append(name)
         while len(self._own) > MOST_FITTED:
-            await asyncio.to_thread(self._drop, self._own.pop(0))
+            oldest = self._own.pop(0)
+            del self.models.by_name[oldest]
+            await asyncio.to_thread(shutil.rmtree, Path(self._folder.name) / oldest, ignore_errors=True)
         return name
 
     async def archive(self, name: str) -> bytes:
@@ -147,10 +181,6 @@ class FittedModels:
     def close(self) -> None:
         """Let go of the folder."""
         self._folder.cleanup()
-
-    def _drop(self, name: str) -> None:
-        del self.models.by_name[name]
-        shutil.rmtree(Path(self._folder.name) / name, ignore_errors=True)
 
 
 def _zipped(folder: Path, name: str) -> bytes:

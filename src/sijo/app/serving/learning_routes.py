@@ -57,8 +57,8 @@ async def suggest(request: Request, body: SuggestRequest) -> Response:
     texts, gold = asked.texts(body.texts), _gold(body)
     if body.labels is not None:
         asked.labels([body.labels])
-    how: Any = {"multi_label": body.multi_label, "count": body.count, "seconds": asked.seconds}
-    rows = await suggested(asked.model, texts, gold, body.labels, **how)
+    how: Any = {"multi_label": body.multi_label, "aside": asked.service.aside, "seconds": asked.seconds}
+    rows = await suggested(asked.model, texts, gold, body.labels, count=body.count, **how)
     told = [{"row": one.row - 1, "label": one.label, "uncertainty": one.uncertainty} for one in rows]
     return answer({"model": asked.model.name, "rows": told})
 
@@ -70,7 +70,8 @@ async def fit(request: Request, body: FitRequest) -> Response:
     texts, gold = asked.texts(body.texts), _gold(body)
     if body.labels is not None:
         asked.labels([body.labels])
-    made = await fitted(asked.model, texts, gold, body.labels, multi_label=body.multi_label, seconds=asked.seconds)
+    how: Any = {"multi_label": body.multi_label, "aside": asked.service.aside, "seconds": asked.seconds}
+    made = await fitted(asked.model, texts, gold, body.labels, **how)
     accuracy, before = made.head.held_out, made.zero_shot
     return answer(
         {

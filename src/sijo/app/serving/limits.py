@@ -78,8 +78,6 @@ class Refusal(Exception):  # noqa: N818 (an answer, no fault)
             }
         if self.status == 401:
             headers["www-authenticate"] = "Bearer"
-        if self.status in (408, 413):
-            headers["connection"] = "close"
         return headers
 
     def body(self, path: str) -> dict[str, object]:

@@ -28,7 +28,7 @@ async def classify(request: Request, body: ClassifyRequest) -> Response:
     if body.calibration is not None:
         if body.labels_each is not None:
             raise Refusal(422, "a calibration is fitted to one list of labels; give labels in place of labels_each")
-        asked.service.check_calibration(body.calibration)
+        asked.service.check_calibration(asked.model, body.calibration)
     rows = await asked.model.classify(
         texts, labels, asked_choice(body), calibration=body.calibration, seconds=asked.seconds
     )

@@ -73,7 +73,7 @@ def run(*models: str, settings: ServeSettings = ServeSettings()) -> None:
     check_address(settings.host, settings.port, keys)
     from sijo.app.serving.gate import Callers
     from sijo.app.serving.server import serve
-    from sijo.app.serving.service import application, log_to_stderr, make_service
+    from sijo.app.serving.service import application, make_service
 
     waits = 0 <= settings.batch_wait <= 1000 and 0 <= settings.drain <= 3600
     if not waits or not 1 <= settings.batch_tokens <= 10**7:
@@ -97,13 +97,13 @@ def run(*models: str, settings: ServeSettings = ServeSettings()) -> None:
     )
     own = () if _is_number(settings.host) else (settings.host,)
     callers = Callers.of((*own, *settings.allow_host), settings.allow_origin, keys)
-    log_to_stderr(logging.INFO if settings.log == "requests" else logging.ERROR)
     serve(
         application(service, callers),
         service,
         settings.host,
         settings.port,
         drain=settings.drain,
+        log=logging.INFO if settings.log == "requests" else logging.ERROR,
         told=lambda address: tell(f"serving {', '.join(service.models.by_name)} at {address}"),
     )
 

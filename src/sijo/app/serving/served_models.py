@@ -114,7 +114,7 @@ class ServedModel:
     ) -> list[LabelPrediction]:
         """A prediction for each text, by labels of its own, or by those that the model was trained on."""
         sets = self.label_sets(texts, labels, choice)
-        costs = self.costs(texts, sets)
+        costs = self.costs(texts, sets, choice)
         self.check_tokens(costs)
         items, key = list(zip(texts, sets, strict=True)), ("labels", self.name, choice, labels is None)
         if calibration is None:
@@ -134,13 +134,22 @@ class ServedModel:
             choice.check(one)
         return [None] * len(texts) if labels is None else [made[id(given)] for given in labels]
 
-    def costs(self, texts: Sequence[str], sets: Sequence[LabelSet | None]) -> list[int]:
-        """About how many tokens are read for each text, with its labels where both are read together."""
-        pairs = self.scorer.reads_pairs
-        return [
-            about(text) * (len(own.labels) if own is not None and pairs else 1)
-            for text, own in zip(texts, sets, strict=True)
-        ]
+    def costs(self, texts: Sequence[str], sets: Sequence[LabelSet | None], choice: LabelChoice) -> list[int]:
+        """About how many tokens are read for each text and its labels: for each text anew where both are read
+        together, else once for all texts of the same labels, by the first of them."""
+        frame, pairs = about(choice.template or ""), self.scorer.reads_pairs
+        seen: dict[LabelSet, int] = {}
+        costs = []
+        for text, own in zip(texts, sets, strict=True):
+            new = own is not None and own not in seen
+            if own is not None and new:
+                words = [(label.name, *label.descriptions, *label.examples) for label in own.labels]
+                seen[own] = sum(frame + about(word) for label in words for word in label)
+            if own is not None and pairs:
+                costs.append(about(text) * len(own.labels) + seen[own])
+            else:
+                costs.append(about(text) + (seen[own] if own is not None and new else 0))
+        return costs
 
     @cached_property
     def _labellers(self) -> "OrderedDict[LabelChoice, Labeller]":
@@ -207,7 +216,6 @@ class ServedModel:
         """A vector for each text; one longer than the model is read in windows, or only its start if `cut`."""
         self.must("vectors", "give sentence vectors")
         how = (prompt, dimensions, cut)
-        self._engine(*how)  # refused before it waits
         costs = [about(text) for text in texts]
         self.check_tokens(costs)
         rows = await self.queue.ask(

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import socket
+import warnings
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -13,8 +14,9 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sijo.app.serving.gate import Gate
+from sijo.app.serving.request_log import log_to_stderr
 from sijo.app.serving.service import Service
-from sijo.errors import SettingError
+from sijo.errors import SettingError, SijoWarning
 
 HEAD_BYTES = 16_384
 """Of a request's line and headers together."""
@@ -67,6 +69,7 @@ class DrainingServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open models, listen, and tell where."""
         await super().startup(sockets)
+        warnings.filterwarnings("ignore", category=SijoWarning)  # of texts and labels, which no log is to hold
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             self.told(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
@@ -79,12 +82,20 @@ class DrainingServer(uvicorn.Server):
 
 
 def serve(
-    application: Gate, service: Service, host: str, port: int, *, drain: float, told: Callable[[str], None]
+    application: Gate,
+    service: Service,
+    host: str,
+    port: int,
+    *,
+    drain: float,
+    told: Callable[[str], None],
+    log: int = logging.INFO,
 ) -> None:
     """Run an application until a signal ends it.
 
     drain  seconds that requests may take to end after that
     told   is told the address
+    log    the level from which lines go to standard error: one for each request is of INFO
 
     Raises SettingError for a port that is taken, or an address that is none of this machine's.
     """
@@ -104,7 +115,11 @@ def serve(
     )
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
     PatientProtocol.head_seconds = service.limits.most_body_seconds
-    DrainingServer(config, service, told).run([listening])
+    lines = log_to_stderr(log)
+    try:
+        DrainingServer(config, service, told).run([listening])
+    finally:
+        lines.end()
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -2,13 +2,9 @@
 
 import asyncio
 import json
-import logging
-import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from logging.handlers import QueueHandler, QueueListener
-from queue import Full, Queue
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +21,8 @@ from sijo.app.serving.batcher import Batcher
 from sijo.app.serving.gate import Callers, Gate, Record
 from sijo.app.serving.learning import FittedModels
 from sijo.app.serving.limits import REASONS, Refusal, ServiceLimits
-from sijo.app.serving.served_models import ServedModels, served
+from sijo.app.serving.request_log import LOG
+from sijo.app.serving.served_models import ServedModel, ServedModels, served
 from sijo.app.serving.shapes import Refused
 from sijo.app.serving.writing import Writers
 from sijo.errors import SijoError, nearest
@@ -35,13 +32,10 @@ from sijo.zeroshot.labels import LabelSet
 if TYPE_CHECKING:
     from sijo.zeroshot.calibrating.frozen import FrozenCalibration
 
-LOG = logging.getLogger("sijo.serve")
 ROUTERS = tuple(
     routes.router
     for routes in (own_routes, learning_routes, hub_routes, inference_routes, openai_routes, page_routes)
 )
-MOST_LINES = 10_000
-"""Of the log, that wait to be written."""
 SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 """Bounds of the histograms of times."""
 
@@ -93,11 +87,14 @@ class Service:
     label_sets: Mapping[str, LabelSet] = field(default_factory=dict)
     writers: Writers = field(default_factory=Writers)
     fitted: FittedModels = field(init=False)
+    aside: Batcher = field(init=False)
+    """The queue, and the thread, of what takes long: a head that is fitted holds nobody else up."""
     ready: bool = False
     """Whether requests are taken: models are open, and nobody asked the service to end."""
 
     def __post_init__(self) -> None:
         self.fitted = FittedModels(self.models)
+        self.aside = Batcher(tokens=1, wait=0.0, most=self.queue.most)
 
     def label_set(self, name: str) -> LabelSet:
         """Labels of the service's own; Refusal where it has none of that name."""
@@ -109,9 +106,9 @@ class Service:
             )
         return self.label_sets[name]
 
-    def check_calibration(self, name: str) -> None:
-        """Raise Refusal for a calibration that the service does not have."""
-        known = self.models.first.calibrations
+    def check_calibration(self, model: ServedModel, name: str) -> None:
+        """Raise Refusal for a calibration that a model does not have."""
+        known = model.calibrations
         if name not in known:
             raise Refusal(
                 422,
@@ -199,6 +196,7 @@ def application(service: Service, callers: Callers | None = None) -> Gate:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
     service.queue.start()
+    service.aside.start()
     loop = asyncio.get_running_loop()
     for model in service.models.by_name.values():
         for opens in model.opened():
@@ -210,6 +208,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         service.ready = False
         service.writers.stop()
         await service.queue.stop()
+        await service.aside.stop()
         service.fitted.close()
 
 
@@ -282,26 +281,3 @@ async def _faulty(request: Request, error: Exception) -> Response:
         trace = trace.tb_next
     LOG.error("a fault: %s at %s", type(error).__name__, " < ".join(reversed(frames[-8:])))
     return _told(request, Refusal(500, "a fault of the service's own; its log tells where"))
-
-
-def log_to_stderr(level: int = logging.INFO) -> None:
-    """Have each request leave a line of JSON on standard error.
-
-    A thread writes them, so that a pipe that nobody reads holds up no request; lines beyond `MOST_LINES` are lost.
-    """
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    lines: Queue[logging.LogRecord] = Queue(MOST_LINES)
-    QueueListener(lines, handler).start()
-    LOG.addHandler(DroppingHandler(lines))
-    LOG.setLevel(level)
-    LOG.propagate = False
-
-
-class DroppingHandler(QueueHandler):
-    """Hands lines to the thread that writes them, and drops those for which there is no room."""
-
-    def enqueue(self, record: logging.LogRecord) -> None:
-        """Take a line, or none."""
-        with suppress(Full):
-            self.queue.put_nowait(record)

@@ -139,7 +139,7 @@ class FewLabelsRequest(Own):
 class SuggestRequest(FewLabelsRequest):
     """How many to label next."""
 
-    count: int = Field(10, ge=1, le=1000)
+    count: int = Field(10, ge=1, le=100)
 
 
 class FitRequest(FewLabelsRequest):
@@ -209,7 +209,7 @@ class HubParameters(Others):
 
     candidate_labels: list[str] | str | None = None
     hypothesis_template: str | None = None
-    multi_label: bool = False
+    multi_label: bool | None = None
     top_k: int | None = Field(None, ge=1)
     function_to_apply: Literal["sigmoid", "softmax", "none"] | None = None
     normalize: bool | None = None

@@ -5,7 +5,7 @@ Source: the events are those of text-generation-inference, which Hugging Face's 
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -69,7 +69,14 @@ class Writers:
 
 
 class EventStream(StreamingResponse):
-    """A stream that ends when nobody reads it any more, wherever it was."""
+    """A stream that ends when nobody reads it any more, wherever it was.
+
+    over  is called when it has ended, also where it never began
+    """
+
+    def __init__(self, events: AsyncIterator[bytes], over: Callable[[], None]) -> None:
+        super().__init__(events, media_type="text/event-stream")
+        self.over = over
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Send it."""
@@ -77,6 +84,7 @@ class EventStream(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             await self.body_iterator.aclose()  # type: ignore[attr-defined] # it is a generator
+            self.over()
 
 
 async def written(
@@ -88,7 +96,7 @@ async def written(
     writers.take()
     stop = threading.Event()
     if stream:
-        return EventStream(_events(writers, begin, stop, prompt, parameters), media_type="text/event-stream")
+        return EventStream(_events(writers, begin, stop, prompt, parameters), writers.leave)
     try:
         pieces = [token.text async for token in writers.tokens(begin, stop)]
     finally:
@@ -136,4 +144,3 @@ async def _events(
         yield b"data:" + orjson.dumps({"error": str(error), "error_type": "validation"}) + b"\n\n"
     finally:
         stop.set()
-        writers.leave()
