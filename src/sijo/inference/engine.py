@@ -23,7 +23,7 @@ from sijo.inference.dimensions import width_of
 from sijo.inference.language import LanguageCheck
 from sijo.inference.outputs import Encoded, Logits, NotFiniteError
 from sijo.inference.threads import tell_tokenizers
-from sijo.inference.vector_cache import Entry, VectorCache
+from sijo.inference.vector_cache import Entry, OutputStore
 from sijo.inference.vector_steps import behind_steps
 from sijo.nn.head_specs import CLASSIFIER
 from sijo.texts import texts_in
@@ -73,7 +73,7 @@ class Engine:
     _: KW_ONLY
     token_budget: int | None = None
     long_text: LongText = "windows"
-    store: VectorCache | None = None
+    store: OutputStore | None = None
     prompt: str | None = None
     dimensions: int | None = None
 

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -19,6 +19,47 @@ class Entry(NamedTuple):
     tokens: int
     windows: int
     truncated: bool
+
+
+class OutputStore(Protocol):
+    """Where a model's outputs are kept, by the text, or the pair of texts, that they are of."""
+
+    def get(self, texts: Sequence[AnyText]) -> dict[AnyText, Entry]:
+        """The entries of those texts, or pairs, that are known."""
+
+    def put(self, entries: Mapping[AnyText, Entry]) -> None:
+        """Keep entries; all of them, or on an error none."""
+
+
+class OutputsInMemory:
+    """A model's outputs kept for as long as the process lives, the newest of them; texts themselves are not.
+
+    most  bytes, about
+
+    >>> store = OutputsInMemory(2_000)
+    >>> for text in ("a cat", "a dog", "a cow"):
+    ...     store.put({text: Entry(np.ones(100, np.float32), tokens=2, windows=1, truncated=False)})
+    >>> list(store.get(["a cat", "a dog", "a cow"]))
+    ['a dog', 'a cow']
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most, self.bytes = most, 0
+        self._kept: dict[bytes, Entry] = {}
+
+    def get(self, texts: Sequence[AnyText]) -> dict[AnyText, Entry]:
+        """The entries of those texts, or pairs, that are known."""
+        known = ((text, self._kept.get(_key(text))) for text in texts)
+        return {text: entry for text, entry in known if entry is not None}
+
+    def put(self, entries: Mapping[AnyText, Entry]) -> None:
+        """Keep entries, and let go of the oldest where they are too many."""
+        for text, entry in entries.items():
+            if (key := _key(text)) not in self._kept:
+                self._kept[key] = entry._replace(vector=entry.vector.copy())  # not the whole batch that it is of
+                self.bytes += _size(entry)
+        while self.bytes > self.most:
+            self.bytes -= _size(self._kept.pop(next(iter(self._kept))))
 
 
 class VectorCache:
@@ -54,6 +95,10 @@ class VectorCache:
             for text, (vector, *counts) in entries.items()
         }
         self._store.put(rows)
+
+
+def _size(entry: Entry) -> int:
+    return entry.vector.nbytes + 400  # what Python and numpy have around a vector
 
 
 def _key(text: AnyText) -> bytes:

@@ -126,6 +126,21 @@ def test_bodies_that_no_parser_should_fail_at(client):
         assert answer.status_code in (status if isinstance(status, tuple) else (status,)), answer.text
 
 
+def test_other_labels_on_the_same_texts_read_only_the_labels(serving):
+    # kills: a page that reads ten thousand texts again for each letter of a label; a store without an end
+    with serving(limits=ServiceLimits(most_kept_bytes=30_000)) as client:
+        told(client.post("/classify", json={"texts": TEXTS, "labels": LABELS}))
+        engine = client.service.models.first.scorer.engine
+        read = engine.read
+        want = told(client.post("/classify", json={"texts": TEXTS, "labels": [*LABELS, "rain"]}))["rows"]
+        assert engine.read == read + 1
+        texts = [f"text {number}" for number in range(20)]
+        told(client.post("/classify", json={"texts": texts, "labels": LABELS}))
+        assert engine.store.bytes <= 30_000
+        again = told(client.post("/classify", json={"texts": TEXTS, "labels": [*LABELS, "rain"]}))["rows"]
+        assert [row["scores"] for row in again] == [pytest.approx(row["scores"], abs=1e-6) for row in want]
+
+
 def test_limits_are_held_before_any_work(serving):
     # kills: a limit that is checked after the network has read, or never
     limits = ServiceLimits(most_texts=2, most_labels=3, most_tokens=50, most_body_bytes=10_000)

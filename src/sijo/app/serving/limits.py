@@ -43,6 +43,8 @@ class ServiceLimits:
     """That a request has the network read, about: labels count for each text where both are read together."""
     most_queue_tokens: Annotated[int, LIMITS] = 1_000_000
     """That wait, about; a request that finds more is refused."""
+    most_kept_bytes: Annotated[int, LIMITS] = 32 * 2**20
+    """Of what a model said of texts, kept for other labels on the same texts; of each model."""
     most_seconds: Annotated[float, LIMITS] = 60.0
     """From a request's arrival to its answer."""
     most_body_seconds: Annotated[float, LIMITS] = 10.0

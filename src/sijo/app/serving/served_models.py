@@ -20,6 +20,7 @@ from sijo.errors import SettingError, nearest
 from sijo.inference.encode import described_engine
 from sijo.inference.engine import Engine
 from sijo.inference.outputs import unit
+from sijo.inference.vector_cache import OutputsInMemory
 from sijo.nn.head_specs import CLASSIFIER
 from sijo.zeroshot.labeller import LabelChoice, Labeller, LabelPrediction
 from sijo.zeroshot.labels import Labels, LabelSet
@@ -83,8 +84,10 @@ class ServedModel:
 
     @cached_property
     def scorer(self) -> "Scorer":
-        """What fits labels to texts."""
-        return open_scorer("auto", self.described.folder, **self.run_by)
+        """What fits labels to texts; what its network says of a text is kept for the next labels."""
+        scorer = open_scorer("auto", self.described.folder, **self.run_by)
+        scorer.engine.store = OutputsInMemory(self.limits.most_kept_bytes)
+        return scorer
 
     @cached_property
     def encoder(self) -> EmbeddingScorer:
