@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from sijo.errors import SettingError
+from sijo.zeroshot.calibrating.conformal import LabelSets
+from sijo.zeroshot.explaining.occlusion import explain
 from sijo.zeroshot.labeller import LabelChoice, Labeller
 from sijo.zeroshot.labels import LabelSet
 from sijo.zeroshot.many_labels.cascade import MOST_PAIRS, CascadeScorer, deciding_labels, fit_cascade
@@ -75,6 +77,15 @@ def test_labels_that_were_not_read_have_no_probability_and_stand_behind():
         own = np.exp(labeller.scorer.table[int(text), [NAMES.index(name) for name in row.labels[:3]]] / 0.0655)
         if labeller.calibration.temperature == 0.0655:
             assert row.scores[:3] == pytest.approx(tuple(own / own.sum()))
+
+
+def test_nothing_goes_by_scores_that_were_not_read():
+    # kills: a word that adds 1e30 to a label, since the label fell off the shortlist without it
+    cascade = with_shortlist(*pair(), Shortlist("rank", 2))
+    with pytest.raises(SettingError, match="an explanation goes by all labels' scores, and the cascade scorer"):
+        list(explain(cascade, TEXTS))
+    with pytest.raises(SettingError, match="a calibration goes by all labels' scores"):
+        Labeller(cascade.scorer, cascade.choice, cascade.labels, sets=LabelSets(0.1, 0.3))
 
 
 def test_the_verifier_reads_the_shortlist_alone():
@@ -156,7 +167,7 @@ def test_what_does_not_go_together_is_refused():
     cascade = with_shortlist(labeller, beside, Shortlist("rank", 2))
     with pytest.raises(SettingError, match="fitted to one set of labels, and these are others"):
         list(cascade.stream(["1"], [["sea", "land"]]))
-    for asked in ({"beam": 2}, {"calibrates": True}, {"disagreement": 0.0}, {"sample": 0}):
+    for asked in ({"beam": 2}, {"needs_all": True}, {"disagreement": 0.0}, {"sample": 0}):
         with pytest.raises(SettingError, match=r"leave|give"):
             ManyLabels(cascade="built-in", **asked)
     with pytest.raises(SettingError, match="names the model that labels by itself"):

@@ -44,6 +44,7 @@ class CascadeScorer(CompositeScorer):
     """
 
     name = "cascade"
+    all_scored = False
 
     def __init__(self, verifier: Labeller, shortlister: Beside, certificate: Certificate) -> None:
         super().__init__(verifier.scorer)

@@ -64,8 +64,8 @@ class ManyLabels:
     """What is heard beside the first scorer."""
     beam: int | None = None
     """How many labels of a level of their tree are gone into; None for no walk."""
-    calibrates: bool = False
-    """Whether something else is fitted to the scores of all labels."""
+    needs_all: bool = False
+    """Whether something goes by the scores of all labels: a calibration, a stated risk, an explanation."""
     cache: str | Path | None = None
     backend: str = "auto"
     device: str = "auto"
@@ -90,10 +90,10 @@ class ManyLabels:
             if self.fits:
                 other = cascade.OPTION if self.cascade is not None else fusion.OPTION
                 raise SettingError(f"{walk.OPTION} and {other} are two ways to read few labels; leave one out")
-        if self.calibrates and (self.cascade is not None or self.beam is not None):
+        if self.needs_all and (self.cascade is not None or self.beam is not None):
             raise SettingError(
-                f"a calibration, a fitted temperature and a stated risk go by all labels' scores, and {named} "
-                "reads few of them; leave one of the two out"
+                f"a calibration, a fitted temperature, a stated risk and an explanation go by all labels' scores, "
+                f"and {named} reads few of them; leave one of the two out"
             )
 
     @property
