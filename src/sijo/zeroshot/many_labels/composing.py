@@ -179,8 +179,15 @@ class ManyLabels:
 
 
 def _fused(labeller: Labeller, beside: Beside, fitted: FittedManyLabels) -> Labeller:
+    """The labeller of both scorers. A temperature and a none threshold that are given are the first's; what was
+    fitted was fitted to the scores of both."""
     assert fitted.weights is not None
-    return Labeller(FusedScorer(labeller, beside, fitted.weights), labeller.choice, labeller.labels)
+    alone, choice = Labeller(labeller.scorer, labeller.choice, labeller.labels), labeller.choice
+    scorer = FusedScorer(alone, beside, fitted.weights)
+    given = {"temperature": scorer.calibration.temperature, "none_threshold": scorer.calibration.none_score}
+    changes: dict[str, Any] = {name: to for name, to in given.items() if getattr(choice, name) is not None}
+    own = None if labeller.calibration == alone.calibration else labeller.calibration
+    return Labeller(scorer, replace(choice, **changes), labeller.labels, own)
 
 
 def drawn_from(texts: Sequence[str] | None) -> Draw:

@@ -51,7 +51,6 @@ class OnePassScorer(Scorer):
     long_texts = ("truncate",)
     rows = 256
     reads_pairs = True
-    reads_others = True
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
@@ -67,6 +66,7 @@ class OnePassScorer(Scorer):
             )
         self.alone = head.neighbours == "hidden"
         """Whether a label's score hangs on no other: the store then has it under text and label."""
+        self.reads_others = not self.alone
         room = tokenizer.room(tokenizer.max_length, pair=False)
         self.label_room = max(room // FOR_LABELS, min(room // 2, 32))
         self.text_room = room - self.label_room - 1
