@@ -112,11 +112,15 @@ def test_a_shortlist_of_all_labels_changes_nothing(certificate):
 
 @pytest.mark.parametrize("beside_others", [0.0, 0.01])
 def test_what_is_found_holds_on_the_sample(beside_others):
-    # kills: containment taken for agreement where labels are read beside each other; misses not counted
+    # kills: containment taken for agreement where labels are read beside each other; misses not counted; readings
+    # of the sample that nobody counts
     labeller, beside = pair(beside=beside_others, texts=400, noise=0.1)
     texts = [str(number) for number in range(400)]
     found = fit_cascade(labeller, beside, texts, 0.05)
     assert found.held and 1 <= found.mean_labels < 7
+    read = labeller.scorer.asked
+    assert read == (14 if beside_others else 7) * 400
+    assert found.times_fewer(5_000) == pytest.approx(7 * 5_000 / (found.mean_labels * 5_000 + read))
     cascade = Labeller(CascadeScorer(labeller, beside, found), labeller.choice, labeller.labels)
     pairs = list(zip(answers(labeller, texts), answers(cascade, texts), strict=True))
     apart = pairs if found.lesson is None else pairs[1::2]  # every second text taught
