@@ -83,6 +83,15 @@ class OnePassScorer(Scorer):
             return self.text_room
         return self._prompt(labels, template).room if labels else self.engine.model.tokenizer.max_length
 
+    def check(self, labels: Sequence[Label], template: str) -> None:
+        """Raise SettingError for labels that leave no room for a text, all together or, where they are hidden from
+        each other, one alone."""
+        if self.alone:
+            words = [self.words(label, template) for label in labels]
+            shares(self.engine.model.tokenizer, words, self.label_room)
+        else:
+            self._prompt(labels, template)
+
     @cached_property
     def label_tokens(self) -> LabelTokens:
         """What its network sees of labels: all of their words."""
