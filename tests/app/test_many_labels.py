@@ -125,8 +125,12 @@ def test_what_cannot_be_is_refused(sijo_cli, table, write, refused):
     for more in (("--cascade", "built-in"), ("--fuse", "built-in"), ("--beam", "2")):
         refused(2, "here each text brings its own; leave it out", *made, *more)
     made = ("classify", table, "--labels", LABELS, *MINILM, "--cascade", "built-in")
-    for more in (("--calibrate", "batch"), ("--disagreement", "0"), ("--cascade-sample", "0")):
+    for more in (("--calibrate", "batch"), ("--explain",), ("--disagreement", "0"), ("--cascade-sample", "0")):
         refused(2, "leave" if "sample" not in more[0] else "give", *made, *more)
+    labelled = write("gold.csv", "text,label\n" + "\n".join(f"{text},sport" for text in TEXTS))
+    made = ("evaluate", "--data", labelled, "--labels", LABELS, "--model", "nowhere", "--cascade", "built-in")
+    for more in (("--calibrate", "batch"), ("--calibrate", "none", "--calibrate", "auto"), ("--calibration", own)):
+        refused(2, "go by all labels' scores, and cascade= (--cascade) reads few", *made, *more)
     refused(2, "names the model that labels", "classify", table, "--labels", LABELS, "--cascade", "built-in")
 
 

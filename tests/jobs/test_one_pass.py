@@ -82,6 +82,23 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(run, tmp_path):
     assert len(again) == 5
 
 
+def test_hidden_labels_of_an_evaluation_need_not_fit_together(run, tmp_path):
+    # kills: a list that the scorer reads in groups refused, one that it cannot read learned for
+    texts = [f"text {number}" for number in range(60)]
+
+    def kept(*labels):
+        rows = [json.dumps({"text": text, "label": labels[n % len(labels)]}) for n, text in enumerate(texts)]
+        (tmp_path / "kept.jsonl").write_text("\n".join(rows) + "\n")
+
+    kept(*(f"rain and sun {number}" for number in range(20)))
+    assert run("hidden", "neighbours=hidden")
+    with pytest.raises(SettingError, match="tokens"):
+        run("seen", "neighbours=seen")
+    kept("rain " * 40, "sun")
+    with pytest.raises(SettingError, match="are kept for labels beside a text; shorten it"):
+        run("long", "neighbours=hidden")
+
+
 def test_settings_that_cannot_be(run):
     # kills: inputs longer than the model, and settings that would learn nothing
     for change, why in (

@@ -87,6 +87,11 @@ class ClassifySettings(ExplainOptions, LabelSettings):
         """Reads the cells of --labels-column."""
         return NameCells(self.labels_separator)
 
+    @property
+    def needs_all(self) -> bool:
+        """Whether anything goes by the scores of all labels."""
+        return super().needs_all or self.explains
+
 
 def _first(
     table: "TextTable | JoinedTables", settings: ClassifySettings, labeller: "Labeller"

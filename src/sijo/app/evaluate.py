@@ -49,6 +49,8 @@ def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:  # noqa: B0
     from sijo.app.evaluation.output import check_outputs, show
     from sijo.app.evaluation.runs import finished_runs
 
+    if settings.reads_few:
+        settings.many_labels()  # refused before a model is opened
     runs_asked = len(settings.data) * len(settings.ways) * len(settings.calibration_names)
     check_output(None, resume=False, overwrite=False, workers=settings.workers)
     check_outputs(settings, runs=runs_asked)  # refused before an hour's work, not after it

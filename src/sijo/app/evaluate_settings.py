@@ -92,6 +92,11 @@ class EvaluateSettings(LabelSettings):
         return tuple(dict.fromkeys(self.calibrations)) or ("none",)
 
     @property
+    def needs_all(self) -> bool:
+        """Whether anything goes by the scores of all labels."""
+        return super().needs_all or self.calibration_names != ("none",)
+
+    @property
     def ways(self) -> list["EvaluateSettings"]:
         """These settings for each model and scorer that is asked for."""
         models = [None if model == BUILT_IN else model for model in self.models] or [None]

@@ -148,11 +148,16 @@ class LabelSettings(ComputeOptions, TableOptions):
         """Whether the model's scorer does not stand alone."""
         return self.cascade is not None or self.fuse is not None or self.beam is not None
 
+    @property
+    def needs_all(self) -> bool:
+        """Whether anything goes by the scores of all labels."""
+        return calibrates(self)
+
     def many_labels(self) -> "ManyLabels":
         """What is asked for beside it."""
         from sijo.zeroshot.many_labels.composing import ManyLabels
 
-        return call_with(ManyLabels, self, sample=self.cascade_sample, calibrates=calibrates(self))
+        return call_with(ManyLabels, self, sample=self.cascade_sample, needs_all=self.needs_all)
 
     def _opened(
         self,

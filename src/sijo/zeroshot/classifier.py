@@ -379,7 +379,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _many_labels(self) -> ManyLabels:
         names = ("cascade", "disagreement", "fuse", "beam", "cache", "backend", "device", "threads")
         settings: dict[str, Any] = {name: getattr(self, name) for name in names}
-        return ManyLabels(calibrates=self._calibrates or self.temperature == "fit", **settings)
+        return ManyLabels(needs_all=self._calibrates or self.temperature == "fit", **settings)
 
     def _whole(self, labeller: Labeller) -> Labeller:
         """The labeller of `model` alone, with what is asked for beside it."""

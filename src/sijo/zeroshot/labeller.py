@@ -183,6 +183,8 @@ class Labeller:
         sets: LabelSets | None = None,
     ) -> None:
         known = scorer.known
+        if adjuster is not None or sets is not None:
+            scorer.must_score_all("a calibration")
         self.scorer = scorer
         self.choice = choice.resolved_for(known)
         self.adjuster, self.sets = adjuster, sets

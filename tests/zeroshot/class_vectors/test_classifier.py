@@ -8,6 +8,7 @@ import pytest
 
 from runs import REQUESTS
 from sijo.errors import SettingError, TextError
+from sijo.random import rng
 from sijo.zeroshot.class_vectors.classifier import ClassVectorClassifier, chosen_on_held_out
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -46,6 +47,20 @@ def test_held_out_classes_choose(monkeypatch):
     assert choice.method._weights_DA.shape == (12, 12)
     with pytest.raises(SettingError, match="with 2 seen classes none can be held out"):
         chosen_on_held_out("eszsl", texts[:24], columns[:24], classes[:2])
+
+
+def test_what_is_left_may_teach_dap_nothing():
+    # kills: seen classes said to have the same attributes that have others, only since one of them is held out
+    random = np.random.default_rng(0)
+    columns = np.repeat(np.arange(5), 6)
+    texts = random.normal(size=(5, 12))[columns] + 0.1 * random.normal(size=(30, 12))
+    classes = np.zeros((5, 2))
+    classes[rng(0, "held-out classes").permutation(5)[0]] = 1
+    with pytest.raises(SettingError, match="the 4 seen classes left after holding some out"):
+        chosen_on_held_out("dap", texts, columns, classes)
+    assert chosen_on_held_out("dap", texts, columns, classes, seed=1).method.name == "dap"
+    with pytest.raises(SettingError, match="the seen classes have the same attributes"):
+        chosen_on_held_out("dap", texts, columns, np.zeros((5, 2)))
 
 
 def test_auto_takes_the_better_one():
@@ -133,6 +148,22 @@ def test_the_command(sijo_cli, files, tiny_model, tmp_path):
             ]
             assert one[kind]["value"] == pytest.approx(np.mean(means))
     assert drawn.is_file() and told.read_text().count("\n| ") == 6
+
+
+def test_a_method_that_learns_nothing_leaves_the_others(sijo_cli, files, tiny_model, write):
+    # kills: all methods lost since one of them cannot be fitted, an encoder that is the lost one's
+    taught = list(dict.fromkeys(row["domain"] for number, row in enumerate(rows_of(DOMAINS)) if number % 2))
+    alone = taught[rng(0, "held-out classes").permutation(len(taught))[0]]
+    every = dict.fromkeys([*taught, "kitchen and dining", "small talk"])
+    told = write("told.csv", "label,a\n" + "".join(f"{name},{int(name == alone)}\n" for name in every))
+    made = ("evaluate", "--task", "generalized-zero-shot", "--train", files["seen"], "--data", files["all"])
+    made = (*made, "--model", tiny_model, "--resamples", "100", "--format", "json", "--attributes", told)
+    ran = sijo_cli(*made, "--method", "dap", "--method", "eszsl")
+    assert ran.code == 0, ran.err
+    assert list(json.loads(ran.out)["methods"]) == ["eszsl"]
+    assert "dap is not measured: the 4 seen classes left" in " ".join(ran.err.split())
+    ran = sijo_cli(*made, "--method", "dap")
+    assert ran.code == 2 and "seen classes left after holding some out" in " ".join(ran.err.split())
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from sijo.errors import SettingError
+from sijo.zeroshot.calibrating.conformal import LabelSets
+from sijo.zeroshot.explaining.occlusion import explain
 from sijo.zeroshot.labeller import LabelChoice, Labeller
 from sijo.zeroshot.labels import LabelSet
 from sijo.zeroshot.many_labels.cascade import MOST_PAIRS, CascadeScorer, deciding_labels, fit_cascade
@@ -77,6 +79,15 @@ def test_labels_that_were_not_read_have_no_probability_and_stand_behind():
             assert row.scores[:3] == pytest.approx(tuple(own / own.sum()))
 
 
+def test_nothing_goes_by_scores_that_were_not_read():
+    # kills: a word that adds 1e30 to a label, since the label fell off the shortlist without it
+    cascade = with_shortlist(*pair(), Shortlist("rank", 2))
+    with pytest.raises(SettingError, match="an explanation goes by all labels' scores, and the cascade scorer"):
+        list(explain(cascade, TEXTS))
+    with pytest.raises(SettingError, match="a calibration goes by all labels' scores"):
+        Labeller(cascade.scorer, cascade.choice, cascade.labels, sets=LabelSets(0.1, 0.3))
+
+
 def test_the_verifier_reads_the_shortlist_alone():
     # kills: a cascade that verifies all labels and hides it
     labeller, beside = pair()
@@ -101,11 +112,15 @@ def test_a_shortlist_of_all_labels_changes_nothing(certificate):
 
 @pytest.mark.parametrize("beside_others", [0.0, 0.01])
 def test_what_is_found_holds_on_the_sample(beside_others):
-    # kills: containment taken for agreement where labels are read beside each other; misses not counted
+    # kills: containment taken for agreement where labels are read beside each other; misses not counted; readings
+    # of the sample that nobody counts
     labeller, beside = pair(beside=beside_others, texts=400, noise=0.1)
     texts = [str(number) for number in range(400)]
     found = fit_cascade(labeller, beside, texts, 0.05)
     assert found.held and 1 <= found.mean_labels < 7
+    read = labeller.scorer.asked
+    assert read == (14 if beside_others else 7) * 400
+    assert found.times_fewer(5_000) == pytest.approx(7 * 5_000 / (found.mean_labels * 5_000 + read))
     cascade = Labeller(CascadeScorer(labeller, beside, found), labeller.choice, labeller.labels)
     pairs = list(zip(answers(labeller, texts), answers(cascade, texts), strict=True))
     apart = pairs if found.lesson is None else pairs[1::2]  # every second text taught
@@ -156,7 +171,7 @@ def test_what_does_not_go_together_is_refused():
     cascade = with_shortlist(labeller, beside, Shortlist("rank", 2))
     with pytest.raises(SettingError, match="fitted to one set of labels, and these are others"):
         list(cascade.stream(["1"], [["sea", "land"]]))
-    for asked in ({"beam": 2}, {"calibrates": True}, {"disagreement": 0.0}, {"sample": 0}):
+    for asked in ({"beam": 2}, {"needs_all": True}, {"disagreement": 0.0}, {"sample": 0}):
         with pytest.raises(SettingError, match=r"leave|give"):
             ManyLabels(cascade="built-in", **asked)
     with pytest.raises(SettingError, match="names the model that labels by itself"):

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from sijo.errors import SettingError
+from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labeller import LabelChoice, Labeller
 from sijo.zeroshot.labels import LabelSet
+from sijo.zeroshot.many_labels.composing import FittedManyLabels, _fused
 from sijo.zeroshot.many_labels.composite import Beside
 from sijo.zeroshot.many_labels.fusion import FusedScorer, FusionWeights, fit_fusion, second_share
 from told_scorers import ToldScorer
@@ -116,6 +118,30 @@ def test_each_by_itself_goes_by_both():
     want = 0.5 * (strong - none[0]) / 0.05 + 0.5 * (other - none[1]) / 60 >= 0
     for row, fits in zip(both.stream(TEXTS), want, strict=True):
         assert set(row.fitting) == {name for name, fit in zip(NAMES, fits, strict=True) if fit}
+
+
+def test_numbers_that_are_given_count_once_and_fitted_ones_are_of_both():
+    # kills: a cosine's temperature and none threshold on scores in units of spread, a fitted temperature forgotten
+    _, strong, other = tables()
+    given = {"temperature": 0.02, "none_label": "none", "none_threshold": 0.08}
+    labeller, beside = pair(strong, other, **given)
+    weights = FusionWeights(share=0.25, spreads=(0.05, 60.0), texts=200)
+    fitted = FittedManyLabels(labels=labeller.own, weights=weights)
+    second = beside.scorer.calibration
+    steep = 0.75 * 0.05 / 0.02 + 0.25 * 60 / second.temperature
+    both = _fused(labeller, beside, fitted)
+    want = 0.75 * (strong - 0.08) / 0.05 + 0.25 * (other - second.none_score) / 60
+    logits = np.c_[want, np.zeros(len(want))] * steep
+    raised = np.exp(logits - logits.max(1, keepdims=True))
+    chances = np.concatenate([part for part, _ in both.judged(TEXTS)])
+    assert chances == pytest.approx(raised / raised.sum(1, keepdims=True), abs=1e-9)
+    plain, beside = pair(strong, other)
+    own = Calibration(0.7, 0.2, origin="fit on some")
+    both = _fused(Labeller(plain.scorer, plain.choice, plain.labels, own), beside, fitted)
+    scores = np.concatenate([part for part, _ in both.scored(TEXTS)])
+    none = plain.calibration.none_score
+    assert scores == pytest.approx(0.75 * (strong - none) / 0.05 + 0.25 * (other - second.none_score) / 60)
+    assert both.calibration == own
 
 
 def test_too_few_texts_and_one_label():

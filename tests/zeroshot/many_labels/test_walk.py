@@ -123,7 +123,7 @@ def test_trees_that_cannot_be_walked():
     labeller, _ = walked()
     with pytest.raises(SettingError, match="fitted to one set of labels"):
         list(labeller.stream(["1"], [["sea", "rain"]]))
-    for other in ({"fuse": "built-in"}, {"cascade": "built-in"}, {"calibrates": True}):
+    for other in ({"fuse": "built-in"}, {"cascade": "built-in"}, {"needs_all": True}):
         with pytest.raises(SettingError, match="leave one"):
             ManyLabels(beam=2, **other)
     assert isinstance(labeller.scorer, WalkScorer)

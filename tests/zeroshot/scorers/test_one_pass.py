@@ -136,10 +136,12 @@ def alone(tiny_model, tmp_path_factory):
     return folder
 
 
-def test_hidden_labels_are_scored_as_if_each_was_asked_alone(alone):
+def test_hidden_labels_are_scored_as_if_each_was_asked_alone(alone, scorer):
     # kills: a score that hangs on the list, on its order, on rows with lists of their own, or on how much of a long
-    # text is read beside other labels; labels that take several passes
+    # text is read beside other labels; labels that take several passes; a cascade that asks again for nothing
+    assert scorer.reads_others
     scorer = open_scorer("auto", str(alone))
+    assert not scorer.reads_others
     want, counts = scored(scorer)
     assert scorer.name == "one_pass" and counts.truncated.tolist() == [False, False, False, True]
     assert np.abs(np.diff(want)).min() > 5e-4

@@ -48,6 +48,8 @@ def run_generalized(settings: EvaluateSettings) -> None:
     model = next(iter(settings.models), None)
     vectors: dict[str, np.ndarray] = {}
     fitted: dict[str, ClassVectorClassifier] = {}
+    faults: dict[str, SettingError] = {}
+    opened: ClassVectorClassifier | None = None
     for name in methods:
         classifier = ClassVectorClassifier(
             labels,
@@ -57,12 +59,20 @@ def run_generalized(settings: EvaluateSettings) -> None:
             template=settings.hypothesis_template,
             seed=settings.seed,
         )
-        if vectors:
-            classifier.take_scorer(next(iter(fitted.values())))
+        if opened is not None:
+            classifier.take_scorer(opened)
         else:
+            opened = classifier
             vectors = {"train": classifier.encoded(taught.texts), "data": classifier.encoded(judged.texts)}
         names = [name for (name,) in taught.gold]
-        fitted[name] = classifier.fit_vectors(vectors["train"], names)
+        try:
+            fitted[name] = classifier.fit_vectors(vectors["train"], names)
+        except SettingError as error:
+            faults[name] = error
+    if not fitted:
+        raise next(iter(faults.values()))
+    for name, error in faults.items():
+        warn(f"{name} is not measured: {error}")
     places = next(iter(fitted.values())).places([name for (name,) in judged.gold])
     evaluations = {
         name: evaluate_generalized(

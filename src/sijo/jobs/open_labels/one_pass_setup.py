@@ -25,7 +25,7 @@ from sijo.nn.heads import build_head
 from sijo.objectives.one_pass import OnePass
 from sijo.objectives.posed_batch import unposed
 from sijo.random import random_bits
-from sijo.tokenizers.label_prompt import MARKS, TEXT_MARK, LabelPrompt, mark_ids
+from sijo.tokenizers.label_prompt import MARKS, TEXT_MARK, mark_ids
 from sijo.zeroshot.labels import Label
 from sijo.zeroshot.scorers.embedding import EmbeddingScorer
 from sijo.zeroshot.scorers.one_pass import OnePassScorer
@@ -52,9 +52,10 @@ class OnePassSetup:
             raise SettingError(
                 f"length={settings.length} is longer than the {limit} tokens that the model reads; shorten it"
             )
+        reads = OnePassScorer(Engine(model, TorchBackend.of(model), long_text="truncate"))
         for one in judged:  # refused before anything is learned
             for language in one.languages:
-                LabelPrompt(model.tokenizer, [own[0] for own in one.names_in(language)])
+                reads.check(_labels(one, language), "{}")
         scorer = EmbeddingScorer(Engine(model, TorchBackend.of(model)))
         made = [_bare(recast(one, scorer, settings.questions.most), one) for one in train]
         self.train = LabelQuestions(made, model.tokenizer, settings.questions, lambda text: TEXT_MARK + text)
@@ -86,8 +87,7 @@ class OnePassSetup:
         scorer = OnePassScorer(Engine(self.model, TorchBackend.of(self.model), long_text="truncate"))
         for one in self.judged:
             for language in one.languages:
-                labels = [Label(own[0]) for own in one.names_in(language)]
-                yield measured_set(one, language, scorer, labels, "{}")
+                yield measured_set(one, language, scorer, _labels(one, language), "{}")
         self.objective.train()
 
     def sentence(self) -> SentenceSettings:
@@ -154,6 +154,11 @@ def fresh_head(marks: tuple[int, int], width: int, neighbours: Literal["seen", "
         neighbours=neighbours,
         dropout=0.0,
     )
+
+
+def _labels(one: MatchedSet, language: str) -> list[Label]:
+    """Those that a set is measured with: by their names alone."""
+    return [Label(own[0]) for own in one.names_in(language)]
 
 
 def _bare(made: RecastSet, one: MatchedSet) -> RecastSet:

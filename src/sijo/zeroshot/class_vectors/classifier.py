@@ -56,7 +56,8 @@ def chosen_on_held_out(
     A fifth of the seen classes are taken for unseen; of the others' texts a fifth are measured on with theirs.
     name  one of `METHODS`, or "auto" for the best of `AUTO`
 
-    Returns the method fitted to the rest. Raises SettingError for fewer than three seen classes.
+    Returns the method fitted to the rest. Raises SettingError for fewer than three seen classes, and where a method
+    learns nothing from those that are left.
     """
     count = len(seen_SA)
     if count < FEWEST_SEEN:
@@ -84,7 +85,14 @@ def chosen_on_held_out(
     best: HeldOutChoice | None = None
     for method in candidates:
         learned = ~judged_n
-        method.fit(texts_nD[learned], place_S[columns_n[learned]], seen_SA[kept_S])
+        try:
+            method.fit(texts_nD[learned], place_S[columns_n[learned]], seen_SA[kept_S])
+        except SettingError:
+            method.fit(texts_nD, columns_n, seen_SA)  # where all of them teach nothing, that is what is told
+            raise SettingError(
+                f"the {int(kept_S.sum())} seen classes left after holding some out, to choose gamma by, teach "
+                f"{method.name} nothing; give texts of more, or name a number for gamma"
+            ) from None
         rows = StackingRows(columns_n[judged_n], method.scores(texts_nD[judged_n], seen_SA), kept_S)
         under = area(*rows.curve(np.ones(int(judged_n.sum()), np.int64)))
         if best is None or under > best.ausuc:
@@ -203,7 +211,7 @@ class ClassVectorClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
     def with_labels(self, labels: Labels) -> "ClassVectorClassifier":
         """The fitted classifier over other labels, at once: nothing is learned again.
 
-        Raises SettingError where none of them is unseen or new, TextError for one that attributes do not tell of.
+        Raises TextError for one that attributes do not tell of.
         """
         other = ClassVectorClassifier(**{**self.get_params(deep=False), "labels": labels})
         for name, value in vars(self).items():

@@ -107,10 +107,11 @@ def explain(
             256 words, so that all have 32,768 words together, but 8 in any case. Those of many texts are read
             together
 
-    Raises what `Labeller.stream` raises; NotFiniteError also names a text that has no scores without some words.
+    Raises what `Labeller.stream` raises; SettingError for a scorer that reads few of the labels; NotFiniteError also names a text that has no scores without some words.
     """
     check_top_k(top_k)
     check_limit(limit)
+    labeller.scorer.must_score_all("an explanation")
     sets = None if labels is None else values_in(labels, "labels")
     scores = limit * (1 if labeller.labels is None or sets is not None else len(labeller.labels.labels))
     number = 0

@@ -44,6 +44,7 @@ class CascadeScorer(CompositeScorer):
     """
 
     name = "cascade"
+    all_scored = False
 
     def __init__(self, verifier: Labeller, shortlister: Beside, certificate: Certificate) -> None:
         super().__init__(verifier.scorer)
@@ -63,10 +64,11 @@ class CascadeScorer(CompositeScorer):
         found = self.certificate
         if not found.held or not rows:
             return ()
+        sample = f"the {found.texts + found.taught:,} texts of the sample"
         return (
-            f"labels verified: about {found.mean_labels:.1f} of {found.labels:,} a text; with all labels of the "
-            f"{found.texts + found.taught:,} texts of the sample {found.times_fewer(rows):.1f} times fewer than in "
-            "full",
+            f"labels verified: about {found.mean_labels:.1f} of {found.labels:,} a text; with all labels of "
+            f"{sample}{', also in shorter lists,' if found.reread else ''} {found.times_fewer(rows):.1f} times fewer "
+            "than in full",
         )
 
     def score(self, request: ScoreRequest) -> tuple[np.ndarray, ReadCounts]:
@@ -132,7 +134,8 @@ def fit_cascade(
         raise SettingError(f"there are no texts to fit {OPTION} to; give some")
     near, scores, deciding, again = (np.concatenate(column) for column in zip(*parts, strict=True))
     if scorer.reads_others:
-        return certified(disagreement, {"rank": again}, len(labels.labels))
+        found = certified(disagreement, {"rank": again}, count := len(labels.labels))
+        return replace(found, reread=sum(_lengths(count)))
     return cheapest(disagreement, near, scores, deciding)
 
 

@@ -94,6 +94,8 @@ class Certificate:
     """What the shortlister was taught by other texts; None for its own scores."""
     taught: int = 0
     """How many these are; the verifier read them with all labels too."""
+    reread: int = 0
+    """How many labels of each text it read once more, in shorter lists, since it reads them beside each other."""
 
     @property
     def held(self) -> bool:
@@ -123,7 +125,8 @@ class Certificate:
         >>> round(shown.times_fewer(10_000), 2)
         10.0
         """
-        return self.labels * rows / (self.mean_labels * rows + self.labels * (self.texts + self.taught))
+        sample = (self.labels + self.reread) * (self.texts + self.taught)
+        return self.labels * rows / (self.mean_labels * rows + sample)
 
     @property
     def record(self) -> Mapping[str, object]:

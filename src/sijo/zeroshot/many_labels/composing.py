@@ -64,8 +64,8 @@ class ManyLabels:
     """What is heard beside the first scorer."""
     beam: int | None = None
     """How many labels of a level of their tree are gone into; None for no walk."""
-    calibrates: bool = False
-    """Whether something else is fitted to the scores of all labels."""
+    needs_all: bool = False
+    """Whether something goes by the scores of all labels: a calibration, a stated risk, an explanation."""
     cache: str | Path | None = None
     backend: str = "auto"
     device: str = "auto"
@@ -90,10 +90,10 @@ class ManyLabels:
             if self.fits:
                 other = cascade.OPTION if self.cascade is not None else fusion.OPTION
                 raise SettingError(f"{walk.OPTION} and {other} are two ways to read few labels; leave one out")
-        if self.calibrates and (self.cascade is not None or self.beam is not None):
+        if self.needs_all and (self.cascade is not None or self.beam is not None):
             raise SettingError(
-                f"a calibration, a fitted temperature and a stated risk go by all labels' scores, and {named} "
-                "reads few of them; leave one of the two out"
+                f"a calibration, a fitted temperature, a stated risk and an explanation go by all labels' scores, "
+                f"and {named} reads few of them; leave one of the two out"
             )
 
     @property
@@ -179,8 +179,15 @@ class ManyLabels:
 
 
 def _fused(labeller: Labeller, beside: Beside, fitted: FittedManyLabels) -> Labeller:
+    """The labeller of both scorers. A temperature and a none threshold that are given are the first's; what was
+    fitted was fitted to the scores of both."""
     assert fitted.weights is not None
-    return Labeller(FusedScorer(labeller, beside, fitted.weights), labeller.choice, labeller.labels)
+    alone, choice = Labeller(labeller.scorer, labeller.choice, labeller.labels), labeller.choice
+    scorer = FusedScorer(alone, beside, fitted.weights)
+    given = {"temperature": scorer.calibration.temperature, "none_threshold": scorer.calibration.none_score}
+    changes: dict[str, Any] = {name: to for name, to in given.items() if getattr(choice, name) is not None}
+    own = None if labeller.calibration == alone.calibration else labeller.calibration
+    return Labeller(scorer, replace(choice, **changes), labeller.labels, own)
 
 
 def drawn_from(texts: Sequence[str] | None) -> Draw:

@@ -77,6 +77,7 @@ class WalkScorer(CompositeScorer):
     """
 
     name = "walk"
+    all_scored = False
 
     def __init__(self, first: Labeller, tree: LabelSet, beam: int) -> None:
         super().__init__(first.scorer)

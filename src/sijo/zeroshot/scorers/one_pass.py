@@ -51,7 +51,6 @@ class OnePassScorer(Scorer):
     long_texts = ("truncate",)
     rows = 256
     reads_pairs = True
-    reads_others = True
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
@@ -67,6 +66,7 @@ class OnePassScorer(Scorer):
             )
         self.alone = head.neighbours == "hidden"
         """Whether a label's score hangs on no other: the store then has it under text and label."""
+        self.reads_others = not self.alone
         room = tokenizer.room(tokenizer.max_length, pair=False)
         self.label_room = max(room // FOR_LABELS, min(room // 2, 32))
         self.text_room = room - self.label_room - 1
@@ -82,6 +82,15 @@ class OnePassScorer(Scorer):
         if self.alone:
             return self.text_room
         return self._prompt(labels, template).room if labels else self.engine.model.tokenizer.max_length
+
+    def check(self, labels: Sequence[Label], template: str) -> None:
+        """Raise SettingError for labels that leave no room for a text, all together or, where they are hidden from
+        each other, one alone."""
+        if self.alone:
+            words = [self.words(label, template) for label in labels]
+            shares(self.engine.model.tokenizer, words, self.label_room)
+        else:
+            self._prompt(labels, template)
 
     @cached_property
     def label_tokens(self) -> LabelTokens:

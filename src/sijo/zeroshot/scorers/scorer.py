@@ -162,6 +162,8 @@ class Scorer(ABC):
     """Whether a text is read together with a label's sentence, and must leave it room."""
     reads_others: bool = False
     """Whether what it says of a label depends on those beside it."""
+    all_scored: bool = True
+    """Whether it has a score for every label it is asked about; where not, nothing can go by the scores of all."""
     choice: ScorerChoice
     """That it was taken, and why."""
     known: TrainedLabels | None = None
@@ -170,6 +172,14 @@ class Scorer(ABC):
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.choice = ScorerChoice(self.name, "as asked")
+
+    def must_score_all(self, what: str) -> None:
+        """Raise SettingError where something that goes by the scores of all labels meets a scorer of few."""
+        if not self.all_scored:
+            raise SettingError(
+                f"{what} goes by all labels' scores, and the {self.name} scorer reads few of them; leave it out, or "
+                "cascade= and beam= (--cascade, --beam)"
+            )
 
     @property
     def settings(self) -> dict[str, object]:
