@@ -225,6 +225,15 @@ def test_several_labels_a_text(tiny_model, tmp_path):
     )
 
 
+def test_no_text_has_a_label(tiny_model, tmp_path):
+    # kills: a crash where somebody says of each text that none of the labels fits
+    classifier = FewShotClassifier(["game", "money"], tiny_model, multi_label=True).fit(TEXTS, [[]] * 8)
+    saved = classifier.save(tmp_path / "none")
+    np.testing.assert_allclose(
+        sijo.ZeroShotClassifier(model=saved).predict_proba(TEXTS), classifier.predict_proba(TEXTS), atol=1e-6
+    )
+
+
 def test_the_estimator(tiny_model):
     # kills: settings that a clone loses; labels that y lacks left out; an answer before any fit
     from sklearn.base import clone
