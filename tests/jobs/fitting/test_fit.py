@@ -225,6 +225,16 @@ def test_several_labels_a_text(tiny_model, tmp_path):
     )
 
 
+def test_labels_that_say_nothing_have_no_texts_that_stand_in(tiny_model):
+    # kills: texts without a label taken for those of the first label, though no label's name was read
+    some = few_labels([*TEXTS, LONG, "rain"], [*LABELS, None, None], labels=["sea", "game", "money"])
+    read = vectors_of(some, open_scorer("embedding", tiny_model))
+    head = head_of(some, read._replace(labels_LD=np.zeros_like(read.labels_LD)))
+    assert not head.weight_LD[0].any() and head.bias_L[0] == 0
+    assert head_of(some, read).weight_LD[0].any()
+    assert (head.logits(read.texts_nD).argmax(-1) == some.right.argmax(-1)).mean() >= 0.75
+
+
 def test_no_text_has_a_label(tiny_model, tmp_path):
     # kills: a crash where somebody says of each text that none of the labels fits
     classifier = FewShotClassifier(["game", "money"], tiny_model, multi_label=True).fit(TEXTS, [[]] * 8)
