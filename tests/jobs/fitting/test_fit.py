@@ -259,6 +259,27 @@ def test_the_estimator(tiny_model):
     assert classifier.score(TEXTS, LABELS) > 0.5
 
 
+@pytest.mark.filterwarnings("ignore:the label")
+def test_numbers_are_answered_by_numbers(tiny_model):
+    # kills: '1' answered for 1, which scikit-learn does not compare; 10 before 2; bools answered by their names
+    from sklearn.metrics import log_loss
+    from sklearn.model_selection import cross_val_score
+
+    for low, high, kind in ((2, 10, np.int8), (0.0, 1.0, float), (False, True, bool)):
+        y = np.array([low if label == "game" else high for label in LABELS], kind)
+        classifier = FewShotClassifier(model=tiny_model).fit(TEXTS, y)
+        assert classifier.classes_.dtype == y.dtype and classifier.classes_.tolist() == [low, high]
+        assert classifier.predict(TEXTS).dtype == y.dtype and classifier.score(TEXTS, y) > 0.5
+        assert log_loss(y, classifier.predict_proba(TEXTS)) < 0.69
+    assert np.isfinite(cross_val_score(FewShotClassifier(model=tiny_model), TEXTS, y, cv=2)).all()
+    missing = FewShotClassifier(model=tiny_model).fit(TEXTS, [0, 1, *[None] * 4, 1, 1])
+    assert missing.classes_.tolist() == [0, 1]
+    known = FewShotClassifier(["0", "300"], tiny_model).fit(TEXTS[:2], np.zeros(2, np.int8))
+    assert known.classes_.tolist() == [0, 300]
+    words = FewShotClassifier(["0", "rain"], tiny_model).fit(TEXTS[:2], [0, 0])
+    assert words.classes_.tolist() == ["0", "rain"]
+
+
 def test_contrastive_pairs_train_the_encoder(tiny_model, folder, tmp_path):
     # kills: an encoder that stays as it was; a folder with the old encoder's weights; the given one trained
     before = sijo.encode(tiny_model, TEXTS)
