@@ -225,6 +225,25 @@ def test_several_labels_a_text(tiny_model, tmp_path):
     )
 
 
+def test_labels_that_say_nothing_have_no_texts_that_stand_in(tiny_model):
+    # kills: texts without a label taken for those of the first label, though no label's name was read
+    some = few_labels([*TEXTS, LONG, "rain"], [*LABELS, None, None], labels=["sea", "game", "money"])
+    read = vectors_of(some, open_scorer("embedding", tiny_model))
+    head = head_of(some, read._replace(labels_LD=np.zeros_like(read.labels_LD)))
+    assert not head.weight_LD[0].any() and head.bias_L[0] == 0
+    assert head_of(some, read).weight_LD[0].any()
+    assert (head.logits(read.texts_nD).argmax(-1) == some.right.argmax(-1)).mean() >= 0.75
+
+
+def test_no_text_has_a_label(tiny_model, tmp_path):
+    # kills: a crash where somebody says of each text that none of the labels fits
+    classifier = FewShotClassifier(["game", "money"], tiny_model, multi_label=True).fit(TEXTS, [[]] * 8)
+    saved = classifier.save(tmp_path / "none")
+    np.testing.assert_allclose(
+        sijo.ZeroShotClassifier(model=saved).predict_proba(TEXTS), classifier.predict_proba(TEXTS), atol=1e-6
+    )
+
+
 def test_the_estimator(tiny_model):
     # kills: settings that a clone loses; labels that y lacks left out; an answer before any fit
     from sklearn.base import clone
@@ -238,6 +257,27 @@ def test_the_estimator(tiny_model):
     assert classifier.predict_proba([]).shape == (0, 3)
     np.testing.assert_allclose(classifier.predict_proba(TEXTS).sum(-1), 1)
     assert classifier.score(TEXTS, LABELS) > 0.5
+
+
+@pytest.mark.filterwarnings("ignore:the label")
+def test_numbers_are_answered_by_numbers(tiny_model):
+    # kills: '1' answered for 1, which scikit-learn does not compare; 10 before 2; bools answered by their names
+    from sklearn.metrics import log_loss
+    from sklearn.model_selection import cross_val_score
+
+    for low, high, kind in ((2, 10, np.int8), (0.0, 1.0, float), (False, True, bool)):
+        y = np.array([low if label == "game" else high for label in LABELS], kind)
+        classifier = FewShotClassifier(model=tiny_model).fit(TEXTS, y)
+        assert classifier.classes_.dtype == y.dtype and classifier.classes_.tolist() == [low, high]
+        assert classifier.predict(TEXTS).dtype == y.dtype and classifier.score(TEXTS, y) > 0.5
+        assert log_loss(y, classifier.predict_proba(TEXTS)) < 0.69
+    assert np.isfinite(cross_val_score(FewShotClassifier(model=tiny_model), TEXTS, y, cv=2)).all()
+    missing = FewShotClassifier(model=tiny_model).fit(TEXTS, [0, 1, *[None] * 4, 1, 1])
+    assert missing.classes_.tolist() == [0, 1]
+    known = FewShotClassifier(["0", "300"], tiny_model).fit(TEXTS[:2], np.zeros(2, np.int8))
+    assert known.classes_.tolist() == [0, 300]
+    words = FewShotClassifier(["0", "rain"], tiny_model).fit(TEXTS[:2], [0, 0])
+    assert words.classes_.tolist() == ["0", "rain"]
 
 
 def test_contrastive_pairs_train_the_encoder(tiny_model, folder, tmp_path):

@@ -179,3 +179,12 @@ def test_labels_without_words_and_texts_alike():
     texts = unit(np.ones((4, 3)))
     head = fit_head(texts, np.eye(2, dtype=bool)[[0, 1, 0, 1]], Prior.of(np.zeros((2, 3)), texts))
     assert np.isfinite(head.logits(texts)).all()
+
+
+def test_texts_that_have_no_label_leave_the_zero_shot_answer():
+    # kills: a crash where each text is labelled with an empty list
+    texts, right, labels = drawn(6, 2, 5, seed=10)
+    prior = Prior.of(labels, texts, multi_label=True, none_score=0.2)
+    head = fit_head(texts, np.zeros_like(right), prior, multi_label=True)
+    np.testing.assert_allclose(head.logits(texts), DEFAULT.prior * prior.logits(texts))
+    assert head.held_out is None

@@ -82,3 +82,28 @@ def test_equal_texts_are_not_enough_for_many_kinds():
     assert sorted(chosen(unit(np.ones((30, 3))), np.ones(30), 4)) == sorted(
         {*chosen(unit(np.ones((30, 3))), np.ones(30), 4)}
     )
+
+
+def test_nearly_all_of_many(monkeypatch):
+    # kills: distances from all earlier middles for each new one, which takes the square of the number asked for
+    from sijo.jobs.fitting import suggest as module
+
+    numbers, far = [], module._far
+    monkeypatch.setattr(module, "_far", lambda points, middles: numbers.append(len(middles)) or far(points, middles))
+    vectors = unit(np.random.default_rng(2).normal(size=(500, 8)))
+    places = chosen(vectors, np.linspace(0, 1, 500), 450)
+    assert len(set(places)) == 450
+    begun = numbers.index(450)
+    assert sum(numbers[:begun]) == 450 and len(numbers) - begun < 102
+    monkeypatch.setattr(module, "MOST_PRODUCTS", 0)
+    numbers.clear()
+    assert len(set(chosen(vectors, np.linspace(0, 1, 500), 450))) == 450 and numbers.count(450) == 2
+
+
+def test_more_of_one_kind_than_are_compared(monkeypatch):
+    # kills: fewer texts compared than are asked for, and StopIteration told of them
+    from sijo.jobs.fitting import suggest as module
+
+    monkeypatch.setattr(module, "MOST_COMPARED", 20)
+    vectors = unit(np.random.default_rng(3).normal(size=(100, 4)))
+    assert len(set(chosen(vectors, np.ones(100), 30))) == 30

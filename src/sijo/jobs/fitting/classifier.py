@@ -1,6 +1,6 @@
 """The estimator of few labels: texts and the labels of some of them in, a classifier that can be saved out."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,9 @@ from sklearn.utils import Tags
 from sijo.errors import SettingError
 from sijo.inference.backends.backend import Precision
 from sijo.inference.outputs import unit
-from sijo.jobs.fitting.few_labels import few_labels
+from sijo.jobs.fitting.few_labels import few_labels, is_blank
 from sijo.jobs.fitting.fit import FittedModel, fit_few
+from sijo.names import by_number
 from sijo.texts import texts_in, values_in
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.labels import Labels
@@ -68,13 +69,15 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Fit the head.
 
         X  texts
-        y  the label of each; None for one that nobody has labelled, which takes part all the same
+        y  the label of each; None for one that nobody has labelled, which takes part all the same. Where all are
+           numbers, or true and false, so are `classes_` and answers; a saved folder has names alone
 
         Raises what `few_labels` and `fit_few` do.
         """
         if not 0 <= self.threshold <= 1:
             raise SettingError(f"threshold={self.threshold} is no probability; give a number from 0 to 1")
-        cells = [value.tolist() if isinstance(value, np.ndarray) else value for value in values_in(y, "y")]
+        values = list(values_in(y, "y"))
+        cells = [value.tolist() if isinstance(value, np.ndarray | np.generic) else value for value in values]
         some = few_labels(
             list(texts_in(X, "X")), cells, column="y", labels=self.labels, multi_label=self.multi_label
         )
@@ -86,7 +89,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.fitted_: FittedModel = fit_few(
             some, scorer, template=self.hypothesis_template, seed=self.seed, contrastive=self.contrastive
         )
-        self.classes_ = np.array(some.labels.names)
+        names = some.labels.names
+        given = [value for value, cell in zip(values, cells, strict=True) if not is_blank(cell)]
+        self.classes_ = np.array(names) if self.multi_label else _as_given(names, given)
         return self
 
     def predict_proba(self, X: Iterable[str]) -> np.ndarray:
@@ -101,7 +106,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return PLAIN.each(scores) if self.multi_label else PLAIN.softmax(scores)
 
     def predict(self, X: Iterable[str]) -> np.ndarray:
-        """The label of each text, (n,) of str; with `multi_label` (n, L) of 0 and 1, in the order of `classes_`."""
+        """The label of each text, (n,) of `classes_`; with `multi_label` (n, L) of 0 and 1, in the order of `classes_`."""
         probabilities = self.predict_proba(X)
         if self.multi_label:
             return (probabilities >= self.threshold).astype(int)
@@ -124,3 +129,19 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.classifier_tags.multi_label = True
         tags.no_validation = True
         return tags
+
+
+def _as_given(names: Sequence[str], given: Sequence[Any]) -> np.ndarray:
+    """Labels (L,) in the type of those given, if that is a number or a bool and can say all of them; else str.
+
+    >>> _as_given(("0", "10"), [10, 0]).tolist(), _as_given(("0", "sea"), [0, 0]).tolist()
+    ([0, 10], ['0', 'sea'])
+    """
+    kind = np.asarray(given).dtype
+    if kind.kind == "b" and {*names} <= {"False", "True"}:
+        return np.array([name == "True" for name in names])
+    if kind.kind in "iuf" and by_number(names):
+        numbers = np.array([int(name) for name in names])
+        own: np.ndarray = numbers.astype(kind)
+        return own if (own == numbers).all() else numbers
+    return np.array(names)

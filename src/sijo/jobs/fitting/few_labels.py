@@ -135,6 +135,8 @@ def _label_set(
                     "it alike in all rows, or say how by labels= (--labels)"
                 )
     occurring = sorted(name for name, row in spelled.values() if row)
+    if by_number(occurring):
+        occurring.sort(key=int)
     if len(spelled) > MOST_LABELS:
         raise TextError(
             f"the column {column!r} holds {len(occurring):,} different labels in {len(given):,} labelled rows, and "

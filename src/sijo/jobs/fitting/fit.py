@@ -223,7 +223,9 @@ def head_of(
     if len(others_nD) and len(all_nD) >= ENOUGH and not some.multi_label and (labels_LD != labels_LD[0]).any():
         labels_LD = unit(labels_LD + Refinement(all_nD, labels_LD).prototypes)
     prior = Prior.of(labels_LD, all_nD, multi_label=some.multi_label, none_score=none_score)
-    beside = None if some.multi_label else stand_ins(some.right, prior, labels_LD, others_nD)
+    beside = None
+    if labels_LD.any() and not some.multi_label:
+        beside = stand_ins(some.right, prior, labels_LD, others_nD)
     return fit_head(
         texts_nD, some.right, prior, multi_label=some.multi_label, seed=seed, beside=beside, judged=judged
     )

@@ -252,7 +252,7 @@ class _Problem:
         z_nR, right_nL, prior_nL = self.z_nR[chosen], self.right_nL[chosen], self.prior_nL[chosen]
         weight_LR, bias_L = np.zeros((right_nL.shape[1], z_nR.shape[1])), np.zeros(right_nL.shape[1])
         seen = np.flatnonzero(right_nL.any(0))
-        if np.isinf(strength.penalty):
+        if not len(seen) or np.isinf(strength.penalty):
             return weight_LR, bias_L
         inputs = np.hstack([z_nR, np.full((len(z_nR), 1), BIAS)])
         fixed, wanted = strength.prior * prior_nL[:, seen], right_nL[:, seen].astype(np.float64)

@@ -34,7 +34,9 @@ PREFILTER = 10
 """Uncertain texts that are looked at for each that is suggested."""
 MOST_COMPARED = 20_000
 """Texts of which no model knows anything that are parted at once, evenly taken from all."""
-MOST_ROUNDS = 100
+MOST_ROUNDS, MOST_PRODUCTS = 100, 2 * 10**10
+"""Of k-means: rounds, and numbers multiplied in all of them, which takes a second or two; where many texts are asked
+for the rounds are fewer, and there the middles lie among the texts from the start."""
 PLAIN = Calibration(1.0, 0.0, "logits of a head")
 
 
@@ -148,14 +150,15 @@ def chosen(vectors_nD: np.ndarray, unsure_n: np.ndarray, count: int) -> list[int
         return [int(place) for place in np.argsort(-unsure_n, kind="stable")]
     alike = unsure_n.min() == unsure_n.max()
     top = np.argsort(-unsure_n, kind="stable")
-    top = top[:: max(1, len(top) // MOST_COMPARED)] if alike else top[: PREFILTER * count]
+    top = top[:: max(1, len(top) // max(MOST_COMPARED, count))] if alike else top[: PREFILTER * count]
     points_mD, weights_m = vectors_nD[top], unsure_n[top] + 1e-6
-    middles = _middles(points_mD, weights_m, count)
-    far_mK = _far(points_mD, middles)
+    far_Km = _far(points_mD, _middles(points_mD, weights_m, count)).T.copy()
+    free_m = np.ones(len(top), bool)
     places: list[int] = []
-    for kind in range(count):
-        order = top[np.argsort(far_mK[:, kind], kind="stable")]
-        places.append(next(place for place in order.tolist() if place not in places))
+    for far_m in far_Km:
+        nearest = int(np.where(free_m, far_m, np.inf).argmin())
+        free_m[nearest] = False
+        places.append(int(top[nearest]))
     return sorted(places, key=lambda place: (-unsure_n[place], place))
 
 
@@ -165,23 +168,26 @@ def _middles(points_mD: np.ndarray, weights_m: np.ndarray, count: int) -> np.nda
     Source: Arthur & Vassilvitskii 2007, section 2.2, with each point's weight beside its square distance.
     """
     draws = rng(0, "middles")
-    middles = points_mD[[int(weights_m.argmax())]]
+    chosen_K = [int(weights_m.argmax())]
+    near_m = _far(points_mD, points_mD[chosen_K])[:, 0]
     for _ in range(count - 1):
-        reach_m = weights_m * _far(points_mD, middles).min(-1).clip(0)
+        reach_m = weights_m * near_m.clip(0)
         reach_m = reach_m if reach_m.sum() > 0 else weights_m
-        middles = np.vstack([middles, points_mD[draws.choice(len(points_mD), p=reach_m / reach_m.sum())]])
-    nearest_m = np.full(len(points_mD), -1)
-    for _ in range(MOST_ROUNDS):
+        chosen_K.append(int(draws.choice(len(points_mD), p=reach_m / reach_m.sum())))
+        near_m = np.minimum(near_m, _far(points_mD, points_mD[chosen_K[-1:]])[:, 0])
+    middles, nearest_m = points_mD[chosen_K], np.full(len(points_mD), -1)
+    for _ in range(min(MOST_ROUNDS, max(1, MOST_PRODUCTS // (points_mD.size * count)))):
         before_m, nearest_m = nearest_m, _far(points_mD, middles).argmin(-1)
         if (nearest_m == before_m).all():
             break
-        shares_Km = (nearest_m == np.arange(count)[:, None]) * weights_m
-        held_K = shares_Km.sum(-1) > 0
-        middles[held_K] = shares_Km[held_K] @ points_mD / shares_Km[held_K].sum(-1, keepdims=True)
+        held_K = np.bincount(nearest_m, weights_m, count)
+        sums = np.zeros_like(middles)
+        np.add.at(sums, nearest_m, weights_m[:, None] * points_mD)
+        middles[held_K > 0] = sums[held_K > 0] / held_K[held_K > 0, None]
     return middles
 
 
 def _far(points_mD: np.ndarray, middles_KD: np.ndarray) -> np.ndarray:
-    """Square distances (m, K)."""
-    far: np.ndarray = (points_mD**2).sum(-1)[:, None] - 2 * points_mD @ middles_KD.T + (middles_KD**2).sum(-1)
+    """Square distances (m, K) of unit vectors from any."""
+    far: np.ndarray = 1 + (middles_KD**2).sum(-1) - 2 * (points_mD @ middles_KD.T)
     return far
