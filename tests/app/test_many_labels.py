@@ -11,6 +11,8 @@ import sijo
 from sijo.errors import SettingError, SijoWarning
 from sijo.zeroshot.labeller import LabelChoice, Labeller
 from sijo.zeroshot.labels import LabelSet
+from sijo.zeroshot.many_labels import composing
+from sijo.zeroshot.many_labels.composing import ManyLabels, drawn_from
 from sijo.zeroshot.many_labels.composite import Beside
 from sijo.zeroshot.scorers.open import open_scorer
 
@@ -97,6 +99,41 @@ def test_pipes_workers_and_evaluation(sijo_cli, table, tmp_path):
     assert record["scorer"] == "cascade" and record["cascade"]["texts"] == 40
     ran = sijo_cli("evaluate", "--data", labelled, *made[:4], "--fuse", "built-in", "--format", "json")
     assert 0.25 <= json.loads(ran.out)["fused"]["share"] <= 0.75
+
+
+@pytest.mark.usefixtures("minilm")
+def test_weights_and_certificate_are_of_other_texts(sijo_cli, table, tmp_path, monkeypatch):
+    # kills: a certificate for texts that chose the weights, a sample by the order of the file, weights that a short
+    # file has no texts for
+    seen = {}
+
+    def watched(name):
+        fit = getattr(composing, name)
+        monkeypatch.setattr(
+            composing,
+            name,
+            lambda one, beside, texts, *more: seen.update({name: texts}) or fit(one, beside, texts, *more),
+        )
+
+    watched("fit_fusion")
+    watched("fit_cascade")
+    fuse, cascade = {"fuse": "built-in"}, {"cascade": "built-in", "disagreement": 0.3}
+    labeller = Labeller(open_scorer("auto", "all-minilm-l6-v2"), LabelChoice(), LabelSet.of(LABELS.split(",")))
+    ManyLabels(**fuse, **cascade).fit(labeller, drawn_from(TEXTS))
+    weighing, certified = seen["fit_fusion"], seen["fit_cascade"]
+    assert (len(weighing), len(certified)) == (46, 34)
+    assert sorted([*weighing, *certified]) == sorted(TEXTS)
+    seen.clear()
+    spare = lambda count: TEXTS[:count] if count < len(TEXTS) else []  # noqa: E731
+    ManyLabels(**fuse, **cascade).fit(labeller, spare)
+    weighing, certified = seen["fit_fusion"], seen["fit_cascade"]
+    assert (len(weighing), len(certified)) == (32, 34)
+    assert set(weighing).isdisjoint(certified) and set(certified) != set(TEXTS[32:66])
+    seen.clear()
+    found = ManyLabels(**fuse, **cascade, sample=70).fit(labeller, spare)
+    assert len(seen["fit_fusion"]) == 64 and "fit_cascade" not in seen and not found.certificate.held
+    made = ("classify", table, "--labels", LABELS, *MINILM, "--fuse", "built-in", "-o", tmp_path / "out.csv")
+    assert sijo_cli(*made).code == 0
 
 
 def test_a_tree_from_a_labels_file(sijo_cli, table, tmp_path, write, refused):

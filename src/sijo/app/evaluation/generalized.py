@@ -71,8 +71,8 @@ def run_generalized(settings: EvaluateSettings) -> None:
             faults[name] = error
     if not fitted:
         raise next(iter(faults.values()))
-    for name, error in faults.items():
-        warn(f"{name} is not measured: {error}")
+    for name, fault in faults.items():
+        warn(f"{name} is not measured: {fault}")
     places = next(iter(fitted.values())).places([name for (name,) in judged.gold])
     evaluations = {
         name: evaluate_generalized(

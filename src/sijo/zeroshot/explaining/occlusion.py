@@ -107,7 +107,8 @@ def explain(
             256 words, so that all have 32,768 words together, but 8 in any case. Those of many texts are read
             together
 
-    Raises what `Labeller.stream` raises; SettingError for a scorer that reads few of the labels; NotFiniteError also names a text that has no scores without some words.
+    Raises what `Labeller.stream` raises; SettingError for a scorer that reads few of the labels; NotFiniteError
+    also names a text that has no scores without some words.
     """
     check_top_k(top_k)
     check_limit(limit)

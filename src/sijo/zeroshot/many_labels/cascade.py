@@ -64,11 +64,11 @@ class CascadeScorer(CompositeScorer):
         found = self.certificate
         if not found.held or not rows:
             return ()
-        sample = f"the {found.texts + found.taught:,} texts of the sample"
+        again = ", also in shorter lists," if found.reread else ""
+        sample = f"the {found.texts + found.taught:,} texts of the sample{again}"
         return (
             f"labels verified: about {found.mean_labels:.1f} of {found.labels:,} a text; with all labels of "
-            f"{sample}{', also in shorter lists,' if found.reread else ''} {found.times_fewer(rows):.1f} times fewer "
-            "than in full",
+            f"{sample} {found.times_fewer(rows):.1f} times fewer than in full",
         )
 
     def score(self, request: ScoreRequest) -> tuple[np.ndarray, ReadCounts]:

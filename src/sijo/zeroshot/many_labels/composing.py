@@ -111,14 +111,14 @@ class ManyLabels:
         labels that a second model does not know.
         """
         fitted = FittedManyLabels(labels=labeller.own)
+        weighing, texts = self._samples(draw)
         if self.fuse is not None:
             beside = self._beside(self.fuse, labeller, fusion.OPTION, fitted)
-            fitted = replace(fitted, weights=fit_fusion(labeller, beside, draw(fusion.SAMPLE)))
+            fitted = replace(fitted, weights=fit_fusion(labeller, beside, weighing))
             say(f"fused: {fitted.weights}")
             labeller = _fused(labeller, beside, fitted)
         if self.cascade is not None:
             beside = self._beside(self.cascade, labeller, cascade.OPTION, fitted)
-            texts = draw(usual_sample(self.disagreement) if self.sample is None else self.sample)
             certificate = in_full(self.disagreement, count := len(labeller.own.labels))
             if texts:
                 say(f"cascade: {len(texts):,} texts are read beside all {count:,} labels")
@@ -131,6 +131,21 @@ class ManyLabels:
             (say if certificate.held else warn)(f"cascade: {certificate}")
             fitted = replace(fitted, certificate=certificate)
         return fitted
+
+    def _samples(self, draw: Draw) -> tuple[Sequence[str], Sequence[str]]:
+        """Texts for weights and, since these suit them, others for a certificate; either none where not asked for.
+
+        Of few texts a quarter are for weights, or as many as say anything.
+        """
+        count = usual_sample(self.disagreement) if self.sample is None else self.sample
+        count = 0 if self.cascade is None else count
+        if self.fuse is None:
+            return (), draw(count)
+        texts = random.Random(0).sample(both := _most(draw, count), len(both))  # noqa: S311 (a file's order is none)
+        if not texts and count:
+            return _most(draw, 0), ()
+        place = min(fusion.SAMPLE, max(len(texts) - count, len(texts) // 4, fusion.FEWEST))
+        return texts[:place], texts[place:]
 
     def applied_to(
         self, labeller: Labeller, fitted: FittedManyLabels | None, *, tree: Labels | None = None
@@ -176,6 +191,14 @@ class ManyLabels:
             }
             fitted._opened[key] = open_scorer("auto", None if model == BUILT_IN else model, **settings)
         return Beside.of(fitted._opened[key], labeller, option)
+
+
+def _most(draw: Draw, count: int) -> Sequence[str]:
+    """So many texts and those for weights, or fewer of these where there are not so many to draw from."""
+    more = fusion.SAMPLE
+    while not (texts := draw(count + more)) and more > fusion.FEWEST:
+        more //= 2
+    return texts
 
 
 def _fused(labeller: Labeller, beside: Beside, fitted: FittedManyLabels) -> Labeller:

@@ -177,8 +177,8 @@ class Scorer(ABC):
         """Raise SettingError where something that goes by the scores of all labels meets a scorer of few."""
         if not self.all_scored:
             raise SettingError(
-                f"{what} goes by all labels' scores, and the {self.name} scorer reads few of them; leave it out, or "
-                "cascade= and beam= (--cascade, --beam)"
+                f"{what} goes by all labels' scores, and the {self.name} scorer reads few of them; leave it out, "
+                "or cascade= and beam= (--cascade, --beam)"
             )
 
     @property
