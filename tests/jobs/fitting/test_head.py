@@ -210,8 +210,8 @@ def test_of_many_sigmoids_some_choose(monkeypatch):
     problem = _Problem(texts, right, prior, multi_label=True)
     held = problem.held_out_logits([head.strength], folds(right, 5, 0))[0]
     assert head.held_out == share_right(held, right, multi_label=True)
-    weight_LR, bias = solved(problem, head.strength)
+    weight_LR, _ = solved(problem, head.strength)
     some = problem.of_labels(np.array([7, 3]))
-    alone = solved(some, head.strength)
-    np.testing.assert_allclose(alone[0], weight_LR[[7, 3]], atol=1e-2)
+    alone, _ = solved(some, head.strength)
+    np.testing.assert_allclose(alone, weight_LR[[7, 3]], atol=1e-2)
     np.testing.assert_allclose(some.prior_nL, prior.logits(texts)[:, [7, 3]])
