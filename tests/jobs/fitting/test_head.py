@@ -188,3 +188,30 @@ def test_texts_that_have_no_label_leave_the_zero_shot_answer():
     head = fit_head(texts, np.zeros_like(right), prior, multi_label=True)
     np.testing.assert_allclose(head.logits(texts), DEFAULT.prior * prior.logits(texts))
     assert head.held_out is None
+
+
+def test_of_many_sigmoids_some_choose(monkeypatch):
+    # kills: all of hundreds of labels solved for each strength in turn; answers held out of those few alone
+    texts, right, labels = drawn(240, 12, 16, seed=11)
+    prior, solved, numbers = Prior.of(labels, texts, multi_label=True, none_score=0.2), _Problem.solved, []
+
+    def counted(self, strength, *rest):
+        numbers.append((strength, self.right_nL.shape[1]))
+        return solved(self, strength, *rest)
+
+    monkeypatch.setattr(_Problem, "solved", counted)
+    fit_head(texts, right, prior, multi_label=True)
+    assert [labels for _, labels in numbers] == [12] * (5 * len(CANDIDATES) + 1)
+    monkeypatch.setattr("sijo.jobs.fitting.head.MOST_SIGMOIDS", 4)
+    numbers.clear()
+    head = fit_head(texts, right, prior, multi_label=True)
+    assert [labels for _, labels in numbers] == [4] * 5 * len(CANDIDATES) + [12] * 6
+    assert head.chosen and {strength for strength, _ in numbers[-6:]} == {head.strength}
+    problem = _Problem(texts, right, prior, multi_label=True)
+    held = problem.held_out_logits([head.strength], folds(right, 5, 0))[0]
+    assert head.held_out == share_right(held, right, multi_label=True)
+    weight_LR, _ = solved(problem, head.strength)
+    some = problem.of_labels(np.array([7, 3]))
+    alone, _ = solved(some, head.strength)
+    np.testing.assert_allclose(alone, weight_LR[[7, 3]], atol=1e-2)
+    np.testing.assert_allclose(some.prior_nL, prior.logits(texts)[:, [7, 3]])

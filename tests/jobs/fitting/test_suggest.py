@@ -89,7 +89,9 @@ def test_nearly_all_of_many(monkeypatch):
     from sijo.jobs.fitting import suggest as module
 
     numbers, far = [], module._far
-    monkeypatch.setattr(module, "_far", lambda points, middles: numbers.append(len(middles)) or far(points, middles))
+    monkeypatch.setattr(
+        module, "_far", lambda points, middles: numbers.append(len(middles)) or far(points, middles)
+    )
     vectors = unit(np.random.default_rng(2).normal(size=(500, 8)))
     places = chosen(vectors, np.linspace(0, 1, 500), 450)
     assert len(set(places)) == 450

@@ -1,5 +1,7 @@
 """The vector of a label: its phrases, its language's template, and the prototype that examples make."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,8 @@ from sijo.errors import SettingError, SijoWarning
 from sijo.inference.outputs import unit
 from sijo.zeroshot.labeller import LabelChoice, Labeller
 from sijo.zeroshot.labels import Label, LabelSet
-from sijo.zeroshot.scorers.embedding import EmbeddingScorer, weight_of
+from sijo.zeroshot.scorers import embedding
+from sijo.zeroshot.scorers.embedding import EmbeddingScorer, KeptVectors, weight_of
 from sijo.zeroshot.scorers.open import open_scorer
 
 
@@ -43,6 +46,54 @@ def test_a_label_has_one_vector_whatever_stands_beside_it(scorer):
         (Label("sea", template="{}"), "About {}."),
     ]:
         assert not np.allclose(scorer.vectors([changed], template), alone)
+
+
+def test_labels_without_end_take_no_more_memory(scorer, monkeypatch):
+    # kills: vectors kept by number, whatever their bytes; the newest let go first, or those that are asked for
+    # again and again; bytes that are never taken back; answers that change as vectors go
+    monkeypatch.setattr(embedding, "MOST_BYTES", 40_000)
+    fresh, known, template = EmbeddingScorer(scorer.engine), Label("sea"), "About {}."
+    few = fresh.vectors([known, Label("무역 1")], template)
+    read, encode = [], scorer.engine.encode
+    monkeypatch.setattr(scorer.engine, "encode", lambda texts: read.extend(texts) or encode(texts))
+    for row in range(12):
+        labels = [known, *(Label(f"무역 {row} {place}", ("salt",)) for place in range(5))]
+        vectors = fresh.vectors(labels, template)
+        assert fresh._kept.size <= 40_000
+        np.testing.assert_array_equal(vectors[0], few[0])
+    assert fresh._kept.size > 30_000 and "About sea." not in read
+    np.testing.assert_allclose(fresh.vectors([Label("무역 1")], template)[0], few[1], rtol=0, atol=1e-6)
+    assert read[-1] == "About 무역 1."
+    again = EmbeddingScorer(scorer.engine)
+    np.testing.assert_allclose(again.vectors(labels, template), vectors, rtol=0, atol=1e-6)
+
+
+def test_one_call_keeps_what_it_needs(scorer, monkeypatch):
+    # kills: labels read anew for each batch of texts because they are too many for the bound
+    monkeypatch.setattr(embedding, "MOST_BYTES", 20_000)
+    fresh, labels = EmbeddingScorer(scorer.engine), [Label(f"trade {place}") for place in range(30)]
+    first = fresh.vectors(labels, "About {}.")
+    assert fresh._kept.size > 20_000
+    monkeypatch.setattr(scorer.engine, "encode", lambda texts: pytest.fail(f"{len(texts)} read again"))
+    np.testing.assert_array_equal(fresh.vectors(labels, "About {}."), first)
+    monkeypatch.undo()
+    monkeypatch.setattr(embedding, "MOST_BYTES", 20_000)
+    fresh.vectors([Label("sun")], "About {}.")
+    assert fresh._kept.size <= 20_000
+
+
+def test_the_size_of_what_is_kept_is_what_it_takes():
+    # kills: a count that leaves keys, objects or long descriptions out
+    tracemalloc.start()
+    try:
+        kept = KeptVectors()
+        before = tracemalloc.get_traced_memory()[0]
+        for place in range(500):
+            kept.keep("{}", {Label(f"trade {place}", ("x" * (place + 500),)): np.full(384, 0.1)})
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert 0.9 < kept.size / taken < 1.15
 
 
 def test_a_korean_name_stands_in_a_korean_sentence(scorer):

@@ -106,7 +106,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return PLAIN.each(scores) if self.multi_label else PLAIN.softmax(scores)
 
     def predict(self, X: Iterable[str]) -> np.ndarray:
-        """The label of each text, (n,) of `classes_`; with `multi_label` (n, L) of 0 and 1, in the order of `classes_`."""
+        """The label of each text, one of `classes_`, (n,); with `multi_label` (n, L) of 0 and 1, in their order."""
         probabilities = self.predict_proba(X)
         if self.multi_label:
             return (probabilities >= self.threshold).astype(int)

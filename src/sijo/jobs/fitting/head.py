@@ -25,6 +25,7 @@ Letters: n texts, L labels, D width of a vector, R rank of the texts' vectors.
 """
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -39,6 +40,8 @@ MOST_TRIED = 1_500
 FEWEST = 8
 """Labels of a class, in the middle one of all classes, from which cross-validation chooses: below it a fold has
 classes with a text or two, and what suits them suits none."""
+MOST_SIGMOIDS = 50
+"""Of labels that are each judged by itself, on how many a strength is chosen: their losses just add up."""
 LOSS_TOLERANCE, MOST_STEPS = 1e-3, 200
 SCALES = np.geomspace(0.2, 5.0, 17)
 """Of all logits: what makes probabilities as sure as they are right on texts held out."""
@@ -239,6 +242,12 @@ class _Problem:
         self.z_nR: np.ndarray = left[:, :rank] * values[:rank]
         self.basis_RD: np.ndarray = right[:rank]
 
+    def of_labels(self, places: np.ndarray) -> "_Problem":
+        """The same with some of the labels alone."""
+        some = copy(self)
+        some.right_nL, some.prior_nL = self.right_nL[:, places], self.prior_nL[:, places]
+        return some
+
     def solved(
         self, strength: Strength, rows: np.ndarray | None = None, begin: tuple[np.ndarray, np.ndarray] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -309,16 +318,21 @@ def _sigmoid_loss(logits_nS: np.ndarray, wanted_nS: np.ndarray) -> tuple[float, 
 def _chosen(problem: _Problem, folds_n: np.ndarray, candidates: Sequence[Strength]) -> tuple[Strength, np.ndarray]:
     """The strength that is taken, and its logits of texts held out: `DEFAULT`, or what is better by more than a
     standard error."""
-    logits = dict(zip(candidates, problem.held_out_logits(candidates, folds_n), strict=True))
+    counts_L, judged = problem.right_nL.sum(0), problem
+    some = problem.multi_label and len(candidates) > 1 and (counts_L > 0).sum() > MOST_SIGMOIDS
+    if some:  # of each share of the texts about as many
+        seen = np.argsort(counts_L, kind="stable")[(counts_L == 0).sum() :]
+        judged = problem.of_labels(seen[np.linspace(0, len(seen) - 1, MOST_SIGMOIDS).astype(np.int64)])
+    logits = dict(zip(candidates, judged.held_out_logits(candidates, folds_n), strict=True))
     losses = {
-        strength: _scaled_losses(own, problem.right_nL[: problem.texts], multi_label=problem.multi_label)[1]
+        strength: _scaled_losses(own, judged.right_nL[: judged.texts], multi_label=judged.multi_label)[1]
         for strength, own in logits.items()
     }
     best = min(losses, key=lambda strength: float(losses[strength].mean()))
     gains_n = losses[DEFAULT] - losses[best]
     error = gains_n.std(ddof=1) / np.sqrt(len(gains_n))
     strength = best if gains_n.mean() > error else DEFAULT
-    return strength, logits[strength]
+    return strength, problem.held_out_logits([strength], folds_n)[0] if some else logits[strength]
 
 
 def _scaled_losses(logits_nL: np.ndarray, right_nL: np.ndarray, *, multi_label: bool) -> tuple[float, np.ndarray]:

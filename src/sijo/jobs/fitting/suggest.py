@@ -35,8 +35,8 @@ PREFILTER = 10
 MOST_COMPARED = 20_000
 """Texts of which no model knows anything that are parted at once, evenly taken from all."""
 MOST_ROUNDS, MOST_PRODUCTS = 100, 2 * 10**10
-"""Of k-means: rounds, and numbers multiplied in all of them, which takes a second or two; where many texts are asked
-for the rounds are fewer, and there the middles lie among the texts from the start."""
+"""Of k-means: rounds, and numbers multiplied in all of them, which takes a second or two; where many texts are
+asked for the rounds are fewer, and there the middles lie among the texts from the start."""
 PLAIN = Calibration(1.0, 0.0, "logits of a head")
 
 

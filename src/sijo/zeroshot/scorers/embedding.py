@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import cached_property
+from itertools import islice
+from sys import getsizeof
 
 import numpy as np
 
@@ -19,8 +21,47 @@ from sijo.zeroshot.scorers.label_tokens import LabelTokens
 from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest
 from sijo.zeroshot.templates import BUILT_IN
 
-MOST_KEPT = 100_000
-"""Labels whose vectors are kept; where each row brings its own, they have no end."""
+MOST_BYTES = 64 * 2**20
+"""Of labels' vectors that are kept, with what they are kept under: where each row brings labels of its own, they
+have no end. About 16,000 labels of 384 numbers."""
+BESIDE = 700
+"""Bytes that a label, its vector and their place take beside numbers and letters."""
+
+
+class KeptVectors:
+    """Labels' vectors, those that were asked for last: in `MOST_BYTES`, or all of one call where it needs more, as
+    the next call is likely to ask for the same.
+
+    >>> kept, sea = KeptVectors(), Label("sea")
+    >>> kept.keep("About {}.", {sea: np.ones(2)})
+    >>> kept.of("About {}.", sea), kept.of("On {}.", sea)
+    (array([1., 1.]), None)
+    """
+
+    def __init__(self) -> None:
+        self._vectors: dict[tuple[str, Label], np.ndarray] = {}
+        self.size = 0
+        """Bytes, about."""
+
+    def of(self, template: str, label: Label) -> np.ndarray | None:
+        """The vector of a label in a template, if it is kept."""
+        return self._vectors.get((template, label))
+
+    def keep(self, template: str, vectors: Mapping[Label, np.ndarray]) -> None:
+        """Keep all that one call needs, and let go of what has gone longest without being asked for."""
+        for label, vector in vectors.items():
+            if self._vectors.pop((template, label), None) is None:
+                self.size += _size(label, vector)
+            self._vectors[template, label] = vector
+        others = len(self._vectors) - len(vectors) if self.size > MOST_BYTES else 0
+        for key in list(islice(self._vectors, others)):
+            if self.size <= MOST_BYTES:
+                break
+            self.size -= _size(key[1], self._vectors.pop(key))
+
+
+def _size(label: Label, vector: np.ndarray) -> int:
+    return BESIDE + vector.nbytes + sum(map(getsizeof, (label.name, *label.descriptions, *label.examples)))
 
 
 class EmbeddingScorer(Scorer):
@@ -46,7 +87,7 @@ class EmbeddingScorer(Scorer):
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self.calibration = own_calibration(engine.model.source) or MINILM
-        self._kept: dict[tuple[str, Label], np.ndarray] = {}
+        self._kept = KeptVectors()
         self._prototypes: Mapping[tuple[str, ...], np.ndarray] = {}
 
     @cached_property
@@ -92,7 +133,7 @@ class EmbeddingScorer(Scorer):
     def refined(self, prototypes: Mapping[tuple[str, ...], np.ndarray]) -> "EmbeddingScorer":
         """The same scorer with labels v drawn to prototypes m, unit vectors (D,) by wording: v' = unit(v + m)."""
         refined = copy(self)
-        refined._kept, refined._prototypes = {}, prototypes
+        refined._kept, refined._prototypes = KeptVectors(), prototypes
         return refined
 
     @property
@@ -102,9 +143,9 @@ class EmbeddingScorer(Scorer):
 
     def vectors(self, labels: Sequence[Label], template: str) -> np.ndarray:
         """One unit vector for each label, (L, D) float64; only those of labels that are new are computed."""
-        if len(self._kept) > MOST_KEPT:
-            self._kept.clear()
-        if new := [label for label in dict.fromkeys(labels) if (template, label) not in self._kept]:
+        known = {label: self._kept.of(template, label) for label in dict.fromkeys(labels)}
+        found = {label: vector for label, vector in known.items() if vector is not None}
+        if new := [label for label in known if label not in found]:
             texts = [(*label.phrases(template), *label.examples) for label in new]
             try:
                 vectors = unit(self.engine.encode([text for group in texts for text in group]).vectors)
@@ -119,8 +160,9 @@ class EmbeddingScorer(Scorer):
                     vector = vector + weight_of(len(examples), len(phrases)) * examples.mean(0)
                 if (prototype := self._prototypes.get(label.wording(template))) is not None:
                     vector = unit(vector) + prototype
-                self._kept[template, label] = unit(vector)
-        return np.array([self._kept[template, label] for label in labels])
+                found[label] = unit(vector)
+        self._kept.keep(template, found)
+        return np.array([found[label] for label in labels])
 
 
 def weight_of(examples: int, phrases: int) -> float:
