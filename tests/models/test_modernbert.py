@@ -212,7 +212,8 @@ def test_blocks_of_near_tokens_are_the_masked_whole(length):
     # kills: a block's first or last queries that miss keys of the next one
     chance = torch.Generator().manual_seed(0)
     q, k, v = torch.randn(3, 2, 2, length, 4, generator=chance)
-    near = ~far(torch.arange(length)[None], length, 64)
+    places_1L = torch.arange(length)[None]
+    near = ~far(places_1L, places_1L, 64)
     want = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=near, scale=1.0)
     assert (local_attention(q, k, v, 64) - want).abs().max() < 1e-5
 

@@ -62,8 +62,9 @@ def test_golden_losses(run, tmp_path, objective):
     assert len(got) == 10 and got[-1]["loss"] < 0.98 * got[0]["loss"]
     if golden["machine"] == machine():
         assert got == want
-    for mine, theirs in zip(got, want, strict=True):
-        assert mine == pytest.approx(theirs, rel=1e-5)
+    for mine, theirs in zip(got, want, strict=True):  # Adam makes more of another processor's last bits
+        norms = mine.pop("gradient_norm"), theirs.pop("gradient_norm")
+        assert mine == pytest.approx(theirs, rel=1e-4) and norms[0] == pytest.approx(norms[1], rel=1e-3)
 
 
 @pytest.mark.parametrize("name", ["electra", "albert", "ctrl"])
