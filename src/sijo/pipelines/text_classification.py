@@ -1,17 +1,19 @@
 """A text, or a pair of them, and what a trained head says of it: transformers' text-classification."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from sijo.checkpoints.describe import DescribedModel
 from sijo.errors import SettingError
 from sijo.inference.encode import engine_of
 from sijo.nn.head_specs import CLASSIFIER
 from sijo.pipelines.base import UNSET, Pipeline
 from sijo.pipelines.cutting import TOKENIZER_ARGUMENTS, InputCut, cut_inputs
+from sijo.tokenizers.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from sijo.checkpoints.load import Model
@@ -75,10 +77,7 @@ class TextClassificationPipeline(Pipeline):
                 )
             chosen: ScoreFunction = name  # type: ignore[assignment] # just looked up
             return chosen
-        problem, labels = self.engine.model.fields.get("problem_type"), len(self.engine.model.labels)
-        if problem == "regression":
-            return "none"
-        return "sigmoid" if problem == "multi_label_classification" or labels == 1 else "softmax"
+        return function_of(self.engine.model)
 
     def _alone(self, answer: Any, inputs: Any, arguments: Mapping[str, Any]) -> Any:
         """In a list for a text, unless the call itself asks for a number of labels: so it is there."""
@@ -86,13 +85,8 @@ class TextClassificationPipeline(Pipeline):
 
     def _answers(self, inputs: list[Any], settings: ScoreCall) -> list[Any]:
         texts, seconds = map(list, zip(*map(_pair, inputs), strict=True)) if inputs else ([], [])
-        if self.engine.over_vectors and not any(seconds):
-            return [
-                self._answer(_scores(row, settings.function), settings) for row in self.engine.judge(texts).logits
-            ]
-        read = cut_inputs(self.tokenizer, texts, seconds, settings.cut)
-        logits = self.engine.head_scores(CLASSIFIER, [one.ids for one in read], [one.types for one in read])
-        return [self._answer(_scores(row, settings.function), settings) for row in logits]
+        logits = logits_of(self.engine, self.tokenizer, texts, seconds, settings.cut)
+        return [self._answer(scores_of(row, settings.function), settings) for row in logits]
 
     def _answer(self, scores_C: np.ndarray, settings: ScoreCall) -> Any:
         names = self.engine.model.labels
@@ -125,7 +119,29 @@ def _pair(given: Any) -> tuple[str, str | None]:
     )
 
 
-def _scores(logits_C: np.ndarray, function: ScoreFunction) -> np.ndarray:
+def function_of(model: DescribedModel) -> ScoreFunction:
+    """What makes scores of logits, by what the head was trained for."""
+    problem = model.fields.get("problem_type")
+    if problem == "regression":
+        return "none"
+    return "sigmoid" if problem == "multi_label_classification" or len(model.labels) == 1 else "softmax"
+
+
+def logits_of(
+    engine: "Engine", tokenizer: Tokenizer, texts: Sequence[str], seconds: Sequence[str | None], cut: InputCut
+) -> Sequence[np.ndarray]:
+    """The head's logits (C,) for each text, with its second where that is not None.
+
+    A head that was fitted over vectors reads a text by itself as it did then, in windows where it is long.
+    """
+    if engine.over_vectors and not any(seconds):
+        return list(engine.judge(texts).logits)
+    read = cut_inputs(tokenizer, texts, seconds, cut)
+    return engine.head_scores(CLASSIFIER, [one.ids for one in read], [one.types for one in read])
+
+
+def scores_of(logits_C: np.ndarray, function: ScoreFunction) -> np.ndarray:
+    """Scores of logits."""
     if function == "softmax":
         shares_C = np.exp(logits_C - logits_C.max())
         shares: np.ndarray = shares_C / shares_C.sum()

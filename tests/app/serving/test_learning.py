@@ -66,7 +66,7 @@ def test_suggestions_are_the_librarys_and_never_of_labelled_texts(client):
 
 
 def test_a_head_that_is_fitted_answers_and_is_taken_away(client, tmp_path):
-    # kills: a model that is named and not there; an archive that no command opens
+    # kills: a model that is named and not there, or that /predict does not know; an archive that no command opens
     made = told(client.post("/fit", json={"texts": TEXTS, "gold": GOLD, "labels": ["game", "money", "food"]}))
     assert made["texts"] == 8 and made["model"] in [row["id"] for row in told(client.get("/v1/models"))["data"]]
     asked = {"texts": ["a goal in the last minute", "the tax on fuel"], "model": made["model"]}
@@ -76,6 +76,10 @@ def test_a_head_that_is_fitted_answers_and_is_taken_away(client, tmp_path):
         "game",
         "money",
     ]
+    predicted = told(
+        client.post("/predict", json={"inputs": [[text] for text in asked["texts"]], "model": made["model"]})
+    )
+    assert [row[0]["label"] for row in predicted] == ["game", "money"]
     answer = client.get(f"/models/{made['model']}/archive")
     assert answer.headers["content-type"] == "application/zip"
     zipfile.ZipFile(io.BytesIO(answer.content)).extractall(tmp_path)

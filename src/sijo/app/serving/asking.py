@@ -81,23 +81,6 @@ def prompt_of(model: ServedModel, name: str | None) -> str | None:
     return name
 
 
-def function_of(model: ServedModel) -> str:
-    """What makes scores of logits, by what the head was trained for."""
-    problem = model.described.fields.get("problem_type")
-    if problem == "regression":
-        return "none"
-    return "sigmoid" if problem == "multi_label_classification" or len(model.own_labels) == 1 else "softmax"
-
-
-def applied(logits: np.ndarray, function: str) -> np.ndarray:
-    if function == "softmax":
-        shares = np.exp(logits - logits.max())
-        chances: np.ndarray = shares / shares.sum()
-        return chances
-    odds: np.ndarray = logits if function == "none" else 1 / (1 + np.exp(-logits))
-    return odds
-
-
 def ranked(model: ServedModel, scores: np.ndarray, top_k: int | None) -> list[dict[str, Any]]:
     order = np.argsort(-scores, kind="stable").tolist()[:top_k]
     return [{"label": model.own_labels[place], "score": float(scores[place])} for place in order]

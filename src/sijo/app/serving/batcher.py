@@ -30,9 +30,6 @@ class Waiting:
     costs: Sequence[int]
     """About how many tokens each item is."""
     answered: asyncio.Future[list[Any]]
-    arrived: float = field(default_factory=perf_counter)
-    begun: float | None = None
-    """When its first item was read."""
     answers: list[Any] = field(default_factory=list)
     taken: int = 0
     """Items that are read, or being read: they are taken in order."""
@@ -156,7 +153,6 @@ class Batcher:
         if not self._queue:
             return []
         first = self._queue[0]
-        now = perf_counter()
         alike = [waiting for waiting in self._queue if waiting.key == first.key]
         begins = [waiting.taken for waiting in alike]
         room, turn = self.tokens, deque(alike)
@@ -168,7 +164,6 @@ class Batcher:
             room -= cost
             self.queued -= cost
             waiting.taken += 1
-            waiting.begun = waiting.begun or now
             if waiting.taken < len(waiting.items):
                 turn.append(waiting)
         batch = [

@@ -7,9 +7,7 @@ from fastapi import APIRouter, Request, Response
 from sijo.app.serving.asking import (
     RoutedRequest,
     answer,
-    applied,
     cosines_of,
-    function_of,
     prompt_of,
     ranked,
     texts_of,
@@ -18,6 +16,7 @@ from sijo.app.serving.limits import Refusal
 from sijo.app.serving.served_models import ServedModel
 from sijo.app.serving.shapes import HubAnswer, HubParameters, HubRequest, ModelName, SentencePair, Task, TextPair
 from sijo.app.serving.writing import written
+from sijo.pipelines.text_classification import function_of, scores_of
 from sijo.zeroshot.labeller import LabelChoice
 
 router = APIRouter(tags=["Hugging Face"])
@@ -126,5 +125,5 @@ async def _text_classification(asked: RoutedRequest, body: HubRequest, parameter
         pairs = [(text, None) for text in texts_of(inputs)]
     asked.texts([text for pair in pairs for text in pair if text is not None])
     logits = await asked.model.judge(pairs, cut=bool(parameters.truncate), seconds=asked.seconds)
-    function = parameters.function_to_apply or function_of(asked.model)
-    return [ranked(asked.model, applied(row, function), parameters.top_k) for row in logits]
+    function = parameters.function_to_apply or function_of(asked.model.described)
+    return [ranked(asked.model, scores_of(row, function), parameters.top_k) for row in logits]

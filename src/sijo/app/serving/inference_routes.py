@@ -8,9 +8,7 @@ from fastapi import APIRouter, Request, Response
 from sijo.app.serving.asking import (
     RoutedRequest,
     answer,
-    applied,
     cosines_of,
-    function_of,
     prompt_of,
     ranked,
     texts_of,
@@ -26,6 +24,7 @@ from sijo.app.serving.shapes import (
     ServiceInfo,
     SimilarityRequest,
 )
+from sijo.pipelines.text_classification import function_of, scores_of
 from sijo.texts import check_text
 from sijo.version import __version__
 
@@ -66,8 +65,8 @@ async def predict(request: Request, body: PredictRequest) -> Response:
             pairs.append((one[0], one[1] if len(one) == 2 else None))
     asked.texts([text for pair in pairs for text in pair if text is not None], "inputs")
     logits = await asked.model.judge(pairs, cut=body.truncate, seconds=asked.seconds)
-    function = "none" if body.raw_scores else function_of(asked.model)
-    answers = [ranked(asked.model, applied(row, function), None) for row in logits]
+    function = "none" if body.raw_scores else function_of(asked.model.described)
+    answers = [ranked(asked.model, scores_of(row, function), None) for row in logits]
     return answer(answers[0] if alone else answers)
 
 
@@ -81,7 +80,7 @@ async def rerank(request: Request, body: RerankRequest) -> Response:
         logits = await asked.model.judge(
             [(body.query, text) for text in texts], cut=body.truncate, seconds=asked.seconds
         )
-        scores = logits[:, 0] if body.raw_scores else applied(logits[:, 0], "sigmoid")
+        scores = logits[:, 0] if body.raw_scores else scores_of(logits[:, 0], "sigmoid")
     elif "vectors" in asked.model.kinds:
         scores = np.array(await cosines_of(asked, SentencePair(source_sentence=body.query, sentences=texts)))
     else:

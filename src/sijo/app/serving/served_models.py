@@ -22,6 +22,8 @@ from sijo.inference.engine import Engine
 from sijo.inference.outputs import unit
 from sijo.inference.vector_cache import OutputsInMemory
 from sijo.nn.head_specs import CLASSIFIER
+from sijo.pipelines.cutting import InputCut
+from sijo.pipelines.text_classification import logits_of
 from sijo.zeroshot.labeller import LabelChoice, Labeller, LabelPrediction
 from sijo.zeroshot.labels import Labels, LabelSet
 from sijo.zeroshot.scorers.embedding import EmbeddingScorer
@@ -70,7 +72,7 @@ class ServedModel:
         kinds = {"labels"} if self._scores_labels else set[str]()
         if self.described.sentence.trained or not self.described.heads:
             kinds.add("vectors")
-        if CLASSIFIER in self.described.heads:
+        if CLASSIFIER in self.described.heads or self.described.fitted_head is not None:
             kinds.add("classifier")
         return frozenset(kinds)
 
@@ -192,12 +194,9 @@ class ServedModel:
         return described_engine(self.described, head=CLASSIFIER, **self.run_by)
 
     def _judged(self, cut: bool, pairs: Sequence[tuple[str, str | None]]) -> list[np.ndarray]:
-        from sijo.pipelines.cutting import InputCut, cut_inputs
-
-        tokenizer = self._judge.model.tokenizer
         texts, seconds = [text for text, _ in pairs], [second for _, second in pairs]
-        read = cut_inputs(tokenizer, texts, seconds, InputCut.of(truncation=cut))
-        return list(self._judge.head_scores(CLASSIFIER, [one.ids for one in read], [one.types for one in read]))
+        tokenizer, how = self._judge.model.tokenizer, InputCut.of(truncation=cut)
+        return list(logits_of(self._judge, tokenizer, texts, seconds, how))
 
     @property
     def own_labels(self) -> tuple[str, ...]:
