@@ -80,27 +80,66 @@ async def running(command: list[str], url: str | None = None) -> AsyncIterator[t
         process.wait(60)
 
 
-async def asked(url: str, clients: int, seconds: float, *, timeout: float = 90) -> dict[str, object]:
-    """Clients that ask for one text after another, each as soon as it has an answer."""
-    end, times, statuses = time.perf_counter() + seconds, list[float](), Counter[str]()
+class Caller:
+    """A client of few instructions, so that what is measured is the server: one connection of HTTP/1.1, kept."""
+
+    def __init__(self, url: str) -> None:
+        self.host, _, port = url.removeprefix("http://").partition(":")
+        self.port = int(port)
+        self.streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def post(self, path: str, body: bytes) -> tuple[int, dict[str, str]]:
+        """The status and the headers of an answer that has come whole; OSError where none comes."""
+        try:
+            if self.streams is None:
+                self.streams = await asyncio.open_connection(self.host, self.port, limit=1 << 20)
+            reader, writer = self.streams
+            writer.write(
+                f"POST {path} HTTP/1.1\r\nhost: {self.host}\r\ncontent-type: application/json\r\n"
+                f"content-length: {len(body)}\r\n\r\n".encode()
+                + body
+            )
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:-2])}
+            await reader.readexactly(int(headers["content-length"]))
+            if headers.get("connection") == "close":
+                self.close()
+            return int(head[0].split()[1]), headers
+        except (OSError, EOFError):
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the connection; the next request makes one."""
+        if self.streams is not None:
+            self.streams[1].close()
+            self.streams = None
+
+
+async def asked(url: str, clients: int, seconds: float) -> dict[str, object]:
+    """Clients that ask for one text after another, each as soon as it has an answer, or as an answer tells it."""
+    times, statuses = list[float](), Counter[str]()
+    bodies = [json.dumps({"inputs": text}).encode() for text in TEXTS]
 
     async def one(number: int) -> None:
-        async with httpx.AsyncClient(timeout=timeout, limits=httpx.Limits(max_connections=1)) as client:
-            place = number * 31
-            while time.perf_counter() < end:
-                begun = time.perf_counter()
-                try:
-                    answer = await client.post(f"{url}/embed", json={"inputs": TEXTS[place % len(TEXTS)]})
-                    statuses[str(answer.status_code)] += 1
-                    if answer.status_code == 200:
-                        times.append(time.perf_counter() - begun)
-                    else:
-                        await asyncio.sleep(float(answer.headers.get("retry-after-ms", 1000)) / 1000)
-                except httpx.TransportError as error:
-                    statuses[type(error).__name__] += 1
-                place += 1
+        caller, place = Caller(url), number * 31
+        while time.perf_counter() < end:
+            asked_at = time.perf_counter()
+            try:
+                status, headers = await caller.post("/embed", bodies[place % len(bodies)])
+                statuses[str(status)] += 1
+                if status == 200:
+                    times.append(time.perf_counter() - asked_at)
+                else:
+                    await asyncio.sleep(float(headers.get("retry-after", 1)))
+            except (OSError, EOFError) as error:
+                statuses[type(error).__name__] += 1
+                await asyncio.sleep(0.1)
+            place += 1
+        caller.close()
 
     begun = time.perf_counter()
+    end = begun + seconds
     await asyncio.gather(*(one(number) for number in range(clients)))
     took = time.perf_counter() - begun
     cuts = statistics.quantiles(times, n=100) if len(times) > 1 else [0.0] * 99

@@ -213,25 +213,33 @@ def test_a_request_whose_client_has_gone_is_let_go():
     run(tests)
 
 
-def test_an_idle_queue_waits_for_a_second_request():
-    # kills: a first request read alone though the second is a millisecond behind
+def test_an_idle_queue_waits_for_a_second_request_where_there_were_two():
+    # kills: a crowd whose first is read alone though the second is a millisecond behind
     async def tests(queue):
-        work = Reader()
-        first = ask(queue, work, ["a"])
+        work = Reader(held=True)
+        crowd = [ask(queue, work, ["x"])]
+        await began(work)
+        crowd += [ask(queue, work, ["y"]), ask(queue, work, ["z"])]
         await asyncio.sleep(0.005)
-        assert [await first, await ask(queue, work, ["b"])] == [["A"], ["B"]]
-        return work.batches
-
-    async def two(queue):
-        work = Reader()
+        work.go.set()
+        await asyncio.gather(*crowd)
         first = ask(queue, work, ["a"])
         await asyncio.sleep(0.005)
         second = ask(queue, work, ["b"])
         assert [await first, await second] == [["A"], ["B"]]
         return work.batches
 
-    assert run(tests) == [["a"], ["b"]]
-    assert run(two, wait=0.2) == [["a", "b"]]
+    assert run(tests) == [["x"], ["y", "z"], ["a"], ["b"]]
+    assert run(tests, wait=0.2) == [["x"], ["y", "z"], ["a", "b"]]
+
+
+def test_who_asks_alone_never_waits():
+    # kills: a wait before each answer though nobody else is there
+    async def tests(queue):
+        work = Reader()
+        assert [await ask(queue, work, [item]) for item in "abc"] == [["A"], ["B"], ["C"]]
+
+    run(tests, wait=60.0)
 
 
 def test_a_stopped_queue_refuses_what_waits():

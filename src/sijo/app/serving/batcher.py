@@ -1,8 +1,9 @@
 """Requests that come one by one and are read together: a queue by tokens in front of one thread that computes.
 
-While a batch is computed others wait, and are the next batch; an idle service waits a few milliseconds for a second
-request before it computes for the first. Requests share a batch text by text in turns, so that one of a thousand
-texts does not stand in the way of one of a single text.
+While a batch is computed others wait, and are the next batch. Where the last one was shared, whoever was answered may
+ask again at once: an idle service then waits a few milliseconds for a second request before it computes for the first.
+One that is asked by one client at a time never waits. Requests share a batch text by text in turns, so that one of a
+thousand texts does not stand in the way of one of a single text.
 """
 
 import asyncio
@@ -44,7 +45,7 @@ class Batcher:
     """A queue in front of one thread.
 
     tokens  of a batch, about
-    wait    seconds that an idle service waits for a second request
+    wait    seconds that an idle service waits for a second request, where its last batch was shared
     most    tokens that may wait
     told    is told of each batch: its items, and the requests that they are of
 
@@ -59,6 +60,8 @@ class Batcher:
         """Tokens that wait."""
         self._rate = 0.0
         """Tokens a second, of late."""
+        self._shared = False
+        """Whether the last batch was of several requests."""
         self._queue: deque[Waiting] = deque()
         self._more = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "sijo-compute")
@@ -135,12 +138,13 @@ class Batcher:
         loop = asyncio.get_running_loop()
         while True:
             await self._more.wait()
-            if self.wait and self.queued < self.tokens:
+            if self.wait and self._shared and self.queued < self.tokens:
                 await asyncio.sleep(self.wait)
             while batch := self._next():
                 begun = perf_counter()
                 parts = await loop.run_in_executor(self._thread, _computed, batch)
                 took = perf_counter() - begun
+                self._shared = len(batch) > 1
                 tokens = sum(waiting.costs[place] for waiting, places in batch for place in places)
                 self._rate = 0.8 * self._rate + 0.2 * tokens / max(took, 1e-6)
                 self.told(sum(len(places) for _, places in batch), len(batch), took)

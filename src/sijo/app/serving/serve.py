@@ -45,7 +45,8 @@ class ServeSettings(ServiceLimits, ComputeOptions):
     batch_tokens: int = 4096
     """Of the texts that are read together, about."""
     batch_wait: float = 2.0
-    """Milliseconds that an idle service waits for a second request before it reads the first."""
+    """Milliseconds that an idle service waits for a second request before it reads the first, where it last read
+    several together: who asks alone never waits."""
     drain: float = 30.0
     """Seconds that requests may take to end after SIGTERM."""
     log: Literal["requests", "errors"] = "requests"

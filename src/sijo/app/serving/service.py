@@ -148,7 +148,7 @@ def make_service(
 
     models       as `ServedModels` are named; none for the built-in one
     batch_tokens  of texts that are read together, about
-    batch_wait   seconds that an idle service waits for a second request
+    batch_wait   seconds that an idle service waits for a second request, where its last batch was shared
     run_by       device, backend, precision, threads
 
     Raises what `describe` raises for a folder that is none.
