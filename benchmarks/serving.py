@@ -131,7 +131,7 @@ async def asked(url: str, clients: int, seconds: float) -> dict[str, object]:
                 if status == 200:
                     times.append(time.perf_counter() - asked_at)
                 else:
-                    await asyncio.sleep(float(headers.get("retry-after", 1)))
+                    await asyncio.sleep(float(headers.get("retry-after-ms", 1000)) / 1000)
             except (OSError, EOFError) as error:
                 statuses[type(error).__name__] += 1
                 await asyncio.sleep(0.1)
@@ -178,11 +178,11 @@ async def speed(seconds: float) -> None:
 
 
 async def overload(seconds: float) -> None:
-    """What comes back of ten times as many clients as fill the queue."""
-    async with running([*SERVE, "--most-queue-tokens", "400", "--most-seconds", "5"]) as (address, process):
+    """What comes back of ten times as many clients as the queue has room for; they ask again when told to."""
+    async with running([*SERVE, "--most-queue-tokens", "1300", "--most-seconds", "5"]) as (address, process):
         await asked(address, 4, 2)
         peak = await asked(address, 64, min(seconds, 20))
-        told(what="peak", **peak)
+        told(what="peak", resident_mb=resident(process.pid), **peak)
         ten = await asked(address, 640, seconds)
         share = float(str(ten["answers_per_second"])) / float(str(peak["answers_per_second"]))
         told(what="ten times", share_of_peak=round(share, 3), resident_mb=resident(process.pid), **ten)

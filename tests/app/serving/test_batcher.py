@@ -178,6 +178,29 @@ def test_a_full_queue_refuses_at_once():
     run(tests, most=10)
 
 
+def test_who_is_refused_is_told_to_come_in_turn():
+    # kills: a crowd that is told to come back at one moment, and is refused again; a turn without an end
+    async def tests(queue):
+        work = Reader(held=True)
+        first = ask(queue, work, ["x"])
+        await began(work)
+        waiting = ask(queue, work, ["a"], cost=10)
+        await asyncio.sleep(0.01)
+        turns = []
+        for _ in range(100):
+            with pytest.raises(Refusal) as refused:
+                queue.check_room(5)
+            turns.append(refused.value.after)
+        # nothing is known of the rate yet, so that what waits takes a second: each after takes half of one more
+        assert turns[:4] == pytest.approx([1.5, 2.0, 2.5, 3.0], abs=0.1) and turns[-1] == pytest.approx(30, abs=0.1)
+        queue.check_room(0)
+        work.go.set()
+        await asyncio.gather(first, waiting)
+        queue.check_room(50)  # an empty queue takes what is larger than it
+
+    run(tests, most=10)
+
+
 def test_an_answer_that_takes_too_long_is_refused_and_what_waits_is_let_go():
     # kills: work done for requests that were refused; an endless wait
     async def tests(queue):

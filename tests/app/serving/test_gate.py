@@ -6,7 +6,7 @@ import json
 import pytest
 
 from sijo.app.serving.gate import Callers, Gate
-from sijo.app.serving.limits import ServiceLimits
+from sijo.app.serving.limits import Refusal, ServiceLimits
 from sijo.errors import SettingError
 
 WHOLE = {"type": "http.request", "body": b"{}", "more_body": False}
@@ -21,7 +21,16 @@ async def echo(scope, receive, send):
 
 
 def asked(
-    path="/embed", body=(b"{}",), *, app=echo, callers=None, limits=None, method="POST", pause=0.0, **headers
+    path="/embed",
+    body=(b"{}",),
+    *,
+    app=echo,
+    callers=None,
+    limits=None,
+    crowded=lambda size: None,
+    method="POST",
+    pause=0.0,
+    **headers,
 ):
     """The status, body and headers of an answer, and the record of the request."""
     records, sent, parts = [], [], list(body)
@@ -46,7 +55,8 @@ def asked(
     async def send(message):
         sent.append(message)
 
-    gate = Gate(app, callers=callers or Callers.of(), limits=limits or ServiceLimits(), watched=records.append)
+    own_limits = limits or ServiceLimits()
+    gate = Gate(app, callers=callers or Callers.of(), limits=own_limits, crowded=crowded, watched=records.append)
     asyncio.run(asyncio.wait_for(gate(scope, receive, send), 5))
     if not sent:
         return None, None, {}, records[0]
@@ -122,6 +132,24 @@ def test_bodies_that_are_too_long_are_refused_before_they_are_read():
         status, answer, headers, _ = asked(body=read, limits=limits, content_length=told)
         assert status == 413 and "10 bytes" in json.loads(answer)["error"] and headers[b"connection"] == b"close"
     assert asked(body=({"type": "never"},), limits=limits, content_length="11")[0] == 413
+
+
+def test_who_finds_no_room_is_refused_before_anything_reads_the_request():
+    # kills: a crowd that costs those that wait their time; a connection closed on each that is told to come again
+    sizes, seen = list[int](), list[object]()
+
+    def crowded(size):
+        sizes.append(size)
+        raise Refusal(429, "so many wait", after=1.5)
+
+    async def app(scope, receive, send):
+        seen.append(scope)
+
+    status, body, headers, record = asked(body=(b'{"inputs":', b' "a"}'), app=app, crowded=crowded)
+    assert (status, record.status, sizes, seen) == (429, 429, [15], [])
+    assert b"so many wait" in body and headers[b"retry-after-ms"] == b"1500"
+    assert b"connection" not in headers
+    assert asked(body=(b"",), method="GET", crowded=crowded)[0] == 200
 
 
 def test_a_body_that_does_not_come_is_not_waited_for():

@@ -155,6 +155,14 @@ def test_limits_are_held_before_any_work(serving):
         assert read == 2
 
 
+def test_a_full_queue_refuses_before_a_request_is_read(client, monkeypatch):
+    # kills: a service whose gate knows nothing of its queue; questions that need no queue refused for it
+    queue = client.service.queue
+    monkeypatch.setattr(queue, "queued", queue.most)
+    refused(client.post("/classify", json={"texts": 1}), 429, "tokens wait")
+    assert [client.get(path).status_code for path in ("/health", "/info", "/metrics")] == [200, 200, 200]
+
+
 def test_words_of_labels_count_too(serving):
     # kills: a short text with a megabyte of labels, read for a minute before anything is refused
     with serving(limits=ServiceLimits(most_tokens=2_000)) as client:

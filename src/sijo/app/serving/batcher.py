@@ -1,9 +1,9 @@
 """Requests that come one by one and are read together: a queue by tokens in front of one thread that computes.
 
-While a batch is computed others wait, and are the next batch. Where the last one was shared, whoever was answered may
-ask again at once: an idle service then waits a few milliseconds for a second request before it computes for the first.
-One that is asked by one client at a time never waits. Requests share a batch text by text in turns, so that one of a
-thousand texts does not stand in the way of one of a single text.
+While a batch is computed others wait, and are the next batch. Where the last one was shared, those it answered may
+ask again at once: an idle service then waits a few milliseconds for a second request before it computes for the
+first. One that is asked by one client at a time never waits. Requests share a batch text by text in turns, so that
+one of a thousand texts does not stand in the way of one of a single text.
 """
 
 import asyncio
@@ -16,6 +16,8 @@ from typing import Any
 
 from sijo.app.serving.limits import Refusal
 
+LONGEST_TURN = 30.0
+"""Seconds after which who is refused may ask again, at most."""
 Work = Callable[[Sequence[Any]], Sequence[Any]]
 """Items in, an answer for each out, in order; the same whatever stands beside an item."""
 
@@ -60,6 +62,8 @@ class Batcher:
         """Tokens that wait."""
         self._rate = 0.0
         """Tokens a second, of late."""
+        self._promised = 0.0
+        """The time until when those that were refused have been told to come."""
         self._shared = False
         """Whether the last batch was of several requests."""
         self._queue: deque[Waiting] = deque()
@@ -81,6 +85,22 @@ class Batcher:
         self._queue.clear()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
+    def check_room(self, cost: int) -> None:
+        """Raise Refusal where so many tokens more than wait already are too many."""
+        if self.queued and self.queued + cost > self.most:
+            raise Refusal(
+                429,
+                f"about {self.queued:,} tokens wait already, and at most {self.most:,} may; ask again later",
+                after=self._turn(cost),
+            )
+
+    def _turn(self, cost: int) -> float:
+        """In how many seconds there is room for who is refused: behind all that wait or were refused before."""
+        now, rate = perf_counter(), self._rate or float(self.queued)
+        begins = max(self._promised, now + self.queued / rate)
+        self._promised = min(begins + cost / rate, now + LONGEST_TURN)
+        return max(self._promised - now, 1.0)
+
     async def ask(
         self, key: Hashable, work: Work, items: Sequence[Any], costs: Sequence[int], *, seconds: float
     ) -> list[Any]:
@@ -96,12 +116,7 @@ class Batcher:
         if not items:
             return []
         cost = sum(costs)
-        if self.queued and self.queued + cost > self.most:
-            raise Refusal(
-                429,
-                f"about {self.queued:,} tokens wait already, and at most {self.most:,} may; ask again later",
-                after=min(max(self.queued / self._rate if self._rate else 1.0, 1.0), 30.0),
-            )
+        self.check_room(cost)
         answered = asyncio.get_running_loop().create_future()
         waiting = Waiting(key, work, items, costs, answered)
         self._queue.append(waiting)
@@ -140,14 +155,16 @@ class Batcher:
             await self._more.wait()
             if self.wait and self._shared and self.queued < self.tokens:
                 await asyncio.sleep(self.wait)
+            freed = perf_counter()
             while batch := self._next():
                 begun = perf_counter()
                 parts = await loop.run_in_executor(self._thread, _computed, batch)
-                took = perf_counter() - begun
+                ended = perf_counter()
                 self._shared = len(batch) > 1
                 tokens = sum(waiting.costs[place] for waiting, places in batch for place in places)
-                self._rate = 0.8 * self._rate + 0.2 * tokens / max(took, 1e-6)
-                self.told(sum(len(places) for _, places in batch), len(batch), took)
+                self._rate = 0.8 * self._rate + 0.2 * tokens / max(ended - freed, 1e-6)
+                freed = ended
+                self.told(sum(len(places) for _, places in batch), len(batch), ended - begun)
                 for (waiting, _), part in zip(batch, parts, strict=True):
                     self._give(waiting, part)
             self._more.clear()

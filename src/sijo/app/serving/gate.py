@@ -11,7 +11,7 @@ import ipaddress
 import json
 import re
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -113,11 +113,22 @@ class Gate:
     app      what answers
     callers  who may ask
     limits   how much
+    crowded  raises Refusal where so many bytes more than wait already are too many: who is refused before anything
+             reads the request costs those that wait little
     watched  is given each Record when its request is over
     """
 
-    def __init__(self, app: "ASGIApp", *, callers: Callers, limits: ServiceLimits, watched: Any = None) -> None:
-        self.app, self.callers, self.limits, self.watched = app, callers, limits, watched
+    def __init__(
+        self,
+        app: "ASGIApp",
+        *,
+        callers: Callers,
+        limits: ServiceLimits,
+        crowded: Callable[[int], None] = lambda _: None,
+        watched: Any = None,
+    ) -> None:
+        self.app, self.callers, self.limits = app, callers, limits
+        self.crowded, self.watched = crowded, watched
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Answer a request."""
@@ -139,9 +150,12 @@ class Gate:
                 await out.plain(204, b"")
                 return
             body = await self._body(headers, receive)
+            out.read = True
             kind = (headers.one("content-type") or "").partition(";")[0].strip().casefold()
             if body and kind != "application/json":
                 raise Refusal(415, "the body must say that it is JSON: content-type: application/json")
+            if body:
+                self.crowded(len(body))
             await self._answered(scope, body, receive, out)
         except Refusal as refusal:
             if not out.begun:
@@ -225,6 +239,8 @@ class _Outgoing:
 
     def __init__(self, send: "Send", record: Record, origin: str | None) -> None:
         self.send, self.record, self.origin, self.begun = send, record, origin, False
+        self.read = False
+        """Whether nothing of the request is on its way any more."""
 
     async def __call__(self, message: "Message") -> None:
         if message["type"] == "http.response.start":
@@ -252,8 +268,9 @@ class _Outgoing:
         pairs += [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(content)).encode()),
-            (b"connection", b"close"),  # a body may be on its way, and nobody will read it
         ]
+        if not self.read:
+            pairs.append((b"connection", b"close"))  # a body may be on its way, and nobody will read it
         await self({"type": "http.response.start", "status": status, "headers": pairs})
         await self({"type": "http.response.body", "body": content})
 

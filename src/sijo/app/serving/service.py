@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from sijo.app.serving.gate import Callers, Gate, Record
 from sijo.app.serving.learning import FittedModels
 from sijo.app.serving.limits import REASONS, Refusal, ServiceLimits
 from sijo.app.serving.request_log import LOG
-from sijo.app.serving.served_models import ServedModel, ServedModels, served
+from sijo.app.serving.served_models import BYTES_A_TOKEN, ServedModel, ServedModels, served
 from sijo.app.serving.shapes import Refused
 from sijo.app.serving.writing import Writers
 from sijo.errors import SijoError, nearest
@@ -116,9 +117,16 @@ class Service:
                 f"{', '.join(sorted(known)) or 'none: start the service with --calibration NAME=FILE'}",
             )
 
+    def check_room(self, size: int) -> None:
+        """Raise Refusal where a body of so many bytes finds no room in the queue: told by half of what its texts
+        may be, since JSON takes up to six bytes for three of a text."""
+        self.queue.check_room(size // (2 * BYTES_A_TOKEN))
+
     def over(self, record: Record) -> None:
         """Count a request that is over, and log it: counts alone, never a text."""
         self.metrics.request(record)
+        if not LOG.isEnabledFor(logging.INFO):
+            return
         LOG.info(
             json.dumps(
                 {
@@ -189,7 +197,13 @@ def application(service: Service, callers: Callers | None = None) -> Gate:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _not_here)
     app.add_exception_handler(Exception, _faulty)
-    return Gate(app, callers=callers or Callers.of(), limits=service.limits, watched=service.over)
+    return Gate(
+        app,
+        callers=callers or Callers.of(),
+        limits=service.limits,
+        crowded=service.check_room,
+        watched=service.over,
+    )
 
 
 @asynccontextmanager
