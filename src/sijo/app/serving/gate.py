@@ -164,7 +164,9 @@ class Gate:
         """The whole body; Refusal for one that is too long or too late."""
         most = self.limits.most_body_bytes
         if (headers.one("content-encoding") or "identity").strip().casefold() != "identity":
-            reason = "the body is compressed, and nothing is unpacked here; send it as it is, without content-encoding"
+            reason = (
+                "the body is compressed, and nothing is unpacked here; send it as it is, without content-encoding"
+            )
             raise Refusal(415, reason, kind="validation")
         told = headers.one("content-length")
         if told is not None and told.isdigit() and int(told) > most:
