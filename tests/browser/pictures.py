@@ -17,7 +17,7 @@ HIGH = {360: 780, 1440: 900}
 
 
 def draw(browser, url, language, width, theme):
-    """The page at its start; with rows, one of them corrected; and all of it, with everything opened."""
+    """The page at its start; with rows, one of them corrected; with everything opened; and with a fitted model."""
     name = f"{language}-{width}-{theme}.png"
     locale = {"en": "en-US", "ko": "ko-KR"}[language]
     context = browser.new_context(
@@ -41,6 +41,15 @@ def draw(browser, url, language, width, theme):
     for summary in page.locator("summary").all():
         summary.click()
     page.screenshot(path=FOLDER / f"whole-{name}", full_page=True)
+    page.locator("#fit").click()
+    page.locator("#known-lead").wait_for()
+    scored(page, 16)
+    page.locator("#rows .row .text").nth(1).click()
+    page.locator("#rows .chip[data-key=why]").click()
+    page.locator("#rows mark").first.wait_for()
+    page.locator(".label input").first.fill("?")
+    page.locator("#labels-own").wait_for()
+    page.screenshot(path=FOLDER / f"fitted-{name}", full_page=True)
     context.close()
 
 

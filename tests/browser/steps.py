@@ -55,6 +55,15 @@ def scored(page, number):
     expect(page.locator("#progress")).to_be_hidden()
 
 
+def tab_to(page, name):
+    """Press Tab until the element of that id has the focus."""
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == name:
+            return
+    raise AssertionError(f"Tab never reaches {name}")
+
+
 def answers(page):
     """The label that each row on the page is given."""
     return [row.locator(".fits .name").all_inner_texts() for row in page.locator("#rows .row").all()]

@@ -4,16 +4,7 @@ import csv
 import io
 
 from playwright.sync_api import expect
-from tests.browser.steps import classified_by, scored
-
-
-def tab_to(page, name):
-    """Press Tab until the element of that id has the focus."""
-    for _ in range(80):
-        page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.id") == name:
-            return
-    raise AssertionError(f"Tab never reaches {name}")
+from tests.browser.steps import classified_by, scored, tab_to
 
 
 def test_from_texts_to_the_saved_table(visit):

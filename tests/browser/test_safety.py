@@ -53,6 +53,7 @@ def test_no_markup_can_be_made_of_text_at_all(visit):
 def test_a_key_is_asked_for_and_kept_in_the_tab(visit, tmp_path):
     """kills: a page that needs the key before it can ask for it; a key kept where other tabs find it."""
     (tmp_path / "keys").write_text(KEY)
+    (tmp_path / "keys").chmod(0o600)
     with serving("--api-key-file", str(tmp_path / "keys")) as url:
         page = visit(url=url)
         expect(page.locator("#key-dialog")).to_be_visible()
@@ -99,6 +100,27 @@ def test_a_busy_service_is_asked_again_and_a_refusal_is_told(visit):
     expect(page.locator("#progress-words")).to_contain_text("the label is refused")
     page.locator(".label input").first.fill("a")
     expect(page.locator("#again")).to_be_hidden()
+
+
+def test_what_takes_too_long_is_asked_for_in_halves(visit):
+    """kills: the same request again and again, each as long as the last; a service busy with answers that nobody
+    waits for.
+    """
+    told = []
+    good = classified_by(lambda text, _: ("a", 0.8))
+
+    def handle(route):
+        told.append(len(json.loads(route.request.post_data)["texts"]))
+        if told[-1] > 2:
+            route.fulfill(status=503, json={"error": "no answer within 60 seconds", "error_type": "overloaded"})
+        else:
+            good(route)
+
+    page = visit(before=lambda page: page.route("**/classify", handle))
+    write_labels(page, [("a", ""), ("b", "")])
+    take(page, ["one", "two", "three", "four"])
+    scored(page, 4)
+    assert told == [4, 2, 2]
 
 
 def test_a_service_that_is_gone_is_asked_again_by_hand(visit):

@@ -2,12 +2,16 @@
 
 import asyncio
 import io
+import shutil
 import time
+import tracemalloc
 import zipfile
 
+import numpy as np
 import pytest
 
 import sijo
+from sijo.app.serving.learning import zipped
 from sijo.errors import SettingError
 
 GOALS = [
@@ -86,6 +90,43 @@ def test_a_head_that_is_fitted_answers_and_is_taken_away(client, tmp_path):
     again = sijo.ZeroShotClassifier(model=tmp_path / made["model"]).classify(asked["texts"])
     assert [row.label for row in again] == ["game", "money"]
     assert again[0].score == pytest.approx(rows[0]["score"], abs=1e-6)
+
+
+def test_an_archive_takes_no_memory_and_outlasts_its_model(tmp_path):
+    # kills: a model of gigabytes zipped in memory; a .zip that ends in the middle because another model was fitted
+    folder = tmp_path / "model"
+    (folder / "part").mkdir(parents=True)
+    content = np.random.default_rng(3).bytes(2**25)
+    (folder / "part/weights").write_bytes(content)
+    (folder / "설정.json").write_text("{}")
+    pieces, kept = zipped(folder, "mine"), io.BytesIO(bytes(2**26))
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    kept.write(next(pieces))
+    shutil.rmtree(folder)
+    for piece in pieces:
+        kept.write(piece)
+    peak = tracemalloc.get_traced_memory()[1] - before
+    tracemalloc.stop()
+    assert peak < 2**23
+    kept.truncate()
+    archive = zipfile.ZipFile(kept)
+    assert archive.namelist() == ["mine/part/weights", "mine/설정.json"] and archive.testzip() is None
+    assert archive.read("mine/part/weights") == content
+
+
+def test_a_model_tells_what_it_does_and_knows(client, serving, tuned):
+    # kills: a page that has to guess whether a model takes other labels than its own, and guesses wrong
+    said = told(client.get("/info"))
+    assert (said["kinds"], said["trained_labels"], said["fitted_here"]) == (["labels", "vectors"], None, False)
+    made = told(client.post("/fit", json={"texts": TEXTS, "gold": GOLD, "labels": ["money", "game"]}))["model"]
+    said = told(client.get("/info", params={"model": made}))
+    assert said["kinds"] == ["classifier", "labels", "vectors"] and said["fitted_here"]
+    assert said["trained_labels"] == {"names": ["money", "game"], "multi_label": False}
+    assert said["max_request_tokens"] == 200_000 and said["max_request_bytes"] == 4 * 2**20
+    assert said["max_fitted_scores"] == 50_000
+    with serving(tuned("multi-label")) as other:
+        assert told(other.get("/info"))["trained_labels"]["multi_label"] is True
 
 
 def test_a_calibration_of_another_model(client):

@@ -12,6 +12,9 @@ import time
 import httpx
 import pytest
 
+from sijo.app.serving.serve import read_keys
+from sijo.errors import SettingError, SijoWarning
+
 KEY = "a-key-of-more-than-sixteen-letters"
 
 
@@ -73,6 +76,18 @@ def test_keys_that_are_none(sijo_cli, write, content, words):
     ran = sijo_cli("serve", "--port", "0", "--api-key-file", write("keys.txt", content))
     assert ran.code == 2 and words in ran.err, ran
     assert not any(key in ran.err for key in (KEY, "tiny", "ключ")), ran
+
+
+def test_a_file_of_keys_that_everybody_reads(write):
+    # kills: a key that any account of the machine knows, without a word; a byte order mark in the first key
+    path = write("keys.txt", f"\ufeff{KEY}\r\n")
+    path.chmod(0o640)
+    assert read_keys(path) == [KEY]
+    path.chmod(0o644)
+    with pytest.warns(SijoWarning, match="chmod 600"):
+        read_keys(path)
+    with pytest.raises(SettingError, match=r"--api-key-file .*Is a directory"):
+        read_keys(path.parent)
 
 
 def test_a_port_that_is_taken(sijo_cli):

@@ -177,8 +177,11 @@ class Gate:
     async def _body(self, headers: Headers, receive: "Receive") -> bytes:
         """The whole body; Refusal for one that is too long or too late."""
         most = self.limits.most_body_bytes
-        if (headers.one("content-encoding") or "identity") != "identity":
-            raise Refusal(415, "the body is compressed; send it as it is", kind="validation")
+        if (headers.one("content-encoding") or "identity").strip().casefold() != "identity":
+            reason = (
+                "the body is compressed, and nothing is unpacked here; send it as it is, without content-encoding"
+            )
+            raise Refusal(415, reason, kind="validation")
         told = headers.one("content-length")
         if told is not None and told.isdigit() and int(told) > most:
             raise _too_long(most)

@@ -13,6 +13,7 @@ from sijo.app.serving.asking import (
     ranked,
     texts_of,
 )
+from sijo.app.serving.learning import MOST_FITTED_TO
 from sijo.app.serving.limits import Refusal
 from sijo.app.serving.shapes import (
     EmbedRequest,
@@ -121,6 +122,7 @@ async def info(request: Request, model: str | None = None) -> Response:
     if "writer" in served.kinds:
         kind["writer"] = {}
     limits = asked.limits
+    known = served.scorer.known if "labels" in served.kinds else None
     return answer(
         {
             "model_id": served.name,
@@ -132,6 +134,12 @@ async def info(request: Request, model: str | None = None) -> Response:
             "max_queue_tokens": limits.most_queue_tokens,
             "auto_truncate": False,
             "version": __version__,
+            "kinds": sorted(served.kinds),
+            "trained_labels": None if known is None else {"names": known.names, "multi_label": known.multi_label},
+            "fitted_here": served.name in asked.service.fitted,
+            "max_request_tokens": limits.most_tokens,
+            "max_request_bytes": limits.most_body_bytes,
+            "max_fitted_scores": MOST_FITTED_TO,
             "models": list(asked.service.models.by_name),
             "label_sets": sorted(asked.service.label_sets),
             "calibrations": sorted(served.calibrations),

@@ -8,11 +8,12 @@ import io
 import secrets
 import shutil
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sijo.app.serving.batcher import Batcher
 from sijo.app.serving.limits import Refusal
@@ -32,6 +33,8 @@ MOST_FITTED_TO = 50_000
 """Of labelled texts times labels: some ten seconds."""
 MOST_FITTED = 8
 """Models that are kept; the oldest goes when another comes."""
+PIECE = 2**20
+"""Bytes of an archive that are read at a time."""
 
 
 async def explained(
@@ -172,21 +175,66 @@ class FittedModels:
             await asyncio.to_thread(shutil.rmtree, Path(self._folder.name) / oldest, ignore_errors=True)
         return name
 
-    async def archive(self, name: str) -> bytes:
-        """A .zip of the folder of a model; Refusal for one that was not fitted here."""
-        if name not in self._own:
+    def __contains__(self, name: str) -> bool:
+        """Whether a model was fitted here, and is still there."""
+        return name in self._own
+
+    async def archive(self, name: str) -> Iterator[bytes]:
+        """A .zip of the folder of a model, piece by piece; Refusal for one that was not fitted here."""
+        if name not in self:
             raise Refusal(404, f"no model {name[:100]!r} was fitted here", kind="model_not_found")
-        return await asyncio.to_thread(_zipped, Path(self._folder.name) / name, name)
+        return await asyncio.to_thread(zipped, Path(self._folder.name) / name, name)
 
     def close(self) -> None:
         """Let go of the folder."""
         self._folder.cleanup()
 
 
-def _zipped(folder: Path, name: str) -> bytes:
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:  # weights do not get smaller
-        for file in sorted(folder.rglob("*")):
-            if file.is_file():
-                archive.write(file, f"{name}/{file.relative_to(folder)}")
-    return content.getvalue()
+class Spilled(io.RawIOBase):
+    """A file that is only written to, and taken piece by piece."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, content: Any) -> int:
+        """Keep it until it is taken."""
+        self._pieces.append(bytes(content))
+        return len(content)
+
+    def taken(self) -> bytes:
+        """What was written since it was last taken."""
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)
+
+
+def zipped(folder: Path, name: str) -> Iterator[bytes]:
+    """A .zip of a folder, whatever its size in a few pieces of memory.
+
+    All files are opened first: one that cannot be is told at once, and a folder that goes meanwhile is still read.
+    """
+    with ExitStack() as begun:
+        files = [
+            (
+                zipfile.ZipInfo.from_file(path, f"{name}/{path.relative_to(folder).as_posix()}"),
+                begun.enter_context(path.open("rb")),
+            )
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        ]
+        return _pieces(files, begun.pop_all())
+
+
+def _pieces(files: Sequence[tuple[zipfile.ZipInfo, BinaryIO]], opened: ExitStack) -> Iterator[bytes]:
+    out = Spilled()
+    with opened:
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:  # weights do not get smaller
+            for info, file in files:
+                with archive.open(info, "w") as entry:
+                    while piece := file.read(PIECE):
+                        entry.write(piece)
+                        yield out.taken()
+        yield out.taken()

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
 
 from sijo.app.serving.asking import RoutedRequest, answer
 from sijo.app.serving.learning import explained, fitted, suggested
@@ -86,9 +87,9 @@ async def fit(request: Request, body: FitRequest) -> Response:
 @router.get("/models/{name}/archive", response_class=Response)
 async def archive(request: Request, name: ModelName) -> Response:
     """A model that was fitted here, as a .zip of its folder."""
-    content = await request.app.state.service.fitted.archive(name)
+    pieces = await request.app.state.service.fitted.archive(name)
     headers = {"content-disposition": f'attachment; filename="{name}.zip"'}
-    return Response(content, media_type="application/zip", headers=headers)
+    return StreamingResponse(pieces, media_type="application/zip", headers=headers)
 
 
 def _gold(body: FewLabelsRequest) -> list[list[str] | None]:

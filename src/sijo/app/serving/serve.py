@@ -2,6 +2,8 @@
 
 import ipaddress
 import logging
+import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ from cyclopts import Parameter
 from sijo.app.options import ComputeOptions
 from sijo.app.results import tell
 from sijo.app.serving.limits import ServiceLimits
-from sijo.errors import SettingError
+from sijo.errors import SettingError, warn
 
 if TYPE_CHECKING:
     from sijo.zeroshot.calibrating.frozen import FrozenCalibration
@@ -65,7 +67,7 @@ def run(*models: str, settings: ServeSettings = ServeSettings()) -> None:
 
         sijo serve
 
-        curl localhost:8000/classify --json '{"texts": ["the pitch was soaked"], "labels": ["football", "cooking"]}'
+        curl localhost:8000/classify --json '{"texts": ["the keeper saved it"], "labels": ["football", "cooking"]}'
 
         sijo serve topics=runs/topics/model org/encoder --host 0.0.0.0 --api-key-file keys.txt
     """
@@ -122,13 +124,20 @@ def check_address(host: str, port: int, keys: Sequence[str]) -> None:
 
 
 def read_keys(path: Path) -> list[str]:
-    """The keys of a file, one a line; SettingError for a file without, and for a key that can be guessed."""
+    """The keys of a file, one a line; SettingError for a file without, and for a key that can be guessed.
+
+    Warns of a file that anybody on this machine can read.
+    """
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8-sig").splitlines()
+        if os.name == "posix" and path.stat().st_mode & stat.S_IROTH:
+            warn(f"--api-key-file {path} can be read by everybody on this machine; to keep it: chmod 600 {path}")
     except UnicodeDecodeError:
         raise SettingError(f"--api-key-file {path} is no text in UTF-8; write a key a line") from None
     except FileNotFoundError:
         raise SettingError(f"--api-key-file {path} is not there; write a key a line") from None
+    except OSError as error:
+        raise SettingError(f"--api-key-file {path}: {error.strerror}; name a file that you may read") from None
     keys = [line.strip() for line in lines if line.strip()]
     if not keys:
         raise SettingError(f"--api-key-file {path} holds no key; write one a line")

@@ -374,14 +374,29 @@ class ModelList(BaseModel):
 # What else is told
 
 
+class KnownLabels(BaseModel):
+    """Labels that a head was trained on."""
+
+    names: list[str]
+    multi_label: bool = Field(description="Whether it judges each by itself.")
+
+
 class ServiceInfo(Others):
-    """What text-embeddings-inference tells of itself, of one model."""
+    """What text-embeddings-inference tells of itself, of one model; and what a page has to know besides."""
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
     model_id: str
     model_type: dict[str, Any]
     version: str
+    kinds: list[Literal["classifier", "labels", "vectors", "writer"]] = Field(description="What it does.")
+    trained_labels: KnownLabels | None = Field(
+        description="All that it can choose among; null for a model that takes any labels."
+    )
+    fitted_here: bool = Field(description="Whether it came of `/fit`, and may be taken away.")
+    max_request_tokens: int
+    max_request_bytes: int
+    max_fitted_scores: int = Field(description="Of `/fit`: labelled texts times labels, at most.")
 
 
 class Refused(BaseModel):

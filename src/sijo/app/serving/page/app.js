@@ -85,6 +85,9 @@ function showSummary() {
   });
   const trouble = project.rows.length ? project.trouble : null;
   at("labels-trouble").textContent = trouble ? t(...trouble) : "";
+  const unlike = project.own.filter((name) => project.keyOf(name) === undefined).length;
+  at("labels-own").hidden = !project.own.length || (!unlike && project.named.length === project.own.length);
+  at("labels-own").textContent = t("labels.own", { n: project.own.length });
   const names = goldNames();
   at("labels-gold").hidden = !names.some((name) => project.keyOf(name) === undefined);
   at("labels-gold").textContent = t("labels.gold", { n: names.length });
@@ -121,7 +124,7 @@ function showShares() {
   };
   const held = at("shares").contains(document.activeElement) ? [...at("shares").children].indexOf(document.activeElement) : -1;
   fill(at("shares"), project.named.map((label) => share(`label ${label.key}`, label.name.trim(), counts.get(label.key) ?? 0)),
-    none || project.options.none ? share("none", project.noneName, none) : null);
+    none || project.none ? share("none", project.noneName, none) : null);
   if (held >= 0) at("shares").children[held]?.focus();
 }
 
@@ -186,27 +189,40 @@ function leastSure() {
 }
 
 async function fit() {
-  at("fit").disabled = true;
+  const twice = learning.contradiction;
+  if (twice) return toast(t("fit.twice", twice));
+  at("fit").setAttribute("aria-disabled", "true"); // not disabled: the focus would be lost
   at("fit").textContent = t("fit.running");
   try {
-    const { model, accuracy } = await learning.fit();
+    const { model, accuracy, texts } = await learning.fit();
     await service.openModels();
     showModels();
     at("model").value = model;
     await takeModel();
-    toast(accuracy ? t("fit.done", { share: percent(accuracy.value), low: percent(accuracy.low), high: percent(accuracy.high) }) : t("fit.ready"));
+    const told = accuracy && { share: percent(accuracy.value), low: percent(accuracy.low), high: percent(accuracy.high) };
+    toast(t(accuracy ? "fit.done" : "fit.ready", { n: texts, ...told }));
   } catch (error) {
     toast(problemOf(error).problem);
   }
-  at("fit").disabled = false;
-  showLearning();
+  at("fit").removeAttribute("aria-disabled");
+  return showLearning();
 }
 
 function showLearning() {
-  const { length } = learning.known;
-  at("fit").hidden = !learning.fits || length < 2;
-  if (!at("fit").disabled) at("fit").textContent = t("fit", { n: length });
+  const length = learning.fits ? learning.taught.length : 0;
+  at("fit").hidden = length < 2;
+  if (!isLearning()) at("fit").textContent = t("fit", { n: length });
   at("save-model").hidden = !learning.gives;
+}
+
+const isLearning = () => at("fit").getAttribute("aria-disabled") === "true";
+
+async function saveModel() {
+  try {
+    download(`${learning.info.model_id}.zip`, await learning.archive(), "application/zip");
+  } catch (error) {
+    toast(problemOf(error).problem);
+  }
 }
 
 function showModels() {
@@ -216,13 +232,24 @@ function showModels() {
 
 /** Ask the model that is chosen from here on. */
 async function takeModel() {
-  const kinds = (await service.info(at("model").value)).model_type;
-  const own = "embedding" in kinds ? [] : Object.values(kinds.classifier?.id2label ?? {});
-  project.trained = own.length > 1 && !own.some((name) => /entail/i.test(name));
-  project.options.model = at("model").selectedIndex > 0 ? at("model").value : null; // the first is asked without a name
-  if (project.trained && !project.named.length) project.setLabels(own.map((name) => [name, ""]));
-  project.outdate();
+  const { value, selectedIndex } = at("model");
+  const info = await service.info(value);
+  if (at("model").value !== value) return; // another by now
+  learning.info = info;
+  project.known = info.trained_labels;
+  project.options.model = selectedIndex > 0 ? value : null; // the first is asked without a name
+  rows.why = info.kinds.includes("labels") && service.takes("/explain", ["texts", "labels"]) ? why : null;
+  if (project.known && !project.named.length) takeOwnLabels();
+  showOptions();
+  project.labelsChanged();
 }
+
+/** Labels that the model knows, with the descriptions that they have here. */
+function takeOwnLabels() {
+  project.setLabels(project.own.map((name) => [name, described().get(folded(name)) ?? ""]));
+}
+
+const described = () => new Map(project.named.map((label) => [folded(label.name), label.description]));
 
 async function why(row) {
   if (row.why) {
@@ -234,7 +261,8 @@ async function why(row) {
   rows.refresh(row);
   let found;
   try {
-    const answer = await service.ask("explain", service.only("/explain", { texts: [row.text], ...project.choice }));
+    const asks = { texts: [row.text], ...project.choice, top_k: 1 };
+    const answer = await service.ask("explain", service.only("/explain", asks));
     found = readWhy(row.text, answer.rows[0]);
     found.label = project.nameOf(project.keyOf(found.label)) ?? found.label;
   } catch (error) {
@@ -249,7 +277,7 @@ function goldNames() {
   const names = new Map();
   for (const row of project.rows) {
     if (row.gold === null) continue;
-    for (const name of project.options.multi ? row.gold.split("|") : [row.gold]) {
+    for (const name of project.multi ? row.gold.split("|") : [row.gold]) {
       if (name.trim() && !names.has(folded(name)) && names.size <= MOST_LABELS) names.set(folded(name), name.trim());
     }
   }
@@ -257,9 +285,8 @@ function goldNames() {
 }
 
 function takeGoldLabels() {
-  const own = new Map(project.named.map((label) => [folded(label.name), label.description]));
   const names = goldNames().filter((name) => project.keyOf(name) !== "none");
-  if (names.length) project.setLabels(names.map((name) => [name, own.get(folded(name)) ?? ""]));
+  if (names.length) project.setLabels(names.map((name) => [name, described().get(folded(name)) ?? ""]));
 }
 
 function save(kind) {
@@ -274,7 +301,6 @@ function save(kind) {
 function example() {
   project.setLabels(t("example.labels"));
   project.options.none = true;
-  at("none").checked = true;
   showOptions();
   project.outdate();
   loading.open({ name: "", text: t("example.rows").map((cells) => cells.join("\t")).join("\n") });
@@ -296,9 +322,7 @@ function restoreLabels() {
   } catch {
     project.setLabels([["", ""], ["", ""]]); // a first visit, or what another version kept
   }
-  const { none, multi, template, threshold, noneThreshold } = project.options;
-  Object.assign(at("none"), { checked: none });
-  Object.assign(at("multi"), { checked: multi });
+  const { template, threshold, noneThreshold } = project.options;
   Object.assign(at("template"), { value: template });
   Object.assign(at("threshold"), { value: threshold });
   Object.assign(at("none-threshold"), { value: noneThreshold });
@@ -306,9 +330,13 @@ function restoreLabels() {
 }
 
 function showOptions() {
-  at("threshold-box").hidden = !project.options.multi;
-  at("none-threshold-box").hidden = project.options.multi || !project.options.none;
-  at("none").disabled = project.options.multi;
+  const known = Boolean(project.known);
+  Object.assign(at("multi"), { checked: project.multi, disabled: known });
+  Object.assign(at("none"), { checked: known ? project.none : project.options.none, disabled: known || project.multi });
+  at("known-lead").hidden = !known;
+  at("template").disabled = known;
+  at("threshold-box").hidden = !project.multi;
+  at("none-threshold-box").hidden = known || !project.none;
 }
 
 function option(id, name, read) {
@@ -360,6 +388,7 @@ function listen() {
   on("help-button", () => at("help-dialog").showModal());
   on("example", example);
   on("labels-gold", takeGoldLabels);
+  on("labels-own", takeOwnLabels);
   on("undo", () => step(true));
   on("redo", () => step(false));
   on("ten", tenNext);
@@ -381,8 +410,8 @@ function listen() {
   option("threshold", "threshold", (field) => (field.value !== "" && field.validity.valid ? Number(field.value) : undefined));
   option("none-threshold", "noneThreshold", (field) => (field.validity.badInput ? undefined : field.value));
   at("model").addEventListener("change", () => takeModel().catch((error) => toast(problemOf(error).problem)));
-  on("fit", fit);
-  on("save-model", async () => download(`${learning.model}.zip`, await learning.archive(), "application/zip"));
+  on("fit", () => isLearning() || fit());
+  on("save-model", saveModel);
   listenForKeys(rows, { step, tenNext, why: (row) => rows.why && why(row) });
   addEventListener("beforeunload", (event) => project.saved || event.preventDefault());
 }
@@ -398,7 +427,6 @@ async function open() {
     return;
   }
   showLearning();
-  if (service.takes("/explain", ["texts", "labels"])) rows.why = why;
 }
 
 await speakNow(firstLanguage());

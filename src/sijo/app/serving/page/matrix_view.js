@@ -12,7 +12,7 @@ export function showMeasures(project, pick) {
   const known = project.rows.filter((row) => row.answer && !row.problem && project.isCurrent(row) && project.truthOf(row) !== null);
   at("measures").hidden = !known.length;
   if (!known.length) return;
-  const { multi } = project.options;
+  const { multi } = project;
   const none = (keys) => (keys.length || multi ? keys : [NONE]);
   const pairs = known.map((row) => [none(project.truthOf(row)), none(row.answer.given)]);
   const found = measured(pairs, project.named.map((label) => label.key));

@@ -3,12 +3,14 @@
 import { wellFormed } from "./tables.js";
 
 export const NONE = "none"; // the key of "none of these" among scores; those of labels are numbers
-const NONE_NAMES = ["none of these", "해당 없음"]; // as files of either language have it
+const NONE_NAMES = ["none of these", "해당 없음"]; // as files and models of either language have it
 const MOST_STEPS = 1000;
 const SHOWN = 10; // labels whose scores are kept, the best
 
 /** A name as two are compared: SIJO and sijo are one, as are the ways to write 가. */
 export const folded = (name) => name.normalize("NFKC").trim().toLowerCase().replace(/\s+/g, " ");
+
+const isNone = (name) => NONE_NAMES.some((one) => folded(one) === folded(name));
 
 /** A label's descriptions: a line each. */
 export const descriptionsOf = (label) => label.description.split("\n").map((line) => wellFormed(line.trim())).filter(Boolean);
@@ -20,7 +22,7 @@ export class Project extends EventTarget {
     this.rows = [];
     this.labels = [];
     this.noneName = NONE_NAMES[0]; // as it is shown
-    this.trained = false; // whether the model knows labels of its own alone
+    this.known = null; // labels that are all the model can choose among: `names`, and whether `multi_label`
     this.options = { none: false, multi: false, model: null, template: "", threshold: 0.5, noneThreshold: "" };
     this.table = { columns: [], rows: [], text: 0, gold: -1, name: "" };
     this.version = 0; // of all that an answer depends on
@@ -53,6 +55,21 @@ export class Project extends EventTarget {
     this.undone = [];
     this.saved = true;
     this.tell("rows");
+  }
+
+  // What is asked: by the person, or as the model alone can do it
+
+  get multi() {
+    return this.known ? this.known.multi_label : this.options.multi;
+  }
+
+  get none() {
+    return !this.multi && (this.known ? this.known.names.some((name) => this.keyOf(name) === NONE) : this.options.none);
+  }
+
+  /** Labels of the model's own, where it knows no others; "none of these" is not one of them. */
+  get own() {
+    return this.known ? this.known.names.filter((name) => !isNone(name)) : [];
   }
 
   // Labels
@@ -101,34 +118,42 @@ export class Project extends EventTarget {
 
   /** What is the matter with the labels: a key of a sentence and its values; null where nothing is. */
   get trouble() {
-    const seen = new Map(this.options.none ? NONE_NAMES.map((name) => [folded(name), name]) : []);
+    const seen = new Map(this.none ? NONE_NAMES.map((name) => [folded(name), name]) : []);
+    const own = this.known && new Set(this.known.names.map(folded));
     for (const label of this.named) {
       const name = folded(label.name);
       if (seen.has(name)) return ["labels.twice", { name: label.name.trim() }];
       seen.set(name, label.name);
+      if (own && !own.has(name)) return ["labels.unknown", { name: label.name.trim() }];
     }
     if (!this.named.length) return ["labels.missing", {}];
-    if (this.named.length === 1 && !this.options.none && !this.options.multi) return ["labels.alone", {}];
+    if (this.named.length === 1 && !this.none && !this.multi) return ["labels.alone", {}];
     return null;
   }
 
   /** What /classify is asked besides the texts. */
   get choice() {
-    const { none, multi, model, template, threshold, noneThreshold } = this.options;
-    const choice = {
-      top_k: SHOWN,
-      labels: Object.fromEntries(this.named.map((label) => {
-        const words = descriptionsOf(label);
-        return [wellFormed(label.name.trim()), words.length > 1 ? words : words[0] || ""];
-      })),
-      multi_label: this.trained ? null : multi,
-    };
+    const { model, template, threshold, noneThreshold } = this.options;
+    const choice = { top_k: SHOWN, labels: this.described };
     if (model) choice.model = model;
-    if (template.trim() && !this.trained) choice.hypothesis_template = template.trim();
-    if (multi) choice.threshold = threshold;
-    if (none && !multi && !this.trained) choice.none_label = NONE_NAMES[0];
+    if (this.multi) choice.threshold = threshold;
+    if (this.known) { // which reads names alone, and has its own way of choosing
+      choice.labels = [...Object.keys(choice.labels), ...this.known.names.filter((name) => this.keyOf(name) === NONE)];
+      return choice;
+    }
+    choice.multi_label = this.multi;
+    if (template.trim()) choice.hypothesis_template = template.trim();
+    if (this.none) choice.none_label = NONE_NAMES[0];
     if (choice.none_label && noneThreshold !== "") choice.none_threshold = Number(noneThreshold);
     return choice;
+  }
+
+  /** Labels as the service is told them: a description or several by each name. */
+  get described() {
+    return Object.fromEntries(this.named.map((label) => {
+      const words = descriptionsOf(label);
+      return [wellFormed(label.name.trim()), words.length > 1 ? words : words[0] || ""];
+    }));
   }
 
   /** The key of a label by its name; undefined where there is none. */
@@ -136,7 +161,7 @@ export class Project extends EventTarget {
     const plain = folded(name);
     const label = this.named.find((one) => folded(one.name) === plain);
     if (label) return label.key;
-    return NONE_NAMES.map(folded).includes(plain) ? NONE : undefined;
+    return isNone(name) ? NONE : undefined;
   }
 
   nameOf(key) {
@@ -146,7 +171,7 @@ export class Project extends EventTarget {
   /** Keys in the order in which they are shown; none last. */
   get keys() {
     const keys = this.named.map((label) => label.key);
-    return this.options.none && !this.options.multi ? [...keys, NONE] : keys;
+    return this.none ? [...keys, NONE] : keys;
   }
 
   // Answers
@@ -180,7 +205,7 @@ export class Project extends EventTarget {
   /** Keys that a row's gold cell names; null where it says nothing. Names that are no label stay names. */
   goldOf(row) {
     if (row.gold === null || !row.gold.trim()) return null;
-    const names = this.options.multi ? row.gold.split("|").filter((name) => name.trim()) : [row.gold];
+    const names = this.multi ? row.gold.split("|").filter((name) => name.trim()) : [row.gold];
     return names.map((name) => this.keyOf(name) ?? `=${name.trim()}`).filter((key) => key !== NONE);
   }
 

@@ -177,13 +177,13 @@ export class RowsView {
     const before = project.markOf(row);
     let keys;
     if (key === NONE) keys = before && !before.length ? null : [];
-    else if (project.options.multi) {
+    else if (project.multi) {
       const start = before ?? row.answer?.given ?? [];
       keys = start.includes(key) ? start.filter((one) => one !== key) : [...start, key];
     } else keys = before?.[0] === key ? null : [key];
     project.mark(row, keys);
     say(t("said.mark", { n: row.number + 1, labels: keys === null ? t("said.nothing") : this.names(keys) }));
-    if (keys !== null && !project.options.multi) this.move(1);
+    if (keys !== null && !project.multi) this.move(1);
   }
 
   /** Say that the current row's answer is right. */

@@ -6,9 +6,10 @@ const TRIES = 6;
 
 /** A refusal of the service, in its own words. */
 export class Refused extends Error {
-  constructor(status, reason) {
+  constructor(status, reason, kind = "") {
     super(reason);
     this.status = status;
+    this.late = status === 503 && kind === "overloaded"; // it took too long, and would again
   }
 }
 
@@ -78,12 +79,12 @@ export class Service {
           this.key = given;
           keepKey(given);
         }
-      } else if ((answer.status === 429 || answer.status === 503) && tried < TRIES) {
-        const wait = Math.min(10, Number(answer.headers.get("retry-after")) || 1) * 1000;
-        await pause(wait, signal);
-      } else {
-        throw new Refused(answer.status, await reasonOf(answer));
+        continue;
       }
+      const refused = await refusalOf(answer);
+      if (refused.late || (answer.status !== 429 && answer.status !== 503) || tried >= TRIES) throw refused;
+      const wait = Math.min(10, Number(answer.headers.get("retry-after")) || 1) * 1000;
+      await pause(wait, signal);
     }
   }
 
@@ -96,7 +97,7 @@ export class Service {
     try {
       return (await this.ask("classify", { texts, ...choice }, signal)).rows;
     } catch (error) {
-      if (!(error instanceof Refused) || error.status !== 413) throw error;
+      if (!(error instanceof Refused) || !(error.status === 413 || (error.late && texts.length > 1))) throw error;
       if (texts.length === 1) return [error];
       const half = texts.length >> 1; // too much at once
       return [...(await this.classify(texts.slice(0, half), choice, signal)), ...(await this.classify(texts.slice(half), choice, signal))];
@@ -131,12 +132,12 @@ function keepKey(key) {
   }
 }
 
-async function reasonOf(answer) {
+async function refusalOf(answer) {
   try {
-    const told = (await answer.json()).error;
-    return typeof told === "string" ? told : told.message;
+    const { error, error_type: kind } = await answer.json();
+    return new Refused(answer.status, typeof error === "string" ? error : error.message, kind);
   } catch {
-    return `HTTP ${answer.status}`;
+    return new Refused(answer.status, `HTTP ${answer.status}`);
   }
 }
 
