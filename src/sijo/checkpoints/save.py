@@ -12,8 +12,9 @@ from sijo.checkpoints.card import CARD, LONGEST_CARD, Card, known_licence, write
 from sijo.checkpoints.load import Model
 from sijo.checkpoints.names import NameTable
 from sijo.checkpoints.sentence import write_sentence_settings
+from sijo.checkpoints.vectors.fitted_head import write_fitted_head
 from sijo.checkpoints.weights import SHARD_BYTES, not_finite, write_weights
-from sijo.errors import SettingError
+from sijo.errors import SettingError, warn
 from sijo.files.atomic import whole_folder
 from sijo.files.json_files import write_json
 from sijo.files.paths import present
@@ -50,7 +51,8 @@ def save(
 
     Names and config are those of the family the model came from, or of the first whose config can
     say what it is, so that transformers opens it; what only sijo can build says `model_type:
-    "sijo"`. The folder appears whole or not at all, at whatever instant this is killed.
+    "sijo"`. The folder appears whole or not at all, at whatever instant this is killed. A head that `sijo fit` left
+    goes with the weights that it was fitted over; where these were changed since, it is left out, with a warning.
 
     Returns the folder.
     Raises SettingError when there is one already, for `tensors` that are not the model's in name and shape, for
@@ -116,6 +118,15 @@ def _write(
     if model.has_tokenizer:
         model.tokenizer.save(folder)
     write_sentence_settings(model.sentence, folder, width=model.architecture.hidden_size)
+    if model.fitted_head is not None:
+        head, digest = model.fitted_head
+        if model.network_digest() == digest:
+            write_fitted_head(head, folder)
+        else:
+            warn(
+                f"the head that was fitted over the vectors of {model.source} is not saved, as these weights make "
+                "other vectors; fit one to them by sijo fit"
+            )
     if card is not None:
         write_card(folder, _with_licence(card, model.source))
     elif model.source is not None and (old := present(model.source, CARD)):

@@ -59,6 +59,8 @@ def with_rows_of(model: Model, tokenizer: Tokenizer) -> Model:
             f"{places.get(min(moved))}; keep all tokens before it"
         )
     few = with_table(model, tokenizer, len(kept), lambda old: old[kept])
+    if model.fitted_head is not None and model.network_digest() == model.fitted_head[1]:
+        few.fitted_head = model.fitted_head[0], few.network_digest()  # a kept text's vector is what it was
     for name in [name for name in few.config if name.endswith("_token_id")]:
         number = few.config.pop(name)
         if isinstance(number, int) and number in places:

@@ -16,11 +16,12 @@ from sijo.inference.backends.backend import Precision
 from sijo.inference.engine import LongText
 from sijo.inference.precision import FIRST_TEXTS, Dtype, PrecisionChoice, named_precision
 from sijo.names import folded
-from sijo.texts import names_in, texts_in, values_in
+from sijo.texts import texts_in, values_in
 from sijo.zeroshot.automatic import automatic
 from sijo.zeroshot.calibrating.fitting import CalibrateName, calibrated, fit_calibration
 from sijo.zeroshot.calibrating.methods import WITHOUT_TEXTS, LabelShares
 from sijo.zeroshot.calibration import Calibration
+from sijo.zeroshot.class_types import NAMES, as_given, label_dtype, label_names
 from sijo.zeroshot.explaining.evidence import Explanation
 from sijo.zeroshot.explaining.occlusion import LIMIT, TOP_K, explain
 from sijo.zeroshot.labeller import LabelChoice, Labeller, LabelPrediction
@@ -138,7 +139,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     precision: Precision | Literal["auto"] = "exact"
     threads: int | None = None
 
-    def fit(self, X: Iterable[str] | None = None, y: Iterable[str] | None = None) -> "ZeroShotClassifier":
+    def fit(self, X: Iterable[str] | None = None, y: Iterable[Any] | None = None) -> "ZeroShotClassifier":
         """Check the labels; take them from y where none were given; fit what is asked for, and freeze it.
 
         With y, `classes_` and the columns of `predict_proba` are sorted from here on, in whatever order the labels
@@ -149,34 +150,36 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         is fitted, every second text of (X, y) is kept apart, for a stated risk.
 
         X  texts, needed only for `calibrate`, a risk and temperature="fit"
-        y  a label for each text; read only for labels, a risk, and temperature="fit"
+        y  a label for each text; read only for labels, a risk, and temperature="fit". Where all are numbers, or
+           true and false, and the labels are too, so are `classes_` and answers
         """
         texts = None if X is None else list(texts_in(X, "X"))
         gold: Any = y if y is None or hasattr(y, "__len__") else list(values_in(y, "y"))
         if texts is not None and gold is not None and len(texts) != len(gold):
             raise SettingError(f"there are {len(texts)} texts and {len(gold)} labels; give one label for each text")
-        for fitted in ("calibration_", "frozen_", "labels_", "precision_", "many_labels_"):
+        for fitted in ("calibration_", "frozen_", "labels_", "label_dtype_", "precision_", "many_labels_"):
             self.__dict__.pop(fitted, None)
         if self.labels is not None or gold is None or self._scorer().known is not None:
             self.labels_ = self._labels()
         else:
-            self.labels_ = LabelSet.of(list(dict.fromkeys(names_in(gold, "y", "y: label"))))
+            self.labels_ = LabelSet.of(list(dict.fromkeys(label_names(gold))))
         if gold is not None:
-            self.labels_ = replace(
-                self.labels_, labels=tuple(sorted(self.labels_.labels, key=lambda label: label.name))
-            )
+            one_each = not self.multi_label and getattr(gold, "ndim", 1) == 1
+            self.label_dtype_ = label_dtype(gold) if one_each else NAMES
+            order = np.argsort(as_given(self.labels_.names, self.label_dtype_), kind="stable")
+            self.labels_ = replace(self.labels_, labels=tuple(self.labels_.labels[place] for place in order))
         self._choice().check(self.labels_)
         if (asked := self._many_labels()).fits:
             self._tried(texts or ())
             alone = Labeller(self._scorer(), self._choice(), self.labels_)
             self.many_labels_ = asked.fit(alone, drawn_from(texts))
         if self._calibrates:
-            self._fit_calibration(texts, None if gold is None else list(names_in(gold, "y", "y: label")))
+            self._fit_calibration(texts, None if gold is None else label_names(gold))
         elif self.temperature == "fit":
             if not texts or gold is None:
                 raise SettingError('temperature="fit" needs texts and their labels: call fit(X, y)')
             columns = {folded(name): column for column, name in enumerate(self.labels_.names)}
-            names = list(names_in(gold, "y", "y: label"))
+            names = label_names(gold)
             for label in names:
                 if folded(label) not in columns:
                     raise TextError(f"y holds {label!r}, which is not a label{nearest(label, self.labels_.names)}")
@@ -188,7 +191,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict(self, X: Iterable[str]) -> np.ndarray:
-        """The label of each text, (n,) of str; with `multi_label` (n, L) of 0 and 1, in the order of `classes_`.
+        """The label of each text, one of `classes_`, (n,); with `multi_label` (n, L) of 0 and 1, in their order.
 
         With a stated risk (n,) of objects, None where it abstains.
 
@@ -199,14 +202,14 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if labeller.choice.multi_label:
             probabilities, tokens = self._judged(labeller, X)
             return (labeller.fits(probabilities) & (tokens > 0)[:, None]).astype(int)
-        labels: list[str | None] = []
-        cut = 0
+        classes: dict[str | None, Any] = dict(zip(self._names(), self.classes_, strict=True)) | {None: None}
+        labels, cut = list[Any](), 0
         for number, row in enumerate(labeller.stream(X), start=1):
             if row.label is None and not row.abstained:
                 raise TextError(
                     f"text {number} has no words to label; leave it out, or give none_label= a name for it"
                 )
-            labels.append(row.label)
+            labels.append(classes[row.label])
             cut += row.truncated
         self._warn_of_cuts(cut)
         return np.array(labels, dtype=self.classes_.dtype if self.risk is None else object)
@@ -265,8 +268,11 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def classes_(self) -> np.ndarray:
         """The labels in the order of `predict_proba`: as given, or sorted by `fit(X, y)`; the none label last."""
-        names = self._labels().names
-        return np.array([*names, self.none_label] if self.none_label is not None else names)
+        return as_given(self._names(), getattr(self, "label_dtype_", NAMES))
+
+    def _names(self) -> list[str]:
+        names = list(self._labels().names)
+        return names if self.none_label is None else [*names, self.none_label]
 
     @property
     def scorer_(self) -> ScorerChoice:

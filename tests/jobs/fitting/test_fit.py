@@ -298,3 +298,31 @@ def test_contrastive_pairs_train_the_encoder(tiny_model, folder, tmp_path):
     )
     assert classifier.fitted_.head.tried == 2  # a fifth of eight texts, seen by neither encoder nor head
     assert "contrastive = true" in (saved / "README.md").read_text()
+
+
+def test_what_was_loaded_is_saved_with_its_head(folder, tmp_path):
+    # kills: a folder that was loaded and saved, converted, or cut to fewer tokens, and has lost its head in silence
+    from sijo.checkpoints.conversion.convert import convert
+    from sijo.jobs.cut_model import with_rows_of
+
+    model = sijo.load(folder)
+    want = sijo.ZeroShotClassifier(model=folder).predict_proba(TEXTS)
+    kept = {token for ids in model.tokenizer.ids(TEXTS) for token in ids} | model.tokenizer.essential_ids
+    copies = [sijo.save(model, tmp_path / "saved"), convert(folder, tmp_path / "converted")]
+    copies.append(sijo.save(with_rows_of(model, model.tokenizer.only(sorted(kept))), tmp_path / "cut"))
+    for copy in copies:
+        np.testing.assert_allclose(sijo.ZeroShotClassifier(model=copy).predict_proba(TEXTS), want, atol=1e-6)
+
+
+def test_a_head_stays_with_the_weights_it_was_fitted_over(folder, tmp_path):
+    # kills: a head saved beside an encoder that was trained on, whose vectors it does not know
+    model = sijo.load(folder)
+    model.transformer.embeddings.tokens.weight.data[5, 0] += 0.01
+    with pytest.warns(SijoWarning, match="the head that was fitted over the vectors of .* is not saved"):
+        saved = sijo.save(model, tmp_path / "moved")
+    assert not (saved / FITTED).exists()
+    again = FewShotClassifier(model=saved, contrastive=True).fit(TEXTS, LABELS)  # over a folder that names labels
+    over = FewShotClassifier(model=folder, contrastive=True).fit(TEXTS, LABELS)
+    for number, classifier in enumerate((again, over)):
+        own = sijo.ZeroShotClassifier(model=classifier.save(tmp_path / f"again{number}"))
+        np.testing.assert_allclose(own.predict_proba(TEXTS), classifier.predict_proba(TEXTS), atol=1e-5)

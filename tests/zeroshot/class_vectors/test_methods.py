@@ -56,6 +56,21 @@ def test_conse_takes_the_likeliest():
     assert conse_scores(chances, seen, np.eye(3), top=7) == pytest.approx(conse_scores(chances, seen, np.eye(3)))
 
 
+def test_conse_learns_once(monkeypatch):
+    # kills: the same regression fitted for each `top`; settings that share one `top`
+    from sijo.zeroshot.class_vectors import methods
+
+    calls = []
+    monkeypatch.setattr(methods, "logistic", lambda *args, **how: calls.append(how) or logistic(*args, **how))
+    random = np.random.default_rng(1)
+    texts, seen, columns = random.normal(size=(30, 4)), random.normal(size=(3, 5)), np.arange(30) % 3
+    found = list(ConSE.fitted(texts, columns, seen))
+    assert [method.top for method in found] == [1, 10, 100] and len(calls) == len(ConSE.choices["strength"])
+    alone = ConSE(top=1).fit(texts, columns, seen)
+    np.testing.assert_array_equal(found[0].scores(texts, seen), alone.scores(texts, seen))
+    assert not np.allclose(found[0].scores(texts, seen), found[1].scores(texts, seen))
+
+
 def test_the_regression_is_sklearns():
     # kills: a penalty of another size, a descent that stops too early, vectors not centred at prediction
     texts = RANDOM.normal(size=(200, 5)) + 3

@@ -1,6 +1,7 @@
 """`sijo fit`: a table with a few labels in, a model that `sijo classify` opens out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from cyclopts import Parameter
 
 from sijo.app.options import ComputeOptions, call_with
+from sijo.app.progress import RowProgress
 from sijo.app.results import print_json, print_line, print_table, wants_json
 from sijo.app.table_job import TableOptions
 from sijo.errors import SettingError, warn
@@ -71,18 +73,23 @@ class LabelledTable(ComputeOptions, TableOptions):
             return read_labels(self.labels_file)
         return None if self.labels is None else LabelSet.parse(self.labels, self.labels_separator)
 
-    def opened(self) -> "EmbeddingScorer":
-        """The encoder, ready to compare vectors."""
+    @contextmanager
+    def opened(self, file: str) -> Iterator[tuple["EmbeddingScorer", RowProgress]]:
+        """The encoder, ready to compare vectors, and the display that tells how much of a file it has read."""
         from sijo.zeroshot.scorers.embedding import EmbeddingScorer
         from sijo.zeroshot.scorers.open import open_scorer
 
         if self.precision == "auto":
             raise SettingError("--precision auto is for texts that are labelled; name one, such as exact or int8")
-        scorer = call_with(open_scorer, self, name="embedding")
-        assert isinstance(scorer, EmbeddingScorer)
-        if scorer.caution is not None:
-            warn(scorer.caution)
-        return scorer
+        with self.progress([file]) as progress:
+            progress.begin("opening the model")
+            scorer = call_with(open_scorer, self, name="embedding")
+            assert isinstance(scorer, EmbeddingScorer)
+            if scorer.caution is not None:
+                warn(scorer.caution)
+            scorer.engine.told = partial(progress.within, what="texts")
+            progress.begin("reading")
+            yield scorer, progress
 
     def read(self, sources: Sequence[str], *, must: bool = True) -> tuple[list[str], list[object], str]:
         """All texts of a table, the cells beside them, and the name of the text column.
@@ -160,11 +167,7 @@ def run(file: str, /, *, settings: FitSettings = FitSettings()) -> None:
     must_be_free(settings.out, overwrite=settings.overwrite)  # refused before the texts are read
     texts, cells, column = settings.read([file])
     some = settings.some(texts, cells)
-    with settings.progress([file]) as progress:
-        progress.begin("opening the model")
-        scorer = settings.opened()
-        scorer.engine.told = partial(progress.within, what="texts")
-        progress.begin("reading")
+    with settings.opened(file) as (scorer, progress):
         fitted = fit_few(
             some,
             scorer,
@@ -178,6 +181,8 @@ def run(file: str, /, *, settings: FitSettings = FitSettings()) -> None:
     for line in told_of(some):
         settings.say(line)
     _show(fitted, settings)
+    if fitted.advice is not None:
+        settings.say(fitted.advice)
 
 
 def _show(fitted: "FittedModel", settings: FitSettings) -> None:

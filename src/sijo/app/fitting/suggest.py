@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +32,7 @@ class SuggestSettings(LabelledTable):
 
     def known(self, texts: Sequence[str], cells: Sequence[object]) -> "FewLabels | None":
         """The labels there are; None where neither two labels occur nor any are named."""
-        from sijo.jobs.fitting.few_labels import few_labels, is_blank, none_yet
+        from sijo.jobs.fitting.few_labels import is_blank, none_yet
 
         labels = self.label_set()
         given = [cell for cell in cells if not is_blank(cell)]
@@ -41,14 +40,7 @@ class SuggestSettings(LabelledTable):
             return none_yet(labels, texts, multi_label=self.multi_label)
         if labels is None and len({folded(str(cell)) for cell in given}) < 2:
             return None
-        return few_labels(
-            texts,
-            cells,
-            column=self.labels_column or "",
-            labels=labels,
-            multi_label=self.multi_label,
-            separator=self.labels_separator,
-        )
+        return self.some(texts, cells)
 
 
 def run(file: str, /, *, settings: SuggestSettings = SuggestSettings()) -> None:
@@ -73,11 +65,7 @@ def run(file: str, /, *, settings: SuggestSettings = SuggestSettings()) -> None:
 
     texts, cells, column = settings.read([file], must=False)
     some = settings.known(texts, cells)
-    with settings.progress([file]) as progress:
-        progress.begin("opening the model")
-        scorer = settings.opened()
-        scorer.engine.told = partial(progress.within, what="texts")
-        progress.begin("reading")
+    with settings.opened(file) as (scorer, _):
         suggestions = suggest(
             texts,
             scorer,

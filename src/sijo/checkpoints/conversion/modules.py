@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sijo.checkpoints.conversion.pickled import read_pickled
+from sijo.checkpoints.vectors.fitted_head import FITTED
 from sijo.checkpoints.vectors.steps import PICKLE, WEIGHTS
 from sijo.checkpoints.weight_files import PICKLED
 from sijo.checkpoints.weights import write_file
@@ -23,8 +24,10 @@ def copy_modules(folder: Path, fresh: Path, tell: Callable[[str], object]) -> No
     folder  of the model
     fresh   holds the network's files already
 
-    The weights of a module in a pickle are read by a jailed process, as the network's are.
+    The weights of a module in a pickle are read by a jailed process, as the network's are. A head that was fitted
+    over the vectors is no module, and goes with them too.
     """
+    _copy(folder, FITTED, fresh, tell)
     listed = present(folder, "modules.json")
     steps = None if listed is None else read_json(listed)
     if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):

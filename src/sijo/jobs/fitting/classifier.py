@@ -1,6 +1,6 @@
 """The estimator of few labels: texts and the labels of some of them in, a classifier that can be saved out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,9 @@ from sijo.inference.backends.backend import Precision
 from sijo.inference.outputs import unit
 from sijo.jobs.fitting.few_labels import few_labels, is_blank
 from sijo.jobs.fitting.fit import FittedModel, fit_few
-from sijo.names import by_number
 from sijo.texts import texts_in, values_in
 from sijo.zeroshot.calibration import Calibration
+from sijo.zeroshot.class_types import NAMES, as_given, label_dtype
 from sijo.zeroshot.labels import Labels
 from sijo.zeroshot.scorers.embedding import EmbeddingScorer
 from sijo.zeroshot.scorers.open import open_scorer
@@ -91,7 +91,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         names = some.labels.names
         given = [value for value, cell in zip(values, cells, strict=True) if not is_blank(cell)]
-        self.classes_ = np.array(names) if self.multi_label else _as_given(names, given)
+        self.classes_ = as_given(names, NAMES if self.multi_label else label_dtype(given))
         return self
 
     def predict_proba(self, X: Iterable[str]) -> np.ndarray:
@@ -129,19 +129,3 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.classifier_tags.multi_label = True
         tags.no_validation = True
         return tags
-
-
-def _as_given(names: Sequence[str], given: Sequence[Any]) -> np.ndarray:
-    """Labels (L,) in the type of those given, if that is a number or a bool and can say all of them; else str.
-
-    >>> _as_given(("0", "10"), [10, 0]).tolist(), _as_given(("0", "sea"), [0, 0]).tolist()
-    ([0, 10], ['0', 'sea'])
-    """
-    kind = np.asarray(given).dtype
-    if kind.kind == "b" and {*names} <= {"False", "True"}:
-        return np.array([name == "True" for name in names])
-    if kind.kind in "iuf" and by_number(names):
-        numbers = np.array([int(name) for name in names])
-        own: np.ndarray = numbers.astype(kind)
-        return own if (own == numbers).all() else numbers
-    return np.array(names)

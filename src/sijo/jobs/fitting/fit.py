@@ -46,6 +46,8 @@ MOST_UNLABELLED = 2_000
 """Texts without a label that are read, drawn from all of them."""
 ENOUGH = 50
 """Texts in all from which labels are drawn to those near them."""
+PAYS_BELOW = 0.8
+"""Accuracy on texts held out under which `--contrastive` is pointed at."""
 JUDGING_HEADS = ("sequence-classification", "token-classification")
 """Whose columns config.json names, as it does a fitted head's."""
 
@@ -141,6 +143,22 @@ class FittedModel:
             settings=self.settings,
             base_licence=None if source is None else known_licence(source),
             tags=("few-shot",),
+        )
+
+    @property
+    def advice(self) -> str | None:
+        """What may do better, for a person; None where nothing is known to.
+
+        Where a head over the vectors as they are had little right, training the encoder paid in all that was
+        measured (docs/fitting.md).
+        """
+        held_out, model = self.head.held_out, self.scorer.engine.model
+        fixed = isinstance(model, FolderDescription) and not model.sentence.learned_steps
+        if held_out is None or self.some.multi_label or not fixed or held_out.value >= PAYS_BELOW:
+            return None
+        return (
+            f"{held_out.value:.0%} of the texts held out are right; --contrastive, which trains the encoder too, "
+            "may do better, in minutes and with torch"
         )
 
     @property

@@ -92,6 +92,7 @@ def trained_on_pairs(
             f"{model.source} makes its vectors by a Dense or LayerNorm module behind the pooling, which pairs do "
             "not train; leave --contrastive out, or start from an encoder without"
         )
+    model.fitted_head = None  # it was fitted over other vectors
     engine = engine_of(model, device=device)
     inputs = _inputs(engine, [*texts, *sentences])
     right_nL = np.concatenate([right_nL, np.eye(len(sentences), dtype=bool)])
@@ -192,6 +193,7 @@ def trained_scorer(
     some: FewLabels,
     *,
     template: str | None = None,
+    settings: ContrastiveSettings = ContrastiveSettings(),
     seed: int = 0,
     told: Callable[[int, int], None] = lambda done, of: None,
 ) -> EmbeddingScorer:
@@ -206,8 +208,8 @@ def trained_scorer(
         raise SettingError("the encoder was made in memory and has no folder to begin from; save it first")
     labels = some.labels if template is not None else some.labels.worded(scorer.templates)
     sentences = [label.phrases(template or scorer.template)[0] for label in labels.labels]
-    model = trained_on_pairs(
-        load(source), some.texts, some.right, sentences, seed=seed, device=engine.backend.device, told=told
-    )
     device, long_text, prompt = engine.backend.device, engine.long_text, engine.before
+    model = trained_on_pairs(
+        load(source), some.texts, some.right, sentences, settings=settings, seed=seed, device=device, told=told
+    )
     return EmbeddingScorer(engine_of(model, device=device, long_text=long_text, prompt=prompt))

@@ -20,7 +20,8 @@ from sijo.evaluation.generalized import StackingRows, area
 from sijo.inference.outputs import unit
 from sijo.names import folded
 from sijo.random import rng
-from sijo.texts import names_in, texts_in
+from sijo.texts import texts_in, values_in
+from sijo.zeroshot.class_types import as_given, label_dtype, label_names
 from sijo.zeroshot.class_vectors.attributes import AttributeTable, read_attributes
 from sijo.zeroshot.class_vectors.linear import Floats
 from sijo.zeroshot.class_vectors.methods import METHODS, ClassVectorMethod, Integers
@@ -81,18 +82,20 @@ def chosen_on_held_out(
     place_S = np.cumsum(kept_S) - 1
     same = texts_nD.shape[1] == seen_SA.shape[1]
     names = [one for one in AUTO if same or one != "cosine"] if name == "auto" else [name]
-    candidates = [method for one in names for method in METHODS[one].candidates()]
-    best: HeldOutChoice | None = None
-    for method in candidates:
-        learned = ~judged_n
+    learned, candidates = ~judged_n, list[ClassVectorMethod]()
+    for one in names:
         try:
-            method.fit(texts_nD[learned], place_S[columns_n[learned]], seen_SA[kept_S])
+            candidates += METHODS[one].fitted(texts_nD[learned], place_S[columns_n[learned]], seen_SA[kept_S])
         except SettingError:
-            method.fit(texts_nD, columns_n, seen_SA)  # where all of them teach nothing, that is what is told
+            METHODS[one]().fit(
+                texts_nD, columns_n, seen_SA
+            )  # where all of them teach nothing, that is what is told
             raise SettingError(
                 f"the {int(kept_S.sum())} seen classes left after holding some out, to choose gamma by, teach "
-                f"{method.name} nothing; give texts of more, or name a number for gamma"
+                f"{one} nothing; give texts of more, or name a number for gamma"
             ) from None
+    best: HeldOutChoice | None = None
+    for method in candidates:
         rows = StackingRows(columns_n[judged_n], method.scores(texts_nD[judged_n], seen_SA), kept_S)
         under = area(*rows.curve(np.ones(int(judged_n.sum()), np.int64)))
         if best is None or under > best.ausuc:
@@ -143,7 +146,7 @@ class ClassVectorClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         self.seed = seed
 
     def fit(self, X: Any, y: Any) -> "ClassVectorClassifier":
-        """Learn from texts X and their labels y, names of the seen classes.
+        """Learn from texts X and their labels y, names of the seen classes, or numbers, by which it answers.
 
         Raises SettingError for settings that do not fit together; TextError for a text that is none, a label that
         is not among `labels`, or texts that all have one label.
@@ -151,13 +154,14 @@ class ClassVectorClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         if self.method not in ("auto", *METHODS):
             hint = nearest(self.method, METHODS)
             raise SettingError(f"no method {self.method!r}{hint}; there are auto, {', '.join(METHODS)}")
-        texts, names = list(texts_in(X)), list(names_in(y, "labels", "label"))
-        if len(texts) != len(names):
-            raise SettingError(f"{len(texts)} texts and {len(names)} labels; give one for each")
-        return self.fit_vectors(self.encoded(texts), names)
+        texts, labels = list(texts_in(X)), list(values_in(y, "y"))
+        if len(texts) != len(labels):
+            raise SettingError(f"{len(texts)} texts and {len(labels)} labels; give one for each")
+        return self.fit_vectors(self.encoded(texts), labels)
 
-    def fit_vectors(self, vectors: Floats, names: Sequence[str]) -> "ClassVectorClassifier":
+    def fit_vectors(self, vectors: Floats, y: Any) -> "ClassVectorClassifier":
         """`fit` with the texts' vectors (n, D) in their place, such as `encoded` gives."""
+        names, self.label_dtype_ = label_names(y), label_dtype(y)
         self.labels_ = LabelSet.of(list(dict.fromkeys(names)) if self.labels is None else self.labels).leaves()
         places = self.places(names)
         seen = np.unique(places)
@@ -167,7 +171,8 @@ class ClassVectorClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
                 "texts of two or more"
             )
         self.is_seen_ = np.isin(np.arange(len(self.labels_.names)), seen)
-        self.seen_ = np.array([self.labels_.names[place] for place in seen])
+        self.classes_ = as_given(self.labels_.names, self.label_dtype_)
+        self.seen_ = self.classes_[seen]
         self.class_vectors_ = self._class_vectors(self.labels_)
         columns = np.searchsorted(seen, places)
         seen_SA = self.class_vectors_[seen]
@@ -181,7 +186,6 @@ class ClassVectorClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         self.gamma_ = held_out if self.gamma == "held-out" else float(self.gamma)
         self.settings_ = chosen.settings
         self.method_ = chosen.fit(vectors, columns, seen_SA)
-        self.classes_ = np.array(self.labels_.names)
         return self
 
     def encoded(self, texts: Sequence[str]) -> Floats:
@@ -203,10 +207,10 @@ class ClassVectorClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         return decided
 
     def predict(self, X: Any) -> np.ndarray:
-        """The label of each text."""
+        """The label of each text, one of `classes_`."""
         decided_nL = self.decision_function(X)
-        names: np.ndarray = self.classes_[decided_nL.argmax(1)]
-        return names
+        answers: np.ndarray = self.classes_[decided_nL.argmax(1)]
+        return answers
 
     def with_labels(self, labels: Labels) -> "ClassVectorClassifier":
         """The fitted classifier over other labels, at once: nothing is learned again.
@@ -221,7 +225,7 @@ class ClassVectorClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         known = {folded(str(name)) for name in self.seen_}
         other.is_seen_ = np.array([folded(name) in known for name in other.labels_.names])
         other.class_vectors_ = self._class_vectors(other.labels_)
-        other.classes_ = np.array(other.labels_.names)
+        other.classes_ = as_given(other.labels_.names, self.label_dtype_)
         return other
 
     def places(self, names: Sequence[str]) -> Integers:

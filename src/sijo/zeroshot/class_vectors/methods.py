@@ -15,6 +15,7 @@ embarrassingly simple approach to zero-shot learning"), equation 4.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from copy import copy
 from itertools import product
 from typing import ClassVar, Self
 
@@ -38,10 +39,10 @@ class ClassVectorMethod(ABC):
     """The settings that held-out classes choose among."""
 
     @classmethod
-    def candidates(cls) -> Iterator[Self]:
-        """The method in each combination of its settings."""
+    def fitted(cls, texts_nD: Floats, columns_n: Integers, seen_SA: Floats) -> Iterator[Self]:
+        """The method in each combination of its settings, fitted; what they share is learned once."""
         for values in product(*cls.choices.values()):
-            yield cls(**dict(zip(cls.choices, values, strict=True)))
+            yield cls(**dict(zip(cls.choices, values, strict=True))).fit(texts_nD, columns_n, seen_SA)
 
     @property
     def settings(self) -> dict[str, float]:
@@ -108,6 +109,16 @@ class ConSE(ClassVectorMethod):
 
     def __init__(self, top: float = 10, strength: float = 1e-4) -> None:
         self.top, self.strength = int(top), strength
+
+    @classmethod
+    def fitted(cls, texts_nD: Floats, columns_n: Integers, seen_SA: Floats) -> Iterator[Self]:
+        """One regression for each strength; `top` comes after it."""
+        for strength in cls.choices["strength"]:
+            whole = cls(strength=strength).fit(texts_nD, columns_n, seen_SA)
+            for top in cls.choices["top"]:
+                method = copy(whole)
+                method.top = int(top)
+                yield method
 
     def fit(self, texts_nD: Floats, columns_n: Integers, seen_SA: Floats) -> Self:
         """A softmax over the seen classes."""
