@@ -3,8 +3,8 @@
     python website/build.py          gathers the pages, builds them strictly, and checks what was built
     python website/build.py --check  the last step alone
 
-The pages of docs/ are joined by those that stand elsewhere in the sources, by the commands as the command line tells
-of them, and by the docstrings of the public names. A link from a page to a file of the sources leads to a copy of it.
+The pages of docs/ are joined by those that stand elsewhere in the sources, by the commands as the command line
+tells of them, and by the docstrings of the public names. A link to a file of the sources leads to a copy of it.
 """
 
 import os
@@ -46,7 +46,7 @@ def places() -> dict[Path, str]:
 
 
 def with_links(text: str, origin: Path, place: str, pages: dict[Path, str]) -> str:
-    """The text of a page, its links leading where their targets stand in the site; files of the sources are copied."""
+    """The text of a page, its links leading to where their targets stand in the site; other files are copied."""
 
     def moved(match: re.Match[str]) -> str:
         target, hash_, anchor = match[1].partition("#")
@@ -64,6 +64,18 @@ def with_links(text: str, origin: Path, place: str, pages: dict[Path, str]) -> s
         return f"]({os.path.relpath(to, Path(place).parent)}{hash_}{anchor})"
 
     return re.sub(r"\]\(([^)\s]+)\)", moved, text)
+
+
+def copyable(text: str) -> str:
+    """The text of a page whose blocks of nothing but commands have no prompt, which a reader would copy with them."""
+
+    def bare(match: re.Match[str]) -> str:
+        lines = match[1].splitlines()
+        if not all(line.startswith("$ ") for line in lines):
+            return match[0]
+        return "\n".join(["```sh", *(line.removeprefix("$ ") for line in lines), "```"])
+
+    return re.sub(r"^```console\n(.*?)^```", bare, text, flags=re.MULTILINE | re.DOTALL)
 
 
 def notebook(path: Path) -> str:
@@ -97,7 +109,7 @@ def gather() -> None:
         text = notebook(origin) if origin.suffix == ".ipynb" else origin.read_text(encoding="utf-8")
         if text.startswith("---\n"):  # a model card's metadata are the Hub's
             text = text.split("\n---\n", 1)[1]
-        (STAGE / "docs" / place).write_text(with_links(text, origin, place, pages), encoding="utf-8")
+        (STAGE / "docs" / place).write_text(copyable(with_links(text, origin, place, pages)), encoding="utf-8")
     (STAGE / "docs" / COMMANDS).write_text(commands(), encoding="utf-8")
     for file in ("zensical.toml", "docstrings.py"):
         shutil.copyfile(WEBSITE / file, STAGE / file)
@@ -105,7 +117,7 @@ def gather() -> None:
 
 
 def stand_alone() -> None:
-    """Take from the built pages what asks another server, and the page for a server's error, whose links need one."""
+    """Take from the built pages what asks another server, and the page for errors, whose links want a server."""
     (SITE / "404.html").unlink()
     shutil.copyfile(WEBSITE / "search-file.js", SITE / "search-file.js")
     for file in SITE.rglob("*.html"):
@@ -150,7 +162,9 @@ def faults(site: Path) -> list[str]:
             elif target in pages and unquote(parts.fragment) not in pages[target].anchors:
                 found.append(f"{file.relative_to(site)} links to {link}, where there is no such heading")
     for sheet in site.rglob("*.css"):
-        found += [f"{sheet.name} takes {url}" for url in re.findall(r"url\(['\"]?(https?:[^)'\"]+)", sheet.read_text())]
+        found += [
+            f"{sheet.name} takes {url}" for url in re.findall(r"url\(['\"]?(https?:[^)'\"]+)", sheet.read_text())
+        ]
     return found
 
 

@@ -1,11 +1,11 @@
 """Docstrings as `docs/style.md`'s readers write them, for mkdocstrings: aligned names become a table of parameters.
 
-    >>> print(marked_up("What it does.\\n\\nsize   in tokens,\\n       at most\\nseed   of chance", {"size", "seed"}))
-    What it does.
-    <BLANKLINE>
-    Args:
-        size: in tokens, at most
-        seed: of chance
+>>> print(marked_up("What it does.\\n\\nsize   in tokens,\\n       at most\\nseed   of chance", {"size", "seed"}))
+What it does.
+<BLANKLINE>
+Args:
+    size: in tokens, at most
+    seed: of chance
 """
 
 import re
@@ -16,7 +16,7 @@ import griffe
 
 
 def items(block: str) -> list[tuple[str, str]]:
-    """The names and what is said of each, of a paragraph in two aligned columns; nothing for any other paragraph."""
+    """Each name and what is said of it, in a paragraph of two aligned columns; nothing for any other paragraph."""
     lines = block.splitlines()
     columns = {match.end() for line in lines if (match := re.match(r"[a-z_]\w* {2,}(?=\S)", line))}
     found: list[tuple[str, str]] = []

@@ -1,6 +1,7 @@
-"""`make pictures`: what a terminal shows, as a picture for the README; the commands are run, nothing is drawn by hand."""
+"""`make pictures`: what a terminal shows, as a picture; the commands are run, and nothing is drawn by hand."""
 
 import fcntl
+import io
 import os
 import pty
 import re
@@ -38,7 +39,11 @@ def ran(command: str) -> str:
     """What a command prints to a terminal of `COLUMNS`."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-    environment = {**os.environ, "TERM": "xterm-256color", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment = {
+        **os.environ,
+        "TERM": "xterm-256color",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
     process = subprocess.Popen(
         command, shell=True, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs
     )
@@ -82,7 +87,7 @@ def widened(text: re.Match[str]) -> str:
 def main() -> None:
     """Draw all of them."""
     for name, commands in SHOWN.items():
-        console = Console(record=True, width=COLUMNS, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115
+        console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
         for command in commands:
             console.print(Text(f"$ {command}", style="bold"))
             shown = Text.from_ansi(as_shown(ran(command)))
