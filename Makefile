@@ -3,8 +3,9 @@
 #   make demo    makes .venv, installs sijo, and labels requests in English and Korean by the model inside; no torch
 #   make test    installs what the tests need, and runs ruff, mypy and every test; those that need no torch once
 #                more, in an environment that has none
+#   make docs    the pages as a site in .build/website/site, strictly: no dead link, nothing from elsewhere
 #   make browser the page of sijo serve in a headless Chromium (apt-get install chromium): flows, keyboard, axe-core;
-#                make pictures draws it anew for docs/
+#                make pictures draws it anew for docs/, and a terminal, and runs the notebook of examples/
 #   make fuzz    spoils files of every kind for nine minutes, and looks for what no file may do; SECONDS=60 SEED=1
 #   make bench   measures beside other libraries, and writes docs/performance.md anew
 #   make model   makes the built-in model from nothing, in an hour; CLINC=folder NSMC=reviews.tsv.xz
@@ -22,7 +23,7 @@ SEED ?=
 BIN := .venv/bin
 SOURCES := $(shell find src -type f -not -name '*.pyc')
 
-.PHONY: demo test browser pictures fuzz bench ctrl model model-inputs format clean
+.PHONY: demo test docs browser pictures fuzz bench ctrl model model-inputs format clean
 
 demo: .venv/installed
 	@$(BIN)/python examples/demo.py
@@ -38,10 +39,15 @@ test: .venv/tests .venv/base-installed
 fuzz: .venv/tests
 	@$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
+docs: .venv/docs
+	$(BIN)/python website/build.py
+
 browser: .venv/browser .venv/axe/package/axe.min.js
 	$(BIN)/python -m pytest --override-ini=addopts= -q --import-mode=importlib --confcutdir=tests/browser tests/browser
 
 pictures: .venv/browser
+	$(BIN)/python website/terminal.py
+	$(BIN)/python website/notebook.py
 	$(BIN)/python -m tests.browser.pictures
 
 bench: .venv/peers
@@ -89,6 +95,11 @@ clean:
 	test -x .venv/base/bin/python || $(PYTHON) -m venv .venv/base
 	.venv/base/bin/pip install --quiet --no-deps --force-reinstall .build/sijo-*.whl
 	.venv/base/bin/pip install --quiet --constraint constraints.txt .build/sijo-*.whl pytest pytest-timeout
+	@touch $@
+
+# Without torch: docstrings are read and not imported, and the command line tells of itself without it.
+.venv/docs: .venv/installed
+	$(BIN)/pip install --quiet --constraint constraints.txt "$$(echo .build/sijo-*.whl)[docs]"
 	@touch $@
 
 .venv/browser: .venv/tests

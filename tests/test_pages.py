@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
@@ -11,7 +12,13 @@ import pytest
 from sijo.app.cli import app
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md")), ROOT / "examples/README.md"]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "README.ko.md", "CONTRIBUTING.md", "examples/README.md")),
+    *sorted(ROOT.glob("docs/*.md")),
+]
+COMING_FROM = ROOT / "docs/coming-from.md"
+LINKED = [*PAGES, ROOT / "benchmarks/README.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md"]
+ENVIRONMENT = {"python3 -m venv sijo-env", "source sijo-env/bin/activate"}
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -27,11 +34,22 @@ COMMANDS = {  # each once, however many pages have it
 }
 
 
+EXTRAS = {*tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]}
+
+
+def extras(text: str) -> set[str]:
+    """What a text says to install besides."""
+    return {name for names in re.findall(r"sijo\[([a-z,]+)\]", text) for name in names.split(",")}
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: f"{COMMANDS[command].name}-{command}")
 def test_commands_do_what_the_page_says(command, sijo_cli, minilm, tmp_path, monkeypatch):
     """Catches an option renamed in the code and not on the page, and an example file that has moved."""
     if command.startswith("make "):
         assert re.search(rf"^{command.split()[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        return
+    if command.startswith("pip install ") or command in ENVIRONMENT:
+        assert extras(command) <= EXTRAS
         return
     monkeypatch.chdir(tmp_path)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
@@ -42,12 +60,29 @@ def test_commands_do_what_the_page_says(command, sijo_cli, minilm, tmp_path, mon
     assert ran.code == 0, ran.err
 
 
+@pytest.fixture
+def here(minilm, tuned):
+    """`here(source)`: an example with folders of this machine where it names models of a hub."""
+    folders = {
+        "MoritzLaurer/deberta-v3-base-zeroshot-v2.0": tuned("classification", ["entailment", "not_entailment"]),
+        "distilbert-base-uncased-finetuned-sst-2-english": tuned("classification", ["NEGATIVE", "POSITIVE"]),
+        "sentence-transformers/all-MiniLM-L6-v2": minilm.source,
+    }
+
+    def replaced(source):
+        for name, folder in folders.items():
+            source = source.replace(f'"{name}"', repr(str(folder)))
+        return source
+
+    return replaced
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
-def test_python_examples_run(page, minilm, capsys):
+def test_python_examples_run(page, here, capsys):
     """Catches a name or an argument that the library no longer has, and a result that is another."""
     for block in blocks(page, "python"):
         source, want = [], []
-        lines = block.splitlines()
+        lines = here(block).splitlines()
         for line, after in zip(lines, [*lines[1:], ""], strict=True):
             shown = after.startswith("# ") and line and not line.startswith((" ", "#"))
             source.append(f"print(repr({line}))" if shown else line)
@@ -56,11 +91,62 @@ def test_python_examples_run(page, minilm, capsys):
         assert capsys.readouterr().out.splitlines() == want
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "benchmarks/README.md"], ids=lambda page: page.name)
+PAIRS = re.findall(r"^```py\n(.*?)^```.*?^```python\n(.*?)^```", COMING_FROM.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def near(answer, other):
+    """Whether two answers are one: of the same shape, with the same words, numbers alike to 1e-5."""
+    if isinstance(answer, dict):
+        return list(answer) == list(other) and all(near(answer[name], other[name]) for name in answer)
+    if isinstance(answer, list):
+        return len(answer) == len(other) and all(map(near, answer, other))
+    return answer == other if isinstance(answer, str) else answer == pytest.approx(other, abs=1e-5)
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [pair for pair in PAIRS if "setfit" not in pair[0]])
+def test_both_sides_of_a_pair_answer_alike(theirs, ours, here):
+    """Catches advice to replace a call by one that answers otherwise, and a call that the peer no longer has."""
+    answers = []
+    for source in (theirs, ours):
+        names = {}
+        exec(here(source), names)
+        answers.append(names["answer"])
+    assert near(*answers)
+
+
+def test_every_peer_has_a_pair():
+    """Catches a page of which half is not tested."""
+    text = COMING_FROM.read_text()
+    assert len(PAIRS) == text.count("```py\n") == 4
+    assert text.count("```py\n") + 2 == text.count("```python\n")
+
+
+def anchors(page: Path) -> set[str]:
+    """What a heading is linked to by, as GitHub and the site make it: lower case, dashes, no marks."""
+    headings = re.findall(
+        r"^#+ (.*)", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S), re.MULTILINE
+    )
+    plain = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading) for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
-    """Catches a page or an example that was moved or never written."""
-    targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
-    assert [target for target in targets if not (page.parent / target).exists()] == []
+    """Catches a page, an example or a heading that was moved, renamed or never written."""
+    dead = []
+    for target, _, anchor in (link.partition("#") for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text())):
+        file = (page.parent / target) if target else page
+        if "://" in target or (target and not re.search(r"[./]", target)):  # another site; a call in an example
+            continue
+        if not file.exists() or (anchor and file.suffix == ".md" and anchor not in anchors(file)):
+            dead.append(f"{target}#{anchor}")
+    assert dead == []
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: page.name)
+def test_what_a_page_says_to_install_can_be(page):
+    """Catches an extra that was renamed in pyproject.toml and not on the page."""
+    assert extras(page.read_text()) <= EXTRAS
 
 
 def test_promises_name_tests_that_are_there():
