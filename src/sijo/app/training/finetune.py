@@ -113,7 +113,8 @@ def run(*, options: FinetuneCommand = FinetuneCommand()) -> None:
 
         sijo finetune --task label-matching --train texts.csv --labels "sea,home" --teacher LARGE --out runs/taught
 
-    With --task self-training it learns from its own surest answers to texts without labels.
+    With --task self-training it learns from its own surest answers to texts without labels, and so does a
+    cross-encoder that was trained on entailment.
 
         sijo finetune --task self-training --train texts.csv --labels "travel,banking,home" --out runs/own
 
