@@ -9,8 +9,8 @@ cosine (nothing is learned but gamma), ConSE, ESZSL and DAP, which takes the vec
 above its mean or not. Settings and gamma are chosen on held-out seen intents.
 
 Two ways more ask whether what was settled then is chosen here, by held-out seen intents alone: "eszsl, wide" over
-powers of ten from 0.001 to 1,000 for both of its settings, and "eszsl, as printed", the same with the means of texts
-and classes left in, as the paper has it.
+powers of ten from 0.001 to 1,000 for both of its settings, and "eszsl, as printed", the same with the means of
+texts and classes left in, as the paper has it.
 
 Reported beside accuracy of seen and unseen intents, H and AUSUC: H without stacking (gamma 0), accuracy of unseen
 intents among the unseen alone, and AUSUC over held-out seen intents. The built-in encoder has learned from

@@ -10,12 +10,13 @@ at most. A sentence encoder is measured on them by macro-F1 of labels by name:
 
     before             as it is
     refine             with calibrate="refine" fitted to the pool: no training, one pass over the pool
-    self-training      two rounds of 24 steps of 24 texts
-    matched            48 such steps of ordinary label-matching over labelled sets of other labels (--mixture); one
+    self-training      one round of 24 steps of 24 texts
+    self-training, two rounds    the same twice, the second on answers of the first, from the encoder as it is
+    matched            24 such steps of ordinary label-matching over labelled sets of other labels (--mixture); one
                        encoder for all four sets
-    distilled          48 such steps on the pool, of which a cross-encoder (--teacher, as many_labels_verifier.py
+    distilled          24 such steps on the pool, of which a cross-encoder (--teacher, as many_labels_verifier.py
                        makes) says how well a few of the labels fit; not in Korean, which the teacher does not read
-    written            48 such steps on texts that a CTRL (--writer, as model/ctrl.py makes) wrote for each label,
+    written            24 such steps on texts that a CTRL (--writer, as model/ctrl.py makes) wrote for each label,
                        40 of each, from the beginnings in openings.toml
     written, checked   the same, of those alone that the encoder itself gives the label they were written for
     written, fit       a head (`sijo fit`) on these, over the encoder as it is: no step
@@ -25,7 +26,7 @@ and the cross-encoder, in English:
     teacher                  as it is, on the same 300
     teacher, self-training   two rounds of 24 steps of 24 pairs
 
-Steps cost the same in all of the first; self-training reads the pool three times more, the teacher reads it once
+Steps cost the same in all of the first; self-training reads the pool once more a round, the teacher reads it once
 for each label. Differences are from `before`, of the second list from `teacher`, of the same texts, with paired
 bootstrap intervals. `others` is the mean macro-F1 of the three other sets after learning from one, and its
 difference from before: what is forgotten of other labels, or learned for them. A run that was stopped goes on from
@@ -62,10 +63,9 @@ from sijo.zeroshot.labels import LabelSet
 SETS = ("CLINC150 domains", "TREC, defined", "Debian sections", "Debian sections, Korean")
 KOREAN = SETS[3]
 ARMS = (
-    *("before", "refine", "self-training", "matched", "written", "written, checked", "written, fit"),
-    *("distilled", "teacher", "teacher, self-training"),
+    *("before", "refine", "self-training", "self-training, two rounds", "matched", "distilled", "teacher"),
+    *("teacher, self-training", "written, fit", "written", "written, checked"),
 )
-"""The first ones cost least, or were asked for first."""
 POOL, JUDGED = 400, 300
 STEPS, WORDS, WRITTEN, DRAFTS = 24, 30, 40, 100
 FEW = ("run.batch=24", "run.save_every=1000", "run.log_every=8", "run.keep=1")
@@ -153,13 +153,14 @@ class Study:
                 return self.args.model
             case "teacher":
                 return self.args.teacher
-            case "self-training" | "teacher, self-training":
-                start = self.args.model if arm == "self-training" else self.args.teacher
+            case "self-training" | "self-training, two rounds" | "teacher, self-training":
+                start = self.args.teacher if arm.startswith("teacher") else self.args.model
                 own = with_changes(default_self_training(start), [*self.few(arm, STEPS), "agreement=1.0"])
                 files = UnlabelledFiles(train=str(self.out / f"{name}.csv"), labels=self.sets[name].labels)
-                folder = self.out / f"{name} - {'own' if arm == 'self-training' else 'teacher, own'}"
-                return learned(lambda out: self_train(own, files, out, resume=True), folder)
-        settings = with_changes(default_matching(self.args.model), [*self.few(arm, 2 * STEPS), "held_out=0"])
+                folder = self.out / f"{name} - {'teacher, own' if arm.startswith('teacher') else 'own'}"
+                last = learned(lambda out: self_train(own, files, out, resume=True), folder)
+                return str(folder / "round-1" / "model") if arm == "self-training" else last
+        settings = with_changes(default_matching(self.args.model), [*self.few(arm, STEPS), "held_out=0"])
         labels, folder = self.sets[name].labels, self.out / f"{name} - {arm}"
         if arm == "matched":
             matching, folder = MatchingFiles(train=str(self.args.mixture)), self.out / arm
@@ -255,7 +256,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     study = Study(args, sets_of(args))
     figures = {f"{name}: {arm}": study.figures(arm, name) for arm in ARMS for name in SETS if study.has(arm, name)}
-    data.report(args, {"pool": POOL, "judged": JUDGED, "steps": 2 * STEPS, "batch": 24}, figures)
+    data.report(args, {"pool": POOL, "judged": JUDGED, "steps": STEPS, "batch": 24}, figures)
 
 
 if __name__ == "__main__":

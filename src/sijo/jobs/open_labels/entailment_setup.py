@@ -92,9 +92,7 @@ class EntailmentSetup:
     def _labels(self, one: MatchedSet) -> tuple[Label, ...]:
         return one.labels.worded(EntailmentScorer.templates).labels
 
-    def _pairs(
-        self, one: MatchedSet, settings: EntailmentSettings, fits: str, wrong: str
-    ) -> Iterator[LabelledRow]:
+    def _pairs(self, one: MatchedSet, settings: EntailmentSettings, fits: str, wrong: str) -> Iterator[LabelledRow]:
         """Each text with its own label and others, in the sentences that the scorer asks about.
 
         fits, wrong  what the columns are called that say so
