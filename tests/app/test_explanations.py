@@ -132,6 +132,19 @@ def test_a_page_says_what_is_special_of_a_row():
     assert "runs of words share a mark" in explanations_page([shown_row(1, runs)], 1, "rows", "embedding")
 
 
+def test_korean_is_told_to_the_browser_as_korean():
+    # kills: a language of all rows, or of none, so that lines break within Korean words; a rival left unsaid
+    korean = by_hand("바다가 the 좋다", ["바다가", "좋다"], [1.0, 0.2])
+    text = explanations_page([shown_row(1, korean)], 1, "rows", "embedding")
+    assert '<p class="text" dir="auto" lang="ko">' in text and '<tbody lang="ko">' in text
+    assert ".text:lang(ko), .words :lang(ko) { word-break: keep-all; }" in text
+    rivals = Evidence("sea", "은행", 0.9, 2.2, (1.0, 0.5))
+    english = by_hand("the sea", ["the", "sea"], [1.0, 0.2], contrast=rivals, labels=("sea", "은행", "home"))
+    text = explanations_page([shown_row(1, english)], 1, "rows", "embedding")
+    assert 'lang="ko"' not in text and '<p class="text" dir="auto">' in text
+    assert "<b>sea</b> rather than <b>은행</b></label>" in text and 'aria-label="sea rather than 은행"' in text
+
+
 def test_a_very_long_text_is_shown_by_what_matters():
     # kills: a page as large as its texts, the one word that matters cut out
     words = [f"w{number:05}" for number in range(50_000)]

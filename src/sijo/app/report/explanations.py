@@ -13,6 +13,7 @@ from sijo.app.report.page import rendered
 from sijo.texts import shortened
 from sijo.version import __version__
 from sijo.zeroshot.explaining.evidence import Evidence, Explanation, TextPart
+from sijo.zeroshot.templates import language_of
 
 LEVELS = 4
 """Of a mark: `for1` to `for4` and `against1` to `against4` in the style sheet."""
@@ -42,6 +43,8 @@ class Panel(NamedTuple):
 
     title: str
     probability: str
+    rival: str
+    """The label that it is held against; blank for all others."""
     pieces: list[MarkedPart]
     listed: list[tuple[str, str, str, int]]
     """The words that changed most: each with its effect, its mark, and the length of its bar in hundredths."""
@@ -56,6 +59,8 @@ class ShownRow(NamedTuple):
     text: str
     """Shown where there is no panel."""
     panels: list[Panel]
+    language: str | None
+    """Of the text where its script tells: a browser then breaks lines between Korean words, not within them."""
 
 
 def explanations_page(rows: Sequence[ShownRow], total: int, title: str, scorer: str) -> str:
@@ -83,7 +88,7 @@ def shown_row(number: int, row: Explanation) -> ShownRow:
     if row.contrast is not None and len(row.labels) > 2:  # of two labels it is the same again
         panels.insert(1, panel(row, row.contrast))
     answer = ", ".join(row.fitting) if not row.abstained else ""
-    return ShownRow(number, answer, list(notes(row)), clipped(row.text, LONGEST), panels)
+    return ShownRow(number, answer, list(notes(row)), clipped(row.text, LONGEST), panels, language_of(row.text))
 
 
 def notes(row: Explanation) -> Iterator[str]:
@@ -111,10 +116,8 @@ def panel(row: Explanation, evidence: Evidence) -> Panel:
         for part, effect in strongest
     ]
     shown = list(pieces(row, evidence, places))
-    if evidence.against is None:
-        return Panel(evidence.label, percent(evidence.probability), shown, listed)
-    title = f"{evidence.label} rather than {evidence.against}"
-    return Panel(title, "", shown, listed)
+    probability = percent(evidence.probability) if evidence.against is None else ""
+    return Panel(evidence.label, probability, evidence.against or "", shown, listed)
 
 
 def pieces(row: Explanation, evidence: Evidence, listed: set[int]) -> Iterator[MarkedPart]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sijo.jobs.finetune_settings import FinetuneSettings
     from sijo.jobs.open_labels.label_matching_settings import LabelMatchingSettings
     from sijo.jobs.open_labels.one_pass_settings import OnePassSettings
+    from sijo.jobs.open_labels.self_training_settings import SelfTrainingSettings
     from sijo.zeroshot.labels import LabelSet
 
 Task = Literal[
@@ -113,7 +114,8 @@ def run(*, options: FinetuneCommand = FinetuneCommand()) -> None:
 
         sijo finetune --task label-matching --train texts.csv --labels "sea,home" --teacher LARGE --out runs/taught
 
-    With --task self-training it learns from its own surest answers to texts without labels.
+    With --task self-training it learns from its own surest answers to texts without labels, and so does a
+    cross-encoder that was trained on entailment.
 
         sijo finetune --task self-training --train texts.csv --labels "travel,banking,home" --out runs/own
 
@@ -203,7 +205,7 @@ def label_set(options: FinetuneCommand) -> "LabelSet | None":
     return None if options.labels is None else LabelSet.parse(options.labels)
 
 
-def resolved_matching(options: FinetuneCommand) -> "LabelMatchingSettings | OnePassSettings":
+def resolved_matching(options: FinetuneCommand) -> "LabelMatchingSettings | OnePassSettings | SelfTrainingSettings":
     """The settings for the encoder, with what was changed."""
     none = ["second_column", "labels_separator", "seeds"]
     none += [] if options.task == "label-matching" else ["teacher"]

@@ -1,4 +1,4 @@
-"""An encoder learns to fit labels, by vectors or in one pass: sets recast, learned from, measured, and exported.
+"""A model learns to fit labels, by vectors, in pairs or in one pass: sets recast, learned, measured, exported.
 
 OUT/settings.json      all that decides the run, but its sets
 OUT/data.json          which sets those are
@@ -6,7 +6,7 @@ OUT/checkpoints/       where it can be resumed (`training/state.py`)
 OUT/metrics.jsonl      losses and rates (`training/journal.py`)
 OUT/evaluations.jsonl  macro-F1 of each set that is measured on: before the first step, at checkpoints, at the end
 OUT/results.json       the first and the last of these, with 95 % intervals
-OUT/model/             the encoder
+OUT/model/             the model
 
 What is measured chooses nothing: the weights of the last step are exported.
 """
@@ -25,6 +25,8 @@ from sijo.errors import CheckpointError, SettingError
 from sijo.files.atomic import whole_file
 from sijo.files.json_files import json_text
 from sijo.files.json_lines import JsonLinesFile, json_leaves
+from sijo.jobs.open_labels.entailment_settings import EntailmentSettings
+from sijo.jobs.open_labels.entailment_setup import EntailmentSetup
 from sijo.jobs.open_labels.label_matching_settings import LabelMatchingSettings, MatchingFiles
 from sijo.jobs.open_labels.label_matching_setup import LabelMatchingSetup
 from sijo.jobs.open_labels.one_pass_settings import OnePassSettings
@@ -36,11 +38,11 @@ from sijo.training.loop import Training
 from sijo.training.step import Step
 from sijo.training.trackers import check_tracker
 
-MatchingSetup = LabelMatchingSetup | OnePassSetup
+MatchingSetup = LabelMatchingSetup | EntailmentSetup | OnePassSetup
 
 
 def match_labels(
-    settings: LabelMatchingSettings | OnePassSettings,
+    settings: LabelMatchingSettings | EntailmentSettings | OnePassSettings,
     files: MatchingFiles,
     out: Path,
     *,
@@ -48,9 +50,9 @@ def match_labels(
     stop: Callable[[], bool] = lambda: False,
     tell: Callable[[str], None] = lambda sentence: None,
 ) -> Generator[Step, None, bool]:
-    """Teach an encoder to fit labels; yields each step when it is done and, where it is due, measured.
+    """Teach a model to fit labels; yields each step when it is done and, where it is due, measured.
 
-    settings  such as `default_matching` or `default_one_pass` gives, changed or not
+    settings  such as `default_matching`, `default_entailment` or `default_one_pass` gives, changed or not
     files     what it learns from and is measured on
     out       the run's folder
     resume    continue the run in that folder, with the same settings; or begin
@@ -66,6 +68,8 @@ def match_labels(
     setup: MatchingSetup
     if isinstance(settings, OnePassSettings):
         setup = OnePassSetup(settings, files)
+    elif isinstance(settings, EntailmentSettings):
+        setup = EntailmentSetup(settings, files)
     else:
         setup = LabelMatchingSetup(settings, files)
     with ExitStack() as stack:

@@ -1,17 +1,18 @@
-"""Self-training with open labels: an encoder labels texts, and learns from those it is surest of.
+"""Self-training with open labels: a model labels texts, and learns from those it is surest of.
 
 OUT/settings.json      all that decides the run, but its texts
 OUT/data.json          which texts and labels those are
 OUT/round-N.jsonl      the texts that round N learns from, each with the label it was given and its lead
 OUT/round-N.json       what each text is given before round N, and how many kept theirs; one more than rounds
-OUT/round-N/           the round: a run of label-matching (`label_matching.py`), begun from the given model
+OUT/round-N/           the round: a run of `match_labels`, begun from the given model
 OUT/evaluation.jsonl   what is measured on
 OUT/results.json       all rounds, and macro-F1 before and after where there is something to measure on
-OUT/model/             the encoder of the last round
+OUT/model/             the model of the last round
 
-What is learned is to fit labels in words, so that the encoder goes on fitting any others. What is measured chooses
-nothing. Source: Gera et al. 2022 (arXiv:2210.17541), section 3: confidence by the lead over the second label, as
-many of each label, every round from the model that was given; theirs trains a cross-encoder on entailment pairs.
+A sentence encoder learns by vectors, all labels of a batch at once; a head for entailment on pairs, each text with
+its label and a wrong one. Either goes on fitting any other labels. What is measured chooses nothing. Source: Gera
+et al. 2022 (arXiv:2210.17541), section 3: confidence by the lead over the second label, as many of each label,
+every round from the model that was given, and one wrong label, drawn at random, for each text.
 
 Letters: T texts, N labels.
 """
@@ -55,7 +56,7 @@ def self_train(
     stop: Callable[[], bool] = lambda: False,
     tell: Callable[[str], None] = lambda sentence: None,
 ) -> Generator[Step, None, bool]:
-    """Let an encoder learn from its own answers to unlabelled texts; yields each step of each round when done.
+    """Let a model learn from its own answers to unlabelled texts; yields each step of each round when done.
 
     settings  such as `default_self_training` gives, changed or not
     files     the texts, the labels, and what is measured on
@@ -63,7 +64,7 @@ def self_train(
     resume, stop, tell   as for `match_labels`
 
     Returns whether the run is finished. Raises SettingError for one label alone, and TextError for too few texts,
-    or too few that the encoder is sure of, to teach two labels.
+    or too few that the model is sure of, to teach two labels.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise SettingError("self-training runs in one process; start it without torchrun")
@@ -86,7 +87,7 @@ def self_train(
             folder = out / f"round-{number}"
             if present(folder, "model/manifest.json") is None:
                 learned = match_labels(
-                    settings.matching(),
+                    settings.of_round(),
                     MatchingFiles(
                         train=str(out / f"round-{number}.jsonl"),
                         evaluation=evaluation,
@@ -156,7 +157,8 @@ def _labelled(
     if (known := present(out, name)) is not None:
         return read_object(known)
     model = settings.model if number == 1 else str(out / f"round-{number - 1}" / "model")
-    scorer = open_scorer("embedding", model, backend="torch", prompt=settings.prompt if number == 1 else None)
+    prompt = settings.prompt if number == 1 else None  # a later model keeps it
+    scorer = open_scorer(settings.scorer, model, backend="torch", prompt=prompt)
     if number == 1 and scorer.caution:
         warn(scorer.caution)
     worded = labels.worded(scorer.templates)
@@ -167,7 +169,7 @@ def _labelled(
     learns = number <= settings.rounds
     if learns and (counts > 0).sum() < 2:
         raise TextError(
-            f"of {len(texts):,} texts the encoder is sure enough of {len(chosen):,}, all of one label or none, so "
+            f"of {len(texts):,} texts the model is sure enough of {len(chosen):,}, all of one label or none, so "
             f"nothing can be learned from them; lower margin={settings.margin:g}, give more texts, or other labels"
         )
     if number == 1 and not counts.all():
