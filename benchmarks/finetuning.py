@@ -76,7 +76,7 @@ def run(settings: FinetuneSettings, train: Path, test: Path, out: Path) -> dict[
     """Fine-tune; returns the results, accuracy with its interval among them, and the seconds."""
     started = time.perf_counter()
     for step in finetune(settings, LabelledFiles(train=str(train), evaluation=str(test)), out):
-        if step.number % 200 == 0:
+        if step.number % 50 == 0:
             data.say(f"  step {step.number}: {step.loss:.3f}, {time.perf_counter() - started:.0f} s")
     results = json.loads((out / "results.json").read_text())
     return {"results": results, "seconds": time.perf_counter() - started}

@@ -1,11 +1,14 @@
 """What a shortlist saves and how often its certificate holds; whether two scorers are better than the better one.
 
+    python benchmarks/many_labels.py distill --clinc FOLDER --verifier FOLDER --out FOLDER
     python benchmarks/many_labels.py cascade --clinc FOLDER --verifier FOLDER [--shortlister NAME=FOLDER ...]
     python benchmarks/many_labels.py five --clinc FOLDER --verifier FOLDER
     python benchmarks/many_labels.py draws --clinc FOLDER [--verifier FOLDER]
     python benchmarks/many_labels.py seconds --clinc FOLDER --verifier FOLDER
     python benchmarks/many_labels.py fusion --clinc FOLDER [--second NAME=FOLDER]
 
+distill  all-MiniLM-L6-v2 taught by a verifier: its opinion of requests of the validation part, whose intents nobody
+         looks at. Neither the verifier nor what judges is taught by them
 cascade  CLINC150's 150 intents, requests of the test part within scope: how many labels a cross-encoder
          (many_labels_verifier.py) still reads at which certified disagreement, behind all-MiniLM-L6-v2, the
          built-in model and those that are named, such as one distilled from the verifier. The texts are the sample.
@@ -23,6 +26,7 @@ Scores are kept in the folder that --scores names, part by part, so that a run g
 """
 
 import argparse
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,6 +40,9 @@ from zero_shot_sets import drawn, source_of
 
 import data
 from sijo.evaluation.intervals import Interval, resampled, share_at_most
+from sijo.jobs.open_labels.label_matching import match_labels
+from sijo.jobs.open_labels.label_matching_settings import MatchingFiles, default_matching
+from sijo.training.settings import with_changes
 from sijo.zeroshot.labels import LabelSet
 from sijo.zeroshot.many_labels.cascade import CascadeScorer, cheapest
 from sijo.zeroshot.many_labels.certificate import EACH, Certificate, certified, misses_allowed
@@ -55,13 +62,33 @@ LONG = {"BBC News": 200, "20 Newsgroups": 200}
 FIVE = ("banking", "travel", "kitchen and dining", "work", "auto and commute")
 
 
-def requests(args: argparse.Namespace, count: int, domains: tuple[str, ...] = ()) -> tuple[list[str], list[str]]:
-    """Requests within scope, and all labels: intents, or some domains."""
+def requests(
+    args: argparse.Namespace, count: int, domains: tuple[str, ...] = ()
+) -> tuple[list[str], list[str], np.ndarray]:
+    """Requests within scope, all labels, which are intents or some domains, and the place of each right one."""
     rows = [row for row in data.clinc(args.clinc / "test.csv.gz") if row["domain"] != "oos"]
     if domains:
         rows = [row for row in rows if row["domain"].replace("_", " ") in domains]
     labels = domains or sorted({row["intent"].replace("_", " ") for row in rows})
-    return [row["text"] for row in data.sample(rows, max(count, 1_000), args.seed)][:count], list(labels)
+    rows = data.sample(rows, max(count, 1_000), args.seed)[:count]
+    right = [row["domain" if domains else "intent"].replace("_", " ") for row in rows]
+    return [row["text"] for row in rows], list(labels), np.array([list(labels).index(label) for label in right])
+
+
+def distill(args: argparse.Namespace) -> dict[str, Any]:
+    """A shortlister that learns the verifier's opinion."""
+    rows = [row for row in data.clinc(args.clinc / "val.csv.gz") if row["domain"] != "oos"]
+    labels = sorted({row["intent"].replace("_", " ") for row in rows})
+    texts = [[row["text"]] for row in data.sample(rows, args.texts, args.seed)]
+    pool = str(data.write_csv(args.out.parent / f"{args.out.name}.csv", ["text"], texts))
+    asked = ["run.batch=24", f"run.steps={args.steps}", "questions.length=32", "questions.most=64", "held_out=0"]
+    settings = with_changes(default_matching("all-minilm-l6-v2"), [*asked, "run.log_every=20"])
+    files = MatchingFiles(train=pool, labels=LabelSet.of(labels), teacher=str(args.verifier))
+    started = time.perf_counter()
+    for step in match_labels(settings, files, args.out):
+        if step.number % 20 == 0:
+            data.say(f"step {step.number}: {step.loss:.3f}")
+    return {"texts": len(texts), "steps": args.steps, "seconds": time.perf_counter() - started}
 
 
 def from_scores(verifier: np.ndarray, near: np.ndarray, share: float, *, teach: bool = True) -> Certificate:
@@ -73,9 +100,11 @@ def from_scores(verifier: np.ndarray, near: np.ndarray, share: float, *, teach: 
     return certified(share, decisive, near.shape[1], depths(near, "gap"))
 
 
-def near_by(found: Certificate, near: np.ndarray) -> np.ndarray:
-    """The scores that a certificate's shortlist goes by."""
-    return near if found.lesson is None else found.lesson.said(near)
+def kept_by(found: Certificate, near: np.ndarray, verifier: np.ndarray) -> np.ndarray:
+    """The labels (n, L) that are verified by a certificate."""
+    if found.lesson is None:
+        return found.shortlist.keeps(near)
+    return found.shortlist.keeps(found.lesson.said(near), verifier / found.lesson.unit)
 
 
 def shortlisters(args: argparse.Namespace) -> dict[str, str | Path | None]:
@@ -84,17 +113,24 @@ def shortlisters(args: argparse.Namespace) -> dict[str, str | Path | None]:
     return {"MiniLM": "all-minilm-l6-v2", "sijo-small": None, **{name: Path(path) for name, path in named.items()}}
 
 
+def rightly(scores: np.ndarray, right: np.ndarray) -> str:
+    """The share of texts whose best label is the right one, with its interval."""
+    hits = (scores.argmax(1) == right).astype(float)
+    drawn = resampled(lambda rows: [float(hits[rows].mean())], len(hits), resamples=1_000, seed=0)
+    return str(Interval.of(float(hits.mean()), drawn[:, 0]))
+
+
 def curve(args: argparse.Namespace) -> dict[str, Any]:
     """Labels read against certified disagreement."""
     five = args.what == "five"
-    texts, labels = requests(args, args.texts, FIVE if five else ())
+    texts, labels, right = requests(args, args.texts, FIVE if five else ())
     kind = "five" if five else "clinc"
-    verifier = scores_of(args.scores, f"{kind}-v1", args.verifier, texts, labels)
-    figures: dict[str, Any] = {"texts": len(texts), "labels": len(labels)}
+    verifier = scores_of(args.scores, f"{kind}-v1", args.verifier, texts, labels, args.precision)
+    figures: dict[str, Any] = {"texts": len(texts), "labels": len(labels), "right": rightly(verifier, right)}
     for name, model in shortlisters(args).items():
         short = {"MiniLM": "minilm", "sijo-small": "sijo"}.get(name, name)
         near = scores_of(args.scores, f"{kind}-{short}", model, texts, labels)
-        figures[name] = {"same_answer": float((near.argmax(1) == verifier.argmax(1)).mean())}
+        figures[name] = {"same_answer": rightly(near, verifier.argmax(1)), "right": rightly(near, right)}
         for share in SHARES:
             for how, teach in (("as it is", False), ("taught", True)):
                 found = from_scores(verifier, near, share, teach=teach)
@@ -121,8 +157,8 @@ def draws(args: argparse.Namespace) -> dict[str, Any]:
     if args.verifier is not None:
         pools["cross-encoder behind MiniLM"] = ("v1", args.verifier, "minilm", "all-minilm-l6-v2", args.texts)
     for name, (one, verifier, other, shortlister, count) in pools.items():
-        texts, labels = requests(args, count)
-        full = scores_of(args.scores, f"clinc-{one}", verifier, texts, labels)
+        texts, labels, _ = requests(args, count)
+        full = scores_of(args.scores, f"clinc-{one}", verifier, texts, labels, args.precision)
         near = scores_of(args.scores, f"clinc-{other}", shortlister, texts, labels)
         best, random = full.argmax(1), np.random.default_rng(args.seed)
         ranks = depths(near, "rank")[np.arange(count), best]
@@ -132,7 +168,7 @@ def draws(args: argparse.Namespace) -> dict[str, Any]:
             for _ in range(args.draws):
                 rows = random.integers(count, size=sample)
                 found = from_scores(full[rows], near[rows], share)
-                lost = ~found.shortlist.keeps(near_by(found, near))[np.arange(count), best]
+                lost = ~kept_by(found, near, full)[np.arange(count), best]
                 above, held = above + (lost.mean() > share), held + found.held
                 saved.append(found.labels / found.mean_labels)
                 limit, passed = by_halves(ranks[rows], share)
@@ -156,9 +192,9 @@ def draws(args: argparse.Namespace) -> dict[str, Any]:
 
 def seconds(args: argparse.Namespace) -> dict[str, Any]:
     """The verifier in full, and behind a shortlist that was fitted elsewhere."""
-    texts, labels = requests(args, args.texts)
-    labeller = labeller_of(args.verifier, labels)
-    verifier = scores_of(args.scores, "clinc-v1", args.verifier, texts, labels)
+    texts, labels, _ = requests(args, args.texts)
+    labeller = labeller_of(args.verifier, labels, args.precision)
+    verifier = scores_of(args.scores, "clinc-v1", args.verifier, texts, labels, args.precision)
     near = scores_of(args.scores, "clinc-minilm", "all-minilm-l6-v2", texts, labels)
     found = from_scores(verifier, near, args.share)
     beside = Beside.of(open_scorer("auto", "all-minilm-l6-v2"), labeller, "--shortlister")
@@ -208,7 +244,7 @@ def fusion(args: argparse.Namespace) -> dict[str, Any]:
             places = {label: place for place, label in enumerate(LabelSet.of(labels).names)}
             gold = np.array([places[label] for label in right])
             one = scores_of(args.scores, f"fuse-minilm-{title}", "all-minilm-l6-v2", texts, labels)
-            two = scores_of(args.scores, f"fuse-{name}-{title}", second, texts, labels)
+            two = scores_of(args.scores, f"fuse-{name}-{title}", second, texts, labels, args.precision)
             share = second_share(one, two)
             fused = (1 - share) * one / spread(one) + share * two / spread(two)
             given = {"MiniLM": one.argmax(1), name: two.argmax(1), "fused": fused.argmax(1)}
@@ -231,9 +267,12 @@ def fusion(args: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     """Measure, and print the record."""
     parser = data.parser(__doc__)
-    parser.add_argument("what", choices=("cascade", "five", "draws", "seconds", "fusion"))
+    parser.add_argument("what", choices=("distill", "cascade", "five", "draws", "seconds", "fusion"))
     parser.add_argument("--clinc", type=Path, required=True, help="the folder of CLINC150's test.csv.gz")
     parser.add_argument("--verifier", type=Path, help="the folder of a cross-encoder")
+    parser.add_argument("--precision", default="exact", help="of the verifier's scores, exact or int8 (exact)")
+    parser.add_argument("--out", type=Path, help="of distill, the folder of the run")
+    parser.add_argument("--steps", type=int, default=120, help="of distill, of 24 texts each (120)")
     parser.add_argument("--shortlister", action="append", default=[], help="NAME=FOLDER of one more")
     parser.add_argument("--second", help="of fusion, NAME=FOLDER of the second scorer (multilingual-e5-small)")
     parser.add_argument("--scores", type=Path, default=Path("runs/many-labels"), help="where scores are kept")
@@ -245,8 +284,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="of seconds (3)")
     parser.add_argument("--resamples", type=int, default=1_000, help="behind each interval (1,000)")
     args = parser.parse_args()
-    measure = {"cascade": curve, "five": curve, "draws": draws, "seconds": seconds, "fusion": fusion}[args.what]
-    figures = measure(args)
+    measures = {"distill": distill, "cascade": curve, "five": curve, "draws": draws, "seconds": seconds}
+    figures = (measures | {"fusion": fusion})[args.what](args)
     data.report(args, {"texts": args.texts}, figures)
 
 

@@ -10,12 +10,13 @@ from sijo.errors import SettingError
 def test_the_built_in_model_by_name(tmp_path, monkeypatch):
     # kills: a folder of the user's that is passed over; a revision that is
     monkeypatch.chdir(tmp_path)
-    assert locate.locate(None) == locate.locate("sijo-small") == locate.BUILT_IN_FOLDER
-    for name in (None, "sijo-small"):
+    for name in (None, "sijo-small", "built-in"):
+        assert locate.locate(name) == locate.BUILT_IN_FOLDER
         with pytest.raises(SettingError, match="no revision 'v1'"):
             locate.locate(name, revision="v1")
-    (tmp_path / "sijo-small").mkdir()
-    assert locate.locate("sijo-small").resolve() == tmp_path / "sijo-small"
+    for name in ("sijo-small", "built-in"):
+        (tmp_path / name).mkdir()
+        assert locate.locate(name).resolve() == tmp_path / name and not locate.is_built_in(name)
     assert locate.locate(None) == locate.BUILT_IN_FOLDER
 
 

@@ -14,6 +14,8 @@ from sijo.files.paths import present
 
 BUILT_IN = "sijo-small"
 """The model that is part of this package, by name."""
+BUILT_IN_NAMES = (BUILT_IN, "built-in")
+"""What it is asked for by."""
 BUILT_IN_FOLDER = Path(__file__).parents[1] / "boxed" / BUILT_IN
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 """A sentence encoder for English that is compared with, and tested on; also called by its last part alone."""
@@ -46,8 +48,9 @@ ONNX_FILES = ["onnx/model.onnx", "onnx/model.onnx_data", "model.onnx"]
 def locate(model: str | Path | None, *, revision: str | None = None) -> Path:
     """The folder that holds a model.
 
-    model     a folder; None or "sijo-small" for the built-in model; an `org/name` on the Hub. all-MiniLM-L6-v2 is
-              taken from its package where that is installed, and its organisation may be left out
+    model     a folder; None, "built-in" or "sijo-small" for the built-in model; an `org/name` on the Hub.
+              all-MiniLM-L6-v2 is taken from its package where that is installed, and its organisation may be left
+              out
     revision  branch, tag or commit on the Hub
 
     Raises SettingError when there is no such folder or name, and CheckpointError when the cache
@@ -56,14 +59,14 @@ def locate(model: str | Path | None, *, revision: str | None = None) -> Path:
     >>> locate(None).name
     'sijo-small'
     """
-    folder = BUILT_IN_FOLDER if model is None else Path(model).expanduser()
-    if model is None or (str(model) == BUILT_IN and not folder.exists()):
+    if model is None or is_built_in(model):
         if revision is not None:
             raise SettingError(
                 f"the built-in model has no revision {revision!r}; leave it out, or name a model on the Hub as "
                 "org/name"
             )
         return _built_in()
+    folder = Path(model).expanduser()
     if folder.is_dir():
         if revision is not None:
             raise SettingError(f"{folder} is a folder, which has no revision {revision!r}; leave the revision out")
@@ -79,6 +82,15 @@ def locate(model: str | Path | None, *, revision: str | None = None) -> Path:
             f"there is no folder {folder}; name a folder with a model, or a model on the Hub as org/name"
         )
     return from_hub(name, revision)
+
+
+def is_built_in(model: str | Path | None) -> bool:
+    """Whether that means the built-in model: no model, or one of its names where no folder is called so.
+
+    >>> is_built_in(None), is_built_in("built-in"), is_built_in("all-minilm-l6-v2")
+    (True, True, False)
+    """
+    return model is None or (str(model) in BUILT_IN_NAMES and not Path(model).exists())
 
 
 def _built_in() -> Path:

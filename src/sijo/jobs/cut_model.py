@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sijo.checkpoints.card import Card, Metric, known_licence
 from sijo.checkpoints.load import Model
-from sijo.checkpoints.locate import BUILT_IN, locate
+from sijo.checkpoints.locate import BUILT_IN, is_built_in, locate
 from sijo.checkpoints.save import save_into
 from sijo.errors import SettingError
 from sijo.jobs.new_token_rows import with_table
@@ -75,10 +75,11 @@ def save_cut(model: Model, tokenizer: Tokenizer, report: PruneReport, folder: Pa
     """
     share = Metric("texts cut as before", report.texts_unchanged, None, None, report.texts)
     chooses = any(head.endswith("classification") for head in model.head_values)
+    called = BUILT_IN if name is None or is_built_in(name) else name
     card = Card(
-        title=f"{Path(name or BUILT_IN).name}, {report.vocab_size:,} of its {report.vocab_size_before:,} tokens",
+        title=f"{Path(called).name}, {report.vocab_size:,} of its {report.vocab_size_before:,} tokens",
         task="sentence-similarity" if model.sentence.trained else None,
-        base_model=name or BUILT_IN,
+        base_model=called,
         labels=model.labels if chooses else (),
         metrics=[share],
         measured_on="the text whose tokens stayed",

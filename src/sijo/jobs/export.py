@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sijo.checkpoints.card import Card, Metric, known_licence
 from sijo.checkpoints.load import Model
-from sijo.checkpoints.locate import BUILT_IN, locate
+from sijo.checkpoints.locate import BUILT_IN, is_built_in, locate
 from sijo.checkpoints.save import save
 from sijo.files.json_files import read_object
 from sijo.files.json_lines import json_leaves, read_lines
@@ -50,7 +50,7 @@ def export(settings: RunSettings, training: Training, out: Path) -> list[Path]:
 
 def _model_name(model: str | None) -> str:
     """What others call a model: its name on the Hub, or the last part of its folder that says something."""
-    if model is None:
+    if model is None or is_built_in(model):
         return BUILT_IN
     folder = Path(model).expanduser()
     return next(part for part in (*folder.parts[::-1], "") if part != "model") if folder.is_dir() else model

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from sijo.checkpoints.card import Card, Metric, known_licence
-from sijo.checkpoints.locate import BUILT_IN, locate
+from sijo.checkpoints.locate import BUILT_IN, is_built_in, locate
 from sijo.checkpoints.save import save
 from sijo.checkpoints.sentence import SentenceSettings
 from sijo.data.labelled_rows import LabelledRow
@@ -160,7 +160,7 @@ def export(seed: FinetuneSeed, results: Mapping[str, Any], folder: Path) -> None
     card = Card(
         title=f"{folder.parent.resolve().name}: {setup.task}",
         task=PIPELINES.get(setup.task, setup.task),
-        base_model=base or BUILT_IN,
+        base_model=BUILT_IN if is_built_in(base) else base,
         teacher=teacher,
         labels=setup.names,
         data={Path(files.train).name: len(setup.train.rows)},

@@ -9,6 +9,7 @@ from sijo.errors import SettingError
 from sijo.inference.encode import engine_of
 from sijo.tokenizers.tokenizer import Tokenizer
 from sijo.zeroshot.labels import Label
+from sijo.zeroshot.scorers import label_tokens
 from sijo.zeroshot.scorers.label_tokens import LabelTokens
 from tokenizers import Tokenizer as Inner
 from tokenizers import models, normalizers, pre_tokenizers
@@ -173,6 +174,23 @@ def test_what_no_token_is_left_of(clf):
     )
     with pytest.raises(SettingError, match="makes no token of it"):
         LabelTokens(tokenizer).check([Label("xx"), Label("sport")], "{}")
+
+
+def test_what_is_kept_is_bounded_by_its_tokens(minilm, monkeypatch):
+    # kills: long labels counted as short ones; what is kept cleared though nothing is new, so that a long list is
+    # tokenized again for each block; a list that is half forgotten while it is looked at
+    monkeypatch.setattr(label_tokens, "MOST_KEPT", 2_000)
+    tokens = LabelTokens(minilm.tokenizer)
+    long = [Label(f"{'sea ' * 90}{n}") for n in range(12)]
+    tokens.check(long, "{}")
+    assert len(tokens._kept) == 12
+    before = dict(tokens._kept)
+    tokens.check(long[:5], "{}")
+    assert tokens._kept == before
+    tokens.check([*long[:3], Label("land")], "{}")
+    assert len(tokens._kept) == 4
+    tokens.check([Label(f"word {n}") for n in range(30)], "{}")  # short ones are many more
+    assert len(tokens._kept) == 34
 
 
 def test_thousands_of_labels_cost_little(minilm):

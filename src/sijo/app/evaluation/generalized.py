@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sijo.app.evaluate_settings import BUILT_IN, EvaluateSettings
+from sijo.app.evaluate_settings import EvaluateSettings
 from sijo.app.evaluation.gold_rows import GoldRows, gold_rows
 from sijo.app.results import Screen, print_json, print_shown, wants_json
 from sijo.errors import SettingError, warn
@@ -53,7 +53,7 @@ def run_generalized(settings: EvaluateSettings) -> None:
     for name in methods:
         classifier = ClassVectorClassifier(
             labels,
-            model=None if model == BUILT_IN else model,
+            model=model,
             method=name,
             attributes=table,
             template=settings.hypothesis_template,

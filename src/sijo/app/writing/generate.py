@@ -234,7 +234,7 @@ def checked_by(model: str | None, labels: list[str]) -> "Check | None":
         return None
     from sijo.zeroshot.classifier import ZeroShotClassifier
 
-    classifier = ZeroShotClassifier(labels=labels, model=None if model == "built-in" else model).fit()
+    classifier = ZeroShotClassifier(labels=labels, model=model).fit()
     return lambda texts: [str(name) for name in classifier.predict(list(texts))]
 
 

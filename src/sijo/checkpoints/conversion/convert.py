@@ -18,7 +18,7 @@ from sijo.checkpoints.conversion.pickled import read_pickled
 from sijo.checkpoints.conversion.tensorflow import from_tensorflow, is_tensorflow
 from sijo.checkpoints.describe import buildable, describe
 from sijo.checkpoints.load import load
-from sijo.checkpoints.locate import BESIDE_WEIGHTS, BUILT_IN, SENTENCE_CONFIGS, locate
+from sijo.checkpoints.locate import BESIDE_WEIGHTS, SENTENCE_CONFIGS, is_built_in, locate
 from sijo.checkpoints.save import save
 from sijo.checkpoints.sentence import network_folder
 from sijo.checkpoints.weight_files import PICKLED, has_weights, weight_map
@@ -75,8 +75,8 @@ def convert(
     tensors, and for any where the system has no jail to read it in.
     """
     source, target = Path(source).expanduser(), Path(target).expanduser()
-    if str(source) == BUILT_IN and not source.exists():
-        source = locate(BUILT_IN)
+    if is_built_in(source):
+        source = locate(source)
     folder = source if source.is_dir() else source.parent
     _may(source, target, overwrite=overwrite)
     if source.is_dir() and (base is not None or adapter_in(source) is not None):

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sijo.checkpoints.card import Card, Metric, known_licence
-from sijo.checkpoints.locate import BUILT_IN, locate
+from sijo.checkpoints.locate import BUILT_IN, is_built_in, locate
 from sijo.checkpoints.save import save
 from sijo.errors import CheckpointError, SettingError
 from sijo.files.atomic import whole_file
@@ -165,7 +165,7 @@ def _export(setup: MatchingSetup, results: Mapping[str, Any], folder: Path) -> N
     card = Card(
         title=f"{folder.parent.resolve().name}: {setup.title}",
         task=setup.hub_task,
-        base_model=settings.model or BUILT_IN,
+        base_model=BUILT_IN if is_built_in(settings.model) else settings.model,
         data=setup.rows,
         metrics=metrics,
         measured_on=f"{sets}, {setup.measured_by}",

@@ -17,15 +17,19 @@ from sijo.zeroshot.many_labels.certificate import (
     Certificate,
     certified,
     check_disagreement,
-    each_of,
     texts_needed,
 )
-from sijo.zeroshot.many_labels.composite import OUTSIDE, Beside, CompositeScorer, must_be_fitted_to
-from sijo.zeroshot.many_labels.shortlist import Form, Shortlist, depths
+from sijo.zeroshot.many_labels.composite import Beside, CompositeScorer, must_be_fitted_to
+from sijo.zeroshot.many_labels.shortlist import ALWAYS, Form, Shortlist, depths
 from sijo.zeroshot.many_labels.teaching import MOST_TAUGHT, Lesson
+from sijo.zeroshot.many_labels.verifying import verified, verified_in_turns
 from sijo.zeroshot.scorers.scorer import ScoreRequest
 
 OPTION = "cascade= (--cascade)"
+TEACH = 0.45
+"""The share of a sample that teaches the shortlister."""
+_NOTHING: dict[Form, float] = {"rank": 0.0, "gap": 0.0, "reach": ALWAYS}
+"""How deep a text lies whose answer no label decides."""
 MOST_PAIRS = 2**16
 """Of texts and labels that are verified together, so that thousands of labels take no more memory than few."""
 
@@ -77,22 +81,13 @@ class CascadeScorer(CompositeScorer):
         if not self.certificate.held:
             return self.first.score(request)
         near, _ = self.shortlister.score(request.texts, absolute=False)
-        if self.certificate.lesson is not None:
-            near = self.certificate.lesson.said(near)
-        return verified(self.first.score, request, near, self.certificate.shortlist)
-
-
-def verified(
-    score: Callable[[ScoreRequest], tuple[np.ndarray, ReadCounts]],
-    request: ScoreRequest,
-    near: np.ndarray,
-    shortlist: Shortlist,
-) -> tuple[np.ndarray, ReadCounts]:
-    """What a verifier says of labels on the shortlist, by a shortlister's scores (n, L); others lie `OUTSIDE`."""
-    kept = shortlist.keeps(near)
-    lists = [np.flatnonzero(own).tolist() for own in kept]
-    scores, reading = score(ScoreRequest(request.texts, request.labels, request.template, request.absolute, lists))
-    return np.where(kept, scores, OUTSIDE * (1 + 1e-6 * depths(near, "rank"))), reading
+        lesson, shortlist = self.certificate.lesson, self.certificate.shortlist
+        if lesson is not None:
+            near = lesson.said(near)
+        if shortlist.form == "reach":
+            assert lesson is not None
+            return verified_in_turns(self.first.score, request, near, lesson.unit, shortlist.limit)
+        return verified(self.first.score, request, near, shortlist)
 
 
 def fit_cascade(
@@ -134,36 +129,38 @@ def fit_cascade(
         raise SettingError(f"there are no texts to fit {OPTION} to; give some")
     near, scores, deciding, again = (np.concatenate(column) for column in zip(*parts, strict=True))
     if scorer.reads_others:
-        found = certified(disagreement, {"rank": again}, count := len(labels.labels))
+        found = certified(disagreement, {"rank": again}, count := len(labels.labels), kinds=1)
         return replace(found, reread=sum(_lengths(count)))
-    return cheapest(disagreement, near, scores, deciding)
+    return cheapest(disagreement, near, scores, deciding, alone=labeller.choice.multi_label)
 
 
-def cheapest(disagreement: float, near: np.ndarray, scores: np.ndarray, deciding: np.ndarray) -> Certificate:
-    """The certificate by which the fewest labels are verified, of a shortlister as it is and as it can be taught.
+def cheapest(
+    disagreement: float, near: np.ndarray, scores: np.ndarray, deciding: np.ndarray, *, alone: bool = False
+) -> Certificate:
+    """The certificate by which few labels are verified: of a shortlister that some of the texts teach, or as it is.
 
     near      (n, L) the shortlister's scores
     scores    (n, L) the verifier's; of more labels than can be taught they are not looked at
     deciding  (n, L) bool, which labels decide the answers
+    alone     whether each label is judged by itself
 
-    Every second text teaches, where the others are enough to certify anything.
+    Which kind it is does not depend on the texts that certify, so these owe nothing to a choice. A shortlister as
+    it is has two kinds tried: of more labels than can be taught, or too few texts to teach and certify.
     """
     texts, labels = near.shape
-    half = len(range(1, texts, 2))
-    teaches = labels <= MOST_TAUGHT and half >= texts_needed(disagreement, each_of(4))
-    kinds = 4 if teaches else 2
+    teach = np.diff(np.floor(TEACH * np.arange(texts + 1))) > 0  # spread over the sample
 
-    def by(near: np.ndarray, deciding: np.ndarray) -> Certificate:
-        forms: tuple[Form, ...] = ("rank", "gap")
-        decisive = {form: np.where(deciding, depths(near, form), 0).max(1) for form in forms}
-        return certified(disagreement, decisive, labels, depths(near, "gap"), kinds)
+    def by(forms: tuple[Form, ...], near: np.ndarray, deciding: np.ndarray, said: np.ndarray | None) -> Certificate:
+        every = {form: depths(near, form, said) for form in forms}
+        decisive = {form: np.where(deciding, deep, _NOTHING[form]).max(1) for form, deep in every.items()}
+        return certified(disagreement, decisive, labels, every[forms[-1]], len(forms))
 
-    plain = by(near, deciding)
-    if not teaches:
-        return plain
-    lesson = Lesson.of(near[::2], scores[::2])
-    taught = replace(by(lesson.said(near[1::2]), deciding[1::2]), lesson=lesson, taught=texts - half)
-    return min(plain, taught, key=lambda one: one.mean_labels)
+    if labels > MOST_TAUGHT or (~teach).sum() < texts_needed(disagreement):
+        return by(("rank", "gap"), near, deciding, None)
+    lesson = Lesson.of(near[teach], scores[teach])
+    told, said = lesson.said(near[~teach]), scores[~teach] / lesson.unit
+    found = by(("gap",) if alone else ("reach",), told, deciding[~teach], said)
+    return replace(found, lesson=lesson, taught=int(teach.sum())) if found.held else found
 
 
 def _asked_again(labeller: Labeller, request: ScoreRequest, near: np.ndarray, full: np.ndarray) -> np.ndarray:

@@ -14,8 +14,12 @@ largest t whose true share of misses is above eps: at that one t, m misses or fe
 nothing smaller is (Bates et al. 2021, arXiv:2101.02703, theorem 1). Halves, one to choose t and one to state a
 limit, would be right too, and lose half of the texts.
 
-Two kinds of depth are tried, rank and gap, and both again by a shortlister that half of the texts have taught, on
-the other half; each at its part of what may go wrong, and the cheapest is taken.
+Where texts suffice, not quite half of them teach the shortlister, and the others certify one kind of depth, the
+reach, or the gap where labels are judged by themselves. Of fewer texts two kinds are tried by the shortlister as it
+is, rank and gap, each at half of what may go wrong, and the cheaper is taken.
+
+A reach goes by what the verifier said before, and the argument is the same: a smaller limit stops earlier, or where
+a larger one does, so it reads fewer labels of each text and misses more.
 
 **What is assumed**: the sample and the texts to come are drawn alike. A sample drawn at random from a file is, for
 that file.
@@ -162,7 +166,7 @@ def certified(
 
     decisive  by form, (n,) how deep the deepest label lies that decides a text's answer; 0 where none does
     labels    how many there are
-    gaps      (n, L) how deep every label lies by gap, where that is one of the forms
+    gaps      (n, L) how deep every label lies by gap or reach, where that is one of the forms
     kinds     of how many kinds of depth the cheapest will be taken, these among them
 
     Raises SettingError for a share that is none.

@@ -22,8 +22,6 @@ from sijo.zeroshot.scorers.scorer import Scorer
 if TYPE_CHECKING:
     from sijo.checkpoints.load import Model
 
-BUILT_IN = "built-in"
-"""What names the built-in model."""
 MOST_TEXTS = 1_000_000
 """Of a sample."""
 LONG = 1_000
@@ -189,7 +187,7 @@ class ManyLabels:
             settings: dict[str, Any] = {
                 name: getattr(self, name) for name in ("cache", "backend", "device", "threads")
             }
-            fitted._opened[key] = open_scorer("auto", None if model == BUILT_IN else model, **settings)
+            fitted._opened[key] = open_scorer("auto", model, **settings)
         return Beside.of(fitted._opened[key], labeller, option)
 
 

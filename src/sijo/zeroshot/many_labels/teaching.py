@@ -18,15 +18,18 @@ STEADINESS = 0.1
 class Lesson:
     """A map (L, L) from a shortlister's scores to a verifier's, fitted to texts that both have read.
 
-    Scores are taken less their text's mean, in units of their spread. The map is the identity, as far as the two go
-    together, and what ridge regression adds to it: labels that the verifier likes or dislikes, and those that it
-    takes for others.
+    The shortlister's scores are taken less their text's mean, and both scorers' in units of their spread. The map
+    is the identity, as far as the two go together, and what ridge regression adds to it: labels that the verifier
+    likes or dislikes, and those that it takes for others.
 
     Source: ridge regression in closed form (Hoerl and Kennard 1970, Technometrics 12, 55-67); distilling a
     verifier into a shortlister is Choubey et al. 2022's (arXiv:2210.12619), by another student.
     """
 
     spread: float
+    """Of the shortlister's scores."""
+    unit: float
+    """The spread of the verifier's."""
     middle: np.ndarray
     """(L,) the mean of the shortlister's scores."""
     weights: np.ndarray
@@ -43,24 +46,25 @@ class Lesson:
         >>> bool((told.argmax(1) == near[:, [1, 0, 2]].argmax(1)).mean() > 0.95)
         True
         """
-        wide = _spread(near)
-        own, wanted = _centred(near) / wide, _centred(verifier) / _spread(verifier)
+        wide, unit = _spread(near), _spread(verifier)
+        own, wanted = _centred(near) / wide, verifier / unit
         middle, constant = own.mean(0), wanted.mean(0)
         own, wanted = own - middle, wanted - constant
         alike = float((own * wanted).sum() / max((own * own).sum(), np.finfo(float).tiny))
         steady = own.T @ own + STEADINESS * len(own) * np.eye(own.shape[1])
         more = np.linalg.solve(steady, own.T @ (wanted - alike * own))
-        return cls(wide, middle, alike * np.eye(own.shape[1]) + more, constant)
+        return cls(wide, unit, middle, alike * np.eye(own.shape[1]) + more, constant)
 
     def said(self, near: np.ndarray) -> np.ndarray:
-        """What the verifier would say (n, L), by the shortlister's scores (n, L)."""
+        """What the verifier would say (n, L), in its `unit`, by the shortlister's scores (n, L)."""
         scores: np.ndarray = (_centred(near) / self.spread - self.middle) @ self.weights + self.constant
         return scores
 
     @property
     def digest(self) -> str:
         """What tells it from any other."""
-        return blake2b(self.weights.tobytes() + self.constant.tobytes(), digest_size=8).hexdigest()
+        parts = self.weights, self.constant, self.middle, np.array([self.spread, self.unit])
+        return blake2b(b"".join(part.tobytes() for part in parts), digest_size=8).hexdigest()
 
 
 def _centred(scores: np.ndarray) -> np.ndarray:

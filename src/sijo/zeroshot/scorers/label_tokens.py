@@ -13,8 +13,11 @@ from sijo.errors import SettingError
 from sijo.tokenizers.tokenizer import Tokenizer
 from sijo.zeroshot.labels import Label, LabelProblem
 
-MOST_KEPT = 100_000
-"""Labels whose tokens are kept; where each row brings its own, they have no end."""
+MOST_KEPT = 2_000_000
+"""Tokens of labels that are kept, some 80 MB with all that holds them; where each row brings its own, they have no
+end."""
+OF_A_LABEL = 25
+"""What holds those of a label, in tokens."""
 MOST_SHOWN = 12
 """Tokens, in an error."""
 BLANK = f"{string.whitespace}▁Ġ"
@@ -44,6 +47,7 @@ class LabelTokens:
     def __init__(self, tokenizer: Tokenizer, *, most: int | None = None, lowercase: bool = False) -> None:
         self.tokenizer, self.most, self.lowercase = tokenizer, most, lowercase
         self._kept: dict[tuple[str, Label], _Seen] = {}
+        self._size = 0
 
     def check(self, labels: Sequence[Label], template: str) -> None:
         """Raise SettingError for a label of which the network sees nothing, or nothing else than of another.
@@ -61,9 +65,11 @@ for their language (--model)
 
     def problems(self, labels: Sequence[Label], template: str) -> Iterator[LabelProblem]:
         """Labels of which the network sees nothing, or nothing else than of another; `check` raises the first."""
-        if len(self._kept) > MOST_KEPT:
+        fresh = [label for label in labels if (template, label) not in self._kept]
+        if fresh and self._size > MOST_KEPT:
             self._kept.clear()
-        self._read([label for label in labels if (template, label) not in self._kept], template)
+            self._size, fresh = 0, list(labels)
+        self._read(fresh, template)
         first: dict[frozenset[tuple[int, ...]], Label] = {}
         for label in labels:
             seen = self._kept[template, label]
@@ -104,10 +110,11 @@ for their language (--model)
         sentences = [[label.name, *label.phrases(template)] for label in labels]
         ids = iter(self._ids([sentence for group in sentences for sentence in group]))
         for label, group in zip(labels, sentences, strict=True):
-            name, named, *described = (tuple(next(ids)) for _ in group)
+            name, named, *described = tokens = [tuple(next(ids)) for _ in group]
+            self._size += OF_A_LABEL + sum(map(len, tokens))
             own = [(label.name, name), *zip(label.descriptions, described, strict=True)]
-            unreadable = next((text for text, tokens in own if not self._says_something(tokens)), None)
-            seen = frozenset(tokens[: self.most] for tokens in (named, *described))
+            unreadable = next((text for text, read in own if not self._says_something(read)), None)
+            seen = frozenset(read[: self.most] for read in (named, *described))
             self._kept[template, label] = _Seen(name, seen, unreadable)
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
