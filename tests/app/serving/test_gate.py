@@ -89,7 +89,13 @@ def test_a_header_twice_is_refused(name):
 def test_pages_of_other_origins_are_refused_unless_they_are_let():
     # kills: any page that a browser has open labels, and reads what comes
     assert asked(origin="http://localhost:8000")[0] == 200
-    for origin in ("http://evil.example", "null", "http://localhost:9000", "https://x.example.evil"):
+    others = (
+        "http://localhost:9000",
+        "https://x.example.evil",
+        "http://evil-localhost:8000",
+        "http://localhost:8000.evil",
+    )
+    for origin in ("http://evil.example", "null", *others):
         assert asked(origin=origin)[0] == 403
     callers = Callers.of(origins=["https://x.example"])
     status, _, headers, _ = asked(origin="https://x.example", callers=callers)
@@ -104,12 +110,15 @@ def test_a_browser_that_asks_beforehand_is_told_without_a_key():
     status, answer, headers, _ = asked(**preflight, callers=callers)
     assert (status, answer) == (204, b"") and b"authorization" in headers[b"access-control-allow-headers"]
     assert asked(**preflight | {"origin": "https://y.example"}, callers=callers)[0] == 403
+    assert (
+        asked(**preflight | {"access_control_request_method": None}, callers=callers)[0] == 401
+    )  # no such question
 
 
 def test_a_key_is_needed_everywhere_but_for_health():
     # kills: a path left open; a prefix of the key, another case of it, or none taken for it
     callers = Callers.of(keys=["another-key-of-the-team", KEY])
-    for path in ("/embed", "/", "/metrics", "/openapi.json", "/info", "/v1/models"):
+    for path in ("/embed", "/", "/metrics", "/openapi.json", "/info", "/v1/models", "/health/x", "/readyx"):
         assert asked(path, callers=callers)[0] == 401
         assert asked(path, callers=callers, authorization=f"Bearer {KEY}")[0] == 200
         assert asked(path, callers=callers, x_api_key=KEY)[0] == 200
@@ -194,6 +203,22 @@ def test_each_answer_has_a_number_and_each_request_a_record():
     refused = asked("/a-secret-path", host="evil.example")[3]
     assert (refused.status, refused.path) == (421, "(none)")
     assert headers[b"x-content-type-options"] == b"nosniff" and headers[b"cache-control"] == b"no-store"
+
+
+def test_when_to_come_again_is_told_in_whole_seconds():
+    # kills: "0", which clients read as at once; a client of OpenAI's that takes a full queue for its own mistake
+    for after, seconds in ((0.2, "1"), (1.4, "1"), (7.6, "8")):
+        headers = Refusal(429, "full", after=after).headers
+        assert headers == {"retry-after": seconds, "retry-after-ms": str(int(1000 * after))}
+    kinds = {status: Refusal(status, "").body("/v1/embeddings")["error"]["type"] for status in (422, 429, 500, 503)}
+    assert kinds == {
+        422: "invalid_request_error",
+        429: "rate_limit_error",
+        500: "server_error",
+        503: "server_error",
+    }
+    told = {status: Refusal(status, "").body("/embed")["error_type"] for status in (413, 424, 429, 503)}
+    assert told == {413: "validation", 424: "backend", 429: "overloaded", 503: "unhealthy"}
 
 
 def test_limits_that_let_nothing_pass():

@@ -220,6 +220,52 @@ def test_similarity_and_rerank_by_vectors(client):
     assert ranked[0]["text"] == TEXTS[0] and ranked[0]["score"] == pytest.approx(1, abs=1e-5)
 
 
+def test_a_model_of_one_score_ranks(serving, tuned):
+    # kills: a reranker that no service opens; the worst answer first; logits for probabilities
+    folder = tuned("regression")
+    texts, query = ["the sea", "money in the bank", "a bank by the sea"], "the old sea"
+    with serving(folder) as client:
+        assert list(told(client.get("/info"))["model_type"]) == ["embedding", "reranker"]
+        asked = {"query": query, "texts": texts}
+        ranked = told(client.post("/rerank", json=asked))
+        raw = told(client.post("/rerank", json=asked | {"raw_scores": True}))
+        pairs = told(
+            client.post("/predict", json={"inputs": [[query, text] for text in texts], "raw_scores": True})
+        )
+    logits = np.array([row[0]["score"] for row in pairs])
+    assert [row["index"] for row in ranked] == [row["index"] for row in raw] == np.argsort(-logits).tolist()
+    np.testing.assert_allclose([row["score"] for row in raw], np.sort(logits)[::-1], atol=1e-5)
+    np.testing.assert_allclose(
+        [row["score"] for row in ranked], 1 / (1 + np.exp(-np.sort(logits)[::-1])), atol=1e-5
+    )
+
+
+def test_parameters_as_clients_send_them(client, judge):
+    # kills: parameters beside inputs not read; a function, a length or a number of vectors that changes nothing
+    plain = np.array(told(client.post("/", json={"inputs": TEXTS})))
+    for body in ({"normalize": False}, {"parameters": {"normalize": False}}):
+        raw = np.array(told(client.post("/", json={"inputs": TEXTS} | body)))
+        np.testing.assert_allclose(raw, sijo.encode(None, TEXTS, False), atol=1e-5)
+        assert np.abs(raw - plain).max() > 1e-3
+    for body in ({"top_k": 1}, {"parameters": {"top_k": 1}}):
+        assert [len(row) for row in told(judge.post("/models/own", json={"inputs": ["a"]} | body))] == [1]
+    scores = {}
+    for function in ("none", "softmax", "sigmoid"):
+        [row] = told(judge.post("/", json={"inputs": "the sea", "parameters": {"function_to_apply": function}}))
+        scores[function] = np.array([one["score"] for one in row])
+    np.testing.assert_allclose(scores["sigmoid"], 1 / (1 + np.exp(-scores["none"])), atol=1e-6)
+    np.testing.assert_allclose(scores["softmax"], np.exp(scores["none"]) / np.exp(scores["none"]).sum(), atol=1e-6)
+    short = told(client.post("/v1/embeddings", json={"input": "a", "dimensions": 8}))["data"][0]["embedding"]
+    assert len(short) == 8
+    for inputs in ([["a", "b", "c"]], [[]], [["a"], "b"]):
+        assert judge.post("/predict", json={"inputs": inputs}).status_code == 422
+    sharp, even = (
+        told(client.post("/classify", json={"texts": TEXTS[:1], "labels": LABELS, "temperature": one}))["rows"][0]
+        for one in (0.01, 10.0)
+    )
+    assert sharp["score"] > 0.9 and even["score"] < 0.4
+
+
 def test_zero_shot_as_the_hub_has_it(client):
     # kills: a client that gets a dict where it parses a list; one label alone that is sure of everything
     parameters = {"candidate_labels": LABELS}
@@ -299,6 +345,8 @@ def test_paths_and_methods_that_are_not_there(client):
     # kills: HTML, or a stack trace
     refused(client.get("/nothing"), 404, "nothing at this path")
     refused(client.get("/embed"), 405, "another method")
+    assert client.get("/embed").headers["allow"] == "POST"
+    assert client.put("/").headers["allow"] == "GET, POST"  # of two routes at one path
     refused(client.post("/pipeline/image-classification", json={"inputs": "a"}), 422, "task")
 
 
@@ -310,6 +358,8 @@ def test_health_ready_and_metrics(serving):
         client.get("/a-secret-path")
         metrics = client.get("/metrics").text
         assert 'sijo_requests_total{route="/embed",status="200"} 1.0' in metrics
+        client.post("/predict", json={"inputs": ["a", "b"]})  # refused: no text that was answered
+        metrics = client.get("/metrics").text
         assert "sijo_texts_total 2.0" in metrics and "sijo_batch_texts_count 1.0" in metrics
         assert "secret" not in metrics
         client.service.ready = False

@@ -145,8 +145,10 @@ def test_sigterm_lets_what_was_asked_end(server):
     asking = threading.Thread(target=ask)
     asking.start()
     time.sleep(0.4)  # it waits in the queue
-    one.process.send_signal(signal.SIGTERM)
-    asking.join()
+    with httpx.Client() as held:  # a connection from before
+        assert held.get(f"{one.url}/ready").status_code == 200
+        one.process.send_signal(signal.SIGTERM)
+        asking.join()
     assert got["answer"].status_code == 200 and len(got["answer"].json()[0]) == 384
     assert one.end() == 143
     with pytest.raises(httpx.ConnectError):

@@ -59,6 +59,16 @@ def test_what_cannot_be_written_is_told(client, parameters, stream):
     assert client.service.writers.busy == 0
 
 
+def test_no_text_is_written_without_an_end(client, monkeypatch):
+    # kills: a million tokens for one request, for which everybody else waits
+    asks = []
+    monkeypatch.setattr(
+        client.service.models.first.generator, "stream", lambda requests: asks.extend(requests) or ()
+    )
+    client.post("/generate", json=asked(max_new_tokens=10**6))
+    assert [one.max_new_tokens for one in asks] == [2_000]
+
+
 def test_writers_are_few_and_places_come_back(client):
     # kills: a thousand texts in one thread's queue; a place lost with each refusal
     writers = client.service.writers

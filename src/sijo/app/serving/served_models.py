@@ -28,6 +28,7 @@ from sijo.zeroshot.labeller import LabelChoice, Labeller, LabelPrediction
 from sijo.zeroshot.labels import Labels, LabelSet
 from sijo.zeroshot.scorers.embedding import EmbeddingScorer
 from sijo.zeroshot.scorers.open import model_facts, open_scorer, suited
+from sijo.zeroshot.scorers.scorer import TrainedLabels
 
 if TYPE_CHECKING:
     from sijo.zeroshot.calibrating.frozen import FrozenCalibration
@@ -79,7 +80,8 @@ class ServedModel:
     @cached_property
     def _scores_labels(self) -> bool:
         try:
-            suited(model_facts(self.described))
+            if suited(model_facts(self.described)).name == "trained":
+                TrainedLabels.of(self.described)  # a head may give a number, as that of a reranker does
         except SettingError:
             return False
         return True
