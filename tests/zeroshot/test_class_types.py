@@ -13,10 +13,12 @@ TEXTS = ["the sun and the sea", "a game of ball", "the sea", "the ball and the g
 
 
 @pytest.mark.parametrize(("y", "names"), [([2, 10], ["2", "10"]), ([0.0, 1.0], ["0", "1"]), ([False, True], None)])
+@pytest.mark.filterwarnings("ignore:100% of the words in the labels")
 def test_zero_shot_answers_by_numbers(tiny_model, y, names):
     # kills: '2' answered for 2, which scikit-learn counts as wrong; 10 sorted before 2; a score of 0 everywhere
     gold = np.array([y[0], y[1]] * 3)
-    classifier = sijo.ZeroShotClassifier(names and names[::-1], tiny_model).fit(TEXTS, gold)
+    labels = names and {names[1]: "game", names[0]: "sea"}
+    classifier = sijo.ZeroShotClassifier(labels, tiny_model).fit(TEXTS, gold)
     assert classifier.classes_.tolist() == y and classifier.classes_.dtype == gold.dtype
     answers = classifier.predict(TEXTS)
     assert answers.dtype == gold.dtype
