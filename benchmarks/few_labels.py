@@ -50,7 +50,7 @@ from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.scorers.embedding import EmbeddingScorer
 from sijo.zeroshot.scorers.open import open_scorer
 
-SHORT = 64
+SHORT = 32
 """Letters of a Korean description that are read in the last set, whose encoder is dear to train."""
 KOREAN = ("games", "graphics", "science", "sound", "text")
 COUNTS, MARKS = (8, 16, 64), (20, 40, 80, 160, 320)

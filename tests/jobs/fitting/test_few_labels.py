@@ -1,5 +1,7 @@
 """A few labels, checked before any model is opened: what is read, and what is refused with its row."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 
@@ -17,7 +19,9 @@ def test_rows_with_and_without_labels():
     assert some.right.tolist() == [[False, True], [True, False]]
     assert some.unlabelled == ("the rain in the land", "a goal", "salt")
     assert some.counts == {"money": 1, "sport": 1}
-    assert told_of(some) == ["one text alone has the label 'money', 'sport': it is close to what its name says"]
+    assert told_of(some) == [
+        "one text alone has each of the labels 'money', 'sport': they are close to their names"
+    ]
 
 
 def test_labels_that_no_row_has():
@@ -72,6 +76,16 @@ def test_equal_texts_must_agree():
     assert len(few_labels(texts, ["sun", "sea", "sun"]).texts) == 2
     with pytest.raises(TextError, match="rows 1 and 3"):
         few_labels(texts, [["sun"], ["sea"], []], multi_label=True)
+
+
+def test_equal_texts_in_korean():
+    # kills: one text in two of Unicode's forms, as files of two systems have it, told two labels; blanks within it
+    texts = ["환불  받고 싶어요", unicodedata.normalize("NFD", "환불 받고\n싶어요"), "배송"]
+    with pytest.raises(TextError, match="rows 1 and 2 hold the same text"):
+        few_labels(texts, ["환불", "배송", "배송"])
+    some = few_labels([*texts, unicodedata.normalize("NFD", "배송")], ["환불", "환불", "배송", None])
+    assert some.texts == ("환불  받고 싶어요", "배송") and some.unlabelled == ()
+    assert none_yet(["환불", "배송"], texts).unlabelled == ("환불  받고 싶어요", "배송")
 
 
 def test_ten_thousand_labels_are_another_column():

@@ -326,3 +326,16 @@ def test_a_head_stays_with_the_weights_it_was_fitted_over(folder, tmp_path):
     for number, classifier in enumerate((again, over)):
         own = sijo.ZeroShotClassifier(model=classifier.save(tmp_path / f"again{number}"))
         np.testing.assert_allclose(own.predict_proba(TEXTS), classifier.predict_proba(TEXTS), atol=1e-5)
+
+
+def test_advice_where_little_was_right(tiny_model):
+    # kills: --contrastive pointed at where all was right, where it was just done, or where nobody measured it
+    words = ["rain", "sun", "salt", "oil", "sea", "land", "goal", "tax"]
+    poor = fitted(tiny_model, words, ["a", "b"] * 4)
+    assert poor.head.held_out.value < 0.8 and "--contrastive" in poor.advice
+    easy = [f"{word} {number}" for word in ("the sea and the rain", "money") for number in range(8)]
+    good = fitted(tiny_model, easy, ["a"] * 8 + ["b"] * 8)
+    assert good.head.held_out.value >= 0.8 and good.advice is None
+    assert fitted(tiny_model, words, [["a"], ["b"]] * 4, multi_label=True).advice is None
+    some = few_labels(words, ["a", "b"] * 4)
+    assert fit_few(some, open_scorer("embedding", tiny_model), contrastive=True).advice is None

@@ -4,8 +4,9 @@ What is wrong is told by row, before any model is opened. Rows without a label s
 """
 
 import math
+import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -172,7 +173,7 @@ def _gathered(
     for row, names in given.items():
         own = tuple(sorted(places[folded(name)] for name in names))
         text = texts[row - 1].strip()
-        earlier, other = first.setdefault(text, (row, own))
+        earlier, other = first.setdefault(alike(text), (row, own))
         if other != own:
             told = [", ".join(labels.names[place] for place in set_) or "none" for set_ in (other, own)]
             way = "" if multi_label else ", or say multi_label (--multi-label) if both are right"
@@ -183,15 +184,31 @@ def _gathered(
     right = np.zeros((len(first), len(labels.names)), bool)
     for place, (_, own) in enumerate(first.values()):
         right[place, list(own)] = True
-    rest = dict.fromkeys(text.strip() for text in texts)
     return FewLabels(
         labels=labels,
         multi_label=multi_label,
-        texts=tuple(first),
+        texts=tuple(texts[row - 1].strip() for row, _ in first.values()),
         right=right,
         rows=tuple(row for row, _ in first.values()),
-        unlabelled=tuple(text for text in rest if text and text not in first),
+        unlabelled=tuple(text for key, text in distinct(texts).items() if key not in first),
     )
+
+
+def alike(text: str) -> str:
+    """What texts share that are one to a reader: blanks, and how Unicode writes a letter, tell none apart.
+
+    >>> alike(" two  words\n") == alike("two words"), alike("e\u0301") == alike("\u00e9")
+    (True, True)
+    """
+    return unicodedata.normalize("NFC", " ".join(text.split()))
+
+
+def distinct(texts: Iterable[str]) -> dict[str, str]:
+    """The first of texts that are alike, by what they share; blank ones are left out."""
+    first: dict[str, str] = {}
+    for text in filter(str.strip, texts):
+        first.setdefault(alike(text), text.strip())
+    return first
 
 
 def none_yet(labels: Labels, texts: Sequence[str], *, multi_label: bool = False) -> FewLabels:
@@ -208,7 +225,7 @@ def none_yet(labels: Labels, texts: Sequence[str], *, multi_label: bool = False)
         texts=(),
         right=np.zeros((0, len(chosen.names)), bool),
         rows=(),
-        unlabelled=tuple(dict.fromkeys(text.strip() for text in texts if text.strip())),
+        unlabelled=tuple(distinct(texts).values()),
     )
 
 
@@ -216,10 +233,21 @@ def told_of(some: FewLabels) -> list[str]:
     """What a person should know of the labels before a head is fitted: a sentence each."""
     counts = Counter(some.counts)
     lines = []
-    for number, words in ((0, "no text has"), (1, "one text alone has")):
+    ways = (
+        (0, "no text has", "any of the", "it stays as its name has it", "they stay as their names have them"),
+        (
+            1,
+            "one text alone has",
+            "each of the",
+            "it is close to what its name says",
+            "they are close to their names",
+        ),
+    )
+    for number, words, which, one, several in ways:
         names = [name for name, count in counts.items() if count == number]
-        if names:
-            shown = ", ".join(map(repr, names[:6])) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-            what = "it stays as its name has it" if number == 0 else "it is close to what its name says"
-            lines.append(f"{words} the label {shown}: {what}")
+        shown = ", ".join(map(repr, names[:6])) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+        if len(names) == 1:
+            lines.append(f"{words} the label {shown}: {one}")
+        elif names:
+            lines.append(f"{words} {which} labels {shown}: {several}")
     return lines

@@ -23,7 +23,7 @@ from sijo.checkpoints.describe import FolderDescription
 from sijo.errors import SettingError, TextError
 from sijo.inference.backends.fitted_backend import FittedBackend
 from sijo.inference.outputs import unit
-from sijo.jobs.fitting.few_labels import FewLabels, none_yet
+from sijo.jobs.fitting.few_labels import FewLabels, alike, none_yet
 from sijo.jobs.fitting.fit import FewVectors, head_of, label_vectors
 from sijo.random import rng
 from sijo.zeroshot.calibration import Calibration
@@ -78,14 +78,14 @@ def suggest(
     """
     if count < 1:
         raise SettingError(f"count={count} (--rows) suggests nothing; give 1 or more, such as 10")
-    done = {text.strip() for text, has in zip(texts, labelled, strict=True) if has}
+    done = {alike(text) for text, has in zip(texts, labelled, strict=True) if has}
     rows: dict[str, int] = {}
     for row, text in enumerate(texts, start=1):
-        if text.strip() and text.strip() not in done:
-            rows.setdefault(text.strip(), row)
+        if text.strip() and alike(text) not in done:
+            rows.setdefault(alike(text), row)
     if not rows:
         raise TextError("every row has a label, or no text, so there is nothing left to suggest")
-    left = list(rows)
+    left = [texts[row - 1].strip() for row in rows.values()]
     vectors_nD = unit(scorer.engine.encode(left).vectors.astype(np.float64))
     read = np.flatnonzero(vectors_nD.any(-1))
     if not len(read):
@@ -94,7 +94,10 @@ def suggest(
     guesses, unsure_n = _unsure(vectors_nD, scorer, some, template, seed)
     return [
         Suggestion(
-            rows[left[place]], left[place], None if guesses is None else guesses[place], float(unsure_n[place])
+            rows[alike(left[place])],
+            left[place],
+            None if guesses is None else guesses[place],
+            float(unsure_n[place]),
         )
         for place in chosen(vectors_nD, unsure_n, count)
     ]
