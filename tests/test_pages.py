@@ -4,11 +4,14 @@ import ast
 import re
 import shlex
 import tomllib
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+import sijo
+from blank_models import move
 from sijo.app.cli import app
 
 ROOT = Path(__file__).parents[1]
@@ -60,12 +63,19 @@ def test_commands_do_what_the_page_says(command, sijo_cli, minilm, tmp_path, mon
     assert ran.code == 0, ran.err
 
 
-@pytest.fixture
-def here(minilm, tuned):
+@pytest.fixture(scope="module")
+def here(minilm, tmp_path_factory):
     """`here(source)`: an example with folders of this machine where it names models of a hub."""
+    small = {"embedding_size": 16, "hidden_size": 16, "heads": 2, "intermediate_size": 32, "schedule": (0, 1)}
+
+    def classifier(*labels):
+        architecture = replace(minilm.architecture, **small)
+        model = sijo.create(architecture, "sequence-classification", labels=labels, tokenizer=minilm.tokenizer)
+        return sijo.save(move(model), tmp_path_factory.mktemp("classifier") / labels[0])
+
     folders = {
-        "MoritzLaurer/deberta-v3-base-zeroshot-v2.0": tuned("classification", ["entailment", "not_entailment"]),
-        "distilbert-base-uncased-finetuned-sst-2-english": tuned("classification", ["NEGATIVE", "POSITIVE"]),
+        "MoritzLaurer/deberta-v3-base-zeroshot-v2.0": classifier("entailment", "not_entailment"),
+        "distilbert-base-uncased-finetuned-sst-2-english": classifier("NEGATIVE", "POSITIVE"),
         "sentence-transformers/all-MiniLM-L6-v2": minilm.source,
     }
 

@@ -34,7 +34,7 @@ ELSEWHERE = {
     "src/sijo/boxed/sijo-small/README.md": "model-card.md",
 }
 COMMANDS = "commands.md"
-PICTURES = (".png", ".svg")
+AS_THEY_ARE = (".png", ".svg", ".csv", ".toml", ".ipynb")  # the others are shown, as text
 WORKER = "https://unpkg.com/iframe-worker/shim"  # what the generator has pages opened from a disk ask for
 
 
@@ -58,7 +58,7 @@ def with_links(text: str, origin: Path, place: str, pages: dict[Path, str]) -> s
             to = pages[file]
         else:
             to = file.name if file.parent == ROOT / "docs" else f"files/{file.relative_to(ROOT)}"
-            to += "" if file.suffix in PICTURES else ".txt"
+            to += "" if file.suffix in AS_THEY_ARE else ".txt"
             (STAGE / "docs" / to).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, STAGE / "docs" / to)
         return f"]({os.path.relpath(to, Path(place).parent)}{hash_}{anchor})"
@@ -67,7 +67,7 @@ def with_links(text: str, origin: Path, place: str, pages: dict[Path, str]) -> s
 
 
 def copyable(text: str) -> str:
-    """The text of a page whose blocks of nothing but commands have no prompt, which a reader would copy with them."""
+    """The text of a page, blocks of nothing but commands without their prompts, which a reader would copy too."""
 
     def bare(match: re.Match[str]) -> str:
         lines = match[1].splitlines()
