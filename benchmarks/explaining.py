@@ -218,13 +218,14 @@ def main() -> None:
             ways = {f"{args.model.name}, {args.scorer}": (args.model, args.scorer)}
         else:
             ways = {way: opened for way, opened in ways.items() if way in args.only_ways}
-        if args.limits:
-            labeller, rows = asked(LONG, source, None, "embedding", 60 * args.texts, args.seed, Path(place))
-            long = [text for text, _ in rows if LIMIT < len(Words(text)) <= MOST_WORDS // LIMIT][: args.texts]
-            figures[f"{BUILT_IN}: {LONG}"] = limited(labeller, long, args.limits, args.seed)
-            data.say(str(figures))
-            ways = {}
         for way, opened in ways.items():
+            if args.limits:
+                cache = Path(place) / "kept" if opened[1] == "embedding" else None
+                labeller, rows = asked(LONG, source, *opened, 60 * args.texts, args.seed, cache)
+                long = [text for text, _ in rows if LIMIT < len(Words(text)) <= MOST_WORDS // LIMIT][: args.texts]
+                figures[f"{way}: {LONG}"] = limited(labeller, long, args.limits, args.seed)
+                data.say(f"{way}: {LONG}, {figures[f'{way}: {LONG}']}")
+                continue
             for name in args.only_sets:
                 if way == TINY and name == KOREAN:
                     continue  # it does not read Korean

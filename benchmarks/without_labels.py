@@ -21,10 +21,10 @@ at most. A sentence encoder is measured on them by macro-F1 of labels by name:
     written, checked   the same, of those alone that the encoder itself gives the label they were written for
     written, fit       a head (`sijo fit`) on these, over the encoder as it is: no step
 
-and the cross-encoder, in English:
+and the cross-encoder, in English, labels by name without definitions:
 
     teacher                  as it is, on the same 300
-    teacher, self-training   two rounds of 24 steps of 24 pairs
+    teacher, self-training   one round of 24 steps of 24 pairs
 
 Steps cost the same in all of the first; self-training reads the pool once more a round, the teacher reads it once
 for each label. Differences are from `before`, of the second list from `teacher`, of the same texts, with paired
@@ -83,6 +83,11 @@ class Judged:
     """Those that judge, with their labels."""
     labels: LabelSet
 
+    @property
+    def bare(self) -> LabelSet:
+        """The labels without definitions."""
+        return LabelSet.of(list(self.labels.names))
+
     def macro_f1(self, answers: list[str]) -> Callable[[np.ndarray], float]:
         """Of the rows with these numbers."""
         gold = [type("Row", (), {"label": label}) for _, label in self.rows]
@@ -105,7 +110,8 @@ def sets_of(args: Any) -> dict[str, Judged]:
         rows = [(" ".join(text.split()[:WORDS]), label) for text, label in one.rows]
         pool = len(rows) - len(more) if more else POOL
         sets[name] = Judged(name, [text for text, _ in rows[:pool]], rows[pool:], LabelSet.of(one.labels))
-        data.write_csv(args.out / f"{name}.csv", ["text"], [[text] for text in sets[name].pool])
+        if not (args.out / f"{name}.csv").is_file():
+            data.write_csv(args.out / f"{name}.csv", ["text"], [[text] for text in sets[name].pool])
     return sets
 
 
@@ -140,7 +146,8 @@ class Study:
             else:
                 calibrate = "refine" if arm == "refine" else "none"
                 kept = self.out / "vectors" if not arm.startswith("teacher") else None
-                classifier = sijo.ZeroShotClassifier(one.labels, model=model, calibrate=calibrate, cache=kept)
+                labels = one.bare if arm.startswith("teacher") else one.labels
+                classifier = sijo.ZeroShotClassifier(labels, model=model, calibrate=calibrate, cache=kept)
                 given = classifier.fit(one.pool).predict(texts)
             with whole_file(file) as out:
                 out.write(json.dumps([str(label) for label in given]).encode())
@@ -154,10 +161,13 @@ class Study:
             case "teacher":
                 return self.args.teacher
             case "self-training" | "self-training, two rounds" | "teacher, self-training":
-                start = self.args.teacher if arm.startswith("teacher") else self.args.model
+                one, of_teacher = self.sets[name], arm.startswith("teacher")
+                start, labels = (self.args.teacher, one.bare) if of_teacher else (self.args.model, one.labels)
                 own = with_changes(default_self_training(start), [*self.few(arm, STEPS), "agreement=1.0"])
-                files = UnlabelledFiles(train=str(self.out / f"{name}.csv"), labels=self.sets[name].labels)
-                folder = self.out / f"{name} - {'teacher, own' if arm.startswith('teacher') else 'own'}"
+                if of_teacher:
+                    own = replace(own, rounds=1)
+                files = UnlabelledFiles(train=str(self.out / f"{name}.csv"), labels=labels)
+                folder = self.out / f"{name} - {'teacher, own' if of_teacher else 'own'}"
                 last = learned(lambda out: self_train(own, files, out, resume=True), folder)
                 return str(folder / "round-1" / "model") if arm == "self-training" else last
         settings = with_changes(default_matching(self.args.model), [*self.few(arm, STEPS), "held_out=0"])
@@ -251,11 +261,17 @@ def main() -> None:
     parser.add_argument("--mixture", type=Path, help="labelled sets of other labels, for `matched`")
     parser.add_argument("--writer", help="a CTRL with the codes of openings.toml")
     parser.add_argument("--others", action="store_true", help="measure what becomes of other labels, too")
+    parser.add_argument("--only-sets", nargs="+", choices=SETS, default=SETS)
     parser.add_argument("--only-arms", nargs="+", choices=ARMS, default=ARMS)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     study = Study(args, sets_of(args))
-    figures = {f"{name}: {arm}": study.figures(arm, name) for arm in ARMS for name in SETS if study.has(arm, name)}
+    figures = {
+        f"{name}: {arm}": study.figures(arm, name)
+        for arm in ARMS
+        for name in args.only_sets
+        if study.has(arm, name)
+    }
     data.report(args, {"pool": POOL, "judged": JUDGED, "steps": STEPS, "batch": 24}, figures)
 
 
