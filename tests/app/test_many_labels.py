@@ -11,7 +11,7 @@ import sijo
 from sijo.errors import SettingError, SijoWarning
 from sijo.zeroshot.labeller import LabelChoice, Labeller
 from sijo.zeroshot.labels import LabelSet
-from sijo.zeroshot.many_labels import composing
+from sijo.zeroshot.many_labels import cascade, composing
 from sijo.zeroshot.many_labels.composing import ManyLabels, drawn_from
 from sijo.zeroshot.many_labels.composite import Beside
 from sijo.zeroshot.scorers.open import open_scorer
@@ -55,8 +55,8 @@ def test_a_cascade_from_a_file(sijo_cli, table, tmp_path, refused):
     full, short = tmp_path / "full.csv", tmp_path / "short.csv"
     made = ("classify", table, "--labels", LABELS, *MINILM)
     assert sijo_cli(*made, "-o", full).code == 0
-    cascade = (*made, "-o", short, "--cascade", "built-in", "--disagreement", "0.3", "--cascade-sample", "40")
-    ran = sijo_cli(*cascade)
+    behind = (*made, "-o", short, "--cascade", "built-in", "--disagreement", "0.3", "--cascade-sample", "40")
+    ran = sijo_cli(*behind)
     assert ran.code == 0
     assert "cascade: 40 texts are read beside all 8 labels" in ran.err
     assert "at most 0.3 of texts answered otherwise than in full (95 % certain" in ran.err
@@ -64,11 +64,53 @@ def test_a_cascade_from_a_file(sijo_cli, table, tmp_path, refused):
     pairs = list(zip(rows(full), rows(short), strict=True))
     assert sum(one["label"] != other["label"] for one, other in pairs) <= 0.3 * len(TEXTS)
     assert {other["scorer"] for _, other in pairs} == {"cascade"}
-    again = sijo_cli(*cascade, "--overwrite")
+    again = sijo_cli(*behind, "--overwrite")
     assert again.code == 0 and list(zip(rows(full), rows(short), strict=True)) == pairs
-    assert "is complete already" in sijo_cli(*cascade, "--resume").err
-    sample = (*cascade[:-4], "--disagreement", "0.4", "--cascade-sample", "30", "--resume")
+    assert "is complete already" in sijo_cli(*behind, "--resume").err
+    sample = (*behind[:-4], "--disagreement", "0.4", "--cascade-sample", "30", "--resume")
     refused(2, "was made with cascade: ", *sample)
+
+
+@pytest.mark.usefixtures("minilm")
+def test_a_run_that_ends_half_way_goes_on_with_the_same_shortlist(sijo_cli, table, tmp_path, monkeypatch):
+    # kills: a shortlist found anew on the rows that are left, rows read twice or never, a lesson lost between runs
+    monkeypatch.setattr(cascade, "MOST_PAIRS", 8 * 16)  # sixteen rows at a time
+    how = ("--labels", LABELS, *MINILM, "--cascade", "built-in", "--disagreement", "0.2", "--cascade-sample", "60")
+    whole, half = tmp_path / "whole.csv", tmp_path / "half.csv"
+    ran = sijo_cli("classify", table, *how, "-o", whole)
+    assert ran.code == 0 and "as 27 other texts taught it" in ran.err
+    score, asked = cascade.CascadeScorer.score, []
+
+    def failing(self, request):
+        asked.append(len(request.texts))
+        if len(asked) > 2:
+            raise KeyboardInterrupt
+        return score(self, request)
+
+    with monkeypatch.context() as at:
+        at.setattr(cascade.CascadeScorer, "score", failing)
+        assert sijo_cli("classify", table, *how, "-o", half).code == 130
+    assert asked == [16, 16, 16] and not half.exists()
+    ran = sijo_cli("classify", table, *how, "-o", half, "--resume")
+    assert ran.code == 0 and half.read_bytes() == whole.read_bytes(), ran.err
+
+
+@pytest.mark.usefixtures("minilm")
+def test_a_dry_run_finds_no_shortlist(sijo_cli, table, tmp_path, refused):
+    # kills: a dry run that reads a sample beside all labels, one that refuses what it was told of a cascade, or
+    # takes what the run itself would refuse; an output that is made all the same
+    made = ("classify", table, "--labels", LABELS, *MINILM, "-o", tmp_path / "out.csv", "--dry-run")
+    how = ("--cascade", "built-in", "--disagreement", "0.3", "--cascade-sample", "40", "--format", "jsonl")
+    before = sorted(tmp_path.iterdir())
+    ran = sijo_cli(*made, *how)
+    assert ran.code == 0 and ran.rows()[0]["rows"] == len(TEXTS), ran.err
+    assert "a dry run finds no shortlist" in ran.err and "cascade: " not in ran.err
+    assert sijo_cli(*made, "--fuse", "built-in").code == 0
+    assert sorted(tmp_path.iterdir()) == before
+    for option in ("--cascade", "--fuse"):
+        refused(2, "there is no folder nowhere", *made, option, "nowhere")
+    refused(2, "reads few of them; leave one of the two out", *made, *how, "--calibrate", "batch")
+    refused(2, "name what ranks the labels", *made, *how[2:4])
 
 
 @pytest.mark.usefixtures("minilm")
@@ -117,20 +159,20 @@ def test_weights_and_certificate_are_of_other_texts(sijo_cli, table, tmp_path, m
 
     watched("fit_fusion")
     watched("fit_cascade")
-    fuse, cascade = {"fuse": "built-in"}, {"cascade": "built-in", "disagreement": 0.3}
+    fuse, short = {"fuse": "built-in"}, {"cascade": "built-in", "disagreement": 0.3}
     labeller = Labeller(open_scorer("auto", "all-minilm-l6-v2"), LabelChoice(), LabelSet.of(LABELS.split(",")))
-    ManyLabels(**fuse, **cascade).fit(labeller, drawn_from(TEXTS))
+    ManyLabels(**fuse, **short).fit(labeller, drawn_from(TEXTS))
     weighing, certified = seen["fit_fusion"], seen["fit_cascade"]
     assert (len(weighing), len(certified)) == (46, 34)
     assert sorted([*weighing, *certified]) == sorted(TEXTS)
     seen.clear()
     spare = lambda count: TEXTS[:count] if count < len(TEXTS) else []  # noqa: E731
-    ManyLabels(**fuse, **cascade).fit(labeller, spare)
+    ManyLabels(**fuse, **short).fit(labeller, spare)
     weighing, certified = seen["fit_fusion"], seen["fit_cascade"]
     assert (len(weighing), len(certified)) == (32, 34)
     assert set(weighing).isdisjoint(certified) and set(certified) != set(TEXTS[32:66])
     seen.clear()
-    found = ManyLabels(**fuse, **cascade, sample=70).fit(labeller, spare)
+    found = ManyLabels(**fuse, **short, sample=70).fit(labeller, spare)
     assert len(seen["fit_fusion"]) == 64 and "fit_cascade" not in seen and not found.certificate.held
     made = ("classify", table, "--labels", LABELS, *MINILM, "--fuse", "built-in", "-o", tmp_path / "out.csv")
     assert sijo_cli(*made).code == 0
@@ -168,7 +210,10 @@ def test_what_cannot_be_is_refused(sijo_cli, table, write, refused):
     made = ("evaluate", "--data", labelled, "--labels", LABELS, "--model", "nowhere", "--cascade", "built-in")
     for more in (("--calibrate", "batch"), ("--calibrate", "none", "--calibrate", "auto"), ("--calibration", own)):
         refused(2, "go by all labels' scores, and cascade= (--cascade) reads few", *made, *more)
-    refused(2, "names the model that labels", "classify", table, "--labels", LABELS, "--cascade", "built-in")
+    for model in ((), ("--model", "built-in"), ("--model", "sijo-small")):
+        made = ("classify", table, "--labels", LABELS, *model, "--cascade", "built-in")
+        refused(2, "names the model that labels", *made)
+    assert sijo_cli("classify", table, "--labels", LABELS, "--model", "built-in").code == 0
 
 
 @pytest.mark.usefixtures("minilm")

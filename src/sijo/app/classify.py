@@ -36,8 +36,11 @@ NO_LABELS = (
     "say what to choose from with one of --labels, --labels-file and --labels-column, "
     'as in --labels "business,sport,tech"; only a model that was trained on labels has its own'
 )
-NO_FITTING: dict[str, Any] = {"calibrate": "none"} | dict.fromkeys(
-    ("calibration", "calibration_sample", "calibration_label_column", "risk", "none_risk", "cascade", "fuse")
+NO_FITTING: dict[str, Any] = {"calibrate": "none", "disagreement": LabelSettings.disagreement} | dict.fromkeys(
+    (
+        *("calibration", "calibration_sample", "calibration_label_column", "risk", "none_risk"),
+        *("cascade", "cascade_sample", "fuse"),
+    )
 )
 """A dry run fits nothing, which would read other texts, or write a file."""
 LABEL_WIDTH, BEST_WIDTH = 32, 48
@@ -148,6 +151,9 @@ def run(sources: Sequence[str], settings: ClassifySettings) -> None:
     check_top_k(settings.top_k)
     settings.check_explaining(resume=settings.resume)
     if settings.dry_run:
+        settings.check_many_labels()
+        if settings.cascade is not None:
+            settings.say("a dry run finds no shortlist: the time is that of a model that reads every label")
         settings = replace(settings, cache=None, compare=None, **NO_FITTING)
     with settings.progress(sources) as progress:
         table = settings.table(sources, settings.column)

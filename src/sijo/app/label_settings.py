@@ -134,8 +134,7 @@ class LabelSettings(ComputeOptions, TableOptions):
         draw       gives so many texts, drawn at random; asked by --cascade and --fuse. None for the first
         """
         check_calibration(self)
-        if self.reads_few or self.cascade_sample is not None or self.disagreement != LabelSettings.disagreement:
-            self.many_labels()  # refused before a model is opened
+        self.check_many_labels()
         labeller = self._opened(labels, first, otherwise)
         if self.reads_few:
             asked = self.many_labels()
@@ -152,6 +151,17 @@ class LabelSettings(ComputeOptions, TableOptions):
     def needs_all(self) -> bool:
         """Whether anything goes by the scores of all labels."""
         return calibrates(self)
+
+    def check_many_labels(self) -> None:
+        """Raise SettingError for what does not go together, and for a second model that is not there, before any is
+        opened."""
+        if self.reads_few or self.cascade_sample is not None or self.disagreement != LabelSettings.disagreement:
+            self.many_labels()
+        for model in (self.cascade, self.fuse):
+            if model is not None:
+                from sijo.checkpoints.describe import describe
+
+                describe(model)
 
     def many_labels(self) -> "ManyLabels":
         """What is asked for beside it."""

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
+import battery
+from sijo.checkpoints.save import save
 from sijo.errors import SettingError
+from sijo.jobs.open_labels.one_pass_settings import default_one_pass
+from sijo.jobs.open_labels.one_pass_setup import with_one_pass
+from sijo.training.settings import with_changes
 from sijo.zeroshot.calibrating.conformal import LabelSets
 from sijo.zeroshot.explaining.occlusion import explain
 from sijo.zeroshot.labeller import LabelChoice, Labeller
@@ -13,6 +18,7 @@ from sijo.zeroshot.many_labels.certificate import Certificate, in_full
 from sijo.zeroshot.many_labels.composing import ManyLabels
 from sijo.zeroshot.many_labels.composite import Beside
 from sijo.zeroshot.many_labels.shortlist import Shortlist
+from sijo.zeroshot.scorers.open import open_scorer
 from told_scorers import ToldScorer
 
 NAMES = ["sea", "land", "rain", "sun", "game", "team", "ball"]
@@ -156,6 +162,28 @@ def test_what_was_taught_is_used():
     pairs = list(zip(answers(labeller, texts), answers(cascade, texts), strict=True))
     assert sum(one != other for one, other in certifying(pairs)) == found.misses
     assert labeller.scorer.asked - 2 * 7 * 400 == pytest.approx(400 * found.mean_labels, rel=0.05)
+
+
+@pytest.mark.parametrize("neighbours", ["hidden", "seen"])
+def test_labels_that_are_read_together(tiny_model, tmp_path, neighbours):
+    # kills: a shortlist that is certified by scores of another list than it is asked with, lists whose labels come
+    # back in each other's columns, labels in turns where those that are read beside each other change the answer
+    model = with_one_pass(with_changes(default_one_pass(tiny_model), [f"neighbours={neighbours}"]))
+    battery.scramble(model, 0.2)
+    save(model, tmp_path / "model")
+    random = np.random.default_rng(0)
+    words = ["sea", "rain", "sun", "land", "game", "money", "ball", "old"]
+    texts = [" ".join(random.choice(words, 4)) for _ in range(150)]
+    labeller = Labeller(open_scorer("auto", tmp_path / "model"), LabelChoice(), LabelSet.of(NAMES))
+    assert (labeller.scorer.name, labeller.scorer.reads_others) == ("one_pass", neighbours == "seen")
+    beside = Beside.of(open_scorer("auto", None), labeller, "cascade=")
+    found = fit_cascade(labeller, beside, texts, 0.2)
+    assert found.held and found.shortlist.form == ("rank" if neighbours == "seen" else "reach")
+    assert (found.reread > 0) == (neighbours == "seen") and found.mean_labels < 7
+    cascade = Labeller(CascadeScorer(labeller, beside, found), labeller.choice, labeller.labels)
+    pairs = list(zip(answers(labeller, texts), answers(cascade, texts), strict=True))
+    differ = sum(one != other for one, other in (pairs if neighbours == "seen" else certifying(pairs)))
+    assert 0 < differ <= found.misses
 
 
 def test_ten_thousand_labels_take_bounded_memory():
