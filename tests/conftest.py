@@ -304,6 +304,22 @@ def until_fixture():
 
 
 @pytest.fixture(scope="session")
+def cluster():
+    """A Ray cluster of this machine with two processors, shared since it takes seconds to start; pools find it."""
+    import ray
+
+    from sijo.inference.ray_workers import LocalCluster
+
+    earlier = signal.getsignal(signal.SIGTERM)
+    local = LocalCluster(2, 1, 0)
+    ray.init(**local.options, log_to_driver=False, logging_level="error")
+    signal.signal(signal.SIGTERM, earlier)
+    yield
+    ray.shutdown()
+    local.close()
+
+
+@pytest.fixture(scope="session")
 def needs_jail():
     """Skips the test where the system has no jail for the reader of a pickle; what it refuses then is tested."""
     from sijo.errors import RefusedError

@@ -68,6 +68,8 @@ EXTRAS = {
     "matplotlib": "plot",
     "python_calamine": "xlsx",
     "xlsxwriter": "xlsx",
+    "ray": "ray",
+    "fsspec": "ray",
     "fastapi": "serve",
     "uvicorn": "serve",
     "prometheus_client": "serve",

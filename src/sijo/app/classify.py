@@ -16,9 +16,10 @@ from sijo.app.compare import comparing
 from sijo.app.explaining import shown as explaining
 from sijo.app.explaining.options import ExplainOptions
 from sijo.app.label_settings import LabelSettings
+from sijo.app.many_machines import ManyMachines
 from sijo.app.options import call_with
 from sijo.app.results import RowFormat, print_beside_texts, row_format
-from sijo.app.table_job import TableJob, answering, check_output, drawn_texts, write_or_print
+from sijo.app.table_job import TableJob, check_output, drawn_texts, write_or_print
 from sijo.errors import SettingError, SijoError, TextError, warn
 from sijo.names import NameCells
 from sijo.texts import printable
@@ -28,7 +29,9 @@ from sijo.zeroshot.labels import Labels, LabelSet
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from sijo.app.progress import RowProgress
     from sijo.files.inputs.joined_tables import JoinedTables
+    from sijo.files.parts.plan import Added
     from sijo.files.tables import RowBlock, TextTable
     from sijo.zeroshot.labeller import Labeller, LabelPrediction
 
@@ -49,7 +52,7 @@ LABEL_WIDTH, BEST_WIDTH = 32, 48
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class ClassifySettings(ExplainOptions, LabelSettings):
+class ClassifySettings(ExplainOptions, LabelSettings, ManyMachines):
     """How rows are labelled, and where the answers go."""
 
     column: str | None = None
@@ -146,6 +149,14 @@ def run(sources: Sequence[str], settings: ClassifySettings) -> None:
     if (settings.labels_column is None) == (labels is None) and (labels is not None or settings.model is None):
         raise SettingError(NO_LABELS)
     call_with(check_output, settings)
+    settings.check_machines(
+        whole={
+            "--dry-run": settings.dry_run,
+            "--format": settings.format is not None,
+            "--compare": settings.compare is not None,
+            "--explain-report": settings.explain_report is not None,
+        }
+    )
     from sijo.zeroshot.labeller import check_top_k
 
     check_top_k(settings.top_k)
@@ -156,7 +167,7 @@ def run(sources: Sequence[str], settings: ClassifySettings) -> None:
             settings.say("a dry run finds no shortlist: the time is that of a model that reads every label")
         settings = replace(settings, cache=None, compare=None, **NO_FITTING)
     with settings.progress(sources) as progress:
-        table = settings.table(sources, settings.column)
+        files, table = settings.inputs(sources, settings.column)
         progress.begin("opening the model")
         first = partial(_first, table, settings)
         labeller = settings.opened(
@@ -175,6 +186,10 @@ def run(sources: Sequence[str], settings: ClassifySettings) -> None:
             return
         labeller.scorer.engine.told = progress.within
         progress.begin("reading")
+        if settings.parts is not None:
+            counts = _in_parts(files, table, labeller, settings, progress)
+            settings.sum_up_parts(counts, progress, lambda counts: _notes(counts, labeller))
+            return
         watched = explaining.ExplainedRows()
         job = _job(table, labeller, settings, watched)
         counts = write_or_print(
@@ -190,6 +205,27 @@ def run(sources: Sequence[str], settings: ClassifySettings) -> None:
     settings.sum_up(counts, progress, lambda counts: _notes(counts, labeller))
 
 
+def _in_parts(
+    files: Sequence[str],
+    table: "TextTable | JoinedTables",
+    labeller: "Labeller",
+    settings: ClassifySettings,
+    progress: "RowProgress",
+) -> Counter[str] | None:
+    return call_with(
+        settings.in_parts,
+        settings,
+        files=files,
+        table=table,
+        rows=_block_rows(labeller, settings),
+        opens=partial(_opened_columns, settings, _reopening(labeller, settings)),
+        added=_added(labeller, settings),
+        decisive=_run_settings(table, labeller, settings),
+        gpu=_on_gpu(labeller),
+        progress=progress,
+    )
+
+
 @contextmanager
 def _job(
     table: "TextTable | JoinedTables",
@@ -198,8 +234,8 @@ def _job(
     explained: explaining.ExplainedRows,
 ) -> Iterator[TableJob[list["LabelPrediction"]]]:
     """The work that is to be done, and the processes that do it."""
-    opens = partial(_opened, settings, settings.reopening(labeller))
-    with answering(_answers(labeller, settings), opens, settings.workers) as answered:
+    opens = partial(_opened, settings, _reopening(labeller, settings))
+    with settings.answering(_answers(labeller, settings), opens, gpu=_on_gpu(labeller)) as answered:
         work = TableJob(
             table=table,
             rows=_block_rows(labeller, settings),
@@ -226,6 +262,30 @@ def _opened(
 ) -> Callable[["RowBlock"], list["LabelPrediction"]]:
     """What answers a block, in a process of its own."""
     return _answers(opens(), settings)
+
+
+def _reopening(labeller: "Labeller", settings: ClassifySettings) -> Callable[[], "Labeller"]:
+    return settings.elsewhere(labeller.scorer.engine.backend.device).reopening(labeller)
+
+
+def _opened_columns(settings: ClassifySettings, opens: Callable[[], "Labeller"]) -> "Added":
+    """What gives a block's columns, in a process of its own."""
+    return _added(opens(), settings)
+
+
+def _added(labeller: "Labeller", settings: ClassifySettings) -> "Added":
+    """What gives the columns that are added to a block, and what is counted of it."""
+    answers = _answers(labeller, settings)
+
+    def added(block: "RowBlock") -> tuple["pa.Table", Counter[str]]:
+        rows = answers(block)
+        return _answer_columns(rows, labeller, settings), _counted(rows)
+
+    return added
+
+
+def _on_gpu(labeller: "Labeller") -> bool:
+    return labeller.scorer.engine.backend.device.startswith("cuda")
 
 
 def _answers(labeller: "Labeller", settings: ClassifySettings) -> Callable[["RowBlock"], list["LabelPrediction"]]:
@@ -311,7 +371,6 @@ def _run_settings(
 ) -> dict[str, object]:
     """Everything that decides the answers, but the rows: a resumed run must have the same."""
     from sijo.evaluation.moves import digest_of
-    from sijo.inference.workers import share_of_threads
 
     calibration, scorer, labels = labeller.calibration, labeller.scorer, labeller.labels
     return {
@@ -325,7 +384,7 @@ def _run_settings(
         "backend": scorer.engine.backend.name,
         "precision": scorer.engine.backend.precision,
         "device": scorer.engine.backend.device.partition(":")[0],
-        "threads": share_of_threads(settings.workers),
+        "threads": settings.threads_each,
         "hypothesis_template": settings.hypothesis_template,
         "none_label": settings.none_label,
         "calibrate": None if labeller.adjuster is None else labeller.adjuster.method,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sijo.files.output_job import OutputJob
     from sijo.files.tables import RowBlock, TextTable
 
+Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
@@ -87,15 +88,20 @@ def check_output(
     arrays: bool = False,
     spreadsheet_safe: bool = False,
     format: RowFormat | None = None,
+    parts: str | None = None,
+    part_format: str | None = None,
+    engine: str | None = None,
 ) -> None:
     """Raise SettingError for an output or a number of processes that cannot be, before a model is opened.
 
-    arrays  whether there are vectors, which can stand alone in a .npy, and are printed as JSON lines
-    format  how rows are printed where there is no output
+    arrays       whether there are vectors, which can stand alone in a .npy, and are printed as JSON lines
+    format       how rows are printed where there is no output
+    parts        the folder of an output in parts, which are of `part_format`
+    engine       what holds the workers, if that is not this machine
     """
     if output is not None and format is not None:
         raise SettingError("--format is about printing; with --output the file's suffix says its format")
-    if output is None and (resume or overwrite):
+    if output is None and parts is None and (resume or overwrite):
         raise SettingError("--resume and --overwrite are about a file; name it with --output")
     if output is not None:
         from sijo.files.row_writers import format_of
@@ -104,8 +110,8 @@ def check_output(
     elif spreadsheet_safe:
         from sijo.files.row_writers import must_be_for_spreadsheets
 
-        must_be_for_spreadsheets("jsonl" if arrays else row_format(format))
-    if workers != 1:
+        must_be_for_spreadsheets("jsonl" if arrays else row_format(format) if parts is None else str(part_format))
+    if workers != 1 and engine is None:
         from sijo.inference.workers import check_workers
 
         check_workers(workers)
@@ -283,17 +289,17 @@ def write_or_print(
 
 @contextmanager
 def answering(
-    answer: Callable[["RowBlock"], Answer],
-    opens: Callable[[], Callable[["RowBlock"], Answer]],
+    answer: Callable[[Item], Answer],
+    opens: Callable[[], Callable[[Item], Answer]],
     workers: int,
-) -> Iterator[Callable[[Iterable["RowBlock"]], Iterator[tuple["RowBlock", Answer]]]]:
-    """What gives blocks their answers: this process, or several others.
+) -> Iterator[Callable[[Iterable[Item]], Iterator[tuple[Item, Answer]]]]:
+    """What gives blocks, or other items, their answers: this process, or several others.
 
     answer  answers a block here
     opens   gives the like in another process, so it must be fit for `pickle`
     """
     if workers == 1:
-        yield lambda blocks: ((block, answer(block)) for block in blocks)
+        yield lambda items: ((item, answer(item)) for item in items)
         return
     from sijo.inference.workers import WorkerPool
 

@@ -23,7 +23,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -147,11 +147,26 @@ class ColumnPlan:
             ours = piece.added.column_names
             if piece.kind != "jsonl":
                 return cls(added_names(piece.columns.column_names, ours), None)
-            for record in piece.records():
-                for key, value in record.items():
-                    holders[key] = holders.get(key, {*FITS}) & _holders(value)
-        keys = {key: next(kind for kind in FITS if kind in kinds) for key, kinds in holders.items()}
+            key_holders(piece, holders)
+        keys = key_types(holders)
         return cls(added_names(keys, ours), keys)
+
+    @classmethod
+    def of_keys(cls, keys: Mapping[str, str], piece: OutputRows) -> "ColumnPlan":
+        """The same where the keys of all records are known already; `piece` has our columns."""
+        return cls(added_names(keys, piece.added.column_names), dict(keys))
+
+
+def key_holders(piece: OutputRows, holders: dict[str, set[str]]) -> None:
+    """Note each key of JSON records in order of first sight, with the types of columns that hold all its values."""
+    for record in piece.records():
+        for key, value in record.items():
+            holders[key] = holders.get(key, {*FITS}) & _holders(value)
+
+
+def key_types(holders: Mapping[str, Collection[str]]) -> dict[str, str]:
+    """Of the types that hold all values of a key, the first."""
+    return {key: next(kind for kind in FITS if kind in kinds) for key, kinds in holders.items()}
 
 
 class RowWriter:

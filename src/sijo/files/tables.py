@@ -74,6 +74,7 @@ class TextTable:
     preferred  columns that are taken, where there are several, before `text`
     lists      whether the column may hold lists, as of words: their text is JSON
     delimiter, header, encoding, sheet, longest_row   as `TextReading` has them
+    called     what messages call it, where that is not the path
 
     Columns are named as `column_named` has it. Plain text has a row for every line, blank ones too, and lines end
     only at a line feed, or in a file without any at a carriage return. In CSV and JSON Lines a blank line is no
@@ -106,10 +107,11 @@ class TextTable:
         lists: bool = False,
         sheet: str | None = None,
         longest_row: int = limits.LONGEST_ROW,
+        called: str | None = None,
     ) -> None:
         self._preferred, self._lists, self._longest = preferred, lists, longest_row
         self._path = None if str(source) == "-" else Path(source)
-        self.name = "standard input" if self._path is None else str(self._path)
+        self.name = called or ("standard input" if self._path is None else str(self._path))
         if self._path is None and sys.stdin is None:
             raise SettingError("standard input is closed; name a file, or send the text through a pipe")
         if self._path is not None:
@@ -180,6 +182,12 @@ class TextTable:
         if opened is None and not self._rereadable:
             raise SettingError(f"{self.name} is a pipe and was read already; save it to a file to read it again")
         return self._blocks(opened, rows, characters, up_to_fault)
+
+    @property
+    def path(self) -> Path:
+        """Where the rows are read; of a file alone."""
+        assert self._path is not None
+        return self._path
 
     @property
     def rereadable(self) -> bool:

@@ -47,6 +47,15 @@ class Reply:
     story: str | None = None
     """Of an error, as Python tells it; None for an answer."""
 
+    def given(self) -> Any:
+        """The answer, with its warnings given here; raises the error, if it is one."""
+        for sentence in self.warnings:
+            warn(sentence)
+        if self.story is not None:
+            self.content.add_note(self.story)
+            raise self.content
+        return self.content
+
 
 @dataclass
 class Worker:
@@ -129,13 +138,7 @@ class WorkerPool(Generic[Item, Answer]):
             while given not in replies:
                 for reply in self._received():
                     replies[reply.number] = reply
-            reply = replies.pop(given)
-            for sentence in reply.warnings:
-                warn(sentence)
-            if reply.story is not None:
-                reply.content.add_note(reply.story)
-                raise reply.content
-            yield held.pop(given), reply.content
+            yield held.pop(given), replies.pop(given).given()
             given += 1
 
     def _give(self, number: int, item: object) -> None:
@@ -207,6 +210,25 @@ def _born_with(threads: int) -> Iterator[None]:
                 os.environ[name] = value
 
 
+class Answering:
+    """What answers items in a process of its own; `opens` was pickled by the process that asks."""
+
+    def __init__(self, opens: bytes) -> None:
+        self._opens = opens
+        self._answers: Callable[[Any], Any] | None = None
+
+    def reply(self, number: int, item: Any) -> Reply:
+        """What comes of an item; errors go back too."""
+        told: list[str] = []
+        try:
+            with _warnings_kept(told):
+                self._answers = self._answers or pickle.loads(self._opens)()  # noqa: S301 # its own
+                return Reply(number, self._answers(item), tuple(told))
+        except BaseException as error:  # raised over there
+            story = "".join(traceback.format_exception(error))
+            return Reply(number, _sendable(error), tuple(told), story)
+
+
 def _serve(pipe: connection.Connection, opens: bytes, threads: int) -> NoReturn:
     """Answer items until the pipe is closed."""
     with suppress(ValueError, OSError):  # where a signal cannot be masked before birth
@@ -214,17 +236,9 @@ def _serve(pipe: connection.Connection, opens: bytes, threads: int) -> NoReturn:
     use_threads(threads)
     items: Queue[tuple[int, Any]] = Queue()
     Thread(target=_read, args=(pipe, items), daemon=True).start()
-    answers: Callable[[Any], Any] | None = None
+    answering = Answering(opens)
     while True:
-        number, item = items.get()
-        told: list[str] = []
-        try:
-            with _warnings_kept(told):
-                answers = answers or pickle.loads(opens)()  # noqa: S301 # from the process that started this one
-                reply = Reply(number, answers(item), tuple(told))
-        except BaseException as error:  # raised over there
-            story = "".join(traceback.format_exception(error))
-            reply = Reply(number, _sendable(error), tuple(told), story)
+        reply = answering.reply(*items.get())
         with suppress(OSError):  # nobody is there any more: `_read` ends this process
             pipe.send(reply)
 

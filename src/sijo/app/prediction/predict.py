@@ -6,23 +6,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from cyclopts import Parameter
 from rich.table import Column
 from rich.text import Text
 
+from sijo.app.many_machines import ManyMachines
 from sijo.app.options import ComputeOptions, call_with
 from sijo.app.results import RowFormat, print_beside_texts
-from sijo.app.table_job import TableJob, TableOptions, answering, check_output, write_or_print
+from sijo.app.table_job import TableJob, check_output, write_or_print
 from sijo.errors import SettingError
 from sijo.texts import printable
 from sijo.version import __version__
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from sijo.app.progress import RowProgress
     from sijo.data.asked_rows import AskedColumns
     from sijo.data.labelled_rows import ColumnNames
     from sijo.files.inputs.joined_tables import JoinedTables
+    from sijo.files.parts.plan import Added
     from sijo.files.tables import RowBlock, TextTable
     from sijo.inference.backends.backend import Precision
     from sijo.prediction.answers import Prediction
@@ -37,7 +42,7 @@ ANSWER_WIDTH = 48
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class PredictSettings(ComputeOptions, TableOptions):
+class PredictSettings(ComputeOptions, ManyMachines):
     """What answers the rows, and where the answers go."""
 
     model: str | None = None
@@ -163,10 +168,12 @@ def run(sources: Sequence[str], settings: PredictSettings) -> None:
 
     settings.take_threads()
     call_with(check_output, settings)
+    settings.check_machines(whole={"--dry-run": settings.dry_run, "--format": settings.format is not None})
     task = settings.told()
     named = settings.named(task)
     with settings.progress(sources) as progress:
-        table = settings.table(sources, **table_settings(task, named))
+        reading = table_settings(task, named)
+        files, table = settings.inputs(sources, **reading)
         asked = Asked(table, task, asked_columns(table, task, named))
         settings.say(_told(asked))
         progress.begin("opening the model")
@@ -179,6 +186,10 @@ def run(sources: Sequence[str], settings: PredictSettings) -> None:
             return
         predictor.engine.told = progress.within
         progress.begin("reading")
+        if settings.parts is not None:
+            counts = _in_parts(files, asked, predictor, settings, progress, reading)
+            settings.sum_up_parts(counts, progress, lambda counts: _notes(counts, predictor))
+            return
         counts = write_or_print(
             *(settings, table, predictor.rows, _job(asked, predictor, settings), progress),
             decisive=partial(_run_settings, asked, predictor, settings),
@@ -217,16 +228,66 @@ def _reopened(
     return lambda block: predictor.predict(rows_of(block, columns), before=block.first_row)
 
 
+def _taken(predictor: "Predictor", settings: PredictSettings) -> PredictSettings:
+    """The settings for another process: in the precision that was taken here."""
+    precision = predictor.engine.backend.precision if settings.precision == "auto" else settings.precision
+    return replace(settings.elsewhere(predictor.engine.backend.device), precision=precision, threads=None)
+
+
+def _in_parts(
+    files: Sequence[str],
+    asked: Asked,
+    predictor: "Predictor",
+    settings: PredictSettings,
+    progress: "RowProgress",
+    reading: dict[str, Any],
+) -> Counter[str] | None:
+    places = min(settings.top_k or 0, len(asked.task.names))
+    shown = partial(_added, places=places, all_scores=settings.all_scores)
+    return call_with(
+        partial(settings.in_parts, **{name: value for name, value in reading.items() if name != "column"}),
+        settings,
+        files=files,
+        table=asked.table,
+        rows=predictor.rows,
+        opens=partial(_opened_columns, _taken(predictor, settings), asked.task, asked.columns, shown),
+        added=shown(_reader(predictor, asked)),
+        decisive=_run_settings(asked, predictor, settings),
+        gpu=_on_gpu(predictor),
+        progress=progress,
+    )
+
+
+def _opened_columns(
+    settings: PredictSettings, task: "ModelTask", columns: "AskedColumns", shown: Callable[..., "Added"]
+) -> "Added":
+    """What gives a block's columns, in a process of its own."""
+    return shown(_reopened(settings, task, columns))
+
+
+def _added(read: Callable[["RowBlock"], list["Prediction"]], *, places: int, all_scores: bool) -> "Added":
+    """What gives the columns that are added to a block, and what is counted of it."""
+    from sijo.prediction.columns import answer_columns, counted
+
+    def added(block: "RowBlock") -> tuple["pa.Table", Counter[str]]:
+        answers = read(block)
+        return answer_columns(answers, places=places, all_scores=all_scores), counted(answers)
+
+    return added
+
+
+def _on_gpu(predictor: "Predictor") -> bool:
+    return predictor.engine.backend.device.startswith("cuda")
+
+
 @contextmanager
 def _job(asked: Asked, predictor: "Predictor", settings: PredictSettings) -> Iterator[TableJob[list["Prediction"]]]:
     """The work that is to be done, and the processes that do it."""
     from sijo.prediction.columns import answer_columns, counted
 
-    precision = predictor.engine.backend.precision if settings.precision == "auto" else settings.precision
-    taken = replace(settings, precision=precision, threads=None)
-    opens = partial(_reopened, taken, asked.task, asked.columns)
+    opens = partial(_reopened, _taken(predictor, settings), asked.task, asked.columns)
     places = min(settings.top_k or 0, len(asked.task.names))
-    with answering(_reader(predictor, asked), opens, settings.workers) as answered:
+    with settings.answering(_reader(predictor, asked), opens, gpu=_on_gpu(predictor)) as answered:
         yield TableJob(
             table=asked.table,
             rows=predictor.rows,
@@ -263,7 +324,6 @@ def _measured(predictor: "Predictor", asked: Asked, block: "RowBlock") -> tuple[
 def _run_settings(asked: Asked, predictor: "Predictor", settings: PredictSettings) -> dict[str, object]:
     """Everything that decides the answers, but the rows: a resumed run must have the same."""
     from sijo.data.asked_rows import recorded_names
-    from sijo.inference.workers import share_of_threads
 
     backend, task = predictor.engine.backend, asked.task
     return {
@@ -281,7 +341,7 @@ def _run_settings(asked: Asked, predictor: "Predictor", settings: PredictSetting
         "backend": backend.name,
         "precision": backend.precision,
         "device": backend.device.partition(":")[0],
-        "threads": share_of_threads(settings.workers),
+        "threads": settings.threads_each,
         "model": backend.fingerprint,  # last, for what is part of it is told by name before
     }
 

@@ -4,7 +4,9 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from weakref import finalize
 
 import pyarrow as pa
 
@@ -13,6 +15,7 @@ from sijo.files import limits
 from sijo.files.inputs.sources import listed, matching
 from sijo.files.output_job import content_digest
 from sijo.files.tables import RowBlock, TextTable
+from sijo.files.urls import fetch, is_url, shown
 from sijo.names import column_named
 
 FILE_COLUMNS = ("file", "source_file")
@@ -35,7 +38,7 @@ def open_tables(
     words = [str(source) for source in sources]
     files = matching(words)
     if files == words and len(files) == 1:
-        return TextTable(files[0], **how)
+        return opened_table(files[0], **how)
     if "-" in files:
         raise SettingError("standard input ('-') stands beside other files; give it alone, or save it to a file")
     if output is not None and (
@@ -46,6 +49,20 @@ def open_tables(
             "inputs so that it is none of them"
         )
     return JoinedTables(files, **how)
+
+
+def opened_table(file: str, **how: Any) -> TextTable:
+    """The rows of one file, here or elsewhere: of what is elsewhere a copy, which goes when the table does."""
+    if not is_url(file):
+        return TextTable(file, **how)
+    place = TemporaryDirectory(prefix="sijo-")
+    try:
+        table = TextTable(fetch(file, Path(place.name)), called=shown(file), **how)
+    except BaseException:
+        place.cleanup()
+        raise
+    finalize(table, place.cleanup)
+    return table
 
 
 class JoinedTables:
@@ -64,8 +81,8 @@ class JoinedTables:
 
     def __init__(self, files: Sequence[str], *, column: str | None = None, **how: Any) -> None:
         self.name = f"{len(files)} files"
-        first = TextTable(files[0], column=column, **how)
-        others = (TextTable(file, column=column or first.column, **how) for file in files[1:])
+        first = opened_table(files[0], column=column, **how)
+        others = (opened_table(file, column=column or first.column, **how) for file in files[1:])
         self._tables = [first, *others]
         self.kind, self.column = first.kind, first.column
         for table in self._tables:
@@ -77,7 +94,7 @@ class JoinedTables:
                     "and the others by another command"
                 )
         self._names = [_as_text(file) for file in files]
-        self._sizes = [Path(table.name).stat().st_size for table in self._tables]
+        self._sizes = [table.path.stat().st_size for table in self._tables]
         self._done = [0.0] * len(files)
         self.columns = None if first.columns is None else self._common(first.columns)
         taken = self.columns or _keys(self._tables)
@@ -91,7 +108,7 @@ class JoinedTables:
     def settings(self) -> dict[str, object]:
         """How the files are read, and what each holds, for the record of a run."""
         files = {
-            f"{FILE_DIGEST}{name}": content_digest(Path(table.name))[:16]
+            f"{FILE_DIGEST}{name}": content_digest(table.path)[:16]
             for name, table in zip(self._names, self._tables, strict=True)
         }
         return self._tables[0].settings | files
@@ -206,4 +223,4 @@ def _keys(tables: Sequence[TextTable]) -> set[str]:
 
 def _as_text(name: str) -> str:
     """A file's name as a column holds it: its bytes need not be text."""
-    return os.fsencode(name).decode(errors="backslashreplace")
+    return os.fsencode(shown(name)).decode(errors="backslashreplace")

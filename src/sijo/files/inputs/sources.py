@@ -13,6 +13,7 @@ from unicodedata import normalize
 from sijo.errors import SettingError, nearest
 from sijo.files.encodings.recode import checked_encoding
 from sijo.files.limits import LONGEST_ROW, check_longest
+from sijo.files.urls import is_url, matching_urls
 
 MOST_SIBLINGS = 10_000
 """Files of a folder that are looked at for a name."""
@@ -104,7 +105,8 @@ def readable(path: Path) -> Path:
 
 
 def matching(words: Iterable[str]) -> list[str]:
-    """The files that words of a command line name, each once: a file by its name, others by a pattern, sorted.
+    """The files that words of a command line name, each once: a file by its name, others by a pattern, sorted; URLs
+    likewise.
 
     Raises SettingError for a pattern that no file fits.
 
@@ -117,6 +119,9 @@ def matching(words: Iterable[str]) -> list[str]:
     """
     files: dict[str, None] = {}
     for word in words:
+        if is_url(word):
+            files.update(dict.fromkeys(matching_urls(word)))
+            continue
         if word == "-" or os.path.lexists(word) or not glob.has_magic(word):
             files[word] = None
             continue
