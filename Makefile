@@ -9,6 +9,8 @@
 #   make fuzz    spoils files of every kind for nine minutes, and looks for what no file may do; SECONDS=60 SEED=1
 #   make bench   measures beside other libraries, and writes docs/performance.md anew
 #   make model   makes the built-in model from nothing, in an hour; CLINC=folder NSMC=reviews.tsv.xz
+#   make dist    the wheel and the source of a release, looked into; make sbom, what a release is made of (CycloneDX);
+#                make audit, what is known to be unsafe in it (asks a service); make container, the image, or its steps
 #   make ctrl    trains a tiny CTRL in half an hour; NSMC=reviews.tsv.xz adds Korean film reviews by rating
 #
 # Only python3 (3.11 or newer), make and a package index are needed; for model and ctrl also npm and the apt-get and
@@ -23,7 +25,10 @@ SEED ?=
 BIN := .venv/bin
 SOURCES := $(shell find src -type f -not -name '*.pyc')
 
-.PHONY: demo test docs browser pictures fuzz bench ctrl model model-inputs format clean
+# A wheel that was built before, to be tested as it is: make test WHEEL=dist/sijo-0.2.0-py3-none-any.whl
+WHEEL ?=
+
+.PHONY: demo test docs browser pictures fuzz bench ctrl model model-inputs dist sbom audit container format clean
 
 demo: .venv/installed
 	@$(BIN)/python examples/demo.py
@@ -62,6 +67,30 @@ model-inputs:
 ctrl: .venv/tests
 	@$(BIN)/python model/ctrl.py $(CTRL) $(if $(NSMC),--nsmc $(NSMC))
 
+dist: .venv/made
+	rm -rf dist
+	$(BIN)/pip install --quiet --constraint constraints.txt build
+	$(BIN)/python -m build --quiet --outdir dist
+	$(BIN)/python tests/release.py wheel dist/*.whl
+
+# Of the environment that the wheel is installed into, and nothing else.
+sbom: .venv/release
+	.venv/release/tools/bin/cyclonedx-py environment --output-reproducible --spec-version 1.6 --of JSON \
+		--pyproject pyproject.toml --mc-type library -o .build/sijo.cdx.json .venv/release/wheel/bin/python
+
+audit: .venv/release
+	.venv/release/tools/bin/pip-audit --path "$$(echo .venv/release/wheel/lib/python*/site-packages)" --desc on
+
+.venv/release: .venv/installed
+	$(PYTHON) -m venv .venv/release/wheel && $(PYTHON) -m venv .venv/release/tools
+	.venv/release/wheel/bin/pip install --quiet --constraint constraints.txt "$$(echo .build/sijo-*.whl)[serve]"
+	.venv/release/wheel/bin/pip uninstall --quiet --yes pip
+	.venv/release/tools/bin/pip install --quiet cyclonedx-bom==7.5.0 pip-audit==2.10.1
+	@touch $@
+
+container: .venv/tests
+	$(BIN)/python -m pytest --override-ini=addopts= -q -rs --import-mode=importlib --confcutdir=tests tests/container
+
 format: .venv/tests
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -79,7 +108,7 @@ clean:
 # The package is built and installed as a user's would be; the source folder itself is never imported.
 .venv/installed: .venv/made pyproject.toml README.md LICENSE NOTICE $(SOURCES)
 	rm -rf .build
-	$(BIN)/pip wheel --quiet --no-deps --wheel-dir .build .
+	$(if $(WHEEL),mkdir .build && cp $(WHEEL) .build,$(BIN)/pip wheel --quiet --no-deps --wheel-dir .build .)
 	$(BIN)/pip install --quiet --no-deps --force-reinstall .build/sijo-*.whl
 	$(BIN)/pip install --quiet --constraint constraints.txt .build/sijo-*.whl
 	@touch $@

@@ -20,7 +20,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # tests import what they share, `battery`, `reference`, `runs` and others, by these names
 sys.path.append(str(Path(__file__).parent))
-pytest_plugins = ["runs", "blank_models", "tuned_models"]
+pytest_plugins = ["runs", "blank_models", "tuned_models", "hub_stand_in"]
 
 WORDS = ["the", "a", "of", "to", "in", "and", "is", "was", "not", "for", "we", "you", "it", "they", "one", "two"]
 WORDS += [

@@ -28,6 +28,7 @@ KEYS = {
         "sentence_encoder",
         "fitted_head",
         "licence",
+        "licence_terms",
         "unused",
         "files",
         "files_not_listed",
@@ -362,3 +363,29 @@ def test_languages_for_people_and_none_without_a_card(told, sijo_cli, tiny_copy)
     (tiny_copy / "README.md").write_bytes(b"---\nlanguage:\n- ko\n- \xff\xfe\n- en\n---\n")
     shown = sijo_cli("inspect", tiny_copy, "--format", "table").out.decode().splitlines()
     assert [line.split() for line in shown if line.startswith("languages")] == [["languages", "ko,", "en"]]
+
+
+@pytest.mark.parametrize(
+    ("heading", "words"),
+    [
+        ("license: cc-by-nc-4.0", "cc-by-nc-4.0 forbids commercial use"),
+        ("license:\n- mit\n- cc-by-nc-sa-4.0", "cc-by-nc-sa-4.0 forbids commercial use"),
+        ("license: llama3.1", "llama3.1 has terms of its own"),
+        ("license: 'gemma'", "gemma has terms of its own"),
+        ("license: other\nlicense_name: acme-terms", "other: acme-terms has terms of its own"),
+        ("license: !!python/object/apply:os.system ['touch ran']", None),
+        ("license: apache-2.0", None),
+        ("language: ko", None),
+    ],
+)
+def test_a_licence_that_one_should_read_first_is_told(sijo_cli, tiny_copy, tmp_path, monkeypatch, heading, words):
+    # kills: a model that a company may not use, shown like any other; a heading that a loader of YAML runs
+    monkeypatch.chdir(tmp_path)
+    (tiny_copy / "README.md").write_text(f"---\n{heading}\n---\n# a model\n")
+    ran = sijo_cli("inspect", tiny_copy, "--format", "json")
+    assert (ran.code, ran.rows()[0]["licence_terms"]) == (0, words), ran.err
+    assert ("warning: the licence" in ran.err) == (words is not None)
+    assert not (tmp_path / "ran").exists()
+    if words is not None:
+        assert words in ran.err
+        assert sijo_cli("inspect", tiny_copy, "--strict").code == 3

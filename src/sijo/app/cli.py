@@ -18,7 +18,7 @@ from typing import Annotated, Literal, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError
 
-from sijo.app import bench, classify, encode, evaluate, export, inspect
+from sijo.app import bench, classify, encode, evaluate, export, hub, inspect
 from sijo.app.again import GIVEN
 from sijo.app.fitting import fit, suggest
 from sijo.app.options import check_options
@@ -60,6 +60,8 @@ def input_name(*command: str) -> Callable[[object, Sequence[Token]], str]:
 COMMANDS = (attribute, bench, distill, evaluate, export, finetune, fit, generate, inspect, pretrain, serve, suggest)
 for module in COMMANDS:
     app.command(module.run, name=module.__name__.rpartition(".")[2], help_format="markdown")
+for name, run_command in (("push", hub.push), ("download", hub.download)):
+    app.command(run_command, name=name, help_format="markdown")
 TOKENIZER = "Make a tokenizer from raw text."
 LABELS = "Check a file of labels before a model reads it."
 app.command("sijo.app.labels:commands", name="labels", help=LABELS)
@@ -238,6 +240,9 @@ class Terminated(BaseException):
 
 def main() -> NoReturn:
     """Run the command that the arguments name; leaves by `sys.exit`."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # the Hub is told what is asked for, and no more
+    if sys.stderr is None or not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     sys.excepthook = tell_story
     sys.exit(run(sys.argv[1:]))
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from sijo.app.numbers import file_size
 from sijo.app.results import print_json, print_shown, wants_json
+from sijo.errors import warn
 from sijo.texts import printable
 
 MOST_SHOWN = 40
@@ -57,6 +58,8 @@ def run(model: str | None = None, /, *, options: InspectSettings = InspectSettin
         print_json(contents, ascii=True)  # file names need not be text
     else:
         _print(contents)
+    if contents["licence_terms"] is not None:
+        warn(f"the licence {contents['licence_terms']}, by its name in the card; read it before you use the model")
     if error is not None:
         raise error
 

@@ -13,10 +13,12 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from io import TextIOWrapper
 from pathlib import Path
 from typing import NamedTuple
 
+from sijo.checkpoints.locate import BUILT_IN
 from sijo.errors import SettingError, SijoError
 from sijo.files.manifest import MANIFEST
 from sijo.files.paths import present
@@ -90,6 +92,8 @@ class Card:
     """What the teacher's names."""
     licence_notes: Sequence[str] = ()
     """What else there is to know of licences, such as that of the data: a sentence each."""
+    languages: Sequence[str] = ()
+    """What it reads, by codes such as "ko"; by default those of the base model's card."""
     tags: Sequence[str] = ()
     """For the Hub, beside sijo."""
     version: str = __version__
@@ -146,6 +150,24 @@ def licence(folder: Path) -> str | None:
     return f"{value}: {own}" if own else value or None
 
 
+def restriction(licence: str | None) -> str | None:
+    """What a licence, as `licence` gives it, says that a company should read first; None where it is not known to.
+
+    By its name alone: nothing of its text is read, and no advice is meant.
+
+    >>> restriction("cc-by-nc-4.0"), restriction("apache-2.0, gemma")
+    ('cc-by-nc-4.0 forbids commercial use', 'gemma has terms of its own')
+    >>> restriction("mit"), restriction("other: acme-terms"), restriction(None)
+    (None, 'other: acme-terms has terms of its own', None)
+    """
+    says = {"non_commercial": "forbids commercial use", "own_terms": "has terms of its own"}
+    for kind, words in says.items():
+        for name in (licence or "").split(", "):
+            if any(fnmatchcase(name.casefold(), pattern) for pattern in HUB["licences"][kind]):
+                return f"{name} {words}"
+    return None
+
+
 def languages(folder: Path) -> tuple[str, ...] | None:
     """The languages that the heading of a folder's card names, mostly by codes such as "ko", if it names any.
 
@@ -200,15 +222,17 @@ def _named_in(folder: Path) -> dict[str, list[str]]:
 def _heading(card: Card) -> Iterator[str]:
     """The lines of YAML between the two rules; every name in it is a string in double quotes."""
     if card.licence is not None:
-        known = card.licence in HUB["licences"]
+        known = card.licence in HUB["licences"]["known"]
         yield f"license: {card.licence if known else 'other'}"
         if not known:
             yield f"license_name: {_quoted(card.licence)}"
     yield "library_name: sijo"
-    if card.base_model is not None and _on_hub(card.base_model):
+    if card.base_model not in (None, BUILT_IN) and _on_hub(card.base_model):
         yield f"base_model: {_quoted(card.base_model)}"
     if card.task in PIPELINES:
         yield f"pipeline_tag: {card.task}"
+    if codes := [_quoted(code) for code in card.languages if LANGUAGE.fullmatch(code)]:
+        yield f"language: [{', '.join(codes)}]"  # in quotes, or Norwegian were false in YAML
     yield "tags:"
     yield from ("- sijo", *(f"- {_quoted(tag)}" for tag in card.tags if tag != "sijo"))
     measured = [metric for metric in map(Metric._make, card.metrics) if math.isfinite(metric.value)]

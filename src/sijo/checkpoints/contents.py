@@ -13,7 +13,7 @@ from typing import Any
 
 from sijo.checkpoints.adapters import Adapter
 from sijo.checkpoints.blocks import tensor_entries
-from sijo.checkpoints.card import languages, licence
+from sijo.checkpoints.card import languages, licence, restriction
 from sijo.checkpoints.describe import FolderDescription
 from sijo.checkpoints.onnx.files import ONNX_NAMES, onnx_file
 from sijo.checkpoints.onnx.opened import session_source
@@ -67,6 +67,7 @@ def inspect(
         "sentence_encoder": None,
         "fitted_head": None,
         "licence": None,
+        "licence_terms": None,
         "languages": None,
         "unused": [],
         "onnx": {},
@@ -86,6 +87,7 @@ def inspect(
     first = next(iter(errors.values()), None)
     try:
         contents["licence"], named = licence(folder), languages(folder)
+        contents["licence_terms"] = restriction(contents["licence"])
         contents["languages"] = named and list(named)
     except (SijoError, OSError) as error:
         errors["README.md"] = error

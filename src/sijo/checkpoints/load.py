@@ -4,8 +4,9 @@ import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -116,6 +117,10 @@ class Model(Network):
     def languages(self) -> tuple[str, ...] | None:
         """Those that its card names; None where it names none."""
         return languages_of(self.source)
+
+    def push_to_hub(self, repo: str, **how: Any) -> Any:
+        """Save it and put it on the Hub as org/name; takes and gives what `hub.push.push_model` does."""
+        return import_module("sijo.checkpoints.hub.push").push_model(self, repo, **how)  # which knows this module
 
     @cached_property
     def fingerprint(self) -> str:

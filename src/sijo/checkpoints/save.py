@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from sijo.checkpoints.card import CARD, LONGEST_CARD, Card, known_licence, write_card
+from sijo.checkpoints.describe import languages_of
 from sijo.checkpoints.load import Model
 from sijo.checkpoints.names import NameTable
 from sijo.checkpoints.sentence import write_sentence_settings
@@ -128,7 +129,7 @@ def _write(
                 "other vectors; fit one to them by sijo fit"
             )
     if card is not None:
-        write_card(folder, _with_licence(card, model.source))
+        write_card(folder, _with_base(card, model.source))
     elif model.source is not None and (old := present(model.source, CARD)):
         (folder / CARD).write_bytes(old.read_bytes(LONGEST_CARD))
 
@@ -143,11 +144,15 @@ def _in_place_of(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> Ma
     return {name: tensors[name] for name in own}
 
 
-def _with_licence(card: Card, source: Path | None) -> Card:
+def _with_base(card: Card, source: Path | None) -> Card:
     """The card with what the card of its base model names, where that can be read: it is no part of the model."""
-    if source is None or card.base_licence is not None:
+    if source is None:
         return card
-    return replace(card, base_licence=known_licence(source))
+    return replace(
+        card,
+        base_licence=card.base_licence or known_licence(source),
+        languages=card.languages or languages_of(source) or (),
+    )
 
 
 def _form(model: Model) -> tuple[Family, dict[str, object], dict[str, Layout]]:

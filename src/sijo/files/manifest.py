@@ -59,9 +59,13 @@ def digests(folder: Path) -> Listing:
 def write_manifest(folder: Path) -> None:
     """Put a manifest beside the files of a folder, in place of one from before."""
     listed = {name: entry for name, entry in digests(folder).items() if name != MANIFEST}
-    files = {name: {"bytes": size, "sha256": sha256} for name, (size, sha256) in listed.items()}
-    manifest = {"format": MANIFEST_FORMAT, "sijo": __version__, "files": files}
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    (folder / MANIFEST).write_text(rendered(listed), encoding="utf-8")
+
+
+def rendered(listing: Listing) -> str:
+    """The text of the manifest that lists these files."""
+    files = {name: {"bytes": size, "sha256": sha256} for name, (size, sha256) in listing.items()}
+    return json.dumps({"format": MANIFEST_FORMAT, "sijo": __version__, "files": files}, indent=2) + "\n"
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def verify(folder: Path) -> Seal | None:
     model. Takes 0.5 s for 90 MB on a processor without instructions for SHA, and a tenth of it on others. What this
     process hashed before is not hashed again while its size, its times and its inode are the same.
     """
-    listing = _listing(folder)
+    listing = listed_files(folder)
     if listing is None:
         return None
     for name in _names(folder):
@@ -112,7 +116,7 @@ def must_match(folder: Path, name: str, content: bytes | bytearray | BufferedRea
 
     content  the bytes themselves, or the open file; None to look no further than the list
     """
-    if name in (*FOR_PEOPLE, MANIFEST) or (listing := _listing(folder)) is None:
+    if name in (*FOR_PEOPLE, MANIFEST) or (listing := listed_files(folder)) is None:
         return
     if name not in listing:
         _refuse_added(folder, name)
@@ -134,7 +138,7 @@ def known_sha256(folder: Path, name: str) -> str:
 
     Raises CheckpointError where there is no such file.
     """
-    listing = _listing(folder)
+    listing = listed_files(folder)
     if listing is not None and name in listing:
         return listing[name][1]
     with _opened(folder, name) as stream:
@@ -174,8 +178,8 @@ def decides(name: str) -> bool:
     return not hidden and not last.endswith(RESULTS) and (last.endswith(DECIDING) or last in DECIDING_NAMES)
 
 
-def _listing(folder: Path) -> Listing | None:
-    """What the manifest of a folder lists; None where it has none."""
+def listed_files(folder: Path) -> Listing | None:
+    """What the manifest of a folder lists; None where it has none; raises as `verify` for what cannot be."""
     stream = open_inside(folder, MANIFEST)
     if stream is None:
         return None

@@ -148,7 +148,7 @@ class FittedModels:
 
     def __init__(self, models: ServedModels) -> None:
         self.models = models
-        self._folder = TemporaryDirectory(prefix="sijo-serve-")
+        self._folder: TemporaryDirectory[str] | None = None
         self._own: list[str] = []
         self._made = 0
 
@@ -163,7 +163,7 @@ class FittedModels:
         self._made += 1
         while (name := f"fitted-{self._made}") in self.models.by_name:
             self._made += 1
-        folder = await asyncio.to_thread(made.save, Path(self._folder.name) / name)
+        folder = await asyncio.to_thread(made.save, self._place() / name)
         own = ServedModel(name, describe(folder), model.queue, model.limits, model.run_by)
         for opens in own.opened():
             await asyncio.to_thread(opens)
@@ -172,7 +172,7 @@ class FittedModels:
         while len(self._own) > MOST_FITTED:
             oldest = self._own.pop(0)
             del self.models.by_name[oldest]
-            await asyncio.to_thread(shutil.rmtree, Path(self._folder.name) / oldest, ignore_errors=True)
+            await asyncio.to_thread(shutil.rmtree, self._place() / oldest, ignore_errors=True)
         return name
 
     def __contains__(self, name: str) -> bool:
@@ -183,11 +183,26 @@ class FittedModels:
         """A .zip of the folder of a model, piece by piece; Refusal for one that was not fitted here."""
         if name not in self:
             raise Refusal(404, f"no model {name[:100]!r} was fitted here", kind="model_not_found")
-        return await asyncio.to_thread(zipped, Path(self._folder.name) / name, name)
+        return await asyncio.to_thread(zipped, self._place() / name, name)
 
     def close(self) -> None:
         """Let go of the folder."""
-        self._folder.cleanup()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def _place(self) -> Path:
+        """Their folder, made for the first: else nothing is written, and a service runs where nothing can be.
+
+        Raises Refusal there.
+        """
+        if self._folder is None:
+            try:
+                self._folder = TemporaryDirectory(prefix="sijo-serve-")
+            except OSError:
+                raise Refusal(
+                    424, "a head that is fitted needs a folder, and this service may write nowhere; it needs a /tmp"
+                ) from None
+        return Path(self._folder.name)
 
 
 class Spilled(io.RawIOBase):

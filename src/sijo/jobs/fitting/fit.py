@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import numpy as np
 
 from sijo.checkpoints.card import CARD, Card, Metric, known_licence, write_card
-from sijo.checkpoints.describe import FolderDescription
+from sijo.checkpoints.describe import FolderDescription, languages_of
 from sijo.checkpoints.locate import BUILT_IN
 from sijo.checkpoints.sentence import network_folder
 from sijo.checkpoints.vectors.fitted_head import FITTED, write_fitted_head
@@ -142,6 +142,7 @@ class FittedModel:
             measured_on="the labelled texts themselves, each answered by a head fitted to others of them",
             settings=self.settings,
             base_licence=None if source is None else known_licence(source),
+            languages=languages_of(source) or (),
             tags=("few-shot",),
         )
 
