@@ -86,3 +86,27 @@ def lay(folder, *, settings=SETTINGS, lines=4, timings=4, examples=(MLM, RTD), *
 def drawn(*folders, out=None):
     report.run(folders, out)
     return (out or folders[0] / "report.html").read_text(encoding="utf-8")
+
+
+def interval(value, low=0.5, high=0.9):
+    return {"value": value, "low": low, "high": high}
+
+
+def lay_results(folder, task, rows, labels=(), **more):
+    """A finished run of fine-tuning with these predictions; what is None is not there."""
+    lay(folder, settings={"task": task, "cutting": {"length": 16}}, examples=())
+    metrics = {"accuracy": interval(0.75), "macro_f1": interval(0.7), "micro_f1": interval(0.75)}
+    results = {
+        "task": task, "metric": "accuracy", "seed": 0, "best_step": 30, "evaluation_rows": len(rows), "loss": 0.432,
+        "metrics": metrics, "macro_f1_over": "labels in gold or predictions",
+    }  # fmt: skip
+    (folder / "results.json").write_text(json.dumps(results | more))
+    (folder / "data.json").write_text(json.dumps({"labels": list(labels)}))
+    lines = [{"row": number, "text": f"text {number}"} | row for number, row in enumerate(rows, 1)]
+    (folder / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    evaluations = [
+        {"step": step, "epoch": 1.0, "loss": 1 / step, "accuracy": step / 50, "micro_f1": step / 50}
+        for step in (10, 30)
+    ]
+    (folder / "evaluations.jsonl").write_text("".join(json.dumps(line) + "\n" for line in evaluations))
+    return folder

@@ -9,36 +9,12 @@ import re
 
 import pytest
 
-from run_folders import HOSTILE, LINE, Page, drawn, lay
+from run_folders import HOSTILE, LINE, Page, drawn, interval, lay, lay_results
 from sijo.app.report import answers, run_results
 from sijo.app.report.run_results import READERS
 
 LONG = "배송이 늦어져서 환불을 요청하는 고객의 문의, 그리고 그와 비슷한 모든 이야기"
 HEBREW = "החזר כספי"
-
-
-def interval(value, low=0.5, high=0.9):
-    return {"value": value, "low": low, "high": high}
-
-
-def lay_results(folder, task, rows, labels=(), **more):
-    """A finished run of fine-tuning with these predictions; what is None is not there."""
-    lay(folder, settings={"task": task, "cutting": {"length": 16}}, examples=())
-    metrics = {"accuracy": interval(0.75), "macro_f1": interval(0.7), "micro_f1": interval(0.75)}
-    results = {
-        "task": task, "metric": "accuracy", "seed": 0, "best_step": 30, "evaluation_rows": len(rows), "loss": 0.432,
-        "metrics": metrics, "macro_f1_over": "labels in gold or predictions",
-    }  # fmt: skip
-    (folder / "results.json").write_text(json.dumps(results | more))
-    (folder / "data.json").write_text(json.dumps({"labels": list(labels)}))
-    lines = [{"row": number, "text": f"text {number}"} | row for number, row in enumerate(rows, 1)]
-    (folder / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    evaluations = [
-        {"step": step, "epoch": 1.0, "loss": 1 / step, "accuracy": step / 50, "micro_f1": step / 50}
-        for step in (10, 30)
-    ]
-    (folder / "evaluations.jsonl").write_text("".join(json.dumps(line) + "\n" for line in evaluations))
-    return folder
 
 
 def given(gold, predicted, score=0.5, **more):
