@@ -1,8 +1,8 @@
 """Forks a `sijo` process for each order on standard input, or waits for one; started by the fixture `nursery`.
 
-Importing torch takes seconds and a fork milliseconds. Nothing is computed before the fork, so a
-child has no thread of a parent to miss. It goes through `main` as any other, and leaves out only
-Python's own clearing up of all that torch has made, which takes a second.
+Importing torch takes seconds and a fork milliseconds; so does torch._dynamo, which the first optimizer of a process
+imports. Nothing is computed before the fork, so a child has no thread of a parent to miss. It goes through `main`
+as any other, and leaves out only Python's own clearing up of all that torch has made, which takes a second.
 """
 
 import gc
@@ -16,6 +16,8 @@ import pyarrow.compute
 import pyarrow.parquet
 import rich.console
 import torch
+import torch._dynamo
+import torch.distributed.fsdp
 
 import sijo.app.cli
 import sijo.app.evaluate

@@ -86,7 +86,7 @@ def test_a_page_is_all_of_the_texts_and_nothing_but_them(sijo_cli, write, tiny_m
         "dir",
         "lang",
     }
-    allowed |= {"charset", "http-equiv", "content", "aria-label"}
+    allowed |= {"charset", "http-equiv", "content", "aria-label", "role"}
     for _, attributes in page.elements:
         assert attributes.keys() <= allowed
         assert re.fullmatch(r"(width:\d+%)?", attributes.get("style", "")) and "url(" not in str(attributes)
@@ -97,7 +97,7 @@ def test_a_page_is_all_of_the_texts_and_nothing_but_them(sijo_cli, write, tiny_m
         panels = page.panels[place * 4 : place * 4 + 4]  # three labels, and the first rather than the next
         assert [panel.rstrip("\n") for panel in panels] == [text] * 4
     names = {one["name"] for tag, one in page.elements if tag == "input"}
-    assert names == {"t1", "t2", "t3"} and sum(tag == "section" for tag, _ in page.elements) == 12
+    assert names == {"t1", "t2", "t3"} and sum(one.get("class") == "panel" for _, one in page.elements) == 12
     assert {one["for"] for tag, one in page.elements if tag == "label"} == {
         one["id"] for tag, one in page.elements if tag == "input"
     }

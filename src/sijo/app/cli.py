@@ -152,26 +152,31 @@ def encode_file(
 
 
 @app.command(help_format="markdown")
-def report(*runs: Path, out: Path | None = None) -> None:
-    """Draw what happened in a run of pretraining into one HTML file, and print its path.
+def report(*runs: Path, out: Path | None = None, texts: bool = True) -> None:
+    """Draw what happened in a run of training into one HTML file, and print its path.
 
-    RUNS are folders that sijo pretrain was given as --out; several are drawn beside each other. The file
-    needs no network, script or other file: loss by objective, learning rate, gradient norm and speed, what
-    the run has cost, its settings, and texts with what was hidden and guessed, or replaced and spotted. A run
-    that is under way or was interrupted is drawn as far as it has come.
+    RUNS are folders that sijo pretrain, distill or finetune was given as --out; several are drawn beside each
+    other. The file needs no network, script or other file: loss by objective, learning rate, gradient norm and
+    speed, what the run has cost, its settings, and texts with what was hidden and guessed, or replaced and spotted.
+    Of fine-tuning, how good it is, label by label, what was taken for what, and rows right and wrong. A run that is
+    under way or was interrupted is drawn as far as it has come. sijo evaluate --report draws an evaluation.
 
         sijo report runs/electra
 
         sijo report runs/electra runs/bert --out both.html
 
+        sijo report runs/requests --no-texts
+
     Parameters
     ----------
     out
         The file to write; report.html in the run's folder by default.
+    texts
+        Show texts of the data, which whoever is given the file can read.
     """
     from sijo.app.report import report as reporting
 
-    reporting.run(runs, out)
+    reporting.run(runs, out, texts=texts)
 
 
 @app.command(help_format="markdown")

@@ -75,7 +75,10 @@ class EvaluateSettings(LabelSettings):
     predictions: Path | None = None
     """A .csv, .jsonl or .parquet to write each row's text, right label, given label, probability and margin in."""
     report: Path | None = None
-    """A .md or .html to write everything in, beside printing it; .html has drawings, and needs no other file."""
+    """A .md or .html to write everything in, beside printing it; .html has drawings, rows right and wrong and, of
+    one run, the words that decided some of them, and needs no other file."""
+    report_texts: bool = True
+    """Show those rows, whose texts whoever is given the .html can read."""
     plot: Path | None = None
     """A .png, .svg or .pdf to draw the confusion matrix, the reliability and the risk-coverage curve in."""
     resamples: int = 1000
@@ -85,6 +88,11 @@ class EvaluateSettings(LabelSettings):
     workers: int = 1
     """Processes that share the rows where one does not fill the machine; each takes its share of the threads, and
     the answers are the same."""
+
+    @property
+    def explains(self) -> bool:
+        """Whether some rows are explained, for a page that shows them."""
+        return self.report is not None and self.report.suffix.lower() != ".md" and self.report_texts
 
     @property
     def calibration_names(self) -> tuple[CalibrationName, ...]:

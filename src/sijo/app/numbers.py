@@ -30,12 +30,12 @@ def percent(share: float) -> str:
 def short_count(count: float) -> str:
     """A count in few signs.
 
-    >>> short_count(64_000), short_count(999_999), short_count(13_548_000)
-    ('64,000', '1.00 M', '13.5 M')
+    >>> short_count(64_000), short_count(999_999), short_count(13_548_000), short_count(109_514_298)
+    ('64,000', '1.00 M', '13.5 M', '110 M')
     """
     for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
         if count >= 0.9995 * size:
-            return f"{count / size:#.3g} {letter}"
+            return f"{f'{count / size:#.3g}'.removesuffix('.')} {letter}"
     return whole(count)
 
 

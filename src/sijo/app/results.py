@@ -17,7 +17,9 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, BinaryIO, Literal
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.padding import Padding
 from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
@@ -117,6 +119,33 @@ def print_table(headings: Iterable[str], rows: Iterable[Sequence[str]], *, title
         print_shown(Text(note, style="dim"))
 
 
+def print_with_notes(
+    headings: Sequence[str], rows: Iterable[tuple[Sequence[str], str]], *, names: int, note: str = ""
+) -> None:
+    """Print lines of few signs, each with a dim note under it that wraps; for a person with 80 columns.
+
+    headings  of the cells
+    rows      the cells of each line, and its note
+    names     how many of the cells, on the left, are names; the others are numbers, and stand on the right
+    note      a dim line under all of them
+    """
+    lines = [([*map(printable, cells)], under) for cells, under in rows]
+    widths = [max(map(cell_len, column)) for column in zip(headings, *(cells for cells, _ in lines), strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        gaps = [" " * (width - cell_len(cell)) for width, cell in zip(widths, cells, strict=True)]
+        return "  ".join(
+            cell + gap if place < names else gap + cell
+            for place, (cell, gap) in enumerate(zip(cells, gaps, strict=True))
+        ).rstrip()
+
+    print_shown(Text(line(headings), style="bold"))
+    for cells, under in lines:
+        print_shown(Text(line(cells)), Padding(Text(printable(under), style="dim"), (0, 0, 0, 4)))
+    if note:
+        print_shown(Text(note, style="dim"))
+
+
 def print_beside_texts(
     columns: Sequence[Column], rows: Sequence[Sequence[Text]], texts: Sequence[str | Text], *, headings: bool
 ) -> None:
@@ -150,16 +179,13 @@ def print_shown(*parts: RenderableType, stderr: bool = False, soft_wrap: bool = 
         screen.print(part, soft_wrap=soft_wrap)
 
 
-def print_rows(
-    rows: Sequence[Mapping[str, object]], format: str | None, *, shown: Sequence[Mapping[str, object]] = ()
-) -> None:
-    """Print rows of like fields: JSON lines in a pipe; for people a table, of the rows `shown` if there are any."""
+def print_rows(rows: Sequence[Mapping[str, object]], format: str | None) -> None:
+    """Print rows of like fields: JSON lines in a pipe, a table for people."""
     if wants_json(format):
         print_json(*rows, ascii=True)
         return
-    shown = shown or rows
-    cells = ([value if isinstance(value, str) else json.dumps(value) for value in row.values()] for row in shown)
-    print_table(shown[0], cells)
+    cells = ([value if isinstance(value, str) else json.dumps(value) for value in row.values()] for row in rows)
+    print_table(rows[0], cells)
 
 
 def tell(sentence: str, *, lines: bool = False) -> None:

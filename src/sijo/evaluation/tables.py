@@ -138,7 +138,7 @@ def _matrix(evaluation: Evaluation) -> RenderableType:
 
 
 def _commonest(evaluation: Evaluation) -> RenderableType:
-    commonest = confusions(evaluation)
+    commonest = confusions(evaluation.labels, evaluation.confusion)
     if not commonest.rows:
         return Text("No row was given a wrong label.")
     drawn = _columns(commonest.headings[:2], commonest.headings[2:], left=1)
@@ -147,22 +147,16 @@ def _commonest(evaluation: Evaluation) -> RenderableType:
     return Group(Text(commonest.title, style="bold"), drawn)
 
 
-def confusions(evaluation: Evaluation) -> WordTable:
-    """The commonest confusions, at most ten."""
+def confusions(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> WordTable:
+    """The commonest confusions, at most ten, from counts of rows [gold][predicted]."""
     found = sorted(
         (-count, gold, predicted)
-        for gold, counts in enumerate(evaluation.confusion)
+        for gold, counts in enumerate(confusion)
         for predicted, count in enumerate(counts)
         if count and gold != predicted
     )
-    labels = evaluation.labels
     rows = [
-        [
-            labels[gold],
-            labels[predicted],
-            f"{-count:,}",
-            f"{-count / evaluation.classes[gold].support:.0%}",
-        ]
+        [labels[gold], labels[predicted], f"{-count:,}", f"{-count / sum(confusion[gold]):.0%}"]
         for count, gold, predicted in found[:SHOWN_CONFUSIONS]
     ]
     title = f"The {len(rows)} commonest of {len(found):,} confusions"

@@ -110,11 +110,12 @@ def measure(seed: FinetuneSeed) -> dict[str, Any]:
     predictions = seed.predictions(seed.best()["step"])
     rows = setup.evaluation.rows
     measured = intervals(setup.metrics(predictions.labels), len(rows))
+    pairs = setup.task != "question-answering"  # whose second text would stand there for each of its questions
     with whole_file(seed.folder / "predictions.jsonl") as file:
         for number, (row, label, shares) in enumerate(
             zip(rows, predictions.labels, predictions.scores, strict=True), 1
         ):
-            line = _line(number, row, label) | shares
+            line = _line(number, row, label, pairs=pairs) | shares
             file.write(json_line(line))
     results: dict[str, Any] = {
         "task": setup.task,
@@ -175,8 +176,8 @@ def export(seed: FinetuneSeed, results: Mapping[str, Any], folder: Path) -> None
     save(seed.model, folder, overwrite=True, card=card)
 
 
-def _line(number: int, row: LabelledRow, predicted: Any) -> dict[str, Any]:
-    """A line of predictions.jsonl, without the scores."""
+def _line(number: int, row: LabelledRow, predicted: Any, *, pairs: bool) -> dict[str, Any]:
+    """A line of predictions.jsonl, without the scores; of pairs with both texts."""
     gold = row.label
     if gold and isinstance(gold, tuple) and not isinstance(gold[0], str):
         gold = [answer.text for answer in gold]
@@ -184,6 +185,8 @@ def _line(number: int, row: LabelledRow, predicted: Any) -> dict[str, Any]:
         gold, predicted = row.choices[gold], row.choices[predicted]
     name = {"id": row.name} if row.name else {}
     text = {"words": row.words} if row.words else {"text": row.texts[0]}
+    if pairs and len(row.texts) > 1:
+        text["second"] = row.texts[1]
     return {"row": number, **name, **text, "gold": gold, "predicted": predicted}
 
 

@@ -68,6 +68,25 @@ class MeasuredTexts:
     thresholds: tuple[float, ...] = ()
     """From which probability each label is given; none where labels exclude each other."""
 
+    def told_rows(self) -> tuple[np.ndarray, np.ndarray]:
+        """The numbers of the wrong rows, the surest first, and of the right ones, the least sure first.
+
+        Of several labels a text, a wrong row is as sure as it is of the label that it is most wrong about.
+        """
+        given_NC, gold_NC = self.answers.given_NC, self.answers.gold_NC
+        right_N = (given_NC == gold_NC).all(1)
+        if self.answers.several:
+            away_NC = np.where(given_NC > 0, self.probabilities, 1 - self.probabilities)
+            wrong_N = np.where(given_NC != gold_NC, away_NC, -np.inf).max(1)
+            sure_N = np.where(right_N, away_NC.min(1), wrong_N)
+        else:
+            sure_N = np.take_along_axis(self.probabilities, given_NC[:, :1], 1)[:, 0]
+        wrong_n, right_n = np.flatnonzero(~right_N), np.flatnonzero(right_N)
+        return (
+            wrong_n[np.argsort(-sure_N[wrong_n], kind="stable")],
+            right_n[np.argsort(sure_N[right_n], kind="stable")],
+        )
+
 
 def score_texts(
     labeller: Labeller,

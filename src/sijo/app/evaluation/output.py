@@ -138,7 +138,7 @@ def show(
     if settings.predictions is not None:
         write_predictions(runs, settings.predictions, named=not alone)
     if settings.report is not None:
-        write_report(runs, beside, settings.report)
+        write_report(runs, beside, settings.report, texts=settings.report_texts)
     if settings.plot is not None:
         from sijo.evaluation.plots import plot
         from sijo.evaluation.zero_shot import Evaluation
@@ -232,14 +232,17 @@ def answer_rows(run: FinishedRun, *, named: bool) -> tuple["pa.Table", "pa.Table
     return pa.table(columns), pa.table(added)
 
 
-def write_report(runs: Sequence[FinishedRun], beside: Results, path: Path) -> None:
-    """Write everything to one file, whole or not at all: as Markdown, or as a page with its drawings in it."""
+def write_report(runs: Sequence[FinishedRun], beside: Results, path: Path, *, texts: bool) -> None:
+    """Write everything to one file, whole or not at all: as Markdown, or as a page with its drawings in it.
+
+    texts  show some of the rows in the page
+    """
     if path.suffix.lower() == ".md":
         text = markdown(list(report_tables(runs, beside)))
     else:
         from sijo.app.report.evaluation import evaluation_page
 
-        text = evaluation_page([(run.summary, run.measured.evaluation) for run in runs], beside)
+        text = evaluation_page(runs, beside, texts=texts)
     with whole_file(path) as out:
         out.write(text.encode("utf-8", "replace"))  # half of a surrogate pair is no letter
 

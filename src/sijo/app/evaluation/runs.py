@@ -1,8 +1,8 @@
 """Every data set labelled in every way that is asked for and possible; each text is scored once by a scorer."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from sijo.app.calibrating import calibrated_by
 from sijo.app.evaluate_settings import BUILT_IN, EvaluateSettings
 from sijo.app.evaluation.gold_rows import GoldRows
 from sijo.app.progress import RowProgress
+from sijo.app.report.answers import RIGHT, WRONG
 from sijo.batching import groups
 from sijo.checkpoints.describe import describe
 from sijo.errors import RefusedError, SettingError, SijoError, TextError, warn
@@ -19,9 +20,16 @@ from sijo.inference.outputs import NotFiniteError
 from sijo.inference.precision import FIRST_TEXTS
 from sijo.inference.workers import WorkerPool
 from sijo.version import __version__
+from sijo.zeroshot.explaining.evidence import Explanation
+from sijo.zeroshot.explaining.occlusion import explain
 from sijo.zeroshot.labeller import Labeller
 from sijo.zeroshot.many_labels.composing import drawn_from
 from sijo.zeroshot.measured import Gold, MeasuredTexts, ScoredTexts, measure, score_texts
+
+READINGS = 32
+"""Of a row that is explained: with as many words, or runs of words, left out in turn."""
+LABELS = 3
+"""For which it is explained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +43,8 @@ class FinishedRun:
     rows: GoldRows
     texts_cut: int
     """Texts that were read in part."""
+    explained: Mapping[int, Explanation] = field(default_factory=dict)
+    """By its number, why some rows got their label; those that a report shows, of one run alone."""
 
     @property
     def record(self) -> dict[str, Any]:
@@ -79,7 +89,8 @@ def finished_runs(
                 if any((run.summary.data, run.summary.way) == (data, named) for run in runs):
                     continue  # auto is one of the scorers that were named
                 try:
-                    runs.append(_measured(labeller, scored, gold, data, named, replace(way, calibrate=how)))
+                    own = replace(way, calibrate=how)
+                    runs.append(_measured(labeller, scored, gold, data, named, own, alone=alone))
                 except (SettingError, TextError) as error:
                     if alone:
                         raise
@@ -163,8 +174,10 @@ def _measured(
     data: str,
     way: Way,
     settings: EvaluateSettings,
+    *,
+    alone: bool,
 ) -> FinishedRun:
-    """One run, measured under the calibration of its settings."""
+    """One run, measured under the calibration of its settings; where it is the only one, with reasons to show."""
     gold: Gold = rows.gold if rows.several else [names[0] for names in rows.gold]
     engine, started = labeller.scorer.engine, time.perf_counter()
     read = engine.read
@@ -174,6 +187,12 @@ def _measured(
         )
         seconds = scored.seconds + time.perf_counter() - started
         measured = measure(labeller, scored, gold, resamples=settings.resamples, seed=settings.seed)
+        read = scored.read + engine.read - read
+        explained = (
+            _explained(labeller, measured, rows.texts)
+            if alone and settings.explains and not settings.reads_few
+            else {}
+        )
     except NotFiniteError as error:
         raise error.after(0, "row") from None
     summary = RunSummary(
@@ -182,7 +201,7 @@ def _measured(
         rows=len(rows.texts),
         numbers=numbers_of(measured.evaluation),
         seconds=seconds,
-        read=scored.read + engine.read - read,
+        read=read,
         kept=scored.kept,
         answers=measured.answers,
     )
@@ -208,7 +227,17 @@ def _measured(
         "kept": scored.kept,
         "sijo": __version__,
     }
-    return FinishedRun(summary=summary, about=about, measured=measured, rows=rows, texts_cut=cut)
+    return FinishedRun(
+        summary=summary, about=about, measured=measured, rows=rows, texts_cut=cut, explained=explained
+    )
+
+
+def _explained(labeller: Labeller, measured: MeasuredTexts, texts: Sequence[str]) -> dict[int, Explanation]:
+    """Why the first of the rows that a report shows got their label, for at most half of what all rows cost."""
+    wrong_n, right_n = measured.told_rows()
+    rows = [*wrong_n[:WRONG].tolist(), *right_n[:RIGHT].tolist()][: max(2, len(texts) // (2 * READINGS))]
+    reasons = explain(labeller, [texts[row] for row in rows], top_k=LABELS, limit=READINGS)
+    return dict(zip(rows, reasons, strict=True))
 
 
 def shown_names(sources: Sequence[str]) -> list[str]:

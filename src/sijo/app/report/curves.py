@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from sijo.app.numbers import percent, three_digits, whole
 from sijo.app.report.run_record import Curve, RunRecord, curve, title_of
+from sijo.evaluation.runs import SHOWN as METRICS
 
 Form = Callable[[float], str]
 """How a value is written."""
@@ -51,7 +52,7 @@ def curve_figures(runs: Sequence[RunRecord]) -> list[CurveFigure]:
         titles["loss"] = ("loss, weighted sum", three_digits)
     titles |= {key: (f"answered right, {title_of(key.removesuffix('_right'))}", percent) for key in rights}
     titles |= {"lr": ("learning rate", three_digits), "gradient_norm": ("gradient norm", three_digits)} | SPEEDS
-    figures = []
+    figures = list(evaluation_figures(runs))
     for key, (title, form) in titles.items():
         series = [curve(run.timings if key in SPEEDS else run.metrics, key) for run in runs]
         if any(steps for steps, _ in series):
@@ -59,6 +60,20 @@ def curve_figures(runs: Sequence[RunRecord]) -> list[CurveFigure]:
             ends = [(n, form(smoothed(values)[-1])) for n, (_, values) in enumerate(series, 1) if values]
             figures.append(CurveFigure(title, ends, svg))
     return figures
+
+
+def evaluation_figures(runs: Sequence[RunRecord]) -> Iterator[CurveFigure]:
+    """A drawing of each number that was measured on evaluation rows, but of those that are another one's twin."""
+    keys = dict.fromkeys(key for run in runs for line in run.evaluations[-1:] for key in line)
+    drawn: list[list[Curve]] = []
+    for key in keys:
+        series = [curve(run.evaluations, key) for run in runs]
+        if key in ("step", "epoch") or not any(steps for steps, _ in series) or series in drawn:
+            continue
+        drawn.append(series)
+        ends = [(n, three_digits(values[-1])) for n, (_, values) in enumerate(series, 1) if values]
+        title = f"{METRICS.get(key, key.replace('_', ' '))}, evaluation rows"
+        yield CurveFigure(title, ends, drawing(series, three_digits, from_zero=False, smooth=False))
 
 
 def smoothed(values: Sequence[float]) -> list[float]:

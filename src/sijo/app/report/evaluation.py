@@ -2,22 +2,27 @@
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
 
+from sijo.app.numbers import percent
+from sijo.app.report.answers import RIGHT, WRONG, ShownAnswers, confusion_shown, label_bars
 from sijo.app.report.curves import COLOURS, FAINT, RUNS, svg
+from sijo.app.report.explanations import LABELS, LONGEST, ShownRow, clipped, shown_row
 from sijo.app.report.page import rendered
 from sijo.evaluation.run_tables import WordTable, evaluation_tables, word_tables
-from sijo.evaluation.runs import COMPARED, AnyEvaluation, Results, RunSummary
-from sijo.evaluation.tables import LARGEST_MATRIX, confusions
+from sijo.evaluation.runs import COMPARED, Results
 from sijo.evaluation.zero_shot import Evaluation
+from sijo.texts import shortened
 from sijo.version import __version__
 
-Shown = tuple[RunSummary, AnyEvaluation]
-SHADES = 9
-"""Of a cell of the confusion matrix: `shade0` to `shade9` in the style sheet."""
+if TYPE_CHECKING:
+    from sijo.app.evaluation.runs import FinishedRun
+
+LONGEST_LABEL = 80
+"""Characters of a label beside a row."""
 
 
 class DataSection(NamedTuple):
@@ -31,43 +36,89 @@ class DataSection(NamedTuple):
     figures: list[tuple[str, Markup]]
     best: str
     tables: list[WordTable]
-    confusion: "ConfusionCells | None"
+    answers: ShownAnswers
+    explained: bool
+    """Whether the words that decided are marked in some rows."""
 
 
-class ConfusionCells(NamedTuple):
-    """The matrix of few labels: of each gold label, how many rows got each label."""
+def evaluation_page(runs: Sequence["FinishedRun"], results: Results, *, texts: bool) -> str:
+    """The whole page.
 
-    labels: tuple[str, ...]
-    rows: list[tuple[str, list[tuple[int, int]]]]
-    """Of each gold label its name, and for each label given the count and the shade of its share."""
-
-
-def evaluation_page(runs: Sequence[Shown], results: Results) -> str:
-    """The whole page."""
-    sections = [section(name, list(group)) for name, group in groupby(runs, key=lambda run: run[0].data)]
+    texts  show rows right and wrong
+    """
+    groups = groupby(runs, key=lambda run: run.summary.data)
+    sections = [section(name, list(group), texts=texts) for name, group in groups]
     title = ", ".join(part.name for part in sections)
     return rendered(
-        "evaluation.html.j2", title=title, tables=list(word_tables(results)), sections=sections, version=__version__
+        "evaluation.html.j2",
+        title=title,
+        tables=list(word_tables(results)),
+        sections=sections,
+        panels=LABELS + 1,
+        texts=texts,
+        version=__version__,
     )
 
 
-def section(name: str, runs: Sequence[Shown]) -> DataSection:
+def section(name: str, runs: Sequence["FinishedRun"], *, texts: bool) -> DataSection:
     """What is shown of one data set; of many runs those with the highest macro-F1, in the order they were made."""
-    best = sorted(range(len(runs)), key=lambda place: -runs[place][0].numbers[COMPARED].value)[:COLOURS]
+    best = sorted(range(len(runs)), key=lambda place: -runs[place].summary.numbers[COMPARED].value)[:COLOURS]
     drawn = [runs[place] for place in sorted(best)]
-    summary, evaluation = runs[best[0]]
-    figures, confusion, tables = [], None, list(evaluation_tables(evaluation))
-    single = [found for _, found in drawn if isinstance(found, Evaluation)]
+    run, figures = runs[best[0]], []
+    single = [found for one in drawn if isinstance(found := one.measured.evaluation, Evaluation)]
     if single:
         figures = [("Reliability: accuracy by confidence", reliability(single))]
         figures.append(("Risk by coverage: errors among the surest rows", risk_coverage(single)))
-    if isinstance(evaluation, Evaluation):
-        if len(evaluation.labels) <= LARGEST_MATRIX:
-            confusion = confusion_cells(evaluation)
-        else:
-            tables.append(confusions(evaluation))
-    legend = [(number, str(run.way)) for number, (run, _) in enumerate(drawn, 1)]
-    return DataSection(name, len(runs), legend, figures, str(summary.way), tables, confusion)
+    legend = [(number, str(one.summary.way)) for number, one in enumerate(drawn, 1)]
+    return DataSection(
+        name,
+        len(runs),
+        legend,
+        figures,
+        str(run.summary.way),
+        list(evaluation_tables(run.measured.evaluation)),
+        answers_of(run, texts=texts),
+        bool(run.explained) and texts,
+    )
+
+
+def answers_of(run: "FinishedRun", *, texts: bool) -> ShownAnswers:
+    """Label by label, what was taken for what, and some rows right and wrong."""
+    answers, names = run.measured.answers, run.measured.names
+    matrix = confused = None
+    if isinstance(run.measured.evaluation, Evaluation):
+        bars, matrix, confused = confusion_shown(names, np.array(run.measured.evaluation.confusion))
+    else:
+        gold_NC, given_NC = answers.gold_NC > 0, answers.given_NC > 0
+        counts = (gold_NC & given_NC).sum(0), gold_NC.sum(0), given_NC.sum(0)
+        bars = label_bars(names, *(column.tolist() for column in counts))
+    wrong_n, right_n = run.measured.told_rows()
+    return ShownAnswers(
+        bars=bars,
+        matrix=matrix,
+        confused=confused,
+        wrong=[row_shown(run, row) for row in wrong_n[:WRONG].tolist()] if texts else (),
+        right=[row_shown(run, row) for row in right_n[:RIGHT].tolist()] if texts else (),
+        counts=(len(wrong_n), len(right_n)),
+    )
+
+
+def row_shown(run: "FinishedRun", row: int) -> ShownRow:
+    """A row with its answer and, where it is wrong, what it should be; with the words that decided, if known."""
+    measured, answers = run.measured, run.measured.answers
+    chances_C = measured.probabilities[row]
+    gold, given = (
+        np.flatnonzero(labels_NC[row]).tolist() if answers.several else [int(labels_NC[row, 0])]
+        for labels_NC in (answers.gold_NC, answers.given_NC)
+    )
+    short = [shortened(name, LONGEST_LABEL) for name in measured.names]
+    answer = ", ".join(f"{short[place]} {percent(float(chances_C[place]))}" for place in given) or "no label"
+    notes = [] if gold == given else [f"gold: {', '.join(short[place] for place in gold) or 'no label'}"]
+    explanation = run.explained.get(row)
+    if explanation is None:
+        return ShownRow(row + 1, answer, notes, clipped(run.rows.texts[row], LONGEST // 6), [])
+    shown = shown_row(row + 1, explanation)
+    return shown._replace(answer=answer, notes=[*notes, *shown.notes])
 
 
 def reliability(runs: Sequence[Evaluation]) -> Markup:
@@ -96,15 +147,3 @@ def risk_coverage(runs: Sequence[Evaluation]) -> Markup:
         axes.set_ylim(bottom=0)
 
     return svg(draw)
-
-
-def confusion_cells(evaluation: Evaluation) -> ConfusionCells:
-    """The confusion matrix, each cell with the shade of its share of the gold label."""
-    counts_LL = np.array(evaluation.confusion)
-    share_LL = counts_LL / np.maximum(counts_LL.sum(1, keepdims=True), 1)
-    shades_LL = np.ceil(share_LL * SHADES).astype(int)
-    rows = [
-        (label, list(zip(counts, shades, strict=True)))
-        for label, counts, shades in zip(evaluation.labels, counts_LL.tolist(), shades_LL.tolist(), strict=True)
-    ]
-    return ConfusionCells(evaluation.labels, rows)

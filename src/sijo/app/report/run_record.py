@@ -15,6 +15,8 @@ from sijo.objectives.registry import OBJECTIVES
 
 LARGEST = 1e30
 """Of the numbers that are drawn: differences and sums of greater ones may be infinite."""
+EVALUATIONS = "evaluations.jsonl"
+"""Of fine-tuning: metrics over the evaluation rows, a line for each time."""
 Curve = tuple[list[float], list[float]]
 """Steps, and a value at each."""
 JsonLines = Sequence[Mapping[str, Any]]
@@ -35,10 +37,17 @@ class RunRecord:
     metrics: JsonLines
     timings: JsonLines
     examples: JsonLines
+    evaluations: JsonLines
+    """Of fine-tuning: metrics over the evaluation rows, at checkpoints."""
     parameters: Mapping[str, int]
     """Of each network."""
     state: str
     """How far it is, in words."""
+
+    @property
+    def pretrains(self) -> bool:
+        """Whether it learns from raw text, of which a text is kept at each checkpoint."""
+        return "cutting" not in self.settings and not self.evaluations
 
 
 def read_run(folder: Path, name: str) -> RunRecord:
@@ -46,15 +55,15 @@ def read_run(folder: Path, name: str) -> RunRecord:
     if not any(present(folder, file) for file in ("settings.json", *RUN_FILES)):
         raise SettingError(
             f"{folder} holds no run: neither settings.json nor metrics.jsonl is there; name the folder that "
-            "sijo pretrain was given as --out"
+            "sijo pretrain, distill or finetune was given as --out"
         )
-    settings = present(folder, "settings.json")
-    metrics, timings, examples = (read_lines(folder / file) for file in RUN_FILES)
-    for file, lines in zip(RUN_FILES, (metrics, timings), strict=False):
+    settings, curves = present(folder, "settings.json"), curves_of(folder)
+    metrics, timings, examples, evaluations = (read_lines(curves / file) for file in (*RUN_FILES, EVALUATIONS))
+    for file, lines in ((RUN_FILES[0], metrics), (RUN_FILES[1], timings), (EVALUATIONS, evaluations)):
         for number, line in enumerate(lines, 1):
             for key, value in line.items():
                 if isinstance(value, int | float) and not abs(value) <= LARGEST:
-                    where = f"line {number} of {folder / file}"
+                    where = f"line {number} of {curves / file}"
                     raise TextError(f"{where} cannot be drawn: its {key} is {float(value):.3g}; remove that line")
     done = any(present(folder, f"{model}/config.json") for model in ("model", "discriminator"))
     return RunRecord(
@@ -64,9 +73,21 @@ def read_run(folder: Path, name: str) -> RunRecord:
         metrics=metrics,
         timings=timings,
         examples=examples,
-        parameters=count_parameters(folder),
+        evaluations=evaluations,
+        parameters=count_parameters(curves),
         state="finished" if done else "under way, or interrupted" if metrics else "just begun",
     )
+
+
+def curves_of(folder: Path) -> Path:
+    """Where a run has its curves: its folder or, of several seeds, that of the best, or the last that was begun."""
+    summary = present(folder, "summary.json")
+    if summary is not None:
+        seed = read_object(summary).get("best_seed")
+        if isinstance(seed, int):
+            return folder / f"seed-{seed}"
+    seeds = [place for place in folder.glob("seed-*") if place.name.removeprefix("seed-").isdecimal()]
+    return max(seeds, key=lambda place: int(place.name.removeprefix("seed-")), default=folder)
 
 
 def count_parameters(folder: Path) -> dict[str, int]:

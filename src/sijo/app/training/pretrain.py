@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from cyclopts import Parameter
 
-from sijo.app.numbers import duration
+from sijo.app.numbers import duration, short_count
 from sijo.app.options import FileReading, call_with
 from sijo.app.progress import follow_run
-from sijo.app.results import print_line, print_rows
+from sijo.app.results import print_json, print_line, print_rows, print_with_notes, wants_json
 from sijo.errors import SettingError, nearest
 from sijo.files.json_files import read_object
 from sijo.files.json_lines import json_leaves
@@ -129,20 +129,25 @@ def show_recipes(format: str | None) -> None:
     from sijo.jobs.recipes import recipe_costs
 
     rows = list(recipe_costs())
-    shown = [
-        {
-            "recipe": row["recipe"],
-            "objective": " + ".join(row["objective"]),
-            "weights": f"{row['weights'] / 1e6:,.1f} M",
-            "steps × batch × length": f"{row['steps']:,} × {row['batch']:,} × {row['length']}",
-            "tokens": f"{row['tokens'] / 1e6:,.0f} M",
-            "FLOPs": f"{row['flops']:.1e}",
-            "here, about": duration(row["seconds_here"]),
-            "source": row["source"],
-        }
+    if wants_json(format):
+        print_json(*rows, ascii=True)
+        return
+    lines = [
+        (
+            [
+                row["recipe"],
+                " + ".join(row["objective"]),
+                short_count(row["weights"]),
+                short_count(row["tokens"]),
+                f"{row['flops']:.1e}",
+                duration(row["seconds_here"]),
+            ],
+            f"{row['steps']:,} steps × {row['batch']:,} texts × {row['length']} tokens: {row['source']}",
+        )
         for row in rows
     ]
-    print_rows(rows, format, shown=shown)
+    headings = ("recipe", "objective", "weights", "tokens", "FLOPs", "here, about")
+    print_with_notes(headings, lines, names=2, note="sijo pretrain RECIPE --settings tells all of one.")
 
 
 def show_settings(settings: "Settings", format: str | None) -> None:
