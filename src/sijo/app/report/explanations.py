@@ -59,8 +59,11 @@ class ShownRow(NamedTuple):
     text: str
     """Shown where there is no panel."""
     panels: list[Panel]
-    language: str | None
-    """Of the text where its script tells: a browser then breaks lines between Korean words, not within them."""
+
+    @property
+    def language(self) -> str | None:
+        """Of the text where its script tells: a browser then breaks lines between Korean words, not within them."""
+        return language_of(self.text)
 
 
 def explanations_page(rows: Sequence[ShownRow], total: int, title: str, scorer: str) -> str:
@@ -88,7 +91,7 @@ def shown_row(number: int, row: Explanation) -> ShownRow:
     if row.contrast is not None and len(row.labels) > 2:  # of two labels it is the same again
         panels.insert(1, panel(row, row.contrast))
     answer = ", ".join(row.fitting) if not row.abstained else ""
-    return ShownRow(number, answer, list(notes(row)), clipped(row.text, LONGEST), panels, language_of(row.text))
+    return ShownRow(number, answer, list(notes(row)), clipped(row.text, LONGEST), panels)
 
 
 def notes(row: Explanation) -> Iterator[str]:
