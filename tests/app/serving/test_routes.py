@@ -147,7 +147,7 @@ def test_limits_are_held_before_any_work(serving):
     with serving(limits=limits) as client:
         post = client.post
         assert post("/embed", json={"inputs": ["a", "b"]}).status_code == 200
-        refused(post("/embed", json={"inputs": ["a"] * 3}), 413, "3 texts, and at most 2 are taken")
+        refused(post("/embed", json={"inputs": ["a"] * 3}), 413, "3 inputs, and at most 2 are taken")
         refused(post("/classify", json={"texts": ["a"], "labels": list("abcd")}), 413, "4 labels, and 3")
         refused(post("/embed", json={"inputs": "a " * 200}), 413, "about 101 tokens to read, and one may be 50")
         refused(post("/embed", json={"inputs": "a" * 20_000}), 413, "10,000 bytes")
@@ -337,17 +337,34 @@ def test_models_by_name(judge):
         judge.post("/v1/embeddings", json={"input": "a", "model": "severa"}), 404, "did you mean 'several'"
     )
     assert body["error"]["code"] == "model_not_found"
+    assert told(judge.get("/v1/models/several"))["id"] == "several"
+    refused(judge.get("/v1/models/severa"), 404, "did you mean 'several'")
     info = told(judge.get("/info"))
     assert info["model_type"]["classifier"]["label2id"]["은행"] == 1
 
 
 def test_paths_and_methods_that_are_not_there(client):
-    # kills: HTML, or a stack trace
-    refused(client.get("/nothing"), 404, "nothing at this path")
+    # kills: HTML, or a stack trace; a client whose address lacks /v1, told nothing; a redirect to http behind TLS
+    refused(client.get("/xyz"), 404, "no model of this name$")
+    refused(client.post("/embeddings", json={"input": "a"}), 404, "did you mean '/v1/embeddings'")
+    refused(client.post("/classify/", json={}, follow_redirects=False), 404, "did you mean '/classify'")
+    assert client.head("/health").status_code == client.head("/ready").status_code == 200
     refused(client.get("/embed"), 405, "another method")
     assert client.get("/embed").headers["allow"] == "POST"
     assert client.put("/").headers["allow"] == "GET, POST"  # of two routes at one path
     refused(client.post("/pipeline/image-classification", json={"inputs": "a"}), 422, "task")
+
+
+def test_a_model_whose_name_has_a_slash(serving, tuned):
+    # kills: a model as the Hub names them, which nobody can ask for by that name
+    with serving(f"{tuned('classification')}") as client:
+        models = client.service.models
+        models.by_name["team/own"] = models.by_name.pop(models.first.name)
+        models.first.name = "team/own"
+        asked = {"inputs": "the sea", "model": "team/own"}
+        assert told(client.post("/", json=asked)) == told(client.post("/", json={"inputs": "the sea"}))
+        assert told(client.get("/v1/models/team/own"))["id"] == "team/own"
+        refused(client.get("/v1/models/team/other"), 404, "there is no model 'team/other'")
 
 
 def test_health_ready_and_metrics(serving):

@@ -72,7 +72,7 @@ async def _hub(request: Request, body: HubRequest, model: str | None, task: Task
             asked.texts([body.inputs or " "], "inputs")
             return await written(asked.model, asked.service.writers, body.inputs, parameters, body.stream)
     vectors = await asked.model.encode(
-        asked.texts(texts_of(body.inputs)),
+        asked.texts(texts_of(body.inputs), "inputs"),
         normalize=parameters.normalize is not False,
         prompt=prompt_of(asked.model, parameters.prompt_name),
         dimensions=parameters.dimensions,
@@ -95,7 +95,7 @@ def _task_of(model: ServedModel, body: HubRequest, parameters: HubParameters) ->
 
 async def _zero_shot(asked: RoutedRequest, body: HubRequest, parameters: HubParameters) -> list[Any]:
     alone = isinstance(body.inputs, str)
-    texts = asked.texts(texts_of(body.inputs))
+    texts = asked.texts(texts_of(body.inputs), "inputs")
     given = parameters.candidate_labels or []
     labels = [word.strip() for word in given.split(",") if word.strip()] if isinstance(given, str) else given
     if not labels:
@@ -123,7 +123,7 @@ async def _text_classification(asked: RoutedRequest, body: HubRequest, parameter
         pairs = [(one.text, one.text_pair) for one in given]
     else:
         pairs = [(text, None) for text in texts_of(inputs)]
-    asked.texts([text for pair in pairs for text in pair if text is not None])
+    asked.texts([text for pair in pairs for text in pair if text is not None], "inputs")
     logits = await asked.model.judge(pairs, cut=bool(parameters.truncate), seconds=asked.seconds)
     function = parameters.function_to_apply or function_of(asked.model.described)
     return [ranked(asked.model, scores_of(row, function), parameters.top_k) for row in logits]

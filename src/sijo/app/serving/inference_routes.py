@@ -37,7 +37,7 @@ async def embed(request: Request, body: EmbedRequest) -> Response:
     """A vector for each text."""
     asked = RoutedRequest(request, body.model)
     vectors = await asked.model.encode(
-        asked.texts(texts_of(body.inputs)),
+        asked.texts(texts_of(body.inputs), "inputs"),
         normalize=body.normalize,
         prompt=prompt_of(asked.model, body.prompt_name),
         dimensions=body.dimensions,

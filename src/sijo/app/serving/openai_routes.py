@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 
 from sijo.app.serving.asking import RoutedRequest, answer, texts_of
 from sijo.app.serving.limits import Refusal
-from sijo.app.serving.shapes import EmbeddingsAnswer, EmbeddingsRequest, ModelList
+from sijo.app.serving.shapes import EmbeddingsAnswer, EmbeddingsRequest, ModelList, ModelName, ModelRow
 
 router = APIRouter(tags=["OpenAI"])
 
@@ -39,5 +39,10 @@ async def embeddings(request: Request, body: EmbeddingsRequest) -> Response:
 async def models(request: Request) -> Response:
     """The models that may be named."""
     names = request.app.state.service.models.by_name
-    rows = [{"id": name, "object": "model", "created": 0, "owned_by": "sijo"} for name in names]
-    return answer({"object": "list", "data": rows})
+    return answer({"object": "list", "data": [ModelRow(id=name).model_dump() for name in names]})
+
+
+@router.get("/v1/models/{name:path}", response_model=ModelRow)
+async def model(request: Request, name: ModelName) -> Response:
+    """One of them, by its name."""
+    return answer(ModelRow(id=RoutedRequest(request, name).model.name).model_dump())

@@ -184,13 +184,15 @@ def application(service: Service, callers: Callers | None = None) -> Gate:
         responses=refusals,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # to an address made of the Host, which may be another's
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.service = service
     for router in ROUTERS:
         app.include_router(router)
-    app.add_api_route("/health", _health, methods=["GET"], tags=["operation"])
-    app.add_api_route("/ready", _ready, methods=["GET"], tags=["operation"])
+    for path, asks in (("/health", _health), ("/ready", _ready)):
+        app.add_api_route(path, asks, methods=["GET"], tags=["operation"])
+        app.add_api_route(path, asks, methods=["HEAD"], include_in_schema=False)
     app.add_api_route("/metrics", _metrics, methods=["GET"], tags=["operation"], response_class=Response)
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(SijoError, _mistaken)
@@ -277,11 +279,13 @@ async def _invalid(request: Request, error: Exception) -> Response:
 async def _not_here(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     reason = REASONS.get(error.status_code, str(error.detail))
+    routes: list[Any] = [route for one in ROUTERS for route in one.routes]
+    if error.status_code == 404:
+        reason += nearest(request.url.path[:100], [route.path for route in routes if "{" not in route.path])
     refusal = Refusal(error.status_code, reason)
     headers = {name.lower(): value for name, value in (error.headers or {}).items()} | refusal.headers
     if error.status_code == 405:  # the path may have several routes
-        all_routes: list[Any] = [route for one in ROUTERS for route in one.routes]
-        here = (route.methods for route in all_routes if route.matches(request.scope)[0] != Match.NONE)
+        here = (route.methods for route in routes if route.matches(request.scope)[0] != Match.NONE)
         headers["allow"] = ", ".join(sorted(set().union(*here))) or headers.get("allow", "")
     return JSONResponse(refusal.body(request.url.path), error.status_code, headers=headers)
 
