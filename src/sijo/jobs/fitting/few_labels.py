@@ -198,7 +198,7 @@ def alike(text: str) -> str:
     """What texts share that are one to a reader: blanks, what nobody sees, and how Unicode writes a letter, tell
     none apart.
 
-    >>> alike(" two  words\n") == alike("two words"), alike("e\u0301") == alike("\u00e9")
+    >>> alike(" two  words ") == alike("two words"), alike("e\\u0301") == alike("\\u00e9")
     (True, True)
     """
     return unicodedata.normalize("NFC", " ".join(INVISIBLE.sub("", text).split()))
