@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
+from unicodedata import normalize
 
 LONGEST_SENTENCE = 2_000
 """Characters of an error; a file may hold a name of a million."""
@@ -111,7 +112,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     "; did you mean 'text'?"
     >>> nearest("zzz", ["text", "domain"])
     ''
+    >>> nearest("배숑", ["환불", "배송"])  # letter by letter, not by syllables
+    "; did you mean '배송'?"
     """
-    by_folded = {word.casefold(): word for word in known}
-    close = get_close_matches(name.casefold(), by_folded, n=1)
+    by_folded = {normalize("NFD", word.casefold()): word for word in known}
+    close = get_close_matches(normalize("NFD", name.casefold()), by_folded, n=1)
     return f"; did you mean {by_folded[close[0]]!r}?" if close else ""

@@ -95,9 +95,12 @@ def test_ten_thousand_labels_are_another_column():
 
 
 def test_other_faults():
-    # kills: a label for a blank text; lists of two lengths
+    # kills: a label for a text that is blank or that nobody sees; lists of two lengths
     with pytest.raises(TextError, match="row 2 has a label and no text"):
         few_labels(["a", " "], ["x", "y"])
+    with pytest.raises(TextError, match="row 2 has a label and no text"):
+        few_labels(["a", "\u200b \ufeff"], ["x", "y"])
+    assert few_labels(["a", "b", "\u200b"], ["x", "y", None]).unlabelled == ()
     with pytest.raises(SettingError, match="2 texts and 1 labels"):
         few_labels(["a", "b"], ["x"])
 

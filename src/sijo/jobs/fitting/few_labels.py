@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sijo.errors import SettingError, TextError, nearest, warn
-from sijo.names import NameCells, apart, by_number, cautions, folded, label_in
+from sijo.names import INVISIBLE, NameCells, apart, by_number, cautions, folded, label_in
 from sijo.zeroshot.labels import Labels, LabelSet
 
 MOST_LABELS = 2_000
@@ -86,7 +86,7 @@ def few_labels(
     for row, (text, cell) in enumerate(zip(texts, cells, strict=True), start=1):
         if is_blank(cell):
             continue
-        if not text.strip():
+        if not alike(text):
             raise TextError(f"row {row} has a label and no text; leave it out")
         given[row] = _names_in(cell, column, row, parts)
     if not given:
@@ -195,18 +195,19 @@ def _gathered(
 
 
 def alike(text: str) -> str:
-    """What texts share that are one to a reader: blanks, and how Unicode writes a letter, tell none apart.
+    """What texts share that are one to a reader: blanks, what nobody sees, and how Unicode writes a letter, tell
+    none apart.
 
-    >>> alike(" two  words\n") == alike("two words"), alike("e\u0301") == alike("\u00e9")
+    >>> alike(" two  words ") == alike("two words"), alike("e\\u0301") == alike("\\u00e9")
     (True, True)
     """
-    return unicodedata.normalize("NFC", " ".join(text.split()))
+    return unicodedata.normalize("NFC", " ".join(INVISIBLE.sub("", text).split()))
 
 
 def distinct(texts: Iterable[str]) -> dict[str, str]:
     """The first of texts that are alike, by what they share; blank ones are left out."""
     first: dict[str, str] = {}
-    for text in filter(str.strip, texts):
+    for text in filter(alike, texts):
         first.setdefault(alike(text), text.strip())
     return first
 

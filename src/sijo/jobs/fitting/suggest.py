@@ -81,8 +81,8 @@ def suggest(
     done = {alike(text) for text, has in zip(texts, labelled, strict=True) if has}
     rows: dict[str, int] = {}
     for row, text in enumerate(texts, start=1):
-        if text.strip() and alike(text) not in done:
-            rows.setdefault(alike(text), row)
+        if (key := alike(text)) and key not in done:
+            rows.setdefault(key, row)
     if not rows:
         raise TextError("every row has a label, or no text, so there is nothing left to suggest")
     left = [texts[row - 1].strip() for row in rows.values()]
