@@ -19,5 +19,5 @@ def test_the_notebook_gives_what_it_shows():
     nbformat.validate(shown)
     wanted = outputs(shown)
     assert sum(map(bool, wanted)) >= 5
-    ran = NotebookClient(shown, timeout=120, resources={"metadata": {"path": str(FOLDER)}}).execute()
+    ran = NotebookClient(shown, timeout=280, resources={"metadata": {"path": str(FOLDER)}}).execute()
     assert outputs(ran) == wanted
