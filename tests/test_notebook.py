@@ -18,6 +18,6 @@ def test_the_notebook_gives_what_it_shows():
     shown = nbformat.read(FOLDER / "notebook.ipynb", as_version=4)
     nbformat.validate(shown)
     wanted = outputs(shown)
-    assert sum(map(bool, wanted)) >= 6
-    ran = NotebookClient(shown, timeout=120, resources={"metadata": {"path": str(FOLDER)}}).execute()
+    assert sum(map(bool, wanted)) >= 5
+    ran = NotebookClient(shown, timeout=280, resources={"metadata": {"path": str(FOLDER)}}).execute()
     assert outputs(ran) == wanted

@@ -118,6 +118,16 @@ def test_every_command_is_told(build):
     assert "`--labels-file" in text
 
 
+def test_options_that_first_pages_speak_of_are_there(build):
+    """Catches an option in a sentence that no command has: blocks of commands are run, sentences are not."""
+    starts = next(entry["Start"] for entry in CONFIG["nav"] if "Start" in entry)
+    pages = [*(ROOT / "docs" / name for name in pages_of(starts)), ROOT / "README.md", ROOT / "README.ko.md"]
+    text = "\n".join(page.read_text() for page in pages if page.exists())  # the notebook's stands elsewhere
+    code = " ".join(re.findall(r"`([^`\n]+)`", text))
+    told, known = (set(re.findall(r"(?<![\w-])--[a-z-]+", text)) for text in (code, build.commands()))
+    assert len(told) > 10 and told <= known
+
+
 @pytest.mark.parametrize("name", ["terminal.svg", "terminal.ko.svg"])
 def test_pictures_of_a_terminal_ask_nobody(name):
     """Catches a picture drawn with letters of another server, or of a command that is no longer on any page."""
