@@ -4,7 +4,7 @@
 
 Of the 150 intents 30 are drawn as unseen (by `random.Random(seed).sample`, seeds 10, 11, …); train.csv.gz of the
 other 120 teaches, and val.csv.gz judges among all 150. What sijo's methods leave to choose, and of which values,
-was settled on test.csv.gz with seeds 0 and 1: neither is read here. Four methods of `zeroshot/class_vectors`: plain
+was settled on test.csv.gz with other draws: it is not read here. Four methods of `zeroshot/class_vectors`: plain
 cosine (nothing is learned but gamma), ConSE, ESZSL and DAP, which takes the vectors of labels for attributes, each
 above its mean or not. Settings and gamma are chosen on held-out seen intents.
 
