@@ -99,13 +99,13 @@ def test_a_run_that_ends_half_way_goes_on_with_the_same_shortlist(sijo_cli, tabl
 def test_a_dry_run_finds_no_shortlist(sijo_cli, table, tmp_path, refused):
     # kills: a dry run that reads a sample beside all labels, one that refuses what it was told of a cascade, or
     # takes what the run itself would refuse; an output that is made all the same
-    made = ("classify", table, "--labels", LABELS, *MINILM, "-o", tmp_path / "out.csv", "--dry-run")
-    how = ("--cascade", "built-in", "--disagreement", "0.3", "--cascade-sample", "40", "--format", "jsonl")
+    made = ("classify", table, "--labels", LABELS, *MINILM, "--dry-run")
+    how = ("--cascade", "built-in", "--disagreement", "0.3", "--cascade-sample", "40")
     before = sorted(tmp_path.iterdir())
-    ran = sijo_cli(*made, *how)
+    ran = sijo_cli(*made, *how, "--format", "jsonl")
     assert ran.code == 0 and ran.rows()[0]["rows"] == len(TEXTS), ran.err
     assert "a dry run finds no shortlist" in ran.err and "cascade: " not in ran.err
-    assert sijo_cli(*made, "--fuse", "built-in").code == 0
+    assert sijo_cli(*made, "--fuse", "built-in", "-o", tmp_path / "out.csv").code == 0
     assert sorted(tmp_path.iterdir()) == before
     for option in ("--cascade", "--fuse"):
         refused(2, "there is no folder nowhere", *made, option, "nowhere")

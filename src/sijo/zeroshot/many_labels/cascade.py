@@ -14,6 +14,7 @@ from sijo.names import folded
 from sijo.zeroshot.labeller import Labeller
 from sijo.zeroshot.labels import Label
 from sijo.zeroshot.many_labels.certificate import (
+    EACH,
     Certificate,
     certified,
     check_disagreement,
@@ -27,7 +28,7 @@ from sijo.zeroshot.scorers.scorer import ScoreRequest
 
 OPTION = "cascade= (--cascade)"
 TEACH = 0.45
-"""The share of a sample that teaches the shortlister."""
+"""The share of a sample that teaches the shortlister, where the others are enough to certify anything."""
 _NOTHING: dict[Form, float] = {"rank": 0.0, "gap": 0.0, "reach": ALWAYS}
 """How deep a text lies whose answer no label decides."""
 MOST_PAIRS = 2**16
@@ -134,6 +135,19 @@ def fit_cascade(
     return cheapest(disagreement, near, scores, deciding, alone=labeller.choice.multi_label)
 
 
+def teaching(texts: int, share: float) -> np.ndarray:
+    """Which of so many texts (n,) bool teach the shortlister for that disagreement: spread over the sample.
+
+    >>> teaching(9, 0.5).astype(int).tolist()
+    [0, 0, 1, 0, 1, 0, 1, 0, 1]
+    >>> int(teaching(1_000, 0.01).sum()), int(teaching(400, 0.01).sum())
+    (450, 101)
+    """
+    count = max(0, min(int(TEACH * texts), texts - texts_needed(share)))
+    teaches: np.ndarray = np.diff(np.arange(texts + 1) * count // max(texts, 1)) > 0
+    return teaches
+
+
 def cheapest(
     disagreement: float, near: np.ndarray, scores: np.ndarray, deciding: np.ndarray, *, alone: bool = False
 ) -> Certificate:
@@ -148,15 +162,15 @@ def cheapest(
     it is has two kinds tried: of more labels than can be taught, or too few texts to teach and certify.
     """
     texts, labels = near.shape
-    teach = np.diff(np.floor(TEACH * np.arange(texts + 1))) > 0  # spread over the sample
 
     def by(forms: tuple[Form, ...], near: np.ndarray, deciding: np.ndarray, said: np.ndarray | None) -> Certificate:
         every = {form: depths(near, form, said) for form in forms}
         decisive = {form: np.where(deciding, deep, _NOTHING[form]).max(1) for form, deep in every.items()}
         return certified(disagreement, decisive, labels, every[forms[-1]], len(forms))
 
-    if labels > MOST_TAUGHT or (~teach).sum() < texts_needed(disagreement):
+    if labels > MOST_TAUGHT or texts < texts_needed(disagreement, EACH):
         return by(("rank", "gap"), near, deciding, None)
+    teach = teaching(texts, disagreement)
     lesson = Lesson.of(near[teach], scores[teach])
     told, said = lesson.said(near[~teach]), scores[~teach] / lesson.unit
     found = by(("gap",) if alone else ("reach",), told, deciding[~teach], said)

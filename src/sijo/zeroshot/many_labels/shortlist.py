@@ -70,7 +70,7 @@ def depths(scores: np.ndarray, form: Form, verifier: np.ndarray | None = None) -
 
     Of equal scores the label that is given first comes first. The reach is how far a label lies behind what is to
     be beaten when its turn comes: the mean of the highest score and of the best that the verifier gave to labels of
-    earlier turns; or it is the reach of a label before it, where that is more.
+    earlier turns. It never falls along the order, so a text is done where a turn is not read whole.
 
     >>> depths(np.array([[0.1, 0.5, 0.5]]), "rank").tolist(), depths(np.array([[0.25, 0.5, 0.5]]), "gap").tolist()
     ([[3, 1, 2]], [[0.25, 0.0, 0.0]])
@@ -96,7 +96,7 @@ def _reaches(scores: np.ndarray, verifier: np.ndarray) -> np.ndarray:
     for start, end in list(turns(scores.shape[1]))[1:]:
         reaches[:, start:end] = to_beat(near[:, :1], best[:, start - 1 : start]) - near[:, start:end]
     placed = np.empty(scores.shape)
-    np.put_along_axis(placed, order, np.maximum.accumulate(reaches, axis=-1), -1)
+    np.put_along_axis(placed, order, reaches, -1)
     return placed
 
 

@@ -59,7 +59,6 @@ def verified_in_turns(
             best[row] = max(best[row], told[own].max() / unit)
         tokens[asked], windows[asked] = np.maximum(tokens[asked], read.tokens), read.windows
         truncated[asked] |= read.truncated
-        asked = asked[counts == end - start]
     return scores, ReadCounts(tokens, windows, truncated)
 
 
