@@ -27,9 +27,9 @@ ENGLISH = "refund my card was charged twice parcel late rain tomorrow cancel ord
 KOREAN = "환불 카드 결제 배송 늦어요 내일 비 주문 취소 택배 어디 영수증 태풍"
 
 
-def inputs(folder: Path, rows: int, files: int, words: int, seed: int) -> list[Path]:
+def inputs(folder: Path, rows: int, files: int, words: int) -> list[Path]:
     """CSV files of short texts, English and Korean by turns."""
-    chance = random.Random(seed)
+    chance = random.Random(23)
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for number in range(files):
@@ -70,7 +70,7 @@ def parts(folder: Path) -> dict[str, bytes]:
 
 def kills(options: argparse.Namespace) -> None:
     """Two workers, one of which is killed several times."""
-    paths = inputs(options.folder / "in", options.rows, options.files, options.words, options.seed)
+    paths = inputs(options.folder / "in", options.rows, options.files, options.words)
     whole, out = options.folder / "one", options.folder / "ray"
     if not (whole / "_manifest.json").exists():
         shutil.rmtree(whole, ignore_errors=True)
@@ -108,7 +108,7 @@ def kills(options: argparse.Namespace) -> None:
 
 def rates(options: argparse.Namespace) -> None:
     """Rows/s as the command tells them, which begin when the first part is asked for."""
-    paths = inputs(options.folder / f"in{options.rows}", options.rows, options.files, options.words, options.seed)
+    paths = inputs(options.folder / f"in{options.rows}", options.rows, options.files, options.words)
     ways = {
         "one process": (),
         "ray, 1 worker": ("--engine", "ray"),

@@ -99,6 +99,7 @@ class RayPool(Generic[Item, Answer]):
     address  of a cluster that is running, host:port or "auto"; by default what RAY_ADDRESS says, else one is
     started
              on this machine, and ends with the context
+    say      told where a worker is lost
 
     Raises SettingError where Ray is not installed, no cluster answers, or has other versions than are here.
     """
@@ -111,7 +112,9 @@ class RayPool(Generic[Item, Answer]):
         threads: int = 1,
         gpus: int = 0,
         address: str | None = None,
+        say: Callable[[str], None] = lambda sentence: None,
     ) -> None:
+        self._say = say
         self.address = address or os.environ.get("RAY_ADDRESS") or None
         check_ray(workers, threads, self.address)
         self.threads, self._gpus = threads, gpus
@@ -155,6 +158,7 @@ class RayPool(Generic[Item, Answer]):
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             started = {"address": self.address} if self._cluster is None else self._cluster.options
+            _quiet()
             ray.init(**started, log_to_driver=False, logging_level="error")
             self._connected = True
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
@@ -288,6 +292,7 @@ class RayPool(Generic[Item, Answer]):
                 self._again.appendleft((other, asked))
             number, item, _ = held[0]
             self._lost[number] = self._lost.get(number, 0) + 1
+            self._say(f"a worker is lost ({type(error).__name__}); its rows go to another")
             if self._lost[number] < ATTEMPTS:
                 self._again.appendleft((number, item))
                 return
@@ -373,6 +378,14 @@ def check_ray(workers: int, threads: int, address: str | None) -> None:
             f"{workers} workers (--workers) of {threads} threads (--threads) are more than the {most} processors "
             "of this machine; give fewer, or a cluster by --ray-address"
         )
+
+
+def _quiet() -> None:
+    """Let Ray print no page about each worker that it loses, which is told in a sentence."""
+    from ray._private import worker
+
+    if hasattr(worker, "listen_error_messages"):  # its own affair: what it is called elsewhere stays as it is
+        worker.listen_error_messages = lambda *_: None
 
 
 def _unfit(error: Exception) -> SijoError:
