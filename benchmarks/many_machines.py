@@ -5,9 +5,8 @@
 
 `kills` labels the same inputs by one process and by two workers of which one at a time is ended by `kill -9`, at
 random moments; both folders of parts must be the same to the byte. `rates` tells rows/s of one process, and of one
-and two workers, each of one thread: from the first part to the last, and beside it when the first came, for which
-Ray has to start and models to be opened. MODEL is a folder or org/name, the built-in model by default; FOLDER keeps
-what one process made.
+and two workers, each of one thread, from the moment that models are opened; and when the first part came. MODEL is a
+folder or org/name, the built-in model by default; FOLDER keeps what one process made.
 """
 
 import argparse
@@ -127,11 +126,8 @@ def rates(options: argparse.Namespace) -> None:
         _, told = job.communicate()
         watcher.join()
         seconds = time.monotonic() - started
-        first, last = moments[0], moments[-1]
-        count = len(moments)
-        steady = (count - 1) / count * options.rows / (last - first) if count > 1 else float("nan")
         print(
-            f"{name}: {seconds:.1f} s in all, first part after {first - started:.1f} s, then {steady:.0f} rows/s; "
+            f"{name}: {seconds:.1f} s in all, first part after {moments[0] - started:.1f} s; "
             f"{told.strip().splitlines()[-1]}",
             flush=True,
         )

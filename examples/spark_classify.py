@@ -1,12 +1,12 @@
 """Labels on a Spark cluster: spark-submit examples/spark_classify.py s3a://bucket/mail/ s3a://bucket/labelled/
 
-INPUT and OUTPUT are folders of Parquet; the text is in a column `text`. Each of Spark's Python workers opens the model
-once, with one thread, as Spark gives each task one core, and keeps it for all batches that it is handed. sijo, and
-pandas for Spark, must be installed on every machine: pip install sijo pandas. SIJO_LABELS="billing,delivery" says
-what to choose from, SIJO_MODEL which model; the built-in one by default.
+INPUT and OUTPUT are folders of Parquet; the text is in a column `text`. Each of Spark's Python workers opens the
+model once, with one thread, as Spark gives each task one core, and keeps it for all batches that it is handed. On
+every machine: pip install sijo pandas. SIJO_LABELS="billing,delivery" says what to choose from, SIJO_MODEL which
+model; the built-in one by default.
 
-Spark makes the rows of a lost task again, and takes the files of each task once. Which rows stand together in a file
-is Spark's affair: where that must be the same in every run, `sijo classify --parts` is the way.
+Spark makes the rows of a lost task again, and takes the files of each task once. Which rows stand together in a
+file is Spark's affair: where that must be the same in every run, `sijo classify --parts` is the way.
 """
 
 import os
