@@ -5,8 +5,8 @@
 
 `kills` labels the same inputs by one process and by two workers of which one at a time is ended by `kill -9`, at
 random moments; both folders of parts must be the same to the byte. `rates` tells rows/s of one process, and of one
-and two workers, each of one thread, from the moment that models are opened; and when the first part came. MODEL is a
-folder or org/name, the built-in model by default; FOLDER keeps what one process made.
+and two workers, each of one thread, from the moment that models are opened; and when the first part came. MODEL is
+a folder or org/name, the built-in model by default; FOLDER keeps what one process made.
 """
 
 import argparse

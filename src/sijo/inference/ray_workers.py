@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Generic, Self, TypeVar
@@ -119,6 +120,7 @@ class RayPool(Generic[Item, Answer]):
         check_ray(workers, threads, self.address)
         self.threads, self._gpus = threads, gpus
         self._opens, self._count = pickle.dumps(opens), workers
+        self._actor: Callable[[], Any]
         self._workers: list[HiredWorker] = []
         self._again: deque[tuple[int, Any]] = deque()
         self._lost: dict[int, int] = {}
@@ -130,7 +132,7 @@ class RayPool(Generic[Item, Answer]):
         if self.address is None:
             self._cluster = LocalCluster(self._count, self.threads, self._gpus)
         try:
-            import ray
+            ray = _ray()
 
             if not ray.is_initialized():
                 self._connect()
@@ -153,7 +155,7 @@ class RayPool(Generic[Item, Answer]):
         return HiredWorker(number, actor, actor.ready.remote())
 
     def _connect(self) -> None:
-        import ray
+        ray = _ray()
 
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -175,7 +177,7 @@ class RayPool(Generic[Item, Answer]):
     def close(self) -> None:
         """End all workers, whatever they do, and the cluster if it was started here."""
         if "ray" in sys.modules:
-            import ray
+            ray = _ray()
 
             for worker in self._workers:
                 with suppress(Exception):
@@ -215,7 +217,7 @@ class RayPool(Generic[Item, Answer]):
 
         ahead  items that a worker has at a time
         """
-        import ray
+        ray = _ray()
 
         self._lost = {}
         heard = time.monotonic()
@@ -248,7 +250,7 @@ class RayPool(Generic[Item, Answer]):
 
     def _started(self, worker: HiredWorker, word: Any) -> None:
         """Take a worker that is ready, after a look at its versions; another in the place of one that is lost."""
-        import ray
+        ray = _ray()
 
         try:
             theirs, ours = ray.get(word), versions()
@@ -277,7 +279,7 @@ class RayPool(Generic[Item, Answer]):
 
     def _taken(self, worker: HiredWorker, word: Any) -> Iterator[tuple[int, Any, Reply]]:
         """What came of an item: a reply, or the end of its worker, which another takes the place of."""
-        import ray
+        ray = _ray()
 
         place = [held[2] for held in worker.held].index(word)
         number, item, _ = worker.held[place]
@@ -310,7 +312,7 @@ class RayPool(Generic[Item, Answer]):
 
     def _wanted(self) -> str:
         """What the workers want, and what the cluster has."""
-        import ray
+        ray = _ray()
 
         has = ray.available_resources()
         gpus = f" and {self._gpus} of {has.get('GPU', 0):g} free GPUs" if self._gpus else ""
@@ -380,10 +382,14 @@ def check_ray(workers: int, threads: int, address: str | None) -> None:
         )
 
 
+def _ray() -> Any:
+    """Ray, which takes a second to import."""
+    return import_module("ray")
+
+
 def _quiet() -> None:
     """Let Ray print no page about each worker that it loses, which is told in a sentence."""
-    from ray._private import worker
-
+    worker: Any = import_module("ray._private.worker")
     if hasattr(worker, "listen_error_messages"):  # its own affair: what it is called elsewhere stays as it is
         worker.listen_error_messages = lambda *_: None
 
