@@ -7,6 +7,7 @@ the one that is interrupted starts its own.
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -199,40 +200,51 @@ def test_ctrl_c_leaves_nothing_but_what_is_done(order, whole, sijo_cli, tmp_path
     arguments = [*order, *in_parts(out, "--engine", "ray", "--workers", "1")]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     with subprocess.Popen(
-        [*command, *map(str, arguments)], start_new_session=True, stderr=subprocess.PIPE, env=environment, text=True
+        [*command, *map(str, arguments)], process_group=0, stderr=subprocess.PIPE, env=environment, text=True
     ) as job:
-        until(lambda: job.poll() is not None or any(out.glob("part-*")), seconds=120)
-        texts = _logs(job.pid)
-        os.killpg(job.pid, signal.SIGINT)
-        _, told = job.communicate(timeout=60)
+        try:
+            until(lambda: job.poll() is not None or any(out.glob("part-*")), seconds=150)
+            there = family(job.pid)
+            texts = "".join(map(logs, there))
+            os.killpg(job.pid, signal.SIGINT)
+            _, told = job.communicate(timeout=60)
+        finally:
+            job.kill()
     assert job.returncode == 130 and "are done and kept" in told, told
-    assert "the old sea" not in texts and "비가" not in texts
-    until(lambda: not _of_session(job.pid), seconds=20)
+    assert len(there) > 3 and "the old sea" not in texts and "비가" not in texts
+    until(lambda: not any(map(is_alive, there)), seconds=20)
     ran = sijo_cli(*order, *in_parts(out, "--resume"))
     assert ran.code == 0 and parts(out) == whole, ran.err
 
 
-def _of_session(session):
-    found = []
+def family(pid):
+    """A process and all that it started, or those did, with their command lines."""
+    parents = {}
     for place in Path("/proc").glob("[0-9]*"):
         try:
-            if os.getsid(int(place.name)) == session and "Z" not in (place / "stat").read_text().split(")")[1][:3]:
-                found.append((place / "cmdline").read_bytes())
+            parents[int(place.name)] = int((place / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-    return found
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return {one: Path(f"/proc/{one}/cmdline").read_bytes() for one in found}
 
 
-def _logs(session):
-    """All that Ray has written down by now for the cluster of a process."""
-    for words in _of_session(session):
-        for word in words.split(b"\0"):
-            if b"/sijo-ray-" in word:
-                root = Path(word.decode().partition("=")[2] or word.decode())
-                while root.parent.name != "tmp":
-                    root = root.parent
-                assert root.stat().st_mode & 0o077 == 0  # this user's alone
-                return "".join(
-                    path.read_text(errors="replace") for path in root.rglob("logs/**/*") if path.is_file()
-                )
-    raise AssertionError("no cluster")
+def is_alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def logs(pid):
+    """All that Ray has written down by now, by the process that says where."""
+    words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    if (found := re.search(r"/tmp/sijo-ray-[a-z0-9_]+", words)) is None:
+        return ""
+    root = Path(found[0])
+    assert root.stat().st_mode & 0o077 == 0  # this user's alone
+    files = [path for path in root.rglob("logs/**/*") if path.is_file()]
+    assert files
+    return "".join(path.read_text(errors="replace") for path in files)

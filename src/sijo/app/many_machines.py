@@ -123,7 +123,14 @@ class ManyMachines(TableOptions):
     def _pool(self, opens: Callable[[], Callable[[Any], Any]], gpu: bool) -> Any:
         from sijo.inference.ray_workers import RayPool
 
-        return RayPool(opens, self.workers, threads=self.threads_each, gpus=int(gpu), address=self.ray_address)
+        return RayPool(
+            opens,
+            self.workers,
+            threads=self.threads_each,
+            gpus=int(gpu),
+            address=self.ray_address,
+            say=self.say,
+        )
 
     def in_parts(
         self,

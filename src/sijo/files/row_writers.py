@@ -151,11 +151,6 @@ class ColumnPlan:
         keys = key_types(holders)
         return cls(added_names(keys, ours), keys)
 
-    @classmethod
-    def of_keys(cls, keys: Mapping[str, str], piece: OutputRows) -> "ColumnPlan":
-        """The same where the keys of all records are known already; `piece` has our columns."""
-        return cls(added_names(keys, piece.added.column_names), dict(keys))
-
 
 def key_holders(piece: OutputRows, holders: dict[str, set[str]]) -> None:
     """Note each key of JSON records in order of first sight, with the types of columns that hold all its values."""

@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Generic, Self, TypeVar
@@ -99,6 +100,7 @@ class RayPool(Generic[Item, Answer]):
     address  of a cluster that is running, host:port or "auto"; by default what RAY_ADDRESS says, else one is
     started
              on this machine, and ends with the context
+    say      told where a worker is lost
 
     Raises SettingError where Ray is not installed, no cluster answers, or has other versions than are here.
     """
@@ -111,11 +113,14 @@ class RayPool(Generic[Item, Answer]):
         threads: int = 1,
         gpus: int = 0,
         address: str | None = None,
+        say: Callable[[str], None] = lambda sentence: None,
     ) -> None:
+        self._say = say
         self.address = address or os.environ.get("RAY_ADDRESS") or None
         check_ray(workers, threads, self.address)
         self.threads, self._gpus = threads, gpus
         self._opens, self._count = pickle.dumps(opens), workers
+        self._actor: Callable[[], Any]
         self._workers: list[HiredWorker] = []
         self._again: deque[tuple[int, Any]] = deque()
         self._lost: dict[int, int] = {}
@@ -127,7 +132,7 @@ class RayPool(Generic[Item, Answer]):
         if self.address is None:
             self._cluster = LocalCluster(self._count, self.threads, self._gpus)
         try:
-            import ray
+            ray = _ray()
 
             if not ray.is_initialized():
                 self._connect()
@@ -150,11 +155,12 @@ class RayPool(Generic[Item, Answer]):
         return HiredWorker(number, actor, actor.ready.remote())
 
     def _connect(self) -> None:
-        import ray
+        ray = _ray()
 
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             started = {"address": self.address} if self._cluster is None else self._cluster.options
+            _quiet()
             ray.init(**started, log_to_driver=False, logging_level="error")
             self._connected = True
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
@@ -171,7 +177,7 @@ class RayPool(Generic[Item, Answer]):
     def close(self) -> None:
         """End all workers, whatever they do, and the cluster if it was started here."""
         if "ray" in sys.modules:
-            import ray
+            ray = _ray()
 
             for worker in self._workers:
                 with suppress(Exception):
@@ -211,7 +217,7 @@ class RayPool(Generic[Item, Answer]):
 
         ahead  items that a worker has at a time
         """
-        import ray
+        ray = _ray()
 
         self._lost = {}
         heard = time.monotonic()
@@ -244,7 +250,7 @@ class RayPool(Generic[Item, Answer]):
 
     def _started(self, worker: HiredWorker, word: Any) -> None:
         """Take a worker that is ready, after a look at its versions; another in the place of one that is lost."""
-        import ray
+        ray = _ray()
 
         try:
             theirs, ours = ray.get(word), versions()
@@ -273,7 +279,7 @@ class RayPool(Generic[Item, Answer]):
 
     def _taken(self, worker: HiredWorker, word: Any) -> Iterator[tuple[int, Any, Reply]]:
         """What came of an item: a reply, or the end of its worker, which another takes the place of."""
-        import ray
+        ray = _ray()
 
         place = [held[2] for held in worker.held].index(word)
         number, item, _ = worker.held[place]
@@ -288,6 +294,7 @@ class RayPool(Generic[Item, Answer]):
                 self._again.appendleft((other, asked))
             number, item, _ = held[0]
             self._lost[number] = self._lost.get(number, 0) + 1
+            self._say(f"a worker is lost ({type(error).__name__}); its rows go to another")
             if self._lost[number] < ATTEMPTS:
                 self._again.appendleft((number, item))
                 return
@@ -305,7 +312,7 @@ class RayPool(Generic[Item, Answer]):
 
     def _wanted(self) -> str:
         """What the workers want, and what the cluster has."""
-        import ray
+        ray = _ray()
 
         has = ray.available_resources()
         gpus = f" and {self._gpus} of {has.get('GPU', 0):g} free GPUs" if self._gpus else ""
@@ -373,6 +380,18 @@ def check_ray(workers: int, threads: int, address: str | None) -> None:
             f"{workers} workers (--workers) of {threads} threads (--threads) are more than the {most} processors "
             "of this machine; give fewer, or a cluster by --ray-address"
         )
+
+
+def _ray() -> Any:
+    """Ray, which takes a second to import."""
+    return import_module("ray")
+
+
+def _quiet() -> None:
+    """Let Ray print no page about each worker that it loses, which is told in a sentence."""
+    worker: Any = import_module("ray._private.worker")
+    if hasattr(worker, "listen_error_messages"):  # its own affair: what it is called elsewhere stays as it is
+        worker.listen_error_messages = lambda *_: None
 
 
 def _unfit(error: Exception) -> SijoError:

@@ -19,7 +19,7 @@ import pyarrow as pa
 from sijo.errors import SettingError, SijoError, TextError
 from sijo.files.limits import BLOCK_BYTES
 from sijo.files.output_job import content_digest
-from sijo.files.row_writers import WRITERS, ColumnPlan, OutputRows, key_holders
+from sijo.files.row_writers import WRITERS, ColumnPlan, OutputRows, added_names, key_holders
 from sijo.files.tables import RowBlock, TextTable
 from sijo.files.urls import fetched, shown, stamp
 
@@ -177,7 +177,9 @@ class PartMaker:
             columns, counted = self._added(block)
             pieces.append(OutputRows(block.columns, columns, block.kind))
             counts += counted
-        plan = ColumnPlan.of(pieces) if asked.keys is None else ColumnPlan.of_keys(asked.keys, pieces[0])
+        plan = ColumnPlan.of(pieces)
+        if asked.keys is not None:
+            plan = ColumnPlan(added_names(asked.keys, pieces[0].added.column_names), dict(asked.keys))
         with closing(WRITERS[self._format](content, plan, **self._layout)) as writer:
             for piece in pieces:
                 writer.write(piece)
