@@ -9,10 +9,10 @@ that the code runs, on data of the same form. No figure of either stands anywher
 - MTEB (Muennighoff et al. 2023, arXiv:2210.07316) is run by its own package, as it is run for anybody: a logistic
   regression on the vectors of 8 to 16 texts a label, ten times; accuracy, or what the task names.
 - BTZSC (Aarab 2026, arXiv:2603.11991): 22 English sets of which no label may be trained on. A row of its file is a
-  text beside one hypothesis; those of a text follow each other. Hypotheses are given as they are, in place of labels;
-  macro-F1 and accuracy are over the labels of a set, with 95 % intervals over its texts. The benchmark's own package
-  (0.1.2) counts the labels of a set by where the first row's mark comes again, and takes the first text's hypotheses
-  for all texts; here each text's are read, and rows that are no whole groups are refused.
+  text beside one hypothesis; those of a text follow each other. Hypotheses are given as they are, in place of
+  labels; macro-F1 and accuracy are over a set's labels, with 95 % intervals over its texts. The benchmark's own
+  package (0.1.2) counts a set's labels by where the first row's mark comes again, and takes the first text's
+  hypotheses for all texts; here each text's are read, and rows that are no whole groups are refused.
 
 Every set is written to --out when it is done; the same command goes on where it was stopped. The built-in model has
 learned from CLINC150 and Naver's film reviews, among others (docs/model.md): tasks made of these tell nothing of it.
