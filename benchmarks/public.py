@@ -15,7 +15,7 @@ that the code runs, on data of the same form. No figure of either stands anywher
   hypotheses for all texts; here each text's are read, and rows that are no whole groups are refused.
 
 Every set is written to --out when it is done; the same command goes on where it was stopped. The built-in model has
-learned from CLINC150 and Naver's film reviews, among others (docs/model.md): tasks made of these tell nothing of it.
+learned from CLINC150 and Naver's film reviews, among others (docs/model.md): tasks made of them say nothing.
 """
 
 import argparse
