@@ -17,8 +17,8 @@ RUN python3 -m venv /opt/sijo \
     && /opt/sijo/bin/pip install --quiet --no-compile --constraint constraints.txt "$(echo wheels/sijo-*.whl)[serve]"
 # What serving never opens goes; what Python would compile at every start, for nothing can be written, is compiled now.
 RUN /opt/sijo/bin/pip uninstall --quiet --yes pip \
-    && find /opt/sijo -type d \( -name tests -o -name include \) -prune -exec rm -r {} + \
-    && find /opt/sijo -type d -name __pycache__ -prune -exec rm -r {} + \
+    && find /opt/sijo -name "*.dist-info" -prune -o -type d \
+        \( -name tests -o -name include -o -name __pycache__ \) -prune -exec rm -r {} + \
     && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/sijo/lib
 
 FROM ${PYTHON}

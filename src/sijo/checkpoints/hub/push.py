@@ -181,7 +181,8 @@ def _additions(
         contents[name] = file.read_bytes(READ_WHOLE) if size <= READ_WHOLE else str(file.path.resolve())
     if CARD not in listing:
         contents[CARD] = card = render(_card(described, repo.rpartition("/")[2])).encode()
-        listing = {**listing, CARD: (len(card), hashlib.sha256(card).hexdigest())}
+        made = {CARD: (len(card), hashlib.sha256(card).hexdigest())}
+        listing = dict(sorted({**listing, **made}.items()))
     old = present(folder, MANIFEST)
     if old is not None and listed_files(folder) == listing:
         contents[MANIFEST] = old.read_bytes(LONGEST_JSON)
