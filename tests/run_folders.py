@@ -94,7 +94,7 @@ def interval(value, low=0.5, high=0.9):
 
 def lay_results(folder, task, rows, labels=(), **more):
     """A finished run of fine-tuning with these predictions; what is None is not there."""
-    lay(folder, settings={"task": task, "cutting": {"length": 16}}, examples=())
+    lay(folder, settings={"task": task, "cutting": {"length": 16}}, lines=0, timings=0, examples=())
     metrics = {"accuracy": interval(0.75), "macro_f1": interval(0.7), "micro_f1": interval(0.75)}
     results = {
         "task": task, "metric": "accuracy", "seed": 0, "best_step": 30, "evaluation_rows": len(rows), "loss": 0.432,

@@ -422,29 +422,14 @@ def test_a_page_needs_nothing_and_runs_nothing(evaluate, hostile, tmp_path):
             "style",
             "body",
             "header",
+            "main",
             "section",
-            "h1",
-            "h2",
-            "h3",
-            "p",
-            "span",
-            "i",
-        ),
-        *(
-            "div",
-            "table",
-            "caption",
-            "tr",
-            "th",
-            "td",
-            "figure",
-            "figcaption",
-            "svg",
-            "g",
-            "path",
-            "text",
+            "article",
             "footer",
+            "div",
         ),
+        *("h1", "h2", "h3", "h4", "p", "span", "b", "i", "ul", "li", "details", "summary", "figure", "figcaption"),
+        *("table", "caption", "thead", "tbody", "tr", "th", "td", "svg", "g", "path", "text"),
     }
     assert text.count("<svg") == 2 and "&lt;svg" not in text
     assert HOSTILE in html.unescape(text) and "<script" not in text
@@ -456,6 +441,24 @@ def test_a_page_needs_nothing_and_runs_nothing(evaluate, hostile, tmp_path):
     assert {*drawn} == {"--run1", "--run2"}
     style = "".join(re.findall(r"<style>(.*?)</style>", text, re.S))
     assert {*re.findall(r"var\((--[a-z0-9-]+)\)", text)} <= {*re.findall(r"(--[a-z0-9-]+):", style)}
+
+
+def test_a_page_shows_rows_with_the_words_that_decided(evaluate, hostile, tmp_path):
+    # kills: right rows among the wrong, reasons of another row, reasons for as many readings as a million rows have
+    # words, texts in a page that was to have none
+    path = tmp_path / "r.html"
+    record = evaluate("--data", hostile, "--report", path)
+    text = path.read_text()
+    wrong = round((1 - record["accuracy"]["value"]) * 16)
+    assert f"Wrong answers: {wrong if wrong <= 12 else f'12 of {wrong}'}, the surest first" in text
+    assert text.count('class="row"') == min(wrong, 12) + min(16 - wrong, 6)
+    assert text.count("gold: ") == min(wrong, 12)
+    reasons = re.findall(r'<article>(?:(?!</article>).)*class="words".*?</article>', text, re.S)
+    assert len(reasons) == 2 and all(re.search(r"strongest words.*[+−][0-9.]+</td>", one, re.S) for one in reasons)
+    assert re.search(r'class="part (for|against)\d" tabindex="0"', text) and "whoever is given it" in text
+    evaluate("--data", hostile, "--report", path, "--no-report-texts")
+    text = path.read_text()
+    assert "the sea" not in text and "whoever" not in text and "found " in text
 
 
 def test_markdown_pastes_into_a_page(evaluate, hostile, tmp_path):

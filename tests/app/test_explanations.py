@@ -122,10 +122,10 @@ def test_a_page_says_what_is_special_of_a_row():
     cut = by_hand("the sea is not read", ["the", "sea"], [0.0, 1.0], read_until=7, truncated=True)
     text = explanations_page([shown_row(3, cut)], 900, "rows", "embedding")
     assert '<s class="unread"> is not read</s>' in text and "what is struck out was not read" in text
-    assert "The first 1 of 900 rows" in text and 'class="number">3</span>sea' in text
+    assert "The first 1 of 900 rows" in text and 'class="number">3</span><span dir="auto">sea</span>' in text
     unsure = by_hand("sea", ["sea"], [1.0], abstained=True, fitting=("sea", "bank"), label=None)
     text = explanations_page([shown_row(1, unsure)], 1, "rows", "embedding")
-    assert "abstained" in text and 'class="number">1</span>–' in text and ">1 row," in text
+    assert "abstained" in text and 'class="number">1</span><span dir="auto">–</span>' in text and ">1 row," in text
     nothing = by_hand("sea", ["sea"], [1.0], fitting=(), label=None)
     assert "no label fits" in explanations_page([shown_row(1, nothing)], 1, "rows", "embedding")
     runs = by_hand("the sea. rain", ["the sea.", "rain"], [1.0, 0.2])

@@ -166,8 +166,8 @@ def test_a_stranger_writes_nothing_but_words(tmp_path):
     save_file({f"{HOSTILE}.a": np.zeros(2), "other.a": np.zeros(2)}, place / "weights.safetensors")
     page = Page(drawn(run))
     assert {name for name, _ in page.tags} <= {
-        *("html", "head", "meta", "title", "style", "body", "header", "section", "article", "footer", "div"),
-        *("h1", "h2", "h3", "p", "span", "b", "dl", "dt", "dd", "ruby", "rt", "figure", "figcaption"),
+        *("html", "head", "meta", "title", "style", "body", "header", "main", "section", "article", "footer"),
+        *("div", "h1", "h2", "h3", "p", "span", "b", "dl", "dt", "dd", "ruby", "rt", "figure", "figcaption"),
         *("table", "caption", "tr", "th", "td", "svg", "g", "path", "text"),
     }
     allowed = {"class", "title", "style", "lang", "charset", "content", "http-equiv", "name", "scope", "dir"}

@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 
-from sijo.app.results import print_json, print_rows, print_table, wants_json, warnings_told
+from sijo.app.results import print_json, print_rows, print_table, print_with_notes, wants_json, warnings_told
 from sijo.errors import SijoWarning, warn
 from sijo.texts import printable
 
@@ -52,6 +52,18 @@ def test_a_table_has_its_title_and_its_note(capsys):
     print_table(("a", "b"), [("1", "2")], title="over it", note="under it")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].strip() == "over it" and lines[-1] == "under it"
+
+
+def test_lines_with_notes_fit_a_terminal(capsys, monkeypatch):
+    # kills: columns squeezed until no word is whole, numbers on the left, a wide letter taken for one, a note cut
+    monkeypatch.setenv("COLUMNS", "80")
+    note = " ".join(f"word{number}" for number in range(30))
+    rows = [(("deberta-v3-large", "7"), note), (("시조", "1,234"), "\x1b[2Jshort")]
+    print_with_notes(("recipe", "weights"), rows, names=1, note="under all")
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == "recipe            weights" and lines[1] == "deberta-v3-large        7"
+    assert "시조                1,234" in lines and "    \\u001b[2Jshort" in lines and lines[-1] == "under all"
+    assert max(map(len, lines)) <= 80 and " ".join(" ".join(lines[2:6]).split()).startswith(note)
 
 
 def test_nothing_steers_the_terminal():

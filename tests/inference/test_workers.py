@@ -124,12 +124,11 @@ def children(pid):
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are counted by Linux's /proc")
-def test_no_process_is_left_behind_when_its_parent_is_killed(start, until, tiny_copy, tmp_path):
+def test_no_process_is_left_behind_when_its_parent_is_killed(start, until, tiny_model, tmp_path):
     # kills: orphans that go on computing, and an output that differs by the number of processes
-    write_onnx(tiny_copy, tiny_weights())  # six processes import what they read with: torch takes them seconds
     rows = tmp_path / "in.txt"
     rows.write_text("".join(f"the sea {'sun ' * (number % 9)}\n" for number in range(9_000)))
-    command = ["encode", rows, "--model", tiny_copy, "--resume", "--backend", "onnx"]
+    command = ["encode", rows, "--model", tiny_model, "--resume"]
     environment = {"OMP_NUM_THREADS": "1"}
     assert start(*command, "-o", tmp_path / "one.npy", **environment).wait().code == 0
     environment = {"OMP_NUM_THREADS": "2"}
@@ -175,12 +174,11 @@ def test_what_is_measured_is_the_same_for_any_number_of_processes(tiny_copy, sij
     ran.must_say(2, "more than the 1 threads", "--threads")
 
 
-def test_a_worker_that_is_killed_ends_a_run_that_can_be_resumed(start, until, tiny_copy, tmp_path):
+def test_a_worker_that_is_killed_ends_a_run_that_can_be_resumed(start, until, tiny_model, tmp_path):
     # kills: a run that waits for ever, or loses what was done, when the system kills one of its processes
-    write_onnx(tiny_copy, tiny_weights())
     rows = tmp_path / "in.txt"
     rows.write_text("the sea\n" * 2048 + "the land sun\n" * 2048 * 6)
-    command = ["classify", rows, "--labels", "sea,land", "--model", tiny_copy, "--resume", "--backend", "onnx"]
+    command = ["classify", rows, "--labels", "sea,land", "--model", tiny_model, "--resume"]
     assert start(*command, "-o", tmp_path / "one.csv", OMP_NUM_THREADS="1").wait().code == 0
     command += ["-o", tmp_path / "two.csv", "--workers", "2"]
     running = start(*command, OMP_NUM_THREADS="2")

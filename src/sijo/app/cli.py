@@ -152,7 +152,9 @@ def encode_file(
 
 
 @app.command(help_format="markdown")
-def report(*runs: Path, out: Path | None = None, texts: bool = True) -> None:
+def report(
+    *runs: Path, out: Path | None = None, texts: Annotated[bool, Parameter(negative="--no-texts")] = True
+) -> None:
     """Draw what happened in a run of training into one HTML file, and print its path.
 
     RUNS are folders that sijo pretrain, distill or finetune was given as --out; several are drawn beside each

@@ -77,7 +77,7 @@ class EvaluateSettings(LabelSettings):
     report: Path | None = None
     """A .md or .html to write everything in, beside printing it; .html has drawings, rows right and wrong and, of
     one run, the words that decided some of them, and needs no other file."""
-    report_texts: bool = True
+    report_texts: Annotated[bool, Parameter(negative="--no-report-texts")] = True
     """Show those rows, whose texts whoever is given the .html can read."""
     plot: Path | None = None
     """A .png, .svg or .pdf to draw the confusion matrix, the reliability and the risk-coverage curve in."""

@@ -184,7 +184,7 @@ def _line(number: int, row: LabelledRow, predicted: Any, *, pairs: bool) -> dict
     if row.choices:
         gold, predicted = row.choices[gold], row.choices[predicted]
     name = {"id": row.name} if row.name else {}
-    text = {"words": row.words} if row.words else {"text": row.texts[0]}
+    text: dict[str, Any] = {"words": row.words} if row.words else {"text": row.texts[0]}
     if pairs and len(row.texts) > 1:
         text["second"] = row.texts[1]
     return {"row": number, **name, **text, "gold": gold, "predicted": predicted}

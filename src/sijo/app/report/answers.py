@@ -91,14 +91,13 @@ class ShownAnswers:
 
 
 def label_bars(
-    labels: Sequence[str], right_L: Sequence[int], gold_L: Sequence[int], given_L: Sequence[int], rows: str = "rows"
+    labels: Sequence[str], right_L: Sequence[int], gold_L: Sequence[int], given_L: Sequence[int]
 ) -> list[BarItem]:
     """The bars of each label, those with the lowest F1 first; with Wilson's 95 % intervals.
 
     right_L  rows that have the label and got it
     gold_L   rows that have it
     given_L  rows that got it
-    rows     what they are
 
     >>> for item in label_bars(["a", "b", "c"], [9, 1, 0], [10, 1, 0], [9, 2, 0]):
     ...     print(item.name, item.value, item.bars[0].words)
@@ -115,7 +114,7 @@ def label_bars(
             label,
             f"{f1:.3f}" if math.isfinite(f1) else "–",
             (
-                Bar("found", share_interval(right, gold), f" of {gold:,} {rows}"),
+                Bar("found", share_interval(right, gold), f" of {gold:,} rows"),
                 Bar("right", share_interval(right, given), f" of {given:,} given"),
             ),
         )
