@@ -130,7 +130,7 @@ def spoiled(random, texts, labels=12):
     return near, taken + random.normal(0, 0.3, size=near.shape)
 
 
-TEACH = np.array([(row + 1) * 270 // 600 > row * 270 // 600 for row in range(600)])
+TEACH = np.array([(row + 1) * 210 // 600 > row * 210 // 600 for row in range(600)])
 """The texts of a sample of 600 that teach."""
 
 
@@ -141,18 +141,20 @@ def test_a_taught_shortlister_is_certified_on_texts_that_did_not_teach_it():
     deciding = np.arange(12) == scores.argmax(1)[:, None]
     for alone, form in ((False, "reach"), (True, "gap")):
         found = cheapest(0.05, near, scores, deciding, alone=alone)
-        assert (found.texts, found.taught, found.shortlist.form) == (330, 270, form)
+        assert (found.texts, found.taught, found.shortlist.form) == (390, 210, form)
         assert found.lesson.digest == Lesson.of(near[TEACH], scores[TEACH]).digest
         kept = found.shortlist.keeps(found.lesson.said(near), scores / found.lesson.unit)
-        assert found.misses == (deciding & ~kept)[~TEACH].sum() == misses_allowed(330, 0.05)
+        assert found.misses == (deciding & ~kept)[~TEACH].sum() == misses_allowed(390, 0.05, EACH)
         assert found.mean_labels == pytest.approx(kept[~TEACH].sum(1).mean(), abs=0.01)
         assert found.mean_labels < 0.5 * certified(0.05, {"rank": depths(near, "rank")[deciding]}, 12).mean_labels
         assert found.times_fewer(1_000) == pytest.approx(12 * 1_000 / (found.mean_labels * 1_000 + 12 * 600))
-    assert cheapest(0.05, scores, scores, deciding).mean_labels == pytest.approx(1, abs=0.01)  # nothing to learn
-    for few, certifying in ((90, 59), (72, 59), (71, 71)):  # fewer teach before fewer certify than must
-        found = cheapest(0.05, near[:few], scores[:few], deciding[:few])
-        assert (found.texts, found.kinds) == (certifying, 1 if few >= 72 else 2)
-    assert not found.held and "that takes 72 without a miss" in str(found)
+    few = cheapest(0.05, near[:90], scores[:90], deciding[:90])  # fewer teach before fewer certify than must
+    assert (few.texts, few.taught) == (72, 18)
+    assert cheapest(0.05, near[:72], scores[:72], deciding[:72]).lesson is None
+    few = cheapest(0.05, near[:71], scores[:71], deciding[:71])
+    assert not few.held and "that takes 72 without a miss" in str(few)
+    plain = cheapest(0.05, scores + 0.02 * near, scores, deciding)  # it knows all but a little
+    assert (plain.texts, plain.lesson) == (600, None) and plain.misses <= misses_allowed(600, 0.05, EACH)
 
 
 def test_taught_shortlists_hold_at_their_rate():
@@ -165,9 +167,10 @@ def test_taught_shortlists_hold_at_their_rate():
         for _ in range(draws):
             rows = random.integers(len(pool), size=240)
             found = cheapest(0.1, pool[rows], verifier[rows], best[rows], alone=alone)
+            assert found.lesson is not None
             kept = found.shortlist.keeps(found.lesson.said(pool), verifier / found.lesson.unit)
             wrong += (best & ~kept).any(1).mean() > 0.1
-        assert 0 < wrong / draws <= 0.07  # 95 % of draws of a rate of 0.03, which 11 misses of 132 have
+        assert wrong / draws <= 0.05
 
 
 def test_a_lesson_is_ridge_regression_from_what_both_share():

@@ -27,7 +27,7 @@ from sijo.zeroshot.many_labels.verifying import verified, verified_in_turns
 from sijo.zeroshot.scorers.scorer import ScoreRequest
 
 OPTION = "cascade= (--cascade)"
-TEACH = 0.45
+TEACH = 0.35
 """The share of a sample that teaches the shortlister, where the others are enough to certify anything."""
 _NOTHING: dict[Form, float] = {"rank": 0.0, "gap": 0.0, "reach": ALWAYS}
 """How deep a text lies whose answer no label decides."""
@@ -138,12 +138,12 @@ def fit_cascade(
 def teaching(texts: int, share: float) -> np.ndarray:
     """Which of so many texts (n,) bool teach the shortlister for that disagreement: spread over the sample.
 
-    >>> teaching(9, 0.5).astype(int).tolist()
-    [0, 0, 1, 0, 1, 0, 1, 0, 1]
+    >>> teaching(12, 0.5).astype(int).tolist()
+    [0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1]
     >>> int(teaching(1_000, 0.01).sum()), int(teaching(400, 0.01).sum())
-    (450, 101)
+    (350, 32)
     """
-    count = max(0, min(int(TEACH * texts), texts - texts_needed(share)))
+    count = max(0, min(int(TEACH * texts), texts - texts_needed(share, EACH)))
     teaches: np.ndarray = np.diff(np.arange(texts + 1) * count // max(texts, 1)) > 0
     return teaches
 
@@ -158,23 +158,26 @@ def cheapest(
     deciding  (n, L) bool, which labels decide the answers
     alone     whether each label is judged by itself
 
-    Which kind it is does not depend on the texts that certify, so these owe nothing to a choice. A shortlister as
-    it is has two kinds tried: of more labels than can be taught, or too few texts to teach and certify.
+    Two kinds of depth are certified, each at half of what may go wrong, and the cheaper is taken: the shortlister's
+    gap on all texts, and on those that do not teach the taught reach, or the taught gap where labels are judged
+    alone. Of more labels than can be taught, or too few texts, it is rank and gap as they are.
     """
     texts, labels = near.shape
+    teach = teaching(texts, disagreement)
 
     def by(forms: tuple[Form, ...], near: np.ndarray, deciding: np.ndarray, said: np.ndarray | None) -> Certificate:
         every = {form: depths(near, form, said) for form in forms}
         decisive = {form: np.where(deciding, deep, _NOTHING[form]).max(1) for form, deep in every.items()}
-        return certified(disagreement, decisive, labels, every[forms[-1]], len(forms))
+        return certified(disagreement, decisive, labels, every[forms[-1]])
 
-    if labels > MOST_TAUGHT or texts < texts_needed(disagreement, EACH):
+    if labels > MOST_TAUGHT or not teach.any():
         return by(("rank", "gap"), near, deciding, None)
-    teach = teaching(texts, disagreement)
+    plain = by(("gap",), near, deciding, None)
     lesson = Lesson.of(near[teach], scores[teach])
     told, said = lesson.said(near[~teach]), scores[~teach] / lesson.unit
-    found = by(("gap",) if alone else ("reach",), told, deciding[~teach], said)
-    return replace(found, lesson=lesson, taught=int(teach.sum())) if found.held else found
+    taught = by(("gap",) if alone else ("reach",), told, deciding[~teach], said)
+    taught = replace(taught, lesson=lesson, taught=int(teach.sum()))
+    return min(plain, taught, key=lambda one: one.mean_labels)
 
 
 def _asked_again(labeller: Labeller, request: ScoreRequest, near: np.ndarray, full: np.ndarray) -> np.ndarray:

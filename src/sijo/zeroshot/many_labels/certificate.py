@@ -14,9 +14,9 @@ largest t whose true share of misses is above eps: at that one t, m misses or fe
 nothing smaller is (Bates et al. 2021, arXiv:2101.02703, theorem 1). Halves, one to choose t and one to state a
 limit, would be right too, and lose half of the texts.
 
-Where texts suffice, not quite half of them teach the shortlister, and the others certify one kind of depth, the
-reach, or the gap where labels are judged by themselves. Of fewer texts two kinds are tried by the shortlister as it
-is, rank and gap, each at half of what may go wrong, and the cheaper is taken.
+Two kinds of depth are tried, each at half of what may go wrong, and the cheaper is taken: the gap by the
+shortlister as it is, and, after a third of the texts have taught it, the reach by the others, or the gap where
+labels are judged by themselves.
 
 A reach goes by what the verifier said before, and the argument is the same: a smaller limit stops earlier, or where
 a larger one does, so it reads fewer labels of each text and misses more.
