@@ -387,6 +387,7 @@ HARMLESS = {"Corpus.open", "resolve_name(row.place).open", "Tokenizer.open", "ca
 MAY_OPEN = {
     # what the package holds itself, read by its own path
     "app/training/finetune.py": {"Path(__file__).with_name('finetune_tasks.toml').read_text"},
+    "app/report/run_results.py": {"file.open"},  # a FolderFile's, as a card's
     "checkpoints/card.py": {"Path(__file__).with_name('hub.toml').read_text", "card.open"},
     "checkpoints/conversion/tensorflow.py": {"Path(__file__).with_name('tensorflow.toml').read_text"},
     "data/labelled_rows.py": {"Path(__file__).with_name('columns.toml').read_text"},

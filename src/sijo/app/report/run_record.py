@@ -81,13 +81,13 @@ def read_run(folder: Path, name: str) -> RunRecord:
 
 def curves_of(folder: Path) -> Path:
     """Where a run has its curves: its folder or, of several seeds, that of the best, or the last that was begun."""
+    own = {place.name: place for place in folder.glob("seed-*") if place.is_dir() and not place.is_symlink()}
     summary = present(folder, "summary.json")
-    if summary is not None:
-        seed = read_object(summary).get("best_seed")
-        if isinstance(seed, int):
-            return folder / f"seed-{seed}"
-    seeds = [place for place in folder.glob("seed-*") if place.name.removeprefix("seed-").isdecimal()]
-    return max(seeds, key=lambda place: int(place.name.removeprefix("seed-")), default=folder)
+    best = None if summary is None else f"seed-{read_object(summary).get('best_seed')}"
+    if best in own:
+        return own[best]
+    begun = [name for name in own if name.removeprefix("seed-").isdecimal()]
+    return own[max(begun, key=lambda name: int(name.removeprefix("seed-")))] if begun else folder
 
 
 def count_parameters(folder: Path) -> dict[str, int]:
