@@ -243,8 +243,8 @@ def test_more_rows_than_a_request_holds_are_learned_from(visit, give):
     shops = [(number, text, name) for number in range(40) for text, name in ((PARCELS[0], "a"), (BILLS[0], "b"))]
     lines = ["text\tlabel", *(f"{number}: {text}\t{name}" for number, text, name in shops)]
     with serving("--most-texts", "50") as url:
-        page = visit(url=url)
         for others, known in ((0, 50), (30, 50)):
+            page = visit(url=url)
             lines += [f"{number}: rain\t" for number in range(others)]
             give(page, "t.tsv", "\n".join(lines).encode())
             scored(page, 50)
