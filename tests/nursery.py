@@ -20,7 +20,7 @@ import torch._dynamo
 import torch.distributed.fsdp
 
 import sijo.app.cli
-import sijo.app.evaluate
+import sijo.app.evaluation.evaluate
 import sijo.checkpoints.load
 import sijo.files.output_job
 import sijo.files.tables

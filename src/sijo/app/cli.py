@@ -18,8 +18,9 @@ from typing import Annotated, Literal, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError
 
-from sijo.app import bench, classify, encode, evaluate, export, hub, inspect
+from sijo.app import bench, classify, encode, export, hub, inspect
 from sijo.app.again import GIVEN
+from sijo.app.evaluation import evaluate
 from sijo.app.fitting import fit, suggest
 from sijo.app.options import check_options
 from sijo.app.prediction import predict

@@ -1,1 +1,1 @@
-"""What `sijo evaluate` does: rows whose labels are known in, every way of labelling them measured, results out."""
+"""`sijo evaluate`: rows whose labels are known in, every way of labelling them measured, results out."""

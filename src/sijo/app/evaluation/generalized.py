@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sijo.app.evaluate_settings import EvaluateSettings
 from sijo.app.evaluation.gold_rows import GoldRows, gold_rows
+from sijo.app.evaluation.settings import EvaluateSettings
 from sijo.app.results import Screen, print_json, print_shown, wants_json
 from sijo.errors import SettingError, warn
 from sijo.evaluation.generalized import GeneralizedEvaluation, evaluate_generalized

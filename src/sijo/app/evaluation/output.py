@@ -10,8 +10,8 @@ import numpy as np
 from rich.text import Text
 
 from sijo.app.calibrating import check_calibration
-from sijo.app.evaluate_settings import BUILT_IN, EvaluateSettings
 from sijo.app.evaluation.runs import FinishedRun, shown_names
+from sijo.app.evaluation.settings import BUILT_IN, EvaluateSettings
 from sijo.app.progress import RowProgress
 from sijo.app.results import Screen, print_json, print_shown, wants_json
 from sijo.errors import SettingError, warn

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sijo.app.calibrating import calibrated_by
-from sijo.app.evaluate_settings import BUILT_IN, EvaluateSettings
 from sijo.app.evaluation.gold_rows import GoldRows
+from sijo.app.evaluation.settings import BUILT_IN, EvaluateSettings
 from sijo.app.progress import RowProgress
 from sijo.app.report.answers import RIGHT, WRONG
 from sijo.batching import groups

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cyclopts import Parameter
 
-from sijo.app.evaluate_settings import BUILT_IN
+from sijo.app.evaluation.settings import BUILT_IN
 from sijo.app.results import print_rows
 from sijo.app.training import pretrain
 from sijo.errors import SettingError

@@ -132,7 +132,7 @@ def fit_cascade(
     if scorer.reads_others:
         found = certified(disagreement, {"rank": again}, count := len(labels.labels), kinds=1)
         return replace(found, reread=sum(_lengths(count)))
-    return cheapest(disagreement, near, scores, deciding, alone=labeller.choice.multi_label)
+    return cheapest(disagreement, near, scores, deciding, alone=bool(labeller.choice.multi_label))
 
 
 def teaching(texts: int, share: float) -> np.ndarray:

@@ -49,7 +49,7 @@ def verified_in_turns(
         if not len(asked):
             break
         lists = [order[row, start : start + count].tolist() for row, count in zip(asked, counts, strict=True)]
-        texts = [request.texts[row] for row in asked]
+        texts = [request.texts[row] for row in asked.tolist()]
         try:
             said, read = score(ScoreRequest(texts, request.labels, request.template, request.absolute, lists))
         except NotFiniteError as error:

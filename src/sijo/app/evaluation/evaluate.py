@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from sijo.app.evaluate_settings import EvaluateSettings
 from sijo.app.evaluation.gold_rows import GoldRows, gold_rows, label_columns_of
+from sijo.app.evaluation.settings import EvaluateSettings
 from sijo.app.progress import RowProgress
 from sijo.app.table_job import check_output
 from sijo.errors import SettingError
