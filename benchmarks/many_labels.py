@@ -26,6 +26,7 @@ Scores are kept in the folder that --scores names, part by part, so that a run g
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -42,7 +43,6 @@ from zero_shot_sets import drawn, source_of
 import data
 from sijo.evaluation.intervals import Interval, resampled, share_at_most
 from sijo.inference.outputs import ReadCounts
-from sijo.jobs.open_labels import label_matching_setup
 from sijo.jobs.open_labels.label_matching import match_labels
 from sijo.jobs.open_labels.label_matching_settings import MatchingFiles, default_matching
 from sijo.training.settings import with_changes
@@ -91,7 +91,8 @@ def distill(args: argparse.Namespace) -> dict[str, Any]:
     none = np.zeros(len(pupils), np.int64)
     reading = ReadCounts(none + 1, none + 1, none > 0)
     teacher.score = lambda request: (np.stack([told[text] for text in request.texts]), reading)  # type: ignore
-    label_matching_setup.open_scorer = lambda *_, **__: teacher  # type: ignore
+    setup = sys.modules["sijo.jobs.open_labels.label_matching_setup"]
+    setup.open_scorer = lambda *_, **__: teacher  # type: ignore
     asked = ["run.batch=24", f"run.steps={args.steps}", "questions.length=32", "questions.most=64", "held_out=0"]
     settings = with_changes(default_matching("all-minilm-l6-v2"), [*asked, "run.log_every=20"])
     files = MatchingFiles(train=str(pool), labels=LabelSet.of(labels), teacher=str(args.verifier))
