@@ -4,8 +4,9 @@
 
 Four sets: TREC's questions (6 labels), CLINC150's training requests by domain (10), WordNet's glosses of nouns by
 kind (25), and Debian's Korean descriptions in the five sections that have enough (5). The first two were looked at
-while `sijo fit` was made, with other draws; the last two were not. all-MiniLM-L6-v2 reads the English ones,
-multilingual-e5-small the Korean one, the same for every way:
+while `sijo fit` was made, with other draws; the last two were not. The last comes again with the first letters of
+each text, and half the pairs and steps, as its encoder is dear to train. all-MiniLM-L6-v2 reads the English ones,
+multilingual-e5-small the Korean ones, the same for every way:
 
     zero-shot     the labels' names alone
     fit           `sijo fit`, with up to 500 texts without a label beside
