@@ -75,7 +75,10 @@ def requests(
     if domains:
         rows = [row for row in rows if row["domain"].replace("_", " ") in domains]
     labels = domains or sorted({row["intent"].replace("_", " ") for row in rows})
-    rows = data.sample(rows, max(count, 1_000), args.seed)[:count]
+    first = data.sample(rows, 1_000, args.seed)
+    known = {row["text"] for row in first}
+    rest = [row for row in rows if row["text"] not in known]
+    rows = [*first, *data.sample(rest, max(0, count - len(first)), args.seed)][:count]
     right = [row["domain" if domains else "intent"].replace("_", " ") for row in rows]
     return [row["text"] for row in rows], list(labels), np.array([list(labels).index(label) for label in right])
 
