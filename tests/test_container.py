@@ -61,7 +61,9 @@ def test_the_command_where_nothing_can_be_written(tmp_path):
         assert subprocess.run(check, check=False).returncode == 0
         first = ask(port, "/classify", {"texts": ["a late goal"], "labels": ["football", "cooking"]})
         assert first["rows"][0]["label"] == "football"
-        body = {"texts": ["a late goal", "세금이 올랐다"] * 400, "labels": ["football", "경제"]}
+        # of several batches, so that some wait
+        others = [f"number {n} of those that wait for the late train to Seoul in the rain" for n in range(400)]
+        body = {"texts": ["a late goal", "세금이 올랐다", *others], "labels": ["football", "경제"]}
         answers = []
         asking = threading.Thread(target=lambda: answers.append(ask(port, "/classify", body)))
         asking.start()

@@ -82,6 +82,13 @@ def test_a_tag_names_the_version_that_is_everywhere(tmp_path, monkeypatch):
     assert "CITATION.cff says 3.0.0" in release.wrong_with_version(f"v{version}")[0]
 
 
+IDENTITIES = {
+    "release.yml": ("publish", {"id-token": "write"}, {"build", "test"}),
+    "docs.yml": ("deploy", {"id-token": "write", "pages": "write"}, {"build"}),
+}
+"""Of each workflow the one job that may say who it is, what else it may, and what it waits for."""
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_a_workflow_trusts_nobody_more_than_it_must(path):
     # kills: an action by a tag that its owner can move, an identity for every job, a tag's words in a shell
@@ -92,12 +99,10 @@ def test_a_workflow_trusts_nobody_more_than_it_must(path):
     assert used and all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action) for action, _ in used)
     assert all(re.fullmatch(r" # v\d+\.\d+\.\d+", comment) for _, comment in used)
     jobs = workflow["jobs"]
-    assert [name for name, job in jobs.items() if "id-token" in job["permissions"]] == ["publish"]
-    assert jobs["publish"]["permissions"] == {"id-token": "write"} and jobs["publish"]["environment"] == "release"
-    assert {*jobs["publish"]["needs"]} == {"build", "test"}
-    assert not any(
-        "checkout" in json.dumps(step) for step in jobs["publish"]["steps"]
-    )  # what was built, and no more
+    name, own, needed = IDENTITIES[path.name]
+    assert [name for name, job in jobs.items() if "id-token" in job["permissions"]] == [name]
+    assert jobs[name]["permissions"] == own and jobs[name]["environment"] and {*jobs[name]["needs"]} == needed
+    assert not any("checkout" in json.dumps(step) for step in jobs[name]["steps"])  # what was built, and no more
     steps = [step for job in jobs.values() for step in job["steps"]]
     assert all(step["with"]["persist-credentials"] is False for step in steps if "checkout" in step.get("uses", ""))
     assert not any("${{" in step.get("run", "") for step in steps) and "secrets." not in text

@@ -284,8 +284,7 @@ def test_y_from_columns(model, column):
     [
         (["sea", None], "label 2 is missing"),
         (pd.Series(["sea", np.nan]), "label 2 is missing"),
-        ([1, 2], r"label 1 is of type int; pass strings; a column of numbers .* \.astype\(str\)"),
-        (pd.Series([True, False]), "label 1 is of type bool"),
+        ([1.5, 2], r"label 1 is of type float; pass strings; a column of numbers .* \.astype\(str\)"),
         ("se", "one string"),
         ({"sea": 1, "bank": 2}, "its keys"),
         (FRAME, "2 columns"),

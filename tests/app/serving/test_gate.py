@@ -120,7 +120,8 @@ def test_a_key_is_needed_everywhere_but_for_health():
     callers = Callers.of(keys=["another-key-of-the-team", KEY])
     for path in ("/embed", "/", "/metrics", "/openapi.json", "/info", "/v1/models", "/health/x", "/readyx"):
         assert asked(path, callers=callers)[0] == 401
-        assert asked(path, callers=callers, authorization=f"Bearer {KEY}")[0] == 200
+        for scheme in ("Bearer", "bearer"):
+            assert asked(path, callers=callers, authorization=f"{scheme} {KEY}")[0] == 200
         assert asked(path, callers=callers, x_api_key=KEY)[0] == 200
     for wrong in (KEY[:-1], KEY.upper(), f"{KEY} {KEY}", "", "ключ"):
         assert asked(callers=callers, authorization=f"Bearer {wrong}".encode().decode("latin-1"))[0] == 401
