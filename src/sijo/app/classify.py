@@ -188,7 +188,7 @@ def run(sources: Sequence[str], settings: ClassifySettings) -> None:
         progress.begin("reading")
         if settings.parts is not None:
             counts = _in_parts(files, table, labeller, settings, progress)
-            settings.sum_up_parts(counts, progress, lambda counts: _notes(counts, labeller))
+            settings.sum_up(counts, progress, lambda counts: _notes(counts, labeller))
             return
         watched = explaining.ExplainedRows()
         job = _job(table, labeller, settings, watched)
@@ -221,7 +221,7 @@ def _in_parts(
         opens=partial(_opened_columns, settings, _reopening(labeller, settings)),
         added=_added(labeller, settings),
         decisive=_run_settings(table, labeller, settings),
-        gpu=_on_gpu(labeller),
+        device=labeller.scorer.engine.backend.device,
         progress=progress,
     )
 
@@ -235,7 +235,8 @@ def _job(
 ) -> Iterator[TableJob[list["LabelPrediction"]]]:
     """The work that is to be done, and the processes that do it."""
     opens = partial(_opened, settings, _reopening(labeller, settings))
-    with settings.answering(_answers(labeller, settings), opens, gpu=_on_gpu(labeller)) as answered:
+    device = labeller.scorer.engine.backend.device
+    with settings.answering(_answers(labeller, settings), opens, device) as answered:
         work = TableJob(
             table=table,
             rows=_block_rows(labeller, settings),
@@ -282,10 +283,6 @@ def _added(labeller: "Labeller", settings: ClassifySettings) -> "Added":
         return _answer_columns(rows, labeller, settings), _counted(rows)
 
     return added
-
-
-def _on_gpu(labeller: "Labeller") -> bool:
-    return labeller.scorer.engine.backend.device.startswith("cuda")
 
 
 def _answers(labeller: "Labeller", settings: ClassifySettings) -> Callable[["RowBlock"], list["LabelPrediction"]]:

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from cyclopts import Group, Parameter
 
 from sijo.app.again import resuming
 from sijo.app.progress import RowProgress
-from sijo.app.table_job import TableOptions, answering, in_words, speed_of
+from sijo.app.table_job import TableOptions, answering, in_words
 from sijo.errors import CheckpointError, RefusedError, SettingError, SijoError, TextError
 
 if TYPE_CHECKING:
@@ -110,24 +111,24 @@ class ManyMachines(TableOptions):
 
     @contextmanager
     def answering(
-        self, answer: "Callable[[Any], Any]", opens: Callable[[], Callable[[Any], Any]], gpu: bool
+        self, answer: "Callable[[Any], Any]", opens: Callable[[], Callable[[Any], Any]], device: str
     ) -> Iterator[Callable[[Iterable[Any]], Iterator[tuple[Any, Any]]]]:
         """What gives items their answers, in order: this process, others, or workers of a cluster."""
         if self.engine == "ray":
-            with self._pool(opens, gpu) as pool:
+            with self._pool(opens, device) as pool:
                 yield pool.each
             return
         with answering(answer, opens, self.workers) as answered:
             yield answered
 
-    def _pool(self, opens: Callable[[], Callable[[Any], Any]], gpu: bool) -> Any:
+    def _pool(self, opens: Callable[[], Callable[[Any], Any]], device: str) -> Any:
         from sijo.inference.ray_workers import RayPool
 
         return RayPool(
             opens,
             self.workers,
             threads=self.threads_each,
-            gpus=int(gpu),
+            gpus=int(device.startswith("cuda")),
             address=self.ray_address,
             say=self.say,
         )
@@ -141,7 +142,7 @@ class ManyMachines(TableOptions):
         added: "Added",
         *,
         decisive: Mapping[str, object],
-        gpu: bool,
+        device: str,
         progress: RowProgress,
         resume: bool,
         overwrite: bool,
@@ -173,7 +174,7 @@ class ManyMachines(TableOptions):
             if folder.finished:
                 return None
             try:
-                with self._making(made(lambda: added), partial(_maker, made, opens), gpu) as making:
+                with self._making(made(lambda: added), partial(_maker, made, opens), device) as making:
                     return PartsJob(folder, making, progress, len(files)).run()
             except BaseException:
                 if kept := folder.kept:
@@ -185,14 +186,14 @@ class ManyMachines(TableOptions):
 
     @contextmanager
     def _making(
-        self, here: "Callable[[Asked], Made]", opens: "Callable[[], Callable[[Asked], Made]]", gpu: bool
+        self, here: "Callable[[Asked], Made]", opens: "Callable[[], Callable[[Asked], Made]]", device: str
     ) -> "Iterator[Callable[[Iterable[Asked]], Iterator[tuple[Asked, Made]]]]":
         """What makes parts, in whatever order they come."""
         if self.engine != "ray":
-            with self.answering(here, opens, gpu) as answered:
+            with self.answering(here, opens, device) as answered:
                 yield answered
             return
-        with self._pool(opens, gpu) as pool:
+        with self._pool(opens, device) as pool:
 
             def each(asked: "Iterable[Asked]") -> "Iterator[tuple[Asked, Made]]":
                 from sijo.files.parts import plan
@@ -205,16 +206,10 @@ class ManyMachines(TableOptions):
 
             yield each
 
-    def sum_up_parts(
-        self, counts: Counter[str] | None, progress: RowProgress, notes: Callable[[Counter[str]], Iterable[str]]
-    ) -> None:
-        """Tell what stands in the folder of parts, and what a person should know beside it."""
-        if counts is None:
-            self.say(f"{self.parts} is complete already")
-            return
-        self.say(f"{in_words(counts['kept'] + counts['rows'])} in {self.parts}{speed_of(counts, progress)}")
-        for note in notes(counts):
-            self.say(note)
+    @property
+    def place(self) -> str | Path | None:
+        """Where the answers go; None where they are printed."""
+        return self.parts or self.output
 
 
 def _maker(

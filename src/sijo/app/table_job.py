@@ -56,6 +56,11 @@ class TableOptions(ReadingOptions):
             **reading,
         )
 
+    @property
+    def place(self) -> str | Path | None:
+        """Where the answers go; None where they are printed."""
+        return self.output
+
     def say(self, line: str) -> None:
         """Tell a person something beside the results, unless --quiet."""
         if not self.quiet:
@@ -66,10 +71,10 @@ class TableOptions(ReadingOptions):
     ) -> None:
         """Tell how many rows are done, None where all were before, and what a person should know beside it."""
         if counts is None:
-            self.say(f"{self.output} is complete already")
+            self.say(f"{self.place} is complete already")
             return
         rows = in_words(counts["kept"] + counts["rows"])
-        self.say(rows + ("" if self.output is None else f" in {self.output}") + speed_of(counts, progress))
+        self.say(rows + ("" if self.place is None else f" in {self.place}") + speed_of(counts, progress))
         for note in notes(counts):
             self.say(note)
 

@@ -60,14 +60,19 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
     whole, _, _ = _content(file).rpartition(b"\n")
     objects = []
     for number, line in enumerate(whole.split(b"\n") if whole else (), 1):
-        try:
-            fields = parse_json(line)
-            if not isinstance(fields, dict):
-                raise ValueError("it is not an object")
-        except ValueError as error:
-            raise TextError(f"line {number} of {file} is damaged ({error}); remove that line") from None
-        objects.append(fields)
+        objects.append(object_of(line, number, file))
     return objects
+
+
+def object_of(line: bytes, number: int, file: Path) -> dict[str, Any]:
+    """The object that a line of a file holds; TextError, which names it, where it is none."""
+    try:
+        fields = parse_json(line)
+        if not isinstance(fields, dict):
+            raise ValueError("it is not an object")
+    except ValueError as error:
+        raise TextError(f"line {number} of {file} is damaged ({error}); remove that line") from None
+    return fields
 
 
 def _content(file: Path) -> bytes:

@@ -188,7 +188,7 @@ def run(sources: Sequence[str], settings: PredictSettings) -> None:
         progress.begin("reading")
         if settings.parts is not None:
             counts = _in_parts(files, asked, predictor, settings, progress, reading)
-            settings.sum_up_parts(counts, progress, lambda counts: _notes(counts, predictor))
+            settings.sum_up(counts, progress, lambda counts: _notes(counts, predictor))
             return
         counts = write_or_print(
             *(settings, table, predictor.rows, _job(asked, predictor, settings), progress),
@@ -253,7 +253,7 @@ def _in_parts(
         opens=partial(_opened_columns, _taken(predictor, settings), asked.task, asked.columns, shown),
         added=shown(_reader(predictor, asked)),
         decisive=_run_settings(asked, predictor, settings),
-        gpu=_on_gpu(predictor),
+        device=predictor.engine.backend.device,
         progress=progress,
     )
 
@@ -276,10 +276,6 @@ def _added(read: Callable[["RowBlock"], list["Prediction"]], *, places: int, all
     return added
 
 
-def _on_gpu(predictor: "Predictor") -> bool:
-    return predictor.engine.backend.device.startswith("cuda")
-
-
 @contextmanager
 def _job(asked: Asked, predictor: "Predictor", settings: PredictSettings) -> Iterator[TableJob[list["Prediction"]]]:
     """The work that is to be done, and the processes that do it."""
@@ -287,7 +283,7 @@ def _job(asked: Asked, predictor: "Predictor", settings: PredictSettings) -> Ite
 
     opens = partial(_reopened, _taken(predictor, settings), asked.task, asked.columns)
     places = min(settings.top_k or 0, len(asked.task.names))
-    with settings.answering(_reader(predictor, asked), opens, gpu=_on_gpu(predictor)) as answered:
+    with settings.answering(_reader(predictor, asked), opens, predictor.engine.backend.device) as answered:
         yield TableJob(
             table=asked.table,
             rows=predictor.rows,

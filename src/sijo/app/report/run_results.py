@@ -32,7 +32,8 @@ from sijo.evaluation.intervals import Interval
 from sijo.evaluation.run_tables import WordTable
 from sijo.evaluation.runs import SHOWN
 from sijo.evaluation.tag_schemes import OUTSIDE
-from sijo.files.json_files import parse_json, read_object
+from sijo.files.json_files import read_object
+from sijo.files.json_lines import object_of
 from sijo.files.paths import FolderFile, present
 from sijo.texts import shortened
 
@@ -229,13 +230,7 @@ def _lines(file: FolderFile) -> Iterator[tuple[int, Line]]:
     """The objects of a file of lines, one after another; TextError names what is none."""
     with file.open() as stream:
         for number, line in enumerate(stream, 1):
-            try:
-                found = parse_json(line)
-                if not isinstance(found, dict):
-                    raise ValueError("it is not an object")
-            except ValueError as error:
-                raise TextError(f"line {number} of {file.path} is damaged ({error}); remove that line") from None
-            yield number, found
+            yield number, object_of(line, number, file.path)
 
 
 def _text(line: Line) -> str:

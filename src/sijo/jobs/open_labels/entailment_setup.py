@@ -17,11 +17,15 @@ from sijo.inference.engine import Engine
 from sijo.inference.language import LanguageCheck
 from sijo.jobs.open_labels.entailment_settings import EntailmentSettings
 from sijo.jobs.open_labels.label_matching_settings import MatchingFiles
-from sijo.jobs.open_labels.label_matching_setup import Measured, measured_set, sets_of, words_of
+from sijo.jobs.open_labels.label_matching_setup import (
+    Measured,
+    measured_set,
+    sets_of,
+    train_top_layers,
+    words_of,
+)
 from sijo.jobs.open_labels.recast import MatchedSet
-from sijo.nn.decoder import single_stack
 from sijo.nn.head_specs import CLASSIFIER
-from sijo.nn.transformer import freeze_below
 from sijo.objectives.supervised import Supervised
 from sijo.random import rng
 from sijo.zeroshot.labels import Label
@@ -66,9 +70,7 @@ class EntailmentSetup:
             )
         self.settings = settings.with_steps(len(self.train))
         self.settings.schedule.warmup(self.settings.run.steps)
-        if settings.top_layers is not None:
-            one_stack = single_stack(model.transformer, "which of its layers are the top ones is not settled")
-            freeze_below(one_stack, settings.top_layers)
+        train_top_layers(model.transformer, settings.top_layers)
         model.transformer.recompute = settings.run.recompute
         self.objective = Supervised(model, "classification")
         self.rows = {one.name: len(one.rows) for one in train}

@@ -21,7 +21,7 @@ from sijo.inference.outputs import unit
 from sijo.jobs.open_labels.label_matching_settings import LabelMatchingSettings, MatchingFiles
 from sijo.jobs.open_labels.mixture import read_mixture
 from sijo.jobs.open_labels.recast import MatchedSet, read_set, without_judged
-from sijo.nn.decoder import single_stack
+from sijo.nn.decoder import AnyTransformer, single_stack
 from sijo.nn.transformer import freeze_below
 from sijo.objectives.label_matching import LabelMatching
 from sijo.random import rng
@@ -98,9 +98,7 @@ class LabelMatchingSetup:
             )
         self.settings = settings.with_steps(len(self.train))
         self.settings.schedule.warmup(self.settings.run.steps)
-        if settings.top_layers is not None:
-            one_stack = single_stack(model.transformer, "which of its layers are the top ones is not settled")
-            freeze_below(one_stack, settings.top_layers)
+        train_top_layers(model.transformer, settings.top_layers)
         model.transformer.recompute = settings.run.recompute
         self.objective = LabelMatching(
             model,
@@ -160,6 +158,12 @@ class _SetSettings(Protocol):
 
     @property
     def evaluation_rows(self) -> int: ...
+
+
+def train_top_layers(transformer: AnyTransformer, layers: int | None) -> None:
+    """Freeze all but so many of the top layers; nothing for None. SettingError where it is not settled which."""
+    if layers is not None:
+        freeze_below(single_stack(transformer, "which of its layers are the top ones is not settled"), layers)
 
 
 def words_of(
