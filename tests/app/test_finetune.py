@@ -203,7 +203,7 @@ def test_killed_and_gone_on_with(start, until, tiny_model, files, tmp_path):
     # kills: bytes that differ after kill -9, or a run that cannot go on; an ensemble that is forgotten
     train, dev = files
     ensemble = ("ensemble.every=3", "ensemble.fewest=4", "smoothing=0.15")
-    changes = ("--set", "run.epochs=8", "run.save_every=1", "every=0.4", *ensemble, *FEW[1:])
+    changes = ("--set", "run.epochs=8", "every=0.4", *ensemble, *FEW[1:])
     arguments = ("finetune", "--model", tiny_model, "--train", train, "--eval", dev, "-q", *changes)
     assert start(*arguments, "-o", tmp_path / "whole", OMP_NUM_THREADS="1").wait().code == 0
     file = tmp_path / "parts" / "evaluations.jsonl"

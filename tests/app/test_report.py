@@ -234,6 +234,14 @@ def test_what_is_not_there_is_said_so(tmp_path, parts, nothing):
     assert ("interrupted" in state) == bool(parts.get("lines", 4))
 
 
+def test_a_finished_run_waits_for_no_text(tmp_path):
+    # kills: "Texts: nothing yet" of a student of sentence vectors, which keeps none
+    run = lay(tmp_path / "run", examples=())
+    (run / "model").mkdir()
+    (run / "model" / "config.json").write_text("{}")
+    assert "Texts" not in Page(drawn(run)).having("h2")
+
+
 def test_an_interrupted_run_is_drawn_as_far_as_it_came(tmp_path):
     # kills: half a line that a power cut left, a checkpoint that is being cleared away, a single point unseen
     run = lay(tmp_path / "run", lines=1, timings=1)

@@ -506,6 +506,20 @@ def test_a_setting_that_is_very_long_is_shown_by_its_beginning():
     assert len(str(caught.value)) < 400
 
 
+def test_what_is_set_has_its_say():
+    # kills: three epochs of a run that was asked for 40 steps; checkpoints at epochs where every 5 steps were asked
+    settings = with_changes(default_settings("classification"), ["run.steps=40", "run.save_every=5"])
+    assert settings.with_steps(10_000).run == replace(settings.run, steps=40, save_every=5)
+    epochs = with_changes(default_settings("classification"), ["run.epochs=2", "every=0.5", "run.batch=10"])
+    assert (epochs.with_steps(100).run.steps, epochs.with_steps(100).run.save_every) == (20, 5)
+    both = ["run.epochs=null", "run.steps=4"]
+    assert with_changes(settings, both) == with_changes(settings, both[::-1]) == with_changes(settings, both[1:])
+    for one, other in (("run.steps=4", "run.epochs=2"), ("run.save_every=4", "every=2")):
+        for changes in ([one, other], [other, one]):
+            with pytest.raises(SettingError, match="are both set"):
+                with_changes(settings, changes)
+
+
 def test_settings_say_what_they_mean_and_repeat_a_run():
     # kills: a setting without a sentence, one that is not read back
     sentences = setting_descriptions(FinetuneSettings)

@@ -1,9 +1,10 @@
 """All that decides a run over labelled rows, as one value; and what it is by default for a model and a task."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from sijo.checkpoints.describe import describe
 from sijo.data.labelled_inputs import InputSettings
@@ -72,7 +73,7 @@ class FinetuneSettings(Settings):
     fresh_layers: int = 0
     """How many of the top layers begin anew."""
     every: float | None = 1.0
-    """Epochs between two evaluations, each of which is a checkpoint; None to go by run.save_every."""
+    """Epochs between two evaluations, each a checkpoint; None, or run.save_every set alone, to go by that."""
     metric: str | None = None
     """What decides which checkpoint is best; None for the task's own, such as accuracy."""
     patience: int | None = None
@@ -87,6 +88,7 @@ class FinetuneSettings(Settings):
     """Of classification, for labels that are not all right: the network's own answers choose among the rows."""
     answers: AnswerSettings = field(default_factory=AnswerSettings)
     """How an answer is chosen in question-answering."""
+    overruled: ClassVar[Mapping[str, str]] = {**Settings.overruled, "run.save_every": "every"}
 
     def __post_init__(self) -> None:
         if not 0 < self.held_out < 1:

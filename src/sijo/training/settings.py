@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
@@ -65,7 +65,7 @@ class LoopSettings:
     steps: int = 1_000
     """Updates of the weights."""
     epochs: float | None = None
-    """How often the text is read, which then decides `steps`; None to go by these."""
+    """How often the text is read, which then decides `steps`; None, or steps set alone, to go by these."""
     max_time: Duration | None = None
     """A budget of wall-clock time, such as 15m or 2h, that shapes the schedule and ends the run; None for none."""
     batch: int = 32
@@ -135,6 +135,8 @@ class Settings:
     """How fast, when."""
     run: LoopSettings = field(default_factory=LoopSettings)
     """How long, how much at once."""
+    overruled: ClassVar[Mapping[str, str]] = {"run.steps": "run.epochs"}
+    """Settings that have no say unless another one, by its path, is null."""
 
     def with_steps(self, inputs: int) -> Self:
         """The same with `run.steps` set from `run.epochs`, for so many inputs."""
@@ -175,7 +177,8 @@ def read_settings(values: Mapping[str, Any], kind: type[SettingsT]) -> SettingsT
 def with_changes(settings: SettingsT, changes: Iterable[str]) -> SettingsT:
     """The settings with some replaced, each given as "path=value".
 
-    A value is JSON (0.5, true, null, [0, 0]), or else the word itself.
+    A value is JSON (0.5, true, null, [0, 0]), or else the word itself. What is set has its say: where another
+    setting would overrule it, as `run.epochs` does `run.steps`, that one becomes null.
 
     >>> with_changes(Settings(), ["run.steps=50", "run.max_time=15m"]).run.max_time
     900.0
@@ -184,7 +187,7 @@ def with_changes(settings: SettingsT, changes: Iterable[str]) -> SettingsT:
     sijo.errors.SettingError: no setting 'run.stpes'; did you mean 'run.steps'?
     """
     values, known = settings.to_json(), setting_descriptions(type(settings))  # type: ignore[arg-type]
-    for change in changes:
+    for change in _with_a_say([*changes], settings.overruled):
         path, equals, text = change.partition("=")
         if not equals:
             raise SettingError(f"--set {change!r} has no value; write it as path=value, such as run.steps=1000")
@@ -203,6 +206,15 @@ def with_changes(settings: SettingsT, changes: Iterable[str]) -> SettingsT:
         except (ValueError, RecursionError):
             group[name] = text
     return read_settings(values, type(settings))
+
+
+def _with_a_say(changes: list[str], overruled: Mapping[str, str]) -> list[str]:
+    """Those changes, and null for what would leave one of them without a say; SettingError where both are set."""
+    asked = dict(change.split("=", 1) for change in changes if "=" in change)
+    for path, other in overruled.items():
+        if path in asked and asked.get(other, "null") != "null":
+            raise SettingError(f"{path} and {other} are both set, and one of them decides; set that one alone")
+    return [*changes, *(f"{other}=null" for path, other in overruled.items() if path in asked)]
 
 
 def setting_differences(earlier: Settings, now: Settings) -> list[str]:

@@ -17,6 +17,8 @@ LARGEST = 1e30
 """Of the numbers that are drawn: differences and sums of greater ones may be infinite."""
 EVALUATIONS = "evaluations.jsonl"
 """Of fine-tuning: metrics over the evaluation rows, a line for each time."""
+FINISHED = "finished"
+"""The state of a run that has left its model."""
 Curve = tuple[list[float], list[float]]
 """Steps, and a value at each."""
 JsonLines = Sequence[Mapping[str, Any]]
@@ -45,9 +47,9 @@ class RunRecord:
     """How far it is, in words."""
 
     @property
-    def pretrains(self) -> bool:
-        """Whether it learns from raw text, of which a text is kept at each checkpoint."""
-        return "cutting" not in self.settings and not self.evaluations
+    def texts_to_come(self) -> bool:
+        """Whether it learns from raw text, of which a text is kept at each checkpoint, and goes on."""
+        return self.state != FINISHED and "cutting" not in self.settings and not self.evaluations
 
 
 def read_run(folder: Path, name: str) -> RunRecord:
@@ -75,7 +77,7 @@ def read_run(folder: Path, name: str) -> RunRecord:
         examples=examples,
         evaluations=evaluations,
         parameters=count_parameters(curves),
-        state="finished" if done else "under way, or interrupted" if metrics else "just begun",
+        state=FINISHED if done else "under way, or interrupted" if metrics else "just begun",
     )
 
 

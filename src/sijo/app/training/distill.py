@@ -41,13 +41,9 @@ def run(recipe: str | None = None, /, *, options: DistillSettings = DistillSetti
 
         sijo distill distilbert --teacher bert-base-uncased --corpus books/ --out runs/distilbert
 
-        sijo distill minilm-tiny --teacher bert-base-uncased --corpus books/ --out runs/mini \
-            --set teacher.cache=lessons --set model.hidden_size=384 --set model.embedding_size=384 \
-            --set model.intermediate_size=1536 --set teacher.relation_heads=12
+        sijo distill minilm-tiny --teacher bert-base-uncased --corpus books/ --set teacher.cache=lessons
 
-        sijo distill --teacher intfloat/multilingual-e5-small --teacher english=all-minilm-l6-v2 \
-            --corpus korean/ english/ --out runs/both --set teacher.prompt=\'query: \' \
-            --set \'beside.english.scripts=["latin"]\'
+        sijo distill --teacher intfloat/multilingual-e5-small --teacher english=all-minilm-l6-v2 --corpus texts/
     """
     from sijo.checkpoints.describe import describe
     from sijo.jobs.recipes import DISTILLATIONS
