@@ -30,8 +30,8 @@ def test_a_run_is_shown_with_how_good_it_is(tmp_path):
     # given changed over, a label's rows counted as given
     page = Page(drawn(lay_results(tmp_path / "run", "classification", ROWS, ["land", "sea", "sky"])))
     assert dict(zip(page.having("dt"), page.having("dd"), strict=True))["accuracy"] == "0.750"
-    assert "accuracy, decides0.750[0.500, 0.900] macro-F10.700[0.500, 0.900] loss0.432–" in page.text
-    assert "6 rows, which chose these weights, of step 30." in page.text
+    assert "accuracy0.750[0.500, 0.900] macro-F10.700[0.500, 0.900] loss0.432–" in page.text
+    assert "6 rows, whose accuracy chose the weights of step 30." in page.text
     assert page.having("p", "name") == ["sky 0.000", "sea 0.667", "land 0.750"]
     assert page.having("p", "of") == [
         "found 0.000 [0.000, 0.793] of 1 rows", "right – of 0 given",
@@ -210,7 +210,7 @@ def test_a_real_run_has_a_report(tmp_path, sijo_cli, tiny_model, write):
     assert ran.code == 0, ran.err
     page = Page(drawn(tmp_path / "run"))
     results = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert f"accuracy, decides{results['metrics']['accuracy']['value']:.3f}" in page.text
+    assert f"accuracy{results['metrics']['accuracy']['value']:.3f}" in page.text
     wrong, right = (
         sum(int(re.search(r": (?:\d+ of )?(\d+)", title)[1]) for title in page.having("h3") if kind in title)
         for kind in ("Wrong", "Right")

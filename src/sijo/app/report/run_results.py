@@ -248,11 +248,12 @@ def _metrics(results: Line) -> WordTable:
     if metrics.get("micro_f1") == metrics.get("accuracy"):  # of one label a row they are one
         metrics.pop("micro_f1", None)
     rows = [
-        [f"{_title(name)}{', decides' * (name == decides)}", *_numbers(interval)]
+        [_title(name), *_numbers(interval)]
         for name, interval in sorted(metrics.items(), key=lambda pair: pair[0] != decides)
     ]
     rows.append(["loss", three_digits(results["loss"]), "–"])
-    note = f"{results['evaluation_rows']:,} rows, which chose these weights, of step {results['best_step']:,}."
+    count, step = results["evaluation_rows"], results["best_step"]
+    note = f"{count:,} rows, whose {_title(decides)} chose the weights of step {step:,}."
     if "macro_f1_over" in results:
         note += f" macro-F1 is over {results['macro_f1_over']}."
     return WordTable(title="On the evaluation rows", headings=("measure", "value", "95 %"), rows=rows, note=note)
