@@ -205,7 +205,7 @@ def test_a_model_is_fitted_and_taken_away_by_keyboard(visit):
     for key in "111222000":
         page.keyboard.press(key)
     press_to(page, "fit")
-    expect(page.locator("#toast")).to_contain_text("이제 9행으로 학습한 새 모델이 답합니다")
+    expect(page.locator("#toast")).to_contain_text("이제 9행으로 학습한 새 모델의 결과입니다")
     expect(page.locator("#fit")).to_be_focused()
     scored(page, 9)
     assert answers(page) == [["배송"]] * 3 + [["결제"]] * 3 + [["해당 없음"]] * 3

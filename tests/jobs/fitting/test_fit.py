@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from sijo.checkpoints.describe import describe
 from sijo.checkpoints.vectors.fitted_head import FITTED
 from sijo.checkpoints.vectors.steps import DenseStep, write_step
 from sijo.errors import CheckpointError, RefusedError, SettingError, SijoWarning, TextError
+from sijo.evaluation.intervals import Interval
 from sijo.files.manifest import write_manifest
 from sijo.inference.outputs import unit
 from sijo.jobs.fitting.classifier import FewShotClassifier
@@ -332,6 +334,7 @@ def test_advice_where_little_was_right(tiny_model):
     # kills: --contrastive pointed at where all was right, where it was just done, or where nobody measured it
     words = ["rain", "sun", "salt", "oil", "sea", "land", "goal", "tax"]
     poor = fitted(tiny_model, words, ["a", "b"] * 4)
+    poor = replace(poor, zero_shot=poor.head.held_out)
     assert poor.head.held_out.value < 0.8 and "--contrastive" in poor.advice
     easy = [f"{word} {number}" for word in ("the sea and the rain", "money") for number in range(8)]
     good = fitted(tiny_model, easy, ["a"] * 8 + ["b"] * 8)
@@ -339,3 +342,12 @@ def test_advice_where_little_was_right(tiny_model):
     assert fitted(tiny_model, words, [["a"], ["b"]] * 4, multi_label=True).advice is None
     some = few_labels(words, ["a", "b"] * 4)
     assert fit_few(some, open_scorer("embedding", tiny_model), contrastive=True).advice is None
+
+
+def test_a_head_below_its_labels_words_is_told(tiny_model):
+    # kills: a model that is worse than no fitting, given away without a word
+    words = ["rain", "sun", "salt", "oil", "sea", "land", "goal", "tax"]
+    model = fitted(tiny_model, words, ["a", "b"] * 4)
+    better = replace(model, zero_shot=Interval(model.head.held_out.value + 0.1, 0.5, 1.0))
+    assert "by the labels' words alone" in better.advice and "contrastive" not in better.advice
+    assert "words alone" not in replace(model, zero_shot=model.head.held_out).advice

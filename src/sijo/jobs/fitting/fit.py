@@ -150,10 +150,15 @@ class FittedModel:
     def advice(self) -> str | None:
         """What may do better, for a person; None where nothing is known to.
 
-        Where a head over the vectors as they are had little right, training the encoder paid in all that was
-        measured (docs/fitting.md).
+        The labels' words, where these alone have more right. Where a head over the vectors as they are had little
+        right, training the encoder paid in all that was measured (docs/fitting.md).
         """
         held_out, model = self.head.held_out, self.scorer.engine.model
+        if held_out is not None and self.zero_shot is not None and self.zero_shot.value > held_out.value:
+            return (
+                f"{held_out.value:.0%} of the texts held out are right, and {self.zero_shot.value:.0%} by the labels' "
+                "words alone: classify by these, until more texts have a label"
+            )
         fixed = isinstance(model, FolderDescription) and not model.sentence.learned_steps
         if held_out is None or self.some.multi_label or not fixed or held_out.value >= PAYS_BELOW:
             return None
