@@ -156,8 +156,8 @@ class FittedModel:
         held_out, model = self.head.held_out, self.scorer.engine.model
         if held_out is not None and self.zero_shot is not None and self.zero_shot.value > held_out.value:
             return (
-                f"{held_out.value:.0%} of the texts held out are right, and {self.zero_shot.value:.0%} by the labels' "
-                "words alone: classify by these, until more texts have a label"
+                f"{held_out.value:.0%} of the texts held out are right, and {self.zero_shot.value:.0%} by the "
+                "labels' words alone: classify by these, until more texts have a label"
             )
         fixed = isinstance(model, FolderDescription) and not model.sentence.learned_steps
         if held_out is None or self.some.multi_label or not fixed or held_out.value >= PAYS_BELOW:
