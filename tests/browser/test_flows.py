@@ -75,6 +75,22 @@ def test_rows_that_fit_none(visit):
     assert page.get_by_label("Some texts fit none").is_disabled()
 
 
+def test_a_setting_that_is_not_in_use_says_so(visit):
+    """kills: a sentence without a place for the name, or a threshold of 7, that stays in its field and is not used."""
+    page = visit()
+    page.locator("details", has=page.locator("#template")).locator("summary").click()
+    for field, wrong, right in (("template", "This is about it.", "This is {}."), ("threshold", "7", "0.3")):
+        if field == "threshold":
+            page.get_by_label("A text may have several labels").check()
+        expect(page.locator(f"#{field}-problem")).to_be_hidden()
+        page.locator(f"#{field}").fill(wrong)
+        expect(page.locator(f"#{field}-problem")).to_contain_text("Not in use yet")
+        expect(page.locator(f"#{field}")).to_have_attribute("aria-invalid", "true")
+        page.locator(f"#{field}").fill(right)
+        expect(page.locator(f"#{field}-problem")).to_be_hidden()
+        expect(page.locator(f"#{field}")).to_have_attribute("aria-invalid", "false")
+
+
 def test_a_korean_table_of_cp949_with_its_right_labels(visit, give):
     """kills: CP949 read as UTF-8; a quote, comma or line end in a cell that divides it; labels of the file not
     taken.

@@ -342,6 +342,9 @@ function showOptions() {
 function option(id, name, read) {
   at(id).addEventListener(at(id).type === "checkbox" ? "change" : "input", () => {
     const value = read(at(id));
+    at(id).setAttribute("aria-invalid", String(value === undefined));
+    const problem = document.getElementById(`${id}-problem`);
+    if (problem) problem.hidden = value !== undefined;
     if (value === undefined) return;
     project.options[name] = value;
     showOptions();
