@@ -8,6 +8,7 @@ stays as it was written.
 import ast
 import csv
 import json
+import math
 import re
 import unicodedata
 from collections import Counter
@@ -104,6 +105,13 @@ def column_named(name: str, known: Iterable[str]) -> str | None:
 @lru_cache(maxsize=256)
 def _without_case(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
+
+
+def is_blank(cell: object) -> bool:
+    """Whether nobody has labelled a row: by nothing, blanks, or NaN; an empty list says that it has no label."""
+    if isinstance(cell, float):
+        return math.isnan(cell)
+    return cell is None or (isinstance(cell, str) and not folded(cell))
 
 
 def label_in(value: object, column: str, where: str, several: str) -> str:

@@ -585,7 +585,7 @@ def test_evaluate_prints_strict_json(sijo_cli, tiny_model, write, tmp_path):
         (2, ["no column 'lable'", "did you mean 'label'"], ("--data", "gold.csv", "--label-column", "lable")),
         (2, ["no column 'txt'", "did you mean 'text'"], ("--data", "gold.csv", "--text-column", "txt")),
         (3, ["'land'"], ("--data", "gold.csv", "--labels", "sea,rain")),
-        (3, ["row 2", "not a label"], ("--data", "holes.csv")),
+        (3, ["no row of holes.csv has a label in the column 'label'"], ("--data", "holes.csv")),
         (3, ["row 1", "0.5", "not a label"], ("--data", "numbers.jsonl")),
         (2, ["plot.doc", ".png"], ("--data", "absent.csv", "--plot", "plot.doc")),
         (2, ["no file", "absent.csv"], ("--data", "absent.csv")),
@@ -598,7 +598,7 @@ def test_evaluations_that_cannot_be(refused, tiny_model, write, tmp_path, monkey
     # kills: a wrong code, or a plot refused after the work (the data of that case does not even exist)
     monkeypatch.chdir(tmp_path)
     write("gold.csv", GOLD)
-    write("holes.csv", "text,label\nthe sea,sea\nrain,\n")
+    write("holes.csv", "text,label\nthe sea,\nrain,\n")
     write("numbers.jsonl", '{"text": "the sea", "label": 0.5}\n')
     write("one.csv", "text,label\nthe sea,sea\n")
     refused(code, words, "evaluate", *arguments, "--model", tiny_model)

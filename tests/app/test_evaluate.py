@@ -196,6 +196,29 @@ def test_labels_files_go_with_their_data(evaluate, write):
     assert runs[1]["accuracy"] == alone["accuracy"] and runs[1]["ece"] == alone["ece"]
 
 
+def test_rows_that_nobody_labelled_are_left_out(evaluate, sijo_cli, refused, tiny_model, write, tmp_path):
+    # kills: a hundred rows labelled in a table of thousands refused; a blank as a label of its own, the rows that are
+    # told counted without those left out, in the answers, in the report and in an error; holes that nobody is told of
+    rows = [("a hole", ""), *ROWS[:4], ("another", " "), *ROWS[4:10], ("a third", "\u200b")]
+    holes, whole = write("holes.csv", table(rows)), write("whole.csv", table(ROWS[:10]))
+    output, page = tmp_path / "answers.csv", tmp_path / "page.html"
+    ran = sijo_cli(
+        "evaluate", "--data", holes, "--model", tiny_model, *FEW, "--predictions", output, "--report", page
+    )
+    assert ran.code == 0 and "3 of 13 rows of" in ran.err and "no label in the column 'label'" in ran.err
+    expected = evaluate("--data", whole)
+    assert seconds_left_out(ran.rows()[0]) | {"data": None} == seconds_left_out(expected) | {"data": None}
+    with output.open() as file:
+        told = [(int(row["row"]), row["text"]) for row in csv.DictReader(file)]
+    assert told == [(number, text) for number, (text, label) in enumerate(rows, 1) if label.strip("\u200b ")]
+    shown = {int(number) for number in re.findall(r'class="row"><span class="number">(\d+)<', page.read_text())}
+    assert shown and shown <= {number for number, _ in told}
+    refused(3, "row 3: the label 'lnad'", "evaluate", "--labels", "sea,land", "--model", tiny_model, "--data",
+            write("slip.csv", table([("x", ""), ("y", "sea"), ("z", "lnad")])))  # fmt: skip
+    refused(3, "row 4 has no text", "evaluate", "--model", tiny_model, "--data",
+            write("b.csv", table([("x", ""), ("y", "sea"), ("z", "land"), (" ", "sea")])))  # fmt: skip
+
+
 # --- several labels a row
 
 MANY = [("the sea", ["sea"]), ("rain and sun", ["rain", "sun"]), ("a tax", []), ("old bread", ["sea", "sun"])] * 3

@@ -87,7 +87,7 @@ def label_file(
 
         sijo classify news.csv --column text --labels "business,sport,technology" -o out.parquet
 
-        echo "the pitch was soaked" | sijo classify --labels "football,weather,cooking"
+        echo "a goal in the last minute" | sijo classify --labels "football,weather,cooking"
     """
     classify.run(inputs, settings)
 
@@ -147,7 +147,7 @@ def encode_file(
 
         sijo encode questions.txt --model intfloat/multilingual-e5-small --prompt "query: " -o questions.npy
 
-        echo "the pitch was soaked" | sijo encode
+        echo "a goal in the last minute" | sijo encode
     """
     encode.run(inputs, settings)
 

@@ -55,7 +55,7 @@ def run(model: str | None = None, /, *, options: InspectSettings = InspectSettin
     contents["backend"] = {"rule": RULE, "auto": {} if described is None else backends_of(described)}
     contents["scorer"] = None if described is None else scorer_of(described)
     if wants_json(options.format):
-        print_json(contents, ascii=True)  # file names need not be text
+        print_json(contents)
     else:
         _print(contents)
     if contents["licence_terms"] is not None:

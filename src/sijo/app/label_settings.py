@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from sijo.app.calibrating import Texts, calibrated_by, calibrates, check_calibration
-from sijo.app.options import ComputeOptions, call_with
+from sijo.app.options import CALIBRATING, HEADS, MANY_LABELS, ComputeOptions, call_with
 from sijo.app.table_job import TableOptions
 from sijo.errors import SettingError, warn
 from sijo.zeroshot.label_files import read_labels
@@ -44,18 +44,18 @@ class LabelSettings(ComputeOptions, TableOptions):
     """What stands between labels, in --labels and in cells: semicolons by default, or commas where are none."""
     model: str | None = None
     """A model folder or org/name; without it the built-in sentence encoder."""
-    revision: str | None = None
+    revision: Annotated[str | None, HEADS] = None
     """Branch, tag or commit of an org/name model."""
-    base: str | None = None
+    base: Annotated[str | None, HEADS] = None
     """The model of a LoRA adapter: a folder or org/name, where --model holds the adapter alone."""
     scorer: Annotated[ScorerName, Parameter(help=SCORER_HELP)] = "auto"
-    entailment_column: str | None = None
+    entailment_column: Annotated[str | None, HEADS] = None
     """The column of the model's head that says entailment, by name or number; its config tells by default."""
-    contradiction_column: str | None = None
+    contradiction_column: Annotated[str | None, HEADS] = None
     """The column that says the opposite, likewise."""
-    entailment_score: Literal["logit", "margin"] | None = None
+    entailment_score: Annotated[Literal["logit", "margin"] | None, HEADS] = None
     """What labels compete by: entailment's logit, by default, or the margin by which it exceeds contradiction's."""
-    cloze_score: Literal["mean", "sum"] | None = None
+    cloze_score: Annotated[Literal["mean", "sum"] | None, HEADS] = None
     """Of a label of several tokens in a blank, the mean of their log-probabilities, by default, or the sum."""
     none_label: str | None = None
     """A name for "none of these", which may then win."""
@@ -67,36 +67,36 @@ class LabelSettings(ComputeOptions, TableOptions):
     prompt: str | None = None
     """What stands before texts and labels, for a sentence encoder: the name of one of its prompts, or words such as
     "query: "; "" for nothing. The encoder's own by default."""
-    temperature: float | None = None
+    temperature: Annotated[float | None, CALIBRATING] = None
     """Softmax temperature of the scores; fitted for embeddings, 1 for heads by default."""
     calibrate: CalibrationName = "none"
     """What makes labels comparable without labelled texts, fitted on the first texts and then frozen; auto takes
     refine for embeddings, which draws each label to the texts near it. All but none fit the temperature too."""
-    calibration: Path | None = None
+    calibration: Annotated[Path | None, CALIBRATING] = None
     """The file of a calibration: used where it is there, else fitted and written."""
-    calibration_texts: int = 512
+    calibration_texts: Annotated[int, CALIBRATING] = 512
     """How many of the first texts a calibration is fitted to."""
-    calibration_sample: Path | None = None
+    calibration_sample: Annotated[Path | None, CALIBRATING] = None
     """A table of other texts to fit it to, with the same text column."""
-    calibration_label_column: str | None = None
+    calibration_label_column: Annotated[str | None, CALIBRATING] = None
     """The column of --calibration-sample with right labels: half of them fit the temperature, half --risk."""
-    label_shares: Literal["equal", "estimate"] = "equal"
+    label_shares: Annotated[Literal["equal", "estimate"], CALIBRATING] = "equal"
     """With --calibrate prior: the labels are equally frequent, or as frequent as the texts suggest."""
-    none_risk: float | None = None
+    none_risk: Annotated[float | None, CALIBRATING] = None
     """With --none-label: the share of texts in scope, at most, that may be called none; fitted to the first texts,
     or to the sample, which are taken to be in scope."""
-    risk: float | None = None
+    risk: Annotated[float | None, CALIBRATING] = None
     """The share of texts, at most, that may be given a wrong label: others get none, and say abstained."""
-    cascade: str | None = None
+    cascade: Annotated[str | None, MANY_LABELS] = None
     """For long lists of labels: a model, or "built-in", that ranks them, so that --model reads those alone that may
     win. How many is found on texts drawn from the input, without right labels, and told."""
-    disagreement: float = 0.01
+    disagreement: Annotated[float, MANY_LABELS] = 0.01
     """With --cascade: the share of texts, at most, that may get another label than in full, 95 % certain."""
-    cascade_sample: int | None = None
+    cascade_sample: Annotated[int | None, MANY_LABELS] = None
     """With --cascade: how many texts are read beside all labels; 10 / --disagreement by default."""
-    fuse: str | None = None
+    fuse: Annotated[str | None, MANY_LABELS] = None
     """A second model, or "built-in", heard beside --model, by weights that are found without right labels."""
-    beam: int | None = None
+    beam: Annotated[int | None, MANY_LABELS] = None
     """For labels with parents: how many labels of each level are gone into, from the top down."""
     long_text: Literal["windows", "truncate"] | None = None
     """Read a text longer than the model in windows (the default), or only its start (entailment always does)."""

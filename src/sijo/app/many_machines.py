@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sijo.files.parts.plan import Added, Asked, Fault, Made
     from sijo.files.tables import TextTable
 
-MANY = Parameter(group=Group("Many machines", sort_key=3))
+MANY = Parameter(group=Group("Many machines", sort_key=6))
 BY_CODE: dict[int, type[SijoError]] = {
     kind.exit_code: kind for kind in (SettingError, TextError, RefusedError, CheckpointError)
 }

@@ -24,7 +24,10 @@ LARGEST = 10**18
 """Of the numbers that an option takes: a seed, and what is added to it, fits 64 bits."""
 InputFormat = Literal["text", "csv", "jsonl", "parquet", "json", "xlsx"]
 READING = Parameter(group=Group("Reading", sort_key=1))
-COMPUTING = Parameter(group=Group("Computing", sort_key=2))
+CALIBRATING = Parameter(group=Group("Calibrating", sort_key=2))
+MANY_LABELS = Parameter(group=Group("Many labels", sort_key=3))
+HEADS = Parameter(group=Group("Models and heads", sort_key=4))
+COMPUTING = Parameter(group=Group("Computing", sort_key=5))
 """These options stand apart in a command's help, behind its own."""
 
 

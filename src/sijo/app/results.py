@@ -100,13 +100,10 @@ def print_line(line: object) -> None:
     sys.stdout.buffer.flush()
 
 
-def print_json(*records: object, ascii: bool = False) -> None:
-    """Print each record as a line of JSON, with null for NaN and infinities.
-
-    ascii  escape all letters beyond ASCII, for what need not be text
-    """
+def print_json(*records: object) -> None:
+    """Print each record as a line of JSON, with null for NaN and infinities; what is no text is escaped."""
     for record in records:
-        print(printable(json.dumps(sayable(record), ensure_ascii=ascii)), flush=True)
+        print(printable(json.dumps(sayable(record), ensure_ascii=False)), flush=True)
 
 
 def print_table(headings: Iterable[str], rows: Iterable[Sequence[str]], *, title: str = "", note: str = "") -> None:
@@ -182,9 +179,12 @@ def print_shown(*parts: RenderableType, stderr: bool = False, soft_wrap: bool = 
 def print_rows(rows: Sequence[Mapping[str, object]], format: str | None) -> None:
     """Print rows of like fields: JSON lines in a pipe, a table for people."""
     if wants_json(format):
-        print_json(*rows, ascii=True)
+        print_json(*rows)
         return
-    cells = ([value if isinstance(value, str) else json.dumps(value) for value in row.values()] for row in rows)
+    cells = (
+        [value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in row.values()]
+        for row in rows
+    )
     print_table(rows[0], cells)
 
 

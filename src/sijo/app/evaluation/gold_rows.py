@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sijo.errors import SettingError, TextError, nearest, warn
-from sijo.names import NameCells, apart, by_number, cautions, folded, label_in, name_of, short
+from sijo.names import NameCells, apart, by_number, cautions, folded, is_blank, label_in, name_of, short
 from sijo.zeroshot.labels import LabelSet
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ class GoldRows:
     texts: list[str]
     gold: list[tuple[str, ...]]
     """The right labels of each text; one, unless there may be several."""
+    numbers: list[int]
+    """Which rows of the table they are, from 1: those whose label nobody has written yet are left out."""
     several: bool
     """Whether a text may have several labels, or none."""
     labels: LabelSet | None
@@ -36,7 +38,7 @@ class GoldRows:
 
     def occurring(self, none_label: str | None) -> tuple[list[str], TextError | None]:
         """The labels that occur, but for the none label, sorted; and what is wrong where one is spelled twice."""
-        spelled, twice = _spellings(self.gold)
+        spelled, twice = _spellings(self.gold, self.numbers)
         none = folded(none_label or "")
         return sorted(name for key, name in spelled.items() if key != none), twice
 
@@ -74,7 +76,7 @@ class GoldRows:
         """Tell of right labels in another spelling than the labels to choose from; refuse one that is none of
         these."""
         spelled, known = {folded(name): name for name in names}, {*names}
-        for row, labels in enumerate(self.gold, start=1):
+        for row, labels in zip(self.numbers, self.gold, strict=True):
             for label in labels:
                 if label in known:
                     continue
@@ -108,7 +110,8 @@ def gold_rows(
     separator      what stands between labels in a cell
     labels         what to choose from, where that was said
 
-    Raises TextError that names the row for a label that is missing, or is none, and for a row without text.
+    Of one label a row, rows without it are left out, with a warning. Raises TextError where all are, and one that
+    names the row for what is no label, and for a row without text.
     """
     blocks = list(table.blocks())  # texts that somebody labelled by hand fit in memory
     reader: Callable[[RowBlock], list[tuple[str, ...]]]
@@ -123,21 +126,32 @@ def gold_rows(
     if multi_label and not label_columns and (caution := cells.caution()) is not None:
         warn(f"column {column!r}: {caution}")
     texts = [text for block in blocks for text in block.texts]
-    for row, text in enumerate(texts, start=1):
+    several = multi_label or bool(label_columns)
+    numbers = [row for row, names in enumerate(gold, start=1) if names or several]
+    if len(numbers) < len(gold):
+        if not numbers:
+            raise TextError(
+                f"no row of {source} has a label in the column {column!r}; write them beside some texts"
+            )
+        warn(
+            f"{len(gold) - len(numbers):,} of {len(gold):,} rows of {source} have no label in the column {column!r}, "
+            "and are left out"
+        )
+        texts, gold = ([every[row - 1] for row in numbers] for every in (texts, gold))
+    for row, text in zip(numbers, texts, strict=True):
         if not text.strip():
             raise TextError(f"row {row} has no text to label; leave it out of the measurement")
     if labels is None and label_columns:
         labels = LabelSet.of(list(label_columns))
-    if numbers := by_number({name for names in gold for name in names}):
-        gold = [tuple(numbers[name] for name in names) for names in gold]
-    several = multi_label or bool(label_columns)
-    return GoldRows(source=source, texts=texts, gold=gold, several=several, labels=labels)
+    if whole := by_number({name for names in gold for name in names}):
+        gold = [tuple(whole[name] for name in names) for names in gold]
+    return GoldRows(source=source, texts=texts, gold=gold, numbers=numbers, several=several, labels=labels)
 
 
 def _one(block: "RowBlock", column: str) -> list[tuple[str, ...]]:
-    """The right label of each row of a block."""
+    """The right label of each row of a block; none where nobody has written it."""
     return [
-        (label_in(value, column, f"row {row}", "--multi-label"),)
+        () if is_blank(value) else (label_in(value, column, f"row {row}", "--multi-label"),)
         for row, value in enumerate(block.values(column), start=block.first_row + 1)
     ]
 
@@ -182,11 +196,11 @@ def label_columns_of(line: str | None, separator: str | None) -> tuple[str, ...]
     return columns
 
 
-def _spellings(gold: Sequence[Sequence[str]]) -> tuple[dict[str, str], TextError | None]:
+def _spellings(gold: Sequence[Sequence[str]], numbers: Sequence[int]) -> tuple[dict[str, str], TextError | None]:
     """The first spelling of each label, by what all share; and what is wrong where one has two."""
     first: dict[str, tuple[str, int]] = {}
     twice: TextError | None = None
-    for row, labels in enumerate(gold, start=1):
+    for row, labels in zip(numbers, gold, strict=True):
         for label in labels:
             other, earlier = first.setdefault(folded(label), (label, row))
             if other != label and twice is None:

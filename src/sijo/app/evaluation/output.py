@@ -205,7 +205,7 @@ def answer_rows(run: FinishedRun, *, named: bool) -> tuple["pa.Table", "pa.Table
     names = np.array(measured.names, dtype=object)
     about: dict[str, Any] = {"data": summary.data, **summary.way._asdict()} if named else {}
     columns = {name: pa.array([value] * count, pa.string()) for name, value in about.items()}
-    columns |= {"row": pa.array(range(1, count + 1), pa.int64()), "text": pa.array(rows.texts, pa.string())}
+    columns |= {"row": pa.array(rows.numbers, pa.int64()), "text": pa.array(rows.texts, pa.string())}
     given, chances = measured.answers.given_NC, measured.probabilities
     if measured.answers.several:
         many = pa.list_(pa.string())

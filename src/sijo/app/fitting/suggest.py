@@ -12,7 +12,7 @@ from rich.text import Text
 
 from sijo.app.fitting.fit import LabelledTable
 from sijo.app.results import print_beside_texts, print_json, wants_json
-from sijo.names import folded
+from sijo.names import folded, is_blank
 
 if TYPE_CHECKING:
     from sijo.jobs.fitting.few_labels import FewLabels
@@ -32,7 +32,7 @@ class SuggestSettings(LabelledTable):
 
     def known(self, texts: Sequence[str], cells: Sequence[object]) -> "FewLabels | None":
         """The labels there are; None where neither two labels occur nor any are named."""
-        from sijo.jobs.fitting.few_labels import is_blank, none_yet
+        from sijo.jobs.fitting.few_labels import none_yet
 
         labels = self.label_set()
         given = [cell for cell in cells if not is_blank(cell)]
@@ -60,7 +60,6 @@ def run(file: str, /, *, settings: SuggestSettings = SuggestSettings()) -> None:
 
         format_of(settings.output)  # refused before the texts are read
     settings.take_threads()
-    from sijo.jobs.fitting.few_labels import is_blank
     from sijo.jobs.fitting.suggest import suggest
 
     texts, cells, column = settings.read([file], must=False)
@@ -81,7 +80,7 @@ def run(file: str, /, *, settings: SuggestSettings = SuggestSettings()) -> None:
         _write(suggestions, settings.output, column, settings.labels_column or "label")
         settings.say(f"{len(suggestions)} rows to label in {settings.output}")
     elif wants_json(settings.format):
-        print_json(*(asdict(one) for one in suggestions), ascii=True)
+        print_json(*(asdict(one) for one in suggestions))
     else:
         _print(suggestions)
 

@@ -114,10 +114,10 @@ def row_shown(run: "FinishedRun", row: int) -> ShownRow:
     short = [shortened(name, LONGEST_LABEL) for name in measured.names]
     answer = ", ".join(f"{short[place]} {percent(float(chances_C[place]))}" for place in given) or "no label"
     notes = [] if gold == given else [f"gold: {', '.join(short[place] for place in gold) or 'no label'}"]
-    explanation = run.explained.get(row)
+    explanation, number = run.explained.get(row), run.rows.numbers[row]
     if explanation is None:
-        return ShownRow(row + 1, answer, notes, clipped(run.rows.texts[row], LONGEST // 6), [])
-    shown = shown_row(row + 1, explanation)
+        return ShownRow(number, answer, notes, clipped(run.rows.texts[row], LONGEST // 6), [])
+    shown = shown_row(number, explanation)
     return shown._replace(answer=answer, notes=[*notes, *shown.notes])
 
 

@@ -130,7 +130,7 @@ def show_recipes(format: str | None) -> None:
 
     rows = list(recipe_costs())
     if wants_json(format):
-        print_json(*rows, ascii=True)
+        print_json(*rows)
         return
     lines = [
         (

@@ -12,8 +12,9 @@ from sklearn.utils import Tags
 from sijo.errors import SettingError
 from sijo.inference.backends.backend import Precision
 from sijo.inference.outputs import unit
-from sijo.jobs.fitting.few_labels import few_labels, is_blank
+from sijo.jobs.fitting.few_labels import few_labels
 from sijo.jobs.fitting.fit import FittedModel, fit_few
+from sijo.names import is_blank
 from sijo.texts import texts_in, values_in
 from sijo.zeroshot.calibration import Calibration
 from sijo.zeroshot.class_types import NAMES, as_given, label_dtype

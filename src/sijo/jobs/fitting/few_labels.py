@@ -3,7 +3,6 @@
 What is wrong is told by row, before any model is opened. Rows without a label stay, as unlabelled texts.
 """
 
-import math
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sijo.errors import SettingError, TextError, nearest, warn
-from sijo.names import INVISIBLE, NameCells, apart, by_number, cautions, folded, label_in
+from sijo.names import INVISIBLE, NameCells, apart, by_number, cautions, folded, is_blank, label_in
 from sijo.zeroshot.labels import Labels, LabelSet
 
 MOST_LABELS = 2_000
@@ -100,13 +99,6 @@ def few_labels(
         given = {row: tuple(numbers[name] for name in names) for row, names in given.items()}
     chosen = _label_set(given, column, labels, multi_label=multi_label)
     return _gathered(texts, given, chosen, multi_label=multi_label)
-
-
-def is_blank(cell: object) -> bool:
-    """Whether nobody has labelled a row: by nothing, blanks, or NaN; an empty list says that it has no label."""
-    if isinstance(cell, float):
-        return math.isnan(cell)
-    return cell is None or (isinstance(cell, str) and not folded(cell))
 
 
 def _names_in(cell: object, column: str, row: int, parts: NameCells | None) -> tuple[str, ...]:
