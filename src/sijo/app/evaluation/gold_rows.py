@@ -130,14 +130,10 @@ def gold_rows(
     numbers = [row for row, names in enumerate(gold, start=1) if names or several]
     if len(numbers) < len(gold):
         if not numbers:
-            raise TextError(
-                f"no row of {source} has a label in the column {column!r}; write them beside some texts"
-            )
-        warn(
-            f"{len(gold) - len(numbers):,} of {len(gold):,} rows of {source} have no label in the column {column!r}, "
-            "and are left out"
-        )
-        texts, gold = ([every[row - 1] for row in numbers] for every in (texts, gold))
+            raise TextError(f"no row of {source} has a label in the column {column!r}; write some")
+        left = f"{len(gold) - len(numbers):,} of {len(gold):,} rows of {source}"
+        warn(f"{left} have no label in the column {column!r}, and are left out")
+        texts, gold = [texts[row - 1] for row in numbers], [gold[row - 1] for row in numbers]
     for row, text in zip(numbers, texts, strict=True):
         if not text.strip():
             raise TextError(f"row {row} has no text to label; leave it out of the measurement")
