@@ -197,8 +197,8 @@ def test_labels_files_go_with_their_data(evaluate, write):
 
 
 def test_rows_that_nobody_labelled_are_left_out(evaluate, sijo_cli, refused, tiny_model, write, tmp_path):
-    # kills: a hundred rows labelled in a table of thousands refused; a blank as a label of its own, the rows that are
-    # told counted without those left out, in the answers, in the report and in an error; holes that nobody is told of
+    # kills: a hundred rows labelled in a table of thousands refused; a blank as a label of its own; rows counted
+    # without those left out, in the answers, in the report and in an error; holes that nobody is told of
     rows = [("a hole", ""), *ROWS[:4], ("another", " "), *ROWS[4:10], ("a third", "\u200b")]
     holes, whole = write("holes.csv", table(rows)), write("whole.csv", table(ROWS[:10]))
     output, page = tmp_path / "answers.csv", tmp_path / "page.html"

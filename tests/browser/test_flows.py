@@ -76,7 +76,7 @@ def test_rows_that_fit_none(visit):
 
 
 def test_a_setting_that_is_not_in_use_says_so(visit):
-    """kills: a sentence without a place for the name, or a threshold of 7, that stays in its field and is not used."""
+    """kills: a sentence without a place for the name, or a threshold of 7, that stays there and is not used."""
     page = visit()
     page.locator("details", has=page.locator("#template")).locator("summary").click()
     for field, wrong, right in (("template", "This is about it.", "This is {}."), ("threshold", "7", "0.3")):
