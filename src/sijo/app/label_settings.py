@@ -182,7 +182,7 @@ class LabelSettings(ComputeOptions, TableOptions):
         precision = named_precision(self.precision, self.dtype)
         open_with = partial(self.opened_in, labels=labels, otherwise=otherwise)
         labeller = open_with("exact" if precision == "auto" else precision)
-        if self.scorer == "auto":
+        if self.scorer == "auto" and self.model is not None:  # of the built-in model there is nothing to choose
             self.say(f"scorer {labeller.scorer.choice}")
         if precision != "auto":
             return labeller
