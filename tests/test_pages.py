@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+import shutil
 import tomllib
 from dataclasses import replace
 from importlib import import_module
@@ -45,8 +46,18 @@ def extras(text: str) -> set[str]:
     return {name for names in re.findall(r"sijo\[([a-z,]+)\]", text) for name in names.split(",")}
 
 
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory):
+    """The folder of examples, with every fifth of the requests: what a hundred commands read 300 times over."""
+    folder = shutil.copytree(ROOT / "examples", tmp_path_factory.mktemp("pages") / "examples")
+    for name in ("requests.csv", "requests.ko.csv"):
+        heading, *rows = (folder / name).read_text(encoding="utf-8").splitlines(keepends=True)
+        (folder / name).write_text("".join([heading, *rows[::5]]), encoding="utf-8")
+    return folder
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: f"{COMMANDS[command].name}-{command}")
-def test_commands_do_what_the_page_says(command, sijo_cli, minilm, tmp_path, monkeypatch):
+def test_commands_do_what_the_page_says(command, sijo_cli, minilm, examples, tmp_path, monkeypatch):
     """Catches an option renamed in the code and not on the page, and an example file that has moved."""
     if command.startswith("make "):
         assert re.search(rf"^{command.split()[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
@@ -55,7 +66,7 @@ def test_commands_do_what_the_page_says(command, sijo_cli, minilm, tmp_path, mon
         assert extras(command) <= EXTRAS
         return
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "examples").symlink_to(examples)
     piped = re.fullmatch(r'echo "(.*)" \| (.*)', command)
     arguments = shlex.split(piped[2] if piped else command)
     assert arguments[0] == "sijo"
