@@ -33,7 +33,9 @@ LIKE_MISSING = {"NA", "N/A", "n/a", "NaN", "nan", "-nan", "NaT", "null", "NULL",
 """How tables write that there is no value; as text, each may also be the name of a label."""
 STRONG_MARKS = "|｜；，、\t\n"
 """What hardly any name holds."""
-WEAK_MARKS = "/#"
+DOTS = "·ㆍ・"
+"""What stands between words of a list in Korean and Japanese, and within names, as in 경제·사회."""
+WEAK_MARKS = f"/#{DOTS}"
 _ITEM = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[+-]?[0-9]+(?:\.[0-9]*)?|True|False)"""
 PYTHON_LIST = re.compile(rf"\s*[\[({{]\s*(?:{_ITEM}(?:\s*,\s*{_ITEM})*\s*,?)?\s*[\])}}]\s*", re.DOTALL)
 """A list, tuple or set as Python prints it; numpy's, without commas, is none."""

@@ -109,7 +109,22 @@ def test_lines_of_labels(line):
 
 @pytest.mark.parametrize(
     "line",
-    ["a|b|c", "a\tb", "a\nb", "가、나", "a；b", "a，b", "a;b,c", "[a, b]", "['a' 'b']", '{"a": 1}', '["a"', '"a,b'],
+    [
+        "a|b|c",
+        "a\tb",
+        "a\nb",
+        "가、나",
+        "a；b",
+        "a，b",
+        "a;b,c",
+        "배송，결제,환불",
+        "a;b；c",
+        "[a, b]",
+        "['a' 'b']",
+        '{"a": 1}',
+        '["a"',
+        '"a,b',
+    ],
 )
 def test_lines_that_are_refused_with_a_remedy(line):
     # kills: one strange label where several were meant
@@ -119,10 +134,15 @@ def test_lines_that_are_refused_with_a_remedy(line):
         kinds_of(line)
 
 
-def test_one_label_that_may_be_two_is_told():
-    # kills: a slash that is passed over in silence, or a name refused for it
+@pytest.mark.parametrize("line", ["TCP/IP", "배송·결제·환불", "배송ㆍ결제", "お金・旅行", "배송 · 결제"])
+def test_one_label_that_may_be_two_is_told(line):
+    # kills: a slash or a dot that is passed over in silence, or a name refused for it
     with pytest.warns(SijoWarning, match="read as one label"):
-        assert LabelSet.parse("TCP/IP").names == ("TCP/IP",)
+        assert LabelSet.parse(line).names == (line,)
+
+
+def test_a_separator_that_is_given_is_the_only_one():
+    # kills: a name cut at a mark that was not said
     assert LabelSet.parse("a|b, c", "|").names == ("a", "b, c")
 
 
@@ -190,7 +210,17 @@ def test_a_name_with_another_mark_is_told(line):
 
 
 @pytest.mark.parametrize(
-    "line", ['"sea|rain",sun', '["sea|rain", "sun"]', "Sci-Fi/Fantasy,R&B", "C#,C++,TCP/IP", "🏴‍☠️,👍"]
+    "line",
+    [
+        '"sea|rain",sun',
+        '["sea|rain", "sun"]',
+        "Sci-Fi/Fantasy,R&B",
+        "C#,C++,TCP/IP",
+        "🏴‍☠️,👍",
+        "경제·사회,정치",
+        "·",
+        '"배송，결제",환불',
+    ],
 )
 def test_ordinary_and_quoted_names_are_not_told(line, recwarn):
     # kills: a word about names that hold a slash, a sharp, an ampersand, or a mark that is meant

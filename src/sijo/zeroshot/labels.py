@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from sijo.errors import SettingError, TextError, nearest, warn
-from sijo.names import STRONG_MARKS, apart, composed, folded, parts_of
+from sijo.names import DOTS, STRONG_MARKS, apart, composed, folded, parts_of
 from sijo.texts import check_text, plain, values_in
 from sijo.zeroshot.templates import BUILT_IN, Template, language_of, template_of
 
@@ -23,6 +23,8 @@ MOST_HINTS = 5
 """Parents that are no label for which the nearest one is looked up, which takes time among thousands."""
 FIELDS = ("description", "descriptions", "example", "examples", "parent", "threshold")
 """What a file, or a mapping, may say of a label besides its name."""
+WIDE_MARKS = {",": "，", ";": "；"}
+"""The mark of full width that a Korean or Chinese keyboard writes for one between labels."""
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
@@ -431,10 +433,15 @@ def names_of_line(line: str, separator: str | None = None, *, option: str = "--l
                 f"{option} {line!r} is one label that looks like several parted at {odd!r}; put commas between, or "
                 "write a JSON list"
             )
-        if "/" in line:
+        if re.search(rf"\w\s*[/{DOTS}]\s*\w", line):
             warn(f"{option} {line!r} is read as one label; put commas between where it is several")
     elif separator is None and mark and '"' not in line:  # in quotes it is meant
         odd = next((name for name in map(str, names) if set(name) & set(STRONG_MARKS)), None)
+        if odd is not None and WIDE_MARKS[mark] in odd:
+            raise SettingError(
+                f"{option} {line!r} has {WIDE_MARKS[mark]!r} in {odd!r}, which looks like several; put {mark!r} "
+                "between all, or write a JSON list"
+            )
         if odd is not None:
             warn(f"{option} holds {odd!r}, which is read as one label; put {mark!r} between where it is several")
     return names
