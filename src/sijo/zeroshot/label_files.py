@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sijo.errors import SettingError, SijoError, TextError, nearest
+from sijo.errors import SettingError, SijoError, TextError, nearest, nearest_file
 from sijo.files.atomic import whole_file
 from sijo.files.encodings.detect import form_of
 from sijo.names import composed, short
@@ -110,7 +110,7 @@ def read_labels_file(path: Path) -> str:
         if path.is_dir():
             raise SettingError(f"{path} is a folder; name a file of labels") from None
         there = [file.name for file in path.parent.glob("*") if file.is_file()] if path.parent.is_dir() else []
-        raise SettingError(f"there is no labels file {path}{nearest(path.name, there)}") from None
+        raise SettingError(f"there is no labels file {path}{nearest_file(path.name, there)}") from None
 
 
 def _of_text(text: str, path: Path) -> Sequence[object]:
