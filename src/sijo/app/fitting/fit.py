@@ -108,8 +108,11 @@ class LabelledTable(ComputeOptions, TableOptions):
                 cells += [None] * len(block.texts)
         return texts, cells, table.column
 
-    def some(self, texts: Sequence[str], cells: Sequence[object]) -> "FewLabels":
-        """What they say, checked."""
+    def some(self, texts: Sequence[str], cells: Sequence[object], labels: "LabelSet | None" = None) -> "FewLabels":
+        """What they say, checked.
+
+        labels  what there is to choose from, where that was read before
+        """
         from sijo.jobs.fitting.few_labels import few_labels
 
         tell_form(cells, f"column {self.labels_column!r}", self.say)
@@ -117,7 +120,7 @@ class LabelledTable(ComputeOptions, TableOptions):
             texts,
             cells,
             column=self.labels_column or "",
-            labels=self.label_set(),
+            labels=labels or self.label_set(),
             multi_label=self.multi_label,
             separator=self.labels_separator,
         )
