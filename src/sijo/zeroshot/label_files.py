@@ -15,7 +15,6 @@ from typing import Any
 
 from sijo.errors import SettingError, SijoError, TextError, nearest, nearest_file
 from sijo.files.atomic import whole_file
-from sijo.files.encodings.detect import form_of
 from sijo.names import composed, short
 from sijo.zeroshot.labels import Label, LabelSet, labels_of, names_of_line
 
@@ -95,6 +94,8 @@ def read_labels_file(path: Path) -> str:
     Warns where that is another. Raises SettingError where there is no file, and TextError where several encodings
     may be meant, or none.
     """
+    from sijo.files.encodings.detect import form_of  # here, for it waits for pyarrow
+
     try:
         raw = path.read_bytes()
         form = form_of(
