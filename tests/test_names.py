@@ -135,7 +135,15 @@ def test_names_of_values():
     # kills: 1 and 1.0 as two classes, a truth value as a number
     values = [" sea ", 1, 1.0, -0.0, 1e3, True, False, "1.0", "nan"]
     assert [*map(name_of, values)] == ["sea", "1", "1", "0", "1000", "True", "False", "1.0", "nan"]
-    assert apart("é", "e\u0301") == ("'\\xe9'", "'e\\u0301'") and apart("A", "a") == ("'A'", "'a'")
+    assert [name_of(unicodedata.normalize(form, "축구")) for form in ("NFC", "NFD")] == ["축구"] * 2
+
+
+def test_names_are_shown_as_they_are():
+    # kills: Korean names as code points; two names that look alike, and not a word of what tells them apart
+    assert apart("배송", "배송") == ("'배송'", "'배송'") and apart("A", "a") == ("'A'", "'a'")
+    assert apart("é", "e\u0301") == ("'é'", "'e\u0301' (in another Unicode form)")
+    assert apart("배송\u3164", "배송") == ("'배송\u3164' (with U+3164, which nobody sees)", "'배송'")
+    assert apart("배송 1", "배송\u00a01") == ("'배송 1'", "'배송\\xa01' (with U+00A0, which nobody sees)")
 
 
 CELLS = [

@@ -7,10 +7,13 @@ what sijo promises itself. A warning is such a sentence too, given by `warn` bes
 
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from pathlib import PurePath
 from unicodedata import normalize
 
+PACKED = (".gz", ".bz2", ".xz", ".zst")
+"""Suffixes that stand behind another."""
 LONGEST_SENTENCE = 2_000
 """Characters of an error; a file may hold a name of a million."""
 
@@ -115,6 +118,29 @@ def nearest(name: str, known: Iterable[str]) -> str:
     >>> nearest("배숑", ["환불", "배송"])  # letter by letter, not by syllables
     "; did you mean '배송'?"
     """
-    by_folded = {normalize("NFD", word.casefold()): word for word in known}
+    return _hint(name, {word: word for word in known})
+
+
+def nearest_file(name: str, known: Iterable[str]) -> str:
+    """The same for the name of a file, by what stands before its suffix: `.csv` makes no two names alike.
+
+    >>> nearest_file("새요청.csv", ["초성.csv", "요청.tsv"])
+    "; did you mean '요청.tsv'?"
+    >>> nearest_file("새요청.csv", ["초성.csv"])
+    ''
+    """
+    suffix = PurePath(name).suffix
+    files = sorted(known, key=lambda other: PurePath(other).suffix == suffix)  # the last of one stem is taken
+    return _hint(_stem(name), {_stem(other): other for other in files})
+
+
+def _stem(file: str) -> str:
+    path = PurePath(file)
+    return PurePath(path.stem).stem if path.suffix.lower() in PACKED else path.stem
+
+
+def _hint(name: str, known: Mapping[str, str]) -> str:
+    """A hint at what is known by the nearest name, letter by letter."""
+    by_folded = {normalize("NFD", word.casefold()): meant for word, meant in known.items()}
     close = get_close_matches(normalize("NFD", name.casefold()), by_folded, n=1)
     return f"; did you mean {by_folded[close[0]]!r}?" if close else ""

@@ -2,7 +2,8 @@
 
 Two names are one label where they differ in nothing that a reader sees as another word: case, blanks, the form
 in which Unicode writes a letter, marks that cannot be seen, and the zeros behind a whole number. The name itself
-stays as it was written.
+stays as it was written, but for its form, which is NFC: a Mac writes the letters of a syllable apart (NFD), and
+`label == "배송"` would hold in no row.
 """
 
 import ast
@@ -33,7 +34,9 @@ LIKE_MISSING = {"NA", "N/A", "n/a", "NaN", "nan", "-nan", "NaT", "null", "NULL",
 """How tables write that there is no value; as text, each may also be the name of a label."""
 STRONG_MARKS = "|｜；，、\t\n"
 """What hardly any name holds."""
-WEAK_MARKS = "/#"
+DOTS = "·ㆍ・"
+"""What stands between words of a list in Korean and Japanese, and within names, as in 경제·사회."""
+WEAK_MARKS = f"/#{DOTS}"
 _ITEM = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[+-]?[0-9]+(?:\.[0-9]*)?|True|False)"""
 PYTHON_LIST = re.compile(rf"\s*[\[({{]\s*(?:{_ITEM}(?:\s*,\s*{_ITEM})*\s*,?)?\s*[\])}}]\s*", re.DOTALL)
 """A list, tuple or set as Python prints it; numpy's, without commas, is none."""
@@ -63,6 +66,30 @@ def folded(name: str) -> str:
     return number[1] if number else name
 
 
+def composed(name: str) -> str:
+    """A name in Unicode's form NFC, as all names of labels are kept.
+
+    >>> composed("e\\u0301") == "\\u00e9"
+    True
+    """
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def in_other_form(values: Iterable[object]) -> str | None:
+    """The first text among values, or in lists among them, that is in another form than NFC; None without one.
+
+    >>> in_other_form(["sea", None, ["e\\u0301"]]) == "e\\u0301", in_other_form(["é", 1])
+    (True, None)
+    """
+    for value in values:
+        if isinstance(value, list | tuple):
+            if (found := in_other_form(value)) is not None:
+                return found
+        elif isinstance(value, str) and not unicodedata.is_normalized("NFC", value):
+            return value
+    return None
+
+
 def name_of(value: object) -> str | None:
     """The name that a value of a table stands for: text, a whole number, yes or no; None where it is no name.
 
@@ -78,7 +105,7 @@ def name_of(value: object) -> str | None:
     name = str(value).strip()
     if any("\ud800" <= letter <= "\udfff" for letter in name):
         return None
-    return name if folded(name) else None
+    return composed(name) if folded(name) else None
 
 
 def column_named(name: str, known: Iterable[str]) -> str | None:
@@ -151,13 +178,30 @@ def by_number(names: Iterable[str]) -> dict[str, str]:
 
 
 def apart(name: str, other: str) -> tuple[str, str]:
-    """Two names for an error, in code points where they would look alike.
+    """Two names for an error, as they are; where they would look alike, with what nobody sees in words.
 
-    >>> apart("Sport", "sport"), apart("é", "e\\u0301")
-    (("'Sport'", "'sport'"), ("'\\\\xe9'", "'e\\\\u0301'"))
+    >>> apart("Sport", "sport"), apart("é", "e\\u0301") == ("'é'", "'e\\u0301' (in another Unicode form)")
+    (("'Sport'", "'sport'"), True)
+    >>> apart("a\\ufe0e", "a")
+    ("'a\\ufe0e' (with U+FE0E, which nobody sees)", "'a'")
     """
-    alike = unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", other)
-    return (ascii(name), ascii(other)) if alike else (repr(name), repr(other))
+    if name == other or _seen(name) != _seen(other):
+        return repr(name), repr(other)
+    return _told(name), _told(other)
+
+
+def _seen(name: str) -> str:
+    """What people see of a name."""
+    return unicodedata.normalize("NFC", " ".join(TAGS.sub("", INVISIBLE.sub("", name)).split()))
+
+
+def _told(name: str) -> str:
+    """A name, with what of it nobody sees."""
+    odd = [letter for letter in name if INVISIBLE.match(letter) or TAGS.match(letter)]
+    odd += [letter for letter in name if letter.isspace() and letter != " "]
+    if odd:
+        return f"{name!r} (with U+{ord(odd[0]):04X}, which nobody sees)"
+    return f"{name!r} (in another Unicode form)" if composed(name) != name else repr(name)
 
 
 def like_missing(names: Iterable[str]) -> list[str]:

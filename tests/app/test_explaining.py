@@ -6,10 +6,14 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
+from rich.table import Column, Table
 
 import sijo
 from app.test_terminal import terminal  # noqa: F401
 from sijo.app import cli
+from sijo.app.explaining.shown import UNBROKEN, named_words
+from sijo.app.numbers import signed
 
 TEXTS = ["the old sea, and rain", "", "money in the bank!", "game"]
 
@@ -140,3 +144,17 @@ def test_a_dry_run_writes_no_page(sijo_cli, command, tmp_path):
     # kills: a page of the rows that were timed
     ran = sijo_cli(*command, "--explain-report", tmp_path / "why.html", "--dry-run")
     assert ran.code == 0 and not (tmp_path / "why.html").exists()
+
+
+def test_a_word_and_its_effect_stand_on_one_line(tiny_model):
+    # kills: "+2.8" at the start of a line, as Rich breaks at no-break spaces too; a sign that stands for a space
+    rows = explained(tiny_model, temperature=0.001)
+    named = [f"{part.text} {signed(effect)}" for part, effect in rows[0].strongest(3)]
+    for width in range(14, 40):
+        table = Table(Column("words", overflow="fold"), box=None, width=width)
+        for row in rows:
+            table.add_row(named_words(row, 3))
+        Console(file=(out := io.StringIO()), width=width, highlight=False).print(table)
+        lines = [line.strip() for line in out.getvalue().splitlines()]
+        assert not any(line[0] in "+−" for line in lines if line) and UNBROKEN not in out.getvalue()
+        assert all(any(words in line for line in lines) for words in named)

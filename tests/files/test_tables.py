@@ -8,6 +8,7 @@ import io
 import json
 import lzma
 import os
+import re
 import threading
 import types
 from itertools import chain, repeat
@@ -436,6 +437,11 @@ def test_paths_that_are_no_file(write, tmp_path):
     write("reviews.csv", "text\na\n")
     with pytest.raises(SettingError, match=r"no file '.*reveiws\.csv'; did you mean 'reviews\.csv'\?"):
         TextTable(tmp_path / "reveiws.csv")
+    for name, hint in {"새요청.csv": "", "후거.csv": "후기.csv", "reviews.jsonl.gz": "reviews.csv"}.items():
+        write("초성.csv", "text\na\n"), write("후기.csv", "text\na\n")
+        told = f"; did you mean '{hint}'?" if hint else ""  # nothing for a name that shares its suffix alone
+        with pytest.raises(SettingError, match=re.escape(f"{name}'{told}") + "$"):
+            TextTable(tmp_path / name)
     with pytest.raises(SettingError, match=r"no file 'nowhere/at/all\.csv'$"):
         TextTable("nowhere/at/all.csv")
     with pytest.raises(SettingError, match=r"is a folder; give one file in it"):

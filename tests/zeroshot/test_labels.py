@@ -1,6 +1,9 @@
 """Label sets from every source a user has them in."""
 
 import json
+import re
+import unicodedata
+import warnings
 
 import pytest
 
@@ -106,7 +109,22 @@ def test_lines_of_labels(line):
 
 @pytest.mark.parametrize(
     "line",
-    ["a|b|c", "a\tb", "a\nb", "가、나", "a；b", "a，b", "a;b,c", "[a, b]", "['a' 'b']", '{"a": 1}', '["a"', '"a,b'],
+    [
+        "a|b|c",
+        "a\tb",
+        "a\nb",
+        "가、나",
+        "a；b",
+        "a，b",
+        "a;b,c",
+        "배송，결제,환불",
+        "a;b；c",
+        "[a, b]",
+        "['a' 'b']",
+        '{"a": 1}',
+        '["a"',
+        '"a,b',
+    ],
 )
 def test_lines_that_are_refused_with_a_remedy(line):
     # kills: one strange label where several were meant
@@ -116,10 +134,15 @@ def test_lines_that_are_refused_with_a_remedy(line):
         kinds_of(line)
 
 
-def test_one_label_that_may_be_two_is_told():
-    # kills: a slash that is passed over in silence, or a name refused for it
+@pytest.mark.parametrize("line", ["TCP/IP", "배송·결제·환불", "배송ㆍ결제", "お金・旅行", "배송 · 결제"])
+def test_one_label_that_may_be_two_is_told(line):
+    # kills: a slash or a dot that is passed over in silence, or a name refused for it
     with pytest.warns(SijoWarning, match="read as one label"):
-        assert LabelSet.parse("TCP/IP").names == ("TCP/IP",)
+        assert LabelSet.parse(line).names == (line,)
+
+
+def test_a_separator_that_is_given_is_the_only_one():
+    # kills: a name cut at a mark that was not said
     assert LabelSet.parse("a|b, c", "|").names == ("a", "b, c")
 
 
@@ -187,8 +210,80 @@ def test_a_name_with_another_mark_is_told(line):
 
 
 @pytest.mark.parametrize(
-    "line", ['"sea|rain",sun', '["sea|rain", "sun"]', "Sci-Fi/Fantasy,R&B", "C#,C++,TCP/IP", "🏴‍☠️,👍"]
+    "line",
+    [
+        '"sea|rain",sun',
+        '["sea|rain", "sun"]',
+        "Sci-Fi/Fantasy,R&B",
+        "C#,C++,TCP/IP",
+        "🏴‍☠️,👍",
+        "경제·사회,정치",
+        "·",
+        '"배송，결제",환불',
+    ],
 )
 def test_ordinary_and_quoted_names_are_not_told(line, recwarn):
     # kills: a word about names that hold a slash, a sharp, an ampersand, or a mark that is meant
     assert LabelSet.parse(line).names and not recwarn.list
+
+
+KOREAN = "라벨,설명,예시,설명,상위\n배송,택배가 오는 일,언제 오나요,,\n분실,택배가 없어진 일,,찾지 못함,배송\n"
+
+
+@pytest.mark.parametrize("heading", ["라벨", " 레이블", unicodedata.normalize("NFD", "라벨")])
+def test_a_csv_of_korean_columns(tmp_path, heading):
+    # kills: a header that Koreans write, refused without a word of what was found
+    (tmp_path / "l.csv").write_text(KOREAN.replace("라벨", heading), encoding="utf-8-sig")
+    delivery, lost = read_labels(tmp_path / "l.csv").labels
+    assert (delivery.name, delivery.descriptions, delivery.examples) == (
+        "배송",
+        ("택배가 오는 일",),
+        ("언제 오나요",),
+    )
+    assert (lost.descriptions, lost.parent) == (("택배가 없어진 일", "찾지 못함"), "배송")
+    (tmp_path / "l.csv").write_text("배송,택배가 오는 일\n", encoding="utf-8")
+    with pytest.raises(TextError, match=r"label,description \(or 라벨,설명\); line 1 is '배송,택배가 오는 일'"):
+        read_labels(tmp_path / "l.csv")
+
+
+@pytest.mark.parametrize("name", ["라벨.csv", "라벨.txt", "l.json", "l.toml"])
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [
+        ("cp949", "is not UTF-8, and is read as cp949, line .*; if that is wrong, save it as UTF-8"),
+        ("utf-16", None),
+        ("utf-16-le", "has no byte order mark, and is read as utf-16-le"),
+    ],
+)
+def test_files_in_other_encodings_are_read_as_tables_are(tmp_path, name, encoding, words):
+    # kills: a file of Korean Excel's refused where a table of it is read; an option named that labels do not have
+    content = {
+        ".csv": KOREAN,
+        ".txt": "배송\r\n분실\r\n",
+        ".json": json.dumps(["배송", "분실"], ensure_ascii=False),
+        ".toml": 'labels = ["배송", "분실"]\n',
+    }
+    (tmp_path / name).write_bytes(content[(tmp_path / name).suffix].encode(encoding))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert read_labels(tmp_path / name).names == ("배송", "분실")
+    assert len(told) == (words is not None) and all(re.search(words, str(one.message)) for one in told)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("배송\n".encode("cp949"), "may be in several encodings; save it as UTF-8: line 1 is '배송' in cp949"),
+        (
+            "배송\n결제\n환불\n".encode() + b"\xff\n",
+            "invalid start byte at byte 21.*mend it there, or save it as UTF-8",
+        ),
+        (b"\x89PNG\r\n\x1a\n\0\0", "save it as UTF-8"),
+    ],
+)
+def test_what_is_in_no_encoding_that_is_known(tmp_path, content, words):
+    # kills: a guess by two letters; damage taken for an encoding; an error that says no remedy
+    (tmp_path / "l.txt").write_bytes(content)
+    with pytest.raises(TextError, match=words) as refused:
+        read_labels(tmp_path / "l.txt")
+    assert "--encoding" not in str(refused.value)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from sijo.app.calibrating import Texts, calibrated_by, calibrates, check_calibration
+from sijo.app.label_names import named_labels
 from sijo.app.options import CALIBRATING, HEADS, MANY_LABELS, ComputeOptions, call_with
 from sijo.app.table_job import TableOptions
-from sijo.errors import SettingError, warn
-from sijo.zeroshot.label_files import read_labels
+from sijo.errors import warn
 from sijo.zeroshot.labels import Labels, LabelSet
 from sijo.zeroshot.scorers.registry import SCORERS
 
@@ -109,11 +109,7 @@ class LabelSettings(ComputeOptions, TableOptions):
 
     def label_set(self) -> LabelSet | None:
         """The labels given by --labels or --labels-file; None when neither was."""
-        if self.labels is not None and self.labels_file is not None:
-            raise SettingError("--labels and --labels-file both say what to choose from; pass one of them")
-        if self.labels_file is not None:
-            return read_labels(self.labels_file)
-        return None if self.labels is None else LabelSet.parse(self.labels, self.labels_separator)
+        return named_labels(self.labels, self.labels_file, self.labels_separator, self.say)
 
     def opened(
         self,
@@ -229,7 +225,7 @@ class LabelSettings(ComputeOptions, TableOptions):
 
         asked = named_precision(self.precision, self.dtype)
         settled: Any = labeller.scorer.engine.backend.precision if asked == "auto" else asked
-        taken = replace(self, precision=settled, dtype=None, threads=None)  # of a process's threads it is told
+        taken = replace(self, precision=settled, dtype=None, threads=None, quiet=True)  # it is told its threads
         fitted = labeller.adjuster if isinstance(labeller.adjuster, FrozenCalibration) else None
         found = None
         if self.reads_few:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sijo.errors import SettingError, TextError, nearest
+from sijo.errors import SettingError, TextError, nearest, nearest_file
 from sijo.files.inputs.sources import TextReading
 from sijo.files.records import AS_TOLD
 from sijo.files.table_formats import DECOMPRESS, STREAMS, SUFFIXES, ending
@@ -270,7 +270,9 @@ def _meant(word: str) -> Iterator[SourceFile]:
     else:
         path = Path(rest or word)
         siblings = [sibling.name for sibling in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise SettingError(f"no file, folder or files of a pattern {rest or word!r}{nearest(path.name, siblings)}")
+        raise SettingError(
+            f"no file, folder or files of a pattern {rest or word!r}{nearest_file(path.name, siblings)}"
+        )
 
 
 def _files(name: str) -> list[Path]:

@@ -1,22 +1,28 @@
 """An evaluation as a picture: what is mistaken for what, and what confidence is good for."""
 
 import os
+import warnings
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from unicodedata import east_asian_width, normalize
 
 import numpy as np
 
 from sijo.errors import SettingError
+from sijo.evaluation.fonts import families_for
 from sijo.evaluation.generalized import GeneralizedEvaluation
 from sijo.evaluation.zero_shot import Evaluation
 from sijo.files.atomic import whole_file
+from sijo.names import INVISIBLE
 from sijo.texts import printable
 
 FORMATS = (".png", ".svg", ".pdf")
 LONGEST = 24  # characters of a label that are shown
 DIGIT = 0.64  # width of a digit of DejaVu Sans, matplotlib's font, as a share of its size
+WIDE = 1.0
+"""The same of a letter that is as wide as high, as Hangul is."""
 
 
 def check(path: str | os.PathLike[str]) -> None:
@@ -80,7 +86,8 @@ def plot_generalized(evaluations: Mapping[str, GeneralizedEvaluation], path: str
 
 def _save(figure: Any, path: Path) -> None:
     try:
-        with whole_file(path) as out:
+        with whole_file(path) as out, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # `families_for` tells of them once
             figure.savefig(out, format=path.suffix[1:].lower(), dpi=150)
     except OSError as error:
         raise SettingError(f"cannot write {path}: {error.strerror or error}") from error
@@ -92,7 +99,7 @@ def _confusion(axes: Any, evaluation: Evaluation, side: float) -> None:
     counts_LL = np.array(evaluation.confusion)
     support_L = counts_LL.sum(axis=1, keepdims=True)
     share_LL = np.divide(counts_LL, support_L, out=np.full(counts_LL.shape, np.nan), where=support_L > 0)
-    labels = map(printable, evaluation.labels)
+    labels = [normalize("NFC", INVISIBLE.sub("", printable(label))) for label in evaluation.labels]
     names = [name if len(name) <= LONGEST else name[: LONGEST - 1] + "…" for name in labels]
     cell = side * 72 / len(names)  # points
     font = min(9.0, 0.8 * cell)
@@ -101,10 +108,11 @@ def _confusion(axes: Any, evaluation: Evaluation, side: float) -> None:
     scale = PowerNorm(0.5, vmin=0, vmax=1)  # so that a confusion of a few per cent is seen
     image = axes.imshow(share_LL, cmap="Blues", norm=scale, interpolation="nearest")
     axes.figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02, label="share of the gold label")
-    upright = DIGIT * font * max(map(len, names)) > cell  # names side by side would run into each other
+    upright = font * max(map(_width, names)) > cell  # names side by side would run into each other
     places = range(len(names))
-    axes.set_xticks(places, names, rotation=90 if upright else 0, fontsize=font, parse_math=False)
-    axes.set_yticks(places, names, fontsize=font, parse_math=False)
+    look = {"fontsize": font, "fontfamily": families_for(names), "parse_math": False}
+    axes.set_xticks(places, names, rotation=90 if upright else 0, **look)
+    axes.set_yticks(places, names, **look)
     axes.tick_params(length=0)
     axes.set(xlabel="predicted", ylabel="gold", anchor="N")
     axes.set_title(f"Accuracy {evaluation.accuracy} on {evaluation.rows:,} rows", fontsize=11)
@@ -115,6 +123,11 @@ def _confusion(axes: Any, evaluation: Evaluation, side: float) -> None:
             colour = "white" if scale(share_LL[gold, predicted]) > 0.6 else "black"
             number = axes.text(predicted, gold, counts_LL[gold, predicted], ha="center", va="center", color=colour)
             number.set(fontsize=number_font, in_layout=False)  # measuring thousands of texts takes seconds
+
+
+def _width(name: str) -> float:
+    """How wide a name is, as a multiple of the size of its letters."""
+    return sum(WIDE if east_asian_width(letter) in "WF" else DIGIT for letter in name)
 
 
 def _reliability(curve: Any, stems: Any, evaluation: Evaluation) -> None:

@@ -3,12 +3,12 @@
 Its scorers compare answers with y, so that an estimator answers in the type of the labels that it was fitted to.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from sijo.names import by_number, name_of
+from sijo.names import by_number, composed, name_of
 from sijo.texts import names_in, values_in
 
 NAMES = np.dtype(str)
@@ -40,8 +40,25 @@ def label_dtype(y: Any) -> np.dtype[Any]:
     return dtype
 
 
-def as_given(names: Sequence[str], dtype: np.dtype[Any]) -> np.ndarray:
+def other_forms(*given: object) -> dict[str, str]:
+    """How names were given that are not in Unicode's form NFC, as labels are kept.
+
+    given  labels and y, as people pass them; the last of those that have a name says its form, and NFC goes before
+
+    >>> other_forms(["sea", "\u00e9"], ["e\u0301"]) == {"\u00e9": "e\u0301"}, other_forms(["\u00e9", "e\u0301"])
+    (True, {})
+    """
+    forms: dict[str, str] = {}
+    for values in given:
+        names = {value for value in values if isinstance(value, str)} if isinstance(values, Iterable) else set()
+        forms.update({composed(name): name for name in sorted(names, key=lambda name: composed(name) == name)})
+    return {name: form for name, form in forms.items() if name != form}
+
+
+def as_given(names: Sequence[str], dtype: np.dtype[Any], forms: Mapping[str, str] | None = None) -> np.ndarray:
     """Labels (L,) in the type of those in y, if that is a number or a bool and can say all of them; else str.
+
+    forms  of `other_forms`, in which answers compare equal to what was given
 
     >>> as_given(("0", "10"), np.dtype(int)).tolist(), as_given(("0", "sea"), np.dtype(int)).tolist()
     ([0, 10], ['0', 'sea'])
@@ -52,4 +69,4 @@ def as_given(names: Sequence[str], dtype: np.dtype[Any]) -> np.ndarray:
         numbers = np.array([int(name) for name in names])
         own: np.ndarray = numbers.astype(dtype)
         return own if (own == numbers).all() else numbers
-    return np.array(names)
+    return np.array([(forms or {}).get(name, name) for name in names])

@@ -15,13 +15,13 @@ from sijo.errors import SettingError, TextError, nearest, warn
 from sijo.inference.backends.backend import Precision
 from sijo.inference.engine import LongText
 from sijo.inference.precision import FIRST_TEXTS, Dtype, PrecisionChoice, named_precision
-from sijo.names import folded
+from sijo.names import composed, folded
 from sijo.texts import texts_in, values_in
 from sijo.zeroshot.automatic import automatic
 from sijo.zeroshot.calibrating.fitting import CalibrateName, calibrated, fit_calibration
 from sijo.zeroshot.calibrating.methods import WITHOUT_TEXTS, LabelShares
 from sijo.zeroshot.calibration import Calibration
-from sijo.zeroshot.class_types import NAMES, as_given, label_dtype, label_names
+from sijo.zeroshot.class_types import NAMES, as_given, label_dtype, label_names, other_forms
 from sijo.zeroshot.explaining.evidence import Explanation
 from sijo.zeroshot.explaining.occlusion import LIMIT, TOP_K, explain
 from sijo.zeroshot.labeller import LabelChoice, Labeller, LabelPrediction
@@ -157,7 +157,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         gold: Any = y if y is None or hasattr(y, "__len__") else list(values_in(y, "y"))
         if texts is not None and gold is not None and len(texts) != len(gold):
             raise SettingError(f"there are {len(texts)} texts and {len(gold)} labels; give one label for each text")
-        for fitted in ("calibration_", "frozen_", "labels_", "label_dtype_", "precision_", "many_labels_"):
+        for fitted in [name for name in vars(self) if name.endswith("_")]:
             self.__dict__.pop(fitted, None)
         if self.labels is not None or gold is None or self._scorer().known is not None:
             self.labels_ = self._labels()
@@ -166,7 +166,9 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if gold is not None:
             one_each = not self.multi_label and getattr(gold, "ndim", 1) == 1
             self.label_dtype_ = label_dtype(gold) if one_each else NAMES
-            order = np.argsort(as_given(self.labels_.names, self.label_dtype_), kind="stable")
+            self.y_names_ = {*label_names(gold)} if one_each else set()
+            forms = other_forms(self.labels, self.y_names_)
+            order = np.argsort(as_given(self.labels_.names, self.label_dtype_, forms), kind="stable")
             self.labels_ = replace(self.labels_, labels=tuple(self.labels_.labels[place] for place in order))
         self._choice().check(self.labels_)
         if (asked := self._many_labels()).fits:
@@ -268,11 +270,12 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def classes_(self) -> np.ndarray:
         """The labels in the order of `predict_proba`: as given, or sorted by `fit(X, y)`; the none label last."""
-        return as_given(self._names(), getattr(self, "label_dtype_", NAMES))
+        forms = other_forms(self.labels, [self.none_label], getattr(self, "y_names_", None))
+        return as_given(self._names(), getattr(self, "label_dtype_", NAMES), forms)
 
     def _names(self) -> list[str]:
         names = list(self._labels().names)
-        return names if self.none_label is None else [*names, self.none_label]
+        return names if self.none_label is None else [*names, composed(self.none_label)]
 
     @property
     def scorer_(self) -> ScorerChoice:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sijo.errors import SettingError, SijoError, TextError, nearest
+from sijo.errors import SettingError, SijoError, TextError, nearest, nearest_file
 from sijo.files.atomic import whole_file
+from sijo.names import composed, short
 from sijo.zeroshot.labels import Label, LabelSet, labels_of, names_of_line
 
 FORMATS = (".txt", ".csv", ".json", ".toml")
@@ -24,6 +25,12 @@ BESIDE = ("language", "templates")
 """What a file of ours may hold beside its labels."""
 CELLS = {"description": "descriptions", "example": "examples", "parent": "parent", "threshold": "threshold"}
 """Columns of a CSV behind the name; the first two as often as one likes."""
+HEADINGS = {
+    **{"descriptions": "description", "examples": "example", "라벨": "label", "레이블": "label"},
+    **{"설명": "description", "예시": "example", "예문": "example", "상위": "parent", "상위 라벨": "parent"},
+    **{"상위 레이블": "parent", "임계값": "threshold", "문턱값": "threshold"},
+}
+"""What else these columns are called."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +55,10 @@ def read_labels(path: str | Path) -> LabelSet:
     """Labels from a file: `.txt`, `.csv`, `.json` or `.toml`; see docs/zero-shot.md, Label sets.
 
     A text holds a name a line, or one line that is read as `LabelSet.parse` does. A CSV begins with a header:
-    label, then description and example as often as one likes, parent, threshold. JSON is a list of names or of
-    {"label": …, "description": …}, an object of name and description or fields, a config's id2label or label2id, or
-    {"labels": …, "language": …, "templates": …}. TOML has the last form.
+    label, then description and example as often as one likes, parent, threshold, or these in Korean. JSON is a list
+    of names or of {"label": …, "description": …}, an object of name and description or fields, a config's id2label
+    or label2id, or {"labels": …, "language": …, "templates": …}. TOML has the last form. Text is in UTF-8, or in
+    what its bytes tell, with a warning.
 
     Raises SettingError for a file that is not there and for labels that make no set; TextError for one that cannot
     be read.
@@ -81,16 +89,29 @@ def read_label_file(path: Path) -> LabelFile:
 
 
 def read_labels_file(path: Path) -> str:
-    """What a file of labels says. Raises SettingError where there is none, and TextError for what is not UTF-8."""
+    """What a file of labels says, in whichever encoding, as tables are read: UTF-8, or what its bytes tell.
+
+    Warns where that is another. Raises SettingError where there is no file, and TextError where several encodings
+    may be meant, or none.
+    """
+    from sijo.files.encodings.detect import form_of  # here, for it waits for pyarrow
+
     try:
-        return path.read_text(encoding="utf-8-sig")
+        raw = path.read_bytes()
+        form = form_of(
+            lambda: io.BytesIO(raw), str(path), encoding=None, quotes=path.suffix.lower() == ".csv", option=None
+        )
+        return form.applied(io.BytesIO(raw), str(path)).read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise TextError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}); convert it") from None
+        raise TextError(
+            f"{path} is not UTF-8 ({error.reason} at byte {error.start}), and nothing else; mend it there, or save "
+            "it as UTF-8"
+        ) from None
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         if path.is_dir():
             raise SettingError(f"{path} is a folder; name a file of labels") from None
         there = [file.name for file in path.parent.glob("*") if file.is_file()] if path.parent.is_dir() else []
-        raise SettingError(f"there is no labels file {path}{nearest(path.name, there)}") from None
+        raise SettingError(f"there is no labels file {path}{nearest_file(path.name, there)}") from None
 
 
 def _of_text(text: str, path: Path) -> Sequence[object]:
@@ -107,10 +128,11 @@ def _of_csv(text: str, path: Path) -> list[tuple[str, object]]:
         rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if any(row)]
     except csv.Error as error:
         raise TextError(f"{path} is not CSV ({error}); close and double its quotes") from None
-    if not rows or rows[0][0].strip().casefold() != "label":
-        raise TextError(f"{path} must begin with the line: label,description")
-    header = [cell.strip().casefold() for cell in rows[0][1:]]
-    kinds = [cell.removesuffix("s") if cell in ("descriptions", "examples") else cell for cell in header]
+    header = [" ".join(composed(cell).casefold().split()) for cell in rows[0]] if rows else []
+    first, *kinds = [HEADINGS.get(cell, cell) for cell in header or [""]]
+    if first != "label":
+        shown = f"; line 1 is {short(','.join(rows[0]))}" if rows else ""
+        raise TextError(f"{path} must begin with the line: label,description (or 라벨,설명){shown}")
     for kind in kinds:
         if kind not in CELLS:
             raise TextError(

@@ -15,7 +15,7 @@ from sijo.batching import groups
 from sijo.errors import SettingError, warn
 from sijo.inference.language import LanguageCheck
 from sijo.inference.outputs import NotFiniteError, ReadCounts
-from sijo.names import folded
+from sijo.names import composed, folded
 from sijo.texts import check_text, texts_in, values_in
 from sijo.zeroshot.calibrating.conformal import LabelSets
 from sijo.zeroshot.calibrating.label_free import Adjuster, Rivals
@@ -89,6 +89,7 @@ class LabelChoice:
             if not folded(self.none_label):
                 raise SettingError(f"the none label {self.none_label!r} is no name; give a word, or leave it out")
             check_text(self.none_label, "the none label")
+            object.__setattr__(self, "none_label", composed(self.none_label))
             if self.multi_label:
                 raise SettingError(
                     "a none label (--none-label) is one answer among labels that exclude each other; with "

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from sijo.errors import SettingError, TextError, nearest, warn
-from sijo.names import STRONG_MARKS, apart, folded, parts_of
+from sijo.names import DOTS, STRONG_MARKS, apart, composed, folded, parts_of
 from sijo.texts import check_text, plain, values_in
 from sijo.zeroshot.templates import BUILT_IN, Template, language_of, template_of
 
@@ -23,6 +23,8 @@ MOST_HINTS = 5
 """Parents that are no label for which the nearest one is looked up, which takes time among thousands."""
 FIELDS = ("description", "descriptions", "example", "examples", "parent", "threshold")
 """What a file, or a mapping, may say of a label besides its name."""
+WIDE_MARKS = {",": "，", ";": "；"}
+"""The mark of full width that a Korean or Chinese keyboard writes for one between labels."""
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
@@ -30,7 +32,7 @@ LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 class Label:
     """One class, by name and optionally in other words.
 
-    name          what it is called
+    name          what it is called; in Unicode's form NFC, whatever it was given in
     descriptions  what it means, each in a sentence or a few words
     examples      texts that have it, from which a sentence encoder takes a prototype
     parent        the name of the label that it is a part of
@@ -59,6 +61,7 @@ class Label:
         if not isinstance(self.name, str) or not folded(self.name):
             raise SettingError(f"the name of a label is {self.name!r}; a label is a word or a phrase")
         check_text(self.name, f"the label {self.name!r}")
+        object.__setattr__(self, "name", composed(self.name))
         object.__setattr__(self, "descriptions", _texts(self.name, "description", self.descriptions))
         object.__setattr__(self, "examples", _texts(self.name, "example", self.examples))
         for example in self.examples:
@@ -69,6 +72,8 @@ class Label:
                 )
         if self.parent is not None and not (isinstance(self.parent, str) and folded(self.parent)):
             raise SettingError(f"the parent of {self.name!r} is {self.parent!r}; give the name of another label")
+        if self.parent is not None:
+            object.__setattr__(self, "parent", composed(self.parent))
         number = isinstance(self.threshold, int | float) and not isinstance(self.threshold, bool)
         if self.threshold is not None and not (number and 0 <= self.threshold <= 1):
             raise SettingError(
@@ -376,7 +381,8 @@ def label_problems(labels: Sequence[Label]) -> Iterator[LabelProblem]:
         key = folded(label.name)
         if key in first:
             twice, other = apart(label.name, first[key])
-            why = f"the label {twice} is given twice (the other is {other}); leave one out"
+            beside = f" (the other is {other})" if other != twice else ""
+            why = f"the label {twice} is given twice{beside}; leave one out"
             yield LabelProblem((label.name, first[key]), why)
         first.setdefault(key, label.name)
     hints = MOST_HINTS
@@ -427,10 +433,15 @@ def names_of_line(line: str, separator: str | None = None, *, option: str = "--l
                 f"{option} {line!r} is one label that looks like several parted at {odd!r}; put commas between, or "
                 "write a JSON list"
             )
-        if "/" in line:
+        if re.search(rf"\w\s*[/{DOTS}]\s*\w", line):
             warn(f"{option} {line!r} is read as one label; put commas between where it is several")
     elif separator is None and mark and '"' not in line:  # in quotes it is meant
         odd = next((name for name in map(str, names) if set(name) & set(STRONG_MARKS)), None)
+        if odd is not None and WIDE_MARKS[mark] in odd:
+            raise SettingError(
+                f"{option} {line!r} has {WIDE_MARKS[mark]!r} in {odd!r}, which looks like several; put {mark!r} "
+                "between all, or write a JSON list"
+            )
         if odd is not None:
             warn(f"{option} holds {odd!r}, which is read as one label; put {mark!r} between where it is several")
     return names

@@ -33,6 +33,21 @@ def test_labels_that_no_row_has():
     assert told_of(some)[0] == "no text has the label 'war': it stays as its name has it"
 
 
+def test_a_label_that_one_row_misspells():
+    # kills: a class of its own made of a slip; a class that several rows have, or is like no other, refused for it
+    cells, labels = ["배송", "배숑", "결제", None, "배송"], ["배송", "결제", "2023"]
+    with pytest.raises(
+        TextError, match=r"row 2: .*'배숑' is not .* no other row has it; did you mean '배송'\? Mend"
+    ):
+        few_labels(TEXTS, cells, labels=labels)
+    for name in ("쿠폰", "2024"):
+        with pytest.warns(SijoWarning, match=f"row 2: the label '{name}' .* and is added to them$"):
+            assert few_labels(TEXTS, ["배송", name, "결제", None, None], labels=labels).labels.names[-1] == name
+    with pytest.warns(SijoWarning, match=r"and is added to them; did you mean '배송'\?$"):
+        assert few_labels(TEXTS, ["배송", "배숑", "결제", "배숑", None], labels=labels).labels.names[-1] == "배숑"
+    assert few_labels(TEXTS, cells, labels=[*labels, "배숑"]).counts["배숑"] == 1
+
+
 def test_several_labels_a_text():
     # kills: an empty list read as "not labelled"; a label in two spellings counted twice
     cells = [["sport", "sport "], "money; sport", [], "", None]

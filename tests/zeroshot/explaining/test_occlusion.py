@@ -156,7 +156,10 @@ def test_what_has_no_words_is_told(scorer):
     assert rows[0].label is None and rows[0].contrast is None and rows[0].strongest(3) == []
     assert rows[1].evidence[0].effects == pytest.approx([lead(score("sea"), 0) - lead(score(""), 0)])
     [row] = explain(labeller(scorer), ["rain !"])
-    assert row.why == ["rain"] and row.strongest(1)[0][0].text == "!"  # which is told, but named before no word
+    assert row.why == ["rain"] and [part.text for part, _ in row.strongest(9)] == ["rain"]
+    assert [part.text for part in row.parts] == ["rain", "!"] and abs(row.evidence[0].effects[1]) > abs(
+        row.evidence[0].effects[0]
+    )  # the mark is left out, and told, but named as no word
 
 
 def test_a_long_text_is_opened_where_it_matters(scorer):

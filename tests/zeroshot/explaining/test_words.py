@@ -11,6 +11,7 @@ from sijo.zeroshot.explaining.words import Words
 CASES = {
     "금리가 0.5%p 올랐다!": "금리가|0.5|%|p|올랐다|!",
     "AI가 金대통령을 이겼다.경제·사회 면": "AI가|金대통령을|이겼다|.|경제|·|사회|면",
+    "$5.99, ₩1,000~": "$|5.99|,|₩|1,000|~",
     "한글'인용'끝": "한글|'|인용|'|끝",
     "Don't e-mail U.S.A., 1,000 (really?!)": "Don't|e-mail|U.S.A|.,|1,000|(|really|?!)",
     "café naïve’s 'word' a,b": "café|naïve’s|'|word|'|a|,|b",
@@ -32,7 +33,7 @@ def test_words_of_every_script(text):
     assert words.texts == [word for word in CASES[text].split("|") if word]
     for word, shown in zip(words.words, words.texts, strict=True):
         assert word.spoken == any(
-            letter.isalnum() or ord(letter) > 0x2700 for letter in shown if letter not in "。’"
+            letter.isalnum() or letter in "%$₩" or ord(letter) > 0x2700 for letter in shown if letter not in "。’"
         )
 
 

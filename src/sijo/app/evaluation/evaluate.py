@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 
 from sijo.app.evaluation.gold_rows import GoldRows, gold_rows, label_columns_of
 from sijo.app.evaluation.settings import EvaluateSettings
+from sijo.app.label_names import tell_form
 from sijo.app.progress import RowProgress
 from sijo.app.table_job import check_output
 from sijo.errors import SettingError
@@ -76,15 +77,16 @@ def read_sets(settings: EvaluateSettings) -> list[GoldRows]:
     sets = []
     for number, source in enumerate(settings.data):
         own = replace(settings, labels_file=files[number % len(files)] if files else None)
-        sets.append(
-            gold_rows(
-                own.table([source], own.text_column),
-                source,
-                own.label_column,
-                multi_label=bool(own.multi_label),
-                label_columns=columns,
-                separator=own.labels_separator,
-                labels=own.label_set(),
-            )
+        told = replace(own, quiet=own.quiet or number >= max(1, len(files)))  # of the same names once
+        rows = gold_rows(
+            own.table([source], own.text_column),
+            source,
+            own.label_column,
+            multi_label=bool(own.multi_label),
+            label_columns=columns,
+            separator=own.labels_separator,
+            labels=told.label_set(),
         )
+        tell_form([rows.other_form], source, own.say)
+        sets.append(rows)
     return sets

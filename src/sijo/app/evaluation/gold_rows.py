@@ -9,7 +9,19 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sijo.errors import SettingError, TextError, nearest, warn
-from sijo.names import NameCells, apart, by_number, cautions, folded, is_blank, label_in, name_of, short
+from sijo.names import (
+    NameCells,
+    apart,
+    by_number,
+    cautions,
+    composed,
+    folded,
+    in_other_form,
+    is_blank,
+    label_in,
+    name_of,
+    short,
+)
 from sijo.zeroshot.labels import LabelSet
 
 if TYPE_CHECKING:
@@ -35,6 +47,8 @@ class GoldRows:
     """Whether a text may have several labels, or none."""
     labels: LabelSet | None
     """What to choose from, where that was said; None for the labels that occur."""
+    other_form: str | None = None
+    """A right label that is in another Unicode form than NFC, as it stands there."""
 
     def occurring(self, none_label: str | None) -> tuple[list[str], TextError | None]:
         """The labels that occur, but for the none label, sorted; and what is wrong where one is spelled twice."""
@@ -141,7 +155,16 @@ def gold_rows(
         labels = LabelSet.of(list(label_columns))
     if whole := by_number({name for names in gold for name in names}):
         gold = [tuple(whole[name] for name in names) for names in gold]
-    return GoldRows(source=source, texts=texts, gold=gold, numbers=numbers, several=several, labels=labels)
+    values = label_columns or (value for block in blocks for value in block.values(column))
+    return GoldRows(
+        source=source,
+        texts=texts,
+        gold=gold,
+        numbers=numbers,
+        several=several,
+        labels=labels,
+        other_form=in_other_form(values),
+    )
 
 
 def _one(block: "RowBlock", column: str) -> list[tuple[str, ...]]:
@@ -176,7 +199,7 @@ def _of_columns(block: "RowBlock", columns: Sequence[str]) -> list[tuple[str, ..
                     "one label says 1 or 0, true or false, yes or no"
                 )
             if said in YES:
-                names[place].append(column)
+                names[place].append(composed(column))
     return [tuple(row) for row in names]
 
 

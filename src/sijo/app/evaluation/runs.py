@@ -19,6 +19,7 @@ from sijo.evaluation.runs import ImpossibleRun, RunSummary, Way, numbers_of
 from sijo.inference.outputs import NotFiniteError
 from sijo.inference.precision import FIRST_TEXTS
 from sijo.inference.workers import WorkerPool
+from sijo.names import composed
 from sijo.version import __version__
 from sijo.zeroshot.explaining.evidence import Explanation
 from sijo.zeroshot.explaining.occlusion import explain
@@ -127,7 +128,7 @@ def opened(way: EvaluateSettings, rows: GoldRows) -> tuple[Labeller, GoldRows]:
             warn(caution)
     known = labeller.scorer.known
     rows = rows.by_place(labeller.labels.names if known is None else known.names)
-    rows.check([*labeller.labels.names, *([way.none_label] if way.none_label else [])])
+    rows.check([*labeller.labels.names, *([composed(way.none_label)] if way.none_label else [])])
     return labeller, rows
 
 

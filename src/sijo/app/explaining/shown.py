@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.containers import Lines
 from rich.text import Text
 
 from sijo.app.numbers import signed
@@ -31,6 +32,8 @@ SHOWN = 500
 """Rows of a page, at most."""
 LONGEST_RUN = 80
 """Characters of a run of several words in a column, which places tell anyway: a cell of .xlsx holds 32,767."""
+UNBROKEN = "\ue000"
+"""Stands for a space that ends no line: for private use, so in no text."""
 DECIMALS = 4
 """Of effects, in columns."""
 
@@ -124,9 +127,20 @@ def named_words(row: "LabelPrediction", labels: int) -> Text:
         for number, (part, effect) in enumerate(row.strongest(NAMED, evidence)):
             shown.append(", " if number else "")
             shown.append(printable(shortened(part.text)), STYLES["for" if effect > 0 else "against"])
-            shown.append(f" {signed(effect)}")
+            shown.append(f"{UNBROKEN}{signed(effect)}")
         lines.append(shown)
-    return Text("\n").join(lines) if lines else Text("–")
+    return UnbrokenText().append_text(Text("\n").join(lines)) if any(lines) else Text("–")
+
+
+class UnbrokenText(Text):
+    """Words that stay on one line where `UNBROKEN` is between them, which is shown as a space."""
+
+    def wrap(self, *arguments: Any, **options: Any) -> Lines:
+        """The lines, which Rich would end at a no-break space too."""
+        lines = super().wrap(*arguments, **options)
+        for line in lines:
+            line.plain = line.plain.replace(UNBROKEN, " ")
+        return lines
 
 
 @dataclass

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cyclopts import Parameter
 
+from sijo.app.label_names import named_labels, tell_form
 from sijo.app.options import ComputeOptions, call_with
 from sijo.app.progress import RowProgress
 from sijo.app.results import print_json, print_line, print_table, wants_json
@@ -64,14 +65,7 @@ class LabelledTable(ComputeOptions, TableOptions):
 
     def label_set(self) -> "LabelSet | None":
         """What there is to choose from, where that was said."""
-        from sijo.zeroshot.label_files import read_labels
-        from sijo.zeroshot.labels import LabelSet
-
-        if self.labels is not None and self.labels_file is not None:
-            raise SettingError("--labels and --labels-file both say what to choose from; pass one of them")
-        if self.labels_file is not None:
-            return read_labels(self.labels_file)
-        return None if self.labels is None else LabelSet.parse(self.labels, self.labels_separator)
+        return named_labels(self.labels, self.labels_file, self.labels_separator, self.say)
 
     @contextmanager
     def opened(self, file: str) -> Iterator[tuple["EmbeddingScorer", RowProgress]]:
@@ -114,15 +108,19 @@ class LabelledTable(ComputeOptions, TableOptions):
                 cells += [None] * len(block.texts)
         return texts, cells, table.column
 
-    def some(self, texts: Sequence[str], cells: Sequence[object]) -> "FewLabels":
-        """What they say, checked."""
+    def some(self, texts: Sequence[str], cells: Sequence[object], labels: "LabelSet | None" = None) -> "FewLabels":
+        """What they say, checked.
+
+        labels  what there is to choose from, where that was read before
+        """
         from sijo.jobs.fitting.few_labels import few_labels
 
+        tell_form(cells, f"column {self.labels_column!r}", self.say)
         return few_labels(
             texts,
             cells,
             column=self.labels_column or "",
-            labels=self.label_set(),
+            labels=labels or self.label_set(),
             multi_label=self.multi_label,
             separator=self.labels_separator,
         )

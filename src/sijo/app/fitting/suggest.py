@@ -40,7 +40,7 @@ class SuggestSettings(LabelledTable):
             return none_yet(labels, texts, multi_label=self.multi_label)
         if labels is None and len({folded(str(cell)) for cell in given}) < 2:
             return None
-        return self.some(texts, cells)
+        return self.some(texts, cells, labels)
 
 
 def run(file: str, /, *, settings: SuggestSettings = SuggestSettings()) -> None:

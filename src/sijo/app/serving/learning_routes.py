@@ -40,7 +40,10 @@ async def explain(request: Request, body: ExplainRequest) -> Response:
             "rows": [
                 told_row(row, body.top_k)
                 | {
-                    "parts": [{"start": part.start, "end": part.end, "text": part.text} for part in row.parts],
+                    "parts": [
+                        {"start": part.start, "end": part.end, "text": part.text, "spoken": part.spoken}
+                        for part in row.parts
+                    ],
                     "evidence": [asdict(one) for one in row.evidence],
                     "contrast": None if row.contrast is None else asdict(row.contrast),
                     "read_until": row.read_until,

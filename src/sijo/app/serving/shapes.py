@@ -97,6 +97,7 @@ class ExplainedPart(BaseModel):
     start: int = Field(description="Where it begins, in characters from 0.")
     end: int
     text: str
+    spoken: bool = Field(description="Whether it is more than punctuation.")
 
 
 class LabelEvidence(BaseModel):

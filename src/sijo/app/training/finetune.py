@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 
 from cyclopts import Parameter
 
+from sijo.app.label_names import named_labels
 from sijo.app.options import FileReading
 from sijo.app.progress import follow_run
-from sijo.app.results import print_json, print_line, print_rows, print_table, wants_json
+from sijo.app.results import print_json, print_line, print_rows, print_table, tell, wants_json
 from sijo.app.training.pretrain import show_settings
 from sijo.errors import SettingError, nearest
 from sijo.files.json_files import read_object
@@ -195,14 +196,8 @@ def run_matching(options: FinetuneCommand, train: str, out: Path) -> None:
 
 def label_set(options: FinetuneCommand) -> "LabelSet | None":
     """What --labels or --labels-file says; None where neither is given."""
-    if options.labels is not None and options.labels_file is not None:
-        raise SettingError("--labels and --labels-file both say what to choose among; pass one of them")
-    from sijo.zeroshot.label_files import read_labels
-    from sijo.zeroshot.labels import LabelSet
-
-    if options.labels_file is not None:
-        return read_labels(options.labels_file)
-    return None if options.labels is None else LabelSet.parse(options.labels)
+    say = (lambda line: None) if options.quiet else tell
+    return named_labels(options.labels, options.labels_file, None, say)
 
 
 def resolved_matching(options: FinetuneCommand) -> "LabelMatchingSettings | OnePassSettings | SelfTrainingSettings":

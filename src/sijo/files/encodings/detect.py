@@ -86,11 +86,14 @@ def form_told(
     return form_of_pipe(head, name, encoding=encoding, quotes=quotes), stream
 
 
-def form_of(opened: Opened, name: str, *, encoding: str | None, quotes: bool) -> TextForm:
+def form_of(
+    opened: Opened, name: str, *, encoding: str | None, quotes: bool, option: str | None = "--encoding"
+) -> TextForm:
     """How a source that can be read again is to be read.
 
     encoding  what somebody said; None to find out
     quotes    whether line ends in double quotes end no line, as in CSV
+    option    by which a person says it; None where the source is to be saved as UTF-8
 
     Warns where an encoding is taken that nobody said. Raises TextError where there is none, or several: it shows a
     line in each of them. SettingError for one that was said, and cannot be.
@@ -103,7 +106,7 @@ def form_of(opened: Opened, name: str, *, encoding: str | None, quotes: bool) ->
     TextForm(codec='cp949', returns=False)
     """
     head = next(_pieces(opened, name), b"")
-    codec = _said(head, name, encoding) or _found(opened, head, name)
+    codec = _said(head, name, encoding) or _found(opened, head, name, option)
     return TextForm(codec, ends_at_returns(head, codec, quotes=quotes))
 
 
@@ -139,12 +142,13 @@ def _said(head: bytes, name: str, encoding: str | None) -> str | None:
     return mark or encoding
 
 
-def _found(opened: Opened, head: bytes, name: str) -> str:
+def _found(opened: Opened, head: bytes, name: str, option: str | None) -> str:
     """The encoding of a source that says nothing."""
+    otherwise = f"{option} says otherwise" if option else "if that is wrong, save it as UTF-8"
     if packing(head) is not None:
         return "utf-8"  # its reader says what it is
     if (wide := _wide(head)) is not None and wide in _whole_readers(opened, [wide], name):
-        warn(f"{name} has no byte order mark, and is read as {wide}, by its zero bytes; --encoding says otherwise")
+        warn(f"{name} has no byte order mark, and is read as {wide}, by its zero bytes; {otherwise}")
         return wide
     if b"\0" in head or _is_utf8(opened, name):
         return "utf-8"  # where it is no text at all its reader says so too
@@ -154,10 +158,10 @@ def _found(opened: Opened, head: bytes, name: str) -> str:
         return "utf-8"  # its reader tells the byte
     taken = [codec for codec, reader in readers.items() if reader.is_plausible()]
     if len(taken) != 1:
-        raise _refusal(opened, lines, taken or list(readers), name)
+        raise _refusal(opened, lines, taken or list(readers), name, option)
     warn(
         f"{name} is not UTF-8, and is read as {taken[0]}, line {lines.number} as {_line(lines.first, taken[0])}; "
-        "--encoding says otherwise"
+        f"{otherwise}"
     )
     return taken[0]
 
@@ -308,16 +312,15 @@ def _is_damaged_utf8(sample: bytes) -> bool:
     return _letters(text).total() > 2 * faults
 
 
-def _refusal(opened: Opened, lines: _OtherLines, candidates: Sequence[str], name: str) -> TextError:
+def _refusal(
+    opened: Opened, lines: _OtherLines, candidates: Sequence[str], name: str, option: str | None
+) -> TextError:
     shown = _readings(opened, lines, candidates, name)
     if not shown:
-        return TextError(
-            f"{name} is neither UTF-8 nor text in another encoding known here; if it is, say --encoding"
-        )
-    return TextError(
-        f"{name} is not UTF-8, and may be in several encodings; say which by --encoding, or save it as UTF-8: line "
-        f"{lines.number} is {shown}"
-    )
+        way = f"say {option}" if option else "save it as UTF-8"
+        return TextError(f"{name} is neither UTF-8 nor text in another encoding known here; if it is, {way}")
+    way = f"say which by {option}, or save it as UTF-8" if option else "save it as UTF-8"
+    return TextError(f"{name} is not UTF-8, and may be in several encodings; {way}: line {lines.number} is {shown}")
 
 
 def _shown(opened: Opened, head: bytes, name: str) -> str:

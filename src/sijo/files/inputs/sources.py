@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 from unicodedata import normalize
 
-from sijo.errors import SettingError, nearest
+from sijo.errors import SettingError, nearest, nearest_file
 from sijo.files.encodings.recode import checked_encoding
 from sijo.files.limits import LONGEST_ROW, check_longest
 from sijo.files.urls import is_url, matching_urls
@@ -97,7 +97,7 @@ def readable(path: Path) -> Path:
         siblings = _names(path.parent)
         alike = [name for name in siblings if normalize("NFC", name) == normalize("NFC", path.name)]
         if len(alike) != 1:
-            raise SettingError(f"no file {str(path)!r}{nearest(path.name, siblings)}")
+            raise SettingError(f"no file {str(path)!r}{nearest_file(path.name, siblings)}")
         path = path.with_name(alike[0])
     if path.is_dir():
         raise SettingError(f"{path} is a folder; give one file in it, or the files one after another")

@@ -17,7 +17,7 @@ from sijo.jobs.fitting.fit import FittedModel, fit_few
 from sijo.names import is_blank
 from sijo.texts import texts_in, values_in
 from sijo.zeroshot.calibration import Calibration
-from sijo.zeroshot.class_types import NAMES, as_given, label_dtype
+from sijo.zeroshot.class_types import NAMES, as_given, label_dtype, other_forms
 from sijo.zeroshot.labels import Labels
 from sijo.zeroshot.scorers.embedding import EmbeddingScorer
 from sijo.zeroshot.scorers.open import open_scorer
@@ -92,7 +92,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         names = some.labels.names
         given = [value for value, cell in zip(values, cells, strict=True) if not is_blank(cell)]
-        self.classes_ = as_given(names, NAMES if self.multi_label else label_dtype(given))
+        forms = other_forms(self.labels, None if self.multi_label else given)
+        self.classes_ = as_given(names, NAMES if self.multi_label else label_dtype(given), forms)
         return self
 
     def predict_proba(self, X: Iterable[str]) -> np.ndarray:

@@ -67,7 +67,7 @@ def few_labels(
     cells        the value of the label column in each row; an empty one for a row that is not labelled
     column       what that column is called, for errors
     labels       what there is to choose from; None for the labels that occur. One that occurs and is not among them
-                 is added, with a warning
+                 is added, with a warning; one row alone with one that is nearly another is refused as misspelt
     multi_label  whether a cell may hold several labels, or by an empty list none
     separator    what stands between them
 
@@ -141,12 +141,17 @@ def _label_set(
             warn(caution)
         chosen = LabelSet.of(occurring)
     else:
+        counts = Counter(folded(name) for names in given.values() for name in names)
         for name in occurring:
             row = spelled[folded(name)][1]
-            warn(
-                f"row {row}: the label {name!r} is not among those to choose from{nearest(name, wanted.names)}, "
-                "and is added to them"
-            )
+            what = f"row {row}: the label {name!r} is not among those to choose from"
+            hint = "" if by_number([name]) else nearest(name, wanted.names)
+            if hint and counts[folded(name)] == 1:
+                raise TextError(
+                    f"{what}, and no other row has it{hint} Mend the row, or name the label by labels= (--labels), "
+                    "too"
+                )
+            warn(f"{what}, and is added to them{hint}")
         chosen = wanted.add(*occurring) if occurring else wanted
     if len(chosen.names) < 2 and not multi_label:
         raise TextError(

@@ -83,7 +83,11 @@ def _of_csv(text: str, path: Path) -> list[tuple[Any, Mapping[str, Any]]]:
     except csv.Error as error:
         raise TextError(f"{path} is not CSV ({error}); close and double its quotes") from None
     header = [cell.strip() for cell in rows[0]] if rows else []
-    if not header or folded(header[0]) not in ("label", "class", "name") or len(header) < 2:
+    if (
+        not header
+        or folded(header[0]) not in ("label", "class", "name", "라벨", "레이블", "이름")
+        or len(header) < 2
+    ):
         raise TextError(f"{path} must begin with a line such as label,first attribute,second attribute")
     _each_once(header[1:], f"{path}: the attribute")
     for number, row in enumerate(rows[1:], 2):

@@ -21,7 +21,7 @@ from sijo.inference.outputs import unit
 from sijo.names import folded
 from sijo.random import rng
 from sijo.texts import texts_in, values_in
-from sijo.zeroshot.class_types import as_given, label_dtype, label_names
+from sijo.zeroshot.class_types import as_given, label_dtype, label_names, other_forms
 from sijo.zeroshot.class_vectors.attributes import AttributeTable, read_attributes
 from sijo.zeroshot.class_vectors.linear import Floats
 from sijo.zeroshot.class_vectors.methods import METHODS, ClassVectorMethod, Integers
@@ -171,7 +171,7 @@ class ClassVectorClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
                 "texts of two or more"
             )
         self.is_seen_ = np.isin(np.arange(len(self.labels_.names)), seen)
-        self.classes_ = as_given(self.labels_.names, self.label_dtype_)
+        self.classes_ = as_given(self.labels_.names, self.label_dtype_, other_forms(self.labels, names))
         self.seen_ = self.classes_[seen]
         self.class_vectors_ = self._class_vectors(self.labels_)
         columns = np.searchsorted(seen, places)
@@ -225,7 +225,8 @@ class ClassVectorClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         known = {folded(str(name)) for name in self.seen_}
         other.is_seen_ = np.array([folded(name) in known for name in other.labels_.names])
         other.class_vectors_ = self._class_vectors(other.labels_)
-        other.classes_ = as_given(other.labels_.names, self.label_dtype_)
+        forms = other_forms(labels, self.classes_)
+        other.classes_ = as_given(other.labels_.names, self.label_dtype_, forms)
         return other
 
     def places(self, names: Sequence[str]) -> Integers:

@@ -72,7 +72,9 @@ class Explanation(LabelPrediction):
         return all(part.words == 1 for part in self.parts)
 
     def strongest(self, count: int, evidence: Evidence | None = None) -> list[tuple[TextPart, float]]:
-        """The parts that changed most, for or against, with their effects; those that changed most first.
+        """The words that changed most, for or against, with their effects; those that changed most first.
+
+        A mark such as a comma has its effect, and is no word.
 
         evidence  for which label; None for the most probable
         """
@@ -80,7 +82,8 @@ class Explanation(LabelPrediction):
             return []
         effects = (evidence or self.evidence[0]).effects
         order = sorted(range(len(effects)), key=lambda place: (-abs(effects[place]), place))
-        return [(self.parts[place], effects[place]) for place in order[:count] if effects[place] != 0]
+        named = [place for place in order if effects[place] != 0 and self.parts[place].spoken]
+        return [(self.parts[place], effects[place]) for place in named[:count]]
 
     @property
     def why(self) -> list[str]:

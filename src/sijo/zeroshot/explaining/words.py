@@ -24,6 +24,8 @@ WORD = re.compile(
 """Words in a text whose characters are written as their kinds."""
 ENDS = re.compile("[.!?\u2026\u2025\u3002\uff01\uff1f\uff61]")
 """What ends a sentence; so does the end of a line."""
+MEANT = re.compile("[%\u2030\u00b0$\u00a2-\u00a5\u20a0-\u20cf]")
+"""Signs that say something by themselves: per cent, degrees, money."""
 KINDS = (
     ("J", "'", "'"),
     ("J", "-", "."),
@@ -64,7 +66,7 @@ class Word:
     end: int
     """The one behind its last."""
     spoken: bool
-    """Whether it is more than punctuation."""
+    """Whether it says something: it is more than punctuation."""
 
 
 @lru_cache(maxsize=16_384)
@@ -108,7 +110,8 @@ class Words:
     def __init__(self, text: str) -> None:
         self.text = text
         self.words = tuple(
-            Word(match.start(), match.end(), match["signs"] is None) for match in WORD.finditer(kinds(text))
+            Word(*match.span(), match["signs"] is None or MEANT.search(text, *match.span()) is not None)
+            for match in WORD.finditer(kinds(text))
         )
         self._sentences = [
             place

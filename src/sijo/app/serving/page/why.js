@@ -5,15 +5,18 @@ const STRONGEST = 5;
 /**
  * What an answer of /explain says of a row's text.
  *
- * explained  a row of the answer: `parts` with `start` and `end`, counted in characters as Python does, and for the
- *            most probable label first `evidence` with `label` and as many `effects` as there are parts
+ * explained  a row of the answer: `parts` with `start` and `end`, counted in characters as Python does, and `spoken`,
+ *            whether it is more than punctuation; and for the most probable label first `evidence` with `label` and
+ *            as many `effects` as there are parts
  */
 export function readWhy(text, explained) {
   const places = placesOf(text);
   const parts = explained.parts.map((part) => ({ start: places(part.start), end: places(part.end) }));
   const [{ label, effects }] = explained.evidence;
   if (effects.length !== parts.length) throw new TypeError("as many effects as parts");
-  const ranked = parts.map((part, place) => ({ text: text.slice(part.start, part.end), effect: effects[place] }));
+  const ranked = parts
+    .map((part, place) => ({ text: text.slice(part.start, part.end), effect: effects[place] }))
+    .filter((_, place) => explained.parts[place].spoken);
   return {
     label,
     parts,
