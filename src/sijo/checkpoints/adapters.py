@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sijo.checkpoints.locate import from_hub, locate
 from sijo.checkpoints.patterns import Pattern
 from sijo.checkpoints.weight_files import has_weights, read_header
-from sijo.errors import CheckpointError, RefusedError, SettingError
+from sijo.errors import CheckpointError, RefusedError, SettingError, SijoError
 from sijo.files.json_files import read_object
 from sijo.files.paths import FolderFile, present
 from sijo.nn.architecture import LARGEST
@@ -177,7 +177,8 @@ class Adapter:
         wanted  a folder or org/name by the user's choice; None for the weights beside the adapter, or else the
                 org/name on the Hub that the adapter names
 
-        Raises SettingError where nothing names it or two do, RefusedError where the adapter's file names a path.
+        Raises SettingError where nothing names it or two do, RefusedError where the adapter's file names a path, or
+        what may be one.
         """
         if has_weights(self.folder):
             if wanted is not None:
@@ -197,7 +198,18 @@ class Adapter:
                     f"{self.folder / CONFIG} names its base model {name[:200]!r}, which is no org/name on the Hub, "
                     f"and a path in a file is never followed; {WAY}"
                 )
-            folder = from_hub(name, self.config.revision)
+            if any((place / name).is_dir() for place in (Path(), *self.folder.resolve().parents)):
+                raise RefusedError(
+                    f"{self.folder / CONFIG} names its base model {name!r}, and there is a folder of that name, so it "
+                    f"may be no model of the Hub's, and a path in a file is never followed; {WAY}"
+                )
+            try:
+                folder = from_hub(name, self.config.revision)
+            except SijoError as error:
+                raise type(error)(
+                    f"{self.folder / CONFIG} names its base model {name!r}, as on the Hub: {error}. If that was a path "
+                    f"where it was trained, {WAY}"
+                ) from error
         if present(folder, CONFIG) is not None:
             raise RefusedError(
                 f"{folder} holds an adapter too, and one is not put upon another; merge that one first: "
