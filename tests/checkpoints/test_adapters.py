@@ -380,8 +380,8 @@ def test_a_path_in_the_file_is_never_followed(name, made, copy, monkeypatch):
 
 
 def test_a_name_on_the_hub_is_looked_for_there_alone(made, copy, monkeypatch, tmp_path):
-    # kills: a folder that is called as a name on the Hub, taken for it; a path of two parts that is asked for from the
-    # Hub, as whoever's repository; an error that does not say who named it, or how to name a folder
+    # kills: a folder that is called as a name on the Hub, taken for it; a path of two parts that is asked for from
+    # the Hub, as whoever's repository; an error that does not say who named it, or how to name a folder
     constants = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

@@ -242,8 +242,8 @@ def test_a_manifest_lists_the_file_and_its_tensors(tiny_copy, name):
 @pytest.mark.parametrize("longer", [False, True], ids=["same size", "longer"])
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
 def test_what_was_replaced_beside_a_file_of_ours_is_found(tiny_copy, name, longer):
-    # kills: a digest out of the manifest in place of the weights', so that a folder whose weights were trained on or
-    # saved over goes on answering as before, under times that say nothing
+    # kills: a digest out of the manifest in place of the weights', so that a folder whose weights were trained on
+    # or saved over goes on answering as before, under times that say nothing
     digest = weights_digest(FolderDescription(tiny_copy).weight_files)
     write_onnx(tiny_copy, tiny_weights(), metadata=[("sijo.weights", digest)])
     write_manifest(tiny_copy)

@@ -86,7 +86,11 @@ def test_byte_pairs_are_those_of_transformers(kind, model_type, prefix, tmp_path
 
 @pytest.mark.parametrize(
     "model_type, name, named",
-    [("albert", "do_lower_case", True), ("camembert", "add_prefix_space", True), ("camembert", "do_lower_case", False)],
+    [
+        ("albert", "do_lower_case", True),
+        ("camembert", "add_prefix_space", True),
+        ("camembert", "do_lower_case", False),
+    ],
 )
 def test_a_setting_of_a_unigram_model_that_is_not_followed_is_told(model_type, name, named, tmp_path):
     # kills: ids other than those of transformers without a word; a warning of what has no effect there either

@@ -20,6 +20,7 @@ from sijo.checkpoints.weight_files import has_weights, read_header
 from sijo.errors import CheckpointError, RefusedError, SettingError, SijoError
 from sijo.files.json_files import read_object
 from sijo.files.paths import FolderFile, present
+from sijo.models.family import what_would_do
 from sijo.nn.architecture import LARGEST
 
 CONFIG, TENSORS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
@@ -200,15 +201,15 @@ class Adapter:
                 )
             if any((place / name).is_dir() for place in (Path(), *self.folder.resolve().parents)):
                 raise RefusedError(
-                    f"{self.folder / CONFIG} names its base model {name!r}, and there is a folder of that name, so it "
-                    f"may be no model of the Hub's, and a path in a file is never followed; {WAY}"
+                    f"{self.folder / CONFIG} names its base model {name!r}, and there is a folder of that name, so "
+                    f"it may be no model of the Hub's, and a path in a file is never followed; {WAY}"
                 )
             try:
                 folder = from_hub(name, self.config.revision)
             except SijoError as error:
                 raise type(error)(
-                    f"{self.folder / CONFIG} names its base model {name!r}, as on the Hub: {error}. If that was a path "
-                    f"where it was trained, {WAY}"
+                    f"{self.folder / CONFIG} names its base model {name!r}, as on the Hub: {error}. If that was a "
+                    f"path where it was trained, {WAY}"
                 ) from error
         if present(folder, CONFIG) is not None:
             raise RefusedError(
@@ -245,7 +246,7 @@ def adapter_in(folder: Path) -> Adapter | None:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
         raise CheckpointError(
-            f"{config}: {name} is {str(first['input'])[:80]!r}: {first['msg']}; copy it again"
+            f"{config}: {name} is {str(first['input'])[:80]!r}, and {what_would_do(first)}; copy it again"
         ) from None
     _check_mergeable(settings, config)
     if present(folder, TENSORS) is None:

@@ -40,8 +40,8 @@ FOLDING = {
     "strip_accents": ("strip_accents", None),
     "tokenize_chinese_chars": ("handle_chinese_chars", True),
 }
-"""What is set beside a tokenizer.json by transformers' tokenizers of WordPiece, what the library calls it, and what it
-is where nothing says so."""
+"""What transformers' tokenizers of WordPiece set whatever a tokenizer.json says, what the library calls it, and
+what it is where nothing says so."""
 WORDPIECE = ("Bert", "DistilBert", "Electra", "MPNet")
 BYTE_PAIRS = ("Roberta", "Bart", "Deberta")
 UNIGRAM = {"do_lower_case": ("Albert", "DebertaV2"), "add_prefix_space": ("Albert", "XLMRoberta", "Camembert")}
@@ -59,8 +59,8 @@ CLASS_OF = {
     "xlm-roberta": "XLMRoberta",
     "camembert": "Camembert",
 }
-"""The tokenizers that transformers takes for models whose tokenizer_config.json names none. For ModernBERT it goes by
-tokenizer.json alone, whatever is named."""
+"""The tokenizers that transformers takes for models whose tokenizer_config.json names none. For ModernBERT it goes
+by tokenizer.json alone, whatever is named."""
 
 
 @dataclass(frozen=True)
@@ -167,8 +167,8 @@ class PublishedSettings:
         setattr(part, attribute, value)
         says = f"sets {name} to {value}" if name in self.fields else f"leaves {name} at {value}"
         warn(
-            f"{self.file} {says} and tokenizer.json says {now}; texts are cut as transformers cuts them, by the first. "
-            "Mend the one that is wrong"
+            f"{self.file} {says} and tokenizer.json says {now}; texts are cut as transformers cuts them, by the "
+            "first. Mend the one that is wrong"
         )
 
     def name(self, role: str) -> str | None:
