@@ -16,7 +16,7 @@ import sijo
 from battery import scramble
 from sijo.checkpoints.adapters import CONFIG, TENSORS, adapter_in
 from sijo.checkpoints.describe import describe
-from sijo.checkpoints.patterns import Pattern
+from sijo.checkpoints.lora.patterns import Pattern
 from sijo.errors import CheckpointError, RefusedError, SettingError, SijoWarning
 from sijo.inference.encode import engine_of
 

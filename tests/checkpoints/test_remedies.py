@@ -45,7 +45,7 @@ def test_a_pointer_of_git_lfs_is_named(tiny_copy, name):
     # kills: "damaged or cut short", for which another copy by the same way is no remedy
     (tiny_copy / "onnx").mkdir()
     (tiny_copy / name).write_bytes(POINTER)
-    with pytest.raises(CheckpointError, match=rf"{name} is not the file itself but Git LFS's.*git lfs pull"):
+    with pytest.raises(CheckpointError, match=rf"{name} is Git LFS's pointer to the file: run `git lfs pull`"):
         sijo.encode(tiny_copy, ["a"])
 
 
@@ -127,7 +127,7 @@ def test_settings_that_cannot_be_are_told_in_plain_words():
 def test_a_config_without_a_model_type(tiny_copy):
     # kills: "the architecture None"
     edit(tiny_copy, model_type=None)
-    with pytest.raises(CheckpointError, match=r"has no model_type.*add it.*bert"):
+    with pytest.raises(RefusedError, match=r"has no model_type.*add it.*bert"):
         sijo.load(tiny_copy)
 
 

@@ -1,6 +1,6 @@
 """LoRA adapters as peft saves them: a few small matrices to be added to a model's own.
 
-Here is what they are and where their base model is, known without torch; `merge.py` adds them. A path that an
+Here is what they are and where their base model is, known without torch; `lora/merge.py` adds them. A path that an
 adapter's file names is never followed.
 """
 
@@ -15,7 +15,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sijo.checkpoints.locate import from_hub, locate
-from sijo.checkpoints.patterns import Pattern
+from sijo.checkpoints.lora.patterns import Pattern
 from sijo.checkpoints.weight_files import has_weights, read_header
 from sijo.errors import CheckpointError, RefusedError, SettingError, SijoError
 from sijo.files.json_files import read_object

@@ -272,6 +272,11 @@ class FolderDescription:
         return self._tokenizer is not None
 
     @property
+    def lacks_tokenizer(self) -> bool:
+        """Whether no file is there that a tokenizer could be read of; none is read."""
+        return all(present(self._beside(*TOKENIZER_FILES), name) is None for name in TOKENIZER_FILES)
+
+    @property
     def tokenizer(self) -> Tokenizer:
         """What cuts text for the network; CheckpointError where the folder has no tokenizer."""
         if self._tokenizer is None:
@@ -336,7 +341,7 @@ def buildable(config: dict[str, object], file: Path) -> dict[str, object]:
     if "auto_map" in config:
         raise RefusedError(f"{file} asks to run code of its own (auto_map); sijo never does. Choose another model")
     if config.get("model_type") is None:
-        raise CheckpointError(
+        raise RefusedError(
             f"{file} has no model_type, which says what it describes; add it as it was published, one of "
             f"{', '.join(FAMILIES)}"
         )

@@ -23,7 +23,7 @@ from sijo.checkpoints.describe import (
 )
 from sijo.checkpoints.int8 import LONGEST, PROBE, to_int8
 from sijo.checkpoints.locate import locate
-from sijo.checkpoints.merge import merged
+from sijo.checkpoints.lora.merge import merged
 from sijo.checkpoints.names import NameTable
 from sijo.checkpoints.sentence import SentenceSettings
 from sijo.checkpoints.sizes import mend_sizes

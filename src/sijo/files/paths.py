@@ -94,10 +94,7 @@ class FolderFile:
             raise CheckpointError(f"{self} is absent, though it was there a moment ago; copy the folder again")
         if read_at(stream.fileno(), len(LFS_POINTER), 0) == LFS_POINTER:
             stream.close()
-            raise CheckpointError(
-                f"{self} is not the file itself but Git LFS's pointer to it; run `git lfs install` and `git lfs "
-                "pull` where it was cloned, or download the file"
-            )
+            raise CheckpointError(f"{self} is Git LFS's pointer to the file: run `git lfs pull`, or download it")
         return stream
 
 

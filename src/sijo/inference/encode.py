@@ -72,7 +72,7 @@ def described_engine(
 ) -> Engine:
     """The engine of a folder that was described; arguments as of `engine_of`."""
     run_by: dict[str, Any] = {"head": head, "backend": backend, "device": device, "precision": precision}
-    if not described.has_tokenizer:  # before a network is opened, for nothing
+    if described.lacks_tokenizer:  # before a network is opened, for nothing
         raise no_tokenizer(described.folder)
 
     def opened(described: FolderDescription) -> Backend:

@@ -108,7 +108,7 @@ def convert(
             if not classes:
                 classes = [*(family.published([name]) for name in opening), *bare] or [family.published([])]
                 write_json(fresh / "config.json", fields | {"architectures": classes})
-            if not describe(fresh).has_tokenizer:
+            if describe(fresh).lacks_tokenizer:
                 tell(str(no_tokenizer(target)))
     return target
 
