@@ -95,7 +95,8 @@ MAY_IMPORT = {name: {"errors"} for name in GROUND} | {
 }
 MAY_IMPORT_TORCH = {
     "app": "",
-    "checkpoints": "int8 load merge names save weights",
+    "checkpoints": "int8 load names save weights",
+    "checkpoints/lora": "merge",
     "checkpoints/conversion": "convert pickled tensorflow",
     "export": "blocks calibrate compare export",
     "generation": "attribute beams generator rules",

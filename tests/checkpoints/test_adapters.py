@@ -16,7 +16,7 @@ import sijo
 from battery import scramble
 from sijo.checkpoints.adapters import CONFIG, TENSORS, adapter_in
 from sijo.checkpoints.describe import describe
-from sijo.checkpoints.patterns import Pattern
+from sijo.checkpoints.lora.patterns import Pattern
 from sijo.errors import CheckpointError, RefusedError, SettingError, SijoWarning
 from sijo.inference.encode import engine_of
 
@@ -380,14 +380,20 @@ def test_a_path_in_the_file_is_never_followed(name, made, copy, monkeypatch):
 
 
 def test_a_name_on_the_hub_is_looked_for_there_alone(made, copy, monkeypatch, tmp_path):
-    # kills: a folder that is called as a name on the Hub, taken for it
+    # kills: a folder that is called as a name on the Hub, taken for it; a path of two parts that is asked for from
+    # the Hub, as whoever's repository; an error that does not say who named it, or how to name a folder
     constants = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     shutil.copytree(made.base, tmp_path / "org/name")
     monkeypatch.chdir(tmp_path)
     edit(copy, base_model_name_or_path="org/name", revision="v2")
-    with pytest.raises(SettingError, match="not in the Hub's cache"):
+    for where in (tmp_path, copy):  # beside where one is, or beside the adapter
+        monkeypatch.chdir(where)
+        with pytest.raises(RefusedError, match=rf"{CONFIG} names its base model 'org/name', and there is.*--base"):
+            sijo.load(copy, made.head)
+    (tmp_path / "org/name").rename(tmp_path / "other")
+    with pytest.raises(SettingError, match=rf"{CONFIG} names its.*'org/name'.*not in the Hub's cache.*--base"):
         sijo.load(copy, made.head)
     repo = tmp_path / "hub/models--org--name"
     commit = "0123456789abcdef" * 2 + "01234567"

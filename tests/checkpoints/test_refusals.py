@@ -89,7 +89,7 @@ def test_a_flipped_bit_in_the_header(tiny_copy):
     "code, words, fields",
     [
         (4, ["'mamba'", "bert"], {"model_type": "mamba"}),
-        (4, ["None", "bert"], {"model_type": None}),
+        (4, ["has no model_type", "bert"], {"model_type": None}),
         (4, ["['bert']"], {"model_type": ["bert"]}),
         (4, ["auto_map", "code of its own"], {"auto_map": {"AutoModel": "modeling.Model"}}),
         (4, ["position_embedding_type", "'relative_key'"], {"position_embedding_type": "relative_key"}),

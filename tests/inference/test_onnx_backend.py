@@ -1,6 +1,7 @@
 """The backend onnx: the numbers of torch, whatever the file calls its outputs and wherever its tensors are."""
 
 import json
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from onnx_networks import write_onnx
 from sijo.checkpoints.describe import FolderDescription
 from sijo.checkpoints.onnx import content, files
 from sijo.checkpoints.onnx.files import onnx_file
+from sijo.checkpoints.weights_digest import weights_digest
 from sijo.errors import CheckpointError, SettingError
 from sijo.files.manifest import write_manifest
 from sijo.inference.backends import registry
@@ -235,3 +237,22 @@ def test_a_manifest_lists_the_file_and_its_tensors(tiny_copy, name):
         opened(tiny_copy)
     with pytest.raises(CheckpointError, match="is not among the files"):
         sijo.load(tiny_copy)
+
+
+@pytest.mark.parametrize("longer", [False, True], ids=["same size", "longer"])
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_what_was_replaced_beside_a_file_of_ours_is_found(tiny_copy, name, longer):
+    # kills: a digest out of the manifest in place of the weights', so that a folder whose weights were trained on
+    # or saved over goes on answering as before, under times that say nothing
+    digest = weights_digest(FolderDescription(tiny_copy).weight_files)
+    write_onnx(tiny_copy, tiny_weights(), metadata=[("sijo.weights", digest)])
+    write_manifest(tiny_copy)
+    assert opened(tiny_copy) and FolderDescription(tiny_copy).has_tokenizer
+    file = tiny_copy / name
+    content, times = bytearray(file.read_bytes()), file.stat()
+    content[-2] ^= 1
+    file.write_bytes(content + b" " * longer)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    said = "has .* bytes, and manifest.json says" if longer else "is not as it was saved"
+    with pytest.raises(CheckpointError, match=f"{name} {said}.*delete manifest.json if you changed it"):
+        assert opened(tiny_copy) and FolderDescription(tiny_copy).has_tokenizer

@@ -1,6 +1,6 @@
 """LoRA adapters as peft saves them: a few small matrices to be added to a model's own.
 
-Here is what they are and where their base model is, known without torch; `merge.py` adds them. A path that an
+Here is what they are and where their base model is, known without torch; `lora/merge.py` adds them. A path that an
 adapter's file names is never followed.
 """
 
@@ -15,11 +15,12 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sijo.checkpoints.locate import from_hub, locate
-from sijo.checkpoints.patterns import Pattern
+from sijo.checkpoints.lora.patterns import Pattern
 from sijo.checkpoints.weight_files import has_weights, read_header
-from sijo.errors import CheckpointError, RefusedError, SettingError
+from sijo.errors import CheckpointError, RefusedError, SettingError, SijoError
 from sijo.files.json_files import read_object
 from sijo.files.paths import FolderFile, present
+from sijo.models.family import what_would_do
 from sijo.nn.architecture import LARGEST
 
 CONFIG, TENSORS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
@@ -177,7 +178,8 @@ class Adapter:
         wanted  a folder or org/name by the user's choice; None for the weights beside the adapter, or else the
                 org/name on the Hub that the adapter names
 
-        Raises SettingError where nothing names it or two do, RefusedError where the adapter's file names a path.
+        Raises SettingError where nothing names it or two do, RefusedError where the adapter's file names a path, or
+        what may be one.
         """
         if has_weights(self.folder):
             if wanted is not None:
@@ -197,7 +199,18 @@ class Adapter:
                     f"{self.folder / CONFIG} names its base model {name[:200]!r}, which is no org/name on the Hub, "
                     f"and a path in a file is never followed; {WAY}"
                 )
-            folder = from_hub(name, self.config.revision)
+            if any((place / name).is_dir() for place in (Path(), *self.folder.resolve().parents)):
+                raise RefusedError(
+                    f"{self.folder / CONFIG} names its base model {name!r}, and there is a folder of that name, so "
+                    f"it may be no model of the Hub's, and a path in a file is never followed; {WAY}"
+                )
+            try:
+                folder = from_hub(name, self.config.revision)
+            except SijoError as error:
+                raise type(error)(
+                    f"{self.folder / CONFIG} names its base model {name!r}, as on the Hub: {error}. If that was a "
+                    f"path where it was trained, {WAY}"
+                ) from error
         if present(folder, CONFIG) is not None:
             raise RefusedError(
                 f"{folder} holds an adapter too, and one is not put upon another; merge that one first: "
@@ -233,7 +246,7 @@ def adapter_in(folder: Path) -> Adapter | None:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
         raise CheckpointError(
-            f"{config}: {name} is {str(first['input'])[:80]!r}: {first['msg']}; copy it again"
+            f"{config}: {name} is {str(first['input'])[:80]!r}, and {what_would_do(first)}; copy it again"
         ) from None
     _check_mergeable(settings, config)
     if present(folder, TENSORS) is None:

@@ -26,13 +26,15 @@ from sijo.files.json_files import read_object
 from sijo.files.manifest import Identity, identity
 from sijo.files.paths import FolderFile, present
 from sijo.models import FAMILIES
-from sijo.models.family import Config, Layout
+from sijo.models.family import Config, Family, Layout
 from sijo.models.labels import with_labels
 from sijo.nn.architecture import LARGEST, Architecture
 from sijo.nn.head_specs import CLASSIFIER, POOLER, HeadSpec
 from sijo.tokenizers.tokenizer import Tokenizer
 
 Content = TypeVar("Content")
+NAMES_LABELS = {"id2label", "label2id", "num_labels"}
+"""Fields of config.json that say how many columns a head has."""
 
 
 class DescribedModel(Protocol):
@@ -124,6 +126,8 @@ class FolderDescription:
         """What was read of its ONNX files; to be cleared once a network is made of one."""
         if self.adapter is not None:
             self._of_adapter(self.adapter, named=labels is not None)
+        elif not NAMES_LABELS & self.fields.keys() and "Classification" in str(self.fields.get("architectures")):
+            self._columns_of_weights()
 
     def _beside(self, *names: str) -> Path:
         """The folder of some files: the adapter's, if it has any of them, else the base model's."""
@@ -153,6 +157,18 @@ class FolderDescription:
             if shape[0] != len(self.config.labels):
                 self.fields = with_labels(self.fields, [f"LABEL_{i}" for i in range(shape[0])])
                 self.config = self.family.config.read(self.fields)
+
+    def _columns_of_weights(self) -> None:
+        """Name as many columns as a classification head has, where config.json says nothing of how many."""
+        if not has_weights(self.base):
+            return
+        held = self.by_full_name(tensor_entries(self.base))
+        for layout in self.layouts(held).values():
+            out = held.get(f"{layout.names.get('out')}.weight")
+            if out is not None and layout.name.endswith("classification") and out.shape[0] != len(self.labels):
+                self.fields = with_labels(self.fields, [f"LABEL_{i}" for i in range(out.shape[0])])
+                self.config = self.family.config.read(self.fields)
+                return
 
     @property
     def source(self) -> Path:
@@ -256,6 +272,11 @@ class FolderDescription:
         return self._tokenizer is not None
 
     @property
+    def lacks_tokenizer(self) -> bool:
+        """Whether no file is there that a tokenizer could be read of; none is read."""
+        return all(present(self._beside(*TOKENIZER_FILES), name) is None for name in TOKENIZER_FILES)
+
+    @property
     def tokenizer(self) -> Tokenizer:
         """What cuts text for the network; CheckpointError where the folder has no tokenizer."""
         if self._tokenizer is None:
@@ -289,7 +310,7 @@ class FolderDescription:
         if tokenizer.largest_id >= a.vocab_size:
             raise CheckpointError(
                 f"{folder}: the tokenizer knows tokens up to number {tokenizer.largest_id} and the network only "
-                f"{a.vocab_size} in all; tokenizer.json and model.safetensors are of different models"
+                f"{a.vocab_size} in all; {_read_of(files, self.family)} and the weights are of different models"
             )
         return tokenizer
 
@@ -305,6 +326,12 @@ def config_fields(folder: Path) -> dict[str, object]:
     """The fields of config.json, once it is sure that sijo can build what they describe."""
     file = present(folder, "config.json")
     if file is None:
+        below = [path.parent for path in folder.glob("checkpoint-*/config.json")]
+        if below:
+            last = max(below, key=lambda path: (len(path.name), path.name))
+            raise CheckpointError(
+                f"{folder} has no config.json, but checkpoints of a run; name one, such as {last}"
+            )
         raise CheckpointError(f"{folder} has no config.json: it is not a model, or was copied in part")
     return buildable(read_object(file), file.path)
 
@@ -313,6 +340,11 @@ def buildable(config: dict[str, object], file: Path) -> dict[str, object]:
     """The fields themselves, once it is sure that they ask for no code and are of a family that sijo knows."""
     if "auto_map" in config:
         raise RefusedError(f"{file} asks to run code of its own (auto_map); sijo never does. Choose another model")
+    if config.get("model_type") is None:
+        raise RefusedError(
+            f"{file} has no model_type, which says what it describes; add it as it was published, one of "
+            f"{', '.join(FAMILIES)}"
+        )
     if why := why_no_encoder(str(config.get("model_type"))):
         raise RefusedError(f"{file} is of the architecture {config.get('model_type')!r}, {why}")
     if str(config.get("model_type")) not in FAMILIES:
@@ -331,9 +363,18 @@ def architecture_of(config: Config) -> Architecture:
         raise RefusedError(f"the config cannot be built: {error}") from None
 
 
+def _read_of(files: Sequence[str], family: Family) -> str:
+    """The file that a tokenizer is read of, among those that are there."""
+    return next((name for name in ("tokenizer.json", *family.vocabularies) if name in files), files[0])
+
+
 def no_tokenizer(folder: Path) -> CheckpointError:
     """What to raise where text is to be read and a folder has no tokenizer."""
-    return CheckpointError(f"{folder} has no tokenizer.json: it was copied in part, or needs conversion")
+    return CheckpointError(
+        f"{folder} has no tokenizer, so it cannot read text: copy tokenizer.json, or vocab.txt and the like, from "
+        "where the model came from; or in Python, transformers.AutoTokenizer.from_pretrained(NAME)"
+        f'.save_pretrained("{folder}")'
+    )
 
 
 def languages_of(folder: Path | None) -> tuple[str, ...] | None:

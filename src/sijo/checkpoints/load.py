@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sijo.checkpoints.adapters import adapters_below
 from sijo.checkpoints.describe import (
+    NAMES_LABELS,
     FolderDescription,
     architecture_of,
     files_of_weights,
@@ -22,9 +23,10 @@ from sijo.checkpoints.describe import (
 )
 from sijo.checkpoints.int8 import LONGEST, PROBE, to_int8
 from sijo.checkpoints.locate import locate
-from sijo.checkpoints.merge import merged
+from sijo.checkpoints.lora.merge import merged
 from sijo.checkpoints.names import NameTable
 from sijo.checkpoints.sentence import SentenceSettings
+from sijo.checkpoints.sizes import mend_sizes
 from sijo.checkpoints.vectors.steps import DenseStep
 from sijo.checkpoints.weights import not_finite, read_weights
 from sijo.errors import CheckpointError, RefusedError, SettingError, nearest, warn
@@ -73,7 +75,8 @@ class Model(Network):
         self.layouts = dict(layouts)
         self.heads = heads
         self.unused: tuple[str, ...] = ()
-        self.labels: tuple[str, ...] = read.labels
+        judges = NAMES_LABELS & config.keys() or any("classification" in name for name in (*heads, *layouts))
+        self.labels: tuple[str, ...] = read.labels if judges else ()
         self.sentence = sentence or SentenceSettings()
         self.source = source
         self.base = base
@@ -329,10 +332,11 @@ def _heads(
         elif name in held:
             layouts[name] = held[name]
         else:
-            listed = ", ".join(present for present in held if present != POOLER) or "none"
+            listed = ", ".join(present for present in held if present != POOLER)
             raise SettingError(
-                f"{described.folder} holds no {name} head; it holds: {listed}. Use one of them, head=None for the "
-                f'encoder alone, or head="{NEW}{name}" for a fresh one'
+                f"{described.folder} holds no {name} head; it holds: "
+                f"{f'{listed}. Use one of them,' if listed else 'none. Use'} "
+                f'head=None for the encoder alone, or head="{NEW}{name}" for a fresh one'
             )
     return layouts, fresh
 
@@ -386,19 +390,16 @@ def _fill(
     behind = {family.prefix + name for name in family.left_behind}
     used = {table.names[name] for name in filled}
     model.unused = tuple(sorted(set(weights) - used - behind))
-    absent = [f"{table.names.get(name, name)} {shape}" for name, shape in wanted.items() if name not in filled]
-    misshapen = [
-        f"{table.names[name]} is {tuple(filled[name].shape)}, not {shape}"
-        for name, shape in wanted.items()
-        if name in filled and tuple(filled[name].shape) != shape
-    ]
+    absent = [f"no {table.names.get(name, name)} {shape}" for name, shape in wanted.items() if name not in filled]
+    shapes = {name: (tuple(filled[name].shape), shape) for name, shape in wanted.items() if name in filled}
+    misshapen = {name: both for name, both in shapes.items() if both[0] != both[1]}
     if absent or misshapen:
         raise CheckpointError(
             f"{model.source} does not hold the weights its config.json describes: {len(absent)} of {len(wanted)} "
             f"tensors are absent and {len(misshapen)} have another shape "
-            f"({_few([*misshapen, *(f'no {name}' for name in absent)])})"
+            f"({_few([*(f'{table.names[n]} is {a}, not {b}' for n, (a, b) in misshapen.items()), *absent])})"
             + (f"; not used: {_few(model.unused)}" if model.unused else "")
-            + "; copy the folder again"
+            + f"; {mend_sizes(misshapen) if not absent else 'copy the folder again'}"
         )
     numbers = [
         f"{table.names[name]} ({str(tensor.dtype).removeprefix('torch.')})"

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 
-from sijo.files.manifest import known_sha256
+from sijo.files.manifest import checked_sha256
 from sijo.files.paths import FolderFile
 
 
@@ -12,12 +12,13 @@ def weights_digest(files: Iterable[FolderFile]) -> str:
 
     files  of the weights, and of an adapter that is merged into them
 
-    Where a folder has a manifest, its digests are taken as they stand there, and no file is read.
+    Each file is read, unless this process has hashed it and it is as it was then: a manifest alone would speak of
+    weights that were replaced since. Raises CheckpointError for one that is not as a manifest lists it.
 
     >>> weights_digest([])
     'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
     """
     whole = hashlib.sha256()
     for file in sorted(files, key=lambda file: file.name):
-        whole.update(f"{file.name} {known_sha256(file.folder, file.name)}\n".encode())
+        whole.update(f"{file.name} {checked_sha256(file.folder, file.name)}\n".encode())
     return whole.hexdigest()

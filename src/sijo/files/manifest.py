@@ -133,15 +133,13 @@ def must_match(folder: Path, name: str, content: bytes | bytearray | BufferedRea
         _refuse_changed(folder, name)
 
 
-def known_sha256(folder: Path, name: str) -> str:
-    """The SHA-256 of a file as its folder's manifest lists it; of one that none lists, as the file is.
+def checked_sha256(folder: Path, name: str) -> str:
+    """The SHA-256 of a file as it is now, which is what its folder's manifest lists, where there is one.
 
-    Raises CheckpointError where there is no such file.
+    Raises CheckpointError where it is not, and where there is no such file.
     """
-    listing = listed_files(folder)
-    if listing is not None and name in listing:
-        return listing[name][1]
     with _opened(folder, name) as stream:
+        must_match(folder, name, stream)
         return _digest(stream)
 
 
@@ -277,13 +275,14 @@ def _check_size(folder: Path, name: str, size: int, listed: int) -> None:
     if size != listed:
         raise CheckpointError(
             f"{folder / name} has {size} bytes, and {MANIFEST} says {listed}: it was changed or cut "
-            "short since it was saved; copy the folder again"
+            f"short since it was saved; copy the folder again, or delete {MANIFEST} if you changed it yourself"
         )
 
 
 def _refuse_changed(folder: Path, name: str) -> None:
     raise CheckpointError(
-        f"{folder / name} is not as it was saved: its SHA-256 is not that of {MANIFEST}; copy the folder again"
+        f"{folder / name} is not as it was saved: its SHA-256 is not that of {MANIFEST}; copy the folder again, "
+        f"or delete {MANIFEST} if you changed it yourself"
     )
 
 

@@ -13,10 +13,13 @@ from pathlib import Path
 from sijo.errors import CheckpointError
 from sijo.files.manifest import identity, must_match
 from sijo.files.opener import open_inside
-from sijo.files.system import allow_open_files
+from sijo.files.system import allow_open_files, read_at
 
 READ_WHOLE = 1 << 24
 """Bytes up to which a file of weights is read rather than mapped: then nobody can change it any more."""
+
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+"""How a file begins that stands for another, which a clone without Git LFS did not fetch."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,9 @@ class FolderFile:
         stream = open_inside(self.folder, self.name)
         if stream is None:
             raise CheckpointError(f"{self} is absent, though it was there a moment ago; copy the folder again")
+        if read_at(stream.fileno(), len(LFS_POINTER), 0) == LFS_POINTER:
+            stream.close()
+            raise CheckpointError(f"{self} is Git LFS's pointer to the file: run `git lfs pull`, or download it")
         return stream
 
 

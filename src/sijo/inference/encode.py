@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from sijo.checkpoints.describe import FolderDescription, describe
+from sijo.checkpoints.describe import FolderDescription, describe, no_tokenizer
 from sijo.errors import SettingError
 from sijo.inference.backends.backend import Backend, Precision
 from sijo.inference.backends.registry import open_backend
@@ -72,6 +72,8 @@ def described_engine(
 ) -> Engine:
     """The engine of a folder that was described; arguments as of `engine_of`."""
     run_by: dict[str, Any] = {"head": head, "backend": backend, "device": device, "precision": precision}
+    if described.lacks_tokenizer:  # before a network is opened, for nothing
+        raise no_tokenizer(described.folder)
 
     def opened(described: FolderDescription) -> Backend:
         return open_backend(described, threads=threads, **run_by)

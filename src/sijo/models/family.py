@@ -54,6 +54,28 @@ CLASSES = {
 }
 """How the classes in transformers end, which config.json names under `architectures`."""
 
+OLD_ACTIVATIONS = {
+    "gelu_python": "gelu",
+    "gelu_accurate": "gelu_new",
+    "gelu_fast": "gelu_new",
+    "gelu_python_tanh": "gelu_new",
+}
+"""Other names in transformers of x (1 + erf(x / sqrt 2)) / 2, and of its tanh approximation."""
+
+
+def what_would_do(error: Mapping[str, Any]) -> str:
+    """What a field must be, by the first error that its check gave.
+
+    >>> what_would_do({"msg": "Input should be False"}), what_would_do({"msg": "Field required"})
+    ('it must be False', 'it must be there')
+    """
+    words = {"Field required": "it must be there", "Input should have": "it must have"}
+    words |= {"Input should be": "it must be", "it must be a valid ": "it must be of the kind "}
+    told = str(error["msg"])
+    for theirs, ours in words.items():
+        told = told.replace(theirs, ours)
+    return told
+
 
 class Config(BaseModel):
     """The fields of a config.json that sijo acts on; every other field is left unread.
@@ -78,6 +100,9 @@ class Config(BaseModel):
     def read(cls, fields: Mapping[str, object]) -> Any:
         """The config in these fields; RefusedError names the first one that sijo cannot act on."""
         fields = {cls.aliases[name]: value for name, value in fields.items() if name in cls.aliases} | dict(fields)
+        for name in cls.model_fields.keys() & fields.keys():
+            if isinstance(value := fields[name], str) and value in OLD_ACTIVATIONS:
+                fields[name] = OLD_ACTIVATIONS[value]
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
@@ -87,7 +112,8 @@ class Config(BaseModel):
             given = given if len(given) <= MOST_SHOWN else f"{given[:MOST_SHOWN]}…"
             fault = f"is {given}" if str(first["loc"][0]) in fields else "is missing"
             raise RefusedError(
-                f"the config's {name} {fault}, which no {cls.what} of sijo's can have: {first['msg']}"
+                f"the config's {name} {fault}, which no {cls.what} of sijo's can have: {what_would_do(first)}; "
+                "choose another model, or mend config.json where it is wrong"
             ) from None
 
     def architecture(self) -> Architecture:

@@ -28,8 +28,8 @@ def build(folder: Path, family: TokenizerFamily, settings: PublishedSettings) ->
     if file is None:
         names = [f"{name} with merges.txt" if name == "vocab.json" else name for name in family.vocabularies]
         raise CheckpointError(
-            f"{folder} has no tokenizer.json: it was copied in part, or needs conversion. "
-            f"A {family.model_type} model can also be read with {' or '.join(names)}; copy that file too"
+            f"{folder} has no tokenizer.json; copy it from where the model came from. "
+            f"A {family.model_type} model can also be read with {' or '.join(names)}; copy that file then"
         )
     settings.check()
     style, kind = family.vocabularies[file.name], file.path.suffix

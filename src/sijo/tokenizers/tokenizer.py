@@ -145,8 +145,8 @@ class Tokenizer:
     def open(cls, folder: Path, family: TokenizerFamily, *, max_length: int) -> "Tokenizer":
         """Read a folder's tokenizer.json, or else the files that a model of this family was published with.
 
-        A tokenizer.json stands for itself. Of tokenizer_config.json only the names of special tokens
-        are read beside it; beside published files every setting has its effect or is refused by name.
+        Of tokenizer_config.json the names of special tokens are read beside a tokenizer.json, and what
+        `put_upon` names; beside published files every setting has its effect or is refused by name.
 
         Raises CheckpointError when neither is there or a file is damaged, and RefusedError for what
         sijo cannot do or will not run.
@@ -160,6 +160,7 @@ class Tokenizer:
         settings = PublishedSettings.read(folder)
         if file := present(folder, "tokenizer.json"):
             inner = read_tokenizer_json(file.read_bytes(LARGEST), file.path)
+            settings.put_upon(inner, family.model_type)
         else:
             inner = published.build(folder, family, settings)
         styles = family.vocabularies.values()

@@ -16,7 +16,7 @@ from sijo.checkpoints.adapters import adapter_in
 from sijo.checkpoints.conversion.modules import copy_modules
 from sijo.checkpoints.conversion.pickled import read_pickled
 from sijo.checkpoints.conversion.tensorflow import from_tensorflow, is_tensorflow
-from sijo.checkpoints.describe import buildable, describe
+from sijo.checkpoints.describe import buildable, describe, no_tokenizer
 from sijo.checkpoints.load import load
 from sijo.checkpoints.locate import BESIDE_WEIGHTS, SENTENCE_CONFIGS, is_built_in, locate
 from sijo.checkpoints.save import save
@@ -108,6 +108,8 @@ def convert(
             if not classes:
                 classes = [*(family.published([name]) for name in opening), *bare] or [family.published([])]
                 write_json(fresh / "config.json", fields | {"architectures": classes})
+            if describe(fresh).lacks_tokenizer:
+                tell(str(no_tokenizer(target)))
     return target
 
 
