@@ -21,7 +21,7 @@ from sijo.inference.backends.backend import Backend, IdBatch, TokenPlaces
 from sijo.inference.backends.fitted_backend import FittedBackend
 from sijo.inference.dimensions import width_of
 from sijo.inference.language import LanguageCheck
-from sijo.inference.outputs import Encoded, Logits, NotFiniteError
+from sijo.inference.outputs import Encoded, Logits, NotFiniteError, unit
 from sijo.inference.threads import tell_tokenizers
 from sijo.inference.vector_cache import Entry, OutputStore
 from sijo.inference.vector_steps import behind_steps
@@ -61,6 +61,8 @@ class Engine:
     prompt        what stands before each text that is encoded: the name of one of the model's prompts, or words
                   such as "query: "; "" for nothing, None for what the model was trained with
     dimensions    to how many numbers vectors are cut; None for what the model says, mostly all
+    own_scale     whether vectors have the length that the model's modules give them: 1 before the cut where the last
+                  is a Normalize, any where none is; else a last Normalize is left to who asks
 
     >>> from sijo.inference.encode import engine_of
     >>> engine = engine_of("all-minilm-l6-v2")
@@ -76,6 +78,7 @@ class Engine:
     store: OutputStore | None = None
     prompt: str | None = None
     dimensions: int | None = None
+    own_scale: bool = False
 
     def __post_init__(self) -> None:
         tell_tokenizers()
@@ -142,6 +145,8 @@ class Engine:
             return behind_steps(list(pool(new)), sentence.inner_steps, width)
 
         tokens, windows, truncated, vectors = self.outputs(texts, read, width)  # the store keeps the whole of them
+        if self.own_scale and sentence.normalized:
+            vectors = unit(vectors)
         return Encoded(tokens, windows, truncated, vectors[:, : self.width])
 
     def judge(self, texts: Sequence[str]) -> Logits:
