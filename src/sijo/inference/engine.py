@@ -16,7 +16,7 @@ import numpy as np
 
 from sijo.batching import AnyText, by_length, groups
 from sijo.checkpoints.describe import DescribedModel
-from sijo.errors import SettingError
+from sijo.errors import SettingError, warn
 from sijo.inference.backends.backend import Backend, IdBatch, TokenPlaces
 from sijo.inference.backends.fitted_backend import FittedBackend
 from sijo.inference.dimensions import width_of
@@ -63,6 +63,7 @@ class Engine:
     dimensions    to how many numbers vectors are cut; None for what the model says, mostly all
     own_scale     whether vectors have the length that the model's modules give them: 1 before the cut where the last
                   is a Normalize, any where none is; else a last Normalize is left to who asks
+    learning      whether the model is being trained, so that nothing is said of what it was
 
     >>> from sijo.inference.encode import engine_of
     >>> engine = engine_of("all-minilm-l6-v2")
@@ -79,6 +80,7 @@ class Engine:
     prompt: str | None = None
     dimensions: int | None = None
     own_scale: bool = False
+    learning: bool = False
 
     def __post_init__(self) -> None:
         tell_tokenizers()
@@ -97,6 +99,7 @@ class Engine:
         """Those whose output the store had."""
         self.told: Callable[[int, int], None] | None = None
         """Told after each batch how many inputs of those at work are read, and how many these are."""
+        self._told_of_guess = False
         self.width = width_of(self.model, self.dimensions)
         """How many numbers a vector has."""
         self.before = self.model.sentence.prompt(self.prompt)
@@ -104,10 +107,20 @@ class Engine:
         if self.before and self.model.has_tokenizer:
             _ = self.prompt_tokens  # refused before any text is read
 
+    @property
+    def caution(self) -> str | None:
+        """That the model was not trained to give sentence vectors, if so."""
+        if self.model.sentence.trained:
+            return None
+        return (
+            f"{self.model.source or 'the model'} has no modules.json, so it was not trained to give sentence vectors; "
+            "the mean of its tokens is a guess"
+        )
+
     def stream(self, texts: Iterable[str]) -> Iterator[Encoded]:
         """Encode a stream of any length, one bounded group of texts after another, in order.
 
-        Warns where the first of them are in a language that the model's tokenizer does not know.
+        Warns as `encode` does, and where the first of them are in a language that the model's tokenizer does not know.
         """
         before, language = 0, LanguageCheck(self.model)
         for group in groups(texts_in(texts)):
@@ -122,11 +135,15 @@ class Engine:
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Encode texts that fit in memory together; `stream` takes more.
 
-        Equal texts are encoded once. With a store, only texts that it has not seen are encoded.
+        Equal texts are encoded once. With a store, only texts that it has not seen are encoded. Warns, once, where
+        the model was not trained to give sentence vectors.
         """
         return self._encoded(list(texts_in(texts)))
 
     def _encoded(self, texts: Sequence[str]) -> Encoded:
+        if not (self._told_of_guess or self.learning or self.over_vectors) and self.caution is not None:
+            self._told_of_guess = True
+            warn(self.caution)
         sentence = self.model.sentence
         size = self.model.architecture.hidden_size
         pooled, width = sentence.pooled_width(size), sentence.width(size)
