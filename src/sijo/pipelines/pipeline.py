@@ -24,19 +24,19 @@ ELSEWHERE = {
     "ner": "sijo.predict(model, texts) gives tags and entities",
     "question-answering": "sijo.predict(model, [(question, text), …]) gives answers",
     "text-generation": "sijo.generate(model, prompt) writes",
-    "fill-mask": 'the head of sijo.load(model, head="mlm") tells what stands in a gap, as docs/coming-from.md shows, '
-    'and sijo.ZeroShotClassifier(labels, model, scorer="cloze") labels by it',
+    "fill-mask": 'the head of sijo.load(model, head="mlm") tells what stands in a gap (docs/coming-from.md), and '
+    'sijo.ZeroShotClassifier(labels, model, scorer="cloze") labels by it',
 }
 """Tasks of transformers' pipelines that are answered by another call, and by which."""
 NOT_TEXT = "sijo reads text alone"
-HUB_TOKEN = "the Hub's token is read from HF_TOKEN, or is that of hf auth login"
+HUB_KEY = "the Hub's token is read from HF_TOKEN, or is that of hf auth login"
 SAY_NOTHING: dict[str, tuple[tuple[object, ...], str]] = {
     "use_fast": ((True,), "there is one tokenizer a model, the fast one"),
     "framework": (("pt",), "sijo computes by torch or by ONNX: backend="),
     "trust_remote_code": ((False,), "sijo runs no code of a model's, and opens the families that it knows without"),
     "config": ((), "a model's config.json is read where its weights are: change it there"),
-    "token": ((), HUB_TOKEN),
-    "use_auth_token": ((), HUB_TOKEN),
+    "token": ((), HUB_KEY),
+    "use_auth_token": ((), HUB_KEY),
     "device_map": ((), "a model is on one device: device="),
     "model_kwargs": (({},), "dtype=, device= and revision= are given by themselves"),
     "feature_extractor": ((), NOT_TEXT),
@@ -44,7 +44,7 @@ SAY_NOTHING: dict[str, tuple[tuple[object, ...], str]] = {
     "processor": ((), NOT_TEXT),
     "binary_output": ((False,), "answers are plain values: numpy.asarray(answer) makes an array of them"),
 }
-"""Arguments of transformers' that change nothing here, with what they may say besides None, and why nothing else."""
+"""Arguments of transformers' that change nothing, with what they may say besides None, and why nothing else."""
 
 
 def pipeline(

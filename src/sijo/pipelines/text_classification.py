@@ -48,14 +48,18 @@ class TextClassificationPipeline(Pipeline):
     arguments = ("top_k", "function_to_apply", "return_all_scores", *TOKENIZER_ARGUMENTS)
 
     def _opened(self, model: "str | Path | Model | None", run_by: Mapping[str, Any]) -> "Engine":
-        opened, how = model, dict(run_by)
-        if opened is None or isinstance(opened, str | Path):
-            opened = describe(opened, base=how.pop("base", None))
-        fresh = () if isinstance(opened, FolderDescription) else opened.head_values
-        if CLASSIFIER not in (*opened.heads, *fresh) and opened.fitted_head is None:
+        how = dict(run_by)
+        opened: FolderDescription | Model
+        if model is None or isinstance(model, str | Path):
+            opened = describe(model, base=how.pop("base", None))
+            heads = {*opened.heads}
+        else:
+            opened = model
+            heads = {*opened.heads, *opened.head_values}
+        if CLASSIFIER not in heads and opened.fitted_head is None:
             name = "the built-in model" if opened.source == BUILT_IN_FOLDER else opened.source or "the model"
             raise SettingError(
-                f"{name} has no head that was trained to classify texts; sijo.pipeline(\"zero-shot-classification\") "
+                f'{name} has no head that was trained to classify texts; sijo.pipeline("zero-shot-classification") '
                 "labels with it, by labels that you name, and sijo finetune trains such a head"
             )
         if isinstance(opened, FolderDescription):
