@@ -83,9 +83,9 @@ def here(minilm, tmp_path_factory):
         "MoritzLaurer/deberta-v3-base-zeroshot-v2.0": made(CLASSIFIER, "entailment", "not_entailment"),
         "distilbert-base-uncased-finetuned-sst-2-english": made(CLASSIFIER, "NEGATIVE", "POSITIVE"),
         "dslim/bert-base-NER": made("token-classification", "O", "B-PER", "I-PER", "B-LOC", "I-LOC"),
-        "bert-base-uncased": made("mlm"),
+        "google-bert/bert-base-uncased": made("mlm"),
         "deepset/roberta-base-squad2": made("question-answering"),
-        "ctrl": made("lm"),
+        "Salesforce/ctrl": made("lm"),
         "sentence-transformers/all-MiniLM-L6-v2": minilm.source,
     }
 

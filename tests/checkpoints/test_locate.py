@@ -66,7 +66,9 @@ def test_an_old_name_is_its_present_owner_s(hub, tiny_model, tmp_path, monkeypat
     folder = locate.locate(OLD)
     assert (folder / "config.json").read_bytes() == files["config.json"] and "distilbert" in str(folder)
     assert not [asked for asked in hub.asked if "somebody" in asked]
-    for wrong, hint in ((OLD[:-1], OLD), ("bert-base-uncase", "bert-base-uncased"), ("sijo-smal", "sijo-small")):
+    hints = {OLD[:-1]: OLD, "bert-base-uncase": "bert-base-uncased", "sijo-smal": "sijo-small"}
+    hints |= {"deberta-base": "microsoft/deberta-base", "modernbert-base": "answerdotai/ModernBERT-base"}
+    for wrong, hint in hints.items():
         with pytest.raises(SettingError, match=f"there is no folder {wrong}; did you mean '{hint}'"):
             locate.locate(wrong)
     with pytest.raises(SettingError, match=r"there is no folder nothing; name a folder .* as org/name"):

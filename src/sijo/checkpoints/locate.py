@@ -53,6 +53,19 @@ OWNERS = {
 """Who now owns the models of families that sijo opens that stood on the Hub without an owner, as in old code."""
 OLD_NAMES = {name: f"{owner}/{name}" for owner, names in OWNERS.items() for name in names}
 """What they are called by now."""
+ALWAYS_OWNED = {
+    "answerdotai": ("ModernBERT-base", "ModernBERT-large"),
+    "facebook": ("bart-base", "bart-large", "bart-large-mnli"),
+    "google": tuple(
+        f"electra-{size}-{part}" for size in ("small", "base", "large") for part in ("discriminator", "generator")
+    ),
+    "microsoft": (
+        *("deberta-base", "deberta-large", "deberta-xlarge", "deberta-v2-xlarge", "deberta-v2-xxlarge"),
+        *("deberta-v3-xsmall", "deberta-v3-small", "deberta-v3-base", "deberta-v3-large"),
+        *("mdeberta-v3-base", "mpnet-base"),
+    ),
+}
+"""The like that never stood there by their bare names, which are hinted at by whole ones."""
 TOKENIZER_FILES = (
     *("tokenizer.json", "vocab.txt", "spm.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json"),
 )
@@ -112,8 +125,10 @@ def locate(model: str | Path | None, *, revision: str | None = None) -> Path:
     if name in OLD_NAMES:
         return from_hub(OLD_NAMES[name], revision)
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or set(folder.parts) & {".", ".."}:
+        owned = {bare.casefold(): f"{owner}/{bare}" for owner, names in ALWAYS_OWNED.items() for bare in names}
         known = (*OLD_NAMES, MINILM.partition("/")[2], *BUILT_IN_NAMES)
-        hint = nearest(name, known) or "; name a folder with a model, or a model on the Hub as org/name"
+        hint = nearest(owned.get(name.casefold(), name), (*known, *owned.values()))
+        hint = hint or "; name a folder with a model, or a model on the Hub as org/name"
         raise SettingError(f"there is no folder {folder}{hint}")
     return from_hub(name, revision)
 
