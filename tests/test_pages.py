@@ -14,6 +14,9 @@ import pytest
 import sijo
 from blank_models import move
 from sijo.app.cli import app
+from sijo.models import published
+from sijo.nn.architecture import Sinusoidal
+from sijo.nn.head_specs import CLASSIFIER
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -79,14 +82,21 @@ def here(minilm, tmp_path_factory):
     """`here(source)`: an example with folders of this machine where it names models of a hub."""
     small = {"embedding_size": 16, "hidden_size": 16, "heads": 2, "intermediate_size": 32, "schedule": (0, 1)}
 
-    def classifier(*labels):
+    def made(head, *labels):
         architecture = replace(minilm.architecture, **small)
-        model = sijo.create(architecture, "sequence-classification", labels=labels, tokenizer=minilm.tokenizer)
-        return sijo.save(move(model), tmp_path_factory.mktemp("classifier") / labels[0])
+        if head == "lm":
+            places = Sinusoidal(count=64, layout="halves")
+            architecture = replace(published("ctrl")[1].architecture(), vocab_size=30522, **small, positions=places)
+        model = sijo.create(architecture, head, labels=labels or None, tokenizer=minilm.tokenizer)
+        return sijo.save(move(model), tmp_path_factory.mktemp(head) / "model")
 
     folders = {
-        "MoritzLaurer/deberta-v3-base-zeroshot-v2.0": classifier("entailment", "not_entailment"),
-        "distilbert-base-uncased-finetuned-sst-2-english": classifier("NEGATIVE", "POSITIVE"),
+        "MoritzLaurer/deberta-v3-base-zeroshot-v2.0": made(CLASSIFIER, "entailment", "not_entailment"),
+        "distilbert-base-uncased-finetuned-sst-2-english": made(CLASSIFIER, "NEGATIVE", "POSITIVE"),
+        "dslim/bert-base-NER": made("token-classification", "O", "B-PER", "I-PER", "B-LOC", "I-LOC"),
+        "google-bert/bert-base-uncased": made("mlm"),
+        "deepset/roberta-base-squad2": made("question-answering"),
+        "Salesforce/ctrl": made("lm"),
         "sentence-transformers/all-MiniLM-L6-v2": minilm.source,
     }
 
@@ -138,8 +148,8 @@ def test_both_sides_of_a_pair_answer_alike(theirs, ours, here):
 def test_every_peer_has_a_pair():
     """Catches a page of which half is not tested."""
     text = COMING_FROM.read_text()
-    assert len(PAIRS) == text.count("```py\n") == 4
-    assert text.count("```py\n") + 2 == text.count("```python\n")
+    assert len(PAIRS) == text.count("```py\n") == 6
+    assert text.count("```py\n") + 4 == text.count("```python\n")
 
 
 def anchors(page: Path) -> set[str]:

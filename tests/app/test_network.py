@@ -76,5 +76,5 @@ def test_the_watch_sees_a_model_of_the_hub(sijo_cli, no_network, monkeypatch, tm
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    assert sijo_cli("classify", "--model", "org/name", "--labels", "a,b", stdin=b"x\n").code == 2
+    assert sijo_cli("classify", "--model", "org/name", "--labels", "a,b", stdin=b"x\n").code == 1
     assert no_network

@@ -3,8 +3,9 @@
 import huggingface_hub
 import pytest
 
+from hub_stand_in import WRITES
 from sijo.checkpoints import locate
-from sijo.errors import SettingError
+from sijo.errors import SettingError, SijoError
 
 
 def test_the_built_in_model_by_name(tmp_path, monkeypatch):
@@ -51,3 +52,61 @@ def test_without_torch_a_network_for_it_must_be_there(tiny_copy, tmp_path, monke
     assert locate.from_hub("org/name") == tiny_copy
     assert [local for local, _ in asked] == ([True] if whole else [True, False])
     assert all({"model.onnx", "onnx/model.onnx", "*.safetensors"} <= patterns for _, patterns in asked)
+
+
+OLD = "distilbert-base-uncased-finetuned-sst-2-english"
+
+
+def test_an_old_name_is_its_present_owner_s(hub, tiny_model, tmp_path, monkeypatch):
+    # kills: a name of old code that is taken for a folder's; one that another may register and be loaded by; a name
+    # that is nearly one; a folder of that name, or what old code kept under it, that is passed over
+    files = {name: (tiny_model / name).read_bytes() for name in ("config.json", "model.safetensors")}
+    hub.put(f"distilbert/{OLD}", files)
+    hub.put(f"somebody/{OLD}", {})
+    folder = locate.locate(OLD)
+    assert (folder / "config.json").read_bytes() == files["config.json"] and "distilbert" in str(folder)
+    assert not [asked for asked in hub.asked if "somebody" in asked]
+    hints = {OLD[:-1]: OLD, "bert-base-uncase": "bert-base-uncased", "sijo-smal": "sijo-small"}
+    hints |= {"deberta-base": "microsoft/deberta-base", "modernbert-base": "answerdotai/ModernBERT-base"}
+    for wrong, hint in hints.items():
+        with pytest.raises(SettingError, match=f"there is no folder {wrong}; did you mean '{hint}'"):
+            locate.locate(wrong)
+    with pytest.raises(SettingError, match=r"there is no folder nothing; name a folder .* as org/name"):
+        locate.locate("nothing")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / OLD).mkdir()
+    assert locate.locate(OLD).resolve() == tmp_path / OLD
+
+
+def test_what_old_code_downloaded_is_found_without_network(hub, tiny_model, tmp_path, monkeypatch):
+    # kills: a name in the cache as `transformers` keeps it, which is not looked for
+    snapshot = tmp_path / "cache/models--roberta-base/snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_bytes((tiny_model / "config.json").read_bytes())
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs/main").write_text("0" * 40)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert locate.locate("roberta-base") == locate.locate("FacebookAI/roberta-base") == snapshot
+    with pytest.raises(SettingError, match="FacebookAI/roberta-large is not in the Hub's cache"):
+        locate.locate("roberta-large")
+    assert hub.asked == []
+
+
+def test_why_the_hub_gave_nothing(hub, monkeypatch, refused):
+    # kills: a name that is blamed where there is no network or the Hub is ill, another exit for it than download's,
+    # and a token that is told
+    inspect = ("inspect", "team/model")
+    refused(2, ["there is no folder team/model", "none of that name"], *inspect)
+    hub.put("team/model", {})
+    refused(2, "no such revision", *inspect, "--revision", "v9")
+    hub.refuse = {"/api/models": (500, f"it is on fire, {WRITES}")}
+    for command in ("inspect", "download"):
+        assert WRITES not in refused(1, "on fire", command, "team/model").err
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:1")
+    for command in ("inspect", "download"):
+        refused(1, "was not reached", command, "team/model")
+    with pytest.raises(SijoError, match="Without a network sijo opens folders, and with HF_HUB_OFFLINE=1"):
+        locate.locate("team/model")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for command in ("inspect", "download"):
+        assert "name a local folder" not in refused(2, ["cache", "unset it once"], command, "team/model").err

@@ -214,6 +214,22 @@ def test_old_prompts_are_read(base, tmp_path):
     same(theirs, folder, prompt="passage", prompt_name="passage")
 
 
+@pytest.mark.parametrize("length", [5, 20, None])
+@pytest.mark.parametrize("prompt", [None, "q"])
+def test_a_long_text_may_be_cut_as_there(prompt, length, encoder):
+    # kills: truncate that is passed over, cuts by the network's length and not by max_seq_length, or counts the
+    # prompt apart; a special token at the end that is lost; and windows that are no longer the default
+    theirs, folder = encoder(transformer={"max_seq_length": length}, prompts={"q": PROMPT})
+    texts = [*TEXTS, "the sea and the old town " * 40, "rain " * 100]
+    want = theirs.encode(texts, normalize_embeddings=True, prompt_name=prompt)
+    for model in (folder, sijo.load(folder)):
+        cut = sijo.encode(model, texts, prompt=prompt, long_text="truncate")
+        np.testing.assert_allclose(cut, want, rtol=0, atol=1e-6)
+    assert np.abs(sijo.encode(folder, texts, prompt=prompt) - want)[-2:].max() > 1e-4
+    with pytest.raises(SettingError, match="neither 'windows' nor 'truncate'"):
+        sijo.encode(folder, texts, long_text="cut")
+
+
 def test_a_long_text_keeps_its_windows_and_an_empty_one_is_nothing(encoder):
     # kills: a prompt that makes words of an empty text, is counted as the text's, or is left out of a later window
     _, folder = encoder(include_prompt=False, prompts={"q": PROMPT}, default_prompt_name="q")

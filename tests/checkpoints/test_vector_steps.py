@@ -142,6 +142,20 @@ def same_cut(theirs, folder):
     return want
 
 
+@pytest.mark.parametrize("name", ["bge-m3", "KR-SBERT", "LaBSE", "gelu"])
+@pytest.mark.parametrize("cut", [None, 5])
+@pytest.mark.parametrize(("ours", "theirs"), [(None, {}), (True, {"normalize_embeddings": True})], ids=str)
+@pytest.mark.filterwarnings("ignore:nothing beside the model says:sijo.SijoWarning")
+def test_normalize_none_is_what_a_folder_says_and_true_a_scaling_behind_the_cut(ours, theirs, cut, name, encoder):
+    # kills: None that scales a model without a Normalize, or leaves one out; a scaling once more behind the cut, or
+    # of the numbers that are left alone; and one of the two taken for an opened model and not for a folder
+    model, folder = encoder(name)
+    want = model.encode(TEXTS, truncate_dim=cut, **theirs)
+    for opened in (folder, sijo.load(folder)):
+        got = sijo.encode(opened, TEXTS, ours, dimensions=cut)
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-6 * max(1.0, float(np.abs(want).max())))
+
+
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_every_layout_gives_the_vectors_of_sentence_transformers(name, encoder, tmp_path):
     # kills: a step left out, in another order, transposed, without its bias or with another activation; GELU by

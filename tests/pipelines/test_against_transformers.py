@@ -292,18 +292,29 @@ def test_feature_extraction_is_that_of_transformers(family, both):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
 
 
+REFUSED = [
+    ({"trust_remote_code": True}, "runs no code"),
+    ({"framework": "tf"}, "backend="),
+    ({"token": "hf_abcdefgh"}, "HF_TOKEN"),
+    ({"use_auth_token": "hf_abcdefgh"}, "HF_TOKEN"),
+    ({"device_map": "auto"}, "device="),
+    ({"model_kwargs": {"dtype": "float16"}}, "dtype="),
+    ({"processor": "x"}, "text alone"),
+]
+
+
 @pytest.mark.parametrize("task", ["zero-shot-classification", "text-classification", "feature-extraction"])
 def test_an_argument_that_is_not_known_is_named(task, folder):
-    # kills: a slip of the pen that changes nothing, in silence
+    # kills: a slip of the pen that changes nothing, in silence; another argument's reason; a token that is told
     pipe = sijo.pipeline(task, model=folder())
     with pytest.raises(SettingError, match="hypotesis"):
         pipe(TEXTS[0], hypotesis="x")
     with pytest.raises(SettingError, match="hypotesis"):
         sijo.pipeline(task, model=folder(), hypotesis="x")
-    with pytest.raises(SettingError, match="trust_remote_code"):
-        sijo.pipeline(task, model=folder(), trust_remote_code=True)
-    with pytest.raises(SettingError, match="framework"):
-        sijo.pipeline(task, model=folder(), framework="tf")
+    for given, why in REFUSED:
+        with pytest.raises(SettingError, match=f"{next(iter(given))}=.*{why}") as error:
+            sijo.pipeline(task, model=folder(), **given)
+        assert "hf_" not in str(error.value)
     same_as_plain = sijo.pipeline(task, model=folder(), framework="pt", use_fast=True, tokenizer=str(folder()))
     given = {"candidate_labels": LABELS} if task.startswith("zero") else {}
     assert same_as_plain(TEXTS[0], **given) == pipe(TEXTS[0], **given)
@@ -365,3 +376,32 @@ def test_a_stream_is_read_as_it_comes(folder):
     answers = pipe(drawn.append(number) or "x" for number in range(10))
     first = next(answers)
     assert drawn == [0, 1] and first["label"] == pipe("x")[0]["label"]
+
+
+@pytest.mark.parametrize(
+    ("task", "call"),
+    [
+        ("ner", "sijo.predict"),
+        ("token-classification", "sijo.predict"),
+        ("question-answering", r"\(question, text\)"),
+        ("fill-mask", 'head="mlm"'),
+        ("text-generation", "sijo.generate"),
+        ("text-clasification", "did you mean 'text-classification'"),
+    ],
+)
+def test_a_task_that_another_call_answers_is_sent_there(task, call):
+    # kills: the task that is spelled most like it, or a call that does not answer it
+    with pytest.raises(SettingError, match=call) as error:
+        sijo.pipeline(task)
+    assert ("did you mean" in str(error.value)) == (task == "text-clasification")
+
+
+def test_a_model_without_a_classifier_is_told_what_does(tiny_model):
+    # kills: advice on arguments that a pipeline lacks, and a path inside the package where no model was named; a
+    # fresh head that is refused
+    for model, name in ((None, "the built-in model"), (tiny_model, "tiny"), (sijo.load(tiny_model), "tiny")):
+        with pytest.raises(SettingError, match=f'{name} has no head .*zero-shot-classification"') as error:
+            sijo.pipeline("text-classification", model)
+        assert "new:" not in str(error.value) and "site-packages" not in str(error.value)
+    fresh = sijo.load(tiny_model, head="new:sequence-classification", labels=["a", "b"])
+    assert sijo.pipeline("text-classification", fresh)("rain")[0]["label"] in "ab"

@@ -122,7 +122,8 @@ class Model(Network):
         return languages_of(self.source)
 
     def push_to_hub(self, repo: str, **how: Any) -> Any:
-        """Save it and put it on the Hub as org/name; takes and gives what `hub.push.push_model` does."""
+        """Save it and put it on the Hub as org/name, with `private=True` for nobody else to see, on the branch
+        `revision=`, with a commit's `message=` and a `card=` of your own, or none of these; gives a `Pushed`."""
         return import_module("sijo.checkpoints.hub.push").push_model(self, repo, **how)  # which knows this module
 
     @cached_property

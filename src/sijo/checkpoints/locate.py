@@ -9,6 +9,8 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+from sijo.checkpoints.hub.fetch import fetched
+from sijo.checkpoints.hub.owners import OLD_NAMES, meant
 from sijo.errors import CheckpointError, RefusedError, SettingError
 from sijo.files.paths import present
 
@@ -50,11 +52,11 @@ def locate(model: str | Path | None, *, revision: str | None = None) -> Path:
 
     model     a folder; None, "built-in" or "sijo-small" for the built-in model; an `org/name` on the Hub.
               all-MiniLM-L6-v2 is taken from its package where that is installed, and its organisation may be left
-              out
+              out; so may that of `OLD_NAMES`, such as bert-base-uncased
     revision  branch, tag or commit on the Hub
 
-    Raises SettingError when there is no such folder or name, and CheckpointError when the cache
-    holds nothing and the network cannot be asked.
+    Raises SettingError when there is no such folder or name, and SijoError when the cache holds nothing and the Hub
+    was not reached, or did not answer.
 
     >>> locate(None).name
     'sijo-small'
@@ -77,10 +79,12 @@ def locate(model: str | Path | None, *, revision: str | None = None) -> Path:
     if name.casefold() in (MINILM.casefold(), MINILM.partition("/")[2].casefold()):
         packaged = _packaged_minilm() if revision is None else None
         return packaged or from_hub(MINILM, revision)
+    if name in OLD_NAMES:
+        return from_hub(OLD_NAMES[name], revision)
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or set(folder.parts) & {".", ".."}:
-        raise SettingError(
-            f"there is no folder {folder}; name a folder with a model, or a model on the Hub as org/name"
-        )
+        hint = meant(name, MINILM.partition("/")[2], *BUILT_IN_NAMES)
+        hint = hint or "; name a folder with a model, or a model on the Hub as org/name"
+        raise SettingError(f"there is no folder {folder}{hint}")
     return from_hub(name, revision)
 
 
@@ -137,12 +141,16 @@ def from_hub(repo: str, revision: str | None = None) -> Path:
     """The folder of an org/name in the Hub's cache, fetched if it must be; never a folder of that name."""
     try:
         from huggingface_hub import constants, snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
     except ImportError:
         raise SettingError(
             f"there is no folder {repo}, and to look it up on the Hub sijo needs: pip install 'sijo[hub]'"
         ) from None
     storage = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"
+    bare = repo.rpartition("/")[2]
+    if offline() and OLD_NAMES.get(bare) == repo and not storage.exists():  # old code kept it under its old name
+        old = storage.with_name(f"models--{bare}")
+        repo, storage = (bare, old) if old.exists() else (repo, storage)
     reference = f"refs/{revision or constants.DEFAULT_REVISION}"
     onnx = find_spec("torch") is None
     wanted = [*FILES, *ONNX_FILES] if onnx else FILES
@@ -169,12 +177,6 @@ def from_hub(repo: str, revision: str | None = None) -> Path:
     if offline():
         raise SettingError(
             f"there is no folder {repo}, {repo} is not in the Hub's cache, and HF_HUB_OFFLINE forbids the "
-            "network; name a local folder, or unset it once to download"
+            "network; unset it once to download, or copy a folder of the model from where there is one"
         )
-    try:
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=wanted))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise SettingError(
-            f"there is no folder {repo}, and the Hub did not give a model of that name: {reason}"
-        ) from None
+    return fetched(repo, revision, wanted)

@@ -11,7 +11,7 @@ from sijo.checkpoints.describe import FolderDescription, describe, no_tokenizer
 from sijo.errors import SettingError
 from sijo.inference.backends.backend import Backend, Precision
 from sijo.inference.backends.registry import open_backend
-from sijo.inference.engine import Engine
+from sijo.inference.engine import Engine, LongText
 from sijo.inference.open_models import OPEN_MODELS
 from sijo.inference.outputs import unit
 from sijo.inference.precision import FIRST_TEXTS, PrecisionChoice, choose, ranked
@@ -129,10 +129,11 @@ def automatic_engine(
 def encode(
     model: "str | Path | Model | None",
     texts: Iterable[str],
-    normalize: bool = True,
+    normalize: bool | None = True,
     *,
     prompt: str | None = None,
     dimensions: int | None = None,
+    long_text: LongText = "windows",
     base: str | Path | None = None,
     backend: str = "auto",
     device: str = "auto",
@@ -144,14 +145,16 @@ def encode(
     A folder is opened at the first call and stays open for the next; `sijo.close_models` frees its memory.
 
     model      a folder, an `org/name`, an opened model, or None for the built-in one
-    texts      any number of them, in whatever `texts_in` reads: a list, a column of a table, an array, a stream;
-               one longer than the model is read in windows
+    texts      any number of them, in whatever `texts_in` reads: a list, a column of a table, an array, a stream
     normalize  scale each vector to length 1, so that a dot product is a cosine; False leaves out a Normalize module
-               at the end of the model's own, too
+               at the end of the model's own, too. None for what the folder's modules.json says, as
+               sentence-transformers' `encode` has it by default
     prompt     what stands before each text: the name of one of the model's prompts, or words such as "query: "; ""
                for nothing, None for what the model was trained with
     dimensions how many of a vector's first numbers are kept, before it is scaled: for models that were trained to
                be cut (Matryoshka), and with a warning for others. None for what the model says, mostly all
+    long_text  "windows" reads the whole of a text longer than the model, in windows whose vectors are averaged by
+               tokens; "truncate" its start alone, as sentence-transformers does
     base       the model of an adapter that stands alone; see `load`
     backend    torch, onnx, or auto: onnx where the folder holds an ONNX file of that precision, else torch
     device     auto, cpu, cuda, cuda:N, mps
@@ -168,10 +171,11 @@ def encode(
     >>> bool(cat @ kitten > cat @ tax)
     True
     """
-    run_by: dict[str, Any] = {"backend": backend, "device": device, "threads": threads}
+    run_by: dict[str, Any] = {"base": base, "backend": backend, "device": device, "threads": threads}
+    how: dict[str, Any] = {"prompt": prompt, "dimensions": dimensions, "long_text": long_text}
 
     def open_with(precision: Precision) -> Engine:
-        return engine_of(model, base=base, precision=precision, prompt=prompt, dimensions=dimensions, **run_by)
+        return engine_of(model, precision=precision, own_scale=normalize is None, **run_by, **how)
 
     if precision == "auto":
         rest = texts_in(texts)

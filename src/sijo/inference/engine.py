@@ -16,12 +16,12 @@ import numpy as np
 
 from sijo.batching import AnyText, by_length, groups
 from sijo.checkpoints.describe import DescribedModel
-from sijo.errors import SettingError
+from sijo.errors import SettingError, warn
 from sijo.inference.backends.backend import Backend, IdBatch, TokenPlaces
 from sijo.inference.backends.fitted_backend import FittedBackend
 from sijo.inference.dimensions import width_of
 from sijo.inference.language import LanguageCheck
-from sijo.inference.outputs import Encoded, Logits, NotFiniteError
+from sijo.inference.outputs import Encoded, Logits, NotFiniteError, unit
 from sijo.inference.threads import tell_tokenizers
 from sijo.inference.vector_cache import Entry, OutputStore
 from sijo.inference.vector_steps import behind_steps
@@ -61,6 +61,9 @@ class Engine:
     prompt        what stands before each text that is encoded: the name of one of the model's prompts, or words
                   such as "query: "; "" for nothing, None for what the model was trained with
     dimensions    to how many numbers vectors are cut; None for what the model says, mostly all
+    own_scale     whether a last Normalize of the model's modules is done, before the cut, as sentence-transformers
+                  does it; else it is left to who asks
+    learning      whether the model is being trained, so that nothing is said of what it was
 
     >>> from sijo.inference.encode import engine_of
     >>> engine = engine_of("all-minilm-l6-v2")
@@ -76,6 +79,8 @@ class Engine:
     store: OutputStore | None = None
     prompt: str | None = None
     dimensions: int | None = None
+    own_scale: bool = False
+    learning: bool = False
 
     def __post_init__(self) -> None:
         tell_tokenizers()
@@ -94,6 +99,7 @@ class Engine:
         """Those whose output the store had."""
         self.told: Callable[[int, int], None] | None = None
         """Told after each batch how many inputs of those at work are read, and how many these are."""
+        self._told_of_guess = False
         self.width = width_of(self.model, self.dimensions)
         """How many numbers a vector has."""
         self.before = self.model.sentence.prompt(self.prompt)
@@ -101,10 +107,20 @@ class Engine:
         if self.before and self.model.has_tokenizer:
             _ = self.prompt_tokens  # refused before any text is read
 
+    @property
+    def caution(self) -> str | None:
+        """That the model was not trained to give sentence vectors, if so."""
+        if self.model.sentence.trained:
+            return None
+        return (
+            f"{self.model.source or 'the model'} has no modules.json, so it was not trained to give sentence "
+            "vectors; the mean of its tokens is a guess"
+        )
+
     def stream(self, texts: Iterable[str]) -> Iterator[Encoded]:
         """Encode a stream of any length, one bounded group of texts after another, in order.
 
-        Warns where the first of them are in a language that the model's tokenizer does not know.
+        Warns as `encode` does, and where the first are in a language that the model's tokenizer does not know.
         """
         before, language = 0, LanguageCheck(self.model)
         for group in groups(texts_in(texts)):
@@ -119,11 +135,15 @@ class Engine:
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Encode texts that fit in memory together; `stream` takes more.
 
-        Equal texts are encoded once. With a store, only texts that it has not seen are encoded.
+        Equal texts are encoded once. With a store, only texts that it has not seen are encoded. Warns, once, where
+        the model was not trained to give sentence vectors.
         """
         return self._encoded(list(texts_in(texts)))
 
     def _encoded(self, texts: Sequence[str]) -> Encoded:
+        if not (self._told_of_guess or self.learning or self.over_vectors) and self.caution is not None:
+            self._told_of_guess = True
+            warn(self.caution)
         sentence = self.model.sentence
         size = self.model.architecture.hidden_size
         pooled, width = sentence.pooled_width(size), sentence.width(size)
@@ -142,6 +162,8 @@ class Engine:
             return behind_steps(list(pool(new)), sentence.inner_steps, width)
 
         tokens, windows, truncated, vectors = self.outputs(texts, read, width)  # the store keeps the whole of them
+        if self.own_scale and sentence.normalized:
+            vectors = unit(vectors)
         return Encoded(tokens, windows, truncated, vectors[:, : self.width])
 
     def judge(self, texts: Sequence[str]) -> Logits:

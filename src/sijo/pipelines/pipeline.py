@@ -19,20 +19,32 @@ TASKS = {
 }
 """By name, where its class is."""
 ALIASES = {"sentiment-analysis": "text-classification"}
-SAY_NOTHING = {
-    "use_fast": (True,),
-    "framework": ("pt",),
-    "trust_remote_code": (False,),
-    "config": (),
-    "token": (),
-    "device_map": (),
-    "model_kwargs": ({},),
-    "feature_extractor": (),
-    "image_processor": (),
-    "processor": (),
-    "binary_output": (False,),
+ELSEWHERE = {
+    "token-classification": "sijo.predict(model, texts) gives tags and entities",
+    "ner": "sijo.predict(model, texts) gives tags and entities",
+    "question-answering": "sijo.predict(model, [(question, text), …]) gives answers",
+    "text-generation": "sijo.generate(model, prompt) writes",
+    "fill-mask": 'the head of sijo.load(model, head="mlm") tells what stands in a gap (docs/coming-from.md), and '
+    'sijo.ZeroShotClassifier(labels, model, scorer="cloze") labels by it',
 }
-"""Arguments of transformers' that change nothing here, with what they may say besides None."""
+"""Tasks of transformers' pipelines that are answered by another call, and by which."""
+NOT_TEXT = "sijo reads text alone"
+HUB_KEY = "the Hub's token is read from HF_TOKEN, or is that of hf auth login"
+SAY_NOTHING: dict[str, tuple[tuple[object, ...], str]] = {
+    "use_fast": ((True,), "there is one tokenizer a model, the fast one"),
+    "framework": (("pt",), "sijo computes by torch or by ONNX: backend="),
+    "trust_remote_code": ((False,), "sijo runs no code of a model's, and opens the families that it knows without"),
+    "config": ((), "a model's config.json is read where its weights are: change it there"),
+    "token": ((), HUB_KEY),
+    "use_auth_token": ((), HUB_KEY),
+    "device_map": ((), "a model is on one device: device="),
+    "model_kwargs": (({},), "dtype=, device= and revision= are given by themselves"),
+    "feature_extractor": ((), NOT_TEXT),
+    "image_processor": ((), NOT_TEXT),
+    "processor": ((), NOT_TEXT),
+    "binary_output": ((False,), "answers are plain values: numpy.asarray(answer) makes an array of them"),
+}
+"""Arguments of transformers' that change nothing, with what they may say besides None, and why nothing else."""
 
 
 def pipeline(
@@ -80,10 +92,8 @@ def pipeline(
     name = ALIASES.get(task, task)
     if name not in TASKS:
         known = (*TASKS, *ALIASES)
-        raise SettingError(
-            f"no pipeline for the task {task!r}{nearest(str(task), known)}; there are {', '.join(known)}. "
-            "sijo.predict answers by every other head that was fine-tuned, and sijo.generate writes"
-        )
+        hint = f": {ELSEWHERE[task]}" if task in ELSEWHERE else nearest(str(task), (*known, *ELSEWHERE))
+        raise SettingError(f"no pipeline for the task {task!r}{hint}; there are {', '.join(known)}")
     _take_out_what_says_nothing(arguments)
     del num_workers
     if dtype is not None and torch_dtype is not None:
@@ -118,12 +128,10 @@ def pipeline(
 
 def _take_out_what_says_nothing(arguments: dict[str, Any]) -> None:
     """Take those of SAY_NOTHING out; SettingError for one that says something."""
-    for argument, allowed in SAY_NOTHING.items():
+    for argument, (allowed, why) in SAY_NOTHING.items():
         if (value := arguments.pop(argument, None)) is not None and value not in allowed:
-            raise SettingError(
-                f"{argument}={value!r} is nothing that this pipeline can do; leave it out (sijo runs no code of a "
-                "model's, and takes device=, dtype= and revision= by themselves)"
-            )
+            told = f"={value!r:.100}" if isinstance(value, bool | int) else "="  # never a token
+            raise SettingError(f"{argument}{told} is nothing that this pipeline can do: {why}. Leave it out")
 
 
 def _columns(task: str, **columns: str | int | None) -> dict[str, str | int]:

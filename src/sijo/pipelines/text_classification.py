@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from sijo.checkpoints.describe import DescribedModel
+from sijo.checkpoints.describe import DescribedModel, FolderDescription, describe
+from sijo.checkpoints.locate import BUILT_IN_FOLDER
 from sijo.errors import SettingError
-from sijo.inference.encode import engine_of
+from sijo.inference.encode import described_engine, engine_of
 from sijo.nn.head_specs import CLASSIFIER
 from sijo.pipelines.base import UNSET, Pipeline
 from sijo.pipelines.cutting import TOKENIZER_ARGUMENTS, InputCut, cut_inputs
@@ -47,7 +48,23 @@ class TextClassificationPipeline(Pipeline):
     arguments = ("top_k", "function_to_apply", "return_all_scores", *TOKENIZER_ARGUMENTS)
 
     def _opened(self, model: "str | Path | Model | None", run_by: Mapping[str, Any]) -> "Engine":
-        return engine_of(model, head=CLASSIFIER, **run_by)
+        how = dict(run_by)
+        opened: FolderDescription | Model
+        if model is None or isinstance(model, str | Path):
+            opened = describe(model, base=how.pop("base", None))
+            heads = {*opened.heads}
+        else:
+            opened = model
+            heads = {*opened.heads, *opened.head_values}
+        if CLASSIFIER not in heads and opened.fitted_head is None:
+            name = "the built-in model" if opened.source == BUILT_IN_FOLDER else opened.source or "the model"
+            raise SettingError(
+                f'{name} has no head that was trained to classify texts; sijo.pipeline("zero-shot-classification") '
+                "labels with it, by labels that you name, and sijo finetune trains such a head"
+            )
+        if isinstance(opened, FolderDescription):
+            return described_engine(opened, head=CLASSIFIER, **how)
+        return engine_of(opened, **how)
 
     def _settings(
         self,

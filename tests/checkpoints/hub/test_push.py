@@ -1,5 +1,6 @@
 """What goes to the Hub, what stays, and what is told when it does not go; against a stand-in of the Hub."""
 
+import inspect
 import json
 import shutil
 
@@ -8,7 +9,7 @@ import pytest
 import sijo
 from hub_stand_in import READS, WRITES, digest
 from sijo.checkpoints.card import Card
-from sijo.checkpoints.hub.push import push
+from sijo.checkpoints.hub.push import push, push_model
 from sijo.errors import CheckpointError, SettingError
 from sijo.files.manifest import verify, write_manifest
 
@@ -198,8 +199,11 @@ def test_a_card_is_made_where_there_is_none_and_the_hub_takes_it(hub, tiny_model
 
 
 def test_a_model_in_memory(hub, tiny_model, tmp_path):
-    # kills: a method that saves beside the user's files, or other weights than those in memory
+    # kills: a method that saves beside the user's files, or other weights than those in memory; an argument that
+    # nobody can find
     model = sijo.load(tiny_model)
+    for name in list(inspect.signature(push_model).parameters)[2:]:
+        assert f"`{name}=" in type(model).push_to_hub.__doc__
     done = model.push_to_hub("team/model", private=True, message="from Python", card=Card(title="tiny"))
     assert (done.url, hub.repos["team/model"].private) == (f"{hub.url}/team/model", True)
     for name, entry in hub.files("team/model").items():

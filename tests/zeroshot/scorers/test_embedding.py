@@ -1,12 +1,14 @@
 """The vector of a label: its phrases, its language's template, and the prototype that examples make."""
 
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
 
 import sijo
 from sijo.errors import SettingError, SijoWarning
+from sijo.inference.encode import engine_of
 from sijo.inference.outputs import unit
 from sijo.zeroshot.labeller import LabelChoice, Labeller
 from sijo.zeroshot.labels import Label, LabelSet
@@ -127,3 +129,56 @@ def test_scorers_that_read_no_examples_say_so(tmp_path):
     trained = sijo.load(head="new:sequence-classification", labels=["sea", "sun"])
     with pytest.raises(SettingError, match="'sea' has an example, which a head"):
         Labeller(open_scorer("trained", trained), LabelChoice(), labels)
+
+
+GUESS = "has no modules.json, so it was not trained to give sentence vectors"
+TEXTS, LABELS = ["the sea", "a goal", "rain", "the bank"], ["sport", "money"]
+DOORS = {
+    "encode": lambda model: sijo.encode(model, TEXTS),
+    "pipeline": lambda model: sijo.pipeline("zero-shot-classification", model)(TEXTS, LABELS),
+    "predict": lambda model: sijo.ZeroShotClassifier(LABELS, model).predict(TEXTS),
+    "stream": lambda model: [*sijo.ZeroShotClassifier(LABELS, model).stream(TEXTS)],
+    "few labels": lambda model: sijo.FewShotClassifier(model=model).fit(TEXTS, LABELS * 2).predict(TEXTS * 2),
+    "class vectors": lambda model: (
+        sijo.ClassVectorClassifier(method="cosine", gamma=0, model=model).fit(TEXTS, LABELS * 2).predict(TEXTS)
+    ),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_vectors_of_a_model_that_was_not_trained_for_them_are_told_once(door, tiny_copy):
+    # kills: a door that says nothing of a guess, one that says it for each call of the network, and a guess that is
+    # told of an encoder, or of a model that is not opened by its folder alone
+    for opened, told in ((lambda: tiny_copy, 0), (lambda: tiny_copy, 1), (lambda: sijo.load(tiny_copy), 1)):
+        model = opened()
+        with warnings.catch_warnings(record=True) as given:
+            warnings.simplefilter("always", SijoWarning)
+            DOORS[door](model)
+        assert [GUESS in str(warning.message) for warning in given].count(True) == told
+        (tiny_copy / "modules.json").unlink(missing_ok=True)
+
+
+def test_a_model_that_is_compared_otherwise_is_told_in_python_too(tiny_copy):
+    # kills: a caution that the command line alone gives
+    (tiny_copy / "config_sentence_transformers.json").write_text('{"similarity_fn_name": "euclidean"}')
+    classifier = sijo.ZeroShotClassifier(LABELS, tiny_copy)
+    with pytest.warns(SijoWarning, match="compared by euclidean") as given:
+        classifier.predict(TEXTS)
+        classifier.predict(TEXTS)
+    assert ["euclidean" in str(warning.message) for warning in given].count(True) == 1
+
+
+def test_commands_tell_a_guess_once(tiny_copy, sijo_cli):
+    # kills: a command that says nothing of it, and one where two doors say it
+    (tiny_copy / "modules.json").unlink()
+    for arguments in (["encode"], ["classify", "--labels", "sport,money"]):
+        ran = sijo_cli(*arguments, "--model", tiny_copy, stdin="\n".join(TEXTS).encode())
+        assert ran.code == 0 and ran.err.count(GUESS) == 1
+
+
+def test_a_model_that_is_learning_is_not_called_a_guess(tiny_copy):
+    # kills: a warning of what training is about to change, as --contrastive and label-matching measure it
+    (tiny_copy / "modules.json").unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SijoWarning)
+        engine_of(sijo.load(tiny_copy), learning=True).encode(TEXTS)

@@ -212,4 +212,4 @@ def trained_scorer(
     model = trained_on_pairs(
         load(source), some.texts, some.right, sentences, settings=settings, seed=seed, device=device, told=told
     )
-    return EmbeddingScorer(engine_of(model, device=device, long_text=long_text, prompt=prompt))
+    return EmbeddingScorer(engine_of(model, device=device, long_text=long_text, prompt=prompt, learning=True))

@@ -132,7 +132,7 @@ class LabelMatchingSetup:
         return replace(sentence, prompts={**sentence.prompts, known: self.before}, default_prompt=known)
 
     def _engine(self) -> Engine:
-        return Engine(self.model, TorchBackend.of(self.model), prompt=self.prompt)
+        return Engine(self.model, TorchBackend.of(self.model), prompt=self.prompt, learning=True)
 
 
 def measured_set(

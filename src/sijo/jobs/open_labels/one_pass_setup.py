@@ -56,7 +56,7 @@ class OnePassSetup:
         for one in judged:  # refused before anything is learned
             for language in one.languages:
                 reads.check(_labels(one, language), "{}")
-        scorer = EmbeddingScorer(Engine(model, TorchBackend.of(model)))
+        scorer = EmbeddingScorer(Engine(model, TorchBackend.of(model), learning=True))
         made = [_bare(recast(one, scorer, settings.questions.most), one) for one in train]
         self.train = LabelQuestions(made, model.tokenizer, settings.questions, lambda text: TEXT_MARK + text)
         LanguageCheck(model).look([text for one in made for text in one.texts])

@@ -12,7 +12,7 @@ from sys import getsizeof
 
 import numpy as np
 
-from sijo.errors import SettingError
+from sijo.errors import SettingError, warn
 from sijo.inference.engine import Engine
 from sijo.inference.outputs import NotFiniteError, ReadCounts, unit
 from sijo.zeroshot.calibration import MINILM, own_calibration
@@ -89,6 +89,7 @@ class EmbeddingScorer(Scorer):
         self.calibration = own_calibration(engine.model.source) or MINILM
         self._kept = KeptVectors()
         self._prototypes: Mapping[tuple[str, ...], np.ndarray] = {}
+        self._told = False
 
     @cached_property
     def label_tokens(self) -> LabelTokens:
@@ -105,7 +106,7 @@ class EmbeddingScorer(Scorer):
 
     @property
     def caution(self) -> str | None:
-        """That the model was not trained to give sentence vectors, if so."""
+        """That the model was not trained to give sentence vectors, or to be compared by the cosine, if so."""
         sentence = self.engine.model.sentence
         similarity = sentence.similarity
         if similarity not in (None, "cosine", *(["dot"] if sentence.normalized else [])):
@@ -113,12 +114,7 @@ class EmbeddingScorer(Scorer):
                 f"{self.engine.model.source} was trained to be compared by {similarity}, and labels are compared "
                 "by the cosine, which leaves out how long a vector is; measure it on texts of your own"
             )
-        if sentence.trained:
-            return None
-        return (
-            f"{self.engine.model.source} has no modules.json, so it was not trained to give sentence vectors; "
-            "the mean of its tokens is a guess"
-        )
+        return self.engine.caution
 
     def score(self, request: ScoreRequest) -> tuple[np.ndarray, ReadCounts]:
         """Cosines (n, L) float64, absolute or not, all of them; 0 for a text without tokens."""
@@ -142,7 +138,14 @@ class EmbeddingScorer(Scorer):
         return bool(self._prototypes)
 
     def vectors(self, labels: Sequence[Label], template: str) -> np.ndarray:
-        """One unit vector for each label, (L, D) float64; only those of labels that are new are computed."""
+        """One unit vector for each label, (L, D) float64; only those of labels that are new are computed.
+
+        Warns, once, of what `caution` says.
+        """
+        if not (self._told or self.engine.learning):
+            self._told = True
+            if self.caution not in (None, self.engine.caution):  # which the engine tells
+                warn(str(self.caution))
         known = {label: self._kept.of(template, label) for label in dict.fromkeys(labels)}
         found = {label: vector for label, vector in known.items() if vector is not None}
         if new := [label for label in known if label not in found]:
