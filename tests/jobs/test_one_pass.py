@@ -59,8 +59,9 @@ def test_what_a_run_leaves(run, tmp_path, tiny_model, neighbours):
     turned = torch.tensor([[2, known, 10, known, 9, known + 1, 11, 12, 3]])
     with torch.inference_mode():
         assert torch.equal(load(tmp_path / "again", "one-pass")(ids).logits, model(ids).logits)
-        moved = (model(turned).logits.flip(1) - model(ids).logits).abs().max()
-    assert (moved < 1e-5) == (neighbours == "hidden")
+        exact = model.double()  # of logits of 40, float32 leaves 1e-4, more on one processor than on another
+        moved = (exact(turned).logits.flip(1) - exact(ids).logits).abs().max()
+    assert (moved < 1e-9) == (neighbours == "hidden")
     asked = [json.loads(line) for line in (tmp_path / "kept.jsonl").read_text().splitlines()]
     names = sorted({row["label"] for row in asked})
     classifier = sijo.ZeroShotClassifier(labels=names, model=str(folder)).fit()
