@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from sijo.app.calibrating import Texts, calibrated_by, calibrates, check_calibration
+from sijo.app.labels_given import labels_given
 from sijo.app.options import ComputeOptions, call_with
 from sijo.app.table_job import TableOptions
-from sijo.errors import SettingError, warn
-from sijo.zeroshot.label_files import read_labels
+from sijo.errors import warn
 from sijo.zeroshot.labels import Labels, LabelSet
 from sijo.zeroshot.scorers.registry import SCORERS
 
@@ -109,11 +109,7 @@ class LabelSettings(ComputeOptions, TableOptions):
 
     def label_set(self) -> LabelSet | None:
         """The labels given by --labels or --labels-file; None when neither was."""
-        if self.labels is not None and self.labels_file is not None:
-            raise SettingError("--labels and --labels-file both say what to choose from; pass one of them")
-        if self.labels_file is not None:
-            return read_labels(self.labels_file)
-        return None if self.labels is None else LabelSet.parse(self.labels, self.labels_separator)
+        return labels_given(self.labels, self.labels_file, self.labels_separator)
 
     def opened(
         self,

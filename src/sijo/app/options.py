@@ -22,6 +22,8 @@ WriterPrecision = Literal["exact", "auto", "bf16", "fp16", "int8"]
 """Those of the backends' registry, which takes a tenth of a second to import."""
 LARGEST = 10**18
 """Of the numbers that an option takes: a seed, and what is added to it, fits 64 bits."""
+TEXT_COLUMN = Parameter(alias="--text-column")
+"""Of --column: the two names are one wherever a column of texts is named."""
 InputFormat = Literal["text", "csv", "jsonl", "parquet", "json", "xlsx"]
 READING = Parameter(group=Group("Reading", sort_key=1))
 COMPUTING = Parameter(group=Group("Computing", sort_key=2))

@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from sijo.app.options import ComputeOptions, call_with
+from sijo.app.options import TEXT_COLUMN, ComputeOptions, call_with
 from sijo.app.progress import RowProgress
 from sijo.app.results import print_json, print_line, print_table, wants_json
 from sijo.app.table_job import TableOptions
@@ -31,9 +31,9 @@ MOST_SHOWN = 40
 class LabelledTable(ComputeOptions, TableOptions):
     """A table with labels in some of its rows, and the encoder that reads it."""
 
-    labels_column: str | None = None
+    labels_column: Annotated[str | None, Parameter(alias="--label-column")] = None
     """The column with the labels of the rows that have one; cells of the others are empty."""
-    column: str | None = None
+    column: Annotated[str | None, TEXT_COLUMN] = None
     """The column with the text: "text", or the only one, by default."""
     labels: str | None = None
     """What there is to choose from, as "business,sport,tech", where no row has some of it yet; the labels that
@@ -59,19 +59,14 @@ class LabelledTable(ComputeOptions, TableOptions):
     """Decides which texts are held out together, and which of many without a label are read."""
     format: Literal["table", "json"] | None = None
     """A table for people, or one JSON object; by default json in a pipe."""
-    quiet: bool = False
+    quiet: Annotated[bool, Parameter(alias="-q")] = False
     """No progress."""
 
     def label_set(self) -> "LabelSet | None":
         """What there is to choose from, where that was said."""
-        from sijo.zeroshot.label_files import read_labels
-        from sijo.zeroshot.labels import LabelSet
+        from sijo.app.labels_given import labels_given
 
-        if self.labels is not None and self.labels_file is not None:
-            raise SettingError("--labels and --labels-file both say what to choose from; pass one of them")
-        if self.labels_file is not None:
-            return read_labels(self.labels_file)
-        return None if self.labels is None else LabelSet.parse(self.labels, self.labels_separator)
+        return labels_given(self.labels, self.labels_file, self.labels_separator)
 
     @contextmanager
     def opened(self, file: str) -> Iterator[tuple["EmbeddingScorer", RowProgress]]:
@@ -133,7 +128,7 @@ class LabelledTable(ComputeOptions, TableOptions):
 class FitSettings(LabelledTable):
     """What a head is fitted to, and where the model goes."""
 
-    out: Path | None = None
+    out: Annotated[Path | None, Parameter(alias="-o")] = None
     """The folder to write: the encoder's files, the head, a card. It appears whole or not at all."""
     overwrite: bool = False
     """Replace a model that is there."""

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from sijo.jobs.open_labels.label_matching_settings import LabelMatchingSettings
     from sijo.jobs.open_labels.one_pass_settings import OnePassSettings
     from sijo.jobs.open_labels.self_training_settings import SelfTrainingSettings
-    from sijo.zeroshot.labels import LabelSet
 
 Task = Literal[
     "classification",
@@ -66,11 +65,11 @@ class FinetuneCommand(FileReading):
     """Of self-training, and of label-matching from a table: what to choose among, as "business,sport,tech"."""
     labels_file: Path | None = None
     """The same from a file: .txt (one a line), .csv (label,description), .json or .toml."""
-    text_column: str | None = None
+    text_column: Annotated[str | None, Parameter(alias="--column")] = None
     """The column with the text; guessed by default, as are the others."""
     second_column: str | None = None
     """The column with a second text, read as one input with the first."""
-    label_column: str | None = None
+    label_column: Annotated[str | None, Parameter(alias="--labels-column")] = None
     """The column with the label."""
     labels_separator: str | None = None
     """For multi-label, what stands between the names in a cell that is no list; semicolons or commas by default."""
@@ -159,7 +158,9 @@ def run(*, options: FinetuneCommand = FinetuneCommand()) -> None:
 def run_matching(options: FinetuneCommand, train: str, out: Path) -> None:
     """Teach a sentence encoder to fit labels, and show how well it did before and does now."""
     settings: Any = resolved_matching(options)
-    labels = label_set(options)
+    from sijo.app.labels_given import labels_given
+
+    labels = labels_given(options.labels, options.labels_file)
     job: Any
     told: dict[str, Any] = {"train": train, "evaluation": options.eval, "how": options.reading()}
     told |= {"text": options.text_column, "label": options.label_column}
@@ -191,18 +192,6 @@ def run_matching(options: FinetuneCommand, train: str, out: Path) -> None:
     rows.append(["mean", "", "", *(_number(results[when]) for when in ("before", "after"))])
     print_table(("set", "labels", "rows", "before", "after"), rows, note="macro-F1 of labels by name, 95 %")
     print_line(out / "model")
-
-
-def label_set(options: FinetuneCommand) -> "LabelSet | None":
-    """What --labels or --labels-file says; None where neither is given."""
-    if options.labels is not None and options.labels_file is not None:
-        raise SettingError("--labels and --labels-file both say what to choose among; pass one of them")
-    from sijo.zeroshot.label_files import read_labels
-    from sijo.zeroshot.labels import LabelSet
-
-    if options.labels_file is not None:
-        return read_labels(options.labels_file)
-    return None if options.labels is None else LabelSet.parse(options.labels)
 
 
 def resolved_matching(options: FinetuneCommand) -> "LabelMatchingSettings | OnePassSettings | SelfTrainingSettings":

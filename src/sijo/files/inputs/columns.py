@@ -41,8 +41,8 @@ def no_column(name: str, columns: Sequence[str], *, kind: str = "csv", instead: 
     parts = [part.strip() for part in name.split(",")]
     if len(parts) > 1 and all(column_named(part, columns) is not None for part in parts):
         return (
-            f"no column {name!r}, but {listed(parts)}; one column is read, so name one of them, or write the texts of "
-            "each row into one column first"
+            f"no column {name!r}, but {listed(parts)}; one column is read, so name one of them, or write the texts "
+            "of each row into one column first"
         )
     hint = nearest(name, columns) or (f"; name the one that is meant with {instead}." if instead else ".")
     return f"no column {name!r}{hint} Columns: {listed(columns)}"
