@@ -198,6 +198,11 @@ class TextTable:
         return self._rereadable
 
     @property
+    def size(self) -> int:
+        """Its bytes; of a file alone."""
+        return self.path.stat().st_size
+
+    @property
     def settings(self) -> dict[str, object]:
         """How the source is read, for the record of a run: whatever of it was said and whatever was found."""
         how: dict[str, object] = {"input format": self.kind, "column": self.column}

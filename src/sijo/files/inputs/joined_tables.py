@@ -105,6 +105,11 @@ class JoinedTables:
             self._must_have_one_type()
 
     @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(self._sizes)
+
+    @property
     def settings(self) -> dict[str, object]:
         """How the files are read, and what each holds, for the record of a run."""
         files = {
@@ -135,6 +140,7 @@ class JoinedTables:
         """Every row in order, in blocks of at most so many rows and hardly more characters: see `TextTable`."""
         number = first_row = held_characters = held_bytes = 0
         held: list[RowBlock] = []
+        self._done = [0.0] * len(self._tables)
         for place, table in enumerate(self._tables):
             for block in table.blocks(rows=rows, characters=characters, up_to_fault=up_to_fault):
                 length, weight = sum(map(len, block.texts)), _weight(block)
