@@ -152,6 +152,23 @@ def test_labels_that_were_mistyped(refused, write, tiny_model, command, words, a
     refused(2, words, command, write("a.csv", "text,label\na,sea\n"), *arguments, "--model", tiny_model)
 
 
+def test_errors_of_the_library_name_the_option_alone(bad):
+    # kills: a setting of Python in the words of a command
+    words = "add a label, give --none-label, or judge it by itself with --multi-label"
+    bad(2, words, labels=("--labels", "sea"), stdin=b"the sea\n")
+
+
+def test_an_output_that_is_the_input(bad, write, tmp_path):
+    # kills: an input replaced by --overwrite, under its own name or a link's; "exists" and no word of it; a new
+    # output refused for an input that is not there
+    path, link = write("a.csv", "text\na\n"), tmp_path / "link.csv"
+    link.symlink_to(path)
+    for output in (path, link):
+        for more in ((), ("--overwrite",), ("--resume",)):
+            bad(2, [f"the output {output} is the input; write it elsewhere"], path, "--output", output, *more)
+    bad(2, "no file", tmp_path / "b.csv", "--output", tmp_path / "b.csv")
+
+
 def test_files_stay_files_beside_labels(refused, classify, write):
     # kills: a mistyped file that is told to be a label; a label refused for its dot; silence on a file's name
     path = write("a.csv", "text\na\n")
@@ -376,6 +393,7 @@ def test_outputs_that_cannot_be_written(bad, write, tmp_path):
         bad(2, "cannot write in", "--output", output, stdin=b"the sea\n")
     bad(2, ["must end in one of", ".csv"], "--output", tmp_path / "out.xls", stdin=b"the sea\n")
     bad(2, ["must end in one of"], "--output", tmp_path / "out", stdin=b"the sea\n")
+    bad(2, ["must end in one of", "out.jsonl'?"], "--output", tmp_path / "out.json", stdin=b"the sea\n")
     (tmp_path / "folder.csv").mkdir()
     bad(2, "no file", "--output", tmp_path / "folder.csv", stdin=b"the sea\n")
 

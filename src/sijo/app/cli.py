@@ -23,7 +23,7 @@ from sijo.app.again import GIVEN
 from sijo.app.evaluation import evaluate
 from sijo.app.fitting import fit, suggest
 from sijo.app.labels_given import IN_ONE
-from sijo.app.options import check_options
+from sijo.app.options import by_options, check_options
 from sijo.app.prediction import predict
 from sijo.app.results import print_line, tell, tell_story, warnings_told
 from sijo.app.serving import serve
@@ -352,7 +352,7 @@ def _meaning(error: BaseException) -> tuple[int, str]:
         case SystemExit():
             return (error.code if isinstance(error.code, int) else 0), ""
         case SijoError():
-            return error.exit_code, str(error)
+            return error.exit_code, by_options(str(error))
         case ModuleNotFoundError() if (missing := not_installed(error)) is not None:
             return missing.exit_code, str(missing)
         case SijoWarning():

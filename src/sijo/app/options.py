@@ -1,6 +1,7 @@
 """Options of a command: none absurd, and handed on to what the library calls by the same names."""
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass
 from inspect import signature
@@ -90,6 +91,19 @@ class ComputeOptions:
             from sijo.inference.threads import thread_count, use_threads
 
             use_threads(thread_count(self.threads))
+
+
+def by_options(sentence: str) -> str:
+    """A sentence of the library, which calls a setting by its name and the option's, for a command: the option's.
+
+    >>> by_options("give none_label (--none-label), or the model (--model) itself, or threads (--workers)")
+    'give --none-label, or the --model itself, or threads (--workers)'
+    """
+    return re.sub(
+        r"\b([a-z_]+) \((--[a-z-]+)\)",
+        lambda found: found[2] if f"--{found[1].replace('_', '-')}" == found[2] else found[0],
+        sentence,
+    )
 
 
 def check_options(options: Mapping[str, Any]) -> None:

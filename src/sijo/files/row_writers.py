@@ -25,6 +25,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
@@ -74,7 +75,9 @@ def format_of(path: str | Path, *, arrays: bool = False, spreadsheet_safe: bool 
     suffix = Path(path).suffix.lower()
     formats: dict[str, Format] = {**SUFFIXES, ARRAY: "npy"} if arrays else SUFFIXES
     if suffix not in formats:
-        raise SettingError(f"output {str(path)!r} must end in one of {', '.join(formats)}")
+        close = get_close_matches(suffix, formats, n=1)
+        hint = f"; did you mean {str(Path(path).with_suffix(close[0]))!r}?" if close else ""
+        raise SettingError(f"output {str(path)!r} must end in one of {', '.join(formats)}{hint}")
     if formats[suffix] == "xlsx" and find_spec("xlsxwriter") is None:
         raise not_installed(ModuleNotFoundError(name="xlsxwriter")) or AssertionError
     if spreadsheet_safe:

@@ -30,7 +30,7 @@ def open_tables(
 ) -> "TextTable | JoinedTables":
     """The rows of a file, a pipe, several files or patterns: one alone as it is, others as one table.
 
-    output  where the answers go, which must not be among several files
+    output  where the answers go, which must be none of the files
     how     as `TextTable` has it
 
     Raises what `TextTable` does, and SettingError for files that do not go together.
@@ -38,6 +38,14 @@ def open_tables(
     words = [str(source) for source in sources]
     files = matching(words)
     if files == words and len(files) == 1:
+        if (
+            output is not None
+            and os.path.lexists(output)
+            and os.path.realpath(files[0]) == os.path.realpath(output)
+        ):
+            raise SettingError(
+                f"the output {output} is the input; write it elsewhere, and move it over the input once it is right"
+            )
         return opened_table(files[0], **how)
     if "-" in files:
         raise SettingError("standard input ('-') stands beside other files; give it alone, or save it to a file")
