@@ -393,7 +393,7 @@ def test_outputs_that_cannot_be_written(bad, write, tmp_path):
         bad(2, "cannot write in", "--output", output, stdin=b"the sea\n")
     bad(2, ["must end in one of", ".csv"], "--output", tmp_path / "out.xls", stdin=b"the sea\n")
     bad(2, ["must end in one of"], "--output", tmp_path / "out", stdin=b"the sea\n")
-    bad(2, ["must end in one of", "out.jsonl'?"], "--output", tmp_path / "out.json", stdin=b"the sea\n")
+    bad(2, ["must end in one of", "did you mean '.jsonl'?"], "--output", tmp_path / "out.json", stdin=b"the sea\n")
     (tmp_path / "folder.csv").mkdir()
     bad(2, "no file", "--output", tmp_path / "folder.csv", stdin=b"the sea\n")
 

@@ -146,13 +146,13 @@ def test_rows_of_all_that_there_are(clock, capsys):
 
 @pytest.mark.parametrize("command", ["classify", "encode", "predict"])
 def test_each_command_tells_of_its_first_block(sijo_cli, tiny_model, tuned, write, monkeypatch, command):
-    # kills: a command whose engine tells nobody how far it is
+    # kills: a command whose engine tells nobody how far it is, or of which rows, of how many
     more = {"classify": ("--labels", "sea,land"), "predict": ("--column", "text")}.get(command, ())
     told = []
-    monkeypatch.setattr(RowProgress, "within", lambda shown, done, of: told.append((done, of)))
+    monkeypatch.setattr(RowProgress, "within", lambda shown, *read: told.append((*read, shown.total, shown._block)))
     model = tuned("classification") if command == "predict" else tiny_model
     assert sijo_cli(command, write("in.txt", "sea\nthe land\n"), *more, "--model", model).code == 0
-    assert told[-1] == (2, 2)
+    assert told[-1] == (2, 2, 2, 2)
 
 
 @pytest.mark.parametrize("shown", [False, True])

@@ -12,13 +12,12 @@ from cyclopts import Parameter
 from rich.table import Column
 from rich.text import Text
 
-from sijo.app.compare import comparing
 from sijo.app.explaining import shown as explaining
 from sijo.app.explaining.options import ExplainOptions
-from sijo.app.label_settings import LabelSettings
-from sijo.app.labels_given import check_sources
+from sijo.app.label_settings import LabelSettings, check_sources
 from sijo.app.many_machines import ManyMachines
 from sijo.app.options import TEXT_COLUMN, call_with
+from sijo.app.prediction.compare import comparing
 from sijo.app.results import RowFormat, print_beside_texts, row_format
 from sijo.app.table_job import TableJob, check_output, drawn_texts, write_or_print
 from sijo.errors import SettingError, SijoError, TextError, warn

@@ -21,8 +21,9 @@ from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError, U
 from sijo.app import bench, classify, encode, export, hub, inspect
 from sijo.app.again import GIVEN
 from sijo.app.evaluation import evaluate
+from sijo.app.evaluation.settings import EvaluateSettings
 from sijo.app.fitting import fit, suggest
-from sijo.app.labels_given import IN_ONE
+from sijo.app.label_settings import IN_ONE
 from sijo.app.options import by_options, check_options
 from sijo.app.prediction import predict
 from sijo.app.results import print_line, tell, tell_story, warnings_told
@@ -156,7 +157,7 @@ def encode_file(
 @app.command(name="evaluate", help_format="markdown")
 def evaluate_files(
     *files: Annotated[str, Parameter(allow_leading_hyphen=True, converter=input_name("evaluate"))],
-    settings: evaluate.EvaluateSettings = evaluate.EvaluateSettings(),  # noqa: B008 (frozen)
+    settings: EvaluateSettings = EvaluateSettings(),  # noqa: B008 (frozen)
 ) -> None:
     """Measure how well models label texts whose labels are known, with 95 % intervals.
 

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from sijo.app.evaluation.gold_rows import GoldRows, gold_rows, label_columns_of
 from sijo.app.evaluation.settings import EvaluateSettings
-from sijo.app.labels_given import check_sources
+from sijo.app.label_settings import check_sources
 from sijo.app.progress import RowProgress
 from sijo.app.table_job import check_output
 from sijo.errors import SettingError

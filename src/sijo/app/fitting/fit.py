@@ -64,7 +64,7 @@ class LabelledTable(ComputeOptions, TableOptions):
 
     def label_set(self) -> "LabelSet | None":
         """What there is to choose from, where that was said."""
-        from sijo.app.labels_given import labels_given
+        from sijo.app.label_settings import labels_given
 
         return labels_given(self.labels, self.labels_file, self.labels_separator)
 

@@ -158,7 +158,7 @@ def run(*, options: FinetuneCommand = FinetuneCommand()) -> None:
 def run_matching(options: FinetuneCommand, train: str, out: Path) -> None:
     """Teach a sentence encoder to fit labels, and show how well it did before and does now."""
     settings: Any = resolved_matching(options)
-    from sijo.app.labels_given import labels_given
+    from sijo.app.label_settings import labels_given
 
     labels = labels_given(options.labels, options.labels_file)
     job: Any
