@@ -111,7 +111,14 @@ def test_names_that_were_mistyped(bad, write):
     bad(2, ["no file", "did you mean 'news.csv'"], path.with_name("new.csv"))
     bad(2, "is a folder", path.parent)
     bad(2, ["no column 'lables'"], path, "--column", "headline", "--labels-column", "lables", labels=())
-    bad(2, ["Unknown option: --lables", "--labels?", "sijo --help"], path, "--lables", "a,b", labels=())
+    bad(
+        2,
+        ["Unknown option: --lables", "--labels?", "See: sijo classify --help"],
+        path,
+        "--lables",
+        "a,b",
+        labels=(),
+    )
     bad(2, ["Unknown option: --lables", "--labels?"], "--lables", "a,b", labels=())
     bad(2, ["--dtype", "float33"], path, "--dtype", "float33")
     bad(2, "--threshold", path, "--threshold", "often")
@@ -121,7 +128,55 @@ def test_names_that_were_mistyped(bad, write):
 def test_an_unknown_command_is_hinted_at(refused):
     # kills: a trace from the argument parser
     refused(2, ["clasify", "classify"], "clasify", "x.csv")
-    refused(2, "x.csv", "evaluate", "x.csv")
+    refused(2, ["no file 'x.csv'"], "evaluate", "x.csv")
+    refused(2, ["no use for 'x.csv'. Give it as --train.", "sijo finetune --help"], "finetune", "x.csv")
+    refused(2, ["no use for 'b'", '--labels "billing,shipping"'], "fit", "x.csv", "--labels", "a", "b")
+
+
+@pytest.mark.parametrize(
+    "words, arguments",
+    [
+        (["no file 'land'. If it is a label, labels go in one argument"], ("--labels", "sea", "land", "sky")),
+        (["no file 'land,'. If it is a label"], ("--labels", "sea,", "land,", "sky")),
+        (
+            ["'labels.csv' is the name of a file; did you mean --labels-file labels.csv?"],
+            ("--labels", "labels.csv"),
+        ),
+        (["ends in ',', and no label stands behind it"], ("--labels", "sea,land,")),
+        (["ends in ';', and no label"], ("--labels", "sea;land;")),
+    ],
+)
+@pytest.mark.parametrize("command", ["classify", "evaluate"])
+def test_labels_that_were_mistyped(refused, write, tiny_model, command, words, arguments):
+    # kills: labels taken for files, a file for a label, and a blank label without a word on where it stands
+    refused(2, words, command, write("a.csv", "text,label\na,sea\n"), *arguments, "--model", tiny_model)
+
+
+def test_errors_of_the_library_name_the_option_alone(bad):
+    # kills: a setting of Python in the words of a command
+    words = "add a label, give --none-label, or judge it by itself with --multi-label"
+    bad(2, words, labels=("--labels", "sea"), stdin=b"the sea\n")
+
+
+def test_an_output_that_is_the_input(bad, write, tmp_path):
+    # kills: an input replaced by --overwrite, under its own name or a link's; "exists" and no word of it; a new
+    # output refused for an input that is not there
+    path, link = write("a.csv", "text\na\n"), tmp_path / "link.csv"
+    link.symlink_to(path)
+    for output in (path, link):
+        for more in ((), ("--overwrite",), ("--resume",)):
+            bad(2, [f"the output {output} is the input; write it elsewhere"], path, "--output", output, *more)
+    bad(2, "no file", tmp_path / "b.csv", "--output", tmp_path / "b.csv")
+
+
+def test_files_stay_files_beside_labels(refused, classify, write):
+    # kills: a mistyped file that is told to be a label; a label refused for its dot; silence on a file's name
+    path = write("a.csv", "text\na\n")
+    ran = refused(2, "did you mean 'a.csv'?", "classify", path.with_name("b.csv"), "--labels", "sea,land")
+    assert "label" not in ran.err.partition("did you mean")[2]
+    assert "--labels holds" not in classify(path, labels=("--labels", "node.js,c.txtual")).err
+    warned = classify(path, labels=("--labels", "labels.txt,sea")).err
+    assert "--labels holds 'labels.txt', which is read as a label; --labels-file" in warned
 
 
 @pytest.mark.parametrize(
@@ -338,6 +393,7 @@ def test_outputs_that_cannot_be_written(bad, write, tmp_path):
         bad(2, "cannot write in", "--output", output, stdin=b"the sea\n")
     bad(2, ["must end in one of", ".csv"], "--output", tmp_path / "out.xls", stdin=b"the sea\n")
     bad(2, ["must end in one of"], "--output", tmp_path / "out", stdin=b"the sea\n")
+    bad(2, ["must end in one of", "did you mean '.jsonl'?"], "--output", tmp_path / "out.json", stdin=b"the sea\n")
     (tmp_path / "folder.csv").mkdir()
     bad(2, "no file", "--output", tmp_path / "folder.csv", stdin=b"the sea\n")
 

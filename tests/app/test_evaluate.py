@@ -67,6 +67,31 @@ def evaluate(sijo_cli, tiny_model):
     return run
 
 
+# --- what is measured
+
+
+def test_files_stand_alone_or_behind_data(evaluate, sijo_cli, refused, tiny_model, write):
+    # kills: a file that has to be named by --data here alone; a pipe that is taken for an option
+    one, two = write("one.csv", table(ROWS)), write("two.csv", table([*ROWS[3:], ("rain", "sun")]))
+    named = evaluate("--data", one, "--data", two)
+    assert [run["way"] for run in named["runs"]] == [run["way"] for run in evaluate(one, two)["runs"]]
+    assert [run["data"] for run in evaluate(one, "--data", two)["runs"]] == [str(one), str(two)]
+    piped = sijo_cli("evaluate", "-", "--model", tiny_model, *FEW, stdin=one.read_bytes())
+    assert piped.code == 0 and piped.rows()[0]["accuracy"] == evaluate(one)["accuracy"]
+    refused(2, ["Unknown option: --lables", "sijo evaluate --help"], "evaluate", one, "--lables", "a,b")
+
+
+def test_columns_are_named_alike_everywhere(evaluate, refused, tiny_model, write):
+    # kills: an option that one command knows by another name; a refusal that names no way out; a text column that
+    # classify would find
+    table_of = write("a.csv", "id,body,topic\n1,the sea,sea\n2,good land,land\n3,salt,sea\n4,the land,land\n")
+    for columns in (("--column", "--labels-column"), ("--text-column", "--label-column")):
+        assert evaluate(table_of, columns[0], "body", columns[1], "topic")["rows"] == 4
+    asked = ("evaluate", table_of, "--model", tiny_model)
+    refused(2, ["no column 'text'", "name one with --column. Columns: id, body, topic"], *asked)
+    refused(2, ["no column 'label'; name the one that is meant with --label-column."], *asked, "--column", "body")
+
+
 # --- every combination
 
 

@@ -47,6 +47,17 @@ def written_labelled(rows):
     return other
 
 
+def test_names_of_options_that_others_have(sijo_cli, rows, tiny_model, tmp_path):
+    # kills: a spelling of evaluate and finetune that fit does not know, and a short one that classify has
+    columns = ("--text-column", "text", "--label-column", "topic")
+    ran = sijo_cli("fit", rows, *columns, "--model", tiny_model, "-o", tmp_path / "model", "-q", "--format", "json")
+    assert ran.code == 0 and ran.err == "" and (tmp_path / "model/config.json").exists()
+    assert sijo_cli("suggest", rows, *columns, "--model", tiny_model, "-q").err == ""
+    for command in ("classify", "encode", "predict"):
+        ran = sijo_cli(command, rows, "--text-column", "text", "--model", tmp_path / "model", "-q")
+        assert ran.code == 0, ran.err
+
+
 def test_a_table_for_people(sijo_cli, rows, tiny_model, tmp_path):
     # kills: figures that only programs see; one label of a class not said
     rows.write_text(rows.read_text().replace("the old sea,", "the old sea,rain"))

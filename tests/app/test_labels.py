@@ -1,10 +1,12 @@
 """`sijo labels`: findings as a table or JSON lines, what a model reads, and files in another format."""
 
 import json
+import warnings
 
 import pytest
 
 from sijo.app import cli
+from sijo.errors import SijoWarning
 from sijo.zeroshot.label_files import read_labels
 
 
@@ -40,6 +42,26 @@ def test_findings_are_told(capsys, labels, tmp_path):
     good = tmp_path / "good.txt"
     good.write_text("sea\nbread\n")
     assert command(capsys, "labels", "check", good) == (0, "", f"2 labels in {good}: nothing to change\n")
+
+
+def test_comments_in_a_text_are_told(capsys, tmp_path):
+    # kills: a comment that wins rows in silence; a set of hashtags told to be comments
+    path, tags, toml = (tmp_path / name for name in ("a.txt", "tags.txt", "a.toml"))
+    path.write_text("# themes\nsea\nbread\n")
+    tags.write_text("#sea\n#bread\n")
+    toml.write_text('# themes\nlabels = ["#sea", "bread"]')
+    code, out, _ = command(capsys, "labels", "check", path)
+    findings = [json.loads(line) for line in out.splitlines()]
+    assert code == 0 and [(one["kind"], one["labels"]) for one in findings if one["kind"] == "comment"] == [
+        ("comment", ["# themes"])
+    ]
+    with pytest.warns(SijoWarning, match=r"a\.txt: the line '# themes' is read as a label, too; leave"):
+        assert read_labels(path).names[0] == "# themes"
+    for file in (tags, toml):
+        assert "comment" not in command(capsys, "labels", "check", file)[1]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            read_labels(file)
 
 
 def test_options_are_read(capsys, labels):

@@ -208,6 +208,7 @@ def test_a_dry_run(sijo_cli, tuned, tiny_model, write, tmp_path, command, more):
     assert told["truncated"] == (3 if command == "predict" else 0)
     assert told["scripts"].keys() == {"Latin", "Hangul"} and told["state"] == "a new file"
     assert told["estimated_memory"] > 1e7
+    assert "languages" not in told and "model_languages" in told  # not those of the file, as they were read
     assert sorted(tmp_path.rglob("*")) == before
     cut = sijo_cli(
         command,

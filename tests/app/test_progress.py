@@ -84,30 +84,75 @@ def test_time_counts_from_what_was_begun_last(clock, capsys):
     assert shown.seconds == 4.0
 
 
-def test_how_much_of_the_first_block_is_read(clock, capsys):
-    # kills: minutes without a word until the first block is done; later blocks told by shares of themselves
+def told(clock, capsys, *steps, total=None):
+    """The lines of a log of those steps, ten seconds after one another, each a name and its arguments."""
     with RowProgress() as shown:
-        clock.at = 3.0
-        shown.within(1, 4)
-        clock.at = 14.0
-        shown.within(3, 4)
-        clock.at = 25.0
-        shown.add(100, 0.5)
-        clock.at = 40.0
-        shown.within(1, 4)
-    lines = capsys.readouterr().err.splitlines()
-    assert lines == ["the first rows: 25%", "the first rows: 75%", "100 rows, 4 rows/s, 0:25 left"]
+        shown.total = total
+        for name, *arguments in steps:
+            clock.at += 10.0
+            getattr(shown, name)(*arguments)
+    return capsys.readouterr().err.splitlines()
+
+
+def test_what_is_read_before_any_block(clock, capsys):
+    # kills: minutes without a word while a calibration, or a file that is fitted to, is read
+    lines = told(clock, capsys, ("within", 1, 4), ("within", 3, 4, "texts"))
+    assert lines == ["the first rows: 25%", "texts: 75%"]
+
+
+def test_rows_within_each_block_count(clock, capsys):
+    # kills: minutes without a word in any block; a speed of 0; the share of a block for that of the file; labels,
+    # read before texts, for rows; time left that jumps from block to block
+    lines = told(
+        clock,
+        capsys,
+        ("work", 100, 0.5),
+        ("within", 2, 2),  # labels
+        ("within", 49, 98),
+        ("add", 100, 0.5),
+        ("work", 100, 1.0),
+        ("within", 30, 60),  # equal texts are read once
+        ("add", 100, 1.0),
+    )
+    assert lines == [
+        "2 rows, 0.1 rows/s, 33:00 left",
+        "51 rows, 2 rows/s, 1:28 left",
+        "100 rows, 2 rows/s, 0:40 left",
+        "130 rows, 2 rows/s, 0:32 left",
+    ]
+
+
+def test_rows_of_all_that_there_are(clock, capsys):
+    # kills: rows that were kept by an earlier run forgotten, or counted into the speed; a last line beside the
+    # summary; "1 rows"
+    steps = [
+        ("keep", 2048, 0.1),
+        ("work", 2048, 0.5),
+        ("within", 512, 2048),
+        ("add", 2048, 0.5),
+        ("work", 904, 1.0),
+    ]
+    lines = told(clock, capsys, *steps, ("add", 904, 1.0), total=5000)
+    assert lines == [
+        "2,560 of 5,000 rows, 17 rows/s, 2:23 left",
+        "4,096 of 5,000 rows, 51 rows/s, 0:18 left",
+        "4,096 of 5,000 rows, 51 rows/s, 0:18 left",
+    ]
+    assert told(clock, capsys, ("work", 1, 1.0), ("within", 1, 1), ("add", 1, 1.0), total=1) == [
+        "1 of 1 row, 0.05 rows/s"
+    ]
+    assert told(clock, capsys, ("work", 16, None), ("add", 16, None)) == []
 
 
 @pytest.mark.parametrize("command", ["classify", "encode", "predict"])
 def test_each_command_tells_of_its_first_block(sijo_cli, tiny_model, tuned, write, monkeypatch, command):
-    # kills: a command whose engine tells nobody how far it is
+    # kills: a command whose engine tells nobody how far it is, or of which rows, of how many
     more = {"classify": ("--labels", "sea,land"), "predict": ("--column", "text")}.get(command, ())
     told = []
-    monkeypatch.setattr(RowProgress, "within", lambda shown, done, of: told.append((done, of)))
+    monkeypatch.setattr(RowProgress, "within", lambda shown, *read: told.append((*read, shown.total, shown._block)))
     model = tuned("classification") if command == "predict" else tiny_model
     assert sijo_cli(command, write("in.txt", "sea\nthe land\n"), *more, "--model", model).code == 0
-    assert told[-1] == (2, 2)
+    assert told[-1] == (2, 2, 2, 2)
 
 
 @pytest.mark.parametrize("shown", [False, True])

@@ -226,6 +226,6 @@ def test_ctrl_c_before_the_first_block(sijo_cli, tiny_model, write, tmp_path, mo
     monkeypatch.setattr("sijo.inference.engine.Engine.encode", stopped)
     run = ["classify", write("in.txt", "the sea\n"), *LABELS, "--model", tiny_model]
     ran = sijo_cli(*run, "-o", tmp_path / "o.csv")
-    assert ran.code == 130 and "the first block of rows is not done yet; this goes on: sijo classify" in ran.err
+    assert ran.code == 130 and "the first block of rows was not done; this begins again: sijo classify" in ran.err
     assert [path.name for path in tmp_path.iterdir()] == ["in.txt"]
     assert sijo_cli(*run).code == 130

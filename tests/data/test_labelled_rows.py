@@ -125,8 +125,16 @@ def test_squads_own_file(write):
     [
         ("classification", "txet,label\nsea,a\n", {"text": "text"}, SettingError, "did you mean 'txet'"),
         ("classification", "text,label\nsea,a\n", {"label": "labl"}, SettingError, "did you mean 'label'"),
-        ("classification", "a,b,c\nsea,a,b\n", {}, SettingError, "columns.text=NAME. Columns: a, b, c"),
-        ("classification", "text,a,b\nsea,a,b\n", {}, SettingError, "columns.label=NAME"),
+        (
+            "classification",
+            "a,b,c\nsea,a,b\n",
+            {},
+            SettingError,
+            "--text-column NAME, or columns.text=NAME. Columns: a, b, c",
+        ),
+        ("classification", "text,a,b\nsea,a,b\n", {}, SettingError, "--label-column NAME, or columns.label"),
+        ("classification", "text;label\nsea;a\n", {}, SettingError, "pass --delimiter ';'"),
+        ("classification", "id;text;label\n1;sea;a\n", {"label": "label"}, SettingError, "pass --delimiter ';'"),
         ("classification", "text,label\n", {}, TextError, "has no rows"),
         ("classification", "text,label\nsea,\n", {}, TextError, "line 2: the column 'label' holds ''"),
         ("classification", "text,label\nsea\n", {}, TextError, "number of fields is 1"),

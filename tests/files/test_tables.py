@@ -412,6 +412,9 @@ def test_the_only_column_of_strings_holds_the_text(tmp_path):
         ("a.jsonl", '{"a": "x", "b": "y"}', {}, r"name one with --column\. Columns: a, b$"),
         ("a.jsonl", '{"body": "x"}', {"column": "bodi"}, r"did you mean 'body'\?"),
         ("a.csv", "id;text\n1;a\n", {}, r"'id;text', that looks parted by ';'; pass --delimiter ';'"),
+        ("a.csv", "id;Body\n1;a\n", {"column": "Body"}, r"no column 'Body', and one .*; pass --delimiter ';'$"),
+        ("a.tsv", "id|Body\n1|a\n", {"column": "Body"}, r"no column 'Body', and one .*; pass --delimiter '\|'$"),
+        ("a.csv", "S,B\na,b\n", {"column": "S, B"}, r"no column 'S, B', but S, B; one column is read, so name one"),
         ("a.csv", "text\na\n", {"delimiter": "::"}, r"delimiter '::' must be one character"),
         ("a.jsonl", '{"text": "a"}', {"delimiter": ";"}, r"which has no delimiter; leave --delimiter out"),
         ("a.jsonl", '{"text": "a"}', {"header": False}, r"which has no header; leave --no-header out"),
@@ -456,6 +459,19 @@ def test_another_column_that_is_not_there(write, name, content):
     [block] = TextTable(write(name, content)).blocks()
     with pytest.raises(SettingError, match=r"no column 'lable'; did you mean 'label'\? Columns: text, label$"):
         block.values("lable")
+
+
+def test_another_column_of_a_table_that_is_not_parted(write):
+    # catches a list of one column, "text;label", and no way out, where the text's column happens to be found
+    [block] = TextTable(write("a.csv", "text;label\na;b\n"), column="text;label").blocks()
+    with pytest.raises(SettingError, match=r"no column 'label', and one .*; pass --delimiter ';'$"):
+        block.values("label")
+
+
+def test_no_delimiter_is_told_of_what_has_none(tmp_path):
+    # catches the advice --delimiter for a kind of table that then refuses it
+    with pytest.raises(SettingError, match=r"no column 'Body'\. Columns: id;x$"):
+        TextTable(parquet(tmp_path / "a.parquet", {"id;x": ["1;a"]}), column="Body")
 
 
 def test_a_column_without_a_name_is_kept(write):

@@ -12,12 +12,12 @@ from cyclopts import Parameter
 from rich.table import Column
 from rich.text import Text
 
-from sijo.app.compare import comparing
 from sijo.app.explaining import shown as explaining
 from sijo.app.explaining.options import ExplainOptions
-from sijo.app.label_settings import LabelSettings
+from sijo.app.label_settings import LabelSettings, check_sources
 from sijo.app.many_machines import ManyMachines
-from sijo.app.options import call_with
+from sijo.app.options import TEXT_COLUMN, call_with
+from sijo.app.prediction.compare import comparing
 from sijo.app.results import RowFormat, print_beside_texts, row_format
 from sijo.app.table_job import TableJob, check_output, drawn_texts, write_or_print
 from sijo.errors import SettingError, SijoError, TextError, warn
@@ -55,7 +55,7 @@ LABEL_WIDTH, BEST_WIDTH = 32, 48
 class ClassifySettings(ExplainOptions, LabelSettings, ManyMachines):
     """How rows are labelled, and where the answers go."""
 
-    column: str | None = None
+    column: Annotated[str | None, TEXT_COLUMN] = None
     """The column with the text: "text", or the only one, by default."""
     labels_column: str | None = None
     """A column that holds each row's own labels, as a list or with semicolons or commas between."""
@@ -145,6 +145,7 @@ def _notes(counts: Counter[str], labeller: "Labeller") -> Iterator[str]:
 def run(sources: Sequence[str], settings: ClassifySettings) -> None:
     """Label the rows of `sources` as the settings say, to a file or to standard output."""
     settings.take_threads()
+    check_sources(sources, settings.labels)
     labels = settings.label_set()
     if (settings.labels_column is None) == (labels is None) and (labels is not None or settings.model is None):
         raise SettingError(NO_LABELS)

@@ -16,13 +16,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated, Literal, NoReturn
 
-from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError
+from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError, UnusedCliTokensError
 
 from sijo.app import bench, classify, encode, export, hub, inspect
 from sijo.app.again import GIVEN
 from sijo.app.evaluation import evaluate
+from sijo.app.evaluation.settings import EvaluateSettings
 from sijo.app.fitting import fit, suggest
-from sijo.app.options import check_options
+from sijo.app.label_settings import IN_ONE
+from sijo.app.options import by_options, check_options
 from sijo.app.prediction import predict
 from sijo.app.results import print_line, tell, tell_story, warnings_told
 from sijo.app.serving import serve
@@ -58,7 +60,7 @@ def input_name(*command: str) -> Callable[[object, Sequence[Token]], str]:
     return read
 
 
-COMMANDS = (attribute, bench, distill, evaluate, export, finetune, fit, generate, inspect, pretrain, serve, suggest)
+COMMANDS = (attribute, bench, distill, export, finetune, fit, generate, inspect, pretrain, serve, suggest)
 for module in COMMANDS:
     app.command(module.run, name=module.__name__.rpartition(".")[2], help_format="markdown")
 for name, run_command in (("push", hub.push), ("download", hub.download)):
@@ -152,9 +154,41 @@ def encode_file(
     encode.run(inputs, settings)
 
 
+@app.command(name="evaluate", help_format="markdown")
+def evaluate_files(
+    *files: Annotated[str, Parameter(allow_leading_hyphen=True, converter=input_name("evaluate"))],
+    settings: EvaluateSettings = EvaluateSettings(),  # noqa: B008 (frozen)
+) -> None:
+    """Measure how well models label texts whose labels are known, with 95 % intervals.
+
+    FILES are tables of texts and their labels, each measured by itself, as --data names them: .csv, .tsv, .jsonl,
+    .json, .parquet or .xlsx, or - for standard input.
+
+    Prints accuracy, macro-F1, calibration error (ECE), risk and coverage, a line for each label and the confusion
+    matrix; as one JSON object in a pipe or with --format json. With --none-label, and rows of that label, also how
+    well these are told from the others.
+
+        sijo evaluate examples/requests.csv --text-column text --label-column domain
+
+    Give --labels-file to put a description beside each label. Give several files, or --model or --scorer several
+    times, to see every combination in one table, with the mean over data sets and each way's difference to the
+    first.
+
+        sijo evaluate news.csv mail.csv --model built-in --model FOLDER --report table.md
+
+    With --task generalized-zero-shot some labels have labelled texts, in --train, and others have none: accuracy of
+    both kinds among all labels, their harmonic mean H and the area under their curve (AUSUC), by four methods.
+
+        sijo evaluate --task generalized-zero-shot all.csv --train seen.csv --plot curve.svg
+    """
+    evaluate.run(files, settings)
+
+
 @app.command(help_format="markdown")
 def report(
-    *runs: Path, out: Path | None = None, texts: Annotated[bool, Parameter(negative="--no-texts")] = True
+    *runs: Path,
+    out: Annotated[Path | None, Parameter(alias="-o")] = None,
+    texts: Annotated[bool, Parameter(negative="--no-texts")] = True,
 ) -> None:
     """Draw what happened in a run of training into one HTML file, and print its path.
 
@@ -295,6 +329,23 @@ def _report(error: BaseException) -> int:
     return code
 
 
+INPUTS = {"finetune": "--train", "generate": "--prompt"}
+"""The option that takes what a person may give such a command alone."""
+
+
+def _of_arguments(error: CycloptsError) -> str:
+    """What is wrong with the arguments of a command, and where that is told."""
+    command = " ".join(("sijo", *(error.command_chain or ())))
+    words = re.sub(r"(\d{20})\d{40,}", r"\1…", " ".join(str(error).split()))
+    if isinstance(error, UnusedCliTokensError):
+        words = f"{command} has no use for {', '.join(map(repr, error.unused_tokens or ()))}."
+        if any(token in ("--labels", "--for-labels") for token in error.root_input_tokens or ()):
+            words += f" If that is a label, {IN_ONE}."
+        elif (option := INPUTS.get(command.rpartition(" ")[2])) is not None:
+            words += f" Give it as {option}."
+    return f"{words} See: {command} --help"
+
+
 def _meaning(error: BaseException) -> tuple[int, str]:
     match error:
         case SystemExit() if isinstance(error.__context__, BrokenPipeError):
@@ -302,14 +353,13 @@ def _meaning(error: BaseException) -> tuple[int, str]:
         case SystemExit():
             return (error.code if isinstance(error.code, int) else 0), ""
         case SijoError():
-            return error.exit_code, str(error)
+            return error.exit_code, by_options(str(error))
         case ModuleNotFoundError() if (missing := not_installed(error)) is not None:
             return missing.exit_code, str(missing)
         case SijoWarning():
             return error.exit_code, f"{error} (an error by --strict)"
         case CycloptsError():
-            words = re.sub(r"(\d{20})\d{40,}", r"\1…", " ".join(str(error).split()))
-            return SettingError.exit_code, f"{words} See: sijo --help"
+            return SettingError.exit_code, _of_arguments(error)
         case KeyboardInterrupt() | Terminated():
             return (143, "terminated") if isinstance(error, Terminated) else (130, "interrupted")
         case BrokenPipeError():

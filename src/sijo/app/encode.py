@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from sijo.app.options import ComputeOptions, call_with
+from sijo.app.options import TEXT_COLUMN, ComputeOptions, call_with
 from sijo.app.table_job import TableJob, TableOptions, answering, check_output, write_output
 from sijo.version import __version__
 
@@ -36,7 +36,7 @@ class EncodeSettings(ComputeOptions, TableOptions):
     output: Annotated[Path | None, Parameter(alias="-o")] = None
     """A .parquet, .jsonl, .csv, .tsv or .xlsx with every input column and `vector`, or a .npy with the vectors
     alone, an array (rows, D) of float32; it appears whole or not at all."""
-    column: str | None = None
+    column: Annotated[str | None, TEXT_COLUMN] = None
     """The column with the text: "text", or the only one, by default."""
     prompt: str | None = None
     """What stands before each text: the name of one of the model's prompts, such as query or passage, or words such

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from sijo.app.numbers import percent
-from sijo.app.options import ReadingOptions, call_with
+from sijo.app.options import TEXT_COLUMN, ReadingOptions, call_with
 from sijo.app.results import print_json, print_line, tell, wants_json
 from sijo.errors import SettingError
 
@@ -36,9 +36,9 @@ class ExportSettings(ReadingOptions):
     texts: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
     """A file of texts like those it is for, to compare it with the original on: .txt, .csv, .tsv, .jsonl or
     .parquet, or - for standard input. By default some that come with sijo."""
-    column: str | None = None
+    column: Annotated[str | None, TEXT_COLUMN] = None
     """The column of --texts with the text."""
-    out: Path | None = None
+    out: Annotated[Path | None, Parameter(alias="-o")] = None
     """A folder that is not there yet, for a copy of the model with the file; by default FOLDER itself gets it.
     Blocks, which take the place of the weights, must have one."""
     keep_anyway: bool = False

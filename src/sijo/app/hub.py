@@ -1,6 +1,9 @@
 """`sijo push` and `sijo download`: a model's folder to the Hugging Face Hub, and a model from it."""
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from sijo.app.numbers import file_size
 from sijo.app.results import print_line, tell
@@ -44,7 +47,9 @@ def push(
     print_line(done.url)
 
 
-def download(repo: str, /, *, revision: str | None = None, out: Path | None = None) -> None:
+def download(
+    repo: str, /, *, revision: str | None = None, out: Annotated[Path | None, Parameter(alias="-o")] = None
+) -> None:
     """Fetch a model from the Hugging Face Hub, whole or not at all, and print its folder.
 
     REPO is org/name. Without --out it goes to the Hub's cache, from which every command then opens it by its name,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sijo.errors import SettingError
+from sijo.errors import SettingError, warn
 from sijo.names import composed, in_other_form
 from sijo.texts import shortened
 
@@ -18,8 +18,14 @@ def named_labels(
     """What --labels or --labels-file says; None where neither is given.
 
     say  tells a person of names in another Unicode form
+
+    Raises SettingError for both, for a name of a file in place of its labels, and for a mark with nothing behind
+    it; warns of a file's name among several labels.
+
+    >>> named_labels("sea, land", None, None, print).names
+    ('sea', 'land')
     """
-    from sijo.zeroshot.label_files import read_label_file
+    from sijo.zeroshot.label_files import FORMATS, read_label_file
     from sijo.zeroshot.labels import LabelSet
 
     if labels is not None and file is not None:
@@ -30,8 +36,20 @@ def named_labels(
         return read.label_set()
     if labels is None:
         return None
+    line = labels.strip()
+    if separator is None and line and line[-1] in ",;" and line.strip(",; "):
+        raise SettingError(
+            f"--labels {labels!r} ends in {line[-1]!r}, and no label stands behind it; leave it out, or add the "
+            "label that is missing"
+        )
     tell_form([labels], "--labels", say)
-    return LabelSet.parse(labels, separator)
+    given = LabelSet.parse(labels, separator)
+    files = [name for name in given.names if name.lower().endswith(FORMATS)]
+    if files and len(given.names) == 1:
+        raise SettingError(f"--labels {labels!r} is the name of a file; did you mean --labels-file {files[0]}?")
+    if files:
+        warn(f"--labels holds {files[0]!r}, which is read as a label; --labels-file reads the labels of a file")
+    return given
 
 
 def tell_form(names: Iterable[object], where: str, say: Callable[[str], None]) -> None:

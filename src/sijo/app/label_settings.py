@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,7 +13,7 @@ from sijo.app.calibrating import Texts, calibrated_by, calibrates, check_calibra
 from sijo.app.label_names import named_labels
 from sijo.app.options import CALIBRATING, HEADS, MANY_LABELS, ComputeOptions, call_with
 from sijo.app.table_job import TableOptions
-from sijo.errors import warn
+from sijo.errors import SettingError, warn
 from sijo.zeroshot.labels import Labels, LabelSet
 from sijo.zeroshot.scorers.registry import SCORERS
 
@@ -27,6 +28,8 @@ else:
 
 CalibrationName = Literal["none", "refine", "batch", "standardize", "prior", "contextual", "dcpmi", "auto"]
 SCORER_HELP = f"How labels are scored: {', '.join(row.help for row in SCORERS.values())}, or as suits the model."
+IN_ONE = 'labels go in one argument, with commas between, as in --labels "billing,shipping"'
+"""What would do where labels stand behind each other."""
 
 
 @Parameter(name="*")
@@ -249,3 +252,21 @@ def _reopened(
     from sijo.zeroshot.calibrating.fitting import calibrated
 
     return calibrated(labeller, settings.calibrate, None, fitted, risk=settings.risk, none_risk=settings.none_risk)
+
+
+def check_sources(sources: Sequence[str], labels: str | None) -> None:
+    """Raise SettingError for an input that is no file by its name or in fact, where it may be a label."""
+    if labels is None:
+        return
+    from sijo.files.inputs.sources import readable
+    from sijo.files.table_formats import SUFFIXES, ending
+    from sijo.files.urls import is_url
+
+    for source in sources:
+        path = Path(source)
+        if source == "-" or is_url(source) or has_magic(source) or path.exists() or ending(path)[0] in SUFFIXES:
+            continue
+        try:
+            readable(path)
+        except SettingError as error:
+            raise SettingError(f"{error}. If it is a label, {IN_ONE}") from None

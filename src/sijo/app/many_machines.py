@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from cyclopts import Group, Parameter
 
 from sijo.app.again import resuming
+from sijo.app.numbers import rows_in_words
 from sijo.app.progress import RowProgress
-from sijo.app.table_job import TableOptions, answering, in_words
+from sijo.app.table_job import TableOptions, answering
 from sijo.errors import CheckpointError, RefusedError, SettingError, SijoError, TextError
 
 if TYPE_CHECKING:
@@ -179,9 +180,8 @@ class ManyMachines(TableOptions):
             except BaseException:
                 if kept := folder.kept:
                     are = "is" if kept == 1 else "are"
-                    self.say(
-                        f"{in_words(kept)} {are} done and kept in {folder.place.name}; this goes on: {resuming()}"
-                    )
+                    done = f"{rows_in_words(kept)} {are} done and kept in {folder.place.name}"
+                    self.say(f"{done}; this goes on: {resuming()}")
                 raise
 
     @contextmanager

@@ -74,3 +74,22 @@ def clock(seconds: float) -> str:
     """
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
+
+
+def rows_in_words(rows: int) -> str:
+    """How many rows, for people.
+
+    >>> rows_in_words(1), rows_in_words(2_048)
+    ('1 row', '2,048 rows')
+    """
+    return "1 row" if rows == 1 else f"{rows:,} rows"
+
+
+def speed_in_words(rows: int, seconds: float) -> str:
+    """How many rows a second, for people.
+
+    >>> speed_in_words(4_500, 3), speed_in_words(1, 20)
+    ('1,500 rows/s', '0.05 rows/s')
+    """
+    rate = rows / max(seconds, 1e-9)
+    return f"{rate:,.0f} rows/s" if rate >= 1 or not rows else f"{rate:.1g} rows/s"

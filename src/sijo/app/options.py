@@ -1,6 +1,7 @@
 """Options of a command: none absurd, and handed on to what the library calls by the same names."""
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass
 from inspect import signature
@@ -22,6 +23,8 @@ WriterPrecision = Literal["exact", "auto", "bf16", "fp16", "int8"]
 """Those of the backends' registry, which takes a tenth of a second to import."""
 LARGEST = 10**18
 """Of the numbers that an option takes: a seed, and what is added to it, fits 64 bits."""
+TEXT_COLUMN = Parameter(alias="--text-column")
+"""Of --column: the two names are one wherever a column of texts is named."""
 InputFormat = Literal["text", "csv", "jsonl", "parquet", "json", "xlsx"]
 READING = Parameter(group=Group("Reading", sort_key=1))
 CALIBRATING = Parameter(group=Group("Calibrating", sort_key=2))
@@ -91,6 +94,19 @@ class ComputeOptions:
             from sijo.inference.threads import thread_count, use_threads
 
             use_threads(thread_count(self.threads))
+
+
+def by_options(sentence: str) -> str:
+    """A sentence of the library, which calls a setting by its name and the option's, for a command: the option's.
+
+    >>> by_options("give none_label (--none-label), or the model (--model) itself, or threads (--workers)")
+    'give --none-label, or the --model itself, or threads (--workers)'
+    """
+    return re.sub(
+        r"\b([a-z_]+) \((--[a-z-]+)\)",
+        lambda found: found[2] if f"--{found[1].replace('_', '-')}" == found[2] else found[0],
+        sentence,
+    )
 
 
 def check_options(options: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
 
 from sijo.app.again import resuming
-from sijo.app.numbers import clock
+from sijo.app.numbers import clock, rows_in_words, speed_in_words
 from sijo.app.results import Screen, tell
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class ProgressReport:
 
     def __init__(self, *, shown: bool = True, bar: bool = True) -> None:
         self.seconds = 0.0
-        self._shown = shown
+        self.shown = self._shown = shown
         self._bar = bar
         self._live: Any = None
         self._soon: threading.Timer | None = None
@@ -101,13 +101,14 @@ class ProgressReport:
         elif self._shown:
             tell(sentence)
 
-    def _show(self, words: str, share: float | None) -> None:
-        """Show the words and the time left; `share` of the work is done, None where that is not known."""
+    def _show(self, words: str, share: float | None, *, last: bool = False) -> None:
+        """Show the words and the time left; `share` of the work is done, None where that is not known. The last of
+        them stand in no log: a summary follows."""
         self._settle()
         if self._live is not None:
             total = None if share is None else 1.0
             self._live.update(self._task, description=words, completed=share or 0.0, total=total)
-        elif self._shown and time.perf_counter() - self._last_line >= EVERY_SECONDS:
+        elif self._shown and not last and time.perf_counter() - self._last_line >= EVERY_SECONDS:
             self._last_line = time.perf_counter()
             tell(f"{words}{self._left(share)}")
 
@@ -129,22 +130,74 @@ class RowProgress(ProgressReport):
     """Counts rows."""
 
     rows = 0
+    """Those done by this run."""
+    kept = 0
+    """Those that were done before it."""
+    total: int | None = None
+    """All that there are, where somebody knows."""
+    _asked = 0
+    """Rows of all blocks so far that are done or at work."""
+    _block = _inside = 0.0
+    """Rows of the block at work, and how many of them its inputs so far stand for."""
+    _shares: tuple[float | None, float | None] = (None, None)
+    """Of the input before the block at work, and with it."""
+
+    def keep(self, rows: int, share: float | None) -> None:
+        """Rows had been done before; `share` of the input is behind them."""
+        self.kept += rows
+        self._asked += rows
+        self._shares = (share, share)
+        self.skip(self._share_at(self.kept, share))
+
+    def work(self, rows: int, share: float | None) -> None:
+        """A block of so many rows is at work; with it `share` of the input is read."""
+        if self.rows:
+            self._tell(self.rows, self._shares[1])
+        self._asked += rows
+        self._block, self._inside, self._shares = rows, 0.0, (self._shares[1] or 0.0, share)
 
     def within(self, done: int, of: int, what: str = "the first rows") -> None:
-        """So many inputs of the block at work are read: told of the first block alone, behind which rows count."""
-        if not self.rows:
-            self._show(f"{what}: {done / of:.0%}", None)
+        """So many inputs of those at work are read: texts or windows of a block's rows, or before any, of `what`.
+
+        Where a block is read by several calls, as labels are before texts, an input stands for a row at most.
+        """
+        if not self._asked:
+            if not self.rows:
+                self._show(f"{what}: {done / of:.0%}", None)
+            return
+        inside = self._inside + done / of * min(of, self._block - self._inside)
+        if done == of:
+            self._inside = inside
+        before, behind = self._shares
+        share = None
+        if before is not None and behind is not None:
+            share = before + (behind - before) * inside / max(self._block, 1)
+        self.seconds = time.perf_counter() - self._started
+        self._tell(self.rows + int(inside), share)
 
     def add(self, rows: int, share: float | None) -> None:
         """Count more rows; `share` of the input is read, None where that is not known."""
         self.rows += rows
+        self._block = self._inside = 0.0
         self.seconds = time.perf_counter() - self._started
-        self._show(f"{self.rows:,} rows, {self.rows_per_second:,.0f} rows/s", share)
+        done = self.kept + self.rows
+        self._tell(self.rows, share, last=done == self._asked and done >= (self.total or 0))
+
+    def _tell(self, rows: int, share: float | None, *, last: bool = False) -> None:
+        """Show that so many rows are done by this run."""
+        done = self.kept + rows
+        words = rows_in_words(done) if self.total is None else f"{done:,} of {rows_in_words(self.total)}"
+        if rows:
+            words += f", {speed_in_words(rows, self.seconds)}"
+        self._show(words, self._share_at(done, share), last=last)
+
+    def _share_at(self, rows: int, share: float | None) -> float | None:
+        return share if not self.total else min(rows / self.total, 1.0)
 
     @property
-    def rows_per_second(self) -> float:
-        """Rows done by this run over the seconds it took."""
-        return self.rows / max(self.seconds, 1e-9)
+    def speed(self) -> str:
+        """How many rows a second this run did, in words."""
+        return speed_in_words(self.rows, self.seconds)
 
 
 class RunProgress(ProgressReport):

@@ -5,6 +5,7 @@ or not at all, by a run that can be resumed; or to standard output as they come.
 """
 
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -15,10 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from sijo.app.again import resuming
+from sijo.app.numbers import rows_in_words
 from sijo.app.options import ReadingOptions, call_with
 from sijo.app.progress import RowProgress
 from sijo.app.results import RowFormat, row_format, rows_out, tell
-from sijo.errors import SettingError
+from sijo.errors import SettingError, SijoError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from sijo.files.output_job import OutputJob
     from sijo.files.tables import RowBlock, TextTable
 
+COUNTED_BYTES = 16 * 2**20
+"""Of the largest file whose rows are counted before they are answered, which then takes a second at most."""
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
@@ -73,7 +77,7 @@ class TableOptions(ReadingOptions):
         if counts is None:
             self.say(f"{self.place} is complete already")
             return
-        rows = in_words(counts["kept"] + counts["rows"])
+        rows = rows_in_words(counts["kept"] + counts["rows"])
         self.say(rows + ("" if self.place is None else f" in {self.place}") + speed_of(counts, progress))
         for note in notes(counts):
             self.say(note)
@@ -139,7 +143,7 @@ class TableJob(Generic[Answer]):
     def to_file(self, job: "OutputJob", progress: RowProgress, tell_kept: Callable[[str], None]) -> Counter[str]:
         """Answer what is not done yet, and write the output.
 
-        tell_kept  told how many rows are kept where the work ends early
+        tell_kept  told how many rows are kept where the work ends early, and what the command behind it does
 
         Returns the counts, with the rows that were done before as `kept`.
         """
@@ -154,12 +158,14 @@ class TableJob(Generic[Answer]):
                 blocks += 1
                 if job.done(block):
                     counts["kept"] += len(block.texts)
-                    progress.skip(self.table.share())
+                    progress.keep(len(block.texts), self.table.share())
                 else:
                     job.must_fit([block])
+                    progress.work(len(block.texts), self.table.share())
                     yield block
 
         try:
+            progress.total = self._total(progress)
             if self.table.rereadable:
                 job.must_fit(self.table.blocks(rows=self.rows))
             for block, answer in self.answered(to_do()):
@@ -172,9 +178,9 @@ class TableJob(Generic[Answer]):
             job.finish(blocks)
         except BaseException as error:
             if done := counts["kept"] + counts["rows"]:
-                tell_kept(f"{in_words(done)} {'is' if done == 1 else 'are'} done and kept")
+                tell_kept(f"{rows_in_words(done)} {'is' if done == 1 else 'are'} done and kept; this goes on")
             elif isinstance(error, KeyboardInterrupt):
-                tell_kept("the first block of rows is not done yet")
+                tell_kept("nothing is kept yet, since the first block of rows was not done; this begins again")
             raise
         return counts
 
@@ -211,8 +217,15 @@ class TableJob(Generic[Answer]):
 
     def each(self, progress: RowProgress, counts: Counter[str]) -> Iterator[tuple["RowBlock", Answer]]:
         """Every block with its answer, to be printed; counted once whoever asked for it is done with it."""
+
+        def to_do() -> Iterator["RowBlock"]:
+            for block in self.table.blocks(rows=self.rows):
+                progress.work(len(block.texts), self.table.share())
+                yield block
+
         try:
-            for block, answer in self.answered(self.table.blocks(rows=self.rows)):
+            progress.total = self._total(progress)
+            for block, answer in self.answered(to_do()):
                 if sys.stdout.isatty():
                     progress.hide()
                 yield block, answer
@@ -220,8 +233,19 @@ class TableJob(Generic[Answer]):
                 progress.add(len(block.texts), self.table.share())
         except KeyboardInterrupt:
             if counts["rows"]:
-                tell(f"{in_words(counts['rows'])} printed; a run with --output FILE goes on with --resume")
+                tell(f"{rows_in_words(counts['rows'])} printed; a run with --output FILE goes on with --resume")
             raise
+
+    def _total(self, progress: RowProgress) -> int | None:
+        """How many rows there are, where somebody is told and counting takes no time to speak of."""
+        if not progress.shown or not self.table.rereadable or self.table.size > COUNTED_BYTES:
+            return None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they are given where the rows are answered
+            try:
+                return sum(len(block.texts) for block in self.table.blocks())
+            except (SijoError, OSError):
+                return None  # nor is this an error before its rows are reached
 
 
 def drawn_texts(table: "TextTable | JoinedTables", count: int) -> Sequence[str]:
@@ -270,7 +294,7 @@ def write_output(
             job.confirm(table.blocks(rows=rows))
             return None
         with opened as work:
-            return work.to_file(job, progress, lambda kept: settings.say(f"{kept}; this goes on: {resuming()}"))
+            return work.to_file(job, progress, lambda kept: settings.say(f"{kept}: {resuming()}"))
 
 
 def write_or_print(
@@ -312,11 +336,6 @@ def answering(
         yield pool.each
 
 
-def in_words(rows: int) -> str:
-    """How many rows, for people."""
-    return "1 row" if rows == 1 else f"{rows:,} rows"
-
-
 def speed_of(counts: Counter[str], progress: RowProgress) -> str:
     """How long it took, where anything was done."""
-    return f" ({progress.seconds:.1f} s, {progress.rows_per_second:,.0f} rows/s)" if counts["rows"] else ""
+    return f" ({progress.seconds:.1f} s, {progress.speed})" if counts["rows"] else ""

@@ -11,7 +11,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from sijo.app.cli import TOKENIZER, input_name
-from sijo.app.options import ReadingOptions, call_with
+from sijo.app.options import TEXT_COLUMN, ReadingOptions, call_with
 from sijo.app.progress import RowProgress
 from sijo.app.results import print_json, print_shown, tell, wants_json
 from sijo.errors import SettingError
@@ -45,7 +45,7 @@ class TrainSettings(ReadingOptions):
     """How words are cut: WordPiece (BERT's), unigram (SentencePiece's) or byte pairs."""
     vocab_size: int
     """Tokens, special ones included; a short text may hold fewer."""
-    out: Path
+    out: Annotated[Path, Parameter(alias="-o")]
     """The folder to be; it appears whole or not at all."""
     family: "_style_names() | None" = None  # type: ignore[valid-type]
     """Whose special tokens, template and way to cut; by default bert, albert or deberta, as the kind is."""
@@ -59,7 +59,7 @@ class TrainSettings(ReadingOptions):
     """To learn from; of a longer text so much is chosen, and memory holds no more."""
     seed: int = 0
     """Of that choice."""
-    column: str | None = None
+    column: Annotated[str | None, TEXT_COLUMN] = None
     """The column with the text: "text", or the only one, by default."""
     format: Literal["table", "json"] | None = None
     """How the report is printed: a table for people, or one JSON object; by default json in a pipe."""
@@ -78,14 +78,14 @@ class CutSettings(ReadingOptions):
     """A folder or org/name with a WordPiece or unigram tokenizer; without it, the built-in sentence encoder."""
     vocab_size: int
     """Tokens that stay, special ones and letters included."""
-    out: Path
+    out: Annotated[Path, Parameter(alias="-o")]
     """The folder to be; it appears whole or not at all."""
     with_model: bool = False
     """Write the model too, its table cut to the rows of these tokens."""
     script: tuple[str, ...] = ()
     """A script whose letters all stay, whether the text has them or not, such as hangul, latin, cjk, or signs for
     what is no letter; repeat for each."""
-    column: str | None = None
+    column: Annotated[str | None, TEXT_COLUMN] = None
     """The column with the text: "text", or the only one, by default."""
     overwrite: bool = False
     """Replace a tokenizer that is there."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from sijo.data.labelled_rows import COLUMNS, ColumnNames, LabelledRow, Task, list_of
 from sijo.errors import SettingError, TextError, nearest
+from sijo.files.inputs.columns import no_column, parted_at
 from sijo.names import short
 from sijo.texts import half_character, is_missing, plain
 
@@ -133,6 +134,8 @@ def recorded_names(names: ColumnNames) -> dict[str, str]:
 
 
 def _refuse(part: str, name: str, known: Sequence[str], where: str) -> None:
+    if parted_at(known) is not None:
+        raise SettingError(f"{where} has {no_column(name, known)}")
     option = OPTIONS.get(part, "--column")
     raise SettingError(
         f"{where} has no column {name!r}{nearest(name, known) or ''}, which held the {part} when the model was "

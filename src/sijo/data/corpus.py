@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from sijo.errors import SettingError, TextError, nearest, nearest_file
+from sijo.files.inputs.columns import no_column, parted_at
 from sijo.files.inputs.sources import TextReading
 from sijo.files.records import AS_TOLD
 from sijo.files.table_formats import DECOMPRESS, STREAMS, SUFFIXES, ending
@@ -112,6 +113,8 @@ def open_source(
     )
     known = table.columns if table.kind != "text" else ()
     if code_column is not None and known is not None and column_named(code_column, known) is None:
+        if parted_at(known) is not None:
+            raise SettingError(f"{table.name} has {no_column(code_column, known)}")
         raise SettingError(
             f"{table.name} has no column {code_column!r} to take control codes from{nearest(code_column, known)}"
             + (f". Columns: {', '.join(known)}" if known else "; give it one as code=FILE")

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from sijo.errors import SettingError, TextError, nearest, warn
+from sijo.files.inputs.columns import no_column, parted_at
 from sijo.files.inputs.sources import TextReading
 from sijo.files.records import AS_TOLD, records
 from sijo.names import NameCells, column_named, folded, label_in, list_in, short
@@ -37,6 +38,12 @@ HEADS: Mapping[Task, str] = {
     "multiple-choice": "multiple-choice",
 }
 """Which head answers."""
+OPTIONS = {
+    "--text-column": ("text", "words", "context"),
+    "--label-column": ("label", "tags", "answers"),
+    "--second-column": ("second",),
+}
+"""What names a column on the command line that fine-tunes."""
 _Record = Mapping[str, Any]
 COLUMNS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("columns.toml").read_text(encoding="utf-8"))
 """What the columns of public data sets are called."""
@@ -159,19 +166,19 @@ class RowColumns:
         if (name := getattr(self.names, what)) is not None:
             if (column := column_named(name, self.record)) is not None:
                 return column
-            raise SettingError(
-                f"{self.file} has no column {name!r}{nearest(name, self.record) or '.'} "
-                f"Columns: {', '.join(self.record)}"
-            )
+            raise SettingError(f"{self.file} has {no_column(name, [*self.record])}")
         names = COLUMNS["usual"][usual or what]
         if matches := [column for name in names if (column := column_named(name, self.record)) is not None]:
             return matches[0]
         left = [name for name in self.record if name not in only]
         if only and len(left) == 1:
             return left[0]
+        if parted_at([*self.record]) is not None:
+            raise SettingError(f"{self.file} has {no_column(names[0], [*self.record])}")
+        option = next((f"{option} NAME, or " for option, parts in OPTIONS.items() if what in parts), "")
         raise SettingError(
             f"{self.file} has no column {' or '.join(map(repr, names[:3]))}; say which one holds the {what} by "
-            f"columns.{what}=NAME. Columns: {', '.join(self.record)}"
+            f"{option}columns.{what}=NAME. Columns: {', '.join(self.record)}"
         )
 
     @cached_property

@@ -33,7 +33,7 @@ import pyarrow as pa
 from numpy.lib.format import write_array_header_1_0
 from pyarrow import types
 
-from sijo.errors import SettingError, TextError, not_installed
+from sijo.errors import SettingError, TextError, nearest, not_installed
 from sijo.files import table_formats as formats
 from sijo.files.writing import workbook
 from sijo.files.writing.cells import as_field, json_text, looks_like_formula, six_digits, values, writable
@@ -74,7 +74,7 @@ def format_of(path: str | Path, *, arrays: bool = False, spreadsheet_safe: bool 
     suffix = Path(path).suffix.lower()
     formats: dict[str, Format] = {**SUFFIXES, ARRAY: "npy"} if arrays else SUFFIXES
     if suffix not in formats:
-        raise SettingError(f"output {str(path)!r} must end in one of {', '.join(formats)}")
+        raise SettingError(f"output '{path}' must end in one of {', '.join(formats)}{nearest(suffix, formats)}")
     if formats[suffix] == "xlsx" and find_spec("xlsxwriter") is None:
         raise not_installed(ModuleNotFoundError(name="xlsxwriter")) or AssertionError
     if spreadsheet_safe:

@@ -23,6 +23,7 @@ from sijo.files import input_kind, limits
 from sijo.files import table_formats as formats
 from sijo.files.encodings.detect import form_told
 from sijo.files.encodings.recode import TextForm
+from sijo.files.inputs.columns import no_column, parted_at
 from sijo.files.inputs.sources import TextReading, listed, readable, usual_delimiter
 from sijo.files.reading import source
 from sijo.files.reading.json_records import read_json
@@ -46,8 +47,10 @@ class RowBlock:
     kind: formats.Kind
     """What the rows were read from; for JSON that of JSON Lines, and for a sheet that of CSV."""
 
-    def values(self, name: str) -> list[object]:
+    def values(self, name: str, *, option: str = "") -> list[object]:
         """Another input column, as Python values, one for each text, named as `column_named` has it.
+
+        option  what names another column, for the error
 
         In JSON Lines a record without the key `name` gives None.
         Raises SettingError when no row of the block has the column.
@@ -58,7 +61,7 @@ class RowBlock:
             known = list(dict.fromkeys(chain.from_iterable(records)))
         column = column_named(name, known)
         if column is None:
-            raise SettingError(f"no column {name!r}{_known(name, known, 'Columns')}")
+            raise SettingError(no_column(name, known, kind=self.kind, instead=option))
         if self.kind == "jsonl":
             return [record.get(column) for record in records]
         return list(self.columns[column].to_pylist())
@@ -195,6 +198,11 @@ class TextTable:
         return self._rereadable
 
     @property
+    def size(self) -> int:
+        """Its bytes; of a file alone."""
+        return self.path.stat().st_size
+
+    @property
     def settings(self) -> dict[str, object]:
         """How the source is read, for the record of a run: whatever of it was said and whatever was found."""
         how: dict[str, object] = {"input format": self.kind, "column": self.column}
@@ -223,7 +231,8 @@ class TextTable:
     def _checked_kind(self, kind: formats.Kind | None, suffix: str) -> formats.Kind:
         known = get_args(formats.Kind)
         if kind is not None and kind not in known:
-            raise SettingError(f"no input format {kind!r}{_known(kind, known, 'Formats')}")
+            hint = nearest(kind, known) or "."
+            raise SettingError(f"no input format {kind!r}{hint} Formats: {listed(known)}")
         if kind is not None or self._path is None:
             return kind or "text"
         if suffix not in formats.SUFFIXES:
@@ -294,8 +303,8 @@ class TextTable:
         )
         if not columns:
             raise TextError(f"{self.name} is empty; a CSV needs a header, then at least one row")
-        mark = next((mark for mark in ",;\t|" if mark in columns[0]), None)
-        if self._column is None and said is None and len(columns) == 1 and mark is not None:
+        mark = parted_at(columns)
+        if self._column is None and said is None and mark is not None:
             raise SettingError(
                 f"{self.name} has one column, {columns[0]!r}, that looks parted by {mark!r}; "
                 f"pass --delimiter {mark!r}, or --column {columns[0]!r} if it is one column"
@@ -335,8 +344,7 @@ class TextTable:
         if self._column is not None:
             if (column := column_named(self._column, columns)) is not None:
                 return column
-            name = self._column
-            raise SettingError(f"{self.name} has no column {name!r}{_known(name, columns, 'Columns')}")
+            raise SettingError(f"{self.name} has {no_column(self._column, columns, kind=self.kind)}")
         for usual in (*self._preferred, "text"):
             if (column := column_named(usual, columns)) is not None:
                 return column
@@ -346,8 +354,3 @@ class TextTable:
             f"{self.name} has no column 'text', and no other is the only one it could be; "
             f"name one with --column. Columns: {listed(columns)}"
         )
-
-
-def _known(name: str, known: Sequence[str], noun: str) -> str:
-    """What a refusal adds to a wrong name: the nearest one, and those that are known."""
-    return f"{nearest(name, known) or '.'} {noun}: {listed(known)}"

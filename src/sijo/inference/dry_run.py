@@ -43,7 +43,7 @@ class DryRun:
     """The share of the letters that each script has, such as Latin and Hangul, in a hundred texts of each block."""
     unread_words: float
     """The share of their words that the model's tokenizer does not know, as in a language it has not learned."""
-    languages: tuple[str, ...]
+    model_languages: tuple[str, ...]
     """Those that the model's card names; none where it names none."""
     estimated_seconds: float
     """By the time of the first rows, on this machine as it is now; without opening the model."""
@@ -86,7 +86,7 @@ class DryRunCounts:
             truncated=self._truncated,
             scripts={name: round(share, 4) for name, share in shares.items() if share >= LEAST_SHARE},
             unread_words=self._unread / max(self._words, 1),
-            languages=self._model.languages or (),
+            model_languages=self._model.languages or (),
             estimated_seconds=seconds * work,
             estimated_memory=peak_memory(),
         )

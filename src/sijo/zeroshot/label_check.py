@@ -21,7 +21,7 @@ from sijo.errors import SettingError
 from sijo.inference.language import MOST_UNREAD
 from sijo.names import folded
 from sijo.tokenizers.coverage import coverage
-from sijo.zeroshot.label_files import LabelFile
+from sijo.zeroshot.label_files import NO_COMMENTS, LabelFile
 from sijo.zeroshot.labels import Label, LabelProblem, LabelSet, label_problems
 from sijo.zeroshot.scorers.embedding import EmbeddingScorer
 from sijo.zeroshot.scorers.scorer import Scorer, ScoreRequest
@@ -87,6 +87,9 @@ def check_labels(
     findings = list(_of_file(file, template))
     if not any(finding.severity == "error" for finding in findings):
         labels = file.label_set()
+        for name in file.comments:
+            why = f"{name!r} is read as a label: no line is a comment"
+            findings.append(Finding("warning", "comment", (name,), why, NO_COMMENTS))
         findings += _of_names(labels.labels)
         findings += _of_shares(labels)
         if opens is not None:

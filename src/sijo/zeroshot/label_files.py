@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sijo.errors import SettingError, SijoError, TextError, nearest, nearest_file
+from sijo.errors import SettingError, SijoError, TextError, nearest, nearest_file, warn
 from sijo.files.atomic import whole_file
 from sijo.names import composed, short
 from sijo.zeroshot.labels import Label, LabelSet, labels_of, names_of_line
@@ -23,6 +23,7 @@ LISTS = ("id2label", "label2id", "labels", "candidate_labels", "classes", "categ
 """Keys of an object under which others keep all labels."""
 BESIDE = ("language", "templates")
 """What a file of ours may hold beside its labels."""
+NO_COMMENTS = "leave such lines out, or write .toml, which has comments"
 CELLS = {"description": "descriptions", "example": "examples", "parent": "parent", "threshold": "threshold"}
 """Columns of a CSV behind the name; the first two as often as one likes."""
 HEADINGS = {
@@ -42,6 +43,13 @@ class LabelFile:
     """Pairs of a name and what `Label.of` reads, as they stand."""
     templates: tuple[tuple[Any, Any], ...] = ()
     language: Any = None
+
+    @property
+    def comments(self) -> list[str]:
+        """Names that look like comments, which a text and a CSV have none of; nothing where all names begin so."""
+        names = [str(name) for name, _ in self.entries if self.path.suffix.lower() in (".txt", ".csv")]
+        marked = [name for name in names if name.startswith("#")]
+        return marked if len(marked) < len(names) else []
 
     def label_set(self) -> LabelSet:
         """The labels. Raises SettingError, with the file's name, where they make no set."""
@@ -69,7 +77,10 @@ def read_labels(path: str | Path) -> LabelSet:
     ...     read_labels(Path(place) / "labels.toml").labels[1].threshold
     0.7
     """
-    return read_label_file(Path(path)).label_set()
+    file = read_label_file(Path(path))
+    if file.comments:
+        warn(f"{path}: the line {short(file.comments[0])} is read as a label, too; {NO_COMMENTS}")
+    return file.label_set()
 
 
 def read_label_file(path: Path) -> LabelFile:

@@ -95,12 +95,15 @@ def test_labels_of_each_text_and_with_descriptions(client):
         ({"texts": ["a\ud800"], "labels": LABELS}, "lone surrogate"),
         ({"texts": [3], "labels": LABELS}, "texts.0"),
         ({"texts": "a", "labels": LABELS}, "texts"),
+        ({"texts": ["a"], "labels": "a,b"}, "labels: give a list of names, as in"),
+        ({"texts": ["a"], "labels_each": [["a", 3]]}, "labels_each.0: give a list of names, as in"),
     ],
 )
 def test_what_cannot_be_is_told(client, body, words):
     # kills: a fault of the service's own for a mistake of the sender's; a mistake that is answered all the same
     answer = client.post("/classify", content=json.dumps(body), headers={"content-type": "application/json"})
     refused(answer, 422, words)
+    assert "list[" not in answer.text  # pydantic's own words
 
 
 def test_what_was_sent_is_never_told(client):

@@ -1,5 +1,6 @@
 """`sijo evaluate`: texts whose labels are known in, how well they were labelled out."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -8,32 +9,18 @@ from tempfile import TemporaryDirectory
 from sijo.app.evaluation.gold_rows import GoldRows, gold_rows, label_columns_of
 from sijo.app.evaluation.settings import EvaluateSettings
 from sijo.app.label_names import tell_form
+from sijo.app.label_settings import check_sources
 from sijo.app.progress import RowProgress
 from sijo.app.table_job import check_output
 from sijo.errors import SettingError
 
 
-def run(*, settings: EvaluateSettings = EvaluateSettings()) -> None:  # noqa: B008 (frozen)
-    """Measure how well models label texts whose labels are known, with 95 % intervals.
-
-    Prints accuracy, macro-F1, calibration error (ECE), risk and coverage, a line for each label and the confusion
-    matrix; as one JSON object in a pipe or with --format json. With --none-label, and rows of that label, also how
-    well these are told from the others.
-
-        sijo evaluate --data examples/requests.csv --text-column text --label-column domain
-
-    Give --labels-file to put a description beside each label. Give --data, --model or --scorer several times to
-    see every combination in one table, with the mean over data sets and each way's difference to the first.
-
-        sijo evaluate --data news.csv --data mail.csv --model built-in --model FOLDER --report table.md
-
-    With --task generalized-zero-shot some labels have labelled texts, in --train, and others have none: accuracy of
-    both kinds among all labels, their harmonic mean H and the area under their curve (AUSUC), by four methods.
-
-        sijo evaluate --task generalized-zero-shot --train seen.csv --data all.csv --plot curve.svg
-    """
+def run(sources: Sequence[str], settings: EvaluateSettings) -> None:
+    """Measure what the settings say on `sources`, and on the data that they name besides."""
+    check_sources(sources, settings.labels)
+    settings = replace(settings, data=(*sources, *settings.data))
     if not settings.data:
-        raise SettingError("name the file with texts and their labels: --data FILE")
+        raise SettingError("name the file with texts and their labels: sijo evaluate FILE, or --data FILE")
     settings.take_threads()
     if settings.task == "generalized-zero-shot":
         from sijo.app.evaluation.generalized import run_generalized

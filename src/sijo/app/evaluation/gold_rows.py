@@ -171,14 +171,14 @@ def _one(block: "RowBlock", column: str) -> list[tuple[str, ...]]:
     """The right label of each row of a block; none where nobody has written it."""
     return [
         () if is_blank(value) else (label_in(value, column, f"row {row}", "--multi-label"),)
-        for row, value in enumerate(block.values(column), start=block.first_row + 1)
+        for row, value in enumerate(block.values(column, option="--label-column"), start=block.first_row + 1)
     ]
 
 
 def _several(block: "RowBlock", column: str, cells: NameCells) -> list[tuple[str, ...]]:
     """The right labels of each row of a block, each once."""
     names = []
-    for place, value in enumerate(block.values(column)):
+    for place, value in enumerate(block.values(column, option="--label-column")):
         try:
             found = cells.names(value)
         except TextError as error:
@@ -191,7 +191,7 @@ def _of_columns(block: "RowBlock", columns: Sequence[str]) -> list[tuple[str, ..
     """The labels whose column says yes in each row of a block."""
     names: list[list[str]] = [[] for _ in block.texts]
     for column in columns:
-        for place, value in enumerate(block.values(column)):
+        for place, value in enumerate(block.values(column, option="--label-columns")):
             said = folded(name_of(value) or "")
             if said not in YES | NO:
                 raise TextError(

@@ -174,7 +174,7 @@ def _print_run(run: FinishedRun, progress: RowProgress) -> None:
     print_shown(table(run.measured.evaluation))
     if run.texts_cut:
         print_shown(f"\n{run.texts_cut:,} of the texts are longer than the model, and were read in part.")
-    speed = f"{progress.seconds:.1f} s, {progress.rows_per_second:,.0f} rows/s"
+    speed = f"{progress.seconds:.1f} s, {progress.speed}"
     fitted = f"Temperature {run.about['temperature']:g}, from: {run.about['calibration']}"
     print_shown(Text(f"\n{speed}. {fitted}", style="dim"))
 

@@ -54,9 +54,9 @@ class EvaluateSettings(LabelSettings):
     in the same order."""
     labels_file: Annotated[Path | None, HIDDEN] = None
     """That of one run."""
-    text_column: str = "text"
-    """The column with the text."""
-    label_column: str = "label"
+    text_column: Annotated[str | None, Parameter(alias="--column")] = None
+    """The column with the text: "text", or the only one, by default."""
+    label_column: Annotated[str, Parameter(alias="--labels-column")] = "label"
     """The column with the right label; its values are the labels unless --labels or --labels-file names them, or
     the model was trained on its own. With --multi-label its cells hold several: a list, or names with semicolons or
     commas between."""

@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from sijo.app.label_names import named_labels, tell_form
-from sijo.app.options import ComputeOptions, call_with
+from sijo.app.options import TEXT_COLUMN, ComputeOptions, call_with
 from sijo.app.progress import RowProgress
 from sijo.app.results import print_json, print_line, print_table, wants_json
 from sijo.app.table_job import TableOptions
@@ -32,9 +32,9 @@ MOST_SHOWN = 40
 class LabelledTable(ComputeOptions, TableOptions):
     """A table with labels in some of its rows, and the encoder that reads it."""
 
-    labels_column: str | None = None
+    labels_column: Annotated[str | None, Parameter(alias="--label-column")] = None
     """The column with the labels of the rows that have one; cells of the others are empty."""
-    column: str | None = None
+    column: Annotated[str | None, TEXT_COLUMN] = None
     """The column with the text: "text", or the only one, by default."""
     labels: str | None = None
     """What there is to choose from, as "business,sport,tech", where no row has some of it yet; the labels that
@@ -60,7 +60,7 @@ class LabelledTable(ComputeOptions, TableOptions):
     """Decides which texts are held out together, and which of many without a label are read."""
     format: Literal["table", "json"] | None = None
     """A table for people, or one JSON object; by default json in a pipe."""
-    quiet: bool = False
+    quiet: Annotated[bool, Parameter(alias="-q")] = False
     """No progress."""
 
     def label_set(self) -> "LabelSet | None":
@@ -131,7 +131,7 @@ class LabelledTable(ComputeOptions, TableOptions):
 class FitSettings(LabelledTable):
     """What a head is fitted to, and where the model goes."""
 
-    out: Path | None = None
+    out: Annotated[Path | None, Parameter(alias="-o")] = None
     """The folder to write: the encoder's files, the head, a card. It appears whole or not at all."""
     overwrite: bool = False
     """Replace a model that is there."""

@@ -95,7 +95,7 @@ def show(
 def _lines(run: "DryRun", output: Path | None, state: str) -> list[tuple[str, str]]:
     """The lines of the table."""
     scripts: Any = [f"{name} {share:.0%}" for name, share in run.scripts.items()]
-    known = f"the model's card names {', '.join(run.languages[:8])}" if run.languages else ""
+    known = f"the model's card names {', '.join(run.model_languages[:8])}" if run.model_languages else ""
     unread = f"{run.unread_words:.0%} of the words are unknown to the model's tokenizer"
     return [
         ("rows", f"{run.rows:,}"),

@@ -13,7 +13,7 @@ from rich.table import Column
 from rich.text import Text
 
 from sijo.app.many_machines import ManyMachines
-from sijo.app.options import ComputeOptions, call_with
+from sijo.app.options import TEXT_COLUMN, ComputeOptions, call_with
 from sijo.app.results import RowFormat, print_beside_texts
 from sijo.app.table_job import TableJob, check_output, write_or_print
 from sijo.errors import SettingError
@@ -52,7 +52,7 @@ class PredictSettings(ComputeOptions, ManyMachines):
     """A .csv, .tsv, .jsonl, .parquet or .xlsx to write; it appears whole or not at all."""
     format: RowFormat | None = None
     """How to print without --output: table at a terminal, jsonl in a pipe."""
-    column: str | None = None
+    column: Annotated[str | None, TEXT_COLUMN] = None
     """The column with the text, or for tags the words: the one that the model was fine-tuned with by default, else
     one of a usual name, or the only one. For question-answering the text that holds the answer, for
     multiple-choice what the choices go on from."""

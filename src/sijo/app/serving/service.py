@@ -269,11 +269,17 @@ async def _invalid(request: Request, error: Exception) -> Response:
             request,
             Refusal(400, "the body is not the JSON that its content-type says"),
         )
-    told = "; ".join(
-        f"{'.'.join(str(part)[:60] for part in problem['loc'][1:]) or 'the body'}: {problem['msg'][:200]}"
-        for problem in problems[:5]
-    )
-    return _told(request, Refusal(422, told))
+    told = dict.fromkeys(map(_in_words, problems))
+    return _told(request, Refusal(422, "; ".join([*told][:5])))
+
+
+def _in_words(problem: Mapping[str, Any]) -> str:
+    """Where a body is not of the shape, and what would be: of labels, which have two shapes, both."""
+    parts, what = [str(part)[:60] for part in problem["loc"][1:]], problem["msg"][:200]
+    shape = next((place for place, part in enumerate(parts) if part.startswith(("list[", "dict["))), 0)
+    if shape and parts[0] in ("labels", "labels_each"):
+        parts, what = parts[:shape], 'give a list of names, as in ["sea", "land"], or an object of descriptions'
+    return f"{'.'.join(parts) or 'the body'}: {what}"
 
 
 async def _not_here(request: Request, error: Exception) -> Response:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from sijo.jobs.open_labels.label_matching_settings import LabelMatchingSettings
     from sijo.jobs.open_labels.one_pass_settings import OnePassSettings
     from sijo.jobs.open_labels.self_training_settings import SelfTrainingSettings
-    from sijo.zeroshot.labels import LabelSet
 
 Task = Literal[
     "classification",
@@ -67,11 +66,11 @@ class FinetuneCommand(FileReading):
     """Of self-training, and of label-matching from a table: what to choose among, as "business,sport,tech"."""
     labels_file: Path | None = None
     """The same from a file: .txt (one a line), .csv (label,description), .json or .toml."""
-    text_column: str | None = None
+    text_column: Annotated[str | None, Parameter(alias="--column")] = None
     """The column with the text; guessed by default, as are the others."""
     second_column: str | None = None
     """The column with a second text, read as one input with the first."""
-    label_column: str | None = None
+    label_column: Annotated[str | None, Parameter(alias="--labels-column")] = None
     """The column with the label."""
     labels_separator: str | None = None
     """For multi-label, what stands between the names in a cell that is no list; semicolons or commas by default."""
@@ -160,7 +159,7 @@ def run(*, options: FinetuneCommand = FinetuneCommand()) -> None:
 def run_matching(options: FinetuneCommand, train: str, out: Path) -> None:
     """Teach a sentence encoder to fit labels, and show how well it did before and does now."""
     settings: Any = resolved_matching(options)
-    labels = label_set(options)
+    labels = named_labels(options.labels, options.labels_file, None, (lambda line: None) if options.quiet else tell)
     job: Any
     told: dict[str, Any] = {"train": train, "evaluation": options.eval, "how": options.reading()}
     told |= {"text": options.text_column, "label": options.label_column}
@@ -192,12 +191,6 @@ def run_matching(options: FinetuneCommand, train: str, out: Path) -> None:
     rows.append(["mean", "", "", *(_number(results[when]) for when in ("before", "after"))])
     print_table(("set", "labels", "rows", "before", "after"), rows, note="macro-F1 of labels by name, 95 %")
     print_line(out / "model")
-
-
-def label_set(options: FinetuneCommand) -> "LabelSet | None":
-    """What --labels or --labels-file says; None where neither is given."""
-    say = (lambda line: None) if options.quiet else tell
-    return named_labels(options.labels, options.labels_file, None, say)
 
 
 def resolved_matching(options: FinetuneCommand) -> "LabelMatchingSettings | OnePassSettings | SelfTrainingSettings":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 from cyclopts import Parameter
 
 from sijo.app.numbers import duration, short_count
-from sijo.app.options import FileReading, call_with
+from sijo.app.options import TEXT_COLUMN, FileReading, call_with
 from sijo.app.progress import follow_run
 from sijo.app.results import print_json, print_line, print_rows, print_with_notes, wants_json
 from sijo.errors import SettingError, nearest
@@ -41,7 +41,7 @@ class PretrainSettings(FileReading):
     """Go on with the run in that folder, bit for bit as if it had not been stopped; or begin it."""
     tokenizer: str | None = None
     """A folder or org/name whose tokenizer is used; without it one is trained on the corpus."""
-    column: str | None = None
+    column: Annotated[str | None, TEXT_COLUMN] = None
     """The column with the text: "text", or the only one, by default."""
     code_column: str | None = None
     """A column whose value is each document's control code; beside name=PATH, the words that follow that code."""

@@ -30,7 +30,7 @@ def open_tables(
 ) -> "TextTable | JoinedTables":
     """The rows of a file, a pipe, several files or patterns: one alone as it is, others as one table.
 
-    output  where the answers go, which must not be among several files
+    output  where the answers go, which must be none of the files
     how     as `TextTable` has it
 
     Raises what `TextTable` does, and SettingError for files that do not go together.
@@ -38,6 +38,14 @@ def open_tables(
     words = [str(source) for source in sources]
     files = matching(words)
     if files == words and len(files) == 1:
+        if (
+            output is not None
+            and os.path.lexists(output)
+            and os.path.realpath(files[0]) == os.path.realpath(output)
+        ):
+            raise SettingError(
+                f"the output {output} is the input; write it elsewhere, and move it over the input once it is right"
+            )
         return opened_table(files[0], **how)
     if "-" in files:
         raise SettingError("standard input ('-') stands beside other files; give it alone, or save it to a file")
@@ -105,6 +113,11 @@ class JoinedTables:
             self._must_have_one_type()
 
     @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(self._sizes)
+
+    @property
     def settings(self) -> dict[str, object]:
         """How the files are read, and what each holds, for the record of a run."""
         files = {
@@ -135,6 +148,7 @@ class JoinedTables:
         """Every row in order, in blocks of at most so many rows and hardly more characters: see `TextTable`."""
         number = first_row = held_characters = held_bytes = 0
         held: list[RowBlock] = []
+        self._done = [0.0] * len(self._tables)
         for place, table in enumerate(self._tables):
             for block in table.blocks(rows=rows, characters=characters, up_to_fault=up_to_fault):
                 length, weight = sum(map(len, block.texts)), _weight(block)
