@@ -45,7 +45,7 @@ def test_findings_are_told(capsys, labels, tmp_path):
 
 
 def test_comments_in_a_text_are_told(capsys, tmp_path):
-    # kills: a comment that wins rows in silence; a set of hashtags told to be comments
+    # kills: a comment that wins rows in silence, with a command or in Python; a set of hashtags told to be comments
     path, tags, toml = (tmp_path / name for name in ("a.txt", "tags.txt", "a.toml"))
     path.write_text("# themes\nsea\nbread\n")
     tags.write_text("#sea\n#bread\n")
@@ -57,6 +57,10 @@ def test_comments_in_a_text_are_told(capsys, tmp_path):
     ]
     with pytest.warns(SijoWarning, match=r"a\.txt: the line '# themes' is read as a label, too; leave"):
         assert read_labels(path).names[0] == "# themes"
+    rows = tmp_path / "rows.txt"
+    rows.write_text("the sea\n")
+    _, _, err = command(capsys, "classify", rows, "--labels-file", path)
+    assert err.count("a.txt: the line '# themes' is read as a label, too") == 1
     for file in (tags, toml):
         assert "comment" not in command(capsys, "labels", "check", file)[1]
         with warnings.catch_warnings():

@@ -33,6 +33,7 @@ def named_labels(
     if file is not None:
         read = read_label_file(file)
         tell_form((name for name, _ in read.entries), str(file), say)
+        read.warn_of_comments()
         return read.label_set()
     if labels is None:
         return None

@@ -51,6 +51,11 @@ class LabelFile:
         marked = [name for name in names if name.startswith("#")]
         return marked if len(marked) < len(names) else []
 
+    def warn_of_comments(self) -> None:
+        """Warn of the first of them."""
+        if self.comments:
+            warn(f"{self.path}: the line {short(self.comments[0])} is read as a label, too; {NO_COMMENTS}")
+
     def label_set(self) -> LabelSet:
         """The labels. Raises SettingError, with the file's name, where they make no set."""
         try:
@@ -78,8 +83,7 @@ def read_labels(path: str | Path) -> LabelSet:
     0.7
     """
     file = read_label_file(Path(path))
-    if file.comments:
-        warn(f"{path}: the line {short(file.comments[0])} is read as a label, too; {NO_COMMENTS}")
+    file.warn_of_comments()
     return file.label_set()
 
 
