@@ -171,8 +171,8 @@ def test_an_output_that_is_the_input(bad, write, tmp_path):
 
 def test_files_stay_files_beside_labels(refused, classify, write):
     # kills: a mistyped file that is told to be a label; a label refused for its dot; silence on a file's name
-    path = write("a.csv", "text\na\n")
-    ran = refused(2, "did you mean 'a.csv'?", "classify", path.with_name("b.csv"), "--labels", "sea,land")
+    path = write("rows.csv", "text\na\n")
+    ran = refused(2, "did you mean 'rows.csv'?", "classify", path.with_name("row.csv"), "--labels", "sea,land")
     assert "label" not in ran.err.partition("did you mean")[2]
     assert "--labels holds" not in classify(path, labels=("--labels", "node.js,c.txtual")).err
     warned = classify(path, labels=("--labels", "labels.txt,sea")).err

@@ -10,7 +10,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from sijo.app.tokenizer import TrainSettings
+from sijo.app.training.tokenizer import TrainSettings
 from sijo.models import tokenizer_styles
 from sijo.tokenizers.style import Kind
 from sijo.tokenizers.tokenizer import Tokenizer

@@ -83,10 +83,11 @@ def test_a_file_is_opened_within_its_folder(tmp_path, monkeypatch, opens_folders
 
 
 def test_bytes_from_within_a_file(tmp_path, monkeypatch):
-    # kills: the wrong bytes of a header where there is no pread
+    # kills: the wrong bytes of a header where there is no pread; a file whose rest alone is read after a look at it
     (tmp_path / "file").write_bytes(bytes(range(100)))
     with (tmp_path / "file").open("rb") as stream:
         want = system.read_at(stream.fileno(), 5, 90)
         monkeypatch.delattr("os.pread")
         assert system.read_at(stream.fileno(), 5, 90) == want == bytes(range(90, 95))
         assert system.read_at(stream.fileno(), 50, 90) == bytes(range(90, 100))
+        assert stream.read() == bytes(range(100))

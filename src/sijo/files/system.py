@@ -63,14 +63,16 @@ def set_mode(handle: int, mode: int) -> None:
 
 
 def read_at(handle: int, count: int, begin: int) -> bytes:
-    """Some bytes of an open file, and none beyond its end."""
+    """Some bytes of an open file, and none beyond its end; where it is read on stays as it was."""
     if hasattr(os, "pread"):
         return os.pread(handle, count, begin)
+    place = os.lseek(handle, 0, os.SEEK_CUR)
     os.lseek(handle, begin, os.SEEK_SET)
     pieces = []
     while count > 0 and (piece := os.read(handle, count)):
         pieces.append(piece)
         count -= len(piece)
+    os.lseek(handle, place, os.SEEK_SET)
     return b"".join(pieces)
 
 
