@@ -20,6 +20,11 @@ at most. A sentence encoder is measured on them by macro-F1 of labels by name:
                        40 of each, from the beginnings in openings.toml
     written, checked   the same, of those alone that the encoder itself gives the label they were written for
     written, fit       a head (`sijo fit`) on these, over the encoder as it is: no step
+    beginnings         as `written`, on the three beginnings of each label in openings.toml alone: what a person
+                       says of a label, and nothing that a CTRL wrote
+    beginnings, fit    a head on these
+    described          the encoder as it is, each label described by these as well: no step
+    described, refine  the same with calibrate="refine"
 
 and the cross-encoder, in English, labels by name without definitions:
 
@@ -64,7 +69,8 @@ SETS = ("CLINC150 domains", "TREC, defined", "Debian sections", "Debian sections
 KOREAN = SETS[3]
 ARMS = (
     *("before", "refine", "self-training", "self-training, two rounds", "matched", "distilled", "teacher"),
-    *("teacher, self-training", "written, fit", "written", "written, checked"),
+    *("teacher, self-training", "written, fit", "written", "written, checked", "beginnings, fit", "beginnings"),
+    *("described", "described, refine"),
 )
 POOL, JUDGED = 400, 300
 STEPS, WORDS, WRITTEN, DRAFTS = 24, 30, 40, 100
@@ -87,6 +93,17 @@ class Judged:
     def bare(self) -> LabelSet:
         """The labels without definitions."""
         return LabelSet.of(list(self.labels.names))
+
+    @property
+    def openings(self) -> Any:
+        """The control code, and by label how its texts may begin."""
+        return tomllib.loads(OPENINGS.read_text(encoding="utf-8"))[self.name]
+
+    @property
+    def described(self) -> LabelSet:
+        """The labels, described by the beginnings of their texts, too."""
+        said = self.openings["labels"]
+        return LabelSet.of({one.name: (*one.descriptions, *said[one.name]) for one in self.labels.labels})
 
     def macro_f1(self, answers: list[str]) -> Callable[[np.ndarray], float]:
         """Of the rows with these numbers."""
@@ -139,14 +156,15 @@ class Study:
         if not file.is_file():
             one, model = self.sets[name], self.model(arm, of or name)
             texts = [text for text, _ in one.rows]
-            if arm == "written, fit":
-                made = self.made(name, checked=True)
-                fitted = sijo.FewShotClassifier(one.labels, model).fit(*zip(*made, strict=True))
+            if arm.endswith(", fit"):
+                learned_from = self.made(arm, name)
+                fitted = sijo.FewShotClassifier(one.labels, model).fit(*zip(*learned_from, strict=True))
                 given = fitted.predict(texts)
             else:
-                calibrate = "refine" if arm == "refine" else "none"
+                calibrate = "refine" if arm.endswith("refine") else "none"
                 kept = self.out / "vectors" if not arm.startswith("teacher") else None
                 labels = one.bare if arm.startswith("teacher") else one.labels
+                labels = one.described if arm.startswith("described") else labels
                 classifier = sijo.ZeroShotClassifier(labels, model=model, calibrate=calibrate, cache=kept)
                 given = classifier.fit(one.pool).predict(texts)
             with whole_file(file) as out:
@@ -156,7 +174,7 @@ class Study:
     def model(self, arm: str, name: str) -> str | None:
         """The model of an arm for a set, learned where it has to be."""
         match arm:
-            case "before" | "refine" | "written, fit":
+            case "before" | "refine" | "written, fit" | "beginnings, fit" | "described" | "described, refine":
                 return self.args.model
             case "teacher":
                 return self.args.teacher
@@ -179,7 +197,7 @@ class Study:
             matching = MatchingFiles(train=pool, labels=labels, teacher=self.args.teacher)
         else:
             table = self.out / f"{name} - {arm}.csv"
-            data.write_csv(table, ["text", "label"], self.made(name, checked=arm.endswith("checked")))
+            data.write_csv(table, ["text", "label"], self.made(arm, name))
             matching = MatchingFiles(train=str(table), labels=labels, text="text", label="label")
         return learned(lambda out: match_labels(settings, matching, out, resume=True), folder)
 
@@ -188,11 +206,14 @@ class Study:
         length = "length=64" if arm == "teacher, self-training" else "questions.length=48"
         return [*FEW, length, f"run.steps={steps}", f"run.seed={self.args.seed}"]
 
-    def made(self, name: str, *, checked: bool) -> list[tuple[str, str]]:
-        """Texts that the CTRL wrote for the labels of a set, with these."""
+    def made(self, arm: str, name: str) -> list[tuple[str, str]]:
+        """Texts that the CTRL wrote for the labels of a set, or their beginnings alone, with these."""
         file, labels = self.out / f"{name} - made.json", self.sets[name].labels
+        asked = self.sets[name].openings
+        if arm.startswith("beginnings"):
+            return [(text, label) for label in labels.names for text in asked["labels"][label]]
         if not file.is_file():
-            started, asked = time.perf_counter(), tomllib.loads(OPENINGS.read_text(encoding="utf-8"))[name]
+            started = time.perf_counter()
             kinds = [
                 Kind(label=label, control_code=asked["code"], beginnings=tuple(asked["labels"][label]))
                 for label in labels.names
@@ -204,7 +225,7 @@ class Study:
                 out.write(json.dumps(rows, ensure_ascii=False, indent=0).encode())
             data.say(f"{file.name}: {len(rows)} texts, {time.perf_counter() - started:.0f} s")
         rows = [(text, label) for text, label in json.loads(file.read_text(encoding="utf-8"))]
-        if not checked:
+        if arm == "written":
             return rows
         own = sijo.ZeroShotClassifier(labels, model=self.args.model, cache=self.out / "vectors")
         given = own.predict([text for text, _ in rows])
