@@ -415,7 +415,7 @@ MAY_OPEN = {
     "files/table_formats.py": {"path.open"},
     "files/tables.py": {"self._path.open", "path.open"},
     "zeroshot/calibrating/frozen.py": {"path.open"},
-    "zeroshot/label_files.py": {"path.read_text"},
+    "zeroshot/label_files.py": {"path.read_bytes"},
     "files/atomic.py": {"temporary.open", "os.open", "(fresh / name).open"},
     "files/cache.py": {"sqlite3.connect"},
     "checkpoints/weights.py": {"file.open"},

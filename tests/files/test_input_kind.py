@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sijo.errors import SettingError, SijoWarning, TextError
-from sijo.files.input_kind import is_header, told
+from sijo.files.inputs.input_kind import is_header, told
 from sijo.files.tables import TextTable
 
 CSV = b"id,text\n1,the sea\n2,rain\n"

@@ -19,10 +19,11 @@ from typing import IO, get_args
 import pyarrow as pa
 
 from sijo.errors import SettingError, TextError, nearest, warn
-from sijo.files import input_kind, limits
+from sijo.files import limits
 from sijo.files import table_formats as formats
 from sijo.files.encodings.detect import form_told
 from sijo.files.encodings.recode import TextForm
+from sijo.files.inputs import input_kind
 from sijo.files.inputs.columns import no_column, parted_at
 from sijo.files.inputs.sources import TextReading, listed, readable, usual_delimiter
 from sijo.files.reading import source

@@ -17,7 +17,7 @@ from typing import IO, NamedTuple
 
 from sijo.errors import SettingError, TextError, warn
 from sijo.files.encodings.recode import PIECE, TextForm, ends_at_returns, mark_of
-from sijo.files.input_kind import packing, peeked
+from sijo.files.inputs.input_kind import packing, peeked
 from sijo.files.table_formats import undamaged
 
 Opened = Callable[[], AbstractContextManager[IO[bytes]]]
