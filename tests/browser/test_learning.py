@@ -99,7 +99,7 @@ def test_which_words_decided_by_keyboard(visit):
     write_by_keyboard(page, SHOP_KO, BILLS_KO)
     page.keyboard.press("j")
     page.keyboard.press("w")
-    expect(page.locator(".why")).to_contain_text("‘결제’ 쪽 단어:")
+    expect(page.locator(".why")).to_contain_text("‘결제’ 점수를 높인 단어:")
     assert page.locator("#rows mark").all_inner_texts() == ["같은", "주문이", "두", "번", "결제됐어요", "."]
     assert "결제됐어요" in page.locator("mark.for").all_inner_texts()
     page.keyboard.press("w")
