@@ -385,7 +385,7 @@ def test_the_printer(terminal, capsysbinary):
         print_shown(PAYLOAD)
         print_line(PAYLOAD)
         print_text(PAYLOAD)
-        print_json({PAYLOAD: PAYLOAD}, ascii=False)
+        print_json({PAYLOAD: PAYLOAD})
         results.rows_out().write(PAYLOAD.encode())
         tell(PAYLOAD)
 

@@ -16,7 +16,8 @@ from sijo.models import FAMILIES
 from sijo.nn.architecture import PreNorm
 
 pytest.importorskip("transformers")
-GAP = 3e-5
+GAP = 6e-5
+"""What float32 leaves after each layer; its kernels differ by processor: 4.1e-5 at most on an AMD EPYC (Zen 4)."""
 
 
 def drawn(*, left=False):

@@ -1,6 +1,7 @@
 """A run's folder: taken by one process, new, or begun with the same settings over the same text or rows."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,9 @@ def take_run_folder(
         f"{path} {earlier.get(path)}, not {words[path]}" for path in words if earlier.get(path) != words[path]
     ]
     must_agree(f"the run in {out}", different, "give the same settings, or begin another run")
-    folder.lock(names=(SETTINGS, name))
-    folder.write_file(name, json_text(words).encode())
-    folder.write_file(SETTINGS, json_text(settings.to_json()).encode())
+    with ExitStack() as stack:  # whoever keeps the error of a full disk keeps no lock
+        stack.enter_context(folder).lock(names=(SETTINGS, name))
+        folder.write_file(name, json_text(words).encode())
+        folder.write_file(SETTINGS, json_text(settings.to_json()).encode())
+        stack.pop_all()
     return folder

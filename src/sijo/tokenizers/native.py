@@ -16,10 +16,10 @@ def panicked(error: BaseException) -> bool:
 
 @contextmanager
 def intact(file: Path | FolderFile) -> Iterator[None]:
-    """Whatever a damaged file leads to is one sentence about that file."""
+    """Whatever a damaged file leads to is one sentence about that file; an error of the system stays what it is."""
     try:
         yield
-    except SijoError:
+    except (SijoError, OSError, MemoryError):
         raise
     except BeyondBoundsError as error:
         raise RefusedError(f"{file} {error}; choose another model") from None

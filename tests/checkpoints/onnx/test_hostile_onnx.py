@@ -259,7 +259,7 @@ def test_places_that_lie(bare, unseen, spoiled):
         (b"\x80\x04\x95", CheckpointError, "no ONNX file"),
         (b"PK\x03\x04" + b"\0" * 100, CheckpointError, "no ONNX file"),
         (b"<html>not here</html>", CheckpointError, "no ONNX file"),
-        (b"version https://git-lfs.github.com/spec/v1\n", CheckpointError, "no ONNX file"),
+        (b"version https://git-lfs.github.com/spec/v1\n", CheckpointError, "git lfs pull"),
     ],
 )
 def test_hostile_files(bare, unseen, content, kind, words):
