@@ -136,6 +136,19 @@ def test_suggested_rows(sijo_cli, rows, tiny_model, tmp_path):
     assert list(listed[0])[:3] == ["row", "text", "topic"] and listed[0]["topic"] == ""
 
 
+def test_suggestions_replace_no_labels(sijo_cli, refused, rows, tiny_model, tmp_path):
+    # kills: rows that somebody has labelled replaced by new ones without a word; the table by ten of its rows
+    out = tmp_path / "next.csv"
+    out.write_text("row,text,topic\n1,rain,sea\n")
+    given = ("suggest", rows, "--model", tiny_model, "--rows", "2", "-o")
+    before = rows.read_bytes()
+    refused(2, "labels may have been written into it", *given, out)
+    assert out.read_text() == "row,text,topic\n1,rain,sea\n"
+    assert sijo_cli(*given, out, "--overwrite").code == 0 and "uncertainty" in out.read_text()
+    refused(2, "is the input", *given, rows, "--overwrite")
+    assert rows.read_bytes() == before
+
+
 def test_suggestions_before_any_label(sijo_cli, rows, tiny_model):
     # kills: a label column that has to be there; labels' names that are not asked
     bare = sijo_cli("suggest", rows, "--model", tiny_model)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from rich.table import Column
@@ -12,6 +12,7 @@ from rich.text import Text
 
 from sijo.app.fitting.fit import LabelledTable
 from sijo.app.results import print_beside_texts, print_json, wants_json
+from sijo.errors import SettingError
 from sijo.names import folded, is_blank
 
 if TYPE_CHECKING:
@@ -26,9 +27,11 @@ class SuggestSettings(LabelledTable):
 
     rows: int = 10
     """How many rows to suggest."""
-    output: Path | None = None
+    output: Annotated[Path | None, Parameter(alias="-o")] = None
     """A .csv, .tsv, .jsonl, .parquet or .xlsx to write them to, with an empty column for the labels, in place of
     printing them; it appears whole or not at all."""
+    overwrite: bool = False
+    """Replace an output that is there, with whatever labels were written into it."""
 
     def known(self, texts: Sequence[str], cells: Sequence[object]) -> "FewLabels | None":
         """The labels there are; None where neither two labels occur nor any are named."""
@@ -59,6 +62,7 @@ def run(file: str, /, *, settings: SuggestSettings = SuggestSettings()) -> None:
         from sijo.files.row_writers import format_of
 
         format_of(settings.output)  # refused before the texts are read
+        must_not_lose(settings.output, file, overwrite=settings.overwrite)
     settings.take_threads()
     from sijo.jobs.fitting.suggest import suggest
 
@@ -83,6 +87,19 @@ def run(file: str, /, *, settings: SuggestSettings = SuggestSettings()) -> None:
         print_json(*(asdict(one) for one in suggestions))
     else:
         _print(suggestions)
+
+
+def must_not_lose(output: Path, file: str, *, overwrite: bool) -> None:
+    """Raise SettingError for an output in which somebody may have written labels, or that is the input."""
+    if not output.exists():
+        return
+    if file != "-" and Path(file).exists() and output.samefile(file):
+        raise SettingError(f"the output {output} is the input, of which few rows would be left; write it elsewhere")
+    if not overwrite:
+        raise SettingError(
+            f"{output} exists already, and labels may have been written into it; name another file, or replace it "
+            "with --overwrite"
+        )
 
 
 def _print(suggestions: Sequence["Suggestion"]) -> None:
