@@ -192,6 +192,7 @@ def test_means_and_comparisons_are_of_the_runs(evaluate, write, trained):
         (["no folder absent"], ("--report", "absent/report.md")),
         (["no folder absent"], ("--predictions", "absent/p.csv")),
         (["predictions.txt", ".parquet"], ("--predictions", "predictions.txt")),
+        (["--predictions", "is the data"], ("--predictions", "./absent.csv")),
         (["--risk", "leave it out"], ("--risk", "0.1", "--calibration", "c.json")),
         (["names a column twice"], ("--label-columns", "a,a")),
     ],

@@ -1,5 +1,6 @@
 """What `sijo evaluate` leaves: JSON or tables on standard output, a file of each row's answer, a report, a plot."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -54,6 +55,11 @@ def check_outputs(settings: EvaluateSettings, *, runs: int) -> None:
         from sijo.files.row_writers import format_of
 
         format_of(settings.predictions)
+        if os.path.realpath(settings.predictions) in map(os.path.realpath, settings.data):
+            raise SettingError(
+                f"--predictions {settings.predictions} is the data that is measured, whose place they would take; "
+                "name another file"
+            )
         _must_have_folder(settings.predictions, "--predictions")
     if settings.report is not None:
         if settings.report.suffix.lower() not in REPORTS:
