@@ -33,7 +33,8 @@ class JsonLinesFile:
 
     def __init__(self, file: Path, *, last_step: int) -> None:
         self.kept = [line for line in read_lines(file) if line["step"] <= last_step]
-        self._out = os.fdopen(open_file(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab")
+        # Not buffered: a buffer would write a line again, behind its half, when it is closed after a full disk.
+        self._out = os.fdopen(open_file(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab", buffering=0)
         self._out.truncate(sum(map(len, _content(file).splitlines(keepends=True)[: len(self.kept)])))
 
     def __enter__(self) -> Self:
@@ -44,8 +45,9 @@ class JsonLinesFile:
 
     def write(self, fields: Mapping[str, Any]) -> None:
         """Add a line, for a reader to see at once; a float stands there with every digit that it has."""
-        self._out.write(json_line(fields))
-        self._out.flush()
+        left = memoryview(json_line(fields))
+        while left:
+            left = left[self._out.write(left) :]
 
     def to_disk(self) -> None:
         """Bring all lines to the disk."""
