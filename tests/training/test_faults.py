@@ -5,15 +5,19 @@ Each test names the fault it is to catch.
 
 import shutil
 from itertools import count
+from pathlib import Path
 
 import pytest
 import torch
 
 from failing import FAULTS, fault
 from runs import digest, small
-from sijo.errors import SettingError
+from sijo.errors import CheckpointError, SettingError
+from sijo.files.resumable import ResumableFolder
 from sijo.jobs.prepare import CorpusSource
 from sijo.jobs.pretrain import pretrain
+from sijo.jobs.run_folder import take_run_folder
+from sijo.tokenizers.native import intact
 from sijo.training import state
 
 FOUR = ("run.steps=4", "run.save_every=2", "run.log_every=1")
@@ -129,3 +133,25 @@ def test_a_checkpoint_of_a_run_over_other_texts_is_refused(run, prepared, tmp_pa
     shutil.copytree(tmp_path / "other" / "checkpoints", tmp_path / "one" / "checkpoints")
     with pytest.raises(SettingError, match=r"step-00000004 is a checkpoint of another run"):
         run("bert", tmp_path / "one", *FOUR, resume=True)
+
+
+def test_a_run_that_could_not_be_begun_is_let_go_of(tmp_path, monkeypatch):
+    # kills: a folder that stays locked for as long as somebody keeps the error of a full disk
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ResumableFolder, "write_file", full)
+    with pytest.raises(OSError, match="No space") as kept:
+        take_run_folder(tmp_path / "run", small("bert"), "corpus.json", {}, resume=False)
+    monkeypatch.undo()
+    take_run_folder(tmp_path / "run", small("bert"), "corpus.json", {}, resume=False).close()
+    assert kept.traceback
+
+
+def test_an_error_of_the_system_is_no_damage():
+    # kills: "copy it again" of a tokenizer where a disk failed or memory ran out
+    for error in (OSError(5, "Input/output error"), MemoryError()):
+        with pytest.raises(type(error)), intact(Path("tokenizer.json")):
+            raise error
+    with pytest.raises(CheckpointError, match="not whole"), intact(Path("tokenizer.json")):
+        raise ValueError("cut short")
