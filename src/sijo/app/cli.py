@@ -68,9 +68,8 @@ for name, run_command in (("push", hub.push), ("download", hub.download)):
 TOKENIZER = "Make a tokenizer from raw text."
 LABELS = "Check a file of labels before a model reads it."
 app.command("sijo.app.labels:commands", name="labels", help=LABELS)
-app.command(
-    "sijo.app.training.tokenizer:commands", name="tokenizer", help=TOKENIZER
-)  # opened late: it knows the families
+# Opened late: it knows the families.
+app.command("sijo.app.training.tokenizer:commands", name="tokenizer", help=TOKENIZER)
 
 
 @app.command(name="classify", help_format="markdown")

@@ -42,7 +42,7 @@ class ProgressReport:
 
     def __init__(self, *, shown: bool = True, bar: bool = True) -> None:
         self.seconds = 0.0
-        self.shown = self._shown = shown
+        self.shown = shown
         self._bar = bar
         self._live: Any = None
         self._soon: threading.Timer | None = None
@@ -51,7 +51,7 @@ class ProgressReport:
         self._started = time.perf_counter()
         self._last_line = self._started - EVERY_SECONDS + FIRST_SECONDS
         self._first_share: float | None = 0.0
-        if self._shown and self._bar and sys.stderr.isatty():
+        if self.shown and self._bar and sys.stderr.isatty():
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
             self._live = Progress(
@@ -73,7 +73,7 @@ class ProgressReport:
         self._started = time.perf_counter()
         if self._live is not None:
             self._live.update(self._task, description=words)
-        elif self._shown:
+        elif self.shown:
             self._soon = threading.Timer(FIRST_SECONDS, tell, [words])
             self._soon.daemon = True
             self._soon.start()
@@ -98,7 +98,7 @@ class ProgressReport:
         """Print a sentence, above the bar where there is one."""
         if self._live is not None:
             self._live.console.print(sentence)
-        elif self._shown:
+        elif self.shown:
             tell(sentence)
 
     def _show(self, words: str, share: float | None, *, last: bool = False) -> None:
@@ -108,7 +108,7 @@ class ProgressReport:
         if self._live is not None:
             total = None if share is None else 1.0
             self._live.update(self._task, description=words, completed=share or 0.0, total=total)
-        elif self._shown and not last and time.perf_counter() - self._last_line >= EVERY_SECONDS:
+        elif self.shown and not last and time.perf_counter() - self._last_line >= EVERY_SECONDS:
             self._last_line = time.perf_counter()
             tell(f"{words}{self._left(share)}")
 

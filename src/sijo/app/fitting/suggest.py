@@ -62,7 +62,11 @@ def run(file: str, /, *, settings: SuggestSettings = SuggestSettings()) -> None:
         from sijo.files.row_writers import format_of
 
         format_of(settings.output)  # refused before the texts are read
-        must_not_lose(settings.output, file, overwrite=settings.overwrite)
+        if settings.output.exists() and not settings.overwrite:
+            raise SettingError(
+                f"output {settings.output} exists, and labels may have been written into it; pass --overwrite to "
+                "replace it, or name another"
+            )
     settings.take_threads()
     from sijo.jobs.fitting.suggest import suggest
 
@@ -87,19 +91,6 @@ def run(file: str, /, *, settings: SuggestSettings = SuggestSettings()) -> None:
         print_json(*(asdict(one) for one in suggestions))
     else:
         _print(suggestions)
-
-
-def must_not_lose(output: Path, file: str, *, overwrite: bool) -> None:
-    """Raise SettingError for an output in which somebody may have written labels, or that is the input."""
-    if not output.exists():
-        return
-    if file != "-" and Path(file).exists() and output.samefile(file):
-        raise SettingError(f"the output {output} is the input, of which few rows would be left; write it elsewhere")
-    if not overwrite:
-        raise SettingError(
-            f"{output} exists already, and labels may have been written into it; name another file, or replace it "
-            "with --overwrite"
-        )
 
 
 def _print(suggestions: Sequence["Suggestion"]) -> None:
